@@ -1,7 +1,11 @@
 /**
- * A broken or hostile broker, or another kind of server. Such a server cannot end the process of
- * the client, and cannot make the client believe for too long that it holds a lock. The error shows
- * the invalid message.
+ * Tests how the client reacts to a broken broker, a hostile broker or another kind of server. Such
+ * a server cannot end the process of the client. The server cannot make the client believe for too
+ * long that the client holds a lock. The error of the client shows the invalid message.
+ *
+ * A fence is the number of a grant, which rises with every grant. The lease is how long the broker
+ * keeps a silent session, the grace how long it keeps a session without a connection, and the ttl
+ * how long one lock lasts without a refresh. A session is in jeopardy while its connection is down.
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -26,7 +30,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
-/** Longer than any lease or ttl of these tests. */
+/** A time that is longer than any lease or ttl of these tests. */
 const longMs = 400_000
 
 /**
@@ -38,48 +42,51 @@ async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; er
   const { session } = scene
   const errors: unknown[] = []
   const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
-  const asked: Promise<unknown>[] = [
+  const requests: Promise<unknown>[] = [
     session.lock('w', { ttl: 5_000 }),
     lock.refresh(),
     session.query(),
   ]
   session.watch('k', () => {})
-  asked.push(
+  requests.push(
     session.stats(),
     session.revoke('x', { fence: 9, reason: 'r' }),
     session.authenticate('t'),
   )
-  for (const promise of asked) promise.catch((error) => errors.push(error))
+  for (const promise of requests) promise.catch((error) => errors.push(error))
   session.on('closed', (error) => errors.push(error))
   await turn()
   return Object.assign(scene, { lock, errors })
 }
 
-/** The messages of an error and of all its causes. */
-function wordsOf(error: unknown): string {
-  const words: string[] = []
-  for (let at = error; at instanceof Error; at = at.cause) words.push(at.message)
-  return words.join(' <- ')
+/** The messages of an error and of all its causes, in one string. */
+function messagesOf(error: unknown): string {
+  const messages: string[] = []
+  for (let at = error; at instanceof Error; at = at.cause) messages.push(at.message)
+  return messages.join(' <- ')
 }
 
 /**
- * The error that ends the session after a frame with this text; undefined if the session continues.
+ * Delivers a frame with this text to a session. Returns the messages of the error that ends the
+ * session, or "handled" if the session continues. Throws if the frame does harm.
  */
-async function verdictOn(text: string): Promise<string> {
+async function resultOfFrame(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
   const reported = await reportedBy(() => socket.deliverText(text))
   if (reported.length > 0) throw new Error(`${text.slice(0, 300)}: ${reported.join()}`)
   const isFailed = session.state === 'closed'
-  if (isFailed !== socket.dropped) throw new Error(`half failed by ${text.slice(0, 300)}`)
-  const reason = isFailed ? wordsOf(errors.at(-1)) : 'handled'
+  if (isFailed !== socket.dropped)
+    throw new Error(`the session and its socket disagree after ${text.slice(0, 300)}`)
+  const result = isFailed ? messagesOf(errors.at(-1)) : 'handled'
   clock.stop(longMs)
-  if (lock.held) throw new Error(`believed for too long after ${text.slice(0, 300)}`)
+  if (lock.held)
+    throw new Error(`the client believed for too long in its lock after ${text.slice(0, 300)}`)
   await session.close().catch(() => {})
-  return reason
+  return result
 }
 
-describe('a broker that sends invalid messages', () => {
-  it('fails the connection, and names the message, the field and its place', async () => {
+describe('a client that receives invalid messages', () => {
+  it('fails the connection, and names the message, the field and the place in the frame', async () => {
     const cases: [Record<string, unknown>, string][] = [
       [
         { type: 'found', id: 4, heldCount: 0, waitingCount: 0, more: false },
@@ -109,39 +116,39 @@ describe('a broker that sends invalid messages', () => {
 
   it('handles the valid messages before the invalid one', async () => {
     const scene = await openScene({ reconnect: false })
-    const asked = [scene.session.lock('a'), scene.session.lock('b')] as const
-    const second = codeOf(asked[1])
+    const [first, second] = [scene.session.lock('a'), scene.session.lock('b')] as const
+    const secondCode = codeOf(second)
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
-    const lock = await asked[0]
+    const lock = await first
     expect([lock.fence, lock.held]).to.deep.equal([7, false])
-    expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
-    expect(await second).to.equal('UNAVAILABLE')
+    expect(messagesOf(lock.lost)).to.contain('granted.fence is missing')
+    expect(await secondCode).to.equal('UNAVAILABLE')
   })
 
-  it('does no harm with a missing or wrong field in any message', async () => {
+  it('suffers no harm from a missing or wrong field in any message', async () => {
     const few = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
     const values = full ? [...few, true, 1, 2.5, '', '__proto__', [], {}] : few
     let failed = 0
     for (const good of goodBrokerMessages) {
       for (const { change, value } of variantsOf(good, values)) {
-        const verdict = await verdictOn(JSON.stringify(value))
+        const result = await resultOfFrame(JSON.stringify(value))
         const fault = faultOf(JSON.parse(JSON.stringify(value)))
         if (fault === undefined) continue
         failed++
-        expect(verdict, good.type + change).to.contain(`invalid message: ${fault}`)
+        expect(result, good.type + change).to.contain(`invalid message: ${fault}`)
       }
     }
     expect(failed).to.be.greaterThan(300)
   }).timeout(60_000)
 
-  it('does no harm with random JSON and garbled frames', async () => {
+  it('suffers no harm from random JSON and garbled frames', async () => {
     await seeded(async (random) => {
-      for (let i = count(300, 20_000); i > 0; i--) await verdictOn(randomFrame(random))
+      for (let i = count(300, 20_000); i > 0; i--) await resultOfFrame(randomFrame(random))
     })
   }).timeout(600_000)
 
-  it('fails a connection before its welcome', async () => {
+  it('fails a connection whose welcome is invalid', async () => {
     for (const fields of [
       { lease: '5' },
       { lease: 0 },
@@ -197,7 +204,7 @@ describe('a session whose broker sends invalid messages', () => {
     expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
   })
 
-  it('continues after a good connection, and counts faults anew after a minute', async () => {
+  it('continues after a good connection, and forgets former invalid messages after a minute', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
@@ -211,21 +218,21 @@ describe('a session whose broker sends invalid messages', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('shows the reason of the failure in jeopardy and in lost locks', async () => {
+  it('shows the invalid message as the reason of jeopardy and of lost locks', async () => {
     const kept = await openGraced()
     const errors: HoldfastError[] = []
     kept.session.on('jeopardy', (error) => errors.push(error))
     kept.socket.deliver(bad)
-    expect(wordsOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
+    expect(messagesOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'granted', id: 9 })
     expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
-    expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
+    expect(messagesOf(lock.lost)).to.contain('granted.fence is missing')
   })
 
-  it('tries another broker of its list', async () => {
+  it('tries the next broker of its list', async () => {
     const set = stage()
     const urls = ['ws://a.test', 'ws://b.test']
     const connecting = connectIn(urls, { reconnect: [0] }, set.environment)
@@ -240,12 +247,12 @@ describe('a session whose broker sends invalid messages', () => {
 })
 
 describe('a broker that sends impossible messages', () => {
-  /** The error that ends the session after these messages. */
+  /** Delivers these messages, and returns the messages of the error that ends the session. */
   async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
     const scene = await busyScene({ reconnect: false })
     scene.socket.deliver(...messages)
     await turn()
-    return wordsOf(scene.errors.at(-1))
+    return messagesOf(scene.errors.at(-1))
   }
 
   it('cannot answer a request with a response of another type', async () => {
@@ -259,7 +266,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
   })
 
-  it('cannot answer a request that the client did not send, as a message or in a snapshot', async () => {
+  it('cannot grant a request that the client did not send, by a message or by a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
     const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
@@ -282,7 +289,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor(watching, watching)).to.contain('watching lists more than 1000')
   })
 
-  it('cannot extend a ttl by times that its clock cannot have shown', async () => {
+  it('cannot extend a ttl with times that the clock of a broker cannot have shown', async () => {
     const ttl = 5_000
     const times = [
       [50_000, 50_000 + longMs],
@@ -305,7 +312,7 @@ describe('a broker that sends impossible messages', () => {
     }
   })
 
-  it('cannot extend a ttl by a snapshot', async () => {
+  it('cannot extend a ttl with a time in a snapshot', async () => {
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
       const scene = await openScene(
         { grace: 'lease' },
@@ -320,7 +327,7 @@ describe('a broker that sends impossible messages', () => {
     }
   })
 
-  it('cannot resume a session with another id', async () => {
+  it('cannot resume the session under another id', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene)
     scene.socket.end()

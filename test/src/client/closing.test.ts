@@ -1,4 +1,9 @@
-/** Closing a session: the client sends bye, and leaves no timer, connection or session. */
+/**
+ * Tests how a client closes a session: the client sends bye, and leaves no timer, connection or
+ * session. A fence is the number of a grant. The lease is how long the broker keeps a silent
+ * session; a session with a grace also survives that long without a connection. Such a session is
+ * in jeopardy while its connection is down. A turn is one turn of the event loop.
+ */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
 import {
@@ -20,7 +25,7 @@ describe('closing a session', () => {
     socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     const waiting = codeOf(session.lock('b'))
-    const unlocking = (await (async () => lock)()).unlock()
+    const unlocking = lock.unlock()
     const closing = session.close()
     expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
     expect(await waiting).to.equal('SESSION_CLOSED')
@@ -96,7 +101,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('sends bye on the connection of the present try', async () => {
+  it('sends bye on a connection that the session is opening already', async () => {
     const { session, socket, clock, network } = await openScene(
       { reconnect: [0] },
       welcomeWithGrace(),
@@ -106,7 +111,7 @@ describe('closing a session', () => {
     network.last.accept()
     const closing = session.close()
     network.last.newMessages()
-    // The resume came too late and the session is a new one, which must end too.
+    // The broker had ended the old session and answers with a new session, which must end too.
     network.last.deliver(welcomeWithGrace({ session: 's2' }))
     await turn()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
@@ -123,7 +128,7 @@ describe('closing a session', () => {
     )
     socket.end()
     const closing = session.close()
-    network.last.fail(new Error('nobody listens'))
+    network.last.fail(new Error('connection refused'))
     await closing
     clock.advance(60_000)
     expect(network.sockets.length).to.equal(2)
@@ -143,19 +148,19 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('may be closed by a listener of a loss in the turn of the drop', async () => {
+  it('is possible in a listener of a loss, in the turn in which the connection drops', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
-    scene.network.last.fail(new Error('nobody listens'))
+    scene.network.last.fail(new Error('connection refused'))
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('sends bye if a listener of a loss by the lease closes the session', async () => {
+  it('sends bye if a listener closes the session when the end of the lease loses a lock', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)
@@ -169,7 +174,7 @@ describe('closing a session', () => {
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
-  it('reconnects once for a bye, whichever listener of the drop closes the session', async () => {
+  it('reconnects once for a bye, although the listeners of jeopardy and lost both close', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ grace: 1_000 }))
     const closings: Promise<void>[] = []
     for (const event of ['jeopardy', 'lost'] as const) {
@@ -179,7 +184,7 @@ describe('closing a session', () => {
     scene.socket.end()
     scene.clock.advance(500)
     expect(scene.network.sockets.length).to.equal(2)
-    scene.network.last.fail(new Error('nobody listens'))
+    scene.network.last.fail(new Error('connection refused'))
     await Promise.all(closings)
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'closed'])
     expect(scene.clock.timers).to.equal(0)
@@ -199,11 +204,11 @@ describe('closing a session', () => {
     expect(network.sockets.length).to.equal(1)
   })
 
-  it('may be called again, and everything else rejects', async () => {
+  it('may be requested again, and makes every other call reject', async () => {
     const { session, socket } = await openScene()
-    const both = [session.close(), session.close()]
+    const closings = [session.close(), session.close()]
     socket.end(1000)
-    await Promise.all(both)
+    await Promise.all(closings)
     await session[Symbol.asyncDispose]()
     const calls = [
       session.lock('a'),
@@ -220,7 +225,7 @@ describe('closing a session', () => {
       .with.property('code', 'SESSION_CLOSED')
   })
 
-  it('may be closed by a listener of a loss', async () => {
+  it('is possible in a listener of a loss', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const asking = scene.session.lock('a')
     await turn()
@@ -236,23 +241,23 @@ describe('closing a session', () => {
     expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
   })
 
-  it('reports the error of a listener, and continues', async () => {
+  it('is not caused by the error of a listener, which the client reports', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
-    const mine = new Error('mine')
-    let others = 0
+    const listenerError = new Error('mine')
+    let otherCalls = 0
     scene.session.on('draining', () => {
-      throw mine
+      throw listenerError
     })
     scene.session.on('draining', () => {
-      others++
+      otherCalls++
     })
     const reported = await reportedBy(() => {
       scene.socket.deliver({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     })
-    expect(reported).to.deep.equal([mine])
+    expect(reported).to.deep.equal([listenerError])
     expect((await asking).held).to.equal(true)
-    expect(others).to.equal(1)
+    expect(otherCalls).to.equal(1)
   })
 })

@@ -1,4 +1,8 @@
-/** Opening a session: hello and welcome, lists of brokers, and servers that are not brokers. */
+/**
+ * Tests how a client opens a session: hello and welcome, lists of brokers, and servers that are not
+ * brokers. The lease is how long the broker keeps a silent session, and the grace how long the
+ * broker keeps a session without a connection.
+ */
 import { getEventListeners } from 'node:events'
 import { connect, fixedInterval } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -19,10 +23,10 @@ describe('connecting', () => {
   it('offers the subprotocol and sends hello with the options', async () => {
     const set = stage()
     const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const
-    const secret = url.replace('ws:', 'wss:')
-    const connecting = connectIn(secret, options, set.environment)
+    const secureUrl = url.replace('ws:', 'wss:')
+    const connecting = connectIn(secureUrl, options, set.environment)
     await turn()
-    expect(set.network.last.url).to.equal(secret)
+    expect(set.network.last.url).to.equal(secureUrl)
     expect(set.network.last.offered).to.equal('holdfast.v1')
     set.network.last.accept()
     expect(set.network.last.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
@@ -53,7 +57,7 @@ describe('connecting', () => {
     expect(network.sockets.length).to.equal(2)
   })
 
-  it('uses the second broker of a list when the first is not there', async () => {
+  it('uses the second broker of a list when the first broker closes the connection', async () => {
     const { environment, network } = stage()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
     await turn()
@@ -64,7 +68,7 @@ describe('connecting', () => {
     expect((await connecting).state).to.equal('connected')
   })
 
-  it('rejects with the error of a final close code, and tries no other broker', async () => {
+  it('rejects at a close code that forbids another try, and tries no other broker', async () => {
     const codes: [number, string][] = [
       [4401, 'UNAUTHORIZED'],
       [4403, 'FORBIDDEN'],
@@ -138,7 +142,7 @@ describe('connecting', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is not affected by a later abort', async () => {
+  it('is not undone by a later abort', async () => {
     const controller = new AbortController()
     const { session } = await openScene({ signal: controller.signal })
     controller.abort()
@@ -146,7 +150,7 @@ describe('connecting', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('names the mistake in its arguments', async () => {
+  it('rejects invalid arguments with the code of the mistake', async () => {
     const bad: [unknown, object, string][] = [
       ['', {}, 'INVALID_OPTION'],
       ['http://127.0.0.1:7420', {}, 'INVALID_OPTION'],

@@ -1,4 +1,7 @@
-/** The fields of errors besides the code: the key, the holders and the reason. */
+/**
+ * Tests the fields of errors besides the code: the key, the holders and the reason. A fence is the
+ * number of a grant, by which the messages name a held lock.
+ */
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
@@ -13,7 +16,7 @@ const failed = (id: number, code: string) => ({ type: 'failed', id, code, messag
 
 async function errorOf(promise: Promise<unknown>): Promise<HoldfastError> {
   return promise.then(
-    () => expect.fail('it did not reject'),
+    () => expect.fail('the promise did not reject'),
     (error) => error,
   )
 }
@@ -32,8 +35,8 @@ describe('errors: the key', () => {
 
   it('is the key of every other call about a key', async () => {
     const { session, socket } = await openScene()
-    const asks = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
-    const errors = asks.map(errorOf)
+    const requests = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
+    const errors = requests.map(errorOf)
     const refusal = new Promise<HoldfastError>((resolve) => {
       session.watch('c', (event) => event.event === 'refused' && resolve(event.error))
     })
@@ -43,7 +46,7 @@ describe('errors: the key', () => {
     expect(keys).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('is absent for a call about no key', async () => {
+  it('is absent from the error of a call without a key', async () => {
     const { session, socket } = await openScene()
     const error = errorOf(session.query({ prefix: 'a' }))
     await turn()
@@ -67,15 +70,15 @@ describe('errors: the key', () => {
     }
   })
 
-  it('is the key of the request in a timeout that the client keeps', async () => {
+  it('is the key of a request that times out by the clock of the client', async () => {
     const { session, clock, socket } = await openScene()
     const alone = errorOf(session.lock('a', { timeout: 10 }))
-    const together = errorOf(session.singleflightLock('b', { timeout: 10 }))
+    const singleflight = errorOf(session.singleflightLock('b', { timeout: 10 }))
     await turn()
     expect(socket.sent).to.have.length(3)
     clock.advance(300)
     expect(await alone).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
-    expect(await together).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
+    expect(await singleflight).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
   })
 
   it('is the key of each request that ends with the session, and of each lost lock', async () => {
@@ -93,7 +96,7 @@ describe('errors: the key', () => {
 })
 
 describe('errors: the holders', () => {
-  it('come with LOCK_TIMEOUT and LOCK_HELD, and show if the own session is a holder', async () => {
+  it('come with LOCK_TIMEOUT and LOCK_HELD, and show if the requesting session is a holder', async () => {
     const { session, socket } = await openScene()
     const other = { session: 'other', name: 'n', fence: 3, since: 4 }
     const own = { session: session.id, fence: 5, since: 6 }
@@ -114,7 +117,7 @@ describe('errors: the holders', () => {
 })
 
 describe('errors: the reason', () => {
-  it('is the operator’s reason for a revoked holder, wherever the loss is reported', async () => {
+  it('is the reason that the operator gave, in every error about a revoked lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const { fence } = lock
@@ -132,7 +135,7 @@ describe('errors: the reason', () => {
     expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
   })
 
-  it('may be absent, and is cut if it is too long', async () => {
+  it('may be absent for a revoked lock, and is cut at 256 characters', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScene()
       const lock = await acquireLock(scene)
@@ -164,7 +167,7 @@ describe('errors: the reason', () => {
     expect(late).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
   })
 
-  it('comes with the key for a grant that was lost without a connection', async () => {
+  it('comes with the key for a lock that was granted and lost during an outage', async () => {
     const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
     const asking = errorOf(scene.session.lock('k'))
     await turn()

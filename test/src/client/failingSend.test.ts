@@ -1,6 +1,7 @@
 /**
- * A WebSocket that throws from `send` although it is open, as `ws` does if a bundler has replaced
- * its optional native addon. The messages are lost, so the connection fails.
+ * Tests a client whose open WebSocket throws from `send`. The package `ws` throws like this if a
+ * bundler has replaced the optional native addon of `ws`. The messages are lost, so the client
+ * drops the connection.
  */
 import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
@@ -10,8 +11,8 @@ import { ScriptedSocket } from '../support/scriptedSocket.js'
 
 const failure = new TypeError('bufferUtil.mask is not a function')
 
-/** A stage whose sockets throw for a text that is longer than this. */
-function failingStage(mostUnits: number) {
+/** A stage whose sockets throw when they send a text of more than `maxUnits` UTF-16 units. */
+function failingStage(maxUnits: number) {
   const set = stage()
   const sockets: ScriptedSocket[] = []
   const WebSocket: WebSocketConstructor = class extends ScriptedSocket {
@@ -21,7 +22,7 @@ function failingStage(mostUnits: number) {
     }
 
     override send(data: string): void {
-      if (data.length > mostUnits) throw failure
+      if (data.length > maxUnits) throw failure
       super.send(data)
     }
   }
@@ -82,7 +83,7 @@ describe('a WebSocket that throws from send', () => {
     expect([session.state, sockets.length, clock.timers]).to.deep.equal(['closed', 3, 0])
   })
 
-  it('reports the end of a page that is left only once', async () => {
+  it('ends the connection once when sending fails while the user leaves the page', async () => {
     const { environment, sockets } = failingStage(50)
     let leave = () => {}
     const page = {

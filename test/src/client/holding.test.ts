@@ -1,7 +1,8 @@
 /**
  * How long the client regards a lock as held, and what the client does at the end of that time.
- * (The lease is how long the broker keeps a silent session; the grace is how long it keeps a
- * session without a connection.)
+ * The lease is how long the broker keeps a silent session; the grace is how long the broker keeps a
+ * session without a connection. A session with a grace is in jeopardy while its connection is down.
+ * A fence is the number of a grant. A turn is one turn of the event loop.
  */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -19,7 +20,7 @@ import {
 const leaseMs = 9_699
 
 describe('holding a lock', () => {
-  it('lasts a lease from the sending of the last message that has arrived', async () => {
+  it('lasts for one lease, counted from when the client sent the last acknowledged message', async () => {
     const scene = await openScene()
     scene.clock.advance(1_000)
     const lock = await acquireLock(scene)
@@ -52,7 +53,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('counts from the sending even if the acknowledgement is late', async () => {
+  it('counts the lease from when the client sent a message, even if its ack is late', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })
@@ -65,7 +66,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is known to be lost after a pause, before any timer fires', async () => {
+  it('ends after a pause of the process, before any timer fires', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const heard: string[] = []
@@ -76,14 +77,14 @@ describe('holding a lock', () => {
     expect(scene.events).to.deep.equal(['lost session'])
   })
 
-  it('is known to be lost when only the wall clock advanced', async () => {
+  it('ends when only the wall clock advances by the lease', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.clock.moveWall(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
-  it('expires in time when the wall clock is set back', async () => {
+  it('ends in time although the wall clock was set back', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.clock.moveWall(-86_400_000)
@@ -92,7 +93,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('checks its deadlines before it handles a frame', async () => {
+  it('checks the deadlines of the client before the client handles a frame', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const asking = scene.session.lock('other')
@@ -111,19 +112,19 @@ describe('holding a lock', () => {
     expect(await stateOf(asking)).to.equal('pending')
   })
 
-  it('marks all locks as lost before it calls a listener', async () => {
+  it('ends for all locks before the client calls a listener', async () => {
     const scene = await openScene()
     const a = await acquireLock(scene)
     const b = await acquireLock(scene)
-    let other: boolean | undefined
+    let isOtherHeld: boolean | undefined
     a.signal.addEventListener('abort', () => {
-      other = b.held
+      isOtherHeld = b.held
     })
     scene.clock.advance(leaseMs)
-    expect(other).to.equal(false)
+    expect(isOtherHeld).to.equal(false)
   })
 
-  it('shows the remaining lease in leaseLeft', async () => {
+  it('lasts as long as session.leaseLeft shows', async () => {
     const { session, clock, socket } = await openScene()
     expect(session.leaseLeft).to.equal(leaseMs)
     clock.advance(1_000)
@@ -135,7 +136,7 @@ describe('holding a lock', () => {
     expect(session.leaseLeft).to.equal(0)
   })
 
-  it('loses all locks in the turn in which the connection drops, without a grace', async () => {
+  it('ends without a grace in the turn in which the connection drops', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.end()
@@ -143,7 +144,7 @@ describe('holding a lock', () => {
     expect(scene.lost).to.deep.equal([{ key: 'k', fence: 1, reason: 'session' }])
   })
 
-  it('rejects an unlock after the loss with LOCK_NOT_HELD and the reason', async () => {
+  it('makes an unlock after the loss reject with LOCK_NOT_HELD and the reason', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
@@ -170,7 +171,7 @@ describe('holding a lock', () => {
     expect(await outcome).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('is unlocked, and not lost, when an expiry crosses the unlock', async () => {
+  it('ends as unlocked, and not as lost, when an expiry crosses the unlock on the wire', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const unlocking = codeOf(lock.unlock())
@@ -181,7 +182,7 @@ describe('holding a lock', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('reports no unhandled error without a listener for the loss', async () => {
+  it('causes no unhandled rejection when no listener hears of the loss', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     void lock.autoRefresh({ interval: 100, timeout: 100 })
@@ -206,7 +207,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session'])
   })
 
-  it('is known to be lost in the turn of the drop, if the lease is over', async () => {
+  it('ends in the turn in which the connection drops, if the lease is over', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(9_699)
@@ -226,7 +227,7 @@ describe('holding a lock with a grace', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('tries another connection after half a lease of silence', async () => {
+  it('makes the client reconnect after half a lease without a message from the broker', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -239,7 +240,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.network.sockets.length).to.equal(2)
   })
 
-  it('tries another connection if the broker acknowledges nothing for half a lease', async () => {
+  it('makes the client reconnect if the broker acknowledges nothing for half a lease', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -258,7 +259,7 @@ describe('holding a lock with a grace', () => {
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
   })
 
-  it('reads waiting frames after a pause before it drops the connection', async () => {
+  it('lets the client read frames that arrived during a pause before it drops the connection', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
@@ -271,7 +272,7 @@ describe('holding a lock with a grace', () => {
     expect([lock.held, scene.socket.dropped]).to.deep.equal([true, false])
   })
 
-  it('drops the connection after a pause if no frame was waiting', async () => {
+  it('makes the client drop the connection after a pause if no frame arrived meanwhile', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)

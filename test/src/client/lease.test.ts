@@ -1,6 +1,8 @@
 /**
- * How the client calculates when a lease or a ttl ends, so that the holder knows the loss of a lock
- * before the broker grants the lock again. The calculation uses both clocks of the client.
+ * Tests how the client calculates when a lease or a ttl ends. The lease is how long the broker
+ * keeps a silent session; the ttl is how long one lock lasts without a refresh. The holder must
+ * know that a lock is lost before the broker grants the lock again. The calculation uses the
+ * monotonic clock and the wall clock of the client.
  */
 import {
   type ClockReading,
@@ -22,7 +24,7 @@ function startPlus(ms: number): ClockReading {
 }
 
 describe('the lease of a client', () => {
-  it('is shorter at the client by 1 % and a margin of at most a tenth plus 1 ms', () => {
+  it('is shorter at the client by 1 % and by a margin of at most 10 % plus 1 ms', () => {
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)
@@ -37,21 +39,22 @@ describe('the lease of a client', () => {
         rate,
         fc.integer({ min: 1, max: 2 ** 31 - 1 }),
         fc.integer({ min: 0, max: 60_000 }),
-        (ours, theirs, ttl, delay) => {
-          const bound = expiryFrom({ monotonic: 0, wall: 0 }, ttl)
-          const overHereAt = bound.monotonic / ours
-          const overThereAt = delay + ttl / theirs
-          expect(overHereAt).to.be.below(overThereAt)
+        (clientRate, brokerRate, ttl, delay) => {
+          const expiry = expiryFrom({ monotonic: 0, wall: 0 }, ttl)
+          const clientEnd = expiry.monotonic / clientRate
+          const brokerEnd = delay + ttl / brokerRate
+          expect(clientEnd).to.be.below(brokerEnd)
         },
       ),
       runs(1_000, 100_000),
     )
   })
 
-  it('counts a ttl from the grant by any clock sample, and never too long', () => {
-    // Sent at 0 by the client's clock, received at 50,000 by the broker's, granted 4,000 later.
-    const bound = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
-    expect(bound).to.deep.equal(startPlus(5_000 * 0.99 - 51))
+  it('never counts a ttl too long when a clock sample tells the time of the grant', () => {
+    // The client sent the sample at `start`. The broker received the sample at 50,000 by the clock
+    // of the broker, and granted the lock 4,000 ms later.
+    const expiry = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
+    expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
   it('finds the earlier and the later of two expiries', () => {
@@ -63,10 +66,11 @@ describe('the lease of a client', () => {
 })
 
 describe('the ttl of a lock under refreshes', () => {
+  /** The expiry of a lock that was granted at `start` with this ttl. */
   function held(ttl: number | undefined): TtlExpiry {
-    const bound = new TtlExpiry()
-    bound.confirm(ttl, ttl === undefined ? undefined : expiryFrom(start, ttl))
-    return bound
+    const ttlExpiry = new TtlExpiry()
+    ttlExpiry.confirm(ttl, ttl === undefined ? undefined : expiryFrom(start, ttl))
+    return ttlExpiry
   }
 
   it('keeps the later expiry when the broker confirms the same ttl, but not another ttl', () => {
@@ -79,7 +83,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(startPlus(600))
   })
 
-  it('counts a confirmed refresh from its sending', () => {
+  it('counts a confirmed refresh from when the client sent the refresh', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
     lock.begin(refresh)
@@ -118,7 +122,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
-  it('counts a refresh without a ttl with the ttl of the refresh before it', () => {
+  it('uses the ttl of the former refresh for a refresh without a ttl', () => {
     const lock = held(60_000)
     lock.begin({ ttl: 500, sentAt: startPlus(0) })
     lock.begin({ ttl: undefined, sentAt: startPlus(100) })

@@ -1,4 +1,4 @@
-/** The listeners of a session's events: added, called once, removed. */
+/** Tests how listeners of a session's events are added, called (or called once) and removed. */
 import { expect } from 'chai'
 import { acquireLock, openScene, reportedBy } from '../support/scriptedSession.js'
 
@@ -9,7 +9,7 @@ describe('listening to a session', () => {
     session
       .on('draining', ({ within }) => heard.push(`first ${within}`))
       .on('draining', ({ within }) => heard.push(`second ${within}`))
-      .on('expiring', () => heard.push('not this'))
+      .on('expiring', () => heard.push('another event'))
     socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
     expect(heard).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
   })
@@ -33,7 +33,7 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal(['b'])
   })
 
-  it('keeps calling a function that listens with on and with once', async () => {
+  it('keeps calling a function that was added both with on and with once', async () => {
     const { session, socket } = await openScene()
     const heard: number[] = []
     const listen = ({ within }: { within: number }) => heard.push(within)
@@ -42,27 +42,28 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal([1, 1, 2])
   })
 
-  it('calls no removed listener, and none that was added during the event', async () => {
+  it('applies an add or a removal during an event from the next event on', async () => {
     const { session, socket } = await openScene()
     const heard: string[] = []
-    const left = () => heard.push('left')
-    const last = () => heard.push('last')
-    session.on('draining', () => heard.push('stays')).on('expiring', left)
-    session.on('draining', left).once('draining', left).off('draining', left)
-    session.on('draining', () => session.off('draining', last).on('draining', left))
-    session.on('draining', last)
+    const readded = () => heard.push('readded')
+    const removed = () => heard.push('removed')
+    session.on('draining', () => heard.push('stays')).on('expiring', readded)
+    session.on('draining', readded).once('draining', readded).off('draining', readded)
+    session.on('draining', () => session.off('draining', removed).on('draining', readded))
+    session.on('draining', removed)
+    // A listener that is removed during an event still hears of that event.
     socket.deliver({ type: 'draining', within: 1 })
-    expect(heard.splice(0)).to.deep.equal(['stays', 'last'])
+    expect(heard.splice(0)).to.deep.equal(['stays', 'removed'])
     socket.deliver({ type: 'draining', within: 2 })
-    expect(heard.splice(0)).to.deep.equal(['stays', 'left'])
+    expect(heard.splice(0)).to.deep.equal(['stays', 'readded'])
     socket.deliver({ type: 'expiring', within: 3 })
-    expect(heard).to.deep.equal(['left'])
+    expect(heard).to.deep.equal(['readded'])
   })
 
   it('calls the other listeners when one throws, and reports the error', async () => {
     const { session, socket } = await openScene()
     const heard: number[] = []
-    const error = new Error('of the listener')
+    const error = new Error('the listener failed')
     const fail = () => {
       throw error
     }

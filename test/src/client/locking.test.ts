@@ -1,4 +1,9 @@
-/** Lock requests and unlocks: the messages that the client sends, and the effects of responses. */
+/**
+ * Tests lock requests and unlocks: the messages that the client sends, and the effects of
+ * responses. A fence is the number of a grant, by which an unlock names the lock. A turn is one
+ * turn of the event loop; its requests share one frame. The ttl is how long a lock lasts without a
+ * refresh.
+ */
 import { getEventListeners } from 'node:events'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -23,7 +28,7 @@ describe('locking', () => {
     ])
   })
 
-  it('is granted, held and unlocked', async () => {
+  it('goes from the request to the grant, the held lock and the confirmed unlock', async () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a', { mode: 'shared' })
     await turn()
@@ -41,7 +46,7 @@ describe('locking', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('sends one unlock for any number of calls, which have the same outcome', async () => {
+  it('sends one unlock for several calls of unlock, and gives all calls its outcome', async () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a')
     await turn()
@@ -126,7 +131,7 @@ describe('locking', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('cancels an aborted request at once, and unlocks a grant that crossed the cancel', async () => {
+  it('cancels an aborted request at once, and unlocks a grant that crosses the cancel', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const asking = session
@@ -180,7 +185,7 @@ describe('locking', () => {
     expect((await asking).held).to.equal(true)
   })
 
-  it('times out by itself without a response, and unlocks a later grant', async () => {
+  it('times out 250 ms after the timeout without a response, and unlocks a later grant', async () => {
     const { session, socket, clock } = await openScene()
     const asking = codeOf(session.lock('a', { timeout: 1_000 }))
     await turn()
@@ -194,7 +199,7 @@ describe('locking', () => {
     expect(socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
   })
 
-  it('waits without limit for the response to tryLock', async () => {
+  it('sets no time limit for the response to tryLock', async () => {
     const { session, socket, clock } = await openScene()
     const asking = session.tryLock('a')
     await turn()
@@ -210,36 +215,36 @@ describe('locking', () => {
       socket.deliver({ type: 'granted', id: socket.sent.length - 1, fence })
       await turn()
     }
-    const answer = () => socket.deliver({ type: 'unlocked', id: socket.sent.length - 1 })
+    const confirmUnlock = () => socket.deliver({ type: 'unlocked', id: socket.sent.length - 1 })
 
-    const fine = session.withLock('a', (lock) => lock.fence + 1)
+    const resolved = session.withLock('a', (lock) => lock.fence + 1)
     await grant(5)
-    answer()
-    expect(await fine).to.equal(6)
+    confirmUnlock()
+    expect(await resolved).to.equal(6)
 
     const thrown = new Error('mine')
-    const broken = session.withLock('a', () => Promise.reject(thrown)).catch((e: Error) => e)
+    const rejected = session.withLock('a', () => Promise.reject(thrown)).catch((e: Error) => e)
     await grant(6)
-    answer()
-    expect(await broken).to.equal(thrown)
+    confirmUnlock()
+    expect(await rejected).to.equal(thrown)
 
-    const robbed = codeOf(
+    const stolen = codeOf(
       session.withLock('a', async () => {
         socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
         return 'done'
       }),
     )
     await grant(7)
-    expect(await robbed).to.equal('LOCK_LOST')
+    expect(await stolen).to.equal('LOCK_LOST')
 
-    const both = session
+    const stolenAndRejected = session
       .withLock('a', async () => {
         socket.deliver({ type: 'lost', fence: 8, reason: 'stolen' })
         throw thrown
       })
       .catch((e: Error) => e)
     await grant(8)
-    expect(await both).to.equal(thrown)
+    expect(await stolenAndRejected).to.equal(thrown)
   })
 
   it('answers pings and ignores unknown messages', async () => {
@@ -254,7 +259,7 @@ describe('locking', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('joins the parts of a query', async () => {
+  it('joins the parts of the response to a query', async () => {
     const { session, socket } = await openScene()
     const asking = session.query({ prefix: 'o', limit: 5 })
     await turn()

@@ -1,6 +1,7 @@
 /**
- * The flow control of a session with a grace: the client limits its requests, and acknowledges
- * responses.
+ * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
+ * session without a connection. The broker stores responses for such a session. Therefore the
+ * client limits its requests to the "ack window" of 512, and acknowledges responses.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -14,7 +15,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
-function ask(session: Session, count: number): Promise<unknown>[] {
+function requestLocks(session: Session, count: number): Promise<unknown>[] {
   return Array.from({ length: count }, (_, i) => session.lock(`k${i}`))
 }
 
@@ -25,9 +26,9 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 }
 
 describe('the ack window', () => {
-  it('sends 512 requests and an ack, and the rest when the ack is acknowledged', async () => {
+  it('lets 512 requests and an ack pass, and the next requests when that ack is acknowledged', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
-    ask(session, 1_100)
+    requestLocks(session, 1_100)
     await turn()
     const first = socket.newMessages()
     expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
@@ -44,14 +45,14 @@ describe('the ack window', () => {
 
   it('opens by as many requests as an acknowledged ack covers, and not by a pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
-    ask(session, 10)
+    requestLocks(session, 10)
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 1 }, { type: 'ping', n: 1 })
-    ask(session, 600)
+    requestLocks(session, 600)
     await turn()
     const sent = socket.newMessages()
     expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
-    // The hello, ten lock requests, the pong, and the ack of the first response.
+    // After the hello and ten lock requests, message 12 is the pong and message 13 is this ack.
     expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
     socket.deliver({ type: 'ack', n: 12, at: 50_001 })
     await turn()
@@ -63,9 +64,9 @@ describe('the ack window', () => {
     )
   })
 
-  it('acknowledges 64 responses at once, and fewer with the next pong', async () => {
+  it('makes the client acknowledge 64 responses at once, and fewer with the next pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
-    ask(session, 70)
+    requestLocks(session, 70)
     await turn()
     socket.newMessages()
     socket.deliver(
@@ -83,9 +84,9 @@ describe('the ack window', () => {
     ])
   })
 
-  it('does not limit or acknowledge anything without a grace', async () => {
+  it('does not exist without a grace: no request is limited, no response acknowledged', async () => {
     const { session, socket } = await openScene()
-    ask(session, 1_100)
+    requestLocks(session, 1_100)
     await turn()
     socket.deliver(
       ...Array.from({ length: 99 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
@@ -97,9 +98,9 @@ describe('the ack window', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('does not send a request that was aborted while it waited for the window', async () => {
+  it('never lets a request pass that was aborted while it waited', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
-    ask(session, 512)
+    requestLocks(session, 512)
     const controller = new AbortController()
     const asking = codeOf(session.lock('late', { signal: controller.signal }))
     await turn()
@@ -111,7 +112,7 @@ describe('the ack window', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('repeats a request with a new id if the broker could not store its response', async () => {
+  it('lets a request pass again with a new id if the broker could not store the response', async () => {
     const scene = await openGraced()
     const { socket } = scene
     const lock = await acquireLock(scene, { fence: 9 })
@@ -128,15 +129,15 @@ describe('the ack window', () => {
     await unlocking
   })
 
-  it('begins with an open window on a new connection', async () => {
+  it('is open again on a new connection', async () => {
     const scene = await openGraced()
-    ask(scene.session, 512)
+    requestLocks(scene.session, 512)
     await turn()
-    const said = (await resume(scene, snapshot())) as ClientMessage[]
-    expect(idsOf(said, 'lock').length).to.equal(512)
+    const sent = (await resume(scene, snapshot())) as ClientMessage[]
+    expect(idsOf(sent, 'lock').length).to.equal(512)
   })
 
-  it('does not repeat an acknowledgement that the broker has received', async () => {
+  it('does not repeat an acknowledgement that the broker received', async () => {
     const scene = await openGraced()
     await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })

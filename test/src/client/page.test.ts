@@ -1,4 +1,8 @@
-/** A session in a page that is left, shown again, asleep and awake, offline and online. */
+/**
+ * Tests a session in a page of a browser: the user leaves the page or returns to it, and the
+ * computer sleeps, wakes, or goes offline and online. A fence is the number of a grant. A session
+ * in jeopardy has lost its connection, but the broker still keeps the session.
+ */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, type Page, type PageLifecycleListener } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
@@ -24,7 +28,7 @@ class FakePage implements Page {
   }
 }
 
-/** A session in a page, which holds one lock and waits for another. */
+/** Opens a session in a page. The session holds the lock "held" and waits for "awaited". */
 async function open(options: ConnectOptions = {}, first = welcome()) {
   const { clock, network, environment } = stage()
   const page = new FakePage()
@@ -48,7 +52,7 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
 }
 
 describe('a session in a page', () => {
-  it('sends bye in the turn in which the page is left, and does not reconnect', async () => {
+  it('sends bye in the turn of the event loop in which the user leaves the page', async () => {
     const { clock, network, page, session, events, lock } = await open({}, welcomeWithGrace())
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
@@ -74,7 +78,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
-  it('resumes if it could not send bye, because the broker has kept the session', async () => {
+  it('resumes if it could not send bye, because the broker still keeps the session', async () => {
     const { clock, network, page, events, lock } = await open({}, welcomeWithGrace())
     network.last.end()
     page.leave()
@@ -92,7 +96,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['jeopardy'])
   })
 
-  it('gives up a try to connect when the page is left', async () => {
+  it('gives up a try to connect when the user leaves the page', async () => {
     const { clock, network, page } = await open()
     network.last.end()
     clock.advance(100)
@@ -137,7 +141,7 @@ describe('a session in a page', () => {
     expect(events[0]).to.equal('lost session')
   })
 
-  it('ends when the page is left and reconnecting is switched off', async () => {
+  it('ends when the user leaves the page and reconnecting is switched off', async () => {
     const { network, page, session, events } = await open({ reconnect: false })
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
@@ -155,7 +159,7 @@ describe('a session in a page', () => {
     expect(page.watchers.size).to.equal(0)
   })
 
-  it('names the page’s origin, because a browser does not show a refusal', async () => {
+  it('names the origin of the page in its error, because a browser hides why a broker refused', async () => {
     const { environment, network } = stage()
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
@@ -167,7 +171,7 @@ describe('a session in a page', () => {
     expect(page.watchers.size).to.equal(0)
   })
 
-  it('says that a browser forbids ws:// to https:// pages', async () => {
+  it('reports that a browser forbids connections from https:// pages to ws:// URLs', async () => {
     const { environment } = stage()
     const cause = new DOMException('insecure', 'SecurityError')
     class Forbidden {

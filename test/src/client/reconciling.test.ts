@@ -1,4 +1,9 @@
-/** After a resume, the client compares the broker's snapshot with its own locks and requests. */
+/**
+ * Tests what the client does after it has resumed a session: it compares the broker's snapshot with
+ * its own locks and requests. A fence is the number of a grant; the ttl is how long a lock lasts
+ * without a refresh. A session in jeopardy has lost its connection, but the broker still keeps the
+ * session.
+ */
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
@@ -16,12 +21,12 @@ describe('reconciling after a resume', () => {
   it('marks all locks as lost before it calls a listener', async () => {
     const scene = await openGraced()
     const [a, b] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
-    let other: boolean | undefined
+    let isOtherHeld: boolean | undefined
     a.signal.addEventListener('abort', () => {
-      other = b.held
+      isOtherHeld = b.held
     })
     await resume(scene, snapshot())
-    expect(other).to.equal(false)
+    expect(isOtherHeld).to.equal(false)
   })
 
   it('delivers a grant that the broker made while there was no connection', async () => {
@@ -57,7 +62,7 @@ describe('reconciling after a resume', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
-    // The hello took 300 ms, so counted from the hello the lock would expire 300 ms earlier.
+    // The hello took 300 ms. Counted from the hello, the lock would expire 300 ms earlier.
     const at = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
@@ -69,7 +74,7 @@ describe('reconciling after a resume', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('does not deliver a grant that was lost again without a connection', async () => {
+  it('does not deliver a lock that was granted and lost during the outage', async () => {
     const scene = await openGraced()
     const asking = codeOf(scene.session.lock('k'))
     await turn()
@@ -78,7 +83,7 @@ describe('reconciling after a resume', () => {
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
-  it('delivers a grant that is made during the snapshot', async () => {
+  it('delivers a grant that arrives between two parts of the snapshot', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
     await turn()
@@ -86,7 +91,7 @@ describe('reconciling after a resume', () => {
     expect((await asking).fence).to.equal(7)
   })
 
-  it('reports a loss that arrives during the snapshot', async () => {
+  it('reports a loss that arrives between two parts of the snapshot', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { key: 'a', fence: 6 })
     const asking = codeOf(scene.session.lock('k'))
@@ -102,7 +107,7 @@ describe('reconciling after a resume', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('cancels abandoned requests that wait, and unlocks abandoned locks', async () => {
+  it('cancels aborted requests that still wait, and unlocks the locks of aborted requests', async () => {
     const scene = await openGraced()
     const controllers = [1, 2, 3].map(() => new AbortController())
     for (const { signal } of controllers) void scene.session.lock('k', { signal }).catch(() => {})
@@ -123,7 +128,7 @@ describe('reconciling after a resume', () => {
     ])
   })
 
-  it('cancels a request that was abandoned because of a loss in the snapshot', async () => {
+  it('cancels a request whose signal belongs to a lock that the snapshot shows as lost', async () => {
     const scene = await openGraced()
     const { signal } = await acquireLock(scene, { fence: 7 })
     const asking = codeOf(scene.session.lock('l', { signal }))
@@ -136,7 +141,7 @@ describe('reconciling after a resume', () => {
     ])
   })
 
-  it('unlocks locks that it does not know', async () => {
+  it('unlocks locks that the client no longer knows', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     // The lock expires at the client before it expires at the broker.
@@ -171,7 +176,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
-  it('sends an unlock that was called without a connection after the resume', async () => {
+  it('sends the unlock that the caller requested during the outage', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
@@ -187,13 +192,14 @@ describe('reconciling after a resume', () => {
     await unlocking
   })
 
-  it('sends a request with a new id if its refusal was lost and its id is used up', async () => {
+  it('repeats a request with a new id if its refusal was lost and its old id is used up', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     const asking = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
-    // The broker had no room for request 2, and its refusal was lost; request 3 made room.
+    // The broker could not store the response to request 2, and the refusal was lost. Request 3
+    // succeeded, so the broker refuses the lower id 2 now.
     await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
@@ -203,7 +209,7 @@ describe('reconciling after a resume', () => {
     expect(await codeOf(asking)).to.equal('BAD_MESSAGE')
   })
 
-  it('repeats a refresh, and counts the ttl from the sending that arrived', async () => {
+  it('repeats a refresh, and counts the ttl from when the client sent the repetition', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k', { ttl: 5_000 })
     await turn()

@@ -1,4 +1,9 @@
-/** A dropped connection without a grace: a new session, and the requests that it repeats. */
+/**
+ * Tests a client that loses the connection of a session without a grace. (The grace is the time for
+ * which the broker keeps a session without a connection.) The client opens a new session, and
+ * repeats the pending requests. The lease is how long the broker keeps a silent session; a fence is
+ * the number of a grant.
+ */
 import { fixedInterval } from '@holdfast/client'
 import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
@@ -13,15 +18,15 @@ import {
   welcome,
 } from '../support/scriptedSession.js'
 
-const renewed = welcome({ session: 's2', at: 10 })
+const newWelcome = welcome({ session: 's2', at: 10 })
 
 describe('reconnecting', () => {
   it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
     const scene = await openScene()
-    const gone = new AbortController()
+    const controller = new AbortController()
     const asking = [
       scene.session.lock('a', { timeout: 20_000 }),
-      scene.session.lock('b', { signal: gone.signal }),
+      scene.session.lock('b', { signal: controller.signal }),
       scene.session.lock('c'),
       scene.session.query({ key: 'a' }),
     ]
@@ -29,9 +34,9 @@ describe('reconnecting', () => {
     await turn()
     scene.clock.advance(1_000)
     expect(await reconnect(scene)).to.deep.equal({ type: 'hello' })
-    gone.abort()
+    controller.abort()
     const later = scene.session.lock('d', { ttl: 5 })
-    scene.socket.deliver(renewed)
+    scene.socket.deliver(newWelcome)
     await turn()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
@@ -55,7 +60,7 @@ describe('reconnecting', () => {
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     await reconnect(scene)
-    scene.socket.deliver(renewed)
+    scene.socket.deliver(newWelcome)
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([])
     expect(lock.held).to.equal(false)
@@ -73,13 +78,13 @@ describe('reconnecting', () => {
     await reconnect(scene)
     await unlocking
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
-    scene.socket.deliver(renewed)
+    scene.socket.deliver(newWelcome)
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([])
     expect(scene.events).to.deep.equal(['newSession'])
   })
 
-  it('keeps timeouts exactly without a connection', async () => {
+  it('ends requests exactly at their timeouts while there is no connection', async () => {
     const scene = await openScene({ reconnect: [60_000] })
     const asking = codeOf(scene.session.lock('a', { timeout: 5_000 }))
     await turn()
@@ -97,15 +102,15 @@ describe('reconnecting', () => {
 
   it('rejects tryLock at once without a connection', async () => {
     const scene = await openScene()
-    const sent = codeOf(scene.session.tryLock('a'))
+    const sentBefore = codeOf(scene.session.tryLock('a'))
     await turn()
     scene.socket.end()
-    const made = codeOf(scene.session.tryLock('b'))
+    const requestedAfter = codeOf(scene.session.tryLock('b'))
     scene.clock.advance(0)
-    expect([await sent, await made]).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE'])
+    expect([await sentBefore, await requestedAfter]).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE'])
   })
 
-  it('uses the delays of the strategy, and starts it anew with each outage', async () => {
+  it('uses the delays of the strategy, and begins with the first delay in each outage', async () => {
     const scene = await openScene({ reconnect: [100, 200, 400] })
     const tries = () => scene.network.sockets.length
     for (let outage = 0; outage < 2; outage++) {
@@ -121,7 +126,7 @@ describe('reconnecting', () => {
       scene.clock.advance(1)
       expect(tries()).to.equal(before + 2)
       scene.socket.accept()
-      scene.socket.deliver(renewed)
+      scene.socket.deliver(newWelcome)
     }
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
   })
@@ -137,8 +142,8 @@ describe('reconnecting', () => {
     expect(socket.dropped).to.equal(true)
   })
 
-  it('derives the time of each try from the lease, and doubles it after each failed round', () => {
-    const tries: [ttl: number, brokers: number, rounds: number, ms: number][] = [
+  it('derives the time limit of a try from the lease, and doubles the limit after each round', () => {
+    const tries: [lease: number, brokers: number, rounds: number, ms: number][] = [
       [0, 1, 0, 10_000],
       [15_000, 1, 0, 5_000],
       [3_000, 1, 0, 2_000],
@@ -148,12 +153,13 @@ describe('reconnecting', () => {
       [15_000, 3, 1, 5_000],
       [15_000, 3, 9, 10_000],
     ]
-    for (const [ttl, brokers, rounds, ms] of tries) {
-      expect(connectTimeoutFor(ttl, brokers, rounds), `${ttl} ${brokers} ${rounds}`).to.equal(ms)
+    for (const [lease, brokers, rounds, ms] of tries) {
+      const label = `${lease} ${brokers} ${rounds}`
+      expect(connectTimeoutFor(lease, brokers, rounds), label).to.equal(ms)
     }
   })
 
-  it('closes the session when the strategy ends', async () => {
+  it('closes the session when the strategy has no further delay', async () => {
     const scene = await openScene({ reconnect: fixedInterval({ interval: 10, maxRetries: 2 }) })
     const asking = codeOf(scene.session.lock('a'))
     for (let i = 0; i < 3; i++) {
@@ -175,7 +181,7 @@ describe('reconnecting', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('does not reconnect after a final close code', async () => {
+  it('does not reconnect after a close code that forbids another try', async () => {
     const codes: [number, string][] = [
       [4401, 'UNAUTHORIZED'],
       [4403, 'FORBIDDEN'],
@@ -195,14 +201,14 @@ describe('reconnecting', () => {
     }
   })
 
-  it('has no lease left after its end', async () => {
+  it('shows no remaining lease when the session has ended', async () => {
     const scene = await openScene()
     expect(scene.session.leaseLeft).to.be.above(0)
     scene.socket.end(4401)
     expect(scene.session.leaseLeft).to.equal(0)
   })
 
-  it('reconnects after the close codes that are not final', async () => {
+  it('reconnects after every other close code', async () => {
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
       scene.socket.end(code)
@@ -211,7 +217,7 @@ describe('reconnecting', () => {
     }
   })
 
-  it('tries the whole list in each round, beginning with the last broker', async () => {
+  it('tries the whole list in each round, and begins with the broker that it used last', async () => {
     const { environment, network, clock } = stage()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const connecting = connectIn(urls, { reconnect: [10, 10] }, environment)
@@ -228,13 +234,13 @@ describe('reconnecting', () => {
     clock.advance(10)
     expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('abbcab')
     network.last.accept()
-    network.last.deliver(renewed)
+    network.last.deliver(newWelcome)
     expect(session.state).to.equal('connected')
   })
 
   it('sends the newest token that was not refused', async () => {
     const scene = await openScene({ token: 'first', allowInsecure: true })
-    const shown: unknown[] = []
+    const hellos: unknown[] = []
     for (const token of ['second', 'refused']) {
       const outcome = codeOf(scene.session.authenticate(token))
       await turn()
@@ -242,11 +248,11 @@ describe('reconnecting', () => {
       if (token === 'second') scene.socket.deliver({ type: 'authenticated', id })
       else scene.socket.deliver({ type: 'failed', id, code: 'UNAUTHORIZED', message: '' })
       expect(await outcome).to.equal(token === 'second' ? 'none' : 'UNAUTHORIZED')
-      shown.push(await reconnect(scene))
-      scene.socket.deliver(renewed)
+      hellos.push(await reconnect(scene))
+      scene.socket.deliver(newWelcome)
     }
     const hello = { type: 'hello', token: 'second' }
-    expect(shown).to.deep.equal([hello, hello])
+    expect(hellos).to.deep.equal([hello, hello])
   })
 
   it('reports a broker that drains', async () => {
@@ -269,9 +275,9 @@ describe('reconnecting', () => {
     const asking = codeOf(scene.session.lock('a'))
     scene.socket.end()
     expect(await asking).to.equal('INVALID_OPTION')
-    const odd = await openScene({ reconnect: [Number.NaN, -5] })
-    odd.socket.end()
-    odd.clock.advance(0)
-    expect(odd.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])
+    const other = await openScene({ reconnect: [Number.NaN, -5] })
+    other.socket.end()
+    other.clock.advance(0)
+    expect(other.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])
   })
 })

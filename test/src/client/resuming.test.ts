@@ -1,4 +1,9 @@
-/** A dropped connection of a session with a grace: the session is resumed, or replaced. */
+/**
+ * Tests a client that loses the connection of a session with a grace, which is the time for which
+ * the broker keeps a session without a connection. The client resumes the session, or opens a new
+ * session. The lease is how long the broker keeps a silent session. A session in jeopardy has lost
+ * its connection, but the broker still keeps the session. A fence is the number of a grant.
+ */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { Hello } from '@holdfast/shared'
@@ -51,7 +56,7 @@ describe('resuming a session', () => {
     expect(tries).to.deep.equal([1, 2, 3])
   })
 
-  it('acknowledges even without responses', async () => {
+  it('sends an empty acknowledgement if there is no response to acknowledge', async () => {
     const scene = await openGraced()
     expect(await resume(scene)).to.deep.equal([nothingToAck])
   })
@@ -72,7 +77,7 @@ describe('resuming a session', () => {
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 7 })
     const lock = await asking
-    // Each socket opens at once and stays silent, like that of a stopped process.
+    // Each socket opens at once and stays silent, like the socket of a stopped process.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
       clock.advance(10)
       await turn()
@@ -89,7 +94,7 @@ describe('resuming a session', () => {
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
-  it('reaches brokers that all need longer than their share of the lease', async () => {
+  it('waits longer in each round for brokers that need longer than their share of the lease', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test']
     const reconnect = fixedInterval({ interval: 0 })
@@ -114,7 +119,7 @@ describe('resuming a session', () => {
     expect(session.state).to.equal('disconnected')
   })
 
-  it('repeats an acknowledgement that was sent on a connection that is gone', async () => {
+  it('repeats an acknowledgement that the client sent on the dropped connection', async () => {
     const scene = await openGraced()
     await acquireLock(scene, { fence: 7 })
     scene.socket.newMessages()
@@ -130,10 +135,10 @@ describe('resuming a session', () => {
   it('acknowledges a response once, however often failed resumes repeat it', async () => {
     const scene = await openGraced()
     await acquireLock(scene, { fence: 7 })
-    const again = { type: 'granted', id: 1, fence: 7 } as const
+    const repeatedGrant = { type: 'granted', id: 1, fence: 7 } as const
     for (let i = 0; i < 3; i++) {
       await reconnect(scene)
-      scene.socket.deliver(resumed, again)
+      scene.socket.deliver(resumed, repeatedGrant)
       await turn()
       expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     }
@@ -161,7 +166,7 @@ describe('resuming a session', () => {
     expect(next.held).to.equal(true)
   })
 
-  it('settles nothing before the last part of the snapshot', async () => {
+  it('neither loses a lock nor reports "connected" before the last part of the snapshot', async () => {
     const scene = await openGraced()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
@@ -175,7 +180,7 @@ describe('resuming a session', () => {
     const scene = await openGraced()
     const asking = [
       scene.session.lock('waits'),
-      scene.session.lock('unheard', { timeout: 20_000 }),
+      scene.session.lock('undelivered', { timeout: 20_000 }),
       scene.session.query({ key: 'q' }),
     ]
     await turn()
@@ -186,7 +191,7 @@ describe('resuming a session', () => {
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
-      { type: 'lock', id: 2, key: 'unheard', timeout: 18_950 },
+      { type: 'lock', id: 2, key: 'undelivered', timeout: 18_950 },
       { type: 'lock', id: 4, key: 'new' },
       { type: 'query', id: 5, key: 'q' },
     ])
@@ -194,7 +199,7 @@ describe('resuming a session', () => {
     expect(((await asking[0]) as Lock).fence).to.equal(70)
   })
 
-  it('counts a whole lease from the hello, and extends it with each acknowledgement', async () => {
+  it('counts a whole lease from the hello, and extends the lease with each acknowledgement', async () => {
     const scene = await openGraced()
     const { session, clock } = scene
     const lock = await acquireLock(scene, { fence: 7 })
@@ -282,7 +287,7 @@ describe('resuming a session', () => {
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'hello', grace: 'lease' }])
   })
 
-  it('forgets abandoned requests when the session is gone', async () => {
+  it('forgets aborted requests when the broker no longer knows the session', async () => {
     const scene = await openGraced()
     const controller = new AbortController()
     void scene.session.lock('k', { signal: controller.signal }).catch(() => {})

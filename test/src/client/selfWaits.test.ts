@@ -1,4 +1,8 @@
-/** A session that waits for a lock that it holds itself keeps waiting, and warns once. */
+/**
+ * Tests a session that waits for a lock that the same session holds: the session keeps waiting, and
+ * warns once. The lease is how long the broker keeps a silent session; a fence is the number of a
+ * grant.
+ */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, platformEnvironment } from '@holdfast/client/internal'
 import type { Welcome } from '@holdfast/shared'
@@ -10,7 +14,7 @@ interface Warning {
   readonly code: string
 }
 
-/** A session on a fake clock that collects its warnings; the test grants its requests. */
+/** Opens a session on a fake clock, and collects its warnings. The test grants its requests. */
 async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = stage()
@@ -21,7 +25,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   network.last.newMessages()
   network.last.deliver(first)
   const session = await connecting
-  /** Keeps the lease of the session alive, as a broker does. */
+  /** Lets time pass while a broker keeps the lease of the session alive. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
       await turn()
@@ -41,7 +45,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   return { session, warnings, pass, hold, network, clock }
 }
 
-describe('waiting for a lock that the own session holds', () => {
+describe('waiting for a lock that the same session holds', () => {
   it('warns once after 5 s, and keeps waiting', async () => {
     const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
     await hold('k')
@@ -96,7 +100,7 @@ describe('waiting for a lock that the own session holds', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('warns about an exclusive request beside a shared lock, not about a shared one', async () => {
+  it('warns about an exclusive request beside a shared lock, but not about a shared request', async () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
@@ -107,7 +111,7 @@ describe('waiting for a lock that the own session holds', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('does not warn about a lock of another session, or one unlocked in time', async () => {
+  it('does not warn about a lock of another session, or a lock that is unlocked in time', async () => {
     const { session, warnings, pass, hold, network } = await scene()
     const lock = await hold('k')
     void session.lock('k').catch(() => {})
@@ -119,7 +123,7 @@ describe('waiting for a lock that the own session holds', () => {
     expect(warnings).to.deep.equal([])
   })
 
-  it('does not warn about an abandoned request', async () => {
+  it('does not warn about an aborted request', async () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k')
     const controller = new AbortController()
@@ -162,13 +166,13 @@ describe('waiting for a lock that the own session holds', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is printed as a warning of Node', async () => {
-    const told = new Promise<Error>((resolve) => process.once('warning', resolve))
-    platformEnvironment.warn!('what is odd', 'HOLDFAST_SELF_WAIT')
-    expect(await told).to.include({
+  it('warns in Node by a warning of the process', async () => {
+    const warning = new Promise<Error>((resolve) => process.once('warning', resolve))
+    platformEnvironment.warn!('the message', 'HOLDFAST_SELF_WAIT')
+    expect(await warning).to.include({
       name: 'HoldfastWarning',
       code: 'HOLDFAST_SELF_WAIT',
-      message: 'what is odd',
+      message: 'the message',
     })
   })
 })

@@ -1,16 +1,21 @@
-/** Callers that share one request and its lock. The last caller that unlocks releases the lock. */
+/**
+ * Tests `singleflightLock`, whose callers share one request and the lock that it is granted. The
+ * last caller that unlocks releases the lock. A fence is the number of a grant; the ttl is how long
+ * a lock lasts without a refresh.
+ */
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
 describe('singleflight', () => {
-  it('sends one request for all callers before the grant, and unlocks with the last', async () => {
+  it('sends one request for all callers before the grant, and one unlock when the last unlocks', async () => {
     const { session, socket } = await openScene()
     const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
     const [a, b, c] = await Promise.all(asking)
-    if (a === undefined || b === undefined || c === undefined) throw new Error('three handles')
+    if (a === undefined || b === undefined || c === undefined)
+      throw new Error('a caller got no lock')
     expect([a.fence, b.fence, c.fence]).to.deep.equal([5, 5, 5])
     await a.unlock()
     await b.unlock()
@@ -28,10 +33,10 @@ describe('singleflight', () => {
   it('does not exclude its callers from each other: all hold the lock together', async () => {
     const { session, socket } = await openScene()
     let running = 0
-    let most = 0
+    let maxRunning = 0
     const work = async () => {
       const lock = await session.singleflightLock('k')
-      most = Math.max(most, ++running)
+      maxRunning = Math.max(maxRunning, ++running)
       await turn()
       running--
       await lock.unlock()
@@ -43,7 +48,7 @@ describe('singleflight', () => {
     await turn()
     socket.deliver({ type: 'unlocked', id: 2 })
     await working
-    expect(most).to.equal(5)
+    expect(maxRunning).to.equal(5)
   })
 
   it('keeps the lock for the other callers when the first unlocks at once', async () => {
@@ -59,7 +64,7 @@ describe('singleflight', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('shares no request for another key, mode or ttl, and no granted lock', async () => {
+  it('shares neither a request with another key, mode or ttl nor a lock that is granted already', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k')
     void session.singleflightLock('l')

@@ -1,9 +1,9 @@
-/** The delays of the three retry strategies, and the checks of their options. */
+/** Tests the delays of the three retry strategies, and the checks of their options. */
 import { exponentialBackoff, fixedInterval, linearBackoff } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 
-function take(strategy: Iterable<number>, count: number): number[] {
+function firstDelays(strategy: Iterable<number>, count: number): number[] {
   const delays: number[] = []
   for (const delay of strategy) {
     if (delays.length === count) break
@@ -23,25 +23,25 @@ function codeOf(make: () => unknown): string {
 }
 
 describe('retry strategies', () => {
-  it('wait a fixed interval, as often as maxRetries says', () => {
+  it('wait a fixed interval, maxRetries times', () => {
     expect([...fixedInterval({ interval: 70, maxRetries: 3 })]).to.deep.equal([70, 70, 70])
     expect([...fixedInterval({ interval: 70, maxRetries: 0 })]).to.deep.equal([])
   })
 
-  it('back off exponentially: i, i·m, i·m²', () => {
+  it('back off exponentially: each delay is the former delay times the multiplier', () => {
     const strategy = exponentialBackoff({ initial: 100, multiplier: 3, maxRetries: 4 })
     expect([...strategy]).to.deep.equal([100, 300, 900, 2_700])
   })
 
-  it('back off linearly: i, i + d, i + 2d', () => {
+  it('back off linearly: each delay is the former delay plus the increment', () => {
     const strategy = linearBackoff({ initial: 100, increment: 50, maxRetries: 4 })
     expect([...strategy]).to.deep.equal([100, 150, 200, 250])
   })
 
   it('are endless without maxRetries, and no delay exceeds max', () => {
     const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
-    expect(take(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
-    expect(take(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
+    expect(firstDelays(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
+    expect(firstDelays(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 
   it('begin with the first delay in each iteration', () => {
@@ -49,7 +49,7 @@ describe('retry strategies', () => {
     expect([...strategy]).to.deep.equal([...strategy])
   })
 
-  it('use jitter only on request: a random part of each delay', () => {
+  it('wait a random part of each delay with the option jitter', () => {
     const chances = [0, 0.5, 0.999]
     const strategy = fixedInterval(
       { interval: 1_000, maxRetries: 3, jitter: 'full' },

@@ -1,6 +1,6 @@
 /**
- * No unknown option is ignored. Each function with options refuses every misspelt option and
- * suggests the right name, and refuses values of the wrong type.
+ * Tests that the client ignores no unknown option. Each function with options refuses every
+ * misspelt option and suggests the right name, and refuses values of the wrong type.
  */
 import { once } from 'node:events'
 import {
@@ -22,7 +22,7 @@ interface Call {
   readonly name: string
   /** Each option with a valid value. */
   readonly options: Options
-  /** Makes the call with these options and no others. */
+  /** Calls the function on this session or this lock, with exactly these options. */
   readonly call: (options: never, on: { session: Session; lock: Lock }) => unknown
 }
 
@@ -31,7 +31,7 @@ const tryLock = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 } }
 const lock = { ...tryLock, timeout: 5_000, steal: false }
 const limits = { maxRetries: 1, max: 5, jitter: 'full' }
 
-/** Checks the options of the platform's WebSocket as Node does, and connects without a proxy. */
+/** An environment that checks the options of a proxy as Node does, but connects without a proxy. */
 function withProxies(environment: Environment): Environment {
   const webSocketFor: Environment['webSocketFor'] = (options) => {
     platformEnvironment.webSocketFor!(options)
@@ -117,9 +117,9 @@ const calls: readonly Call[] = [
   },
 ]
 
-/** Values of every type, in JSON or not. */
+/** Values of every type, also of the types that JSON does not have. */
 const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
-/** The values of this list that an option may have, besides values like its example. */
+/** For each option, the check that tells which of the `values` are valid. */
 const allowed: Record<string, (value: unknown) => boolean> = {
   name: (value) => value === 'x',
   token: (value) => value === 'x',
@@ -142,7 +142,7 @@ const allowed: Record<string, (value: unknown) => boolean> = {
 }
 const isInteger = (value: unknown) => value === 7
 
-/** Misspellings of a name: a letter missing, two letters swapped, another case, a letter more. */
+/** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
 function misspellings(name: string): string[] {
   const all = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
   for (let i = 0; i < name.length; i++) {
@@ -171,7 +171,7 @@ async function scene(): Promise<{ session: Session; lock: Lock }> {
 }
 
 describe('the checks of options and arguments', () => {
-  it('refresh says where its options belong when they come first', async () => {
+  it('refresh shows its right arguments when options come as the first argument', async () => {
     const { lock } = await scene()
     const refusal = await refusalOf(() => lock.refresh({ ttl: 5 } as never))
     expect(refusal?.code).to.equal('INVALID_OPTION')
@@ -199,9 +199,10 @@ describe('the checks of options and arguments', () => {
         const isGood = allowed[`${name}.${option}`] ?? allowed[option] ?? isInteger
         for (const value of values) {
           if (isGood(value)) continue
-          const one = option === 'key' || option === 'prefix'
+          // The options key and prefix exclude each other.
+          const isAlone = option === 'key' || option === 'prefix'
           const error = await refusalOf(() =>
-            call((one ? { [option]: value } : { ...options, [option]: value }) as never, on),
+            call((isAlone ? { [option]: value } : { ...options, [option]: value }) as never, on),
           )
           expect(error?.code, `${option}: ${String(value)}`).to.match(/^INVALID_/)
         }
@@ -221,8 +222,8 @@ describe('the checks of options and arguments', () => {
     const { session, socket } = await openScene()
     const swapped = session.withLock('k', {} as never, (() => {}) as never)
     expect((await refusalOf(() => swapped))?.code).to.equal('INVALID_OPTION')
-    const none = session.withLock('k', undefined as never)
-    expect((await refusalOf(() => none))?.message).to.equal('callback must be a function')
+    const missing = session.withLock('k', undefined as never)
+    expect((await refusalOf(() => missing))?.message).to.equal('callback must be a function')
     expect((await refusalOf(() => session.watch('k', 7 as never)))?.code).to.equal('INVALID_OPTION')
     expect(socket.sent).to.have.length(1)
   })
@@ -237,7 +238,7 @@ describe('the checks of options and arguments', () => {
     }
   })
 
-  it('session.locks.request ignores unknown members, as the specification says', async () => {
+  it('session.locks.request ignores unknown options, as the Web Locks specification says', async () => {
     const { session, socket } = await openScene()
     void session.locks.request('k', { ifavailable: true } as never, () => {}).catch(() => {})
     await new Promise((resolve) => setImmediate(resolve))

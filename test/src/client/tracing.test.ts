@@ -1,6 +1,6 @@
 /**
- * The interface for tracing: the session reports each wait and each hold once. An error that a
- * tracer throws does not affect the lock.
+ * Tests the interface for tracing: the session reports each wait and each hold once to the tracer.
+ * An error that a tracer throws does not affect the lock. A fence is the number of a grant.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
@@ -10,7 +10,7 @@ function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer 
   const calls: string[] = []
   const tracer: Tracer = {
     request: (key, mode, metadata) => {
-      calls.push(`asks ${key} ${mode} ${metadata}`)
+      calls.push(`requests ${key} ${mode} ${metadata}`)
       return {
         metadata: '{"traced":true}',
         granted: (fence) => {
@@ -36,7 +36,7 @@ describe('tracing a session', () => {
     void lock.unlock()
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     void scene.session.close()
-    expect(calls).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
+    expect(calls).to.deep.equal(['requests k exclusive 7', 'granted 1', 'ended undefined'])
   })
 
   it('reports a loss with its reason, once', async () => {
@@ -56,7 +56,7 @@ describe('tracing a session', () => {
     await turn()
     socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
     await asking
-    expect(calls).to.deep.equal(['asks k shared undefined', 'failed LOCK_TIMEOUT'])
+    expect(calls).to.deep.equal(['requests k shared undefined', 'failed LOCK_TIMEOUT'])
   })
 })
 

@@ -1,4 +1,7 @@
-/** A lock with a ttl: its expiry, and its refreshes. */
+/**
+ * Tests a lock with a ttl, which is how long the lock lasts without a refresh: its expiry and its
+ * refreshes. The client counts a shorter time than the broker; for a ttl of 1,000 ms, 939 ms.
+ */
 import { expect } from 'chai'
 import {
   acknowledge,
@@ -10,7 +13,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('holding a lock with a ttl', () => {
-  it('counts an immediate grant from the sending of the request', async () => {
+  it('counts the ttl of an immediate grant from when the client sent the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)
     const lock = await acquireLock(scene, { ttl: 1_000, at: 53_000 })
@@ -22,26 +25,27 @@ describe('holding a lock with a ttl', () => {
     expect(scene.session.state).to.equal('connected')
   })
 
-  it('counts a later grant by the newest clock sample', async () => {
+  it('counts the ttl of a later grant by the newest comparison of both clocks', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
-    // The pong of 4,000 arrived at 54,010, so the grant at 55,000 was at 4,990 or later.
+    // The client sent the pong at 4,000 by its clock, and it arrived at 54,010 by the clock of the
+    // broker. So the grant at 55,000 was at 4,990 or later by the clock of the client.
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
     const lock = await asking
-    const bound = 4_000 + (990 + 1_000) * 0.99 - 51
-    scene.clock.advance(Math.floor(bound - 5_000))
+    const expiry = 4_000 + (990 + 1_000) * 0.99 - 51
+    scene.clock.advance(Math.floor(expiry - 5_000))
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
   })
 
-  it('counts a refresh from its sending', async () => {
+  it('counts the ttl of a refresh from when the client sent the refresh', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(500)
@@ -57,7 +61,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('unlocks a lock that expired before the response to a successful refresh', async () => {
+  it('unlocks a lock that expired at the client before a refresh was confirmed', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(900)
@@ -139,7 +143,7 @@ describe('holding a lock with a ttl', () => {
     ])
   })
 
-  it('stops refreshing at the first refresh without a response in time', async () => {
+  it('stops refreshing when the response to a refresh does not arrive in time', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
@@ -148,7 +152,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('leaves no deadline behind when the lock is unlocked during a refresh', async () => {
+  it('has no expiry after an unlock during a refresh', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = lock.refresh()
@@ -230,14 +234,14 @@ describe('holding a lock with a ttl', () => {
   it('needs an interval and a timeout for a lock without a ttl', async () => {
     const lock = await acquireLock(await openScene())
     const error: Error = await lock.autoRefresh().then(
-      () => expect.fail('it did not reject'),
+      () => expect.fail('autoRefresh did not reject'),
       (error) => error,
     )
     expect(error.message).to.include('the lock has no ttl')
     expect(error).to.include({ code: 'INVALID_INTERVAL' })
   })
 
-  it('verifies a lock without a ttl', async () => {
+  it('refreshes a lock without a ttl to learn whether the broker still holds it', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })

@@ -1,4 +1,8 @@
-/** Watching keys: the state, the events, the state again after a reconnect. */
+/**
+ * Tests how a client watches keys: it passes the state, then events, and the state again after a
+ * reconnect. A message of type "event" has a field `event` that holds the event, whose own field
+ * `event` names the kind of change. A fence is the number of a grant.
+ */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { openScene, reconnect, turn, welcome } from '../support/scriptedSession.js'
@@ -28,15 +32,15 @@ describe('watching keys', () => {
 
   it('passes an event to every watch that the message names', async () => {
     const { session, socket } = await openScene()
-    const told: string[] = []
-    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => told.push(name + event))
+    const heard: string[] = []
+    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => heard.push(name + event))
     await turn()
     const event = { event: 'unlocked', ...info }
     socket.deliver({ type: 'event', watch: [1, 3, 9], event })
-    expect(told).to.deep.equal(['aunlocked', 'cunlocked'])
+    expect(heard).to.deep.equal(['aunlocked', 'cunlocked'])
   })
 
-  it('starts again after a reconnect, and marks the state as resync', async () => {
+  it('watches again after a reconnect, and marks the new state as resync', async () => {
     const scene = await openScene()
     const events: WatchEvent[] = []
     scene.session.watch('k', (event) => events.push(event))
@@ -57,15 +61,15 @@ describe('watching keys', () => {
     const scene = await openScene()
     const ended = scene.session.watch('ended', () => {})
     await turn()
-    const came = reconnect(scene)
+    const reconnecting = reconnect(scene)
     ended.close()
     scene.session.watch('begun', () => {})
     scene.session.watch('both', () => {}).close()
-    await came
+    await reconnecting
     scene.socket.deliver(welcome({ session: 's2' }))
     await turn()
-    const [asked, ...others] = scene.socket.newMessages()
-    expect(asked).to.deep.include({ type: 'watch', key: 'begun' })
+    const [request, ...others] = scene.socket.newMessages()
+    expect(request).to.deep.include({ type: 'watch', key: 'begun' })
     expect(others).to.deep.equal([])
   })
 
@@ -83,7 +87,7 @@ describe('watching keys', () => {
     expect(events).to.deep.equal([])
   })
 
-  it('passes refused when the broker refuses, and then ends', async () => {
+  it('passes a refused event when the broker refuses the watch, and then ends', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     session.watch('k', (event) => events.push(event))
