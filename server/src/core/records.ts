@@ -123,6 +123,11 @@ export class Session {
     return this.#waiting
   }
 
+  /** Whether a request of this type and with this id waits. */
+  isWaiting(id: number, type: RequestType): boolean {
+    return type === 'lock' && this.#waiting.get(id) !== undefined
+  }
+
   addHeld(lock: Lock): void {
     if (this.#held === noLocks) this.#held = new IdTable()
     this.#held.add(lock)

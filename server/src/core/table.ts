@@ -10,29 +10,20 @@
  * - First come, first served: no request is granted past a queue (`#request`, `#grantWaiters`).
  * - When a lock or a request ends, the table grants the waiters behind it while it executes the
  *   same command, by a loop and never by recursion (`#release`, `#withdraw`).
- * - A request whose id is repeated gets its first answer and never runs twice (`#isRepeat`).
+ * - A request whose id is repeated gets its first answer and never runs twice (`Responder`).
  * - A command from a replaced connection changes nothing (`#currentSession`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`#grantWaiters`).
  * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
  */
-import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
 import { maxFenceFloor } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { describeHolders } from './holders.js'
 import { KeyTable } from './keyTable.js'
-import {
-  type Answer,
-  isAnswerTo,
-  type KeyState,
-  Lock,
-  type LockTerms,
-  Request,
-  type RequestType,
-  Session,
-} from './records.js'
+import { type Answer, type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
+import { Responder } from './responder.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
 import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 
@@ -71,9 +62,9 @@ export class LockTable {
   #held = 0
   #waiting = 0
   #quiet: boolean
-  /** Bytes of memory for the sessions, locks, requests and answers, without those of the keys. */
+  /** Bytes of the sessions, locks and requests, without those of the keys and the answers. */
   #bytes = 0
-  #effects: Effect[] = []
+  readonly #responder = new Responder()
   readonly #grantsPerCommand: number
   /** How many more waiters this command may grant. */
   #grantsLeft: number
@@ -101,7 +92,8 @@ export class LockTable {
       for (const request of queue) this.#bytes += requestBytes + textBytes(request.metadata)
     }
     for (const session of this.#sessions.values()) {
-      this.#bytes += bytesOfSession(session) + session.answerBytes + session.revocationBytes
+      this.#bytes += bytesOfSession(session) + session.revocationBytes
+      this.#responder.bytes += session.answerBytes
     }
   }
 
@@ -134,7 +126,7 @@ export class LockTable {
    * estimates them. The number is equal at every broker.
    */
   get bytes(): number {
-    return this.#bytes + this.#keys.bytes
+    return this.#bytes + this.#keys.bytes + this.#responder.bytes
   }
 
   /** Whether the table grants only requests that steal the lock. */
@@ -144,7 +136,7 @@ export class LockTable {
 
   /** Executes a command. Returns its effects, in order. */
   apply(command: Commands.Command): readonly Effect[] {
-    this.#effects = []
+    this.#responder.effects = []
     switch (command.type) {
       case 'lock':
         this.#request(command)
@@ -201,7 +193,7 @@ export class LockTable {
     }
     if (this.#unfinished.size > 0) this.#reportUnfinished()
     this.#grantsLeft = this.#grantsPerCommand
-    return this.#effects
+    return this.#responder.effects
   }
 
   // -------------------------------------------------------------------------------- sessions
@@ -210,7 +202,7 @@ export class LockTable {
     const session = new Session(command)
     this.#sessions.set(session.id, session)
     this.#bytes += bytesOfSession(session)
-    this.#effects.push({ kind: 'opened', session, handshakeId: command.handshakeId })
+    this.#responder.effects.push({ kind: 'opened', session, handshakeId: command.handshakeId })
   }
 
   #resume(command: Commands.ResumeSession): void {
@@ -223,7 +215,7 @@ export class LockTable {
       session.principal !== principal ||
       (shownSecret === 'secret' && isSupersededAttempt(session, command))
     ) {
-      this.#effects.push({ kind: 'refused', handshakeId })
+      this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
     }
     // A client that presents the newer secret has received that secret. The older secret stays
@@ -234,7 +226,12 @@ export class LockTable {
     session.attachEpoch++
     session.suspended = false
     if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)
-    this.#effects.push({ kind: 'resumed', session, handshakeId, answers: session.answers })
+    this.#responder.effects.push({
+      kind: 'resumed',
+      session,
+      handshakeId,
+      answers: session.answers,
+    })
   }
 
   #suspend(command: Commands.SuspendSession): void {
@@ -255,7 +252,7 @@ export class LockTable {
     if (session.answers === undefined) {
       for (const keyState of this.#withdrawAll(session)) this.#grantWaiters(keyState, at)
     }
-    this.#effects.push({ kind: 'suspended', session, keep })
+    this.#responder.effects.push({ kind: 'suspended', session, keep })
   }
 
   #restart({ formerOwner, ownerBroker, at }: Commands.Restart): void {
@@ -284,11 +281,11 @@ export class LockTable {
     for (const lockOrRequest of session.held.values()) {
       if (lockOrRequest.ttl === undefined) continue
       if (changesOwner) lockOrRequest.generation++
-      this.#effects.push({ kind: 'deadlineRestarted', lockOrRequest })
+      this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
     for (const lockOrRequest of session.waiting.values()) {
       if (lockOrRequest.timeout !== undefined)
-        this.#effects.push({ kind: 'deadlineRestarted', lockOrRequest })
+        this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
   }
 
@@ -304,14 +301,15 @@ export class LockTable {
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
-    this.#bytes -= bytesOfSession(session) + session.answerBytes + session.revocationBytes
+    this.#bytes -= bytesOfSession(session) + session.revocationBytes
+    this.#responder.bytes -= session.answerBytes
     const affectedKeys = this.#withdrawAll(session)
     for (const lock of session.held.values()) {
       affectedKeys.add(lock.keyState)
       this.#removeLock(lock, 'ended')
     }
     for (const keyState of affectedKeys) this.#grantWaiters(keyState, at)
-    this.#effects.push({ kind: 'ended', session, reason })
+    this.#responder.effects.push({ kind: 'ended', session, reason })
   }
 
   /**
@@ -322,7 +320,7 @@ export class LockTable {
     for (const request of session.waiting.values()) {
       affectedKeys.add(request.keyState)
       this.#dequeue(request)
-      this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
+      this.#responder.effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
     return affectedKeys
   }
@@ -355,10 +353,9 @@ export class LockTable {
 
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command)) return
-    if (this.#isOverQuota(session, command.id)) return
+    if (session === undefined || !this.#responder.accepts(session, command)) return
     if (session.held.size + session.waiting.size >= session.limits.locks) {
-      this.#refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
+      this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
       return
     }
     const { id, key, mode, at } = command
@@ -371,10 +368,10 @@ export class LockTable {
     } else if (command.timeout === 0) {
       session.lastId = id
       const described = describeHolders(keyState, true, session.storedHolderBytes)
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...described })
+      this.#responder.answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...described })
       this.#markIdleIfUnused(keyState)
     } else if (keyState.queue.length >= session.limits.waitersPerKey) {
-      this.#refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
       this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
@@ -383,7 +380,7 @@ export class LockTable {
       session.addWaiting(request)
       this.#waiting++
       this.#bytes += requestBytes + textBytes(request.metadata)
-      this.#effects.push({ kind: 'queued', request })
+      this.#responder.effects.push({ kind: 'queued', request })
     }
   }
 
@@ -391,7 +388,7 @@ export class LockTable {
     const request = this.#currentSession(command)?.waiting.get(command.request)
     if (request === undefined) return
     this.#withdraw(request, 'aborted', command.at)
-    this.#answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
+    this.#responder.answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
   }
 
   #timeOut(command: Commands.TimeOutRequest): void {
@@ -402,40 +399,38 @@ export class LockTable {
     // behind the request.
     const described = describeHolders(keyState, false, session.storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
-    this.#answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...described })
+    this.#responder.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...described })
   }
 
   // ----------------------------------------------------------------------------------- locks
 
   #unlock(command: Commands.Unlock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command)) return
-    if (this.#isOverQuota(session, command.id)) return
+    if (session === undefined || !this.#responder.accepts(session, command)) return
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, notHeld.unlock)
+      this.#responder.answer(session, command.id, notHeld.unlock)
       return
     }
     // Granting the next waiter precedes this answer, because a client is waiting for that grant.
     this.#release(lock, 'unlocked', command.at)
-    this.#answer(session, command.id, unlocked)
+    this.#responder.answer(session, command.id, unlocked)
   }
 
   #refresh(command: Commands.Refresh): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command)) return
-    if (this.#isOverQuota(session, command.id)) return
+    if (session === undefined || !this.#responder.accepts(session, command)) return
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, notHeld.refresh)
+      this.#responder.answer(session, command.id, notHeld.refresh)
       return
     }
     if (command.ttl !== undefined) lock.ttl = command.ttl
     lock.generation++
-    this.#effects.push({ kind: 'refreshed', lock })
-    this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
+    this.#responder.effects.push({ kind: 'refreshed', lock })
+    this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
   }
 
   /**
@@ -444,18 +439,17 @@ export class LockTable {
    */
   #revoke(command: Commands.RevokeLock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command)) return
-    if (this.#isOverQuota(session, command.id)) return
+    if (session === undefined || !this.#responder.accepts(session, command)) return
     session.lastId = command.id
     const lock = this.#findHolder(command.key, command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, notHeld.revoke)
+      this.#responder.answer(session, command.id, notHeld.revoke)
       return
     }
-    this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
+    this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
     this.#bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#release(lock, 'revoked', command.at)
-    this.#answer(session, command.id, revoked)
+    this.#responder.answer(session, command.id, revoked)
   }
 
   #findHolder(key: string, fence: number): Lock | undefined {
@@ -491,12 +485,12 @@ export class LockTable {
     lock.session.reduceStoredGrant(lock)
     this.#held--
     this.#bytes -= lockBytes + textBytes(lock.metadata)
-    this.#effects.push({ kind: 'released', lock, reason })
+    this.#responder.effects.push({ kind: 'released', lock, reason })
   }
 
   #withdraw(request: Request, reason: WithdrawReason, at: number): void {
     this.#dequeue(request)
-    this.#effects.push({ kind: 'withdrawn', request, reason })
+    this.#responder.effects.push({ kind: 'withdrawn', request, reason })
     this.#grantWaiters(request.keyState, at)
   }
 
@@ -545,7 +539,7 @@ export class LockTable {
     for (const keyState of this.#unfinished) {
       const request = keyState.queue.first
       if (request !== undefined && this.#isReady(keyState)) {
-        this.#effects.push({ kind: 'unfinished', request })
+        this.#responder.effects.push({ kind: 'unfinished', request })
       }
     }
     this.#unfinished.clear()
@@ -575,8 +569,9 @@ export class LockTable {
     session.addHeld(lock)
     const bytes = session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#held++
-    this.#bytes += bytes + lockBytes + textBytes(lock.metadata)
-    this.#effects.push({ kind: 'granted', lock, request })
+    this.#responder.bytes += bytes
+    this.#bytes += lockBytes + textBytes(lock.metadata)
+    this.#responder.effects.push({ kind: 'granted', lock, request })
   }
 
   // --------------------------------------------------------------------------------- answers
@@ -584,46 +579,7 @@ export class LockTable {
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#currentSession(command)
     if (session === undefined) return
-    this.#bytes -= session.forgetAnswers(command.ids)
-    this.#effects.push({ kind: 'acknowledged', session })
-  }
-
-  /**
-   * Whether the id of this request was used before. If so, repeats the stored answer, or sends
-   * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
-   * neither, or if the first request was of another type.
-   */
-  #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
-    if (id > session.lastId) return false
-    const answer = session.answers?.get(id)
-    if (answer !== undefined && isAnswerTo(answer, type)) {
-      this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
-    } else if (type !== 'lock' || session.waiting.get(id) === undefined) {
-      this.#refuse(session, id, 'BAD_MESSAGE')
-    }
-    return true
-  }
-
-  #isOverQuota(session: Session, id: number): boolean {
-    if (session.answers === undefined || session.answers.size < session.limits.answers) return false
-    this.#refuse(session, id, 'QUOTA_EXCEEDED', 'answers')
-    return true
-  }
-
-  #answer(session: Session, id: number, answer: Answer): void {
-    this.#bytes += session.storeAnswer(id, answer)
-    this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
-  }
-
-  /** Answers a request that changed nothing, without storing the answer. */
-  #refuse(
-    session: Session,
-    id: number,
-    code: ErrorCode,
-    limit?: keyof Commands.SessionLimits,
-  ): void {
-    const answer: Answer =
-      limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
-    this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
+    this.#responder.bytes -= session.forgetAnswers(command.ids)
+    this.#responder.effects.push({ kind: 'acknowledged', session })
   }
 }

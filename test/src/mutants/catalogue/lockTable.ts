@@ -170,7 +170,7 @@ const sessions: Mutant[] = [
   },
   {
     name: 'repeated-request-granted-twice',
-    in: 'LockTable.#isRepeat',
+    in: 'Responder.#isRepeat',
     find: '$ID > $SESSION.lastId',
     replace: `$ID > $SESSION.lastId || $SESSION.answers?.get($ID)?.kind === 'granted'`,
     why: 'The table grants a request again when the client sends it again.',

@@ -1,0 +1,61 @@
+/**
+ * Answers the requests of sessions: emits each answer as an effect, and stores the answer of a
+ * session that can resume until the client acknowledges the answer. A request whose id was used
+ * before gets its first answer again.
+ *
+ * The files of the single kinds of requests share this class.
+ */
+import type { ErrorCode } from '@holdfast/shared'
+import type { SessionLimits } from './commands.js'
+import type { Effect } from './effects.js'
+import { type Answer, isAnswerTo, type RequestType, type Session } from './records.js'
+
+export class Responder {
+  /** The effects of the present command so far, in order. */
+  effects: Effect[] = []
+  /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
+  bytes = 0
+
+  /**
+   * Whether the request is new and may change the table. If not, answers the request: with its
+   * first answer if its id was used before, or with `QUOTA_EXCEEDED` if the client has not
+   * acknowledged enough answers.
+   */
+  accepts(session: Session, command: { id: number; type: RequestType }): boolean {
+    return !this.#isRepeat(session, command) && !this.#isOverQuota(session, command.id)
+  }
+
+  answer(session: Session, id: number, answer: Answer): void {
+    this.bytes += session.storeAnswer(id, answer)
+    this.effects.push({ kind: 'answer', session, id, answer, repeat: false })
+  }
+
+  /** Answers a request that changed nothing, without storing the answer. */
+  refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
+    const answer: Answer =
+      limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
+    this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
+  }
+
+  /**
+   * Whether the id of this request was used before. If so, repeats the stored answer, or sends
+   * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
+   * neither, or if the first request was of another type.
+   */
+  #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
+    if (id > session.lastId) return false
+    const answer = session.answers?.get(id)
+    if (answer !== undefined && isAnswerTo(answer, type)) {
+      this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
+    } else if (!session.isWaiting(id, type)) {
+      this.refuse(session, id, 'BAD_MESSAGE')
+    }
+    return true
+  }
+
+  #isOverQuota(session: Session, id: number): boolean {
+    if (session.answers === undefined || session.answers.size < session.limits.answers) return false
+    this.refuse(session, id, 'QUOTA_EXCEEDED', 'answers')
+    return true
+  }
+}
