@@ -39,7 +39,10 @@ export async function connectIn(
     checkedConnect.WebSocket ??
     (platform && environment.webSocketFor?.(platform)) ??
     environment.WebSocket
-  check(typeof WebSocket === 'function', 'this platform has no WebSocket: give connect a class')
+  check(
+    typeof WebSocket === 'function',
+    'this platform has no WebSocket: give the option WebSocket',
+  )
   const strategy =
     reconnect ??
     exponentialBackoff(

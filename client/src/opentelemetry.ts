@@ -50,8 +50,8 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
         granted: (fence) => {
           wait.setAttribute('holdfast.fence', fence)
           wait.end()
-          const held = { ...attributes, 'holdfast.fence': fence }
-          const hold = tracer.startSpan('holdfast.hold', { attributes: held }, parent)
+          const holdAttributes = { ...attributes, 'holdfast.fence': fence }
+          const hold = tracer.startSpan('holdfast.hold', { attributes: holdAttributes }, parent)
           return holdTrace(hold, trace.setSpan(parent, hold))
         },
       }
@@ -59,7 +59,7 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
   }
 }
 
-/** @param holdContext The context of the hold span. Browsers lose it after an `await`. */
+/** @param holdContext The context of the hold span. A browser has lost it when `run` is called. */
 function holdTrace(hold: Span, holdContext: Context): HoldTrace {
   return {
     run: (callback) => context.with(holdContext, callback),
@@ -80,14 +80,15 @@ function end(span: Span, error: HoldfastError | undefined): void {
  * metadata, and metadata that would become too long, stay unchanged.
  *
  * @param metadata JSON text.
+ * @param carrier The fields by which OpenTelemetry passes a context on, such as `traceparent`.
  */
 function addCarrier(
   metadata: string | undefined,
   carrier: Readonly<Record<string, string>>,
 ): string | undefined {
   if (Object.keys(carrier).length === 0) return metadata
-  const own: unknown = metadata === undefined ? {} : JSON.parse(metadata)
-  if (typeof own !== 'object' || own === null || Array.isArray(own)) return metadata
-  const text = JSON.stringify({ ...carrier, ...own })
+  const fields: unknown = metadata === undefined ? {} : JSON.parse(metadata)
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return metadata
+  const text = JSON.stringify({ ...carrier, ...fields })
   return utf8Length(text) <= maxMetadataBytes ? text : metadata
 }

@@ -33,7 +33,8 @@ export interface ConnectOptions {
    */
   readonly grace?: number | 'lease' | undefined
   /**
-   * When aborted, `connect` rejects with `ABORTED`. Without effect after `connect` has resolved.
+   * When aborted, `connect` rejects with `ABORTED`. The signal has no effect after `connect` has
+   * resolved.
    */
   readonly signal?: AbortSignal | undefined
   /**
@@ -62,7 +63,7 @@ export interface ConnectOptions {
   readonly proxy?: PlatformOptions['proxy']
   /**
    * Lets the process end although the session is open, as `session.unref()` does. Default false.
-   * Without effect in a browser.
+   * The option has no effect in a browser.
    */
   readonly unref?: boolean | undefined
   /**
@@ -103,7 +104,10 @@ const connectOptions: OptionNames<ConnectOptions> = {
   WebSocket: 1,
 }
 
-/** @throws HoldfastError `INVALID_OPTION` */
+/**
+ * Checks the arguments of `connect`.
+ * @throws HoldfastError `INVALID_OPTION`
+ */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
   refuseUnknownOptions('connect', options, connectOptions)
   const { token, name, lease, grace, signal, reconnect, WebSocket } = options
@@ -131,8 +135,8 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, lease, grace }
-  // Leaves room for the field `resume` of later connections: about 120 bytes, as the broker
-  // chooses.
+  // Leaves room for the field `resume` of later connections, which takes about 120 bytes. The
+  // broker chooses the length of that field.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,
     'token and name are too long together',

@@ -11,7 +11,7 @@
 /** One row of the table. */
 export interface CloseCode {
   readonly code: number
-  /** Whether the client must not reconnect by itself, because the broker would refuse it again. */
+  /** True if the client must not reconnect by itself: the broker would refuse the client again. */
   readonly final: boolean
   /**
    * The reason in the broker's close frame: a stable text for logs. With 1007 and 1009 the frame

@@ -3,8 +3,8 @@
  * message: one JSON object, or an array of JSON objects. Client and broker put all messages of one
  * turn of the event loop into one frame, so that a turn needs one write to the socket.
  *
- * The functions join messages that are JSON texts already, because the broker encodes a message
- * only once even if it sends that message to a thousand connections.
+ * `joinFrames` takes messages that are JSON texts already. The broker encodes a message only once,
+ * even if the broker sends that message to a thousand connections.
  */
 import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'
@@ -34,10 +34,10 @@ export function joinFrames(
 ): string[] {
   if (messages.length === 0) return []
   if (messages.length === 1) return [messages[0]!]
-  let chars = 1
-  for (const message of messages) chars += message.length + 1
+  let units = 1
+  for (const message of messages) units += message.length + 1
   // A UTF-16 unit is at most 3 bytes of UTF-8, so most joins need no exact length.
-  if (chars * 3 <= maxBytes) return [`[${messages.join(',')}]`]
+  if (units * 3 <= maxBytes) return [`[${messages.join(',')}]`]
   return splitIntoFrames(messages, maxBytes)
 }
 

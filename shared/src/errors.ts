@@ -87,15 +87,15 @@ const retryableCodes: ReadonlySet<ErrorCode> = new Set([
 
 /**
  * Marks the errors of every copy of this class in a process. A program may load the package as an
- * ES module and as CommonJS, and an error of one copy may reach code that imported the other.
+ * ES module and as CommonJS, and an error of one copy may reach code that imported the other copy.
  */
 const brand = Symbol.for('holdfast.HoldfastError')
 
 /** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // Not a declared property, because a declared property would give the classes of two copies
-    // incompatible types.
+    // The brand is not a declared property, because the compiler would then treat the classes of
+    // two copies as incompatible types.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 

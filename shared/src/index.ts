@@ -4,7 +4,8 @@
  * The other entry points:
  * - `@holdfast/shared/clientChecks`: the check that a broker runs on messages from clients
  * - `@holdfast/shared/clientSchemas` and `brokerSchemas`: the schemas of all messages, for tools
- * - `@holdfast/shared/brokerChecks`: the two stages of the client's check, for tests
+ * - `@holdfast/shared/brokerChecks`: the two stages of the check that a client runs on messages
+ *   from brokers, for tests
  * - `@holdfast/shared/idTable`: the only module that the broker's core may import at run time
  */
 

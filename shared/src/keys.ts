@@ -33,10 +33,10 @@ export function isPrefix(value: unknown): value is string {
 export function utf8Length(text: string): number {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
-    const point = text.codePointAt(i)!
-    if (point >= 0x80) bytes += point < 0x800 ? 1 : 2
+    const codePoint = text.codePointAt(i)!
+    if (codePoint >= 0x80) bytes += codePoint < 0x800 ? 1 : 2
     // A surrogate pair has two units and four bytes: 1 for each unit, and the 2 added above.
-    if (point > 0xffff) i++
+    if (codePoint > 0xffff) i++
   }
   return bytes
 }

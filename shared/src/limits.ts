@@ -22,9 +22,9 @@ export const maxKeyBytes = 512
 export const maxNameLength = 256
 /** Longest token, in UTF-16 units. */
 export const maxTokenLength = 3072
-/** Longest session id and longest resume secret, in UTF-16 units. */
+/** Longest session id, and longest secret for resuming a session, in UTF-16 units. */
 export const maxSecretLength = 64
-/** Longest reason of a revocation, in UTF-16 units. */
+/** Longest reason that an operator may give for revoking a lock, in UTF-16 units. */
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
@@ -39,13 +39,13 @@ export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 
 /** Most locks that one session may have: the locks that it holds plus those that it waits for. */
 export const maxLocksPerSession = 10_000
-/** Most answers that a broker stores for one session. An acknowledgement deletes stored answers. */
+/** Most answers that a broker stores for one session until the client acknowledges the answers. */
 export const maxUnacknowledged = 1_024
 /** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
 /** Most locks, and also most waiting requests, that one query returns. */
 export const maxQueryItems = 1_000
-/** Most holders that a `failed` with `LOCK_HELD` or `LOCK_TIMEOUT` names. */
+/** Most holders that the broker names in a `failed` message with `LOCK_HELD` or `LOCK_TIMEOUT`. */
 export const maxHoldersNamed = 16
-/** Most watches that one session may have. */
+/** Most watches that one session may have. A watch reports each change of a key's locks. */
 export const maxWatches = 1_000

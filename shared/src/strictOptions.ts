@@ -69,6 +69,7 @@ const maxEdits = 5
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
+  // Until a name is found, this is the greatest distance that a suggestion may have.
   let bestDistance = Math.min(Math.max(2, name.length / 3), maxEdits)
   for (const candidate of names) {
     const lowerCandidate = candidate.toLowerCase()

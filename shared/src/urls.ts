@@ -1,7 +1,7 @@
 /**
  * Replaces the secrets in URLs before the URLs appear in errors, in log lines and in the output of
- * the command. A URL may contain a password before its host and a token in its query, and such
- * texts get into log files and bug reports.
+ * the command `holdfast`. A URL may contain a password before its host and a token in its query.
+ * Errors and log lines get into bug reports.
  */
 
 /**
@@ -15,8 +15,9 @@ const hidden = '***'
 /** Matches a URL within other text. */
 const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 
-/** Matches the user name and password of a URL. `anyUserInfo` is for text that is not a URL. */
+/** Matches the user name and password of a URL. */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
+/** Matches everything before the last `@` of a text that is not a URL. */
 const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**

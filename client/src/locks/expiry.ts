@@ -29,7 +29,7 @@ export function expiryFrom(since: ClockReading, ms: number): Expiry {
   return shift(since, safeDuration(ms))
 }
 
-/** The expiry of a ttl that began at `at` of the broker's clock. The sample converts the time. */
+/** The expiry of a ttl that began at `at` of the broker's clock, converted by the clock sample. */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   return shift(sent, safeDuration(at - received + ttl, ttl))
 }
@@ -74,11 +74,11 @@ export interface PendingRefresh {
 }
 
 /**
- * The expiry of one lock's ttl. Includes the refreshes that were sent and have no response yet.
+ * Keeps the expiry of one lock's ttl. A refresh starts the ttl anew.
  *
  * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
- * the refresh may or may not have reached the broker, so it can only make the expiry earlier: it
- * may have shortened the ttl at the broker already.
+ * the refresh may or may not have reached the broker. So an unconfirmed refresh can only make the
+ * expiry earlier: it may have shortened the ttl at the broker already.
  */
 export class TtlExpiry {
   #ttl: number | undefined

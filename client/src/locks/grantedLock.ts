@@ -32,7 +32,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
   readonly #lossListeners: LossListener[] = []
-  /** Receives the end of the lock, if the session has a tracer. */
+  /** The tracer's object for this lock, which is informed when the lock ends. */
   trace: HoldTrace | undefined
   #lost: HoldfastError | undefined
   /** Whether the lock was lost, or its last handle was unlocked. */
@@ -123,8 +123,8 @@ export class GrantedLock implements Task, RefreshableLock {
   onRefreshed(refresh: RefreshRequest): void {
     this.#ttl.succeed(refresh)
     this.#updateExpiry()
-    // The client had treated the lock as lost, but the broker refreshed the lock, so it is still
-    // held.
+    // The client had treated the lock as lost. The broker has refreshed the lock, so the session
+    // still holds the lock at the broker.
     if (this.#lost !== undefined) void this.#owner.unlock(this)
   }
 

@@ -60,7 +60,10 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     return this.#locks.get(fence)
   }
 
-  /** Adds a granted lock. Its ttl began at `at` of the broker's clock, if the broker says so. */
+  /**
+   * Adds a granted lock.
+   * @param at When the ttl began, by the broker's clock; undefined if the broker did not say.
+   */
   hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
     const { key, mode, ttl } = request.params
     const lock = new GrantedLock(this, key, mode, fence)
@@ -97,7 +100,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   /**
    * Marks these locks as lost, and informs their handles.
    *
-   * @param reason Undefined if the broker does not hold the locks any more and did not say why.
+   * @param reason Undefined if the locks have ended at the broker and the broker did not say why.
    * @param note The operator's reason for a revocation.
    */
   lose(locks: readonly GrantedLock[], reason?: LossReason, note?: string): void {
@@ -128,7 +131,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 
   /**
    * Computes the expiry of a new lock in two ways: the ttl began after the request was sent, and
-   * the ttl began at `at` of the broker's clock. The two expiries are right, so the later one
+   * the ttl began at `at` of the broker's clock. The two expiries are right, so the later expiry
    * counts.
    */
   #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {

@@ -93,7 +93,7 @@ export class Lock {
     const request = this.#grantedLock.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // After an unlock the broker still answers the refresh. After a loss it may not answer.
+        // After an unlock the broker still answers the refresh. After a loss it possibly does not.
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))

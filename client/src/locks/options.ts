@@ -22,7 +22,8 @@ import type { LockParams } from '../transport/messages.js'
 /** The options of `session.tryLock`. */
 export interface TryLockOptions {
   /**
-   * The lock expires this long after its grant or last refresh, in ms. Default: it never expires.
+   * The lock expires this long after its grant or last refresh, in ms. Default: the lock never
+   * expires.
    */
   readonly ttl?: number | undefined
   /** When aborted, the request leaves the queue and is rejected with `ABORTED`. */
@@ -58,7 +59,7 @@ export interface RefreshOptions {
 
 /** The options of `lock.autoRefresh`. */
 export interface AutoRefreshOptions {
-  /** Time from the sending of a refresh to that of the next refresh, in ms, 1 to 2^31 - 1. */
+  /** Time from sending one refresh to sending the next refresh, in ms, 1 to 2^31 - 1. */
   readonly interval: number
   /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
   readonly timeout: number
@@ -91,6 +92,8 @@ export function isReserved(key: string): boolean {
 }
 
 /**
+ * Checks the arguments of a lock request.
+ *
  * @param method The name of the method for the error message.
  * @param isName Whether `session.locks` made the key from a name, so that a reserved start is
  *   allowed.

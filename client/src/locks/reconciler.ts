@@ -15,7 +15,7 @@ import { ProtocolViolation } from '../transport/connection.js'
 import type { GrantedLock } from './grantedLock.js'
 import { type HeldLocks, likelyReason } from './heldLocks.js'
 
-/** A lock that the broker holds for this session. The ttl is absent after a new `granted`. */
+/** A lock that this session holds at the broker. The ttl is absent after a new `granted`. */
 type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 export class Reconciler implements Reconciliation {
@@ -89,7 +89,7 @@ export class Reconciler implements Reconciliation {
     return this.#waiting
   }
 
-  /** Confirms a lock that the broker holds too. Returns false if the broker does not hold it. */
+  /** Confirms a lock that the session holds at the broker. Returns false for any other lock. */
   #confirm(lock: GrantedLock, surplus: Map<number, BrokerLock>): boolean {
     const brokerLock = surplus.get(lock.fence)
     if (brokerLock !== undefined) this.#heldLocks.confirm(lock, brokerLock)

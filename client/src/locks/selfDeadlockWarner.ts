@@ -1,10 +1,10 @@
 /**
  * Warns when a session waits for a lock that it holds itself.
  *
- * Locks are not re-entrant: a task that asks for a lock which the task holds itself waits for ever,
- * and without a warning the developer cannot see why. The broker cannot reject such a request,
- * because another task of the process may share the session and unlock later. So the client only
- * warns, once for each key.
+ * Locks are not re-entrant: a program that asks for a lock which it holds itself waits for ever.
+ * Without a warning the developer cannot see why. The broker cannot reject such a request, because
+ * other code of the program may share the session and unlock later. So the client only warns, once
+ * for each key.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Scheduler, Task } from '../platform/scheduler.js'
@@ -16,8 +16,8 @@ const checkAfterMs = 5_000
 /** Most keys for which one session warns, because more warnings would not help. */
 const maxWarnings = 100
 /**
- * A check visits all pending requests and locks. To bound the cost, the next check is at least 1 ms
- * later for each 10 of them.
+ * A check visits all pending requests and all locks. To bound the cost, the next check is at least
+ * 1 ms later for each 10 requests or locks.
  */
 const checkedPerMs = 10
 
@@ -96,7 +96,7 @@ export class SelfDeadlockWarner implements Task {
     return (
       `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
       `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
-      'pass the lock on instead. The option warnings of connect turns this off'
+      'pass the lock on instead. The option warnings of connect turns this warning off'
     )
   }
 }

@@ -40,7 +40,7 @@ export class Singleflight {
   async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
     const { key } = params
     throwIfAborted(signal, key)
-    // A key contains no line break, so two different requests never have the same name.
+    // A key contains no line break, so different combinations never give the same name.
     const name = `${params.mode}\n${params.ttl}\n${params.key}`
     const request = this.#requests.get(name) ?? this.#begin(name, params)
     return new Promise<Lock>((resolve, reject) => {

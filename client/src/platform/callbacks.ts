@@ -1,6 +1,6 @@
 /**
- * Helpers for what a caller passes to the client: callbacks that may throw, and abort signals. Also
- * defines the symbols with which a caller's `using` and `await using` close an object.
+ * Helpers for the callbacks and the abort signals that a caller passes to the client. A callback
+ * may throw. Also defines the symbols with which `using` and `await using` close an object.
  */
 import { HoldfastError } from '@holdfast/shared'
 
@@ -25,7 +25,7 @@ export const asyncDispose: typeof Symbol.asyncDispose =
 
 /**
  * Calls a function of the caller. An error that the function throws becomes an unhandled rejection,
- * because the error must be reported and must not interrupt the handling of a frame.
+ * because the error must be reported and must not interrupt the client's own work.
  */
 export function callSafely(callback: () => void): void {
   try {
@@ -66,7 +66,7 @@ export function throwIfAborted(signal: AbortSignal | undefined, key?: string): v
  */
 export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback): () => void {
   if (signal === undefined) return () => {}
-  // A new function for each call, because the callback may be added twice to the set.
+  // A new function for each call, because a set keeps a function only once.
   const registered: AbortCallback = (error) => callback(error)
   const { callbacks, listener } = sharedListeners.get(signal) ?? addSharedListener(signal)
   callbacks.add(registered)

@@ -1,4 +1,4 @@
-/** The basic checks of values that the caller gives. The checks of options are made of them. */
+/** The basic checks of values that the caller gives. The checks of options call these functions. */
 import {
   type ErrorCode,
   HoldfastError,

@@ -1,6 +1,6 @@
 /**
  * Everything that the client needs of the platform: clocks, random numbers, a WebSocket, and ways
- * to run code later. The client gets these from one object, so that a simulation can replace the
+ * to run code later. All of them are members of one object, so that a simulation can replace the
  * platform.
  */
 
@@ -50,7 +50,7 @@ export function readClocks(clock: Clock): ClockReading {
 /*
  * The client keeps the platform's functions that exist when this module loads, because fake timers
  * of a test may replace these functions later. With a fake clock that stands still, the client
- * would treat a lock as held for ever. With a fake `queueMicrotask`, it would never send a message.
+ * would treat a lock as held for ever. With a fake `queueMicrotask`, the client would send nothing.
  * The functions are bound, because a browser checks the object on which they are called.
  */
 const clock: Clock = {
@@ -60,9 +60,10 @@ const clock: Clock = {
   clearTimer: /* @__PURE__ */ clearTimeout.bind(globalThis) as Clock['clearTimer'],
 }
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
-const settled = Promise.resolve()
+const resolvedPromise = Promise.resolve()
 /**
- * A separate export, so that a page that imports only a retry strategy does not bundle the rest.
+ * `random` is an export of its own. A page that imports only a retry strategy then does not bundle
+ * `platformEnvironment`.
  */
 export const random: () => number = Math.random
 
@@ -71,7 +72,7 @@ export const platformEnvironment: Environment = {
   clock,
   random,
   // Not `queueMicrotask`, because a test may have replaced that function before this module loads.
-  endOfTurn: (callback) => void settled.then(callback),
+  endOfTurn: (callback) => void resolvedPromise.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
   webSocketFor: platformWebSocket,

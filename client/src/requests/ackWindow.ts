@@ -1,7 +1,7 @@
 /**
  * Flow control for a session with a grace, which is the time for which the broker keeps a session
  * after its connection dropped. For such a session the broker stores responses until the client
- * acknowledges them, so that it can repeat a response that was lost with the connection.
+ * acknowledges them. So the broker can repeat a response that was lost with the connection.
  *
  * A *stored request* is a request whose response the broker stores. After the last acknowledgement
  * that the broker has surely received, the client sends at most 512 stored requests. So the broker
@@ -20,14 +20,17 @@ const ackThreshold = 64
 export class AckWindow {
   /** Whether the broker stores responses of this session. */
   #enabled = false
-  /** The message numbers of the stored requests that count against the window. */
+  /**
+   * The message numbers of the stored requests that count against the window. A message number is
+   * the position of a message among all messages of its connection.
+   */
   #sentNumbers: number[] = []
   /** The ids of the requests whose responses are not acknowledged on this connection yet. */
   #unackedResponses = new Set<number>()
   /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
-  /** Begins a new connection. Acknowledgements that may be lost become unacknowledged again. */
+  /** Begins a connection. Responses whose acknowledgement may be lost are acknowledged again. */
   restart(enabled: boolean, isSameSession: boolean): void {
     this.#enabled = enabled
     this.#sentNumbers = []
@@ -43,7 +46,7 @@ export class AckWindow {
     return this.#sentNumbers.length >= windowSize
   }
 
-  /** How many responses the client has received and the broker may still store. */
+  /** How many responses that the client has received are possibly still stored at the broker. */
   get unconfirmed(): number {
     return this.#inFlightIds.length + this.#unackedResponses.size
   }
@@ -53,12 +56,12 @@ export class AckWindow {
     return this.#inFlightAcks.flatMap(({ ids }) => ids)
   }
 
-  /** Call when a stored request was sent; it has this message number on its connection. */
+  /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
     if (this.#enabled) this.#sentNumbers.push(messageNumber)
   }
 
-  /** Call for each response to a stored request. Acknowledges them when there are enough. */
+  /** Call for each response to a stored request. Acknowledges the responses when there are many. */
   onResponse(id: number, connection: Connection): void {
     if (this.#enabled) this.#unackedResponses.add(id)
     if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
@@ -70,8 +73,8 @@ export class AckWindow {
   }
 
   /**
-   * Acknowledges all responses, in as many messages as necessary. If no response is unacknowledged,
-   * sends an empty `ack`, because the broker's answer to that `ack` opens the window.
+   * Acknowledges all responses, in as many messages as necessary. If every response is acknowledged
+   * already, sends an empty `ack`, because the broker's answer to that `ack` opens the window.
    */
   acknowledge(connection: Connection): void {
     do {
@@ -84,8 +87,8 @@ export class AckWindow {
 
   /**
    * Call when the broker has received the first `receivedCount` messages of this connection. The
-   * window opens only if the last of these messages is an `ack` of the client. The broker answers
-   * an `ack` after it has handled all earlier messages, but a `pong` before.
+   * window opens only if the last of these messages is an `ack` of the client. The broker confirms
+   * an `ack` after it has handled all earlier messages. It confirms a `pong` at once.
    */
   onAck(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

@@ -28,7 +28,7 @@ export class PendingRequests {
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
   #connection: Connection | undefined
-  /** The stored requests that wait because the ack window is full, in order. */
+  /** The stored requests that wait, in order, because too many responses are not acknowledged. */
   #waitingForWindow: Request[] = []
 
   constructor(scheduler: Scheduler) {
@@ -103,7 +103,12 @@ export class PendingRequests {
 
   // --------------------------------------------------------------------------- connections
 
-  /** Begins a connection. Acknowledges responses, but sends no request before `startSending`. */
+  /**
+   * Begins a connection. Acknowledges responses, but sends no request before `startSending`.
+   *
+   * @param isStoring Whether the broker stores responses of this session.
+   * @param isSameSession Whether the session was resumed.
+   */
   connect(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
     this.#ackWindow.restart(isStoring, isSameSession)
     if (isSameSession) this.#ackWindow.acknowledge(connection)
@@ -113,7 +118,7 @@ export class PendingRequests {
    * Sends the pending requests on this connection, in order.
    *
    * @param waiting The ids of the requests in the broker's queues. These requests are not sent
-   *   again. A request among them that no caller wants is cancelled.
+   *   again. If no caller wants such a request, the client cancels the request.
    */
   startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#connection = connection
@@ -177,7 +182,7 @@ export class PendingRequests {
     this.#ackWindow.onPing(connection)
   }
 
-  /** Sends the request, or lets it wait for the ack window. */
+  /** Sends the request. If too many responses are not acknowledged, lets the request wait. */
   #dispatch(request: Request): void {
     const connection = this.#connection!
     if (this.#requests.get(request.id) !== request) return

@@ -1,10 +1,10 @@
 /**
  * The requests of a session: one class for each kind, each with the promise of its caller.
  *
- * A request writes its message, handles its response, and decides what happens to it when the
- * session ends. Other code calls the methods of the class `Request`, and a new kind of request
- * overrides these methods. This file does not import the classes of locks; it declares the
- * interfaces that it needs of them.
+ * A request writes its message, handles its response, and decides whether to end with the session.
+ * Other code calls the methods of the class `Request`, and a new kind of request overrides these
+ * methods. This file does not import the classes of locks, but declares interfaces that those
+ * classes implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
@@ -24,8 +24,7 @@ import { type LockParams, lockText, messageText, unlockText } from '../transport
 export type Response = Exclude<Extract<ServerMessage, { id: number }>, { type: 'watching' }>
 
 /**
- * A lock request that is refused with `QUOTA_EXCEEDED` is sent again if the broker may store more
- * responses than this; see `reissueAbove`.
+ * The value of `reissueAbove` for lock requests.
  */
 const manyResponses = 512
 
@@ -49,7 +48,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   isRepeat = false
   /** False once the caller has given up, which only the caller of a lock request can do. */
   wanted = true
-  /** The lock of a lock request; undefined for other kinds of requests. */
+  /** The parameters of a lock request; undefined for other kinds of requests. */
   declare readonly params?: LockParams
   /** The timeout of a lock request, in ms; undefined if the request waits for ever. */
   declare readonly timeout?: number | undefined
@@ -66,13 +65,14 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   abstract readonly key: string | undefined
   /**
    * When the broker refuses a stored request with `QUOTA_EXCEEDED`, the cause may be the number of
-   * responses that the broker stores. The client sends the request again if the broker may store
-   * more responses than this.
+   * responses that the broker stores. If the client has received more than this many responses that
+   * the broker possibly stores, the client sends the request again.
    */
   readonly reissueAbove: number = 1
   readonly promise: Promise<T>
   /**
-   * Resolves the promise. Declared with the type of a method, so that every request is a `Request`.
+   * Resolves the promise. Declared with the type of a method, because the compiler then accepts a
+   * `Request<T>` of any `T` as a `Request`.
    */
   resolve!: { resolve(value: T): void }['resolve']
   #reject!: (error: HoldfastError) => void
@@ -89,13 +89,13 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return this.id
   }
 
-  /** The text of the message, at the time of sending. */
+  /** Writes the message. Called when the request is sent, because a timeout shortens until then. */
   abstract text(scheduler: Scheduler): string
 
   /**
    * Handles the response, or a part of the response. Returns true if the request is complete.
    *
-   * @param isResuming Whether the state of the session's locks is not yet known.
+   * @param isResuming True while the client does not know yet which locks the session holds.
    */
   abstract onResponse(response: Response, isResuming: boolean): boolean
 
@@ -141,11 +141,14 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   run(): void {}
 }
 
-/** The part of the session's locks that a lock request uses. */
+/** The functions for the session's locks that a lock request calls. */
 export interface LockKeeper<L> {
   /** The lock with this fence, if the session holds it. */
   get(fence: number): L | undefined
-  /** Adds the granted lock. Its ttl began at `at` of the broker's clock, if the broker says so. */
+  /**
+   * Adds the granted lock.
+   * @param at When the ttl began, by the broker's clock; undefined if the broker did not say.
+   */
   hold(request: LockRequest<L>, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */
   unlockFence(fence: number): void
@@ -189,8 +192,8 @@ export class LockRequest<L = unknown> extends Request<L> {
   text(scheduler: Scheduler): string {
     const { timeout } = this
     if (timeout === undefined || timeout === 0) return lockText(this.id, this.params, timeout)
-    const left = Math.ceil(this.dueAt - scheduler.monotonic())
-    return lockText(this.id, this.params, Math.min(Math.max(left, 1), timeout))
+    const msLeft = Math.ceil(this.dueAt - scheduler.monotonic())
+    return lockText(this.id, this.params, Math.min(Math.max(msLeft, 1), timeout))
   }
 
   override checkResponse(response: Response): void {

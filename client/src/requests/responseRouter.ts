@@ -20,7 +20,7 @@ export class ResponseRouter {
    * returns when the request was sent; otherwise returns undefined.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
-   * @param isResuming Whether the state of the session's locks is not yet known.
+   * @param isResuming True while the client does not know yet which locks the session holds.
    * @throws ProtocolViolation for a response that no correct broker sends
    */
   route(
@@ -39,7 +39,7 @@ export class ResponseRouter {
     request.checkResponse(response)
     if (request.stored) this.#pendingRequests.onStoredResponse(id, connection)
     const sentAt =
-      request.sentOn === connection ? connection.arrived(request.messageNumber) : undefined
+      request.sentOn === connection ? connection.recordReceipt(request.messageNumber) : undefined
     if (response.type === 'failed') this.#onFailed(request, response)
     else if (request.onResponse(response, isResuming)) this.#pendingRequests.remove(request)
     return sentAt

@@ -40,8 +40,9 @@ export interface QueryOptions {
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
    * with the first key after this key; `''` asks for the first page. A page has all locks and all
    * waiting requests of each of its keys. A key with more than `limit` locks or waiting requests
-   * has a page of its own, which leaves out the rest. The counts cover this page and all later
-   * pages. A lock that is held during the whole series of queries is on exactly one page.
+   * has a page of its own, which leaves out the items beyond `limit`. The counts cover this page
+   * and all later pages. A lock that is held during the whole series of queries is on exactly one
+   * page.
    */
   readonly after?: string | undefined
   /**
@@ -114,7 +115,7 @@ export function checkSelection(method: string, selection: Selection): Selection 
   refuseUnknownOptions(method, selection, selectionOptions)
   const { key, prefix } = selection
   if (key !== undefined) checkKey(key)
-  check(prefix === undefined || isPrefix(prefix), 'no key can begin with prefix', 'INVALID_KEY')
+  check(prefix === undefined || isPrefix(prefix), 'prefix must begin a valid key', 'INVALID_KEY')
   check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
   return { key, prefix }
 }
@@ -126,7 +127,7 @@ export class SimpleRequest<T> extends Request<T> {
   readonly #write: (id: number) => string
   readonly #read: (response: Response) => T
 
-  /** @param read Reads each part of the response. The promise resolves with its last result. */
+  /** @param read Reads one part of the response. The last part's value resolves the promise. */
   constructor(
     responseType: Response['type'],
     stored: boolean,
@@ -155,15 +156,16 @@ export class SimpleRequest<T> extends Request<T> {
 }
 
 /**
- * Ends the lock of another session. If the own session ends, the next session sends the request
- * again. A repeated request does no harm, because a fence never belongs to a second lock.
+ * Makes the request that ends one lock, whichever session holds that lock. If the client's session
+ * ends first, the next session sends the request again. A repeated request does no harm, because a
+ * fence never belongs to a second lock.
  */
 export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
   return new SimpleRequest<void>('revoked', true, write, undefined, key)
 }
 
-/** Sends a new token. */
+/** Makes the request that sends a new token. */
 export function authRequest(token: string): SimpleRequest<void> {
   return new SimpleRequest('authenticated', false, (id) => messageText('auth', { id, token }))
 }

@@ -2,8 +2,8 @@
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
  * without hearing from the client. The monitor reports two moments:
  * - The lease is over: the client must assume that the broker has ended the session.
- * - The client does not know of any message that reached the broker for half a lease: the client
- *   must try another connection.
+ * - For half a lease, no message is known to have reached the broker: the client must try another
+ *   connection.
  *
  * Only messages *to* the broker extend the lease. A message *from* the broker does not, because a
  * connection may be dead in one direction only.
@@ -16,7 +16,7 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
 export interface LeaseListener {
   /** The lease is over: the broker may have granted the locks of the session to other sessions. */
   onLeaseOver(): void
-  /** No message of the client is known to have reached the broker for half a lease. */
+  /** For half a lease, no message of the client is known to have reached the broker. */
   onSilence(): void
 }
 
@@ -24,12 +24,12 @@ export class LeaseMonitor {
   readonly #scheduler: Scheduler
   readonly #listener: LeaseListener
   readonly #leaseOverTask: Task = { run: () => this.#listener.onLeaseOver() }
-  readonly #silenceTask: Task = { run: () => this.#onSilence() }
+  readonly #silenceTask: Task = { run: () => this.#checkSilence() }
   #lease = 0
   #expiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockReading | undefined
-  /** When the client learned that this message had arrived, by the monotonic clock. */
+  /** When the client learned of the arrival of that message, by the monotonic clock. */
   #arrivalKnownAt = 0
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true
@@ -41,21 +41,24 @@ export class LeaseMonitor {
     this.#listener = listener
   }
 
-  /** Begins a new session, whose `hello` was sent at `sent`. */
-  start(lease: number, sent: ClockReading, watchesSilence: boolean): void {
+  /**
+   * Begins a new session, whose `hello` was sent at `sentAt`.
+   * @param watchesSilence False for a session that another connection could not resume.
+   */
+  start(lease: number, sentAt: ClockReading, watchesSilence: boolean): void {
     this.#lease = lease
     this.#knowsLocks = true
-    this.extend(sent)
+    this.extend(sentAt)
     if (watchesSilence) this.#watchSilence()
   }
 
   /**
-   * Begins the resume of the session by a `hello` that was sent at `sent`. The session may have
+   * Begins the resume of the session by a `hello` that was sent at `sentAt`. The session may have
    * lost locks while the connection was gone, so the expiry must not move before `onResumed`.
    */
-  resume(sent: ClockReading): void {
+  resume(sentAt: ClockReading): void {
     this.#knowsLocks = false
-    this.extend(sent)
+    this.extend(sentAt)
     this.#watchSilence()
   }
 
@@ -73,18 +76,18 @@ export class LeaseMonitor {
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
   }
 
-  /** Counts the lease from `sent`, because a message that was sent then has reached the broker. */
-  extend(sent: ClockReading): void {
+  /** Counts the lease from `sentAt`: a message that was sent then has reached the broker. */
+  extend(sentAt: ClockReading): void {
     // All messages of one write share one clock reading, so most responses report the same time.
-    if (sent === this.#lastArrivedSentAt) return
-    this.#lastArrivedSentAt = sent
+    if (sentAt === this.#lastArrivedSentAt) return
+    this.#lastArrivedSentAt = sentAt
     this.#arrivalKnownAt = this.#scheduler.monotonic()
-    if (this.#knowsLocks) this.#setExpiry(expiryFrom(sent, this.#lease))
+    if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#lease))
   }
 
   /**
    * The connection is gone. From now on the broker keeps the session at most for the grace, so the
-   * expiry moves to the end of the grace, unless it is earlier.
+   * expiry moves to the end of the grace, unless the expiry is earlier already.
    */
   limitTo(grace: number): void {
     this.#scheduler.cancel(this.#silenceTask)
@@ -109,13 +112,13 @@ export class LeaseMonitor {
     this.#scheduler.at(this.#silenceTask, this.#arrivalKnownAt + this.#lease / 2)
   }
 
-  #onSilence(): void {
+  #checkSilence(): void {
     const now = this.#scheduler.monotonic()
     const silentMs = now - this.#arrivalKnownAt
     if (silentMs < this.#lease / 2) {
       this.#watchSilence()
     } else if (silentMs > this.#lease * 0.6 && !this.#checkRanLate) {
-      // This process was stopped for a while, so frames from the broker may be unread.
+      // This check ran late, so the process was stopped for a while. It may have unread frames.
       this.#checkRanLate = true
       this.#scheduler.at(this.#silenceTask, now + this.#lease / 10)
     } else {

@@ -25,7 +25,7 @@ export interface MessageTargets {
   readonly listener: SessionControllerListener
   /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
-  /** Called when the last part of the snapshot has arrived, which lists the session's locks. */
+  /** Called after the last part of the snapshot, the list of the session's locks at the broker. */
   finishResume(connection: Connection): void
 }
 
@@ -41,14 +41,14 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
   const { scheduler, pendingRequests, heldLocks, watches, lease, responseRouter, listener } =
     targets
   /** Makes a handler that passes a response to its request. */
-  const respond = (isStored: boolean) => (response: Response, connection: Connection) => {
+  const responseHandler = (isStored: boolean) => (response: Response, connection: Connection) => {
     const isResuming = targets.reconciler !== undefined
     const sentAt = responseRouter.route(response, connection, isStored, isResuming)
     if (sentAt !== undefined) lease.extend(sentAt)
   }
-  // The broker stores some responses until the client acknowledges them, and other responses never.
-  const onStoredResponse = respond(true)
-  const onUnstoredResponse = respond(false)
+  // The broker stores responses of some types until the client acknowledges them.
+  const onStoredResponse = responseHandler(true)
+  const onUnstoredResponse = responseHandler(false)
   const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: onStoredResponse,
@@ -72,11 +72,11 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     },
     ping: ({ n: pingNumber }, connection) => {
       pendingRequests.pong(pingNumber, connection)
-      // Runs due tasks, because a hidden tab delays timers by up to a minute, but not messages.
+      // Runs due tasks, because a hidden tab delays timers by up to a minute, but no messages.
       scheduler.run()
     },
     ack: ({ n: receivedCount, at }, connection) => {
-      const sent = connection.arrived(receivedCount)
+      const sent = connection.recordReceipt(receivedCount)
       pendingRequests.onAck(receivedCount)
       if (sent === undefined) return
       heldLocks.clockSample = { sent, received: at }

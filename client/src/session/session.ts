@@ -2,9 +2,9 @@
  * The public class `Session`. Each method checks its arguments and passes the call to the session
  * controller, which holds the state of the session.
  *
- * A session has a lease: the time for which the broker keeps it without hearing from the client. A
- * session may have a grace: the time for which the broker keeps it after its connection dropped. A
- * fence is the number of a grant, and a ttl is the time after which a lock expires.
+ * Terms: the lease is the time for which the broker keeps a session without hearing from the
+ * client. The grace is the time for which the broker keeps a session after its connection dropped.
+ * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
@@ -89,8 +89,8 @@ export class Session extends SessionEmitter {
 
   /**
    * How long this session still holds its locks if no further message reaches the broker, in ms; 0
-   * if the session holds no lock for certain. A caller that needs time to stop its work must stop
-   * before this value is shorter than that time. A lock with a ttl may expire earlier.
+   * if the session may have lost its locks. A caller that needs time to stop its work must begin to
+   * stop before this value is shorter than that time. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
     return this.#controller.lease.left
@@ -169,8 +169,8 @@ export class Session extends SessionEmitter {
    * exclude the callers who share it: they all run at the same time. They do not share a result
    * either, unlike callers of Go's `singleflight.Do`, so five callers compute a value five times.
    *
-   * Rejects like `lock`. Its `LOCK_TIMEOUT` has no holders, because the client and not the broker
-   * measures the timeout.
+   * Rejects like `lock`, but the error `LOCK_TIMEOUT` has no holders, because the client and not
+   * the broker measures the timeout.
    */
   async singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
     return this.#singleflight.lock(checkSingleflight(key, options))
@@ -186,9 +186,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Watches a key, or all keys with a prefix. The callback first gets the list of all held locks
-   * (event `state`), and then each change: `locked`, `unlocked`, `expired` or `lost`. After a
-   * reconnect the callback gets the list again, with `resync: true`.
+   * Watches a key, or all keys with a prefix. The callback first gets the list of the held locks of
+   * these keys (event `state`), and then each change: `locked`, `unlocked`, `expired` or `lost`.
+   * After a reconnect the callback gets the list again, with `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch(
@@ -205,8 +205,8 @@ export class Session extends SessionEmitter {
   /**
    * Ends the lock on `key` that has this fence, whichever session holds that lock. Needs the
    * permission `revoke`. The broker records the reason, and tells the holder that the lock was
-   * revoked and why. Until the holder receives that message, it may still use the resource, unless
-   * the resource checks the fence.
+   * revoked and why. Until the holder receives that message, the holder may still use the resource,
+   * unless the resource checks the fence.
    *
    * Rejects with `LOCK_NOT_HELD` if no lock on `key` has this fence. If the connection dropped
    * during the call, this may mean that the first try has already revoked the lock. Also rejects
@@ -254,8 +254,8 @@ export class Session extends SessionEmitter {
   /**
    * Lets a Node process end although this session is open: neither the connection nor the timers of
    * the session keep the process alive. If the process ends, pending calls never settle, and the
-   * broker frees the locks at once, or after the grace. Without effect in a browser and after
-   * `close`.
+   * broker frees the locks at once, or after the grace. The method has no effect in a browser and
+   * after `close`.
    */
   unref(): this {
     this.#controller.keepProcessAlive(false)

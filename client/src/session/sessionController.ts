@@ -7,8 +7,8 @@
  * grace is the time for which the broker keeps a session after its connection dropped.
  *
  * One controller may have several sessions at the broker, one after the other. If the broker cannot
- * resume a session, the locks of that session are lost, and a new session sends its pending
- * requests again. The client never requests a lost lock again by itself.
+ * resume a session, the locks of that session are lost, and the client sends the pending requests
+ * again in a new session. The client never requests a lost lock again by itself.
  */
 import {
   closeCodes,
@@ -64,7 +64,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   /** The secret for the next resume; undefined if the session cannot be resumed. */
   #secret: string | undefined
   /**
-   * Counts the tries to resume. Each `hello` has the count, so that the broker ignores old ones.
+   * Counts the tries to resume. Each `hello` has the count, so that the broker ignores an old
+   * `hello`.
    */
   #resumeTries = 0
   /** Defined while the session is being resumed. */
@@ -144,9 +145,9 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   }
 
   /**
-   * Sends `bye`, and ends the session and all its calls; resolves within a second. If the client is
-   * disconnected and the broker may still keep the session, the client tries once to reconnect, so
-   * that it can send `bye`.
+   * Ends the session and all its calls, and sends `bye`, so that the broker also ends the session.
+   * Resolves within a second. If the client is disconnected and the broker may still keep the
+   * session, the client tries once to reconnect, so that it can send `bye`.
    */
   close(): Promise<void> {
     if (this.#state === 'closed') return this.#closing ?? Promise.resolve()
@@ -169,7 +170,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#info.lease
   }
 
-  /** Makes the `hello` for the next connection, which resumes the session if that is possible. */
+  /** Makes the `hello` for the next connection. If possible, the `hello` resumes the session. */
   helloText(): string {
     const secret = this.#secret
     const { session } = this.#info
@@ -186,7 +187,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       connection.send(byeText)
       return
     }
-    const isFirst = this.#state === 'connecting'
+    const isFirstSession = this.#state === 'connecting'
     const isSameSession = this.#secret !== undefined && welcome.session === this.#info.session
     const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
@@ -199,12 +200,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       this.lease.resume(sentAt)
       return
     }
-    if (!isFirst) this.#endSession('the session could not be resumed')
+    if (!isFirstSession) this.#endSession('the session could not be resumed')
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
     this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
     this.#startSending(connection)
-    if (isFirst) this.listener.onOpen()
+    if (isFirstSession) this.listener.onOpen()
     else this.listener.notify('newSession')
   }
 
@@ -282,7 +283,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.listener.notify('resumed')
   }
 
-  /** The session at the broker is over: its locks are lost. Its requests wait for a new session. */
+  /** Gives up the locks of a session that the broker has ended. Requests wait for a new session. */
   #endSession(message: string, cause?: HoldfastError): void {
     this.pendingRequests.endSession(message)
     this.heldLocks.loseAll(message, cause)

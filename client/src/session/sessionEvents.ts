@@ -12,14 +12,14 @@ import { checkFunction } from '../platform/checks.js'
  */
 export type SessionState = 'connecting' | 'connected' | 'disconnected' | 'closed'
 
-/** The fields that each `hello` of the session has. */
+/** The fields that each `hello` of the session has. A `hello` opens or resumes the session. */
 export interface SessionSettings {
   /** The token for the next `hello`; `session.authenticate` replaces the token. */
   token: string | undefined
   readonly name: string | undefined
-  /** The requested lease: how long the broker keeps the session without hearing from it, in ms. */
+  /** The requested lease in ms: how long the broker keeps the session of a silent client. */
   readonly lease: number | undefined
-  /** The requested grace: how long the broker keeps the session without a connection, in ms. */
+  /** The requested grace in ms: how long the broker keeps the session without a connection. */
   readonly grace: number | 'lease' | undefined
 }
 

@@ -1,7 +1,8 @@
 /**
- * The watches of a session. The callback of a watch first gets the state, which is a list of all
- * held locks, and then an event for each change. After a reconnect the callback gets the state
- * again, because the client may have missed events.
+ * The watches of a session. A watch selects a key, or all keys with a prefix. The callback of a
+ * watch first gets the state, which is a list of the held locks of these keys, and then an event
+ * for each change. After a reconnect the callback gets the state again, because the client may have
+ * missed events.
  */
 import {
   type Failed,
@@ -119,12 +120,12 @@ export class Watches {
   }
 
   /** Handles a message `event`: its field `event` is a change that one or more watches select. */
-  onEvent({ watch, event }: WatchMessage): void {
-    const ids = typeof watch === 'number' ? [watch] : watch
+  onEvent({ watch: idOrIds, event }: WatchMessage): void {
+    const ids = typeof idOrIds === 'number' ? [idOrIds] : idOrIds
     for (const id of ids) deliver(this.#watches.get(id), event)
   }
 
-  /** Ends the watch that a `failed` message refuses. Returns false if it is not about a watch. */
+  /** Ends the watch that this message refuses. Returns false if the message refuses no watch. */
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false

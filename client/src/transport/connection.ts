@@ -43,7 +43,7 @@ export interface Closing {
 }
 
 export interface ConnectionListener {
-  /** Called before the messages of a frame are handled, so that the listener checks deadlines. */
+  /** Called before the messages of a frame are handled. The listener checks deadlines first. */
   onFrame(): void
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockReading): void
@@ -70,10 +70,11 @@ export class Connection {
   readonly #listener: ConnectionListener
   readonly #hello: string
   readonly #socket: WebSocketLike
+  /** `greeting`: `hello` is sent, and `welcome` has not arrived. `up`: `welcome` has arrived. */
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   /** The queued messages. */
   #texts: string[] = []
-  /** The objects of those queued messages that record their sending. */
+  /** The queued messages whose objects record when they are sent. */
   #awaitingClockReading: Sendable[] = []
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
@@ -149,7 +150,7 @@ export class Connection {
    * of these messages was sent. Returns undefined if the client knows already that the broker has
    * received a later message.
    */
-  arrived(receivedCount: number): ClockReading | undefined {
+  recordReceipt(receivedCount: number): ClockReading | undefined {
     const writes = this.#writes
     if (receivedCount > this.#messageCount) return undefined
     while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
@@ -217,8 +218,8 @@ export class Connection {
       if (this.#state === 'closed') return
       const fault = faultOf(messages[i]) ?? this.#handle(messages[i] as ServerMessage)
       if (fault !== undefined) {
-        const place = messages.length > 1 ? ` (message ${i + 1} of ${messages.length})` : ''
-        this.#failByFault(new Error(`the broker sent an invalid message: ${fault}${place}`))
+        const position = messages.length > 1 ? ` (message ${i + 1} of ${messages.length})` : ''
+        this.#failByFault(new Error(`the broker sent an invalid message: ${fault}${position}`))
         return
       }
     }
@@ -249,9 +250,8 @@ export class Connection {
   }
 
   /**
-   * Writes a frame. If the socket throws, lets the connection fail and returns false. The messages
-   * of the frame are then lost, and a lost request would wait for ever on a connection that stays
-   * open.
+   * Writes a frame. If the socket throws, ends the connection and returns false, because the
+   * messages of the frame are lost. On an open connection a lost request would wait for ever.
    */
   #write(texts: readonly string[]): boolean {
     try {

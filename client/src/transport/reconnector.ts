@@ -1,7 +1,8 @@
 /**
  * Keeps the client connected to one of the brokers. The reconnector opens the first connection.
- * When a connection drops, it opens the next connection as the retry strategy says. This file knows
- * URLs, delays and close codes, but not sessions and locks.
+ * When a connection drops, the reconnector opens the next connection as the retry strategy says.
+ * This file knows URLs, delays and close codes, but not sessions and locks. A connection is open
+ * once the broker has answered the client's `hello` with `welcome`.
  *
  * A round tries every URL once. The first round after a drop begins with the URL of the connection
  * that dropped. After a drop, the reconnector waits before each round for a delay of the retry
@@ -38,11 +39,13 @@ const faultWindowMs = 60_000
  */
 const maxConnectMs = 10_000
 /**
- * Shortest time for one try with one broker, in ms. It is long, as no other broker can be tried.
+ * Shortest time for one try if there is one broker, in ms. The time is long, because the client has
+ * no other broker to try.
  */
 const minConnectMsForOne = 2_000
 /**
- * Shortest time for one try with several brokers, in ms: enough for a handshake on a slow network.
+ * Shortest time for one try if there are several brokers, in ms: enough for a handshake on a slow
+ * network.
  */
 const minConnectMs = 500
 
@@ -52,17 +55,17 @@ const minConnectMs = 500
  * the lease runs out. The lease is the time for which the broker keeps a silent session.
  *
  * @param lease The lease of the session in ms; 0 before the first `welcome`.
- * @param rounds How many rounds have failed. Each failed round doubles the time, so that the client
- *   reaches brokers that all need a little longer.
+ * @param failedRounds Each failed round doubles the time, so that the client connects even if every
+ *   broker needs a little longer.
  */
-export function connectTimeoutFor(lease: number, brokers: number, rounds: number): number {
+export function connectTimeoutFor(lease: number, brokers: number, failedRounds: number): number {
   if (lease === 0) return maxConnectMs
   // The client notices a dead connection after half of the lease. The tries share the other half.
   const ms =
     brokers === 1
       ? Math.max(lease / 3, minConnectMsForOne)
       : Math.max(lease / 2 / brokers, minConnectMs)
-  return Math.min(ms * 2 ** rounds, maxConnectMs)
+  return Math.min(ms * 2 ** failedRounds, maxConnectMs)
 }
 
 export interface ReconnectorListener {
@@ -70,6 +73,7 @@ export interface ReconnectorListener {
   readonly leaseMs: number
   /** Makes the text of the `hello` for the next connection. */
   helloText(): string
+  /** Called before the messages of a frame are handled. */
   onFrame(): void
   onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
@@ -98,7 +102,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #wasEverConnected = false
   #closed = false
   #keepsProcessAlive = true
-  /** The user left the page: no connection may be opened before the page is shown again. */
+  /** Whether the user has left the page. The client then waits until the page is shown again. */
   #isPageLeft = false
   /** Whether the reconnector must give up after the present round. */
   #isLastRound = false
@@ -167,8 +171,8 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   // ------------------------------------------------------------------------- from the page
 
   /**
-   * Sends `bye`, so that other sessions need not wait for the locks of a page that the user has
-   * left. If the page is shown again, the client opens a new session.
+   * Sends `bye`, which ends the session, so that other sessions need not wait for the locks of a
+   * page that the user has left. If the page is shown again, the client opens a new session.
    */
   onLeave(): void {
     const connection = this.#connection
@@ -234,7 +238,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#giveUp(droppedError(url, closing, giveUpReason))
       return
     }
-    // After a fault, begins with the next broker, which may not have that fault.
+    // After a fault, the round begins with the next broker, which may not have that fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))
     // The listener may have closed the reconnector or started a round.
@@ -327,7 +331,8 @@ function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
 }
 
 /**
- * Limits a delay of the caller's strategy to a valid range. A value that is not a number counts 0.
+ * Limits a delay of the caller's strategy to the range of timers. A value that is not a number
+ * becomes 0.
  */
 function usableDelay(ms: number): number {
   return Math.min(Math.max(Number(ms) || 0, 0), maxMs)

@@ -17,7 +17,7 @@ export type RetryStrategy = Iterable<number>
 
 /** The options that the three strategies share. */
 export interface RetryLimits {
-  /** How many delays the strategy has, an integer from 0. Default: it is endless. */
+  /** How many delays the strategy has, an integer from 0. Default: an endless number. */
   readonly maxRetries?: number | undefined
   /** The longest delay, in ms, at most 2^31 - 1. Default: 2^31 - 1. */
   readonly max?: number | undefined

@@ -24,7 +24,8 @@ export interface LockRequestOptions {
   /** When aborted while the request waits, cancels the request. */
   readonly signal?: AbortSignal | undefined
   /**
-   * The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: it never expires.
+   * The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: the lock never
+   * expires.
    */
   readonly ttl?: number | undefined
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */

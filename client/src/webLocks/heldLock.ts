@@ -5,7 +5,7 @@
 import type { LockMode } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
 
-/** Receives `null` if the request has the option `ifAvailable` and the lock is not free. */
+/** A callback gets `null` if the request has the option `ifAvailable` and the lock is not free. */
 export type LockCallback<T> = (lock: HeldLock | null) => T
 
 /** The arguments of the request, which the held lock shows. */

@@ -2,8 +2,9 @@
  * `session.locks`: the interface of `navigator.locks` for the locks of a broker.
  *
  * The members, the order of the checks and the order of the events follow the W3C specification
- * (https://w3c.github.io/web-locks/). The specification has no lost locks. If a lock is lost, its
- * request rejects with an `AbortError`, as after a steal, and the `cause` of that error says why.
+ * (https://w3c.github.io/web-locks/). By the specification a lock ends only by its callback or by a
+ * steal. A lock of a broker may also be lost. Its request then rejects with an `AbortError`, as
+ * after a steal, and the `cause` of that error says why.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
@@ -154,8 +155,9 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
   }
   if (!lock.held) throw abortError(lock.lost!)
   const lost = new Promise<never>((_, reject) => {
-    const { signal } = lock
-    signal.addEventListener('abort', () => reject(abortError(signal.reason as HoldfastError)))
+    const lossSignal = lock.signal
+    const onLoss = () => reject(abortError(lossSignal.reason as HoldfastError))
+    lossSignal.addEventListener('abort', onLoss)
   })
   const result = (async () => callback(new HeldLock(lock, requested)))()
   try {

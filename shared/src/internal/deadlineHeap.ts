@@ -13,8 +13,8 @@ interface Deadline<S> {
   /** The time at which the subject is due. */
   at: number
   /**
-   * The number of the `set` call that set this deadline. It orders deadlines of the same time, so
-   * that brokers that apply the same commands get the same order.
+   * The number of the `set` call that set this deadline. Deadlines of the same time are ordered by
+   * this number, so that brokers that make the same calls get the same order.
    */
   order: number
   /** Index in the heap; -1 while the deadline is not set. */
@@ -22,6 +22,7 @@ interface Deadline<S> {
   readonly subject: S
 }
 
+/** A subject, with its deadline in the property that belongs to one heap. */
 interface DeadlineCarrier<S> {
   [property: symbol]: Deadline<S> | undefined
 }

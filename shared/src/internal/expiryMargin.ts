@@ -7,7 +7,7 @@
  * - lease: the broker ends a session of which it has heard nothing for the lease
  * - ttl: the broker ends a lock when the lock's ttl has passed
  * - self-lease: brokers that share a command log (the ordered list of all changes) declare a broker
- *   dead that they have not heard from; the self-lease tells that broker to stop before
+ *   dead that they have not heard from. That broker must stop before, when its self-lease is over
  *
  * In each use, a *keeper* grants a *user* a right for a period of `T` ms. The user sends a message
  * at the time `s` of its clock, and counts the period from `s`. The keeper receives that message at

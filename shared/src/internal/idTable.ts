@@ -22,8 +22,8 @@ interface TableMember {
 const minSlots = 4
 
 /**
- * A table with this many slots does not shrink, because a session that adds and removes locks all
- * the time would otherwise allocate all the time.
+ * A table with this many slots or fewer does not shrink. A session that adds and removes locks all
+ * the time would otherwise allocate new slots all the time.
  */
 const slotsKept = 32
 

@@ -10,7 +10,7 @@
 import type { ErrorCode, Holder, LossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
 
-/** The answer to `hello`: the session of this connection and its terms. */
+/** The answer to `hello`: the session of this connection, with its lease and grace. */
 export interface Welcome {
   readonly type: 'welcome'
   readonly session: string
@@ -42,9 +42,10 @@ export interface HeldItem {
 }
 
 /**
- * One part of the list of what a resumed session holds and waits for. The broker first repeats the
- * answers that it has stored for the session, and then sends the parts. If a request is neither
- * answered nor listed, the broker has never received that request.
+ * One part of a list. The complete list has the locks that a resumed session holds, and the
+ * requests of that session that wait. The broker first repeats the answers that it has stored for
+ * the session, and then sends the parts. If a request is neither answered nor listed, the broker
+ * has never received that request.
  */
 export interface Snapshot {
   readonly type: 'snapshot'
@@ -88,7 +89,7 @@ export interface Authenticated {
   readonly id: number
 }
 
-/** The token will expire. The client must send `auth` before, or the broker closes with 4401. */
+/** The token expires soon. Without an `auth` before, the broker closes the connection with 4401. */
 export interface Expiring {
   readonly type: 'expiring'
   /** Time until the token expires, in ms. */
@@ -102,7 +103,7 @@ export interface Failed {
   readonly code: ErrorCode
   /** A message for people. */
   readonly message: string
-  /** The holders of the key, with `LOCK_HELD` and `LOCK_TIMEOUT`; the latter omits metadata. */
+  /** With `LOCK_HELD`: the holders of the key. With `LOCK_TIMEOUT`: the same, without metadata. */
   readonly holders?: readonly Holder[] | undefined
 }
 

@@ -28,18 +28,20 @@ import { maxQueryItems } from '../limits.js'
 import type { HeldInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
 
+/** A count, a duration or a time since 1970: an integer from 0. */
 const Amount = min(safeInteger, 0)
 const Mode = enums(['exclusive', 'shared'])
 
-const holder = {
+const holderFields = {
   session: string(),
   name: optional(string()),
   metadata: unknown(),
   fence: Fence,
   since: Amount,
 }
-const heldInfo = { key: Key, mode: Mode, ...holder }
-const HeldList = size(array(type(heldInfo) as Describe<HeldInfo>), 0, maxQueryItems)
+const heldFields = { key: Key, mode: Mode, ...holderFields }
+/** The held locks in `found` and `watching`. */
+const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
 const WaitingList = size(
   array(
     type({
@@ -53,6 +55,7 @@ const WaitingList = size(
   0,
   maxQueryItems,
 )
+/** The held locks in `snapshot`, with fewer fields. */
 const HeldItems = array(
   type({
     id: Id,
@@ -102,7 +105,7 @@ export const brokerSchemas = {
     // Any text is valid, because a newer broker may have codes that a client does not know.
     code: string() as unknown as Describe<ErrorCode>,
     message: string(),
-    holders: optional(array(type(holder))),
+    holders: optional(array(type(holderFields))),
   }),
   lost: type({
     type: literal('lost'),
@@ -131,7 +134,7 @@ export const brokerSchemas = {
   event: type({
     type: literal('event'),
     watch: union([Id, array(Id)]),
-    event: type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldInfo }),
+    event: type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldFields }),
   }),
   stats: type({ type: literal('stats'), id: Id, stats: Counters }),
   draining: type({ type: literal('draining'), within: Amount }),

@@ -5,7 +5,7 @@
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
- *    frequent ones.
+ *    frequent messages.
  * 2. `faultByShape` checks every other message against the table `shapes` and describes the wrong
  *    field.
  *
@@ -78,7 +78,7 @@ const key = accepting(isKey)
 const shortText = accepting(
   (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxSecretLength,
 )
-/** Also the check of a fence and of a number of messages, which are integers from 1 too. */
+/** Accepts an id, a fence or a number of messages: an integer from 1. */
 const id = integerFrom(1)
 const amount = integerFrom(0)
 /** A point in time by the broker's monotonic clock, in ms. */

@@ -19,6 +19,7 @@ import { isWithinJsonLimits } from './jsonLimits.js'
 
 /** Why a value is not a valid message, with the error that the broker answers. */
 export interface InvalidMessage {
+  /** Tells an invalid message from a valid message: no message of a client has this type. */
   readonly type: 'refusal'
   /** The id in the value, for the answer; undefined if the value has no valid id. */
   readonly id: number | undefined
@@ -63,7 +64,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
     return invalidMessage(
       value,
       'BAD_MESSAGE',
-      'the message has no known type: set "type" to one of the protocol',
+      'the message has no known type: set "type" to a message type of the protocol',
     )
   }
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1)) {
@@ -88,8 +89,8 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // The field is unknown in this message. Its name may still be `ttl` or `key`, which other
-  // messages have, so the name must not choose the code.
+  // With `never`, this message must not have the field. The field may still be called `ttl` or
+  // `key`, because other messages have such fields, so the name must not choose the code.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   switch (failure.path[0]) {
     case 'key':

@@ -6,8 +6,8 @@
  * - `clientSchemas.ts`, `brokerSchemas.ts`: the messages as schemas of the library superstruct. The
  *   schemas decide which messages are valid.
  * - `checkClientMessage.ts`, `checkBrokerMessage.ts`: the checks that broker and client run, with a
- *   fast path for frequent messages. Tests prove that a check accepts exactly what a schema
- *   accepts.
+ *   fast path for frequent messages. Tests prove that the checks accept exactly the messages that
+ *   the schemas accept.
  *
  * Terms of the protocol:
  * - lease: how long the broker keeps a session without hearing from its client
@@ -32,7 +32,7 @@ export interface Hello {
    * The grace that the client wants; default 0. `'lease'` asks for a grace as long as the lease.
    */
   readonly grace?: number | 'lease' | undefined
-  /** The session to resume. If the broker cannot resume that session, it opens a new session. */
+  /** The session to resume. If that is not possible, the broker opens a new session. */
   readonly resume?: Resume | undefined
 }
 
@@ -60,9 +60,12 @@ export interface LockRequest {
    * The lock expires this long after its grant or last refresh. Default: the lock never expires.
    */
   readonly ttl?: number | undefined
-  /** The request fails after this time; with 0 it never waits. Default: the request never fails. */
+  /**
+   * The request fails if the broker has not granted the lock after this time. With 0 the request
+   * never waits. Default: the request waits without a limit.
+   */
   readonly timeout?: number | undefined
-  /** Takes the lock from its holders. Allowed only in exclusive mode and without a timeout. */
+  /** If true, the broker takes the lock from its holders. Needs exclusive mode and no timeout. */
   readonly steal?: boolean | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
@@ -141,7 +144,7 @@ export interface RevokeRequest {
   readonly key: string
   /** The present fence of the lock. If the lock has another fence, the broker revokes nothing. */
   readonly fence: number
-  /** 1 to 256 characters, for the broker's logs and for the holder. */
+  /** Why the lock is revoked: 1 to 256 characters, for the broker's logs and for the holder. */
   readonly reason: string
 }
 

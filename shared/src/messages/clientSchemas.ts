@@ -54,8 +54,8 @@ import type {
 import { isWithinJsonLimits } from './jsonLimits.js'
 
 /**
- * A schema whose error message does not contain the value. By default superstruct prints the value
- * into the message, and a value with a hostile `toString` would make superstruct throw.
+ * Makes a schema whose error message does not contain the value. By default superstruct prints the
+ * value into the message, and a value with a hostile `toString` would make superstruct throw.
  */
 function customSchema<T>(name: string, isValid: (value: unknown) => boolean): Struct<T, null> {
   return define<T>(name, (value) => isValid(value) || `not a ${name}`)
@@ -141,6 +141,7 @@ const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.prefix === undefined ||
   'a query or watch has a key or a prefix: leave one of them out'
 
+/** Returns true or the error message. */
 const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.afterFence === undefined ||
   message.after !== undefined ||

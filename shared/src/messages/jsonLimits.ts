@@ -9,7 +9,7 @@ import { maxMetadataBytes } from '../limits.js'
 
 /**
  * The most parts that a value may have. Metadata has no room for more parts, because the JSON text
- * of a part and its separator takes two bytes or more. The 64 are a reserve.
+ * of a part and its separator takes two bytes or more. The 64 further parts are a reserve.
  */
 const maxParts = maxMetadataBytes / 2 + 64
 

@@ -15,5 +15,5 @@ export function warn(message: string, code: string): void {
   console.warn(`Holdfast: ${message} (${code})`)
 }
 
-/** There is no advice, because a browser does not tell its pages why a connection failed. */
+/** Gives no advice, because a browser does not tell its pages why a connection failed. */
 export const adviceOn = undefined

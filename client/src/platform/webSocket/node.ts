@@ -21,15 +21,17 @@ import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './typ
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */
-const maxBody = 2_048
+const maxBodyLength = 2_048
 /** How long the client waits for the body of a refusal, in ms. */
-const bodyMs = 1_000
+const bodyTimeoutMs = 1_000
 
+/** The members of Node's network socket that this file uses. */
 interface Socket {
   ref(): void
   unref(): void
 }
 
+/** The members of Node's `IncomingMessage` that this file uses. */
 interface Response extends UpgradeResponse {
   readonly socket: Socket
   setEncoding(encoding: 'utf8'): void
@@ -38,6 +40,7 @@ interface Response extends UpgradeResponse {
   on(event: 'end' | 'close' | 'error', listener: () => void): void
 }
 
+/** The members of Node's `ClientRequest` that this file uses. */
 interface Request {
   on(event: 'socket', listener: (socket: Socket) => void): void
   end(): void
@@ -72,8 +75,8 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
 
     constructor(url: string, protocols?: string | string[]) {
       const proxyUrl = proxyFor(url, proxy)
-      const closed = new AbortController()
-      const { signal } = closed
+      const proxyController = new AbortController()
+      const { signal } = proxyController
       const agent = proxyUrl === undefined ? undefined : new HttpsProxyAgent(proxyUrl, { signal })
       super(url, protocols, {
         // No compression, because messages have about 60 bytes, and compression would cost memory.
@@ -93,8 +96,8 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
       this.on('unexpected-response', (_, response) => {
         readBody(response, (body) => this.#onRefused(response, body))
       })
-      // Ends the connection to the proxy, because a proxy that never answers would keep it open.
-      this.on('close', () => closed.abort())
+      // Ends the connection to the proxy, which a proxy that never answers would keep open.
+      this.on('close', () => proxyController.abort())
     }
 
     override ref(): void {
@@ -129,10 +132,10 @@ function readBody(response: Response, callback: (body: string) => void): void {
     callback(body)
   }
   response.setEncoding('utf8')
-  response.setTimeout(bodyMs, end)
+  response.setTimeout(bodyTimeoutMs, end)
   response.on('data', (text) => {
     body += text
-    if (body.length > maxBody) end()
+    if (body.length > maxBodyLength) end()
   })
   response.on('end', end)
   response.on('close', end)
@@ -158,8 +161,8 @@ function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefi
 function checkProxy(proxy: PlatformOptions['proxy']): void {
   if (proxy === undefined || proxy === false) return
   check(typeof proxy === 'string', 'proxy must be a URL as a string, or false')
-  const shown = redactUrl(proxy)
-  check(isHttp(proxy), `proxy must begin with http:// or https://: not ${shown}`)
+  const safeUrl = redactUrl(proxy)
+  check(isHttp(proxy), `proxy must begin with http:// or https://: not ${safeUrl}`)
 }
 
 function isHttp(url: string): boolean {
@@ -170,13 +173,13 @@ const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
 /** Throws for a certificate that Node cannot read, because Node would silently ignore it. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const pems = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
+  const certificates = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
   check(
-    pems.length > 0 && pems.every((ofFile) => ofFile.length > 0),
+    certificates.length > 0 && certificates.every((inFile) => inFile.length > 0),
     'ca must be one or more certificates in PEM form',
   )
   try {
-    for (const pem of pems.flat()) new X509Certificate(pem)
+    for (const pem of certificates.flat()) new X509Certificate(pem)
   } catch (cause) {
     throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that Node cannot read', {
       cause,
@@ -184,9 +187,9 @@ function checkCertificates(ca: PlatformOptions['ca']): void {
   }
 }
 
-function textOf(certificates: unknown): string {
-  if (certificates instanceof Uint8Array) return new TextDecoder().decode(certificates)
-  return typeof certificates === 'string' ? certificates : ''
+function textOf(file: unknown): string {
+  if (file instanceof Uint8Array) return new TextDecoder().decode(file)
+  return typeof file === 'string' ? file : ''
 }
 
 export const PlatformWebSocket: WebSocketConstructor = platformWebSocket({})
@@ -202,6 +205,6 @@ const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|V
 export function adviceOn(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown }
   return typeof code === 'string' && untrusted.test(code)
-    ? 'pass the certificate of its authority in the option ca (--ca)'
+    ? "pass the certificate of the server's authority in the option ca (--ca)"
     : undefined
 }

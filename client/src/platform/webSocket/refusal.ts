@@ -27,7 +27,7 @@ const advice: Readonly<Record<number, string>> = {
   504: 'a proxy on the way does not reach the broker',
 }
 
-/** The server, or a proxy on the way, refused the upgrade. */
+/** The error for an upgrade that the server, or a proxy on the way, refused. */
 export class UpgradeRefused extends Error {
   /** The HTTP status of the server; undefined if a proxy refused to connect to the server. */
   readonly status: number | undefined
@@ -58,7 +58,7 @@ function serverAdvice(status: number, location: unknown): string {
 
 function proxyAdvice(status: number): string {
   const credentials = 'give the user name and password of the proxy in its URL'
-  return `; ${status === 407 ? credentials : 'check that it may connect to this host and port'}`
+  return `; ${status === 407 ? credentials : 'check that the proxy allows this host and port'}`
 }
 
 /** Removes control characters, because the text is not trusted and may reach a terminal. */

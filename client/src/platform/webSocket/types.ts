@@ -8,7 +8,7 @@ export interface PlatformOptions {
   readonly proxy?: string | false | undefined
 }
 
-/** Declared with the type of a method, so that a class whose events have more members fits too. */
+/** A handler has the type of a method, so that a class whose events have more members fits too. */
 type Handler<E> = { on(event: E): void }['on'] | null
 
 /** The members of a `WebSocket` that the client uses; browsers, Node and `ws` have all of them. */
