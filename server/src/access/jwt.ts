@@ -232,8 +232,8 @@ function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose)
   }
   return ({ importSPKI }) => {
     const key = importSPKI(pem, algorithm)
-    // `verify` reports this error. This handler only prevents an unhandled rejection before `verify`
-    // runs.
+    // `verify` reports this error. This handler only prevents an unhandled rejection before
+    // `verify` runs.
     key.catch(() => {})
     return key
   }

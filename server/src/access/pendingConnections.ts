@@ -4,8 +4,8 @@
  * All addresses share the places for such connections. When all places are taken, a new connection
  * may displace the oldest connection of the address that has the most pending connections. The
  * address of the new connection must have fewer pending connections. So a client can connect while
- * an attacker floods the broker, as long as one address of the attacker has more pending connections
- * than the client's address.
+ * an attacker floods the broker, as long as one address of the attacker has more pending
+ * connections than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -72,8 +72,8 @@ export class PendingConnections<C extends PendingConnection> {
   }
 
   /**
-   * Removes a connection. Call this method when the handshake of the connection is over, or when the
-   * connection is closed. A second call does nothing.
+   * Removes a connection. Call this method when the handshake of the connection is over, or when
+   * the connection is closed. A second call does nothing.
    */
   remove(connection: C): void {
     const address = addressOf(connection)

@@ -8,8 +8,9 @@
  *
  * - Operations are separated by commas. The default `everyday` means all operations but `steal` and
  *   `revoke`.
- * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The default
- *   `*` means all keys. Only a prefix that ends before the space can match a key with a space.
+ * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
+ *   default `*` means all keys. Only a prefix that ends before the space can match a key with a
+ *   space.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if they are long and random.
  */

@@ -46,8 +46,8 @@ export class UpgradeRates {
    */
   tryConsume(address: string | undefined, now: number): keyof Limits | undefined {
     const group = address === undefined ? unixSockets : addressGroup(address)
-    // Check the limit of the address first, so that an upgrade which this limit refuses does not use
-    // up the total.
+    // Check the limit of the address first, so that an upgrade which this limit refuses does not
+    // use up the total.
     if (group !== unixSockets && this.#perAddress?.tryConsume(group, now) === false) {
       return 'connectionsPerSecondPerAddress'
     }

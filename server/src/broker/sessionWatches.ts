@@ -232,8 +232,8 @@ export class SessionWatches {
   }
 
   /**
-   * Adds a new group to the index, unless another group covers the new group. Removes from the index
-   * the groups that the new group covers.
+   * Adds a new group to the index, unless another group covers the new group. Removes from the
+   * index the groups that the new group covers.
    */
   #indexNewGroup(group: WatchGroup, groups: TextGroups): void {
     if (this.#isCovered(group)) return

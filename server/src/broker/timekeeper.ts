@@ -53,7 +53,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   readonly #liveTable: { readonly effectCount: number }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
-  /** How long the broker was paused so far, in ms. Compensated time is the clock minus this time. */
+  /**
+   * How long the broker was paused so far, in ms. Compensated time is the clock minus this time.
+   */
   #pausedMs = 0
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined

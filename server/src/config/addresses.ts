@@ -53,8 +53,8 @@ export function callerOf(
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
   // Every proxy appends the address of its peer. A client can forge the addresses on the left, so
-  // the loop removes the trusted proxies from the right. Then the last address is the address of the
-  // client.
+  // the loop removes the trusted proxies from the right. Then the last address is the address of
+  // the client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const proto = lastForwardedProto(headers)

@@ -31,7 +31,9 @@ export type Authorize = (principal: string, operation: Operation, key: string) =
 
 /** The data with which `authenticate` decides about a client. */
 export interface Credentials {
-  /** The token in `hello`. If `hello` has no token, the token that came with the upgrade, if any. */
+  /**
+   * The token in `hello`. If `hello` has no token, the token that came with the upgrade, if any.
+   */
   readonly token: string | undefined
   /** The `Origin` header of the upgrade, which browsers send and other clients usually do not. */
   readonly origin: string | undefined
@@ -82,8 +84,8 @@ export function isOperation(value: unknown): value is Operation {
 }
 
 /**
- * Combines permission rules into one function, which returns whether a rule allows an operation on a
- * key. A rule that allows `lock` also allows `share`.
+ * Combines permission rules into one function, which returns whether a rule allows an operation on
+ * a key. A rule that allows `lock` also allows `share`.
  */
 export function permissionsFrom(
   rules: readonly PermissionRule[],

@@ -47,7 +47,9 @@ export class Connection implements SocketListener, PacedWork {
   /** Whether the socket has closed; input may still wait to be handled. */
   #isClosed = false
   #pingCount = 0
-  /** Made at the first `ack` of the client. A client that cannot resume its session sends no `ack`. */
+  /**
+   * Made at the first `ack` of the client. A client that cannot resume its session sends no `ack`.
+   */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
@@ -239,7 +241,9 @@ export class Connection implements SocketListener, PacedWork {
     this.#requestFlush()
   }
 
-  /** Charges this connection for extra work of the message that is being handled, in units of work. */
+  /**
+   * Charges this connection for extra work of the message that is being handled, in units of work.
+   */
   charge(units: number): void {
     this.#allowance.chargeTurn(units)
   }
@@ -277,7 +281,9 @@ export class Connection implements SocketListener, PacedWork {
     this.#deferredAcks.add(this.#handledCount, this.#handledAt)
   }
 
-  /** Sends the oldest deferred `ack`, because the command log has applied the command of `deferAck`. */
+  /**
+   * Sends the oldest deferred `ack`, because the command log has applied the command of `deferAck`.
+   */
   sendDeferredAck(): void {
     const ack = this.#deferredAcks?.removeOldest()
     if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.messageCount, ack.at))
@@ -355,7 +361,9 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.flusher.add(this)
   }
 
-  /** Whether the broker may answer. A broker that is not a member of its cluster must not answer. */
+  /**
+   * Whether the broker may answer. A broker that is not a member of its cluster must not answer.
+   */
   #isBrokerLive(): boolean {
     const { membership } = this.#deps
     return membership === undefined || membership.isLive()

@@ -28,8 +28,8 @@ export interface DepsOf<Connection> {
   /** Calls `flush` of the connection at the end of the turn of the event loop. */
   readonly flusher: { add(connection: Connection): void }
   /**
-   * Units of work that one connection may cause in a second; `Infinity` for no limit. A unit is about
-   * half a microsecond of broker time.
+   * Units of work that one connection may cause in a second; `Infinity` for no limit. A unit is
+   * about half a microsecond of broker time.
    */
   readonly workPerSecond: number
   /**

@@ -1,7 +1,7 @@
 /**
- * The input that a paused connection has received but not handled: the rest of a frame and the later
- * frames, in order of arrival. The queue stays short, because a paused connection does not read its
- * socket.
+ * The input that a paused connection has received but not handled: the rest of a frame and the
+ * later frames, in order of arrival. The queue stays short, because a paused connection does not
+ * read its socket.
  */
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'

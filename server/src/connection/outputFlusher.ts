@@ -69,8 +69,8 @@ export class OutputFlusher {
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
-    // Output that waits for the broker to encode it does not count while the socket has room, because
-    // the client is not slow.
+    // Output that waits for the broker to encode it does not count while the socket has room,
+    // because the client is not slow.
     else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
       this.#disconnect(connection, 'backlogBytes')
     } else if (!connection.isSlow) {

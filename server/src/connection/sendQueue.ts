@@ -193,8 +193,8 @@ export class SendQueue {
   /**
    * Writes the output in order, until the socket has no room or the units are used up.
    *
-   * @param isClosing Whether to discard deferred messages for which the socket has no room, and then
-   *   to write the encoded messages that come after the discarded messages.
+   * @param isClosing Whether to discard deferred messages for which the socket has no room, and
+   *   then to write the encoded messages that come after the discarded messages.
    */
   #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
     const batch = new MessageBatch((messages) => this.#write(messages))

@@ -60,8 +60,8 @@ export class WorkScheduler {
    * answer and a `hello` wait for this budget, because each of them can cost much.
    */
   get unitsLeft(): number {
-    // The time of the turn bounds the units as well, because a unit takes longer than usual on a slow
-    // machine and until the code is compiled.
+    // The time of the turn bounds the units as well, because a unit takes longer than usual on a
+    // slow machine and until the code is compiled.
     return Math.min(this.#unitsLeft, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 

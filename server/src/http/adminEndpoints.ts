@@ -53,8 +53,8 @@ export class AdminEndpoints {
   }
 
   /**
-   * Whether the request reached loopback by a host name that is not allowed. The sender may be a web
-   * page, because a page can make its own host name resolve to this machine (DNS rebinding).
+   * Whether the request reached loopback by a host name that is not allowed. The sender may be a
+   * web page, because a page can make its own host name resolve to this machine (DNS rebinding).
    */
   #usesForeignName(request: IncomingMessage): boolean {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)

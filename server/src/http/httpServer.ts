@@ -193,9 +193,9 @@ export function checkListenOptions(port: unknown, host: unknown): void {
 }
 
 /**
- * Checks the server that `attach` gets. The workers of a `node:cluster`, such as those of PM2, share
- * the ports of their servers, so a client may connect to any worker. If each worker had a log in
- * memory, each worker would grant the same locks.
+ * Checks the server that `attach` gets. The workers of a `node:cluster`, such as those of PM2,
+ * share the ports of their servers, so a client may connect to any worker. If each worker had a log
+ * in memory, each worker would grant the same locks.
  *
  * @throws {HoldfastError} `INVALID_OPTION` if `server` is not an HTTP server, or if a worker has a
  *   log in memory.

@@ -20,8 +20,8 @@ export type LogReport =
 /** The JSON of `/status`, where undefined fields are left out. */
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
   /**
-   * Whether the broker accepts new clients. False while the broker drains (prepares its end). With a
-   * shared log also false while the broker is not a member of the cluster.
+   * Whether the broker accepts new clients. False while the broker drains (prepares its end). With
+   * a shared log also false while the broker is not a member of the cluster.
    */
   readonly ready: boolean
   readonly log: LogReport

@@ -240,8 +240,8 @@ class WsSocket implements Socket {
     const ping = this.#ping
     if (ping === undefined) return
     if (this.#isOpen && this.#websocket.bufferedAmount > drainBytes) {
-      // Copies the ping, because the ping is a part of a chunk and would keep the memory of the whole
-      // chunk.
+      // Copies the ping, because the ping is a part of a chunk and would keep the memory of the
+      // whole chunk.
       this.#ping = Buffer.from(ping)
       return
     }

@@ -26,8 +26,8 @@ export interface KeySearch {
   /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
   /**
-   * Lists at most `limit` locks of a key, by rising fence (the number of the lock). Leaves out locks
-   * with a fence up to `afterFence`.
+   * Lists at most `limit` locks of a key, by rising fence (the number of the lock). Leaves out
+   * locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How many locks of the key {@link locksOf} has not listed. */

@@ -17,8 +17,8 @@ import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
 
 /**
- * @param secret What the client must send to resume the session; undefined without a grace (the time
- *   in which a client may resume).
+ * @param secret What the client must send to resume the session; undefined without a grace (the
+ *   time in which a client may resume).
  * @param at When `hello` arrived, in ms.
  */
 export function encodeWelcome(

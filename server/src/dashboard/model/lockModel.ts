@@ -84,7 +84,9 @@ export class LockModel {
     for (const lock of held) this.#add(lock)
   }
 
-  /** Applies an event of the watch. The field `event` of the event is its kind, such as `locked`. */
+  /**
+   * Applies an event of the watch. The field `event` of the event is its kind, such as `locked`.
+   */
   onEvent(event: LockEvent): void {
     if (event.event === 'locked') {
       for (const { locked } of this.#pendingQueries) locked.push(event)

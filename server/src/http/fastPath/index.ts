@@ -13,14 +13,15 @@
  * 3. When the listener gets the last byte of a message, `ws` emits `message` before the listener
  *    returns, unless `ws` refuses the message (`allowSynchronousEvents`, the default).
  * 4. `ws` writes to the raw socket before `send`, `pong` and `close` return, as long as no
- *    extension compresses and no `Blob` is sent. So a raw write cannot overtake a frame of `ws`, and
- *    a frame of `ws` cannot overtake a raw write.
+ *    extension compresses and no `Blob` is sent. So a raw write cannot overtake a frame of `ws`,
+ *    and a frame of `ws` cannot overtake a raw write.
  * 5. `bufferedAmount` counts the bytes that wait in the raw socket.
  * 6. `ws` pauses and resumes the raw socket itself. `ws` reads the unread bytes of the socket only
  *    after the `close` event of the socket.
  *
- * `server/package.json` allows only releases of `ws` whose source was checked for these assumptions.
- * The test `test/src/server/wsContract.test.ts` fails for a `ws` that breaks an assumption.
+ * `server/package.json` allows only releases of `ws` whose source was checked for these
+ * assumptions. The test `test/src/server/wsContract.test.ts` fails for a `ws` that breaks an
+ * assumption.
  */
 export { FrameReader } from './frameReader.js'
 export { plainTextFrame } from './textFrame.js'
