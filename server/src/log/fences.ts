@@ -16,7 +16,7 @@ import { nodeEnvironment } from '../platform/environment.js'
 import { claim, claimAcrossContainers, type OwnershipHandle } from '../platform/ownership.js'
 import { readPrivateFile, removeLeftovers, replacePrivateFile } from '../platform/privateFiles.js'
 
-/** The part of a table that determines its next fences. */
+/** The part of the lock table that determines its next fences. */
 type FenceUsage = Pick<LockTable, 'fence' | 'waitingCount'>
 
 /** How many fences are reserved at a time. */
@@ -43,14 +43,14 @@ export interface Fences {
  * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099.
  */
 export function clockFences(wallMs: number): Fences {
-  return { start: clockFence(wallMs), reserve: refuseUnsafe }
+  return { start: startFromClock(wallMs), reserve: refuseUnsafe }
 }
 
 /**
- * The first fence of a broker with this clock. A broker whose clock is after the year 2099 does not
- * start, because its fences could never be lowered again.
+ * The number above which the fences of a broker with this clock begin. A broker whose clock is
+ * after the year 2099 does not start, because its fences could never be lowered again.
  */
-function clockFence(wallMs: number): number {
+function startFromClock(wallMs: number): number {
   const fence = Math.floor(wallMs) * 1024
   if (fence < maxFenceFloor) return fence
   throw new HoldfastError(
@@ -86,9 +86,9 @@ function refuseUnsafe(upTo: number): void {
 export function ownFenceFile(path: string): OwnershipHandle {
   const folder = dirname(resolve(path))
   const name = basename(path)
-  const owners: OwnershipHandle[] = []
+  const handles: OwnershipHandle[] = []
   const close = (): void => {
-    for (const owner of owners.splice(0)) owner.close()
+    for (const handle of handles.splice(0)) handle.close()
   }
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -100,9 +100,9 @@ export function ownFenceFile(path: string): OwnershipHandle {
       () => claimAcrossContainers(folder, name),
     ]
     for (const claimNext of claims) {
-      const owner = claimNext()
-      if (owner === undefined) throw inUseError(path)
-      owners.push(owner)
+      const handle = claimNext()
+      if (handle === undefined) throw inUseError(path)
+      handles.push(handle)
     }
     return { close }
   } catch (cause) {
@@ -112,15 +112,16 @@ export function ownFenceFile(path: string): OwnershipHandle {
 }
 
 /**
- * Fences that are reserved in a file.
+ * Makes fences whose reservations are written to a file.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, is not a fence file,
  *   or has fences that are higher than a broker may begin with, or if the clock is after the year
  *   2099.
  */
 export function fileFences(path: string, wallMs: number): Fences {
-  // The earlier broker may have used all reserved fences, so the new fences begin after them.
-  const start = Math.max(readReserved(path), clockFence(wallMs))
+  // The earlier broker may have used all reserved fences, so the new fences begin after the
+  // reserved fences.
+  const start = Math.max(readReserved(path), startFromClock(wallMs))
   // The table would ignore such a start, and its fences would be lower than former fences.
   if (start > maxFenceFloor) throw unusableError(path, tooHigh, undefined)
   convertWriteError(path, () => removeLeftovers(path))

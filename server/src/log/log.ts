@@ -11,19 +11,20 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 export interface StateMachine {
   /**
    * Replaces the table by a snapshot, which consists of these items. A log calls this method before
-   * the first command. A shared log calls it at any time while this broker does not serve.
+   * the first command. A shared log may also call this method later, while this broker does not
+   * serve.
    */
   restore(items: Iterable<SnapshotItem>): void
-  /** Applies a past command. No client waits for its effects any more. */
+  /** Applies a past command. No client waits for the effects of the command any more. */
   replay(command: Command): void
-  /** Applies a new command. The broker must act on its effects. */
+  /** Applies a new command. The broker must send the effects of the command to its clients. */
   apply(command: Command): void
   /** The log has failed for good, and passes no more commands to this state machine. */
   fail(error: HoldfastError): void
   /**
    * Only a shared log calls this method: the broker has become a member of the cluster, under a new
-   * name. From now on the broker may accept clients and submit commands. It must restart every
-   * deadline of its own sessions in full.
+   * name. From now on the broker may accept clients and submit commands. The broker must restart
+   * every deadline of its own sessions in full.
    */
   serve(): void
   /**
@@ -42,8 +43,9 @@ export interface StateMachine {
 }
 
 /**
- * What the broker must do because of the commands that wait. `ok`: accept requests. `rejectNew`:
- * reject new lock requests. `disconnect`: close each connection that sends a message.
+ * The load of a log, by the number and size of its waiting commands. `ok`: the broker accepts
+ * requests. `rejectNew`: the broker rejects new lock requests. `disconnect`: the broker closes each
+ * connection that sends a message.
  */
 export type LogLoad = 'ok' | 'rejectNew' | 'disconnect'
 
@@ -56,8 +58,8 @@ export interface Membership {
   readonly name: string
   readonly load: LogLoad
   /**
-   * Whether this broker is still a member, so that it may answer clients now. If the membership has
-   * ended, calls `resign` of the state machine before it returns false.
+   * Whether this broker is still a member and may answer clients now. If the membership has ended,
+   * this method calls `resign` of the state machine and then returns false.
    */
   isLive(): boolean
   readonly status: LogStatus

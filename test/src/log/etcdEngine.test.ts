@@ -112,7 +112,9 @@ describe('log: the engine on etcd', function () {
         .to.be.instanceOf(HoldfastError)
         .that.includes({ code: 'INVALID_OPTION' })
       expect(result.reason.message).to.match(
-        new RegExp(`has a log with a dead time of ${winner} ms, not \\d+ ms: use the same$`),
+        new RegExp(
+          `has a log with a dead time of ${winner} ms, not \\d+ ms: use the dead time of the log$`,
+        ),
       )
     }
     await stage.engine().open({ ...config, deadMs: winner })

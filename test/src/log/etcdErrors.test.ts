@@ -100,7 +100,7 @@ describe('log: an unusable etcd', function () {
     const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     const endpoints = [...one.endpoints, ...two.endpoints]
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.equal(
-      `${endpoints[0]} and ${endpoints[1]} belong to different etcd clusters: use one`,
+      `${endpoints[0]} and ${endpoints[1]} belong to different etcd clusters: use the endpoints of one cluster`,
     )
   })
 
@@ -127,7 +127,7 @@ describe('log: an unusable etcd', function () {
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
     const sentence =
       `etcd at ${endpoints[0]} has used up its quota: ` +
-      'compact, defragment or raise it, then disarm its alarm'
+      'compact and defragment etcd or raise the quota, then disarm the alarm'
     expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(sentence)
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(sentence)
     // Repairs etcd, as an operator would.
@@ -157,11 +157,11 @@ describe('log: an unusable etcd', function () {
     )
     const asPlain = secure!.replace('https', 'http')
     expect(await refusal(engine([asPlain]), 'UNAVAILABLE')).to.match(
-      /cannot be reached \(ECONNRESET\); if it uses TLS, use etcds:\/\/ and https:\/\/$/,
+      /cannot be reached \(ECONNRESET\); if etcd uses TLS, use etcds:\/\/ and https:\/\/$/,
     )
     const asSecure = plain.endpoints[0]!.replace('http', 'https')
     expect(await refusal(engine([asSecure]), 'UNAVAILABLE')).to.match(
-      /cannot be reached \(ECONNRESET\); if it does not use TLS, use etcd:\/\/ and http:\/\/$/,
+      /cannot be reached \(ECONNRESET\); if etcd does not use TLS, use etcd:\/\/ and http:\/\/$/,
     )
   })
 

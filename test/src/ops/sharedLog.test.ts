@@ -128,7 +128,7 @@ describe('holdfast serve --log on etcd', function () {
     expect(code).to.equal(78)
     expect(sentence).to.equal(
       `holdfast: The prefix ${etcd.prefix} on etcd has a log with a dead time of 2000 ms, ` +
-        'not 3000 ms: use the same',
+        'not 3000 ms: use the dead time of the log',
     )
   })
 

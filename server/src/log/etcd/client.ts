@@ -4,7 +4,7 @@
  * call must be idempotent.
  *
  * All calls and watches use the same member until this member fails. The member that accepts the
- * entries of this broker is also the first member that can deliver them back.
+ * entries of this broker is also the first member that can deliver these entries back.
  */
 import type { Clock } from '@holdfast/shared'
 import { EtcdError } from './errors.js'
@@ -57,6 +57,7 @@ export class EtcdClient {
   #callMs = 1_000
   /** Attempts that timed out since the last answer. */
   #timeouts = 0
+  /** Calls in a row that failed. */
   #failedRounds = 0
   readonly #moveListeners = new Set<() => void>()
   #sleepers: (() => void)[] = []
@@ -91,7 +92,9 @@ export class EtcdClient {
     return this.#endpoints[this.#memberIndex]!
   }
 
-  /** Calls back at each change of the member in use. Returns a function that ends this. */
+  /**
+   * Calls back at each change of the member in use. Returns a function that removes the callback.
+   */
   onMove(callback: () => void): () => void {
     this.#moveListeners.add(callback)
     return () => this.#moveListeners.delete(callback)
@@ -139,7 +142,8 @@ export class EtcdClient {
     try {
       await this.call('/v3/kv/compaction', { revision: String(revision) })
     } catch (error) {
-      // Another broker has already compacted, or this broker has, and the answer was lost.
+      // Another broker has compacted up to this revision. Or this broker has compacted, and the
+      // answer was lost.
       if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
     }
   }
@@ -149,7 +153,9 @@ export class EtcdClient {
     return this.#attempt(endpoint, '/v3/maintenance/status', {})
   }
 
-  /** The used space and the quota of the member in use; undefined if it does not report them. */
+  /**
+   * The used space and the quota of the member in use; undefined if the member reports no quota.
+   */
   async usage(): Promise<QuotaUsage | undefined> {
     const { endpoint } = this
     const page = await this.#transport.getPage(endpoint, '/metrics', this.#deadlineMs)

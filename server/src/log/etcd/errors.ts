@@ -52,7 +52,8 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
 }
 
 export function outOfSpace(endpoint: string): EtcdError {
-  const problem = 'has used up its quota: compact, defragment or raise it, then disarm its alarm'
+  const problem =
+    'has used up its quota: compact and defragment etcd or raise the quota, then disarm the alarm'
   return new EtcdError('noSpace', endpoint, problem)
 }
 

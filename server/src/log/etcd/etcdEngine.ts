@@ -1,12 +1,13 @@
 /**
  * The engine of the replicated log on etcd. A broker gets a new incarnation, which is a name, each
- * time it becomes a member. Each incarnation writes its entries to one key of its own, and every
- * broker watches all of these keys. A watch delivers also the values that were overwritten since.
- * The revision numbers of etcd are the order of the entries. The engine uses neither the leases nor
- * the plain reads of etcd, because both were wrong after a pause.
+ * time the broker becomes a member. Each incarnation writes its entries (batches of commands) to
+ * its own key, and every broker watches all of these keys. A watch also delivers values that a
+ * later entry has overwritten. The revision numbers of etcd are the order of the entries. The
+ * engine uses neither the leases nor the plain reads of etcd, because etcd has revoked leases
+ * wrongly, and plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
- *   prefix/log/incarnation            the newest entry of each incarnation; etcd keeps older ones
+ *   prefix/log/incarnation            the newest entry; etcd keeps the older entries as history
  *   prefix/snapshot                   the pointer to the newest snapshot
  *   prefix/chunks/position-id/index   the chunks of this snapshot and of the previous snapshot
  */
@@ -51,6 +52,7 @@ export class EtcdEngine implements Engine {
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
   #clusterId = ''
+  /** A watch is opened again after this silence, in ms. */
   #silenceMs = 2_000
   /** The revision at which the configuration was written. */
   #configRevision = 0
@@ -150,8 +152,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Runs the checks and reads the configuration. Repeats both after a temporary error, because a
-   * member may not know yet that it has lost its leader.
+   * Runs the checks and then reads the configuration. Repeats the checks and the reading after a
+   * temporary error, because a member may not know yet that it has lost its leader.
    */
   async #checkAndOpen(config: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
     const until = this.#clock.monotonic() + this.#openTimeoutMs
@@ -245,7 +247,7 @@ function parseConfig(value: string | undefined): ClusterConfig | undefined {
 
 /**
  * Returns how the stored configuration differs from the configuration of this broker; undefined if
- * they are equal.
+ * the configurations are equal.
  */
 function configMismatch(wanted: ClusterConfig, found: ClusterConfig): string | undefined {
   if (found.format !== wanted.format) {
@@ -256,7 +258,8 @@ function configMismatch(wanted: ClusterConfig, found: ClusterConfig): string | u
     return `belongs to the cluster ${stored}, not ${own}: choose another prefix`
   }
   if (found.deadMs !== wanted.deadMs) {
-    return `has a log with a dead time of ${found.deadMs} ms, not ${wanted.deadMs} ms: use the same`
+    const difference = `has a log with a dead time of ${found.deadMs} ms, not ${wanted.deadMs} ms`
+    return `${difference}: use the dead time of the log`
   }
   return undefined
 }

@@ -64,7 +64,7 @@ function checkOneCluster(answers: readonly (MemberStatus | EtcdError)[]): void {
   const other = others.find((answer) => clusterOf(answer) !== clusterOf(first!))
   if (other === undefined) return
   const endpoints = `${first!.endpoint} and ${other.endpoint}`
-  const message = `${endpoints} belong to different etcd clusters: use one`
+  const message = `${endpoints} belong to different etcd clusters: use the endpoints of one cluster`
   throw new HoldfastError('INVALID_OPTION', message)
 }
 
@@ -91,10 +91,12 @@ function notReadyError(
   )
 }
 
-/** A hint for a connection that just ends, as it does if only one side uses TLS. */
+/**
+ * A hint for a connection that etcd ends without an answer, as etcd does if one side uses no TLS.
+ */
 function hintFor({ cause, endpoint }: EtcdError): string {
   if ((cause as NodeJS.ErrnoException | undefined)?.code !== 'ECONNRESET') return ''
   return endpoint.startsWith('https:')
-    ? '; if it does not use TLS, use etcd:// and http://'
-    : '; if it uses TLS, use etcds:// and https://'
+    ? '; if etcd does not use TLS, use etcd:// and http://'
+    : '; if etcd uses TLS, use etcds:// and https://'
 }

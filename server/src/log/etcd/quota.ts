@@ -35,7 +35,8 @@ export class QuotaMonitor {
           ? undefined
           : `etcd at ${usage!.endpoint} has used ${Math.round(100 * share)} % of its quota`
     } catch {
-      // Ignored: other calls report a member that does not answer, or the member hides its metrics.
+      // Ignores the error. If the member does not answer, other calls report this. If the member
+      // does not show its metrics, the monitor cannot warn.
     }
     if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
   }

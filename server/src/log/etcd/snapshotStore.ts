@@ -27,7 +27,7 @@ interface Pointer {
 
 interface PointerRead {
   readonly pointer: Pointer | undefined
-  /** The revision of the pointer's last change; 0 if it was never written. */
+  /** The revision of the pointer's last change; 0 if the pointer was never written. */
   readonly revision: number
 }
 
@@ -122,21 +122,21 @@ export class SnapshotStore {
 function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
   let waiting: string[] = []
   let length = 0
-  const chunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
+  const makeChunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
   for (const part of parts) {
     waiting.push(part)
     length += part.length
     if (length < chunkLength) continue
-    yield chunk()
+    yield makeChunk()
     waiting = []
     length = 0
   }
-  if (waiting.length > 0) yield chunk()
+  if (waiting.length > 0) yield makeChunk()
 }
 
-/** A number as text that sorts like the number. */
-function sortable(number: number): string {
-  return String(number).padStart(16, '0')
+/** A position or an index as text, so that the order of the texts is the order of the numbers. */
+function sortable(value: number): string {
+  return String(value).padStart(16, '0')
 }
 
 function missingChunk(key: string): HoldfastError {

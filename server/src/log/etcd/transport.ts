@@ -10,9 +10,9 @@ import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
 
 /** TLS files as PEM text. */
 export interface EtcdTls {
-  /** The trusted certificate authorities. Default: those of Node. */
+  /** The trusted certificate authorities. Default: the authorities that Node trusts. */
   readonly ca?: string | Buffer | undefined
-  /** The broker's own certificate and key, if etcd asks for them. */
+  /** The broker's own certificate and key, if etcd asks for a client certificate. */
   readonly cert?: string | Buffer | undefined
   readonly key?: string | Buffer | undefined
 }
@@ -50,8 +50,10 @@ export class Transport {
   }
 
   /**
-   * Sends a call. @throws {EtcdError} if the call fails or its deadline passes. etcd may have
-   * executed such a call.
+   * Sends a call and resolves with the answer.
+   *
+   * @throws {EtcdError} if the call fails or its deadline passes. etcd may have executed such a
+   *   call.
    */
   async request<T>(call: EtcdCall): Promise<T> {
     const { endpoint } = call
@@ -64,7 +66,11 @@ export class Transport {
     }
   }
 
-  /** Reads a page, such as the metrics. @throws {EtcdError} */
+  /**
+   * Reads a page, such as the metrics.
+   *
+   * @throws {EtcdError} if the call fails or its deadline passes.
+   */
   async getPage(endpoint: string, path: string, deadlineMs: number): Promise<string> {
     const call = { endpoint, path, body: undefined, token: undefined, deadlineMs }
     const { status, text } = await this.#readWhole(call)

@@ -1,7 +1,8 @@
 /**
  * Follows a log on etcd until the caller stops the stream. The stream uses a watch, by which one
- * member of etcd sends all changes of the keys of the log. The stream opens a broken watch again at
- * its position, if necessary at another member. It delivers each entry once and in order.
+ * member of etcd sends all changes of the keys of the log. If a watch breaks, the stream opens a
+ * new watch after the last delivered entry, if necessary at another member. The stream delivers
+ * each entry once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
@@ -169,7 +170,8 @@ export class WatchStream {
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)
-    // The move makes other streams reopen their watches, but not this stream: it has no watch now.
+    // The move makes other streams reopen their watches. This stream ignores the move, because this
+    // stream has no watch now.
     void this.#open()
   }
 }

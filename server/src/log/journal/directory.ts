@@ -37,7 +37,7 @@ const minFreeBytes = 64 * 1024
  *
  * @returns Whether the directory holds a journal already.
  * @throws {HoldfastError} `INVALID_OPTION` for a directory with other contents; `UNAVAILABLE` for a
- *   damaged journal, and if the disk has no space for a new one.
+ *   damaged journal, and if the disk has no space for a new journal.
  */
 export function prepareDirectory(path: string): boolean {
   let names: string[]
@@ -94,7 +94,7 @@ function checkFreeSpace(path: string): void {
 
 /**
  * Checks the length of the data file. LMDB maps the file into memory. If the file is truncated,
- * LMDB would read beyond its end, and this would kill the process.
+ * LMDB would read beyond the end of the file, which would kill the process.
  */
 function checkSize(path: string): void {
   const { size } = statSync(path)

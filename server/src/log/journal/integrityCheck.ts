@@ -64,7 +64,8 @@ function runChildProcess(path: string, { isOurs, signal }: IntegrityCheckOptions
     const args = [program, path, ...(isOurs ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...limits })
     child.once('error', () => {
-      // A child process that exists uses the journal until it exits, so this waits for its exit.
+      // If the child process was started, this function waits for the exit of the child process,
+      // because the child process uses the journal until then.
       if (child.pid === undefined) resolve(undefined)
     })
     child.once('exit', (code, signalCode) => {
@@ -75,7 +76,7 @@ function runChildProcess(path: string, { isOurs, signal }: IntegrityCheckOptions
   })
 }
 
-/** How a process crashed; undefined if it did not crash. */
+/** How a process crashed; undefined for a process that did not crash. */
 export function crashReason(code: number | null, signal: string | null): string | undefined {
   if (signal !== null) return crashSignals.includes(signal) ? `ends with ${signal}` : undefined
   const unsigned = (code ?? 0) >>> 0

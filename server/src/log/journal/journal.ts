@@ -23,14 +23,14 @@ import { JournalStore, loadLmdb, type MadeSnapshot } from './store.js'
 export interface JournalOptions {
   /**
    * A directory for this journal alone; created if it does not exist. The journal makes the
-   * directory and its files accessible to this user only, or emits a warning if it cannot.
+   * directory and its files accessible to this user only, or emits a warning if this fails.
    */
   readonly dir: string
   /**
    * When a command counts as written. `'flushed'` (the default): when the command is on the disk,
    * so that it survives a power failure. `'relaxed'`: when the operating system has the command, so
    * that it survives a crash of the process only. After a power failure a relaxed journal may be
-   * damaged, and a broker then refuses to start with it.
+   * damaged, and a broker then refuses to start with this journal.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
   /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
@@ -67,6 +67,7 @@ class JournalLog implements Log {
   #stateMachine: StateMachine | undefined
   #owner: OwnershipHandle | undefined
   #store: JournalStore | undefined
+  /** The number and the checksum of the newest record. */
   #sequence = 0
   #checksum = 0
   #waiting: Command[] = []
@@ -76,6 +77,7 @@ class JournalLog implements Log {
   #snapshotWorker: Worker | undefined
   #newestSnapshot: MadeSnapshot | undefined
   #hasFailed = false
+  /** Called when no command waits and no commit is under way, or when the journal has failed. */
   #onIdle: (() => void) | undefined
   #starting: Promise<void> | undefined
   readonly #closing = new AbortController()

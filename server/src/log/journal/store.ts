@@ -112,8 +112,9 @@ export class JournalStore {
   }
 
   /**
-   * Finds records that are missing at the end. (Reading the records finds those that are missing in
-   * between, because each record has the checksum of the previous record.)
+   * Finds out whether records are missing at the end. (Reading the records finds out whether
+   * records are missing between other records, because each record has the checksum of the previous
+   * record.)
    *
    * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
    *   write an entry.

@@ -7,7 +7,10 @@ import type { LogLoad } from '../log.js'
 
 /** The limits of one entry, well below the largest value that an engine accepts. */
 const perEntry = { commands: 2_000, characters: 256 * 1024 }
-/** The queue limits: beyond them the load is `rejectNew`, beyond twice as much `disconnect`. */
+/**
+ * The limits of the queue. If the queue reaches a limit, the load is `rejectNew`. If the queue
+ * reaches twice a limit, the load is `disconnect`.
+ */
 const queue = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class Batch {
@@ -31,7 +34,7 @@ export class Batch {
     this.#characters += text.length
   }
 
-  /** Takes the oldest commands that fit into one entry. */
+  /** Removes and returns the oldest commands that fit into one entry. */
   takeBatch(): readonly string[] {
     let end = this.#takenCount
     const last = Math.min(this.#waiting.length, end + perEntry.commands)
@@ -56,7 +59,7 @@ export class Batch {
     this.#characters = 0
   }
 
-  /** Drops the taken commands. Done rarely, because it copies the remaining ones. */
+  /** Drops the taken commands. Called rarely, because this method copies the remaining commands. */
   #dropTaken(): void {
     this.#waiting = this.#waiting.slice(this.#takenCount)
     this.#takenCount = 0

@@ -1,10 +1,12 @@
 /**
- * One broker in a shared log. It applies all entries in order and appends the commands of its own
- * clients, as one incarnation after another.
+ * One broker in a shared log. The broker applies all entries (batches of commands) of the log in
+ * order, and appends the commands of its own clients. A broker lives in the log as one incarnation
+ * after another. Each incarnation has its own name, and numbers its entries.
  *
- * A broker *resigns* when its self-lease ends, because its own entries have not returned for too
- * long: it disconnects its clients and joins again as a new incarnation. Therefore it never grants
- * or acknowledges a lock that the other brokers may have granted to another session.
+ * The self-lease of a broker ends if its own entries have not returned from the log for too long.
+ * The broker then *resigns*: the broker disconnects its clients and joins again as a new
+ * incarnation. Therefore a broker never grants or acknowledges a lock that the other brokers may
+ * have granted to another session.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
@@ -32,7 +34,10 @@ import type { SnapshotScheduler } from './snapshotScheduler.js'
 /** How long a loss stays visible in the status, in ms, so that operators and alerts see it. */
 const lossVisibleMs = 60_000
 
-/** `joining`: does not serve, but will; `ended`: will never serve again. */
+/**
+ * `joining`: the broker does not serve yet. `leaving`: the broker still serves, and has sent or
+ * will send its `leave` entry. `ended`: the broker never serves again.
+ */
 type State = 'new' | 'joining' | 'serving' | 'leaving' | 'ended'
 
 export interface ClusterMemberDeps {
@@ -43,7 +48,7 @@ export interface ClusterMemberDeps {
   readonly snapshots: SnapshotScheduler
   /** Called each time the broker begins to serve. */
   readonly onServing: () => void
-  /** Called when the goodbye has returned, or when none can be sent any more. */
+  /** Called when the `leave` entry has returned from the log, or can no longer be sent. */
   readonly onLeft: () => void
   /** Called when the member has failed for good. */
   readonly onFailed: (error: HoldfastError) => void
@@ -115,13 +120,19 @@ export class ClusterMember {
     this.#incarnation!.flushSoon()
   }
 
-  /** Whether this broker is still a member. If it is not, it has resigned before this returns. */
+  /**
+   * Whether this broker is still a member. If the self-lease has ended, the broker resigns before
+   * this method returns false.
+   */
   isLive(): boolean {
     if (this.name !== '' && this.#incarnation!.selfLease.isOver(this.#now())) this.#resign()
     return this.name !== ''
   }
 
-  /** Sends a goodbye after all submitted commands. Returns false if the broker is not serving. */
+  /**
+   * Sends a `leave` entry after all submitted commands. Returns false, and sends nothing, if the
+   * broker does not serve.
+   */
   leave(): boolean {
     if (this.#state !== 'serving') return false
     this.#state = 'leaving'
@@ -134,7 +145,7 @@ export class ClusterMember {
     this.#incarnation?.sendNotices({ snapshot })
   }
 
-  /** Stops for good: nothing more is applied or appended. */
+  /** Stops for good: applies and appends no more entries. */
   end(): void {
     this.#state = 'ended'
     this.#snapshotCatchUp?.stop()
@@ -145,7 +156,9 @@ export class ClusterMember {
 
   // -------------------------------------------------------------------------- joining and leaving
 
-  /** Restores a snapshot, if there is one, and follows the log from its position. */
+  /**
+   * Restores the snapshot, if there is one, and reads the log from the position of the snapshot.
+   */
   #restore(loaded: LoadedSnapshot | undefined): void {
     if (this.#state === 'ended') throw logClosed()
     if (loaded !== undefined) {
@@ -185,12 +198,12 @@ export class ClusterMember {
     this.#deps.onServing()
   }
 
-  /** Ends this incarnation and joins as the next one. */
+  /** Ends this incarnation and joins as the next incarnation. */
   #resign(): void {
     if (this.#stepDown()) this.#join(this.#incarnation!.id)
   }
 
-  /** Ends this incarnation. Returns whether another one must follow. */
+  /** Ends this incarnation. Returns whether another incarnation must follow. */
   #stepDown(): boolean {
     const state = this.#state
     if (state === 'ended' || state === 'new') return false
@@ -202,7 +215,10 @@ export class ClusterMember {
     return state !== 'leaving'
   }
 
-  /** The entries that this broker needs are compacted, so it begins again from a newer snapshot. */
+  /**
+   * The log has compacted (dropped) the entries that this broker needs, so the broker begins again
+   * from a newer snapshot.
+   */
   #onCompacted(): void {
     this.#subscription?.stop()
     if (!this.#stepDown()) return
@@ -210,15 +226,17 @@ export class ClusterMember {
   }
 
   /**
-   * An entry proves that this broker has not received an earlier entry, so its table is wrong. It
-   * sends its clients away before it applies anything more, because it may have granted a lock that
-   * another client holds. Then it reads the log again from the newest snapshot, or from the
-   * beginning, and serves only when it has read past this entry.
+   * The entry at `position` proves that this broker has not received the earlier entry `missing`,
+   * so the table of the broker is wrong. The broker disconnects its clients before the broker
+   * applies another entry, because the broker may have granted a lock that another client holds.
+   * Then the broker reads the log again from the newest snapshot, or from the beginning. The broker
+   * serves again only when it has read past the entry at `position`.
    *
-   * If the same position proves the loss again, the log itself has lost the entry, or the snapshot
-   * was made without it. Another attempt would find the same, so the broker stops with a permanent
-   * error. It does not loop, because every attempt meets the first loss in the log first. A loss at
-   * another position is another failure to deliver an entry, and is worth another attempt.
+   * If the entry at this position proves a loss for the second time, the log itself has lost the
+   * missing entry, or the snapshot was made without the missing entry. Another attempt would find
+   * this loss again, so the broker stops with a permanent error. The attempts end, because every
+   * attempt meets the first loss in the log first. A loss at another position is another failure to
+   * deliver an entry, and justifies another attempt.
    */
   #onLoss(missing: MissingEntry, position: number): void {
     this.#subscription?.stop()
@@ -234,7 +252,7 @@ export class ClusterMember {
     this.#beginAgain(async (catchUp) => (await catchUp.newest()) ?? emptyLog())
   }
 
-  /** Restores the state that is found, and joins as the next incarnation. */
+  /** Restores the snapshot that `find` returns, and joins as the next incarnation. */
   #beginAgain(find: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
     const { engine, environment, config } = this.#deps
     this.#snapshotCatchUp = new SnapshotCatchUp({
@@ -280,7 +298,7 @@ export class ClusterMember {
     this.#position = position
     const commands = this.#members.applyEntry(entry)
     const { live, oldest } = this.#members
-    // Another broker declared this one dead, or this broker has just left.
+    // Another broker has declared this broker dead, or this broker has just left.
     if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
     if (commands !== undefined) this.#applyEntry(entry, commands)
     const { snapshots } = this.#deps
@@ -312,7 +330,10 @@ export class ClusterMember {
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
   }
 
-  /** An entry of the present incarnation has returned, so the others consider it alive. */
+  /**
+   * An entry of the present incarnation has returned, so the other brokers consider this broker
+   * alive.
+   */
   #onOwnEntry({ n }: LogEntry): void {
     const incarnation = this.#incarnation!
     const now = this.#now()
@@ -325,7 +346,7 @@ export class ClusterMember {
     if (n === incarnation.leaveNumber) {
       this.#deps.onLeft()
     } else if (this.#state === 'joining') {
-      // If the entry returned so late that its lease is over already, send a newer one.
+      // If the entry returned so late that the self-lease is over already, send a newer entry.
       if (incarnation.selfLease.isOver(now)) incarnation.sendNotices()
       else this.#beginServing()
     } else this.#detectFailures(n, now)
@@ -353,7 +374,8 @@ export class ClusterMember {
       this.#incarnation!.sendNotices({ digestRound: true })
     }
     if (digestRound === true || check.isDue(count)) {
-      // With the number of entries, so that member lists of different length are noticed too.
+      // The value includes the number of valid entries, so that brokers whose member lists accepted
+      // different numbers of entries differ too.
       const value = `${count} ${this.#deps.stateMachine.digest()}`
       check.noteRound(now)
       check.beginRound(this.#position, value, live.keys())

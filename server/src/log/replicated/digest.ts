@@ -1,10 +1,11 @@
 /**
- * A digest of the table, updated with every effect: the sum of a hash of each session with its
- * attach epoch, each lock and each waiting request. A sum does not depend on order, and hashes can
- * be subtracted again. The digest is therefore cheap even for a million locks.
+ * A digest (checksum) of the lock table. The digest is a sum of hashes: one hash for each session
+ * with its attach epoch (the number of its connection), each lock and each waiting request. Every
+ * effect (change of the table) adds hashes to the sum or subtracts hashes. A sum does not depend on
+ * the order, so the digest is cheap even for a million locks.
  *
- * Brokers that have applied the same entries have the same digest, unless one of their tables is
- * wrong.
+ * Brokers that have applied the same entries of the log have equal digests, unless the table of a
+ * broker is wrong.
  */
 import type { Effect, Lock, LockTable, Request, Session } from '../../core/index.js'
 

@@ -1,33 +1,34 @@
 /**
- * Checks that the tables of all brokers are equal. Every 1,000 entries, and at the request of the
- * oldest member, every broker appends the digest of its table at the same position of the log. The
- * oldest member requests this every 5 s. The digest of the majority is right. A broker with
- * another digest stops, because it cannot trust its table.
+ * Checks that the lock tables of all brokers are equal. In each round of the check, every broker
+ * takes the digest (checksum) of its table at the same position of the log, and appends the digest
+ * to the log. A round begins every 1,000 entries, and when the oldest member requests a round,
+ * which it does every 5 s. The digest of the majority is right. A broker with another digest stops,
+ * because the broker cannot trust its table.
  *
  * Without a majority, as with two brokers that differ, no broker can know which table is right.
- * Then all brokers stop, because going on with different tables would be worse. After a restart
- * they read equal tables from the log.
+ * Then all brokers stop, because going on with different tables would be worse. After a restart the
+ * brokers read equal tables from the log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
 
-/** A comparison begins at the latest after this many entries. */
+/** A round begins at the latest after this many entries. */
 const entriesBetweenRounds = 1_000
-/** A comparison is requested this long after the last one, in ms, if commands were applied. */
+/** The oldest member requests a round this long after the last round, in ms, if commands came. */
 const msBetweenRounds = 5_000
 
-/** One comparison, until it is decided or the next one begins. */
+/** One round, until the round is decided or the next round begins. */
 interface DigestRound {
   /**
-   * The position of the entry after which the digests are taken. It names the round, because a
-   * broker that has missed an entry counts other entries but sees equal positions.
+   * The position of the entry after which the digests are taken. The position identifies the round,
+   * because a broker that has missed an entry counts fewer entries but sees equal positions.
    */
   readonly position: number
   /** The digest of this broker's table. */
   readonly own: string
   /** The members at that position, which are the brokers that have a table to compare. */
   readonly members: readonly string[]
-  /** The digests so far, by broker. */
+  /** The digests that have arrived, by broker. */
   readonly digests: Map<string, string>
 }
 
@@ -38,14 +39,14 @@ export class DivergenceCheck {
   /** Whether a command was applied since the last round began. */
   #hasNewCommands = false
 
-  /** Whether a comparison begins after this number of entries. */
+  /** Whether a round begins after this number of entries. */
   isDue(count: number): boolean {
     return count % entriesBetweenRounds === 0
   }
 
   /**
-   * Counts an applied entry. Returns whether the last round is so long ago that the oldest member
-   * should request one. The request is an entry, so all brokers begin the round after the same
+   * Notes an applied entry. Returns whether the last round is so long ago that the oldest member
+   * should request a round. The request is an entry, so all brokers begin the round after the same
    * entry although their clocks differ.
    *
    * @param now The monotonic time, in ms.
@@ -62,22 +63,22 @@ export class DivergenceCheck {
     this.#hasNewCommands = false
   }
 
-  /** Begins a comparison with this broker's digest after the entry at this position. */
+  /** Begins a round with this broker's digest after the entry at this position. */
   beginRound(position: number, own: string, live: Iterable<string>): void {
     this.#round = { position, own, members: [...live], digests: new Map() }
   }
 
-  /** Adds the digest of a broker, which may be this one. */
+  /** Adds the digest of a broker, which may be this broker. */
   addDigest(broker: string, [position, value]: readonly [number, string]): void {
     const { digests } = this.#round?.position === position ? this.#round : {}
     if (digests?.has(broker) === false) digests.set(broker, value)
   }
 
   /**
-   * Decides the comparison as soon as possible, which is at the same entry for all brokers.
+   * Decides the round as soon as possible. All brokers decide at the same entry.
    *
-   * @returns Why this broker must stop; undefined if it need not, or if the comparison is
-   *   undecided.
+   * @returns The error with which this broker must stop. Undefined if the broker need not stop, or
+   *   if the round is undecided.
    */
   verdict(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
     if (this.#round === undefined) return undefined

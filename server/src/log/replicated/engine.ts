@@ -1,22 +1,23 @@
 /**
  * The interface of the storage behind a replicated log, such as etcd. An engine puts the entries of
- * several brokers into one order, delivers them to all brokers in that order, and survives the loss
- * of any one machine. It does not interpret entries.
+ * several brokers into one order, delivers the entries to all brokers in that order, and survives
+ * the loss of a machine. An engine does not interpret entries.
  *
  * An engine has its own timeouts, switches between its own endpoints and recovers from failures by
- * itself. It makes no decision about brokers and does not rely on wall clocks.
+ * itself. An engine makes no decision about brokers and does not rely on wall clocks.
  */
 import type { HoldfastError } from '@holdfast/shared'
 
 /**
- * The settings that all brokers of a log must agree on. The first broker stores them in the log.
+ * The settings that must be equal for all brokers of a log. The first broker stores its settings in
+ * the log.
  */
 export interface ClusterConfig {
   /** The format of entries and snapshots. */
   readonly format: number
   /** Silence, in ms, after which a broker is declared dead. */
   readonly deadMs: number
-  /** Distinguishes clusters, in case two of them use the same location by mistake. */
+  /** The name of the cluster, in case two clusters use the same location by mistake. */
   readonly cluster: string
 }
 
@@ -32,16 +33,17 @@ export interface StoredSnapshot {
 export interface LogListener {
   /** Called once for each entry after the start position, in order. Positions rise, with gaps. */
   entry(position: number, entry: string): void
-  /** The next entries were compacted and cannot be delivered. Nothing is called after this. */
+  /** The log has compacted (dropped) the next entries. The engine makes no call after this call. */
   compacted(): void
-  /** The log has been replaced or damaged and cannot be followed. Nothing is called after this. */
+  /** The log has been replaced or damaged. The engine makes no call after this call. */
   failed(error: HoldfastError): void
 }
 
 export interface Engine {
   /**
-   * Checks that the storage is reachable and usable. Stores `config`, or compares it with the
-   * stored one, in one atomic step. Called once, before all other methods.
+   * Checks that the storage is reachable and usable. If the log has no settings, stores `config`,
+   * else compares `config` with the stored settings, in one atomic step. Called once, before all
+   * other methods.
    *
    * @throws {HoldfastError} `UNAVAILABLE` if the storage cannot be reached or used,
    *   `INVALID_OPTION` if the log has other settings.
@@ -50,15 +52,18 @@ export interface Engine {
   /**
    * Appends an entry. Resolves when the entry is known to be in the log. After a rejection the
    * entry may be in the log, now or later. The caller then appends the same entry again, and
-   * readers ignore duplicates. Therefore an older entry of a slot can arrive after a newer one.
+   * readers ignore duplicates. Therefore an older entry of a slot can arrive after a newer entry of
+   * the slot.
    *
-   * @param slot The id of the appending incarnation, which has one append under way at a time. An
-   *   engine may store only the newest entry of a slot, as long as every follower gets every entry.
+   * @param slot The id of the appending incarnation (one life of a broker in the log), which has
+   *   one append under way at a time. An engine may store only the newest entry of a slot, as long
+   *   as every follower gets every entry.
    */
   append(slot: string, entry: string): Promise<void>
   /**
-   * Delivers every entry after a position, and then each new one, until stopped. Never calls the
-   * listener before it has returned, nor after `stop`. It resumes a broken stream where it was.
+   * Delivers every entry after a position, and then each new entry, until `stop` is called. Calls
+   * the follower only after this method has returned, and never after `stop`. The engine continues
+   * a broken stream after the last delivered entry.
    *
    * @param position 0 for the beginning of the log.
    */
@@ -73,8 +78,8 @@ export interface Engine {
    */
   saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean>
   /**
-   * Allows the engine to drop entries up to this position. It must keep the newest snapshot and the
-   * one before it, with the entries after them. It may drop older snapshots.
+   * Allows the engine to drop entries up to this position. The engine must keep the two newest
+   * snapshots and the entries after the older of the two. The engine may drop older snapshots.
    *
    * @param liveSlots The slots in use. The engine may drop the stored entries of all slots, but
    *   followers must not miss an entry.
@@ -89,7 +94,7 @@ export interface Engine {
   canReplayFrom(position: number): Promise<boolean>
   /** A warning for the operator, in one sentence; undefined if all is well. */
   readonly warning?: string | undefined
-  /** Cancels everything that is under way. */
+  /** Cancels all calls that are under way, and stops all followers. */
   close(): Promise<void>
 }
 
@@ -97,8 +102,8 @@ export interface Engine {
 export interface EngineSource {
   create(): Engine
   /**
-   * A module for a worker thread. It calls `runSnapshotThread` with a function that creates an
-   * engine from these options. Undefined if snapshots are made in this thread.
+   * A module for a worker thread. The module calls `runSnapshotThread` with a function that creates
+   * an engine from these options. Undefined if snapshots are made in this thread.
    */
   readonly snapshotWorker?: { readonly thread: URL; readonly options: unknown } | undefined
 }

@@ -1,9 +1,10 @@
 /**
  * One entry of the replicated log, as text.
  *
- * An entry names the incarnation that sent it, and has a number that rises by one for each entry of
- * the incarnation. Readers can therefore ignore duplicates, which exist because a broker appends
- * again when an acknowledgement is lost, and entries of brokers that were declared dead.
+ * An entry names the incarnation (one life of a broker in the log) that sent the entry, and has a
+ * number that rises by one for each entry of the incarnation. Therefore readers can ignore two
+ * kinds of entries: duplicates, because a broker appends an entry again when the acknowledgement is
+ * lost, and entries of brokers that were declared dead.
  */
 import type { Command } from '../../core/index.js'
 import { formatVersion, invalidEntry, newerFormat } from './logErrors.js'
@@ -11,23 +12,26 @@ import { formatVersion, invalidEntry, newerFormat } from './logErrors.js'
 interface Base {
   /** The incarnation that sent the entry. */
   readonly broker: string
-  /** Number of the entry among those of its incarnation. The `join` has number 1. */
+  /** Number of the entry among the entries of its incarnation. The `join` has number 1. */
   readonly n: number
   /** The sender's wall time, in ms since 1970, for display. */
   readonly at: number
 }
 
-/** A broker joins; `replaces` names its previous incarnation, which is over. */
+/** A broker joins. `replaces` names the previous incarnation of the broker, which has ended. */
 export interface JoinEntry extends Base {
   readonly join: { readonly replaces?: string | undefined }
 }
 
-/** A broker leaves, so that the others need not wait until it is silent. */
+/** A broker leaves, so that the other brokers need not wait until its silence shows its end. */
 export interface LeaveEntry extends Base {
   readonly leave: true
 }
 
-/** The commands of a broker's clients and timers, and its notices. Empty as a heartbeat. */
+/**
+ * The commands of a broker's clients and timers, and the notices of the broker. A heartbeat is an
+ * entry without commands and notices.
+ */
 export interface CommandsEntry extends Base {
   readonly commands: readonly Command[]
   readonly notices?: Notices | undefined
@@ -43,18 +47,19 @@ export interface Notices {
   /** The sender has saved a snapshot of this position. */
   readonly snapshot?: number | undefined
   /**
-   * The sender needs a snapshot that is newer than this position, because entries are compacted.
+   * The sender needs a snapshot that is newer than this position, because the log has compacted
+   * (dropped) later entries.
    */
   readonly snapshotWantedAfter?: number | undefined
 }
 
 export interface DeathNotice {
   readonly broker: string
-  /** The number of the member's last entry. If a newer entry has arrived, the member is alive. */
+  /** The number of the silent member's last entry. A newer entry shows that the member is alive. */
   readonly last: number
 }
 
-/** An entry that is missing, although a later entry proves that it is in the log. */
+/** An entry that this broker has not received, although a later entry proves that it was sent. */
 export interface MissingEntry {
   readonly broker: string
   readonly n: number

@@ -1,8 +1,9 @@
 /**
- * One incarnation of a broker in the log. It appends numbered entries, one at a time, from its
- * `join` to its `leave` or to the end of its self-lease. It appends an entry of unknown outcome
- * again, unchanged, until the entry is known to be in the log. Only then does it make the next
- * entry.
+ * One incarnation: one life of a broker in the shared log. The incarnation appends numbered
+ * entries, one at a time, from its `join` to its `leave` or to the end of its self-lease (how long
+ * a broker may serve without a new entry of its own). If the outcome of an append is unknown, the
+ * incarnation appends the same entry again until the entry is known to be in the log. Only then
+ * does the incarnation make the next entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Batch } from './batch.js'
@@ -23,7 +24,7 @@ export interface IncarnationDeps {
   readonly batch: Batch
   /** Called when the self-lease was valid and has ended. */
   readonly onSelfLeaseOver: () => void
-  /** Called when appending fails, with the reason, and with undefined when it works again. */
+  /** Called with the reason when an append fails, and with undefined when an append succeeds. */
   readonly onProblem: (why: string | undefined) => void
 }
 
@@ -67,7 +68,10 @@ export class Incarnation {
   }
 
   /**
-   * Sends the first entry. @param replaces The former incarnation of this broker, if there was one.
+   * Sends the first entry.
+   *
+   * @param replaces The id of the former incarnation of this broker; undefined for the first
+   *   incarnation.
    */
   join(replaces: string | undefined): void {
     const { id: broker, clock } = this.#deps
@@ -75,7 +79,10 @@ export class Incarnation {
     this.#wakeBy(this.#heartbeatMs)
   }
 
-  /** An own entry has returned, so it is in the log. Returns how long that took, in ms. */
+  /**
+   * Must be called when an entry of this incarnation has returned, which shows that the entry is in
+   * the log. Returns the time from the first sending of the entry, in ms; undefined if unknown.
+   */
   onOwnEntry(n: number): number | undefined {
     this.#lastReturned = n
     const sentAt = this.selfLease.onOwnEntry(n)
@@ -87,7 +94,7 @@ export class Incarnation {
     return sentAt === undefined ? undefined : this.#deps.clock.monotonic() - sentAt
   }
 
-  /** Sends these notices soon, with the next entry. Without notices, sends a heartbeat. */
+  /** Sends these notices with the next entry. Without notices, sends at least a heartbeat. */
   sendNotices(notices?: Notices): void {
     this.#notices = notices === undefined ? this.#notices : { ...this.#notices, ...notices }
     this.#mustSend = true
@@ -100,7 +107,10 @@ export class Incarnation {
     this.flushSoon()
   }
 
-  /** Sends the waiting commands at the end of this turn, or when the present append is done. */
+  /**
+   * Sends the waiting commands at the end of this turn of the event loop, or after the present
+   * append.
+   */
   flushSoon(): void {
     if (this.#isFlushing || this.#isAppending || this.#isOver) return
     this.#isFlushing = true
@@ -164,7 +174,7 @@ export class Incarnation {
   #onAppended(): void {
     this.#isAppending = false
     this.#deps.onProblem(undefined)
-    // A slow append says little about the present, so send a heartbeat.
+    // A slow append does not show that this broker is alive now, so send a heartbeat.
     if (this.#deps.clock.monotonic() - this.#sentAt >= this.#heartbeatMs) this.#mustSend = true
     this.#flush()
   }

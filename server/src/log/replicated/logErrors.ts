@@ -1,6 +1,6 @@
 /**
- * The permanent errors of a replicated log. A broker that finds one stops, because granting from a
- * damaged lock table would be worse than granting nothing.
+ * The permanent errors of a replicated log. A broker that finds a permanent error stops, because
+ * granting from a damaged lock table would be worse than granting no lock.
  */
 import { HoldfastError } from '@holdfast/shared'
 
@@ -67,7 +67,7 @@ export function unusableLog(why: string, cause?: unknown): HoldfastError {
   return permanentError(`The shared log cannot be used: ${why}`, cause)
 }
 
-/** An error that another attempt would meet again. */
+/** An error that would also end another attempt. */
 export class PermanentLogError extends HoldfastError {}
 
 function permanentError(message: string, cause?: unknown): PermanentLogError {

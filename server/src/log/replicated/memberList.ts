@@ -1,7 +1,8 @@
 /**
- * The live incarnations in order of joining, with the number of each one's last entry. The list is
- * replicated state, like the table. Brokers that have applied the same entries have equal lists,
- * and so agree on which entries are valid and which broker takes over from which.
+ * The live incarnations (lives of brokers in the log) in order of joining, each with the number of
+ * its last entry. The list is replicated state, like the lock table. Brokers that have applied the
+ * same entries have equal lists. So the brokers agree which entries are valid, and which broker
+ * takes over the sessions of a dead broker.
  */
 import type { Command } from '../../core/index.js'
 import {
@@ -21,7 +22,7 @@ export interface MemberListState {
   readonly count: number
   /** Live incarnations with the number of their last entry, in order of joining. */
   readonly live: readonly (readonly [broker: string, last: number])[]
-  /** Oldest first. */
+  /** Dead incarnations, in order of their deaths. */
   readonly dead: readonly string[]
 }
 
@@ -46,7 +47,7 @@ export class MemberList {
     return this.#live
   }
 
-  /** The oldest member; undefined if there is none. */
+  /** The member that joined first; undefined without members. */
   get oldest(): string | undefined {
     return this.#live.keys().next().value
   }
@@ -56,25 +57,30 @@ export class MemberList {
   }
 
   /**
-   * Returns the entry that this list has not applied although the next entry of the log proves that
-   * it precedes this entry; undefined if nothing is missing. Must be asked before `applyEntry`,
-   * because a list that goes on without an entry differs from the lists of the other brokers.
+   * Returns an entry that this list has not applied, although `entry` proves that the missing entry
+   * comes earlier in the log. Returns undefined if no entry is missing. The caller must call this
+   * method before `applyEntry`, because a list that goes on without an entry differs from the lists
+   * of the other brokers.
    *
    * There are two proofs:
-   * - Entry n of a sender. A broker sends it only when it knows that entry n - 1 is in the log.
-   * - A death notice with the last entry n of a member. Its sender has read entry n.
+   * - Entry n of a sender proves entry n - 1, because a broker sends entry n only when the broker
+   *   knows that entry n - 1 is in the log.
+   * - A death notice with the last entry n of a member proves entry n, because the sender of the
+   *   notice has read entry n.
    *
-   * Nothing is missing before these entries, which `applyEntry` ignores:
-   * - an entry that is not newer than the last one of its sender: it was appended twice;
-   * - an entry of a dead sender: its last valid entry is the one before its death;
-   * - entry 1 of an unknown sender: it follows no entry, and a broker that asks for a snapshot
-   *   sends such an entry without a join.
+   * These entries prove nothing, and `applyEntry` ignores these entries:
+   * - an entry that is not newer than the last entry of its sender, because the entry was appended
+   *   twice
+   * - an entry of a dead sender, because all entries after the death are invalid
+   * - entry 1 of an unknown sender, because no entry precedes entry 1. A broker that asks for a
+   *   snapshot sends such an entry without a join.
    */
   missingBefore(entry: LogEntry): MissingEntry | undefined {
     const { broker, n } = entry
     const last = this.#lastKnown(broker)
     if (last < n - 1) return { broker, n: last + 1 }
-    // The notices of an entry that was appended twice may be out of date, but they stay true.
+    // The notices of an entry that was appended twice may be old, but the entries that they name
+    // are in the log.
     for (const { broker: silent, last: lastSeen } of noticesIn(entry).dead ?? []) {
       const lastApplied = this.#lastKnown(silent)
       if (lastApplied < lastSeen) return { broker: silent, n: lastApplied + 1 }
@@ -82,14 +88,14 @@ export class MemberList {
     return undefined
   }
 
-  /** The last entry of an incarnation: 0 before its join, infinite after its death. */
+  /** The number of an incarnation's last entry: 0 before its join, infinite after its death. */
   #lastKnown(broker: string): number {
     return this.#dead.has(broker) ? Number.POSITIVE_INFINITY : (this.#live.get(broker) ?? 0)
   }
 
   /**
-   * Applies the next entry of the log. Returns its commands in order. Returns undefined for an
-   * invalid entry: a duplicate, or one whose sender is dead or never joined.
+   * Applies the next entry of the log. Returns the commands of the entry in order. Returns
+   * undefined for an invalid entry: a duplicate, or an entry whose sender is dead or never joined.
    */
   applyEntry(entry: LogEntry): readonly Command[] | undefined {
     const commands = 'join' in entry ? this.#join(entry) : this.#acceptEntry(entry)
@@ -114,7 +120,7 @@ export class MemberList {
     if ('leave' in entry) return this.#leave(broker, at)
     const restarts: Command[] = []
     for (const { broker: silent, last } of entry.notices?.dead ?? []) {
-      // A newer entry of the member has arrived, so it is alive.
+      // If a newer entry of the member has arrived, the member is alive.
       if (silent === broker || this.#live.get(silent) !== last) continue
       restarts.push(this.#declareDead(silent, broker, at))
     }
@@ -122,8 +128,8 @@ export class MemberList {
   }
 
   /**
-   * Passes the sessions of a leaving broker to the oldest other member. If there is none, the next
-   * member that joins detects the silence.
+   * Passes the sessions of a leaving broker to the oldest other member. If there is no other
+   * member, the next broker that joins detects the silence of the leaving broker.
    */
   #leave(broker: string, at: number): readonly Command[] {
     for (const other of this.#live.keys()) {

@@ -1,8 +1,8 @@
 /**
- * A command log that several brokers share. An engine puts their entries into one order. Each
- * broker appends the commands of its own clients, applies all entries in that order, and acts for
- * its own clients. There is no leader: the entries also say which brokers are members and which
- * broker takes over from which.
+ * A command log that several brokers share. An engine (the storage, such as etcd) puts the entries
+ * of all brokers into one order. Each broker appends the commands of its own clients, applies all
+ * entries in that order, and acts for its own clients. There is no leader: the entries also say
+ * which brokers are members, and which broker takes over the sessions of a dead broker.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
@@ -30,7 +30,7 @@ export interface ReplicatedOptions {
 
 /** How long `start` waits until the broker has joined, in ms. */
 const startMs = 30_000
-/** How long `close` waits until the goodbye has returned, in ms. */
+/** How long `close` waits until the `leave` entry has returned from the log, in ms. */
 const leaveMs = 3_000
 
 const initialStatus: LogStatus = {
@@ -50,7 +50,7 @@ export class ReplicatedLog implements Log, Membership {
   #onLeft: () => void = () => {}
   #closed: Promise<void> | undefined
 
-  /** @throws {HoldfastError} `INVALID_OPTION` */
+  /** @throws {HoldfastError} `INVALID_OPTION` for an option outside its range. */
   constructor(source: EngineSource, options: ReplicatedOptions, environment: LogEnvironment) {
     const { cluster = '', deadMs = 6_000 } = options
     const { snapshotEntries: entries = 20_000 } = options
@@ -98,7 +98,8 @@ export class ReplicatedLog implements Log, Membership {
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
       this.#abortStart = reject
-      // Set at once, because the very next entry may be one that the member fails on.
+      // Sets `isStarting` before the promise resolves, because the member may fail at the very next
+      // entry.
       const onServing = (): void => {
         isStarting = false
         resolve()

@@ -1,29 +1,33 @@
 /**
- * The self-lease, which tells a broker that the others still consider it alive, and the failure
- * detector, which decides that another broker is dead.
+ * The self-lease, which tells a broker that the other brokers still consider this broker alive, and
+ * the failure detector, which decides that another broker is dead.
  *
- * Both are safe without synchronized clocks. A broker counts its self-lease from when it *sent* an
- * entry. The others count its silence from when they *received* the entry, and wait longer than the
- * self-lease. Thus a broker's self-lease, and every promise to its clients, ends before another
- * broker takes over its sessions.
+ * Self-lease and failure detector are safe without synchronized clocks. A broker counts its
+ * self-lease from the time when it *sent* an entry. The other brokers count the silence of this
+ * broker from the time when they *received* the entry, and wait longer than the self-lease. Thus
+ * the self-lease of a broker ends before another broker takes over the sessions of the broker.
  *
  * All times are of one monotonic clock, in ms.
  */
 
 import { safeDuration } from '@holdfast/shared'
 
-/** How often a broker appends an entry, even without commands. */
+/** The longest time between two entries of a broker, in ms; a sixth of the dead time. */
 export function heartbeatMsFor(deadMs: number): number {
   return deadMs / 6
 }
 
-/** A broker's own lease in the log. Over until the first entry has returned. */
+/**
+ * How long a broker may serve without a new entry of its own. The self-lease begins when the first
+ * entry of the broker has returned.
+ */
 export class SelfLease {
   readonly #leaseMs: number
   /** Own entries that have not returned, oldest first, with the time of their first sending. */
   readonly #sent: { readonly n: number; readonly at: number }[] = []
   #until = Number.NEGATIVE_INFINITY
 
+  /** @param deadMs The silence after which other brokers declare a broker dead. */
   constructor(deadMs: number) {
     this.#leaseMs = safeDuration(deadMs)
   }
@@ -55,8 +59,8 @@ export class SelfLease {
 }
 
 /**
- * Detects silent members. It counts their silence only while this broker's own entries return,
- * because an unreachable log silences everybody.
+ * Detects silent members. The detector counts the silence of a member only while this broker's own
+ * entries return, because a log that is unreachable delays the entries of all members.
  */
 export class FailureDetector {
   readonly #deadMs: number
@@ -89,18 +93,19 @@ export class FailureDetector {
     this.#suspects.delete(other)
   }
 
-  /** Whether a member is suspected. Then this broker should send its next entry soon. */
+  /** Whether a member is suspected. If so, this broker should send its next entry soon. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0
   }
 
   /**
-   * An own entry has returned.
+   * Must be called when an entry of this broker has returned.
    *
    * @param n Number of the entry.
-   * @param lastSent Number of the newest entry that was sent.
-   * @returns The dead members: those that were suspected before this entry was sent and are still
-   *   silent. Any earlier entry of theirs would precede this entry in the log.
+   * @param lastSent Number of the newest entry that this broker has sent.
+   * @returns The dead members: the members that were suspected before this entry was sent and are
+   *   still silent. If such a member had sent an entry before, that entry would precede this entry
+   *   in the log.
    */
   onOwnEntry(n: number, lastSent: number, now: number): string[] {
     this.#compensateStall(now)
@@ -117,8 +122,8 @@ export class FailureDetector {
   }
 
   /**
-   * Excludes a stall of the log from everyone's silence: the others' entries may have been delayed
-   * too.
+   * Excludes a stall of the log from the silence of every member, because the stall may have
+   * delayed the entries of other members too.
    */
   #compensateStall(now: number): void {
     this.#stalledMs += Math.max(0, now - this.#returnedAt - this.#ordinaryGapMs)

@@ -1,7 +1,7 @@
 /**
- * Reads and writes snapshots of the replicated state, which are the table and the member list, as
- * parts of text. A new snapshot is built from the previous one and the entries since, with a table
- * of its own. It can therefore be made in another thread while the broker goes on.
+ * Reads and writes snapshots of the replicated state (the lock table and the member list) as parts
+ * of text. A new snapshot is built from the previous snapshot and the later entries, in a second
+ * table. Therefore another thread can make the snapshot while the broker goes on.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { ClusterConfig, Engine } from './engine.js'
@@ -9,10 +9,10 @@ import { decodeEntry } from './entry.js'
 import { damagedSnapshot, entryLost, formatVersion, newerFormat } from './logErrors.js'
 import { MemberList, type MemberListState } from './memberList.js'
 
-/** Characters of a part. In UTF-8 they take at most three times as many bytes. */
+/** Characters of a part. A part has at most three times as many bytes of UTF-8. */
 const partLength = 64 * 1024
 
-/** The state beside the table: the first line of a snapshot. */
+/** The first line of a snapshot: the state that is not in the table. */
 interface Head {
   readonly v: number
   /** The wall time at which the snapshot was made, for display. */
@@ -34,7 +34,9 @@ export function emptyLog(): LoadedSnapshot {
 }
 
 /**
- * Loads the newest snapshot; undefined if there is none. @throws {HoldfastError} if it is damaged.
+ * Loads the newest snapshot; undefined if there is none.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged or has a newer format.
  */
 export async function loadSnapshot(
   engine: Pick<Engine, 'snapshot'>,
@@ -52,7 +54,8 @@ export async function loadSnapshot(
 }
 
 /**
- * Its position; `compacted`: entries that it needs are gone; undefined: another broker was faster.
+ * The outcome of making a snapshot: the position of the snapshot; `'compacted'` if the log has
+ * dropped entries that the snapshot needs; undefined if another broker has made a snapshot first.
  */
 export type SnapshotOutcome = number | 'compacted' | undefined
 
@@ -88,8 +91,9 @@ export async function makeSnapshot(
 }
 
 /**
- * Saves this broker's present table as a snapshot. This blocks the event loop while the table is
- * converted, and an error in the table would enter the snapshot.
+ * Saves this broker's present table as a snapshot. Call this function only if
+ * {@link makeSnapshot} cannot read the entries, because this function blocks the event loop, and an
+ * error in the table would enter the snapshot.
  */
 export async function saveState(
   engine: Engine,
@@ -131,7 +135,10 @@ function followTo(
   })
 }
 
-/** Lines of JSON, cut at any place, because one session with many answers can exceed a part. */
+/**
+ * Yields the lines of a snapshot as parts. A part may begin and end within a line, because the line
+ * of a session with many answers can be longer than a part.
+ */
 function* partsOf(head: Head, items: Iterable<SnapshotItem>): Generator<string> {
   let text = `${JSON.stringify(head)}\n`
   for (const item of items) {

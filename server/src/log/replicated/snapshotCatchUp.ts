@@ -1,9 +1,10 @@
 /**
- * Finds the snapshot from which a broker continues when it has missed an entry, or when the entries
- * that it needs are compacted.
- * After a compaction, usually a newer snapshot exists, because brokers compact only what a snapshot
- * contains. If there is none, another program has compacted the log. Then this broker asks the live
- * brokers for a snapshot of their table.
+ * Finds the snapshot from which a broker continues. A broker needs a snapshot when the broker has
+ * missed an entry, or when the log has compacted (dropped) entries that the broker needs.
+ *
+ * After a compaction a newer snapshot usually exists, because brokers compact only entries that a
+ * snapshot contains. If no newer snapshot exists, another program has compacted the log. Then this
+ * broker asks the live brokers for a snapshot of their table.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogEnvironment } from '../../platform/environment.js'
@@ -42,7 +43,7 @@ export class SnapshotCatchUp {
 
   /**
    * Resolves with a snapshot that is newer than a position. Tries until the log is reachable, or
-   * until it is stopped.
+   * until {@link stop} is called.
    *
    * @throws {HoldfastError} `UNAVAILABLE` if no live broker makes a snapshot in time or the
    *   snapshot is damaged; `INVALID_OPTION` if the log cannot be used with these options.
@@ -50,7 +51,8 @@ export class SnapshotCatchUp {
   async after(position: number): Promise<LoadedSnapshot> {
     const { engine, environment, config, onProblem } = this.#deps
     const { clock, newId } = environment
-    // Long enough for a new oldest member to be found, in case the present one has just died.
+    // The timeout is long enough for the brokers to declare the oldest member dead, and for the
+    // next oldest member to make the snapshot.
     const timeoutMs = 2 * config.deadMs + snapshotWriteMs
     const broker = newId()
     let requestedAt: number | undefined
@@ -61,8 +63,8 @@ export class SnapshotCatchUp {
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           throw noSnapshotAvailable(position)
         }
-        // The sender never joins. The entry is therefore invalid, but every broker reads its
-        // notice.
+        // The sender `broker` never joins, so the entry is invalid. But every broker reads the
+        // notice of the entry.
         const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
@@ -81,7 +83,7 @@ export class SnapshotCatchUp {
 
   /**
    * Resolves with the newest snapshot, or with undefined if there is none. Tries until the log is
-   * reachable, or until it is stopped.
+   * reachable, or until {@link stop} is called.
    *
    * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged.
    */

@@ -1,11 +1,11 @@
 /**
- * Decides when this broker makes a snapshot of a shared log. The oldest member does so, once enough
- * entries have come since the last snapshot. If two brokers do so at once, the engine keeps one
- * snapshot.
+ * Decides when this broker makes a snapshot of a shared log. The oldest member makes a snapshot
+ * when enough entries have come since the last snapshot. If two brokers make a snapshot at once,
+ * the engine keeps one of the two snapshots.
  *
- * Snapshots are made from the log, not from the broker's table. Only if the log is compacted too
- * far does the broker save its own table. That happens when another program than the brokers
- * compacts the log.
+ * Snapshots are made from the entries of the log, not from the broker's table. If another program
+ * has compacted the log, entries after the last snapshot may be missing. Only then does the broker
+ * save its own table.
  */
 import { Worker } from 'node:worker_threads'
 import type { ClusterConfig, EngineSource } from './engine.js'
@@ -15,7 +15,7 @@ import type { SnapshotThreadInput } from './snapshotThread.js'
 export interface SnapshotSchedulerDeps {
   readonly source: EngineSource
   readonly config: ClusterConfig
-  /** How much comes between two snapshots: entries, and characters of entries. */
+  /** A snapshot is due after this many entries, or after entries with this many characters. */
   readonly interval: { readonly entries: number; readonly characters: number }
   readonly wall: () => number
   readonly monotonic: () => number
@@ -28,7 +28,7 @@ export interface SnapshotSchedulerDeps {
 /** Saves the broker's present table as a snapshot. */
 export type SaveOwnState = () => Promise<SnapshotOutcome>
 
-/** How often to check that the entries after the newest snapshot are available, in ms. */
+/** The time between two checks that the entries after the newest snapshot are available, in ms. */
 const checkIntervalMs = 60_000
 const compactedByOthers = 'another program than the brokers has compacted the shared log'
 
@@ -41,7 +41,7 @@ export class SnapshotScheduler {
   /** The monotonic time of the last check. */
   #checkedAt: number | undefined
   #isCompacted = false
-  /** Cancels the snapshot under way; undefined if there is none. */
+  /** Cancels the snapshot under way; undefined if no snapshot is under way. */
   #abort: (() => void) | undefined
 
   constructor(deps: SnapshotSchedulerDeps) {
@@ -69,8 +69,10 @@ export class SnapshotScheduler {
   }
 
   /**
-   * Counts an applied entry, and makes a snapshot if one is due. @param saveOwnState Set if this
-   * broker makes the snapshots.
+   * Counts an applied entry, and makes a snapshot if a snapshot is due.
+   *
+   * @param saveOwnState Saves the table of this broker; undefined if another broker makes the
+   *   snapshots.
    */
   countEntry(position: number, characters: number, saveOwnState: SaveOwnState | undefined): void {
     this.#entries++
@@ -82,7 +84,7 @@ export class SnapshotScheduler {
     else this.#checkReplayable(saveOwnState)
   }
 
-  /** A broker needs a snapshot that is newer than this position, and cannot make it. */
+  /** Makes a snapshot that is newer than this position, because another broker needs it. */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
     if ((this.#newest?.position ?? -1) <= position) this.#make(undefined, saveOwnState)
@@ -93,7 +95,7 @@ export class SnapshotScheduler {
     this.#abort?.()
   }
 
-  /** Makes a snapshot early if the entries that a joining broker needs are compacted. */
+  /** Makes a snapshot early if the log has dropped entries that a joining broker needs. */
   #checkReplayable(saveOwnState: SaveOwnState): void {
     const now = this.#deps.monotonic()
     this.#checkedAt ??= now
@@ -106,13 +108,16 @@ export class SnapshotScheduler {
         if (!isComplete) this.requestSnapshot(position, saveOwnState)
       },
       () => {
-        // The member reports an unreachable log itself.
+        // `ClusterMember` reports an unreachable log.
       },
     )
   }
 
   /**
-   * @param upTo Makes the snapshot from the log, up to here; undefined: from this broker's table.
+   * Starts a snapshot.
+   *
+   * @param upTo The last position that the snapshot includes, for a snapshot from the log;
+   *   undefined for a snapshot from this broker's table.
    */
   #make(upTo: number | undefined, saveOwnState: SaveOwnState): void {
     const { onMade, wall } = this.#deps

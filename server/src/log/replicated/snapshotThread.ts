@@ -1,6 +1,6 @@
 /**
- * A worker thread that makes a snapshot of a replicated log while the broker goes on. It has its
- * own engine and its own table.
+ * A worker thread that makes a snapshot of a replicated log while the broker goes on. The thread
+ * has its own engine (connection to the storage) and its own lock table.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ClusterConfig, Engine } from './engine.js'
@@ -11,8 +11,9 @@ export interface SnapshotThreadInput<Options> {
   /** Options of the engine. */
   readonly options: Options
   readonly config: ClusterConfig
+  /** The last position that the snapshot includes. */
   readonly upTo: number
-  /** Wall time of the order, in ms since 1970. */
+  /** The wall time at which the broker started the thread, in ms since 1970. */
   readonly at: number
 }
 

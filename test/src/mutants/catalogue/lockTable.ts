@@ -39,7 +39,7 @@ const granting: Mutant[] = [
   },
   {
     name: 'fences-start-at-zero',
-    in: 'clockFence',
+    in: 'startFromClock',
     find: 'Math.floor($WALL_MS) * $PER_MS',
     replace: '0',
     why: 'A restarted broker grants fences that the broker before it has already granted.',
