@@ -1,7 +1,8 @@
 /**
  * Writes the broker's events to the operator's logger: a line for each session that ended, each
- * refusal, each revocation, and each problem of a replicated log. Text that a client chose (keys,
- * names, reasons) is escaped and shortened first. Tokens and secrets are never logged.
+ * refusal, each revocation, and each problem of a replicated log (a command log that several
+ * brokers share). Text that a client chose (keys, names, reasons) is escaped and shortened first.
+ * Tokens and secrets are never logged.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -9,7 +10,9 @@ import { nodeEnvironment } from '../platform/environment.js'
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Observer, type RefusalNotice, refusalIn } from './observer.js'
 
-/** The methods that a logger must have; the loggers of pino, bunyan and winston have them. */
+/**
+ * The methods that a logger must have. The loggers of pino, bunyan and winston have these methods.
+ */
 export interface Logger {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -146,8 +149,8 @@ class LogHealth {
   readonly #status: () => LogStatus | undefined
   #timer: Timer
   /**
-   * Whether the broker has been a member of the brokers that share the log. A broker that has not
-   * been a member is still starting, and that is no problem.
+   * Whether this broker has ever been a member of the cluster (the brokers that share the log). A
+   * broker that has never been a member is still starting, which is not a problem.
    */
   #hasServed = false
   /**

@@ -6,7 +6,7 @@
 
 /** The state of a shared log, as this broker sees it. */
 export interface LogStatus {
-  /** The position of the newest entry that this broker applied. */
+  /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
    * The time from the append of this broker's newest entry until the log returned the entry, in ms;

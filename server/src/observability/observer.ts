@@ -1,7 +1,8 @@
 /**
- * The interface between the broker and its metrics and logger: the broker calls an observer for
- * each message, effect, flush and refusal. Without an observer, this interface costs the broker one
- * comparison for each message.
+ * The interface between the broker and its metrics and logger. The broker calls an observer for
+ * each message, for each effect (a change in the lock table), for each refusal, and after each
+ * write of output. Without an observer, this interface costs the broker one comparison for each
+ * message.
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
 import { type LimitName, limitNameOf } from '../config/limits.js'
@@ -78,8 +79,8 @@ export interface BrokerGauges {
 }
 
 /**
- * Functions that the broker calls. The metrics and the broker logger are observers, and a program
- * can pass its own.
+ * Functions that the broker calls. The metrics and the broker logger are observers. A program can
+ * pass its own observer in the option `observer`.
  */
 export interface Observer {
   /** Called for each message of an open session. Must be fast: this is the hot path. */
@@ -87,7 +88,7 @@ export interface Observer {
   /**
    * Called for each effect in the lock table. Must be fast: this is the hot path. If several
    * brokers share a log, only the owner broker of the session (which keeps the timers of the
-   * session) calls this, so that sums over all brokers are right.
+   * session) calls this function, so that sums over all brokers are right.
    */
   onEffect(effect: Effect): void
   /** Called at most once in a turn of the event loop, after the output of that turn was written. */

@@ -15,7 +15,7 @@ export interface Environment {
   readonly endOfTurn: (callback: () => void) => void
   /** A new unique session id. Session ids are public. */
   readonly newId: () => string
-  /** A new resume secret: 32 random bytes as text. */
+  /** A new secret with which a client can resume its session: 32 random bytes as text. */
   readonly newSecret: () => string
   /**
    * A one-way hash. An attacker who reads the stored hash of a secret cannot compute the secret.
@@ -23,7 +23,7 @@ export interface Environment {
   readonly hash: (secret: string) => string
 }
 
-/** The clock and ids of a shared log. Tests and the simulation pass their own. */
+/** The clock and ids of a shared log. Tests and the simulation pass other clocks and ids. */
 export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
 /**

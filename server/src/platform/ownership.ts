@@ -59,11 +59,11 @@ export const aliveExitCode = 100
 
 /**
  * Keeps out processes in other containers on the same kernel and disk. Each container has a socket
- * in the folder. This function creates its own socket and then connects to the others, to find out
- * whether their processes are alive. If two processes do this at the same time, at least one of
- * them finds the other.
+ * in the folder. This function creates its own socket and then connects to the other sockets, to
+ * find out whether their processes are alive. If two processes do this at the same time, at least
+ * one of the two processes finds the other.
  *
- * Works on Linux only, and needs a file system with sockets, as all local ones are.
+ * Works on Linux only, and needs a file system with sockets, as all local file systems are.
  *
  * @param folder Where the sockets are.
  * @param stem The beginning of the socket names. The caller must have claimed a name for this stem

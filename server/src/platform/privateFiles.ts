@@ -1,6 +1,6 @@
 /**
- * Reads and writes files that only this user may access. The functions do not follow a link,
- * because another user with access to the folder could direct the link anywhere.
+ * Reads and writes files that only the user of this process may access. The functions do not follow
+ * a link, because another user with access to the folder could direct the link anywhere.
  */
 import {
   chmodSync,
