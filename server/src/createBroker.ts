@@ -56,8 +56,9 @@ export interface Query {
   /**
    * Asks for one page in the order of keys, as JavaScript compares strings. The page has the first
    * keys after this key, each with all its locks and its whole queue. Use `''` for the first page.
-   * If one key has more than `limit` locks or requests, its page has only that key, and lists only
-   * the first `limit` of them. The counts include all locks and requests after this key.
+   * If one key has more than `limit` locks or requests, its page has only that key, and lists at
+   * most `limit` locks and `limit` requests. The counts include all locks and requests after this
+   * key.
    */
   readonly after?: string | undefined
   /**
@@ -144,8 +145,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Listens on a port of its own. The workers of a `node:cluster` can share the port only if their
-   * brokers share a log, because otherwise each worker would grant the same locks.
+   * Makes the broker listen on its own port. The workers of a `node:cluster` can share the port
+   * only if their brokers share a log, because otherwise each worker would grant the same locks.
    *
    * @param options `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback without `authenticate` or
@@ -215,8 +216,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
     checkServer(server, this.#log)
-    // The program serves the pages of its own server, so no page there is the dashboard of this
-    // broker.
+    // The program serves the pages of its own server, so no page of that server is the dashboard of
+    // this broker.
     this.#accept(server, options.path, () => false)
   }
 

@@ -88,8 +88,8 @@ export interface BrokerOptions {
   readonly dashboard?: boolean | undefined
   /**
    * Bounds and default of the lease, in ms. The lease is how long the broker keeps a session
-   * without hearing from its client. By default a client may ask for 2,000 to 300,000, and gets
-   * 15,000 if it does not ask.
+   * without hearing from its client. By default a client may ask for 2,000 to 300,000, and a client
+   * that does not ask gets 15,000.
    */
   readonly lease?: Partial<LeaseBounds> | undefined
   /**
@@ -206,8 +206,8 @@ function withoutUndefined<T extends object>(partial: T | undefined): Partial<T> 
 }
 
 /**
- * The methods that every observer must have. They are checked here, because the broker would
- * otherwise fail at the first call of a missing method.
+ * The methods that every observer must have. This file checks these methods, because the broker
+ * would otherwise fail at the first call of a missing method.
  */
 const observerMethods = ['onMessage', 'onEffect', 'onFlushed', 'onRefused'] as const
 
@@ -287,8 +287,8 @@ function hasMethods(...names: readonly string[]) {
 }
 
 /**
- * Describes a value for an error message. An object is described only by its type, because it may
- * hold secrets.
+ * Describes a value for an error message. An object is described only by its type, because the
+ * object may hold secrets.
  */
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
