@@ -1,14 +1,18 @@
 /**
- * Checks a rule for several brokers: a message that a broker answers at once arrived before the
- * other brokers declared that broker dead. The new owner broker starts all leases at that moment
- * and ignores later messages.
+ * Checks a rule for several brokers: if a broker answers a message at once, the message arrived
+ * before the other brokers declared that broker dead. When a broker is declared dead, another
+ * broker takes over its sessions and starts their leases anew. A lease is how long a broker keeps a
+ * silent session. A later answer of the dead broker would make a client count on a longer lease.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
-/** An answer names its messages by their count or by an id. */
-const answers = /"type":(?:"ack","n":(\d+)|"\w+","id":(\d+))/g
+/**
+ * Finds the answers in a frame. An answer names the messages that it answers by their count (`n`)
+ * or by the id of one message.
+ */
+const answerPattern = /"type":(?:"ack","n":(\d+)|"\w+","id":(\d+))/g
 
 interface WithId {
   readonly id?: number
@@ -29,8 +33,8 @@ export class AnswerOracle {
   readonly #now: () => number
   readonly #records = new WeakMap<Connection, ConnectionRecord>()
   /**
-   * By name of the broker: when it was declared dead or replaced by its next incarnation, in world
-   * time.
+   * When each broker was declared dead, or was replaced by its own restart, in world time, by the
+   * name of the broker.
    */
   readonly #declaredDeadAt = new Map<string, number>()
 
@@ -68,12 +72,15 @@ export class AnswerOracle {
     const record = this.#records.get(connection)
     const declaredDeadAt = record && this.#declaredDeadAt.get(record.logName)
     if (record === undefined || declaredDeadAt === undefined) return
-    for (const [answer, n, id] of frame.matchAll(answers)) {
+    for (const [answer, n, id] of frame.matchAll(answerPattern)) {
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
-      const why = `${record.logName}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
-      this.#report.violated('an answered message arrived before its broker was declared dead', why)
+      const detail = `${record.logName}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
+      this.#report.violated(
+        'an answered message arrived before its broker was declared dead',
+        detail,
+      )
     }
   }
 }

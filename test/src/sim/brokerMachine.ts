@@ -1,6 +1,7 @@
 /**
- * A machine that runs one broker at a time. Brokers can be started, killed, drained and started
- * again. The machine gives its broker a simulated clock, network and log.
+ * A machine that runs one broker at a time. A broker can be started, killed, drained and started
+ * again. The machine gives its broker a simulated clock, network and command log (which orders the
+ * commands of the lock table).
  */
 import type { LockTable } from '@holdfast/server/core'
 import {
@@ -28,14 +29,17 @@ import { SimProcess } from './simProcess.js'
 import { SlowLog } from './slowLog.js'
 import type { World } from './world.js'
 
-/** The longest lease that a client may have, and so the length of a quiet start. */
+/**
+ * The longest lease that a client may request, in ms: how long the broker keeps a silent session. A
+ * quiet start, in which a new broker grants no locks, lasts as long.
+ */
 export const longestLeaseMs = 15_000
 /** Limits that disconnect slow readers early. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
 /** The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. */
 export const tightKernelBytes = 0
-/** The wall clock time at which every world begins. */
-export const epoch = 1_800_000_000_000
+/** The wall clock time at which every world begins, in ms. */
+export const worldStart = 1_800_000_000_000
 /** The time until a broker that could not start is started again, in ms. */
 const restartMs = 1_000
 
@@ -53,7 +57,7 @@ export interface BrokerMachineDeps {
   readonly plan: Plan
   readonly oracles: Oracles
   readonly index: number
-  /** Undefined for a broker with a log of its own. */
+  /** The shared log; undefined for a broker that has its own log. */
   readonly log: SharedLog | undefined
 }
 
@@ -67,7 +71,7 @@ export class BrokerMachine implements LogOracleBroker {
   #broker: Broker | undefined
   #log: Log | undefined
   #source: SimEngineSource | undefined
-  #started = 0
+  #starts = 0
   #isDraining = false
   #isRetired = false
 
@@ -116,8 +120,8 @@ export class BrokerMachine implements LogOracleBroker {
   }
 
   /**
-   * The name under which the broker owns sessions: '' with a log of its own, undefined while it
-   * owns none.
+   * The name under which the broker owns sessions: '' if it has its own log, undefined while it
+   * owns no sessions.
    */
   get ownerBroker(): string | undefined {
     return this.#deps.log === undefined ? '' : this.#broker?.logStatus?.name
@@ -133,17 +137,17 @@ export class BrokerMachine implements LogOracleBroker {
 
   start(): void {
     const { world, network, seed, plan, oracles, index, log } = this.#deps
-    const number = this.#started++
-    const label = log === undefined ? `broker ${number}` : `broker ${index} ${number}`
+    const run = this.#starts++
+    const label = log === undefined ? `broker ${run}` : `broker ${index} ${run}`
     const random = new Random(`${seed}/${label}`)
     const rate = log?.plan.rates[index] ?? plan.brokerRate
-    const clock = new SimClock(world, random, rate, epoch + world.now)
-    const process = new SimProcess(`${this.#name}${number}`, world, random, clock)
+    const clock = new SimClock(world, random, rate, worldStart + world.now)
+    const process = new SimProcess(`${this.#name}${run}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
     const observer = oracles.brokerStarted(this, process)
     let ids = 0
-    const prefix = log === undefined ? `${number}` : `${index}.${number}`
+    const prefix = log === undefined ? `${run}` : `${index}.${run}`
     const environment: Environment = {
       clock,
       endOfTurn: process.endOfTurn,
@@ -156,7 +160,7 @@ export class BrokerMachine implements LogOracleBroker {
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
         limits: plan.hasTightBuffers ? tightLimits : {},
-        quietStart: log === undefined && plan.quietStart && number > 0 ? longestLeaseMs : 0,
+        quietStart: log === undefined && plan.quietStart && run > 0 ? longestLeaseMs : 0,
       }),
       environment,
       log: this.#log,
@@ -170,10 +174,10 @@ export class BrokerMachine implements LogOracleBroker {
   /** Ends the process like SIGKILL or a power cut. */
   kill(): void {
     this.#process?.kill()
-    this.#gone()
+    this.#processEnded()
   }
 
-  /** From now on the machine starts no broker. */
+  /** Makes the machine start no further broker. */
   retire(): void {
     this.#isRetired = true
   }
@@ -194,7 +198,7 @@ export class BrokerMachine implements LogOracleBroker {
       await broker.stop()
       if (process !== this.#process) return
       process.kill()
-      this.#gone()
+      this.#processEnded()
       onDone()
     })
   }
@@ -229,7 +233,7 @@ export class BrokerMachine implements LogOracleBroker {
     this.#deps.world.in(restartMs, () => this.restart())
   }
 
-  #gone(): void {
+  #processEnded(): void {
     this.#deps.network.listeners.delete(this.url)
     this.#broker = undefined
     this.#process = undefined

@@ -6,11 +6,14 @@ import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
 import type { SimProcess } from './simProcess.js'
 
-/** How much later than its timeout a request may settle, in ms that its process ran. */
+/**
+ * How much later than its timeout a request may settle, in ms for which the process of the caller
+ * ran.
+ */
 export const lateToleranceMs = 3_000
 /**
- * How much earlier than its timeout a request may fail, as a factor, because each clock may be
- * wrong by 1 %.
+ * A request may not fail before its timeout times this factor. The factor is below 1 because each
+ * clock may be wrong by 1 %.
  */
 const earlyTolerance = 0.975
 
@@ -24,7 +27,7 @@ const failureCodes: ReadonlySet<ErrorCode> = new Set([
   'SESSION_EXPIRED',
   'UNAVAILABLE',
 ])
-const losses: readonly ErrorCode[] = [
+const lossCodes: readonly ErrorCode[] = [
   'LOCK_NOT_HELD',
   'LOCK_LOST',
   'SESSION_CLOSED',
@@ -47,8 +50,8 @@ export interface LockRequest {
 /** When a call began. */
 export interface CallStart {
   /**
-   * Time that its process ran, in ms. Lateness counts in this time because a stopped process cannot
-   * settle a call.
+   * How long the process of the caller had run, in ms. Lateness counts in this time because a
+   * stopped process cannot settle a call.
    */
   readonly ranFor: number
   /**
@@ -69,7 +72,7 @@ export class CallOracle {
     this.#oracles = oracles
   }
 
-  /** The calls that have not settled. */
+  /** The calls that have not settled, as text. */
   get unsettled(): string {
     return [...this.#open].join(', ')
   }
@@ -107,7 +110,9 @@ export class CallOracle {
     }
   }
 
-  /** Checks that an aborted request settles in the turn of the abort. */
+  /**
+   * Checks that an aborted request settles in the same turn (run of the event loop) as the abort.
+   */
   watchAbort({ signal, metadata }: LockRequest, isSettled: () => boolean): void {
     signal?.addEventListener('abort', () => {
       this.#process.receive(() => {
@@ -144,8 +149,8 @@ export class CallOracle {
     }
   }
 
-  expectLoss(error: unknown, call: string, ...more: ErrorCode[]): void {
-    this.expect(error, new Set([...losses, ...more]), call)
+  expectLoss(error: unknown, call: string, ...otherCodes: ErrorCode[]): void {
+    this.expect(error, new Set([...lossCodes, ...otherCodes]), call)
   }
 
   expect(error: unknown, codes: ReadonlySet<ErrorCode>, call: string): void {

@@ -1,12 +1,13 @@
 /**
- * Runs one world after another, until the count or the time is used up or a world fails. Sums up
- * the counts of all worlds.
+ * Runs one world after another, until it has run the requested number of worlds, the time is over,
+ * or a world breaks a rule. Adds up the event counts of all worlds.
  */
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
 export interface CampaignTask {
+  /** The seed of the first world. */
   readonly from: number
-  /** The number of worlds. Undefined: as many as `seconds` allow, or 100. */
+  /** The number of worlds. If undefined: as many as `seconds` allow, or 100 without `seconds`. */
   readonly seeds?: number | undefined
   readonly seconds?: number | undefined
   readonly onProgress?: ((line: string) => void) | undefined
@@ -37,14 +38,14 @@ export class Campaign {
   async run({ from, seeds, seconds, onProgress }: CampaignTask): Promise<Result | undefined> {
     const start = performance.now()
     const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1000
-    const last = from + (seeds ?? (seconds === undefined ? 100 : Number.POSITIVE_INFINITY))
+    const endSeed = from + (seeds ?? (seconds === undefined ? 100 : Number.POSITIVE_INFINITY))
     let reported = start
-    for (let seed = from; seed < last; seed++) {
-      const began = performance.now()
-      if (began >= end) break
+    for (let seed = from; seed < endSeed; seed++) {
+      const worldStart = performance.now()
+      if (worldStart >= end) break
       const result = await simulate(seed, this.#options)
       const now = performance.now()
-      this.#add(result, now - began)
+      this.#add(result, now - worldStart)
       if (result.violation !== undefined) return result
       if (now - reported > progressSeconds * 1000) {
         reported = now

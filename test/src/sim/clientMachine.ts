@@ -1,10 +1,10 @@
 /**
- * The machine of one client, with a network path to each broker and a clock of its own. It runs one
- * program at a time; after a kill it starts another program.
+ * The machine of one client. The machine has a network path to each broker and its own clock. The
+ * machine runs one program at a time; after a kill, `start` starts another program.
  */
 import type { Environment } from '@holdfast/client/internal'
 import { connectIn } from '@holdfast/client/internal'
-import { epoch } from './brokerMachine.js'
+import { worldStart } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
 import type { Network, Path } from './network.js'
 import type { Oracles } from './oracles.js'
@@ -33,7 +33,7 @@ export class ClientMachine {
   /** The path to each broker, by its URL. */
   readonly paths: ReadonlyMap<string, Path>
   readonly #deps: ClientMachineDeps
-  #started = 0
+  #starts = 0
   #isStopping = false
   #process: SimProcess | undefined
   #program: Program | undefined
@@ -64,9 +64,9 @@ export class ClientMachine {
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
     const { world, network, seed, plan, client, oracles, urls } = this.#deps
-    const name = `${this.name}${'abcdefgh'[this.#started % 8]}`
-    const random = new Random(`${seed}/${this.name} ${this.#started++}`)
-    const clock = new SimClock(world, random, plan.brokerRate * client.rate, epoch + world.now)
+    const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
+    const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
+    const clock = new SimClock(world, random, plan.brokerRate * client.rate, worldStart + world.now)
     const process = new SimProcess(name, world, random, clock)
     const check = () => oracles.holderOracle.checkProcess(process)
     process.onResume = check
@@ -106,7 +106,7 @@ export class ClientMachine {
     this.#deps.oracles.holderOracle.forget(process)
   }
 
-  /** Tells the program to end, and starts no other program. */
+  /** Tells the program to end, and makes the machine start no other program. */
   stop(): void {
     this.#isStopping = true
     this.#program?.stop()

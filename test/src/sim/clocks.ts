@@ -1,8 +1,8 @@
 /**
- * The clocks of one simulated machine. The monotonic clock has a rate of its own and stands still
- * while the machine sleeps. The wall clock jumps. Timers are as inexact as those of Node and of
- * browsers: they count whole milliseconds, come up to 1 ms early, and come late when the machine is
- * busy.
+ * The clocks of one simulated machine. The monotonic clock runs at its own rate and stands still
+ * while the machine sleeps. The wall clock may be set forward or back. Timers are as inexact as
+ * timers of Node and of browsers: they count whole milliseconds, fire up to 1 ms early, and fire
+ * late when the machine is busy.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'
@@ -13,7 +13,7 @@ const longestTimer = 2 ** 31 - 1
 
 interface SimTimer {
   readonly callback: () => void
-  /** In the time of the monotonic clock. */
+  /** When the timer is due, in ms of the monotonic clock. */
   readonly due: number
   readonly order: number
   event: ScheduledEvent | undefined
@@ -34,7 +34,10 @@ export class SimClock implements Clock {
   #onDue: () => void = () => {}
   /** Whether `jump` was ever called. */
   wasSet = false
-  /** How late timers may be, in ms. Browsers slow the timers of a hidden tab to one a second. */
+  /**
+   * How much later than usual timers may fire, in ms. Browsers slow the timers of a hidden tab to
+   * one a second.
+   */
   slack = 0
 
   constructor(world: World, random: Random, rate: number, wall: number) {
@@ -69,10 +72,10 @@ export class SimClock implements Clock {
   }
 
   setTimer(callback: () => void, ms: number): Timer {
-    const whole = ms >= 1 && ms <= longestTimer ? Math.trunc(ms) : 1
+    const wholeMs = ms >= 1 && ms <= longestTimer ? Math.trunc(ms) : 1
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.slack) : 0
-    const due = this.monotonic() + whole - early + late
+    const due = this.monotonic() + wholeMs - early + late
     const timer: SimTimer = { callback, due, order: this.#order++, event: undefined }
     this.#timers.add(timer)
     if (this.#asleepSince === undefined) this.#schedule(timer)
@@ -80,9 +83,9 @@ export class SimClock implements Clock {
   }
 
   clearTimer(timer: Timer): void {
-    const known = timer as SimTimer | undefined
-    if (known?.event !== undefined) known.event.cancelled = true
-    this.#timers.delete(known as SimTimer)
+    const simTimer = timer as SimTimer | undefined
+    if (simTimer?.event !== undefined) simTimer.event.cancelled = true
+    this.#timers.delete(simTimer as SimTimer)
   }
 
   /** Sets the wall clock forward or back. */

@@ -1,11 +1,11 @@
 /**
- * The brokers of a world: one with a log of its own, or several that share one log. `table` is the
- * lock table that the oracles check: the table of the single broker, or the table that follows from
- * the shared log.
+ * The brokers of a world: one broker with its own command log, or several brokers that share one
+ * command log. A command log orders the commands of the lock table. `table` is the lock table that
+ * the oracles check: the table of the single broker, or the table that follows from the shared log.
  */
 import type { LockTable } from '@holdfast/server/core'
 import { makeSnapshot } from '@holdfast/server/internal'
-import { BrokerMachine, epoch } from './brokerMachine.js'
+import { BrokerMachine, worldStart } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
 import { LogOracle } from './logOracle.js'
 import type { Network } from './network.js'
@@ -24,7 +24,7 @@ export interface ClusterDeps {
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
-  /** Undefined for one broker with a log of its own. */
+  /** Undefined for a single broker with its own log. */
   readonly shared: SharedPlan | undefined
   readonly oracles: Oracles
 }
@@ -76,12 +76,12 @@ export class Cluster {
     return this.machines.find(({ broker }) => broker?.table === table)
   }
 
-  /** Makes a snapshot of the whole log, by a process that no fault reaches. */
+  /** Makes a snapshot of the whole log, in a process without faults. */
   compact(): void {
     const { world, seed } = this.#deps
     const [store, plan] = [this.store!, this.shared!]
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
-    const clock = new SimClock(world, random, 1, epoch + world.now)
+    const clock = new SimClock(world, random, 1, worldStart + world.now)
     const process = new SimProcess('compactor', world, random, clock)
     const path = { up: makeLink(0.1, 0), down: makeLink(0.1, 0) }
     const onEntry = (_: unknown, apply: () => void) => apply()

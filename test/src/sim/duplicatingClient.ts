@@ -1,15 +1,15 @@
 /**
- * A client that follows PROTOCOL.md but does no more than it must. It sends many messages twice,
- * keeps sending on connections that it has replaced, and repeats requests after a resume without
- * reading the snapshot. Even so, each request must run once and its repetition must get the same
- * answer.
+ * A raw client (which writes protocol messages itself) that follows PROTOCOL.md but does no more
+ * than the client must. It sends many messages twice, also sends on connections that it has
+ * replaced, and repeats requests after a resume without reading the snapshot. Even so, each request
+ * must run once, and its repetition must get the same answer.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
-import type { RawClientDeps } from './rawClient.js'
+import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 
 export interface DuplicatingClientDeps extends RawClientDeps {
   readonly keys: readonly string[]
-  /** Whether it also sends requests that the broker answers without the log. */
+  /** Whether the client also sends requests that the broker answers without its command log. */
   readonly usesImmediateRequests: boolean
 }
 
@@ -26,61 +26,62 @@ const pauseMs = 150
 export class DuplicatingClient {
   readonly #deps: DuplicatingClientDeps
   #socket: WebSocketLike | undefined
-  /** The connection before `#socket`; it may still be open. */
-  #replaced: WebSocketLike | undefined
-  #isUp = false
+  /** The connection before `#socket`; this connection may still be open. */
+  #replacedSocket: WebSocketLike | undefined
+  #isWelcomed = false
   #session: { readonly session: string; readonly secret: string } | undefined
-  #tries = 0
+  #resumeAttempts = 0
   #lastId = 0
   /** The text of each unacknowledged request, by id. */
   readonly #unacknowledged = new Map<number, string>()
+  /** The first answer to each request, by id. */
   readonly #answers = new Map<number, string>()
   readonly #fences: number[] = []
-  #isStopped = false
+  readonly #loop: ActionLoop
 
   constructor(deps: DuplicatingClientDeps) {
     this.#deps = deps
+    this.#loop = new ActionLoop(deps, pauseMs, () => this.#connectOrAct())
   }
 
   start(): void {
-    const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
+    this.#loop.start()
   }
 
-  /** Sends `bye`. The broker removes what is left when the lease is over. */
+  /**
+   * Sends `bye`. If the `bye` is lost, the broker ends the session when its lease (the longest
+   * silence) is over.
+   */
   stop(): void {
-    this.#isStopped = true
+    this.#loop.stop()
     this.#send('{"type":"bye"}')
   }
 
-  #loop(): void {
-    if (this.#isStopped) return
+  #connectOrAct(): void {
     const { random } = this.#deps
     if (this.#socket === undefined || random.chance(0.05)) this.#connect()
-    else if (this.#isUp) this.#act()
-    this.start()
+    else if (this.#isWelcomed) this.#act()
   }
 
   #connect(): void {
     const { WebSocket, anyUrl } = this.#deps
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
-    if (this.#isUp) this.#replaced = this.#socket
+    if (this.#isWelcomed) this.#replacedSocket = this.#socket
     this.#socket = socket
-    this.#isUp = false
+    this.#isWelcomed = false
     const fields = { type: 'hello', name: 'duplicator', lease: 2_000, grace: 'lease' }
-    const resume = this.#session && { ...this.#session, try: ++this.#tries }
+    const resume = this.#session && { ...this.#session, try: ++this.#resumeAttempts }
     const hello = JSON.stringify({ ...fields, resume })
     socket.onopen = () => socket.send(hello)
     socket.onmessage = ({ data }) => {
-      const parsed = JSON.parse(String(data))
-      for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
+      for (const message of messagesIn<{ readonly type: string }>(data)) {
         if (socket === this.#socket) this.#received(message)
       }
     }
     socket.onclose = () => {
       if (socket !== this.#socket) return
       this.#socket = undefined
-      this.#isUp = false
+      this.#isWelcomed = false
     }
   }
 
@@ -116,17 +117,17 @@ export class DuplicatingClient {
     const id = ++this.#lastId
     const text = JSON.stringify({ ...request, id })
     this.#unacknowledged.set(id, text)
-    if (random.chance(0.2)) this.#replaced?.send(text)
+    if (random.chance(0.2)) this.#replacedSocket?.send(text)
     this.#send(text)
     if (random.chance(0.3)) this.#send(text)
   }
 
   #send(text: string): void {
-    if (this.#isUp) this.#socket?.send(text)
+    if (this.#isWelcomed) this.#socket?.send(text)
   }
 
   #received(message: { readonly type: string }): void {
-    if (this.#isStopped) return
+    if (this.#loop.isStopped) return
     switch (message.type) {
       case 'welcome':
         this.#welcomed(message as never)
@@ -145,7 +146,7 @@ export class DuplicatingClient {
   #welcomed(welcome: { session: string; secret: string; resumed: boolean }): void {
     const { session, secret } = welcome
     this.#session = { session, secret }
-    this.#isUp = true
+    this.#isWelcomed = true
     if (!welcome.resumed) {
       this.#unacknowledged.clear()
       this.#answers.clear()
@@ -158,24 +159,25 @@ export class DuplicatingClient {
   #answered({ type, id, fence, code }: Answer): void {
     const { oracles } = this.#deps
     const answer = `${type} ${fence ?? ''} ${code ?? ''}`
-    const before = this.#answers.get(id)
-    // The broker has forgotten an acknowledged answer, so its repetition may be an error.
+    const earlierAnswer = this.#answers.get(id)
+    // The broker has forgotten an acknowledged answer, so the answer to a repeated request may be
+    // an error.
     if (!this.#unacknowledged.has(id)) return
     // The broker does not remember a rejected request, so a repetition may get another answer.
     if (code === 'UNAVAILABLE') {
       this.#unacknowledged.delete(id)
       return
     }
-    if (before === undefined && code !== 'BAD_MESSAGE') {
+    if (earlierAnswer === undefined && code !== 'BAD_MESSAGE') {
       this.#answers.set(id, answer)
       if (fence !== undefined) this.#fences.push(fence)
       return
     }
     oracles.report.count('answer repeated to the duplicating client')
-    if (before !== answer) {
+    if (earlierAnswer !== answer) {
       oracles.violated(
         'a repeated request gets the same answer',
-        `${id}: ${before}, then ${answer}`,
+        `${id}: ${earlierAnswer}, then ${answer}`,
       )
     }
   }

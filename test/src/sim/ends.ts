@@ -1,15 +1,15 @@
 /**
  * The two ends of a simulated connection: a `WebSocket` for the client and a `Socket` for the
- * broker. They copy the awkward behaviour of `ws` and browsers. A close is a packet that follows
- * the data and waits for an echo. An end learns of a dead peer only when a packet arrives. Frames
- * that arrived before `terminate` may still be delivered.
+ * broker. Both ends copy the awkward behaviour of `ws` and browsers. A close is a packet that
+ * follows the data; its sender waits for an echo. An end learns of a dead peer only when a packet
+ * arrives. Frames that arrived before `terminate` may still be delivered.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Socket, SocketListener } from '@holdfast/server/internal'
 import type { Connection, Listener } from './network.js'
 import type { SimProcess } from './simProcess.js'
 
-/** How long an end waits for the echo of its close, in ms, as in `ws`. */
+/** How long an end waits for the echo of its close, in ms. `ws` waits as long. */
 const closeTimeoutMs = 30_000
 
 type EndState = 'connecting' | 'open' | 'closing' | 'closed'
@@ -21,12 +21,12 @@ export class ServerEnd implements Socket {
   readonly #process: SimProcess
   #listener: SocketListener | undefined = undefined
   #state: EndState = 'open'
-  #isTold = false
-  #dropsRest = false
-  #isBehind = false
+  #hasReportedClose = false
+  #dropsUnreadFrames = false
+  #needsDrainEvent = false
   #isPaused = false
   /** Input that arrived while the broker had paused the socket. */
-  readonly #unread: (() => void)[] = []
+  readonly #pausedInput: (() => void)[] = []
 
   constructor(connection: Connection, listener: Listener) {
     this.#connection = connection
@@ -44,16 +44,16 @@ export class ServerEnd implements Socket {
 
   send(frame: string): void {
     if (this.#state !== 'open' || this.#process.isDead) return
-    if (this.bufferedBytes > 0) this.#isBehind = true
+    if (this.bufferedBytes > 0) this.#needsDrainEvent = true
     this.#connection.sendDown(frame)
   }
 
   /** A frame has left the send buffer. */
-  taken(): void {
-    if (!this.#isBehind || this.bufferedBytes > 0) return
-    this.#isBehind = false
+  frameLeftBuffer(): void {
+    if (!this.#needsDrainEvent || this.bufferedBytes > 0) return
+    this.#needsDrainEvent = false
     this.#process.receive(() => {
-      if (!this.#isTold) this.#listener?.onDrain()
+      if (!this.#hasReportedClose) this.#listener?.onDrain()
     })
   }
 
@@ -64,14 +64,14 @@ export class ServerEnd implements Socket {
   resume(): void {
     this.#isPaused = false
     this.#process.receive(() => {
-      while (!this.#isPaused && this.#unread.length > 0) this.#unread.shift()!()
+      while (!this.#isPaused && this.#pausedInput.length > 0) this.#pausedInput.shift()!()
     })
   }
 
-  /** Handles input now, or after the broker has resumed reading. */
+  /** Handles input now, or later if the broker has paused the socket. */
   #read(input: () => void): void {
     // Input stays in the order of its arrival.
-    if (this.#isPaused || this.#unread.length > 0) this.#unread.push(input)
+    if (this.#isPaused || this.#pausedInput.length > 0) this.#pausedInput.push(input)
     else input()
   }
 
@@ -81,33 +81,33 @@ export class ServerEnd implements Socket {
     this.#connection.wasClosedByServer = true
     const { client, down, network } = this.#connection
     down.send(0, () => client.closeArrived(code, reason))
-    network.world.in(closeTimeoutMs, () => this.#gone())
+    network.world.in(closeTimeoutMs, () => this.#closed())
   }
 
   terminate(): void {
     if (this.#state === 'closed') return
     if (this.#state === 'open') this.#connection.wasClosedByServer = true
     const { random } = this.#connection.network
-    this.#dropsRest = random.chance(0.5)
+    this.#dropsUnreadFrames = random.chance(0.5)
     const { client, down } = this.#connection
     // A reset may overtake data, because the peer's system drops what the peer has not read.
     down.lose(random.int(0, down.packetsUnderWay))
     down.send(0, () => client.reset())
-    this.#gone()
+    this.#closed()
   }
 
   frameArrived(frame: string): void {
     this.#connection.unread.push({ at: this.#connection.network.world.now, frame })
     const read = (): void => {
       this.#connection.unread.shift()
-      if (this.#isTold || (this.#state === 'closed' && this.#dropsRest)) return
+      if (this.#hasReportedClose || (this.#state === 'closed' && this.#dropsUnreadFrames)) return
       this.#connection.network.observer.received(this.#connection, frame)
       this.#listener?.onFrame(frame)
     }
     this.#process.receive(() => this.#read(read))
   }
 
-  /** The client's close, or its echo of the broker's close. */
+  /** The close of the client has arrived, or the echo of the broker's close. */
   closeArrived(code: number): void {
     if (this.#state === 'closed') return
     if (this.#state === 'open') {
@@ -115,27 +115,27 @@ export class ServerEnd implements Socket {
       down.send(0, () => client.closeArrived(code, ''))
     }
     // A paused broker first reads the frames that arrived before the close.
-    this.#gone((told) => this.#read(told))
+    this.#closed((reportClose) => this.#read(reportClose))
   }
 
   reset(): void {
-    if (this.#state !== 'closed') this.#gone()
+    if (this.#state !== 'closed') this.#closed()
   }
 
-  #gone(read = (told: () => void): void => told()): void {
+  #closed(read = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    const told = (): void => {
-      this.#isTold = true
+    const reportClose = (): void => {
+      this.#hasReportedClose = true
       // A reset drops what a paused broker has not read.
       this.#connection.unread.length = 0
-      this.#unread.length = 0
+      this.#pausedInput.length = 0
       this.#isPaused = false
       this.#connection.network.connections.delete(this.#connection)
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()
     }
-    this.#process.receive(() => read(told))
+    this.#process.receive(() => read(reportClose))
   }
 }
 
@@ -166,7 +166,7 @@ export class ClientEnd implements WebSocketLike {
     const connection = this.#connection
     if (this.#state === 'connecting') {
       connection.up.send(0, () => connection.server?.reset())
-      this.#fail()
+      this.#failToConnect()
       return
     }
     this.#state = 'closing'
@@ -175,19 +175,19 @@ export class ClientEnd implements WebSocketLike {
   }
 
   /**
-   * Closes without a handshake, like `terminate` of `ws`. The broker learns of it if the packet
-   * arrives.
+   * Closes without a handshake, like `terminate` of `ws`. The broker learns of the close if the
+   * packet arrives.
    */
   drop(): void {
     if (this.#state === 'closed') return
     const connection = this.#connection
     connection.up.send(0, () => connection.server?.reset())
-    if (this.#state === 'connecting') this.#fail()
+    if (this.#state === 'connecting') this.#failToConnect()
     else this.reset()
   }
 
   opened(): void {
-    this.#later(() => {
+    this.#queueInput(() => {
       if (this.#state !== 'connecting') return
       this.#state = 'open'
       this.protocol = 'holdfast.v1'
@@ -197,46 +197,46 @@ export class ClientEnd implements WebSocketLike {
 
   /** No broker listens at the URL. */
   refused(): void {
-    if (this.#state === 'connecting') this.#fail()
+    if (this.#state === 'connecting') this.#failToConnect()
   }
 
   frameArrived(frame: string): void {
-    this.#later(() => {
+    this.#queueInput(() => {
       if (this.#state !== 'open' || this.onmessage === null) return
       this.#process.hasReadFrame = true
       this.onmessage({ data: frame })
     })
   }
 
-  /** The broker's close, or its echo of the client's close. */
+  /** The close of the broker has arrived, or the echo of the client's close. */
   closeArrived(code: number, reason: string): void {
     if (this.#state === 'closed') return
     const connection = this.#connection
     if (this.#state === 'open') connection.up.send(0, () => connection.server?.closeArrived(code))
-    this.#gone(code, reason)
+    this.#closed(code, reason)
   }
 
   reset(): void {
-    if (this.#state !== 'closed') this.#gone(1006, '')
+    if (this.#state !== 'closed') this.#closed(1006, '')
   }
 
   get #process(): SimProcess {
     return this.#connection.clientProcess
   }
 
-  #fail(): void {
+  #failToConnect(): void {
     this.#state = 'closed'
     this.#connection.network.connections.delete(this.#connection)
-    this.#later(() => {
+    this.#queueInput(() => {
       this.onerror?.({})
       this.onclose?.({ code: 1006, reason: '' })
     })
   }
 
-  /** Queues the close behind the input that arrived before it. */
-  #gone(code: number, reason: string): void {
+  /** Reports the close after the input that arrived before the close. */
+  #closed(code: number, reason: string): void {
     const wasConnecting = this.#state === 'connecting'
-    this.#later(() => {
+    this.#queueInput(() => {
       if (this.#state === 'closed') return
       this.#state = 'closed'
       this.#connection.network.observer.closed(this.#connection, 'client', code)
@@ -245,7 +245,7 @@ export class ClientEnd implements WebSocketLike {
     })
   }
 
-  #later(input: () => void): void {
+  #queueInput(input: () => void): void {
     this.#process.receive(input)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Causes faults, one after another. Each fault has random numbers of its own, so that leaving out
- * one fault does not change the others when a failing run is repeated.
+ * Causes faults, one after another. Each fault uses separate random numbers. Therefore, when a
+ * failing run is repeated without one fault, the other faults do not change.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
@@ -30,7 +30,7 @@ export class Faults {
   readonly #deps: FaultsDeps
   readonly #weights: Readonly<Record<FaultKind | LogFaultKind, number>>
   readonly #logFaults: LogFaults
-  readonly #undo = new Set<() => void>()
+  readonly #pendingUndos = new Set<() => void>()
   /** The indexes of the faults that have happened. */
   readonly happened: number[] = []
   #count = 0
@@ -43,35 +43,35 @@ export class Faults {
   }
 
   start(): void {
-    if (Object.values(this.#weights).some((weight) => weight > 0)) this.#next()
+    if (Object.values(this.#weights).some((weight) => weight > 0)) this.#scheduleNext()
   }
 
-  /** Ends all faults and causes no more. */
+  /** Ends all faults and causes no further faults. */
   stop(): void {
     this.#isOver = true
-    for (const undo of this.#undo) undo()
-    this.#undo.clear()
+    for (const undo of this.#pendingUndos) undo()
+    this.#pendingUndos.clear()
     const { cluster, clientMachines } = this.#deps
     for (const client of clientMachines) client.start()
     cluster.start()
     if (cluster.store !== undefined) cluster.store.isFaultless = true
   }
 
-  #next(): void {
+  #scheduleNext(): void {
     const { world, plan, seed, only } = this.#deps
-    const number = this.#count++
-    const random = new Random(`${seed}/fault ${number}`)
+    const index = this.#count++
+    const random = new Random(`${seed}/fault ${index}`)
     world.in(random.between(0, 2 * plan.faultGapMs), () => {
       if (this.#isOver) return
-      if (only === undefined || only.has(number)) {
-        this.happened.push(number)
-        this.#strike(random)
+      if (only === undefined || only.has(index)) {
+        this.happened.push(index)
+        this.#causeRandomFault(random)
       }
-      this.#next()
+      this.#scheduleNext()
     })
   }
 
-  #strike(random: Random): void {
+  #causeRandomFault(random: Random): void {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
@@ -81,20 +81,20 @@ export class Faults {
     oracles.report.count(`fault ${kind}`)
     const isOfClient = !/Broker$|Logs?$/.test(kind)
     oracles.trace.add('fault', `${kind} ${isOfClient ? client.name : machine.name}`)
-    if (isLogFault(kind)) this.#logFaults.strike(kind, machine, random)
-    else this.#do(kind, client, machine, random)
+    if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
+    else this.#cause(kind, client, machine, random)
   }
 
-  #do(kind: FaultKind, client: ClientMachine, machine: BrokerMachine, random: Random): void {
+  #cause(kind: FaultKind, client: ClientMachine, machine: BrokerMachine, random: Random): void {
     switch (kind) {
       case 'cut':
-        this.#connectionOf(client)?.cut(cutBy(random, this.#connectionOf(client)))
+        this.#connectionOf(client)?.cut(randomCut(random, this.#connectionOf(client)))
         break
       case 'cutAtFrame': {
         const connection = this.#connectionOf(client)
         if (connection === undefined) break
         const frames = random.int(1, 8)
-        connection.framesUntilCut = { frames, cut: cutBy(random, connection) }
+        connection.framesUntilCut = { frames, cut: randomCut(random, connection) }
         break
       }
       case 'delay':
@@ -113,10 +113,10 @@ export class Faults {
         this.#stopBroker(machine, random)
         break
       case 'jumpClient':
-        client.process?.clock.jump(this.#clientJump(random))
+        client.process?.clock.jump(this.#clientClockJump(random))
         break
       case 'jumpBroker':
-        machine.process?.clock.jump(jump(random))
+        machine.process?.clock.jump(clockJump(random))
         break
       case 'restartBroker':
         this.#restartBroker(machine, random)
@@ -138,10 +138,10 @@ export class Faults {
   #delay(client: ClientMachine, random: Random): void {
     const path = this.#pathOf(client, random)
     const link = random.pick([path.up, path.down])
-    const more = random.between(50, 4_000)
-    link.latency += more
+    const extraMs = random.between(50, 4_000)
+    link.latency += extraMs
     this.#later(duration(random), () => {
-      link.latency -= more
+      link.latency -= extraMs
     })
   }
 
@@ -150,7 +150,7 @@ export class Faults {
     const { up, down } = this.#pathOf(client, random)
     const links = random.pick([[up], [down], [up, down]])
     const connection = this.#connectionOf(client)
-    const cut = random.chance(0.5) ? cutBy(random, connection) : undefined
+    const cut = random.chance(0.5) ? randomCut(random, connection) : undefined
     for (const link of links) block(link)
     this.#later(duration(random), () => {
       if (cut !== undefined) connection?.cut(cut)
@@ -183,8 +183,12 @@ export class Faults {
     for (const connection of connections) {
       if (connection.url !== machine.url) continue
       connections.delete(connection)
-      const clientLearns = random.chance(0.85) ? random.between(0, 200) : undefined
-      const cut = { ...cutBy(random, connection), clientLearns, serverLearns: undefined }
+      const clientLearnsAfterMs = random.chance(0.85) ? random.between(0, 200) : undefined
+      const cut = {
+        ...randomCut(random, connection),
+        clientLearnsAfterMs,
+        serverLearnsAfterMs: undefined,
+      }
       connection.cut(cut)
     }
     this.#startBroker(machine, random.between(2, 3_000))
@@ -198,16 +202,17 @@ export class Faults {
     if (client.process === undefined) return
     const connection = this.#connectionOf(client)
     client.kill()
-    connection?.cut({ ...cutBy(random, connection), clientLearns: undefined })
+    connection?.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
     this.#later(duration(random), () => client.start())
   }
 
   /**
-   * A client cannot know how long it slept if its wall clock is set back as well. No promise covers
-   * this case, so where machines sleep the wall clocks only go forward.
+   * Returns by how much a wall clock is set, in ms. A client cannot know how long its machine slept
+   * if the wall clock is set back as well. The product promises nothing for this case, so wall
+   * clocks only go forward in worlds where machines sleep.
    */
-  #clientJump(random: Random): number {
-    const ms = jump(random)
+  #clientClockJump(random: Random): number {
+    const ms = clockJump(random)
     return this.#deps.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
   }
 
@@ -219,7 +224,7 @@ export class Faults {
     })
   }
 
-  /** The path to the broker that the client uses, or to another broker. */
+  /** Picks the path to the broker that the client uses, or to another broker. */
   #pathOf(client: ClientMachine, random: Random): Path {
     const paths = [...client.paths.values()]
     if (paths.length === 1) return paths[0]!
@@ -238,26 +243,26 @@ export class Faults {
 
   /** Ends a fault after `ms`, or when all faults end. */
   #later(ms: number, undo: () => void): void {
-    this.#undo.add(undo)
+    this.#pendingUndos.add(undo)
     this.#deps.world.in(ms, () => {
-      if (this.#undo.delete(undo)) undo()
+      if (this.#pendingUndos.delete(undo)) undo()
     })
   }
 }
 
-function jump(random: Random): number {
+function clockJump(random: Random): number {
   return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
 }
 
-function cutBy(random: Random, connection: Connection | undefined): Cut {
-  const learns = () =>
+function randomCut(random: Random, connection: Connection | undefined): Cut {
+  const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined
       : random.between(0, random.pick([0, 20, 200, 5_000]))
   return {
     keepUp: random.int(0, connection?.up.packetsUnderWay ?? 0),
     keepDown: random.int(0, connection?.down.packetsUnderWay ?? 0),
-    clientLearns: learns(),
-    serverLearns: learns(),
+    clientLearnsAfterMs: learnDelay(),
+    serverLearnsAfterMs: learnDelay(),
   }
 }

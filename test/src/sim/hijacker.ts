@@ -1,26 +1,28 @@
 /**
- * A client that has read retired resume secrets and tries them. A secret is retired when the broker
- * has heard from its session with a newer secret. The client speaks the protocol by hand.
+ * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
+ * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
+ * session. A secret is retired when the broker has received a message from the session with a newer
+ * secret.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'
-import type { RawClientDeps } from './rawClient.js'
+import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 import type { RunReport } from './runReport.js'
 
 type ResumeSession = Extract<Command, { type: 'resume' }>
 
 interface ValidSecrets {
-  /** The secret that its client is known to have. */
+  /** The secret that the client of the session certainly has. */
   current: string
-  /** The secret that was sent to the client and is not yet confirmed. */
+  /** The secret that the broker sent to the client and that the client has not yet confirmed. */
   next: string | undefined
-  /** The newest attempt that resumed the session with `current`. */
+  /** The number of the newest attempt that resumed the session with `current`. */
   newestAttempt: number
 }
 
 /**
- * Knows which secrets resume a session and which are retired. Reads a secret off its hash, because
- * the simulated hash is readable.
+ * Knows which secrets resume a session and which are retired. Gets a secret from its hash, because
+ * the simulated hash contains the secret.
  */
 export class ResumeSecrets {
   readonly #valid = new Map<string, ValidSecrets>()
@@ -84,7 +86,7 @@ export class ResumeSecrets {
   }
 }
 
-/** Commands of a client that has read its `welcome`. */
+/** The commands that only a client sends that has read its `welcome`. */
 const commandsOfClient: ReadonlySet<string> = new Set([
   'lock',
   'unlock',
@@ -99,39 +101,36 @@ const pauseMs = 2_000
 
 export class Hijacker {
   readonly #deps: RawClientDeps
-  #isStopped = false
+  readonly #loop: ActionLoop
 
   constructor(deps: RawClientDeps) {
     this.#deps = deps
+    this.#loop = new ActionLoop(deps, pauseMs, () => this.#act())
   }
 
   start(): void {
-    const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
+    this.#loop.start()
   }
 
   stop(): void {
-    this.#isStopped = true
+    this.#loop.stop()
   }
 
-  #loop(): void {
-    if (this.#isStopped) return
+  #act(): void {
     const { oracles, random } = this.#deps
     const resume = oracles.secrets.pick(random)
-    if (resume !== undefined) this.#attempt(resume)
-    this.start()
+    if (resume !== undefined) this.#tryToResume(resume)
   }
 
-  #attempt(resume: { readonly session: string; readonly secret: string }): void {
+  #tryToResume(resume: { readonly session: string; readonly secret: string }): void {
     const { WebSocket, oracles, anyUrl } = this.#deps
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'hijacker', resume }))
     socket.onmessage = ({ data }) => {
       socket.onmessage = null
-      const parsed = JSON.parse(String(data))
-      const [welcome] = Array.isArray(parsed) ? parsed : [parsed]
+      const [welcome] = messagesIn<{ readonly resumed?: boolean }>(data)
       oracles.report.count('retired secret tried')
-      if (welcome.resumed !== false) {
+      if (welcome?.resumed !== false) {
         oracles.violated(
           'a retired secret resumes no session',
           `${resume.session} by ${resume.secret}`,

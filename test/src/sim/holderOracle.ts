@@ -1,8 +1,10 @@
 /**
- * Compares what clients believe with the table of the broker, after every event: a lock that is
- * `held` at its client is in the table. In some cases the documentation lets a former holder
- * believe for longer. Then the oracle records the exemption, checks that it lasts at most a lease,
- * and that the newer lock has the higher fence.
+ * Compares the locks that clients believe to hold with the table of the broker, after every event.
+ * A client believes in a lock while `held` of the lock is true; the lock must then be in the table.
+ * In some cases the documentation lets a former holder believe in its lock for longer. Then the
+ * oracle records the exemption. An exemption must last at most a lease (how long the broker keeps a
+ * silent session). The newer lock must have the higher fence, by which a resource recognises the
+ * newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
@@ -10,7 +12,8 @@ import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
 
 /**
- * Why a former holder may still believe that it holds the lock. A quiet start rules out `restart`.
+ * Why a former holder may still believe that it holds the lock. `restart` is impossible after a
+ * quiet start, in which a new broker grants no locks for a lease.
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
@@ -25,13 +28,13 @@ interface GrantRecord {
   exemption: Exemption | undefined
 }
 
-/** A lock in the hands of a client's program. */
+/** A lock that a client's program has got. */
 export interface HeldLock {
   readonly lock: ClientLock
   readonly process: SimProcess
-  /** The program has unlocked the lock or closed its session. */
+  /** Whether the program has unlocked the lock or closed its session. */
   isReturned: boolean
-  /** The oracle has seen that the lock is not held. */
+  /** Whether the oracle has seen that `lock.held` is false. */
   wasLost: boolean
   /** The turn of the process in which the oracle first saw the loss. */
   lostInTurn: number
@@ -39,7 +42,10 @@ export interface HeldLock {
   readonly grantedInTurn: number
 }
 
-/** A factor for clock rates that differ by 1 %, and for times in whole ms. */
+/**
+ * The factor by which a time may be longer, because clock rates differ by 1 % and times are whole
+ * ms.
+ */
 const clockTolerance = 1.011
 
 export interface HolderOracleDeps {
@@ -50,7 +56,7 @@ export interface HolderOracleDeps {
   readonly isPassive: boolean
   /**
    * How long a broker may answer its clients without having read the newest entries of the log, in
-   * ms. Until then the leases of its clients start anew.
+   * ms. Each such answer still restarts the lease of its client.
    */
   readonly maxLogDelayMs: number
 }
@@ -83,8 +89,8 @@ export class HolderOracle {
     this.#heldLocks.set(heldLock.process, heldLocks)
     heldLocks.push(heldLock)
     if (heldLocks.length > 8) {
-      const spent = heldLocks.findIndex((each) => each.isReturned)
-      if (spent >= 0) heldLocks.splice(spent, 1)
+      const returnedIndex = heldLocks.findIndex((oldLock) => oldLock.isReturned)
+      if (returnedIndex >= 0) heldLocks.splice(returnedIndex, 1)
     }
     const grant = this.#grants.get(heldLock.lock.fence)
     if (grant === undefined)
@@ -129,14 +135,14 @@ export class HolderOracle {
     }
   }
 
-  /** The broker resumed the session and will tell its client. */
+  /** The broker has resumed the session and will tell its client. */
   sessionResumed(session: string): void {
     if (!this.#resumedAt.has(session)) this.#resumedAt.set(session, this.#now())
   }
 
   /**
-   * A client learns that its session was resumed. The snapshot did not have the locks that were
-   * released before, so the client must not believe in these locks.
+   * A client learns that its session was resumed. The snapshot of the resume does not contain the
+   * locks that were released before the resume, so the client must not believe in these locks.
    */
   clientResumed(process: SimProcess, session: string): void {
     const since = this.#resumedAt.get(session)
@@ -177,9 +183,10 @@ export class HolderOracle {
       const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
       this.#check(heldLock)
       // A process reads its clock before it handles a frame, in the same instant. A process whose
-      // wall clock was set is an exception, because there an acknowledgement may shorten the lease.
-      const isKnown = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
-      if (process.hasReadFrame && isKnown && heldLock.wasLost && !wasReported) {
+      // wall clock was set is an exception, because in that process an acknowledgement may shorten
+      // the lease.
+      const mustHaveReported = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
+      if (process.hasReadFrame && mustHaveReported && heldLock.wasLost && !wasReported) {
         this.#report.violated(
           'a client reports a loss before it handles a frame',
           describe(heldLock),
@@ -225,8 +232,11 @@ export class HolderOracle {
     const grant = this.#grants.get(lock.fence)
     if (grant?.releasedAt === undefined) return
     if (grant.exemption === undefined) {
-      const why = `${describe(heldLock)}: ${grant.reason} at ${grant.releasedAt.toFixed(3)}`
-      this.#report.violated('the holder knows of a loss before the broker releases the lock', why)
+      const detail = `${describe(heldLock)}: ${grant.reason} at ${grant.releasedAt.toFixed(3)}`
+      this.#report.violated(
+        'the holder knows of a loss before the broker releases the lock',
+        detail,
+      )
     } else if (this.#now() - grant.releasedAt > this.#maxBeliefMs(grant)) {
       this.#report.violated(
         'an exemption lasts at most a lease',

@@ -1,11 +1,11 @@
 /**
- * A client that stays within the limits and asks for as much as it can: expensive queries, tries
- * for held locks, a hundred identical watches, answers that it does not read or acknowledge. Other
- * clients must not notice. `ResponseOracle` checks the answers to this client. The client speaks
- * the protocol by hand.
+ * A raw client (which writes protocol messages itself) that stays within the limits of the broker
+ * and causes as much work as possible. It sends expensive queries, requests held locks, opens a
+ * hundred identical watches, and does not read or acknowledge answers. Other clients must not
+ * notice. `ResponseOracle` checks the answers to this client.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
-import type { RawClientDeps } from './rawClient.js'
+import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 import { type Message, ResponseOracle } from './responseOracle.js'
 
 export const hostileKinds = [
@@ -38,11 +38,11 @@ export interface HostileDeps extends RawClientDeps {
   /** The keys that well-behaved clients lock. */
   readonly keys: readonly string[]
   /**
-   * Whether a revoker takes part. If so, a query may show a revocation before its client learns of
-   * it.
+   * Whether a revoker takes part. If so, a query may show a revocation before the client of the
+   * lock learns of the revocation.
    */
   readonly hasRevoker: boolean
-  /** Whether the turns of the broker are long or its send buffers small. */
+  /** Whether the turns of the broker's event loop are long, or its send buffers are small. */
   readonly isSlow: boolean
   /** Blocks or unblocks the direction from the broker to this client. */
   readonly setReading: (reads: boolean) => void
@@ -52,14 +52,24 @@ export interface HostileDeps extends RawClientDeps {
 const pauseMs = 600
 /**
  * The largest number of messages in one frame. The broker must be able to send all answers within
- * the time that the world has after its faults.
+ * the time for which the world runs after its faults.
  */
 const maxMessages = { fast: 250, slow: 20 }
-const watches = 100
+const watchCount = 100
+/** The lease of each session, in ms: how long the broker keeps a silent session. */
 const lease = 4_000
 
-/** The kinds whose sessions outlive their connections. */
+/**
+ * The kinds whose sessions have a grace: the broker keeps such a session after its connection
+ * dropped.
+ */
 const kindsWithGrace: ReadonlySet<HostileKind> = new Set(['unacknowledging', 'returner'])
+
+interface Welcome {
+  readonly session: string
+  readonly secret?: string
+  readonly resumed: boolean
+}
 
 export class Hostile {
   readonly #deps: HostileDeps
@@ -68,35 +78,33 @@ export class Hostile {
   #socket: WebSocketLike | undefined
   #responseOracle: ResponseOracle | undefined
   #session: { readonly session: string; readonly secret: string } | undefined
-  #tries = 0
+  #resumeAttempts = 0
   #lastId = 0
-  /** Whether it has already made its locks or watches on this connection. */
+  /** Whether the client has already requested its own locks or watches on this connection. */
   #isPrepared = false
-  #isStopped = false
+  readonly #loop: ActionLoop
 
   constructor(deps: HostileDeps) {
     this.#deps = deps
+    this.#loop = new ActionLoop(deps, pauseMs, () => this.#connectOrAct())
     this.#name = deps.name
     this.#maxMessages = deps.isSlow ? maxMessages.slow : maxMessages.fast
   }
 
   start(): void {
-    const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
+    this.#loop.start()
   }
 
-  /** Sends `bye`. The broker removes what is left when the lease is over. */
+  /** Sends `bye`. If the `bye` is lost, the broker ends the session when its lease is over. */
   stop(): void {
-    this.#isStopped = true
+    this.#loop.stop()
     this.#deps.setReading(true)
     this.#send([{ type: 'bye' }])
   }
 
-  #loop(): void {
-    if (this.#isStopped) return
+  #connectOrAct(): void {
     if (this.#socket === undefined) this.#connect()
-    else if (this.#responseOracle?.isUp === true) this.#act()
-    this.start()
+    else if (this.#responseOracle?.isWelcomed === true) this.#act()
   }
 
   #connect(): void {
@@ -108,7 +116,7 @@ export class Hostile {
     this.#responseOracle = responseOracle
     this.#isPrepared = false
     const grace = kindsWithGrace.has(kind) ? 'lease' : 0
-    const resume = this.#session && { ...this.#session, try: ++this.#tries }
+    const resume = this.#session && { ...this.#session, try: ++this.#resumeAttempts }
     const hello = { type: 'hello', name: this.#name, lease, grace, resume }
     socket.onopen = () => {
       responseOracle.sent(hello)
@@ -116,10 +124,9 @@ export class Hostile {
     }
     socket.onmessage = ({ data }) => {
       if (socket !== this.#socket) return
-      const parsed = JSON.parse(String(data))
-      for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
+      for (const message of messagesIn<Message & Welcome>(data)) {
         responseOracle.received(message)
-        if (message.type === 'ping') this.#send([{ type: 'pong', n: message.n }])
+        if (message.type === 'ping') this.#send([{ type: 'pong', n: message.n! }])
         else if (message.type === 'welcome') this.#welcomed(message)
       }
     }
@@ -131,48 +138,52 @@ export class Hostile {
     }
   }
 
-  #welcomed(welcome: { session: string; secret?: string; resumed: boolean }): void {
+  #welcomed(welcome: Welcome): void {
     if (!welcome.resumed) this.#lastId = 0
     if (welcome.secret !== undefined) {
       this.#session = { session: welcome.session, secret: welcome.secret }
-      this.#tries = 0
+      this.#resumeAttempts = 0
       this.#send([{ type: 'ack', ids: [] }])
     }
-    if (this.#isStopped) this.#send([{ type: 'bye' }])
+    if (this.#loop.isStopped) this.#send([{ type: 'bye' }])
   }
 
   #act(): void {
     const { kind, oracles } = this.#deps
     oracles.report.count(`hostile ${kind}`)
     const acts: Record<HostileKind, () => void> = {
-      walker: () => this.#walk(),
-      refused: () => this.#try(),
+      walker: () => this.#countOwnLocks(),
+      refused: () => this.#requestHeldKeys(),
       watcher: () => this.#watch(),
       deaf: () => this.#stopReading(),
-      unacknowledging: () => this.#try(),
-      crowd: () => this.#crowd(),
+      unacknowledging: () => this.#requestHeldKeys(),
+      crowd: () => this.#shareKey(),
       canceller: () => this.#cancel(),
       talker: () => this.#talk(),
-      returner: () => this.#return(),
+      returner: () => this.#resumeLocks(),
     }
     acts[kind]()
   }
 
-  /** Holds keys of its own and counts these keys again and again. */
-  #walk(): void {
+  /** Locks its own keys, and then counts these locks again and again. */
+  #countOwnLocks(): void {
     const { random, hasRevoker } = this.#deps
-    const held = 150
+    const ownKeyCount = 150
     if (!this.#isPrepared) {
       this.#isPrepared = true
-      if (!hasRevoker) this.#responseOracle!.expectCount(`${this.#name}:`, held)
+      if (!hasRevoker) this.#responseOracle!.expectCount(`${this.#name}:`, ownKeyCount)
       this.#send(
-        this.#many(held, (id) => ({ type: 'lock', id, key: `${this.#name}:${id % held}` })),
+        this.#makeMessages(ownKeyCount, (id) => ({
+          type: 'lock',
+          id,
+          key: `${this.#name}:${id % ownKeyCount}`,
+        })),
       )
       return
     }
     const prefix = `${this.#name}:`
     this.#send(
-      this.#many(random.int(1, this.#maxMessages), (id) => {
+      this.#makeMessages(random.int(1, this.#maxMessages), (id) => {
         const limit = random.chance(0.03) ? undefined : random.pick([1, 2, 7])
         return random.chance(0.9)
           ? { type: 'query', id, prefix, limit }
@@ -185,33 +196,51 @@ export class Hostile {
     )
   }
 
-  /** Tries to lock keys that are held. A lock that it gets by chance has a short ttl. */
-  #try(): void {
+  /**
+   * Tries to lock keys that are held. A lock that the client gets by chance has a short ttl, after
+   * which the broker ends the lock.
+   */
+  #requestHeldKeys(): void {
     const { random, keys, kind } = this.#deps
-    const own = `${this.#name} holds`
+    const ownKey = `${this.#name} holds`
     const metadata = 'm'.repeat(1_000)
     if (!this.#isPrepared) {
       this.#isPrepared = true
-      this.#send(this.#many(4, (id) => ({ type: 'lock', id, key: own, mode: 'shared', metadata })))
+      this.#send(
+        this.#makeMessages(4, (id) => ({
+          type: 'lock',
+          id,
+          key: ownKey,
+          mode: 'shared',
+          metadata,
+        })),
+      )
     }
-    const tries = this.#many(random.int(1, this.#maxMessages), (id) => {
-      const key = random.chance(0.1) ? random.pick(keys) : own
+    const tries = this.#makeMessages(random.int(1, this.#maxMessages), (id) => {
+      const key = random.chance(0.1) ? random.pick(keys) : ownKey
       return { type: 'lock', id, key, timeout: 0, ttl: 200 }
     })
     this.#send(tries)
-    if (kind === 'unacknowledging' && random.chance(0.3)) this.#drop()
+    if (kind === 'unacknowledging' && random.chance(0.3)) this.#leaveConnection()
   }
 
   #watch(): void {
     const { random } = this.#deps
-    const own = `${this.#name} churns`
+    const ownKey = `${this.#name} churns`
     if (!this.#isPrepared) {
       this.#isPrepared = true
-      const ids = this.#many(watches, (id) => ({ type: 'watch', id, prefix: own }))
+      const ids = this.#makeMessages(watchCount, (id) => ({ type: 'watch', id, prefix: ownKey }))
       this.#responseOracle!.expectEvents(ids.map(({ id }) => id))
       this.#send(ids)
     }
-    this.#send(this.#many(random.int(1, 10), (id) => ({ type: 'lock', id, key: own, steal: true })))
+    this.#send(
+      this.#makeMessages(random.int(1, 10), (id) => ({
+        type: 'lock',
+        id,
+        key: ownKey,
+        steal: true,
+      })),
+    )
   }
 
   /** Stops reading for a while and continues to send. */
@@ -221,7 +250,7 @@ export class Hostile {
     const metadata = 'm'.repeat(2_000)
     const key = `${this.#name} churns`
     this.#send(
-      this.#many(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
+      this.#makeMessages(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
         random.pick([
           { type: 'query', id },
           { type: 'watch', id: (id % 5) + 1_000_000 },
@@ -232,10 +261,10 @@ export class Hostile {
   }
 
   /** Requests many shared locks of one key, revokes some, and steals the key from itself. */
-  #crowd(): void {
+  #shareKey(): void {
     const { random } = this.#deps
     const key = `${this.#name} shares`
-    const messages: Message[] = this.#many<Message & { readonly key: string }>(
+    const messages: Message[] = this.#makeMessages<Message & { readonly key: string }>(
       random.int(1, this.#maxMessages),
       (id) =>
         random.chance(0.8)
@@ -243,7 +272,7 @@ export class Hostile {
           : { type: 'revoke', id, key, fence: random.int(1, 100), reason: 'hostile' },
     )
     if (random.chance(0.5)) {
-      messages.push(...this.#many(1, (id) => ({ type: 'lock', id, key, steal: true })))
+      messages.push(...this.#makeMessages(1, (id) => ({ type: 'lock', id, key, steal: true })))
     }
     this.#send(messages)
   }
@@ -252,7 +281,7 @@ export class Hostile {
   #cancel(): void {
     const { random, keys } = this.#deps
     const key = random.pick(keys)
-    const requests = this.#many(random.int(1, this.#maxMessages / 2), (id) => ({
+    const requests = this.#makeMessages(random.int(1, this.#maxMessages / 2), (id) => ({
       ...{ type: 'lock', id, key, timeout: 5_000, ttl: 200 },
     }))
     const cancels = requests.map(({ id }) => ({ type: 'cancel', request: id })).reverse()
@@ -261,7 +290,7 @@ export class Hostile {
 
   #talk(): void {
     const { random } = this.#deps
-    const messages = this.#many(random.int(1, this.#maxMessages), (id) =>
+    const messages = this.#makeMessages(random.int(1, this.#maxMessages), (id) =>
       random.pick([
         { type: 'pong', n: id },
         { type: 'ack', ids: Array.from({ length: 20 }, () => random.int(1, 100_000)) },
@@ -275,22 +304,22 @@ export class Hostile {
   }
 
   /** Reconnects again and again, and resumes its locks. */
-  #return(): void {
+  #resumeLocks(): void {
     const { random } = this.#deps
     this.#send(
-      this.#many(random.int(1, Math.min(40, this.#maxMessages)), (id) => ({
+      this.#makeMessages(random.int(1, Math.min(40, this.#maxMessages)), (id) => ({
         ...{ type: 'lock', id, key: `${this.#name}:${random.int(1, 100)}`, timeout: 0 },
       })),
     )
-    if (random.chance(0.7)) this.#drop()
+    if (random.chance(0.7)) this.#leaveConnection()
   }
 
-  #many<T extends Message>(count: number, make: (id: number) => T): T[] {
+  #makeMessages<T extends Message>(count: number, make: (id: number) => T): T[] {
     return Array.from({ length: count }, () => make(++this.#lastId))
   }
 
   /** Leaves its connection, which may stay open at the broker. */
-  #drop(): void {
+  #leaveConnection(): void {
     const socket = this.#socket
     this.#socket = undefined
     this.#responseOracle = undefined
@@ -298,7 +327,7 @@ export class Hostile {
   }
 
   #send(messages: readonly Message[]): void {
-    if (this.#responseOracle?.isUp !== true || messages.length === 0) return
+    if (this.#responseOracle?.isWelcomed !== true || messages.length === 0) return
     for (const message of messages) this.#responseOracle.sent(message)
     this.#socket?.send(JSON.stringify(messages))
   }

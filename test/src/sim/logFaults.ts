@@ -1,5 +1,6 @@
 /**
- * Causes the faults between a broker and the log that it shares with others.
+ * Causes the faults between a broker and the shared command log, which orders the commands of
+ * several brokers.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
@@ -28,7 +29,7 @@ export class LogFaults {
     this.#deps = deps
   }
 
-  strike(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
+  cause(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
     const { cluster, later } = this.#deps
     switch (kind) {
       case 'blockLog':
@@ -45,10 +46,10 @@ export class LogFaults {
         break
       case 'delayLog': {
         const link = random.pick([machine.path.up, machine.path.down])
-        const more = random.between(50, 4_000)
-        link.latency += more
+        const extraMs = random.between(50, 4_000)
+        link.latency += extraMs
         later(duration(random), () => {
-          link.latency -= more
+          link.latency -= extraMs
         })
         break
       }
@@ -83,7 +84,10 @@ export class LogFaults {
   }
 }
 
-/** The length of a fault in ms: from nothing to more than the longest lease. */
+/**
+ * Returns the length of a fault in ms: from 0 to more than the longest lease, for which a broker
+ * keeps a silent session.
+ */
 export function duration(random: Random): number {
   return random.pick([
     random.between(0, 120),

@@ -1,15 +1,17 @@
 /**
- * Reads the shared log independently of the product: which entries are valid, which broker takes
- * over which sessions, and the table after each entry. Compares each broker with this reading: the
- * broker applies the same commands for an entry and has the same table. No broker may be declared
- * dead before its self-lease is over by its own clock.
+ * Reads the command log that several brokers share (the ordered commands of their lock tables)
+ * without the code of the product. The oracle decides which entries are valid, which broker takes
+ * over which sessions, and how the lock table looks after each entry. For each entry, every broker
+ * must apply the same commands and then have the same table. No broker may be declared dead before
+ * its self-lease is over. The self-lease is how long a broker, by its own clock, regards itself as
+ * a member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'
 import type { RunReport } from './runReport.js'
 import type { StoredEntry } from './sharedStore.js'
 
-/** What the oracle reads of a broker. */
+/** The state of a broker that the oracle reads. */
 export interface LogOracleBroker {
   readonly name: string
   /** The name of the broker in the log while it serves; otherwise ''. */
@@ -38,7 +40,7 @@ export class LogOracle {
   readonly table = new LockTable()
   readonly #report: RunReport
   readonly #brokers: () => readonly LogOracleBroker[]
-  /** The number of the last entry of each member, in the order of joining. */
+  /** The number of the last valid entry of each member, in the order of joining. */
   readonly #members = new Map<string, number>()
   readonly #dead = new Set<string>()
   readonly #expected = new Map<number, ExpectedEntry>()
@@ -74,7 +76,7 @@ export class LogOracle {
     })
   }
 
-  /** The table of the oracle has produced an effect. */
+  /** The oracle's own table has produced an effect. */
   hadEffect(effect: Effect): void {
     if (effect.kind === 'opened' || effect.kind === 'resumed') {
       const { id, ownerBroker } = effect.session
@@ -98,9 +100,9 @@ export class LogOracle {
     const expected = this.#expected.get(position)!
     this.#applied = []
     apply()
-    const [applied, ordered] = [this.#applied.join(' '), expected.commands.join(' ')]
-    if (applied !== ordered) {
-      const detail = `${broker.name} at ${position}: ${applied || 'nothing'}, not ${ordered || 'nothing'}`
+    const [applied, expectedCommands] = [this.#applied.join(' '), expected.commands.join(' ')]
+    if (applied !== expectedCommands) {
+      const detail = `${broker.name} at ${position}: ${applied || 'nothing'}, not ${expectedCommands || 'nothing'}`
       this.#report.violated('all brokers apply the same commands', detail)
     }
     if (broker.members.join() !== expected.members) {
@@ -138,6 +140,7 @@ export class LogOracle {
 
   // ----------------------------------------------------------------------- which entries are valid
 
+  /** Updates the members. Returns the commands that the entry results in; none if it is invalid. */
   #accept(entry: LogEntry): readonly Command[] {
     const { broker, n, at } = entry
     if ('join' in entry) {
@@ -145,10 +148,10 @@ export class LogOracle {
       if (n !== 1 || this.#members.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
       this.#members.set(broker, 1)
       this.#report.count('broker joined')
-      const restarts = this.#declareDead(replaces, broker, at)
+      const restartCommands = this.#declareDead(replaces, broker, at)
       // A broker that was replaced before it joined must not join later.
       if (replaces !== undefined && replaces !== broker) this.#dead.add(replaces)
-      return restarts
+      return restartCommands
     }
     if (this.#members.get(broker) !== n - 1) return this.#ignore(entry)
     this.#members.set(broker, n)
@@ -157,17 +160,17 @@ export class LogOracle {
       const successor = this.members.find((other) => other !== broker)
       return successor === undefined ? [] : this.#declareDead(broker, successor, at)
     }
-    const restarts: Command[] = []
-    for (const { broker: silent, last } of entry.notices?.dead ?? []) {
-      if (this.#members.get(silent) !== last || silent === broker) {
+    const restartCommands: Command[] = []
+    for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
+      if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')
         continue
       }
       this.#report.count('broker declared dead')
-      this.#checkDeath(silent)
-      restarts.push(...this.#declareDead(silent, broker, at))
+      this.#checkDeath(deadBroker)
+      restartCommands.push(...this.#declareDead(deadBroker, broker, at))
     }
-    return [...restarts, ...entry.commands]
+    return [...restartCommands, ...entry.commands]
   }
 
   #ignore({ broker }: LogEntry): readonly Command[] {
@@ -176,10 +179,10 @@ export class LogOracle {
     return []
   }
 
-  #declareDead(broker: string | undefined, logName: string, at: number): readonly Command[] {
+  #declareDead(broker: string | undefined, newOwner: string, at: number): readonly Command[] {
     if (broker === undefined || !this.#members.delete(broker)) return []
     this.#dead.add(broker)
-    return [{ type: 'restart', formerOwner: broker, ownerBroker: logName, at }]
+    return [{ type: 'restart', formerOwner: broker, ownerBroker: newOwner, at }]
   }
 
   #checkDeath(name: string): void {

@@ -1,10 +1,10 @@
 /**
- * `npm run sim`: lets many worlds live, or shows one of them.
+ * `npm run sim`: runs many simulated worlds, or runs one world and shows its trace.
  *
- *   npm run sim -- --seeds 5000 --events 2000      that many worlds, from seed 1 (or --from)
- *   npm run sim -- --seconds 60                    as many as the time allows
- *   npm run sim -- --brokers 3 --seeds 1000        with several brokers that share a log
- *   npm run sim -- --seed 17                       one, and what happened in it if it fails
+ *   npm run sim -- --seeds 5000 --events 2000      5000 worlds, from seed 1 (or --from)
+ *   npm run sim -- --seconds 60                    as many worlds as the time allows
+ *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
+ *   npm run sim -- --seed 17                       one world; its trace if it breaks a rule
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  */
 import process from 'node:process'
@@ -31,14 +31,14 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: Number(values.events),
   brokers: Number(values.brokers),
-  clients: numbers(values.clients),
-  faults: numbers(values.faults),
+  clients: numberSetFrom(values.clients),
+  faults: numberSetFrom(values.faults),
   lines: Number(values.lines),
 }
 
 if (values.seed !== undefined) {
   const result = await simulate(Number(values.seed), options)
-  show(result, values.trace)
+  printResult(result, values.trace)
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
   const campaign = new Campaign(options)
@@ -53,12 +53,12 @@ if (values.seed !== undefined) {
     process.exitCode = 1
     console.log(`seed ${failed.seed} breaks the rule "${failed.violation?.rule}"; shrinking`)
     const smallest = await new Shrinker(failed, options).run()
-    show(smallest.result, true)
+    printResult(smallest.result, true)
     console.log(`repeat with: npm run sim -- ${optionsFor(failed.seed, smallest.options)}`)
   }
 }
 
-function numbers(list: string | undefined): ReadonlySet<number> | undefined {
+function numberSetFrom(list: string | undefined): ReadonlySet<number> | undefined {
   if (list === undefined) return undefined
   return new Set(list === '' ? [] : list.split(',').map(Number))
 }
@@ -74,8 +74,8 @@ function optionsFor(
   return parts.join(' ')
 }
 
-function show(result: Result, withLines: boolean): void {
-  if (withLines || result.violation !== undefined) console.log(result.lines.join('\n'))
+function printResult(result: Result, withTrace: boolean): void {
+  if (withTrace || result.violation !== undefined) console.log(result.lines.join('\n'))
   const { violation } = result
   const end = `${result.events} events, ${(result.time / 1000).toFixed(1)} s, hash ${result.hash}`
   console.log(`seed ${result.seed}: ${end}, faults ${result.faults}`)

@@ -12,7 +12,9 @@ import type { World } from './world.js'
 
 /** The two directions between a client's machine and a broker's machine. */
 export interface Path {
+  /** From the client to the broker. */
   readonly up: Link
+  /** From the broker to the client. */
   readonly down: Link
 }
 
@@ -40,12 +42,12 @@ export class Network {
   readonly observer: NetworkObserver
   /** The size of the kernel's send buffer: `bufferedBytes` counts only what exceeds this. */
   readonly kernelBufferBytes: number
-  /** By URL. A URL without an entry refuses connections. */
+  /** The listening brokers by URL. A connection to any other URL is refused. */
   readonly listeners = new Map<string, Listener>()
   readonly connections = new Set<Connection>()
   /** The newest connection of each client, open or closed. */
   readonly newest = new WeakMap<SimProcess, Connection>()
-  #made = 0
+  #connectionCount = 0
 
   constructor(
     world: World,
@@ -60,7 +62,8 @@ export class Network {
   }
 
   /**
-   * The `WebSocket` class for a client's machine. `ws` has `terminate`, a browser does not.
+   * Makes the `WebSocket` class for a client's machine. The class has `terminate` as in `ws`, but
+   * not if `isBrowser`.
    *
    * @param pathTo Returns the path to a broker, by its URL.
    */
@@ -70,7 +73,7 @@ export class Network {
     isBrowser: boolean,
   ): WebSocketConstructor {
     const connect = (end: ClientEnd, url: string) =>
-      new Connection(this, { number: this.#made++, client, url, path: pathTo(url), end })
+      new Connection(this, { number: this.#connectionCount++, client, url, path: pathTo(url), end })
     return class extends ClientEnd {
       constructor(url: string) {
         super((end) => connect(end, url))
@@ -81,12 +84,12 @@ export class Network {
 }
 
 export interface Cut {
-  /** How many of the packets under way still arrive. */
+  /** How many of the packets under way to the broker, and to the client, still arrive. */
   readonly keepUp: number
   readonly keepDown: number
-  /** After how many ms an end learns of the cut; undefined for never. */
-  readonly clientLearns: number | undefined
-  readonly serverLearns: number | undefined
+  /** After how many ms an end learns of the cut; undefined if it never learns of the cut. */
+  readonly clientLearnsAfterMs: number | undefined
+  readonly serverLearnsAfterMs: number | undefined
 }
 
 export interface ConnectionDeps {
@@ -153,27 +156,27 @@ export class Connection {
     this.network.observer.sent(this, 'down', frame)
     this.down.send(frame.length, () => {
       this.client.frameArrived(frame)
-      this.server?.taken()
+      this.server?.frameLeftBuffer()
     })
     this.#countFrame()
   }
 
   /**
-   * Breaks the connection. The caller chooses which packets still arrive, which end learns of it,
-   * and when.
+   * Breaks the connection. The caller chooses which packets still arrive, which end learns of the
+   * break, and when.
    */
-  cut({ keepUp, keepDown, clientLearns, serverLearns }: Cut): void {
+  cut({ keepUp, keepDown, clientLearnsAfterMs, serverLearnsAfterMs }: Cut): void {
     this.framesUntilCut = undefined
     this.up.cut(keepUp)
     this.down.cut(keepDown)
     const { world } = this.network
-    if (clientLearns !== undefined) world.in(clientLearns, () => this.client.reset())
-    if (serverLearns !== undefined) world.in(serverLearns, () => this.server?.reset())
+    if (clientLearnsAfterMs !== undefined) world.in(clientLearnsAfterMs, () => this.client.reset())
+    if (serverLearnsAfterMs !== undefined) world.in(serverLearnsAfterMs, () => this.server?.reset())
   }
 
   #countFrame(): void {
-    const plan = this.framesUntilCut
-    if (plan !== undefined && --plan.frames <= 0) this.cut(plan.cut)
+    const plannedCut = this.framesUntilCut
+    if (plannedCut !== undefined && --plannedCut.frames <= 0) this.cut(plannedCut.cut)
   }
 
   #accept(): void {

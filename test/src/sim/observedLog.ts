@@ -1,6 +1,7 @@
 /**
- * A log that tells the oracles which commands its broker proposes and when the broker begins to
- * serve. The broker does not notice.
+ * Wraps a command log, which orders the commands of the lock table. The wrapper tells the oracles
+ * which commands its broker proposes and when the broker begins to serve. The broker works as with
+ * the wrapped log.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Membership, StateMachine } from '@holdfast/server/internal'
@@ -10,7 +11,9 @@ export interface LogObserver {
   proposed(command: Command): void
   /** The log has replaced the table by a snapshot. */
   restored(): void
+  /** The broker has begun to serve clients. */
   served(): void
+  /** The broker has stopped serving, because it may no longer be a member of the cluster. */
   resigned(): void
   failed(error: HoldfastError): void
 }

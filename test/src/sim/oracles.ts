@@ -1,6 +1,7 @@
 /**
- * Creates all oracles of a world, and passes on to them what the network, the tables, the logs and
- * the programs report. All of them write to one trace and one report.
+ * Creates all oracles of a world. An oracle observes the run and reports every rule that the
+ * product breaks. This class passes on to the oracles what the network, the lock tables, the
+ * command logs and the client programs report. All oracles write to one trace and one report.
  */
 import type { Command, Effect, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
@@ -27,16 +28,16 @@ import type { World } from './world.js'
 const overdueEvery = 64
 
 /**
- * In a world without faults: how long a cancel may travel, or a late grant may stay in the table,
- * in ms.
+ * The longest time that a failed request may stay in the table in a world without faults, in ms.
+ * The cancel of the request must reach the broker within this time.
  */
-const faultlessMs = { alone: 1_000, shared: 3_000 }
+const maxFailedMs = { alone: 1_000, shared: 3_000 }
 
 /** One process of a broker, and the oracle of its sessions. */
 interface BrokerRun {
   readonly process: SimProcess
   readonly oracle: SessionOracle
-  /** The broker drains and has told its clients. */
+  /** Whether the broker drains: it has told its clients to leave, because the broker will end. */
   isLeaving: boolean
 }
 
@@ -50,11 +51,11 @@ export class Oracles {
   readonly #answerOracle: AnswerOracle
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
-  /** By the present and the former names of brokers in the log. */
+  /** The runs by the present and former names of their brokers in the command log. */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
-   * In a world without faults: metadata of the failed lock requests, and when each failed, in world
-   * time.
+   * In a world without faults: when each failed lock request failed, in world time, by the metadata
+   * of the request.
    */
   readonly #failedRequests = new Map<string, number>()
   readonly #isFaultless: boolean
@@ -142,7 +143,7 @@ export class Oracles {
     if (this.#isFaultless) this.#checkFailedRequests(table)
   }
 
-  /** A lock request has failed, and its caller knows. */
+  /** A lock request has failed, and its caller has received the error. */
   requestFailed(metadata: object): void {
     if (this.#isFaultless) this.#failedRequests.set(JSON.stringify(metadata), this.now)
   }
@@ -157,15 +158,15 @@ export class Oracles {
       for (const { metadata, session } of [...holders, ...queue]) {
         if (session.suspended) continue
         const since = this.#failedRequests.get(metadata ?? '') ?? this.now
-        if (this.now - since > this.#faultlessMs)
+        if (this.now - since > this.#maxFailedMs)
           this.violated('a failed request leaves the table', `${metadata}`)
       }
     }
   }
 
   /**
-   * A table has applied a command. With a shared log this is the table of the oracle or of a
-   * broker; otherwise both are the same.
+   * A table has applied a command. With a shared log this is the table of the log oracle or of a
+   * broker. Without a shared log all checks use the table of the only broker.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!
@@ -206,8 +207,8 @@ export class Oracles {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtServer(connection)
         else this.report.count(`closed with ${code}`)
-        // Only the client itself resumes its session, so the broker may replace only a connection
-        // that the client has left.
+        // Only its own client resumes a session, so the broker may replace only a connection that
+        // this client has left.
         if (code === closeCodes.replaced.code && connection.isNewest) {
           this.violated(
             'an older connection does not replace a newer connection',
@@ -222,8 +223,8 @@ export class Oracles {
     return this.cluster?.logOracle !== undefined
   }
 
-  get #faultlessMs(): number {
-    return this.#isShared ? faultlessMs.shared : faultlessMs.alone
+  get #maxFailedMs(): number {
+    return this.#isShared ? maxFailedMs.shared : maxFailedMs.alone
   }
 
   #machineOf({ broker }: Connection): BrokerMachine | undefined {
@@ -240,8 +241,8 @@ export class Oracles {
   }
 
   /**
-   * Whether a client may still believe in the locks of a session that has just ended. This is so if
-   * its connection dropped, or if its broker has drained and ended.
+   * Whether a client may still believe that it holds the locks of a session that has just ended.
+   * The client may believe so if its connection dropped, or if its broker has drained and ended.
    */
   #mayStillBelieve(session: Session): boolean {
     const run = this.#runsByName.get(session.ownerBroker)
@@ -294,8 +295,8 @@ function nameOf({ clientProcess, number }: Connection): string {
 }
 
 function describe(command: Command, effects: readonly Effect[]): string {
-  const { at: _, ...rest } = command
-  return `${JSON.stringify(rest)} => ${effects.map(describeEffect).join(', ')}`
+  const { at: _, ...fields } = command
+  return `${JSON.stringify(fields)} => ${effects.map(describeEffect).join(', ')}`
 }
 
 function describeEffect(effect: Effect): string {

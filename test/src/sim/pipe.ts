@@ -1,7 +1,7 @@
 /**
  * One direction of one connection, with the behaviour of TCP: packets arrive in order or not at
- * all, and no packet is lost between two others. A blocked link holds packets back; a cut loses the
- * last packets.
+ * all, and no packet is lost between two others. A blocked link delays packets until it is
+ * unblocked; a cut loses the last packets.
  */
 import type { Random } from './random.js'
 import type { World } from './world.js'
@@ -10,9 +10,9 @@ import type { World } from './world.js'
  * One direction between a client's machine and a broker's machine, shared by all their connections.
  */
 export interface Link {
-  /** The least time that a packet is under way, in ms. */
+  /** The shortest time that a packet is under way, in ms. */
   latency: number
-  /** The most that chance adds to `latency`, in ms. */
+  /** The longest random delay in addition to `latency`, in ms. */
   jitter: number
   /** While true, no packet arrives. */
   isBlocked: boolean
@@ -40,7 +40,7 @@ interface Packet {
   arrive: () => void
 }
 
-const nothing = () => {}
+const doNothing = () => {}
 
 export class Pipe {
   readonly #world: World
@@ -72,7 +72,7 @@ export class Pipe {
 
   /** Loses all packets under way except the first `kept`. */
   lose(kept: number): void {
-    for (let i = kept; i < this.#underWay.length; i++) this.#underWay[i]!.arrive = nothing
+    for (let i = kept; i < this.#underWay.length; i++) this.#underWay[i]!.arrive = doNothing
   }
 
   /** Loses all packets under way except the first `kept`, and all later packets. */
@@ -81,7 +81,7 @@ export class Pipe {
     this.#isCut = true
   }
 
-  /** The link is open again: schedules the waiting packets. */
+  /** Schedules the waiting packets, because the link is open again. */
   flush(): void {
     if (this.#isOpen) return
     this.#isOpen = true

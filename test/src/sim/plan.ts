@@ -36,35 +36,40 @@ export const actions = [
 export type Action = (typeof actions)[number]
 
 export interface ClientPlan {
-  /** The lease that the client requests, in ms. */
+  /** The lease that the client requests, in ms: how long the broker keeps a silent session. */
   readonly lease: number
+  /** How long the broker keeps the session after a drop, in ms; 'lease' for the whole lease. */
   readonly grace: number | 'lease'
   /** How many actions its program runs concurrently. */
   readonly concurrency: number
   readonly isBrowser: boolean
   /**
-   * Whether the end of a turn comes after its promises, as in the real client, or after all waiting
-   * input.
+   * Whether a turn of the event loop ends when its promises have settled, as in the real client.
+   * Otherwise a turn ends after all waiting input.
    */
   readonly endsTurnsEarly: boolean
-  /** Whether the program watches all keys and keeps the set of held locks. */
+  /** Whether the program watches keys and follows which locks are held. */
   readonly watches: boolean
-  /** The clock rate, relative to the broker's. */
+  /** The clock rate, relative to the clock of the broker. */
   readonly rate: number
 }
 
 export interface Plan {
   readonly clients: readonly ClientPlan[]
   readonly keys: readonly string[]
+  /** The weight of each action: its relative frequency. */
   readonly actions: Readonly<Record<Action, number>>
-  /** The mean pause between two actions, and the mean time that a lock is held, in ms. */
+  /** The mean pause between two actions, in ms. */
   readonly thinkMs: number
+  /** The mean time for which a program holds a lock, in ms. */
   readonly holdMs: number
-  /** The probability that a request has each of these options. */
+  /** The probability that a request is for a shared lock, has a timeout, and is aborted. */
   readonly shared: number
   readonly timeout: number
   readonly abort: number
+  /** The probability that a request limits how long its lock lasts without a refresh. */
   readonly ttl: number
+  /** The weight of each kind of fault: its relative frequency. */
   readonly faults: Readonly<Record<FaultKind, number>>
   /** The mean time between two faults, in ms. */
   readonly faultGapMs: number
@@ -72,26 +77,29 @@ export interface Plan {
   readonly latencyMs: number
   readonly jitterMs: number
   readonly brokerRate: number
+  /** Whether a restarted broker grants no locks for the longest lease. */
   readonly quietStart: boolean
   /**
-   * How long other work may delay the broker's event loop now and then, in ms; less than the broker
-   * notices.
+   * The longest time by which other work sometimes delays the broker's event loop, in ms; too short
+   * for the broker to notice.
    */
   readonly busyMs: number
   /**
-   * The longest time that a command may spend in the broker's log, in ms; 0 for the log in memory.
+   * The longest time that a command spends in the broker's command log before the table applies it,
+   * in ms; 0 for the log in memory.
    */
   readonly logMs: number
   /** Whether the broker disconnects slow readers early, and the network has small send buffers. */
   readonly hasTightBuffers: boolean
   /**
-   * Whether the oracles read `held` only where the client has just read its clock. Otherwise
-   * reading `held` would make the client notice a loss that it must notice by itself.
+   * Whether the oracles read `held` of a lock only where the client has just read its clock.
+   * Elsewhere, reading `held` would make the client notice a loss that the client must notice by
+   * itself.
    */
   readonly isPassive: boolean
   /** Whether a client tries retired resume secrets. */
   readonly hasHijacker: boolean
-  /** Whether a client sends everything twice. */
+  /** Whether a client sends many messages twice. */
   readonly hasDuplicatingClient: boolean
   /** Whether a client revokes locks. */
   readonly hasRevoker: boolean
@@ -141,15 +149,16 @@ function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
 }
 
 function planActions(random: Random): Record<Action, number> {
-  const some = (weight: number, probability: number) => (random.chance(probability) ? weight : 0)
+  const sometimes = (weight: number, probability: number) =>
+    random.chance(probability) ? weight : 0
   return {
     lock: 10,
-    tryLock: some(4, 0.4),
-    withLock: some(4, 0.4),
-    singleflight: some(4, 0.3),
-    steal: some(1, 0.2),
-    query: some(1, 0.3),
-    reconnect: some(0.5, 0.3),
+    tryLock: sometimes(4, 0.4),
+    withLock: sometimes(4, 0.4),
+    singleflight: sometimes(4, 0.3),
+    steal: sometimes(1, 0.2),
+    query: sometimes(1, 0.3),
+    reconnect: sometimes(0.5, 0.3),
   }
 }
 
@@ -161,8 +170,8 @@ function planFaults(random: Random): Record<FaultKind, number> {
   if (random.chance(0.08)) return faults
   const probability = random.pick([0.15, 0.3, 0.5])
   for (const kind of faultKinds) {
-    const rare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
-    if (random.chance(rare ? probability / 2 : probability)) faults[kind] = rare ? 0.3 : 1
+    const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
+    if (random.chance(isRare ? probability / 2 : probability)) faults[kind] = isRare ? 0.3 : 1
   }
   return faults
 }

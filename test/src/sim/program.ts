@@ -1,7 +1,7 @@
 /**
- * The program of one client. It connects, requests locks in every possible way, holds, refreshes
- * and unlocks them, aborts requests, closes its session and returns. Oracles check every result and
- * every error.
+ * The program of one client. The program connects, requests locks in every possible way, holds,
+ * refreshes and unlocks locks, aborts requests, closes its session and connects again. Oracles
+ * (test code that observes the run) check every result and every error.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
@@ -24,7 +24,10 @@ export interface ProgramDeps {
   connect(): Promise<Session>
 }
 
-/** Events of a session that need a fault of its broker or of the network. */
+/**
+ * The session events that only a fault of the broker or of the network can cause. In `jeopardy` the
+ * connection is down, but the session and its locks may still exist.
+ */
 const brokerEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
 
 export class Program {
@@ -33,12 +36,12 @@ export class Program {
   readonly #heldLocks = new Set<HeldLock>()
   readonly #callOracle: CallOracle
   #session: Session | undefined
-  /** What its watches report as held. */
+  /** The locks that the watches of the program report as held. */
   watchViews: WatchViews | undefined
   #isStopping = false
-  #mayFinish: () => void = () => {}
+  #allowFinish: () => void = () => {}
   #ops = 0
-  /** Every call has settled and every lock was unlocked; only the session is left. */
+  /** Whether every call has settled and every lock was unlocked. The session is still open. */
   isIdle = false
   isDone = false
 
@@ -55,7 +58,7 @@ export class Program {
 
   async run(): Promise<void> {
     const finish = new Promise<void>((resolve) => {
-      this.#mayFinish = resolve
+      this.#allowFinish = resolve
     })
     while (!this.#isStopping) await this.#runSession()
     this.isIdle = true
@@ -64,14 +67,14 @@ export class Program {
     this.isDone = true
   }
 
-  /** Lets the present actions end and starts no new ones. */
+  /** Starts no new actions. The present actions run to their end. */
   stop(): void {
     this.#isStopping = true
   }
 
   /** Lets an idle program close its session. */
   finish(): void {
-    this.process.receive(this.#mayFinish)
+    this.process.receive(this.#allowFinish)
   }
 
   // ------------------------------------------------------------------------------------- a session
@@ -79,7 +82,7 @@ export class Program {
   async #runSession(): Promise<void> {
     const session = await this.#connect()
     if (session === undefined) {
-      await this.#sleep(this.#around(500))
+      await this.#sleep(this.#randomTimeNear(500))
       return
     }
     this.#session = session
@@ -111,7 +114,7 @@ export class Program {
     const loops = Array.from({ length: this.#deps.client.concurrency }, async () => {
       while (!this.#isStopping && !isClosed && this.#session === session) {
         await this.#act(session)
-        await this.#sleep(this.#around(this.#deps.plan.thinkMs))
+        await this.#sleep(this.#randomTimeNear(this.#deps.plan.thinkMs))
       }
     })
     await Promise.all(loops)
@@ -160,7 +163,7 @@ export class Program {
         return this.#request(key, request, (options) => session.tryLock(key, options))
       }
       case 'steal': {
-        const steal: LockRequest = { steal: true, metadata: this.#name() }
+        const steal: LockRequest = { steal: true, metadata: this.#newMetadata() }
         return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
@@ -178,13 +181,13 @@ export class Program {
     }
   }
 
-  #name(): LockRequest['metadata'] {
+  #newMetadata(): LockRequest['metadata'] {
     return { op: `${this.process.name}.${++this.#ops}` }
   }
 
   #newRequest(): LockRequest {
     const { random, plan } = this.#deps
-    const request: LockRequest = { metadata: this.#name() }
+    const request: LockRequest = { metadata: this.#newMetadata() }
     if (random.chance(plan.shared)) request.mode = 'shared'
     if (random.chance(plan.ttl)) request.ttl = random.int(100, 5_000)
     if (random.chance(plan.timeout)) request.timeout = random.chance(0.1) ? 0 : random.int(1, 4_000)
@@ -194,7 +197,7 @@ export class Program {
       if (random.chance(0.1)) controller.abort(request.metadata.op)
       else {
         const abort = () => controller.abort(request.metadata.op)
-        request.abortTimer = this.process.clock.setTimer(abort, this.#around(500))
+        request.abortTimer = this.process.clock.setTimer(abort, this.#randomTimeNear(500))
       }
     }
     return request
@@ -234,29 +237,29 @@ export class Program {
   async #withLock(session: Session, key: string): Promise<void> {
     const request = this.#newRequest()
     const start = this.#callOracle.start()
-    let got: HeldLock | undefined
+    let heldLock: HeldLock | undefined
     let isSettled = false
-    this.#callOracle.watchAbort(request, () => isSettled || got !== undefined)
+    this.#callOracle.watchAbort(request, () => isSettled || heldLock !== undefined)
     try {
       const task = session.withLock(
         key,
         async (lock: Lock) => {
-          got = this.#acquired(lock)
+          heldLock = this.#acquired(lock)
           await this.#hold(lock, request)
-          got.isReturned = true
+          heldLock.isReturned = true
         },
         clientOptions(request),
       )
       await this.#callOracle.track(`${request.metadata.op} ${key}`, task)
-      if (got?.wasLost === true)
+      if (heldLock?.wasLost === true)
         this.#callOracle.violated('withLock rejects after a loss', request.metadata.op)
     } catch (error) {
-      if (got === undefined) this.#callOracle.checkFailure(error, request, start)
+      if (heldLock === undefined) this.#callOracle.checkFailure(error, request, start)
       else this.#callOracle.expect(error, new Set(['LOCK_LOST']), 'withLock')
     } finally {
       isSettled = true
       this.process.clock.clearTimer(request.abortTimer)
-      if (got !== undefined) this.#heldLocks.delete(got)
+      if (heldLock !== undefined) this.#heldLocks.delete(heldLock)
     }
   }
 
@@ -286,7 +289,7 @@ export class Program {
     return heldLock
   }
 
-  /** Keeps the lock for a while, as long as it is held. */
+  /** Keeps the lock for a random time, or until the client loses the lock. */
   async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
     let isOver = false
@@ -297,13 +300,16 @@ export class Program {
     if (request.ttl !== undefined && random.chance(0.35)) await this.#refreshLate(lock, request.ttl)
     const slices = random.int(0, 3)
     for (let i = 0; i < slices && lock.held && !this.#isStopping; i++) {
-      await this.#sleep(this.#around(plan.holdMs))
+      await this.#sleep(this.#randomTimeNear(plan.holdMs))
       if (random.chance(0.2)) await this.#refresh(lock)
     }
     isOver = true
   }
 
-  /** Refreshes shortly before the client itself regards the ttl as over. */
+  /**
+   * Refreshes the lock shortly before the client regards its ttl as over. The ttl is how long a
+   * lock lasts after its grant or last refresh.
+   */
   async #refreshLate(lock: Lock, ttl: number): Promise<void> {
     const latest = safeDuration(ttl)
     await this.#sleep(Math.max(0, latest - this.#deps.random.between(0, 200)))
@@ -343,8 +349,8 @@ export class Program {
     return new Promise((resolve) => this.process.clock.setTimer(resolve, ms))
   }
 
-  /** A random time: mostly near `ms`, sometimes 0, sometimes much longer. */
-  #around(ms: number): number {
+  /** Returns a random time: mostly near `ms`, sometimes 0, sometimes much longer. */
+  #randomTimeNear(ms: number): number {
     const { random } = this.#deps
     const factor = random.weighted({ none: 1, some: 6, much: 1 })
     if (factor === 'none') return 0

@@ -1,7 +1,7 @@
 /**
  * Repeatable random numbers. Every part of a simulation has a stream of its own, named by the seed
  * and a label. Leaving out one part, such as a fault or a client, does not change the numbers of
- * the others, so a failing run can be shrunk.
+ * the other parts, so a failing run can be shrunk.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
@@ -30,13 +30,13 @@ export class Random {
     return this.next() < probability
   }
 
-  /** An integer from `least` to `most`, inclusive. */
-  int(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1))
+  /** An integer from `min` to `max`, inclusive. */
+  int(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1))
   }
 
-  between(least: number, most: number): number {
-    return least + this.next() * (most - least)
+  between(min: number, max: number): number {
+    return min + this.next() * (max - min)
   }
 
   pick<T>(items: readonly T[]): T {

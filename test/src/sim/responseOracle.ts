@@ -1,8 +1,8 @@
 /**
- * Checks the answers to one connection of a hostile client. Immediate answers come in order and
- * once. Requests of the table that need not wait are answered in order. An acknowledgement covers
- * only handled messages. A query counts every lock. Each of several identical watches reports every
- * event.
+ * Checks the answers on one connection of a hostile client. The broker answers a query, a watch or
+ * a stats request at once: these answers come in the order of the requests, each once. An
+ * acknowledgement counts only messages that the broker has handled. A query counts every lock. Each
+ * of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -18,24 +18,25 @@ export interface Message {
   readonly [field: string]: unknown
 }
 
-interface Received extends Message {
+interface ReceivedMessage extends Message {
   readonly more?: boolean
   readonly code?: string
   readonly heldCount?: number
   readonly held?: readonly object[]
   readonly watch?: number
+  /** In an `event` message: the change of a lock. Its own `event` names the kind of change. */
   readonly event?: { readonly event: string; readonly fence: number }
 }
 
 interface PendingRequest {
   readonly id: number
-  /** The position of the message among all that the client sent. */
+  /** The position of the message among all messages of the client, from 1. */
   readonly number: number
   readonly type: string
   readonly prefix: string | undefined
   /** The largest number of locks in the answer. */
   readonly limit: number
-  /** Whether all expected locks were granted when the request was sent. */
+  /** Whether all expected locks had been granted when the client sent the request. */
   readonly isComplete: boolean
 }
 
@@ -50,36 +51,36 @@ export class ResponseOracle {
   readonly #oracles: Oracles
   readonly #name: string
   #sent = 0
-  /** Requests without their immediate answer so far, in order. */
+  /** The requests that still need their immediate answer, in order. */
   #pending: PendingRequest[] = []
-  #isWelcome = false
+  #isWelcomed = false
   /** The number of locks in the received parts of the present answer. */
-  #found = 0
-  #counted: { readonly prefix: string; readonly count: number } | undefined
-  /** How many of the expected locks were granted. */
-  #granted = 0
+  #foundCount = 0
+  #expectedCount: { readonly prefix: string; readonly count: number } | undefined
+  /** The number of expected locks that the broker has granted. */
+  #grantedCount = 0
   #watches: readonly number[] = []
   /** The watches that have reported the present event. */
   #reported = new Set<number>()
   #event = ''
   /**
-   * Whether all watches had begun when the event came. The first state of a later watch may already
-   * contain the event.
+   * Whether all watches had begun when the present event came. The first state of a later watch may
+   * already contain the event.
    */
-  #isForAll = false
+  #concernsAllWatches = false
 
   constructor(oracles: Oracles, name: string) {
     this.#oracles = oracles
     this.#name = name
   }
 
-  get isUp(): boolean {
-    return this.#isWelcome
+  get isWelcomed(): boolean {
+    return this.#isWelcomed
   }
 
-  /** Expects a number of locks under a prefix. The client must request no other locks. */
+  /** Expects a number of locks under a key prefix. The client must request no other locks. */
   expectCount(prefix: string, count: number): void {
-    this.#counted = { prefix, count }
+    this.#expectedCount = { prefix, count }
   }
 
   /** Expects that these watches, which are identical, report the same events. */
@@ -90,14 +91,14 @@ export class ResponseOracle {
   sent({ type, id, prefix, limit = maxQueryItems }: Message): void {
     this.#sent++
     if (id === undefined || answerTypes[type] === undefined) return
-    const isComplete = this.#granted === this.#counted?.count
+    const isComplete = this.#grantedCount === this.#expectedCount?.count
     this.#pending.push({ id, number: this.#sent, type, prefix, limit, isComplete })
   }
 
-  received(message: Received): void {
+  received(message: ReceivedMessage): void {
     switch (message.type) {
       case 'welcome':
-        this.#isWelcome = true
+        this.#isWelcomed = true
         break
       case 'found':
       case 'watching':
@@ -105,10 +106,10 @@ export class ResponseOracle {
         this.#answered(message)
         break
       case 'granted':
-        this.#granted++
+        this.#grantedCount++
         break
       case 'lost':
-        this.#counted = undefined
+        this.#expectedCount = undefined
         break
       case 'failed':
         // The broker rejected a request that has an immediate answer.
@@ -118,28 +119,32 @@ export class ResponseOracle {
         this.#acknowledged(message.n!)
         break
       case 'event':
-        this.#eventCame(message.watch!, message.event!)
+        this.#eventReceived(message.watch!, message.event!)
         break
     }
   }
 
-  #answered({ type, id, more, heldCount, held = [] }: Received): void {
+  #answered({ type, id, more, heldCount, held = [] }: ReceivedMessage): void {
     const request = this.#pending[0]
     if (request === undefined || request.id !== id || answerTypes[request.type] !== type) {
-      const due = request === undefined ? 'nothing' : `${answerTypes[request.type]} ${request.id}`
-      this.#violated('the broker answerTypes in order', `${type} ${id} before ${due}`)
+      const expectedAnswer =
+        request === undefined ? 'nothing' : `${answerTypes[request.type]} ${request.id}`
+      this.#violated('the broker answers in order', `${type} ${id} before ${expectedAnswer}`)
       return
     }
-    this.#found += held.length
+    this.#foundCount += held.length
     if (more === true) return
     this.#pending.shift()
-    const { prefix, count = 0 } = this.#counted ?? {}
+    const { prefix, count = 0 } = this.#expectedCount ?? {}
     if (prefix !== undefined && request.prefix === prefix && request.isComplete) {
-      if (heldCount !== count || this.#found !== Math.min(count, request.limit)) {
-        this.#violated('a query reports every lock', `${heldCount} and ${this.#found} of ${count}`)
+      if (heldCount !== count || this.#foundCount !== Math.min(count, request.limit)) {
+        this.#violated(
+          'a query reports every lock',
+          `${heldCount} and ${this.#foundCount} of ${count}`,
+        )
       }
     }
-    this.#found = 0
+    this.#foundCount = 0
   }
 
   #acknowledged(n: number): void {
@@ -151,21 +156,21 @@ export class ResponseOracle {
     }
   }
 
-  #eventCame(watch: number, { event, fence }: { event: string; fence: number }): void {
+  #eventReceived(watch: number, { event, fence }: { event: string; fence: number }): void {
     if (!this.#watches.includes(watch)) return
     const name = `${event} ${fence}`
     if (name !== this.#event) {
       this.#checkEvent()
       this.#event = name
-      this.#isForAll = !this.#pending.some(({ type }) => type === 'watch')
+      this.#concernsAllWatches = !this.#pending.some(({ type }) => type === 'watch')
       this.#reported = new Set()
     }
     this.#reported.add(watch)
   }
 
-  /** The next event has begun, so every watch must have reported this event. */
+  /** Checks that every watch has reported the present event, because the next event has begun. */
   #checkEvent(): void {
-    if (this.#event === '' || !this.#isForAll) return
+    if (this.#event === '' || !this.#concernsAllWatches) return
     if (this.#reported.size < this.#watches.length) {
       const missing = this.#watches.filter((id) => !this.#reported.has(id))
       this.#violated(

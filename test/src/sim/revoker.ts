@@ -1,47 +1,45 @@
 /**
- * A client that may revoke locks. It mostly revokes locks of disconnected holders, which learn of
- * the loss only at the next resume. It speaks the protocol by hand.
+ * A raw client (which writes protocol messages itself) with the right to revoke locks. It mostly
+ * revokes locks of disconnected holders, which learn of the loss only at their next resume.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Lock, LockTable } from '@holdfast/server/core'
-import type { RawClientDeps } from './rawClient.js'
+import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 
-/** The mean time between two looks at the table, in ms. */
+/** The mean time between two actions, in ms. */
 const pauseMs = 200
-/** The probability that it revokes a lock of a connected holder. */
+/** The probability that the lock of a connected holder is a candidate for revocation. */
 const revokeChance = 0.03
 
 export class Revoker {
   readonly #deps: RawClientDeps
   #socket: WebSocketLike | undefined
-  #isUp = false
+  #isWelcomed = false
   #lastId = 0
-  #isStopped = false
+  readonly #loop: ActionLoop
 
   constructor(deps: RawClientDeps) {
     this.#deps = deps
+    this.#loop = new ActionLoop(deps, pauseMs, () => this.#act())
   }
 
   start(): void {
-    const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
+    this.#loop.start()
   }
 
   stop(): void {
-    this.#isStopped = true
-    if (this.#isUp) this.#sendBye()
+    this.#loop.stop()
+    if (this.#isWelcomed) this.#sendBye()
   }
 
-  #loop(): void {
-    if (this.#isStopped) return
+  #act(): void {
     const table = this.#deps.oracles.cluster?.table
     if (this.#socket === undefined) this.#connect()
-    else if (this.#isUp && table !== undefined) this.#look(table)
-    this.start()
+    else if (this.#isWelcomed && table !== undefined) this.#revokeLock(table)
   }
 
   /** Reads the table itself, because a query does not show which holders are disconnected. */
-  #look(table: Omit<LockTable, 'apply'>): void {
+  #revokeLock(table: Omit<LockTable, 'apply'>): void {
     const { random, oracles } = this.#deps
     const candidates: Lock[] = []
     for (const session of table.sessions.values()) {
@@ -64,21 +62,20 @@ export class Revoker {
     this.#socket = socket
     socket.onopen = () => socket.send('{"type":"hello","name":"revoker"}')
     socket.onmessage = ({ data }) => {
-      const parsed = JSON.parse(String(data))
-      for (const { type, n } of Array.isArray(parsed) ? parsed : [parsed]) {
+      for (const { type, n } of messagesIn<{ readonly type: string; readonly n?: number }>(data)) {
         if (type === 'welcome') this.#welcomed()
         else if (type === 'ping') socket.send(JSON.stringify({ type: 'pong', n }))
       }
     }
     socket.onclose = () => {
       this.#socket = undefined
-      this.#isUp = false
+      this.#isWelcomed = false
     }
   }
 
   #welcomed(): void {
-    this.#isUp = true
-    if (this.#isStopped) this.#sendBye()
+    this.#isWelcomed = true
+    if (this.#loop.isStopped) this.#sendBye()
   }
 
   #sendBye(): void {

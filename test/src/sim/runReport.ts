@@ -7,7 +7,7 @@ export interface Violation {
   /** The name of the rule. */
   readonly rule: string
   readonly detail: string
-  /** World time in ms, and the number of the event. */
+  /** When the rule was broken: the world time in ms, and the number of the event. */
   readonly time: number
   readonly event: number
 }
@@ -25,7 +25,7 @@ export class RunReport {
     this.counts.set(name, (this.counts.get(name) ?? 0) + by)
   }
 
-  /** Records the first broken rule only, because later ones may follow from it. */
+  /** Records only the first broken rule, because later violations may follow from the first. */
   violated(rule: string, detail: string): void {
     this.violation ??= { rule, detail, ...this.#now() }
   }

@@ -1,8 +1,10 @@
 /**
- * Checks how long sessions and locks last at one process of a broker. The oracle compares each end
- * that the broker proposes with the traffic on the network and with the time that the process ran.
- * A pause of the broker ends no session. A session whose connection the broker closed keeps its
- * whole lease. A broker that takes over sessions starts every deadline anew.
+ * Checks how long sessions and locks last at one process of a broker. A session ends when the
+ * broker has received nothing for its lease, or when its connection has been down for its grace. A
+ * lock ends when its ttl is over after its grant or last refresh. When the broker proposes such an
+ * end, the oracle checks it against the network traffic and the time that the process ran. A pause
+ * of the broker ends no session. A session whose connection the broker closed keeps its whole
+ * lease. A broker that takes over sessions starts every deadline anew.
  */
 import {
   type Command,
@@ -17,7 +19,7 @@ import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
 import { type ProcessTime, Stopwatch } from './stopwatch.js'
 
-/** How late the broker may end a session or a lock, in ms that it ran. */
+/** How late the broker may end a session or a lock, in ms for which the broker ran. */
 const latenessMs = 3_000
 
 interface SessionRecord {
@@ -26,13 +28,16 @@ interface SessionRecord {
   droppedAt: ProcessTime | undefined
   /** Whether the broker closed the connection. */
   wasClosedByBroker: boolean
-  /** Undefined until the client was welcomed or the session was taken over. */
+  /**
+   * When the broker last received a frame of the session. Undefined until the broker welcomed the
+   * client or took over the session.
+   */
   lastReceived: ProcessTime | undefined
-  /** The broker has proposed the end of the session. */
+  /** Whether the broker has proposed the end of the session. */
   isOver: boolean
 }
 
-/** What the oracle reads of the broker. */
+/** The state of the broker that the oracle reads. */
 export interface BrokerView {
   readonly process: SimProcess
   /** The name under which the broker owns sessions; undefined while it owns none. */
@@ -46,8 +51,9 @@ export class SessionOracle {
   readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
   readonly #received = new WeakMap<Connection, ProcessTime>()
-  readonly #ttlsBegan = new Map<number, ProcessTime>()
-  /** The locks whose expiry was proposed since their ttl began. */
+  /** When the ttl of each lock began, by the fence (the unique number) of the lock. */
+  readonly #ttlStarts = new Map<number, ProcessTime>()
+  /** The fences of the locks whose expiry was proposed since their ttl began. */
   readonly #expiring = new Set<number>()
 
   constructor(report: RunReport, broker: BrokerView) {
@@ -86,15 +92,18 @@ export class SessionOracle {
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
-  /** Whether a client may still believe in locks of a session that ended, for up to its lease. */
+  /**
+   * Whether a client may still believe that it holds locks of a session that ended. The client may
+   * believe so for up to its lease.
+   */
   mayStillBelieve({ id, grace, lease }: Session): boolean {
     return this.#records.get(id)?.droppedAt !== undefined && grace < lease
   }
 
-  /** The broker begins to serve. It starts the deadlines of all its sessions in full. */
+  /** The broker begins to serve, and starts the full deadlines of all its sessions. */
   served(): void {
     for (const session of this.#broker.table?.sessions.values() ?? []) {
-      if (!this.#isHere(session)) continue
+      if (!this.#isOwned(session)) continue
       this.#takenOver(session)
       for (const lock of session.held.values()) this.#ttlBegins(lock)
     }
@@ -122,7 +131,7 @@ export class SessionOracle {
           break
         case 'released':
           if (effect.reason === 'expired') this.#checkExpired(effect.lock)
-          this.#ttlsBegan.delete(effect.lock.fence)
+          this.#ttlStarts.delete(effect.lock.fence)
           this.#expiring.delete(effect.lock.fence)
           break
         case 'withdrawn':
@@ -145,13 +154,13 @@ export class SessionOracle {
   }
 
   #ttlBegins({ fence }: Lock): void {
-    this.#ttlsBegan.set(fence, this.#stopwatch.now())
+    this.#ttlStarts.set(fence, this.#stopwatch.now())
     this.#expiring.delete(fence)
   }
 
-  /** An expiry is void if the ttl began anew after its proposal. */
+  /** A proposed expiry is void if the ttl began anew after the proposal. */
   #checkExpired({ fence, session }: Lock): void {
-    if (!this.#isHere(session) || this.#expiring.has(fence)) return
+    if (!this.#isOwned(session) || this.#expiring.has(fence)) return
     this.#report.violated(
       'a lock does not expire before its ttl',
       `fence ${fence} was refreshed meanwhile`,
@@ -159,13 +168,13 @@ export class SessionOracle {
   }
 
   #startRecord(id: string): void {
-    const fresh = {
+    const newRecord = {
       connection: undefined,
       droppedAt: undefined,
       wasClosedByBroker: false,
       isOver: false,
     }
-    this.#records.set(id, { ...fresh, lastReceived: undefined })
+    this.#records.set(id, { ...newRecord, lastReceived: undefined })
   }
 
   /** No broker kept the deadlines of this session, so its lease begins anew. */
@@ -197,7 +206,7 @@ export class SessionOracle {
 
   #checkEnd(session: Session, reason: string, isLeaving: boolean): void {
     const record = this.#recordOf(session.id)
-    if (!this.#isHere(session)) return
+    if (!this.#isOwned(session)) return
     this.#report.count(`session ended: ${reason}`)
     const wasDropped = record.droppedAt !== undefined && session.grace === 0
     if (reason === 'dropped' && !wasDropped && !isLeaving) {
@@ -245,13 +254,13 @@ export class SessionOracle {
     }
     // A client that was not welcomed does not know of the session.
     if (isLeaving || lastReceived === undefined) return
-    const silence = this.#stopwatch.since(lastReceived).max
-    if (silence >= session.lease) return
-    const dropped = droppedAt && this.#stopwatch.since(droppedAt).max
-    if (dropped === undefined || dropped < session.grace) {
+    const silentForMs = this.#stopwatch.since(lastReceived).max
+    if (silentForMs >= session.lease) return
+    const disconnectedForMs = droppedAt && this.#stopwatch.since(droppedAt).max
+    if (disconnectedForMs === undefined || disconnectedForMs < session.grace) {
       const detail =
-        `${session.id} after ${silence} of ${session.lease} ms, cut: ${wasClosedByBroker}, ` +
-        `dropped: ${dropped} of ${session.grace} ms`
+        `${session.id} after ${silentForMs} of ${session.lease} ms, cut: ${wasClosedByBroker}, ` +
+        `dropped: ${disconnectedForMs} of ${session.grace} ms`
       this.#report.violated('a session does not end before its lease or grace', detail)
     }
   }
@@ -263,7 +272,7 @@ export class SessionOracle {
         `${fence} was refreshed or unlocked`,
       )
     }
-    const began = this.#ttlsBegan.get(fence)
+    const began = this.#ttlStarts.get(fence)
     if (ttl === undefined || began === undefined) {
       this.#report.violated('only a lock with a ttl expires', `fence ${fence}`)
       return
@@ -278,20 +287,20 @@ export class SessionOracle {
     const { table } = this.#broker
     for (const session of table?.sessions.values() ?? []) {
       const record = this.#records.get(session.id)
-      if (record === undefined || record.isOver || !this.#isHere(session)) continue
-      const silent = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
-      if (silent !== undefined && silent > session.lease + latenessMs) {
+      if (record === undefined || record.isOver || !this.#isOwned(session)) continue
+      const silentForMs = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
+      if (silentForMs !== undefined && silentForMs > session.lease + latenessMs) {
         this.#report.violated(
           'a silent session ends after its lease',
-          `${session.id} silent for ${silent} ms`,
+          `${session.id} silent for ${silentForMs} ms`,
         )
       }
       if (record.droppedAt !== undefined) {
-        const away = this.#stopwatch.since(record.droppedAt).min
-        if (away > session.grace + latenessMs) {
+        const disconnectedForMs = this.#stopwatch.since(record.droppedAt).min
+        if (disconnectedForMs > session.grace + latenessMs) {
           this.#report.violated(
             'a disconnected session ends after its grace',
-            `${session.id} away for ${away} ms`,
+            `${session.id} away for ${disconnectedForMs} ms`,
           )
         }
       }
@@ -300,7 +309,7 @@ export class SessionOracle {
   }
 
   #checkTtl({ ttl, fence }: Lock): void {
-    const began = this.#ttlsBegan.get(fence)
+    const began = this.#ttlStarts.get(fence)
     if (ttl === undefined || began === undefined || this.#expiring.has(fence)) return
     const held = this.#stopwatch.since(began).min
     if (held > ttl + latenessMs) {
@@ -308,11 +317,11 @@ export class SessionOracle {
     }
   }
 
-  #isHere({ ownerBroker }: Session): boolean {
+  #isOwned({ ownerBroker }: Session): boolean {
     return ownerBroker === this.#broker.ownerBroker
   }
 
-  /** Creates the record of a session that came with a snapshot. */
+  /** Returns the record of a session. Creates the record if the session came with a snapshot. */
   #recordOf(id: string): SessionRecord {
     if (!this.#records.has(id)) this.#startRecord(id)
     return this.#records.get(id)!
@@ -320,8 +329,8 @@ export class SessionOracle {
 
   /**
    * Whether a frame with this text had arrived from the session before this turn. Frames on a
-   * connection that the broker has closed do not count, because the broker may have paused it long
-   * ago.
+   * connection that the broker has closed do not count, because the broker may have paused that
+   * connection long ago.
    */
   #hasUnread({ id }: Session, text: string): boolean {
     const { turnBegan } = this.#broker.process

@@ -1,6 +1,6 @@
 /**
- * Draws the properties of a shared log from a seed, for worlds with several brokers. The plan for
- * one broker, which the same seed makes, stays the same.
+ * Draws the properties of a shared command log from a seed, for worlds with several brokers. The
+ * plan for worlds with one broker does not change, because this plan has its own random numbers.
  */
 import type { Plan } from './plan.js'
 import type { Random } from './random.js'
@@ -22,7 +22,7 @@ export const logFaultKinds = [
  */
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 
-/** The weights in a world without a shared log. */
+/** The weights of the log faults in a world without a shared log. */
 export const noLogFaults: Record<LogFaultKind, number> = {
   blockLog: 0,
   delayLog: 0,
@@ -47,17 +47,20 @@ export interface SharedPlan extends AppendFaults {
   readonly jitterMs: number
   readonly faults: Readonly<Record<LogFaultKind, number>>
   /**
-   * The index of the broker that faults spare, with its path to the log and the clients that use it
-   * alone.
+   * The index of the broker that faults spare; undefined for none. Faults also spare its path to
+   * the log and the clients that use only this broker.
    */
   readonly spared: number | undefined
-  /** Whether a client sends everything twice, in addition to `Plan.hasDuplicatingClient`. */
+  /**
+   * Whether a client sends many messages twice. `Plan.hasDuplicatingClient` is a second way to add
+   * this client.
+   */
   readonly hasDuplicatingClient: boolean
 }
 
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
-  const rare = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
+  const rareProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
   const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...noLogFaults }
   for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
@@ -68,9 +71,9 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     snapshotEntries: random.pick([20, 60, 200, 2_000]),
     latencyMs: random.pick([0.2, 2, 20]),
     jitterMs: random.pick([0, 1, 20]),
-    silent: rare(),
-    failing: rare(),
-    doubled: rare(),
+    silent: rareProbability(),
+    failing: rareProbability(),
+    doubled: rareProbability(),
     faults,
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
     hasDuplicatingClient: random.chance(0.3),

@@ -1,6 +1,7 @@
 /**
- * The content of the shared log: one sequence of entries, and snapshots. The store itself never
- * fails; only the network paths to it do.
+ * The content of the shared command log, which orders the commands of several brokers: one sequence
+ * of entries, and snapshots. The store itself never fails; only the network paths to the store
+ * fail.
  */
 import type { ClusterConfig } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -22,7 +23,7 @@ export type EntryListener = (entry: StoredEntry) => void
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
-  /** Whether every append gets its correct answer. Set when the faults end. */
+  /** Whether every append gets its correct answer. Set to true when the faults end. */
   isFaultless = false
   #entries: StoredEntry[] = []
   #snapshots: SimSnapshot[] = []
@@ -39,6 +40,7 @@ export class SharedStore {
     return this.#position
   }
 
+  /** The position up to which entries were removed. */
   get compactedTo(): number {
     return this.#compactedTo
   }
@@ -47,12 +49,12 @@ export class SharedStore {
     return this.#snapshots.at(-1)
   }
 
-  /** @throws {HoldfastError} `INVALID_OPTION` if the config differs from the first one */
+  /** @throws {HoldfastError} `INVALID_OPTION` if the config differs from the stored config */
   open(config: ClusterConfig): void {
     const text = JSON.stringify(config)
     this.#config ??= text
     if (text !== this.#config)
-      throw new HoldfastError('INVALID_OPTION', 'The cluster config differs from the first one')
+      throw new HoldfastError('INVALID_OPTION', 'The cluster config differs from the stored config')
   }
 
   /** Adds an entry. Positions have gaps, as in real engines. */
@@ -75,7 +77,7 @@ export class SharedStore {
 
   /**
    * Calls `listener` for every present and future entry after a position. @returns a function that
-   * ends this; undefined if those entries were removed
+   * ends the calls; undefined if entries after the position were removed
    */
   listen(after: number, listener: EntryListener): (() => void) | undefined {
     if (after < this.#compactedTo) return undefined
@@ -84,13 +86,14 @@ export class SharedStore {
     return () => this.#listeners.delete(listener)
   }
 
+  /** @returns false if the store has a newer snapshot */
   saveSnapshot(position: number, parts: readonly string[]): boolean {
     if (position <= (this.newestSnapshot?.position ?? 0)) return false
     this.#snapshots.push({ position, parts })
     return true
   }
 
-  /** Removes entries, and all snapshots except the newest two. */
+  /** Removes the entries up to a position, and all snapshots except the newest two. */
   compact(position: number): void {
     this.#snapshots = this.#snapshots.slice(-2)
     this.#compactedTo = Math.max(this.#compactedTo, position)

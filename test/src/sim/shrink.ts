@@ -1,6 +1,6 @@
 /**
- * Shrinks a failing run: tries the same seed with fewer clients, faults and events, as long as the
- * run breaks the same rule.
+ * Shrinks a failing run: tries the same seed with fewer clients, faults and events, and keeps each
+ * change after which the run still breaks the same rule.
  */
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
@@ -42,16 +42,16 @@ export class Shrinker {
 
   async #fewerFaults(): Promise<void> {
     for (let size = this.#best.faults.length; size >= 1; size = Math.floor(size / 2)) {
-      for (let from = 0; from < this.#best.faults.length; ) {
-        const left = this.#best.faults.filter((_, i) => i < from || i >= from + size)
-        if (!(await this.#try({ faults: new Set(left) }))) from += size
+      for (let start = 0; start < this.#best.faults.length; ) {
+        const remaining = this.#best.faults.filter((_, i) => i < start || i >= start + size)
+        if (!(await this.#try({ faults: new Set(remaining) }))) start += size
       }
     }
   }
 
   async #fewerEvents(): Promise<void> {
-    for (const share of [0.5, 0.75, 0.9, 0.97]) {
-      await this.#try({ events: Math.floor(this.#options.events * share) })
+    for (const fraction of [0.5, 0.75, 0.9, 0.97]) {
+      await this.#try({ events: Math.floor(this.#options.events * fraction) })
     }
   }
 

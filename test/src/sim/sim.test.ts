@@ -1,6 +1,6 @@
 /**
- * Runs the simulation as a test: a few worlds in `npm test`, and six minutes with full counts, half
- * of them with three brokers. Also checks that a seed always makes the same world.
+ * Runs the simulation as a test: a few worlds in `npm test`, and worlds for six minutes with full
+ * counts, half of the time with three brokers. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
@@ -8,8 +8,8 @@ import { Campaign } from './campaign.js'
 import { simulate } from './simulate.js'
 
 /**
- * Counts that must not be 0 after all worlds with one broker; otherwise the worlds prove too
- * little.
+ * The events that must have happened at least once in all worlds with one broker. Without these
+ * events the worlds prove too little.
  */
 const expectedCounts = [
   'granted at once',
@@ -31,8 +31,8 @@ const expectedCounts = [
   'believed after release: dropped',
 ]
 
-/** Counts that must not be 0 after all worlds with three brokers. */
-const expectedOfBrokers = [
+/** The events that must have happened at least once in all worlds with three brokers. */
+const expectedCountsOfCluster = [
   'broker declared dead',
   'broker left',
   'broker resigned',
@@ -49,7 +49,7 @@ const expectedOfBrokers = [
 ]
 
 /** Worlds with one broker and with three, long enough for the counts above. */
-const kinds = [
+const campaigns = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
@@ -60,7 +60,7 @@ const kinds = [
     title: 'breaks no rule with three brokers',
     options: { brokers: 3, events: count(1_500, 4_000) },
     seeds: 40,
-    expectedCounts: expectedOfBrokers,
+    expectedCounts: expectedCountsOfCluster,
   },
 ]
 
@@ -104,11 +104,14 @@ describe('simulation', () => {
     const first = await simulate(8, { events: 1_500, brokers })
     const second = await simulate(8, { events: 1_500, brokers })
     expect(second.hash, 'three brokers').to.equal(first.hash)
-    const [three, four] = [await simulate(3, { events: 100 }), await simulate(4, { events: 100 })]
-    expect(three.hash).to.not.equal(four.hash)
+    const [thirdWorld, fourthWorld] = [
+      await simulate(3, { events: 100 }),
+      await simulate(4, { events: 100 }),
+    ]
+    expect(thirdWorld.hash).to.not.equal(fourthWorld.hash)
   })
 
-  it('keeps the rest of a world the same when a fault is left out', async () => {
+  it('leaves out the faults that the options exclude', async () => {
     const [seed, whole] = await someWorldWithFaults()
     const [first, ...others] = whole.faults
     const part = await simulate(seed, { events: 600, faults: new Set(others) })
@@ -123,7 +126,7 @@ describe('simulation', () => {
     }
   })
 
-  for (const { title, options, seeds, expectedCounts } of kinds) {
+  for (const { title, options, seeds, expectedCounts } of campaigns) {
     it(title, async function () {
       this.timeout(count(60_000, 600_000))
       const campaign = new Campaign(options)

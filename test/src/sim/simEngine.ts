@@ -1,7 +1,8 @@
 /**
- * An engine for replicated logs on the simulated network, with the faults that a real connection
- * has. Answers get lost. A request arrives although its caller gave up, or twice, or after a later
- * request. The stream of entries breaks, and the engine starts the stream again where it ended.
+ * A simulated engine of the replicated log: the engine stores the command log that several brokers
+ * share. Its network connection has the faults of a real connection. Answers get lost. A request
+ * arrives after its caller gave up, arrives twice, or arrives after a later request. The stream of
+ * entries breaks, and the engine starts the stream again after the last received entry.
  */
 import type {
   ClusterConfig,
@@ -18,13 +19,17 @@ import type { SharedStore, StoredEntry } from './sharedStore.js'
 import type { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
-/** How long an engine waits for an answer, and for any entry on a stream, in ms. */
+/** How long an engine waits for an answer, in ms. */
 const answerMs = 600
+/** How long an engine waits for any entry on a stream, in ms. */
 const streamMs = 1_500
 /** The longest delay of a repeated entry, in ms. */
 const maxRepeatMs = 3_000
 
-/** The probabilities that an append has no answer, reports a failure, or is stored twice. */
+/**
+ * The probabilities that an append has no answer (`silent`), reports a failure (`failing`), or is
+ * stored twice (`doubled`).
+ */
 export interface AppendFaults {
   readonly silent: number
   readonly failing: number
@@ -40,7 +45,7 @@ export interface SimEngineDeps {
   readonly store: SharedStore
   readonly path: Path
   readonly appendFaults: AppendFaults
-  /** Wraps the delivery of an entry to the broker. */
+  /** Called with each entry; must call `apply` to deliver the entry to the broker. */
   readonly onEntry: (entry: StoredEntry, apply: () => void) => void
   /** Set for the engine of a broker's log, which may fail to deliver an entry. */
   readonly drops?: DropRules | undefined
@@ -57,8 +62,8 @@ export interface DropRules {
   onEntryAfterDrop(entry: StoredEntry, apply: () => void): void
 }
 
-/** One connection to the store. The engine replaces a faulty connection. */
-interface Line {
+/** A network connection to the store. The engine replaces a faulty connection. */
+interface StoreConnection {
   readonly up: Pipe
   readonly down: Pipe
 }
@@ -67,7 +72,7 @@ export class SimEngine implements Engine {
   readonly #deps: SimEngineDeps
   readonly #calls = new Set<(error: Error) => void>()
   readonly #streams = new Set<Stream>()
-  #line: Line
+  #connection: StoreConnection
   #isClosed = false
   #mustDrop = false
   /** Positions of the dropped entries. The engine delivers each of them the next time. */
@@ -75,13 +80,13 @@ export class SimEngine implements Engine {
 
   constructor(deps: SimEngineDeps) {
     this.#deps = deps
-    this.#line = this.#newLine()
+    this.#connection = this.#newConnection()
   }
 
   /** Cuts the present connection: only the given numbers of packets under way still arrive. */
   break(keptUp: number, keptDown: number): void {
-    this.#line.up.cut(Math.min(keptUp, this.#line.up.packetsUnderWay))
-    this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
+    this.#connection.up.cut(Math.min(keptUp, this.#connection.up.packetsUnderWay))
+    this.#connection.down.cut(Math.min(keptDown, this.#connection.down.packetsUnderWay))
   }
 
   /** Makes the engine drop the next entry that `drops.mayDrop` accepts. */
@@ -100,12 +105,12 @@ export class SimEngine implements Engine {
       : this.#deps.appendFaults
     const isSilent = random.chance(silent)
     const fails = random.chance(failing)
-    const isIn = !fails || random.chance(0.5)
+    const isStored = !fails || random.chance(0.5)
     const repeatAfterMs = random.chance(doubled) ? random.between(0, maxRepeatMs) : undefined
     return this.#call(
       'append',
       ({ store, world }) => {
-        if (isIn) store.append(entry)
+        if (isStored) store.append(entry)
         if (repeatAfterMs !== undefined) world.in(repeatAfterMs, () => store.append(entry))
         if (fails) throw new Error('the outcome is unknown')
       },
@@ -123,8 +128,8 @@ export class SimEngine implements Engine {
       onEntry,
       drops,
       isDropped: (entry) => this.#drop(entry),
-      line: () => this.#line,
-      reconnect: (line) => this.#reconnect(line),
+      connection: () => this.#connection,
+      reconnect: (connection) => this.#reconnect(connection),
       onStop: () => this.#streams.delete(stream),
     })
     this.#streams.add(stream)
@@ -134,12 +139,12 @@ export class SimEngine implements Engine {
 
   async snapshot(): Promise<StoredSnapshot | undefined> {
     const newest = await this.#call('snapshot', ({ store }) => store.newestSnapshot)
-    return newest && { position: newest.position, parts: each(newest.parts) }
+    return newest && { position: newest.position, parts: asyncIterable(newest.parts) }
   }
 
   saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
-    const all = [...parts]
-    return this.#call('saveSnapshot', ({ store }) => store.saveSnapshot(position, all))
+    const partTexts = [...parts]
+    return this.#call('saveSnapshot', ({ store }) => store.saveSnapshot(position, partTexts))
   }
 
   compact(position: number): Promise<void> {
@@ -160,7 +165,7 @@ export class SimEngine implements Engine {
   #call<T>(name: string, serve: (deps: SimEngineDeps) => T, isSilent: boolean = false): Promise<T> {
     const { process } = this.#deps
     if (this.#isClosed) return Promise.reject(new Error('the engine is closed'))
-    const line = this.#line
+    const connection = this.#connection
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void): void => {
         if (!this.#calls.delete(fail)) return
@@ -170,13 +175,13 @@ export class SimEngine implements Engine {
       const fail = (error: Error): void => settle(() => reject(error))
       this.#calls.add(fail)
       const timer = process.clock.setTimer(() => {
-        this.#reconnect(line)
+        this.#reconnect(connection)
         fail(new Error(`${name}: no answer`))
       }, answerMs)
-      line.up.send(0, () => {
+      connection.up.send(0, () => {
         const answer = outcomeOf(() => serve(this.#deps))
         if (isSilent) return
-        line.down.send(0, () => {
+        connection.down.send(0, () => {
           process.receive(() => {
             settle(() => ('value' in answer ? resolve(answer.value) : reject(answer.error)))
           })
@@ -196,13 +201,13 @@ export class SimEngine implements Engine {
   }
 
   /** Replaces the connection. Packets under way on the former connection may still arrive. */
-  #reconnect(line: Line): void {
-    if (line !== this.#line || this.#isClosed) return
-    this.#line = this.#newLine()
+  #reconnect(connection: StoreConnection): void {
+    if (connection !== this.#connection || this.#isClosed) return
+    this.#connection = this.#newConnection()
     for (const stream of this.#streams) stream.start()
   }
 
-  #newLine(): Line {
+  #newConnection(): StoreConnection {
     const { world, random, path } = this.#deps
     return { up: new Pipe(world, random, path.up), down: new Pipe(world, random, path.down) }
   }
@@ -216,16 +221,19 @@ interface StreamDeps {
   readonly onEntry: SimEngineDeps['onEntry']
   readonly drops: DropRules | undefined
   readonly isDropped: (entry: StoredEntry) => boolean
-  readonly line: () => Line
-  readonly reconnect: (line: Line) => void
+  readonly connection: () => StoreConnection
+  readonly reconnect: (connection: StoreConnection) => void
   readonly onStop: () => void
 }
 
-/** The entries after a position, over one connection after another. */
+/**
+ * Delivers the entries after a position to a listener. When the engine replaces its connection, the
+ * stream starts again on the new connection.
+ */
 class Stream {
   readonly #deps: StreamDeps
   #position: number
-  /** Counts the starts, so that entries of an earlier start are ignored. */
+  /** The number of starts. Entries that arrive for an earlier start are ignored. */
   #starts = 0
   #unlisten: (() => void) | undefined
   #watchdog: Timer | undefined
@@ -240,7 +248,7 @@ class Stream {
 
   start(): void {
     const { store, process, listener } = this.#deps
-    const { up, down } = this.#deps.line()
+    const { up, down } = this.#deps.connection()
     const [after, start] = [this.#position, ++this.#starts]
     const isCurrent = (): boolean => start === this.#starts && !this.#isStopped
     this.#hasReceived = true
@@ -283,14 +291,14 @@ class Stream {
     else onEntry(entry, apply)
   }
 
-  /** Reconnects after a silence of `streamMs`. */
+  /** Makes the engine reconnect when no entry has arrived for `streamMs`. */
   #watch(): void {
-    const { process, line, reconnect } = this.#deps
+    const { process, connection, reconnect } = this.#deps
     this.#watchdog = process.clock.setTimer(() => {
       const isSilent = !this.#hasReceived
       this.#hasReceived = false
       this.#watch()
-      if (isSilent) reconnect(line())
+      if (isSilent) reconnect(connection())
     }, streamMs)
   }
 }
@@ -324,6 +332,6 @@ function outcomeOf<T>(serve: () => T): { readonly value: T } | { readonly error:
   }
 }
 
-async function* each(parts: readonly string[]): AsyncGenerator<string> {
+async function* asyncIterable(parts: readonly string[]): AsyncGenerator<string> {
   yield* parts
 }

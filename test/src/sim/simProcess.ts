@@ -1,8 +1,8 @@
 /**
  * One simulated process with an event loop. A turn runs due timers, then the waiting input, then
- * the callbacks for the end of the turn. Timers and input may change places, as they do in Node
- * after a stop. A turn consists of units. Between two units all promises settle, and the process
- * may be stopped.
+ * the callbacks for the end of the turn. In some turns the input comes before the timers, as in
+ * Node after a stop. A turn consists of units; each unit runs one callback. Between two units all
+ * promises settle, and the process may be stopped.
  */
 import type { SimClock } from './clocks.js'
 import type { Random } from './random.js'
@@ -25,7 +25,7 @@ export class SimProcess {
   #stops = 0
   #turns = 0
   #turnBegan = 0
-  /** How long other work may delay its event loop now and then, in ms. */
+  /** The longest time by which other work delays a turn, in ms. Only some turns are delayed. */
   busyMs = 3
   /** Whether the latest unit handled a frame. */
   hasReadFrame = false
@@ -67,7 +67,7 @@ export class SimProcess {
     return this.#turns
   }
 
-  /** When the present turn began, in world time. */
+  /** When the present turn began, in world time in ms. */
   get turnBegan(): number {
     return this.#turnBegan
   }

@@ -1,9 +1,15 @@
 /**
- * Runs one world. A seed makes a world in which the real client and the real broker run through
- * some thousand events, with faults among them. Then the faults end, all programs finish and close,
- * and nothing may be left.
+ * Runs one simulated world. A seed determines the world: the real client and the real broker handle
+ * some thousand events, and faults happen among these events. Then the faults end, and all client
+ * programs close their sessions. At the end no lock, no session and no timer may remain. Meanwhile
+ * oracles (test code that observes the run) report the first rule that the product breaks.
  */
-import { type BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
+import {
+  type BrokerMachine,
+  longestLeaseMs,
+  tightKernelBytes,
+  worldStart,
+} from './brokerMachine.js'
 import { ClientMachine } from './clientMachine.js'
 import { SimClock } from './clocks.js'
 import { Cluster } from './cluster.js'
@@ -26,7 +32,10 @@ import { World } from './world.js'
 export interface SimulationOptions {
   /** The number of events until the faults end. */
   readonly events: number
-  /** The number of brokers; several brokers share a log. Default 1. */
+  /**
+   * The number of brokers. Several brokers share one command log, which orders the commands of
+   * their lock tables. Default 1.
+   */
   readonly brokers?: number | undefined
   /** The indexes of the seed's clients that take part; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined
@@ -49,26 +58,27 @@ export interface Result {
   readonly faults: readonly number[]
   /** Equal for two runs if and only if their traces are equal. */
   readonly hash: string
+  /** The last lines of the trace. */
   readonly lines: readonly string[]
 }
 
 /** The longest time until every call settles after the end of the faults, in ms. */
 const settleMs = 180_000
 /**
- * The longest time until the table is empty, in ms: a lease. The lease may begin only when a broker
- * has caught up after the faults.
+ * The longest time until the table is empty, in ms: a lease, for which the broker keeps a silent
+ * session. The lease may begin only when a broker has caught up after the faults.
  */
 const emptyMs = longestLeaseMs * 1.05 + 10_000
 
 /** The probability that a world has hostile clients. */
 const hostileChance = 0.2
 /**
- * A broker with longer turns is slow for hostile clients, because it answers one query a turn; in
- * ms.
+ * With longer turns of its event loop, in ms, a broker is slow for hostile clients, because the
+ * broker answers one query a turn.
  */
 const slowTurnMs = 10
 
-/** The longest time until watches report the last release, in ms. */
+/** The longest time until the watches have reported the last released lock, in ms. */
 const watchMs = longestLeaseMs * 2
 
 export async function simulate(seed: number, options: SimulationOptions): Promise<Result> {
@@ -85,7 +95,7 @@ class Simulation {
   readonly #cluster: Cluster
   readonly #clientMachines: ClientMachine[]
   readonly #faults: Faults
-  /** Clients that speak the protocol by hand. */
+  /** The clients that write protocol messages themselves, without the client library. */
   readonly #rawClients: (Hijacker | DuplicatingClient | Revoker | Hostile)[] = []
 
   constructor(seed: number, options: SimulationOptions) {
@@ -138,7 +148,7 @@ class Simulation {
   }
 
   /**
-   * Adds hostile clients, with random numbers of their own, so that the rest of the world does not
+   * Adds hostile clients. They use separate random numbers, so that the rest of the world does not
    * change.
    */
   #addHostile(network: Network): void {
@@ -151,7 +161,7 @@ class Simulation {
       const kind = random.pick(hostileKinds)
       const name = `hostile ${kind} ${count}`
       const { path, ...machine } = this.#machineFor(name, network)
-      const setReading = (reads: boolean) => (reads ? unblock : block)(path.down)
+      const setReading = (isReading: boolean) => (isReading ? unblock : block)(path.down)
       this.#rawClients.push(
         new Hostile({
           ...machine,
@@ -168,16 +178,17 @@ class Simulation {
   }
 
   /**
-   * Each client knows all brokers and starts with a different one. A spared client knows only the
-   * spared broker.
+   * Each client knows all brokers and first tries a different broker. Where faults spare one
+   * broker, a client that would try this broker first knows only this broker, and faults spare this
+   * client too.
    */
   #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options
     const { urls } = this.#cluster
     return this.#plan.clients
       .map((client, number) => {
-        const first = number % urls.length
-        const isSpared = shared?.spared === first
+        const firstIndex = number % urls.length
+        const isSpared = shared?.spared === firstIndex
         return new ClientMachine(`client${number}`, {
           world: this.#world,
           network,
@@ -185,7 +196,9 @@ class Simulation {
           plan: this.#plan,
           client,
           oracles: this.#oracles,
-          urls: isSpared ? [urls[first]!] : [...urls.slice(first), ...urls.slice(0, first)],
+          urls: isSpared
+            ? [urls[firstIndex]!]
+            : [...urls.slice(firstIndex), ...urls.slice(0, firstIndex)],
           isSpared,
         })
       })
@@ -236,58 +249,60 @@ class Simulation {
     await this.#closeEverything()
   }
 
-  /** Waits until every call has settled and the table is empty. */
+  /** Waits until every call of a client has settled and the table is empty. */
   async #settle(): Promise<void> {
     for (const machine of this.#clientMachines) machine.stop()
     for (const rawClient of this.#rawClients) rawClient.stop()
-    await this.#until(settleMs, () =>
+    await this.#runUntil(settleMs, () =>
       this.#clientMachines.every(({ program }) => program?.isIdle === true),
     )
     if (this.#oracles.hasViolation) return
     const stuck = this.#clientMachines.filter(({ program }) => program?.isIdle === false)
     if (stuck.length > 0) {
-      const why = stuck.map(({ name, program }) => `${name}: ${program?.unsettled}`).join('; ')
-      this.#oracles.violated('every call settles', why)
+      const detail = stuck.map(({ name, program }) => `${name}: ${program?.unsettled}`).join('; ')
+      this.#oracles.violated('every call settles', detail)
       return
     }
-    await this.#until(emptyMs, () => this.#isTableEmpty())
+    await this.#runUntil(emptyMs, () => this.#isTableEmpty())
     if (this.#oracles.hasViolation) return
     if (this.#isTableEmpty()) await this.#checkWatchViews()
-    else this.#reportLeftLocks()
+    else this.#reportRemainingLocks()
   }
 
   /** Waits until the watches report that no lock is held. */
   async #checkWatchViews(): Promise<void> {
     const isClear = () =>
       this.#clientMachines.every(({ program }) => (program?.watchViews?.heldCount ?? 0) === 0)
-    await this.#until(watchMs, isClear)
+    await this.#runUntil(watchMs, isClear)
     if (!isClear())
       this.#oracles.violated('a watch reports every change once', 'a watch still reports a lock')
   }
 
-  #reportLeftLocks(): void {
-    const left = [...(this.#cluster.table?.keys.values() ?? [])].map(
+  #reportRemainingLocks(): void {
+    const remaining = [...(this.#cluster.table?.keys.values() ?? [])].map(
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,
     )
-    this.#oracles.violated('no lock is left in the table', left.join('; '))
+    this.#oracles.violated('no lock is left in the table', remaining.join('; '))
   }
 
-  /** Closes all sessions, then the brokers, and checks that no timer and no session is left. */
+  /**
+   * Closes all sessions, then stops the brokers, and checks that no timer and no session remains.
+   */
   async #closeEverything(): Promise<void> {
     if (this.#oracles.hasViolation) return
     for (const { program } of this.#clientMachines) program?.finish()
-    await this.#until(10_000, () =>
+    await this.#runUntil(10_000, () =>
       this.#clientMachines.every(({ program }) => program?.isDone === true),
     )
     if (!this.#clientMachines.every(({ program }) => program?.isDone)) {
       this.#oracles.violated('close settles within 1 s', 'a close has not settled')
     }
     for (const { name, process } of this.#clientMachines) {
-      const left = process?.clock.timerCount ?? 0
-      if (left > 0) this.#oracles.violated('no timer is left', `${left} at ${name}`)
+      const remaining = process?.clock.timerCount ?? 0
+      if (remaining > 0) this.#oracles.violated('no timer is left', `${remaining} at ${name}`)
     }
-    await this.#until(emptyMs, () => this.#sessionCount === 0)
+    await this.#runUntil(emptyMs, () => this.#sessionCount === 0)
     if (this.#sessionCount > 0)
       this.#oracles.violated('no session is left', `${this.#sessionCount} sessions`)
     const bytes = this.#cluster.table?.bytes ?? 0
@@ -295,28 +310,28 @@ class Simulation {
       this.#oracles.violated('an empty table counts no memory', `${bytes} bytes`)
     }
     const { machines } = this.#cluster
-    await this.#until(emptyMs, () => !machines.some(({ isDraining }) => isDraining))
+    await this.#runUntil(emptyMs, () => !machines.some(({ isDraining }) => isDraining))
     if (this.#oracles.hasViolation) return
     for (const machine of machines) machine.retire()
     for (const machine of machines) await this.#stopBroker(machine)
     for (const { name, process } of machines) {
-      const left = process?.clock.timerCount ?? 0
-      if (left > 0) this.#oracles.violated('no timer is left', `${left} at ${name}`)
+      const remaining = process?.clock.timerCount ?? 0
+      if (remaining > 0) this.#oracles.violated('no timer is left', `${remaining} at ${name}`)
     }
   }
 
-  /** Stops a broker, which first applies the commands in its log. */
+  /** Stops a broker. The broker first applies the commands that are in its log. */
   async #stopBroker({ broker, name }: BrokerMachine): Promise<void> {
     if (broker === undefined) return
     let isStopped = false
     broker.stop().then(() => {
       isStopped = true
     })
-    await this.#until(10_000, () => isStopped)
+    await this.#runUntil(10_000, () => isStopped)
     if (!isStopped) this.#oracles.violated('every call settles', `${name} has not stopped`)
   }
 
-  async #until(ms: number, isDone: () => boolean): Promise<void> {
+  async #runUntil(ms: number, isDone: () => boolean): Promise<void> {
     const end = this.#world.now + ms
     await this.#world.run(() => this.#oracles.hasViolation || this.#world.now >= end || isDone())
   }
@@ -331,12 +346,13 @@ class Simulation {
   }
 
   /**
-   * A machine for a client that speaks the protocol by hand. @param label Names its random numbers;
-   * a former name of the client stays its label, so that every seed keeps its world.
+   * Makes the machine of a client that writes protocol messages itself. @param label Selects the
+   * random numbers of the machine. A former name of the client remains its label, so that every
+   * seed keeps its world.
    */
   #machineFor(name: string, network: Network, label = name) {
     const random = new Random(`seed ${this.#seed}/${label}`)
-    const clock = new SimClock(this.#world, random, 1, epoch)
+    const clock = new SimClock(this.#world, random, 1, worldStart)
     const process = new SimProcess(name, this.#world, random, clock)
     const path = { up: makeLink(1, 1), down: makeLink(1, 1) }
     const { urls } = this.#cluster

@@ -1,7 +1,7 @@
 /**
- * A log with a delay, like that of a disk or of other machines. Commands come back in the order of
- * their submission, each some turns later. Meanwhile the broker works with an old table; this log
- * tests that case.
+ * A command log (the order of the lock table's commands) that delays commands, as a disk or other
+ * machines do. The log applies commands in the order of their submission, each some turns of the
+ * event loop later. Until then the broker works with an old table. This log tests that case.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
@@ -16,8 +16,9 @@ export class SlowLog implements Log {
   /** The longest delay of a command, in ms. */
   readonly #maxMs: number
   #replica: StateMachine | undefined
+  /** When the log applies the newest command, in world time. */
   #lastAt = 0
-  #underWay = 0
+  #pendingCount = 0
   #onEmpty: () => void = () => {}
 
   constructor(world: World, process: SimProcess, random: Random, maxMs: number) {
@@ -32,19 +33,19 @@ export class SlowLog implements Log {
   }
 
   submit(command: Command): void {
-    this.#underWay++
+    this.#pendingCount++
     this.#lastAt = Math.max(this.#lastAt, this.#world.now + this.#random.next() * this.#maxMs)
     this.#world.at(this.#lastAt, () => {
       this.#process.receive(() => {
-        this.#underWay--
+        this.#pendingCount--
         this.#replica?.apply(command)
-        if (this.#underWay === 0) this.#onEmpty()
+        if (this.#pendingCount === 0) this.#onEmpty()
       })
     })
   }
 
   close(): Promise<void> {
-    if (this.#underWay === 0) return Promise.resolve()
+    if (this.#pendingCount === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#onEmpty = resolve
     })

@@ -1,19 +1,19 @@
 /**
- * Measures how long ago something happened, on the clock of one process. The process cannot notice
- * all of the time for which it was stopped, so a measurement has a lower and an upper bound.
+ * Measures how long ago something happened, on the clock of one process. A process that was stopped
+ * cannot measure exactly how long the stop lasted, so a measurement has a lower and an upper bound.
  */
 import type { SimProcess } from './simProcess.js'
 
 /**
- * Timers come up to 1 ms early and times on the wire are whole ms, so a measurement may be wrong by
- * this much.
+ * The largest rounding error of a measurement, in ms. Timers fire up to 1 ms early, and times on
+ * the wire are whole ms.
  */
 const roundingMs = 5
 /**
- * How much of one stop the broker may fail to notice, in ms: most of a tick, and lateness that it
- * regards as ordinary.
+ * The longest part of one stop that the broker may not notice, in ms: most of the interval between
+ * two checks, plus the lateness of a timer that the broker regards as ordinary.
  */
-const perStopMs = 400
+const unnoticedStopMs = 400
 
 export interface ProcessTime {
   /** World time that the process ran before this moment, in ms. */
@@ -33,11 +33,11 @@ export class Stopwatch {
     return { ranFor, stops }
   }
 
-  /** The lower and the upper bound of the time since `then`, in ms. */
-  since(then: ProcessTime): { readonly min: number; readonly max: number } {
+  /** The lower and the upper bound of the time since `start`, in ms. */
+  since(start: ProcessTime): { readonly min: number; readonly max: number } {
     const now = this.now()
-    const elapsed = (now.ranFor - then.ranFor) * this.#process.clock.rate
-    const hidden = roundingMs + perStopMs * (now.stops - then.stops)
+    const elapsed = (now.ranFor - start.ranFor) * this.#process.clock.rate
+    const hidden = roundingMs + unnoticedStopMs * (now.stops - start.stops)
     return { min: elapsed, max: elapsed + hidden }
   }
 }

@@ -1,7 +1,8 @@
 /**
- * Lets the oracles observe every command that a broker's table applies, with its effects. A
- * broker's table is the one place where its history has an order, with any log. The product needs
- * no hook for this, because the prototype of the table can be wrapped here.
+ * Lets the oracles observe every command that a lock table applies, with the effects of the
+ * command. Every command of a broker passes its table in order, whichever command log the broker
+ * uses. The product needs no hook for this, because this file wraps `apply` of the table's
+ * prototype.
  */
 import { type Command, type Effect, LockTable } from '@holdfast/server/core'
 
@@ -9,7 +10,10 @@ export type TableObserver = (table: LockTable, command: Command, effects: readon
 
 const original = LockTable.prototype.apply
 
-/** Passes what every table of this process applies to one observer; undefined ends this. */
+/**
+ * Calls the observer for each command that any table of this process applies; undefined ends the
+ * calls.
+ */
 export function observeTables(observer: TableObserver | undefined): void {
   LockTable.prototype.apply =
     observer === undefined

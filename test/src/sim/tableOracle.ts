@@ -1,7 +1,8 @@
 /**
- * Checks every command and its effects with records of its own, independently of the table's code.
- * Fences rise, queues are first come, first served, and incompatible locks are never held together.
- * A waiter that could hold its lock is granted it. No request runs twice.
+ * Checks every command of the lock table and the effects of the command. The oracle keeps its own
+ * records, which do not depend on the code of the table. Each grant has a higher fence (lock
+ * number) than all earlier grants, queues are first come, first served, and incompatible locks are
+ * never held together. A waiter that could hold its lock is granted it. No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -15,16 +16,19 @@ interface SessionRecord {
 
 export class TableOracle {
   readonly #report: RunReport
-  /** Over all brokers of a run. */
+  /** The highest fence that any broker of the run has granted. */
   #highestFence = 0
   #sessions = new Map<string, SessionRecord>()
-  /** By session: the epoch of its current connection. */
+  /** By session: the attach epoch, which numbers the connections of the session. */
   #attachEpochs = new Map<string, number>()
   /** By key: the waiting requests in the order of their queueing. */
   #queues = new Map<string, Set<string>>()
   #held = 0
   #waiting = 0
-  /** A broker that lost its table grants no locks for a while. */
+  /**
+   * Whether the broker is quiet. A broker that lost its table grants no locks until the leases of
+   * earlier sessions are over.
+   */
   #isQuiet = false
 
   constructor(report: RunReport) {
@@ -137,11 +141,11 @@ export class TableOracle {
     }
     const queue = this.#queues.get(lock.key)
     if (request !== undefined) {
-      const [first] = queue ?? []
-      if (first !== name) {
+      const [firstName] = queue ?? []
+      if (firstName !== name) {
         this.#report.violated(
           'a queue is first come, first served',
-          `${name} before ${first} on ${lock.key}`,
+          `${name} before ${firstName} on ${lock.key}`,
         )
       }
       this.#dequeued(request)
@@ -193,11 +197,11 @@ export class TableOracle {
   }
 
   #keysInUse(table: LockTable): number {
-    let inUse = 0
+    let usedKeys = 0
     for (const { holders, queue } of table.keys.values()) {
-      if (holders.first !== undefined || queue.first !== undefined) inUse++
+      if (holders.first !== undefined || queue.first !== undefined) usedKeys++
     }
-    return inUse
+    return usedKeys
   }
 }
 

@@ -1,20 +1,20 @@
 /**
- * The trace of a run as lines of text: the last lines explain a failure. A hash over all lines
- * shows whether two runs of one seed are equal.
+ * Records the trace of a run as lines of text. The last lines help to explain a failure. A hash
+ * over all lines shows whether two runs of one seed are equal.
  */
 import type { World } from './world.js'
 
 export class Trace {
   readonly #world: World
   readonly #lines: string[] = []
-  readonly #keep: number
+  readonly #maxLines: number
   #count = 0
   #high = 0xdeadbeef
   #low = 0x41c6ce57
 
-  constructor(world: World, keep: number) {
+  constructor(world: World, maxLines: number) {
     this.#world = world
-    this.#keep = keep
+    this.#maxLines = maxLines
   }
 
   get lineCount(): number {
@@ -28,7 +28,7 @@ export class Trace {
 
   add(source: string, text: string): void {
     const line = `${this.#world.now.toFixed(3)} ${source} ${text}`
-    this.#lines[this.#count++ % this.#keep] = line
+    this.#lines[this.#count++ % this.#maxLines] = line
     for (let i = 0; i < line.length; i++) {
       const code = line.charCodeAt(i)
       this.#high = Math.imul(this.#high ^ code, 0x9e3779b1)
@@ -40,8 +40,8 @@ export class Trace {
 
   /** The last lines, oldest first. */
   lastLines(): string[] {
-    if (this.#count <= this.#keep) return this.#lines.slice()
-    const first = this.#count % this.#keep
+    if (this.#count <= this.#maxLines) return this.#lines.slice()
+    const first = this.#count % this.#maxLines
     return [...this.#lines.slice(first), ...this.#lines.slice(0, first)]
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The set of held locks that a watch reports, kept from its states and events alone. Checks that
- * each event fits the set.
+ * Follows a watch: derives the set of held locks from the states and events of the watch alone.
+ * Checks that each event fits the set.
  */
 import type { Session, Watch, WatchEvent } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
 
 export class WatchView {
   readonly #callOracle: CallOracle
-  /** The fences of the held locks; undefined until the first state. */
+  /** The fences (unique numbers) of the held locks; undefined until the first state. */
   #held: Set<number> | undefined
 
   constructor(callOracle: CallOracle) {
@@ -44,33 +44,34 @@ export class WatchView {
 }
 
 /**
- * The watches of one program: one of all keys, which the program closes and opens again now and
- * then, and two equal ones of one key. The broker sends one message for all of them. After the
- * watch of all keys is closed, the broker must continue to report to the other two.
+ * The watches of one program: a watch of all keys, which the program sometimes closes and opens
+ * again, and two equal watches of one key. The broker sends one message for all three watches.
+ * After the program has closed the watch of all keys, the broker must continue to report to the
+ * other two watches.
  */
 export class WatchViews {
   readonly #session: Session
   readonly #callOracle: CallOracle
-  readonly #narrow: readonly WatchView[]
-  #wide: { readonly view: WatchView; readonly watch: Watch } | undefined
+  readonly #keyViews: readonly WatchView[]
+  #allKeys: { readonly view: WatchView; readonly watch: Watch } | undefined
 
   constructor(session: Session, callOracle: CallOracle, key: string) {
     this.#session = session
     this.#callOracle = callOracle
-    this.#wide = this.#watchAll()
-    this.#narrow = [new WatchView(callOracle), new WatchView(callOracle)]
-    for (const { onEvent } of this.#narrow) session.watch(key, onEvent)
+    this.#allKeys = this.#watchAll()
+    this.#keyViews = [new WatchView(callOracle), new WatchView(callOracle)]
+    for (const { onEvent } of this.#keyViews) session.watch(key, onEvent)
   }
 
   get heldCount(): number {
-    const narrow = this.#narrow.reduce((sum, { heldCount }) => sum + heldCount, 0)
-    return narrow + (this.#wide?.view.heldCount ?? 0)
+    const keyCount = this.#keyViews.reduce((sum, { heldCount }) => sum + heldCount, 0)
+    return keyCount + (this.#allKeys?.view.heldCount ?? 0)
   }
 
   /** Closes the watch of all keys if it is open, and opens a new watch if `isWanted`. */
   change(isWanted: boolean): void {
-    this.#wide?.watch.close()
-    this.#wide = isWanted ? this.#watchAll() : undefined
+    this.#allKeys?.watch.close()
+    this.#allKeys = isWanted ? this.#watchAll() : undefined
   }
 
   #watchAll() {

@@ -13,7 +13,7 @@ import { World } from './world.js'
 
 const wall = 1_800_000_000_000
 
-function machine(world: World, name: string, rate = 1): SimProcess {
+function makeProcess(world: World, name: string, rate = 1): SimProcess {
   const random = new Random(name)
   return new SimProcess(name, world, random, new SimClock(world, random, rate, wall))
 }
@@ -21,7 +21,7 @@ function machine(world: World, name: string, rate = 1): SimProcess {
 const never = () => false
 
 describe('simulation: random numbers', () => {
-  it('are the same for the same label and differ between labels', () => {
+  it('are equal for equal labels and differ between labels', () => {
     const draw = (label: string) => {
       const random = new Random(label)
       return Array.from({ length: 8 }, () => random.int(0, 1e6))
@@ -65,9 +65,9 @@ describe('simulation: time', () => {
 })
 
 describe('simulation: clocks', () => {
-  it('have a rate of their own, and a sleeping machine stops only the monotonic clock', async () => {
+  it('have their own rate, and only the monotonic clock stops while the machine sleeps', async () => {
     const world = new World()
-    const { clock } = machine(world, 'fast', 1.01)
+    const { clock } = makeProcess(world, 'fast', 1.01)
     const start = clock.monotonic()
     await world.runFor(1_000)
     expect(clock.monotonic() - start).to.be.closeTo(1_010, 1e-6)
@@ -80,9 +80,9 @@ describe('simulation: clocks', () => {
     expect(clock.wall() - wall).to.equal(-2_980)
   })
 
-  it('fire timers about when they are due, in order, unless they are cleared', async () => {
+  it('fire timers in order, about when the timers are due, but no cleared timers', async () => {
     const world = new World()
-    const { clock } = machine(world, 'timers')
+    const { clock } = makeProcess(world, 'timers')
     const seen: string[] = []
     clock.setTimer(() => seen.push(`late ${Math.round(world.now / 10)}`), 100)
     clock.setTimer(() => seen.push(`early ${Math.round(world.now / 10)}`), 50)
@@ -94,7 +94,7 @@ describe('simulation: clocks', () => {
 
   it('delay timers while the machine sleeps', async () => {
     const world = new World()
-    const process = machine(world, 'sleeper')
+    const process = makeProcess(world, 'sleeper')
     let firedAt = 0
     process.clock.setTimer(() => {
       firedAt = world.now
@@ -109,9 +109,9 @@ describe('simulation: clocks', () => {
 })
 
 describe('simulation: processes', () => {
-  it('run input and timers, then the end of the turn, and settle promises after each', async () => {
+  it('run input, then the callbacks for the end of the turn, and settle promises after each callback', async () => {
     const world = new World()
-    const process = machine(world, 'turns')
+    const process = makeProcess(world, 'turns')
     const seen: string[] = []
     world.at(5, () => {
       for (const name of ['first', 'second']) {
@@ -124,17 +124,17 @@ describe('simulation: processes', () => {
       }
     })
     await world.run(never)
-    const [one, two] = [seen.indexOf('end of first'), seen.indexOf('end of second')]
+    const [firstEnd, secondEnd] = [seen.indexOf('end of first'), seen.indexOf('end of second')]
     expect(seen.indexOf('first settled')).to.equal(1)
     expect(seen.indexOf('second')).to.be.greaterThan(1)
-    expect(one).to.be.greaterThan(seen.indexOf('first settled'))
-    expect(two).to.be.greaterThan(one)
+    expect(firstEnd).to.be.greaterThan(seen.indexOf('first settled'))
+    expect(secondEnd).to.be.greaterThan(firstEnd)
     expect(seen).to.have.length(6)
   })
 
-  it('run no code while stopped, and handle all that waited afterwards', async () => {
+  it('run no code while stopped, and handle the waiting timers and input afterwards', async () => {
     const world = new World()
-    const process = machine(world, 'stopped')
+    const process = makeProcess(world, 'stopped')
     const seen: string[] = []
     process.onResume = () => seen.push('resumed')
     process.clock.setTimer(() => seen.push('timer'), 10)
@@ -149,9 +149,9 @@ describe('simulation: processes', () => {
     expect(process.ranFor).to.equal(world.now - 1_000)
   })
 
-  it('may be stopped in the middle of a turn, and continue there', async () => {
+  it('stop in the middle of a turn, and continue the turn after resume', async () => {
     const world = new World()
-    const process = machine(world, 'middle')
+    const process = makeProcess(world, 'middle')
     const seen: string[] = []
     process.stop(1)
     process.receive(() => {
@@ -167,7 +167,7 @@ describe('simulation: processes', () => {
 
   it('run no code after a kill', async () => {
     const world = new World()
-    const process = machine(world, 'killed')
+    const process = makeProcess(world, 'killed')
     const seen: string[] = []
     process.clock.setTimer(() => seen.push('timer'), 10)
     process.receive(() => seen.push('input'))
@@ -185,20 +185,20 @@ describe('simulation: network', () => {
     readonly seen: string[]
     readonly broker: SimProcess
     readonly client: SimProcess
-    socket(): WebSocketOfScene
+    socket(): SceneWebSocket
     server: ServerEnd | undefined
     connection(): Connection
   }
-  type WebSocketOfScene = InstanceType<ReturnType<Network['webSocketOf']>>
+  type SceneWebSocket = InstanceType<ReturnType<Network['webSocketOf']>>
 
-  function scene(): Scene {
+  function makeScene(): Scene {
     const world = new World()
     const seen: string[] = []
     const observer = { sent: () => {}, received: () => {}, closed: () => {} }
     const network = new Network(world, new Random('network'), observer)
-    const [client, broker] = [machine(world, 'client'), machine(world, 'broker')]
+    const [client, broker] = [makeProcess(world, 'client'), makeProcess(world, 'broker')]
     const path = { up: makeLink(5, 10), down: makeLink(5, 10) }
-    const made: Scene = {
+    const scene: Scene = {
       world,
       path,
       seen,
@@ -218,7 +218,7 @@ describe('simulation: network', () => {
     network.listeners.set('ws://broker', {
       process: broker,
       accept: (server) => {
-        made.server = server
+        scene.server = server
         return {
           onFrame: (text) => seen.push(`broker got ${text}`),
           onBinary: () => {},
@@ -229,22 +229,22 @@ describe('simulation: network', () => {
         }
       },
     })
-    return made
+    return scene
   }
 
   it('delivers frames in order, in both directions', async () => {
-    const made = scene()
-    const end = made.socket()
-    await made.world.runFor(100)
+    const scene = makeScene()
+    const end = scene.socket()
+    await scene.world.runFor(100)
     expect(end.protocol).to.equal('holdfast.v1')
     for (const text of ['1', '2', '3']) {
       end.send(text)
-      made.server!.send(text)
+      scene.server!.send(text)
     }
-    await made.world.runFor(100)
-    const of = (who: string) => made.seen.filter((line) => line.startsWith(who))
-    expect(of('broker')).to.deep.equal(['broker got 1', 'broker got 2', 'broker got 3'])
-    expect(of('client')).to.deep.equal([
+    await scene.world.runFor(100)
+    const linesOf = (side: string) => scene.seen.filter((line) => line.startsWith(side))
+    expect(linesOf('broker')).to.deep.equal(['broker got 1', 'broker got 2', 'broker got 3'])
+    expect(linesOf('client')).to.deep.equal([
       'client open',
       'client got 1',
       'client got 2',
@@ -252,22 +252,22 @@ describe('simulation: network', () => {
     ])
   })
 
-  it('refuses a connection where no broker listens', async () => {
-    const { world, seen, socket, broker } = scene()
+  it('refuses a connection when the broker is dead', async () => {
+    const { world, seen, socket, broker } = makeScene()
     broker.kill()
     socket()
     await world.runFor(100)
     expect(seen).to.deep.equal(['client closed 1006'])
   })
 
-  it('closes by handshake, with the code, after the frames before it', async () => {
-    const made = scene()
-    made.socket()
-    await made.world.runFor(100)
-    made.server!.send('last')
-    made.server!.close(4409, 'replaced')
-    await made.world.runFor(100)
-    expect(made.seen).to.deep.equal([
+  it('delivers a close with its code after the earlier frames', async () => {
+    const scene = makeScene()
+    scene.socket()
+    await scene.world.runFor(100)
+    scene.server!.send('last')
+    scene.server!.close(4409, 'replaced')
+    await scene.world.runFor(100)
+    expect(scene.seen).to.deep.equal([
       'client open',
       'client got last',
       'client closed 4409',
@@ -276,39 +276,41 @@ describe('simulation: network', () => {
   })
 
   it('delays frames on a blocked link until the link is unblocked', async () => {
-    const made = scene()
-    const end = made.socket()
-    await made.world.runFor(100)
-    block(made.path.up)
+    const scene = makeScene()
+    const end = scene.socket()
+    await scene.world.runFor(100)
+    block(scene.path.up)
     end.send('held')
-    await made.world.runFor(10_000)
-    expect(made.seen).to.deep.equal(['client open'])
-    unblock(made.path.up)
-    await made.world.runFor(100)
-    expect(made.seen).to.deep.equal(['client open', 'broker got held'])
+    await scene.world.runFor(10_000)
+    expect(scene.seen).to.deep.equal(['client open'])
+    unblock(scene.path.up)
+    await scene.world.runFor(100)
+    expect(scene.seen).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('loses the last packets in a cut, tells the chosen end, and loses later packets', async () => {
-    const made = scene()
-    const end = made.socket()
-    await made.world.runFor(100)
+  it('loses the last packets and all later packets in a cut, and tells the chosen end', async () => {
+    const scene = makeScene()
+    const end = scene.socket()
+    await scene.world.runFor(100)
     for (const text of ['1', '2', '3']) end.send(text)
-    made.connection().cut({ keepUp: 1, keepDown: 0, clientLearns: undefined, serverLearns: 50 })
+    scene
+      .connection()
+      .cut({ keepUp: 1, keepDown: 0, clientLearnsAfterMs: undefined, serverLearnsAfterMs: 50 })
     end.send('4')
-    await made.world.runFor(10_000)
-    expect(made.seen).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
+    await scene.world.runFor(10_000)
+    expect(scene.seen).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
   })
 
   it('increases bufferedBytes while the client does not read', async () => {
-    const made = scene()
-    made.socket()
-    await made.world.runFor(100)
-    block(made.path.down)
-    for (let i = 0; i < 100; i++) made.server!.send('x'.repeat(1_000))
-    await made.world.runFor(100)
-    expect(made.server!.bufferedBytes).to.be.greaterThan(80_000)
-    unblock(made.path.down)
-    await made.world.runFor(1_000)
-    expect(made.server!.bufferedBytes).to.equal(0)
+    const scene = makeScene()
+    scene.socket()
+    await scene.world.runFor(100)
+    block(scene.path.down)
+    for (let i = 0; i < 100; i++) scene.server!.send('x'.repeat(1_000))
+    await scene.world.runFor(100)
+    expect(scene.server!.bufferedBytes).to.be.greaterThan(80_000)
+    unblock(scene.path.down)
+    await scene.world.runFor(1_000)
+    expect(scene.server!.bufferedBytes).to.equal(0)
   })
 })

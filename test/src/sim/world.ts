@@ -1,10 +1,12 @@
 /**
- * The time and the event queue of a simulated world. Time moves only from one event to the next.
- * Events run in the order of their time, then of their creation.
+ * The time and the event queue of a simulated world. Time advances only to the time of the next
+ * event. Events run in the order of their times; events of the same time run in the order of their
+ * creation.
  *
  * The code under test settles its promises in microtasks. Node runs all microtasks between two
- * immediates, so each event and each step of an event is an immediate. Therefore all promises of an
- * event have settled before the next event, in the same order every time.
+ * `setImmediate` callbacks, so each event, and each further step of an event, runs in its own
+ * `setImmediate` callback. Therefore all promises of an event have settled before the next event,
+ * always in the same order.
  */
 
 /** An event that will run unless it is cancelled. */
@@ -13,15 +15,16 @@ export interface ScheduledEvent {
   cancelled: boolean
 }
 
-interface Queued extends ScheduledEvent {
+interface QueuedEvent extends ScheduledEvent {
   readonly order: number
   readonly run: () => void
 }
 
 /**
- * The number of immediates that are requested at once, to enter the event loop of Node less often.
+ * The number of `setImmediate` callbacks that are requested at once. A larger number enters the
+ * event loop of Node less often.
  */
-const batch = 64
+const batchSize = 64
 
 export class World {
   /** World time in ms. */
@@ -29,15 +32,15 @@ export class World {
   /** The number of events so far. */
   events = 0
   /**
-   * Called with every error that an event or a step throws. In a real process the error would be a
-   * crash.
+   * Called with every error that an event or a step throws. In a real process the error would end
+   * the process.
    */
   onError: (error: unknown) => void = (error) => {
     throw error
   }
   /** Called after each event and its steps. */
   afterEvent: () => void = () => {}
-  readonly #heap: Queued[] = []
+  readonly #heap: QueuedEvent[] = []
   readonly #steps: (() => void)[] = []
   #firstStep = 0
   #order = 0
@@ -45,7 +48,7 @@ export class World {
 
   /** Runs `event` at `time`, or now if `time` is past. */
   at(time: number, event: () => void): ScheduledEvent {
-    const queued: Queued = {
+    const queued: QueuedEvent = {
       time: Math.max(time, this.now),
       order: this.#order++,
       run: event,
@@ -70,19 +73,19 @@ export class World {
    */
   run(isOver: () => boolean): Promise<void> {
     return new Promise((resolve) => {
-      let left = 0
+      let immediatesLeft = 0
       let isDone = false
       const refill = () => {
-        left = batch
-        for (let i = 0; i < batch; i++) setImmediate(runOne)
+        immediatesLeft = batchSize
+        for (let i = 0; i < batchSize; i++) setImmediate(runNext)
       }
-      const runOne = () => {
-        left--
+      const runNext = () => {
+        immediatesLeft--
         if (isDone) return
         if (!this.#advance(isOver)) {
           isDone = true
           resolve()
-        } else if (left === 0) refill()
+        } else if (immediatesLeft === 0) refill()
       }
       refill()
     })
@@ -124,15 +127,15 @@ export class World {
     return true
   }
 
-  #run(run: () => void): void {
+  #run(callback: () => void): void {
     try {
-      run()
+      callback()
     } catch (error) {
       this.onError(error)
     }
   }
 
-  #push(event: Queued): void {
+  #push(event: QueuedEvent): void {
     const heap = this.#heap
     let index = heap.length
     heap.push(event)
@@ -146,7 +149,7 @@ export class World {
     heap[index] = event
   }
 
-  #pop(): Queued | undefined {
+  #pop(): QueuedEvent | undefined {
     const heap = this.#heap
     const first = heap[0]
     const last = heap.pop()
@@ -171,6 +174,6 @@ export class World {
   }
 }
 
-function isBefore(a: Queued, b: Queued): boolean {
+function isBefore(a: QueuedEvent, b: QueuedEvent): boolean {
   return a.time < b.time || (a.time === b.time && a.order < b.order)
 }
