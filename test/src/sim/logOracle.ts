@@ -118,7 +118,10 @@ export class LogOracle {
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
   }
 
-  /** Checks a broker that gets an entry and has missed the entry before of the same writer. */
+  /**
+   * Checks a broker while it handles an entry after it missed the entry before. Both entries are
+   * from one writer.
+   */
   applyAfterLoss(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
     this.#report.count('broker missed an entry')
     this.#applied = []

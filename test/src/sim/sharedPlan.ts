@@ -17,8 +17,8 @@ export const logFaultKinds = [
 ] as const
 
 /**
- * `dropFromLog`: an entry does not reach one broker. Not in the list above, because its random
- * number is drawn last, so that worlds without the fault are the same as before it existed.
+ * `dropFromLog`: an entry does not reach one broker. This fault is not in the list above, because
+ * its random number is drawn last. Therefore a world without the fault does not change.
  */
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 

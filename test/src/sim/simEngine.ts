@@ -47,18 +47,21 @@ export interface SimEngineDeps {
   readonly appendFaults: AppendFaults
   /** Called with each entry; must call `apply` to deliver the entry to the broker. */
   readonly onEntry: (entry: StoredEntry, apply: () => void) => void
-  /** Set for the engine of a broker's log, which may fail to deliver an entry. */
+  /** Set for the engine of a broker's own log. Only this engine may drop an entry. */
   readonly drops?: DropRules | undefined
 }
 
 /** Which entries an engine may fail to deliver, and the check of a broker that missed an entry. */
 export interface DropRules {
   /**
-   * Returns whether an entry may be dropped. The next entry must prove the loss, so that the broker
-   * has no time to act on a wrong table, and all oracles remain valid.
+   * Returns whether an entry may be dropped. The next entry must prove to the broker that it missed
+   * an entry. Otherwise the broker could act on a wrong table, and the oracles would report this.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
-  /** Wraps the delivery of the entry after a dropped one. */
+  /**
+   * Called with the entry after a dropped entry; must call `apply` to deliver the entry to the
+   * broker.
+   */
   onEntryAfterDrop(entry: StoredEntry, apply: () => void): void
 }
 
@@ -75,7 +78,7 @@ export class SimEngine implements Engine {
   #connection: StoreConnection
   #isClosed = false
   #mustDrop = false
-  /** Positions of the dropped entries. The engine delivers each of them the next time. */
+  /** Positions of the dropped entries. When an entry comes again, the engine delivers the entry. */
   readonly #dropped = new Set<number>()
 
   constructor(deps: SimEngineDeps) {
@@ -190,6 +193,7 @@ export class SimEngine implements Engine {
     })
   }
 
+  /** Returns whether to drop the entry. */
   #drop(entry: StoredEntry): boolean {
     const { store, drops } = this.#deps
     if (!this.#mustDrop || drops === undefined || this.#dropped.has(entry.position)) return false
