@@ -1,9 +1,14 @@
 /**
- * Chooses which holders of a key an answer describes. The table stores an answer until the client
- * acknowledges the answer. This file bounds the size of the answer, because a client that never
- * acknowledges must not make the broker keep megabytes. The bound is equal at every broker.
+ * Describes the holders of a key in the answers to refused requests. The table stores such an answer
+ * until the client acknowledges the answer. This file bounds the size of the answer, because a
+ * client that never acknowledges must not make the broker keep megabytes. The bound is equal at
+ * every broker.
+ *
+ * Requests that are refused while the holders of a key do not change share one answer object. A
+ * hundred thousand stored answers otherwise take much memory, and much time of the garbage
+ * collector.
  */
-import type { KeyState, Lock, StoredHolder } from './records.js'
+import type { Answer, KeyState, Lock, StoredHolder } from './records.js'
 
 /** Most holders that one answer describes. */
 const maxHolders = 16
@@ -16,41 +21,99 @@ const maxAnswerBytes = 16 * 1024
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the two numbers of a holder as JSON. */
 const holderFrameBytes = 100
+/** Most keys whose answers are kept for the next refused request. */
+const maxKeptKeys = 64
 
-export interface DescribedHolders {
-  readonly holders: readonly StoredHolder[]
-  /** An upper bound for the bytes of the holders as JSON. */
-  readonly holderBytes: number
+type FailedAnswer = Extract<Answer, { readonly kind: 'failed' }>
+type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
+
+/** The answers that describe the holders of one key, until these holders change. */
+interface KeptAnswers {
+  /**
+   * The fences of the oldest and the newest holder, and the number of holders: every change of the
+   * holders changes one of the three.
+   */
+  readonly firstFence: number
+  readonly lastFence: number
+  readonly count: number
+  /** Describes as many holders as one answer may describe. */
+  readonly full: FailedAnswer
+  /** Describes one holder without its metadata. */
+  readonly reduced: FailedAnswer
+  /** Bytes of the first holder in `full`. */
+  readonly firstBytes: number
 }
 
-/**
- * Describes the oldest holders: at most 16, and at most 16 KiB of JSON. If the first holder does
- * not fit, it is described without its metadata, so that an answer always names a holder.
- *
- * @param metadata Whether the answer shows the metadata of the locks.
- * @param storedBytes Bytes of holders in the stored answers of the session that asks; 0 for a
- *   session whose answers are not stored.
- */
-export function describeHolders(
-  keyState: KeyState,
-  metadata: boolean,
-  storedBytes: number,
-): DescribedHolders {
-  const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
-  const holders: StoredHolder[] = []
-  let holderBytes = 0
-  for (const lock of keyState.holders) {
-    const holder = holderOf(lock, metadata)
-    const bytes = bytesOf(holder)
-    if (holders.length === maxHolders || holderBytes + bytes > room) break
-    holders.push(holder)
-    holderBytes += bytes
+/** Makes the answers with one error code, which describe the holders of a key. */
+export class HolderAnswers {
+  readonly #code: HoldersCode
+  readonly #showsMetadata: boolean
+  readonly #kept = new Map<KeyState, KeptAnswers>()
+
+  /** @param showsMetadata Whether the answers show the metadata of the locks. */
+  constructor(code: HoldersCode, showsMetadata: boolean) {
+    this.#code = code
+    this.#showsMetadata = showsMetadata
   }
-  if (holders.length === 0 && keyState.first !== undefined) {
-    const holder = holderOf(keyState.first, false)
-    return { holders: [holder], holderBytes: bytesOf(holder) }
+
+  /**
+   * The answer that describes the oldest holders of a key: at most 16, and at most 16 KiB of JSON.
+   * If the first holder does not fit, the answer describes this holder without its metadata, so that
+   * the answer always names a holder.
+   *
+   * @param storedBytes Bytes of holders in the stored answers of the session that asks; 0 for a
+   *   session whose answers are not stored.
+   */
+  answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
+    const { first } = keyState
+    if (first === undefined) return this.#answer([], 0)
+    const { full, reduced, firstBytes } = this.#answersFor(keyState, first)
+    const room = maxStoredHolderBytes - storedBytes
+    if ((full.holderBytes ?? 0) <= room) return full
+    return firstBytes > room ? reduced : this.#describe(keyState, room)
   }
-  return { holders, holderBytes }
+
+  #answersFor(keyState: KeyState, first: Lock): KeptAnswers {
+    const firstFence = first.fence
+    const lastFence = keyState.last?.fence ?? firstFence
+    const count = keyState.holders.length
+    const kept = this.#kept.get(keyState)
+    if (
+      kept !== undefined &&
+      kept.firstFence === firstFence &&
+      kept.lastFence === lastFence &&
+      kept.count === count
+    ) {
+      return kept
+    }
+    const firstBytes = bytesOf(holderOf(first, this.#showsMetadata))
+    const holder = holderOf(first, false)
+    const reduced = this.#answer([holder], bytesOf(holder))
+    const full = firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState, maxAnswerBytes)
+    const answers = { firstFence, lastFence, count, full, reduced, firstBytes }
+    if (this.#kept.size >= maxKeptKeys) this.#kept.clear()
+    this.#kept.set(keyState, answers)
+    return answers
+  }
+
+  /** Describes as many holders as fit into `room` bytes. */
+  #describe(keyState: KeyState, room: number): FailedAnswer {
+    const holders: StoredHolder[] = []
+    let holderBytes = 0
+    for (const lock of keyState.holders) {
+      const holder = holderOf(lock, this.#showsMetadata)
+      const bytes = bytesOf(holder)
+      if (holders.length === maxHolders || holderBytes + bytes > room) break
+      holders.push(holder)
+      holderBytes += bytes
+    }
+    // A copy, because V8 keeps room for 17 elements in an array after the first `push`.
+    return this.#answer(holders.slice(), holderBytes)
+  }
+
+  #answer(holders: readonly StoredHolder[], holderBytes: number): FailedAnswer {
+    return { kind: 'failed', code: this.#code, holders, holderBytes }
+  }
 }
 
 function holderOf({ session, metadata, fence, since }: Lock, showMetadata: boolean): StoredHolder {

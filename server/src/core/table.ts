@@ -20,7 +20,7 @@ import type * as Commands from './commands.js'
 import { maxFenceFloor } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
-import { describeHolders } from './holders.js'
+import { HolderAnswers } from './holders.js'
 import { KeyTable } from './keyTable.js'
 import { type Answer, type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
 import { Responder } from './responder.js'
@@ -72,6 +72,8 @@ export class LockTable {
   readonly #unfinished = new Set<KeyState>()
   /** Finds a holder by its fence, for keys with many holders where a lock was revoked. */
   readonly #byFence = new FenceIndex()
+  readonly #heldAnswers = new HolderAnswers('LOCK_HELD', true)
+  readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', false)
 
   /**
    * @param state The contents to begin with. Default: none.
@@ -367,8 +369,8 @@ export class LockTable {
       this.#grant(keyState, session, command, at, undefined)
     } else if (command.timeout === 0) {
       session.lastId = id
-      const described = describeHolders(keyState, true, session.storedHolderBytes)
-      this.#responder.answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...described })
+      const answer = this.#heldAnswers.answerFor(keyState, session.storedHolderBytes)
+      this.#responder.answer(session, id, answer)
       this.#markIdleIfUnused(keyState)
     } else if (keyState.queue.length >= session.limits.waitersPerKey) {
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
@@ -395,11 +397,11 @@ export class LockTable {
     const request = this.#sessions.get(command.session)?.waiting.get(command.request)
     if (request === undefined) return
     const { keyState, session, id } = request
-    // Described before the withdrawal, because the withdrawal may grant locks to shared waiters
-    // behind the request.
-    const described = describeHolders(keyState, false, session.storedHolderBytes)
+    // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind
+    // the request.
+    const answer = this.#timeoutAnswers.answerFor(keyState, session.storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
-    this.#responder.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...described })
+    this.#responder.answer(session, id, answer)
   }
 
   // ----------------------------------------------------------------------------------- locks
