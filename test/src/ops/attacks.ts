@@ -1,6 +1,6 @@
 /**
- * The table of attacks on a public broker, one a row: the attack, its outcome, and the code that
- * tries it.
+ * The table of attacks on a public broker. Each row has the attack, the expected outcome, and the
+ * code that tries the attack. A fence is the number of a grant.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
@@ -21,15 +21,18 @@ export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string
   return new SignJWT(all).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
 }
 
-/** The target of the attacks, and helpers to attack it. */
+/** A broker under attack, and helpers to attack the broker. */
 export interface Target {
   readonly port: number
+  /** A session of an honest client, which must survive the attack. */
   readonly good: Session
+  /** A lock of the honest client. */
   readonly lock: Lock
+  /** The log lines of the broker. */
   readonly logged: Collector<string>
-  /** Opens a connection, sends this hello, and returns the close code and reason, or "open". */
+  /** Opens a connection, sends this hello, and returns the code and the reason of the close. */
   hello(hello: object, headers?: Record<string, string>): Promise<string>
-  /** Opens a connection that has not sent a hello. */
+  /** Opens a connection and sends no hello. */
   raw(headers?: Record<string, string>, path?: string): Promise<RawClient>
 }
 
@@ -52,7 +55,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ port }) => statusFor(port, { origin: 'null' }),
   },
   {
-    attack: 'a page whose own name leads to the broker (DNS rebinding) connects',
+    attack: 'a page connects whose host name resolves to the broker (DNS rebinding)',
     outcome: '403 before the upgrade',
     attempt: async ({ port }) => statusFor(port, { host: 'evil.example', origin }),
   },
@@ -107,7 +110,7 @@ export const attacks: readonly Attack[] = [
       client.send({ type: 'hello', token: await jwt({ sub: 'eve' }) })
       await client.receive('welcome')
       const { key, fence } = lock
-      const asks = [
+      const requests = [
         { type: 'lock', key },
         { type: 'lock', key, steal: true },
         { type: 'query', key },
@@ -115,8 +118,8 @@ export const attacks: readonly Attack[] = [
         { type: 'revoke', key, fence, reason: 'mine now' },
       ]
       const codes: string[] = []
-      for (const [i, ask] of asks.entries()) {
-        client.send({ id: i + 1, ...ask })
+      for (const [i, request] of requests.entries()) {
+        client.send({ id: i + 1, ...request })
         codes.push((await client.receive('failed')).code)
       }
       client.drop()
@@ -128,7 +131,8 @@ export const attacks: readonly Attack[] = [
   {
     attack: 'another client resumes a session with its id and a guessed secret',
     outcome: 'a new session, and the old session continues',
-    attempt: ({ good, raw }) => takeUp(raw, 'good', { session: good.id, secret: 'x'.repeat(43) }),
+    attempt: ({ good, raw }) =>
+      tryResume(raw, 'good', { session: good.id, secret: 'x'.repeat(43) }),
   },
   {
     attack: 'another principal resumes a session with its stolen secret',
@@ -138,7 +142,7 @@ export const attacks: readonly Attack[] = [
       victim.send({ type: 'hello', token: await jwt({ sub: 'victim' }), grace: 10_000 })
       const welcome = await victim.receive('welcome')
       const resume = { session: welcome.session, secret: welcome.secret! }
-      const outcome = await takeUp(raw, 'eve', resume)
+      const outcome = await tryResume(raw, 'eve', resume)
       victim.send({ type: 'lock', id: 1, key: 'victim:k' })
       await victim.receive('granted')
       victim.drop()
@@ -146,8 +150,8 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    attack: 'a client with stolen token and secret resumes a session',
-    outcome: 'the victim is closed with 4409',
+    attack: 'a client resumes a session with the stolen token and secret of the victim',
+    outcome: 'the connection of the victim is closed with 4409',
     attempt: async ({ raw }) => {
       const victim = await raw()
       const token = await jwt({ sub: 'victim' })
@@ -158,7 +162,7 @@ export const attacks: readonly Attack[] = [
       await thief.receive('welcome')
       const { code } = await victim.closed()
       thief.drop()
-      return `the victim is closed with ${code}`
+      return `the connection of the victim is closed with ${code}`
     },
   },
   {
@@ -174,10 +178,10 @@ export const attacks: readonly Attack[] = [
       client.send({ type: 'bye' })
       await client.closed()
       const lines = await logged.until((all) => all.some((line) => line.includes('goodbye')))
-      const clean = lines.every(
+      const isClean = lines.every(
         (line) => JSON.parse(line).msg !== 'forged' && !/\p{C}/u.test(line.trimEnd()),
       )
-      return clean ? 'one escaped log line each' : lines.join('')
+      return isClean ? 'one escaped log line each' : lines.join('')
     },
   },
   {
@@ -214,10 +218,10 @@ export const attacks: readonly Attack[] = [
     attack: 'a flood of upgrades from one address',
     outcome: '429 beyond the burst',
     attempt: async ({ port }) => {
-      const ask = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
-      const answers = await Promise.all(Array.from({ length: 200 }, ask))
+      const upgrade = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
+      const answers = await Promise.all(Array.from({ length: 200 }, upgrade))
       const refused = answers.filter((answer) => answer === '429 before the upgrade').length
-      // A burst of 20, and 20 more for each second that this takes.
+      // The broker accepts 20 upgrades at once, and 20 more in each second of this test.
       return refused > 0 ? '429 beyond the burst' : `${refused} refused`
     },
   },
@@ -231,7 +235,7 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    attack: 'bytes after the upgrade that are no frame',
+    attack: 'bytes after the upgrade that are not a frame',
     outcome: 'the connection is closed',
     attempt: async ({ port }) => {
       const socket = await dial(port)
@@ -254,7 +258,8 @@ async function statusFor(port: number, headers: Record<string, string>): Promise
   return `${code} before the upgrade`
 }
 
-async function takeUp(raw: Target['raw'], sub: string, resume: object): Promise<string> {
+/** Tries to resume a session as the principal `sub`. */
+async function tryResume(raw: Target['raw'], sub: string, resume: object): Promise<string> {
   const thief = await raw()
   thief.send({ type: 'hello', token: await jwt({ sub }), resume })
   const { resumed } = await thief.receive('welcome')

@@ -5,13 +5,14 @@ import type { Authenticate, BrokerOptions, Identity } from '@holdfast/server'
 import type { ServerMessage } from '@holdfast/shared'
 import { BrokerHarness, Client } from '../server/harness.js'
 
-/** A broker whose principals are the tokens, all with the same permissions `may`. */
+/** Makes a broker whose principals are the tokens. All tokens have the permissions `may`. */
 export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): BrokerHarness {
   const authenticate: Authenticate = ({ token }) =>
     token === undefined ? undefined : { principal: token, may }
   return new BrokerHarness({ authenticate, ...options })
 }
 
+/** Opens a session with this token and reads its `welcome`. */
 export async function join(
   bench: BrokerHarness,
   token: string,
@@ -24,6 +25,7 @@ export async function join(
   return new Client(bench, socket, welcome)
 }
 
+/** The type of each message, with the code of a failure. */
 export function answersOf(messages: readonly ServerMessage[]): string[] {
   return messages.map((message) =>
     'code' in message ? `${message.type} ${message.code}` : message.type,

@@ -1,5 +1,6 @@
 /**
- * Makes a self-signed certificate for this machine, and a WebSocket class that trusts it.
+ * Makes a self-signed certificate for this machine, and a WebSocket class that trusts the
+ * certificate.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

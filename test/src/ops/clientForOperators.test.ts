@@ -1,6 +1,7 @@
 /**
- * The client's methods for operators and for tokens, against a real broker: revoking a lock,
- * renewing a token, and not sending a token without TLS.
+ * The client's methods for operators and for tokens, against a real broker: `revoke` ends a lock of
+ * any session, `authenticate` renews a token, and `connect` sends no token without TLS. A fence is
+ * the number of a grant. The grace is the time that a session outlives its connection.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
@@ -17,10 +18,10 @@ describe('session.revoke', () => {
     const lock = await ann!.lock('k')
     const waiting = bob!.lock('k')
     const lost = next(ann!, 'lost')
-    const gone = aborted(lock.signal)
+    const abortReason = aborted(lock.signal)
     await ops!.revoke('k', { fence: lock.fence, reason: 'stuck' })
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'revoked' })
-    expect(await gone).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'stuck' })
+    expect(await abortReason).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'stuck' })
     expect(lock.lost!.message).to.equal('the lock was lost: an operator revoked it: stuck')
     expect(lock.held).to.equal(false)
     expect((await waiting).fence).to.be.above(lock.fence)
@@ -34,10 +35,11 @@ describe('session.revoke', () => {
     const ann = await stage.session(proxy.url, { grace: 'lease' })
     const ops = await stage.session(url)
     const lock = await ann.lock('k')
-    const isAway = next(ann, 'jeopardy')
+    // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
+    const jeopardy = next(ann, 'jeopardy')
     proxy.shut(true)
     proxy.cut()
-    await isAway
+    await jeopardy
     await ops.revoke('k', { fence: lock.fence, reason: 'ann hangs' })
     const resumed = next(ann, 'resumed')
     proxy.shut(false)
@@ -76,7 +78,10 @@ describe('session.revoke', () => {
 describe('session.authenticate', () => {
   const stage = Stage.forEachTest()
 
-  /** Tokens of one principal: `short` ends within the warning, `long` does not. */
+  /**
+   * Tokens of one principal. The broker warns 30 s before a token expires: the token `short`
+   * expires within 30 s, the token `long` later.
+   */
   const authenticate: Authenticate = ({ token }) => {
     const ms = { short: 20_000, long: 3_600_000 }[token ?? '']
     return ms === undefined ? undefined : { principal: 'ann', expiresAt: Date.now() + ms }

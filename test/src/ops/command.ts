@@ -16,6 +16,7 @@ export const launcher = fileURLToPath(
 )
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
+/** The end of a command. */
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -23,15 +24,19 @@ export interface Ended {
   readonly err: readonly string[]
 }
 
+/** How a test starts a command. */
 export interface Around {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** The text for the standard input of the command. */
   readonly input?: string | undefined
-  /** A command that starts `holdfast`, such as a command that enters another network namespace. */
+  /**
+   * The words before `holdfast`: a command that starts `holdfast`, for instance in another network
+   * namespace.
+   */
   readonly inside?: readonly string[] | undefined
-  /** Whether the shell script that npm links to starts the command, instead of Node directly. */
+  /** Whether the launcher starts the command. By default, Node starts the file `main`. */
   readonly launched?: boolean | undefined
-  /** Standard input: a pipe if it is not `ignore`, which is /dev/null. */
+  /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
   /** Keeps standard input open after `input`. */
   readonly open?: boolean | undefined
@@ -57,7 +62,7 @@ export class Holdfast {
     this.process.stdin?.on('error', () => {})
     if (around.open) this.process.stdin?.write(input ?? '')
     else this.process.stdin?.end(input ?? '')
-    // Resolve only when the output was read to its end.
+    // `close` comes after the end of the output, `exit` may come before.
     this.#ended = once(this.process, 'close')
   }
 
@@ -76,6 +81,7 @@ export class Holdfast {
     return Holdfast.start(stage, args, around).ended()
   }
 
+  /** Resolves when the command has ended and its whole output was read. */
   async ended(): Promise<Ended> {
     await this.#ended
     const { exitCode: code, signalCode: signal } = this.process

@@ -1,6 +1,6 @@
 /**
  * The commands that inspect and operate a broker, against a real broker: their output as text and
- * as JSON, and their exit codes.
+ * as JSON, and their exit codes. A fence is the number of a grant, which identifies a lock.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -14,8 +14,8 @@ describe('the command holdfast', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
-  /** Ann holds orders:1 and report, bob waits for orders:1. */
-  async function busy(): Promise<Meeting & { readonly fence: number }> {
+  /** Starts a broker: Ann holds orders:1 and report, and Bob waits for orders:1. */
+  async function busyBroker(): Promise<Meeting & { readonly fence: number }> {
     const meeting = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = meeting.sessions
     const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })
@@ -25,8 +25,8 @@ describe('the command holdfast', () => {
     return { ...meeting, fence }
   }
 
-  it('lists holders and queue lengths with ls, of all keys or of a prefix', async () => {
-    const { url, fence } = await busy()
+  it('lists the holders and queue lengths of all keys or of a prefix with ls', async () => {
+    const { url, fence } = await busyBroker()
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
     expect(out).to.have.length(3)
@@ -40,7 +40,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows the holders, the queue and the fence of a key with show', async () => {
-    const { url, fence } = await busy()
+    const { url, fence } = await busyBroker()
     const { out } = await run(url, 'show', 'orders:1')
     expect(out[0]).to.match(new RegExp(`^held by ann for \\S+, fence ${fence}, .*{"job":7}$`))
     expect(out[1]).to.match(/^1\. bob has waited for /)
@@ -52,7 +52,7 @@ describe('the command holdfast', () => {
     expect(json.waiting[0]).to.include({ name: 'bob' })
   })
 
-  it('counts a long queue with ls, and reports with show how many requests are left out', async () => {
+  it('counts a long queue with ls, and the unlisted requests with show', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const crowd = await RawClient.open(url)
@@ -77,8 +77,8 @@ describe('the command holdfast', () => {
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
   })
 
-  it('revokes a lock by its fence with unlock, and the next waiter gets the lock', async () => {
-    const { url, broker, fence } = await busy()
+  it('revokes a lock by its fence with unlock, and the broker grants the next waiter', async () => {
+    const { url, broker, fence } = await busyBroker()
     const args = ['unlock', 'orders:1', '--fence', String(fence), '--reason', 'stuck']
     const { code, out } = await run(url, ...args)
     expect([code, out]).to.deep.equal([0, [`orders:1: the lock with fence ${fence} is revoked`]])
@@ -91,7 +91,7 @@ describe('the command holdfast', () => {
   })
 
   it('requires a fence and a reason for unlock', async () => {
-    const { url, broker } = await busy()
+    const { url, broker } = await busyBroker()
     for (const args of [
       ['--reason', 'stuck'],
       ['--fence', '1'],
@@ -116,8 +116,8 @@ describe('the command holdfast', () => {
     }
   })
 
-  it('prints the state and then the events with watch, until a signal', async () => {
-    const { url, sessions } = await busy()
+  it('prints the held locks and then the events with watch, until a signal', async () => {
+    const { url, sessions } = await busyBroker()
     const watch = Holdfast.start(stage, ['watch', '--json', 'orders:', '--url', url])
     await watch.out.count(1)
     await sessions[0]!.lock('orders:2')
@@ -137,13 +137,13 @@ describe('the command holdfast', () => {
     ])
   })
 
-  it('exits 1 for an unlock of a lock that is not held, also without the permission to query', async () => {
+  it('exits 1 if unlock finds no such lock, also without the permission to query', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
   })
 
-  it('prints no events with watch that the token may not see', async () => {
+  it('prints only events with watch that the client has permission to see', async () => {
     const { url } = await stage.broker({
       authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
     })
@@ -160,25 +160,25 @@ describe('the command holdfast', () => {
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
-  it('shows the busiest key first with top, as often as --count says', async () => {
-    const { url } = await busy()
+  it('shows the busiest key first with top, --count times', async () => {
+    const { url } = await busyBroker()
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
     expect(out[0]).to.match(/^2 held, 1 waiting/)
     expect(out[3]).to.match(/^1 +orders:1 +exclusive +ann/)
-    const looks = (await run(url, 'top', '--json', '--count', '2', '--interval', '100')).out
-    const [first, second] = looks.map((line) => JSON.parse(line))
+    const reports = (await run(url, 'top', '--json', '--count', '2', '--interval', '100')).out
+    const [first, second] = reports.map((line) => JSON.parse(line))
     expect(first.keys[0]).to.include({ key: 'orders:1', waiting: 1 })
     expect(second.rates).to.include({ granted: 0 })
   })
 
   it('ends top at Ctrl-C, also while the broker does not answer', async () => {
-    const mute = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-    stage.onClear(() => mute.close())
-    await once(mute, 'listening')
-    const { port } = mute.address() as AddressInfo
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    stage.onClear(() => server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
     const top = Holdfast.start(stage, ['top', '--url', `ws://127.0.0.1:${port}`])
-    const [socket] = (await once(mute, 'connection')) as [WebSocket]
+    const [socket] = (await once(server, 'connection')) as [WebSocket]
     const welcome = {
       type: 'welcome',
       session: 's',
@@ -196,7 +196,7 @@ describe('the command holdfast', () => {
   })
 
   it('prints the counters of the broker with stats', async () => {
-    const { url, broker } = await busy()
+    const { url, broker } = await busyBroker()
     const { out } = await run(url, 'stats', '--json')
     expect(JSON.parse(out[0]!)).to.deep.equal(broker.stats())
     expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
@@ -260,9 +260,9 @@ describe('the command holdfast', () => {
       expect(code).to.equal(0)
       expect(text).to.include('Examples:').and.to.include(`holdfast ${command}`)
       expect(text).to.include('Exit codes: 0 success')
-      // What prints nothing has no flag for how.
-      const prints = command !== 'serve' && command !== 'run'
-      expect(text.includes('--json'), 'prints JSON').to.equal(prints)
+      // `serve` and `run` print no results, so they have no flag for the format.
+      const hasResults = command !== 'serve' && command !== 'run'
+      expect(text.includes('--json'), 'has --json').to.equal(hasResults)
     })
   }
 

@@ -1,5 +1,6 @@
 /**
- * `holdfast completion`: real shells complete the command line with the printed scripts.
+ * `holdfast completion` prints a completion script for a shell. Real shells complete command lines
+ * with these scripts.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,10 +12,10 @@ import { Holdfast } from './command.js'
 import { type Scratch, scratch } from './scratch.js'
 
 /**
- * A line to type, with a Tab for each `\t`, and the words that the command gets from the completed
- * line.
+ * Lines that the test types, with the Tab key for each `\t`, and the words that `holdfast` gets
+ * from the completed line.
  */
-const typed: readonly (readonly [string, readonly string[]])[] = [
+const typedLines: readonly (readonly [string, readonly string[]])[] = [
   ['ser\t', ['serve']],
   ['serve --fence-f\t x', ['serve', '--fence-file', 'x']],
   ['serve --durability fl\t', ['serve', '--durability', 'flushed']],
@@ -36,7 +37,7 @@ const typed: readonly (readonly [string, readonly string[]])[] = [
 describe('holdfast completion', () => {
   const stage = Stage.forEachTest()
 
-  /** Makes a folder that has files to complete, and the completion script of this shell. */
+  /** Makes a folder with files to complete and with the completion script of this shell. */
   async function prepared(shell: string): Promise<Scratch & { readonly folder: string }> {
     const files = scratch(stage)
     const { code, out } = await Holdfast.run(stage, ['completion', shell])
@@ -73,21 +74,21 @@ describe('holdfast completion', () => {
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
       shown += text
     })
-    const hear = async (text: string) => {
+    const untilShown = async (text: string) => {
       while (!shown.includes(text)) await once(terminal.stdout, 'data')
     }
     terminal.stdin.write(`. ./rc; echo rea''dy\n`)
-    await hear('ready')
-    for (const [i, [line]] of typed.entries()) {
+    await untilShown('ready')
+    for (const [i, [line]] of typedLines.entries()) {
       terminal.stdin.write(`holdfast ${line}\n echo do''ne-${i}-\n`)
-      await hear(`done-${i}-`)
+      await untilShown(`done-${i}-`)
     }
     terminal.stdin.write('exit\n')
     await once(terminal, 'close')
     return readFileSync(files.path('words'), 'utf8').trimEnd().split('\n')
   }
 
-  const expected = typed.map(([, words]) => words.map((word) => `<${word}>`).join(''))
+  const expected = typedLines.map(([, words]) => words.map((word) => `<${word}>`).join(''))
 
   describe('bash', () => {
     needs('terminal')
@@ -119,7 +120,7 @@ describe('holdfast completion', () => {
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const files = await prepared('fish')
-      const lines = typed.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
+      const lines = typedLines.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
       const requests = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
       const program = `set -x PATH $PWD $PATH; source script.fish; ${requests.join('; ')}`
       const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
@@ -135,7 +136,7 @@ describe('holdfast completion', () => {
           .split('\n')
           .map((line) => line.split('\t')[0]),
       )
-      for (const [i, [line, words]] of typed.entries()) {
+      for (const [i, [line, words]] of typedLines.entries()) {
         const wanted = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
         if (wanted === undefined) expect(answers[i], line).to.deep.equal([''])
         else

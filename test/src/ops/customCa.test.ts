@@ -1,6 +1,6 @@
 /**
- * A broker whose certificate is signed by a private authority: the option `ca` of the client, and
- * `--ca` of each command.
+ * A broker with a certificate that only a private authority has signed. The client trusts the
+ * certificate by its option `ca`, and each command by `--ca`.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -21,7 +21,7 @@ describe('a certificate of a private authority', () => {
     return { files, cert, key, certPath, url }
   }
 
-  it('checks the broker, given as text, bytes or a list', async () => {
+  it('is accepted with the option ca as text, bytes or a list', async () => {
     const { cert, certPath, url } = await secured()
     for (const ca of [
       cert,
@@ -35,7 +35,7 @@ describe('a certificate of a private authority', () => {
     }
   })
 
-  it('is suggested by the error for a certificate that is not trusted', async () => {
+  it('is refused without the option ca, and the error suggests the option', async () => {
     const { url } = await secured()
     const other = certificate(scratch(stage))
     for (const options of [{}, { ca: other.cert }]) {
@@ -45,7 +45,7 @@ describe('a certificate of a private authority', () => {
     }
   })
 
-  it('is refused if it is invalid, or together with a custom WebSocket class', async () => {
+  it('cannot be given as an invalid ca, or together with a custom WebSocket class', async () => {
     const { cert, key, url } = await secured()
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
@@ -57,7 +57,7 @@ describe('a certificate of a private authority', () => {
     expect(error.message).to.contain('your own WebSocket class')
   })
 
-  it('is read by every command from --ca or HOLDFAST_CA', async () => {
+  it('is accepted by every command with --ca or HOLDFAST_CA', async () => {
     const { certPath, url } = await secured()
     const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
     const all = commands.map(async (command) => {
@@ -72,7 +72,7 @@ describe('a certificate of a private authority', () => {
     expect(without.err.join()).to.contain('--ca')
   })
 
-  it('is reported if its file cannot be read or has no certificate', async () => {
+  it('is reported with its path if the file is missing or has no certificate', async () => {
     const { files, url } = await secured()
     const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
     expect(missing.code).to.equal(78)

@@ -1,4 +1,4 @@
-/** How the command parses and formats times, names and tables. */
+/** The command `holdfast` parses and formats durations, names, numbers and tables. */
 import { duration, durationIn, integerIn, nearest, span, table } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
@@ -26,22 +26,22 @@ describe('the formatting of holdfast', () => {
   it('formats durations in their two largest units', () => {
     const seconds = [1, 59.9, 60, 192, 3_599, 3_600, 3_605, 3_660, 86_399, 86_400, 90_061]
     expect([0, 0.4, 999].map(span)).to.deep.equal(['0ms', '0ms', '999ms'])
-    expect(seconds.map((one) => span(one * 1_000))).to.deep.equal([
+    expect(seconds.map((count) => span(count * 1_000))).to.deep.equal([
       ...['1s', '59s', '1m', '3m 12s', '59m 59s'],
       ...['1h', '1h', '1h 1m', '23h 59m', '1d', '1d 1h'],
     ])
   })
 
-  it('suggests the most similar name, if one is similar', () => {
+  it('suggests the most similar name, or no name if none is similar', () => {
     const names = ['port', 'host', 'fenceFile', 'locksPerSession']
-    const meant = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
-    expect(meant.map((name) => nearest(name, names))).to.deep.equal([
+    const misspelt = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
+    expect(misspelt.map((name) => nearest(name, names))).to.deep.equal([
       ...['port', 'host', 'fenceFile', 'locksPerSession', undefined, undefined],
     ])
     expect(nearest('port', [])).to.equal(undefined)
   })
 
-  it('aligns columns under their names', async () => {
+  it('aligns the cells of a table under the column names', async () => {
     const rows = [
       ['orders:42', '', '1'],
       ['é😀', 'ann', '10'],
@@ -57,10 +57,10 @@ describe('the formatting of holdfast', () => {
     const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
     const rows = keys.map((key) => [key, '|'])
     const lines = (await table(['KEY', 'N'], rows)).slice(1)
-    const cells = [6, 3, 3, 4, 2, 4, 2, 5]
+    const widths = [6, 3, 3, 4, 2, 4, 2, 5]
     for (const [i, line] of lines.entries()) {
       const gap = /( +)\|$/.exec(line)![1]!.length
-      expect(cells[i]! + gap, keys[i]).to.equal(8)
+      expect(widths[i]! + gap, keys[i]).to.equal(8)
     }
   })
 

@@ -1,4 +1,8 @@
-/** `holdfast hold`: a lock without a command. */
+/**
+ * `holdfast hold` acquires a lock without a command, and holds the lock until its standard input
+ * ends or a signal arrives. A fence is the number of a grant. The lease is the time that the broker
+ * keeps a session without a message of its client.
+ */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { type Around, Holdfast } from './command.js'
@@ -55,18 +59,18 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
-  it('waits, tries and times out like run', async () => {
+  it('waits for a held lock, and fails at once with --try, like run', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k'], { open: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
     expect((await waits.err.count(1))[0]).to.match(/^holdfast: Waiting for k, held by ann since/)
     waits.process.kill('SIGTERM')
-    expect((await waits.ended()).code, 'it was never held').to.equal(143)
+    expect((await waits.ended()).code, 'ended by the signal while it waited').to.equal(143)
     await lock.unlock()
   })
 
-  it('refuses a command', async () => {
+  it('refuses a command after the key', async () => {
     const { url, broker } = await stage.broker()
     const { code, err } = await start(url, ['k', 'echo', 'x']).ended()
     expect(code).to.equal(64)

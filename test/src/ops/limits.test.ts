@@ -1,6 +1,7 @@
 /**
- * Reaches every limit once. The error must name the limit and its value, and the broker must count
- * the refusal.
+ * Reaches every limit of the broker once. The error must name the limit and its value, and the
+ * broker must report the refusal to its observer. The lease is the time that the broker keeps a
+ * session without a message of its client. A pending connection has not finished its handshake yet.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'
@@ -11,6 +12,7 @@ import type { FakeSocket } from '../server/socket.js'
 import { benchWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
+/** A broker with limits, and the refusals that the broker has reported. */
 interface Limited {
   readonly bench: BrokerHarness
   readonly notices: RefusalRecorder
@@ -22,7 +24,9 @@ function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limi
 }
 
 function failures(messages: readonly ServerMessage[]): string[] {
-  return messages.flatMap((one) => (one.type === 'failed' ? `${one.code} ${one.message}` : []))
+  return messages.flatMap((message) =>
+    message.type === 'failed' ? `${message.code} ${message.message}` : [],
+  )
 }
 
 function closeOf(socket: FakeSocket): string {
@@ -31,7 +35,7 @@ function closeOf(socket: FakeSocket): string {
 }
 
 describe('the limits of connections', () => {
-  it('close a connection beyond connections', () => {
+  it('close a connection beyond the limit connections', () => {
     const { bench, notices } = under({ connections: 1 })
     bench.join()
     expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: connections 1')
@@ -58,7 +62,7 @@ describe('the limits of connections', () => {
     expect(notices.causes).to.deep.equal(['connections', 'connections'])
   })
 
-  it('close a pending connection beyond pendingConnections', () => {
+  it('close a pending connection beyond the limit pendingConnections', () => {
     const { bench, notices } = under({ pendingConnections: 2 })
     const first = bench.connect()
     bench.connect()
@@ -69,13 +73,13 @@ describe('the limits of connections', () => {
     expect(notices.causes).to.deep.equal(['pending_connections', 'pending_connections'])
   })
 
-  it('free the place of a pending connection that leaves', () => {
+  it('do not count a pending connection after it has dropped', () => {
     const { bench } = under({ pendingConnections: 1 })
     bench.connect().drop()
     expect(closeOf(bench.connect())).to.equal('0 open')
   })
 
-  it('close a connection beyond pendingConnectionsPerAddress, by network for IPv6', () => {
+  it('close a connection beyond pendingConnectionsPerAddress, and count IPv6 by network', () => {
     const { bench, notices } = under({ pendingConnectionsPerAddress: 1 })
     const at = (remoteAddress: string) => closeOf(bench.connect({ remoteAddress }))
     expect(at('10.0.0.1')).to.equal('0 open')
@@ -100,8 +104,8 @@ describe('the limits of connections', () => {
       '1013 quota exceeded: pendingConnections 6',
       ...Array(5).fill('0 open'),
     ])
-    expect(closeOf(from('10.0.0.1')), 'an address that has most').to.match(/^1013/)
-    expect(closeOf(from('10.0.0.2')), 'one that has fewer').to.equal('0 open')
+    expect(closeOf(from('10.0.0.1')), 'the address with most connections').to.match(/^1013/)
+    expect(closeOf(from('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
     expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections'))
     bench.say(fresh, { type: 'hello' })
@@ -142,23 +146,23 @@ describe('the limits of connections', () => {
     expect(notices.causes).to.deep.equal(['hello_ms'])
   })
 
-  it('close a slow reader after slowBytes and slowMs, and at once beyond backlogBytes', () => {
+  it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes at once', () => {
     const { bench, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
-    const [slow, drowned] = [bench.join(), bench.join()]
-    slow.socket.isReading = false
-    drowned.socket.isReading = false
-    slow.say(...many(1, 10, 'stats'))
-    drowned.say(...many(1, 200, 'stats'))
-    expect(closeOf(drowned.socket)).to.match(/^4308/)
-    expect(closeOf(slow.socket)).to.equal('0 open')
+    const [aboveSlowBytes, aboveBacklog] = [bench.join(), bench.join()]
+    aboveSlowBytes.socket.isReading = false
+    aboveBacklog.socket.isReading = false
+    aboveSlowBytes.say(...many(1, 10, 'stats'))
+    aboveBacklog.say(...many(1, 200, 'stats'))
+    expect(closeOf(aboveBacklog.socket)).to.match(/^4308/)
+    expect(closeOf(aboveSlowBytes.socket)).to.equal('0 open')
     bench.environment.pass(201)
-    expect(closeOf(slow.socket)).to.equal('4308 client reads too slowly')
+    expect(closeOf(aboveSlowBytes.socket)).to.equal('4308 client reads too slowly')
     expect(notices.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
   })
 })
 
 describe('the limits of sessions', () => {
-  it('refuse a session beyond sessionsPerPrincipal until one ends', async () => {
+  it('refuse a session beyond sessionsPerPrincipal until another session ends', async () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
     const { bench, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
@@ -191,12 +195,12 @@ describe('the limits of sessions', () => {
       bench.say(socket, { type: 'hello' })
       return socket
     }
-    const stranger = Array.from({ length: 101 }, () => from('10.0.0.1'))
-    expect(closeOf(stranger.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
+    const crowd = Array.from({ length: 101 }, () => from('10.0.0.1'))
+    expect(closeOf(crowd.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
     for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
   })
 
-  it('refuse a session beyond sessionsPerAddress until one ends', () => {
+  it('refuse a session beyond sessionsPerAddress until another session ends', () => {
     const { bench, notices } = under({ sessionsPerAddress: 1 })
     const from = (remoteAddress: string) => {
       const socket = bench.connect({ remoteAddress })
@@ -236,7 +240,7 @@ describe('the limits of sessions', () => {
     expect(notices.causes).to.deep.equal(['messages_per_second'])
   })
 
-  it('keep the locks of a session that messagesPerSecond has closed, for its lease', () => {
+  it('keep the locks of a session for its lease after a close by messagesPerSecond', () => {
     const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
     const client = bench.join({ lease: 2_000 })
     client.acquire('k')
@@ -290,14 +294,14 @@ describe('the limits of requests', () => {
       const { bench } = under(limits)
       const client = bench.join({ grace: 1_000 })
       client.say(...messages)
-      const failed = failures(client.heard()).filter((one) => !one.startsWith('LOCK_NOT_HELD'))
+      const failed = failures(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
       expect(failed).to.have.length(1)
       expect(failed[0]).to.match(sentence)
       expect(closeOf(client.socket)).to.equal('0 open')
     })
   }
 
-  it('do not count a watch that replaces another for watchesPerSession', () => {
+  it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
     const { bench } = under({ watchesPerSession: 1 })
     const client = bench.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
@@ -347,7 +351,7 @@ describe('the options for limits', () => {
   }
 })
 
-/** As many messages of a type, with the ids from `first` on. */
+/** Makes `count` messages of a type, with the ids from `first` on. */
 function many(first: number, count: number, type: string, fields: object = {}): object[] {
   return Array.from({ length: count }, (_, index) => ({ type, id: first + index, ...fields }))
 }

@@ -1,6 +1,7 @@
 /**
- * Listings that are longer than one query: incomplete with exit code 1, limited by --limit, or
- * complete, page by page.
+ * Listings with more locks than one query returns. The command lists a part and exits 1, lists as
+ * lockCount locks as `--limit`, or lists all locks page by page. A fence is the number of a grant,
+ * which identifies a lock.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -9,33 +10,33 @@ import { Stage } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
 import { type Ended, Holdfast } from './command.js'
 
-const many = 2_345
+const lockCount = 2_345
 
 describe('a long listing of holdfast', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
   const keyOf = (i: number) => `key:${String(i).padStart(5, '0')}`
 
-  /** Makes a broker with this many locks, acquired in random order. */
-  async function crowded(): Promise<{ url: string; ann: Session }> {
+  /** Makes a broker with `lockCount` locks, acquired in mixed order. */
+  async function crowdedBroker(): Promise<{ url: string; ann: Session }> {
     const { url, sessions } = await stage.brokerWith('ann')
     const ann = sessions[0]!
-    const keys = Array.from({ length: many }, (_, i) => keyOf((i * 997) % many))
+    const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * 997) % lockCount))
     await Promise.all(keys.map((key) => ann.lock(key)))
     return { url, ann }
   }
 
   it('has every lock once and in order with ls --all, also as JSON', async () => {
-    const { url } = await crowded()
+    const { url } = await crowdedBroker()
     const { code, out, err } = await run(url, 'ls', '--all', '--json', 'key:')
     expect([code, err]).to.deep.equal([0, []])
     const keys = out.map((line) => JSON.parse(line).key)
-    expect(keys).to.deep.equal(Array.from({ length: many }, (_, i) => keyOf(i)))
-    expect((await run(url, 'ls', '--all')).out).to.have.length(many + 1)
+    expect(keys).to.deep.equal(Array.from({ length: lockCount }, (_, i) => keyOf(i)))
+    expect((await run(url, 'ls', '--all')).out).to.have.length(lockCount + 1)
   })
 
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
-    const { url } = await crowded()
+    const { url } = await crowdedBroker()
     const cut = [[], ['--json']].map((more) => run(url, 'ls', ...more))
     const listings = [
       ['--json', '--limit', '1500'],
@@ -46,7 +47,7 @@ describe('a long listing of holdfast', () => {
       expect(code).to.equal(1)
       expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
       expect(err).to.deep.equal([
-        `holdfast: Only 1000 of ${many} locks are listed: use --all, or --limit N if N are enough`,
+        `holdfast: Only 1000 of ${lockCount} locks are listed: use --all, or --limit N if N are enough`,
       ])
     }
     const [some, few, prefixed] = (await Promise.all(listings)) as [Ended, Ended, Ended]
@@ -54,7 +55,7 @@ describe('a long listing of holdfast', () => {
     expect([few.code, few.out.length, few.out.at(-1)]).to.deep.equal([
       0,
       4,
-      `... and ${many - 2} more`,
+      `... and ${lockCount - 2} more`,
     ])
     expect(prefixed.code).to.equal(0)
   })
@@ -88,10 +89,10 @@ describe('a long listing of holdfast', () => {
   })
 
   it('is reported as incomplete by top, and read completely by top --all', async () => {
-    const { url, ann } = await crowded()
+    const { url, ann } = await crowdedBroker()
     const bob = await stage.session(url)
-    // A query does not return the locks that were acquired last.
-    const last = keyOf(((many - 1) * 997) % many)
+    // One query does not return the locks that were acquired last.
+    const last = keyOf(((lockCount - 1) * 997) % lockCount)
     bob.lock(last).catch(() => {})
     await bob.stats()
     expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === last)).to.equal(false)
@@ -105,10 +106,10 @@ describe('a long listing of holdfast', () => {
     expect([whole.code, whole.err]).to.deep.equal([0, []])
     const [busiest, ...others] = JSON.parse(whole.out[0]!).keys
     expect(busiest).to.include({ key: last, waiting: 1 })
-    expect(others).to.have.length(many - 1)
+    expect(others).to.have.length(lockCount - 1)
   })
 
-  // A query of fewer than about 8,000 keys never pauses, so the test needs more keys.
+  // The broker answers a query of fewer than about 8,000 keys without a pause.
   if (full) {
     it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
@@ -130,13 +131,13 @@ describe('a long listing of holdfast', () => {
       }
       isOver = true
       await Promise.all(churn)
-      const own = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
-      expect(own.length).to.equal(steady.length)
-      expect(own).to.deep.equal(steady)
+      const seenSteady = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
+      expect(seenSteady.length).to.equal(steady.length)
+      expect(seenSteady).to.deep.equal(steady)
     })
   }
 
-  it('has each lock once that is held from the first page to the last', async () => {
+  it('has each lock once that its session holds from the first page to the last', async () => {
     const { url, sessions, broker } = await stage.brokerWith('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)
@@ -149,7 +150,7 @@ describe('a long listing of holdfast', () => {
       if (held.length === 0) break
       seen.push(...held.map(({ key }) => key))
       after = held.at(-1)!.key
-      // Locks of keys before and after the end of the page are granted and released.
+      // Bob acquires and releases locks of keys before and after the end of the page.
       const near = await bob.lock(keyOf(2 * i + 1))
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
       if (i % 2 === 0) await near.unlock()

@@ -1,4 +1,4 @@
-/** The manual page: it has every part of the help, and man(1) shows it without a warning. */
+/** The manual page has every part of the help, and man(1) shows the page without a warning. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

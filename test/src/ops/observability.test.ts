@@ -1,5 +1,7 @@
 /**
- * Metrics, the HTTP endpoints for operators, and the log lines, which a client cannot forge.
+ * Metrics, the HTTP endpoints for operators, and the log lines, which a client cannot forge. The
+ * lease is the time that the broker keeps a session without a message of its client, the grace the
+ * time that a session outlives its connection. A fence is the number of a grant.
  */
 import { readFileSync } from 'node:fs'
 import {
@@ -15,7 +17,7 @@ import { RawClient, statusOf } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
-const nothing: BrokerGauges = {
+const noGauges: BrokerGauges = {
   connections: 0,
   sessions: 0,
   held: 0,
@@ -35,7 +37,7 @@ function seriesOf(text: string, series: string): number | undefined {
 }
 
 describe('the metrics', () => {
-  /** A broker with metrics, on a fake machine. */
+  /** A broker with metrics, on a fake clock. */
   function measured(options: BrokerOptions = {}) {
     const metrics = brokerMetrics()
     return { metrics, bench: new BrokerHarness({ ...options, observer: metrics }) }
@@ -85,7 +87,7 @@ describe('the metrics', () => {
 
   it('count suspended sessions', async () => {
     const { metrics, bench } = measured()
-    metrics.attach?.(() => nothing)
+    metrics.attach?.(() => noGauges)
     const ann = bench.join({ grace: 5_000 })
     ann.socket.drop()
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
@@ -105,17 +107,17 @@ describe('the metrics', () => {
 
   it('include every metric of the Grafana dashboard', async () => {
     const { metrics } = measured()
-    metrics.attach?.(() => nothing)
-    const there = await metrics.text()
+    metrics.attach?.(() => noGauges)
+    const text = await metrics.text()
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)
     const shown = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
     expect(shown.length).to.be.above(20)
     for (const name of new Set(shown)) {
       const family = name.replace(/_(bucket|count|sum)$/, '')
-      expect(there, name).to.include(`# TYPE ${family} `)
+      expect(text, name).to.include(`# TYPE ${family} `)
     }
-    const families = Array.from(there.matchAll(/# TYPE (\S+)/g), ([, name]) => name!)
+    const families = Array.from(text.matchAll(/# TYPE (\S+)/g), ([, name]) => name!)
     expect(
       families.filter((name) => !shown.some((metric) => metric.startsWith(name))),
     ).to.deep.equal([])
@@ -135,7 +137,7 @@ describe('the endpoints for operators', () => {
   const status = async (url: string, headers: Record<string, string> = {}) =>
     (await fetch(url, { headers })).status
 
-  it('answer /healthz and /readyz without any numbers', async () => {
+  it('answer /healthz and /readyz without any figures', async () => {
     const { http } = await broker()
     for (const [path, body] of [
       ['/healthz', 'ok\n'],
@@ -147,7 +149,7 @@ describe('the endpoints for operators', () => {
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 
-  it('give numbers only to programs on this machine, and not to pages or through proxies', async () => {
+  it('give figures only to programs on this machine, not to pages or through proxies', async () => {
     const { http, url } = await broker({ metrics: brokerMetrics() })
     const client = await RawClient.open(url)
     const text = await (await fetch(`${http}/metrics`)).text()
@@ -168,7 +170,7 @@ describe('the endpoints for operators', () => {
     expect(await status(`${http}/metrics`)).to.equal(426)
   })
 
-  it('give numbers only on the admin port if there is one', async () => {
+  it('give figures only on the admin port if the broker has an admin port', async () => {
     const { made, http } = await broker({ metrics: brokerMetrics() })
     const admin = await made.listenAdmin({ port: 0 })
     for (const path of ['/metrics', '/status']) {
@@ -210,7 +212,7 @@ describe('the log lines', () => {
     return { bench: new BrokerHarness({ ...options, logger }), lines, texts }
   }
 
-  it('include one line for each session, when it ends', () => {
+  it('include one line at the end of each session', () => {
     const { bench, lines } = logged('info')
     const ann = bench.join({ name: 'billing-3' })
     ann.unlock(ann.acquire('k'))

@@ -1,11 +1,12 @@
 /**
- * The options refuse origins and host names that can never match, and the error suggests the right
- * form.
+ * The options `origins` and `hosts` refuse values that can never equal the header of a browser, and
+ * the error suggests the right form.
  */
 import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
+/** A valid value of each option. */
 const examples = {
   origins: 'https://app.example',
   hosts: 'locks.example',
@@ -58,7 +59,6 @@ describe('the options origins and hosts', () => {
       const shown = JSON.stringify(name.replace(/[^/]*@/, '***@'))
       expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
       expect(refused).to.throw(right === undefined ? 'can never match' : `such as "${right}"`)
-      // The suggested form is accepted.
       if (right !== undefined) settingsFrom({ [option]: [right] })
     })
   }

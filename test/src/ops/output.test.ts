@@ -1,6 +1,6 @@
 /**
- * Output that cannot be written: the command exits 74 with a message, and `token` leaves its file
- * unchanged.
+ * If a command cannot write its output, the command exits 74 with a message. In this case `holdfast
+ * token` leaves the token file unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -22,11 +22,11 @@ import { needs, skip } from '../support/needs.js'
 import { type Ended, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** A device that accepts no bytes: every write fails with ENOSPC. */
-const full = '/dev/full'
+/** A device on which every write fails with ENOSPC, as on a full disk. */
+const fullDevice = '/dev/full'
 
-/** Runs a command whose output pipe is closed already, and returns the exit code. */
-const unread = [
+/** Starts a command whose output pipe is closed, and prints its exit code to standard error. */
+const withClosedPipe = [
   ...['sh', '-c'],
   `{ trap '' PIPE; while echo x 2>/dev/null; do :; done; "$@"; echo "code $?" >&2; } | true`,
   'sh',
@@ -36,43 +36,43 @@ describe('holdfast with output that cannot be written', () => {
   const stage = Stage.forEachTest()
 
   before(function () {
-    if (!existsSync(full)) skip(this, `needs ${full}`)
+    if (!existsSync(fullDevice)) skip(this, `needs ${fullDevice}`)
   })
 
   /**
-   * Runs the command with its standard output, or another of its open files, directed to this path.
+   * Runs a command with its standard output directed to this path. `file` is the descriptor: 1 is
+   * standard output, 2 is standard error.
    */
-  function into(path: string, args: readonly string[], file = 1): Promise<Ended> {
+  function runInto(path: string, args: readonly string[], file = 1): Promise<Ended> {
     const inside = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
     return Holdfast.run(stage, args, { inside })
   }
 
-  it('exits 74 with a message, for every command', async function () {
+  it('exits 74 with a message for every command', async function () {
     this.timeout(60_000)
     const { url, sessions } = await stage.brokerWith('ann')
     const { fence } = await sessions[0]!.lock('k')
     const at = ['--url', url]
-    // With small counts, one command for each way to print. With full counts, all commands.
+    // Runs one command for each way to print with small counts, and all commands with full counts.
     const more = [
       ...[
         ['completion', 'bash'],
         ['serve', '--check'],
         ['ls', '--json', ...at],
       ],
-      ...[['stats'], ['status'], ['show', 'k'], ['ping', '--count', '1']].map((one) => [
-        ...one,
+      ...[['stats'], ['status'], ['show', 'k'], ['ping', '--count', '1']].map((words) => [
+        ...words,
         ...at,
       ]),
     ]
     const commands = [
       ['--help'],
-      ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map((one) => [
-        ...one,
-        ...at,
-      ]),
+      ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map(
+        (words) => [...words, ...at],
+      ),
       ...(isFull ? more : []),
     ]
-    const runs = await Promise.all(commands.map((args) => into(full, args)))
+    const runs = await Promise.all(commands.map((args) => runInto(fullDevice, args)))
     for (const [i, { code, err }] of runs.entries()) {
       const name = commands[i]!.join(' ')
       expect(code, name).to.equal(74)
@@ -80,22 +80,22 @@ describe('holdfast with output that cannot be written', () => {
       expect(err[0], name).to.match(/^holdfast: Cannot write to standard output \(ENOSPC\)/)
     }
     const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...at]
-    expect((await into(full, unlock)).code, 'unlock').to.equal(74)
+    expect((await runInto(fullDevice, unlock)).code, 'unlock').to.equal(74)
   })
 
-  it('exits 74 if serve could not print its URL, but serves until a signal stops it', async () => {
-    const inside = ['sh', '-c', `exec "$@" >${full}`, 'sh']
+  it('exits 74 if serve cannot print its URL, but first serves until a signal', async () => {
+    const inside = ['sh', '-c', `exec "$@" >${fullDevice}`, 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
     expect((await serve.err.count(1))[0]).to.include('ENOSPC')
     serve.process.kill('SIGTERM')
     expect((await serve.ended()).code).to.equal(74)
   })
 
-  it('ends silently with its usual exit code when the reader has closed the pipe', async () => {
+  it('exits silently with its usual exit code if the reader has closed the pipe', async () => {
     const { url } = await stage.broker()
     const env = { HOLDFAST_URL: url }
     const runs = [['ls'], ['--help'], ['stats']].map(async (args) => {
-      const { err } = await Holdfast.run(stage, args, { inside: unread, env })
+      const { err } = await Holdfast.run(stage, args, { inside: withClosedPipe, env })
       expect(err, args[0]).to.deep.equal(['code 0'])
     })
     await Promise.all(runs)
@@ -103,8 +103,8 @@ describe('holdfast with output that cannot be written', () => {
 
   it('ignores messages that cannot be written to standard error', async () => {
     const { url } = await stage.broker()
-    expect((await into(full, ['ls', '--url', url], 2)).code).to.equal(0)
-    expect((await into(full, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
+    expect((await runInto(fullDevice, ['ls', '--url', url], 2)).code).to.equal(0)
+    expect((await runInto(fullDevice, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
   })
 
   describe('on a nearly full disk', () => {
@@ -119,31 +119,32 @@ describe('holdfast with output that cannot be written', () => {
       })
       const { url, sessions } = await stage.brokerWith('ann')
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
-      const { code, err } = await into(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
+      const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
       expect(code).to.equal(74)
       expect(err[0]).to.include('ENOSPC')
     })
   })
 
-  it('adds no line to the token file if the token could not be printed', async () => {
+  it('adds no line to the token file if the token cannot be printed', async () => {
     const files = scratch(stage)
     const former = `${'0'.repeat(64)} ann lock\n`
     const file = files.write('tokens', former)
     for (const more of [[], ['--json']]) {
-      const { code, err } = await into(full, ['token', 'bob', '--file', file, ...more])
+      const { code, err } = await runInto(fullDevice, ['token', 'bob', '--file', file, ...more])
       expect([code, err.length]).to.deep.equal([74, 1])
       expect(err[0]).to.match(/token cannot be printed \(ENOSPC\)/)
     }
-    const piped = await Holdfast.run(stage, ['token', 'bob', '--file', file], { inside: unread })
+    const args = ['token', 'bob', '--file', file]
+    const piped = await Holdfast.run(stage, args, { inside: withClosedPipe })
     expect(piped.err.at(-1)).to.equal('code 74')
     expect(readFileSync(file, 'utf8')).to.equal(former)
     expect(existsSync(`${file}.new`)).to.equal(false)
-    // Without `--file`, the line for the token file goes to standard error. A token whose line is
-    // lost is useless too.
-    expect((await into(full, ['token', 'bob'], 2)).code).to.equal(74)
+    // Without `--file`, the command prints the line for the token file to standard error. A token
+    // without this line is useless too.
+    expect((await runInto(fullDevice, ['token', 'bob'], 2)).code).to.equal(74)
   })
 
-  it('prints no token if its line cannot be written', async () => {
+  it('prints no token if the line cannot be written to the token file', async () => {
     const files = scratch(stage)
     mkdirSync(files.path('folder'))
     symlinkSync(files.write('real', ''), files.path('link'))
@@ -160,7 +161,7 @@ describe('holdfast with output that cannot be written', () => {
     expect(existsSync(files.path('nowhere'))).to.equal(false)
   })
 
-  it('restricts the token file to its owner, and to its group if it was 0640', async () => {
+  it('restricts the token file to its owner, but keeps the mode 0640', async () => {
     const files = scratch(stage)
     for (const [before, after] of [
       [0o644, 0o600],

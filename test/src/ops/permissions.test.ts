@@ -1,6 +1,6 @@
 /**
- * Permissions: each operation is checked, a refused request changes nothing, and no client sees
- * what it has no permission to see.
+ * Permissions: the broker checks each operation, a refused request changes nothing, and no client
+ * sees a lock without permission. A fence is the number of a grant.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
@@ -9,8 +9,8 @@ import { BrokerHarness } from '../server/harness.js'
 import { answersOf, benchWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
-/** One message of each operation. */
-const asks: Record<Operation, object> = {
+/** A request for each operation. */
+const requests: Record<Operation, object> = {
   lock: { type: 'lock', key: 'k' },
   share: { type: 'lock', key: 'k', mode: 'shared' },
   steal: { type: 'lock', key: 'k', steal: true },
@@ -21,8 +21,8 @@ const asks: Record<Operation, object> = {
 }
 
 describe('permissions', () => {
-  for (const [operation, ask] of Object.entries(asks) as [Operation, object][]) {
-    it(`refuse ${operation} with FORBIDDEN, and are asked with the key`, async () => {
+  for (const [operation, request] of Object.entries(requests) as [Operation, object][]) {
+    it(`refuse ${operation} with FORBIDDEN after a call of authorize with the key`, async () => {
       const calls: unknown[] = []
       const notices = new RefusalRecorder()
       const bench = benchWith({
@@ -33,24 +33,24 @@ describe('permissions', () => {
         },
       })
       const client = await join(bench, 'ann')
-      client.say({ ...ask, id: 1 })
+      client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
       expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
       expect(notices.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
       expect(bench.broker.stats().totalLocks).to.equal(0)
     })
 
-    it(`allow ${operation} if they are given`, async () => {
+    it(`allow ${operation} if authorize returns true`, async () => {
       const client = await join(
         benchWith({ authorize: (_, requested) => requested === operation }),
         'ann',
       )
-      client.say({ ...ask, id: 1 })
+      client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
     })
   }
 
-  it('must be given both by authorize and by the token', async () => {
+  it('allow only operations that both authorize and the token allow', async () => {
     const bench = benchWith(
       { authorize: (_, __, key) => key !== 'a' },
       (_operation, key) => key !== 'b',
@@ -64,7 +64,7 @@ describe('permissions', () => {
     ])
   })
 
-  it('are not given if authorize throws', async () => {
+  it('allow nothing if authorize throws', async () => {
     const bench = benchWith({
       authorize: () => {
         throw new Error('the database is away')
@@ -75,7 +75,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
 
-  it('are not given if authorize returns a promise', async () => {
+  it('allow nothing if authorize returns a promise', async () => {
     const promises = (async () => true) as unknown as () => boolean
     for (const bench of [benchWith({ authorize: promises }), benchWith({}, promises)]) {
       const client = await join(bench, 'ann')
@@ -84,11 +84,11 @@ describe('permissions', () => {
     }
   })
 
-  it('are everything except revoke without authorize and without permissions of the token', async () => {
+  it('allow everything except revoke without authorize and permissions of the token', async () => {
     const client = await join(benchWith(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
-    client.say({ ...asks.revoke, id: 9 })
+    client.say({ ...requests.revoke, id: 9 })
     expect(answersOf(client.heard())).to.deep.equal([
       'granted',
       'lost',
@@ -97,15 +97,15 @@ describe('permissions', () => {
     ])
   })
 
-  it('are everything without authenticate', () => {
+  it('allow everything without authenticate', () => {
     const bench = new BrokerHarness()
     const client = bench.join()
     const fence = client.acquire('k')
-    client.say({ ...asks.revoke, id: 9, fence })
+    client.say({ ...requests.revoke, id: 9, fence })
     expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
   })
 
-  it('are not needed to unlock, refresh and cancel own locks and requests', async () => {
+  it('are not needed to unlock and refresh own locks and to cancel own requests', async () => {
     let allowed = true
     const bench = benchWith({ authorize: () => allowed })
     const client = await join(bench, 'ann')
@@ -127,7 +127,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
   })
 
-  it('follow the new token at a resume, and only the same principal can resume', async () => {
+  it('come from the new token at a resume, and only the same principal can resume', async () => {
     const bench = benchWith({}, (_, key) => key === 'k')
     const ann = await join(bench, 'ann', { grace: 5_000 })
     ann.socket.drop()
@@ -157,7 +157,7 @@ describe('the permission to see a lock', () => {
     expect(found).to.include({ heldCount: 2, waitingCount: 0 })
   })
 
-  it('filters the state and the events of a watch', async () => {
+  it('filters the held locks and the events of a watch', async () => {
     const bench = benchWith({}, sees)
     const client = await join(bench, 'ann')
     client.acquire('theirs:1')
@@ -171,7 +171,7 @@ describe('the permission to see a lock', () => {
     expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
   })
 
-  it('follows a renewed token in a watch', async () => {
+  it('comes from the renewed token in a watch', async () => {
     const bench = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
@@ -195,7 +195,7 @@ describe('permission rules', () => {
     { keys: ['jobs:*'], allow: ['lock', 'revoke'] },
   ] satisfies PermissionRule[])
 
-  const yes: [Operation, string][] = [
+  const allowed: [Operation, string][] = [
     ['lock', 'orders:'],
     ['watch', 'orders:42'],
     ['lock', 'report'],
@@ -204,7 +204,7 @@ describe('permission rules', () => {
     ['revoke', 'jobs:1'],
     ['stats', ''],
   ]
-  const no: [Operation, string][] = [
+  const forbidden: [Operation, string][] = [
     ['lock', 'order'],
     ['lock', 'report:2'],
     ['steal', 'orders:42'],
@@ -212,10 +212,10 @@ describe('permission rules', () => {
     ['lock', '*'],
     ['watch', 'jobs:1'],
   ]
-  it('allow the named operations on keys and prefixes', () => {
-    for (const [operation, key] of yes) expect(may(operation, key), key).to.equal(true)
+  it('allow the operations of a rule on its keys and prefixes', () => {
+    for (const [operation, key] of allowed) expect(may(operation, key), key).to.equal(true)
   })
   it('allow no other operation or key', () => {
-    for (const [operation, key] of no) expect(may(operation, key), key).to.equal(false)
+    for (const [operation, key] of forbidden) expect(may(operation, key), key).to.equal(false)
   })
 })

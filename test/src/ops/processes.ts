@@ -1,4 +1,4 @@
-/** Reads the processes that a test has started from /proc. */
+/** Reads the state of processes from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** The state of a process as ps(1) shows it, such as Z for a zombie. */
@@ -11,12 +11,15 @@ export function stateOf(pid: number): string | undefined {
   }
 }
 
-/** Whether a process runs. A zombie, which is dead but not collected yet, does not run. */
+/**
+ * Whether a process runs. A zombie does not run: the process has ended, but its parent has not read
+ * the exit code.
+ */
 export function isAlive(pid: number): boolean {
   return !['Z', 'X', undefined].includes(stateOf(pid))
 }
 
-/** The living processes that have this text among their arguments. */
+/** The ids of the living processes that have this text as an argument. */
 export function withArgument(argument: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -1,4 +1,4 @@
-/** No error, no line of output and no log line contains the secrets of a URL. */
+/** No error, no line of output and no log line contains a secret of a URL, such as a password. */
 import { connect } from '@holdfast/client'
 import { etcdLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
@@ -9,10 +9,12 @@ import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
 /** The messages and stacks of an error and of its causes. */
-function wordsOf(error: unknown): string {
-  const words: string[] = []
-  for (let at = error; at instanceof Error; at = at.cause) words.push(at.message, String(at.stack))
-  return words.join('\n')
+function textOf(error: unknown): string {
+  const texts: string[] = []
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    texts.push(cause.message, String(cause.stack))
+  }
+  return texts.join('\n')
 }
 
 describe('the secrets of a URL', () => {
@@ -36,17 +38,17 @@ describe('the secrets of a URL', () => {
     for (const [url, options] of attempts) {
       const error = (await connect(url, options).catch((error) => error)) as HoldfastError
       expect(error.code).to.be.oneOf(['UNAVAILABLE', 'INVALID_OPTION'])
-      expect(wordsOf(error), String(url)).to.contain('***').and.not.contain('secret')
+      expect(textOf(error), String(url)).to.contain('***').and.not.contain('secret')
     }
   })
 
   it('are in no error of a WebSocket class whose errors contain the URL', async () => {
-    class Talkative {
+    class FailingWebSocket {
       constructor(url: string) {
         throw new SyntaxError(`cannot use ${url}`)
       }
     }
-    const options = { WebSocket: Talkative as never }
+    const options = { WebSocket: FailingWebSocket as never }
     const error = (await connect('ws://user:secret@host', options).catch((e) => e)) as HoldfastError
     expect(error.message).to.contain('cannot use ws://***@host').and.not.contain('secret')
   })
@@ -54,12 +56,12 @@ describe('the secrets of a URL', () => {
   it('are in no output of any command', async () => {
     const { url } = await stage.broker()
     const secretive = `${url.replace('//', '//user:secret@')}/?token=secret`
-    const gone = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
+    const withoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
     const args = [
       ['ping', '-n', '1', '--url', secretive],
       ['ping', '-n', '1', '--json', '--url', secretive],
-      ['ping', '-n', '1', '--url', gone],
-      ['ls', '--url', gone],
+      ['ping', '-n', '1', '--url', withoutBroker],
+      ['ls', '--url', withoutBroker],
       ['status', secretive],
       ['bench', '--time', '10ms', '--sessions', '1', '--json', secretive],
     ]

@@ -1,5 +1,5 @@
 /**
- * An observer for tests that records every refusal.
+ * An observer of a broker that records every refusal of a client or a request.
  */
 import type { Observer, RefusalNotice } from '@holdfast/server/internal'
 

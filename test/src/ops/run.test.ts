@@ -1,6 +1,8 @@
 /**
- * `holdfast run` with the real command, real processes and a network that can be cut. The main
- * promise: if the broker does not answer, the command is dead before another session gets the lock.
+ * `holdfast run KEY COMMAND` runs a command while it holds a lock. The tests use the real
+ * `holdfast`, real processes and a network that the test cuts. The main promise: if the broker does
+ * not answer, the command is dead before the broker grants the lock to another session. The broker
+ * does so when the lease ends, the time that it keeps a session without a message of its client.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -17,7 +19,7 @@ describe('holdfast run', () => {
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
-  it('runs the command under the lock, with its input, output, environment and exit code', async () => {
+  it('runs the command with its input, output, environment and exit code', async () => {
     const { url, broker } = await stage.broker()
     const script = 'cat; echo "$HOLDFAST_KEY $HOLDFAST_FENCE $1"; echo oops >&2; exit 7'
     const args = ['orders:42', '--', 'sh', '-c', script, 'sh', 'an argument']
@@ -44,14 +46,14 @@ describe('holdfast run', () => {
   it('exits 128 + n for signal n, and 127 for a command that does not exist', async () => {
     const { url, broker } = await stage.broker()
     expect((await run(url, ['k', '--', 'sh', '-c', 'kill -9 $$'])).code).to.equal(137)
-    // As long as the name of a file may be, but too long for the name of a session.
+    // This name has the greatest length of a file name, and is too long for a session name.
     const { code, err } = await run(url, ['k', '--', 'x'.repeat(255)])
     expect(code).to.equal(127)
     expect(err[0]).to.match(/^holdfast: Cannot run "x+…": there is no such command \(ENOENT\)$/)
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('takes a shared lock with --shared', async () => {
+  it('acquires a shared lock with --shared', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k', { mode: 'shared' })
     expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
@@ -80,18 +82,18 @@ describe('holdfast run', () => {
     await again
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
-    // The command line released the lock itself at the end, so its session was never replaced.
+    // `holdfast run` has acquired and released one lock, so its session was resumed.
     expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
     expect(before).to.include({ key: 'k' })
   })
 
   // Each scenario waits for a lease of two seconds.
   it('stops the command before the broker can grant the lock to another session', async () => {
-    await Promise.all([killsAll(), letsEnd(), outlivesBroker()])
+    await Promise.all([killStubbornCommand(), endWillingCommand(), endWithStoppedBroker()])
   })
 
-  /** The command and the processes that it has started ignore SIGTERM. */
-  async function killsAll(): Promise<void> {
+  /** The command and its child processes ignore SIGTERM, so `holdfast run` kills them. */
+  async function killStubbornCommand(): Promise<void> {
     const { url, direct, silence } = await proxied()
     const script =
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
@@ -115,7 +117,7 @@ describe('holdfast run', () => {
     expect(pids.map(isAlive), 'before').to.not.include(false)
     silence()
     await granted
-    expect(pids.map(isAlive), 'when the next was granted').to.not.include(true)
+    expect(pids.map(isAlive), 'after the grant to the waiter').to.not.include(true)
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
     expect(err.join(' ')).to.match(
@@ -124,7 +126,7 @@ describe('holdfast run', () => {
   }
 
   /** The command ends by itself at SIGTERM. */
-  async function letsEnd(): Promise<void> {
+  async function endWillingCommand(): Promise<void> {
     const { url, silence, direct } = await proxied()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
@@ -138,7 +140,7 @@ describe('holdfast run', () => {
   }
 
   /** The network works, and only the broker is stopped. */
-  async function outlivesBroker(): Promise<void> {
+  async function endWithStoppedBroker(): Promise<void> {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
     const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
@@ -164,7 +166,7 @@ describe('holdfast run', () => {
     expect(err[0]).to.match(/^holdfast: k: .*revoked it: stuck: stopping the command$/)
   })
 
-  it('kills the processes of a command that outlive it after SIGTERM', async () => {
+  it('kills the child processes that outlive the command after SIGTERM', async () => {
     const { url, sessions } = await stage.brokerWith('ops')
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
@@ -172,12 +174,12 @@ describe('holdfast run', () => {
     const lines = await command.out.count(2)
     const fence = Number(lines.find((line) => line !== 'up'))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
-    // These processes share the output of the command, so the output is closed only when all of
-    // them are dead.
+    // The child processes share the output of the command. So `ended` resolves only when all child
+    // processes are dead.
     expect((await command.ended()).code).to.equal(76)
   })
 
-  it('refuses a --kill-after that is too long, without taking the lock', async () => {
+  it('refuses a --kill-after that is too long for the lease, and acquires no lock', async () => {
     const { url, broker } = await stage.broker()
     const args = ['--lease', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
     const { code, out, err } = await run(url, args)
@@ -186,7 +188,7 @@ describe('holdfast run', () => {
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
-  /** A broker behind a network that can be cut and fall silent. */
+  /** A broker behind a proxy that can cut connections and stop passing bytes. */
   async function proxied() {
     const { broker, url: direct, port } = await stage.broker()
     let isSilent = false

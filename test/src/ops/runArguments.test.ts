@@ -7,10 +7,11 @@ import { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 
-/** Every option of `run` in every way to write it. */
+/** Every option of `run` in every spelling, and other unusual words. */
 const spellings: readonly (readonly string[])[] = [
-  ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help', '--leader-only'].map(only),
-  ...['--pass-token', '--allow-insecure', '--version', '-V', '-st', '-qts', '-c', '--'].map(only),
+  ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help'].map(toList),
+  ...['--leader-only', '--pass-token', '--allow-insecure', '--version', '-V'].map(toList),
+  ...['-st', '-qts', '-c', '--'].map(toList),
   ...['--timeout', '--lease', '--grace', '--kill-after', '--min-hold'].flatMap((name) => [
     [name, '5s'],
     [`${name}=5s`],
@@ -23,7 +24,7 @@ const spellings: readonly (readonly string[])[] = [
   ...[['-uws://127.0.0.1:1'], ['--no-such-option'], ['-'], ['', ' ', "a'b"]],
 ]
 
-function only(word: string): string[] {
+function toList(word: string): string[] {
   return [word]
 }
 
@@ -32,7 +33,7 @@ const printer = [
   process.execPath,
   '-e',
   'console.log(JSON.stringify(process.argv.slice(1)))',
-  // Node itself reads this `--`, which ends the options of Node.
+  // This `--` ends the options of Node, so Node passes all later words to the program.
   '--',
 ]
 
@@ -72,7 +73,7 @@ describe('the arguments of holdfast run', () => {
 
   const forms: readonly (readonly [string, readonly string[]])[] = [
     ['a key and a command', ['k', 'printf', '%s', 'ok']],
-    ['-- between them', ['k', '--', 'printf', '%s', 'ok']],
+    ['-- between the key and the command', ['k', '--', 'printf', '%s', 'ok']],
     ['-- before the key', ['--', 'k', 'printf', '%s', 'ok']],
     ['-- before and after the key', ['--', 'k', '--', 'printf', '%s', 'ok']],
     ['a key that looks like an option', ['--', '-t', 'printf', '%s', 'ok']],
@@ -80,7 +81,7 @@ describe('the arguments of holdfast run', () => {
     ['--command and a line', ['k', '--command', 'printf ok && true']],
     ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
   ]
-  it('are accepted in each form of the command line', async () => {
+  it('run the command in each form of the command line', async () => {
     const runs = some(forms).map(async ([form, args]) => {
       const { url } = await stage.broker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
@@ -114,7 +115,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('treat an option after the key as the command, and the error explains that', async () => {
+  it('run an option after the key as the command, and the error explains the order', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)
@@ -124,7 +125,7 @@ describe('the arguments of holdfast run', () => {
   })
 })
 
-/** With small counts, every second form. With full counts, all forms. */
+/** Chooses every second element with small counts, and all elements with full counts. */
 function some<T>(all: readonly T[]): T[] {
   return all.filter((_, i) => i % count(2, 1) === 0)
 }

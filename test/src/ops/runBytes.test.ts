@@ -1,12 +1,12 @@
 /**
- * Arguments and variables that are not UTF-8 reach the command of `holdfast run` byte by byte.
- * Arguments of holdfast itself that are not UTF-8 are refused.
+ * `holdfast run` passes arguments and variables that are not UTF-8 unchanged to the command. It
+ * refuses its own arguments if they are not UTF-8.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
-/** Prints the bytes of its arguments and of X in hex, each on a line. */
+/** A command that prints each argument and the variable X as hexadecimal bytes on a line. */
 const printer = [
   'sh',
   '-c',
@@ -36,14 +36,14 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     }
   })
 
-  it('runs a program and a shell line whose names have such bytes', async () => {
+  it('runs a program name and a shell line with such bytes', async () => {
     const { url } = await stage.broker()
     const inside = shell('exec "$@" "printf %s $a | od -An -tx1"')
     const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { inside })
     expect(line).to.deep.include({ code: 0, out: [' ff fe'] })
     const args = ['run', '--url', url, 'k']
-    const none = await Holdfast.run(stage, args, { inside: shell('exec "$@" "./$a"') })
-    expect(none).to.deep.include({ code: 127, out: [] })
+    const missing = await Holdfast.run(stage, args, { inside: shell('exec "$@" "./$a"') })
+    expect(missing).to.deep.include({ code: 127, out: [] })
   })
 
   it('refuses such bytes in a key and in the value of an option', async () => {

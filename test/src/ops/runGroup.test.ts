@@ -1,5 +1,6 @@
 /**
- * `holdfast run` and the process group of its command: the lock is kept until the group is empty.
+ * `holdfast run` starts its command in a process group, and holds the lock until the group is
+ * empty.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
@@ -17,7 +18,7 @@ describe('holdfast run with a process group', () => {
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
-  it('keeps the lock while a background process of the command lives, and prints that once', async () => {
+  it('keeps the lock and prints one message while a background process lives', async () => {
     const { url, broker } = await stage.broker()
     const fifo = makeFifo()
     const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
@@ -67,7 +68,8 @@ describe('holdfast run with a process group', () => {
   it('waits neither for processes that have left the group nor for zombies', async () => {
     const { url, broker } = await stage.broker()
     const pids = scratch(stage).path('pids')
-    // The parent leaves the group and never collects its child, which stays a zombie in the group.
+    // The parent leaves the group and never reads the exit code of its child. So the child stays a
+    // zombie in the group.
     const parent = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
     const line = `(sleep 0 & echo $! >> ${pids}; ${parent}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`
     const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
@@ -86,16 +88,15 @@ describe('holdfast run with a process group', () => {
     const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
     await command.out.count(1)
     const next = sessions[0]!.lock('k')
-    // The command shares the output of this test, so the closing of the output shows nothing. Look
-    // for the end of its group instead.
+    // `ended` would wait for --min-hold, so this test looks for the end of the child process.
     await untilNoChild(command.process.pid as number)
     expect(broker.query().held[0]?.key).to.equal('k')
     command.process.kill('SIGTERM')
-    expect((await command.ended()).code, 'a signal ends it').to.equal(4)
+    expect((await command.ended()).code, 'a signal ends the wait').to.equal(4)
     await next
   })
 
-  it('ends with the command although the broker has stopped', async () => {
+  it('exits with the code of the command although the broker has stopped', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['k', '-c', 'echo up; cat'], { open: true })
     await command.out.count(1)
@@ -104,7 +105,7 @@ describe('holdfast run with a process group', () => {
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
   })
 
-  it('hands the lock to the next waiter after --min-hold', async () => {
+  it('releases the lock after --min-hold', async () => {
     const { url, broker } = await stage.broker()
     const { code } = await start(url, ['--min-hold', '200ms', 'k', 'true']).ended()
     expect([code, broker.query().heldCount]).to.deep.equal([0, 0])
@@ -129,14 +130,14 @@ describe('holdfast run with a command of another user', () => {
     chmodSync(fifo, 0o666)
     const args = ['run', '--url', url, 'k', 'setpriv', '--reuid=65534', '--clear-groups']
     const line = `echo up; cat ${fifo}; echo done`
-    // Root without the capability to signal processes of other users, like any other user.
+    // Like other users, root without this capability cannot signal processes of another user.
     const inside = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
     const command = Holdfast.start(stage, [...args, 'sh', '-c', line], { inside })
     await command.out.count(1)
     command.process.kill('SIGTERM')
     command.process.kill('SIGTERM')
-    const [said] = await command.err.count(1)
-    expect(said).to.match(/^holdfast: Cannot send SIGTERM.*another user \(EPERM\).*lock is kept/)
+    const [message] = await command.err.count(1)
+    expect(message).to.match(/^holdfast: Cannot send SIGTERM.*another user \(EPERM\).*lock is kept/)
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
@@ -144,7 +145,7 @@ describe('holdfast run with a command of another user', () => {
   })
 })
 
-/** Resolves when this process has no child. */
+/** Resolves when the process with this id has no child. */
 async function untilNoChild(pid: number): Promise<void> {
   const { readFile } = await import('node:fs/promises')
   while ((await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim() !== '') {

@@ -1,6 +1,7 @@
 /**
- * `holdfast run` that is killed by a signal that no program can catch: the command is dead before
- * the lock is granted to another session.
+ * If a signal that no program can catch kills `holdfast run`, a watchdog process kills the command.
+ * So the command is dead before the broker grants the lock to another session. The broker does so
+ * when the lease ends, the time that it keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -9,18 +10,18 @@ import { Holdfast } from './command.js'
 import { isAlive, parentOf, withArgument } from './processes.js'
 
 /**
- * The number of rounds that run at the same time, because each round waits for a lease of two
+ * The number of rounds that run at the same time. Each round waits for the end of a lease of two
  * seconds.
  */
-const abreast = count(2, 5)
+const parallelRounds = count(2, 5)
 
 describe('holdfast run after a kill', () => {
   const stage = Stage.forEachTest()
 
   it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.broker()
-    for (let round = 0; round < count(abreast, 100); round += abreast) {
-      const keys = Array.from({ length: abreast }, (_, i) => `k${round + i}`)
+    for (let round = 0; round < count(parallelRounds, 100); round += parallelRounds) {
+      const keys = Array.from({ length: parallelRounds }, (_, i) => `k${round + i}`)
       await Promise.all(keys.map((key) => kill(url, key)))
     }
   }).timeout(300_000)
@@ -38,14 +39,14 @@ describe('holdfast run after a kill', () => {
     expect(pids.map(isAlive), 'before').to.deep.equal([true, true])
     command.process.kill('SIGKILL')
     await granted
-    expect(pids.map(isAlive), 'when the next was granted').to.deep.equal([false, false])
+    expect(pids.map(isAlive), 'after the grant to the waiter').to.deep.equal([false, false])
   }
 
-  it('leaves no command alive if it was killed while it started the command', async () => {
+  it('leaves no command alive after a kill during the start of the command', async () => {
     const { url, sessions } = await stage.brokerWith('watcher')
-    const rounds = count(abreast, 50)
-    for (let round = 0; round < rounds; round += abreast) {
-      const runs = Array.from({ length: abreast }, async (_, i) => {
+    const rounds = count(parallelRounds, 50)
+    for (let round = 0; round < rounds; round += parallelRounds) {
+      const runs = Array.from({ length: parallelRounds }, async (_, i) => {
         const key = `k${round + i}`
         const events = await watching(sessions[0]!, key)
         const marker = `600.${process.pid}${round + i}`
@@ -61,24 +62,24 @@ describe('holdfast run after a kill', () => {
     }
   }).timeout(300_000)
 
-  for (const [moment, signal] of [
-    ['the OOM killer', 'SIGKILL'],
+  for (const [cause, signal] of [
+    ['SIGKILL, as from the OOM killer', 'SIGKILL'],
     ['a real-time signal', 34],
-    ['a fault of its own', 'SIGSEGV'],
+    ['a segmentation fault', 'SIGSEGV'],
   ] as const) {
-    it(`kills the command with it at ${moment}`, async () => {
+    it(`leaves no command alive after ${cause}`, async () => {
       const { url } = await stage.broker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
       const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
       const [pid] = (await command.out.count(1)).map(Number)
       process.kill(command.process.pid as number, signal)
-      // The command shares this output, so the output ends when all processes are dead or dying.
+      // The command shares the output, so the output ends only when the command is dead or dying.
       await command.ended()
       while (isAlive(pid as number)) await new Promise((resolve) => setImmediate(resolve))
     })
   }
 
-  it('starts another watchdog when the first is killed', async () => {
+  it('starts another watchdog process when the first watchdog is killed', async () => {
     const { url } = await stage.broker()
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
     const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
@@ -94,7 +95,7 @@ describe('holdfast run after a kill', () => {
     await command.ended()
   })
 
-  it('leaves no watchdog alive', async () => {
+  it('leaves no watchdog process alive after the end of the command', async () => {
     const { url } = await stage.broker()
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
     const command = Holdfast.start(stage, args, { open: true })

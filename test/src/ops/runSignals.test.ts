@@ -1,6 +1,6 @@
 /**
- * `holdfast run` and signals: the signals that it passes on, and the signals that were ignored at
- * its start. Also commands that cannot be started.
+ * `holdfast run` passes signals to its command, and ignores the signals that were ignored at its
+ * start, as nohup(1) does. It prints a message for a command that cannot be started.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -13,10 +13,10 @@ import { type Around, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
 /**
- * All signals that Node can catch, except signals of the terminal and signals about an action of
- * the process itself.
+ * The signals that `holdfast run` passes on: all signals that Node can catch, except signals from a
+ * terminal and signals that an action of the process causes, such as SIGPIPE.
  */
-const passed = [
+const passedSignals = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],
   ...['XCPU', 'VTALRM', 'PROF', 'WINCH', 'IO', 'PWR', 'SYS'],
 ].map((name) => constants.signals[`SIG${name}` as NodeJS.Signals])
@@ -28,13 +28,13 @@ describe('holdfast run with signals', () => {
 
   it('passes on every signal that it can catch', async () => {
     const { url } = await stage.broker()
-    const traps = passed.map((number) => `trap 'echo ${number}' ${number}`).join('; ')
-    const idle = `(trap '' ${passed.join(' ')}; exec sleep 600) & while :; do wait $!; done`
+    const traps = passedSignals.map((signal) => `trap 'echo ${signal}' ${signal}`).join('; ')
+    const idle = `(trap '' ${passedSignals.join(' ')}; exec sleep 600) & while :; do wait $!; done`
     const command = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
     await command.out.count(1)
-    for (const [i, number] of passed.entries()) {
-      process.kill(command.process.pid as number, number)
-      expect((await command.out.count(i + 2))[i + 1]).to.equal(String(number))
+    for (const [i, signal] of passedSignals.entries()) {
+      process.kill(command.process.pid as number, signal)
+      expect((await command.out.count(i + 2))[i + 1]).to.equal(String(signal))
     }
     expect(command.err.items).to.deep.equal([])
     command.process.kill('SIGKILL')
@@ -48,8 +48,8 @@ describe('holdfast run with signals', () => {
     const command = start(url, args, { inside, launched: true, open: true })
     const [line] = await command.out.count(1)
     expect(line).to.match(/^SigIgn:\s0+3$/)
-    // Signals arrive in the order of their numbers. When the third signal has arrived, the others
-    // have arrived too.
+    // Signals arrive in the order of their numbers. `holdfast` ignores the first two signals. When
+    // the third signal arrives, the first two have arrived too.
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) command.process.kill(signal)
     command.process.stdin!.end('on\n')
     expect(await command.ended()).to.deep.include({ code: 0, signal: null })
@@ -76,14 +76,14 @@ describe('holdfast run with signals', () => {
     expect(await serve.ended()).to.deep.include({ code: 0, signal: null })
   })
 
-  it('ignores no other signals', async () => {
+  it('starts the command with no ignored signals', async () => {
     const { url } = await stage.broker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
     const { out } = await start(url, args, { launched: true }).ended()
     expect(out[0]).to.match(/^SigIgn:\s0+$/)
   })
 
-  it('passes the environment without the token', async () => {
+  it('passes the environment without the token to the command', async () => {
     const { url } = await stage.broker()
     const env = {
       HOLDFAST_TOKEN: 'secret',
@@ -103,7 +103,7 @@ describe('holdfast run with signals', () => {
     }
   })
 
-  it('passes the token with --pass-token', async () => {
+  it('passes the token to the command with --pass-token', async () => {
     const { url } = await stage.broker()
     const env = { HOLDFAST_TOKEN: 'secret' }
     const { out } = await start(url, ['--pass-token', 'k', '-c', 'echo $HOLDFAST_TOKEN'], {
@@ -122,7 +122,7 @@ describe('holdfast run with a command that cannot be started', () => {
     const { code, out, err } = await Holdfast.run(stage, args, { env })
     expect(out).to.deep.equal([])
     expect(err.join('\n'), 'a sentence, and no stack').to.not.match(/\n\s+at /)
-    // Other shells print longer messages.
+    // If the shell reports the problem, its message may have two lines.
     expect(err.length).to.be.within(1, 2)
     expect(broker.query().heldCount).to.equal(0)
     return { code, firstLine: err[0] }
@@ -136,18 +136,18 @@ describe('holdfast run with a command that cannot be started', () => {
 
   const cases: readonly (readonly [string, () => readonly string[], number, RegExp])[] = [
     ['is empty', () => [''], 127, /Cannot run "": there is no such command \(ENOENT\)/],
-    ['is not there', () => ['/no/such'], 127, /Cannot run "\/no\/such".*ENOENT/],
+    ['does not exist', () => ['/no/such'], 127, /Cannot run "\/no\/such".*ENOENT/],
     ['has a name that is too long', () => ['x'.repeat(5_000)], 126, /ENAMETOOLONG/],
     ['has a path that is too long', () => ['/x'.repeat(5_000)], 126, /ENAMETOOLONG/],
     ['is under a file', () => [`${file('f')}/x`], 126, /ENOTDIR/],
     ['is not executable', () => [file('f', 0o644)], 126, /EACCES/],
     ['is a directory', () => ['/'], 126, /EACCES/],
-    ['is a link to itself', () => [loop()], 126, /ELOOP/],
+    ['is a link to itself', () => [linkToItself()], 126, /ELOOP/],
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
-  it('prints a message and exits with the code of shells', async () => {
-    // Commands with the same code take the same path, so every second command is enough with small
-    // counts.
+  it('prints a message, and exits like a shell with 126 or 127', async () => {
+    // Commands with the same exit code run the same code of `holdfast`. So every second command is
+    // enough with small counts.
     const some = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = some.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())
@@ -157,7 +157,7 @@ describe('holdfast run with a command that cannot be started', () => {
     await Promise.all(runs)
   })
 
-  it('prints a message if the file of the command is being written', async () => {
+  it('prints a message if another process has opened the program for writing', async () => {
     const path = scratch(stage).path('busy')
     spawnSync('cp', ['/bin/true', path])
     const writing = await open(path, 'r+')
@@ -167,7 +167,7 @@ describe('holdfast run with a command that cannot be started', () => {
     expect(firstLine).to.match(/busy/)
   })
 
-  it('prints a message if the command is not on the PATH, or is not executable there', async () => {
+  it('prints a message if the command is not on the PATH or not executable', async () => {
     const folder = scratch(stage).path('bin')
     mkdirSync(folder)
     await writeFile(`${folder}/tool`, '')
@@ -175,7 +175,7 @@ describe('holdfast run with a command that cannot be started', () => {
     expect((await runFailing(['tool'], { PATH: folder })).code).to.equal(126)
   })
 
-  function loop(): string {
+  function linkToItself(): string {
     const path = scratch(stage).path('loop')
     symlinkSync(path, path)
     return path

@@ -1,6 +1,7 @@
 /**
- * `holdfast run` at a terminal: the command has the terminal and job control. The commands of these
- * tests wait in builtins of the shell, because a key that arrives during its vfork(2) can be lost.
+ * `holdfast run` at a terminal gives the terminal and job control to its command. The commands of
+ * these tests wait in builtins of the shell, because a key can be lost while the shell starts a
+ * program with vfork(2).
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -15,7 +16,8 @@ describe('holdfast run at a terminal', () => {
   needs('script')
   const stage = Stage.forEachTest()
 
-  async function at(line: string) {
+  /** Starts a broker, and a terminal that runs this command line. */
+  async function terminalWith(line: string) {
     const running = await stage.broker()
     const env = { HOLDFAST_URL: running.url, PS1: '[ready] ', ENV: '' }
     return { ...running, terminal: Terminal.start(stage, line, env) }
@@ -23,15 +25,15 @@ describe('holdfast run at a terminal', () => {
 
   /** Starts an interactive shell with job control, and types a line into it. */
   async function shellWith(line: string) {
-    const { terminal, ...running } = await at('exec sh -i')
+    const { terminal, ...running } = await terminalWith('exec sh -i')
     await terminal.until(/\[ready\] /)
     terminal.type(`${line}\n`)
     return { terminal, ...running }
   }
 
-  it('gives the command the terminal: /dev/tty, and a group of its own in the foreground', async () => {
+  it('gives the command the terminal and a process group in the foreground', async () => {
     const line = 'tty </dev/tty; echo typed: $(head -n1 </dev/tty); ps -o pid=,pgid=,tpgid= -p $$'
-    const { terminal } = await at(`exec ${holdfast} run k sh -c '${line}'`)
+    const { terminal } = await terminalWith(`exec ${holdfast} run k sh -c '${line}'`)
     await terminal.until(/\/dev\/tty/)
     terminal.type('hello\n')
     const screen = await terminal.until(/typed: hello\s+\d+ +\d+ +\d+\s/)
@@ -41,7 +43,7 @@ describe('holdfast run at a terminal', () => {
   })
 
   it('gives job control to an interactive shell', async () => {
-    const { terminal } = await at(`exec ${holdfast} run k sh -i`)
+    const { terminal } = await terminalWith(`exec ${holdfast} run k sh -i`)
     terminal.type('sh -c \'echo u""p; exec sleep 600\'\n')
     await terminal.until(/up\s/)
     terminal.type(keys.suspend)
@@ -63,7 +65,7 @@ describe('holdfast run at a terminal', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('ends at Ctrl-C with the command and the script around it', async () => {
+  it('ends at Ctrl-C together with the command and the calling script', async () => {
     const script = `for i in 1 2; do ${holdfast} run k sh -c "echo u\\"\\"p; read x"; done; echo ne""ver`
     const { terminal, broker } = await shellWith(`sh -c '${script}'`)
     await terminal.until(/up\s/)
@@ -84,7 +86,7 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/caught\s+=9=\s/)
   })
 
-  it('stops at Ctrl-Z and continues with fg in the foreground', async () => {
+  it('stops at Ctrl-Z, and continues in the foreground after fg', async () => {
     const script = 'echo u""p $$; read x; echo got $x; exit 3'
     const { terminal, broker } = await shellWith(`${holdfast} run k sh -c '${script}'; echo =$?=`)
     const pid = Number(/up (\d+)\s/.exec(await terminal.until(/up \d+\s/))?.[1])
@@ -98,7 +100,7 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/got hello\s+=3=\s/)
   })
 
-  it('continues in the background with bg, and takes the terminal again with fg', async () => {
+  it('continues in the background after bg, and gets the terminal again after fg', async () => {
     const fifo = scratch(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
     const script = `echo u""p; read x <${fifo}; echo bu""sy; read x; echo got $x; exit 4`
@@ -123,7 +125,7 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/hello\s+hello\s+=0=\s/)
   })
 
-  it('kills the command and returns the terminal when it is killed', async () => {
+  it('dies at SIGKILL together with the command, and the shell gets the terminal', async () => {
     const script = 'trap "" HUP TERM INT; echo u""p $PPID $$; while :; do sleep 0.05; done'
     const { terminal, broker, url } = await shellWith(
       `${holdfast} run --lease 2s k sh -c '${script}'; echo =$?=`,

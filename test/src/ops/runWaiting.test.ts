@@ -1,6 +1,6 @@
 /**
- * `holdfast run` before it has the lock: its messages while it waits, how long it waits, and its
- * exit codes without the lock.
+ * `holdfast run` before the broker grants the lock: its messages while it waits, the time that it
+ * waits, and its exit codes if it gets no lock.
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -8,7 +8,8 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { type Around, Holdfast } from './command.js'
 
-const clock = '\\d\\d:\\d\\d'
+/** A pattern for a time of the day, such as 09:30. */
+const timeOfDay = '\\d\\d:\\d\\d'
 
 describe('holdfast run before the grant', () => {
   const stage = Stage.forEachTest()
@@ -17,17 +18,18 @@ describe('holdfast run before the grant', () => {
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
-  it('prints the key and its holder while it waits, and runs after the grant', async () => {
+  it('prints the key and its holder while it waits, and then runs the command', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k', 'echo', 'at last'])
-    const [said] = await waits.err.count(1)
-    expect(said).to.match(new RegExp(`^holdfast: Waiting for k, held by ann since ${clock}$`))
+    const [message] = await waits.err.count(1)
+    const expected = `^holdfast: Waiting for k, held by ann since ${timeOfDay}$`
+    expect(message).to.match(new RegExp(expected))
     await lock.unlock()
     expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
   })
 
-  it('names at most three holders', async () => {
+  it('prints the names of at most three holders', async () => {
     const { url, sessions } = await stage.brokerWith('a', 'b', 'c', 'd')
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
@@ -39,12 +41,12 @@ describe('holdfast run before the grant', () => {
   })
 
   for (const option of ['--try', '--timeout=0']) {
-    it(`does not wait with ${option}, and names the holder`, async () => {
+    it(`does not wait with ${option}, and prints the holder`, async () => {
       const { url, sessions } = await stage.brokerWith('ann')
       await sessions[0]!.lock('k')
       const { code, out, err } = await run(url, [option, 'k', 'echo', 'never'])
       expect({ code, out }).to.deep.equal({ code: 75, out: [] })
-      expect(err[0]).to.match(new RegExp(`^holdfast: k is held by ann( since ${clock})?$`))
+      expect(err[0]).to.match(new RegExp(`^holdfast: k is held by ann( since ${timeOfDay})?$`))
     })
   }
 
@@ -58,18 +60,18 @@ describe('holdfast run before the grant', () => {
     ])
     expect({ code, out }).to.deep.equal({ code: 75, out: [] })
     expect(quiet).to.deep.include({ code: 0, out: [], err: [] })
-    const held = `it is held by ann since ${clock}`
+    const held = `it is held by ann since ${timeOfDay}`
     expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 2500ms: ${held}$`))
   })
 
-  it('exits with the code of -E if the lock is held, and prints nothing with --quiet', async () => {
+  it('exits with the code of -E for a held lock, and prints nothing with --quiet', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
     expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
   })
 
-  it('shows the name of --name to other sessions', async () => {
+  it('uses the value of --name as the name of its session', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], { open: true })
     await command.out.count(1)
@@ -78,7 +80,7 @@ describe('holdfast run before the grant', () => {
     expect((await command.ended()).code).to.equal(0)
   })
 
-  it('waits without naming a holder if it has no permission to query', async () => {
+  it('prints no holder while it waits if it has no permission to query', async () => {
     const { url, broker } = await stage.broker({
       authenticate: ({ token }) => ({
         principal: token ?? 'anonymous',
@@ -97,15 +99,17 @@ describe('holdfast run before the grant', () => {
 
   it('waits at most --timeout, or 2 s with --try, for a silent broker', async () => {
     const url = `${await silentBroker()}/?key=secret`
-    const [late, tried] = await Promise.all([
+    const [withTimeout, withTry] = await Promise.all([
       run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true']),
       run(url, ['--try', '-E', '0', 'k', 'true']),
     ])
-    expect(late.code, 'not the code of -E: nobody may be doing the work').to.equal(75)
-    expect(late.err[0]).to.match(/^holdfast: No broker answered within 300ms \(--timeout\) at ws:/)
-    expect(late.err[0]).to.not.include('secret')
-    expect(tried.code).to.equal(69)
-    expect(tried.err[0]).to.match(/^holdfast: No broker answered within 2s \(with --try\) at ws:/)
+    // The code of -E would say that another session holds the lock, which is not known here.
+    expect(withTimeout.code).to.equal(75)
+    const [message] = withTimeout.err
+    expect(message).to.match(/^holdfast: No broker answered within 300ms \(--timeout\) at ws:/)
+    expect(message).to.not.include('secret')
+    expect(withTry.code).to.equal(69)
+    expect(withTry.err[0]).to.match(/^holdfast: No broker answered within 2s \(with --try\) at ws:/)
   })
 
   it('ends at a signal while it connects', async () => {
@@ -119,7 +123,7 @@ describe('holdfast run before the grant', () => {
     expect(await command.ended()).to.deep.include({ code: 143, out: [], err: [] })
   })
 
-  it('leaves the queue at a deadly signal, and opens no debugger', async () => {
+  it('leaves the queue at a signal that ends it, and opens no debugger at SIGUSR1', async () => {
     const { url, sessions, broker } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {

@@ -1,7 +1,7 @@
 /**
- * Runs the table of attacks: each attack is tried end to end on a public broker (profile `public`,
- * JSON Web Tokens, one origin) while a good client holds a lock. After each attack, that client
- * still holds its lock, and the broker still serves.
+ * Tries each attack of the table in `attacks.ts` on a public broker (profile `public`, JSON Web
+ * Tokens, one origin) while an honest client holds a lock. After each attack, the honest client
+ * must still hold its lock, and the broker must still serve.
  */
 import { connect } from '@holdfast/client'
 import { createBroker, jwtTokens } from '@holdfast/server'
@@ -15,13 +15,13 @@ import { attacks, jwt, origin, secret, type Target } from './attacks.js'
 describe('the broker under attack', () => {
   const stage = Stage.forEachTest()
 
-  async function target(): Promise<Target> {
+  async function startTarget(): Promise<Target> {
     const logged = new Collector<string>()
     const broker = createBroker({
       profile: 'public',
       authenticate: jwtTokens({ secret }),
       origins: [origin],
-      // The attacks may use any number of addresses.
+      // The attacks choose their addresses by the header `x-forwarded-for`.
       trustedProxies: ['127.0.0.1'],
       allowInsecure: true,
       logger: pino({ level: 'info', base: null }, { write: logged.add }),
@@ -48,13 +48,13 @@ describe('the broker under attack', () => {
   }
 
   for (const { attack, outcome, attempt } of attacks) {
-    it(`refuses or contains this attack: ${attack}: ${outcome}`, async () => {
-      const aim = await target()
-      expect(await attempt(aim)).to.equal(outcome)
-      expect(aim.lock.held).to.equal(true)
-      await aim.lock.refresh()
-      expect((await aim.good.lock('good:other')).held).to.equal(true)
-      await untilHandled(aim.good)
+    it(`withstands this attack: ${attack}: ${outcome}`, async () => {
+      const target = await startTarget()
+      expect(await attempt(target)).to.equal(outcome)
+      expect(target.lock.held).to.equal(true)
+      await target.lock.refresh()
+      expect((await target.good.lock('good:other')).held).to.equal(true)
+      await untilHandled(target.good)
     })
   }
 })

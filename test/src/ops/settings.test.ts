@@ -1,6 +1,6 @@
 /**
- * The sources of the settings of `holdfast serve`, and invalid settings: the command prints one
- * message for each invalid setting and exits with 78.
+ * The settings of `holdfast serve` come from flags, variables and a config file. For an invalid
+ * setting the command prints one message and exits 78.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -13,7 +13,7 @@ describe('the settings of holdfast serve', () => {
   const check = async (args: string[], env: Record<string, string> = {}) =>
     Holdfast.run(stage, ['serve', '--check', ...args], { env })
 
-  it('come from flags before variables, and from variables before the file', async () => {
+  it('come from flags first, then from variables, then from the file', async () => {
     const file = scratch(stage).write(
       'holdfast.json',
       JSON.stringify({
@@ -50,7 +50,7 @@ describe('the settings of holdfast serve', () => {
     }
   })
 
-  it('are printed at the start if they come from variables or the file', async () => {
+  it('are printed at the start of the broker if they come from variables or the file', async () => {
     const around = { env: { HOLDFAST_PORT: '0', HOLDFAST_LIMITS: 'helloMs=100' } }
     const serve = Holdfast.start(stage, ['serve', '--drain', '1s'], around)
     await serve.out.count(3)
@@ -63,7 +63,7 @@ describe('the settings of holdfast serve', () => {
     expect((await serve.ended()).code).to.equal(0)
   })
 
-  it('ignore the variables that Kubernetes sets for a Service, whatever its name', async () => {
+  it('ignore the variables that Kubernetes sets for a Service of any name', async () => {
     const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
     const { code, out } = await check([], Object.assign({}, ...services.map(linksOf)))
     expect(code).to.equal(0)
@@ -71,7 +71,7 @@ describe('the settings of holdfast serve', () => {
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
   })
 
-  it('include a port beside such variables, and a mistyped name is refused', async () => {
+  it('include ports beside the variables of Kubernetes, but no mistyped variable', async () => {
     const links = linksOf('_0')
     const { out } = await check([], {
       ...links,
@@ -103,15 +103,15 @@ describe('the settings of holdfast serve', () => {
     expect(JSON.parse(logged!)).to.include({ msg: 'Session ended', reason: 'goodbye' })
   })
 
-  interface Wrong {
+  interface InvalidSetting {
     readonly problem: string
     readonly args?: string[]
     readonly env?: Record<string, string>
-    /** Content of a config file. */
+    /** The text of the config file. */
     readonly config?: string
     readonly sentence: RegExp
   }
-  const wrong: Wrong[] = [
+  const invalidSettings: InvalidSetting[] = [
     {
       problem: 'a misspelt key',
       config: '{"prot":1}',
@@ -211,7 +211,7 @@ describe('the settings of holdfast serve', () => {
       sentence: /trustedProxies/,
     },
   ]
-  for (const { problem, args = [], env = {}, config, sentence } of wrong) {
+  for (const { problem, args = [], env = {}, config, sentence } of invalidSettings) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const file = config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
       const { code, err, out } = await check([...args, ...file], env)

@@ -1,7 +1,8 @@
 /**
- * `holdfast serve --log`: brokers that share a log on etcd, from the command line. For invalid
- * settings the command prints one message. Its exit code shows whether a supervisor should try
- * again.
+ * `holdfast serve --log` starts brokers that share a command log on etcd. The command log orders
+ * all changes of the lock table. For invalid settings the command prints one message. Its exit code
+ * shows whether a supervisor should start it again: 78 for no, 69 for yes. The dead time is the
+ * time after which the other brokers declare a silent broker dead.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -11,6 +12,7 @@ import { full } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
+/** An address without an etcd. */
 const nowhere = 'etcd://127.0.0.1:1/p'
 
 describe('the settings of holdfast serve --log', () => {
@@ -150,11 +152,11 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // This test takes eight seconds, as long as a start may take. So it runs only with full counts.
+  // A start may take eight seconds, and so does this test. So it runs only with full counts.
   if (full) {
-    it('waits for an etcd that does not answer, and then exits 69', async () => {
-      const away = await refused(['serve', '--port', '0', '--log', nowhere])
-      expect(away).to.deep.equal({
+    it('waits for an etcd that cannot be reached, and then exits 69', async () => {
+      const refusal = await refused(['serve', '--port', '0', '--log', nowhere])
+      expect(refusal).to.deep.equal({
         code: 69,
         sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
       })

@@ -1,6 +1,7 @@
 /**
  * `holdfast status` against real brokers with each kind of command log: its output as text and as
- * JSON, and its exit code, which says whether the broker is ready.
+ * JSON, and its exit code, which says whether the broker is ready. The command log orders all
+ * changes of the lock table. It is kept in memory, in a journal on disk, or replicated on etcd.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -19,7 +20,7 @@ async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.count(args.includes('--admin-port') ? 2 : 1)
   const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
-  return { process: command.process, url: url!, admin, said: command.err }
+  return { process: command.process, url: url!, admin, errorLines: command.err }
 }
 
 const status = (stage: Stage, ...args: string[]) => Holdfast.run(stage, ['status', ...args])
@@ -33,7 +34,7 @@ async function statusAsJson(stage: Stage, url: string) {
 describe('holdfast status', () => {
   const stage = Stage.forEachTest()
 
-  it('shows that a broker in memory keeps no locks, and its numbers', async () => {
+  it('shows the figures of a broker, and that locks in memory are lost at its stop', async () => {
     const { url } = await serve(stage)
     const session = await stage.session(url, { name: 'secret-name' })
     await session.lock('secret-key', { metadata: 'secret-metadata' })
@@ -56,7 +57,7 @@ describe('holdfast status', () => {
     for (const word of ['secret', session.id]) expect(text).to.not.include(word)
   })
 
-  it('finds the broker by --url and HOLDFAST_URL', async () => {
+  it('uses the URL of --url or HOLDFAST_URL', async () => {
     const { url } = await serve(stage)
     const { code, out } = await Holdfast.run(stage, ['status'], { env: { HOLDFAST_URL: url } })
     expect([code, out[0]]).to.deep.equal([0, `BROKER       ${url.replace('ws', 'http')}`])
@@ -65,11 +66,11 @@ describe('holdfast status', () => {
 
   it('shows the position of a journal and the age of its snapshot', async () => {
     const dir = scratch(stage).path('journal')
-    const made = new Promise<void>((resolve) => {
+    const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       void log.start(new RecordingTable())?.then(() => log.submit(raiseFenceFloor(1)))
     })
-    await made
+    await snapshotMade
     const { url } = await serve(stage, '--journal', dir)
     const before = (await statusAsJson(stage, url)).report
     const session = await stage.session(url)
@@ -86,7 +87,7 @@ describe('holdfast status', () => {
     expect(out[5]).to.match(/^snapshot +at 1, \S.* old$/)
   })
 
-  it('exits 1 while the broker drains, and gets its status only on the admin port', async () => {
+  it('exits 1 while the broker drains, and gets the status only on the admin port', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
     const session = await stage.session(url)
     const lock = await session.lock('k')
@@ -103,7 +104,7 @@ describe('holdfast status', () => {
     await lock.unlock()
   })
 
-  it('prints a message if no broker or another server answers', async () => {
+  it('prints a message if no server answers, or a server that is not a broker', async () => {
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],
@@ -124,9 +125,9 @@ describe('holdfast status', () => {
         `holdfast: The server at ${other} is not a Holdfast broker (HTTP ${answer[0]}): check the URL`,
       ])
     }
-    const nobody = `http://127.0.0.1:${await freePort()}`
-    const { code, err } = await status(stage, nobody)
-    const sentence = `holdfast: The broker at ${nobody} cannot be reached (ECONNREFUSED)`
+    const unused = `http://127.0.0.1:${await freePort()}`
+    const { code, err } = await status(stage, unused)
+    const sentence = `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`
     expect([code, ...err]).to.deep.equal([69, sentence])
   })
 
@@ -144,7 +145,7 @@ describe('holdfast status', () => {
   })
 })
 
-describe('holdfast status with a shared log', function () {
+describe('holdfast status with a replicated log', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite({ members: 1 })
   const stage = Stage.forEachTest()
@@ -154,7 +155,7 @@ describe('holdfast status with a shared log', function () {
 
   async function replicatedLog(url: string) {
     const { log } = (await statusAsJson(stage, url)).report
-    if (log.kind !== 'replicated') throw new Error(`it has ${log.kind}`)
+    if (log.kind !== 'replicated') throw new Error(`The log is not replicated but ${log.kind}`)
     return log
   }
 
@@ -187,17 +188,20 @@ describe('holdfast status with a shared log', function () {
       .and.to.match(/^log position\|\d+$/m)
   })
 
+  // The self-lease is the time for which a broker knows that it is still a member. The broker
+  // renews the self-lease on etcd.
   it('exits 1 if the broker is no longer a member, and shows the problem', async () => {
-    const { url, said } = await start('--dead-time', '1s')
+    const { url, errorLines } = await start('--dead-time', '1s')
     const session = await connect(url, { grace: 'lease' })
     stage.onClear(() => session.close())
     await untilHandled(session)
-    const cutOff = next(session, 'jeopardy')
+    // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
+    const jeopardy = next(session, 'jeopardy')
     const [member] = etcd.cluster.members
     let isBack = false
     stage.onClear(() => (isBack ? undefined : member!.start()))
     await member!.kill()
-    await cutOff
+    await jeopardy
     const { code, report, err } = await statusAsJson(stage, url)
     expect([code, report.ready]).to.deep.equal([1, false])
     expect(err[0]).to.match(/^holdfast: The broker at \S+ is not ready$/)
@@ -209,12 +213,12 @@ describe('holdfast status with a shared log', function () {
       .and.to.match(/^member +no$/m)
     expect(text).to.match(/^problem +etcd at http/m)
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
-    const hasSaid = (what: string) =>
-      said.until((lines) => lines.some((line) => line.includes(what)))
-    await hasSaid('"serves":false,"msg":"Replicated log has a problem"')
+    const untilLogged = (text: string) =>
+      errorLines.until((lines) => lines.some((line) => line.includes(text)))
+    await untilLogged('"serves":false,"msg":"Replicated log has a problem"')
     isBack = true
     await member!.start()
-    await hasSaid('"msg":"Replicated log recovered"')
+    await untilLogged('"msg":"Replicated log recovered"')
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(200)
   })
 })

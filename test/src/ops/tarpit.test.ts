@@ -1,4 +1,4 @@
-/** The tarpit: if upgrades exceed a rate limit, it answers them only after half a second. */
+/** The tarpit refuses upgrades beyond a rate limit only after half a second. */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { Tarpit } from '@holdfast/server/internal'
@@ -7,50 +7,51 @@ import { FakeClock } from '../support/fakeClock.js'
 
 const refusal = { status: '429 Too Many Requests', reason: 'Come back later.' }
 
-/** A tarpit that delays this many sockets. */
-function roomOf(count: number) {
+/** A tarpit that delays the refusals of this many sockets. */
+function tarpitWith(count: number) {
   const clock = new FakeClock()
-  const room = new Tarpit(clock)
-  const raws = Array.from({ length: count }, () => new PassThrough())
-  for (const raw of raws) room.refuseLater(raw, refusal)
-  return { clock, room, raws }
+  const tarpit = new Tarpit(clock)
+  const sockets = Array.from({ length: count }, () => new PassThrough())
+  for (const socket of sockets) tarpit.refuseLater(socket, refusal)
+  return { clock, tarpit, sockets }
 }
 
 describe('the tarpit', () => {
   it('refuses an upgrade after half a second', () => {
-    const { clock, raws } = roomOf(2)
+    const { clock, sockets } = tarpitWith(2)
     clock.advance(499)
-    expect(raws.map((raw) => raw.readableLength)).to.deep.equal([0, 0])
+    expect(sockets.map((socket) => socket.readableLength)).to.deep.equal([0, 0])
     clock.advance(1)
-    for (const raw of raws) {
-      expect(String(raw.read())).to.match(/^HTTP\/1\.1 429 .*\r\n\r\nCome back later\.\n$/s)
-      expect(raw.writableEnded).to.equal(true)
+    for (const socket of sockets) {
+      expect(String(socket.read())).to.match(/^HTTP\/1\.1 429 .*\r\n\r\nCome back later\.\n$/s)
+      expect(socket.writableEnded).to.equal(true)
     }
     expect(clock.timers).to.equal(0)
   })
 
   it('delays at most a thousand refusals, and destroys the sockets of the others', () => {
-    const { clock, room, raws } = roomOf(1_001)
-    expect(raws.map((raw) => raw.destroyed).lastIndexOf(false)).to.equal(999)
-    expect(raws.at(-1)?.destroyed).to.equal(true)
+    const { clock, tarpit, sockets } = tarpitWith(1_001)
+    expect(sockets.map((socket) => socket.destroyed).lastIndexOf(false)).to.equal(999)
+    expect(sockets.at(-1)?.destroyed).to.equal(true)
     clock.advance(500)
     const later = new PassThrough()
-    room.refuseLater(later, refusal)
-    expect(later.destroyed, 'there is room again').to.equal(false)
+    tarpit.refuseLater(later, refusal)
+    expect(later.destroyed, 'after the earlier refusals').to.equal(false)
   })
 
-  it('forgets a connection that closes or fails', async () => {
-    const { clock, raws } = roomOf(2)
-    raws[0]!.destroy()
-    raws[1]!.destroy(new Error('reset'))
-    await Promise.all(raws.map((raw) => raw.closed || once(raw, 'close').catch(() => {})))
+  it('keeps no timer for a socket that closes or fails', async () => {
+    const { clock, sockets } = tarpitWith(2)
+    sockets[0]!.destroy()
+    sockets[1]!.destroy(new Error('reset'))
+    const closes = sockets.map((socket) => socket.closed || once(socket, 'close').catch(() => {}))
+    await Promise.all(closes)
     expect(clock.timers).to.equal(0)
   })
 
   it('destroys all delayed sockets when it closes', () => {
-    const { clock, room, raws } = roomOf(3)
-    room.close()
-    expect(raws.map((raw) => raw.destroyed)).to.deep.equal([true, true, true])
+    const { clock, tarpit, sockets } = tarpitWith(3)
+    tarpit.close()
+    expect(sockets.map((socket) => socket.destroyed)).to.deep.equal([true, true, true])
     expect(clock.timers).to.equal(0)
   })
 })

@@ -1,6 +1,7 @@
 /**
- * Text that a broker or another client chose reaches a terminal only escaped. The tests fill every
- * field that a command prints with characters that move the cursor, hide text or end lines.
+ * A command escapes all text of a broker or of other clients before it prints the text to a
+ * terminal. The tests fill every field that a command prints with characters that move the cursor,
+ * hide text or end lines.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,15 +29,15 @@ const hostile = [
   '\u001b[2J\u001b]0;title\u0007\u009b31m\r\nholdfast: all is well',
 ].join('x')
 
-/** The characters that a key may have: no C0 control characters and no DEL. */
+/** The hostile characters that a key may have, which exclude control characters. */
 const hostileKey = [...hostile].filter((char) => !/[\p{Cc}\p{Cs}]/u.test(char)).join('')
 
 /**
  * Characters that no printed line may have. The test removes the line ends of the command first.
  */
-const unseen = /[\p{C}\p{Zl}\p{Zp}]/u
+const invisible = /[\p{C}\p{Zl}\p{Zp}]/u
 
-interface Said {
+interface Output {
   readonly out: string
   readonly err: string
 }
@@ -45,16 +46,19 @@ describe('holdfast on a terminal', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Returns the whole output of a command without changes. The command ends by itself, or the test
-   * ends it when the output is long enough.
+   * Runs a command, and returns its whole output without changes. The command ends by itself, or by
+   * SIGINT when `isEnough` returns true for its output.
    */
-  async function said(args: readonly string[], enough?: (out: string) => boolean): Promise<Said> {
+  async function outputOf(
+    args: readonly string[],
+    isEnough?: (out: string) => boolean,
+  ): Promise<Output> {
     const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     stage.onClear(() => child.kill('SIGKILL'))
     let [out, err] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       out += text
-      if (enough?.(out)) child.kill('SIGINT')
+      if (isEnough?.(out)) child.kill('SIGINT')
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       err += text
@@ -63,11 +67,10 @@ describe('holdfast on a terminal', () => {
     return { out, err }
   }
 
-  function expectVisible({ out, err }: Said, label: string): void {
+  function expectVisible({ out, err }: Output, label: string): void {
     for (const line of [...out.split('\n'), ...err.split('\n')]) {
-      expect(unseen.exec(line)?.[0].codePointAt(0)?.toString(16), `${label}: ${line}`).to.equal(
-        undefined,
-      )
+      const found = invisible.exec(line)?.[0].codePointAt(0)?.toString(16)
+      expect(found, `${label}: ${line}`).to.equal(undefined)
     }
   }
 
@@ -85,13 +88,14 @@ describe('holdfast on a terminal', () => {
     const runs = asTextAndJson(commands)
     await Promise.all(
       runs.map(async (args) => {
-        const one = await said([...args, ...at], (out) => args[0] === 'watch' && out.endsWith('\n'))
-        expectVisible(one, args.join(' '))
-        if (args.at(-1) !== '--json') expect(one.out, args[0]).to.include('u{202e}')
-        else expect(JSON.stringify(JSON.parse(one.out)), args[0]).to.include(JSON.stringify(key))
+        const isEnough = (out: string) => args[0] === 'watch' && out.endsWith('\n')
+        const output = await outputOf([...args, ...at], isEnough)
+        expectVisible(output, args.join(' '))
+        if (args.at(-1) !== '--json') expect(output.out, args[0]).to.include('u{202e}')
+        else expect(JSON.stringify(JSON.parse(output.out)), args[0]).to.include(JSON.stringify(key))
       }),
     )
-    const shown = JSON.parse((await said(['show', key, '--json', ...at])).out)
+    const shown = JSON.parse((await outputOf(['show', key, '--json', ...at])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...at, '--fence']
     const others = [
@@ -99,12 +103,12 @@ describe('holdfast on a terminal', () => {
       [...unlock, String(fence)],
       ['run', key, ...at, '--try', '--', 'true'],
     ]
-    await Promise.all(others.map(async (args) => expectVisible(await said(args), args[0]!)))
+    await Promise.all(others.map(async (args) => expectVisible(await outputOf(args), args[0]!)))
   })
 
   /**
-   * With full counts, each command with text and with JSON. With small counts, every second command
-   * with text and the others with JSON.
+   * Returns the commands with full counts both with text output and with JSON output. With small
+   * counts, every second command has text output, and the others have JSON output.
    */
   function asTextAndJson(commands: readonly string[][]): string[][] {
     return commands.flatMap((args, i) => {
@@ -117,7 +121,7 @@ describe('holdfast on a terminal', () => {
    * A broker that answers each message with the result of `answer`. If the result is undefined, the
    * broker closes the connection.
    */
-  async function fake(answer: (message: { type: string; id: number }) => object | undefined) {
+  async function fakeBroker(answer: (message: { type: string; id: number }) => object | undefined) {
     const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => {
       for (const client of sockets.clients) client.terminate()
@@ -139,39 +143,39 @@ describe('holdfast on a terminal', () => {
 
   const welcome = { type: 'welcome', session: 's', resumed: false, lease: 15_000, grace: 0, at: 1 }
 
-  it('escapes the reasons and errors of a broker', async () => {
-    const refused = await fake(() => undefined)
-    const failing = await fake(({ type, id }) =>
+  it('escapes the close reasons and error messages of a broker', async () => {
+    const refused = await fakeBroker(() => undefined)
+    const failing = await fakeBroker(({ type, id }) =>
       type === 'hello'
         ? welcome
         : type === 'bye'
           ? undefined
           : { type: 'failed', id, code: 'FORBIDDEN', message: hostile },
     )
-    const closing = await fake(({ type }) => (type === 'hello' ? welcome : undefined))
+    const closing = await fakeBroker(({ type }) => (type === 'hello' ? welcome : undefined))
     const commands = [
       ...[['ls'], ['show', 'k'], ['stats'], ['watch'], ['top', '--count', '1'], ['bench']],
       ...[['ping'], ['run', 'k', '--', 'true']],
       ['unlock', 'k', '--fence', '1', '--reason', 'r'],
     ]
-    for (const [turn, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
+    for (const [round, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
-          // With small counts, each command gets one of the three answers. A ping ends before the
-          // other two.
+          // With small counts, each command runs against one of the three brokers. A ping needs
+          // only the broker that refuses, because a ping ends at the welcome.
           if (label !== 'refused' && command === 'ping') return
-          if (!full && command !== 'ping' && i % 3 !== turn) return
-          const one = await said([command!, '--url', url, ...args])
-          expectVisible(one, `${command}, ${label}`)
-          expect(one.err, `${command}, ${label}`).to.include('holdfast: ')
+          if (!full && command !== 'ping' && i % 3 !== round) return
+          const output = await outputOf([command!, '--url', url, ...args])
+          expectVisible(output, `${command}, ${label}`)
+          expect(output.err, `${command}, ${label}`).to.include('holdfast: ')
         }),
       )
     }
   })
 
-  it('escapes the fields of an answer, whatever their type', async () => {
+  it('escapes the fields of an answer of any type', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
-    const odd = await fake(({ type, id }) => {
+    const odd = await fakeBroker(({ type, id }) => {
       if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
       if (type === 'bye') return undefined
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
@@ -182,13 +186,13 @@ describe('holdfast on a terminal', () => {
     const commands = [['ls'], ['show', 'k'], ['stats'], ['top', '--count', '1'], ['watch']]
     await Promise.all(
       asTextAndJson(commands).map(async (args) => {
-        const one = await said([...args, '--url', odd], () => args[0] === 'watch')
-        expectVisible(one, args.join(' '))
+        const output = await outputOf([...args, '--url', odd], () => args[0] === 'watch')
+        expectVisible(output, args.join(' '))
       }),
     )
   })
 
-  it('escapes the fields of a status', async () => {
+  it('escapes the fields of the status of a broker', async () => {
     const log = {
       kind: 'replicated',
       members: [hostile],
@@ -215,7 +219,7 @@ describe('holdfast on a terminal', () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
       const ways = full || i === 0 ? [[], ['--json']] : [[]]
       for (const more of ways) {
-        expectVisible(await said(['status', url, ...more]), JSON.stringify(body).slice(0, 20))
+        expectVisible(await outputOf(['status', url, ...more]), JSON.stringify(body).slice(0, 20))
       }
     })
     await Promise.all(runs)

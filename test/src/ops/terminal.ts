@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { Stage } from '../e2e/stage.js'
 
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
-/** How to start the `holdfast` command in a shell. */
+/** The words that start `holdfast` in a shell command line. */
 export const holdfast = `'${process.execPath}' '${main}'`
 
 export const keys = { interrupt: '\x03', suspend: '\x1a', endOfFile: '\x04' }
@@ -17,8 +17,8 @@ export class Terminal {
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   #screen = ''
-  /** The output on the screen that the test has not read yet. */
-  #unread = 0
+  /** The length of the output that `until` has returned. */
+  #readLength = 0
   #wake: () => void = () => {}
 
   private constructor(line: string, env: Readonly<Record<string, string>>) {
@@ -53,21 +53,23 @@ export class Terminal {
   /** Resolves with the output since the last call, up to the end of the first match. */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {
-      const rest = this.#screen.slice(this.#unread)
-      const found = pattern.exec(rest)
+      const unread = this.#screen.slice(this.#readLength)
+      const found = pattern.exec(unread)
       if (found !== null) {
         const end = found.index + found[0].length
-        this.#unread += end
-        return rest.slice(0, end)
+        this.#readLength += end
+        return unread.slice(0, end)
       }
-      if (this.#process.exitCode !== null) throw new Error(`the terminal ended with: ${rest}`)
+      if (this.#process.exitCode !== null) {
+        throw new Error(`The terminal has ended without a match for ${pattern}: ${unread}`)
+      }
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
   }
 
-  /** Resolves with the exit code, 128 + n for signal n. */
+  /** Resolves with the exit code of the command line, which is 128 + n after the signal n. */
   async ended(): Promise<number | null> {
     await this.#ended
     return this.#process.exitCode

@@ -1,5 +1,6 @@
 /**
- * TLS of the broker itself, and of a real nginx with the configuration of the server's README.
+ * TLS of the broker itself, and TLS of a real nginx in front of the broker, with the configuration
+ * from the server's README. The grace is the time that a session outlives its connection.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -27,19 +28,19 @@ describe('the TLS of the broker', () => {
     expect((await session.lock('k')).held).to.equal(true)
   })
 
-  it('is refused by a client that does not trust the certificate', async () => {
+  it('is refused by a client that does not trust the certificate of the broker', async () => {
     const { cert, key } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key } })
     await rejection(stage.session(url), 'UNAVAILABLE')
   })
 
-  it('does not delay the close of the broker by unfinished handshakes', async () => {
+  it('does not delay the close of the broker while TLS handshakes are unfinished', async () => {
     const { cert, key, WebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
     const silent = await dial(port)
     silent.on('error', () => {})
     stage.onClear(() => silent.destroy())
-    // Wait until all earlier connections have arrived.
+    // When this session is open, the silent connection has arrived too.
     await stage.session(url, { WebSocket })
     await broker.close()
   })
@@ -130,7 +131,7 @@ describe('a broker behind nginx', () => {
     return { url, broker, seen, config, stop, ...certs }
   }
 
-  it('grants locks, with a token over TLS', async () => {
+  it('grants locks to clients that send a token over TLS', async () => {
     const { url, WebSocket, seen } = await proxied()
     const ann = await stage.session(url, { WebSocket, token: 'ann' })
     const bob = await stage.session(url, { WebSocket, token: 'bob' })
@@ -145,6 +146,7 @@ describe('a broker behind nginx', () => {
     const { url, WebSocket, stop, config } = await proxied()
     const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
     const lock = await session.lock('k')
+    // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(session, 'jeopardy')
     await stop()
     await jeopardy

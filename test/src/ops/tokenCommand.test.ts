@@ -1,6 +1,6 @@
 /**
- * `holdfast token`: a broker accepts the tokens that the command makes, and the token file stays
- * valid.
+ * `holdfast token` makes a token for a client and adds the hash of the token to a token file. A
+ * broker accepts these tokens, and the token file stays valid.
  */
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'
@@ -34,7 +34,7 @@ describe('holdfast token', () => {
     expect(wrong.code).to.equal(77)
   })
 
-  it('adds a line of its own, also after a last line without a line feed', async () => {
+  it('adds a new line, also after a last line without a line feed', async () => {
     const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
     const file = scratch(stage).write('tokens', line.trimEnd())
     expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)
@@ -43,7 +43,7 @@ describe('holdfast token', () => {
     expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
   })
 
-  it('refuses a symbolic link, and leaves its target unchanged', async () => {
+  it('refuses a symbolic link as token file, and leaves the target unchanged', async () => {
     const files = scratch(stage)
     const victim = files.write('victim', 'mine\n')
     for (const target of [victim, files.path('not-there')]) {

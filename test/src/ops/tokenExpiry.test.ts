@@ -1,125 +1,132 @@
-/** Tokens that expire while the session of their client is open. */
+/**
+ * Tokens that expire while the session of their client is open. The lease is the time that the
+ * broker keeps a session without a message of its client.
+ */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 import { answersOf, join } from './authentication.js'
 
 describe('expiring tokens', () => {
-  /** A token is how many ms it lasts from now; `other …` is another principal's. */
-  function bench(): BrokerHarness {
-    const made: BrokerHarness = new BrokerHarness({
+  /**
+   * A broker for tokens such as `5000`, which expires after 5,000 ms, and `other 5000`, which
+   * belongs to another principal.
+   */
+  function brokerWithTokens(): BrokerHarness {
+    const harness: BrokerHarness = new BrokerHarness({
       authenticate: ({ token = '' }) => {
         const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
         if (ms === undefined) return undefined
-        return { principal: who ?? 'ann', expiresAt: made.environment.clock.wall() + Number(ms) }
+        const expiresAt = harness.environment.clock.wall() + Number(ms)
+        return { principal: who ?? 'ann', expiresAt }
       },
     })
-    return made
+    return harness
   }
 
   it('are announced 30 s before they expire, and close the session with 4401', async () => {
-    const b = bench()
-    const client = await join(b, '60000')
-    const early = passAlive(b, 29_900, client)
+    const harness = brokerWithTokens()
+    const client = await join(harness, '60000')
+    const early = passAlive(harness, 29_900, client)
     expect(answersOf(early.flat())).to.not.include('expiring')
-    const [later] = passAlive(b, 200, client)
+    const [later] = passAlive(harness, 200, client)
     expect(later!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
-    passAlive(b, 29_800, client)
+    passAlive(harness, 29_800, client)
     expect(client.socket.closedWith).to.equal(undefined)
-    passAlive(b, 300, client)
+    passAlive(harness, 300, client)
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
   it('are announced at once if they expire within 30 s', async () => {
-    const b = bench()
-    const client = await join(b, '5000')
-    const [heard] = passAlive(b, 100, client)
+    const harness = brokerWithTokens()
+    const client = await join(harness, '5000')
+    const [heard] = passAlive(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
     expect(warning.within).to.be.within(4_800, 5_000)
   })
 
   it('are replaced by another token of the same principal', async () => {
-    const b = bench()
-    const client = await join(b, '5000')
+    const harness = brokerWithTokens()
+    const client = await join(harness, '5000')
     const fence = client.acquire('k')
     client.say({ type: 'auth', id: 7, token: '120000' })
-    await b.settle()
+    await harness.settle()
     expect(client.heard()).to.deep.include({ type: 'authenticated', id: 7 })
-    passAlive(b, 60_000, client)
+    passAlive(harness, 60_000, client)
     expect(client.socket.closedWith).to.equal(undefined)
     client.unlock(fence)
     expect(answersOf(client.heard())).to.include('unlocked')
   })
 
-  it('are not replaced by another principal, by a bad token, or twice at the same time', async () => {
-    const b = bench()
-    const client = await join(b, '5000')
+  it('are not replaced by a token of another principal, a bad token, or two at once', async () => {
+    const harness = brokerWithTokens()
+    const client = await join(harness, '5000')
     for (const token of ['other 9000', 'nonsense']) {
       client.say({ type: 'auth', id: 7, token })
-      await b.settle()
+      await harness.settle()
       expect(answersOf(client.heard())).to.deep.equal(['failed UNAUTHORIZED'])
     }
     client.say({ type: 'auth', id: 8, token: '9000' }, { type: 'auth', id: 9, token: '9000' })
-    await b.settle()
+    await harness.settle()
     expect(answersOf(client.heard())).to.deep.equal(['failed QUOTA_EXCEEDED', 'authenticated'])
-    passAlive(b, 9_200, client)
+    passAlive(harness, 9_200, client)
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
-  it('are not accepted without TLS', async () => {
-    const b = new BrokerHarness({ authenticate: ({ token = 'ann' }) => token })
-    const socket = b.connect()
+  it('cannot be replaced over a connection without TLS', async () => {
+    const harness = new BrokerHarness({ authenticate: ({ token = 'ann' }) => token })
+    const socket = harness.connect()
     Object.assign(socket, { isSecure: false })
-    b.say(socket, { type: 'hello' })
-    await b.settle()
+    harness.say(socket, { type: 'hello' })
+    await harness.settle()
     expect(socket.heardOf('welcome')).to.have.length(1)
-    b.say(socket, { type: 'auth', id: 7, token: 'ann' })
-    await b.settle()
+    harness.say(socket, { type: 'auth', id: 7, token: 'ann' })
+    await harness.settle()
     expect(answersOf(socket.heard())).to.deep.equal(['failed UNAUTHORIZED'])
   })
 
   it('are refused if their expiry is not a valid time', async () => {
     for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
       const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
-      const b = new BrokerHarness({ authenticate })
-      const socket = b.connectWithHello({ token: 't' })
-      await b.settle()
+      const harness = new BrokerHarness({ authenticate })
+      const socket = harness.connectWithHello({ token: 't' })
+      await harness.settle()
       expect(socket.closedWith).to.include({ code: 4401 })
     }
   })
 
-  it('can have no expiry', async () => {
+  it('may have no expiry', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
-    const b = new BrokerHarness({ authenticate })
-    const client = await join(b, 't')
-    const [heard] = passAlive(b, 10_000, client)
+    const harness = new BrokerHarness({ authenticate })
+    const client = await join(harness, 't')
+    const [heard] = passAlive(harness, 10_000, client)
     expect(answersOf(heard!)).to.not.include('expiring')
     expect(client.socket.closedWith).to.equal(undefined)
   })
 
-  it('are forgotten when their connection closes', async () => {
-    const b = bench()
-    const client = await join(b, '60000')
+  it('have no timer after their connection has closed', async () => {
+    const harness = brokerWithTokens()
+    const client = await join(harness, '60000')
     client.socket.drop()
-    // After the time of the warning that the connection would have got.
-    b.environment.pass(40_000)
-    expect(b.environment.timers).to.equal(0)
+    // The broker would have sent the warning within this time.
+    harness.environment.pass(40_000)
+    expect(harness.environment.timers).to.equal(0)
   })
 
   it('are ignored without authenticate', () => {
-    const b = new BrokerHarness({ limits: { messagesPerSecond: 10 } })
-    const client = b.join()
+    const harness = new BrokerHarness({ limits: { messagesPerSecond: 10 } })
+    const client = harness.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })
     expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
   })
 
-  it('leave the locks to the session for its lease', async () => {
-    const b = bench()
-    const client = await join(b, '3000')
+  it('leave the session its locks until the lease ends', async () => {
+    const harness = brokerWithTokens()
+    const client = await join(harness, '3000')
     client.acquire('k')
-    passAlive(b, 3_100, client)
+    passAlive(harness, 3_100, client)
     client.socket.drop()
-    expect(b.broker.table.heldCount).to.equal(1)
-    b.environment.pass(15_000)
-    expect(b.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(1)
+    harness.environment.pass(15_000)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 })

@@ -1,6 +1,7 @@
 /**
- * The authenticators of the broker: a file of hashed tokens, and JSON Web Tokens with every way in
- * which one can be invalid.
+ * The authenticators of the package server: `tokensFromFile` accepts the tokens whose hashes are in
+ * a file, and `jwtTokens` accepts JSON Web Tokens. The tests try every kind of invalid JSON Web
+ * Token.
  */
 
 import { rmSync } from 'node:fs'
@@ -52,7 +53,7 @@ describe('a token file', () => {
     expect(ops?.may?.('revoke', 'orders:1')).to.equal(true)
   })
 
-  it('refuses another token, no token, and the hash in the file', async () => {
+  it('refuses an unknown token, a missing token, and the hash of a token', async () => {
     const line = tokenLine('right', 'ann')
     const tokens = tokensFromFile(scratch(stage).write('tokens', line))
     for (const token of ['wrong', '', undefined, line.slice(0, 64)]) {
@@ -60,7 +61,7 @@ describe('a token file', () => {
     }
   })
 
-  it('is read again when it changes, and keeps its last valid state', async () => {
+  it('is read again when it changes, and counts in its last valid state', async () => {
     const files = scratch(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []
@@ -82,7 +83,7 @@ describe('a token file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* none of all, everyday, lock/],
   ]
   for (const [text, sentence] of bad) {
-    it(`refuses "${text.trim().slice(0, 16)}…" with a message that does not repeat it`, () => {
+    it(`cannot contain "${text.trim().slice(0, 16)}…", which the error does not repeat`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
@@ -105,7 +106,7 @@ describe('a token file', () => {
     ['a principal with a line feed', ['t', `ann\n${'0'.repeat(64)} eve all`]],
   ]
   for (const [problem, args] of mistaken) {
-    it(`has no line for ${problem}`, () => {
+    it(`cannot get a line with ${problem}`, () => {
       expect(() => tokenLine(...args))
         .to.throw(HoldfastError)
         .that.includes({ code: 'INVALID_OPTION' })
@@ -133,7 +134,7 @@ describe('JSON Web Tokens', () => {
     good = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
   })
 
-  it('give the subject until they expire, with the permissions of their claim', async () => {
+  it('give a client their subject as principal, their expiry and their permissions', async () => {
     const grants = [{ keys: ['orders:*'], allow: ['lock'] }]
     const ann = await identityOf(jwtTokens({ secret }), await sign({ ...good, holdfast: grants }))
     expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
@@ -141,7 +142,7 @@ describe('JSON Web Tokens', () => {
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('allow nothing without that claim, or what the option defaults to', async () => {
+  it('without permissions allow nothing, or the permissions of the option grants', async () => {
     const token = await sign(good)
     expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
     const lenient = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
@@ -206,7 +207,7 @@ describe('JSON Web Tokens', () => {
     })
   }
 
-  it('are checked with the key that they name from a set, which may be fetched', async () => {
+  it('are checked with the key of their key id from a set, which may be fetched', async () => {
     const [one, two] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('ES256')])
     const keys = [
       { ...(await exportJWK(one.publicKey)), kid: 'one', alg: 'RS256' },
@@ -227,7 +228,7 @@ describe('JSON Web Tokens', () => {
     expect(await identityOf(jwtTokens({ jwksUrl }), mixed)).to.equal(undefined)
   })
 
-  it('are answered "unavailable" while the set cannot be fetched', async () => {
+  it('are refused with UNAVAILABLE while the set of keys cannot be fetched', async () => {
     const server = createServer((_, response) => response.writeHead(503).end())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`

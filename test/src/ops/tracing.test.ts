@@ -1,6 +1,6 @@
 /**
- * The spans for waiting and holding, with a real SDK of OpenTelemetry that keeps the spans in
- * memory.
+ * The client makes a span while it waits for a lock, and a span while it holds a lock. The tests
+ * use a real SDK of OpenTelemetry that keeps the spans in memory. A fence is the number of a grant.
  */
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import {
@@ -23,7 +23,7 @@ import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 
-/** As in a browser: what is active is so until something is awaited. */
+/** Keeps the active context only until the first await, as in a browser. */
 class SynchronousContexts implements ContextManager {
   #active: Context = ROOT_CONTEXT
 
@@ -126,7 +126,7 @@ describe('tracing', () => {
     expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
   })
 
-  it('runs the callback of withLock in the context of the hold', async () => {
+  it('runs the callback of withLock in the context of the hold span', async () => {
     const { session } = await traced()
     await session.withLock('k', async () => tracer.startSpan('work').end())
     const [work] = spans('work')
@@ -134,7 +134,7 @@ describe('tracing', () => {
     expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
   })
 
-  it('keeps the other values in the context of the caller over the wait', async () => {
+  it('keeps the other values in the context of the caller during the wait', async () => {
     const { session } = await traced()
     context.disable()
     context.setGlobalContextManager(new SynchronousContexts())
@@ -147,7 +147,7 @@ describe('tracing', () => {
     expect(tenant).to.equal('ann')
   })
 
-  it('puts the context of the wait into the metadata, beside the caller’s metadata', async () => {
+  it('adds the context of the wait span to the metadata of the caller', async () => {
     const { session, broker } = await traced()
     await session.lock('plain')
     await session.lock('own', { metadata: { job: 7 } })
@@ -160,7 +160,7 @@ describe('tracing', () => {
     expect(text).to.equal('mine')
   })
 
-  it('does nothing without an SDK and without a tracer', async () => {
+  it('makes no spans without an SDK or without a tracer', async () => {
     const { url, broker } = await stage.broker()
     trace.disable()
     const silent = await stage.session(url, { tracer: openTelemetry() })

@@ -1,6 +1,7 @@
 /**
- * The upgrade policy, by attack: what a web page, an unknown client or a proxy can try before and
- * during the handshake. The tests use real sockets, because most of the attacks are about headers.
+ * The upgrade policy decides whether the broker accepts a WebSocket upgrade. The tests try the
+ * attacks of web pages, unknown clients and proxies before and during the handshake. They use real
+ * sockets, because most attacks use HTTP headers.
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
@@ -16,23 +17,24 @@ import { RefusalRecorder } from './refusalRecorder.js'
 describe('the upgrade policy', () => {
   const stage = Stage.forEachTest()
 
-  async function broker(options: BrokerOptions = {}) {
+  async function startBroker(options: BrokerOptions = {}) {
     const notices = new RefusalRecorder()
-    const made = createBroker({ observer: notices, ...options })
-    stage.onClear(() => made.close())
-    return { ...(await made.listen({ port: 0 })), notices }
+    const broker = createBroker({ observer: notices, ...options })
+    stage.onClear(() => broker.close())
+    return { ...(await broker.listen({ port: 0 })), notices }
   }
 
-  /** A broker that takes notes of who shows it what. */
-  async function curious(options: BrokerOptions = {}) {
+  /** Starts a broker that records the credentials of each client, and accepts any token. */
+  async function brokerWithCredentials(options: BrokerOptions = {}) {
     const seen: Credentials[] = []
     const authenticate = (credentials: Credentials) => {
       seen.push(credentials)
       return credentials.token
     }
-    return { ...(await broker({ authenticate, ...options })), seen }
+    return { ...(await startBroker({ authenticate, ...options })), seen }
   }
 
+  /** Connects with these headers and sends a hello. */
   async function hello(url: string, headers: Record<string, string> = {}, protocols?: string[]) {
     const client = new RawClient(url, { headers, ...(protocols && { protocols }) })
     await client.opened()
@@ -42,7 +44,7 @@ describe('the upgrade policy', () => {
   }
 
   it('refuses a page of another origin before the upgrade', async () => {
-    const { port, notices } = await broker({ origins: ['https://app.example'] })
+    const { port, notices } = await startBroker({ origins: ['https://app.example'] })
     for (const origin of ['https://evil.example', 'null', 'http://app.example']) {
       expect(await statusOf(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
     }
@@ -53,7 +55,7 @@ describe('the upgrade policy', () => {
   })
 
   it('refuses a host name that is not allowed (DNS rebinding)', async () => {
-    const { port, notices } = await broker()
+    const { port, notices } = await startBroker()
     for (const host of [
       'evil.example',
       `evil.example:${port}`,
@@ -69,13 +71,13 @@ describe('the upgrade policy', () => {
   })
 
   it('accepts the host names of the option hosts', async () => {
-    const { port } = await broker({ hosts: ['Locks.example'] })
+    const { port } = await startBroker({ hosts: ['Locks.example'] })
     expect(await statusOf(port, upgradeHead('/', { host: 'locks.example' }))).to.match(/ 101 /)
     expect(await statusOf(port, upgradeHead('/', { host: 'other.example' }))).to.match(/ 403 /)
   })
 
-  it('refuses forwarded clients without authenticate', async () => {
-    const { port, notices } = await broker({ metrics: brokerMetrics() })
+  it('refuses clients behind a proxy without authenticate', async () => {
+    const { port, notices } = await startBroker({ metrics: brokerMetrics() })
     const outcomes = async (headers: Record<string, string>) => {
       const get = (path: string) =>
         statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
@@ -84,7 +86,7 @@ describe('the upgrade policy', () => {
       return [upgrade, ...(await Promise.all(pages))].map((line) => line.split(' ')[1])
     }
     expect(await outcomes({})).to.deep.equal(['101', '200', '200', '200'])
-    for (const line of signsOfProxies) {
+    for (const line of proxyHeaders) {
       const [name, value] = line.split(': ') as [string, string]
       const refused = ['403', '426', '426', '426']
       expect(await outcomes({ [name]: value }), line).to.deep.equal(refused)
@@ -92,8 +94,8 @@ describe('the upgrade policy', () => {
     expect(new Set(notices.causes)).to.deep.equal(new Set(['not_local']))
   })
 
-  it('accepts programs on this machine, whatever other headers they send', async () => {
-    const { port } = await broker()
+  it('accepts programs on this machine with any other headers', async () => {
+    const { port } = await startBroker()
     const headerSets: Record<string, string>[] = [
       { 'user-agent': 'Mozilla/5.0', 'accept-language': 'de', 'sec-fetch-site': 'same-origin' },
       { 'x-request-id': '1', traceparent: '00-0-0-01', cookie: 'a=b', 'x-transport': 'ws' },
@@ -104,28 +106,28 @@ describe('the upgrade policy', () => {
   })
 
   it('treats only a connection from loopback to loopback as local', () => {
-    const keeper = new UpgradePolicy(settingsFrom({}), new FakeEnvironment().clock)
+    const policy = new UpgradePolicy(settingsFrom({}), new FakeEnvironment().clock)
     const causeOf = (localAddress: string, remoteAddress: string) => {
       const socket = { localAddress, remoteAddress }
-      const answer = keeper.admit({ headers: { host: 'localhost' }, socket } as IncomingMessage)
-      return 'status' in answer ? answer.cause : 'in'
+      const decision = policy.admit({ headers: { host: 'localhost' }, socket } as IncomingMessage)
+      return 'status' in decision ? decision.cause : 'accepted'
     }
-    expect(causeOf('127.0.0.1', '127.0.0.1')).to.equal('in')
-    expect(causeOf('::1', '::1')).to.equal('in')
-    expect(causeOf('::ffff:127.0.0.1', '::ffff:127.0.0.2')).to.equal('in')
+    expect(causeOf('127.0.0.1', '127.0.0.1')).to.equal('accepted')
+    expect(causeOf('::1', '::1')).to.equal('accepted')
+    expect(causeOf('::ffff:127.0.0.1', '::ffff:127.0.0.2')).to.equal('accepted')
     expect(causeOf('127.0.0.1', '10.0.0.9')).to.equal('not_local')
     expect(causeOf('::1', '2001:db8::1')).to.equal('not_local')
     expect(causeOf('127.0.0.1', '')).to.equal('not_local')
   })
 
   it('accepts a token in the Authorization header', async () => {
-    const { url, seen } = await curious()
+    const { url, seen } = await brokerWithCredentials()
     await (await hello(url, { authorization: 'Bearer s3cret' })).receive('welcome')
     expect(seen[0]?.token).to.equal('s3cret')
   })
 
   it('accepts a token in a subprotocol, and does not send it back', async () => {
-    const { url, port, seen } = await curious()
+    const { url, port, seen } = await brokerWithCredentials()
     const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
     const client = await hello(url, {}, [encoded, subprotocol])
     await client.receive('welcome')
@@ -138,7 +140,7 @@ describe('the upgrade policy', () => {
   })
 
   it('prefers the token of the hello message', async () => {
-    const { url, seen } = await curious()
+    const { url, seen } = await brokerWithCredentials()
     const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
     await client.opened()
     client.send({ type: 'hello', token: 'new' })
@@ -148,7 +150,7 @@ describe('the upgrade policy', () => {
   })
 
   it('ignores a token in the URL', async () => {
-    const { url, seen, notices } = await curious()
+    const { url, seen, notices } = await brokerWithCredentials()
     const client = await hello(`${url}/?token=s3cret&access_token=s3cret`)
     expect(await client.closed()).to.include({ code: 4401 })
     expect(seen[0]?.token).to.equal(undefined)
@@ -156,7 +158,7 @@ describe('the upgrade policy', () => {
   })
 
   it('refuses a malformed token before the upgrade', async () => {
-    const { port, notices } = await curious()
+    const { port, notices } = await brokerWithCredentials()
     const malformed: Record<string, string>[] = [
       { authorization: `Bearer ${'x'.repeat(3_073)}` },
       { 'sec-websocket-protocol': `${subprotocol}, bearer.a+b` },
@@ -168,118 +170,123 @@ describe('the upgrade policy', () => {
     expect(notices.causes).to.deep.equal(['token', 'token', 'token'])
   })
 
-  it('refuses a token without TLS, by the header of a trusted proxy', async () => {
-    const { url, seen, notices } = await curious({ trustedProxies: ['127.0.0.1'] })
-    const open = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
-    const closed = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
-    const refused = await hello(url, { ...open, authorization: 'Bearer t' })
+  it('refuses a token if a trusted proxy received it without TLS', async () => {
+    const { url, seen, notices } = await brokerWithCredentials({ trustedProxies: ['127.0.0.1'] })
+    const plain = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
+    const encrypted = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
+    const refused = await hello(url, { ...plain, authorization: 'Bearer t' })
     expect(await refused.closed()).to.include({ code: 4403 })
     expect(seen).to.deep.equal([])
-    await (await hello(url, { ...closed, authorization: 'Bearer t' })).receive('welcome')
+    await (await hello(url, { ...encrypted, authorization: 'Bearer t' })).receive('welcome')
     expect(seen[0]).to.include({ remoteAddress: '203.0.113.9' })
     expect(notices.causes).to.deep.equal(['insecure'])
   })
 
   it('accepts a token without TLS if allowInsecure is set', async () => {
-    const { url } = await curious({ trustedProxies: ['127.0.0.1'], allowInsecure: true })
+    const { url } = await brokerWithCredentials({
+      trustedProxies: ['127.0.0.1'],
+      allowInsecure: true,
+    })
     await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).receive(
       'welcome',
     )
   })
 
-  it('trusts forwarded addresses of trusted proxies only, and only their part of a chain', async () => {
+  it('uses the last forwarded address beyond the trusted proxies', async () => {
     const chain = '198.51.100.7, 203.0.113.9, 10.2.2.2'
-    const trusting = await curious({
+    const trusting = await brokerWithCredentials({
       trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
       allowInsecure: true,
     })
     const headers = { authorization: 'Bearer t', 'x-forwarded-for': chain }
     await (await hello(trusting.url, headers)).receive('welcome')
     expect(trusting.seen[0]?.remoteAddress).to.equal('203.0.113.9')
-    const careful = await curious()
-    await (await hello(careful.url, headers)).receive('welcome')
-    expect(careful.seen[0]?.remoteAddress).to.equal('127.0.0.1')
+    const distrusting = await brokerWithCredentials()
+    await (await hello(distrusting.url, headers)).receive('welcome')
+    expect(distrusting.seen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
 
   it('reports the address of the refused client, and not of its proxy', async () => {
-    const { port, notices } = await broker({ trustedProxies: ['127.0.0.1'] })
+    const { port, notices } = await startBroker({ trustedProxies: ['127.0.0.1'] })
     const forwarded = { origin: 'https://evil.example', 'x-forwarded-for': '203.0.113.9' }
     expect(await statusOf(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
     const { origin } = forwarded
     expect(notices.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
   })
 
-  it('limits the upgrades per second, for each address and in total', () => {
+  it('limits the upgrades per second for each address and in total', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({
       limits: { connectionsPerSecond: 3, connectionsPerSecondPerAddress: 1 },
       trustedProxies: ['127.0.0.1'],
       allowUnauthenticated: true,
     })
-    const keeper = new UpgradePolicy(settings, clock)
+    const policy = new UpgradePolicy(settings, clock)
     const reasons = new Set<string>()
-    const from = (address: string) => {
-      const answer = keeper.admit(requestFrom(address))
-      if (!('status' in answer)) return 'in'
-      reasons.add(answer.reason)
-      return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.mayRetry ? 'now' : 'good'}`
+    const upgradeFrom = (address: string) => {
+      const decision = policy.admit(requestFrom(address))
+      if (!('status' in decision)) return 'accepted'
+      const { status, cause, reason, mayRetry } = decision
+      reasons.add(reason)
+      return `${status.slice(0, 3)} ${cause}, ${mayRetry ? 'may retry' : 'must not retry'}`
     }
-    expect(from('203.0.113.1')).to.equal('in')
-    expect(from('203.0.113.1')).to.equal('429 connections_per_second_per_address, for now')
-    expect(from('203.0.113.2')).to.equal('in')
-    expect(from('203.0.113.3')).to.equal('in')
-    expect(from('203.0.113.4')).to.equal('503 connections_per_second, for now')
+    expect(upgradeFrom('203.0.113.1')).to.equal('accepted')
+    expect(upgradeFrom('203.0.113.1')).to.equal('429 connections_per_second_per_address, may retry')
+    expect(upgradeFrom('203.0.113.2')).to.equal('accepted')
+    expect(upgradeFrom('203.0.113.3')).to.equal('accepted')
+    expect(upgradeFrom('203.0.113.4')).to.equal('503 connections_per_second, may retry')
     expect([...reasons]).to.deep.equal([
       'Too many connections from this address in a second: the limit of 1 is reached ' +
         '(connectionsPerSecondPerAddress)',
       'Too many connections in a second: the limit of 3 is reached (connectionsPerSecond)',
     ])
     pass(1_000)
-    expect(from('203.0.113.1')).to.equal('in')
+    expect(upgradeFrom('203.0.113.1')).to.equal('accepted')
   })
 
-  it('shares the upgrades per second between addresses', () => {
+  it('shares the upgrades per second fairly between addresses', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({
       limits: { connectionsPerSecond: 50, connectionsPerSecondPerAddress: 10 },
       trustedProxies: ['127.0.0.1'],
       allowUnauthenticated: true,
     })
-    const keeper = new UpgradePolicy(settings, clock)
-    const isIn = (address: string) => !('status' in keeper.admit(requestFrom(address)))
+    const policy = new UpgradePolicy(settings, clock)
+    const isAccepted = (address: string) => !('status' in policy.admit(requestFrom(address)))
     const crowd = Array.from({ length: 10 }, (_, i) => `10.0.0.${i}`)
-    let many = 0
-    for (let round = 0; round < 10; round++) many += crowd.filter(isIn).length
-    expect(many, 'as many as may come at once').to.equal(50)
+    let accepted = 0
+    for (let round = 0; round < 10; round++) accepted += crowd.filter(isAccepted).length
+    expect(accepted, 'the upgrades of one second').to.equal(50)
     const clients = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
-    const first = clients.filter(isIn)
-    expect(first, 'in the place of all that came again').to.deep.equal(clients.slice(0, 40))
+    const acceptedClients = clients.filter(isAccepted)
+    // Each address of the crowd keeps one upgrade. New addresses get the other 40.
+    expect(acceptedClients).to.deep.equal(clients.slice(0, 40))
     pass(500)
-    expect(crowd.filter(isIn), 'who came again pay for it').to.deep.equal([])
-    let served = 0
+    expect(crowd.filter(isAccepted), 'the crowd pays for the 40 upgrades').to.deep.equal([])
+    let crowdUpgrades = 0
+    let clientUpgrades = 0
     for (let second = 0; second < 20; second++) {
       for (let tenth = 0; tenth < 10; tenth++) {
-        for (const address of crowd) if (isIn(address)) served++
-        if (isIn(`198.51.${second}.${tenth}`)) served += 1_000
+        for (const address of crowd) if (isAccepted(address)) crowdUpgrades++
+        if (isAccepted(`198.51.${second}.${tenth}`)) clientUpgrades++
         pass(100)
       }
     }
-    expect(Math.floor(served / 1_000), 'clients, all but those of the first debts').to.be.at.least(
-      190,
-    )
-    expect(served % 1_000, 'the crowd gets the rest').to.be.within(700, 810)
+    // Of the 200 new addresses, only some of the first are refused. The crowd gets the rest.
+    expect(clientUpgrades).to.be.at.least(190)
+    expect(crowdUpgrades).to.be.within(700, 810)
   })
 
-  it('closes with 1009 after a frame beyond frameBytes', async () => {
-    const { url } = await broker({ limits: { frameBytes: 1_024 } })
+  it('lets the broker close with 1009 after a frame beyond frameBytes', async () => {
+    const { url } = await startBroker({ limits: { frameBytes: 1_024 } })
     const client = await RawClient.open(url)
     client.send({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
     expect(await client.closed()).to.include({ code: 1009 })
   })
 
-  it('answers "unavailable" instead of "unauthorized" when tokens cannot be checked', async () => {
+  it('lets the broker close with 1013 while it cannot check tokens', async () => {
     const { HoldfastError } = await import('@holdfast/server')
-    const { url } = await broker({
+    const { url } = await startBroker({
       authenticate: () => {
         throw new HoldfastError('UNAVAILABLE', 'the directory is away')
       },
@@ -288,8 +295,8 @@ describe('the upgrade policy', () => {
   })
 })
 
-/** What proxies, tunnels and CDNs add to a request, one of each kind. */
-const signsOfProxies = `\
+/** The headers that proxies, tunnels and CDNs add to a request. */
+const proxyHeaders = `\
 Via: 1.1 proxy
 Forwarded: for=203.0.113.9
 X-Forwarded-For: 203.0.113.9
@@ -334,11 +341,11 @@ Max-Forwards: 9
 Proxy-Connection: keep-alive`.split('\n')
 
 function pausedClock() {
-  const machine = new FakeEnvironment()
-  return { clock: machine.clock, pass: (ms: number) => machine.pass(ms) }
+  const environment = new FakeEnvironment()
+  return { clock: environment.clock, pass: (ms: number) => environment.pass(ms) }
 }
 
-/** An upgrade that a trusted proxy brings from this address. */
+/** An upgrade request that a trusted proxy forwards from this address. */
 function requestFrom(address: string): IncomingMessage {
   return {
     headers: { host: '127.0.0.1', 'x-forwarded-for': address },

@@ -1,6 +1,6 @@
 /**
- * Wrong use of the command line: every command refuses unknown flags and surplus arguments,
- * suggests the right flag, and prints the range of a number.
+ * Wrong command lines: every command refuses unknown flags and surplus arguments, suggests the
+ * right flag, and prints the range of a number.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -26,7 +26,7 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
   reportError: (error: unknown) => number
 }
 
-/** What each command needs beside the flag that is wrong. */
+/** The valid arguments that each command needs beside the wrong flag. */
 const commands: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
@@ -46,8 +46,8 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 describe('a wrong command line of holdfast', () => {
   const stage = Stage.forEachTest()
 
-  /** Parses in this process, which is what a process of its own would do before anything else. */
-  async function refused(args: readonly string[], expected: RegExp): Promise<void> {
+  /** Parses the arguments in this process, as a separate process does first. */
+  async function expectRefused(args: readonly string[], expected: RegExp): Promise<void> {
     const program = createProgram()
     let output = ''
     const writeErr = (text: string) => {
@@ -68,7 +68,7 @@ describe('a wrong command line of holdfast', () => {
     expect(output, args.join(' ')).to.match(expected)
   }
 
-  it('exits 64 with the suggested flag, and prints nothing else', async () => {
+  it('exits 64, and prints the suggested flag only to standard error', async () => {
     const { code, out, err } = await Holdfast.run(stage, ['ls', '--JSON'])
     expect([code, out, err[1]]).to.deep.equal([64, [], '(Did you mean --json?)'])
   })
@@ -76,50 +76,50 @@ describe('a wrong command line of holdfast', () => {
   it('is refused for an unknown flag and for a surplus argument', async () => {
     await Promise.all(
       Object.entries(commands).flatMap(([command, rest]) => [
-        refused([command, '--hepl', ...rest], /Did you mean --help\?/),
+        expectRefused([command, '--hepl', ...rest], /Did you mean --help\?/),
         ...(command === 'run'
           ? []
-          : [refused([command, ...rest, 'one', 'more'], /too many arguments for/)]),
+          : [expectRefused([command, ...rest, 'one', 'more'], /too many arguments for/)]),
       ]),
     )
   })
 
-  it('gets a suggestion for a mistyped flag or command', async () => {
+  it('is refused with a suggestion for a mistyped flag or command', async () => {
     await Promise.all([
-      refused(['ls', '--JSON'], /Did you mean --json\?/),
-      refused(['serve', '--fenceFile', 'x'], /Did you mean --fence-file\?/),
-      refused(['serve', '--fence_file', 'x'], /Did you mean --fence-file\?/),
-      refused(['token', 'ann', '--files', 'x'], /Did you mean --file\?/),
-      refused(['run', '-n', 'k', 'true'], /Did you mean --try\?/),
-      refused(['run', '--nonblock', 'k', 'true'], /Did you mean --try\?/),
-      refused(['run', '-w', '5', 'k', 'true'], /Did you mean --timeout\?/),
-      refused(['run', '--wait=5', 'k', 'true'], /Did you mean --timeout\?/),
-      refused(['run', '-x', 'k', 'true'], /exclusive without --shared/),
-      refused(['run', '-c', 'echo', 'k'], /holdfast run KEY -c LINE/),
-      refused(['run', '-o', 'k', 'true'], /Did you mean --leader-only\?/),
-      refused(['ls', '-k'], /^error: unknown option '-k'\n\(try --help\)\n$/),
-      refused(['LS'], /Did you mean ls\?/),
-      refused(['sttaus'], /Did you mean sta/),
-      refused(['completion', 'tcsh'], /bash, zsh, fish/),
-      refused(['serve', '--durability', 'flushd'], /flushed, relaxed/),
-      refused([], /Usage: holdfast/),
+      expectRefused(['ls', '--JSON'], /Did you mean --json\?/),
+      expectRefused(['serve', '--fenceFile', 'x'], /Did you mean --fence-file\?/),
+      expectRefused(['serve', '--fence_file', 'x'], /Did you mean --fence-file\?/),
+      expectRefused(['token', 'ann', '--files', 'x'], /Did you mean --file\?/),
+      expectRefused(['run', '-n', 'k', 'true'], /Did you mean --try\?/),
+      expectRefused(['run', '--nonblock', 'k', 'true'], /Did you mean --try\?/),
+      expectRefused(['run', '-w', '5', 'k', 'true'], /Did you mean --timeout\?/),
+      expectRefused(['run', '--wait=5', 'k', 'true'], /Did you mean --timeout\?/),
+      expectRefused(['run', '-x', 'k', 'true'], /exclusive without --shared/),
+      expectRefused(['run', '-c', 'echo', 'k'], /holdfast run KEY -c LINE/),
+      expectRefused(['run', '-o', 'k', 'true'], /Did you mean --leader-only\?/),
+      expectRefused(['ls', '-k'], /^error: unknown option '-k'\n\(try --help\)\n$/),
+      expectRefused(['LS'], /Did you mean ls\?/),
+      expectRefused(['sttaus'], /Did you mean sta/),
+      expectRefused(['completion', 'tcsh'], /bash, zsh, fish/),
+      expectRefused(['serve', '--durability', 'flushd'], /flushed, relaxed/),
+      expectRefused([], /Usage: holdfast/),
     ])
   })
 
-  it('prints the range of a number or a time', async () => {
+  it('is refused with the range of a number or a time', async () => {
     await Promise.all([
-      refused(['serve', '--drain', '30d'], /from 0 to 2147483647ms/),
-      refused(['serve', '--port', 'http'], /a whole number/),
-      refused(['ping', '--count', '0'], /from 1 to 1000000/),
-      refused(['bench', '--sessions', '0'], /from 1 to 10000/),
-      refused(['top', '--interval', '99ms'], /from 100ms to/),
-      refused(['ls', '--limit', '0'], /at least 1/),
-      refused(['show', 'k', '--limit', '1001'], /from 1 to 1000/),
-      refused(['unlock', 'k', '--fence', '0', '--reason', 'r'], /at least 1/),
+      expectRefused(['serve', '--drain', '30d'], /from 0 to 2147483647ms/),
+      expectRefused(['serve', '--port', 'http'], /a whole number/),
+      expectRefused(['ping', '--count', '0'], /from 1 to 1000000/),
+      expectRefused(['bench', '--sessions', '0'], /from 1 to 10000/),
+      expectRefused(['top', '--interval', '99ms'], /from 100ms to/),
+      expectRefused(['ls', '--limit', '0'], /at least 1/),
+      expectRefused(['show', 'k', '--limit', '1001'], /from 1 to 1000/),
+      expectRefused(['unlock', 'k', '--fence', '0', '--reason', 'r'], /at least 1/),
     ])
   })
 
-  it('prints the range of a setting from every source', async () => {
+  it('is refused with the range of a setting from every source', async () => {
     const log = ['--log', 'etcd://127.0.0.1:1/x']
     const wrong: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] = [
       [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
@@ -139,7 +139,7 @@ describe('a wrong command line of holdfast', () => {
     )
   })
 
-  it('is helped by grouped flags of serve, with shared flags last', async () => {
+  it('can be corrected with a help that groups the flags, with shared flags last', async () => {
     const headings = async (command: string) =>
       (await Holdfast.run(stage, [command, '--help'])).out.filter((line) => /^[A-Z].*:$/.test(line))
     const serve = await headings('serve')

@@ -1,11 +1,14 @@
 /**
- * A connection of the broker: its hello, its frames and messages, invalid input, and `ack`.
+ * A connection of the broker: its hello, its frames and messages, invalid input, and `ack`. The
+ * lease is the time that the broker keeps a session without a message of its client. The grace is
+ * the time that a session outlives its connection. A fence is the number of a grant, which rises
+ * with every grant.
  */
 import { expect } from 'chai'
 import { BrokerHarness } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
-function closeOf(socket: FakeSocket): number | undefined {
+function closeCodeOf(socket: FakeSocket): number | undefined {
   return socket.closedWith?.code
 }
 
@@ -26,7 +29,7 @@ describe('connection: a hello', () => {
     ])
   })
 
-  it('is answered with the time at which it arrived, not with the time of the welcome', () => {
+  it('is answered with the arrival time of the hello, not with the time of the welcome', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(77)
@@ -38,7 +41,7 @@ describe('connection: a hello', () => {
     ])
   })
 
-  it('without a grace gets no secret', () => {
+  it('that requests no grace is answered without a secret', () => {
     expect(new BrokerHarness().join().welcome).not.to.have.property('secret')
   })
 
@@ -47,10 +50,10 @@ describe('connection: a hello', () => {
     ['too short a lease', { lease: 1 }, { lease: 2_000, grace: 0 }],
     ['too long a lease', { lease: 2_147_483_647 }, { lease: 300_000, grace: 0 }],
     ['a grace above the lease', { lease: 5_000, grace: 60_000 }, { lease: 5_000, grace: 5_000 }],
-    ['the lease as its grace', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
+    ['a grace as long as the lease', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
   ]
   for (const [name, hello, granted] of requested) {
-    it(`with ${name} is answered with a lease of ${granted.lease} and ${granted.grace} ms`, () => {
+    it(`with ${name} gets ${granted.lease} ms of lease and ${granted.grace} ms of grace`, () => {
       expect(new BrokerHarness().join(hello).welcome).to.deep.include(granted)
     })
   }
@@ -59,12 +62,12 @@ describe('connection: a hello', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(4_999)
-    expect(closeOf(socket)).to.equal(undefined)
+    expect(closeCodeOf(socket)).to.equal(undefined)
     harness.environment.pass(1)
-    expect(closeOf(socket)).to.equal(4408)
+    expect(closeCodeOf(socket)).to.equal(4408)
   })
 
-  it('is in time although the broker was stopped for longer than the deadline', () => {
+  it('is accepted although the process of the broker was stopped past the deadline', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(1_000)
@@ -78,14 +81,14 @@ describe('connection: a hello', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.say({ type: 'hello' })
-    expect(closeOf(client.socket)).to.equal(4400)
+    expect(closeCodeOf(client.socket)).to.equal(4400)
   })
 
   it('must be the first message: any other message closes the connection with 4400', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.say(socket, { type: 'lock', id: 1, key: 'k' })
-    expect(closeOf(socket)).to.equal(4400)
+    expect(closeCodeOf(socket)).to.equal(4400)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
@@ -112,23 +115,23 @@ describe('connection: a hello', () => {
     expect(longest.heardOf('welcome')).to.have.length(1)
     const tooLong = harness.connect()
     harness.say(tooLong, frameOf(4_097))
-    expect(closeOf(tooLong)).to.equal(1009)
+    expect(closeCodeOf(tooLong)).to.equal(1009)
   })
 
-  it('cannot be sent beyond the limit of connections: further ones are closed with 1013', () => {
+  it('cannot be sent beyond the limit of connections: the broker closes others with 1013', () => {
     const harness = new BrokerHarness({ limits: { connections: 2 } })
     const first = harness.join()
     harness.join()
     const third = harness.connect()
-    expect(closeOf(third)).to.equal(1013)
+    expect(closeCodeOf(third)).to.equal(1013)
     third.drop()
     first.socket.drop()
-    expect(closeOf(harness.connect())).to.equal(undefined)
+    expect(closeCodeOf(harness.connect())).to.equal(undefined)
   })
 })
 
 describe('connection: the broker', () => {
-  it('handles an array like its messages one by one', () => {
+  it('handles an array of messages like the same messages in single frames', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.say({ type: 'lock', id: 1, key: 'k' }, { type: 'lock', id: 2, key: 'l' })
@@ -138,7 +141,7 @@ describe('connection: the broker', () => {
     ])
   })
 
-  it('answers all messages of a turn in one frame', () => {
+  it('answers all messages of one turn of the event loop in one frame', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.heard()
@@ -165,14 +168,14 @@ describe('connection: the broker', () => {
     it(`closes the connection with 4400 after ${name}`, () => {
       const client = new BrokerHarness().join()
       client.socket.say(frame)
-      expect(closeOf(client.socket)).to.equal(4400)
+      expect(closeCodeOf(client.socket)).to.equal(4400)
     })
   }
 
   it('closes the connection with 4400 after a binary frame', () => {
     const client = new BrokerHarness().join()
     client.socket.sayBinary()
-    expect(closeOf(client.socket)).to.equal(4400)
+    expect(closeCodeOf(client.socket)).to.equal(4400)
   })
 
   it('answers invalid requests that have an id with an error, and handles the next request', () => {
@@ -203,7 +206,7 @@ describe('connection: the broker', () => {
     client.say({ type: 'lock', id: 1, key: 'k' }, 7, { type: 'lock', id: 2, key: 'l' })
     client.socket.say({ type: 'lock', id: 3, key: 'm' })
     expect(Array.from(harness.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['k'])
-    // The answer is still sent, before the close.
+    // The broker sends the answer to the first request before the close.
     expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
   })
 
@@ -248,7 +251,7 @@ describe('connection: an ack', () => {
     expect(client.heard().at(-1)).to.deep.equal({ type: 'ack', n: 3, at: 1_000 })
   })
 
-  it('has the time at which the newest message arrived, by the broker and in whole ms', () => {
+  it('has the arrival time of the newest message, by the clock of the broker in whole ms', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     harness.environment.pass(1_234.5)

@@ -10,11 +10,12 @@ const crowd = 10_000
 interface Crowd {
   readonly harness: BrokerHarness
   readonly holder: Client
+  /** The number of the holder's grant, which releases the lock. */
   readonly fence: number
   readonly waiters: readonly Client[]
 }
 
-function queueUp(): Crowd {
+function startCrowd(): Crowd {
   const harness = new BrokerHarness()
   const holder = harness.join({ lease: 300_000 })
   const fence = holder.acquire('k')
@@ -25,26 +26,26 @@ function queueUp(): Crowd {
 }
 
 /** The number of frames that these clients have got so far. */
-function frames(clients: readonly Client[]): number {
+function framesOf(clients: readonly Client[]): number {
   return clients.reduce((sum, { socket }) => sum + socket.frames.length, 0)
 }
 
 describe('crowd: with ten thousand waiters on one key', () => {
   it('a release sends exactly one message: the grant to the first waiter', () => {
-    const { holder, fence, waiters } = queueUp()
-    const before = frames(waiters)
+    const { holder, fence, waiters } = startCrowd()
+    const before = framesOf(waiters)
     holder.unlock(fence)
-    expect(frames(waiters)).to.equal(before + 1)
+    expect(framesOf(waiters)).to.equal(before + 1)
     expect(waiters[0]!.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: fence + 1 }])
   })
 
   it('the broker sends nothing and keeps no request when all waiters disconnect at once', () => {
-    const { harness, waiters, holder } = queueUp()
-    const before = frames([holder, ...waiters])
-    // From the last to the first, which is the slowest order for a queue that is searched.
+    const { harness, waiters, holder } = startCrowd()
+    const before = framesOf([holder, ...waiters])
+    // The last waiter drops first: in this order a search from the start of the queue is slowest.
     for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.socket.drop()
     harness.environment.endTurn()
-    expect(frames([holder, ...waiters])).to.equal(before)
+    expect(framesOf([holder, ...waiters])).to.equal(before)
     expect(harness.broker.table.waitingCount).to.equal(0)
     expect(harness.broker.table.sessions.size).to.equal(1)
     expect(harness.broker.connections.size).to.equal(1)
@@ -72,9 +73,9 @@ describe('crowd: with ten thousand waiters on one key', () => {
     const fence = holder.acquire('k')
     const waiters = Array.from({ length: crowd }, () => harness.join({ lease: 300_000 }))
     for (const waiter of waiters) waiter.lock('k', { mode: 'shared' })
-    const before = frames(waiters)
+    const before = framesOf(waiters)
     holder.unlock(fence)
-    expect(frames(waiters)).to.equal(before + crowd)
+    expect(framesOf(waiters)).to.equal(before + crowd)
     expect(harness.broker.table.heldCount).to.equal(crowd)
   })
 })

@@ -1,6 +1,8 @@
 /**
- * Draining and the quiet start. A draining broker tells its clients, refuses new requests, closes
- * idle connections one by one, gives holders time to finish, and then closes all connections.
+ * Draining and the quiet start. A draining broker tells its clients that it will stop, refuses new
+ * lock requests, closes idle connections one by one, gives holders time to finish, and then closes
+ * all connections. A broker with a quiet start grants nothing for some time after its start, so
+ * that the holders of a former broker can finish.
  */
 import { drain, MemoryLog, type StateMachine } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -8,8 +10,8 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 /**
- * Starts to drain a broker. Clients answer the broker's close in the same turn, unless `echo` is
- * false.
+ * Starts to drain a broker. `pass` lets time pass in steps. After each step the clients answer the
+ * broker's close, unless `echo` is false.
  */
 function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client[], echo = true) {
   const state = { done: false }
@@ -28,12 +30,12 @@ function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client
   return { state, pass }
 }
 
-function closed(clients: readonly Client[]): number {
+function closedCount(clients: readonly Client[]): number {
   return clients.filter(({ socket }) => socket.closedWith !== undefined).length
 }
 
 describe('drain', () => {
-  it('tells every client, and refuses new lock requests and new connections', async () => {
+  it('tells every client of the drain, and refuses new lock requests and connections', async () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const fence = client.acquire('k')
@@ -54,7 +56,7 @@ describe('drain', () => {
     const clients = [harness.join(), harness.join()]
     const { state, pass } = startDrain(harness, 0, clients)
     await pass(5, 3)
-    expect(closed(clients)).to.equal(2)
+    expect(closedCount(clients)).to.equal(2)
     for (const { socket } of clients) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
@@ -66,15 +68,15 @@ describe('drain', () => {
     const clients = Array.from({ length: 100 }, () => harness.join())
     const { state, pass } = startDrain(harness, 10_000, clients)
     await pass(50, 50)
-    expect(closed(clients)).to.be.within(20, 30)
+    expect(closedCount(clients)).to.be.within(20, 30)
     await pass(50, 50)
-    expect(closed(clients)).to.be.within(45, 55)
+    expect(closedCount(clients)).to.be.within(45, 55)
     await pass(50, 110)
-    expect(closed(clients)).to.equal(100)
+    expect(closedCount(clients)).to.equal(100)
     expect(state.done).to.equal(true)
   })
 
-  it('closes a connection with a lock or a waiting request only when these are done', async () => {
+  it('closes a connection only when the client has no lock and no waiting request', async () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const waiter = harness.join()
@@ -83,14 +85,14 @@ describe('drain', () => {
     waiter.heard()
     const { state, pass } = startDrain(harness, 10_000, [holder, waiter])
     await pass(50, 190)
-    expect(closed([holder, waiter])).to.equal(0)
+    expect(closedCount([holder, waiter])).to.equal(0)
     holder.unlock(fence)
     expect(waiter.socket.heardOf('granted')).to.have.length(1)
     await pass(50, 2)
-    expect(closed([holder])).to.equal(1)
-    expect(closed([waiter])).to.equal(0)
+    expect(closedCount([holder])).to.equal(1)
+    expect(closedCount([waiter])).to.equal(0)
     await pass(50, 20)
-    expect(closed([waiter])).to.equal(1)
+    expect(closedCount([waiter])).to.equal(1)
     expect(state.done).to.equal(true)
   })
 
@@ -115,7 +117,7 @@ describe('drain', () => {
 })
 
 describe('a quiet start', () => {
-  it('grants nothing until it is over, then grants in the order of the requests', () => {
+  it('delays all grants until its end, and then grants in the order of the requests', () => {
     const harness = new BrokerHarness({ quietStart: 5_000 })
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     first.lock('k')
@@ -128,7 +130,7 @@ describe('a quiet start', () => {
     expect(second.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 2, fence: 2 }])
   })
 
-  it('ends on time although the broker was stopped meanwhile', () => {
+  it('ends on time although the process of the broker was stopped during the quiet start', () => {
     const harness = new BrokerHarness({ quietStart: 5_000 })
     const client = harness.join()
     client.lock('k')
@@ -150,7 +152,7 @@ describe('a quiet start', () => {
   })
 
   it('does not continue after a restart of the broker without the option', () => {
-    /** A log that has recorded the quiet start of a broker that was killed during it. */
+    /** A command log that contains the quiet start of a broker that was killed before its end. */
     class LogOfKilledBroker extends MemoryLog {
       override start(replica: StateMachine): undefined {
         replica.replay({ type: 'quiet', quiet: true, at: 0 })

@@ -1,7 +1,7 @@
 /**
- * The machine of a broker on a fake clock. A turn of the event loop has the three steps of the real
- * one, and a test may run each step by itself: due timers, then input from the test, then the end
- * of the turn.
+ * The machine of a broker on a fake clock. Like a turn of the real event loop, a turn has three
+ * steps, and a test may run each step alone: due timers, then input from the test, then the end of
+ * the turn.
  */
 
 import type { Environment } from '@holdfast/server/internal'
@@ -53,12 +53,12 @@ export class FakeEnvironment implements Environment {
     this.clock.moveWall(byMs)
   }
 
-  /** Runs the first step of a turn. */
+  /** Runs the first step of a turn: the timers that are due. */
   fireTimers(): void {
     this.clock.fireDue()
   }
 
-  /** Runs the last step of this turn and of the turns after it, until none has work. */
+  /** Runs the last step of this turn and of later turns, until a turn has no work. */
   endTurn(): void {
     for (let rounds = 0; this.endOneTurn(); rounds++) {
       if (rounds > maxTurns) throw new Error('The broker asks for ends of turns without end')

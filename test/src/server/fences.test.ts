@@ -1,6 +1,8 @@
 /**
- * Fences rise over restarts: by the clock without a fence file, and by the fences reserved on disk
- * with a fence file, even if the clock is set back.
+ * A fence is the number of a grant, which must rise with every grant, also over restarts of the
+ * broker. Without a fence file, the first fence after a start comes from the clock. With a fence
+ * file, the broker reserves fences on disk before their use, so that fences rise even if the clock
+ * is set back.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -33,11 +35,12 @@ import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
+/** The number of fences that a broker reserves at once. */
 const block = 2 ** 20
 const now = 1_700_000_000_000
 const year2100 = Date.UTC(2100, 0, 1)
 
-/** The number in a fence file: all fences below it are reserved. */
+/** The number in a fence file: all fences below this number are reserved. */
 function reservedIn(path: string): number {
   return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
 }
@@ -56,13 +59,13 @@ describe('fences: without a file, fences', () => {
     expect(maxFenceFloor).to.be.lessThan(Number.MAX_SAFE_INTEGER - 2 ** 52)
   })
 
-  it('are refused by a clock after the year 2099', () => {
+  it('are refused if the clock is after the year 2099', () => {
     for (const wall of [year2100, 8.64e15, Number.NaN]) {
       expectUnavailable(() => clockFences(wall), /after the year 2099.*set the clock/)
     }
   })
 
-  it('need no reservation up to 2^53 - 1, and are used up after it', () => {
+  it('need no reservation up to 2^53 - 1, and are used up after this number', () => {
     const fences = clockFences(now)
     expect(() => fences.reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
     expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
@@ -90,7 +93,7 @@ describe('fences: with a file, fences', () => {
 
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('start at the clock in a new file, and a block is reserved before the first is used', () => {
+  it('start at the clock in a new file, and a block is reserved before the first fence', () => {
     const fences = fileFences(path, now)
     expect(fences.start).to.equal(now * 1_024)
     expect(reservedIn(path)).to.be.at.least(fences.start + block)
@@ -114,7 +117,7 @@ describe('fences: with a file, fences', () => {
     expect(reservedIn(path)).to.be.above(after.start)
   })
 
-  it('start at the clock if the clock is ahead of the file, so that a lost file does no harm', () => {
+  it('start at the clock if the clock is ahead of the file', () => {
     fileFences(path, now)
     expect(fileFences(path, now + 3_600_000).start).to.equal((now + 3_600_000) * 1_024)
   })
@@ -131,10 +134,10 @@ describe('fences: with a file, fences', () => {
   const damaged: [string, string][] = [
     ['empty', ''],
     ['cut short', 'holdfast fences 17'],
-    ['something else', '{"name":"holdfast"}\n'],
+    ['of another format', '{"name":"holdfast"}\n'],
     ['beyond 2^53', 'holdfast fences 9999999999999999\n'],
     ['negative', 'holdfast fences -5\n'],
-    ['longer', 'holdfast fences 5\nholdfast fences 6\n'],
+    ['longer than a line', 'holdfast fences 5\nholdfast fences 6\n'],
   ]
   for (const [damage, text] of damaged) {
     it(`are refused, and the file stays unchanged, if the file is ${damage}`, () => {
@@ -144,7 +147,7 @@ describe('fences: with a file, fences', () => {
     })
   }
 
-  it('are refused by a clock after the year 2099, and above the fences of the year 2099', () => {
+  it('are refused if the clock or the reserved fences are after the year 2099', () => {
     expectUnavailable(() => fileFences(path, year2100), /after the year 2099.*set the clock/)
     expect(existsSync(path)).to.equal(false)
     writeFileSync(path, `holdfast fences ${maxFenceFloor + 1}\n`)
@@ -196,7 +199,7 @@ describe('fences: a fence file', () => {
     return createBroker({ fenceFile })
   }
 
-  it('is created with its folder, and only its owner may read both', async () => {
+  it('is created with its folder, and only the owner may read file and folder', async () => {
     const created = broker()
     expect(statSync(path).mode & 0o777).to.equal(0o600)
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
@@ -246,7 +249,7 @@ describe('fences: a fence file', () => {
     for (const id of [namespace, namespace + 1]) {
       const server = createServer().listen(`${path}.${id}.lock`)
       await once(server, 'listening')
-      // Leaves the file of the socket behind, as a crash does.
+      // The rename keeps the file of the socket, as a crash does: `close` would delete the file.
       renameSync(`${path}.${id}.lock`, `${path}.left`)
       server.close()
       await once(server, 'close')
@@ -268,7 +271,7 @@ describe('fences: a fence file', () => {
     expect(reservedIn(path)).to.equal(reserved + block)
   })
 
-  it('must not be a link, and links beside the file are not followed', () => {
+  it('must not be a link, and the broker follows no links beside the file', () => {
     mkdirSync(dirname(path), { recursive: true })
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'holdfast fences 5\n')
@@ -322,13 +325,13 @@ describe('fences: a fence file', () => {
 describe('fences: a broker that cannot reserve more fences', () => {
   const failure = new HoldfastError('UNAVAILABLE', 'The fence file f cannot be written.')
 
-  /** Fences up to `most` only, with the reservations and the reported failures. */
-  function limitedFences(most: number) {
+  /** Fences that can be reserved only up to `highest`; records reservations and failures. */
+  function limitedFences(highest: number) {
     const reservations: number[] = []
     const failures: HoldfastError[] = []
     const reserve = (upTo: number): void => {
       reservations.push(upTo)
-      if (upTo > most) throw failure
+      if (upTo > highest) throw failure
     }
     const onFailure = (error: HoldfastError) => failures.push(error)
     return { reservations, failures, deps: { fences: { start: 0, reserve }, onFailure } }
@@ -354,7 +357,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
   })
 
-  it('ignores the commands that a slow log applies later', () => {
+  it('ignores the commands that a slow command log applies later', () => {
     const { failures, deps } = limitedFences(1)
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log, deps)
@@ -392,7 +395,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     expect(client.heard()).to.deep.equal([])
   })
 
-  it('does not start without any fence', () => {
+  it('does not start if it cannot reserve the first fences', () => {
     const { deps } = limitedFences(0)
     expect(() => new BrokerHarness({}, undefined, deps)).to.throw(failure)
   })

@@ -1,7 +1,7 @@
 /**
- * Compares `ws` with the frame reader to `ws` alone: both must emit the same events for any frames,
- * any chunks and any pauses. Also checks what only the reader does: a pause stops the reading
- * between two frames of a chunk.
+ * The frame reader decodes common text frames instead of `ws`. The tests compare `ws` with the
+ * frame reader to `ws` alone: the events must be equal for any frames, any chunks and any pauses.
+ * Only the frame reader stops reading between two frames of a chunk after a pause.
  */
 import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -58,7 +58,7 @@ class EventRecorder {
     this.reader = FrameReader.attach(websocket, raw, listener, { maxBytes, maxFragments })
   }
 
-  /** Receives these chunks and the end of the stream, and waits for the close. */
+  /** Pushes these chunks and the end of the stream, and waits for the close. */
   async receive(chunks: readonly Buffer[]): Promise<void> {
     const closed = this.closed()
     // Copies, because the reader removes the masks in place.
@@ -83,10 +83,10 @@ class EventRecorder {
   }
 }
 
-/** Encodes frames, and cuts the bytes into chunks at these places. */
-function cut(frames: readonly Frame[], places: readonly number[]): Buffer[] {
+/** Encodes frames, and cuts the bytes into chunks at these offsets. */
+function cut(frames: readonly Frame[], offsets: readonly number[]): Buffer[] {
   const bytes = Buffer.concat(frames.map(encodeFrame))
-  const ends = places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b)
+  const ends = offsets.map((offset) => offset % (bytes.length + 1)).sort((a, b) => a - b)
   const starts = [0, ...ends]
   return starts.map((start, i) => bytes.subarray(start, ends[i])).filter(({ length }) => length > 0)
 }
@@ -149,9 +149,9 @@ const frames = fc
     { maxLength: 16 },
   )
   .map((groups) => groups.flat())
-const places = fc.array(fc.nat(5_000), { maxLength: 8 })
+const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
 
-/** Encodes one frame for each text, and cuts the bytes into chunks at these places. */
+/** Encodes one frame for each text, and cuts the bytes into chunks at these offsets. */
 function textFrames(texts: readonly string[], ...at: number[]): Buffer[] {
   return cut(
     texts.map((content) => frame(0x81, content)),
@@ -163,7 +163,7 @@ describe('FrameReader', () => {
   afterEach(dropConnections)
 
   it('emits the same events as ws alone for any frames in any chunks', async () => {
-    const property = fc.asyncProperty(frames, places, async (sent, cuts) => {
+    const property = fc.asyncProperty(frames, offsets, async (sent, cuts) => {
       const chunks = cut(sent, cuts)
       const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
       await Promise.all([alone.receive(chunks), read.receive(chunks)])
@@ -173,7 +173,7 @@ describe('FrameReader', () => {
   })
 
   it('emits the same events, and none during a pause, for any pauses', async () => {
-    const property = fc.asyncProperty(frames, places, fc.integer(), async (sent, cuts, seed) => {
+    const property = fc.asyncProperty(frames, offsets, fc.integer(), async (sent, cuts, seed) => {
       const chunks = cut(sent, cuts)
       const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
       const random = new Random(seed)
@@ -188,7 +188,7 @@ describe('FrameReader', () => {
     await fc.assert(property, runs(300, 10_000))
   })
 
-  it('decodes a text itself, also a text in two chunks and a text that is not ASCII', async () => {
+  it('decodes a text without ws, also in two chunks and with characters beyond ASCII', async () => {
     const texts = ['one', 'two, in two chunks', 'three é', 'four']
     const recorder = new EventRecorder(true)
     await recorder.receive(textFrames(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
@@ -199,7 +199,7 @@ describe('FrameReader', () => {
     assert.equal(recorder.decoded, 4)
   })
 
-  it('leaves a text in three chunks to ws, and decodes the next one', async () => {
+  it('leaves a text in three chunks to ws, and decodes the next text', async () => {
     const recorder = new EventRecorder(true)
     await recorder.receive(textFrames(['in three chunks', 'whole'], 9, 14))
     assert.deepEqual(recorder.events.slice(0, -1), ['text in three chunks', 'text whole'])
@@ -214,7 +214,7 @@ describe('FrameReader', () => {
     const expected = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
     assert.deepEqual(recorder.events.slice(0, -1), expected)
     assert.equal(recorder.decoded, 3)
-    // The ping, the pong and both fragments.
+    // `ws` reads the ping, the pong and both fragments.
     assert.equal(recorder.controlFrames, 4)
   })
 
@@ -239,7 +239,7 @@ describe('FrameReader', () => {
     })
   }
 
-  it('reads chunks that arrive during a pause after the rest of the earlier chunk', async () => {
+  it('reads the rest of a chunk before the chunks that arrived during a pause', async () => {
     const recorder = new EventRecorder(true)
     recorder.onEvent = () => {
       if (recorder.events.length === 1) recorder.pause()
@@ -256,11 +256,11 @@ describe('FrameReader', () => {
     assert.deepEqual(recorder.events.slice(0, -1), all)
   })
 
-  for (const [rest, at] of [
+  for (const [unread, at] of [
     ['whole frames', 9],
     ['the rest of a frame that was read in part', 12],
   ] as const) {
-    it(`keeps ${rest} of a paused connection that broke, and reads them after the pause`, async () => {
+    it(`keeps ${unread} of a broken paused connection, and reads on after the pause`, async () => {
       const recorder = new EventRecorder(true)
       const [first, ...more] = textFrames(['one', 'two', 'three'], at)
       recorder.raw.push(first)
@@ -286,7 +286,7 @@ describe('FrameReader', () => {
     })
   }
 
-  it('reads only whole texts of a connection that broke during a pause', async () => {
+  it('reads only complete text frames of a connection that broke during a pause', async () => {
     const recorder = new EventRecorder(true)
     await turn()
     recorder.pause()
@@ -305,7 +305,7 @@ describe('FrameReader', () => {
     assert.equal(recorder.controlFrames, 0)
   })
 
-  it('counts only the bytes of an incomplete frame as unread, not its whole chunk', async () => {
+  it('counts the bytes of an incomplete frame as unread, and not its whole chunk', async () => {
     const recorder = new EventRecorder(true)
     recorder.raw.push(
       Buffer.concat([

@@ -1,6 +1,8 @@
 /**
- * The handshake between a hello and its `welcome`: authentication, the session, and a command log
- * that applies commands late.
+ * The handshake from a hello to its `welcome`: authentication, the session, and a command log that
+ * applies commands late. The command log orders all changes of the lock table. The lease is the
+ * time that the broker keeps a session without a message of its client. The grace is the time that
+ * a session outlives its connection.
  */
 import type { Authenticate } from '@holdfast/server'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
@@ -53,7 +55,7 @@ describe('handshake: authentication', () => {
     })
   }
 
-  it('may answer later, and the welcome is sent after that', async () => {
+  it('may take several turns, and the broker sends the welcome after the answer', async () => {
     let accept: (principal: string) => void = () => {}
     const harness = new BrokerHarness({
       authenticate: () => new Promise<string>((resolve) => (accept = resolve)),
@@ -115,8 +117,8 @@ describe('handshake: without authenticate, the broker', () => {
   })
 })
 
-describe('handshake: with a slow log, the broker', () => {
-  it('sends the welcome when the session is open, and not before', () => {
+describe('handshake: with a slow command log, the broker', () => {
+  it('sends the welcome only after the log has opened the session', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello()
@@ -126,7 +128,7 @@ describe('handshake: with a slow log, the broker', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('ends a session at once that was opened for an ended connection', () => {
+  it('ends at once a session that was opened for an ended connection', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello()
@@ -135,7 +137,7 @@ describe('handshake: with a slow log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('keeps a session for its grace that was resumed for an ended connection', () => {
+  it('keeps for its grace a session that was resumed for an ended connection', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ grace: 3_000 })
@@ -155,7 +157,7 @@ describe('handshake: with a slow log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('renews the lease by a resuming hello although its connection has ended', () => {
+  it('renews the lease by a resuming hello although the connection of the hello has ended', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ lease: 10_000, grace: 'lease' })
@@ -165,7 +167,7 @@ describe('handshake: with a slow log, the broker', () => {
     harness.environment.pass(9_000)
     const second = harness.connectWithHello(client.resume())
     second.drop()
-    // The session is resumed. The command that its connection has ended is still in the log.
+    // The log applies the resume, but not yet the end of the second connection.
     deliver(1)
     harness.environment.pass(2_000)
     deliver()
@@ -184,7 +186,7 @@ describe('handshake: with a slow log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('attaches the later of two connections that resume one session at once', () => {
+  it('attaches the later of two connections that resume one session in the same turn', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ grace: 'lease' })

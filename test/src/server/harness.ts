@@ -30,21 +30,21 @@ export class BrokerHarness {
       environment,
       log,
       observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
-      // The first fence is 1.
+      // A fence is the number of a grant, which rises with every grant. The first fence is 1.
       fences: { start: 0, reserve: () => {} },
       ...deps,
     })
   }
 
   /** Opens a connection on which the client has sent nothing yet. */
-  connect(from: { readonly origin?: string; readonly remoteAddress?: string } = {}): FakeSocket {
+  connect(peer: { readonly origin?: string; readonly remoteAddress?: string } = {}): FakeSocket {
     const socket = new FakeSocket()
-    Object.assign(socket, from)
+    Object.assign(socket, peer)
     socket.listener = this.broker.connect(socket)
     return socket
   }
 
-  /** Opens a connection and sends a hello. The answer stays unread. */
+  /** Opens a connection and sends a hello. The test reads the answer. */
   connectWithHello(hello: Partial<Hello> = {}): FakeSocket {
     const socket = this.connect()
     this.say(socket, { type: 'hello', ...hello })
@@ -76,7 +76,7 @@ export class BrokerHarness {
   }
 }
 
-/** A client with a session, which sends exactly what the test says. */
+/** A client with a session, which sends exactly the messages of the test. */
 export class Client {
   readonly #harness: BrokerHarness
   readonly socket: FakeSocket
@@ -97,7 +97,7 @@ export class Client {
     this.welcome = welcome
   }
 
-  /** Returns the hello that resumes the session. */
+  /** Returns the hello that resumes the session. `attempt` is the number of the attempt. */
   resume(hello: Partial<Hello> = {}, attempt?: number): Partial<Hello> {
     return { ...hello, resume: { session: this.session, secret: this.secret!, try: attempt } }
   }
@@ -122,14 +122,14 @@ export class Client {
     return answer.fence
   }
 
-  /** @returns the id of the request */
+  /** Requests the release of a lock. @returns the id of the request */
   unlock(fence: number): number {
     const id = ++this.#id
     this.say({ type: 'unlock', id, fence })
     return id
   }
 
-  /** @returns the id of the request */
+  /** Requests a new start of the lock's ttl. @returns the id of the request */
   refresh(fence: number, terms: object = {}): number {
     const id = ++this.#id
     this.say({ type: 'refresh', id, fence, ...terms })
@@ -143,7 +143,7 @@ export class Client {
 }
 
 /**
- * Lets time pass while these clients answer every ping, so that their sessions live on.
+ * Lets time pass while these clients answer every ping, so that their sessions do not expire.
  *
  * @returns The messages that each client got.
  */

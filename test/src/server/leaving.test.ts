@@ -1,7 +1,10 @@
 /**
- * The end of a session, and how long its locks outlive its connection: not at all after `bye`, for
- * the grace after a drop, for the lease after the broker has aborted the connection, and for the
- * lease after the client's last message.
+ * The end of a session, and how long a session and its locks outlive its connection.
+ * - After `bye` the broker ends the session at once.
+ * - After a drop the session lives for its grace, which the client requests in its hello.
+ * - After an abort by the broker the session lives until its lease ends.
+ * The lease is the time that the broker keeps a session without a message of its client. The ttl of
+ * a lock is the time after which the lock expires.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -67,7 +70,7 @@ describe('leaving: a connection that a draining broker closes', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('keeps its locks for the lease if the client does not answer and may not know', () => {
+  it('keeps its locks for the lease if the client does not answer the close', () => {
     const { harness, holder, next } = dismissed()
     harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
@@ -80,7 +83,7 @@ describe('leaving: a connection that a draining broker closes', () => {
 })
 
 describe('leaving: a connection that drops', () => {
-  it('releases its locks in the same turn without a grace', () => {
+  it('releases the locks of a session without a grace in the same turn', () => {
     const { harness, holder, next } = pair()
     holder.socket.drop()
     harness.environment.endTurn()
@@ -107,7 +110,7 @@ describe('leaving: a connection that drops', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('keeps its session while the broker is stopped, although the grace is over', () => {
+  it('keeps its session over the grace while the process of the broker is stopped', () => {
     const { harness, holder, next } = pair({ grace: 3_000 })
     holder.socket.drop()
     harness.environment.pass(1_000)
@@ -120,7 +123,7 @@ describe('leaving: a connection that drops', () => {
 })
 
 describe('leaving: a connection that the broker aborts', () => {
-  it('leaves its session the locks for the lease, although it has no grace', () => {
+  it('keeps the locks for the lease of a session that has no grace', () => {
     const { harness, holder, next } = pair({ lease: 6_000 })
     harness.environment.pass(1_000)
     holder.say('junk')
@@ -132,7 +135,7 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('leaves its session the locks for the lease, and not only for a shorter grace', () => {
+  it('keeps the locks for the lease of a session that has a shorter grace', () => {
     const { harness, holder, next } = pair({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
@@ -142,7 +145,7 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('leaves its session the locks for the lease also after an invalid WebSocket frame', () => {
+  it('keeps the locks for the lease after an invalid WebSocket frame', () => {
     const { harness, holder, next } = pair({ lease: 6_000 })
     holder.socket.sayInvalidFrame()
     harness.environment.pass(1_000)
@@ -154,7 +157,7 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('withdraws the waiting requests without a grace, because no grant could reach them', () => {
+  it('withdraws the waiting requests of a session without a grace: no grant can reach it', () => {
     const { harness, holder, next, fence } = pair()
     next.say('junk')
     expect(harness.broker.table.waitingCount).to.equal(0)
@@ -164,7 +167,7 @@ describe('leaving: a connection that the broker aborts', () => {
 })
 
 describe('leaving: a silent client', () => {
-  it('loses its session when the lease is over: 4410, and a grant in the same turn', () => {
+  it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
     const { harness, holder, next } = pair({ lease: 6_000 })
     harness.environment.pass(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
@@ -189,7 +192,7 @@ describe('leaving: a silent client', () => {
     expect(holder.socket.closedWith).to.equal(undefined)
   })
 
-  it('keeps its session if its frames waited while the broker was stopped', () => {
+  it('keeps its session if its frames waited while the process of the broker was stopped', () => {
     const { harness, holder, next } = pair({ lease: 2_000 })
     harness.environment.pass(1_900)
     harness.environment.stopFor(10_000)
@@ -199,8 +202,8 @@ describe('leaving: a silent client', () => {
     expect(isGranted(next)).to.equal(false)
   })
 
-  it('gets no ack after the end of its session was submitted to the log', () => {
-    // The log is slow: the end of the session is submitted and not applied yet.
+  it('gets no ack after the broker has submitted the end of the session to the command log', () => {
+    // The command log is slow: it has not applied the end of the session yet.
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello({ lease: 2_000, grace: 'lease' })
@@ -229,7 +232,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('begins at the time that the grant tells', () => {
+  it('begins at the time `at` of the grant', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const next = harness.join()
@@ -241,7 +244,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(next.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
   })
 
-  it('starts again at a refresh, with the ttl of the refresh if it has one', () => {
+  it('starts again at a refresh, which may change the ttl', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const fence = holder.acquire('k', { ttl: 1_000 })
@@ -265,7 +268,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('is applied by cleanExpiredLocks, on time and once', () => {
+  it('ends a lock in cleanExpiredLocks, on time and once', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     holder.acquire('a', { ttl: 1_000 })

@@ -1,14 +1,17 @@
-/** A command log that applies commands late, as a log on other machines does. */
+/**
+ * A command log that applies commands late, as a log on other machines does. The command log orders
+ * all changes of the lock table.
+ */
 import type { Log } from '@holdfast/server/internal'
 
 type Replica = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
 /**
- * Makes a log that keeps submitted commands until `deliver` applies them, or the first `most` of
- * them.
+ * Makes a log that keeps submitted commands until `deliver` applies the oldest `count` commands, by
+ * default all.
  */
-export function slowLog(): { log: Log; deliver: (most?: number) => void; pending: () => number } {
+export function slowLog(): { log: Log; deliver: (count?: number) => void; pending: () => number } {
   let replica: Replica | undefined
   const submitted: Command[] = []
   const log: Log = {
@@ -21,8 +24,8 @@ export function slowLog(): { log: Log; deliver: (most?: number) => void; pending
     },
     close: async () => {},
   }
-  const deliver = (most = Number.POSITIVE_INFINITY): void => {
-    for (let left = most; left > 0 && submitted.length > 0; left--) {
+  const deliver = (count = Number.POSITIVE_INFINITY): void => {
+    for (let left = count; left > 0 && submitted.length > 0; left--) {
       replica?.apply(submitted.shift()!)
     }
   }

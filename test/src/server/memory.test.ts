@@ -1,7 +1,7 @@
 /**
- * The broker's memory account. Its count matches the heap, and returns to its start when all
- * sessions have ended. Beyond `memoryBytes` the broker refuses new work, and serves sessions and
- * locks that exist.
+ * The broker's memory account: the count of the bytes that the broker keeps for its clients. The
+ * count matches the heap, and returns to its start when all sessions have ended. Beyond
+ * `memoryBytes` the broker refuses new sessions and locks, and serves existing ones.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +14,7 @@ import { BrokerHarness, type Client } from './harness.js'
 
 const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
 
-/** A broker whose memory limit leaves `roomBytes` after `prepare`. */
+/** A broker with a memory limit of `roomBytes` above the bytes that `prepare` uses. */
 function almostFull(
   roomBytes: number,
   prepare: (harness: BrokerHarness) => Client,
@@ -27,7 +27,8 @@ function almostFull(
   return { harness, client: prepare(harness), notices }
 }
 
-function codes(client: Client): string[] {
+/** The messages that a client got: the id and code of failures, the type of all others. */
+function outcomes(client: Client): string[] {
   return client.heard().map((message) => {
     return message.type === 'failed' ? `${message.id} ${message.code}` : message.type
   })
@@ -46,7 +47,7 @@ describe('memory: the account', () => {
     for (const { name, counted, real } of weighed) {
       // The factor allows for the garbage collector and for growing hash tables.
       expect(counted, `${name}: ${real} taken`).to.be.above(real * count(0.6, 0.9))
-      // Stored refusals share their answers, so they take less than a fifth of what is counted.
+      // Stored refusals share their answers, so they take less than a fifth of the counted bytes.
       expect(counted, `${name}: ${real} taken`).to.be.below(real * 8)
     }
   })
@@ -86,7 +87,7 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - before
     }
     const [one, ten] = [used(1), used(10)]
-    // The unread bytes of each socket count for each watcher.
+    // The account counts the unread bytes of the socket of each watcher.
     expect(ten - one).to.be.below(9 * (70_000 + 40 * 200))
     expect(one).to.be.above(40 * 3_000)
   })
@@ -126,7 +127,7 @@ describe('memory: the account', () => {
 
 describe('memory: beyond memoryBytes', () => {
   const prepare = (harness: BrokerHarness): Client => {
-    // Enough memory that a test stays below an eighth of it.
+    // These connections make the limit so high that the tests exceed it by less than an eighth.
     for (let i = 0; i < 100; i++) harness.connect()
     const client = harness.join({ grace: 'lease' })
     client.lock('held', { ttl: 60_000 })
@@ -155,17 +156,17 @@ describe('memory: beyond memoryBytes', () => {
     const { harness, client } = almostFull(-1, prepare)
     client.say({ type: 'refresh', id: 2, fence: 1 }, { type: 'unlock', id: 3, fence: 1 })
     client.say({ type: 'ack', ids: [1, 2, 3] }, { type: 'stats', id: 9 })
-    expect(codes(client)).to.deep.equal(['refreshed', 'unlocked', 'ack', 'stats'])
+    expect(outcomes(client)).to.deep.equal(['refreshed', 'unlocked', 'ack', 'stats'])
     client.lock('k')
     expect(harness.broker.table.heldCount).to.equal(0)
     client.say({ type: 'bye' })
     expect(client.socket.closedWith?.code).to.equal(1000)
   })
 
-  it('the broker repeats the answer to a request that it knows', () => {
+  it('the broker repeats the answer to a repeated request', () => {
     const { client } = almostFull(-1, prepare)
     client.say({ type: 'lock', id: 1, key: 'held' })
-    expect(codes(client)).to.deep.equal(['granted'])
+    expect(outcomes(client)).to.deep.equal(['granted'])
   })
 
   it('the broker grants a waiting request', () => {
@@ -197,7 +198,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(notices.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('by an eighth, the broker closes new connections with 1013', () => {
+  it('the broker closes new connections with 1013 if it exceeds the limit by an eighth', () => {
     const { harness, notices } = almostFull(0, prepare)
     let accepted = 0
     let last = harness.connect()
@@ -207,7 +208,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(notices.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('by an eighth, the broker aborts clients with more than 16 KiB unread with 4308', () => {
+  it('the broker aborts clients with 16 KiB unread if it exceeds the limit by an eighth', () => {
     const { harness, client, notices } = almostFull(300_000, prepare)
     const other = harness.join()
     other.socket.bufferedBytes = 10_000

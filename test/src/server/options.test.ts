@@ -1,5 +1,8 @@
 /**
- * The options of a broker, the errors for invalid options, and the upgrade policy.
+ * The options of a broker, the errors for invalid options, and the upgrade policy, which decides by
+ * host, origin and address whether the broker accepts a WebSocket upgrade. The lease is the time
+ * that a broker keeps a session without a message of its client. During a quiet start a broker
+ * grants nothing.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -14,7 +17,7 @@ import {
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 
-/** The code and the message of the error that a function throws; `nothing` if it does not throw. */
+/** The code and the message of the error that `act` throws; `nothing` if `act` does not throw. */
 function refusalOf(act: () => unknown): string {
   try {
     act()
@@ -67,7 +70,7 @@ describe('options', () => {
     })
   })
 
-  it('keep their defaults where they are undefined', () => {
+  it('have their defaults if they are set to undefined', () => {
     const { limits, lease } = settingsFrom({
       limits: { helloMs: undefined, slowMs: 7 } as object,
       lease: { max: undefined, default: 3_000 } as object,
@@ -139,7 +142,7 @@ describe('options of the methods of a broker', () => {
 describe('options: the error of listen', () => {
   const stage = Stage.forEachTest()
 
-  it('tells a used port from an address that the machine does not have', async () => {
+  it('says whether the port is in use or the machine does not have the address', async () => {
     const { port } = await stage.broker()
     const [authenticate, allowInsecure] = [() => 'ann', true]
     const { broker } = await stage.broker({ authenticate, allowInsecure })
@@ -147,7 +150,7 @@ describe('options: the error of listen', () => {
     expect(usedPort.message).to.equal(
       `Cannot listen on 127.0.0.1:${port}: something else is using the port: stop it, or use another port`,
     )
-    // An address that is reserved for documentation.
+    // This address is reserved for documentation.
     const noAddress = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
     expect(noAddress.message).to.equal(
       'Cannot listen on 192.0.2.1:0: this machine has no such address: use an address of this machine',
@@ -183,19 +186,19 @@ describe('the upgrade policy', () => {
     }
   })
 
-  it('refuses clients beyond loopback without authenticate, unless it is allowed', () => {
-    const beyond = request(undefined, '192.168.1.7')
-    const { headers } = beyond
-    const unknown = { headers, socket: {} } as unknown as IncomingMessage
-    for (const each of [beyond, unknown]) {
-      expect(statusBy(policyFor({}), each)).to.equal('403 Forbidden')
+  it('refuses clients beyond loopback, unless authenticate or allowUnauthenticated is set', () => {
+    const fromNetwork = request(undefined, '192.168.1.7')
+    const { headers } = fromNetwork
+    const withoutAddress = { headers, socket: {} } as unknown as IncomingMessage
+    for (const upgrade of [fromNetwork, withoutAddress]) {
+      expect(statusBy(policyFor({}), upgrade)).to.equal('403 Forbidden')
       for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
-        expect(statusBy(policyFor(options), each)).to.equal(undefined)
+        expect(statusBy(policyFor(options), upgrade)).to.equal(undefined)
       }
     }
   })
 
-  it('refuses every origin that is not exactly in `origins`', () => {
+  it('refuses every origin that does not equal an origin in `origins`', () => {
     const origins = ['https://app.example']
     const policy = policyFor({ origins, authenticate })
     expect(statusBy(policy, request('https://app.example'))).to.equal(undefined)
@@ -249,7 +252,7 @@ describe('the upgrade policy', () => {
     ).to.equal('nothing')
   })
 
-  it('refuses to receive tokens without TLS, unless it is allowed', () => {
+  it('refuses to receive tokens without TLS, unless allowInsecure or a proxy is set', () => {
     const check = (options: BrokerOptions, hasTls: boolean) =>
       refusalOf(() => policyFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
     expect(check({}, false)).to.match(/^INVALID_OPTION.*TLS/)

@@ -1,12 +1,14 @@
 /**
- * Pacing: the broker charges each client for the work that the client causes, and pauses a client
- * that exceeds its share. No message of a paused client is lost or changes its order.
+ * Pacing: the broker charges each client for the work that the client causes, in units. If a client
+ * exceeds its share of a turn of the event loop, the broker pauses the client: it reads the
+ * client's socket again in a later turn. No message of a paused client is lost or changes its
+ * order. The lease is the time that the broker keeps a session without a message of its client.
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** A broker in which one client holds this many locks, and two further clients. */
+/** A broker with a client that holds this many locks, and two clients without locks. */
 function brokerWithLocks(
   locks: number,
   options = {},
@@ -26,7 +28,7 @@ function brokerWithLocks(
   return { harness, busy: harness.join({ lease: 60_000 }), other: harness.join({ lease: 60_000 }) }
 }
 
-/** The number of turns until the client has got an answer with this id. */
+/** Runs turns until the client has got the answer with this id. @returns the number of turns */
 function turnsUntil({ environment }: BrokerHarness, client: Client, id: number): number {
   for (let turns = 1; turns < 10_000; turns++) {
     environment.endOneTurn()
@@ -39,7 +41,7 @@ function turnsUntil({ environment }: BrokerHarness, client: Client, id: number):
 const queries = (count: number, terms = {}): object[] =>
   Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...terms }))
 
-/** Frames that cause much work each. */
+/** Frames that each cause much work. */
 const expensiveFrames: Record<string, object[]> = {
   'queries of everything': queries(300),
   'queries that find nothing': queries(300, { prefix: 'nothing/' }),
@@ -131,7 +133,7 @@ describe('pacing', function () {
     harness.environment.endTurn()
   })
 
-  it('counts control frames as a part of the work of a second', () => {
+  it('counts control frames in the limit workPerSecond', () => {
     const { harness, busy } = brokerWithLocks(500, { limits: { workPerSecond: 10_000 } })
     harness.environment.pass(2_000)
     let frames = 0
@@ -139,7 +141,7 @@ describe('pacing', function () {
       busy.socket.sayControlFrames(10)
       harness.environment.endTurn()
     }
-    // The work of a second is allowed at once. Further frames wait for the next second.
+    // The broker allows the work of a second at once. More frames wait for the next second.
     expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
     harness.environment.pass(1_000)
     expect(busy.socket.isPaused).to.equal(false)
@@ -154,7 +156,7 @@ describe('pacing', function () {
     expect(busy.socket.heardOf('found')).to.have.length(100)
   })
 
-  it('acknowledges only handled messages, with the time at which they arrived', () => {
+  it('acknowledges only handled messages, with their time of arrival', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.heard()
     const sentAt = harness.environment.clock.monotonic()
@@ -163,7 +165,7 @@ describe('pacing', function () {
     harness.environment.stopFor(50)
     expect(busy.socket.heardOf('ack')).to.deep.equal([])
     harness.environment.endTurn()
-    // The hello, 300 queries and the pong.
+    // The ack counts the hello, 300 queries and the pong.
     expect(busy.socket.heardOf('ack')).to.deep.equal([{ type: 'ack', n: 302, at: sentAt }])
   })
 
@@ -180,13 +182,13 @@ describe('pacing', function () {
     expect(slow.socket.closedWith?.code, 'silent for a lease after the pause').to.equal(4410)
   })
 
-  it('gives a session time to send a message after the pause of its socket', () => {
+  it('gives a client time to send a message after the pause of its socket', () => {
     const limits = { workPerSecond: 10_000 }
     const { harness } = brokerWithLocks(5_000, { limits })
     const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
     while (slow.socket.isPaused) harness.environment.pass(1)
-    // The lease counts from the frame, so without the pause it would be over.
+    // The lease counts from the last frame, so without the pause the lease would be over.
     harness.environment.pass(600)
     expect(slow.socket.closedWith).to.equal(undefined)
     slow.socket.say({ type: 'pong', n: 1 })
@@ -196,7 +198,7 @@ describe('pacing', function () {
     expect(slow.socket.closedWith?.code).to.equal(4410)
   })
 
-  it('lets no lock expire while its refresh waits in a paused socket', () => {
+  it('ends no lock by its ttl while the refresh of the lock waits in a paused socket', () => {
     const limits = { workPerSecond: 10_000 }
     const { harness } = brokerWithLocks(5_000, { limits })
     const slow = harness.join({ lease: 60_000 })
@@ -207,7 +209,7 @@ describe('pacing', function () {
     // The refresh stays unread, because the socket is paused.
     slow.socket.say({ type: 'refresh', id: 300, fence })
     for (let ms = 0; slow.socket.isPaused; ms++) {
-      expect(ms, 'longer than the ttl').to.be.below(10_000)
+      expect(ms, 'the pause ends').to.be.below(10_000)
       harness.environment.pass(1)
     }
     const heard = slow.heard()
@@ -215,7 +217,7 @@ describe('pacing', function () {
     expect(heard.filter(({ type }) => type === 'refreshed')).to.have.length(1)
   })
 
-  it('spreads work beyond the limit of a second over the following seconds', () => {
+  it('spreads the work of a frame beyond workPerSecond over several seconds', () => {
     const limits = { workPerSecond: 10_000 }
     const { harness } = brokerWithLocks(5_000, { limits })
     const slow = harness.join({ lease: 60_000 })
@@ -229,7 +231,7 @@ describe('pacing', function () {
     expect(slow.socket.isPaused).to.equal(false)
   })
 
-  it('handles messages that arrived before the connection closed, for instance a bye', () => {
+  it('handles all messages that arrived before the connection closed, here a bye', () => {
     const { harness } = brokerWithLocks(5_000)
     const leaving = harness.join({ lease: 60_000, grace: 'lease' })
     leaving.acquire('left')
@@ -242,7 +244,7 @@ describe('pacing', function () {
     expect(harness.broker.connections.size).to.equal(2 + 1)
   })
 
-  it('closes a connection after an invalid frame only when earlier messages were handled', () => {
+  it('handles the messages before an invalid frame, and then closes the connection', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
     busy.socket.resume()
@@ -257,7 +259,7 @@ describe('pacing', function () {
     busy.socket.say(...queries(100))
     busy.socket.isReading = false
     for (const connection of [...harness.broker.connections]) harness.broker.dismiss(connection)
-    expect(busy.socket.isPaused, 'the closing handshake must be read').to.equal(false)
+    expect(busy.socket.isPaused, 'the broker must read the close frame').to.equal(false)
     harness.environment.endTurn()
     expect(busy.socket.heardOf('found').length).to.be.below(100)
   })
@@ -316,7 +318,7 @@ function acquireMany(client: Client, prefix: string, count: number, terms = {}):
 describe('pacing of expensive messages', function () {
   this.timeout(60_000)
 
-  it('ends few sessions with thousands of locks in one turn after a bye', () => {
+  it('ends only a few sessions with thousands of locks in the turn of their byes', () => {
     const harness = new BrokerHarness()
     const leaving = Array.from({ length: 10 }, () => harness.join({ lease: 60_000 }))
     for (const [n, client] of leaving.entries()) acquireMany(client, `${n}/`, 10_000)
@@ -326,7 +328,7 @@ describe('pacing of expensive messages', function () {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('ends few sessions in one turn when their leases end together', () => {
+  it('ends only a few sessions in one turn when many leases end together', () => {
     const harness = new BrokerHarness()
     const leaving = Array.from({ length: 10 }, () => harness.join({ lease: 2_000 }))
     for (const [n, client] of leaving.entries()) acquireMany(client, `${n}/`, 5_000)
@@ -344,10 +346,10 @@ describe('pacing of expensive messages', function () {
     expect(mostReleased).to.be.below(10_001)
   })
 
-  it('resumes few sessions with thousands of locks in one turn', () => {
+  it('resumes only a few sessions with thousands of locks in one turn', () => {
     const harness = new BrokerHarness()
     const clients = Array.from({ length: 20 }, () => harness.join({ lease: 60_000, grace: 60_000 }))
-    // Below the limit of unacknowledged answers.
+    // This number of locks is below the limit of unacknowledged answers.
     for (const [n, client] of clients.entries()) acquireMany(client, `${n}/`, 1_000)
     for (const client of clients) client.socket.drop()
     harness.environment.endTurn()
@@ -364,7 +366,7 @@ describe('pacing of expensive messages', function () {
     for (const socket of resumed) expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('charges for a frame with an invalid message', () => {
+  it('charges the sender for a frame with an invalid message', () => {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
     const ids = Array.from({ length: 1_023 }, (_, i) => i + 1)
@@ -376,7 +378,7 @@ describe('pacing of expensive messages', function () {
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
   })
 
-  it('charges for each array of a frame with nested arrays', () => {
+  it('charges the sender for each nested array of a frame', () => {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
     const deep = '['.repeat(30_000) + ']'.repeat(30_000)
@@ -388,7 +390,7 @@ describe('pacing of expensive messages', function () {
     for (const { socket } of hostile) expect(socket.heardOf('failed')).to.have.length(1)
   })
 
-  it('charges for metadata, which the broker must serialize again', () => {
+  it('charges the sender for metadata, which the broker must serialize again', () => {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
     const metadata = Array.from({ length: 1_500 }, () => 1)
@@ -396,18 +398,18 @@ describe('pacing of expensive messages', function () {
       ...{ type: 'lock', id: i + 1, key: 'm', timeout: 0, metadata },
     }))
     for (const { socket } of hostile) socket.say(...frame)
-    const commands = (): number =>
+    const answeredCount = (): number =>
       hostile.reduce((sum, { socket }) => {
         const heard = socket.heard().filter(({ type }) => type === 'granted' || type === 'failed')
         return sum + heard.length
       }, 0)
     harness.environment.endOneTurn()
-    expect(commands()).to.be.within(1, 200)
+    expect(answeredCount()).to.be.within(1, 200)
     harness.environment.endTurn()
-    expect(commands()).to.be.above(1_700)
+    expect(answeredCount()).to.be.above(1_700)
   })
 
-  it('charges for the holders that a page of a query skips', () => {
+  it('charges the sender of a query for the holders that the requested page skips', () => {
     const harness = new BrokerHarness()
     acquireMany(harness.join({ lease: 60_000 }), '', 500)
     const holder = harness.join({ lease: 60_000 })
@@ -435,12 +437,12 @@ describe('pacing of expensive messages', function () {
     harness.environment.endTurn()
   })
 
-  it('charges for each connection that gets an event', () => {
+  it('charges the turn for each connection that gets an event', () => {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     const busy = harness.join({ lease: 60_000 })
-    // The work of the watches beyond the budget of one turn reduces the budgets of later turns.
+    // The watches cost more than the budget of one turn, and the excess reduces later budgets.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
       harness.environment.endTurn()

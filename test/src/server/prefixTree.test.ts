@@ -1,12 +1,15 @@
-/** Compares the prefix tree to a search through all its texts, for any insertions and deletions. */
+/**
+ * The prefix tree finds texts by their prefixes. The tests compare the tree to a search through all
+ * texts, for any insertions and deletions.
+ */
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
 /**
- * Texts of few different code units, so that texts share prefixes. The last unit is half of a
- * surrogate pair.
+ * Texts of only three different code units, so that many texts share prefixes. One of the three
+ * units is half of a surrogate pair.
  */
 const text = fc
   .array(fc.constantFrom('a', 'b', '\ud83d'), { maxLength: 6 })
@@ -35,7 +38,7 @@ function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
 }
 
 describe('a prefix tree', () => {
-  it('finds the same texts as a search through all texts', () => {
+  it('finds the same prefixes and extensions of a text as a search through all texts', () => {
     const step = fc.record({ text, isDeleted: fc.boolean() })
     const property = fc.property(fc.array(step, { maxLength: 40 }), text, (steps, key) => {
       const tree = new PrefixTree<Value>()

@@ -1,6 +1,7 @@
 /**
- * Reading all locks and waiting requests page by page, by the steps of section 10 of PROTOCOL.md.
- * With every limit, the pages together must list the same locks as one query without pages.
+ * A client may read all locks and waiting requests page by page, by the steps of section 10 of
+ * PROTOCOL.md. With every limit, the pages together must list the same locks as one query without
+ * pages. Locks of one key are in the order of their fences, the numbers of their grants.
  */
 import { PageBuilder } from '@holdfast/server/internal'
 import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
@@ -36,7 +37,7 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
     const { held, waiting, heldCount, waitingCount } = page
     const isLast = held.length === heldCount && waiting.length === waitingCount
     if (held.length + waiting.length > 0) pages.push(page)
-    // In this test no lock is released meanwhile, so only the last page may be empty.
+    // No client releases a lock during this test, so only the last page may be empty.
     else expect(isLast, `empty page after ${JSON.stringify(start)}`).to.equal(true)
     if (isLast) return pages
     expect(pages.length).to.be.below(100)
@@ -52,9 +53,10 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
 const byKey = (a: { readonly key: string }, b: { readonly key: string }): number =>
   a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 
-/** In the order of keys; `sort` is stable, so the order within a key stays. */
+/** Sorts locks by key, and the locks of one key by fence. */
 const heldInOrder = (held: readonly HeldInfo[]) =>
   [...held].sort((a, b) => byKey(a, b) || a.fence - b.fence)
+/** Sorts requests by key. `sort` is stable, so requests for one key keep their order. */
 const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(byKey)
 
 /** Keys whose order by UTF-16 code units differs from the order by code points. */
@@ -77,7 +79,7 @@ describe('the pages of a query', function () {
         fc.constantFrom('', 'a', 'a/', 'b', 'none'),
         fc.boolean(),
         (requests, prefix, quietStart) => {
-          // While a broker starts quietly, keys have waiting requests without a lock.
+          // During a quiet start the broker grants nothing, so keys have only waiting requests.
           const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
           const sessions = Array.from({ length: 4 }, () => harness.join())
           for (const { session, key, mode, steal } of requests) {
@@ -90,11 +92,11 @@ describe('the pages of a query', function () {
             const pages = pagesOf(reader, prefix, limit)
             const held = pages.flatMap((page) => page.held)
             expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(all.held))
-            const places = new Map<string, number>()
+            const counts = new Map<string, number>()
             const fitting = waitingInOrder(all.waiting).filter(({ key }) => {
-              const place = (places.get(key) ?? 0) + 1
-              places.set(key, place)
-              return place <= limit
+              const count = (counts.get(key) ?? 0) + 1
+              counts.set(key, count)
+              return count <= limit
             })
             const waiting = pages.flatMap((page) => page.waiting)
             expect(waiting, `limit ${limit}`).to.deep.equal(fitting)
@@ -109,7 +111,7 @@ describe('the pages of a query', function () {
     )
   })
 
-  it('count nothing of the key that the page before has listed completely', () => {
+  it('do not count the locks of a key that the former page has listed completely', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const fences = ['a', 'b', 'c'].map((key) => client.acquire(key))
@@ -120,7 +122,7 @@ describe('the pages of a query', function () {
     expect([long.held.map(({ key }) => key), long.heldCount]).to.deep.equal([['b', 'c'], 2])
   })
 
-  it('are not empty because the rest of the first key was released while the page was chosen', () => {
+  it('are not empty if the rest of the first key is released while a page is built', () => {
     const bench = TableBench.with('s')
     for (const key of ['a', 'a', 'b', 'b', 'b']) bench.lock('s', key, { mode: 'shared' })
     const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)

@@ -1,6 +1,8 @@
 /**
- * Resuming a session: the state that the client gets back, the secret that it must show, and the
- * former connection of the session.
+ * A client resumes its session on a new connection within the grace, the time that a session
+ * outlives its connection. The tests check which state the client gets back, which secret the
+ * client must send, and how the broker closes the former connection of the session. The fence is
+ * the number of a grant, and the ttl is the time after which a lock expires.
  */
 import type { Authenticate } from '@holdfast/server'
 import { MemoryLog } from '@holdfast/server/internal'
@@ -12,7 +14,7 @@ import type { FakeSocket } from './socket.js'
 /** Uses the token as the principal. */
 const tokenAsPrincipal: Authenticate = ({ token }) => token
 
-/** Connects with a hello and waits for the answer, which stays unread. */
+/** Connects with a hello and waits for the answer, which the test then reads. */
 async function reconnect(harness: BrokerHarness, hello: Partial<Hello>): Promise<FakeSocket> {
   const socket = harness.connectWithHello(hello)
   await harness.settle()
@@ -57,7 +59,7 @@ describe('resuming a session', () => {
     expect(socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id, fence: 2 }])
   })
 
-  it('repeats all answers but the acknowledged ones', () => {
+  it('repeats all answers that the client has not acknowledged', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
     const first = client.lock('a')
@@ -68,7 +70,7 @@ describe('resuming a session', () => {
     expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([second])
   })
 
-  it('gives a new secret, and the former secret is valid until the client has sent a message', () => {
+  it('gives a new secret, and accepts the former secret until the client sends a message', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
     client.socket.drop()
@@ -76,7 +78,7 @@ describe('resuming a session', () => {
     const [first] = lost.heardOf('welcome')
     expect(first?.secret).to.be.a('string').that.does.not.equal(client.secret)
     lost.drop()
-    // The welcome was lost, so the client knows only the former secret.
+    // The client has not received the welcome, so the client knows only the former secret.
     const again = harness.connectWithHello(client.resume())
     const [second] = again.heardOf('welcome')
     expect(second?.resumed).to.equal(true)
@@ -88,7 +90,7 @@ describe('resuming a session', () => {
     expect(resumed.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('makes the former secret invalid by any message, with one command for a connection', () => {
+  it('makes the former secret invalid after the first message, with one command to the log', () => {
     for (const message of [
       { type: 'pong', n: 1 },
       { type: 'query', id: 1 },
@@ -138,7 +140,7 @@ describe('resuming a session', () => {
   const refusals: [string, (client: Client) => Partial<Hello>][] = [
     ['the secret is wrong', ({ session }) => ({ resume: { session, secret: 'guessed' } })],
     ['the session is unknown', ({ secret }) => ({ resume: { session: 'x', secret: secret! } })],
-    ['another principal asks', (client) => client.resume({ token: 'mallory' })],
+    ['the client has another principal', (client) => client.resume({ token: 'mallory' })],
   ]
   for (const [why, hello] of refusals) {
     it(`opens a new session when ${why}, and does not change the old session`, async () => {

@@ -1,6 +1,7 @@
 /**
- * The send queue of a connection: one write a turn, frames of bounded size in order, and streams of
- * messages only as fast as the client reads them.
+ * The send queue of a connection. The queue sends its messages in order in frames of bounded size,
+ * once a turn of the event loop. The queue reads streams of messages only as fast as the client
+ * reads the messages.
  */
 import { SendQueue } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -11,13 +12,13 @@ function setUp(): { socket: FakeSocket; queue: SendQueue } {
   return { socket, queue: new SendQueue(socket) }
 }
 
-/** A message of this many bytes with a number. */
+/** Makes a message with the number `n` that has this many bytes. */
 function message(n: number, bytes = 20): string {
   const head = `{"n":${n},"fill":"`
   return `${head}${'x'.repeat(bytes - head.length - 2)}"}`
 }
 
-/** A stream of messages, with a counter of the messages that were read from the stream. */
+/** A stream of numbered messages. `read.count` counts the messages that were read from it. */
 function stream(from: number, to: number, bytes?: number) {
   const read = { count: 0 }
   function* generate(): Generator<string> {
@@ -30,7 +31,7 @@ function stream(from: number, to: number, bytes?: number) {
 }
 
 /** The numbers of all sent messages, in order. */
-function sent(socket: FakeSocket): number[] {
+function sentNumbers(socket: FakeSocket): number[] {
   return socket.frames
     .flatMap((frame) => JSON.parse(frame) as { n: number } | { n: number }[])
     .map(({ n }) => n)
@@ -47,10 +48,10 @@ describe('send queue: with messages, the queue', () => {
     expect(socket.frames).to.deep.equal([])
     queue.flush()
     queue.flush()
-    expect(sent(socket)).to.deep.equal([1])
+    expect(sentNumbers(socket)).to.deep.equal([1])
   })
 
-  it('sends one message as it is, and several as one array', () => {
+  it('sends a single message unchanged, and several messages as one array', () => {
     const { socket, queue } = setUp()
     queue.add('{"n":1}')
     queue.flush()
@@ -64,17 +65,17 @@ describe('send queue: with messages, the queue', () => {
     const { socket, queue } = setUp()
     for (let n = 1; n <= 200; n++) queue.add(message(n, 1_000))
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 200))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 200))
     expect(socket.frames).to.have.length(7)
     for (const frame of socket.frames) expect(Buffer.byteLength(frame)).to.be.at.most(32 * 1024)
   })
 
-  it('counts bytes, not characters', () => {
+  it('limits frames by bytes, not by characters', () => {
     const { socket, queue } = setUp()
     // Each euro sign has 3 bytes: 20 messages have 20,000 characters and 60,000 bytes.
     for (let n = 1; n <= 20; n++) queue.add(JSON.stringify({ n, fill: '€'.repeat(990) }))
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 20))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 20))
     for (const frame of socket.frames) expect(Buffer.byteLength(frame)).to.be.at.most(32 * 1024)
   })
 
@@ -93,21 +94,21 @@ describe('send queue: with messages, the queue', () => {
     queue.add(message(1))
     queue.add(message(2))
     queue.flush()
-    expect(sent(socket)).to.deep.equal([])
+    expect(sentNumbers(socket)).to.deep.equal([])
     expect(queue.backlogBytes).to.equal(10_000_040)
     socket.bufferedBytes = 0
     queue.flush()
-    expect(sent(socket)).to.deep.equal([1, 2])
+    expect(sentNumbers(socket)).to.deep.equal([1, 2])
     expect(queue.backlogBytes).to.equal(0)
   })
 
-  it('sends messages, but no streams, to a full socket at the last flush', () => {
+  it('sends messages, but no streams, to a full socket in flushMessages', () => {
     const { socket, queue } = setUp()
     socket.bufferedBytes = 10_000_000
     queue.add(message(1))
     queue.addStream(stream(2, 3).messages)
     queue.flushMessages()
-    expect(sent(socket)).to.deep.equal([1])
+    expect(sentNumbers(socket)).to.deep.equal([1])
   })
 
   it('drops all messages and streams when it is cleared', () => {
@@ -138,7 +139,7 @@ describe('send queue: with streams, the queue', () => {
     queue.add(message(6))
     queue.addStream(stream(7, 8).messages)
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 8))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 8))
     expect(queue.hasOutput).to.equal(false)
   })
 
@@ -158,7 +159,7 @@ describe('send queue: with streams, the queue', () => {
     socket.isReading = true
     socket.bufferedBytes = 0
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 100))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 100))
   })
 
   it('sends messages that were added after a stream only after the stream', () => {
@@ -169,11 +170,11 @@ describe('send queue: with streams, the queue', () => {
     queue.flush()
     queue.add(message(12))
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 7))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 7))
     socket.isReading = true
     socket.bufferedBytes = 0
     queue.flush()
-    expect(sent(socket)).to.deep.equal(range(1, 12))
+    expect(sentNumbers(socket)).to.deep.equal(range(1, 12))
   })
 
   it('counts messages in its backlog, but not streams', () => {
@@ -189,12 +190,12 @@ describe('send queue: with streams, the queue', () => {
     expect(queue.backlogBytes).to.equal(0)
   })
 
-  it('sends messages directly again after the last stream has ended', () => {
+  it('sends messages at the next flush after the last stream has ended', () => {
     const { socket, queue } = setUp()
     queue.addStream(stream(1, 2).messages)
     queue.flush()
     queue.add(message(3))
     queue.flush()
-    expect(sent(socket)).to.deep.equal([1, 2, 3])
+    expect(sentNumbers(socket)).to.deep.equal([1, 2, 3])
   })
 })

@@ -1,6 +1,8 @@
 /**
- * Clients that do not read their output cost bounded memory. The broker aborts a client that has
- * more than 256 KiB unread for five seconds, or more than 1 MiB at any time.
+ * A client that does not read its output must cost the broker only bounded memory. The broker
+ * aborts the connection of a client that has more than 256 KiB unread for five seconds, or more
+ * than 1 MiB at any time. The lease is the time that the broker keeps a session without a message
+ * of its client. The grace is the time that a session outlives its connection.
  */
 import { expect } from 'chai'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'
@@ -20,7 +22,9 @@ function setUp(options = {}): { harness: BrokerHarness; slowReader: Client; busy
   return { harness, slowReader, busy }
 }
 
-/** Causes events until so many bytes for the slow reader are unread in socket and broker. */
+/**
+ * Causes events until the socket and the broker hold this many unread bytes for the slow reader.
+ */
 function sendUntilUnread(
   { harness, busy, slowReader }: ReturnType<typeof setUp>,
   bytes: number,
@@ -52,7 +56,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.terminated, 'without a closing handshake').to.equal(true)
   })
 
-  it('have five seconds again after they have caught up', () => {
+  it('have five seconds again after they have read all output', () => {
     const scenario = setUp()
     const { harness, slowReader, busy } = scenario
     for (let round = 0; round < 3; round++) {
@@ -65,7 +69,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
-  it('are not aborted after they have caught up, although nothing was sent since', () => {
+  it('are not aborted after they have read all output, although no further output follows', () => {
     const scenario = setUp({ limits: { slowBytes: 10 * kib } })
     const { harness, slowReader } = scenario
     sendUntilUnread(scenario, 11 * kib)
@@ -74,7 +78,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
-  it('that have disconnected are not counted as refused', () => {
+  it('that have disconnected are not reported as refused', () => {
     const notices = new RefusalRecorder()
     const scenario = setUp({ observer: notices })
     const { harness, slowReader, busy } = scenario
@@ -95,7 +99,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.terminated).to.equal(true)
   })
 
-  it('have the limits of the options', () => {
+  it('are aborted at the limits in the options of the broker', () => {
     const limits = { slowBytes: 10 * kib, slowMs: 100, backlogBytes: 40 * kib }
     const first = setUp({ limits })
     sendUntilUnread(first, 11 * kib)
@@ -119,7 +123,7 @@ describe('slow readers', () => {
     expect(after).to.deep.include({ type: 'granted', id, fence: harness.broker.table.fence })
   })
 
-  it('are not aborted for the answer to a query, which is sent as fast as they read', () => {
+  it('are not aborted for the answer to a query, which the broker sends as they read', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
@@ -139,8 +143,8 @@ describe('slow readers', () => {
     expect(reads).to.be.above(40)
   })
 
-  it('are not aborted while they read an answer, although `slowBytes` is as small as a chunk', () => {
-    // The limit of the public profile.
+  it('are not aborted while they read an answer, even if slowBytes is as small as a chunk', () => {
+    // The profile `public` has this limit.
     const harness = new BrokerHarness({ limits: { slowBytes: 64 * kib } })
     const holder = harness.join({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(1_000) })
@@ -192,7 +196,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith?.code).to.equal(4308)
   })
 
-  it('are not aborted for the answers that a resume repeats', () => {
+  it('are not aborted for the answers that the broker repeats when they resume a session', () => {
     const harness = new BrokerHarness()
     const crowd = Array.from({ length: 16 }, () => harness.join({ lease: 60_000 }))
     for (const holder of crowd) {
@@ -217,7 +221,7 @@ describe('slow readers', () => {
     expect(socket.frames.every((frame) => Buffer.byteLength(frame) <= 32 * kib)).to.equal(true)
   })
 
-  it('have at most 100 KiB in their socket, and get all events when they read', () => {
+  it('have at most 100 KiB in their socket, and get all events when they read again', () => {
     const scenario = setUp()
     const { harness, slowReader, busy } = scenario
     sendUntilUnread(scenario, 240 * kib)

@@ -13,16 +13,20 @@ export class FakeSocket implements Socket {
   origin: string | undefined = undefined
   /** Every frame that the broker has sent, in order. */
   readonly frames: string[] = []
+  /** The code and the reason of the broker's close; undefined before the close. */
   closedWith: { readonly code: number; readonly reason: string } | undefined
   terminated = false
-  /** Whether the client reads its frames at once. If not, they count in `bufferedBytes`. */
+  /** Whether the client reads its frames at once. Frames that it does not read are buffered. */
   isReading = true
+  /** The bytes that the broker has sent and the client has not read. */
   bufferedBytes = 0
+  /** The bytes that the client has sent and the broker has not read. */
   unreadBytes = 0
   #listener: SocketListener | undefined
   /** Whether the broker has paused reading. The client's frames then stay unread. */
   isPaused = false
-  #unread: ((listener: SocketListener) => void)[] = []
+  /** The calls of the listener that wait until the broker resumes reading. */
+  #delayedCalls: ((listener: SocketListener) => void)[] = []
   /** The number of frames that {@link heard} has returned. */
   #heardFrames = 0
 
@@ -44,7 +48,9 @@ export class FakeSocket implements Socket {
 
   resume(): void {
     this.isPaused = false
-    while (!this.isPaused && this.#unread.length > 0) this.#unread.shift()!(this.#listener!)
+    while (!this.isPaused && this.#delayedCalls.length > 0) {
+      this.#delayedCalls.shift()!(this.#listener!)
+    }
   }
 
   close(code: number, reason: string): void {
@@ -65,10 +71,10 @@ export class FakeSocket implements Socket {
     this.#arrive((listener) => listener.onFrame(frame))
   }
 
-  /** Calls `input` now, or after the broker's pause. */
-  #arrive(input: (listener: SocketListener) => void): void {
-    if (this.isPaused) this.#unread.push(input)
-    else input(this.#listener!)
+  /** Calls the listener now, or after the broker's pause. */
+  #arrive(call: (listener: SocketListener) => void): void {
+    if (this.isPaused) this.#delayedCalls.push(call)
+    else call(this.#listener!)
   }
 
   /** The client sends a binary frame. */
@@ -76,7 +82,7 @@ export class FakeSocket implements Socket {
     this.#arrive((listener) => listener.onBinary())
   }
 
-  /** The client sends so many pings, pongs or fragments. */
+  /** The client sends this many pings, pongs or fragments. */
   sayControlFrames(count: number): void {
     for (let i = 0; i < count; i++) this.#arrive((listener) => listener.onControlFrame())
   }

@@ -1,6 +1,6 @@
 /**
- * The broker's counters. A lock request counts once, when it is granted or has failed. Refused and
- * repeated requests do not count.
+ * The broker's counters. A lock request counts once, when the broker grants the request or when the
+ * request fails. Invalid requests, requests beyond a quota and repeated requests do not count.
  */
 import { expect } from 'chai'
 import { BrokerHarness } from './harness.js'
@@ -44,12 +44,12 @@ describe('statistics', () => {
     expect(harness.broker.stats()).to.include({ totalLocks: 2, failedLocks: 0, activeLocks: 1 })
   })
 
-  it('count as failed a request that is refused, times out, is cancelled, or loses its session', () => {
+  it('count as failed a request that is not granted at once, in time, or before its end', () => {
     const harness = new BrokerHarness()
     harness.join({ lease: 300_000 }).acquire('k')
     const client = harness.join()
     client.lock('k', { timeout: 0 })
-    expect(harness.broker.stats().failedLocks, 'refused').to.equal(1)
+    expect(harness.broker.stats().failedLocks, 'not granted at once').to.equal(1)
     client.lock('k', { timeout: 100 })
     harness.environment.pass(100)
     expect(harness.broker.stats().failedLocks, 'timed out').to.equal(2)
@@ -93,7 +93,7 @@ describe('statistics', () => {
     })
   })
 
-  it('do not count refused or repeated requests', () => {
+  it('do not count invalid requests, requests beyond a quota or repeated requests', () => {
     const harness = new BrokerHarness({ limits: { locksPerSession: 1 } })
     const client = harness.join({ grace: 'lease' })
     client.acquire('k')
@@ -106,7 +106,7 @@ describe('statistics', () => {
     expect(harness.broker.stats()).to.deep.equal(before)
   })
 
-  it('are the same in the process and in the answer to a client', () => {
+  it('are the same in the process of the broker and in the answer to a client', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.acquire('k')

@@ -1,6 +1,6 @@
 /**
- * Every public function of the server refuses unknown options and options of a wrong type, because
- * no compiler finds them in plain JavaScript.
+ * Every public function of the package server refuses unknown options and options of a wrong type,
+ * because no compiler reports such options in plain JavaScript.
  */
 import { createServer } from 'node:http'
 import {
@@ -14,7 +14,7 @@ import {
 } from '@holdfast/server'
 import { expect } from 'chai'
 
-/** The code and the message of the error that a function throws or rejects with. */
+/** The code and the message of the error that `act` throws or rejects with; else `nothing`. */
 async function refusalOf(act: () => unknown): Promise<string> {
   try {
     await act()
@@ -25,9 +25,9 @@ async function refusalOf(act: () => unknown): Promise<string> {
   return 'nothing'
 }
 
-/** Each public function with options, and the names of its options. */
 const broker = createBroker()
 const server = createServer()
+/** Each public function or option that takes an object with options, and the option names. */
 const functions: Record<string, [(options: never) => unknown, readonly string[]]> = {
   createBroker: [
     createBroker,
@@ -74,14 +74,14 @@ describe('the public API of the server', () => {
   for (const [name, [call, options]] of Object.entries(functions)) {
     it(`refuses misspelt options of ${name}, and suggests the right name`, async () => {
       for (const option of options) {
-        // One letter too many, so the right name is the nearest one even if it is short.
+        // With one letter too many, even a short name is nearer than all other names.
         const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
         const expected = `${name} has no option "${option}x": did you mean "${option}"?`
         expect(refusal).to.equal(`INVALID_OPTION ${expected}`)
       }
     })
 
-    it(`refuses anything but an object for ${name}`, async () => {
+    it(`refuses options of ${name} that are not an object`, async () => {
       for (const value of [null, 7420, '7420', []]) {
         const refusal = await refusalOf(() => call(value as never))
         expect(refusal).to.match(/^INVALID_OPTION .* (takes|must be) an object with options, not /)

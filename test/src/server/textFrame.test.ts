@@ -1,5 +1,6 @@
 /**
- * Text frames that the fast path encodes, read by a client of the package `ws`.
+ * The broker's fast path encodes common text frames and writes them to the raw socket, without
+ * `ws`. A client of the package `ws` must read these frames.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -69,7 +70,7 @@ describe('a text frame of the fast path', () => {
     assert.deepEqual(texts, ['1', '2é', '3', '4'])
   })
 
-  it('is only made for short texts of printable ASCII', () => {
+  it('is undefined for long texts and for characters beyond printable ASCII', () => {
     for (const text of ['é', 'a\u007f', 'a\nb', '\u0000', '😀', 'x'.repeat(65_536)]) {
       assert.isUndefined(plainTextFrame(text), JSON.stringify(text.slice(0, 8)))
     }

@@ -1,21 +1,23 @@
 /**
- * The timekeeper: it shifts the deadlines of clients by the time that the broker was stopped, but
- * not the broker's own timers. A client's deadline expires only after the input that had already
- * arrived was handled.
+ * The timekeeper reports the deadlines of clients, such as the ends of leases and ttls, and the
+ * broker's own timers. While the process of the broker is stopped, clients cannot renew anything.
+ * So the timekeeper shifts client deadlines by the time of the stop, but not the broker's timers.
+ * A client deadline expires only after the broker has handled the input that had arrived before.
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 
-interface Named {
+/** The object that a deadline or a timer belongs to. */
+interface Owner {
   readonly name: string
 }
 
-/** A timekeeper whose deadlines and timers have names, and the events of these names. */
+/** A timekeeper whose deadlines and timers have names, and the events that it has reported. */
 function setUp() {
   const environment = new FakeEnvironment()
   const events: string[] = []
-  const timekeeper = new Timekeeper<Named, Named>({
+  const timekeeper = new Timekeeper<Owner, Owner>({
     clock: environment.clock,
     endOfTurn: environment.endOfTurn,
   })
@@ -23,27 +25,27 @@ function setUp() {
     onClientDeadline: ({ name }) => events.push(`deadline ${name}`),
     onBrokerTimer: ({ name }) => events.push(`timer ${name}`),
   })
-  const byName = new Map<string, Named>()
-  const of = (name: string): Named => {
-    const named = byName.get(name) ?? { name }
-    byName.set(name, named)
-    return named
+  const owners = new Map<string, Owner>()
+  const ownerOf = (name: string): Owner => {
+    const owner = owners.get(name) ?? { name }
+    owners.set(name, owner)
+    return owner
   }
   const time = {
     now: () => timekeeper.now(),
-    clearDeadline: (name: string) => timekeeper.clearClientDeadline(of(name)),
-    deadlineOf: (name: string) => timekeeper.clientDeadlineOf(of(name)),
-    setTimer: (name: string, ms: number) => timekeeper.setTimer(of(name), ms),
-    clearTimer: (name: string) => timekeeper.clearTimer(of(name)),
+    clearDeadline: (name: string) => timekeeper.clearClientDeadline(ownerOf(name)),
+    deadlineOf: (name: string) => timekeeper.clientDeadlineOf(ownerOf(name)),
+    setTimer: (name: string, ms: number) => timekeeper.setTimer(ownerOf(name), ms),
+    clearTimer: (name: string) => timekeeper.clearTimer(ownerOf(name)),
     run: () => timekeeper.run(),
     stop: () => timekeeper.stop(),
     get pausedMs() {
       return timekeeper.pausedMs
     },
   }
-  /** Sets a client's deadline in so many ms from now. */
+  /** Sets a client's deadline this many ms from now. */
   const deadlineIn = (name: string, ms: number): void =>
-    timekeeper.setClientDeadline(of(name), time.now() + ms)
+    timekeeper.setClientDeadline(ownerOf(name), time.now() + ms)
   return { environment, events, time, deadlineIn }
 }
 
@@ -63,7 +65,7 @@ describe('timekeeper', () => {
     expect(events).to.deep.equal(['timer ping', 'deadline ttl', 'deadline lease'])
   })
 
-  it('reports no cleared deadline or timer, and moves a deadline that is set again', () => {
+  it('reports no cleared deadline or timer, and a changed deadline only at its new time', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('cleared', 100)
     deadlineIn('moved', 100)
@@ -77,7 +79,7 @@ describe('timekeeper', () => {
     expect(events).to.deep.equal(['deadline moved'])
   })
 
-  it('knows the deadline of each client', () => {
+  it('returns the deadline of a client', () => {
     const { time, deadlineIn } = setUp()
     deadlineIn('ttl', 1_000)
     expect(time.deadlineOf('ttl')).to.equal(time.now() + 1_000)
@@ -95,7 +97,7 @@ describe('timekeeper', () => {
     expect(environment.timers).to.equal(1)
   })
 
-  it('sets no timer of the clock for a deadline after the next check', () => {
+  it('sets no further timer of the clock for a deadline that is later than the next check', () => {
     const { environment, deadlineIn } = setUp()
     deadlineIn('first', 1_000)
     const before = environment.timersSet
@@ -103,7 +105,7 @@ describe('timekeeper', () => {
     expect(environment.timersSet).to.equal(before)
   })
 
-  it('has no timer of the clock without deadlines, nor after it was stopped', () => {
+  it('has no timer of the clock without deadlines, nor after the timekeeper was stopped', () => {
     const { environment, time, deadlineIn } = setUp()
     expect(environment.timers).to.equal(0)
     deadlineIn('ttl', 100)
@@ -116,7 +118,7 @@ describe('timekeeper', () => {
     expect(environment.timers).to.equal(0)
   })
 
-  it('reports no deadline after it was stopped, even in the same turn', () => {
+  it('reports no deadline after the timekeeper was stopped, even in the same turn', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 100)
     environment.stopFor(100)
@@ -137,7 +139,7 @@ describe('timekeeper', () => {
   })
 })
 
-describe('timekeeper: after the broker was stopped, the timekeeper', () => {
+describe('timekeeper: after the process of the broker was stopped, the timekeeper', () => {
   it('shifts the deadlines of clients by the time of the stop', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
@@ -173,7 +175,7 @@ describe('timekeeper: after the broker was stopped, the timekeeper', () => {
     expect(events).to.deep.equal(['deadline ttl'])
   })
 
-  it('reports a deadline only after the input that was waiting', () => {
+  it('reports a deadline only after the broker has handled the waiting input', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 200)
     environment.stopFor(250)
@@ -184,7 +186,7 @@ describe('timekeeper: after the broker was stopped, the timekeeper', () => {
     expect(events).to.deep.equal([])
   })
 
-  it('shifts deadlines also by a stop between its timer and the end of the turn', () => {
+  it('shifts deadlines also by a stop between the timer and the end of the turn', () => {
     const { environment, events, deadlineIn } = setUp()
     deadlineIn('lease', 300)
     environment.stopFor(250)
@@ -198,7 +200,7 @@ describe('timekeeper: after the broker was stopped, the timekeeper', () => {
     expect(events).to.deep.equal(['deadline lease'])
   })
 
-  it('shifts deadlines before it reports expired deadlines in run', () => {
+  it('shifts deadlines before `run` reports expired deadlines', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
     environment.pass(1_000)
@@ -207,7 +209,7 @@ describe('timekeeper: after the broker was stopped, the timekeeper', () => {
     expect(events).to.deep.equal([])
   })
 
-  it('returns times that never go back, although the stop is noticed later', () => {
+  it('returns times that never go back, although it detects the stop later', () => {
     const { environment, time, deadlineIn } = setUp()
     deadlineIn('lease', 15_000)
     environment.pass(1_000)

@@ -1,11 +1,12 @@
 /**
- * The release of a key with thousands of shared requests. The broker grants them in parts, one part
- * a turn, and serves other clients between the parts.
+ * The release of a key with thousands of shared requests. The broker grants these requests in
+ * parts, one part in each turn of the event loop, and serves other clients between the parts. A key
+ * is unfinished until the broker has granted all its requests that can be granted.
  */
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** An exclusive lock, and two clients with 1,250 waiting shared requests each. */
+/** A client with an exclusive lock, and two clients with 1,250 waiting shared requests each. */
 function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   const harness = new BrokerHarness()
   const holder = harness.join()
@@ -21,7 +22,7 @@ function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   return { harness, holder, crowd }
 }
 
-const grants = (crowd: readonly Client[]): number =>
+const grantCount = (crowd: readonly Client[]): number =>
   crowd.reduce((sum, { socket }) => sum + socket.heardOf('granted').length, 0)
 
 describe('a release with thousands of shared requests', () => {
@@ -37,16 +38,16 @@ describe('a release with thousands of shared requests', () => {
     expect(table.sessions.size).to.equal(4)
     harness.environment.endTurn()
     expect(table.heldCount).to.equal(2_500)
-    expect(grants(crowd)).to.equal(2_500)
+    expect(grantCount(crowd)).to.equal(2_500)
   })
 
-  it('grants all requests that are left although a client with granted requests leaves', () => {
+  it('grants all remaining requests although a client with granted requests sends a bye', () => {
     const { harness, holder, crowd } = setUp()
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     crowd[0]!.say({ type: 'bye' })
     harness.environment.endTurn()
     expect(harness.broker.table.heldCount).to.equal(1_250)
     expect(harness.broker.table.waitingCount).to.equal(0)
-    expect(grants([crowd[1]!])).to.equal(1_250)
+    expect(grantCount([crowd[1]!])).to.equal(1_250)
   })
 })

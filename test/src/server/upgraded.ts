@@ -1,5 +1,6 @@
 /**
- * WebSockets of `ws` on a fake TCP socket that the test controls, and an encoder of frames.
+ * Makes WebSockets of `ws` on a fake TCP socket that the test controls, and encodes frames of a
+ * client.
  */
 import type { IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -22,7 +23,7 @@ export function dropConnections(): void {
 /**
  * Makes a connection by an upgrade.
  *
- * @param onWrite Called for each write to the socket; the write ends when it calls `done`.
+ * @param onWrite Called for each write to the socket. The write ends when `onWrite` calls `done`.
  */
 export function upgrade(
   sockets: WebSocketServer,

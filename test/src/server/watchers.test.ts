@@ -1,5 +1,6 @@
 /**
- * Watches and queries. A watch sends the held locks first, then every event of its keys once.
+ * Watches and queries. A watch sends the held locks first, then every event of its keys once. A
+ * fence is the number of a grant, which identifies a lock.
  */
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -138,7 +139,7 @@ describe('a watch', () => {
     expect(events(other)).to.deep.equal([])
   })
 
-  it('beyond watchesPerSession is refused with QUOTA_EXCEEDED until another watch ends', () => {
+  it('beyond watchesPerSession fails until the client ends another watch', () => {
     const harness = new BrokerHarness({ limits: { watchesPerSession: 2 } })
     const client = harness.join()
     client.say(
@@ -195,7 +196,7 @@ describe('watches of one connection that match the same event', () => {
     ])
   })
 
-  it('do not get earlier events, although these are not sent yet', () => {
+  it('do not get events from before the watch, although these events are not sent yet', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     watcher.heard()
@@ -251,7 +252,7 @@ describe('watches of one connection that match the same event', () => {
     expect(events(watcher)).to.have.length(100 * 1_000)
   })
 
-  it('get the events that each watch alone would get, for any watches and unwatches', () => {
+  it('get the events that each watch would get alone, for any watches and unwatches', () => {
     const texts = ['', 'a', 'ab', 'abc', 'abd', 'b', 'é', 'aé']
     const step = fc.oneof(
       fc.record({
@@ -274,7 +275,7 @@ describe('watches of one connection that match the same event', () => {
         if ('watch' in action) {
           const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // Otherwise the unsent events of the former watch with this id would be dropped.
+          // Sends the events of the former watch with this id, which the new watch would drop.
           if (model.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
           harness.environment.endTurn()
@@ -302,7 +303,7 @@ describe('watches of one connection that match the same event', () => {
 })
 
 describe('a query', () => {
-  it('lists locks and waiting requests, and counts those beyond its limit', () => {
+  it('lists locks and waiting requests up to its limit, and counts all of them', () => {
     const { harness, watcher, busy } = setUp()
     busy.acquire('a:1')
     busy.acquire('a:2')

@@ -1,6 +1,6 @@
 /**
- * The broker's adapter of a WebSocket, on a fake TCP socket: pauses, the end of a paused
- * connection, and pings of a client that does not read.
+ * The adapter between the broker and a WebSocket of `ws`, on a fake TCP socket: pauses, the end of
+ * a paused connection, and pings of a client that does not read.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -17,7 +17,7 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { encodeFrame, frame } from './upgraded.js'
 
-/** The unread bytes above which the broker answers no ping, plus one answer. */
+/** The bytes above which the broker answers no more pings, if the client does not read them. */
 const mostUnread = 33 * 1024
 
 /** A client on a fake TCP socket, and the events of the broker's socket. */
@@ -26,11 +26,11 @@ class Peer {
   readonly heard: string[] = []
   readonly socket: Socket
   readonly raw: Duplex
-  /** Called after each event but `close`. */
+  /** Called after each event except `close`. */
   onHeard: () => void = () => {}
   /** The bytes that the broker has written. */
   written = ''
-  /** Whether writes do not end, as when the client does not read. */
+  /** Whether writes stay open, as when the client does not read. */
   isBlocked = false
   /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
@@ -128,7 +128,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.socket.unreadBytes).to.equal(0)
   })
 
-  it('stays paused if it is paused again directly after resume', async () => {
+  it('stays paused if the broker pauses it again directly after resume', async () => {
     const peer = new Peer()
     peer.socket.pause()
     peer.say('1')
@@ -196,7 +196,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
   })
 
-  it('answers no ping while the client does not read, and then only the newest', async () => {
+  it('answers no ping while the client does not read, and then only the newest ping', async () => {
     const peer = new Peer()
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {

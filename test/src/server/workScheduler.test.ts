@@ -1,6 +1,6 @@
 /**
- * The work scheduler on a fake clock. A turn has a budget of units and of time: it ends when either
- * is used up, for instance on a slow machine.
+ * The work scheduler on a fake clock. A turn of the event loop has a budget of work units and a
+ * budget of time. A turn ends when one of the two budgets is used up: on a slow machine, the time.
  */
 import { type PacedWork, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -16,9 +16,9 @@ describe('the work scheduler', () => {
     scheduler = new WorkScheduler({ clock, endOfTurn })
   })
 
-  it('gives a connection less work as the turn takes longer, down to a minimum share', () => {
-    const shares = [0, 1, 2, 2.75, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
-    expect(shares).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
+  it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
+    const allowances = [0, 1, 2, 2.75, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
+    expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
 
@@ -30,7 +30,7 @@ describe('the work scheduler', () => {
     expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
   })
 
-  it('continues paused work in a later turn if the work before it took too long', () => {
+  it('continues paused work in a later turn if earlier work took too long', () => {
     const order: string[] = []
     const workFor = (name: string, ms: number): PacedWork => ({
       work: (units) => {

@@ -1,7 +1,7 @@
 /**
  * Checks that the installed `ws` meets the assumptions that `server/src/http/fastPath/index.ts`
- * lists, and that each check fails for a changed `ws` that breaks its assumption. If a release of
- * `ws` fails here, the fast path must be changed or removed.
+ * lists. Each check must also fail for a changed `ws` that breaks the assumption. If a release of
+ * `ws` fails a check, change or remove the fast path.
  */
 import type { Duplex } from 'node:stream'
 import { plainTextFrame } from '@holdfast/server/internal'
@@ -15,7 +15,7 @@ type Connect = (onWrite?: (chunk: Buffer, done: () => void) => void) => Upgraded
 
 const options = { noServer: true, maxPayload: 1_000, autoPong: false } as const
 
-/** The data listener of `ws`, and the messages that it emits. */
+/** The data listener of `ws`, and the messages and pings that `ws` emits. */
 function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: string[] } {
   const { raw, websocket } = connect()
   const heard: string[] = []
@@ -56,7 +56,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
       const { read, heard } = listening(connect)
       read(encodeFrame(frame(0x81, 'first')))
       read(encodeFrame(frame(0x89, 'p')))
-      // At this place the fast path could read texts that `ws` does not get.
+      // Here the fast path could read texts, which `ws` then does not get.
       for (const part of [text.subarray(0, at), text.subarray(at)]) {
         if (part.length > 0) read(part)
       }
@@ -140,7 +140,7 @@ function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect 
   })
 }
 
-/** Changed versions of `ws` that break the contract, each with the check that must fail. */
+/** Changed versions of `ws` that break an assumption, each with the check that must fail. */
 const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
   ['listens twice', 'has one data listener', changed(({ raw }) => raw.on('data', () => {}))],
   [
@@ -237,7 +237,7 @@ describe('the contract with ws', () => {
     })
   }
 
-  it('has a breach for each of its checks', () => {
+  it('has a changed ws for each check', () => {
     const breached = new Set(breaches.map(([, check]) => check))
     assert.deepEqual([...breached].sort(), Object.keys(checks).sort())
   })

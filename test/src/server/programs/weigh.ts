@@ -1,12 +1,13 @@
 /**
- * The child process of `memory.test.ts`, which needs `--expose-gc`. It fills brokers with one kind
- * of data each, and prints how many bytes the memory account counts and how many the heap grew.
+ * The child process of `memory.test.ts`, which needs `--expose-gc`. For each kind of data, it fills
+ * a broker with this data. It prints the bytes that the broker's memory account counts, and the
+ * bytes by which the heap grew.
  */
 import { BrokerHarness, type Client } from '../harness.js'
 
 /** The share of the usual amounts of data, from 0 to 1. */
 const scale = Number(process.argv[2] ?? 1)
-/** Only every so many kinds are measured. */
+/** The program measures only every `every`-th kind of data. */
 const every = Number(process.argv[3] ?? 1)
 
 interface Measurement {
@@ -36,7 +37,7 @@ function usedHeap(): number {
  */
 function measure(name: string, prepare: (harness: BrokerHarness) => () => unknown): Measurement {
   // The first run is not measured, because code that runs for the first time needs memory itself.
-  // The variable keeps that broker alive: freeing it between the measurements would distort them.
+  // The variable keeps its broker alive: the collection of that broker would distort the figures.
   const warmUp = prepare(new BrokerHarness())
   warmUp()
   const harness = new BrokerHarness()
@@ -67,7 +68,8 @@ function text(length: number, i: number, fill: string): string {
   return JSON.parse(JSON.stringify(`${i}:${fill.repeat(length)}`.slice(0, length))) as string
 }
 
-const holder = (harness: BrokerHarness): Client => harness.join({ grace: 'lease' })
+/** Opens a session that outlives its connection, so the broker stores the session's answers. */
+const joinWithGrace = (harness: BrokerHarness): Client => harness.join({ grace: 'lease' })
 
 const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
@@ -108,7 +110,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'stored refusals',
     (harness) => {
-      const clients = Array.from({ length: 10 }, () => holder(harness))
+      const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
       return () => {
         for (const client of clients) {
           sayAll(client, 1_000, (i) => ({ type: 'unlock', id: i + 1, fence: 1 }))
@@ -120,7 +122,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     'stored answers with the metadata of holders',
     (harness) => {
       const busy = harness.join()
-      const clients = Array.from({ length: 10 }, () => holder(harness))
+      const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
       return () => {
         for (const client of clients) {
           sayAll(client, 250, (i) => {
@@ -138,7 +140,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'stored grants of released locks',
     (harness) => {
-      const clients = Array.from({ length: 10 }, () => holder(harness))
+      const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
       let fence = 0
       const message = (i: number) => {
         if (i % 2 === 1) return { type: 'unlock', id: i + 1, fence }
