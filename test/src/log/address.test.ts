@@ -1,4 +1,7 @@
-/** The address of a log on etcd: valid forms, and one error for each invalid form. */
+/**
+ * The address of a command log on etcd: valid forms, and one error for each invalid form. The
+ * command log orders all changes of the lock table.
+ */
 import { checkAddress, parseAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
@@ -10,18 +13,18 @@ function refusal(parse: () => unknown): string {
     expect((error as Error).message).to.match(/^\S.*[^.]$/)
     return (error as Error).message
   }
-  throw new Error('it was accepted')
+  throw new Error('The address was accepted')
 }
 
 describe('log: the address of etcd', () => {
-  it('has the endpoints of members and a prefix', () => {
+  it('has the endpoints of the etcd members and a prefix', () => {
     expect(parseAddress('etcd://10.0.0.1:2379,10.0.0.2:2380/holdfast')).to.deep.equal({
       endpoints: ['http://10.0.0.1:2379', 'http://10.0.0.2:2380'],
       prefix: 'holdfast',
     })
   })
 
-  it('may have TLS, host names, IPv6, a default port, and a prefix in parts', () => {
+  it('may have TLS, host names, IPv6 addresses, no port, and a prefix of several parts', () => {
     expect(parseAddress('etcds://a.example,[::1],b:443/teams/one/')).to.deep.equal({
       endpoints: ['https://a.example:2379', 'https://[::1]:2379', 'https://b:443'],
       prefix: 'teams/one',
@@ -29,8 +32,8 @@ describe('log: the address of etcd', () => {
   })
 
   it('can be given as separate options', () => {
-    const pieces = { endpoints: ['http://a:2379/', 'http://b'], prefix: '/holdfast/' }
-    expect(checkAddress(pieces)).to.deep.equal(parseAddress('etcd://a,b/holdfast'))
+    const options = { endpoints: ['http://a:2379/', 'http://b'], prefix: '/holdfast/' }
+    expect(checkAddress(options)).to.deep.equal(parseAddress('etcd://a,b/holdfast'))
   })
 
   const wrong: [string, RegExp][] = [
@@ -57,7 +60,7 @@ describe('log: the address of etcd', () => {
     })
   }
 
-  it('cannot mix http:// and https://', () => {
+  it('cannot have endpoints with http:// and endpoints with https://', () => {
     const message = refusal(() =>
       checkAddress({ endpoints: ['http://a', 'https://b'], prefix: 'p' }),
     )

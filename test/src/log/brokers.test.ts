@@ -1,6 +1,11 @@
 /**
- * Brokers that share a log, as their clients see them: sessions move between brokers with their
- * locks and requests, and brokers die.
+ * Brokers that share a command log, as their clients see the brokers: sessions move between brokers
+ * with their locks and requests, and brokers die.
+ * - The command log orders all changes of the lock table, so each broker has the same table.
+ * - The owner broker of a session keeps the timers of the session.
+ * - The lease is the time that a broker keeps a session without a message of its client, the grace
+ *   the time that a session outlives its connection.
+ * - The fence is the number of a grant, the ttl the time after which a lock expires.
  */
 import { createBroker, type Observer } from '@holdfast/server'
 import type { Effect } from '@holdfast/server/core'
@@ -13,7 +18,7 @@ function sessions({ broker }: Member): string[] {
 }
 
 describe('brokers that share a log', () => {
-  it('exclude each other: a lock at one broker blocks clients of the other until it is free', async () => {
+  it('exclude clients of all brokers from a lock that a client of one broker holds', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
@@ -30,7 +35,7 @@ describe('brokers that share a log', () => {
     expect(a.broker.find({}, 10).held.map(({ key }) => key)).to.deep.equal(['k'])
   })
 
-  it('notify the watchers at one broker of events at the other', async () => {
+  it('send events of one broker to the watchers of the other broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
@@ -39,7 +44,7 @@ describe('brokers that share a log', () => {
     expect(bob.socket.heardOf('event').map(({ event }) => event.event)).to.deep.equal(['locked'])
   })
 
-  it("keep each deadline once, at the session's owner broker", async () => {
+  it('keep each deadline only at the owner broker of the session', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
@@ -54,7 +59,7 @@ describe('brokers that share a log', () => {
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
-  it('report each event once to observers', async () => {
+  it('report each event to the observer of one broker only', async () => {
     const seen: [string, string][] = []
     const observerOf = (name: string): Observer => ({
       onEffect: ({ kind }: Effect) => void seen.push([name, kind]),
@@ -96,7 +101,7 @@ describe('brokers that share a log', () => {
 })
 
 describe('a session that moves to another broker', () => {
-  it('keeps its locks, fences, requests and answers, and its old connection is closed', async () => {
+  it('keeps its locks, fences, requests and answers, and loses its old connection', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
@@ -125,13 +130,13 @@ describe('a session that moves to another broker', () => {
     expect(a.broker.table.heldCount).to.equal(2)
   })
 
-  it('gets its full ttl there, although the former broker has just proposed its expiry', async () => {
+  it('keeps a lock for its full ttl, although the former broker proposes its expiry', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     await cluster.passAlive(7_000, alice)
-    // From here on, entries of broker a are delayed. Entries of broker b are not.
+    // From now on, only the entries of broker a are delayed.
     a.source.faults.delayMs = 1_000
     await cluster.pass(1_100)
     const socket = b.connectWithHello(alice.resume())
@@ -149,25 +154,25 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays there when a hello that its client abandoned arrives late at another broker', async () => {
+  it('stays at its new broker when an abandoned hello arrives late at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(b, { grace: 'lease' })
     const fence = await cluster.lock(alice, 1, 'k')
     alice.socket.drop()
     a.source.faults.delayMs = 150
-    const given = a.connectWithHello(alice.resume({}, 1))
+    const abandoned = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
     const socket = b.connectWithHello(alice.resume({}, 2))
     await cluster.pass(600)
     expect(socket.closedWith).to.equal(undefined)
-    expect(given.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
+    expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
     const moved = b.clientOn(socket)
     await cluster.send(moved, { type: 'unlock', id: 2, fence })
     expect(socket.heardOf('unlocked')).to.have.length(1)
   })
 
-  it('is no longer timed by the former broker', async () => {
+  it('has no deadline at the former broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
@@ -196,8 +201,8 @@ describe('a session that moves to another broker', () => {
   })
 })
 
-describe('a broker that is gone', () => {
-  it('leaves its sessions to another broker, each for its whole lease', async () => {
+describe('a broker that stops', () => {
+  it('passes its sessions to another broker, each for its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
@@ -205,7 +210,7 @@ describe('a broker that is gone', () => {
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     bob.heard()
     a.source.cut()
-    // It is declared dead after 6 to 9 s, and its session has 15 s from then.
+    // Broker b declares broker a dead after 6 to 9 s. From then on, the session has 15 s.
     await cluster.passAlive(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
@@ -218,7 +223,7 @@ describe('a broker that is gone', () => {
     expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
   })
 
-  it('leaves its sessions at once if it says goodbye', async () => {
+  it('passes its sessions to another broker at once if it leaves the log', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -237,12 +242,12 @@ describe('a broker that is gone', () => {
     expect(sessions(b)).to.deep.equal([])
   })
 
-  it('and returns finds its sessions at another broker, or owns them again', async () => {
+  it('and returns owns its sessions again if no other broker has taken them over', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k')
-    // Both are cut off, so that neither can declare the other dead.
+    // Both brokers are cut off from the log, so neither broker can declare the other broker dead.
     a.source.cut()
     b.source.cut()
     await cluster.pass(7_000)

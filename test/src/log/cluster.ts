@@ -1,6 +1,7 @@
 /**
- * Several brokers, or only their logs, that share one log in memory, in one fake environment. A
- * test lets time pass and checks what has become of each broker.
+ * Several brokers that share one command log in memory, on one fake clock. A test may also run only
+ * the logs, without brokers. The command log orders all changes of the lock table, so each broker
+ * has the same table.
  */
 import type { SnapshotItem } from '@holdfast/server/core'
 import {
@@ -19,7 +20,7 @@ export class RecordingStateMachine extends RecordingTable {
   readonly #machine: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
-  /** `serve`, `resign` and `restore`, with the time. */
+  /** The calls of `serve`, `resign` and `restore`, with the time of each call. */
   readonly events: { readonly name: string; readonly at: number }[] = []
   digestValue = 'the same'
 
@@ -56,7 +57,7 @@ export class RecordingStateMachine extends RecordingTable {
     return this.events.map(({ name }) => name)
   }
 
-  /** The takeovers that this broker has seen. */
+  /** The commands `restart`: each passes all sessions of one broker to another broker. */
   get restarts(): [formerOwner: string, newOwner: string][] {
     return [...this.replayed, ...this.applied].flatMap((command): [string, string][] =>
       command.type === 'restart' ? [[command.formerOwner ?? '', command.ownerBroker]] : [],
@@ -70,7 +71,7 @@ export class RecordingStateMachine extends RecordingTable {
 
 /** A broker with clients, in a cluster. */
 export class Member extends BrokerHarness {
-  /** The errors that stopped it; empty while it runs. */
+  /** The errors that stopped the broker; empty while the broker runs. */
   readonly failures: readonly Error[]
   readonly log: ReplicatedLog
   readonly source: MemorySource
@@ -93,13 +94,13 @@ export class Cluster {
   readonly machine = new FakeEnvironment()
   readonly store = new MemoryStore(this.machine)
 
-  /** A log that has not started. */
+  /** Makes a log that has not started. */
   newLog(options: ReplicatedOptions = {}): { log: ReplicatedLog; source: MemorySource } {
     const source = new MemorySource(this.store)
     return { source, log: new ReplicatedLog(source, options, this.machine) }
   }
 
-  /** A log that serves. */
+  /** Starts a log, and returns its state machine when the log serves. */
   async join(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
     const { log, source } = this.newLog(options)
     const stateMachine = this.stateMachine(log, source)
@@ -111,7 +112,7 @@ export class Cluster {
     return new RecordingStateMachine(this.machine, log, source)
   }
 
-  /** A broker that serves. */
+  /** Starts a broker, and returns the broker when it serves. */
   async broker(options: BrokerOptions = {}, logOptions: ReplicatedOptions = {}): Promise<Member> {
     const { log, source } = this.newLog(logOptions)
     const member = new Member(options, log, source, this.machine)
@@ -119,11 +120,11 @@ export class Cluster {
     return member
   }
 
-  /** A client with a session at this broker. */
-  async client(at: Member, hello: Partial<Hello> = {}): Promise<Client> {
-    const socket = at.connectWithHello(hello)
+  /** Opens a session at this broker, and returns its client. */
+  async client(member: Member, hello: Partial<Hello> = {}): Promise<Client> {
+    const socket = member.connectWithHello(hello)
     await this.settle()
-    return at.clientOn(socket)
+    return member.clientOn(socket)
   }
 
   /** Sends messages of a client, and completes all their effects at every broker. */
@@ -132,11 +133,13 @@ export class Cluster {
     await this.settle()
   }
 
-  /** Locks a free key with the request `id`. Returns the fence. */
+  /**
+   * Locks a free key with the request `id`. Returns the fence, which is the number of the grant.
+   */
   async lock(client: Client, id: number, key: string, terms: object = {}): Promise<number> {
     await this.send(client, { type: 'lock', id, key, ...terms })
     const granted = client.socket.heardOf('granted').at(-1)
-    if (granted?.id !== id) throw new Error('it was not granted')
+    if (granted?.id !== id) throw new Error(`The broker has not granted ${key}`)
     return granted.fence
   }
 
@@ -150,7 +153,7 @@ export class Cluster {
     }
   }
 
-  /** Completes everything that takes no time. */
+  /** Runs turns of the event loop until the brokers have no work without a delay. */
   async settle(): Promise<void> {
     for (let i = 0; i < 12; i++) {
       this.machine.endTurn()
@@ -175,7 +178,7 @@ export class Cluster {
     settled.catch(() => {})
     await this.settle()
     for (let i = 0; !isSettled && i < 2_000; i++) await this.pass(50)
-    if (!isSettled) throw new Error('it never comes to its end')
+    if (!isSettled) throw new Error('The promise is not settled after 100 s of the fake clock')
     return settled
   }
 }

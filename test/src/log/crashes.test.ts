@@ -1,6 +1,8 @@
 /**
- * Kills a broker with a journal at named points of its work, as a real process. Every answer that a
- * client received must be true afterwards. A second test checks that the ledger detects a lie.
+ * Kills a broker with a journal at named points of its work, as a real process. The journal is a
+ * command log on disk, from which the broker restores its lock table after a crash. Every answer
+ * that a client received must be true of the restored table. A ledger records these answers and
+ * lists each false answer as a lie. A fence is the number of a grant.
  */
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
@@ -10,8 +12,8 @@ import { crashAtPoints } from './crashes.js'
 import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
-describe('journal: killed at named points', () => {
-  it('keeps every promise at each of them', async function () {
+describe('journal: a crash test', () => {
+  it('finds no lie after crashes at each named point', async function () {
     this.timeout(600_000)
     const rounds = count(crashPoints.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random())
@@ -20,7 +22,7 @@ describe('journal: killed at named points', () => {
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('fails the check if it forgets a lock', async () => {
+  it('reports a lie if the table lacks a granted lock or has an unlocked lock', async () => {
     const ledger = new Ledger()
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')

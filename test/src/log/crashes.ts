@@ -1,7 +1,8 @@
 /**
- * Kills a broker with a journal at named points of its work while clients are busy. After each
- * crash it checks that everything that the clients were told is true: first of the table in the
- * journal, and then of the broker that starts with it.
+ * Kills a broker with a journal at named points of its work while clients acquire and release
+ * locks. The journal is a command log on disk, from which a broker restores its lock table after a
+ * crash. After each crash, every answer that a client received must be true of the table in the
+ * journal, and of the broker that starts with this table. A false answer is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,37 +19,43 @@ import { type CrashPoint, crashAtVariable, crashingArgs, crashPoints } from './p
 
 const program = fileURLToPath(new URL('./programs/broker.js', import.meta.url))
 const workers = 4
-/** Locks that are held all the time, so that a snapshot has several chunks. */
-const hoarded = 1_200
-/** How often a point is passed at most before the kill. */
-const visitsOf: Partial<Record<CrashPoint, number>> = {
+/**
+ * The number of locks that one session holds all the time, so that a snapshot has several chunks.
+ */
+const permanentLocks = 1_200
+/** The greatest number of visits to a point before the kill, by default 1. */
+const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
   'committed, not flushed': 60,
   'flushed, not answered': 60,
   'before a part of a snapshot': 3,
 }
 
-export interface Tally {
+export interface CrashResults {
   /** The number of crashes by point. */
   readonly crashes: Map<CrashPoint, number>
-  /** What clients were told, but is not true. */
+  /** The answers to clients that are not true. */
   readonly lies: string[]
   readonly grants: number
 }
 
-/** @param onRound Called after each crash was checked. */
+/**
+ * Runs rounds of one crash each, at one point after the other.
+ *
+ * @param onRound Called after the check of each crash.
+ */
 export async function crashAtPoints(
   rounds: number,
   random: Random,
   onRound: (point: CrashPoint, visit: number) => void = () => {},
-): Promise<Tally> {
+): Promise<CrashResults> {
   const scene = await Scene.open(random)
   try {
-    await scene.begin()
+    await scene.startWork()
     const crashes = new Map<CrashPoint, number>()
     for (let round = 0; round < rounds; round++) {
       const point = crashPoints[round % crashPoints.length]!
-      const visit = 1 + random.below(visitsOf[point] ?? 1)
+      const visit = 1 + random.below(maxVisits[point] ?? 1)
       await scene.crash(point, visit)
       crashes.set(point, (crashes.get(point) ?? 0) + 1)
       onRound(point, visit)
@@ -60,6 +67,7 @@ export async function crashAtPoints(
   }
 }
 
+/** A broker that crashes again and again, and the clients that work during all crashes. */
 class Scene {
   readonly lies: string[] = []
   readonly #dir: string
@@ -67,8 +75,8 @@ class Scene {
   readonly #random: Random
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
-  /** The sessions without a connection. Copied at each change. */
-  readonly #away = new Collector<ReadonlySet<Session>>()
+  /** The set of sessions without a connection, as a new set after each change. */
+  readonly #disconnected = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false
   #broker: ChildProcess | undefined
@@ -87,34 +95,34 @@ class Scene {
     return this.#ledger.grants
   }
 
-  /** Sessions that work through all crashes. */
-  async begin(): Promise<void> {
+  /** Opens the sessions, which work until the end of all crashes. */
+  async startWork(): Promise<void> {
     await this.#start()
-    const hoarder = await this.#join()
-    const locks = Array.from({ length: hoarded }, (_, i) => hoarder.lock(`hoard ${i}`))
-    for (const lock of await Promise.all(locks)) this.#ledger.granted(lock, hoarder.id)
-    for (let i = 0; i < workers; i++) this.#work.push(this.#toil(await this.#join()))
+    const holder = await this.#join()
+    const locks = Array.from({ length: permanentLocks }, (_, i) => holder.lock(`permanent ${i}`))
+    for (const lock of await Promise.all(locks)) this.#ledger.granted(lock, holder.id)
+    for (let i = 0; i < workers; i++) this.#work.push(this.#lockAndUnlock(await this.#join()))
   }
 
-  /** Lets a broker run into the point, checks the rest, and leaves no broker. */
+  /** Lets a broker crash at this visit to the point, and checks the table in the journal. */
   async crash(point: CrashPoint, visit: number): Promise<void> {
     await this.#stop()
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
-    if (signal !== 'SIGKILL') throw new Error(`the broker ended by itself (${code})`)
-    // A session without a connection has read everything that the broker sent.
-    await this.#away.until((items) => (items.at(-1)?.size ?? 0) === this.#sessions.length)
+    if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
+    // When a session has lost its connection, it has read all output of the broker.
+    await this.#disconnected.until((sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length)
     this.#recordLies(`${point}, at visit ${visit}`, this.#ledger.lies(await tableIn(this.#dir)))
   }
 
-  /** A last broker that does not crash, so that all requests complete. */
+  /** Starts a broker that does not crash, so that all requests complete. */
   async finish(): Promise<void> {
     await this.#start()
-    await this.#away.until((items) => (items.at(-1)?.size ?? 0) === 0)
+    await this.#disconnected.until((sets) => (sets.at(-1)?.size ?? 0) === 0)
     this.#isOver = true
     await Promise.all(this.#work)
     const { heldCount, waitingCount } = await this.#sessions[0]!.query()
-    if (heldCount !== hoarded || waitingCount !== 0) {
+    if (heldCount !== permanentLocks || waitingCount !== 0) {
       this.#recordLies('at the end', [`${heldCount} locks and ${waitingCount} requests are left`])
     }
   }
@@ -125,7 +133,7 @@ class Scene {
     rmSync(this.#dir, { recursive: true, force: true })
   }
 
-  async #toil(session: Session): Promise<void> {
+  async #lockAndUnlock(session: Session): Promise<void> {
     while (!this.#isOver) {
       const lock = await session.lock(`key ${this.#random.below(3)}`)
       this.#ledger.granted(lock, session.id)
@@ -141,14 +149,15 @@ class Scene {
       reconnect: fixedInterval({ interval: 20 }),
     })
     this.#sessions.push(session)
-    const isAway = (yes: boolean) => () => {
-      const away = new Set(this.#away.items.at(-1))
-      if (yes) away.add(session)
-      else away.delete(session)
-      this.#away.add(away)
+    const record = (isDisconnected: boolean) => () => {
+      const sessions = new Set(this.#disconnected.items.at(-1))
+      if (isDisconnected) sessions.add(session)
+      else sessions.delete(session)
+      this.#disconnected.add(sessions)
     }
-    session.on('jeopardy', isAway(true))
-    session.on('resumed', isAway(false))
+    // The client emits `jeopardy` when it loses the connection and may lose its locks.
+    session.on('jeopardy', record(true))
+    session.on('resumed', record(false))
     session.on('lost', ({ key, fence }) => {
       if (!this.#isOver) this.#recordLies('a session', [`${key} ${fence} was lost`])
     })
@@ -175,8 +184,8 @@ class Scene {
     const broker = this.#broker
     this.#broker = undefined
     if (broker === undefined || broker.exitCode !== null || broker.signalCode !== null) return
-    const gone = once(broker, 'exit')
+    const exited = once(broker, 'exit')
     broker.kill('SIGKILL')
-    await gone
+    await exited
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run crashes`: kills a broker with a journal at each named point in turn, and prints the
- * results.
+ * `npm run crashes` kills a broker with a journal at each named point in turn, and prints the
+ * number of crashes and each answer to a client that was false, a lie.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

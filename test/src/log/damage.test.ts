@@ -1,6 +1,7 @@
 /**
- * Journals with one flipped bit, anywhere in the file. The broker must restore exactly what was
- * written, or refuse the journal.
+ * Journals with one flipped bit anywhere in the file. The journal is a command log on disk, from
+ * which a broker restores its lock table. The broker must restore exactly the written state, or
+ * refuse the journal.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -14,15 +15,18 @@ import { count, Random, seed } from '../support/counts.js'
 
 const program = fileURLToPath(new URL('./programs/loading.js', import.meta.url))
 const pageBytes = 4_096
-/** The first bytes of a page, which have LMDB's page header and the offsets of the entries. */
+/**
+ * The length of the start of a page, with the page header of LMDB and the offsets of the entries.
+ */
 const headBytes = 64
 
-interface Loaded {
+interface LoadResult {
   readonly out: string
   readonly signal: NodeJS.Signals | null
 }
 
-function load(dir: string): Loaded {
+/** Loads a journal in a child process, which prints a digest of the state or an error. */
+function load(dir: string): LoadResult {
   const { stdout, signal } = spawnSync(process.execPath, [program, dir], {
     encoding: 'utf8',
     timeout: 20_000,
@@ -30,49 +34,49 @@ function load(dir: string): Loaded {
   return { out: stdout, signal }
 }
 
-/** A journal with a snapshot and later records. */
+/** Makes a journal with a snapshot and later records. */
 async function fill(dir: string): Promise<void> {
-  let isMade: () => void = () => {}
-  const made = new Promise<void>((resolve) => {
-    isMade = resolve
+  let onSnapshot: () => void = () => {}
+  const snapshotMade = new Promise<void>((resolve) => {
+    onSnapshot = resolve
   })
-  const log = journalLog({ dir, snapshotBytes: 50_000, onSnapshot: () => isMade() })
+  const log = journalLog({ dir, snapshotBytes: 50_000, onSnapshot: () => onSnapshot() })
   const broker = createBroker({ log })
   const { url } = await broker.listen({ port: 0 })
   const session = await connect(url)
   const locks = Array.from({ length: 600 }, (_, i) => session.lock(`key ${i}`))
   await Promise.all(locks)
-  await made
+  await snapshotMade
   for (let i = 0; i < 100; i++) await (await session.lock(`later ${i}`)).unlock()
   await session.close()
   await broker.close()
 }
 
-describe('journal: damaged at random', () => {
+describe('journal: a journal with a flipped bit', () => {
   const stage = Stage.forEachTest()
 
-  it('is restored as it was written, or refused', async function () {
+  it('is restored exactly, or refused', async function () {
     this.timeout(120_000)
     const dir = scratch(stage).path('journal')
     await fill(dir)
     const file = `${dir}/data.mdb`
-    const whole = readFileSync(file)
-    const right = load(dir)
-    expect(right.out).to.match(/^[0-9a-f]{64}$/)
+    const original = readFileSync(file)
+    const expected = load(dir)
+    expect(expected.out).to.match(/^[0-9a-f]{64}$/)
     const random = new Random()
     let refused = 0
     for (let i = 0; i < count(6, 100); i++) {
-      const page = random.below(whole.length / pageBytes) * pageBytes
-      const at = page + random.below(i % 2 === 0 ? pageBytes : headBytes)
-      const bytes = Buffer.from(whole)
-      bytes[at]! ^= 1 << random.below(8)
+      const page = random.below(original.length / pageBytes) * pageBytes
+      const offset = page + random.below(i % 2 === 0 ? pageBytes : headBytes)
+      const bytes = Buffer.from(original)
+      bytes[offset]! ^= 1 << random.below(8)
       writeFileSync(file, bytes)
       const { out, signal } = load(dir)
-      // Damage that kills LMDB has nearly always ended the checking process. Otherwise the broker
-      // must refuse the journal.
-      if (signal !== null || out === right.out) continue
+      // Damage that crashes LMDB kills the child process here. A broker first checks its journal in
+      // a child process, so such damage nearly always kills only the child process of the broker.
+      if (signal !== null || out === expected.out) continue
       refused++
-      expect(out, `HOLDFAST_SEED=${seed}, byte ${at}`).to.match(
+      expect(out, `HOLDFAST_SEED=${seed}, byte ${offset}`).to.match(
         /^The journal [^\n]*(?:start empty|update Holdfast)$/,
       )
     }

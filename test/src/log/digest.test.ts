@@ -1,6 +1,8 @@
 /**
- * The digest of a table: the updated digest equals a new step, different tables have different
- * digests, and a broker with a different table stops.
+ * The digest of a lock table is a hash of its state. Brokers that share a command log, which orders
+ * all changes of the table, compare their digests: a broker with a different table stops. A broker
+ * updates its digest with each change. The updated digest must equal a digest that is computed
+ * anew.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { Digest, DivergenceCheck } from '@holdfast/server/internal'
@@ -13,7 +15,7 @@ import { StepRunner, step } from '../table/steps.js'
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {
-  it('updated by effects equals a new step, also after a snapshot', function () {
+  it('updated by effects equals a digest of the same table, also after a snapshot', function () {
     this.timeout(120_000)
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()
@@ -41,22 +43,22 @@ describe('digest', () => {
     const shown = { principal: 'p', proof: 'hash', resumeAttempt: 1 }
     const resume = { type: 'resume', handshakeId: 'b', ...shown } as const
     const lock = { type: 'lock', session: 's', attachEpoch: 1, mode: 'exclusive', at: 0 } as const
-    const note = (): void => {
+    const addNewValue = (): void => {
       const { value } = new Digest(table)
       expect(values.has(value), value).to.equal(false)
       values.add(value)
     }
-    note()
+    addNewValue()
     for (const session of ['s', 't']) {
       table.apply({ ...open, ...kept, session, ownerBroker: 'one' })
-      note()
+      addNewValue()
     }
     for (const [id, key] of ['k', 'k', 'l', 'l'].entries()) {
       table.apply({ ...lock, ...terms, id: id + 1, key })
-      note()
+      addNewValue()
     }
     table.apply({ ...resume, session: 't', ownerBroker: 'two', secret: 'x', at: 0 })
-    note()
+    addNewValue()
   })
 })
 
@@ -69,8 +71,9 @@ describe('divergence check', () => {
   })
 
   /**
-   * Runs a check for each broker with its own digest, in this order of digests; then some brokers
-   * leave.
+   * Runs one check for each digest value, as a broker with this value. The digests of the members
+   * arrive in this order. Only the members `remaining` are still live. Returns the error of each
+   * check, by its value.
    */
   function verdicts(digests: readonly [string, string][], members = 'abc', remaining = members) {
     const live = new Map([...remaining].map((member) => [member, 1]))
@@ -78,19 +81,21 @@ describe('divergence check', () => {
       [...new Set(digests.map(([, value]) => value))].map((own) => {
         const check = new DivergenceCheck()
         check.beginRound(1_000, own, members)
-        const found = digests.map(([member, value]) => {
+        const errors = digests.map(([member, value]) => {
           check.addDigest(member, [1_000, value])
           return check.verdict(live)?.message
         })
-        return [own, found.find((error) => error !== undefined)]
+        return [own, errors.find((error) => error !== undefined)]
       }),
     )
   }
 
-  const odd = /^The lock table of this broker differs from that of the majority at position 1000 of/
-  const tie = /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
+  const minority =
+    /^The lock table of this broker differs from that of the majority at position 1000 of/
+  const tie =
+    /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
 
-  it('follows the majority, whatever the order of the digests', () => {
+  it('stops the broker outside the majority, in any order of the digests', () => {
     const orders: [string, string][][] = [
       [...'abc'].map((member) => [member, member === 'a' ? 'y' : 'x']),
       [...'abc'].map((member) => [member, member === 'b' ? 'y' : 'x']),
@@ -99,7 +104,7 @@ describe('divergence check', () => {
     for (const digests of orders) {
       const { x, y } = verdicts(digests)
       expect(x).to.equal(undefined)
-      expect(y).to.match(odd)
+      expect(y).to.match(minority)
     }
   })
 
@@ -114,7 +119,7 @@ describe('divergence check', () => {
     for (const error of [x, y, z]) expect(error).to.match(tie)
   })
 
-  it('compares the live members only', () => {
+  it('compares only the digests of live members', () => {
     const digests: [string, string][] = [
       ['a', 'x'],
       ['b', 'y'],
@@ -122,11 +127,11 @@ describe('divergence check', () => {
     expect(verdicts(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
     expect(verdicts(digests, 'abc', 'ab')['x']).to.match(tie)
     expect(verdicts(digests, 'abc', 'a')).to.deep.include({ x: undefined })
-    expect(verdicts(digests, 'abc', 'a')['y']).to.match(odd)
+    expect(verdicts(digests, 'abc', 'a')['y']).to.match(minority)
     expect(verdicts(digests, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
   })
 
-  it('accepts one digest of each member, and only for its own round', () => {
+  it('counts one digest of each member, and only digests of the current round', () => {
     const check = new DivergenceCheck()
     check.beginRound(2_000, 'x', 'abc')
     const live = new Map([...'abcd'].map((member) => [member, 1]))
@@ -144,7 +149,7 @@ describe('divergence check', () => {
     }
   })
 
-  it('ignores rounds from before this broker joined', () => {
+  it('ignores digests of a round that began before this broker joined', () => {
     const check = new DivergenceCheck()
     check.addDigest('a', [1_000, 'y'])
     expect(check.verdict(new Map([['a', 1]]))).to.equal(undefined)

@@ -1,6 +1,8 @@
 /**
- * Draining a broker that shares its log. It need not wait for clients whose locks survive at
- * another broker, but for all others.
+ * Draining a broker that shares its command log with other brokers. The command log orders all
+ * changes of the lock table, so another broker can resume a session. A draining broker waits only
+ * for clients that cannot resume their sessions: a session without a grace ends with its
+ * connection. The grace is the time that a session outlives its connection.
  */
 import { drain } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -11,8 +13,8 @@ import { Cluster, type Member } from './cluster.js'
 const drainMs = 10_000
 
 /**
- * Drains a broker, and closes sockets as real ones would. Returns the duration in ms; undefined if
- * it did not end.
+ * Drains a broker, and closes sockets as real clients do. Returns the duration in ms; undefined if
+ * the drain has not ended within `within` ms.
  */
 async function drainAndMeasure(
   cluster: Cluster,
@@ -21,21 +23,21 @@ async function drainAndMeasure(
   within: number,
 ): Promise<number | undefined> {
   const { clock } = cluster.machine
-  const begun = clock.monotonic()
-  let took: number | undefined
+  const startedAt = clock.monotonic()
+  let duration: number | undefined
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
-    took = clock.monotonic() - begun
+    duration = clock.monotonic() - startedAt
   })
-  for (let passed = 0; passed < within && took === undefined; passed += 50) {
+  for (let passed = 0; passed < within && duration === undefined; passed += 50) {
     await cluster.passAlive(50, ...clients.filter(({ socket }) => socket.closedWith === undefined))
     for (const { socket } of clients) if (socket.closedWith !== undefined) socket.drop()
     await cluster.settle()
   }
-  return took
+  return duration
 }
 
 describe('draining a broker that shares its log', () => {
-  it('sends holders and waiters to the other brokers, and ends as soon as they are gone', async () => {
+  it('lets holders and waiters resume at other brokers, and ends after their close', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const holder = await cluster.client(a, { grace: 'lease' })
@@ -54,36 +56,36 @@ describe('draining a broker that shares its log', () => {
     ])
   })
 
-  it('accepts new requests of clients that will continue at another broker', async () => {
+  it('accepts new requests only of clients that can resume at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
-    const [moves, stays] = [
+    const [withGrace, withoutGrace] = [
       await cluster.client(a, { grace: 'lease' }),
       await cluster.client(a, { grace: 0 }),
     ]
     a.broker.startDraining(drainMs)
-    await cluster.send(moves, { type: 'lock', id: 1, key: 'k' })
-    await cluster.send(stays, { type: 'lock', id: 1, key: 'l' })
-    expect(moves.socket.heardOf('granted')).to.have.length(1)
-    expect(stays.socket.heardOf('failed')[0]).to.include({ id: 1, code: 'UNAVAILABLE' })
+    await cluster.send(withGrace, { type: 'lock', id: 1, key: 'k' })
+    await cluster.send(withoutGrace, { type: 'lock', id: 1, key: 'l' })
+    expect(withGrace.socket.heardOf('granted')).to.have.length(1)
+    expect(withoutGrace.socket.heardOf('failed')[0]).to.include({ id: 1, code: 'UNAVAILABLE' })
     expect(b.broker.table.heldCount).to.equal(1)
   })
 
-  it('waits the whole time for a client that would lose its locks', async () => {
+  it('waits the whole drain time for a client that would lose its locks', async () => {
     const cluster = new Cluster()
     const [a] = [await cluster.broker(), await cluster.broker()]
     const holder = await cluster.client(a, { grace: 0 })
     await cluster.lock(holder, 1, 'k')
-    const took = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
-    expect(took).to.be.at.least(drainMs)
+    const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
+    expect(duration).to.be.at.least(drainMs)
   })
 
-  it('waits the whole time for all clients if there is no other broker', async () => {
+  it('waits the whole drain time for all holders if there is no other broker', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker()
     const holder = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(holder, 1, 'k')
-    const took = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
-    expect(took).to.be.at.least(drainMs)
+    const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
+    expect(duration).to.be.at.least(drainMs)
   })
 })

@@ -1,4 +1,9 @@
-/** The texts of a replicated log: entries, batches of commands, and snapshots. */
+/**
+ * The texts of a replicated log, a command log that several brokers share. The command log orders
+ * all changes of the lock table. An entry has a batch of commands of one broker, or the join or
+ * leave of a broker. A snapshot has the lock table after an entry. A fence is the number of a
+ * grant.
+ */
 import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
   Batch,
@@ -33,11 +38,11 @@ describe('log entry', () => {
     }
   })
 
-  it('with a newer format is refused with that format', () => {
+  it('of a newer format is refused with an error that contains the format', () => {
     expect(() => decodeEntry('{"v":2,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 2')
   })
 
-  const strange = [
+  const invalidTexts = [
     ...['', 'nonsense', 'null', '7', '[]', '{}', '{"v":0,"broker":"a","n":1,"at":0,"leave":true}'],
     '{"v":1,"broker":"a","n":1,"at":0}',
     '{"v":1,"broker":"a","n":1,"at":0,"join":null}',
@@ -47,7 +52,7 @@ describe('log entry', () => {
     '{"v":1,"broker":"a","n":1.5,"at":0,"commands":[]}',
     '{"v":1,"broker":7,"n":1,"at":0,"commands":[]}',
   ]
-  for (const text of strange) {
+  for (const text of invalidTexts) {
     it(`cannot be ${text === '' ? 'empty' : text}`, () => {
       expect(() => decodeEntry(text, 5)).to.throw(HoldfastError, 'position 5')
     })
@@ -55,11 +60,11 @@ describe('log entry', () => {
 })
 
 describe('batch', () => {
-  const long = (length: number): Command => ({
+  const longCommand = (length: number): Command => ({
     ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
   })
 
-  it('returns the commands in order, as many as fit into an entry', () => {
+  it('returns as many commands as fit into an entry, in order', () => {
     const batch = new Batch()
     const all = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
     for (const command of all) batch.add(command)
@@ -68,14 +73,14 @@ describe('batch', () => {
     expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(all)
   })
 
-  it('also limits the length of an entry, but returns at least one command', () => {
+  it('limits the length of an entry too, but returns at least one command', () => {
     const batch = new Batch()
-    for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(long(length))
+    for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(longCommand(length))
     const counts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
-  it('reports overload by number and by length, and when it is over', () => {
+  it('reports overload by number and by length until enough commands are taken', () => {
     const batch = new Batch()
     for (let i = 0; i < 99_999; i++) batch.add(raiseFenceFloor(i))
     expect(batch.load).to.equal('ok')
@@ -87,7 +92,7 @@ describe('batch', () => {
     expect([batch.load, batch.length]).to.deep.equal(['disconnect', 200_000])
     batch.clear()
     expect([batch.load, batch.length]).to.deep.equal(['ok', 0])
-    for (let i = 0; i < 34; i++) batch.add(long(1_000_000))
+    for (let i = 0; i < 34; i++) batch.add(longCommand(1_000_000))
     expect(batch.load).to.equal('rejectNew')
     while (batch.length > 0) batch.takeBatch()
     expect(batch.load).to.equal('ok')
@@ -98,8 +103,8 @@ describe('snapshot of a replicated log', () => {
   const config = { format: 1, deadMs: 6_000, cluster: '' }
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
-  /** A store with one session, whose lock has long metadata, and its table. */
-  function filled(metadata: string): { store: MemoryStore; source: MemorySource } {
+  /** Makes a store with one session, whose lock has this metadata. */
+  function filledStore(metadata: string): { store: MemoryStore; source: MemorySource } {
     const store = new MemoryStore(nodeEnvironment)
     const open: Command = {
       ...{
@@ -123,8 +128,8 @@ describe('snapshot of a replicated log', () => {
     return { store, source: new MemorySource(store) }
   }
 
-  it('contains the effect of all entries, from the beginning or since the previous snapshot', async () => {
-    const { store, source } = filled('"m"')
+  it('contains the effects of all entries, without or with a previous snapshot', async () => {
+    const { store, source } = filledStore('"m"')
     expect(await makeSnapshot(source.create(), config, 4, 7)).to.equal(4)
     store.put(
       encodeCommands(
@@ -155,7 +160,7 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('removes older snapshots and entries', async () => {
-    const { store, source } = filled('"m"')
+    const { store, source } = filledStore('"m"')
     await makeSnapshot(source.create(), config, 4, 7)
     expect(store.compactedTo).to.equal(0)
     store.put(encodeCommands({ broker: 'a', n: 3, at: 0 }, [], undefined))
@@ -163,17 +168,17 @@ describe('snapshot of a replicated log', () => {
     expect(store.compactedTo).to.equal(4)
   })
 
-  it('is not made if a newer one exists', async () => {
-    const { source } = filled('"m"')
-    const both = [source, source].map((one) => makeSnapshot(one.create(), config, 4, 7))
-    expect((await Promise.all(both)).sort()).to.deep.equal([4, undefined])
+  it('is not made if a newer snapshot exists', async () => {
+    const { source } = filledStore('"m"')
+    const results = [1, 2].map(() => makeSnapshot(source.create(), config, 4, 7))
+    expect((await Promise.all(results)).sort()).to.deep.equal([4, undefined])
     expect(await makeSnapshot(source.create(), config, 2, 7)).to.equal(undefined)
   })
 
-  it('is cut into chunks without splitting a character', async () => {
+  it('is cut into chunks only between characters', async () => {
     for (const before of ['', 'x']) {
       const metadata = JSON.stringify(before + '😀'.repeat(100_000))
-      const { store, source } = filled(metadata)
+      const { store, source } = filledStore(metadata)
       await makeSnapshot(source.create(), config, 4, 7)
       const { parts } = store.snapshots[0]!
       expect(parts.length).to.be.greaterThan(3)
@@ -188,24 +193,24 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('is refused if it is damaged or has a newer format', async () => {
-    const good = ['{"v":1,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
+    const validHead = ['{"v":1,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
-    for (const [parts, words] of [
+    for (const [parts, problem] of [
       [['{"v":2}\n'], 'format 2'],
       [[], 'damaged'],
       [['{}\n'], 'damaged'],
-      [[good[0]!.slice(0, -1)], 'damaged'],
-      [[...good, '{"item":"ta'], 'damaged'],
-      [[...good, 'nonsense\n'], 'damaged'],
+      [[validHead[0]!.slice(0, -1)], 'damaged'],
+      [[...validHead, '{"item":"ta'], 'damaged'],
+      [[...validHead, 'nonsense\n'], 'damaged'],
     ] as const) {
       const store = new MemoryStore(nodeEnvironment)
       store.snapshots.push({ position: 2, parts: [...parts] })
       const error = await loadSnapshot(new MemorySource(store).create()).catch((error) => error)
       expect(error, parts.join()).to.be.instanceOf(HoldfastError)
-      expect((error as Error).message).to.contain(words)
+      expect((error as Error).message).to.contain(problem)
     }
     const store = new MemoryStore(nodeEnvironment)
-    store.snapshots.push({ position: 2, parts: [...good, ...items] })
+    store.snapshots.push({ position: 2, parts: [...validHead, ...items] })
     const loaded = await loadSnapshot(new MemorySource(store).create())
     expect(loaded?.members.state).to.deep.equal(new MemberList().state)
   })

@@ -1,6 +1,8 @@
 /**
- * The engine on a real, healthy etcd of three members: all readers see one order, without gaps or
- * repetitions. Further: one configuration, complete snapshots, and compaction.
+ * The engine stores the entries of a shared command log, which orders all changes of the lock
+ * table. The tests use a real, healthy etcd of three members. All readers must get all entries once
+ * and in one order. The engine must also store one configuration, complete snapshots, and remove
+ * old entries by compaction.
  */
 import { randomBytes } from 'node:crypto'
 import { HoldfastError } from '@holdfast/server'
@@ -26,17 +28,17 @@ describe('log: the engine on etcd', function () {
     return parts
   }
 
-  it('delivers the same entries in the same order to all readers, each once', async () => {
+  it('delivers each entry once and in the same order to all readers', async () => {
     const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
     const readers = engines.map((engine) => {
       const reader = new Reader()
       engine.follow(0, reader)
       return reader
     })
-    const each = count(50, 500)
-    const written = engines.map((_, i) => Array.from({ length: each }, (_, n) => `${i}:${n}`))
+    const perEngine = count(50, 500)
+    const written = engines.map((_, i) => Array.from({ length: perEngine }, (_, n) => `${i}:${n}`))
     await Promise.all(engines.map((engine, i) => appendAll(engine, `b${i}`, written[i]!)))
-    for (const reader of readers) await reader.entries.count(3 * each)
+    for (const reader of readers) await reader.entries.count(3 * perEngine)
     const [first, ...others] = readers.map(({ entries }) => entries.items)
     for (const other of others) expect(other).to.deep.equal(first)
     const positions = first!.map(([position]) => position)
@@ -62,7 +64,7 @@ describe('log: the engine on etcd', function () {
     expect(reader.texts).to.deep.equal(['one'])
   })
 
-  it('continues after any position, with any text', async () => {
+  it('delivers the entries after any position, with any text', async () => {
     const engine = await stage.opened()
     const texts = [
       '{}',
@@ -87,7 +89,7 @@ describe('log: the engine on etcd', function () {
 
   it('catches up with a history of many megabytes', async () => {
     const engine = await stage.opened()
-    // Random text, which does not compress.
+    // Random text cannot be compressed, so the history has its full length.
     const entries = Array.from({ length: count(80, 200) }, () =>
       randomBytes(150_000).toString('base64'),
     )
@@ -98,7 +100,7 @@ describe('log: the engine on etcd', function () {
     for (const [i, text] of reader.texts.entries()) expect(text === entries[i]).to.equal(true)
   })
 
-  it('stores one configuration, whichever broker is first', async () => {
+  it('stores the configuration of the first broker, and refuses all others', async () => {
     const engines = Array.from({ length: 5 }, () => stage.engine())
     const deadTimes = engines.map((_, i) => 1_500 + i)
     const results = await Promise.allSettled(
@@ -141,7 +143,7 @@ describe('log: the engine on etcd', function () {
     )
   })
 
-  it('stores the newest snapshot, whatever its size', async () => {
+  it('stores the newest snapshot, of any size', async () => {
     const engine = await stage.opened()
     expect(await partsOf(engine)).to.equal(undefined)
     expect(await engine.saveSnapshot(10, [])).to.equal(true)
@@ -161,20 +163,20 @@ describe('log: the engine on etcd', function () {
   it('stores one of several snapshots of the same position, and removes the others', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
-    expect(saved.filter((won) => won)).to.have.length(1)
+    expect(saved.filter((isStored) => isStored)).to.have.length(1)
     expect(await partsOf(engines[0]!)).to.deep.equal([`${saved.indexOf(true)}`])
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks).to.have.length(1)
   })
 
-  it('stores the later of two racing snapshots, in either order', async () => {
+  it('stores the snapshot with the later position of two that are saved at once', async () => {
     const engines = await Promise.all([1, 2].map(() => stage.opened()))
     const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
     expect((await Promise.all(race))[1]).to.equal(true)
     expect(await partsOf(engines[0]!)).to.deep.equal(['9'])
   })
 
-  it('compacts old entries and snapshots, but not the snapshot before the newest', async () => {
+  it('removes old entries and snapshots, but keeps the newest two snapshots', async () => {
     const engine = await stage.opened()
     await appendAll(engine, 'dead', ['a'])
     await appendAll(engine, 'living', ['b', 'c', 'd'])
@@ -200,7 +202,7 @@ describe('log: the engine on etcd', function () {
     engine.follow(0, late)
     expect(await late.ends.count(1)).to.deep.equal(['compacted'])
     expect(late.texts).to.deep.equal([])
-    // The next broker compacts again, or several brokers do at once.
+    // Several brokers may compact again, at the same time.
     await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')
     await reader.entries.count(5)
@@ -214,14 +216,15 @@ describe('log: the engine on etcd', function () {
     for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
     const entries = await reader.entries.count(3)
     const [a, b, c] = entries.map(([position]) => position) as [number, number, number]
-    const reach = () => Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
-    expect(await reach()).to.deep.equal([true, true, true, true])
+    const results = () =>
+      Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
+    expect(await results()).to.deep.equal([true, true, true, true])
     await engine.compact(c, ['slot'])
-    // As a follower would see: the entry after b is c.
-    expect(await reach()).to.deep.equal([false, false, true, true])
+    // The entry c is kept, so a follower can continue after b.
+    expect(await results()).to.deep.equal([false, false, true, true])
   })
 
-  it('misses no entry while the log is compacted behind the follower', async () => {
+  it('delivers every entry while entries that the follower has read are compacted', async () => {
     const [writer, other] = await Promise.all([stage.opened(), stage.opened()])
     const reader = new Reader()
     other!.follow(0, reader)
@@ -245,7 +248,7 @@ describe('log: the engine on etcd', function () {
     await engine.saveSnapshot(20, ['new'])
     await engine.compact(20, [])
     const reading = (async () => {
-      for await (const _ of old!.parts) throw new Error('there should be none')
+      for await (const _ of old!.parts) throw new Error('The snapshot has a chunk')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot on etcd is damaged/)

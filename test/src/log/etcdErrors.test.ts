@@ -1,6 +1,7 @@
 /**
- * Wrong settings and broken states of etcd, each with its error message: etcd is unreachable,
- * incomplete, another program, full, or refuses the credentials.
+ * The engine stores a shared command log on etcd. The log orders all changes of the lock table. For
+ * wrong settings and broken states of etcd the engine reports an error: etcd is unreachable, has no
+ * leader, is full, refuses the credentials, or the server is another program.
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -50,7 +51,7 @@ describe('log: an unusable etcd', function () {
     return (await rejection(opening.open(config), code)).message
   }
 
-  it('that is unreachable is reported', async () => {
+  it('that is unreachable is reported by an error', async () => {
     const [one, two] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
     expect(await refusal(engine([one!]), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
@@ -65,7 +66,7 @@ describe('log: an unusable etcd', function () {
     expect(await refusal(engine([url]), 'UNAVAILABLE')).to.match(/ did not answer within \d+ ms$/)
   })
 
-  it('that is another program is reported', async () => {
+  it('is reported if the server is another program', async () => {
     const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
     expect(await refusal(engine([page]), 'INVALID_OPTION')).to.equal(
       `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`,
@@ -78,7 +79,7 @@ describe('log: an unusable etcd', function () {
     expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
   })
 
-  it('that starts later is waited for', async () => {
+  it('is waited for if etcd starts later', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     await members[0]!.kill()
     const opening = engine(endpoints, { openTimeoutMs: 20_000 }).open(config)
@@ -89,14 +90,14 @@ describe('log: an unusable etcd', function () {
   it('without a leader is reported, when most of its members are down', async () => {
     const { members, endpoints } = await cluster({})
     await Promise.all([members[0]!.kill(), members[2]!.kill()])
-    // The last member still believes in the former leader for a while.
+    // The last member needs some time to detect the loss of its leader.
     const opening = engine(endpoints, { openTimeoutMs: 3_000 })
     expect(await refusal(opening, 'UNAVAILABLE')).to.equal(
       `etcd at ${endpoints[1]} has no leader: start the majority of its members`,
     )
   })
 
-  it('that is two clusters is reported', async () => {
+  it('is reported if the endpoints belong to two clusters', async () => {
     const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     const endpoints = [...one.endpoints, ...two.endpoints]
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.equal(
@@ -119,7 +120,7 @@ describe('log: an unusable etcd', function () {
     let { warning } = writer
     while (warning === undefined) {
       await append()
-      // The first check is at the start, and the next ones are a minute apart.
+      // An engine checks the quota at its start, and then every minute.
       const late = engine(endpoints)
       await late.open(config)
       warning = late.warning
@@ -130,7 +131,7 @@ describe('log: an unusable etcd', function () {
       'compact and defragment etcd or raise the quota, then disarm the alarm'
     expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(sentence)
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(sentence)
-    // Repairs etcd, as an operator would.
+    // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
     await members[0]!.ask('/v3/maintenance/defragment', {})
@@ -142,7 +143,7 @@ describe('log: an unusable etcd', function () {
     await writer.append('b', 'y')
   })
 
-  it('with TLS on one end only, or an untrusted certificate, is reported', async () => {
+  it('is reported if only one side uses TLS, or if the certificate is not trusted', async () => {
     const files = scratch(stage)
     const { certPath, keyPath, cert } = certificate(files)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
@@ -165,7 +166,7 @@ describe('log: an unusable etcd', function () {
     )
   })
 
-  it('that requires another client certificate is reported', async () => {
+  it('is reported if etcd requires another client certificate', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
     const { certPath: other, cert: otherCert, key: otherKey } = certificate(scratch(stage))
     expect(other).not.to.equal(certPath)
@@ -180,7 +181,7 @@ describe('log: an unusable etcd', function () {
     }
   })
 
-  it('checks users and passwords', async () => {
+  it('is reported if etcd refuses the user or the password', async () => {
     const { members, endpoints } = await cluster({ members: 3 })
     const ask = (path: string, body: object) => members[0]!.ask(`/v3/auth/${path}`, body)
     for (const name of ['root', 'broker', 'other']) {
@@ -205,7 +206,7 @@ describe('log: an unusable etcd', function () {
     const reader = new Reader()
     broker.follow(0, reader)
     await broker.append('b', 'one')
-    // Restarted members do not know their former tokens.
+    // Restarted members do not know the tokens that they gave before.
     for (const member of members) {
       await member.kill()
       await member.start()
@@ -223,7 +224,7 @@ describe('log: an unusable etcd', function () {
     expect(message).to.match(/answered "authentication is not enabled"$/)
   })
 
-  it('that was replaced, so that its revisions start again, is reported', async () => {
+  it('is reported if etcd was replaced by an empty etcd', async () => {
     const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     let target = one.endpoints[0]!
     const proxy = await standIn((request, response) => {
@@ -231,10 +232,10 @@ describe('log: an unusable etcd', function () {
       request.on('data', (piece: Buffer) => body.push(piece))
       request.on('end', async () => {
         const { url = '' } = request
-        const whole = { method: 'POST', body: Buffer.concat(body) }
-        const answer = await fetch(`${target}${url}`, whole)
+        const init = { method: 'POST', body: Buffer.concat(body) }
+        const answer = await fetch(`${target}${url}`, init)
         response.writeHead(answer.status)
-        // The watch ends with the member, or with the test.
+        // The response to a watch request ends with the etcd member or with the test.
         await pipeline(answer.body!, response).catch(() => {})
       })
     })

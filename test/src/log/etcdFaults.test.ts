@@ -1,7 +1,8 @@
 /**
- * The engine on etcd while members are killed and paused, and while connections break, stall or
- * lose an answer. All readers must still get the same entries in the same order, without gaps. An
- * entry that was appended again may occur twice, which readers must ignore.
+ * The engine stores a shared command log on etcd. The log orders all changes of the lock table. The
+ * tests kill and pause members of etcd, and break, stall or silence connections. All readers must
+ * still get the same entries in the same order, without gaps. An entry may occur twice if a writer
+ * has appended the entry again.
  */
 import type { EtcdEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -18,7 +19,8 @@ describe('log: the engine on a failing etcd', function () {
   const stage = Stage.forEachTest()
 
   /**
-   * Appends entries as a broker does: one after another, each until it is known to be in the log.
+   * Appends one entry after another, as a broker does. A writer appends an entry again until the
+   * engine confirms the entry.
    */
   class Writer {
     readonly #engine: EtcdEngine
@@ -33,7 +35,7 @@ describe('log: the engine on a failing etcd', function () {
 
     async write(entries: number): Promise<void> {
       for (const end = this.#count + entries; this.#count < end; this.#count++) {
-        while (!(await this.#isIn(`${this.#slot}:${this.#count}`))) this.failures++
+        while (!(await this.#append(`${this.#slot}:${this.#count}`))) this.failures++
       }
     }
 
@@ -41,7 +43,8 @@ describe('log: the engine on a failing etcd', function () {
       return Array.from({ length: this.#count }, (_, i) => `${this.#slot}:${i}`)
     }
 
-    #isIn(entry: string): Promise<boolean> {
+    /** @returns whether the engine has confirmed the entry */
+    #append(entry: string): Promise<boolean> {
       return this.#engine.append(this.#slot, entry).then(
         () => true,
         () => false,
@@ -49,7 +52,7 @@ describe('log: the engine on a failing etcd', function () {
     }
   }
 
-  /** Writers, and readers with engines of their own. */
+  /** Starts engines, each with a writer and a reader. */
   async function startWritersAndReaders(
     size: number,
     endpoints = etcd.cluster.endpoints,
@@ -74,7 +77,8 @@ describe('log: the engine on a failing etcd', function () {
   }
 
   /**
-   * Checks that all readers have the same entries in one order, and each writer's in its own order.
+   * Checks that all readers have the same entries in one order, and the entries of each writer in
+   * the order of the writer.
    */
   async function check({
     readers,
@@ -85,7 +89,7 @@ describe('log: the engine on a failing etcd', function () {
     for (const reader of readers) {
       await reader.entries.until(() => last.every((text) => reader.texts.includes(text)))
     }
-    // An entry that is under way at a paused member may still arrive, at all readers.
+    // A paused member may still append an entry after its pause, which then reaches all readers.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
@@ -143,18 +147,20 @@ describe('log: the engine on a failing etcd', function () {
     await check(all)
   })
 
-  /** Proxies in front of all members. */
-  async function behind(treat: () => { up?: Filter; down?: Filter } = () => ({})) {
+  /** Starts a proxy in front of each member, with these filters for each connection. */
+  async function startProxies(filters: () => { up?: Filter; down?: Filter } = () => ({})) {
     const proxies = await Promise.all(
-      etcd.cluster.endpoints.map((endpoint) => TcpProxy.to(Number(new URL(endpoint).port), treat)),
+      etcd.cluster.endpoints.map((endpoint) =>
+        TcpProxy.to(Number(new URL(endpoint).port), filters),
+      ),
     )
     stage.onClear(() => Promise.all(proxies.map((proxy) => proxy.close())))
     return { proxies, endpoints: proxies.map(({ url }) => url.replace('ws:', 'http:')) }
   }
 
-  it('loses nothing and delivers nothing twice, wherever connections break', async () => {
+  it('delivers each entry once if connections break at any byte', async () => {
     await seeded(async (random) => {
-      // In the middle of a line, of a header and of a chunk, at a different place each time.
+      // Cuts each connection at another byte, also inside a line, a header or a chunk.
       let left = 2_000
       const down: Filter = (bytes, passage) => {
         left -= bytes.length
@@ -163,7 +169,7 @@ describe('log: the engine on a failing etcd', function () {
         left = 500 + random.below(4_000)
         passage.cut()
       }
-      const { endpoints } = await behind(() => ({ down }))
+      const { endpoints } = await startProxies(() => ({ down }))
       const all = await startWritersAndReaders(2, endpoints)
       const quiet = await startWritersAndReaders(1, undefined, 'q')
       const writers = [...all.writers, ...quiet.writers]
@@ -178,14 +184,14 @@ describe('log: the engine on a failing etcd', function () {
     })
   })
 
-  it('appends an entry again if there was no answer, and both copies are read', async () => {
+  it('appends an entry again after a lost answer, and delivers both copies', async () => {
     let isLost = false
     const down: Filter = (bytes, passage) => {
       if (!isLost || !bytes.includes('revision')) return passage.pass(bytes)
       isLost = false
       passage.cut()
     }
-    const { endpoints } = await behind(() => ({ down }))
+    const { endpoints } = await startProxies(() => ({ down }))
     const engine = await etcd.opened({ endpoints })
     await engine.append('b', 'before')
     isLost = true
@@ -197,10 +203,10 @@ describe('log: the engine on a failing etcd', function () {
     expect(reader.texts).to.deep.equal(['before', 'again', 'again', 'after'])
   })
 
-  it('notices a silent watch although appends still work', async () => {
+  it('connects again if its watch is silent, although appends still work', async () => {
     const valve = new Valve()
     const watches = new Set<number>()
-    const { endpoints, proxies } = await behind(() => ({
+    const { endpoints, proxies } = await startProxies(() => ({
       up: (bytes, passage) => {
         if (bytes.includes('/v3/watch')) watches.add(passage.index)
         passage.pass(bytes)

@@ -1,6 +1,8 @@
 /**
- * Snapshots of brokers that share a log on etcd: a thread makes them while clients go on, a new
- * broker loads the newest, and older ones are removed.
+ * Snapshots of brokers that share a command log on etcd. The command log orders all changes of the
+ * lock table, and a snapshot has the table after one entry. A thread makes the snapshots while
+ * clients continue. A new broker loads the newest snapshot, and older snapshots are removed. A
+ * fence is the number of a grant.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -23,7 +25,7 @@ describe('log: snapshots on etcd', function () {
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // The snapshot before the newest stays, so the third one removes the first.
+    // The newest two snapshots stay, so the third snapshot removes the first.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -47,7 +49,7 @@ describe('log: snapshots on etcd', function () {
     const first = await broker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept')
-    // As an etcd with automatic compaction does.
+    // Compacts the log, as an etcd with automatic compaction does.
     const leader = await etcd.cluster.leader()
     const { header } = (await leader.status())!
     await leader.ask('/v3/kv/compaction', { revision: header.revision })

@@ -1,15 +1,17 @@
 /**
- * Shared by the tests of the engine on etcd: one cluster for a suite, a prefix for each test,
- * engines that are closed after the test, and a recording follower.
+ * A stage for the tests with etcd: one etcd cluster for a suite, a prefix for each test, engines
+ * that the stage closes after the test, and a reader that records the entries of a log. An engine
+ * stores the entries of a command log on etcd.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
 
-/** A listener that records what it receives. */
+/** A listener of an engine that records all entries and the reason of the end. */
 export class Reader {
   readonly entries = new Collector<readonly [position: number, entry: string]>()
+  /** The reason why the engine delivers no more entries: `compacted`, or an error message. */
   readonly ends = new Collector<string>()
 
   entry(position: number, entry: string): void {
@@ -61,6 +63,7 @@ export class EtcdStage {
     return `test${this.#count}`
   }
 
+  /** Makes an engine that is not open. */
   engine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
     const address = { endpoints, prefix: this.prefix, openTimeoutMs: 5_000 }
@@ -69,6 +72,7 @@ export class EtcdStage {
     return engine
   }
 
+  /** Makes and opens an engine. */
   async opened(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
     const engine = this.engine(options)
     await engine.open(config)

@@ -1,6 +1,7 @@
 /**
- * A journal on a really full disk. The broker stops granting at once, reports the reason and ends.
- * After more space is free, the next broker has everything that a client was told.
+ * A journal on a really full disk. The journal is a command log on disk, from which a broker
+ * restores its lock table. When the disk is full, the broker stops granting at once, reports the
+ * reason and exits. When more space is free, the next broker restores all locks that clients hold.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -39,8 +40,8 @@ describe('journal: on a full disk', () => {
     return disk
   }
 
-  /** A broker in this process, and a client that can request more than fits on the disk. */
-  async function embedded(dir: string) {
+  /** Starts a broker in this process, and a client whose `requestLocks` fills the disk. */
+  async function embeddedBroker(dir: string) {
     const broker = createBroker({ log: journalLog({ dir }) })
     const { url } = await broker.listen({ port: 0 })
     const failed = new Promise<Error>((resolve) => {
@@ -49,31 +50,36 @@ describe('journal: on a full disk', () => {
     const session = await stage.session(url)
     const metadata = 'x'.repeat(4_000)
     const keys = Array.from({ length: 500 }, (_, i) => `key ${i}`)
-    const ask = () => Promise.allSettled(keys.map((key) => session.lock(key, { metadata })))
-    return { broker, failed, session, ask }
+    const requestLocks = () =>
+      Promise.allSettled(keys.map((key) => session.lock(key, { metadata })))
+    return { broker, failed, session, requestLocks }
   }
 
-  /** Locks keys with large metadata until the disk is full. Returns their fences. */
-  async function fill(session: Session, isOver: Promise<unknown>): Promise<Map<string, number>> {
+  /**
+   * Locks keys with large metadata until `end` is settled. Returns the fences of the locks: a fence
+   * is the number of a grant.
+   */
+  async function fill(session: Session, end: Promise<unknown>): Promise<Map<string, number>> {
     const fences = new Map<string, number>()
-    let goOn = true
-    const ending = isOver.then(() => {
-      goOn = false
+    let hasEnded = false
+    const ending = end.then(() => {
+      hasEnded = true
     })
-    for (let i = 0; goOn; i++) {
-      const asked = session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) })
-      const lock = await Promise.race([asked, ending])
+    for (let i = 0; !hasEnded; i++) {
+      const granted = session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) })
+      const lock = await Promise.race([granted, ending])
       if (lock !== undefined) fences.set(lock.key, lock.fence)
     }
     return fences
   }
 
-  it('stops granting, reports why, ends with 74, and loses nothing', async () => {
+  it('makes the broker stop granting, print the reason and exit 74; no lock is lost', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const first = await ServeProcess.start(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
     const session = await stage.session(first.url, { grace: 'lease', lease: 60_000, reconnect })
+    // The client emits `jeopardy` when it loses the broker and may lose its locks.
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
@@ -92,12 +98,12 @@ describe('journal: on a full disk', () => {
     const { held } = await session.query()
     const now = new Map(held.map(({ key, fence }) => [key, fence]))
     for (const [key, fence] of fences) expect(now.get(key), key).to.equal(fence)
-    // One more than the client requested when the disk was full.
+    // The last request of `fill` had no answer. This lock comes after it.
     const last = await session.lock('after', { timeout: 0 })
     expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
 
-  it('refuses its first start too, and starts when there is space', async () => {
+  it('lets no broker start for the first time, until space is free', async () => {
     const disk = smallDisk()
     const ballast = join(disk, 'ballast')
     const size = statfsSync(disk).bavail * statfsSync(disk).bsize
@@ -116,10 +122,11 @@ describe('journal: on a full disk', () => {
     await stage.broker({ log: journalLog({ dir: journal }) })
   })
 
-  it('does not block the end of an embedding program', async () => {
-    const { broker, failed, session, ask } = await embedded(join(smallDisk(), 'journal'))
+  it('does not block the close of a broker in this process', async () => {
+    const dir = join(smallDisk(), 'journal')
+    const { broker, failed, session, requestLocks } = await embeddedBroker(dir)
     const lost = next(session, 'lost')
-    const answers = ask()
+    const answers = requestLocks()
     expect((await failed).message).to.contain('cannot be written')
     await lost
     await broker.close()
@@ -130,9 +137,9 @@ describe('journal: on a full disk', () => {
 
   it('reports the failure even if the directory was removed', async () => {
     const dir = join(smallDisk(), 'journal')
-    const { broker, failed, session, ask } = await embedded(dir)
+    const { broker, failed, session, requestLocks } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)
-    const answers = ask()
+    const answers = requestLocks()
     const { message } = await failed
     expect(message).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
     await broker.close()

@@ -1,4 +1,8 @@
-/** The journal on a real disk: what it restores and what it refuses. */
+/**
+ * The journal on a real disk: a command log on disk, from which a broker restores its lock table.
+ * The command log orders all changes of the table. The journal restores its records, and refuses
+ * damaged files, files of a newer format, and directories in use.
+ */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,14 +21,14 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
-/** The offset at which LMDB stores the lengths of this value and its key. */
+/** The offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
 function headOf(bytes: Buffer, valueAt: number, length: number): number {
   const keyLengthAt = 6
   for (let head = valueAt - 8; head > valueAt - 64; head--) {
     const isHead = bytes.readUInt32LE(head) === length
     if (isHead && bytes.readUInt16LE(head + keyLengthAt) === valueAt - 8 - head) return head
   }
-  throw new Error('LMDB keeps it otherwise')
+  throw new Error('LMDB has another file format than this test expects')
 }
 
 describe('journal', () => {
@@ -37,7 +41,7 @@ describe('journal', () => {
 
   const dataFile = (): string => join(dir, 'data.mdb')
 
-  /** Opens the journal, submits commands and closes it. Returns the restored commands. */
+  /** Opens the journal, submits commands and closes the journal. Returns its state machine. */
   async function session(
     commands: readonly Command[],
     options: Partial<JournalOptions> = {},
@@ -47,7 +51,7 @@ describe('journal', () => {
     await log.start(replica)
     for (const command of commands) {
       log.submit(command)
-      // One commit each, so that there are several records.
+      // Waits after each command, so that each command becomes a record of its own.
       await replica.hasApplied(replica.applied.length + 1)
     }
     await log.close()
@@ -63,7 +67,7 @@ describe('journal', () => {
     return error as HoldfastError
   }
 
-  it('restores its commands in order, and continues', async () => {
+  it('restores its commands in order, and accepts further commands', async () => {
     const first = [raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)]
     expect((await session(first)).replayed).to.deep.equal([])
     expect((await session([raiseFenceFloor(4)])).replayed).to.deep.equal(first)
@@ -76,7 +80,7 @@ describe('journal', () => {
     expect((await session([], { dir: dotted })).replayed).to.deep.equal([raiseFenceFloor(1)])
   })
 
-  it('stays small by snapshots, which it makes while it continues', async () => {
+  it('stays small by snapshots, and accepts commands while it makes a snapshot', async () => {
     const open: Command = {
       ...{ type: 'open', handshakeId: 'a', session: 's', ownerBroker: '', principal: 'p', at: 0 },
       ...{ name: undefined },
@@ -97,45 +101,45 @@ describe('journal', () => {
         ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
       }),
     )
-    let made: () => void = () => {}
-    const snapshot = new Promise<void>((resolve) => {
-      made = resolve
+    let onSnapshot: () => void = () => {}
+    const snapshotMade = new Promise<void>((resolve) => {
+      onSnapshot = resolve
     })
-    const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => made() })
+    const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => onSnapshot() })
     const replica = new RecordingTable()
     await log.start(replica)
     for (const command of [open, ...locks]) log.submit(command)
     await replica.hasApplied(1_201)
     log.submit(raiseFenceFloor(7))
-    await snapshot
+    await snapshotMade
     log.submit(raiseFenceFloor(8))
     await log.close()
     const { restored, replayed } = await session([])
     const kinds = restored.map((item) => (item as { item: string }).item)
     expect(kinds.filter((kind) => kind === 'lock').length).to.equal(1_200)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
-    // The record that triggered the snapshot may or may not be in it. The last record is not.
+    // The snapshot may contain the command 7, but not the command 8.
     expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
     expect(replayed.length).to.be.at.most(2)
     expect((await session([])).restored).to.deep.equal(restored)
   })
 
   it('stays small although it is closed before each snapshot is due', async () => {
-    const letters = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
-    for (let life = 0; life < 2; life++) await session(letters, { snapshotBytes: 500 })
-    let made: () => void = () => {}
-    const snapshot = new Promise<void>((resolve) => {
-      made = resolve
+    const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
+    for (let start = 0; start < 2; start++) await session(commands, { snapshotBytes: 500 })
+    let onSnapshot: () => void = () => {}
+    const snapshotMade = new Promise<void>((resolve) => {
+      onSnapshot = resolve
     })
-    const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => made() })
+    const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => onSnapshot() })
     await log.start(new RecordingTable())
     log.submit(raiseFenceFloor(9))
-    await snapshot
+    await snapshotMade
     await log.close()
     expect((await session([])).replayed.length).to.be.at.most(1)
   })
 
-  it('is free when it is closed, even before it has started', async () => {
+  it('can be used by another broker after a close, even if it was not started', async () => {
     await session([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
@@ -150,7 +154,7 @@ describe('journal', () => {
     ])
   })
 
-  it('belongs to one process at a time', async () => {
+  it('is refused while another log of this process uses the directory', async () => {
     const log = journalLog({ dir })
     await log.start(new RecordingTable())
     const error = await refusal()
@@ -161,7 +165,7 @@ describe('journal', () => {
   })
 
   it('refuses a directory with other contents', async () => {
-    writeFileSync(join(dir, 'letters.txt'), 'dear stateMachine')
+    writeFileSync(join(dir, 'letters.txt'), 'dear reader')
     const error = await refusal()
     expect(error.code).to.equal('INVALID_OPTION')
     expect(error.message).to.contain('has other contents than a journal')
@@ -173,7 +177,7 @@ describe('journal', () => {
     expect((await refusal({ dir: path })).code).to.equal('INVALID_OPTION')
   })
 
-  it('refuses a truncated file before it reads beyond the end', async () => {
+  it('refuses a truncated file as damaged', async () => {
     await session(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
@@ -184,31 +188,33 @@ describe('journal', () => {
     }
   })
 
-  it('refuses records with a flipped bit, wherever the bit is', async () => {
+  it('refuses records with a flipped bit at any place', async () => {
     await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
-    const whole = readFileSync(dataFile())
+    const original = readFileSync(dataFile())
     const text = '"type":"raiseFenceFloor","fence":2'
-    // LMDB copies pages when it writes, so the file has former copies that are not read any more.
+    // LMDB copies pages when it writes, so the file also has old copies, which LMDB does not read.
     const copies: number[] = []
-    for (let at = whole.indexOf(text); at >= 0; at = whole.indexOf(text, at + 1)) copies.push(at)
+    for (let at = original.indexOf(text); at >= 0; at = original.indexOf(text, at + 1)) {
+      copies.push(at)
+    }
     expect(copies).not.to.deep.equal([])
     for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
-      const bytes = Buffer.from(whole)
+      const bytes = Buffer.from(original)
       for (const at of copies) bytes[at + offset]! ^= 1
       writeFileSync(dataFile(), bytes)
       expect((await refusal()).message, String(offset)).to.contain('damaged')
     }
-    writeFileSync(dataFile(), whole)
+    writeFileSync(dataFile(), original)
     expect((await session([])).replayed.length).to.equal(3)
   })
 
-  it('survives pages that crash their reader, and refuses them', async () => {
+  it('refuses pages that crash LMDB, and the broker does not crash', async () => {
     await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
     const bytes = readFileSync(dataFile())
     const text = JSON.stringify([raiseFenceFloor(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const head = headOf(bytes, at - 16, 16 + text.length)
-      // The upper half of a length: a gibibyte of missing data.
+      // Sets the upper half of the length: LMDB would read a gibibyte beyond the end of the file.
       bytes.writeUInt16LE(0x4000, head + 2)
     }
     writeFileSync(dataFile(), bytes)
@@ -221,7 +227,7 @@ describe('journal', () => {
     )
   })
 
-  it('treats only a crash of the checking process as damage, and not a signal from outside', () => {
+  it('treats a crash of the checking process as damage, but not a signal from outside', () => {
     expect(crashReason(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
     expect(crashReason(0xc0000005, null)).to.equal('ends with code 0xc0000005')
     expect(crashReason(0xc0000005 | 0, null)).to.equal('ends with code 0xc0000005')
@@ -252,7 +258,7 @@ describe('journal', () => {
     ['flushed', false],
     ['relaxed', true],
   ] as const) {
-    it(`has LMDB ${noSync ? 'not wait for the disk' : 'wait for the disk'} if ${durability}`, async () => {
+    it(`${noSync ? 'does not wait' : 'waits'} for the disk if ${durability}`, async () => {
       const child = fork(program, [dir, durability])
       const messages: unknown[] = []
       child.on('message', (message) => messages.push(message))
@@ -262,7 +268,7 @@ describe('journal', () => {
   }
 
   it('refuses an invalid option', () => {
-    const durability = 'hopeful' as 'flushed'
+    const durability = 'unknown' as 'flushed'
     expect(() => journalLog({ dir, durability })).to.throw(HoldfastError, 'durability')
     expect(() => journalLog({ dir, snapshotBytes: 0 })).to.throw(HoldfastError, 'snapshotBytes')
   })

@@ -1,4 +1,7 @@
-/** The files of a journal are accessible to one user only. Also tests a platform without LMDB. */
+/**
+ * Only the owner may access the files of a journal, the command log on disk from which a broker
+ * restores its lock table. On a platform without LMDB, only brokers with a journal cannot start.
+ */
 import { fork } from 'node:child_process'
 import {
   chmodSync,
@@ -49,7 +52,7 @@ describe('journal: its files', () => {
     )
   }
 
-  it('are accessible to their owner only, whatever the umask of the process', async () => {
+  it('are accessible only to their owner, for any umask of the process', async () => {
     const former = process.umask(0)
     try {
       await session()
@@ -60,7 +63,7 @@ describe('journal: its files', () => {
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
   })
 
-  it('lose the permissions of other users if an earlier version created them', async () => {
+  it('lose the permissions that an earlier version gave to other users', async () => {
     await session()
     chmodSync(dir, 0o777)
     for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o664)
@@ -68,14 +71,14 @@ describe('journal: its files', () => {
     expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('lose the permissions of other users in an existing empty directory', async () => {
+  it('take the permissions of other users from an existing empty directory', async () => {
     mkdirSync(dir, { recursive: true })
     chmodSync(dir, 0o755)
     await session()
     expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('are refused if one of them is a link', async () => {
+  it('are refused if one file is a link', async () => {
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'mine')
     for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
@@ -89,19 +92,19 @@ describe('journal: its files', () => {
     expect(readFileSync(victim, 'utf8')).to.equal('mine')
   })
 
-  it('need LMDB; a broker in memory does not', async () => {
+  it('cannot be made without LMDB, but a broker in memory starts', async () => {
     const child = fork(withoutLmdb, [dir])
-    const said: string[] = []
-    child.on('message', (line: string) => said.push(line))
+    const messages: string[] = []
+    child.on('message', (message: string) => messages.push(message))
     expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
-    expect(said[0]).to.equal('listening')
+    expect(messages[0]).to.equal('listening')
     const { arch, platform, version } = process
-    expect(said[1]).to.equal(
+    expect(messages[1]).to.equal(
       'UNAVAILABLE A journal needs the package lmdb, which cannot be loaded on ' +
         `${platform}-${arch} with Node ${version} (No native build was found for ` +
         'platform=plan9): install lmdb where it has a binary for this platform or a C++ ' +
         'compiler to build one, or start the broker without a journal',
     )
-    expect(readdirSync(folder), 'nothing was made').to.deep.equal([])
+    expect(readdirSync(folder), 'no file was made').to.deep.equal([])
   })
 })

@@ -1,6 +1,7 @@
 /**
- * Brokers that join and leave a shared log, in good order or not, and errors after which a broker
- * cannot continue.
+ * Brokers join and leave a shared command log, some of them without an entry for the leave. A
+ * broker stops after some errors. The command log orders all changes of the lock table, so each
+ * broker has the same table.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -10,7 +11,7 @@ import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 describe('replicated log: joining and leaving', () => {
-  it('a leaving broker passes its sessions to another one at once', async () => {
+  it('a leaving broker passes its sessions to another broker at once', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     const formerName = a.brokerName
@@ -21,7 +22,7 @@ describe('replicated log: joining and leaving', () => {
     expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
 
-  it('the silence of the last leaving broker is detected by the next one that joins', async () => {
+  it('the next joining broker detects that the last broker has left', async () => {
     const cluster = new Cluster()
     const a = await cluster.join()
     const formerName = a.brokerName
@@ -32,7 +33,7 @@ describe('replicated log: joining and leaving', () => {
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('a goodbye that does not arrive has a timeout', async () => {
+  it('a close ends after a timeout if the log does not answer', async () => {
     const cluster = new Cluster()
     const a = await cluster.join()
     a.source.cut()
@@ -43,7 +44,7 @@ describe('replicated log: joining and leaving', () => {
     expect(cluster.machine.timers).to.equal(0)
   })
 
-  it('leaves no timer behind', async () => {
+  it('a closed log leaves no timer behind', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     await cluster.pass(2_000)
@@ -68,7 +69,7 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
-    // The configuration is stored, and then the log stops answering.
+    // The log stores the configuration, and then does not answer any more.
     cluster.machine.endTurn()
     source.cut()
     const error = await cluster.until(starting)
@@ -86,7 +87,7 @@ describe('replicated log: joining and leaving', () => {
     expect(stateMachine.eventNames).to.deep.equal([])
   })
 
-  it('a start can be cancelled by close', async () => {
+  it('a close cancels a start', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 10_000
@@ -96,7 +97,7 @@ describe('replicated log: joining and leaving', () => {
     expect((await cluster.until(starting)).message).to.contain('closed')
   })
 
-  it('a log of another cluster, or with another dead time, is refused', async () => {
+  it('a start is refused with another cluster name or another dead time', async () => {
     const cluster = new Cluster()
     await cluster.join({ cluster: 'one' })
     for (const options of [{ cluster: 'two' }, { cluster: 'one', deadMs: 5_000 }]) {
@@ -120,12 +121,12 @@ describe('replicated log: joining and leaving', () => {
 })
 
 describe('replicated log: permanent errors', () => {
-  const strange: [string, string, string][] = [
+  const invalidEntries: [string, string, string][] = [
     ['an entry of a newer format', '{"v":2}', 'has format 2'],
     ['text that is not an entry', 'nonsense', 'invalid entry at position'],
   ]
-  for (const [name, text, message] of strange) {
-    it(`stops at ${name}`, async () => {
+  for (const [name, text, message] of invalidEntries) {
+    it(`a broker stops at ${name}`, async () => {
       const cluster = new Cluster()
       const a = await cluster.join()
       cluster.store.put(text)
@@ -142,21 +143,27 @@ describe('replicated log: permanent errors', () => {
     })
   }
 
-  /** Until the first comparison, all entries come from the broker whose table differs. */
-  async function compared(cluster: Cluster, all: readonly RecordingStateMachine[]): Promise<void> {
-    const [odd] = all
+  /**
+   * Gives the first broker another digest, a hash of its table, and lets this broker submit entries
+   * until the brokers compare their digests.
+   */
+  async function runComparison(
+    cluster: Cluster,
+    brokers: readonly RecordingStateMachine[],
+  ): Promise<void> {
+    const [different] = brokers
     await cluster.pass(1_000)
-    odd!.digestValue = 'another'
-    for (let i = 0; i < 1_100 && odd!.failure === undefined; i++) {
-      odd!.log.submit(raiseFenceFloor(i))
+    different!.digestValue = 'another'
+    for (let i = 0; i < 1_100 && different!.failure === undefined; i++) {
+      different!.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
   }
 
-  it('a broker whose table differs stops, and the others continue, although its digest came first', async () => {
+  it('a broker with a different table stops, even if its digest came first', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
-    await compared(cluster, [a, b, c])
+    await runComparison(cluster, [a, b, c])
     expect(a.failure?.message).to.contain('differs from that of the majority at position')
     await cluster.pass(9_000)
     for (const { failure, eventNames } of [b, c]) {
@@ -201,7 +208,7 @@ describe('replicated log: permanent errors', () => {
   it('two brokers whose tables differ both stop, because there is no majority', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join()]
-    await compared(cluster, all)
+    await runComparison(cluster, all)
     for (const { failure } of all) {
       expect(failure?.message).to.match(
         /differ at position \d+ of the shared log, without a majority/,

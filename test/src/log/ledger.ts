@@ -1,6 +1,7 @@
 /**
- * Records what clients were told, and compares it with the table that a journal restores after a
- * crash. Every answer that a client received must be true of the table.
+ * Records the answers that clients received, and compares the answers with the lock table that a
+ * journal restores after a crash. The journal is a command log on disk. An answer that is not true
+ * of the table is a lie. A fence is the number of a grant, which rises with every grant.
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
@@ -14,14 +15,15 @@ interface GrantedLock {
 export class Ledger {
   /** Granted locks that the client has not tried to unlock. */
   readonly #held = new Map<number, GrantedLock>()
-  /** Locks whose unlock was confirmed. */
-  readonly #returned = new Set<number>()
-  #highest = 0
+  /** The fences of the locks whose unlock was confirmed. */
+  readonly #unlocked = new Set<number>()
+  #highestFence = 0
+  /** The number of grants. */
   grants = 0
 
   granted({ key, fence }: Lock, session: string): void {
     this.grants++
-    this.#highest = Math.max(this.#highest, fence)
+    this.#highestFence = Math.max(this.#highestFence, fence)
     this.#held.set(fence, { key, session })
   }
 
@@ -29,10 +31,10 @@ export class Ledger {
   async unlock(lock: Lock): Promise<void> {
     this.#held.delete(lock.fence)
     await lock.unlock()
-    this.#returned.add(lock.fence)
+    this.#unlocked.add(lock.fence)
   }
 
-  /** What clients were told, but is not true. Empty if all is well. */
+  /** Returns the recorded answers that are not true of this table. */
   lies(table: LockTable): string[] {
     const lies: string[] = []
     for (const [fence, { key, session }] of this.#held) {
@@ -44,15 +46,16 @@ export class Ledger {
       const fences = [...holders].map(({ fence }) => fence)
       if (fences.length > 1) lies.push(`${key} is held ${fences.length} times`)
       for (const fence of fences) {
-        if (this.#returned.has(fence)) lies.push(`${key} was given back, and is held: ${fence}`)
+        if (this.#unlocked.has(fence)) lies.push(`${key} was given back, and is held: ${fence}`)
       }
     }
-    if (table.fence < this.#highest) lies.push(`fence ${this.#highest} can be given again`)
+    if (table.fence < this.#highestFence)
+      lies.push(`fence ${this.#highestFence} can be given again`)
     return lies
   }
 }
 
-/** The table that a broker would start with. */
+/** Reads a journal, and returns the lock table with which a broker would start. */
 export async function tableIn(dir: string): Promise<LockTable> {
   let table = new LockTable()
   const log = journalLog({ dir })

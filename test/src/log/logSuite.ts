@@ -1,12 +1,14 @@
 /**
- * The common suite of all logs: order, exactly once, no re-entrance, and a close that waits until
- * every submitted command was applied.
+ * The common test suite of all command logs. A command log orders all changes of the lock table: it
+ * gives each submitted command to the state machine once, in the order of the submits. The log
+ * never calls the state machine inside another call, and its close waits for all submitted
+ * commands.
  */
 import { type Command, dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A state machine that records commands, and has a table for a log that asks for it. */
+/** A state machine that records commands, and applies them to a table for the log to dump. */
 export class RecordingTable implements StateMachine {
   readonly restored: unknown[] = []
   readonly replayed: Command[] = []
@@ -65,10 +67,12 @@ export class RecordingTable implements StateMachine {
   }
 }
 
+/** A simple command: the next fence, the number of a grant, must be above this number. */
 export function raiseFenceFloor(fence: number): Command {
   return { type: 'raiseFenceFloor', fence, at: 0 }
 }
 
+/** Defines the tests of the suite for one kind of log. */
 export function logSuite(name: string, makeLog: () => Log): void {
   describe(`log: ${name}`, () => {
     let log: Log
@@ -79,7 +83,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       await log.start(replica)
     })
 
-    it('hands every command back once, in the order of submitting', async () => {
+    it('applies every command once, in the order of the submits', async () => {
       const commands = Array.from({ length: 500 }, (_, i) => raiseFenceFloor(i + 1))
       for (const command of commands) log.submit(command)
       await replica.hasApplied(500)
@@ -98,7 +102,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       expect(fences).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 1))
     })
 
-    it('is never re-entered: what an effect asks for comes after it', async () => {
+    it('applies a command that a state machine submits in apply only after that call', async () => {
       replica.onApply = (command) => {
         if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }
@@ -108,7 +112,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       await log.close()
     })
 
-    it('has handed everything back when it is closed', async () => {
+    it('has applied all submitted commands when its close has ended', async () => {
       for (let i = 1; i <= 50; i++) log.submit(raiseFenceFloor(i))
       await log.close()
       expect(replica.applied.length).to.equal(50)

@@ -1,4 +1,4 @@
-/** Runs the common suite on every kind of log. */
+/** Runs the common test suite on every kind of command log: in memory, on disk and shared. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

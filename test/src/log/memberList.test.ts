@@ -1,6 +1,8 @@
 /**
- * The member list of a replicated log: which entries are valid, and which broker takes over from
- * which.
+ * The member list of a replicated log, a command log that several brokers share. The list decides
+ * which entries are valid, and which broker takes over the sessions of a dead broker. Each entry
+ * has the name of its broker and a number `n`, which rises by 1 with each entry of the broker. A
+ * broker that joins again is a new incarnation with a new name.
  */
 import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -30,14 +32,14 @@ const restart = (formerOwner: string, ownerBroker: string) => ({
 })
 
 describe('member list: an entry', () => {
-  it('is valid as the next one of a member', () => {
+  it('is valid as the next entry of a member', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(commandsEntry('a', 2))).to.deep.equal([raiseFenceFloor(2)])
     expect(members.applyEntry(commandsEntry('a', 3))).to.deep.equal([raiseFenceFloor(3)])
     expect(members.count).to.equal(3)
   })
 
-  it('is invalid as a duplicate or an older one', () => {
+  it('is invalid as a duplicate or as an older entry', () => {
     const members = memberListOf('a')
     members.applyEntry(commandsEntry('a', 2))
     members.applyEntry(commandsEntry('a', 3))
@@ -47,18 +49,18 @@ describe('member list: an entry', () => {
     expect(members.count).to.equal(3)
   })
 
-  it('is invalid before the entries that it follows', () => {
+  it('is invalid if an earlier entry of the member is missing', () => {
     expect(memberListOf('a').applyEntry(commandsEntry('a', 3))).to.equal(undefined)
   })
 
-  it('is invalid without a join', () => {
+  it('is invalid before a join of its broker', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(commandsEntry('b', 1))).to.equal(undefined)
     expect(members.applyEntry(commandsEntry('b', 2))).to.equal(undefined)
     expect([...members.live.keys()]).to.deep.equal(['a'])
   })
 
-  it('is invalid if its sender is dead', () => {
+  it('is invalid if its broker is dead', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))
     for (const entry of [commandsEntry('b', 2), join('b'), leave('b', 2)]) {
@@ -66,7 +68,7 @@ describe('member list: an entry', () => {
     }
   })
 
-  it('of a dead sender stays invalid for a thousand further deaths, and in snapshots', () => {
+  it('of a dead broker stays invalid for a thousand further deaths, and in snapshots', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {
@@ -148,7 +150,7 @@ describe('member list: the sessions of a dead member', () => {
     expect([...members.live.keys()]).to.deep.equal(['a', 'b'])
   })
 
-  it('stay if the silent member has sent an entry meanwhile', () => {
+  it('stay at a member whose newer entry arrived before the declaration of its death', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('b', 2))
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))).to.deep.equal([
@@ -157,7 +159,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.applyEntry(commandsEntry('b', 3))).to.deep.equal([raiseFenceFloor(3)])
   })
 
-  it('stay if a member declares its own death', () => {
+  it('stay at a member that declares its own death', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'a', last: 2 }]))).to.deep.equal([
       raiseFenceFloor(2),
@@ -165,7 +167,7 @@ describe('member list: the sessions of a dead member', () => {
     expect([...members.live.keys()]).to.deep.equal(['a'])
   })
 
-  it('pass from a former incarnation to the new one', () => {
+  it('pass from a former incarnation to the new incarnation', () => {
     const members = memberListOf('a', 'b')
     expect(members.applyEntry(join('a2', 'a'))).to.deep.equal([restart('a', 'a2')])
     expect([...members.live.keys()]).to.deep.equal(['b', 'a2'])
@@ -183,7 +185,7 @@ describe('member list: the sessions of a dead member', () => {
 
   it('do not pass to an incarnation that was replaced before its join arrived', () => {
     const members = memberListOf('a', 'b')
-    // b2 was abandoned before its join arrived, so it must not take over the sessions of b.
+    // The join of b3 replaces b2, so a later join of b2 must not take over the sessions of b.
     expect(members.applyEntry(join('b3', 'b2'))).to.deep.equal([])
     expect(members.applyEntry(join('b2', 'b'))).to.equal(undefined)
     expect(members.applyEntry(commandsEntry('b2', 2))).to.equal(undefined)
@@ -198,7 +200,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.oldest).to.equal('c')
   })
 
-  it('of the last member pass to the next one that joins', () => {
+  it('of the last member pass to the next broker that joins', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(leave('a', 2))).to.deep.equal([])
     members.applyEntry(join('b'))

@@ -1,6 +1,8 @@
 /**
- * Three brokers in one process that share a log, with real clients on real sockets. A session is
- * the same at every broker, and a dying broker takes no lock with it.
+ * Three brokers in one process that share a command log, with real clients on real sockets. The
+ * command log orders all changes of the lock table, so each broker has the same table. A client can
+ * resume its session at every broker, and no lock is lost when a broker stops. A fence is the
+ * number of a grant.
  */
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
@@ -13,10 +15,10 @@ import { Random, seeded } from '../support/counts.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const reconnect = fixedInterval({ interval: 10 })
-/** Short, so that the death of a broker is detected within a test. */
+/** The time after which the other brokers declare a silent broker dead. */
 const deadMs = 1_000
 
-interface Running {
+interface RunningBroker {
   readonly broker: HoldfastBroker
   readonly url: string
   readonly source: MemorySource
@@ -26,9 +28,9 @@ interface Running {
 describe('brokers that share a log, on real sockets', () => {
   const stage = Stage.forEachTest()
 
-  async function threeBrokers(): Promise<[Running, Running, Running]> {
+  async function threeBrokers(): Promise<[RunningBroker, RunningBroker, RunningBroker]> {
     const store = new MemoryStore(nodeEnvironment)
-    const start = async (): Promise<Running> => {
+    const start = async (): Promise<RunningBroker> => {
       const source = new MemorySource(store)
       const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, nodeEnvironment)
       const metrics = brokerMetrics()
@@ -40,7 +42,7 @@ describe('brokers that share a log, on real sockets', () => {
     return [await start(), await start(), await start()]
   }
 
-  it('pass a lock from a client of one broker to a client of another', async () => {
+  it('grant a lock that a client of one broker releases to clients of the others', async () => {
     const [a, b, c] = await threeBrokers()
     const sessions: Session[] = []
     for (const { url } of [a, b, c]) sessions.push(await stage.session(url))
@@ -54,7 +56,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(Math.abs(second.fence - third.fence)).to.equal(1)
   })
 
-  it('keep a session that loses its broker: locks, fences, requests', async () => {
+  it('keep the locks, fences and requests of a session when its broker closes', async () => {
     const [a, b, c] = await threeBrokers()
     const urls = [a.url, b.url, c.url]
     const session = await stage.session(urls, { grace: 'lease', reconnect })
@@ -77,12 +79,12 @@ describe('brokers that share a log, on real sockets', () => {
     await lock.unlock()
   })
 
-  it('keep a session although its broker never said goodbye', async () => {
+  it('keep a session when its broker loses the log without an entry for the leave', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     const back = next(session, 'resumed')
-    // From now on broker a is cut off from the log. It notices this and disconnects its clients.
+    // Broker a loses the log, so it disconnects its clients when its membership ends.
     a.source.cut()
     await back
     expect(lock.held).to.equal(true)
@@ -92,10 +94,11 @@ describe('brokers that share a log, on real sockets', () => {
     expect(taken.fence).to.be.greaterThan(lock.fence)
   })
 
-  it('readmit a broker that was cut off, with clients of its own', async () => {
+  it('accept a broker again that was cut off from the log, and its client resumes', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session(a.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
+    // The client emits `jeopardy` when it loses the broker and may lose its locks.
     const jeopardy = next(session, 'jeopardy')
     a.source.cut()
     await jeopardy
@@ -107,7 +110,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(counts[0]).to.equal(1)
   })
 
-  it('exclude, and lose no request, while sessions move between brokers', async () => {
+  it('grant no lock twice and lose no request while sessions move between brokers', async () => {
     await seeded(async (random) => {
       const brokers = await threeBrokers()
       const urls = brokers.map(({ url }) => url)
@@ -115,14 +118,14 @@ describe('brokers that share a log, on real sockets', () => {
       const holders = new Map<string, Session>()
       let overlaps = 0
       const work = Array.from({ length: 5 }, async (_, i) => {
-        const own = new Random(random.below(2 ** 31))
-        const from = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
+        const workerRandom = new Random(random.below(2 ** 31))
+        const workerUrls = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
           // A session without a connection resumes at the first broker that accepts it.
-          const session = await stage.session(from, { grace: 'lease', reconnect })
-          from.push(from.shift()!)
+          const session = await stage.session(workerUrls, { grace: 'lease', reconnect })
+          workerUrls.push(workerUrls.shift()!)
           for (let j = 0; j < 8; j++) {
-            const key = `k${own.below(2)}`
+            const key = `k${workerRandom.below(2)}`
             const lock = await session.lock(key)
             if (holders.has(key)) overlaps++
             holders.set(key, session)
@@ -141,7 +144,7 @@ describe('brokers that share a log, on real sockets', () => {
       await Promise.all(work)
       expect(overlaps).to.equal(0)
       for (const { broker, url } of brokers) {
-        // When this entry has returned, all earlier entries have been applied here too.
+        // When this broker answers the request, it has applied all earlier entries of the log.
         const last = await stage.session(url)
         await (await last.lock('last')).unlock()
         const { heldCount, waitingCount } = broker.query()
@@ -152,8 +155,8 @@ describe('brokers that share a log, on real sockets', () => {
 
   it('report the state of their log on request and in their metrics', async () => {
     const [a, b, c] = await threeBrokers()
-    const homes = [a, b, c].map(({ broker }) => broker.logStatus()!.name)
-    expect(c.broker.logStatus()!.members).to.deep.equal(homes)
+    const names = [a, b, c].map(({ broker }) => broker.logStatus()!.name)
+    expect(c.broker.logStatus()!.members).to.deep.equal(names)
     const text = await c.metrics.text()
     for (const line of ['log_brokers 3', 'log_serving 1']) {
       expect(text).to.contain(`holdfast_${line}\n`)
@@ -164,7 +167,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(alone.logStatus()).to.equal(undefined)
   })
 
-  it('leave in good order, one after another', async () => {
+  it('keep a session while two of the three brokers close one after another', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')

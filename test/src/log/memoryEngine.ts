@@ -1,6 +1,7 @@
 /**
- * An engine for replicated logs that keeps everything in this process. There is one store, and an
- * engine for each broker whose connection to the store can be made to fail.
+ * An engine that keeps the entries of a replicated log in this process. A replicated log is a
+ * command log that several brokers share. All brokers have one store, and each broker has its own
+ * engine. A test can let the connection between an engine and the store fail.
  */
 import type {
   ClusterConfig,
@@ -12,12 +13,12 @@ import type {
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 
-interface Kept {
+interface StoredEntry {
   readonly position: number
   readonly text: string
 }
 
-interface KeptSnapshot {
+interface StoredParts {
   readonly position: number
   readonly parts: readonly string[]
 }
@@ -25,11 +26,12 @@ interface KeptSnapshot {
 /** The state that all engines of one log share. */
 export class MemoryStore {
   readonly machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
-  readonly entries: Kept[] = []
-  /** Every entry ever, compacted or not. */
+  readonly entries: StoredEntry[] = []
+  /** The texts of all entries, also of compacted entries. */
   readonly allTexts: string[] = []
-  snapshots: KeptSnapshot[] = []
+  snapshots: StoredParts[] = []
   config: ClusterConfig | undefined
+  /** The position up to which all entries are removed. */
   compactedTo = 0
   #position = 0
   readonly #followers = new Set<() => void>()
@@ -42,7 +44,7 @@ export class MemoryStore {
     return this.#position
   }
 
-  /** Positions have gaps, like those of real engines. */
+  /** Adds an entry. Positions have gaps, like the positions of real engines. */
   put(text: string): void {
     this.#position += 2
     this.entries.push({ position: this.#position, text })
@@ -63,13 +65,13 @@ export class MemoryStore {
 
 /** The failures of the connection to the store. */
 export interface Faults {
-  /** Nothing gets through: calls get no answer, and followers get no entries. */
+  /** Calls get no answer, and followers get no entries. */
   isCut: boolean
   /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
   /** Appended entries are stored twice, the second time after another entry. */
   appendsTwice: boolean
-  /** The delay of everything, in ms. */
+  /** The delay of each call and of each delivery, in ms. */
   delayMs: number
   /** Followers do not get these entries. */
   drops: (text: string) => boolean
@@ -81,11 +83,12 @@ const answerMs = 200
 export class MemoryEngine implements Engine {
   readonly faults: Faults
   readonly #store: MemoryStore
-  #late: string | undefined
+  /** The entry that the next append stores a second time. */
+  #duplicate: string | undefined
   #isClosed = false
   readonly #onClose: (() => void)[] = []
-  readonly #resume = new Set<() => void>()
-  readonly #following = new Set<{ stop(): void }>()
+  readonly #deliveries = new Set<() => void>()
+  readonly #subscriptions = new Set<{ stop(): void }>()
 
   constructor(store: MemoryStore, faults: Faults) {
     this.#store = store
@@ -102,59 +105,59 @@ export class MemoryEngine implements Engine {
 
   async append(_slot: string, entry: string): Promise<void> {
     await this.#call()
-    if (this.#late !== undefined) this.#store.put(this.#late)
-    this.#late = this.faults.appendsTwice ? entry : undefined
+    if (this.#duplicate !== undefined) this.#store.put(this.#duplicate)
+    this.#duplicate = this.faults.appendsTwice ? entry : undefined
     this.#store.put(entry)
     if (this.faults.losesAnswers) throw new Error('no answer')
   }
 
   follow(from: number, follower: LogListener): { stop(): void } {
     let position = from
-    let isUnderWay = false
+    let isScheduled = false
     const deliver = (): void => {
-      isUnderWay = false
-      if (this.faults.isCut || !this.#following.has(following)) return
+      isScheduled = false
+      if (this.faults.isCut || !this.#subscriptions.has(subscription)) return
       if (position < this.#store.compactedTo) {
-        following.stop()
+        subscription.stop()
         follower.compacted()
         return
       }
       for (const entry of this.#store.entries.filter((entry) => entry.position > position)) {
-        if (!this.#following.has(following)) return
+        if (!this.#subscriptions.has(subscription)) return
         position = entry.position
         if (this.faults.drops(entry.text)) continue
         follower.entry(position, entry.text)
       }
     }
-    const soon = (): void => {
-      if (isUnderWay) return
-      isUnderWay = true
+    const scheduleDelivery = (): void => {
+      if (isScheduled) return
+      isScheduled = true
       this.#later(deliver)
     }
-    const unwatch = this.#store.watch(soon)
-    this.#resume.add(soon)
-    const following = {
+    const unwatch = this.#store.watch(scheduleDelivery)
+    this.#deliveries.add(scheduleDelivery)
+    const subscription = {
       stop: () => {
         unwatch()
-        this.#resume.delete(soon)
-        this.#following.delete(following)
+        this.#deliveries.delete(scheduleDelivery)
+        this.#subscriptions.delete(subscription)
       },
     }
-    this.#following.add(following)
-    soon()
-    return following
+    this.#subscriptions.add(subscription)
+    scheduleDelivery()
+    return subscription
   }
 
-  /** Ends the cut. */
+  /** Connects the engine to the store again. */
   mend(): void {
     this.faults.isCut = false
-    for (const resume of this.#resume) resume()
+    for (const scheduleDelivery of this.#deliveries) scheduleDelivery()
   }
 
   async snapshot(): Promise<StoredSnapshot | undefined> {
     await this.#call()
     const newest = this.#store.snapshots.at(-1)
-    return newest && { position: newest.position, parts: each(newest.parts) }
+    return newest && { position: newest.position, parts: iterate(newest.parts) }
   }
 
   async saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
@@ -179,10 +182,10 @@ export class MemoryEngine implements Engine {
   async close(): Promise<void> {
     this.#isClosed = true
     for (const close of this.#onClose) close()
-    for (const following of [...this.#following]) following.stop()
+    for (const subscription of [...this.#subscriptions]) subscription.stop()
   }
 
-  /** A round trip to the store. */
+  /** Simulates a round trip to the store. */
   #call(): Promise<void> {
     return new Promise((resolve, reject) => {
       const { clock } = this.#store.machine
@@ -232,6 +235,6 @@ export class MemorySource implements EngineSource {
   }
 }
 
-async function* each(parts: readonly string[]): AsyncGenerator<string> {
+async function* iterate(parts: readonly string[]): AsyncGenerator<string> {
   yield* parts
 }

@@ -1,6 +1,8 @@
 /**
- * A journal belongs to one process at a time. This includes workers of one cluster, and processes
- * in other containers, which share the kernel and the disk but neither the network nor process ids.
+ * Only one process at a time may use a journal, the command log on disk from which a broker
+ * restores its lock table. The tests try a second worker of a Node cluster, and a process in
+ * another container: both containers share the kernel and the disk, but neither network nor process
+ * ids.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,14 +19,14 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/clustered.js', import.meta.url))
 
-describe('journal: one process at a time', () => {
+describe('journal: a second process', () => {
   let dir: string
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
   })
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-  it('among the workers of a cluster, which share their listening sockets', async () => {
+  it('is refused if it is a worker of the same cluster', async () => {
     const cluster = fork(program, ['journal', dir])
     const outcomes: string[] = []
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
@@ -35,11 +37,11 @@ describe('journal: one process at a time', () => {
     ])
   })
 
-  describe('among several containers', () => {
+  describe('in another container', () => {
     needs('namespaces')
     const stage = Stage.forEachTest()
 
-    it('and the second one changes nothing', async () => {
+    it('is refused and does not change the journal', async () => {
       const log = journalLog({ dir })
       const replica = new RecordingTable()
       await log.start(replica)
@@ -56,11 +58,11 @@ describe('journal: one process at a time', () => {
       })
       log.submit(raiseFenceFloor(2))
       await log.close()
-      const next = journalLog({ dir })
-      const listener = new RecordingTable()
-      await next.start(listener)
-      await next.close()
-      expect(listener.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
+      const reopened = journalLog({ dir })
+      const restored = new RecordingTable()
+      await reopened.start(restored)
+      await reopened.close()
+      expect(restored.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
     })
   })
 })

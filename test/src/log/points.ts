@@ -1,6 +1,8 @@
 /**
- * The points of a journal's work at which a crash is tested, in the order in which they occur, and
- * how a test tells a child process to be killed at one of them.
+ * The points of a journal's work at which tests kill the process, in the order in which a journal
+ * reaches the points. A test selects the point by an environment variable of the child process. The
+ * journal is a command log on disk: it commits and flushes records, and replaces old records by a
+ * snapshot in parts. A pointer selects the valid snapshot.
  */
 
 export const crashPoints = [
@@ -15,8 +17,10 @@ export const crashPoints = [
 
 export type CrashPoint = (typeof crashPoints)[number]
 
-/** An environment variable: `CRASH_AT='before a commit:3'` is the third time at this point. */
+/**
+ * The environment variable. `CRASH_AT='before a commit:3'` kills at the third visit to the point.
+ */
 export const crashAtVariable = 'CRASH_AT'
 
-/** The arguments with which node must be started, so that the variable has an effect. */
+/** The arguments of Node with which the variable has an effect. */
 export const crashingArgs = ['--import', new URL('./programs/crashing.js', import.meta.url).href]

@@ -1,20 +1,23 @@
 /**
- * Brokers that share a log, seen from the log: which of them are members while connections to the
- * log fail, answers are lost and entries are late. No broker stays a member for too long.
+ * The membership of brokers in a replicated log, a command log that several brokers share.
+ * Connections to the log fail, answers are lost and entries are late. The self-lease is the time
+ * for which a broker knows that it is still a member. The self-lease must end before another broker
+ * takes over the sessions.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
-function timeOf(stateMachine: RecordingStateMachine, what: string): number {
-  const found = stateMachine.events.filter((event) => event.name === what).at(-1)
-  if (found === undefined) throw new Error(`it did not ${what}`)
+/** The time of the last event with this name. */
+function timeOf(stateMachine: RecordingStateMachine, name: string): number {
+  const found = stateMachine.events.filter((event) => event.name === name).at(-1)
+  if (found === undefined) throw new Error(`The log has not called ${name}`)
   return found.at
 }
 
-describe('replicated log: one order', () => {
-  it('is the same for all brokers, whichever submits', async () => {
+describe('replicated log: the order of commands', () => {
+  it('is the same at all brokers, for commands of any broker', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join(), await cluster.join()]
     for (let i = 0; i < 60; i++) all[i % 3]!.log.submit(raiseFenceFloor(i))
@@ -24,7 +27,7 @@ describe('replicated log: one order', () => {
     for (const other of all) expect(other.applied).to.deep.equal(first!.applied)
   })
 
-  it('contains each command once, although every entry occurs twice and every answer is lost', async () => {
+  it('contains each command once, even if entries are doubled and answers are lost', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join()]
     Object.assign(all[0]!.source.faults, { appendsTwice: true })
@@ -33,13 +36,13 @@ describe('replicated log: one order', () => {
       all[i % 2]!.log.submit(raiseFenceFloor(i))
       await cluster.pass(10)
     }
-    for (const one of all) {
-      const fences = one.applied.map((command) => 'fence' in command && command.fence)
+    for (const { applied } of all) {
+      const fences = applied.map((command) => 'fence' in command && command.fence)
       expect(fences).to.have.members(Array.from({ length: 40 }, (_, i) => i))
     }
   })
 
-  it('is applied by a broker that joins later', async () => {
+  it('is restored by a broker that joins later', async () => {
     const cluster = new Cluster()
     const early = await cluster.join()
     for (let i = 0; i < 5; i++) early.log.submit(raiseFenceFloor(i))
@@ -52,7 +55,7 @@ describe('replicated log: one order', () => {
 })
 
 describe('replicated log: a permanent error', () => {
-  it('is reported although it directly follows the entry that lets a broker serve', async () => {
+  it('is reported even if it directly follows the join entry of the broker', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     const stateMachine = cluster.stateMachine(log, source)
@@ -68,15 +71,15 @@ describe('replicated log: a permanent error', () => {
 })
 
 describe('replicated log: the self-lease', () => {
-  it('continues by heartbeats alone', async () => {
+  it('is extended by heartbeats without commands', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join()]
     await cluster.pass(60_000)
-    for (const one of all) expect(one.eventNames).to.deep.equal(['serve'])
+    for (const { eventNames } of all) expect(eventNames).to.deep.equal(['serve'])
     expect(all[0]!.restarts).to.deep.equal([])
   })
 
-  it('ends in time for a broker that is cut off, before another one takes over', async () => {
+  it('of a broker that is cut off ends before another broker takes over', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     const formerName = a.brokerName
@@ -98,7 +101,7 @@ describe('replicated log: the self-lease', () => {
     expect(b.eventNames).to.deep.equal(['serve'])
   })
 
-  it('is checked on each use, however late the timers are', async () => {
+  it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
     const a = await cluster.join()
     cluster.machine.stopFor(5_700)
@@ -111,7 +114,7 @@ describe('replicated log: the self-lease', () => {
     expect(a.log.isLive()).to.equal(true)
   })
 
-  it('begins again under another name when the log is back, and the broker takes over its own sessions', async () => {
+  it('begins again under another name after an outage, with the former sessions', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     const former = a.brokerName
@@ -132,7 +135,7 @@ describe('replicated log: the self-lease', () => {
     expect(a.log.status.members).to.have.members([a.brokerName, b.brokerName])
   })
 
-  it('outlasts a short outage, and no broker is declared dead', async () => {
+  it('does not end in a short outage, and no broker is declared dead', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join(), await cluster.join()]
     for (let outage = 0; outage < 3; outage++) {
@@ -141,35 +144,35 @@ describe('replicated log: the self-lease', () => {
       for (const { source } of all) source.mend()
       await cluster.pass(2_000)
     }
-    for (const one of all) expect(one.eventNames).to.deep.equal(['serve'])
+    for (const { eventNames } of all) expect(eventNames).to.deep.equal(['serve'])
     expect(all[0]!.restarts).to.deep.equal([])
   })
 
-  it('is not lost by a broker when only entries of the others are late', async () => {
+  it('does not end while all entries are late', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
-    // Every append takes two seconds.
+    // With this delay every append takes two seconds.
     a.source.faults.delayMs = 1_000
     b.source.faults.delayMs = 1_000
     await cluster.pass(40_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
   })
 
-  it('ends at once when another broker has declared this one dead', async () => {
+  it('ends at once when another broker has declared its broker dead', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     const former = a.brokerName
     const last = 1
     const notices = { dead: [{ broker: former, last }] }
     const n = 2
-    // The entry that b would send, a moment earlier.
+    // Broker b has not suspected broker a, so the test writes the entry of broker b.
     cluster.store.put(encodeCommands({ broker: b.brokerName, n, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
     expect(a.restarts).to.deep.equal([[former, b.brokerName]])
   })
 
-  it('once lost, makes all commands invalid that were submitted before', async () => {
+  it('makes all commands invalid at its end that the broker has submitted before', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     a.source.cut()

@@ -1,6 +1,8 @@
 /**
- * A broker with a journal is killed and started again, as a real process. Everything that a client
- * was told must still be true: same session, same locks, same fences, same queue positions.
+ * A broker with a journal is killed and started again, as a real process. The journal is a command
+ * log on disk, from which the broker restores its lock table. All answers that clients received
+ * must still be true: each session has the same locks, fences and places in the queues. A fence is
+ * the number of a grant.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -46,7 +48,7 @@ describe('journal: a broker that is killed', () => {
     broker = undefined
   }
 
-  async function join_(): Promise<Session> {
+  async function openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${port}`, {
       grace: 'lease',
       lease: 60_000,
@@ -58,9 +60,10 @@ describe('journal: a broker that is killed', () => {
 
   it('continues with its locks, their fences and the waiting requests', async () => {
     await start()
-    const [alice, bob, carol] = [await join_(), await join_(), await join_()]
+    const [alice, bob, carol] = [await openSession(), await openSession(), await openSession()]
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
-    // The requests of one session stay in order: when the second is granted, the first is written.
+    // The broker writes the requests of a session in order. When it grants the lock `bob`, it has
+    // written the waiting request before.
     const second = bob.lock('orders:42')
     await bob.lock('bob')
     const third = carol.lock('orders:42')
@@ -82,9 +85,9 @@ describe('journal: a broker that is killed', () => {
     expect((await third).fence).to.be.greaterThan(next.fence)
   })
 
-  it('ends after a SIGTERM with code 0, and continues in the same way', async () => {
+  it('exits 0 after a SIGTERM, and continues with its locks after a start', async () => {
     await start()
-    const alice = await join_()
+    const alice = await openSession()
     const lock = await alice.lock('k')
     const back = once(alice as never, 'resumed')
     const exited = once(broker!, 'exit')
@@ -95,23 +98,23 @@ describe('journal: a broker that is killed', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('keeps every promise when it is killed at any moment', async function () {
+  it('grants no lock twice and loses no request after kills at any moment', async function () {
     this.timeout(600_000)
     await seeded(async (random) => {
       await start()
-      const workers = await Promise.all(Array.from({ length: 4 }, join_))
-      let stopped = false
-      let highest = 0
+      const workers = await Promise.all(Array.from({ length: 4 }, openSession))
+      let isOver = false
+      let highestFence = 0
       const counts = { grants: 0, overlaps: 0 }
       const holders = new Map<string, number>()
       const work = workers.map(async (session, i) => {
-        while (!stopped) {
+        while (!isOver) {
           const key = `k${random.below(3)}`
           const lock = await session.lock(key)
           counts.grants++
           if (holders.has(key)) counts.overlaps++
           holders.set(key, i)
-          highest = Math.max(highest, lock.fence)
+          highestFence = Math.max(highestFence, lock.fence)
           await session.stats()
           holders.delete(key)
           await lock.unlock()
@@ -125,14 +128,14 @@ describe('journal: a broker that is killed', () => {
         await start()
         await Promise.all(back)
       }
-      stopped = true
+      isOver = true
       await Promise.all(work)
       expect(counts.overlaps).to.equal(0)
       expect(counts.grants).to.be.greaterThan(10)
       const { heldCount, waitingCount } = await workers[0]!.query()
       expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
       const last = await workers[0]!.lock('after')
-      expect(last.fence).to.be.greaterThan(highest)
+      expect(last.fence).to.be.greaterThan(highestFence)
     })
   })
 })

@@ -1,15 +1,18 @@
 /**
- * The self-lease of a broker and the failure detector of the others: fixed cases, and many random
- * delays of both.
+ * Brokers that share a command log are members. The self-lease is the time for which a broker knows
+ * that it is still a member. A broker extends its self-lease when an entry that it has sent returns
+ * from the log. The failure detector of another broker declares a silent member dead. With any
+ * delays, the self-lease must end before a member is declared dead.
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { type Random, seeded } from '../support/counts.js'
 
+/** The dead time: a member that is silent for longer may be declared dead. */
 const deadMs = 6_000
 
 describe('self-lease', () => {
-  it('begins when an entry returns, and counts from its sending', () => {
+  it('begins when an own entry returns, and counts from the sending of the entry', () => {
     const selfLease = new SelfLease(deadMs)
     expect(selfLease.isOver(0)).to.equal(true)
     selfLease.onSent(1, 1_000)
@@ -19,7 +22,7 @@ describe('self-lease', () => {
     expect(selfLease.isOver(1_000 + 5_820)).to.equal(true)
   })
 
-  it('is shorter than the dead time by more than two clocks may differ', () => {
+  it('is shorter than the dead time by at least 1 %, because clocks differ', () => {
     for (const dead of [1_000, 1_500, 6_000, 60_000]) {
       const selfLease = new SelfLease(dead)
       selfLease.onSent(1, 0)
@@ -29,7 +32,7 @@ describe('self-lease', () => {
     }
   })
 
-  it('is extended by the newest entry that has returned, not by entries under way', () => {
+  it('is extended by the newest returned entry, not by entries that have not returned', () => {
     const selfLease = new SelfLease(deadMs)
     for (const n of [1, 2, 3]) selfLease.onSent(n, n * 100)
     selfLease.onOwnEntry(2)
@@ -38,7 +41,7 @@ describe('self-lease', () => {
     expect(selfLease.until - 300).to.be.closeTo(5_819, 0.001)
   })
 
-  it('is not extended by a duplicate', () => {
+  it('is not extended by a duplicate of a returned entry', () => {
     const selfLease = new SelfLease(deadMs)
     selfLease.onSent(1, 100)
     selfLease.onOwnEntry(1)
@@ -48,7 +51,10 @@ describe('self-lease', () => {
   })
 })
 
-/** Own entries that return every second. Returns which member was declared dead at which time. */
+/**
+ * Lets an own entry return every second. Returns each member that the detector reports as dead,
+ * with the time.
+ */
 function watch(
   detector: FailureDetector,
   from: number,
@@ -63,22 +69,22 @@ function watch(
 }
 
 describe('failure detector', () => {
-  it('detects a member that is silent for longer than the dead time, and then for an own entry', () => {
+  it('reports a member that is silent for the dead time and one more own entry', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     expect(watch(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })
 
-  it('ignores an entry that was sent before the silence was long enough', () => {
+  it('reports no member at the return of an entry that was sent before the suspicion', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 6_000)
-    // Suspected when entry 7 returns. Entry 8 was under way by then.
+    // The detector suspects b when entry 7 returns. The broker has sent entry 8 before.
     expect(detector.onOwnEntry(7, 8, 7_000)).to.deep.equal([])
     expect(detector.hasSuspects).to.equal(true)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal([])
     expect(detector.onOwnEntry(9, 9, 8_100)).to.deep.equal(['b'])
   })
 
-  it('notices entries of members, and new members', () => {
+  it('counts the silence of a member from its newest entry, also of a new member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 7_000)
     detector.onEntryOf('b', 7_500)
@@ -91,7 +97,7 @@ describe('failure detector', () => {
     ])
   })
 
-  it('reports a member again only after one more entry, and never a removed one', () => {
+  it('reports a member again only after one more entry, and never a removed member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 7_000)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
@@ -104,12 +110,12 @@ describe('failure detector', () => {
   it('excludes the time in which its own entries do not return', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 3_000)
-    // Nothing returns for 20 s, which is 18 s more than usual. Of the silence, 5 s are left.
+    // No own entry returns for 20 s, which is 18 s more than usual. So 5 s of the silence count.
     expect(watch(detector, 23_000, 23_000)).to.deep.equal([])
     expect(watch(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
   })
 
-  it('never grants a member more than the whole dead time by that', () => {
+  it('reports a member at the latest after a further dead time without excluded time', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
@@ -119,7 +125,7 @@ describe('failure detector', () => {
 })
 
 describe('self-lease and failure detector together', () => {
-  it('a broker is declared dead only after its self-lease has ended, whatever is delayed', () => {
+  it('declare a broker dead only after the end of its self-lease, with any delays', () => {
     seeded((random) => {
       for (let round = 0; round < 300; round++) expectSafe(random)
     })
@@ -127,9 +133,9 @@ describe('self-lease and failure detector together', () => {
 })
 
 /**
- * One broker appends entries at random times. They reach the broker itself and a second broker,
- * which watches the first, in one order but with random delays. The entries of the second broker
- * return irregularly.
+ * Broker b appends entries at random times. A second broker watches broker b. The entries reach
+ * both brokers in one order, but with random delays. The entries of the second broker return
+ * irregularly.
  */
 function expectSafe(random: Random): void {
   const selfLease = new SelfLease(deadMs)

@@ -1,6 +1,7 @@
 /**
- * Snapshots of a shared log: which broker makes them, which brokers load them, and how a broker
- * catches up when the entries that it needs are compacted.
+ * Snapshots of a replicated log, a command log that several brokers share. A snapshot has the lock
+ * table after one entry, so older entries can be compacted, that is, removed. The oldest member
+ * makes the snapshots. A broker loads a snapshot when the entries that it needs are compacted.
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
@@ -9,7 +10,7 @@ import { raiseFenceFloor } from './logSuite.js'
 describe('replicated log: snapshots', () => {
   const options = { snapshotEntries: 20 }
 
-  it('are made by the oldest member, and known to all members', async () => {
+  it('are made by the oldest member, and all members know their positions', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
     for (let i = 0; i < 70; i++) {
@@ -25,7 +26,7 @@ describe('replicated log: snapshots', () => {
     }
   })
 
-  it('are loaded by a joining broker, with the entries since', async () => {
+  it('are loaded by a joining broker together with the later entries', async () => {
     const cluster = new Cluster()
     const a = await cluster.join(options)
     for (let i = 0; i < 50; i++) {
@@ -41,7 +42,7 @@ describe('replicated log: snapshots', () => {
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['restore', 'serve']])
   })
 
-  it('are made by the next member when the oldest is gone', async () => {
+  it('are made by the next member when the oldest member is dead', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
     a.source.cut()
@@ -50,26 +51,26 @@ describe('replicated log: snapshots', () => {
     expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
 
-  it('that fail are tried again, and reported as missing', async () => {
+  it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
     const a = await cluster.join(options)
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
-    const say = async (): Promise<void> => {
+    const submitCommands = async (): Promise<void> => {
       for (let i = 0; i < 25; i++) {
         a.log.submit(raiseFenceFloor(i))
         await cluster.settle()
       }
     }
-    await say()
+    await submitCommands()
     expect(a.log.status.problem).to.contain('no snapshot could be made')
     a.source.create = create
-    await say()
+    await submitCommands()
     expect(a.log.status.problem).to.equal(undefined)
     expect(cluster.store.snapshots.length).to.equal(1)
   })
 
-  it('bring back a broker that was away until the entries were compacted', async () => {
+  it('are loaded by a broker that was cut off until its entries were compacted', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
     const former = b.brokerName
@@ -88,7 +89,7 @@ describe('replicated log: snapshots', () => {
     expect(a.restarts).to.deep.equal([[former, b.brokerName]])
   })
 
-  it('bring it back although the log was unreachable for a while at the time', async () => {
+  it('are loaded by such a broker even if the log is unreachable again for a while', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
     b.source.cut()
@@ -108,7 +109,7 @@ describe('replicated log: snapshots', () => {
   })
 
   describe('if another program compacts the log', () => {
-    /** Some fifty locks, with some snapshots or none, and a log that is compacted to the end. */
+    /** Submits fifty commands, and then removes all entries of the log. */
     async function compactedLog(cluster: Cluster, a: RecordingStateMachine): Promise<void> {
       for (let i = 0; i < 50; i++) {
         a.log.submit(raiseFenceFloor(i))
@@ -117,11 +118,11 @@ describe('replicated log: snapshots', () => {
       cluster.store.compact(cluster.store.position)
     }
 
-    for (const [finding, logOptions] of [
+    for (const [situation, logOptions] of [
       ['no snapshot', {}],
       ['a snapshot that is too old', options],
     ] as const) {
-      it(`a joining broker that finds ${finding} gets one from a live broker`, async () => {
+      it(`a broker makes a snapshot for a joining broker that finds ${situation}`, async () => {
         const cluster = new Cluster()
         const a = await cluster.join(logOptions)
         await compactedLog(cluster, a)
@@ -137,7 +138,7 @@ describe('replicated log: snapshots', () => {
       })
     }
 
-    it('brokers that were away get one as well, one for both', async () => {
+    it('a live broker makes one snapshot for two brokers that were cut off', async () => {
       const cluster = new Cluster()
       const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
       b.source.cut()
@@ -152,7 +153,7 @@ describe('replicated log: snapshots', () => {
       expect(cluster.store.snapshots.length).to.equal(1)
     })
 
-    it('the next member makes it if the oldest is gone', async () => {
+    it('the next member makes the snapshot if the oldest member is cut off', async () => {
       const cluster = new Cluster()
       const [a, b] = [await cluster.join(), await cluster.join()]
       await compactedLog(cluster, a)
@@ -162,7 +163,7 @@ describe('replicated log: snapshots', () => {
       expect(c.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
     })
 
-    it('the next snapshot is made from the table, and later ones from the log again', async () => {
+    it('the next snapshot is made from the table, and later snapshots from the log', async () => {
       const cluster = new Cluster()
       const a = await cluster.join({ snapshotEntries: 70 })
       await compactedLog(cluster, a)
@@ -177,7 +178,7 @@ describe('replicated log: snapshots', () => {
       expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
-    it('the compaction is noticed within two minutes and reported, and a snapshot is made', async () => {
+    it('a broker detects and reports the compaction, and makes a snapshot', async () => {
       const cluster = new Cluster()
       const [a, b] = [await cluster.join(), await cluster.join()]
       await compactedLog(cluster, a)
@@ -187,13 +188,13 @@ describe('replicated log: snapshots', () => {
       await cluster.pass(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.equal(undefined)
-      // So nothing is lost even if all brokers go at once.
+      // With this snapshot no command is lost even if all brokers stop at once.
       for (const { source } of [a, b]) source.cut()
       const c = await cluster.join()
       expect([...c.dump()]).to.deep.equal([...a.dump()])
     })
 
-    it('and no broker is alive, a start fails', async () => {
+    it('a start fails if no broker is live', async () => {
       const cluster = new Cluster()
       const a = await cluster.join()
       await compactedLog(cluster, a)

@@ -1,4 +1,7 @@
-/** A snapshot of a shared log that is made in a worker thread. */
+/**
+ * A worker thread makes the snapshots of a replicated log, a command log that several brokers
+ * share. A snapshot has the lock table after one entry of the log.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +22,9 @@ describe('snapshot in a thread', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  /** A log that serves and makes a snapshot every three entries, in a thread. */
+  /**
+   * Starts a log that makes a snapshot every three entries in a thread, which may throw `fault`.
+   */
   async function start(fault?: string): Promise<{ store: MemoryStore; replica: RecordingTable }> {
     const store = new MemoryStore(nodeEnvironment)
     const source = new MemorySource(store)
@@ -33,18 +38,18 @@ describe('snapshot in a thread', () => {
     return { store, replica }
   }
 
-  /** Submits until the condition holds. Each call adds one entry. */
-  async function until(isSo: () => boolean, replica: RecordingTable): Promise<void> {
-    for (let i = 0; !isSo() && i < 20_000; i++) {
+  /** Submits commands, each in an entry of its own, until `condition` returns true. */
+  async function submitUntil(condition: () => boolean, replica: RecordingTable): Promise<void> {
+    for (let i = 0; !condition() && i < 20_000; i++) {
       log.submit(raiseFenceFloor(i))
       await replica.hasApplied(replica.applied.length + 1)
     }
-    expect(isSo()).to.equal(true)
+    expect(condition()).to.equal(true)
   }
 
-  it('contains the state at its position, and is announced in the log', async () => {
+  it('contains the table at its position, and the log announces the position', async () => {
     const { replica } = await start()
-    await until(() => log.status.snapshot !== undefined, replica)
+    await submitUntil(() => log.status.snapshot !== undefined, replica)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
     expect(log.status.snapshot?.position).to.be.at.most(position)
     const store = new MemoryStore(nodeEnvironment)
@@ -57,9 +62,9 @@ describe('snapshot in a thread', () => {
     expect(loaded?.members.count).to.equal(fence + 2)
   })
 
-  it('does not stop the log if it fails, and the failure is reported', async () => {
+  it('does not stop the log after a failure, which the log reports as a problem', async () => {
     const { replica } = await start('out of paper')
-    await until(() => log.status.problem?.includes('out of paper') === true, replica)
+    await submitUntil(() => log.status.problem?.includes('out of paper') === true, replica)
     expect(replica.failure).to.equal(undefined)
   })
 })

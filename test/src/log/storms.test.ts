@@ -1,8 +1,9 @@
 /**
- * Brokers that share a log, with random failures between them and the log: cuts, delays, lost
- * answers, duplicates, snapshots and compacted entries. Two brokers have equal tables whenever they
- * have applied the same entries. After the failures every broker serves, and every session has a
- * live owner.
+ * Brokers share a command log, which orders all changes of the lock table. A storm is a series of
+ * random failures between brokers and log: cuts, delays, lost answers, duplicates, snapshots and
+ * compacted entries. Two brokers that have applied the same entries must have equal tables. After
+ * the failures, every broker must serve, and the owner broker of every session, which keeps the
+ * timers of the session, must be a live member.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -13,7 +14,7 @@ import { Cluster, type Member } from './cluster.js'
 
 const keys = ['k', 'l', 'm']
 
-/** A client that reconnects to any broker that accepts it. */
+/** A client that resumes its session at a random broker after each lost connection. */
 class Wanderer {
   readonly #brokers: readonly Member[]
   readonly #random: Random
@@ -28,7 +29,7 @@ class Wanderer {
   async act(cluster: Cluster): Promise<void> {
     const { client } = this
     if (client === undefined || client.socket.closedWith !== undefined) {
-      await this.#arrive(cluster)
+      await this.#connect(cluster)
       return
     }
     const random = this.#random
@@ -47,32 +48,27 @@ class Wanderer {
     if (random.chance(0.02)) client.socket.drop()
   }
 
-  async #arrive(cluster: Cluster): Promise<void> {
-    const at = this.#random.pick(this.#brokers)
+  async #connect(cluster: Cluster): Promise<void> {
+    const broker = this.#random.pick(this.#brokers)
     const former = this.client
     if (former?.socket.closedWith !== undefined) former.socket.drop()
-    const socket = at.connectWithHello(
-      former === undefined ? { grace: 'lease', lease: 5_000 } : hello(former),
-    )
+    const terms = { grace: 'lease', lease: 5_000 } as const
+    const socket = broker.connectWithHello(former === undefined ? terms : former.resume(terms))
     await cluster.settle()
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()
       return
     }
-    this.client = at.clientOn(socket)
+    this.client = broker.clientOn(socket)
     if (!this.client.welcome.resumed) this.#id = 0
     else this.client.say({ type: 'ack', ids: [] })
   }
 }
 
-function hello(former: Client): object {
-  return former.resume({ grace: 'lease', lease: 5_000 })
-}
-
-/** The failures, each with its repair. */
-function spoil(cluster: Cluster, { source }: Member, random: Random): () => void {
+/** Causes a random failure. Returns a function that repairs the failure. */
+function causeFailure(cluster: Cluster, { source }: Member, random: Random): () => void {
   const { faults } = source
-  const all: (() => () => void)[] = [
+  const failures: (() => () => void)[] = [
     () => {
       source.cut()
       return () => source.mend()
@@ -100,7 +96,7 @@ function spoil(cluster: Cluster, { source }: Member, random: Random): () => void
       return () => {}
     },
   ]
-  return random.pick(all)()
+  return random.pick(failures)()
 }
 
 /** Checks that brokers at the same position have equal tables. */
@@ -114,22 +110,22 @@ function expectAgreement(brokers: readonly Member[]): void {
   }
 }
 
-/** @returns How many takeovers and how many sessions there were. */
+/** Runs one storm. Returns the number of takeovers and the number of opened sessions. */
 async function storm(random: Random): Promise<{ restarts: number; opened: number }> {
   const cluster = new Cluster()
   const brokers: Member[] = []
   for (let i = 0; i < 3; i++) brokers.push(await cluster.broker({}, { snapshotEntries: 40 }))
   const wanderers = Array.from({ length: 4 }, () => new Wanderer(brokers, random))
-  const amends: (() => void)[] = []
+  const repairs: (() => void)[] = []
   for (let step = 0; step < 300; step++) {
-    if (random.chance(0.06)) amends.push(spoil(cluster, random.pick(brokers), random))
-    if (amends.length > 0 && random.chance(0.05))
-      amends.splice(random.below(amends.length), 1)[0]!()
+    if (random.chance(0.06)) repairs.push(causeFailure(cluster, random.pick(brokers), random))
+    if (repairs.length > 0 && random.chance(0.05))
+      repairs.splice(random.below(repairs.length), 1)[0]!()
     for (const wanderer of wanderers) if (random.chance(0.6)) await wanderer.act(cluster)
     await cluster.pass(random.below(400), 100)
     expectAgreement(brokers)
   }
-  for (const mend of amends) mend()
+  for (const repair of repairs) repair()
   for (const { source } of brokers) source.mend()
   await cluster.pass(20_000, 100)
   const allText = cluster.store.allTexts.join('')
@@ -145,24 +141,24 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
   await cluster.pass(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
-  const times = (what: string): number => allText.split(what).length - 1
-  return { restarts: times('"replaces"') + times('"dead"'), opened: times('"type":"open"') }
+  const countOf = (text: string): number => allText.split(text).length - 1
+  return { restarts: countOf('"replaces"') + countOf('"dead"'), opened: countOf('"type":"open"') }
 }
 
 describe('brokers that share a log, through random failures', () => {
   const rounds = count(6, 200)
-  it(`agree at any time, and recover afterwards (${rounds} rounds)`, function () {
+  it(`have equal tables at any time, and recover afterwards (${rounds} rounds)`, function () {
     this.timeout(count(60_000, 1_200_000))
     return seeded(async (random) => {
-      const seen = { restarts: 0, opened: 0 }
+      const totals = { restarts: 0, opened: 0 }
       for (let round = 0; round < rounds; round++) {
         const { restarts, opened } = await storm(random)
-        seen.restarts += restarts
-        seen.opened += opened
+        totals.restarts += restarts
+        totals.opened += opened
       }
-      // Checks that there really were failures.
-      expect(seen.restarts).to.be.greaterThan(rounds)
-      expect(seen.opened).to.be.greaterThan(3 * rounds)
+      // Checks that the failures really led to takeovers and new sessions.
+      expect(totals.restarts).to.be.greaterThan(rounds)
+      expect(totals.opened).to.be.greaterThan(3 * rounds)
     })
   })
 })

@@ -1,6 +1,9 @@
 /**
- * A broker whose shared log is unreachable: what it still accepts, and that it acknowledges nothing
- * after its self-lease has ended.
+ * A broker that cannot reach its shared command log, which orders all changes of the lock table.
+ * The self-lease is the time for which a broker knows that it is still a member of the log. Before
+ * its self-lease ends, the broker queues requests. After that, it answers no message and closes all
+ * connections. The lease is the time that a broker keeps a session without a message of its client,
+ * and the owner broker of a session keeps the timers of the session.
  */
 import type { BrokerGauges } from '@holdfast/server'
 import { BrokerLogger } from '@holdfast/server/internal'
@@ -9,7 +12,7 @@ import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 
 describe('a broker whose self-lease has ended', () => {
-  it('closes every connection in time, and accepts no new one', async () => {
+  it('has closed every connection, and accepts no new connection', async () => {
     const cluster = new Cluster()
     const [a] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -24,16 +27,16 @@ describe('a broker whose self-lease has ended', () => {
     expect(a.connect().closedWith).to.equal(undefined)
   })
 
-  const heard: [string, object, string][] = [
+  const cases: [string, object, string][] = [
     ['a pong', { type: 'pong', n: 1 }, 'ack'],
     ['a request for statistics', { type: 'stats', id: 1 }, 'stats'],
     ['a query', { type: 'query', id: 1, key: 'k' }, 'found'],
     ['a watch', { type: 'watch', id: 1, key: 'k' }, 'watching'],
     ['a token', { type: 'auth', id: 1, token: 'x' }, 'authenticated'],
-    ['what it refuses', { type: 'lock', id: 1, key: '' }, 'failed'],
+    ['an invalid request', { type: 'lock', id: 1, key: '' }, 'failed'],
   ]
-  for (const [what, message, answer] of heard) {
-    it(`does not answer ${what}, not even before its timers run`, async () => {
+  for (const [name, message, answer] of cases) {
+    it(`does not answer ${name}, not even before its timers run`, async () => {
       const cluster = new Cluster()
       const a = await cluster.broker()
       const alice = await cluster.client(a)
@@ -54,7 +57,7 @@ describe('a broker whose self-lease has ended', () => {
     expect(a.broker.isServing).to.equal(false)
   })
 
-  it('proposes nothing any more', async () => {
+  it('proposes no expiry for a lock of its former session', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -63,7 +66,7 @@ describe('a broker whose self-lease has ended', () => {
     await cluster.pass(9_500)
     a.source.mend()
     await cluster.pass(3_000)
-    // By the former deadline the lock would have expired, but not by the new owner's.
+    // The deadline of broker a is over. The deadline of the new owner broker b is not.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.pass(8_000)
     expect(b.broker.table.heldCount).to.equal(0)
@@ -71,7 +74,7 @@ describe('a broker whose self-lease has ended', () => {
 })
 
 describe('a broker that has become a member again', () => {
-  it('gives the sessions that it had before their whole lease, and no more', async () => {
+  it('keeps its former sessions for one whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -122,14 +125,14 @@ describe('a broker with an unreachable log', () => {
     expect(alice.socket.closedWith).to.equal(undefined)
   })
 
-  it('first refuses new requests, then all but releases, and at last disconnects', async () => {
+  it('refuses new requests and sessions if its queue is long, and then disconnects', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
-    // All messages were handled, which is rate-limited.
+    // The broker limits its work in one turn of the event loop, so it needs several turns.
     await cluster.settle()
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
@@ -149,8 +152,8 @@ describe('a broker with an unreachable log', () => {
 })
 
 describe('the logger of a broker with a failing shared log', () => {
-  /** One of two brokers, and the lines of its logger. */
-  async function watched() {
+  /** Starts two brokers, and returns the first broker with the lines of its logger. */
+  async function loggedBroker() {
     const cluster = new Cluster()
     const [member] = [await cluster.broker(), await cluster.broker()]
     const lines: [string, object][] = []
@@ -164,8 +167,8 @@ describe('the logger of a broker with a failing shared log', () => {
     return { cluster, member, read, close: () => logLines.close() }
   }
 
-  it('has a line at the beginning, when clients are disconnected, and at the end', async () => {
-    const { cluster, member, read, close } = await watched()
+  it('writes a line at the failure, at the disconnect, and at the recovery', async () => {
+    const { cluster, member, read, close } = await loggedBroker()
     await cluster.pass(20_000)
     expect(read()).to.deep.equal([])
     member.source.cut()
@@ -184,8 +187,8 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(cluster.machine.timers).to.equal(timers - 1)
   })
 
-  it('has no line for a short failure, nor for a start', async () => {
-    const { cluster, member, read } = await watched()
+  it('writes no line for a short failure, nor for the start of a broker', async () => {
+    const { cluster, member, read } = await loggedBroker()
     member.source.cut()
     await cluster.pass(900)
     member.source.mend()
@@ -193,8 +196,8 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(read()).to.deep.equal([])
   })
 
-  it('has a line for an entry that did not arrive, although the broker serves again at once', async () => {
-    const { cluster, member, read } = await watched()
+  it('writes a line for a missed entry, although the broker serves again at once', async () => {
+    const { cluster, member, read } = await loggedBroker()
     await cluster.pass(3_000)
     let drops = 0
     const own = `"broker":"${member.log.name}"`
@@ -210,8 +213,8 @@ describe('the logger of a broker with a failing shared log', () => {
     ])
   })
 
-  it('reports the failure if no other problem is known', async () => {
-    const { cluster, member, read } = await watched()
+  it('writes that the broker is not a member if no other problem is known', async () => {
+    const { cluster, member, read } = await loggedBroker()
     member.source.faults.delayMs = 60_000
     await cluster.pass(12_000)
     const [[, { problem }]] = read() as [[string, { problem: string }]]

@@ -1,6 +1,6 @@
 /**
- * A broker with a journal that makes a snapshot every few records. Not a test: tests start and kill
- * this program.
+ * A program for the crash tests, which start and kill it: a broker with a journal that makes a
+ * snapshot every few records. The journal is a command log on disk.
  *
  *   node broker.js DIRECTORY PORT
  */

@@ -1,6 +1,6 @@
 /**
- * Two workers of a cluster that claim the same thing, which only one of them may have. Not a test:
- * a test starts this program and receives both results.
+ * A program for tests: two workers of a Node cluster claim the same resource, which only one worker
+ * may use. The program sends the results of both workers to the test that starts it.
  *
  *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach PORT
  */
@@ -10,12 +10,13 @@ import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
 import { RecordingTable } from '../logSuite.js'
 
-const [, , what, where = ''] = process.argv
+const [, , kind, place = ''] = process.argv
 
-const attempts: Readonly<Record<string, () => unknown>> = {
-  journal: () => journalLog({ dir: where }).start(new RecordingTable()),
-  fenceFile: () => createBroker({ fenceFile: where }),
-  port: () => createBroker().listen({ port: Number(where) }),
+/** Claims a resource of each kind. */
+const claims: Readonly<Record<string, () => unknown>> = {
+  journal: () => journalLog({ dir: place }).start(new RecordingTable()),
+  fenceFile: () => createBroker({ fenceFile: place }),
+  port: () => createBroker().listen({ port: Number(place) }),
   attach: () => createBroker().attach(createServer()),
 }
 
@@ -33,7 +34,7 @@ if (cluster.isPrimary) {
   }
 } else {
   try {
-    await attempts[what!]!()
+    await claims[kind!]!()
     process.send!('started')
   } catch (error) {
     const { code, message } = error as HoldfastError

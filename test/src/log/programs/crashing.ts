@@ -1,6 +1,6 @@
 /**
- * Preloaded into a program and each of its threads (`node --import`). An import of `lmdb` then
- * returns a wrapper, with points at which the process is killed. Not a test: tests use this module.
+ * Crash tests preload this module into a program and each of its threads by `node --import`. An
+ * import of `lmdb` then returns a wrapper that kills the process at a point of the journal's work.
  */
 import { register } from 'node:module'
 

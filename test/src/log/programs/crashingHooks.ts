@@ -1,10 +1,13 @@
-/** Resolves `lmdb` for `crashing.ts`: to the wrapper, which is told where the real module is. */
+/**
+ * The module hooks of `crashing.ts`. They resolve `lmdb` to the wrapper `crashingStore.js`, with
+ * the URL of the real `lmdb` as a parameter.
+ */
 import type { ResolveHook } from 'node:module'
 
 export const resolve: ResolveHook = async (specifier, context, nextResolve) => {
-  const found = await nextResolve(specifier, context)
-  if (specifier !== 'lmdb') return found
-  const ours = new URL('./crashingStore.js', import.meta.url)
-  ours.searchParams.set('real', found.url)
-  return { url: ours.href, format: 'module', shortCircuit: true }
+  const resolved = await nextResolve(specifier, context)
+  if (specifier !== 'lmdb') return resolved
+  const wrapper = new URL('./crashingStore.js', import.meta.url)
+  wrapper.searchParams.set('real', resolved.url)
+  return { url: wrapper.href, format: 'module', shortCircuit: true }
 }

@@ -1,6 +1,7 @@
 /**
- * `lmdb` with points at which this process is killed, as by `kill -9`: nothing is flushed and no
- * handler runs. The calls to the store reveal at which point of its work the journal is.
+ * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the journal's work: no
+ * data is flushed and no handler runs. The wrapper derives the point from the journal's calls. The
+ * journal is a command log on disk.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
@@ -11,17 +12,18 @@ interface Database {
   readonly flushed: PromiseLike<unknown>
 }
 
-/** The first element of a key, as in the journal's store. */
+/** The first elements of the journal's keys, by the kind of the value. */
 const [record, chunk, pointer] = [0, 1, 2]
 
 const real = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
-const [, point, times] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
+const [, crashPoint, crashVisit] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
 let visits = 0
 
-function reach(here: CrashPoint): void {
-  if (here === point && ++visits === Number(times)) process.kill(process.pid, 'SIGKILL')
+/** Kills the process if this visit to the point is the selected visit. */
+function reach(point: CrashPoint): void {
+  if (point === crashPoint && ++visits === Number(crashVisit)) process.kill(process.pid, 'SIGKILL')
 }
 
 export function open(options: object): Database {

@@ -1,13 +1,13 @@
 /**
- * Opens a journal and reports which flushes LMDB is told to omit, by a spy around the real `lmdb`.
- * Not a test: a test starts this program.
+ * A program for a test: it opens a journal, the command log on disk, and sends to the test whether
+ * the journal asks LMDB not to wait for the disk. A spy around the real `lmdb` reads this option.
  *
  *   flushing.js DIRECTORY DURABILITY
  */
 import { register } from 'node:module'
 import type { JournalOptions } from '@holdfast/server'
 
-const overheard = `
+const spy = `
 export const open = (options) => {
   process.send(options.noSync)
   return real(options)
@@ -16,7 +16,7 @@ const hooks = `
 export async function resolve(specifier, context, next) {
   const found = await next(specifier, context)
   if (specifier !== 'lmdb') return found
-  const source = "import { open as real } from '" + found.url + "'" + ${JSON.stringify(overheard)}
+  const source = "import { open as real } from '" + found.url + "'" + ${JSON.stringify(spy)}
   const url = 'data:text/javascript,' + encodeURIComponent(source)
   return { url, format: 'module', shortCircuit: true }
 }`

@@ -1,14 +1,15 @@
 /**
- * Opens a journal that may be damaged, in a process that may crash. Prints a digest of everything,
- * or the error message. Not a test: tests start this program.
+ * A program for a test, which may crash: it opens a journal that may be damaged, and prints a
+ * digest of all restored items and commands, or the error message. The journal is a command log on
+ * disk.
  *
  *   node loading.js DIRECTORY
  */
 import { createHash } from 'node:crypto'
 import { HoldfastError, journalLog } from '@holdfast/server'
 
-const found = createHash('sha256')
-const add = (item: unknown): void => void found.update(JSON.stringify(item))
+const hash = createHash('sha256')
+const add = (item: unknown): void => void hash.update(JSON.stringify(item))
 const log = journalLog({ dir: process.argv[2] ?? '' })
 try {
   await log.start({
@@ -24,7 +25,7 @@ try {
     dump: () => [],
   })
   await log.close()
-  process.stdout.write(found.digest('hex'))
+  process.stdout.write(hash.digest('hex'))
 } catch (error) {
   if (!(error instanceof HoldfastError)) throw error
   process.stdout.write(error.message)

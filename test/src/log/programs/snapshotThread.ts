@@ -1,6 +1,6 @@
 /**
- * A snapshot thread with an engine in memory. It receives the contents of the store, and writes the
- * snapshot to a file.
+ * A snapshot thread for a test, with an engine in memory. The thread receives the entries of the
+ * command log, and writes the snapshot to a file.
  */
 import { writeFileSync } from 'node:fs'
 import { nodeEnvironment, runSnapshotThread } from '@holdfast/server/internal'
@@ -9,7 +9,7 @@ import { MemorySource, MemoryStore } from '../memoryEngine.js'
 export interface ThreadOptions {
   readonly entries: readonly { readonly position: number; readonly text: string }[]
   readonly file: string
-  /** The error to throw, instead of making a snapshot. */
+  /** The message of the error that the thread throws instead of making a snapshot. */
   readonly fault?: string | undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * Simulates a platform without LMDB. A broker in memory must start, and one with a journal must
- * not. Not a test: a test starts this program and receives both results.
+ * A program for a test that simulates a platform without LMDB. A broker in memory must start, and a
+ * broker with a journal, the command log on disk, must not start. The program sends both results.
  *
  *   withoutLmdb.js DIRECTORY
  */
@@ -22,7 +22,7 @@ await inMemory.close()
 process.send!('listening')
 const broker = createBroker({ log: journalLog({ dir: process.argv[2]! }) })
 const { code, message } = await broker.listen({ port: 0 }).then(
-  () => new Error('it listens') as HoldfastError,
+  () => new Error('The broker with a journal listens') as HoldfastError,
   (error: HoldfastError) => error,
 )
 process.send!(`${code} ${message}`)
