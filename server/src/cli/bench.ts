@@ -30,14 +30,15 @@ export function benchCommand(): Command {
 holdfast bench --sessions 50 --time 10s
 holdfast bench --contended --json`,
   )
-    .argument('[url]', 'URL of the broker; use one of your own, because this loads it fully')
+    .argument('[url]', 'URL of the broker; use your own broker, because bench loads it fully')
     .option('--sessions <n>', 'number of sessions at the same time', integerIn(1, 10_000), 16)
     .option('--time <time>', 'how long to measure', durationIn(1, maxMs), 5_000)
     .option('--contended', 'all sessions lock one key, instead of one key for each session')
     .addHelpText(
       'after',
       `
-If the broker runs on this machine too, both share its processors, and the figures show that.`,
+If the broker runs on this machine too, bench and the broker share the processors, so the figures
+are worse.`,
     )
     .action((url: string | undefined, flags: BenchFlags) =>
       bench({ ...flags, ...(url === undefined ? {} : { url: [url] }) }),

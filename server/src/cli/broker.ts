@@ -81,8 +81,8 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
 
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
-  const jwtKeys = setJwtKeys(settings)
-  const [jwtRule] = setJwtRules(settings)
+  const jwtKeys = jwtKeyNames(settings)
+  const [jwtRule] = jwtRuleNames(settings)
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
@@ -111,12 +111,14 @@ function refuseContradictions(settings: Settings): void {
   for (const [isBroken, message] of rules) if (isBroken) throw new Exit(exitCodes.config, message)
 }
 
-function setJwtKeys(settings: Settings): string[] {
+/** The names of the settings with a key for JSON Web Tokens that are set. */
+function jwtKeyNames(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-function setJwtRules(settings: Settings): string[] {
+/** The names of the settings with a rule for JSON Web Tokens that are set. */
+function jwtRuleNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
@@ -129,7 +131,7 @@ function authenticateBy(settings: Settings, logger: Logger | undefined): Authent
       else logger.error({ file: tokens }, message)
     })
   }
-  if (setJwtKeys(settings).length === 0) return undefined
+  if (jwtKeyNames(settings).length === 0) return undefined
   return jwtTokens({
     secret: jwtSecretFile === undefined ? undefined : readText(jwtSecretFile).trimEnd(),
     publicKey: jwtPublicKey === undefined ? undefined : readText(jwtPublicKey),
@@ -174,7 +176,7 @@ async function loggerFor(level: string) {
     try {
       out.flushSync()
     } catch {
-      // Standard error is closed: the lines cannot be written.
+      // Standard error is closed, so the lines cannot be written.
     }
   }
   return { logger, flushLog }

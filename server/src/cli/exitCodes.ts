@@ -100,7 +100,7 @@ export function watchProcess(): void {
   let outputFailed = false
   process.stdout.on('error', () => {})
   onOutputFailure(({ code, message }) => {
-    // The reader of a pipe has closed the pipe, as `head` does. This is no failure.
+    // The reader of a pipe has closed the pipe, as `head` does. The command has not failed.
     if (code === 'EPIPE') return
     outputFailed = true
     printError(

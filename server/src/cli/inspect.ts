@@ -20,7 +20,16 @@ import {
   reportIncomplete,
   withListFlags,
 } from './listing.js'
-import { ago, metadataText, print, printJson, rounded, table, visible, whoIs } from './output.js'
+import {
+  ago,
+  metadataText,
+  print,
+  printJson,
+  rounded,
+  sessionLabel,
+  table,
+  visible,
+} from './output.js'
 
 export function lsCommand(): Command {
   const command = brokerCommand(
@@ -65,7 +74,7 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
   const rows = locks.map((lock) => [
     lock.key,
     lock.mode,
-    whoIs(lock),
+    sessionLabel(lock),
     ago(lock.since),
     String(lock.fence),
     String(lock.waiting),
@@ -112,7 +121,7 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
 
 function holderLine(lock: HeldInfo): string {
   const metadata = metadataText(lock)
-  const holder = `held ${lock.mode === 'shared' ? '(shared) ' : ''}by ${whoIs(lock)}`
+  const holder = `held ${lock.mode === 'shared' ? '(shared) ' : ''}by ${sessionLabel(lock)}`
   const details = `for ${ago(lock.since)}, fence ${lock.fence}, session ${lock.session}`
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
@@ -120,7 +129,7 @@ function holderLine(lock: HeldInfo): string {
 function waiterLine(place: number, request: WaitingInfo): string {
   const shared = request.mode === 'shared' ? ' (shared)' : ''
   const waited = `has waited for ${ago(request.since)}, session ${request.session}`
-  return `${place}. ${whoIs(request)}${shared} ${waited}`
+  return `${place}. ${sessionLabel(request)}${shared} ${waited}`
 }
 
 export function statsCommand(): Command {
@@ -186,7 +195,7 @@ function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: Bro
 }
 
 function lockText(lock: HeldInfo): string {
-  const holder = `${lock.mode} ${whoIs(lock)} fence ${lock.fence}`
+  const holder = `${lock.mode} ${sessionLabel(lock)} fence ${lock.fence}`
   return `${visible(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
 }
 

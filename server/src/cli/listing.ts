@@ -1,6 +1,6 @@
 /**
- * Lists locks page by page, because a query returns at most 1,000, and reports when a listing is
- * incomplete.
+ * Lists locks page by page, because a query returns at most 1,000 locks, and reports when a listing
+ * is incomplete.
  */
 import type { HeldInfo, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'

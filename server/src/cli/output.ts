@@ -1,6 +1,6 @@
 /**
- * All output of the command: formats text, tables, JSON and times, and writes them to standard
- * output and standard error.
+ * All output of the command. This file formats text, tables, JSON and times, and writes the results
+ * to standard output and standard error.
  *
  * - Text that a broker or another client chose (keys, names, metadata, reasons) is escaped, because
  *   a key must not move the cursor of a terminal.
@@ -35,7 +35,7 @@ export function visible(text: string): string {
   return text.replace(invisible, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 }
 
-/** Escapes a text of several lines with {@link visible}; its line feeds stay. */
+/** Escapes each line of a text with {@link visible}, and keeps the line feeds. */
 export function visibleLines(text: string): string {
   return text.split('\n').map(visible).join('\n')
 }
@@ -109,7 +109,10 @@ export function span(ms: number): string {
 }
 
 /** The name of a session, or the id of a session that has no name. */
-export function whoIs({ session, name }: Pick<HeldInfo | WaitingInfo, 'session' | 'name'>): string {
+export function sessionLabel({
+  session,
+  name,
+}: Pick<HeldInfo | WaitingInfo, 'session' | 'name'>): string {
   return name === undefined ? session : visible(name)
 }
 
@@ -139,7 +142,7 @@ export function deliver(stream: Stdio, text: string): Promise<void> {
   })
 }
 
-/** Writes to standard error. Errors of standard error are ignored: they cannot be reported. */
+/** Writes to standard error. Ignores errors, because no other output could report such errors. */
 export function writeError(text: string): void {
   process.stderr.write(text)
 }

@@ -1,6 +1,6 @@
 /**
  * Defines the whole command line as one commander program. `main.ts` parses the command line with
- * this program. The completion scripts and the manual page are generated from it.
+ * this program. The completion scripts and the manual page are generated from this program.
  */
 import { readFileSync } from 'node:fs'
 import { nearest } from '@holdfast/shared'

@@ -224,7 +224,7 @@ export const settings = {
     group: 'Leases and limits',
     value: 'name',
     kind: 'text',
-    help: 'defaults of the limits: for your own backends (private) or for strangers (public)',
+    help: 'defaults of the limits: for your own clients (private) or untrusted clients (public)',
     choices: ['private', 'public'],
   },
   limits: {

@@ -25,14 +25,14 @@ Examples:
 `
 
 const notes = `
-The exit code is 1 if the broker is not ready: while it drains, and while it is not a member of the
-brokers that share its log. A broker shows its status only to programs on its own machine. If it has
-an admin port, it shows its status only there.
+The exit code is 1 if the broker is not ready: while the broker drains, or while a broker with a
+shared log is not a member of its cluster. A broker shows its status only to programs on its own
+machine. A broker with an admin port shows its status only on that port.
 `
 
 export function statusCommand(): Command {
   return new Command('status')
-    .description('show whether a broker is ready, and how it and its log are doing')
+    .description('show whether a broker is ready, and the state of its command log')
     .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
     .option('-u, --url <url>', 'the URL as an option, as in the other commands', collect)
     .option('--ca <file>', caHelp)

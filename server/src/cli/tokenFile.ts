@@ -72,7 +72,7 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   }
 }
 
-/** Creates `<file>.new`. Never opens an existing file, so that it follows no symbolic link. */
+/** Creates `<file>.new`. Never opens an existing file, because that file may be a symbolic link. */
 async function createNew(file: string, newFile: string): Promise<number> {
   for (let waited = 0; ; waited += retryMs) {
     try {

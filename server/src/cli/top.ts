@@ -1,13 +1,13 @@
 /**
  * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
- * them until Ctrl-C.
+ * the output until Ctrl-C.
  */
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
-import { ago, print, printJson, table, visible, whoIs, writeOut } from './output.js'
+import { ago, print, printJson, sessionLabel, table, visible, writeOut } from './output.js'
 import { durationIn, integerIn } from './parse.js'
 
 interface TopFlags extends BrokerFlags {
@@ -108,7 +108,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   // Clear only a terminal; in a file, each refresh is appended.
   if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
-  print(unread > 0 ? `${unread} of them were not read: use --all` : '')
+  print(unread > 0 ? `${unread} locks and requests were not read: use --all` : '')
   const lines = await table(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys
@@ -169,10 +169,10 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()
   for (const lock of held) {
     const busy = keys.get(lock.key)
-    if (busy !== undefined) busy.holder = `${busy.holder}, ${whoIs(lock)}`
+    if (busy !== undefined) busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
     else {
       const { key, mode, since } = lock
-      keys.set(key, { key, waiting: 0, mode, holder: whoIs(lock), since })
+      keys.set(key, { key, waiting: 0, mode, holder: sessionLabel(lock), since })
     }
   }
   for (const { key } of waiting) {

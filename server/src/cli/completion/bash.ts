@@ -48,7 +48,7 @@ ${commands.flatMap(wrapLine).join('\n')}
   esac
 }
 
-${walk.replaceAll('NAME', name).replaceAll('COMMANDS', commands.map((command) => command.name).join(' '))}
+${mainFunction.replaceAll('NAME', name).replaceAll('COMMANDS', commands.map((command) => command.name).join(' '))}
 complete -F _${name} ${name}
 `
 }
@@ -78,7 +78,11 @@ function wrapLine({ name, wrapsAfter }: CommandModel): string[] {
   return wrapsAfter === undefined ? [] : [`    ${quoted(name)}) wraps=${wrapsAfter} ;;`]
 }
 
-const walk = `_NAME() {
+/**
+ * The main function of the script. The function walks over the words before the cursor to find the
+ * command, and then completes the word at the cursor.
+ */
+const mainFunction = `_NAME() {
   local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last
   local -a words=() starts=()
   # Join the words that bash has split at ":" and "=", because keys contain these characters.

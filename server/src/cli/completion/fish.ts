@@ -12,7 +12,7 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
   const wraps = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
   const at = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
-${walk.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
+${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
 ${wraps.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}
@@ -54,7 +54,8 @@ function fishQuoted(text: string): string {
   return `'${text.replace(/['\\]/g, '\\$&')}'`
 }
 
-const walk = `
+/** Functions that walk over the words before the cursor to find the command. */
+const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
 # also prints the words of that command line and returns 0.
 function __NAME_split

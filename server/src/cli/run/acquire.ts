@@ -6,7 +6,7 @@ import type { Lock, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
-import { span, visible, whoIs } from '../output.js'
+import { sessionLabel, span, visible } from '../output.js'
 import { exitOfSignal } from './child.js'
 import type { HoldingFlags } from './options.js'
 
@@ -45,7 +45,7 @@ export interface AcquireParams {
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { flags, name, signal } = params
   const timeout = new AbortController()
-  const ms = isTry(flags) ? tryConnectMs : deadline.left
+  const ms = isTry(flags) ? tryConnectMs : deadline.remainingMs
   const timer = ms === undefined ? undefined : setTimeout(() => timeout.abort(), ms)
   try {
     return await connectTo(flags, {
@@ -61,8 +61,8 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
     const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
     const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
-    // Do not use the code of -E, because that code means that another session does the work.
-    // Nothing shows here that another session exists.
+    // Do not use the exit code of -E, because that code means that another session does the work.
+    // Without an answer of a broker, nothing shows that another session exists.
     throw new Exit(
       isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
       `No broker answered ${within} at ${visible(urls)}`,
@@ -90,7 +90,7 @@ export async function acquire(
   }, quietMs)
   if (flags.quiet) clearTimeout(waitingTimer)
   const mode = flags.shared ? 'shared' : 'exclusive'
-  const timeout = isTry(flags) ? 0 : deadline.left
+  const timeout = isTry(flags) ? 0 : deadline.remainingMs
   try {
     return await session.lock(key, { mode, timeout, metadata, signal })
   } catch (error) {
@@ -141,7 +141,9 @@ function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
   if (holders.length === 0) return ''
   const names = holders.slice(0, maxNamedHolders).map((holder) => {
     const { since } = holder
-    return since === undefined ? whoIs(holder) : `${whoIs(holder)} since ${timeOfDay(since)}`
+    return since === undefined
+      ? sessionLabel(holder)
+      : `${sessionLabel(holder)} since ${timeOfDay(since)}`
   })
   const more = holders.length - names.length
   return `${prefix}${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
@@ -198,7 +200,7 @@ export class Deadline {
   }
 
   /** The remaining time in ms, at least 1; undefined without a timeout. */
-  get left(): number | undefined {
+  get remainingMs(): number | undefined {
     if (this.#end === undefined) return undefined
     return Math.max(1, Math.round(this.#end - performance.now()))
   }

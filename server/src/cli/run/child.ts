@@ -1,7 +1,7 @@
 /**
- * Starts a command in a process group of its own, so that a signal reaches the command and every
- * process that it starts. `DetachedChild` runs the command without a terminal, in a session of the
- * operating system of its own. `TerminalChild` gives the terminal to the command.
+ * Starts a command in its own process group, so that a signal reaches the command and every process
+ * that the command starts. `DetachedChild` runs the command without a terminal, in its own session
+ * of the operating system (setsid). `TerminalChild` gives the terminal to the command.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -51,8 +51,8 @@ export abstract class Child {
   }
 
   /**
-   * Stops signalling the group. Call this when the group is empty, because the system may give its
-   * id to another group.
+   * Stops signalling the group. Call this method when the group is empty, because the system may
+   * give the id of the group to another group.
    */
   end(): void {
     this.#hasEnded = true
@@ -89,7 +89,7 @@ export abstract class Child {
   }
 }
 
-/** A command in a session of the operating system of its own, without a terminal. */
+/** A command in its own session of the operating system (setsid), without a terminal. */
 export class DetachedChild extends Child {
   readonly exited: Promise<number>
 

@@ -1,8 +1,8 @@
 /**
  * Reads two variables that `bin/holdfast`, the shell script that starts Node, sets for this
- * process. One has the signals that were ignored when the script started, because Node stops
- * ignoring them before any JavaScript runs. The other has the variables that the shell drops. If
- * that script did not start Node, the ignored signals are not known.
+ * process. One variable has the signals that were ignored when the script started, because Node
+ * stops ignoring these signals before any JavaScript runs. The other variable has the variables
+ * that the shell drops. If another program started Node, the ignored signals are not known.
  */
 import { constants } from 'node:os'
 import { addRawVariable, nullTerminated } from './bytes.js'

@@ -28,6 +28,7 @@ export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined
   #danger: string | undefined
+  /** The event `jeopardy` of the session: the broker does not answer, so the lease may end. */
   readonly #onJeopardy = () => this.#check()
   readonly #onAbort = () => this.#onLost()
 
@@ -44,7 +45,7 @@ export class LockGuard {
     return this.#danger
   }
 
-  /** Stops guarding; call this when the command has ended. */
+  /** Stops guarding. Call this method when the command has ended. */
   end(): void {
     clearTimeout(this.#timer)
     this.#deps.session.off('jeopardy', this.#onJeopardy)

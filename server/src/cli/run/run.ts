@@ -141,7 +141,8 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
       signals.holdBack()
-      isInterrupted = await new Run({ session, lock, command, killAfterMs, signals, flags }).end()
+      const lockedRun = new Run({ session, lock, command, killAfterMs, signals, flags })
+      isInterrupted = await lockedRun.execute()
     } finally {
       await session.close()
     }
@@ -176,7 +177,7 @@ class Run {
    * @returns Whether Ctrl-C at the terminal ended the command
    * @throws {Exit} 76 if the lock was lost; 126 or 127 if the command could not be run
    */
-  async end(): Promise<boolean> {
+  async execute(): Promise<boolean> {
     const { lock, command, flags } = this.#deps
     const watchdog = new Watchdog()
     try {
@@ -184,7 +185,7 @@ class Run {
       const mayContinue = () => lock.held
       const child = await startChild({ command, env, watchdog, mayContinue })
       try {
-        process.exitCode = await this.#guarded(child)
+        process.exitCode = await this.#waitGuarded(child)
       } finally {
         child.end()
       }
@@ -197,7 +198,8 @@ class Run {
     }
   }
 
-  async #guarded(child: Child): Promise<number> {
+  /** Waits for the end of the command, and stops the command if the lock is in danger. */
+  async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
     signals.handle((signal) => {
       // A stopped command may continue only while the lock is held.

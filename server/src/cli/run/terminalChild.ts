@@ -1,8 +1,7 @@
 /**
- * Runs a command in the foreground of this process's terminal, in a process group of its own:
- * Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job
- * control. The command needs its own group, because a group that contains this process would never
- * be empty.
+ * Runs a command in the foreground of this process's terminal, in its own process group. So Ctrl-C
+ * and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job control. The
+ * command needs its own group, because a group that contains this process would never be empty.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
  * this process and the command. Over a pipe, this process tells the shell when to bring the command
@@ -106,8 +105,8 @@ export class TerminalChild extends Child {
     const job = await launch(deps, jobScript(launchScript(deps, true)), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
-    const commands = job.stdio[3] as Writable
-    commands.on('error', () => {})
+    const shellOrders = job.stdio[3] as Writable
+    shellOrders.on('error', () => {})
     const ended = exitOf(job)
     const lines = createInterface(job.stdio[4] as Readable)
     const firstLine = await new Promise<string>((resolve) => {
@@ -117,13 +116,13 @@ export class TerminalChild extends Child {
     const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
       // The shell has no job control: it ends without starting the command.
-      commands.end()
+      shellOrders.end()
       await ended
       return undefined
     }
     const child = new TerminalChild(group, job, lines, deps)
     await deps.watchdog.watch(group)
-    commands.write('go\n')
+    shellOrders.write('go\n')
     return child
   }
 
@@ -132,7 +131,7 @@ export class TerminalChild extends Child {
     const leader = processOf(this.group)
     if (isDead(leader)) this.#shellOrders.write('end\n')
     else if (isStopped(leader)) this.#checkBackground(true)
-    // Another process has continued the command since then: check again later.
+    // Another process has continued the command since then, so check again later.
     else this.#checkLater()
   }
 
@@ -151,8 +150,8 @@ export class TerminalChild extends Child {
       this.#shellOrders.write(`wait ${this.group}\n`)
       return
     }
-    // Stop this job together with the command; `fg` or `bg` of the user's shell continues it. If no
-    // such shell exists, the system ignores this signal, and the command continues.
+    // Stop this job together with the command; `fg` or `bg` of the user's shell continues the job.
+    // If no such shell exists, the system ignores this signal, and the command continues.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
     // This process may have been stopped for hours. If the lock was lost, the guard kills the

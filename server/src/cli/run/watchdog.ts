@@ -1,15 +1,15 @@
 /**
  * Kills the command when this process is killed: by SIGKILL, the OOM killer, or a signal that Node
- * cannot catch. The watchdog is a shell in a session of the operating system of its own. It reads
- * from a pipe of this process. When the pipe closes before the line "done" has arrived, the
- * watchdog kills the process group of the command.
+ * cannot catch. The watchdog is a shell in its own session of the operating system (setsid). The
+ * watchdog reads from a pipe of this process. When the pipe closes before the line "done" has
+ * arrived, the watchdog kills the process group of the command.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { printError } from '../exitCodes.js'
 
 /**
- * The script of the watchdog. It ignores the signals that a terminal or a supervisor may send to
- * all processes of a job.
+ * The script of the watchdog. The script ignores the signals that a terminal or a supervisor may
+ * send to all processes of a job.
  */
 const script = `
 trap '' HUP INT QUIT TERM USR1 USR2 ALRM
@@ -41,7 +41,7 @@ export class Watchdog {
     await this.#write(String(group))
   }
 
-  /** Ends the watchdog without killing the group; call this when the command has ended. */
+  /** Ends the watchdog without killing the group. Call this method when the command has ended. */
   end(): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
