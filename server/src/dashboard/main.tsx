@@ -1,6 +1,6 @@
 /**
- * The entry point of the dashboard. It sets the theme before the page is drawn for the first time,
- * so that the page does not appear in another theme for a moment.
+ * The entry point of the dashboard. This file sets the theme before the page is drawn for the first
+ * time, so that the page does not appear in another theme for a moment.
  */
 import { render } from 'preact'
 import { App } from './app.js'

@@ -1,6 +1,6 @@
 /**
- * The clocks and timers of the browser. All other files of the dashboard use them through this
- * interface, so that tests can replace them.
+ * The clocks and timers of the browser. All other files of the dashboard use the clocks and timers
+ * through this interface, so that tests can replace the clocks and timers.
  */
 export interface PageEnvironment {
   /** The monotonic clock, in ms. */

@@ -10,7 +10,9 @@ import type { Series } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
+/** Time between two polls of the counters, in ms. */
 const statsMs = 1_000
+/** The shortest and the longest pause between two queries, in ms. */
 const minQueryMs = 1_500
 const maxQueryMs = 15_000
 /** The pause after a query, as a multiple of its duration: queries take at most 5 % of the time. */

@@ -1,7 +1,7 @@
 /**
  * The dashboard's own session, and the data that comes from it: locks, recent events, and time
- * series for the charts. The feed opens the session, and opens another session after a failure. For
- * the broker, the dashboard is a client like all others.
+ * series for the charts. The feed opens the session, and opens another session after a failure. The
+ * broker treats the dashboard like every other client.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
 import { LockModel } from '../model/lockModel.js'
@@ -35,15 +35,15 @@ export class Feed {
   readonly locks = new LockModel()
   readonly recentEvents = new RecentEvents()
   readonly series = new Series()
-  readonly poller: BrokerPoller
+  readonly brokerPoller: BrokerPoller
   readonly handoffProbe: HandoffProbe
-  readonly selectedKey: KeyPoller
+  readonly keyPoller: KeyPoller
   status: ConnectionStatus = { kind: 'connecting' }
   /**
    * When the draining broker will close, in ms of the wall clock; undefined if the broker does not
    * drain.
    */
-  drainsAt: number | undefined
+  closesAt: number | undefined
   /** When the token expires, in ms of the wall clock; undefined if no expiry was announced. */
   tokenExpiresAt: number | undefined
   /** Why the broker refused to send events; undefined if the broker sends events. */
@@ -59,9 +59,9 @@ export class Feed {
     this.#url = url
     this.#environment = environment
     this.#changes = changes
-    this.poller = new BrokerPoller(this, environment, changes)
+    this.brokerPoller = new BrokerPoller(this, environment, changes)
     this.handoffProbe = new HandoffProbe(this, environment, changes)
-    this.selectedKey = new KeyPoller(this, environment, changes)
+    this.keyPoller = new KeyPoller(this, environment, changes)
   }
 
   /** Connects with this token. The token is kept in memory only, and is lost with the page. */
@@ -89,16 +89,18 @@ export class Feed {
   async revoke(key: string, fence: number, reason: string): Promise<void> {
     if (this.session === undefined) throw new HoldfastError('SESSION_CLOSED')
     await this.session.revoke(key, { fence, reason })
-    this.selectedKey.refresh()
+    this.keyPoller.refresh()
   }
 
   #onOpen(session: Session): void {
     this.session = session
+    // `jeopardy`: the broker has not answered for a while, so the session may end. `resumed` and
+    // `newSession`: the client is connected again, with the old session or with a new session.
     session.on('jeopardy', () => this.#setStatus({ kind: 'disconnected' }))
     session.on('resumed', () => this.#onConnected())
     session.on('newSession', () => this.#onConnected())
     session.on('draining', ({ within }) => {
-      this.drainsAt = this.#environment.wall() + within
+      this.closesAt = this.#environment.wall() + within
       this.#changes.notify()
     })
     session.on('expiring', ({ within }) => {
@@ -116,11 +118,11 @@ export class Feed {
   }
 
   #onConnected(): void {
-    this.drainsAt = undefined
+    this.closesAt = undefined
     this.tokenExpiresAt = undefined
     this.#setStatus({ kind: 'live' })
-    this.poller.start()
-    this.selectedKey.refresh()
+    this.brokerPoller.start()
+    this.keyPoller.refresh()
   }
 
   #onWatchEvent(event: WatchEvent): void {
@@ -130,13 +132,13 @@ export class Feed {
       this.locks.onEvent(event)
       if (event.key !== this.handoffProbe.key)
         this.recentEvents.add(event, this.#environment.wall())
-      this.selectedKey.onEvent(event)
+      this.keyPoller.onEvent(event)
     }
     this.#changes.notifySoon()
   }
 
   #onFailure(error: HoldfastError): void {
-    this.poller.stop()
+    this.brokerPoller.stop()
     this.handoffProbe.stop()
     if (error.code === 'UNAUTHORIZED') {
       const problem = this.#token === undefined ? undefined : 'The broker refused this token'

@@ -1,8 +1,8 @@
 /**
  * Measures the hand-off: the time from an unlock to the grant at the waiter. No event has this
- * time. So the page acquires a lock of its own, requests the lock a second time, unlocks it, and
+ * time. So the page acquires its own lock, requests this lock a second time, unlocks the lock, and
  * measures the time until the second grant. Other clients see this lock, and the counters of the
- * broker include it, so the probe is off until the user turns it on.
+ * broker include this lock, so the probe is off until the user turns the probe on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { Series } from '../model/series.js'

@@ -25,6 +25,7 @@ export class KeyPoller {
   result: QueryResult | undefined
   problem: string | undefined
   #isQuerying = false
+  /** Whether an event or a refresh came during the query under way, so that another must follow. */
   #isStale = false
   #cancelTimer: (() => void) | undefined
 

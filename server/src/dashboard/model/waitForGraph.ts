@@ -1,6 +1,7 @@
 /**
- * The wait-for graph around one key: the holders of the key in the middle, its waiters to the
- * right, and to the left the sessions that the holders wait for. A cycle in the graph is a
+ * The wait-for graph around one key. An edge leads from a session that waits for a lock to a
+ * session that holds the lock. The holders of the key are in the middle, the waiters of the key to
+ * the right, and the sessions that the holders wait for to the left. A cycle in the graph is a
  * deadlock. The graph reports one cycle through a holder of the key.
  */
 import type { KeyRow } from './lockModel.js'
@@ -149,7 +150,7 @@ class GraphBuilder {
   }
 }
 
-/** The sessions on the shortest cycle through this session; empty if no cycle goes through it. */
+/** The sessions on the shortest cycle through `start`; empty if no cycle goes through `start`. */
 function cycleFrom(start: string, builder: GraphBuilder): string[] {
   const cameFrom = new Map<string, string>()
   const unvisited = [start]

@@ -24,7 +24,7 @@ export function EventsPage() {
   )
   const missed = frozen === undefined ? 0 : feed.recentEvents.count - (frozen.at(-1)?.sequence ?? 0)
   const toggle = (kind: EventKind): void => {
-    setShown(shown.includes(kind) ? shown.filter((each) => each !== kind) : [...shown, kind])
+    setShown(shown.includes(kind) ? shown.filter((other) => other !== kind) : [...shown, kind])
   }
   return (
     <section class="full">

@@ -18,12 +18,12 @@ const maxSeenLocks = 20
 export function LockPage({ name }: { name: string }) {
   const { feed } = useFeed()
   useEffect(() => {
-    feed.selectedKey.select(name)
-    return () => feed.selectedKey.select(undefined)
+    feed.keyPoller.select(name)
+    return () => feed.keyPoller.select(undefined)
   }, [feed, name])
-  const { problem } = feed.selectedKey
+  const { problem } = feed.keyPoller
   const known = feed.locks.rows.get(name)
-  const result = feed.selectedKey.result ?? resultOf(known)
+  const result = feed.keyPoller.result ?? resultOf(known)
   return (
     <>
       <div class="page-head">

@@ -114,15 +114,15 @@ function useSearch(text: string): void {
   const { feed, environment } = useFeed()
   const isPartial = feed.locks.hasUnknownLocks
   useEffect(() => {
-    return environment.after(typingMs, () => feed.poller.searchPrefix(isPartial ? text : ''))
+    return environment.after(typingMs, () => feed.brokerPoller.searchPrefix(isPartial ? text : ''))
   }, [feed, environment, text, isPartial])
-  useEffect(() => () => feed.poller.searchPrefix(''), [feed])
+  useEffect(() => () => feed.brokerPoller.searchPrefix(''), [feed])
 }
 
 /** A note about the locks or requests that are not shown. */
 function PartialNote({ feed, text }: { feed: Feed; text: string }) {
-  const { locks, poller } = feed
-  const { searchResult } = poller
+  const { locks, brokerPoller } = feed
+  const { searchResult } = brokerPoller
   if (
     searchResult !== undefined &&
     searchResult.prefix === text &&

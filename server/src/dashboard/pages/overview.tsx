@@ -26,7 +26,7 @@ const maxEvents = 8
 
 export function OverviewPage() {
   const { feed, version } = useFeed()
-  const { series, poller } = feed
+  const { series, brokerPoller } = feed
   return (
     <>
       <h1 class="sr">Overview</h1>
@@ -34,10 +34,10 @@ export function OverviewPage() {
       <Tiles />
       <div class="columns">
         <Panel title="Rates, per second">
-          {poller.statsProblem === undefined ? (
+          {brokerPoller.statsProblem === undefined ? (
             <Chart label="rates" lines={rates} format={rate} {...{ series, version }} />
           ) : (
-            <Note>The broker does not show its counters: {poller.statsProblem}.</Note>
+            <Note>The broker does not show its counters: {brokerPoller.statsProblem}.</Note>
           )}
         </Panel>
         <Panel title="Latency" aside={<HandoffSwitch />}>
@@ -57,7 +57,7 @@ export function OverviewPage() {
 
 /** Notes about the data that the token has no permission to see. */
 function PermissionNotes({ feed }: { feed: Feed }) {
-  const { queryProblem } = feed.poller
+  const { queryProblem } = feed.brokerPoller
   return (
     <>
       {queryProblem !== undefined && <Note kind="bad">No queues are shown: {queryProblem}.</Note>}
@@ -70,7 +70,7 @@ function PermissionNotes({ feed }: { feed: Feed }) {
 
 function Tiles() {
   const { feed } = useFeed()
-  const { locks, series, poller } = feed
+  const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => rate(series.latest(column))
   return (
     <ul class="tiles" aria-label="Key figures">
@@ -84,11 +84,11 @@ function Tiles() {
       <Tile label="Granted per second" value={rateOf('grants')} column="grants" />
       <Tile
         label="Success rate since the start"
-        value={poller.stats === undefined ? '–' : percent(poller.stats.successRate)}
+        value={brokerPoller.stats === undefined ? '–' : percent(brokerPoller.stats.successRate)}
         more={
-          poller.stats === undefined
+          brokerPoller.stats === undefined
             ? undefined
-            : `of ${count(poller.stats.totalLocks)} finished requests`
+            : `of ${count(brokerPoller.stats.totalLocks)} finished requests`
         }
       />
     </ul>

@@ -22,7 +22,7 @@ export function SessionsPage() {
       <div class="page-head">
         <h1>Sessions</h1>
         <p class="quiet" aria-live="polite">
-          {plural(found.length, 'session')} that hold a lock or wait for one
+          {plural(found.length, 'session')} that hold a lock or wait for a lock
         </p>
       </div>
       <div class="tools">

@@ -1,4 +1,4 @@
-/** The page that asks for a token. It is shown if the broker needs a token. */
+/** The page that asks for a token. The dashboard shows this page if the broker needs a token. */
 import { useFeed } from '../ui/appState.js'
 import { TokenForm } from '../ui/tokenForm.js'
 
@@ -10,8 +10,8 @@ export function TokenPage() {
     <section class="gate">
       <h1>Sign in</h1>
       <p class="quiet">
-        This broker needs a token. The page keeps the token in memory until it is closed, and can
-        see and do only what the token allows.
+        This broker needs a token. The page keeps the token in memory until the page is closed. The
+        page has only the permissions of the token.
       </p>
       {problem !== undefined && (
         <p class="problem" role="alert">

@@ -27,9 +27,14 @@ interface SessionLinkProps {
 export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
   const tabProps = tabIndex === undefined ? {} : { tabIndex }
   return (
-    <a class="who" href={addressOf('session', session)} title={`session ${session}`} {...tabProps}>
-      {name !== undefined && <span class="who-name">{name}</span>}
-      <span class="who-id">{shortId(session)}</span>
+    <a
+      class="session-link"
+      href={addressOf('session', session)}
+      title={`session ${session}`}
+      {...tabProps}
+    >
+      {name !== undefined && <span class="session-name">{name}</span>}
+      <span class="session-id">{shortId(session)}</span>
     </a>
   )
 }

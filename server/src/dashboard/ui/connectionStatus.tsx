@@ -17,7 +17,7 @@ export function ConnectionBadge() {
   const { feed } = useFeed()
   const { kind } = feed.status
   return (
-    <p class={`standing standing-${kind}`} role="status">
+    <p class={`connection connection-${kind}`} role="status">
       <i aria-hidden="true" />
       <span>{labels[kind]}</span>
     </p>
@@ -26,7 +26,7 @@ export function ConnectionBadge() {
 
 export function Banner() {
   const { feed, environment } = useFeed()
-  const { status, drainsAt, tokenExpiresAt } = feed
+  const { status, closesAt, tokenExpiresAt } = feed
   const left = (until: number) => span(until - environment.wall())
   if (status.kind === 'disconnected') {
     return (
@@ -49,8 +49,8 @@ export function Banner() {
     )
   }
   if (tokenExpiresAt !== undefined) return <TokenExpiryBanner left={left(tokenExpiresAt)} />
-  if (drainsAt !== undefined) {
-    return <p class="banner banner-wait">The broker stops in {left(drainsAt)}.</p>
+  if (closesAt !== undefined) {
+    return <p class="banner banner-wait">The broker stops in {left(closesAt)}.</p>
   }
   return null
 }

@@ -12,7 +12,7 @@ const labels: Readonly<Record<EventKind, string>> = {
 }
 
 export function EventLabel({ kind }: { kind: EventKind }) {
-  return <span class={`happening happening-${kind}`}>{labels[kind]}</span>
+  return <span class={`event-kind event-kind-${kind}`}>{labels[kind]}</span>
 }
 
 export function EventLine({ seen: { at, event } }: { seen: TimedEvent }) {

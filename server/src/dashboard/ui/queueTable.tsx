@@ -45,8 +45,8 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
 function queueRows(waiting: readonly WaitingInfo[]): QueueRow[] {
   const counts = new Map<string, number>()
   return waiting.map((request, index) => {
-    const count = (counts.get(request.session) ?? 0) + 1
-    counts.set(request.session, count)
-    return { ...request, place: index + 1, id: `${request.session} ${count}` }
+    const requestNumber = (counts.get(request.session) ?? 0) + 1
+    counts.set(request.session, requestNumber)
+    return { ...request, place: index + 1, id: `${request.session} ${requestNumber}` }
   })
 }

@@ -1,6 +1,7 @@
 /**
- * The dialog that revokes a lock. It asks for a confirmation and a reason, because the holder may
- * still use the lock after the revocation. Only resources that check fences refuse such a holder.
+ * The dialog that revokes a lock. The dialog asks for a confirmation and a reason, because the
+ * holder may still use the lock after the revocation. Only a resource that checks fences (the
+ * numbers of locks) refuses such a holder.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -41,23 +42,24 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
     }
   }
   return (
-    <dialog class="dialog" ref={dialog} onClose={onClose} aria-labelledby="free-title">
+    <dialog class="dialog" ref={dialog} onClose={onClose} aria-labelledby="revoke-title">
       <form onSubmit={(event) => void revoke(event)}>
-        <h2 id="free-title">Revoke this lock?</h2>
+        <h2 id="revoke-title">Revoke this lock?</h2>
         <dl class="facts">
           <dt>Key</dt>
           <dd class="key">{lock.key}</dd>
           <dt>Held by</dt>
           <dd>
             {lock.name ?? 'a session without a name'}{' '}
-            <span class="who-id">{shortId(lock.session)}</span>
+            <span class="session-id">{shortId(lock.session)}</span>
           </dd>
           <dt>Fence</dt>
           <dd class="fence">{lock.fence}</dd>
         </dl>
         <p class="quiet">
-          The next waiter gets the lock at once. The holder is informed, but may work on until the
-          message arrives: only a resource that checks fences is safe from that.
+          The next waiter gets the lock at once. The broker informs the holder, but the holder may
+          work on until the message arrives. Only a resource that checks fences can refuse this
+          work.
         </p>
         <label for="reason">Reason, for the holder and the broker's log</label>
         <input

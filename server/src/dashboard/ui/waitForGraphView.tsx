@@ -28,21 +28,21 @@ export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
   const height = 2 * margin + (rows - 1) * step.y + box.height + (hasCurveBelow ? 22 : 0)
-  const tallest = (column: number) => columns.filter((each) => each === column).length
+  const rowsIn = (column: number) => columns.filter((other) => other === column).length
   const placeOf = ({ column, row }: Node): Point => ({
     x: margin + (column - first) * step.x,
     // Center each column vertically.
-    y: margin + row * step.y + ((rows - tallest(column)) * step.y) / 2,
+    y: margin + row * step.y + ((rows - rowsIn(column)) * step.y) / 2,
   })
   const places = new Map(nodes.map((node) => [node.session, placeOf(node)]))
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must reach what scrolls
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll
     <section class="picture" tabIndex={0} aria-label={summary(graph)}>
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
         <title>{summary(graph)}</title>
         <defs>
           <Arrowhead id="arrow" name="arrow" />
-          <Arrowhead id="arrow-circle" name="arrow-circle" />
+          <Arrowhead id="arrow-cycle" name="arrow-cycle" />
         </defs>
         {edges.map((edge) => (
           <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, places, about }} />
@@ -92,14 +92,14 @@ function Arrow({ edge, places, about }: ArrowProps) {
   const [from, to] = [places.get(edge.from), places.get(edge.to)]
   if (from === undefined || to === undefined) return null
   const { path, label } = curve(from, to)
-  const mark = edge.isInCycle ? 'arrow-circle' : 'arrow'
+  const mark = edge.isInCycle ? 'arrow-cycle' : 'arrow'
   return (
-    <g class={`edge ${edge.isInCycle ? 'edge-circle' : ''}`}>
+    <g class={`edge ${edge.isInCycle ? 'edge-cycle' : ''}`}>
       <path d={path} marker-end={`url(#${mark})`} />
       {edge.key !== about && (
         <text x={label.x} y={label.y} text-anchor="middle">
           <title>{edge.key}</title>
-          {cut(edge.key, 16)}
+          {shorten(edge.key, 16)}
         </text>
       )}
     </g>
@@ -143,7 +143,7 @@ function Box({ node, at, isInCycle }: BoxProps) {
     <a href={addressOf('session', session)} class={`node node-${kind}`}>
       <title>{`${name ?? 'session'} ${session}`}</title>
       <rect
-        class={isInCycle ? 'node-circle' : undefined}
+        class={isInCycle ? 'node-cycle' : undefined}
         x={at.x}
         y={at.y}
         width={box.width}
@@ -151,7 +151,7 @@ function Box({ node, at, isInCycle }: BoxProps) {
         rx="9"
       />
       <text x={at.x + 12} y={at.y + (name === undefined ? 25 : 17)}>
-        {name === undefined ? shortId(session) : cut(name, 17)}
+        {name === undefined ? shortId(session) : shorten(name, 17)}
       </text>
       {name !== undefined && (
         <text class="node-id" x={at.x + 12} y={at.y + 32}>
@@ -162,14 +162,14 @@ function Box({ node, at, isInCycle }: BoxProps) {
   )
 }
 
-function cut(text: string, most: number): string {
+function shorten(text: string, maxLength: number): string {
   const letters = [...text]
-  return letters.length <= most ? text : `${letters.slice(0, most - 1).join('')}…`
+  return letters.length <= maxLength ? text : `${letters.slice(0, maxLength - 1).join('')}…`
 }
 
 function summary({ nodes, edges }: WaitForGraph): string {
   const label = (session: string) => {
-    const node = nodes.find((each) => each.session === session)
+    const node = nodes.find((candidate) => candidate.session === session)
     return node?.name ?? shortId(session)
   }
   const lines = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
