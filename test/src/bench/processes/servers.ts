@@ -129,7 +129,9 @@ export function startEcho(): Promise<Server> {
 }
 
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
-  const flags = hasProc ? [] : ['--import', usagePreload]
+  // On one core, the launcher of the broker makes V8 collect garbage without threads of its own.
+  const flags = canPin ? ['--single-threaded-gc'] : []
+  if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(0, process.execPath, [...flags, ...args])
   return startServer(command, {
     ready: /\bws:\/\/\S+/,

@@ -1,0 +1,50 @@
+/** The shell script that npm links to as `holdfast`, and the flags that it starts Node with. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from './command.js'
+
+const flag = '--single-threaded-gc'
+/** The processors that this process may use, such as `0-3`; undefined outside Linux. */
+const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
+const canChoose =
+  processors !== undefined && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
+
+function statusOfThisProcess(): string {
+  return process.platform === 'linux' ? readFileSync('/proc/self/status', 'utf8') : ''
+}
+
+describe('the launcher of holdfast', () => {
+  const stage = Stage.forEachTest()
+
+  /** The command line of a broker that the launcher starts on these processors. */
+  async function argumentsOn(list: string): Promise<string[]> {
+    const args = ['serve', '--port', '0', '--drain', '0']
+    const inside = ['taskset', '-c', list]
+    const command = Holdfast.start(stage, args, { inside, launched: true })
+    await command.out.count(1)
+    return readFileSync(`/proc/${command.process.pid}/cmdline`, 'utf8').split('\0')
+  }
+
+  before(function () {
+    if (!canChoose) this.skip()
+  })
+
+  it('starts Node without threads for garbage collection on one processor', async () => {
+    const [first] = /^\d+/.exec(processors!)!
+    expect(await argumentsOn(first)).to.include(flag)
+  })
+
+  it('starts Node with these threads on several processors', async function () {
+    if (/^\d+$/.test(processors!)) this.skip()
+    expect(await argumentsOn(processors!)).to.not.include(flag)
+  })
+
+  it('ignores a variable of the environment with the name of its own variable', async function () {
+    if (/^\d+$/.test(processors!)) this.skip()
+    const env = { _holdfast_gc: '--version' }
+    const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })
+    expect(out[0]).to.match(/^Usage: /)
+  })
+})
