@@ -152,7 +152,7 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('is not made without an entry that a later entry proves to be in the log', async () => {
-    const { store, source } = filled('"m"')
+    const { store, source } = filledStore('"m"')
     store.put(encodeCommands({ broker: 'a', n: 4, at: 0 }, [], undefined))
     const error = await makeSnapshot(source.create(), config, 6, 7).catch((reason) => reason)
     expect(error.message).to.contain('has lost entry 3 of broker a')
