@@ -59,7 +59,7 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
   }
 }
 
-/** @param holdContext The context of the hold span. A browser has lost it when `run` is called. */
+/** @param holdContext The context of the hold span, which a browser loses after an `await`. */
 function holdTrace(hold: Span, holdContext: Context): HoldTrace {
   return {
     run: (callback) => context.with(holdContext, callback),

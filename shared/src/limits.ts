@@ -37,7 +37,7 @@ export const maxMs = 2 ** 31 - 1
 /** The lease: how long the broker keeps a session without hearing from its client, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 
-/** Most locks that one session may have: the locks that it holds plus those that it waits for. */
+/** Most locks that one session may have: the locks that it holds plus its waiting requests. */
 export const maxLocksPerSession = 10_000
 /** Most answers that a broker stores for one session until the client acknowledges the answers. */
 export const maxUnacknowledged = 1_024

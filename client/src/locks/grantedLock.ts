@@ -64,8 +64,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Removes a handle. If it is the last handle, unlocks the lock and returns the promise of that
-   * request. Otherwise returns a resolved promise.
+   * Removes a handle. If no other handle is left, unlocks the lock and returns the promise of the
+   * unlock request. Otherwise returns a resolved promise.
    */
   removeHandle(listener: LossListener): Promise<void> {
     const index = this.#lossListeners.indexOf(listener)

@@ -100,7 +100,7 @@ export class Reconciler implements Reconciliation {
     const { id, granted, wanted } = request
     if (this.#waiting.has(id)) return
     const held = this.#held.get(id)
-    // The broker does not know the request, so it must be sent again.
+    // The broker does not know the request, so the client must send the request again.
     if (wanted && held === undefined && granted === undefined) return
     this.#pendingRequests.remove(request)
     if (!wanted) return

@@ -82,7 +82,7 @@ export class Scheduler {
     if (this.#armedFor < Infinity) this.#applyRef()
   }
 
-  /** Stops the scheduler: it runs no further task. */
+  /** Stops the scheduler, which then runs no further task. */
   stop(): void {
     this.#stopped = true
     this.#disarm()

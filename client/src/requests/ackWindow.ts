@@ -88,7 +88,7 @@ export class AckWindow {
   /**
    * Call when the broker has received the first `receivedCount` messages of this connection. The
    * window opens only if the last of these messages is an `ack` of the client. The broker confirms
-   * an `ack` after it has handled all earlier messages. It confirms a `pong` at once.
+   * an `ack` after it has handled all earlier messages. The broker confirms a `pong` at once.
    */
   onAck(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

@@ -211,7 +211,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     return !isResuming
   }
 
-  /** Holds the granted lock and resolves the promise with it. */
+  /** Holds the granted lock, and resolves the promise with that lock. */
   hold(fence: number, at: number | undefined): void {
     this.resolve(this.#keeper.hold(this, fence, at))
   }

@@ -72,7 +72,7 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   closed: 1,
 }
 
-/** A listener as `nanoevents` stores and calls it. */
+/** The function that `nanoevents` calls in place of the caller's listener. */
 interface StoredListener {
   (...details: unknown[]): void
   /** The listener that the caller added. */

@@ -34,8 +34,7 @@ const maxFaults = 3
 const faultWindowMs = 60_000
 
 /**
- * Longest time for one try to connect, in ms. Also the time for the tries before the lease is
- * known.
+ * Longest time for one try to connect, in ms. Every try before the first `welcome` gets this time.
  */
 const maxConnectMs = 10_000
 /**
@@ -151,7 +150,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#connection?.keepProcessAlive(keepAlive)
   }
 
-  /** Makes the present round the last round. Begins it now if the client is not connected. */
+  /** Makes the present round the last round. Without a connection, begins that round now. */
   tryOnceMore(): void {
     this.#isLastRound = true
     if (this.#connection === undefined) this.#tryNow()

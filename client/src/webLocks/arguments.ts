@@ -1,8 +1,8 @@
 /**
  * Converts and checks the arguments of `locks.request` as the W3C specification says. First the
  * arguments are converted by the rules of WebIDL: from left to right, and the members of the
- * options in alphabetical order. Then they are checked in the order of the specification of
- * `request()`. The order matters: of two mistakes, the mistake that is found first is reported.
+ * options in alphabetical order. Then the converted arguments are checked in the order of the
+ * specification of `request()`. The order matters: of two mistakes, only the first is reported.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { type CheckedLock, checkLock } from '../locks/options.js'

@@ -7,7 +7,7 @@
  * - lease: the broker ends a session of which it has heard nothing for the lease
  * - ttl: the broker ends a lock when the lock's ttl has passed
  * - self-lease: brokers that share a command log (the ordered list of all changes) declare a broker
- *   dead that they have not heard from. That broker must stop before, when its self-lease is over
+ *   dead that they have not heard from. That broker must stop earlier, at the end of its self-lease
  *
  * In each use, a *keeper* grants a *user* a right for a period of `T` ms. The user sends a message
  * at the time `s` of its clock, and counts the period from `s`. The keeper receives that message at
@@ -41,8 +41,8 @@ export function expiryMargin(periodMs: number): number {
  * For how many ms of its own clock the user may rely on the right.
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
- * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For the ttl of
- *   a lock it is the ttl, while `ms` also contains the time from an older message to the grant.
+ * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
+ *   a ttl, pass the ttl, because `ms` may also contain the time from an older message to the grant.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -103,7 +103,7 @@ export interface Failed {
   readonly code: ErrorCode
   /** A message for people. */
   readonly message: string
-  /** With `LOCK_HELD`: the holders of the key. With `LOCK_TIMEOUT`: the same, without metadata. */
+  /** The holders of the key, with `LOCK_HELD`; also with `LOCK_TIMEOUT`, but without metadata. */
   readonly holders?: readonly Holder[] | undefined
 }
 

@@ -27,7 +27,7 @@ export interface InvalidMessage {
   readonly message: string
 }
 
-/** Returns the message if it is valid, otherwise why the value is not valid. Never throws. */
+/** Returns a valid message unchanged. For any other value, returns the reason. Never throws. */
 export function validate(value: unknown): ClientMessage | InvalidMessage {
   try {
     return isValidFast(value) ? value : validateWithSchema(value)

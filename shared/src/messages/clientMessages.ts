@@ -121,7 +121,7 @@ export interface WatchRequest {
   readonly prefix?: string | undefined
 }
 
-/** Ends a watch. The broker sends no answer. Events that it has sent before may still arrive. */
+/** Ends a watch. The broker sends no answer. Events that are on their way may still arrive. */
 export interface Unwatch {
   readonly type: 'unwatch'
   /** The id of the `watch` message that began the watch. */

@@ -171,7 +171,7 @@ function isHttp(url: string): boolean {
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-/** Throws for a certificate that Node cannot read, because Node would silently ignore it. */
+/** Throws if Node cannot read a certificate, which Node would otherwise silently ignore. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
   const certificates = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
   check(
