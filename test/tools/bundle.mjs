@@ -6,6 +6,8 @@
  *   joins the modules and shortens the names of variables and private members; terser writes the
  *   same in fewer bytes. Neither renames a property, because a renamed property that something
  *   outside of the file reads breaks without an error.
+ * - `eventemitter3.js`: the event emitter as an ES module, for the ES modules of the client. The
+ *   package exports only a CommonJS file, which some bundlers cannot read without a plugin.
  * - `websocket.js` and `.cjs`: the WebSocket for bundles, which other bundlers put into their own
  *   output. Bundlers break `ws`: an ES module has no `require` for the modules of Node, and a stub
  *   in place of the optional `bufferutil` makes every `send` throw. This copy asks Node for its
@@ -40,6 +42,7 @@ async function bundleClient(outfile) {
     minify: true,
     write: false,
     logLevel: 'warning',
+    plugins: [eventEmitterModule],
   })
   const { code } = await minify(outputFiles[0].text, {
     module: true,
@@ -69,6 +72,28 @@ async function bundleClient(outfile) {
   write(outfile.replace(/js$/, 'cjs'), commonJs)
   const sizes = `${Buffer.byteLength(text)} bytes, ${gzipSync(text, { level: 9 }).length} gzipped`
   process.stderr.write(`holdfast: ${relative(root, outfile)}: ${sizes}\n`)
+}
+
+/** The ES module of the package, which the exports of the package do not name. */
+const emitterModule = join(root, 'node_modules/eventemitter3/dist/eventemitter3.esm.js')
+
+/** Takes this module for the package and for its copy, because it needs no helpers for CommonJS. */
+const eventEmitterModule = {
+  name: 'event-emitter-module',
+  setup({ onResolve }) {
+    onResolve({ filter: /^eventemitter3$|\/bundle\/eventemitter3\.js$/ }, () => ({
+      path: emitterModule,
+    }))
+  },
+}
+
+/** Copies the ES module, and lets the one compiled file that needs the package import the copy. */
+function copyEventEmitter(outfile) {
+  const licences = licencesOf([emitterModule], root)
+  write(outfile, `/*! Contains:\n\n${licences}\n*/\n${readFileSync(emitterModule, 'utf8')}`)
+  const importer = join(built, 'session/sessionEvents.js')
+  const text = readFileSync(importer, 'utf8')
+  write(importer, text.replace("from 'eventemitter3'", "from '../bundle/eventemitter3.js'"))
 }
 
 async function bundleWebSocket(format, outfile) {
@@ -146,6 +171,7 @@ function write(file, text) {
   writeFileSync(file, text)
 }
 
+copyEventEmitter(join(built, 'bundle/eventemitter3.js'))
 await bundleClient(join(built, 'bundle/holdfast.js'))
 await bundleWebSocket('esm', join(built, 'bundle/websocket.js'))
 await bundleWebSocket('cjs', join(built, 'bundle/websocket.cjs'))

@@ -1,6 +1,6 @@
 /** The states of a session, its events, and the emitter that calls the listeners of the events. */
 import { type HoldfastError, type LostReason, refuseUnknownName } from '@holdfast/shared'
-import { createNanoEvents } from 'nanoevents'
+import { EventEmitter } from 'eventemitter3'
 import { callSafely } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 
@@ -72,23 +72,18 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   closed: 1,
 }
 
-/** The function that `nanoevents` calls in place of the caller's listener. */
-interface StoredListener {
-  (...details: unknown[]): void
-  /** The listener that the caller added. */
-  readonly original: unknown
-  readonly remove: () => void
-}
+/** The function that `eventemitter3` calls, with the caller's listener as a property. */
+type WrappedListener = ((...details: unknown[]) => void) & { readonly listener?: unknown }
 
 /**
- * An event emitter on top of `nanoevents`, with more guarantees:
+ * An event emitter on top of `eventemitter3`, with three more guarantees:
  * - an error that a listener throws is reported as an unhandled rejection, and the other listeners
  *   are still called;
  * - a listener of `once` is called once, even if an earlier listener causes the same event again;
  * - an unknown event is refused, because its listener would never be called.
  */
 export class SessionEmitter {
-  readonly #emitter = createNanoEvents()
+  readonly #emitter = new EventEmitter<string>()
 
   /**
    * Calls the listener at each such event.
@@ -112,8 +107,8 @@ export class SessionEmitter {
    */
   off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
     checkEvent(event)
-    for (const { original, remove } of this.#listeners(event)) {
-      if (original === listener) remove()
+    for (const call of this.#emitter.listeners(event) as WrappedListener[]) {
+      if (call.listener === listener) this.#emitter.off(event, call)
     }
     return this
   }
@@ -123,23 +118,18 @@ export class SessionEmitter {
     this.#emitter.emit(event, ...details)
   }
 
-  #add<E extends keyof SessionEvents>(event: E, original: SessionEvents[E], once: boolean): this {
+  #add<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E], once: boolean): this {
     checkEvent(event)
-    checkFunction('the listener', original)
-    const listener = (...details: unknown[]) => {
+    checkFunction('the listener', listener)
+    const wrapped = (...details: unknown[]) => {
       if (once) {
-        if (!this.#listeners(event).includes(stored)) return
-        remove()
+        if (!this.#emitter.listeners(event).includes(wrapped)) return
+        this.#emitter.off(event, wrapped)
       }
-      callSafely(() => (original as (...details: unknown[]) => void)(...details))
+      callSafely(() => (listener as (...details: unknown[]) => void)(...details))
     }
-    const remove = this.#emitter.on(event, listener)
-    const stored: StoredListener = Object.assign(listener, { original, remove })
+    this.#emitter.on(event, Object.assign(wrapped, { listener }))
     return this
-  }
-
-  #listeners(event: string): readonly StoredListener[] {
-    return (this.#emitter.events[event] ?? []) as StoredListener[]
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Describes the holders of a key in the answers to refused requests. The table stores such an answer
- * until the client acknowledges the answer. This file bounds the size of the answer, because a
+ * Describes the holders of a key in the answers to refused requests. The table stores such an
+ * answer until the client acknowledges the answer. This file bounds the size of the answer, because a
  * client that never acknowledges must not make the broker keep megabytes. The bound is equal at
  * every broker.
  *
@@ -58,8 +58,8 @@ export class HolderAnswers {
 
   /**
    * The answer that describes the oldest holders of a key: at most 16, and at most 16 KiB of JSON.
-   * If the first holder does not fit, the answer describes this holder without its metadata, so that
-   * the answer always names a holder.
+   * If the first holder does not fit, the answer describes this holder without its metadata, so
+   * that the answer always names a holder.
    *
    * @param storedBytes Bytes of holders in the stored answers of the session that asks; 0 for a
    *   session whose answers are not stored.

@@ -92,8 +92,7 @@ describe('divergence check', () => {
 
   const minority =
     /^The lock table of this broker differs from that of the majority at position 1000 of/
-  const tie =
-    /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
+  const tie = /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
 
   it('stops the broker outside the majority, in any order of the digests', () => {
     const orders: [string, string][][] = [
