@@ -25,6 +25,7 @@ export const errorCodes = {
   SESSION_CLOSED: 'the session is closed; connect again',
   UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
   FORBIDDEN: 'the broker does not permit this; ask its operator',
+  CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use theirs',
   QUOTA_EXCEEDED: 'a limit of the broker is reached; release locks or try again later',
   BAD_MESSAGE: 'the message is not in the protocol; update the client',
   UNAVAILABLE: 'no broker is reachable and ready; try again later',
@@ -66,6 +67,8 @@ export interface HoldfastErrorOptions {
   readonly key?: string | undefined
   /** With `LOCK_HELD` and `LOCK_TIMEOUT`: the oldest holders of the key, at most 16. */
   readonly holders?: readonly Holder[] | undefined
+  /** With `CAPACITY_MISMATCH`: the capacity or the number of parties that other callers use. */
+  readonly capacity?: number | undefined
   /** Whether one of the holders is the session that made the request. */
   readonly heldByThisSession?: boolean | undefined
   /** Why a lock was lost, or the reason with which a broker closed the connection. */
@@ -75,7 +78,7 @@ export interface HoldfastErrorOptions {
 }
 
 /** The options that become properties of an error. An option that is undefined adds no property. */
-const details = ['key', 'holders', 'heldByThisSession', 'reason', 'note'] as const
+const details = ['key', 'holders', 'heldByThisSession', 'capacity', 'reason', 'note'] as const
 
 /** Codes of errors after which the caller may succeed with the same call later. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
@@ -122,6 +125,11 @@ export class HoldfastError extends Error {
    * re-entrant, so such a call waits until its own session unlocks the key.
    */
   declare readonly heldByThisSession?: boolean
+  /**
+   * With `CAPACITY_MISMATCH`: the capacity, or the number of parties of a barrier, that the other
+   * callers use at the moment.
+   */
+  declare readonly capacity?: number
   /**
    * Why the lock was lost, with `LOCK_LOST` and with `LOCK_NOT_HELD`; absent if the client does not
    * know. For a session that the broker closed: the reason in the close frame.

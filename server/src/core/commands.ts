@@ -41,6 +41,11 @@ export interface SessionLimits {
   readonly answers: number
   /** A request of this session may wait only for a key with fewer waiting requests than this. */
   readonly waitersPerKey: number
+  /**
+   * Most calls that wait at barriers. Undefined in a command of an older broker, which has no
+   * barriers: no limit.
+   */
+  readonly barriers?: number | undefined
 }
 
 /**
@@ -174,6 +179,18 @@ export interface RevokeLock extends FromSession {
   readonly note: string
 }
 
+/** Waits at a barrier until as many calls wait there as `parties` says. */
+export interface ArriveAtBarrier extends FromSession {
+  readonly type: 'barrier'
+  readonly id: number
+  readonly key: string
+  /** How many calls pass the barrier together, at least 2. */
+  readonly parties: number
+  /** In ms. With 0 the call fails at once unless it is the last party; undefined: no timeout. */
+  readonly timeout: number | undefined
+}
+
+/** The client gives up a lock request that waits, or a call at a barrier. */
 export interface CancelRequest extends FromSession {
   readonly type: 'cancel'
   readonly request: number
@@ -194,7 +211,7 @@ export interface ConfirmWelcome extends FromSession {
   readonly type: 'confirm'
 }
 
-/** Proposal: the timeout of this request is over. */
+/** Proposal: the timeout of this lock request, or of this call at a barrier, is over. */
 export interface TimeOutRequest extends Base {
   readonly type: 'timeout'
   readonly session: string
@@ -227,6 +244,7 @@ export type Command =
   | Unlock
   | Refresh
   | RevokeLock
+  | ArriveAtBarrier
   | CancelRequest
   | AcknowledgeAnswers
   | ConfirmWelcome

@@ -4,13 +4,16 @@
  * watchers. The table never needs a reply to an effect.
  */
 import type { EndReason } from './commands.js'
-import type { Answer, Lock, Request, Session } from './records.js'
+import type { Answer, BarrierCall, Lock, Request, Session } from './records.js'
 
 /** Why a lock ended. */
 export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'ended'
 
 /** Why a request left its queue without a grant. */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
+
+/** Why a call left its barrier: all parties have arrived, or the call was given up. */
+export type DepartReason = WithdrawReason | 'passed'
 
 export type Effect =
   | { readonly kind: 'opened'; readonly session: Session; readonly handshakeId: string }
@@ -36,9 +39,14 @@ export type Effect =
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
    * The ttl of the lock, or the timeout of the request, starts again in full at the session's owner
-   * broker. Before, another broker kept the deadline, or no broker kept it.
+   * broker. Before, another broker kept the deadline, or no broker kept it. A call at a barrier is
+   * restarted like a request.
    */
-  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request }
+  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request | BarrierCall }
+  /** A call waits at a barrier. */
+  | { readonly kind: 'arrived'; readonly call: BarrierCall }
+  /** A call waits at its barrier no longer. An `answer` follows, unless the session has ended. */
+  | { readonly kind: 'departed'; readonly call: BarrierCall; readonly reason: DepartReason }
   /**
    * The key of this request has more waiters to grant, of which this request is the first. The
    * owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later turn

@@ -1,7 +1,7 @@
 /**
  * Describes the holders of a key in the answers to refused requests. The table stores such an
- * answer until the client acknowledges the answer. This file bounds the size of the answer, because a
- * client that never acknowledges must not make the broker keep megabytes. The bound is equal at
+ * answer until the client acknowledges the answer. This file bounds the size of the answer, because
+ * a client that never acknowledges must not make the broker keep megabytes. The bound is equal at
  * every broker.
  *
  * Requests that are refused while the holders of a key do not change share one answer object. A

@@ -1,9 +1,11 @@
 /** The exports of the lock table, which applies commands and returns their effects. */
 export * from './commands.js'
-export type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
+export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export {
   type Answer,
+  Barrier,
+  BarrierCall,
   KeyState,
   LinkedList,
   Lock,
@@ -16,6 +18,8 @@ export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
 export {
   answerBytes,
+  barrierBytes,
+  barrierCallBytes,
   bytesOfSession,
   keyStateBytes,
   lockBytes,

@@ -10,12 +10,13 @@ import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
-/** All sessions that never held a lock or waited share these two tables, which stay empty. */
+/** All sessions that never held a lock or waited share these tables, which stay empty. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
+const noBarrierCalls = new IdTable<BarrierCall>()
 
 /** The types of requests whose outcome is stored. */
-export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
+export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke' | 'barrier'
 
 /** The outcome of a request. For a session that can resume, the table stores the outcome. */
 export type Answer =
@@ -24,11 +25,16 @@ export type Answer =
   /** The answer has no lock, because the lock may have ended since the refresh. */
   | { readonly kind: 'refreshed'; readonly fence: number }
   | { readonly kind: 'revoked' }
+  /** All parties of a barrier have arrived. */
+  | { readonly kind: 'passed' }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
-      /** The type of the request, for `LOCK_NOT_HELD` only. Other codes imply the type. */
+      /** The type of the request. If undefined, the code implies the type. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
+      /** With `CAPACITY_MISMATCH`: the number that others use, and the number of the request. */
+      readonly capacity?: number | undefined
+      readonly requestedCapacity?: number | undefined
       /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
       readonly holders?: readonly StoredHolder[] | undefined
       /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
@@ -42,17 +48,19 @@ const requestTypeOf = {
   unlocked: 'unlock',
   refreshed: 'refresh',
   revoked: 'revoke',
+  passed: 'barrier',
 } as const
 
 /**
  * Whether an answer can belong to a request of this type. In a snapshot of an older broker, a
  * `LOCK_NOT_HELD` lacks the type of its request, so the answer fits `unlock`, `refresh` and
- * `revoke`.
+ * `revoke`. Every other failure without a type is the answer to a `lock`.
  */
 export function isAnswerTo(answer: Answer, type: RequestType): boolean {
   if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
+  if (answer.request !== undefined) return answer.request === type
   if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
-  return answer.request === undefined ? type !== 'lock' : answer.request === type
+  return type === 'unlock' || type === 'refresh' || type === 'revoke'
 }
 
 /** A {@link Holder} whose metadata is still JSON text. */
@@ -93,6 +101,7 @@ export class Session {
   lastId = 0
   #held = noLocks
   #waiting = noRequests
+  #barrierCalls = noBarrierCalls
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
   /** Bytes of the holders in the stored answers. */
@@ -125,7 +134,23 @@ export class Session {
 
   /** Whether a request of this type and with this id waits. */
   isWaiting(id: number, type: RequestType): boolean {
+    if (type === 'barrier') return this.#barrierCalls.get(id) !== undefined
     return type === 'lock' && this.#waiting.get(id) !== undefined
+  }
+
+  /** The calls of this session that wait at a barrier. */
+  get barrierCalls(): IdTable<BarrierCall> {
+    return this.#barrierCalls
+  }
+
+  /** Held locks, waiting requests and calls at barriers, which one limit bounds together. */
+  get usedLocks(): number {
+    return this.#held.size + this.#waiting.size + this.#barrierCalls.size
+  }
+
+  addBarrierCall(call: BarrierCall): void {
+    if (this.#barrierCalls === noBarrierCalls) this.#barrierCalls = new IdTable()
+    this.#barrierCalls.add(call)
   }
 
   addHeld(lock: Lock): void {
@@ -297,6 +322,49 @@ export class Request implements LockTerms {
   }
 
   /** The id of the request in an `IdTable`. */
+  get tableId(): number {
+    return this.id
+  }
+}
+
+/** The calls that wait for each other at a barrier, in order of arrival. */
+export class Barrier {
+  readonly key: string
+  /** How many calls pass the barrier together. */
+  readonly parties: number
+  readonly calls = new Set<BarrierCall>()
+
+  constructor(key: string, parties: number) {
+    this.key = key
+    this.parties = parties
+  }
+}
+
+/** A call that waits at a barrier. */
+export class BarrierCall {
+  readonly barrier: Barrier
+  readonly session: Session
+  readonly id: number
+  /** In ms; undefined if the call waits for ever. */
+  readonly timeout: number | undefined
+  /** Wall time of the call. */
+  readonly since: number
+
+  constructor(
+    barrier: Barrier,
+    session: Session,
+    id: number,
+    timeout: number | undefined,
+    since: number,
+  ) {
+    this.barrier = barrier
+    this.session = session
+    this.id = id
+    this.timeout = timeout
+    this.since = since
+  }
+
+  /** The id of the call in an `IdTable`. */
   get tableId(): number {
     return this.id
   }

@@ -7,7 +7,8 @@
  * use, holders and queues as in the table, answers by age.
  */
 import type { LockMode } from '@holdfast/shared'
-import type { OpenSession, RequestLock } from './commands.js'
+import { BarrierTable } from './barriers.js'
+import type { ArriveAtBarrier, OpenSession, RequestLock } from './commands.js'
 import { KeyTable } from './keyTable.js'
 import { type Answer, formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
@@ -44,6 +45,7 @@ export type SnapshotItem =
       readonly since: number
     }
   | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attachEpoch' | 'steal'>)
+  | ({ readonly item: 'barrierCall' } & Omit<ArriveAtBarrier, 'type' | 'attachEpoch'>)
 
 /** Yields the items of the table. The table must not change until the last item was read. */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
@@ -53,12 +55,18 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
     for (const lock of holders) yield lockItem(key, lock)
     for (const request of queue) yield requestItem(key, request)
   }
+  for (const { key, parties, calls } of table.barriers.values()) {
+    for (const { session, id, timeout, since } of calls) {
+      yield { item: 'barrierCall', session: session.id, key, parties, id, timeout, at: since }
+    }
+  }
 }
 
 /** Rebuilds a table from its items. @throws {Error} if an item names an unknown session. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
   const keys = new KeyTable()
+  const barriers = new BarrierTable()
   const answers: (readonly [Session, number, SnapshotAnswer])[] = []
   let tableItem = { fence: 0, quiet: false }
   for (const item of items) {
@@ -87,12 +95,15 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         session.addWaiting(request)
         break
       }
+      case 'barrierCall':
+        barriers.add(findSession(sessions, item.session), item)
+        break
     }
   }
   for (const [session, id, answer] of answers) {
     session.storeAnswer(id, restoreAnswer(session, id, answer))
   }
-  return new LockTable({ sessions, keys, fence: tableItem.fence, quiet: tableItem.quiet })
+  return new LockTable({ sessions, keys, barriers, fence: tableItem.fence, quiet: tableItem.quiet })
 }
 
 // Uses an object literal, because a spread takes ten times as long, and a table may have a million

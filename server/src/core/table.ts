@@ -16,6 +16,7 @@
  *   rest (`#grantWaiters`).
  * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
  */
+import { BarrierTable } from './barriers.js'
 import type * as Commands from './commands.js'
 import { maxFenceFloor } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
@@ -34,6 +35,7 @@ type SessionCommand = { readonly session: string; readonly attachEpoch: number }
 export interface TableState {
   readonly sessions: Map<string, Session>
   readonly keys: KeyTable
+  readonly barriers: BarrierTable
   readonly fence: number
   readonly quiet: boolean
 }
@@ -58,6 +60,7 @@ const maxScannedHolders = 64
 export class LockTable {
   readonly #sessions: Map<string, Session>
   readonly #keys: KeyTable
+  readonly #barriers: BarrierTable
   #fence: number
   #held = 0
   #waiting = 0
@@ -85,6 +88,7 @@ export class LockTable {
     this.#grantsLeft = grantsPerCommand
     this.#sessions = state?.sessions ?? new Map()
     this.#keys = state?.keys ?? new KeyTable()
+    this.#barriers = state?.barriers ?? new BarrierTable()
     this.#fence = state?.fence ?? 0
     this.#quiet = state?.quiet ?? false
     for (const { holders, queue } of this.#keys.values()) {
@@ -108,6 +112,11 @@ export class LockTable {
     return this.#keys
   }
 
+  /** The barriers at which calls wait. */
+  get barriers(): Pick<BarrierTable, 'size' | 'callCount' | 'get' | 'values'> {
+    return this.#barriers
+  }
+
   /** The highest fence so far. */
   get fence(): number {
     return this.#fence
@@ -128,7 +137,7 @@ export class LockTable {
    * estimates them. The number is equal at every broker.
    */
   get bytes(): number {
-    return this.#bytes + this.#keys.bytes + this.#responder.bytes
+    return this.#bytes + this.#keys.bytes + this.#barriers.bytes + this.#responder.bytes
   }
 
   /** Whether the table grants only requests that steal the lock. */
@@ -152,6 +161,12 @@ export class LockTable {
       case 'revoke':
         this.#revoke(command)
         break
+      case 'barrier': {
+        const session = this.#currentSession(command)
+        if (session !== undefined && this.#responder.accepts(session, command))
+          this.#barriers.arrive(this.#responder, session, command)
+        break
+      }
       case 'cancel':
         this.#cancel(command)
         break
@@ -285,7 +300,7 @@ export class LockTable {
       if (changesOwner) lockOrRequest.generation++
       this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
-    for (const lockOrRequest of session.waiting.values()) {
+    for (const lockOrRequest of [...session.waiting.values(), ...session.barrierCalls.values()]) {
       if (lockOrRequest.timeout !== undefined)
         this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
@@ -315,7 +330,8 @@ export class LockTable {
   }
 
   /**
-   * Withdraws every waiting request of the session. Returns the keys whose waiters must be granted.
+   * Withdraws every waiting request of the session, and every call at a barrier. Returns the keys
+   * whose waiters must be granted.
    */
   #withdrawAll(session: Session): Set<KeyState> {
     const affectedKeys = new Set<KeyState>()
@@ -324,6 +340,7 @@ export class LockTable {
       this.#dequeue(request)
       this.#responder.effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
+    this.#barriers.endCallsOf(this.#responder, session)
     return affectedKeys
   }
 
@@ -356,7 +373,7 @@ export class LockTable {
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
-    if (session.held.size + session.waiting.size >= session.limits.locks) {
+    if (session.usedLocks >= session.limits.locks) {
       this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
       return
     }
@@ -387,14 +404,18 @@ export class LockTable {
   }
 
   #cancel(command: Commands.CancelRequest): void {
-    const request = this.#currentSession(command)?.waiting.get(command.request)
+    const session = this.#currentSession(command)
+    this.#barriers.giveUp(this.#responder, session, command.request, 'aborted')
+    const request = session?.waiting.get(command.request)
     if (request === undefined) return
     this.#withdraw(request, 'aborted', command.at)
     this.#responder.answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
   }
 
   #timeOut(command: Commands.TimeOutRequest): void {
-    const request = this.#sessions.get(command.session)?.waiting.get(command.request)
+    const waitingSession = this.#sessions.get(command.session)
+    this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
+    const request = waitingSession?.waiting.get(command.request)
     if (request === undefined) return
     const { keyState, session, id } = request
     // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind

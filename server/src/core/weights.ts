@@ -13,6 +13,10 @@ const sessionBytes = 640
 export const lockBytes = 256
 /** Bytes of a request with its entries in its session, its key's queue and the deadlines. */
 export const requestBytes = 320
+/** Bytes of a barrier, which has at least one waiting call, without its key and its calls. */
+export const barrierBytes = 320
+/** Bytes of a call at a barrier with its entries in its session and among the deadlines. */
+export const barrierCallBytes = 256
 /** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224
 /** Bytes of a stored answer, with the part that the answer keeps of a released lock. */

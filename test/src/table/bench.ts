@@ -111,6 +111,17 @@ export class Bench {
     return this.apply({ type: 'revoke', ...this.#fromSession(session, options), key, fence, note })
   }
 
+  barrier(
+    session: string,
+    key: string,
+    parties: number,
+    options: RequestOverrides & { timeout?: number } = {},
+  ): string[] {
+    const { timeout } = options
+    const fields = this.#fromSession(session, options)
+    return this.apply({ type: 'barrier', ...fields, key, parties, timeout })
+  }
+
   cancel(session: string, request: number, attachEpoch = this.#attach(session)): string[] {
     return this.apply({ type: 'cancel', at: this.now++, session, attachEpoch, request })
   }

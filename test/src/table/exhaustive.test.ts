@@ -62,7 +62,7 @@ function movesAfter(world: World, path: readonly Command[]): Command[] {
   return world.moves(pair.state)
 }
 
-const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
+const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 function open(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
@@ -257,12 +257,39 @@ const byAndBy: World = {
   ],
 }
 
+/** Three sessions, one of which can resume, at two barriers. */
+const gathering: World = {
+  start: [open('a', 5_000), open('b', 0), open('c', 0)],
+  moves: (state) =>
+    distinct(state).flatMap((session): Command[] => {
+      const { id, attachEpoch, lastId, barrierCalls } = session
+      const fields = { at: 0, session: id, attachEpoch }
+      const call = (key: string, parties: number, timeout?: number): Command => {
+        return { type: 'barrier', ...fields, id: lastId + 1, key, parties, timeout }
+      }
+      return [
+        call('k', 2),
+        call('k', 3),
+        call('k', 3, 0),
+        call('l', 2, 9),
+        { type: 'barrier', ...fields, id: lastId, key: 'k', parties: 2, timeout: undefined },
+        { type: 'suspend', ...fields, keep: true },
+        { type: 'end', ...fields, reason: 'goodbye' },
+        ...some(...barrierCalls).flatMap((request): Command[] => [
+          { type: 'cancel', ...fields, request },
+          { type: 'timeout', at: 0, session: id, request },
+        ]),
+      ]
+    }),
+}
+
 describe('table: every order of commands in small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions, two keys', contention, count(4, 6)],
     ['two sessions that come back', comings, count(4, 6)],
     ['two sessions and a quiet start', hushed, count(4, 6)],
     ['two sessions at three brokers', homes, count(5, 6)],
+    ['three sessions, two barriers', gathering, count(5, 6)],
     ['four sessions, one grant a command', byAndBy, count(5, 7)],
   ] as const) {
     it(`${name}: every order of up to ${depth} commands`, function () {

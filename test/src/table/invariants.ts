@@ -18,6 +18,8 @@ import type {
 } from '@holdfast/server/core'
 import {
   answerBytes,
+  barrierBytes,
+  barrierCallBytes,
   bytesOfSession,
   keyStateBytes,
   lockBytes,
@@ -177,12 +179,30 @@ export function checkRecords(table: LockTable, unfinished = new Set<string>()): 
       const found = session.held.get(fence)
       ensure(found === lock && lock.session === session, `fence ${fence} is misfiled`)
     }
+    for (const call of session.barrierCalls.values()) {
+      const barrier = table.barriers.get(call.barrier.key)
+      ensure(barrier?.calls.has(call) === true, `${session.id}#${call.id} waits at no barrier`)
+    }
     if (session.grace === 0)
       ensure(session.answers === undefined, 'a session without a grace stores answers')
     checkHolderBytes(session)
   }
+  checkBarriers(table)
   ensure(held === 0, 'a session holds a lock that no key knows, or the reverse')
   ensure(waiting === 0, 'a session waits where no key knows, or the reverse')
+}
+
+function checkBarriers({ barriers, sessions }: LockTable): void {
+  let callCount = 0
+  for (const { key, parties, calls } of barriers.values()) {
+    ensure(calls.size > 0, `nobody waits at the barrier ${key}`)
+    ensure(calls.size < parties, `all parties of the barrier ${key} wait`)
+    for (const { id, session } of calls) {
+      ensure(sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
+      callCount++
+    }
+  }
+  ensure(callCount === barriers.callCount, `${callCount} calls, counted ${barriers.callCount}`)
 }
 
 /** The bytes of a table, added up record by record. */
@@ -192,6 +212,9 @@ function weigh(table: LockTable): number {
     bytes += keyStateBytes + textBytes(key)
     for (const { metadata } of holders) bytes += lockBytes + textBytes(metadata)
     for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
+  }
+  for (const { key, calls } of table.barriers.values()) {
+    bytes += barrierBytes + textBytes(key) + calls.size * barrierCallBytes
   }
   for (const session of table.sessions.values()) {
     bytes += bytesOfSession(session)

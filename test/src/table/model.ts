@@ -8,6 +8,7 @@
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
+import { ModelBarriers } from './modelBarriers.js'
 import { acceptsResume, type ModelSession, ModelState, removeFirst } from './modelState.js'
 import type {
   PlainAnswer,
@@ -21,6 +22,11 @@ type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>
 
 export class Model {
   readonly #state = new ModelState()
+  readonly #barriers = new ModelBarriers(this.#state, {
+    effect: (effect) => this.#effects.push(effect),
+    answer: (session, id, answer) => this.#answer(session, id, answer, 'barrier'),
+    refuse: (session, id) => this.#refuse(session, id, 'QUOTA_EXCEEDED'),
+  })
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
   /** How many more waiters this command may grant. */
@@ -67,6 +73,7 @@ export class Model {
         }
         break
       case 'timeout':
+        this.#barriers.giveUp(command.session, command.request, 'timeout')
         this.#withdraw(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
         break
       case 'expire': {
@@ -96,7 +103,15 @@ export class Model {
   /** Applies a command of a client. It is ignored unless it came on the present connection. */
   #applySessionCommand(
     command: CommandOf<
-      'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack' | 'confirm'
+      | 'suspend'
+      | 'lock'
+      | 'unlock'
+      | 'refresh'
+      | 'revoke'
+      | 'barrier'
+      | 'cancel'
+      | 'ack'
+      | 'confirm'
     >,
   ): void {
     const session = this.#state.session(command.session)
@@ -111,6 +126,7 @@ export class Model {
     session.nextSecret = undefined
     if (command.type === 'confirm') return
     if (command.type === 'cancel') {
+      this.#barriers.giveUp(session.id, command.request, 'aborted')
       this.#withdraw(session.id, command.request, 'aborted', 'ABORTED', command.at)
     } else if (command.type === 'ack') {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
@@ -121,6 +137,8 @@ export class Model {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       this.#request(session, command)
+    } else if (command.type === 'barrier') {
+      this.#barriers.arrive(session, command)
     } else {
       this.#applyToLock(session, command)
     }
@@ -219,6 +237,7 @@ export class Model {
       removeFirst(this.#state.waitingRequests, (wait) => wait === request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
+    this.#barriers.leave(id)
     return requests.map((wait) => wait.key)
   }
 
@@ -346,13 +365,16 @@ export class Model {
   /** Repeats the stored answer to a request id, if the type of the request is the same. */
   #repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
-    const waits = this.#state.waitingRequests.some(
-      (wait) => wait.session === session.id && wait.id === id,
-    )
+    const waitsLike = (wait: { session: string; id: number }) =>
+      wait.session === session.id && wait.id === id
+    const waits =
+      type === 'barrier'
+        ? this.#state.barrierCalls.some(waitsLike)
+        : type === 'lock' && this.#state.waitingRequests.some(waitsLike)
     if (stored !== undefined && stored[2] === type) {
       const [, answer] = stored
       this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
-    } else if (!(waits && type === 'lock')) {
+    } else if (!waits) {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }

@@ -77,7 +77,7 @@ describe('table: random histories beside the model', () => {
   it('the histories contain every command and every effect', () => {
     const done = new Map<string, number>()
     const note = (what: string) => done.set(what, (done.get(what) ?? 0) + 1)
-    for (const steps of fc.sample(histories, { numRuns: 60, seed: 7 })) {
+    for (const steps of fc.sample(histories, { numRuns: 100, seed: 7 })) {
       const { commands, effects } = play(steps)
       for (const { type } of commands) note(type)
       for (const effect of effects) note(describeEffect(effect))
@@ -118,6 +118,8 @@ const everything = [
   ...['revoke', 'revoked', 'released revoked', 'answer revoked'],
   ...['answer unlocked', 'answer refreshed', 'answer ABORTED', 'answer LOCK_TIMEOUT'],
   ...['answer LOCK_HELD', 'answer LOCK_NOT_HELD'],
+  ...['barrier', 'arrived', 'answer passed', 'repeat passed', 'answer CAPACITY_MISMATCH'],
+  ...['departed passed', 'departed aborted', 'departed timeout', 'departed ended'],
   ...['repeat granted', 'repeat unlocked', 'repeat refreshed', 'repeat LOCK_HELD'],
   ...['repeat BAD_MESSAGE', 'repeat QUOTA_EXCEEDED'],
 ]

@@ -3,6 +3,7 @@ import type { Command, SessionLimits, StoredHolder } from '@holdfast/server/core
 import type { LockMode } from '@holdfast/shared'
 import type {
   PlainAnswer,
+  PlainBarrierCall,
   PlainLock,
   PlainRequest,
   PlainSession,
@@ -13,7 +14,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
 type Resume = Extract<Command, { type: 'resume' }>
-type Derived = 'held' | 'waiting' | 'answers' | 'lastResumeAttempt' | 'revocations'
+type Derived = 'held' | 'waiting' | 'barrierCalls' | 'answers' | 'lastResumeAttempt' | 'revocations'
 
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
@@ -46,6 +47,8 @@ export class ModelState {
   readonly locks: ModelLock[] = []
   /** In order of arrival. */
   readonly waitingRequests: PlainRequest[] = []
+  /** The calls that wait at barriers, in order of arrival. */
+  barrierCalls: PlainBarrierCall[] = []
   /** Keys that are held or waited for, in the order in which they came into use. */
   inUse: string[] = []
 
@@ -94,14 +97,18 @@ export class ModelState {
 
   requestCount(session: string): number {
     const mine = (one: { session: string }) => one.session === session
-    return this.locks.filter(mine).length + this.waitingRequests.filter(mine).length
+    const lists = [this.locks, this.waitingRequests, this.barrierCalls]
+    return sum(lists.map((list) => list.filter(mine).length))
   }
 
   /**
    * Moves a session to an owner. Returns its locks and requests with a deadline, which starts
    * again.
    */
-  takeOwnership(session: ModelSession, ownerBroker: string): (PlainLock | PlainRequest)[] {
+  takeOwnership(
+    session: ModelSession,
+    ownerBroker: string,
+  ): (PlainLock | PlainRequest | PlainBarrierCall)[] {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
     const locks = this.locks.filter((one) => one.session === session.id && one.ttl !== undefined)
@@ -109,7 +116,10 @@ export class ModelState {
     const waits = this.waitingRequests.filter(
       (one) => one.session === session.id && one.timeout !== undefined,
     )
-    return [...locks.map((lock) => ({ ...lock })), ...waits]
+    const calls = this.barrierCalls.filter(
+      (call) => call.session === session.id && call.timeout !== undefined,
+    )
+    return [...locks.map((lock) => ({ ...lock })), ...waits, ...calls]
   }
 
   toPlain(): PlainState {
@@ -127,6 +137,9 @@ export class ModelState {
           waiting: this.waitingRequests
             .filter((wait) => wait.session === session.id)
             .map((wait) => wait.id),
+          barrierCalls: this.barrierCalls
+            .filter((call) => call.session === session.id)
+            .map((call) => call.id),
           revocations: session.grace > 0 ? allRevocations.slice(-16) : [],
           answers:
             session.grace > 0 ? answers.map(([id, answer]) => [id, answer] as const) : undefined,
@@ -137,6 +150,7 @@ export class ModelState {
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
         queue: this.waitingRequests.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
       })),
+      barrierCalls: [...this.barrierCalls].sort((a, b) => a.key.localeCompare(b.key)),
     }
   }
 }

@@ -6,6 +6,7 @@
 
 import {
   type Answer,
+  BarrierCall,
   type Effect,
   Lock,
   type LockTable,
@@ -16,7 +17,7 @@ import type { ErrorCode, LockMode } from '@holdfast/shared'
 
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
-  | { readonly kind: 'unlocked' | 'revoked' }
+  | { readonly kind: 'unlocked' | 'revoked' | 'passed' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly holders?: StoredHolder[] }
 
 export interface PlainLock {
@@ -42,6 +43,15 @@ export interface PlainRequest {
   readonly since: number
 }
 
+export interface PlainBarrierCall {
+  readonly session: string
+  readonly id: number
+  readonly key: string
+  readonly parties: number
+  readonly timeout: number | undefined
+  readonly since: number
+}
+
 export interface PlainSession {
   readonly id: string
   readonly principal: string
@@ -57,6 +67,8 @@ export interface PlainSession {
   readonly held: readonly number[]
   /** Request ids, in order of arrival. */
   readonly waiting: readonly number[]
+  /** Ids of the calls that wait at barriers, in order of arrival. */
+  readonly barrierCalls: readonly number[]
   /** The newest ones, oldest first. */
   readonly revocations: readonly { readonly fence: number; readonly note: string }[]
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
@@ -77,6 +89,8 @@ export interface PlainState {
   readonly sessions: readonly PlainSession[]
   /** Sorted by key. */
   readonly keys: readonly PlainKey[]
+  /** Sorted by key; the calls of one barrier in order of arrival. */
+  readonly barrierCalls: readonly PlainBarrierCall[]
 }
 
 export type PlainEffect =
@@ -98,7 +112,12 @@ export type PlainEffect =
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
-  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: PlainLock | PlainRequest }
+  | {
+      readonly kind: 'deadlineRestarted'
+      readonly lockOrRequest: PlainLock | PlainRequest | PlainBarrierCall
+    }
+  | { readonly kind: 'arrived'; readonly call: PlainBarrierCall }
+  | { readonly kind: 'departed'; readonly call: PlainBarrierCall; readonly reason: string }
   | {
       readonly kind: 'revoked'
       readonly lock: PlainLock
@@ -131,6 +150,11 @@ function plainRequest(request: RequestLike): PlainRequest {
   return { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
 }
 
+function plainBarrierCall({ session, id, barrier, timeout, since }: BarrierCall): PlainBarrierCall {
+  const { key, parties } = barrier
+  return { session: session.id, id, key, parties, timeout, since }
+}
+
 export function plainAnswer(answer: Answer): PlainAnswer {
   switch (answer.kind) {
     case 'granted':
@@ -139,6 +163,7 @@ export function plainAnswer(answer: Answer): PlainAnswer {
       return { kind: 'refreshed', fence: answer.fence }
     case 'unlocked':
     case 'revoked':
+    case 'passed':
       return { kind: answer.kind }
     case 'failed': {
       const { code, holders } = answer
@@ -193,10 +218,16 @@ export function plainEffect(effect: Effect): PlainEffect {
       return { kind: 'refreshed', lock: plainLock(effect.lock) }
     case 'deadlineRestarted': {
       const { lockOrRequest } = effect
+      if (lockOrRequest instanceof BarrierCall)
+        return { kind: 'deadlineRestarted', lockOrRequest: plainBarrierCall(lockOrRequest) }
       const plain =
         lockOrRequest instanceof Lock ? plainLock(lockOrRequest) : plainRequest(lockOrRequest)
       return { kind: 'deadlineRestarted', lockOrRequest: plain }
     }
+    case 'arrived':
+      return { kind: 'arrived', call: plainBarrierCall(effect.call) }
+    case 'departed':
+      return { kind: 'departed', call: plainBarrierCall(effect.call), reason: effect.reason }
     case 'revoked': {
       const { lock, by, note } = effect
       return { kind: 'revoked', lock: plainLock(lock), by: by.id, note }
@@ -224,6 +255,7 @@ function plainSession(session: Session): PlainSession {
     lastId,
     held: session.held.values().map(({ fence }) => fence),
     waiting: session.waiting.values().map(({ id }) => id),
+    barrierCalls: session.barrierCalls.values().map(({ id }) => id),
     revocations: session.revocations,
     answers: session.answers && plainAnswers(session.answers),
   }
@@ -243,6 +275,9 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
     quiet: table.quiet,
     sessions: Array.from(table.sessions.values(), plainSession),
     keys: keys.sort((a, b) => (a.key < b.key ? -1 : 1)),
+    barrierCalls: Array.from(table.barriers.values())
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .flatMap(({ calls }) => Array.from(calls, plainBarrierCall)),
   }
 }
 
@@ -253,6 +288,7 @@ function answerText(answer: PlainAnswer): string {
       return `${answer.kind} f${answer.fence}`
     case 'unlocked':
     case 'revoked':
+    case 'passed':
       return answer.kind
     case 'failed': {
       const by = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
@@ -300,6 +336,12 @@ export function formatEffect(effect: PlainEffect): string {
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
     case 'revoked':
       return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
+    case 'arrived':
+      return `arrived ${effect.call.session}#${effect.call.id} ${effect.call.key}`
+    case 'departed': {
+      const { session, id, key } = effect.call
+      return `departed ${session}#${id} ${key} ${effect.reason}`
+    }
     case 'answer': {
       const { session, id, answer, repeat } = effect
       return `${repeat ? 'repeat' : 'answer'} ${session}#${id} ${answerText(answer)}`

@@ -14,6 +14,7 @@ const kinds = [
   'unlock',
   'refresh',
   'revoke',
+  'barrier',
   'cancel',
   'timeout',
   'expire',
@@ -31,7 +32,7 @@ const kinds = [
 ] as const
 
 /** The relative frequency of each kind, in the order of `kinds`. */
-const weights = [40, 20, 9, 3, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
+const weights = [40, 20, 9, 3, 14, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -57,7 +58,7 @@ const keys = ['k', 'l', 'm']
 const brokers = ['one', 'two', 'three']
 /** The graces of the seats: some of the sessions can resume, some cannot. */
 const graces = [5_000, 0, 5_000, 0, 5_000]
-const limits = { locks: 5, answers: 10, waitersPerKey: 4 }
+const limits = { locks: 5, answers: 10, waitersPerKey: 4, barriers: 2 }
 
 /** Converts steps to commands. A *seat* is a client, which has one session after another. */
 export class StepRunner {
@@ -116,6 +117,8 @@ export class StepRunner {
         const note = `for ${pick % 9}`
         return { type: 'revoke', ...fields, id: session.lastId + 1, key, fence, note }
       }
+      case 'barrier':
+        return barrier(fields, session.lastId + 1, pick)
       case 'cancel':
         return { type: 'cancel', ...fields, request: pickRequest(session, pick, isWrong) }
       case 'timeout':
@@ -197,7 +200,23 @@ function lock(
   }
 }
 
-const requestOf = { unlocked: 'unlock', refreshed: 'refresh', revoked: 'revoke' } as const
+const requestOf = {
+  unlocked: 'unlock',
+  refreshed: 'refresh',
+  revoked: 'revoke',
+  passed: 'barrier',
+} as const
+
+function barrier(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  pick: number,
+): Command {
+  const key = keys[pick % 2]!
+  const parties = pick % 8 === 7 ? 3 : 2
+  const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined
+  return { type: 'barrier', ...fields, id, key, parties, timeout }
+}
 
 /** A request with an earlier id: mostly of the type of its stored answer. */
 function repeat(
@@ -209,7 +228,7 @@ function repeat(
   const id = Math.max(1, session.lastId - (pick % 6))
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
-  const any = (['unlock', 'refresh', 'revoke', 'lock'] as const)[(pick >> 5) % 4]!
+  const any = (['unlock', 'refresh', 'revoke', 'lock', 'barrier'] as const)[(pick >> 5) % 5]!
   const isWrong = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
   const first = requestOf[answer?.kind as keyof typeof requestOf] ?? (isNotHeld ? any : 'lock')
@@ -222,6 +241,8 @@ function repeat(
       return { type: 'revoke', ...fields, id, key: keys[pick % keys.length]!, fence, note: 'n' }
     case 'lock':
       return lock(fields, id, pick)
+    case 'barrier':
+      return barrier(fields, id, pick)
   }
 }
 
@@ -233,7 +254,8 @@ function pickFence(session: PlainSession, state: PlainState, pick: number, isWro
 }
 
 /** A waiting request, or a former or unknown one. */
-function pickRequest({ waiting, lastId }: PlainSession, pick: number, isWrong: boolean): number {
-  if (isWrong || waiting.length === 0) return Math.max(1, lastId + 1 - (pick % 8))
+function pickRequest(session: PlainSession, pick: number, isWrong: boolean): number {
+  const waiting = [...session.waiting, ...session.barrierCalls]
+  if (isWrong || waiting.length === 0) return Math.max(1, session.lastId + 1 - (pick % 8))
   return waiting[pick % waiting.length]!
 }

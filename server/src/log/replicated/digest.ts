@@ -7,18 +7,20 @@
  * Brokers that have applied the same entries of the log have equal digests, unless the table of a
  * broker is wrong.
  */
-import type { Effect, Lock, LockTable, Request, Session } from '../../core/index.js'
+import type { BarrierCall, Effect, Lock, LockTable, Request, Session } from '../../core/index.js'
 
 export class Digest {
   #low = 0
   #high = 0
 
-  constructor(table: Pick<LockTable, 'sessions' | 'keys'>) {
+  constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers'>) {
     for (const session of table.sessions.values()) this.#session(session, session.attachEpoch, 1)
     for (const { holders, queue } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
       for (const request of queue) this.#request(request, 1)
     }
+    for (const { calls } of table.barriers.values())
+      for (const call of calls) this.#barrierCall(call, 1)
   }
 
   get value(): string {
@@ -43,6 +45,12 @@ export class Digest {
       case 'withdrawn':
         this.#request(effect.request, -1)
         break
+      case 'arrived':
+        this.#barrierCall(effect.call, 1)
+        break
+      case 'departed':
+        this.#barrierCall(effect.call, -1)
+        break
       case 'granted':
         if (effect.request !== undefined) this.#request(effect.request, -1)
         this.#lock(effect.lock, 1)
@@ -63,6 +71,10 @@ export class Digest {
 
   #request({ id, mode, session, key }: Request, sign: 1 | -1): void {
     this.#add(`r ${id} ${mode} ${session.id} ${key}`, sign)
+  }
+
+  #barrierCall({ id, session, barrier }: BarrierCall, sign: 1 | -1): void {
+    this.#add(`b ${id} ${barrier.parties} ${session.id} ${barrier.key}`, sign)
   }
 
   /**

@@ -184,4 +184,33 @@ const sessions: Mutant[] = [
   },
 ]
 
-export const lockTableMutants: readonly Mutant[] = [...granting, ...queues, ...sessions]
+const barriers: Mutant[] = [
+  {
+    name: 'barrier-opens-one-party-early',
+    in: 'BarrierTable.arrive',
+    find: '$COUNT + 1 === $PARTIES',
+    replace: '$COUNT + 2 >= $PARTIES',
+    why: 'The table lets the calls pass before the last party has arrived.',
+  },
+  {
+    name: 'barrier-counts-ended-session',
+    in: 'BarrierTable.endCallsOf',
+    find: 'this.#depart($$$ARGUMENTS)',
+    replace: 'undefined',
+    why: 'The table counts the call of a session that has ended as a party.',
+  },
+  {
+    name: 'barrier-accepts-another-number-of-parties',
+    in: 'BarrierTable.arrive',
+    find: '$BARRIER.parties !== $PARTIES',
+    replace: 'false',
+    why: 'The table mixes calls with different numbers of parties at one barrier.',
+  },
+]
+
+export const lockTableMutants: readonly Mutant[] = [
+  ...granting,
+  ...queues,
+  ...sessions,
+  ...barriers,
+]

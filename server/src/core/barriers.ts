@@ -1,0 +1,145 @@
+/**
+ * Barriers: calls gather at a barrier until as many calls wait as the barrier has parties. Then the
+ * table passes all of them in one step, and the next call begins a new barrier of the same name.
+ *
+ * Barriers have a namespace of their own: a barrier and a lock may have the same key. A barrier
+ * exists only while calls wait at it. The first call sets the number of parties.
+ */
+import type { ErrorCode } from '@holdfast/shared'
+import type { ArriveAtBarrier } from './commands.js'
+import type { DepartReason } from './effects.js'
+import { type Answer, Barrier, BarrierCall, type Session } from './records.js'
+import type { Responder } from './responder.js'
+import { barrierBytes, barrierCallBytes, textBytes } from './weights.js'
+
+const passed: Answer = { kind: 'passed' }
+
+/** All barriers with at least one waiting call. */
+export class BarrierTable {
+  readonly #byKey = new Map<string, Barrier>()
+  #callCount = 0
+  /** Bytes of all barriers and calls, as `weights.ts` estimates them. */
+  #bytes = 0
+
+  /** How many barriers have a waiting call. */
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  /** How many calls wait at all barriers. */
+  get callCount(): number {
+    return this.#callCount
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get(key: string): Barrier | undefined {
+    return this.#byKey.get(key)
+  }
+
+  /** All barriers, in the order of their first calls. */
+  values(): IterableIterator<Barrier> {
+    return this.#byKey.values()
+  }
+
+  /** Adds a call to the barrier of this key. The first call makes the barrier. */
+  add(session: Session, call: Pick<ArriveAtBarrier, 'id' | 'key' | 'parties' | 'timeout' | 'at'>) {
+    const { id, key, parties, timeout, at } = call
+    let barrier = this.#byKey.get(key)
+    if (barrier === undefined) {
+      barrier = new Barrier(key, parties)
+      this.#byKey.set(key, barrier)
+      this.#bytes += bytesOf(barrier)
+    }
+    const barrierCall = new BarrierCall(barrier, session, id, timeout, at)
+    barrier.calls.add(barrierCall)
+    session.addBarrierCall(barrierCall)
+    this.#callCount++
+    this.#bytes += barrierCallBytes
+    return barrierCall
+  }
+
+  /**
+   * Executes a call that the responder has accepted: the call waits, or fails, or is the last party
+   * and opens the barrier.
+   */
+  arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
+    const { id, key, parties, timeout } = command
+    const { limits } = session
+    const barrier = this.#byKey.get(key)
+    if (session.usedLocks >= limits.locks) {
+      responder.refuse(session, id, 'QUOTA_EXCEEDED', 'locks')
+      return
+    }
+    if (session.barrierCalls.size >= (limits.barriers ?? Number.POSITIVE_INFINITY)) {
+      responder.refuse(session, id, 'QUOTA_EXCEEDED', 'barriers')
+      return
+    }
+    session.lastId = id
+    if (barrier !== undefined && barrier.parties !== parties) {
+      responder.answer(session, id, {
+        kind: 'failed',
+        code: 'CAPACITY_MISMATCH',
+        request: 'barrier',
+        capacity: barrier.parties,
+        requestedCapacity: parties,
+      })
+      return
+    }
+    const isLastParty = (barrier?.calls.size ?? 0) + 1 === parties
+    if (timeout === 0 && !isLastParty) {
+      fail(responder, session, id, 'LOCK_TIMEOUT')
+      return
+    }
+    const call = this.add(session, command)
+    responder.effects.push({ kind: 'arrived', call })
+    if (!isLastParty) return
+    // A copy, because each departure removes a call.
+    for (const waitingCall of [...call.barrier.calls]) {
+      this.#depart(responder, waitingCall, 'passed')
+      responder.answer(waitingCall.session, waitingCall.id, passed)
+    }
+  }
+
+  /** Ends a call of this session that waits, because its client or a timer gave it up. */
+  giveUp(
+    responder: Responder,
+    session: Session | undefined,
+    id: number,
+    reason: 'aborted' | 'timeout',
+  ): void {
+    const call = session?.barrierCalls.get(id)
+    if (call === undefined) return
+    this.#depart(responder, call, reason)
+    fail(responder, call.session, id, reason === 'aborted' ? 'ABORTED' : 'LOCK_TIMEOUT')
+  }
+
+  /** Ends all calls of a session that no client can resume. */
+  endCallsOf(responder: Responder, session: Session): void {
+    for (const call of session.barrierCalls.values()) this.#depart(responder, call, 'ended')
+  }
+
+  /** Removes a call. The last call that leaves ends the barrier. */
+  #depart(responder: Responder, call: BarrierCall, reason: DepartReason): void {
+    const { barrier, session } = call
+    barrier.calls.delete(call)
+    session.barrierCalls.remove(call)
+    this.#callCount--
+    this.#bytes -= barrierCallBytes
+    if (barrier.calls.size === 0) {
+      this.#byKey.delete(barrier.key)
+      this.#bytes -= bytesOf(barrier)
+    }
+    responder.effects.push({ kind: 'departed', call, reason })
+  }
+}
+
+function fail(responder: Responder, session: Session, id: number, code: ErrorCode): void {
+  responder.answer(session, id, { kind: 'failed', code, request: 'barrier' })
+}
+
+function bytesOf({ key }: Barrier): number {
+  return barrierBytes + textBytes(key)
+}

@@ -1,0 +1,77 @@
+/**
+ * The barriers of the model: one flat list of the calls that wait, and the rules of PROTOCOL.md one
+ * by one. A barrier is all calls with one key.
+ */
+import type { Command } from '@holdfast/server/core'
+import type { ModelSession, ModelState } from './modelState.js'
+import type { PlainAnswer, PlainBarrierCall, PlainEffect } from './plainValues.js'
+
+/** The functions of the model that the barriers need. */
+export interface ModelOutput {
+  effect(effect: PlainEffect): void
+  answer(session: ModelSession, id: number, answer: PlainAnswer): void
+  refuse(session: ModelSession, id: number): void
+}
+
+export class ModelBarriers {
+  readonly #state: ModelState
+  readonly #output: ModelOutput
+
+  constructor(state: ModelState, output: ModelOutput) {
+    this.#state = state
+    this.#output = output
+  }
+
+  /** A call that is new to the session. */
+  arrive(session: ModelSession, command: Extract<Command, { type: 'barrier' }>): void {
+    const { id, key, parties, timeout, at } = command
+    const state = this.#state
+    const others = state.barrierCalls.filter((call) => call.key === key)
+    const ownCalls = state.barrierCalls.filter((call) => call.session === session.id)
+    if (
+      state.requestCount(session.id) >= session.limits.locks ||
+      ownCalls.length >= session.limits.barriers!
+    ) {
+      this.#output.refuse(session, id)
+      return
+    }
+    session.lastId = id
+    if (others.some((call) => call.parties !== parties)) {
+      this.#output.answer(session, id, { kind: 'failed', code: 'CAPACITY_MISMATCH' })
+      return
+    }
+    if (timeout === 0 && others.length < parties - 1) {
+      this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
+      return
+    }
+    const call = { session: session.id, id, key, parties, timeout, since: at }
+    state.barrierCalls.push(call)
+    this.#output.effect({ kind: 'arrived', call })
+    if (others.length < parties - 1) return
+    for (const passing of [...others, call]) {
+      this.#depart(passing, 'passed')
+      this.#output.answer(state.session(passing.session)!, passing.id, { kind: 'passed' })
+    }
+  }
+
+  /** The client or a timer gives up a call, if this call waits. */
+  giveUp(sessionId: string, id: number, reason: 'aborted' | 'timeout'): void {
+    const call = this.#state.barrierCalls.find((one) => one.session === sessionId && one.id === id)
+    if (call === undefined) return
+    this.#depart(call, reason)
+    const code = reason === 'aborted' ? 'ABORTED' : 'LOCK_TIMEOUT'
+    this.#output.answer(this.#state.session(sessionId)!, id, { kind: 'failed', code })
+  }
+
+  /** A session that no client can resume leaves all barriers. */
+  leave(sessionId: string): void {
+    for (const call of this.#state.barrierCalls.filter(({ session }) => session === sessionId)) {
+      this.#depart(call, 'ended')
+    }
+  }
+
+  #depart(call: PlainBarrierCall, reason: string): void {
+    this.#state.barrierCalls = this.#state.barrierCalls.filter((waiting) => waiting !== call)
+    this.#output.effect({ kind: 'departed', call, reason })
+  }
+}
