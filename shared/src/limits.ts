@@ -47,5 +47,9 @@ export const maxWaitersPerKey = 100_000
 export const maxQueryItems = 1_000
 /** Most holders that the broker names in a `failed` message with `LOCK_HELD` or `LOCK_TIMEOUT`. */
 export const maxHoldersNamed = 16
+/** Most calls of one session that may wait at barriers. */
+export const maxBarriers = 1_000
+/** Most parties of one barrier, because the broker answers all of them in one step. */
+export const maxParties = 1_000
 /** Most watches that one session may have. A watch reports each change of a key's locks. */
 export const maxWatches = 1_000

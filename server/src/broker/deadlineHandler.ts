@@ -8,7 +8,7 @@ import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
 import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
-import { type Command, Lock, Request, Session } from '../core/index.js'
+import { BarrierCall, type Command, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
@@ -35,7 +35,7 @@ type ClientDeadlineSubject = Lock | Session | Connection
  * The object that a broker timer is set for: a request whose timeout ends, a connection that the
  * broker must ping or drop, a token that is about to expire, or the quiet start.
  */
-type BrokerTimerSubject = Request | Connection | TokenDeadline | QuietStart
+type BrokerTimerSubject = Request | BarrierCall | Connection | TokenDeadline | QuietStart
 
 /** How long the broker may need to read the input that arrived during a pause, in ms. */
 const inputDelayMs = 50
@@ -77,7 +77,7 @@ export class DeadlineHandler
   onBrokerTimer(subject: BrokerTimerSubject): void {
     const { log, clock, tokenExpiry, time } = this.#deps
     if (subject instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
-    else if (subject instanceof Request) {
+    else if (subject instanceof Request || subject instanceof BarrierCall) {
       log.submit({
         type: 'timeout',
         session: subject.session.id,

@@ -88,7 +88,8 @@ export class Handshake {
     this.#observer = observer
     this.#policyFor = policiesFor(settings)
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
-    this.#sessionLimits = { locks, answers, waitersPerKey }
+    const { barriersPerSession: barriers } = settings.limits
+    this.#sessionLimits = { locks, answers, waitersPerKey, barriers }
   }
 
   /** Begins the handshake of a connection that has sent `hello`. */

@@ -116,7 +116,7 @@ export class Inbound {
       connection.abort(closeCodes.overloaded)
       return false
     }
-    if (load === 'ok' || message.type !== 'lock') return true
+    if (load === 'ok' || (message.type !== 'lock' && message.type !== 'barrier')) return true
     connection.send(
       encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
     )
@@ -182,8 +182,8 @@ export class Inbound {
 }
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
-export function canEndInOneTurn({ held, waiting }: Session): boolean {
-  return held.size + waiting.size < releasesNeedingOwnTurn
+export function canEndInOneTurn(session: Session): boolean {
+  return session.usedLocks < releasesNeedingOwnTurn
 }
 
 /**

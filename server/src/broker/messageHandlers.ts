@@ -7,7 +7,7 @@
 import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
 import type { Operation } from '../config/permissions.js'
-import { costOfMetadata, costs } from '../config/workCosts.js'
+import { costOfMetadata, costOfNotifying, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import type { PacedMessages } from '../connection/sendQueue.js'
@@ -99,6 +99,18 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     const { session, attachEpoch } = connection
     return { type: 'cancel', session: session!.id, attachEpoch, request, at }
   }),
+
+  barrier: commandHandler(
+    (connection, { id, key, parties, timeout }, at) => {
+      const { session, attachEpoch } = connection
+      // The last party makes the broker answer all parties.
+      connection.charge(costOfNotifying(parties))
+      const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
+      return { type: 'barrier', ...fields }
+    },
+    (policy, { key }) => policy.check('lock', key) ?? policy.checkSize(key, undefined),
+    'lock',
+  ),
 
   revoke: commandHandler(
     (connection, { id, key, fence, reason: note }, at) => {

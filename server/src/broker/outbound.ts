@@ -8,6 +8,7 @@ import { costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import {
   type Answer,
+  type BarrierCall,
   type Command,
   type Effect,
   type EndReason,
@@ -100,6 +101,12 @@ export class Outbound {
       case 'withdrawn':
         if (effect.request.timeout !== undefined) time.clearTimer(effect.request)
         break
+      case 'arrived':
+        this.#startTimeout(effect.call)
+        break
+      case 'departed':
+        if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
+        break
       case 'deadlineRestarted':
         if (effect.lockOrRequest instanceof Lock) this.#startTtl(effect.lockOrRequest)
         else this.#startTimeout(effect.lockOrRequest)
@@ -142,6 +149,7 @@ export class Outbound {
       time.setClientDeadline(session, time.now() + session.lease)
       for (const lock of session.held.values()) this.#startTtl(lock)
       for (const request of session.waiting.values()) this.#startTimeout(request)
+      for (const call of session.barrierCalls.values()) this.#startTimeout(call)
     }
   }
 
@@ -161,6 +169,7 @@ export class Outbound {
     time.clearClientDeadline(session)
     for (const lock of session.held.values()) time.clearClientDeadline(lock)
     for (const request of session.waiting.values()) time.clearTimer(request)
+    for (const call of session.barrierCalls.values()) time.clearTimer(call)
   }
 
   /** Detaches a session that has resumed at another broker. */
@@ -238,7 +247,9 @@ export class Outbound {
       const { id, key, mode, fence, ttl } = lock
       return { id, key, mode, fence, ttl, at: this.#ttlStartOf(lock) }
     })
-    const waiting = session.waiting.values().map(({ id }) => id)
+    const waiting = [...session.waiting.values(), ...session.barrierCalls.values()].map(
+      ({ id }) => id,
+    )
     connection.charge(costOfGathering(held.length + waiting.length + answers.size))
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * 8
     connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
@@ -277,7 +288,7 @@ export class Outbound {
     if (connection !== undefined) this.#deps.connections.close(connection, closeCodeFor[reason])
   }
 
-  #startTimeout(request: Request): void {
+  #startTimeout(request: Request | BarrierCall): void {
     const { session, timeout } = request
     if (timeout === undefined || !this.#isOwned(session)) return
     this.#deps.time.setTimer(request, timeout)

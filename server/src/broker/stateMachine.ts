@@ -160,6 +160,9 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'withdrawn':
     case 'unfinished':
       return effect.request.session
+    case 'arrived':
+    case 'departed':
+      return effect.call.session
     case 'deadlineRestarted':
       return effect.lockOrRequest.session
     case 'refused':

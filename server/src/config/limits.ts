@@ -9,6 +9,7 @@
  * these limits on.
  */
 import {
+  maxBarriers,
   maxFrameBytes,
   maxKeyBytes,
   maxLocksPerSession,
@@ -91,6 +92,8 @@ export interface BrokerLimits {
   readonly waitersPerKey: number
   /** Answers that the broker keeps until the session acknowledges them. Default 1,024. */
   readonly unacknowledged: number
+  /** Calls of one session that wait at barriers. Default 1,000; public 16. */
+  readonly barriersPerSession: number
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
@@ -161,6 +164,7 @@ export const limits = {
   locksPerSession: { private: maxLocksPerSession, public: 256 },
   waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
   unacknowledged: { private: maxUnacknowledged, public: maxUnacknowledged },
+  barriersPerSession: { private: maxBarriers, public: 16 },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
@@ -203,6 +207,7 @@ const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',
   waitersPerKey: 'waitersPerKey',
+  barriers: 'barriersPerSession',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
 /** The name of the broker limit from which a limit of the lock table gets its value. */
@@ -216,6 +221,8 @@ const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
   waitersPerKey: (value) => `${value} requests wait for this key, the maximum; try again later`,
   unacknowledged: (value) =>
     `${value} answers to this session are unacknowledged, the maximum; send an ack first`,
+  barriersPerSession: (value) =>
+    `${value} calls of the session wait at barriers, the maximum; cancel a call first`,
   watchesPerSession: (value) => `the session has ${value} watches, the maximum; end a watch first`,
   keyBytes: (value) => `the key has more than ${value} bytes; use a shorter key`,
   metadataBytes: (value) => `the metadata has more than ${value} bytes; use less metadata`,

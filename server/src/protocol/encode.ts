@@ -83,7 +83,10 @@ export function encodeAnswer(
       return `{"type":"refreshed","id":${id}}`
     case 'revoked':
       return `{"type":"revoked","id":${id}}`
+    case 'passed':
+      return `{"type":"passed","id":${id}}`
     case 'failed':
+      if (answer.code === 'CAPACITY_MISMATCH') return encodeMismatch(id, answer)
       // The lock table fails a request with BAD_MESSAGE only if the id was used before.
       return answer.code === 'BAD_MESSAGE'
         ? encodeFailed(id, answer.code, usedIdMessage)
@@ -91,12 +94,23 @@ export function encodeAnswer(
   }
 }
 
+function encodeMismatch(
+  id: number,
+  { request, capacity, requestedCapacity }: Extract<Answer, { kind: 'failed' }>,
+): string {
+  const message =
+    request === 'barrier'
+      ? `the other calls at this barrier have ${capacity} parties, not ${requestedCapacity}`
+      : `the key is in use with the capacity ${capacity}, not ${requestedCapacity}`
+  return JSON.stringify({ type: 'failed', id, code: 'CAPACITY_MISMATCH', message, capacity })
+}
+
 function limitMessageFor(
   limit: keyof SessionLimits | undefined,
   limits: SessionLimits | undefined,
 ): string | undefined {
-  if (limit === undefined || limits === undefined) return undefined
-  return limitMessage(limitNameOf(limit), limits[limit])
+  const value = limit && limits?.[limit]
+  return value === undefined ? undefined : limitMessage(limitNameOf(limit!), value)
 }
 
 /** @param note The reason that the operator gave for a revocation. */

@@ -83,6 +83,12 @@ export interface Revoked {
   readonly id: number
 }
 
+/** All parties of the barrier have arrived, so this call and all others of the barrier pass. */
+export interface Passed {
+  readonly type: 'passed'
+  readonly id: number
+}
+
 /** The broker accepted the new token, which replaces the former token from now on. */
 export interface Authenticated {
   readonly type: 'authenticated'
@@ -105,6 +111,8 @@ export interface Failed {
   readonly message: string
   /** The holders of the key, with `LOCK_HELD`; also with `LOCK_TIMEOUT`, but without metadata. */
   readonly holders?: readonly Holder[] | undefined
+  /** With `CAPACITY_MISMATCH`: the number of parties that the other calls of the barrier have. */
+  readonly capacity?: number | undefined
 }
 
 /** The session lost a lock that it did not unlock. */
@@ -235,6 +243,7 @@ export type ServerMessage =
   | Unlocked
   | Refreshed
   | Revoked
+  | Passed
   | Authenticated
   | Expiring
   | Failed

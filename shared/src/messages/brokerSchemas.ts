@@ -97,6 +97,7 @@ export const brokerSchemas = {
   unlocked: type({ type: literal('unlocked'), id: Id }),
   refreshed: type({ type: literal('refreshed'), id: Id }),
   revoked: type({ type: literal('revoked'), id: Id }),
+  passed: type({ type: literal('passed'), id: Id }),
   authenticated: type({ type: literal('authenticated'), id: Id }),
   expiring: type({ type: literal('expiring'), within: Amount }),
   failed: type({
@@ -106,6 +107,7 @@ export const brokerSchemas = {
     code: string() as unknown as Describe<ErrorCode>,
     message: string(),
     holders: optional(array(type(holderFields))),
+    capacity: optional(Id),
   }),
   lost: type({
     type: literal('lost'),

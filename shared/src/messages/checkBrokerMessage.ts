@@ -127,9 +127,16 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   unlocked: onlyId,
   refreshed: onlyId,
   revoked: onlyId,
+  passed: onlyId,
   authenticated: onlyId,
   expiring: onlyWithin,
-  failed: record({ id, code: text, message: text, holders: optional(listOf(record(holder))) }),
+  failed: record({
+    id,
+    code: text,
+    message: text,
+    holders: optional(listOf(record(holder))),
+    capacity: optional(id),
+  }),
   lost: record({
     fence: id,
     reason: oneOf('expired', 'stolen', 'revoked'),

@@ -88,13 +88,27 @@ export interface RefreshRequest {
 }
 
 /**
- * Cancels a lock request. If the request still waits, the broker answers that request with `failed`
- * and `ABORTED`. If the broker has answered the request before, `cancel` changes nothing: a client
+ * Waits at a barrier until `parties` calls wait there. Answer: `passed` to all of them at the same
+ * time, or `failed`. Barriers have a namespace of their own: a lock may have the same key.
+ */
+export interface BarrierRequest {
+  readonly type: 'barrier'
+  readonly id: number
+  readonly key: string
+  /** How many calls pass together: 2 to 1,000. All calls of one barrier have the same number. */
+  readonly parties: number
+  /** The call fails after this time, in ms. Default: the call never fails. */
+  readonly timeout?: number | undefined
+}
+
+/**
+ * Cancels a lock request or a call at a barrier. If the request still waits, the broker answers
+ * that request with `failed` and `ABORTED`. If the broker has answered the request before, `cancel` changes nothing: a client
  * that then receives `granted` must unlock that lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of the `lock` message to cancel. */
+  /** The id of the `lock` or `barrier` message to cancel. */
   readonly request: number
 }
 
@@ -186,6 +200,7 @@ export type ClientMessage =
   | LockRequest
   | UnlockRequest
   | RefreshRequest
+  | BarrierRequest
   | Cancel
   | QueryRequest
   | WatchRequest

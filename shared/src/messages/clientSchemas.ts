@@ -28,6 +28,7 @@ import {
   maxMetadataDepth,
   maxMs,
   maxNameLength,
+  maxParties,
   maxQueryItems,
   maxReasonLength,
   maxSecretLength,
@@ -37,6 +38,7 @@ import {
 import type {
   Acknowledge,
   AuthRequest,
+  BarrierRequest,
   Bye,
   Cancel,
   ClientMessage,
@@ -179,6 +181,13 @@ const RevokeSchema: Describe<RevokeRequest> = object({
   fence: Fence,
   reason: size(wellFormed, 1, maxReasonLength),
 })
+const BarrierSchema: Describe<BarrierRequest> = object({
+  type: literal('barrier'),
+  id: Id,
+  key: Key,
+  parties: max(min(safeInteger, 2), maxParties),
+  timeout: optional(Timeout),
+})
 const AuthSchema: Describe<AuthRequest> = object({
   type: literal('auth'),
   id: Id,
@@ -197,6 +206,7 @@ export const schemas = {
   lock: LockSchema,
   unlock: UnlockSchema,
   refresh: RefreshSchema,
+  barrier: BarrierSchema,
   cancel: CancelSchema,
   query: QuerySchema,
   watch: WatchSchema,

@@ -60,6 +60,7 @@ describe('options', () => {
         locksPerSession: 10_000,
         waitersPerKey: 100_000,
         unacknowledged: 1_024,
+        barriersPerSession: 1_000,
         watchesPerSession: 1_000,
         slowBytes: 262_144,
         slowMs: 5_000,

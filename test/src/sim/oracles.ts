@@ -6,6 +6,7 @@
 import type { Command, Effect, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
 import { AnswerOracle } from './answerOracle.js'
+import { BarrierOracle } from './barrierOracle.js'
 import type { BrokerMachine } from './brokerMachine.js'
 import type { Cluster } from './cluster.js'
 import { ResumeSecrets } from './hijacker.js'
@@ -48,6 +49,7 @@ export class Oracles {
   readonly secrets = new ResumeSecrets()
   readonly #world: World
   readonly #tableOracle: TableOracle
+  readonly #barrierOracle: BarrierOracle
   readonly #answerOracle: AnswerOracle
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
@@ -73,6 +75,7 @@ export class Oracles {
     const now = () => world.now
     this.holderOracle = new HolderOracle({ report, now, quietStart, isPassive, maxLogDelayMs })
     this.#tableOracle = new TableOracle(this.report)
+    this.#barrierOracle = new BarrierOracle(this.report)
     this.#answerOracle = new AnswerOracle(this.report, now)
   }
 
@@ -93,7 +96,10 @@ export class Oracles {
   /** A broker's process has started. @returns the observer of its log */
   brokerStarted(machine: BrokerMachine, process: SimProcess): LogObserver {
     this.trace.add(process.name, 'starts')
-    if (!this.#isShared) this.#tableOracle.brokerStarted()
+    if (!this.#isShared) {
+      this.#tableOracle.brokerStarted()
+      this.#barrierOracle.brokerStarted()
+    }
     const oracle = new SessionOracle(this.report, {
       process,
       get ownerBroker() {
@@ -183,6 +189,7 @@ export class Oracles {
         this.#onEffect(effect, command)
       }
       this.#tableOracle.check(table, command, effects)
+      this.#barrierOracle.check(command, effects)
       if (logOracle !== undefined) this.#answerOracle.ordered(command)
       this.secrets.follow(table, command, effects, this.report)
     }

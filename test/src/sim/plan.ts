@@ -30,6 +30,7 @@ export const actions = [
   'singleflight',
   'steal',
   'query',
+  'barrier',
   'reconnect',
 ] as const
 
@@ -158,6 +159,7 @@ function planActions(random: Random): Record<Action, number> {
     singleflight: sometimes(4, 0.3),
     steal: sometimes(1, 0.2),
     query: sometimes(1, 0.3),
+    barrier: sometimes(3, 0.3),
     reconnect: sometimes(0.5, 0.3),
   }
 }

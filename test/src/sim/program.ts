@@ -30,6 +30,16 @@ export interface ProgramDeps {
  */
 const brokerEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
 
+/** The errors with which a call at a barrier may fail. */
+const barrierCodes: ReadonlySet<ErrorCode> = new Set([
+  'LOCK_TIMEOUT',
+  'CAPACITY_MISMATCH',
+  'ABORTED',
+  'SESSION_CLOSED',
+  'SESSION_EXPIRED',
+  'UNAVAILABLE',
+])
+
 export class Program {
   readonly process: SimProcess
   readonly #deps: ProgramDeps
@@ -176,6 +186,8 @@ export class Program {
         return this.#withLock(session, key)
       case 'query':
         return this.#query(session, key)
+      case 'barrier':
+        return this.#barrier(session, key)
       case 'reconnect':
         return this.#close()
     }
@@ -271,6 +283,29 @@ export class Program {
       const codes: ErrorCode[] = ['SESSION_CLOSED', 'SESSION_EXPIRED', 'UNAVAILABLE']
       this.#callOracle.expect(error, new Set(codes), 'query')
     }
+  }
+
+  /** Calls a barrier. The timeout is there because the other clients may never call it. */
+  async #barrier(session: Session, key: string): Promise<void> {
+    const { random } = this.#deps
+    const parties = random.chance(0.8) ? 2 : 3
+    const request: LockRequest = this.#newRequest()
+    request.timeout ??= random.int(1, 4_000)
+    const { timeout, signal } = request
+    const start = this.#callOracle.start()
+    let isSettled = false
+    this.#callOracle.watchAbort(request, () => isSettled)
+    try {
+      const passed = session.barrier(key, { parties, timeout, signal })
+      await this.#callOracle.track(`barrier ${key}`, passed)
+      this.#callOracle.count('barrier passed')
+    } catch (error) {
+      this.#callOracle.expect(error, barrierCodes, 'barrier')
+    } finally {
+      isSettled = true
+      this.process.clock.clearTimer(request.abortTimer)
+    }
+    this.#callOracle.checkTimeout(request, start)
   }
 
   #acquired(lock: Lock): HeldLock {

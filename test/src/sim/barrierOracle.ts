@@ -1,0 +1,58 @@
+/**
+ * Checks the barriers of the lock table by its commands and effects. A barrier lets its calls pass
+ * only in groups: as many calls as each call of the group has parties, all of sessions that are
+ * open, in one step. A call passes or leaves once.
+ */
+import type { BarrierCall, Command, Effect } from '@holdfast/server/core'
+import type { RunReport } from './runReport.js'
+
+export class BarrierOracle {
+  readonly #report: RunReport
+  /** The number of parties of each call that waits, by `session#id`. */
+  #waiting = new Map<string, number>()
+
+  constructor(report: RunReport) {
+    this.#report = report
+  }
+
+  /** Another broker starts with an empty table. */
+  brokerStarted(): void {
+    this.#waiting = new Map()
+  }
+
+  check(command: Command, effects: readonly Effect[]): void {
+    /** The parties of the calls that this command lets pass. */
+    const passed: number[] = []
+    for (const effect of effects) {
+      if (effect.kind === 'arrived' && command.type === 'barrier') {
+        this.#waiting.set(nameOf(effect.call), command.parties)
+      } else if (effect.kind === 'departed') {
+        const name = nameOf(effect.call)
+        const parties = this.#waiting.get(name)
+        if (parties === undefined) this.#violated('a call leaves a barrier once', name)
+        else if (effect.reason === 'passed') passed.push(parties)
+        this.#waiting.delete(name)
+      } else if (effect.kind === 'ended') this.#sessionEnded(effect.session.id)
+    }
+    if (passed.length === 0) return
+    this.#report.count('barrier opened')
+    if (passed.some((parties) => parties !== passed.length)) {
+      const detail = `${passed.length} calls passed, with the parties ${passed.join()}`
+      this.#violated('a barrier opens when all its parties wait', detail)
+    }
+  }
+
+  #sessionEnded(session: string): void {
+    for (const name of this.#waiting.keys()) {
+      if (name.startsWith(`${session}#`)) this.#violated('an ended session is no party', name)
+    }
+  }
+
+  #violated(rule: string, detail: string): void {
+    this.#report.violated(rule, detail)
+  }
+}
+
+function nameOf({ session, id }: BarrierCall): string {
+  return `${session.id}#${id}`
+}
