@@ -23,6 +23,7 @@ export type {
 export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type { ConnectOptions } from './options.js'
 export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
+export type { BarrierOptions } from './requests/barrierRequest.js'
 export type { QueryOptions, QueryResult, RevokeOptions } from './requests/simpleRequests.js'
 export type { Session } from './session/session.js'
 export type {

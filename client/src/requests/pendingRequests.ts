@@ -156,7 +156,7 @@ export class PendingRequests {
     const requests = this.all
     for (const request of requests) this.remove(request)
     for (const request of requests) {
-      if (!request.endWithSession(error.message)) request.fail(error)
+      if (!request.endWithSession(error.message, error)) request.fail(error)
     }
   }
 

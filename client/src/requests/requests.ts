@@ -126,11 +126,20 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     this.#reject(withKey(this.key, error))
   }
 
+  /** The rest of the timeout for a message that is sent now, in ms; undefined without a timeout. */
+  protected timeoutLeft(scheduler: Scheduler): number | undefined {
+    const { timeout, dueAt } = this
+    if (timeout === undefined || timeout === 0 || dueAt === undefined) return timeout
+    return Math.min(Math.max(Math.ceil(dueAt - scheduler.monotonic()), 1), timeout)
+  }
+
   /**
    * Handles the end of the session. Returns true if the request is complete. Returns false if the
    * next session must send the request again.
+   *
+   * @param _error The error that ended the session for good; undefined if a new session follows.
    */
-  endWithSession(_message: string): boolean {
+  endWithSession(_message: string, _error?: HoldfastError): boolean {
     return false
   }
 
@@ -190,10 +199,7 @@ export class LockRequest<L = unknown> extends Request<L> {
   }
 
   text(scheduler: Scheduler): string {
-    const { timeout } = this
-    if (timeout === undefined || timeout === 0) return lockText(this.id, this.params, timeout)
-    const msLeft = Math.ceil(this.dueAt - scheduler.monotonic())
-    return lockText(this.id, this.params, Math.min(Math.max(msLeft, 1), timeout))
+    return lockText(this.id, this.params, this.timeoutLeft(scheduler))
   }
 
   override checkResponse(response: Response): void {
@@ -327,13 +333,16 @@ export class RefreshRequest extends Request<void> {
  *
  * @param session The id of the session that sent the request.
  */
-export function errorOfFailed({ code, message, holders }: Failed, session: string): HoldfastError {
+export function errorOfFailed(
+  { code, message, holders, capacity }: Failed,
+  session: string,
+): HoldfastError {
   const knownCode = isErrorCode(code) ? code : 'UNAVAILABLE'
   const heldByThisSession = holders?.some((holder) => holder.session === session)
   const text = heldByThisSession
     ? `${message}; this session holds the lock, and locks are not re-entrant`
     : message
-  return new HoldfastError(knownCode, text, { holders, heldByThisSession })
+  return new HoldfastError(knownCode, text, { holders, heldByThisSession, capacity })
 }
 
 /** Returns the error with the key of the failed call; an error that has a key stays unchanged. */

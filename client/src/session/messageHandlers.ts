@@ -55,6 +55,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     unlocked: onStoredResponse,
     refreshed: onStoredResponse,
     revoked: onStoredResponse,
+    passed: onStoredResponse,
     authenticated: onUnstoredResponse,
     found: onUnstoredResponse,
     stats: onUnstoredResponse,

@@ -23,7 +23,8 @@ import { Singleflight } from '../locks/singleflight.js'
 import type { RequestTrace, Tracer } from '../locks/tracing.js'
 import { asyncDispose, callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
-import { LockRequest } from '../requests/requests.js'
+import { type BarrierOptions, BarrierRequest, checkBarrier } from '../requests/barrierRequest.js'
+import { LockRequest, type Request } from '../requests/requests.js'
 import {
   authRequest,
   checkQuery,
@@ -177,6 +178,35 @@ export class Session extends SessionEmitter {
   }
 
   /**
+   * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all of
+   * them resolve together, and the next call begins a new barrier with the same key. Each call is
+   * one party. Barriers and locks have separate keys: a barrier excludes no lock.
+   *
+   * A call that times out, that is aborted or whose session ends is not counted. If an abort and
+   * the opening of the barrier cross, the call has been counted. A session that is disconnected
+   * within its grace keeps its call at the barrier.
+   *
+   * Rejects with `LOCK_TIMEOUT`, `ABORTED`, `CAPACITY_MISMATCH` (the calls that wait have another
+   * number of parties; see `capacity`), `INVALID_KEY`, `INVALID_TIMEOUT`, `INVALID_OPTION`,
+   * `FORBIDDEN` (needs the permission `lock`), `QUOTA_EXCEEDED`, `UNAVAILABLE`, `SESSION_EXPIRED`
+   * (the session ended while the call waited) or `SESSION_CLOSED`.
+   */
+  async barrier(key: string, options: BarrierOptions): Promise<void> {
+    const checkedOptions = checkBarrier(key, options)
+    const { timeout, signal } = checkedOptions
+    throwIfAborted(signal, key)
+    const request: BarrierRequest = new BarrierRequest(
+      key,
+      checkedOptions,
+      this.#dueAt(timeout),
+      () => this.#giveUp(request, timeoutError(timeout)),
+    )
+    const passed = this.#controller.submit(request)
+    const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
+    return passed.finally(stopListening)
+  }
+
+  /**
    * Returns the locks and waiting requests of a key, of all keys with a prefix, or of all keys. The
    * result may be slightly stale. Rejects with `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
    * A query for a single key may reject with `FORBIDDEN`; other queries leave forbidden keys out.
@@ -303,17 +333,10 @@ export class Session extends SessionEmitter {
    */
   #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
     throwIfAborted(signal, params.key)
-    const { pendingRequests, heldLocks, scheduler } = this.#controller
-    const giveUp = (error: HoldfastError) => {
-      if (pendingRequests.get(request.id) !== request) return
-      pendingRequests.abandon(request)
-      request.fail(error)
-    }
-    const dueAt = timeout === undefined ? Infinity : scheduler.monotonic() + timeout
-    // With `timeout: 0` the timeout can only pass while the client has no connection.
-    const timeoutCode = timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'
-    const onTimeout = () => giveUp(new HoldfastError(timeoutCode))
-    const request = new LockRequest(params, timeout, dueAt, heldLocks, onTimeout)
+    const giveUp = (error: HoldfastError) => this.#giveUp(request, error)
+    const onTimeout = () => giveUp(timeoutError(timeout))
+    const { heldLocks } = this.#controller
+    const request = new LockRequest(params, timeout, this.#dueAt(timeout), heldLocks, onTimeout)
     const grantedLock = this.#controller.submit(request)
     this.#selfDeadlockWarner?.onRequest()
     if (signal !== undefined) {
@@ -322,6 +345,27 @@ export class Session extends SessionEmitter {
     }
     return grantedLock
   }
+
+  /** When a timeout that begins now ends, by the monotonic clock. */
+  #dueAt(timeout: number | undefined): number {
+    return timeout === undefined ? Infinity : this.#controller.scheduler.monotonic() + timeout
+  }
+
+  /** Rejects a request that waits, and cancels the request at the broker. */
+  #giveUp(request: Request, error: HoldfastError): void {
+    const { pendingRequests } = this.#controller
+    if (pendingRequests.get(request.id) !== request) return
+    pendingRequests.abandon(request)
+    request.fail(error)
+  }
+}
+
+/**
+ * The error of a request whose timeout has passed. With `timeout: 0` the timeout can pass only
+ * while the client has no connection.
+ */
+function timeoutError(timeout: number | undefined): HoldfastError {
+  return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')
 }
 
 /**

@@ -1,0 +1,95 @@
+/**
+ * The call at a barrier, and the check of its options. Calls gather at a barrier until as many
+ * calls wait as the barrier has parties; then the broker answers all of them in one step.
+ */
+import {
+  HoldfastError,
+  isIntegerFrom,
+  maxParties,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { check, checkKey, checkSignal, isMs } from '../platform/checks.js'
+import type { Scheduler } from '../platform/scheduler.js'
+import { messageText } from '../transport/messages.js'
+import { Request } from './requests.js'
+
+/** The options of `session.barrier`. */
+export interface BarrierOptions {
+  /** How many calls pass the barrier together, 2 to 1,000. All callers give the same number. */
+  readonly parties: number
+  /**
+   * After this time, in ms, the call is rejected with `LOCK_TIMEOUT` and is not counted any more. 0
+   * passes only if this call is the last party. Default: waits for ever.
+   */
+  readonly timeout?: number | undefined
+  /** When aborted, the call is rejected with `ABORTED` and is not counted any more. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const barrierOptions: OptionNames<BarrierOptions> = { parties: 1, timeout: 1, signal: 1 }
+
+/** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
+export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOptions {
+  checkKey(key)
+  check(options !== undefined, 'barrier needs the option parties')
+  refuseUnknownOptions('barrier', options, barrierOptions)
+  const { parties, timeout, signal } = options
+  check(
+    isIntegerFrom(parties, 2, maxParties),
+    `parties must be an integer from 2 to ${maxParties}, not ${String(parties).slice(0, 32)}`,
+  )
+  check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
+  checkSignal(signal)
+  return { parties, timeout, signal }
+}
+
+export class BarrierRequest extends Request<void> {
+  readonly stored = true
+  readonly responseType = 'passed'
+  readonly key: string
+  declare readonly timeout: number | undefined
+  declare readonly dueAt: number
+  readonly #parties: number
+  readonly #onTimeout: () => void
+
+  constructor(
+    key: string,
+    { parties, timeout }: BarrierOptions,
+    dueAt: number,
+    onTimeout: () => void,
+  ) {
+    super()
+    this.key = key
+    this.timeout = timeout
+    this.dueAt = dueAt
+    this.#parties = parties
+    this.#onTimeout = onTimeout
+  }
+
+  text(scheduler: Scheduler): string {
+    const { id, key } = this
+    const timeout = this.timeoutLeft(scheduler)
+    return messageText('barrier', { id, key, parties: this.#parties, timeout })
+  }
+
+  onResponse(): boolean {
+    this.resolve()
+    return true
+  }
+
+  /**
+   * Rejects a call that was sent, because the broker may have counted the call before the session
+   * ended. A call of the next session would then be one party too many.
+   */
+  override endWithSession(_message: string, error?: HoldfastError): boolean {
+    if (this.sentOn === undefined) return false
+    const message = 'the session ended while the call waited at the barrier; it may have passed'
+    this.fail(error ?? new HoldfastError('SESSION_EXPIRED', message))
+    return true
+  }
+
+  override run(): void {
+    this.#onTimeout()
+  }
+}

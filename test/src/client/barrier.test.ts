@@ -1,0 +1,127 @@
+/**
+ * Tests `session.barrier` against a scripted broker: what the client sends, when a call settles,
+ * and what happens to a call whose connection or session is lost. The grace is the time for which
+ * the broker keeps a session without a connection.
+ */
+import { HoldfastError } from '@holdfast/client'
+import { expect } from 'chai'
+import { openGraced, resume, snapshot } from '../support/resuming.js'
+import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
+
+describe('session.barrier', () => {
+  it('sends the call, and resolves when the broker lets it pass', async () => {
+    const { session, socket } = await openScene()
+    const passed = session.barrier('phase-2', { parties: 4 })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'barrier', id: 1, key: 'phase-2', parties: 4 },
+    ])
+    expect(await stateOf(passed)).to.equal('pending')
+    socket.deliver({ type: 'passed', id: 1 })
+    expect(await passed).to.equal(undefined)
+  })
+
+  it('rejects with the number of parties of the others', async () => {
+    const { session, socket } = await openScene()
+    const passed = session.barrier('k', { parties: 4 })
+    socket.deliver({ type: 'failed', id: 1, code: 'CAPACITY_MISMATCH', message: 'm', capacity: 3 })
+    const error: HoldfastError = await passed.then(undefined, (reason) => reason)
+    expect(error).to.be.instanceOf(HoldfastError)
+    expect(error).to.include({ code: 'CAPACITY_MISMATCH', capacity: 3, key: 'k' })
+    expect(error.retryable).to.equal(false)
+  })
+
+  it('cancels the call when its signal is aborted', async () => {
+    const { session, socket } = await openScene()
+    const controller = new AbortController()
+    const passed = session.barrier('k', { parties: 2, signal: controller.signal })
+    await turn()
+    socket.newMessages()
+    controller.abort()
+    expect(await codeOf(passed)).to.equal('ABORTED')
+    expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    // The last party arrived while the cancel was under way.
+    socket.deliver({ type: 'passed', id: 1 })
+    expect(await codeOf(session.barrier('k', { parties: 2, signal: controller.signal }))).to.equal(
+      'ABORTED',
+    )
+    expect(socket.newMessages()).to.deep.equal([])
+  })
+
+  it('times out by itself if the broker does not answer in time', async () => {
+    const { clock, session } = await openScene()
+    const passed = session.barrier('k', { parties: 2, timeout: 1_000 })
+    clock.advance(1_249)
+    expect(await stateOf(passed)).to.equal('pending')
+    clock.advance(1)
+    expect(await codeOf(passed)).to.equal('LOCK_TIMEOUT')
+  })
+
+  it('keeps a call that waits over a resume, and sends a call again that never arrived', async () => {
+    const scene = await openGraced()
+    const first = scene.session.barrier('k', { parties: 2 })
+    const second = scene.session.barrier('l', { parties: 2, timeout: 60_000 })
+    await turn()
+    scene.socket.newMessages()
+    const sent = await resume(scene, snapshot([], [1]))
+    expect(sent).to.deep.include({
+      type: 'barrier',
+      id: 2,
+      key: 'l',
+      parties: 2,
+      timeout: 59_950,
+    })
+    expect(sent).not.to.deep.include({ type: 'barrier', id: 1, key: 'k', parties: 2 })
+    scene.socket.deliver({ type: 'passed', id: 1 }, { type: 'passed', id: 2 })
+    await Promise.all([first, second])
+  })
+
+  it('rejects a sent call when its session is lost, because the call may have been counted', async () => {
+    const scene = await openScene()
+    const sent = scene.session.barrier('k', { parties: 2 })
+    await turn()
+    const reconnected = reconnect(scene)
+    expect(await codeOf(sent)).to.equal('SESSION_EXPIRED')
+    const unsent = scene.session.barrier('k', { parties: 2 })
+    await reconnected
+    scene.socket.deliver(welcome({ session: 's2' }))
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.include({
+      type: 'barrier',
+      id: 2,
+      key: 'k',
+      parties: 2,
+    })
+    scene.socket.deliver({ type: 'passed', id: 2 })
+    await unsent
+  })
+
+  it('rejects with SESSION_CLOSED when the session is closed', async () => {
+    const { session } = await openScene()
+    const passed = session.barrier('k', { parties: 2 })
+    void session.close()
+    expect(await codeOf(passed)).to.equal('SESSION_CLOSED')
+  })
+
+  const badCalls: readonly (readonly [unknown, unknown, string])[] = [
+    ['', { parties: 2 }, 'INVALID_KEY'],
+    [7, { parties: 2 }, 'INVALID_KEY'],
+    ['k', undefined, 'INVALID_OPTION'],
+    ['k', {}, 'INVALID_OPTION'],
+    ...[1, 0, -1, 2.5, 1_001, '2', null, Number.NaN].map(
+      (parties) => ['k', { parties }, 'INVALID_OPTION'] as const,
+    ),
+    ['k', { parties: 2, timeout: -1 }, 'INVALID_TIMEOUT'],
+    ['k', { parties: 2, timeout: '5' }, 'INVALID_TIMEOUT'],
+    ['k', { parties: 2, signal: {} }, 'INVALID_OPTION'],
+    ['k', { parties: 2, ttl: 5 }, 'INVALID_OPTION'],
+  ]
+  for (const [key, options, code] of badCalls) {
+    it(`refuses ${JSON.stringify(key)}, ${JSON.stringify(options)} with ${code}, and sends nothing`, async () => {
+      const { session, socket } = await openScene()
+      const call = session.barrier(key as string, options as { parties: number })
+      expect(await codeOf(call)).to.equal(code)
+      expect(socket.newMessages()).to.deep.equal([])
+    })
+  }
+})
