@@ -7,7 +7,7 @@ import { PageBuilder } from '@holdfast/server/internal'
 import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { Bench as TableBench } from '../table/bench.js'
+import { TableDriver } from '../table/tableDriver.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 type Found = Extract<ServerMessage, { type: 'found' }>
@@ -123,12 +123,12 @@ describe('the pages of a query', function () {
   })
 
   it('are not empty if the rest of the first key is released while a page is built', () => {
-    const bench = TableBench.with('s')
-    for (const key of ['a', 'a', 'b', 'b', 'b']) bench.lock('s', key, { mode: 'shared' })
+    const driver = TableDriver.withSessions('s')
+    for (const key of ['a', 'a', 'b', 'b', 'b']) driver.lock('s', key, { mode: 'shared' })
     const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)
-    for (const keyState of bench.table.keys.values()) builder.addKey(keyState)
-    bench.unlock('s', 2)
-    const { keys: pageKeys, heldCount } = builder.build((key) => bench.table.keys.get(key))
+    for (const keyState of driver.table.keys.values()) builder.addKey(keyState)
+    driver.unlock('s', 2)
+    const { keys: pageKeys, heldCount } = builder.build((key) => driver.table.keys.get(key))
     const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
     expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
   })

@@ -1,6 +1,7 @@
 /**
  * The table is deterministic: a second table that applies the same commands has the same effects
- * and the same state. Replay from a journal and replication rely on this.
+ * and the same state. A broker that replays its journal, and brokers that share a command log, rely
+ * on this.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -18,8 +19,8 @@ function record(steps: Parameters<StepRunner['commandOf']>[0][]) {
   const runner = new StepRunner()
   const commands: Command[] = []
   const effects: PlainEffect[][] = []
-  for (const one of steps) {
-    const command = runner.commandOf(one, plainState(table))
+  for (const stepToRun of steps) {
+    const command = runner.commandOf(stepToRun, plainState(table))
     if (command === undefined) continue
     commands.push(command)
     effects.push(table.apply(command).map(plainEffect))
@@ -30,17 +31,18 @@ function record(steps: Parameters<StepRunner['commandOf']>[0][]) {
 const histories = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
 
 describe('table: determinism', () => {
-  it('the same commands have the same effects on a second table, even after JSON encoding', function () {
+  it('equal commands have equal effects on a second table, even after JSON encoding', function () {
     this.timeout(300_000)
     const property = fc.property(histories, (steps) => {
       const { commands, effects, state } = record(steps)
       const replayed = new LockTable()
       for (const [i, command] of commands.entries()) {
         const copy = JSON.parse(JSON.stringify(command)) as Command
-        const done = replayed.apply(copy).map(plainEffect)
-        expect(isSame(done, effects[i]), JSON.stringify({ done, before: effects[i] })).to.equal(
-          true,
-        )
+        const replayedEffects = replayed.apply(copy).map(plainEffect)
+        expect(
+          isSame(replayedEffects, effects[i]),
+          JSON.stringify({ replayedEffects, expected: effects[i] }),
+        ).to.equal(true)
       }
       expect(plainState(replayed)).to.deep.equal(state)
     })

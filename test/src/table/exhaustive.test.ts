@@ -1,10 +1,10 @@
 /**
  * Tries every order of a few commands in small worlds, and compares the table with the model after
- * each command.
+ * each command. A world is a table with a few sessions, and the commands to try.
  *
- * The orders form a tree, which is searched breadth first. Two orders that lead to the same state
- * have the same futures, because the whole state is compared. Therefore each state is explored
- * once.
+ * The orders form a tree, which the test searches breadth first. If two orders lead to the same
+ * state, all later commands have the same effects after both orders. Therefore the test continues
+ * from each state only once.
  */
 import { createHash } from 'node:crypto'
 import type { Command } from '@holdfast/server/core'
@@ -15,25 +15,29 @@ import type { PlainSession, PlainState } from './plainValues.js'
 import { TableAndModel } from './tableAndModel.js'
 
 interface World {
-  /** Most waiters that one command grants; by default more than there are. */
+  /**
+   * The largest number of waiters that one command grants. The default is larger than any queue
+   * here.
+   */
   readonly grantsPerCommand?: number
+  /** The commands that create the sessions. */
   readonly start: readonly Command[]
   /** The commands to try in this state. */
   moves(state: PlainState): Command[]
 }
 
 interface Explored {
-  /** How many different states were explored. */
+  /** The number of different states that were reached. */
   readonly states: number
-  /** How many commands were tried and compared. */
-  readonly tries: number
+  /** The number of commands that were tried and compared. */
+  readonly commandCount: number
 }
 
 /** Tries every order of up to `depth` commands. */
 function explore(world: World, depth: number): Explored {
-  // Digests, because the states themselves would take gigabytes.
+  // The set contains digests, because the states themselves would take gigabytes.
   const seen = new Set<string>()
-  let tries = 0
+  let commandCount = 0
   let frontier: Command[][] = [[]]
   for (let length = 1; length <= depth; length++) {
     const reached: Command[][] = []
@@ -43,7 +47,7 @@ function explore(world: World, depth: number): Explored {
         pair.replay(world.start)
         pair.replay(path)
         pair.step(command)
-        tries++
+        commandCount++
         if (length === depth) continue
         const state = createHash('sha1').update(JSON.stringify(pair.state)).digest('base64')
         if (!seen.has(state)) reached.push([...path, command])
@@ -52,7 +56,7 @@ function explore(world: World, depth: number): Explored {
     }
     frontier = reached
   }
-  return { states: seen.size, tries }
+  return { states: seen.size, commandCount }
 }
 
 function movesAfter(world: World, path: readonly Command[]): Command[] {
@@ -66,39 +70,57 @@ const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 function open(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
-  const who = { session, ownerBroker: 'one', principal: 'p', name: session, handshakeId: 'open' }
-  return { type: 'open', at: 0, ...who, lease: 15_000, grace, secret, limits }
+  const identity = {
+    session,
+    ownerBroker: 'one',
+    principal: 'p',
+    name: session,
+    handshakeId: 'open',
+  }
+  return { type: 'open', at: 0, ...identity, lease: 15_000, grace, secret, limits }
 }
 
 function lock(
   { id: session, attachEpoch, lastId }: PlainSession,
   key: string,
   mode: LockMode,
-  more: { ttl?: number; timeout?: number; steal?: boolean; id?: number; attachEpoch?: number } = {},
+  overrides: {
+    ttl?: number
+    timeout?: number
+    steal?: boolean
+    id?: number
+    attachEpoch?: number
+  } = {},
 ): Command {
-  const wanted = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
+  const lockFields = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
   const fields = { at: 0, session, attachEpoch, id: lastId + 1 }
-  return { type: 'lock', ...fields, ...wanted, steal: false, ...more }
+  return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** The distinct values that are defined. */
-function some(...values: (number | undefined)[]): number[] {
+/** Returns the distinct values that are defined. */
+function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
 
-/** The sessions that were used, and the first unused one: unused sessions differ by name alone. */
-function distinct({ sessions }: PlainState): PlainSession[] {
-  const isFresh = ({ lastId, attachEpoch, suspended }: PlainSession) =>
+/**
+ * Returns the sessions that were used, and the first unused session. The other unused sessions
+ * differ only by their names.
+ */
+function distinctSessions({ sessions }: PlainState): PlainSession[] {
+  const isUnused = ({ lastId, attachEpoch, suspended }: PlainSession) =>
     lastId === 0 && attachEpoch === 1 && !suspended
-  const [first] = sessions.filter(isFresh)
-  return sessions.filter((session) => session === first || !isFresh(session))
+  const [first] = sessions.filter(isUnused)
+  return sessions.filter((session) => session === first || !isUnused(session))
 }
 
-/** Three sessions without a grace, and all their commands for two keys. */
+/**
+ * Three sessions without a grace, which therefore end when their connection drops, and all their
+ * commands for two keys.
+ */
 const contention: World = {
   start: ['a', 'b', 'c'].map((session) => open(session, 0)),
   moves: (state) =>
-    distinct(state).flatMap((session) => {
+    distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting } = session
       const fields = { at: 0, session: id, attachEpoch }
       const moves: Command[] = [
@@ -111,40 +133,42 @@ const contention: World = {
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
       ]
-      // 1 is the fence of the first lock: held by this session, held by another, or released.
-      for (const fence of some(held[0], held.at(-1), 1)) {
+      // 1 is the fence (grant number) of the first lock. This session holds the lock, another
+      // session holds the lock, or the lock was released.
+      for (const fence of definedValues(held[0], held.at(-1), 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
       }
-      for (const request of some(waiting[0])) moves.push({ type: 'cancel', ...fields, request })
-      for (const request of some(waiting.at(-1))) {
+      for (const request of definedValues(waiting[0]))
+        moves.push({ type: 'cancel', ...fields, request })
+      for (const request of definedValues(waiting.at(-1))) {
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
-      for (const fence of some(held[0])) {
+      for (const fence of definedValues(held[0])) {
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
       return moves
     }),
 }
 
-/** Two sessions that can resume, with all wrong resumes. */
-const comings: World = {
+/** Two sessions that can resume, with right and wrong resumes. */
+const resumes: World = {
   start: ['a', 'b'].map((session) => open(session, 5_000)),
   moves: (state) =>
-    distinct(state).flatMap((session) => {
+    distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting, answers } = session
       const fields = { at: 0, session: id, attachEpoch }
       const former = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
-      const who = { session: id, handshakeId: 'try', principal: 'p' } as const
-      const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...who } as const
+      const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
+      const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...identity } as const
       const secret = `${id}${attachEpoch + 1}`
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
         lock(session, 'k', 'exclusive', { id: lastId }),
-        // The id of another type of request, in most states.
+        // In most states, the id belongs to another type of request.
         { type: 'unlock', ...fields, id: lastId, fence: 1 },
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
-        { type: 'ack', ...fields, ids: answers?.map(([one]) => one) ?? [] },
+        { type: 'ack', ...fields, ids: answers?.map(([answeredId]) => answeredId) ?? [] },
         { type: 'confirm', ...fields },
         { type: 'suspend', ...fields, keep: false },
         { type: 'suspend', ...former, keep: false },
@@ -153,18 +177,18 @@ const comings: World = {
       ]
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
         if (proof === undefined) continue
-        for (const nth of [undefined, 1, 2])
-          moves.push({ ...resume, proof, resumeAttempt: nth, secret })
+        for (const resumeAttempt of [undefined, 1, 2])
+          moves.push({ ...resume, proof, resumeAttempt, secret })
       }
-      for (const fence of some(held[0], state.fence + 1)) {
+      for (const fence of definedValues(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
-      for (const fence of some(held[0])) {
+      for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
       }
-      for (const request of some(waiting[0])) {
+      for (const request of definedValues(waiting[0])) {
         moves.push({ type: 'cancel', ...fields, request })
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
@@ -172,8 +196,11 @@ const comings: World = {
     }),
 }
 
-/** Two sessions, one of which can resume, on three brokers, each of which may die. */
-const homes: World = {
+/**
+ * Two sessions at three brokers, each of which may end. One session can resume. The owner broker of
+ * a session keeps its deadlines.
+ */
+const ownerBrokers: World = {
   start: [open('a', 5_000), open('b', 0)],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
@@ -182,9 +209,9 @@ const homes: World = {
     ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, held, waiting } = session
       const fields = { at: 0, session: id, attachEpoch }
-      const limited = { ttl: 60_000, timeout: 60_000 }
+      const timeLimits = { ttl: 60_000, timeout: 60_000 }
       const moves: Command[] = [
-        lock(session, 'k', 'exclusive', limited),
+        lock(session, 'k', 'exclusive', timeLimits),
         { type: 'end', ...fields, reason: 'expired' },
       ]
       for (const proof of new Set([session.nextSecret, session.secret])) {
@@ -212,13 +239,13 @@ const homes: World = {
           ...resume,
         })
       }
-      // Expiry proposals from before and after the deadline moved.
-      for (const fence of some(held[0])) {
+      // Brokers propose an expiry before or after the deadline moved to another owner broker.
+      for (const fence of definedValues(held[0])) {
         for (const generation of [0, 1, 2]) {
           moves.push({ type: 'expire', at: 0, session: id, fence, generation })
         }
       }
-      for (const request of some(waiting[0])) {
+      for (const request of definedValues(waiting[0])) {
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
       return moves
@@ -226,20 +253,23 @@ const homes: World = {
   ],
 }
 
-/** Two of those sessions on a table that is quiet at times. */
-const hushed: World = {
+/**
+ * Two sessions without a grace on a table that is sometimes quiet. A quiet table grants only
+ * steals.
+ */
+const quietTimes: World = {
   start: [...contention.start.slice(0, 2), { type: 'quiet', at: 0, quiet: true }],
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
 }
 
-/** Three sessions at one key. Each command grants one waiter only. */
-const byAndBy: World = {
+/** Four sessions that lock one key. Each command grants only one waiter. */
+const oneGrantPerCommand: World = {
   grantsPerCommand: 1,
   start: ['a', 'b', 'c', 'd'].map((session) => open(session, 0)),
   moves: (state) => [
     { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
-    ...distinct(state).flatMap((session): Command[] => {
+    ...distinctSessions(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held, waiting } = session
       const fields = { at: 0, session: id, attachEpoch }
       return [
@@ -247,11 +277,13 @@ const byAndBy: World = {
         lock(session, 'k', 'shared'),
         lock(session, 'k', 'shared', { timeout: 0 }),
         { type: 'end', ...fields, reason: 'goodbye' },
-        ...some(held[0]).flatMap((fence): Command[] => [
+        ...definedValues(held[0]).flatMap((fence): Command[] => [
           { type: 'unlock', ...fields, id: lastId + 1, fence },
           { type: 'revoke', ...fields, id: lastId + 1, key: 'k', fence, note: '' },
         ]),
-        ...some(waiting[0]).map((request): Command => ({ type: 'cancel', ...fields, request })),
+        ...definedValues(waiting[0]).map(
+          (request): Command => ({ type: 'cancel', ...fields, request }),
+        ),
       ]
     }),
   ],
@@ -283,19 +315,19 @@ const gathering: World = {
     }),
 }
 
-describe('table: every order of commands in small worlds', () => {
+describe('table: small worlds', () => {
   for (const [name, world, depth] of [
-    ['three sessions, two keys', contention, count(4, 6)],
-    ['two sessions that come back', comings, count(4, 6)],
-    ['two sessions and a quiet start', hushed, count(4, 6)],
-    ['two sessions at three brokers', homes, count(5, 6)],
-    ['three sessions, two barriers', gathering, count(5, 6)],
-    ['four sessions, one grant a command', byAndBy, count(5, 7)],
+    ['three sessions and two keys', contention, count(4, 6)],
+    ['two sessions that resume', resumes, count(4, 6)],
+    ['two sessions and quiet times', quietTimes, count(4, 6)],
+    ['two sessions at three brokers', ownerBrokers, count(5, 6)],
+    ['three sessions and two barriers', gathering, count(5, 6)],
+    ['four sessions and one grant for each command', oneGrantPerCommand, count(5, 7)],
   ] as const) {
-    it(`${name}: every order of up to ${depth} commands`, function () {
+    it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
       this.timeout(count(60_000, 1_200_000))
-      const { states, tries } = explore(world, depth)
-      this.test!.title += ` (${tries} tries, ${states} states)`
+      const { states, commandCount } = explore(world, depth)
+      this.test!.title += ` (${commandCount} commands, ${states} states)`
       expect(states).to.be.greaterThan(500)
     })
   }

@@ -1,54 +1,58 @@
 /**
- * A key with very many shared holders or waiters. One command grants a thousand waiters at most,
- * and `grantUnfinishedKeys` grants the rest. One holder among many is found quickly.
+ * A key with very many shared holders or waiters. One command grants at most a thousand waiters,
+ * and the command `grantUnfinishedKeys` grants the remaining waiters. The table finds one holder
+ * among many by its fence, the number of its grant.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { Bench } from './bench.js'
+import { TableDriver } from './tableDriver.js'
 
-/** A bench where shared requests of one session wait for the exclusive lock of another. */
-function crowd(waiters: number): { bench: Bench; unlock: () => string[] } {
-  const bench = new Bench(false)
-  bench.open('holder')
-  bench.open('crowd')
-  bench.lock('holder', 'k')
-  for (let i = 0; i < waiters; i++) bench.lock('crowd', 'k', { mode: 'shared' })
-  return { bench, unlock: () => bench.unlock('holder', 1) }
+/**
+ * Returns a driver where shared requests of the session `crowd` wait for the exclusive lock of the
+ * session `holder`.
+ */
+function driverWithWaiters(waiters: number): { driver: TableDriver; unlock: () => string[] } {
+  const driver = new TableDriver(false)
+  driver.open('holder')
+  driver.open('crowd')
+  driver.lock('holder', 'k')
+  for (let i = 0; i < waiters; i++) driver.lock('crowd', 'k', { mode: 'shared' })
+  return { driver, unlock: () => driver.unlock('holder', 1) }
 }
 
-const granted = (lines: readonly string[]): number =>
+const grantCount = (lines: readonly string[]): number =>
   lines.filter((line) => line.startsWith('granted')).length
 
 describe('table: a release with very many waiters', () => {
-  it('grants a thousand, reports an unfinished key, and grants the rest on command', () => {
-    const { bench, unlock } = crowd(2_500)
+  it('grants a thousand waiters, reports an unfinished key, and grants the others on command', () => {
+    const { driver, unlock } = driverWithWaiters(2_500)
     const first = unlock()
-    expect(granted(first)).to.equal(1_000)
+    expect(grantCount(first)).to.equal(1_000)
     expect(first.at(-1)).to.equal('unfinished k')
-    const serve = () => bench.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
-    const second = serve()
-    expect(granted(second)).to.equal(1_000)
+    const grantMore = () => driver.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
+    const second = grantMore()
+    expect(grantCount(second)).to.equal(1_000)
     expect(second.at(-1)).to.equal('unfinished k')
-    const third = serve()
-    expect(granted(third)).to.equal(500)
+    const third = grantMore()
+    expect(grantCount(third)).to.equal(500)
     expect(third).to.have.length(500)
-    expect(serve()).to.deep.equal([])
+    expect(grantMore()).to.deep.equal([])
   })
 
   it('queues a new request behind the waiters that are still to be granted', () => {
-    const { bench, unlock } = crowd(1_500)
-    bench.open('late')
+    const { driver, unlock } = driverWithWaiters(1_500)
+    driver.open('late')
     unlock()
-    expect(bench.lock('late', 'k', { mode: 'shared' })).to.deep.equal(['queued late#1 k'])
-    expect(bench.lock('late', 'k', { mode: 'shared', timeout: 0 })[0]).to.match(/LOCK_HELD/)
-    const rest = bench.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
-    expect(rest.at(-1)).to.match(/^granted late#1 k/)
+    expect(driver.lock('late', 'k', { mode: 'shared' })).to.deep.equal(['queued late#1 k'])
+    expect(driver.lock('late', 'k', { mode: 'shared', timeout: 0 })[0]).to.match(/LOCK_HELD/)
+    const effects = driver.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
+    expect(effects.at(-1)).to.match(/^granted late#1 k/)
   })
 
-  it('is continued after a restart, and by a restored table', () => {
-    const { bench, unlock } = crowd(2_100)
+  it('is completed by a restored table after a restart', () => {
+    const { driver, unlock } = driverWithWaiters(2_100)
     unlock()
-    const table = restore(dump(bench.table))
+    const table = restore(dump(driver.table))
     const restart = { type: 'restart', formerOwner: 'nobody', ownerBroker: '', at: 0 } as const
     const kinds = table.apply(restart).map(({ kind }) => kind)
     expect(kinds).to.deep.equal(['unfinished'])
@@ -59,38 +63,42 @@ describe('table: a release with very many waiters', () => {
 
   it('shares its limit among all keys of one command', () => {
     const table = new LockTable(undefined, 3)
-    const bench = new Bench(false, table)
-    bench.open('holder')
-    bench.open('crowd')
+    const driver = new TableDriver(false, table)
+    driver.open('holder')
+    driver.open('crowd')
     for (const key of ['k', 'l', 'm']) {
-      bench.lock('holder', key)
-      for (let i = 0; i < 2; i++) bench.lock('crowd', key, { mode: 'shared' })
+      driver.lock('holder', key)
+      for (let i = 0; i < 2; i++) driver.lock('crowd', key, { mode: 'shared' })
     }
-    const lines = bench.end('holder')
-    expect(granted(lines)).to.equal(3)
+    const lines = driver.end('holder')
+    expect(grantCount(lines)).to.equal(3)
     expect(lines.slice(-2)).to.deep.equal(['unfinished l', 'unfinished m'])
-    const rest = bench.apply({ type: 'grantUnfinishedKeys', keys: ['l', 'm', 'unknown'], at: 0 })
-    expect(granted(rest)).to.equal(3)
+    const effects = driver.apply({
+      type: 'grantUnfinishedKeys',
+      keys: ['l', 'm', 'unknown'],
+      at: 0,
+    })
+    expect(grantCount(effects)).to.equal(3)
   })
 })
 
 describe('table: one of very many holders', () => {
   it('is revoked by its fence, and only once, while other locks come and go', () => {
-    const bench = new Bench()
-    bench.open('crowd')
-    bench.open('operator')
-    for (let i = 0; i < 200; i++) bench.lock('crowd', 'k', { mode: 'shared' })
-    const revoke = (fence: number): string => bench.revoke('operator', 'k', fence).at(-1)!
+    const driver = new TableDriver()
+    driver.open('crowd')
+    driver.open('operator')
+    for (let i = 0; i < 200; i++) driver.lock('crowd', 'k', { mode: 'shared' })
+    const revoke = (fence: number): string => driver.revoke('operator', 'k', fence).at(-1)!
     expect(revoke(100)).to.match(/revoked$/)
     expect(revoke(100)).to.match(/LOCK_NOT_HELD$/)
-    bench.unlock('crowd', 150)
+    driver.unlock('crowd', 150)
     expect(revoke(150)).to.match(/LOCK_NOT_HELD$/)
-    bench.lock('crowd', 'k', { mode: 'shared' })
+    driver.lock('crowd', 'k', { mode: 'shared' })
     expect(revoke(201)).to.match(/revoked$/)
-    bench.end('crowd')
+    driver.end('crowd')
     expect(revoke(7)).to.match(/LOCK_NOT_HELD$/)
-    bench.open('again')
-    for (let i = 0; i < 100; i++) bench.lock('again', 'k', { mode: 'shared' })
+    driver.open('again')
+    for (let i = 0; i < 100; i++) driver.lock('again', 'k', { mode: 'shared' })
     expect(revoke(202)).to.match(/revoked$/)
   })
 })

@@ -1,18 +1,20 @@
 /**
- * Which holders an answer describes: those that blocked the request, as many as fit. A session that
- * never acknowledges stores a few hundred kilobytes of them at most.
+ * Which holders an answer to a failed lock request lists: the holders of the key, as many as fit. A
+ * session that never acknowledges its answers stores at most a few hundred kilobytes of holders.
+ * Effects are short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
+ * with the fence 2. A fence numbers a grant.
  */
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { Bench } from './bench.js'
 import { plainEffect, plainState } from './plainValues.js'
 import { isSame, TableAndModel } from './tableAndModel.js'
+import { TableDriver } from './tableDriver.js'
 
-const large = JSON.stringify('x'.repeat(4_094))
+const largeMetadata = JSON.stringify('x'.repeat(4_094))
 
-/** The holders in the stored answer to a request of `b`. */
-function named(bench: Bench, id: number) {
-  const answer = bench.table.sessions.get('b')!.answers!.get(id) as Extract<
+/** Returns the holders in the stored answer to a request of `b`. */
+function storedHolders(driver: TableDriver, id: number) {
+  const answer = driver.table.sessions.get('b')!.answers!.get(id) as Extract<
     Answer,
     { kind: 'failed' }
   >
@@ -20,24 +22,25 @@ function named(bench: Bench, id: number) {
 }
 
 /**
- * A bench with `b`, whose answers are stored, and many sessions that share `k` with large metadata.
+ * Returns a driver with `b`, whose answers are stored, and many sessions that share `k` with large
+ * metadata.
  */
-function shared(holders: number, metadata = large): Bench {
-  const bench = new Bench()
-  bench.open('b', { grace: 5_000 })
+function driverWithHolders(holders: number, metadata = largeMetadata): TableDriver {
+  const driver = new TableDriver()
+  driver.open('b', { grace: 5_000 })
   for (let i = 1; i <= holders; i++) {
-    bench.open(`a${i}`, { name: `name ${i}` })
-    bench.lock(`a${i}`, 'k', { mode: 'shared', metadata })
+    driver.open(`a${i}`, { name: `name ${i}` })
+    driver.lock(`a${i}`, 'k', { mode: 'shared', metadata })
   }
-  return bench
+  return driver
 }
 
 describe('table: the holders in LOCK_TIMEOUT', () => {
   it('have a name, fence and time, but no metadata', () => {
-    const bench = shared(2)
-    bench.lock('b', 'k', { timeout: 50 })
-    expect(bench.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
-    const [first] = named(bench, 1)
+    const driver = driverWithHolders(2)
+    driver.lock('b', 'k', { timeout: 50 })
+    expect(driver.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
+    const [first] = storedHolders(driver, 1)
     expect(first).to.deep.equal({
       session: 'a1',
       name: 'name 1',
@@ -47,37 +50,37 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
     })
   })
 
-  it('do not include waiters that the withdrawal lets in', () => {
-    const bench = Bench.with('a', 'b', 'c')
-    bench.lock('a', 'k', { mode: 'shared' })
-    bench.lock('b', 'k', { timeout: 50 })
-    bench.lock('c', 'k', { mode: 'shared' })
-    expect(bench.timeout('b', 1)).to.deep.equal([
+  it('do not include waiters that are granted when the request leaves the queue', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k', { mode: 'shared' })
+    driver.lock('b', 'k', { timeout: 50 })
+    driver.lock('c', 'k', { mode: 'shared' })
+    expect(driver.timeout('b', 1)).to.deep.equal([
       'withdrawn b#1 k timeout',
       'granted c#1 k f2',
       'answer b#1 LOCK_TIMEOUT by a f1',
     ])
   })
 
-  it('include the own session, if it holds the key', () => {
-    const bench = Bench.with('a')
-    bench.lock('a', 'k')
-    bench.lock('a', 'k', { timeout: 50 })
-    expect(bench.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
+  it('include the requesting session itself if it holds the key', () => {
+    const driver = TableDriver.withSessions('a')
+    driver.lock('a', 'k')
+    driver.lock('a', 'k', { timeout: 50 })
+    expect(driver.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
   })
 
-  it('are empty for a key without holders in a quiet time', () => {
-    const bench = Bench.with('a')
-    bench.quiet(true)
-    bench.lock('a', 'k', { timeout: 50 })
-    expect(bench.timeout('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
+  it('are empty for a key without holders while the table is quiet, which means that it grants no locks', () => {
+    const driver = TableDriver.withSessions('a')
+    driver.quiet(true)
+    driver.lock('a', 'k', { timeout: 50 })
+    expect(driver.timeout('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
   })
 
   it('are at most 16', () => {
-    const bench = shared(20)
-    bench.lock('b', 'k', { timeout: 50 })
-    bench.timeout('b', 1)
-    expect(named(bench, 1)).to.have.length(16)
+    const driver = driverWithHolders(20)
+    driver.lock('b', 'k', { timeout: 50 })
+    driver.timeout('b', 1)
+    expect(storedHolders(driver, 1)).to.have.length(16)
   })
 })
 
@@ -132,76 +135,81 @@ describe('table: answers that are shared', () => {
 
 describe('table: the stored size of holders', () => {
   it('is at most 16 KiB in one answer, in whole holders', () => {
-    const bench = shared(16)
-    bench.lock('b', 'k', { timeout: 0 })
-    expect(named(bench, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
-    expect(JSON.stringify(named(bench, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
+    const driver = driverWithHolders(16)
+    driver.lock('b', 'k', { timeout: 0 })
+    expect(storedHolders(driver, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
+    expect(JSON.stringify(storedHolders(driver, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
   })
 
   it('is at most 256 KiB for a session; later answers have one holder without metadata', () => {
-    const bench = shared(16)
-    for (let i = 0; i < 1_024; i++) bench.lock('b', 'k', { timeout: 0 })
-    const [first, last] = [named(bench, 1), named(bench, 1_024)]
-    expect([first.length, first[0]!.metadata]).to.deep.equal([3, large])
+    const driver = driverWithHolders(16)
+    for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
+    const [first, last] = [storedHolders(driver, 1), storedHolders(driver, 1_024)]
+    expect([first.length, first[0]!.metadata]).to.deep.equal([3, largeMetadata])
     expect(last).to.deep.equal([{ ...first[0], metadata: undefined }])
-    const stored = JSON.stringify([...bench.table.sessions.get('b')!.answers!.values()])
+    const stored = JSON.stringify([...driver.table.sessions.get('b')!.answers!.values()])
     expect(stored.length).to.be.below(512 * 1024)
   })
 
   it('shrinks when the client acknowledges', () => {
-    const bench = shared(16)
-    for (let i = 0; i < 100; i++) bench.lock('b', 'k', { timeout: 0 })
-    expect(named(bench, 100)).to.have.length(1)
-    bench.ack('b', [1, 2, 2])
-    bench.lock('b', 'k', { timeout: 0 })
-    expect(named(bench, 101)).to.have.length(3)
-    bench.ack(
+    const driver = driverWithHolders(16)
+    for (let i = 0; i < 100; i++) driver.lock('b', 'k', { timeout: 0 })
+    expect(storedHolders(driver, 100)).to.have.length(1)
+    driver.ack('b', [1, 2, 2])
+    driver.lock('b', 'k', { timeout: 0 })
+    expect(storedHolders(driver, 101)).to.have.length(3)
+    driver.ack(
       'b',
       Array.from({ length: 101 }, (_, i) => i + 1),
     )
-    expect(bench.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
+    expect(driver.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
   })
 
-  it('counts characters beyond ASCII as the most bytes that they can take', () => {
-    const bench = shared(4, JSON.stringify('é'.repeat(2_047)))
-    bench.lock('b', 'k', { timeout: 0 })
-    expect(named(bench, 1)).to.have.length(2)
+  it('counts each character beyond ASCII as the largest number of bytes that it can take', () => {
+    const driver = driverWithHolders(4, JSON.stringify('é'.repeat(2_047)))
+    driver.lock('b', 'k', { timeout: 0 })
+    expect(storedHolders(driver, 1)).to.have.length(2)
   })
 
   it('is unlimited in a session whose answers are not stored', () => {
-    const bench = shared(3)
-    bench.open('c')
+    const driver = driverWithHolders(3)
+    driver.open('c')
     let answer: string | undefined
-    for (let i = 0; i < 100; i++) [answer] = bench.lock('c', 'k', { timeout: 0 })
+    for (let i = 0; i < 100; i++) [answer] = driver.lock('c', 'k', { timeout: 0 })
     expect(answer).to.equal('answer c#100 LOCK_HELD by a1 f1, a2 f2, a3 f3')
   })
 
   it('is the same in the model, and after a snapshot', () => {
     const pair = new TableAndModel()
-    const bench = new Bench(false)
-    const apply = bench.apply.bind(bench)
-    // The model receives every command of the bench.
-    bench.apply = (command: Command) => {
+    const driver = new TableDriver(false)
+    const apply = driver.apply.bind(driver)
+    // The model receives every command of the driver.
+    driver.apply = (command: Command) => {
       pair.step(command)
       return apply(command)
     }
-    bench.open('b', { grace: 5_000 })
+    driver.open('b', { grace: 5_000 })
     for (let i = 1; i <= 6; i++) {
-      bench.open(`a${i}`, i % 2 === 0 ? { name: `näme ${i}` } : {})
-      bench.lock(`a${i}`, 'k', { mode: 'shared', ...(i === 3 ? {} : { metadata: large }) })
+      driver.open(`a${i}`, i % 2 === 0 ? { name: `näme ${i}` } : {})
+      driver.lock(`a${i}`, 'k', { mode: 'shared', ...(i === 3 ? {} : { metadata: largeMetadata }) })
     }
-    for (let i = 0; i < 20; i++) bench.lock('b', 'k', { timeout: 0 })
-    bench.lock('b', 'k', { timeout: 9 })
-    bench.timeout('b', 21)
-    bench.ack('b', [3])
-    bench.lock('b', 'k', { timeout: 0 })
-    const items = JSON.parse(JSON.stringify([...dump(bench.table)])) as SnapshotItem[]
+    for (let i = 0; i < 20; i++) driver.lock('b', 'k', { timeout: 0 })
+    driver.lock('b', 'k', { timeout: 9 })
+    driver.timeout('b', 21)
+    driver.ack('b', [3])
+    driver.lock('b', 'k', { timeout: 0 })
+    const items = JSON.parse(JSON.stringify([...dump(driver.table)])) as SnapshotItem[]
     const copy = restore(items)
-    expect(isSame(plainState(copy), plainState(bench.table))).to.equal(true)
+    expect(isSame(plainState(copy), plainState(driver.table))).to.equal(true)
     const command = { type: 'lock', at: 9, session: 'b', attachEpoch: 1, id: 23, key: 'k' } as const
-    const terms = { mode: 'shared', ttl: undefined, timeout: 0, steal: false } as const
-    const again: Command = { ...command, ...terms, mode: 'exclusive', metadata: undefined }
-    const [one, other] = [copy.apply(again), bench.table.apply(again)]
-    expect(isSame(one.map(plainEffect), other.map(plainEffect))).to.equal(true)
+    const lockFields = { mode: 'shared', ttl: undefined, timeout: 0, steal: false } as const
+    const finalRequest: Command = {
+      ...command,
+      ...lockFields,
+      mode: 'exclusive',
+      metadata: undefined,
+    }
+    const [copyEffects, tableEffects] = [copy.apply(finalRequest), driver.table.apply(finalRequest)]
+    expect(isSame(copyEffects.map(plainEffect), tableEffects.map(plainEffect))).to.equal(true)
   })
 })

@@ -2,10 +2,11 @@
  * The invariants of a lock table, checked after every command. There are two kinds:
  *
  * - The records are consistent: every list is linked both ways, every lock and request is in its
- *   session's index and its key's list, every counter is right, and no key in use is idle.
- * - The effects are complete. A tally that sees only the effects, in order, finds no broken rule:
- *   no grant past a queue or beside an incompatible lock, no fence that falls. At the end the tally
- *   equals the state of the table.
+ *   session's index and its key's list, every counter is right, and every key in use has a holder
+ *   or a waiter.
+ * - The effects are complete. A tally records the holders and the queue of a key from the effects
+ *   alone. No grant may pass a queue or be incompatible with another lock. Each grant must have a
+ *   higher fence (grant number) than all earlier grants. The tally must equal the table.
  */
 
 import type {
@@ -29,14 +30,14 @@ import {
 } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 
-function ensure(condition: boolean, sentence: string): asserts condition {
-  if (!condition) throw new Error(`invariant broken: ${sentence}`)
+function ensure(condition: boolean, rule: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${rule}`)
 }
 
 interface Tally {
-  /** Mode by fence. */
+  /** The lock mode of each holder, by its fence. */
   readonly holders: Map<number, LockMode>
-  /** `session#id`, in queue order. */
+  /** The waiting requests as `session#id`, in the order of the queue. */
   readonly queue: string[]
 }
 
@@ -45,7 +46,10 @@ const compatible = (a: LockMode, b: LockMode) => a === 'shared' && b === 'shared
 export class Invariants {
   readonly #table: LockTable
   readonly #tallies = new Map<string, Tally>()
-  /** Keys that the table has reported as unfinished. */
+  /**
+   * The keys that the table has reported as unfinished: one command could not grant all waiters
+   * that can hold the key.
+   */
   readonly #unfinished = new Set<string>()
   #fence: number
 
@@ -59,17 +63,17 @@ export class Invariants {
   check(command: Command, effects: readonly Effect[]): void {
     this.follow(command, effects)
     ensure(this.#table.fence === this.#fence, 'the fence moved without a grant')
-    this.#matchTallies()
+    this.#compareTallies()
     checkRecords(this.#table, this.#unfinished)
   }
 
-  /** Call instead of `check` for a step that was checked before. */
+  /** Call instead of `check` for a command that was checked before. */
   follow(command: Command, effects: readonly Effect[]): void {
-    for (const effect of effects) this.#play(command, effect)
+    for (const effect of effects) this.#record(command, effect)
     if (command.type === 'raiseFenceFloor') this.#fence = Math.max(this.#fence, command.fence)
   }
 
-  #play(command: Command, effect: Effect): void {
+  #record(command: Command, effect: Effect): void {
     switch (effect.kind) {
       case 'unfinished':
         this.#unfinished.add(effect.request.key)
@@ -82,9 +86,9 @@ export class Invariants {
       case 'withdrawn': {
         const { session, id, key } = effect.request
         const { queue } = this.#tally(key)
-        const place = queue.indexOf(`${session.id}#${id}`)
-        ensure(place !== -1, `${session.id}#${id} left a queue that it was not in`)
-        queue.splice(place, 1)
+        const index = queue.indexOf(`${session.id}#${id}`)
+        ensure(index !== -1, `${session.id}#${id} left a queue that it was not in`)
+        queue.splice(index, 1)
         break
       }
       case 'released': {
@@ -105,7 +109,7 @@ export class Invariants {
           const first = queue.shift()
           ensure(
             first === `${lock.session.id}#${lock.id}` && request.id === lock.id,
-            `${lock.session.id}#${lock.id} was granted before ${first}, who came first`,
+            `${lock.session.id}#${lock.id} was granted before ${first}, which came first`,
           )
         } else {
           const steals = command.type === 'lock' && command.steal
@@ -127,8 +131,8 @@ export class Invariants {
     return tally
   }
 
-  /** The tally of the effects equals the table. */
-  #matchTallies(): void {
+  /** Checks that the tallies of the effects equal the table. */
+  #compareTallies(): void {
     for (const [key, tally] of this.#tallies) {
       const keyState = this.#table.keys.get(key)
       if (tally.holders.size === 0 && tally.queue.length === 0) {
@@ -151,13 +155,13 @@ export class Invariants {
 
 /** Checks that the table's records are consistent. Throws if not. */
 export function checkRecords(table: LockTable, unfinished = new Set<string>()): void {
-  ensure(table.bytes === weigh(table), `${weigh(table)} bytes, counted ${table.bytes}`)
+  ensure(table.bytes === bytesOf(table), `${bytesOf(table)} bytes, counted ${table.bytes}`)
   let held = 0
   let waiting = 0
   for (const keyState of table.keys.values()) {
     ensure(
       table.keys.get(keyState.key) === keyState,
-      `the state of ${keyState.key} is not found by it`,
+      `the state of ${keyState.key} is not found by its key`,
     )
     checkKeyState(table, keyState)
     if (!checkQueue(table, keyState, unfinished)) unfinished.delete(keyState.key)
@@ -172,12 +176,18 @@ export function checkRecords(table: LockTable, unfinished = new Set<string>()): 
     for (const request of session.waiting.values()) {
       const { id } = request
       const found = session.waiting.get(id)
-      ensure(found === request && request.session === session, `${session.id}#${id} is misfiled`)
+      ensure(
+        found === request && request.session === session,
+        `${session.id}#${id} is in the index under a wrong number`,
+      )
     }
     for (const lock of session.held.values()) {
       const { fence } = lock
       const found = session.held.get(fence)
-      ensure(found === lock && lock.session === session, `fence ${fence} is misfiled`)
+      ensure(
+        found === lock && lock.session === session,
+        `fence ${fence} is in the index under a wrong number`,
+      )
     }
     for (const call of session.barrierCalls.values()) {
       const barrier = table.barriers.get(call.barrier.key)
@@ -188,8 +198,14 @@ export function checkRecords(table: LockTable, unfinished = new Set<string>()): 
     checkHolderBytes(session)
   }
   checkBarriers(table)
-  ensure(held === 0, 'a session holds a lock that no key knows, or the reverse')
-  ensure(waiting === 0, 'a session waits where no key knows, or the reverse')
+  ensure(
+    held === 0,
+    'a session holds a lock that no key lists, or a key lists a lock that no session holds',
+  )
+  ensure(
+    waiting === 0,
+    'a session has a request that no key lists, or a key lists a request that no session has',
+  )
 }
 
 function checkBarriers({ barriers, sessions }: LockTable): void {
@@ -205,8 +221,8 @@ function checkBarriers({ barriers, sessions }: LockTable): void {
   ensure(callCount === barriers.callCount, `${callCount} calls, counted ${barriers.callCount}`)
 }
 
-/** The bytes of a table, added up record by record. */
-function weigh(table: LockTable): number {
+/** Returns the bytes of a table, added up record by record. */
+function bytesOf(table: LockTable): number {
   let bytes = 0
   for (const { key, holders, queue } of table.keys.values()) {
     bytes += keyStateBytes + textBytes(key)
@@ -224,7 +240,7 @@ function weigh(table: LockTable): number {
   return bytes
 }
 
-/** The counted bytes of the stored answers equal the sum over the answers. */
+/** Checks that the counted bytes of the stored holders equal the sum over the answers. */
 function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
   let bytes = 0
   for (const answer of answers?.values() ?? []) {
@@ -243,20 +259,25 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
     ensure(lock.keyState === keyState, `fence ${fence} is on another key`)
     ensure(table.sessions.get(session.id) === session, `fence ${fence} outlives its session`)
     ensure(session.held.get(fence) === lock, `fence ${fence} is not in its session's index`)
-    ensure(fence <= table.fence && id <= session.lastId, `fence ${fence} comes from the future`)
-    const alone = holders.length === 1
-    ensure(alone || mode === 'shared', `an exclusive lock on ${key} is not alone`)
+    ensure(
+      fence <= table.fence && id <= session.lastId,
+      `fence ${fence} or its request id is higher than the highest so far`,
+    )
+    const isAlone = holders.length === 1
+    ensure(isAlone || mode === 'shared', `an exclusive lock on ${key} is not alone`)
   }
   for (const request of queue) {
     const { session, id } = request
     ensure(request.keyState === keyState, `${session.id}#${id} waits on another key`)
     ensure(table.sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
     ensure(session.waiting.get(id) === request, `${session.id}#${id} is not in its session's index`)
-    ensure(id <= session.lastId, `${session.id}#${id} comes from the future`)
+    ensure(id <= session.lastId, `${session.id}#${id} is higher than the last id`)
   }
 }
 
-/** Whether the first waiter could hold, which is allowed only for an unfinished key. */
+/**
+ * Returns whether the first waiter can hold the lock, which is allowed only for an unfinished key.
+ */
 function checkQueue(
   table: LockTable,
   { key, holders, queue: { first } }: KeyState,
@@ -278,9 +299,9 @@ function checkList<T extends Linked<T>>(list: LinkedList<T>, name: string): void
   let previous: T | undefined
   for (let member = list.first; member !== undefined; member = member.next) {
     ensure(member.previous === previous, `the ${name} are not linked both ways`)
-    ensure(++length <= list.length, `the ${name} are more than ${list.length}, or go in circles`)
+    ensure(++length <= list.length, `the ${name} are more than ${list.length}, or link in a circle`)
     previous = member
   }
-  ensure(list.last === previous, `the ${name} end elsewhere`)
+  ensure(list.last === previous, `the last of the ${name} is not the end of the list`)
   ensure(length === list.length, `the ${name} are ${length}, counted ${list.length}`)
 }

@@ -1,18 +1,18 @@
 /**
- * A walk over the keys in use that pauses while keys come and go. It visits each key once, if the
- * key stays in use from the beginning of the walk until its visit.
+ * A walk visits the keys in use, and pauses while keys come into use and become idle. The walk
+ * visits each key once if the key stays in use from the beginning of the walk until its visit.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
-/** A key table in which a test uses and releases keys. */
-class World {
+/** A key table, and the keys that the test has brought into use and not released. */
+class KeysInUse {
   readonly keys = new KeyTable()
   readonly inUse = new Map<string, KeyState>()
   readonly #lock = {} as never
 
-  take(key: string): void {
+  use(key: string): void {
     if (this.inUse.has(key)) return
     const keyState = this.keys.getOrCreate(key)
     // A key in use must have a holder.
@@ -20,7 +20,7 @@ class World {
     this.inUse.set(key, keyState)
   }
 
-  leave(key: string): void {
+  release(key: string): void {
     const keyState = this.inUse.get(key)
     if (keyState === undefined) return
     keyState.first = undefined
@@ -29,15 +29,15 @@ class World {
   }
 }
 
-function names(entries: Iterable<KeyState>): string[] {
-  return [...entries].map(({ key }) => key)
+function namesOf(keyStates: Iterable<KeyState>): string[] {
+  return [...keyStates].map(({ key }) => key)
 }
 
 describe('table: a walk over the keys', () => {
   it('visits all keys in use in the order in which they came into use', () => {
-    const world = new World()
-    for (const key of ['b', 'a', 'c']) world.take(key)
-    const walk = world.keys.walk()
+    const keysInUse = new KeysInUse()
+    for (const key of ['b', 'a', 'c']) keysInUse.use(key)
+    const walk = keysInUse.keys.walk()
     expect([walk.next(), walk.next(), walk.next()].map((keyState) => keyState?.key)).to.deep.equal([
       'b',
       'a',
@@ -46,44 +46,44 @@ describe('table: a walk over the keys', () => {
     expect(walk.next()).to.equal(undefined)
   })
 
-  it('is neither listed nor counted among the keys, and leaves nothing behind', () => {
-    const world = new World()
-    for (const key of ['a', 'b']) world.take(key)
-    const walks = [world.keys.walk(), world.keys.walk()]
+  it('is neither listed nor counted among the keys, and its end leaves nothing behind', () => {
+    const keysInUse = new KeysInUse()
+    for (const key of ['a', 'b']) keysInUse.use(key)
+    const walks = [keysInUse.keys.walk(), keysInUse.keys.walk()]
     walks[0]!.next()
-    expect(world.keys.size).to.equal(2)
-    expect(names(world.keys.values())).to.deep.equal(['a', 'b'])
+    expect(keysInUse.keys.size).to.equal(2)
+    expect(namesOf(keysInUse.keys.values())).to.deep.equal(['a', 'b'])
     for (const walk of walks) walk.end()
     walks[0]!.end()
-    expect(world.keys.size).to.equal(2)
-    world.leave('a')
-    world.leave('b')
-    expect(names(world.keys.values())).to.deep.equal([])
+    expect(keysInUse.keys.size).to.equal(2)
+    keysInUse.release('a')
+    keysInUse.release('b')
+    expect(namesOf(keysInUse.keys.values())).to.deep.equal([])
   })
 
-  it('visits the right keys, whatever happens between its steps', () => {
+  it('visits exactly the keys that stay in use, whatever happens between its steps', () => {
     const action = fc.record({
-      act: fc.constantFrom('take', 'leave', 'begin', 'step', 'step', 'step', 'end'),
+      kind: fc.constantFrom('use', 'release', 'begin', 'step', 'step', 'step', 'end'),
       key: fc.constantFrom(...'abcdefgh'),
       walk: fc.nat(2),
     })
     fc.assert(
       fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
-        const world = new World()
-        const walks: (Walk | undefined)[] = []
-        for (const { act, key, walk: n } of actions) {
-          const walk = walks[n]
-          if (act === 'take') world.take(key)
-          else if (act === 'leave') {
-            world.leave(key)
-            for (const other of walks) other?.left(key)
-          } else if (act === 'begin') {
+        const keysInUse = new KeysInUse()
+        const walks: (CheckedWalk | undefined)[] = []
+        for (const { kind, key, walk: index } of actions) {
+          const walk = walks[index]
+          if (kind === 'use') keysInUse.use(key)
+          else if (kind === 'release') {
+            keysInUse.release(key)
+            for (const other of walks) other?.released(key)
+          } else if (kind === 'begin') {
             walk?.end()
-            walks[n] = new Walk(world)
-          } else if (act === 'step') walk?.step()
+            walks[index] = new CheckedWalk(keysInUse)
+          } else if (kind === 'step') walk?.step()
           else walk?.end()
-          expect(names(world.keys.values())).to.have.members([...world.inUse.keys()])
-          expect(world.keys.size).to.equal(world.inUse.size)
+          expect(namesOf(keysInUse.keys.values())).to.have.members([...keysInUse.inUse.keys()])
+          expect(keysInUse.keys.size).to.equal(keysInUse.inUse.size)
         }
         for (const walk of walks) walk?.finish()
       }),
@@ -91,43 +91,46 @@ describe('table: a walk over the keys', () => {
   })
 })
 
-/** A walk, with the keys that it must still visit. */
-class Walk {
+/** A walk, with the keys that the walk must still visit. */
+class CheckedWalk {
   readonly walk
-  readonly #toCome: Set<string>
-  readonly #world: World
+  readonly #unvisited: Set<string>
+  readonly #world: KeysInUse
   #isOver = false
 
-  constructor(world: World) {
-    this.#world = world
-    this.walk = world.keys.walk()
-    this.#toCome = new Set(world.inUse.keys())
+  constructor(keysInUse: KeysInUse) {
+    this.#world = keysInUse
+    this.walk = keysInUse.keys.walk()
+    this.#unvisited = new Set(keysInUse.inUse.keys())
   }
 
-  left(key: string): void {
-    this.#toCome.delete(key)
+  released(key: string): void {
+    this.#unvisited.delete(key)
   }
 
   /** Abandons the walk. */
   end(): void {
     this.walk.end()
     this.#isOver = true
-    this.#toCome.clear()
+    this.#unvisited.clear()
   }
 
   step(): KeyState | undefined {
     for (const [key, keyState] of this.#world.inUse) {
       if (!this.#isOver)
-        expect(this.walk.isYetToVisit(keyState), key).to.equal(this.#toCome.has(key))
+        expect(this.walk.isYetToVisit(keyState), key).to.equal(this.#unvisited.has(key))
     }
     const keyState = this.walk.next()
     if (keyState === undefined) this.#isOver = true
-    else expect(this.#toCome.delete(keyState.key), `${keyState.key} is one to visit`).to.equal(true)
+    else
+      expect(this.#unvisited.delete(keyState.key), `${keyState.key} was still to visit`).to.equal(
+        true,
+      )
     return keyState
   }
 
   finish(): void {
     while (this.step() !== undefined);
-    expect([...this.#toCome]).to.deep.equal([])
+    expect([...this.#unvisited]).to.deep.equal([])
   }
 }

@@ -1,10 +1,13 @@
 /**
- * The model of the lock table, as simple as possible: three flat lists that are searched from end
- * to end, and the rules of PROTOCOL.md one by one. The model shares no code and no idea with the
- * real table, so that a mistake is unlikely to be in both.
+ * The model of the lock table, as simple as possible. It searches flat lists from end to end and
+ * follows the rules of PROTOCOL.md one by one. The model shares no code and no idea with the real
+ * table, so that the table and the model are unlikely to have the same mistake.
  *
  * The effects of one command come in this order: withdrawals, releases, grants (key by key, in the
  * order in which the keys were affected), the answer.
+ *
+ * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
+ * ttl is how long a lock lasts without a refresh. A quiet table grants only steals.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -29,10 +32,10 @@ export class Model {
   })
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
-  /** How many more waiters this command may grant. */
+  /** The number of waiters that the present command may still grant. */
   #grantsLeft = 0
-  /** Keys whose waiters this command could not all grant. */
-  #unfinished: string[] = []
+  /** The keys where more waiters could hold the lock than the present command may grant. */
+  #unfinishedKeys: string[] = []
 
   constructor(grantsPerCommand: number) {
     this.#grantsPerCommand = grantsPerCommand
@@ -45,7 +48,7 @@ export class Model {
   apply(command: Command): PlainEffect[] {
     this.#effects = []
     this.#grantsLeft = this.#grantsPerCommand
-    this.#unfinished = []
+    this.#unfinishedKeys = []
     switch (command.type) {
       case 'raiseFenceFloor':
         if (command.fence > this.#state.fence) this.#state.fence = command.fence
@@ -56,7 +59,7 @@ export class Model {
         break
       case 'restart':
         this.#restart(command)
-        this.#unfinished.push(...this.#state.inUse)
+        this.#unfinishedKeys.push(...this.#state.inUse)
         break
       case 'grantUnfinishedKeys':
         for (const key of command.keys) this.#grantWaiters(key, command.at)
@@ -87,11 +90,11 @@ export class Model {
       default:
         this.#applySessionCommand(command)
     }
-    const used = [...this.#state.locks, ...this.#state.waitingRequests].map((one) => one.key)
+    const usedKeys = [...this.#state.locks, ...this.#state.waitingRequests].map(({ key }) => key)
     this.#state.inUse = [
-      ...new Set([...this.#state.inUse.filter((key) => used.includes(key)), ...used]),
+      ...new Set([...this.#state.inUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
     ]
-    for (const key of new Set(this.#unfinished)) {
+    for (const key of new Set(this.#unfinishedKeys)) {
       const first = this.#state.waitingRequests.find((wait) => wait.key === key)
       const isReady =
         first !== undefined && this.#state.canHold(key, first.mode) && !this.#state.quiet
@@ -100,7 +103,10 @@ export class Model {
     return this.#effects
   }
 
-  /** Applies a command of a client. It is ignored unless it came on the present connection. */
+  /**
+   * Applies a command of a client. The model ignores a command that did not come on the present
+   * connection of its session.
+   */
   #applySessionCommand(
     command: CommandOf<
       | 'suspend'
@@ -199,13 +205,16 @@ export class Model {
 
   #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can come back for these requests.
+    // No client can resume the session and receive the answers to these requests.
     const keys = session.grace === 0 ? this.#withdrawAll(session.id) : []
     for (const key of keys) this.#grantWaiters(key, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
-  /** All connections of these sessions are lost, and every deadline starts again in full. */
+  /**
+   * Moves the sessions of a broker that is gone to a new owner broker. Their connections are lost,
+   * and all their deadlines start again in full.
+   */
   #restart({ formerOwner, ownerBroker, at }: CommandOf<'restart'>): void {
     const sessions = this.#state.sessions.filter(
       (session) => formerOwner === undefined || formerOwner === session.ownerBroker,
@@ -215,9 +224,11 @@ export class Model {
   }
 
   #takeOwnership(session: ModelSession, ownerBroker: string): void {
-    const restarted = this.#state.takeOwnership(session, ownerBroker)
+    const withDeadlines = this.#state.takeOwnership(session, ownerBroker)
     this.#effects.push(
-      ...restarted.map((lockOrRequest) => ({ kind: 'deadlineRestarted', lockOrRequest }) as const),
+      ...withDeadlines.map(
+        (lockOrRequest) => ({ kind: 'deadlineRestarted', lockOrRequest }) as const,
+      ),
     )
   }
 
@@ -230,7 +241,7 @@ export class Model {
     this.#effects.push({ kind: 'ended', session: id, reason })
   }
 
-  /** Withdraws every request of a session. Returns the keys. */
+  /** Withdraws every request of a session. Returns the keys of these requests. */
   #withdrawAll(id: string): string[] {
     const requests = this.#state.waitingRequests.filter((wait) => wait.session === id)
     for (const request of requests) {
@@ -269,7 +280,7 @@ export class Model {
     }
   }
 
-  /** Withdraws a waiting request and answers it. */
+  /** Withdraws a waiting request, and answers the request with an error. */
   #withdraw(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const wait = this.#state.waitingRequests.find(
       (waiting) => waiting.session === id && waiting.id === request,
@@ -290,8 +301,9 @@ export class Model {
 
   #applyToLock(session: ModelSession, command: CommandOf<'unlock' | 'refresh' | 'revoke'>): void {
     session.lastId = command.id
-    const own = this.#state.lock(session.id, command.fence)
-    const lock = command.type === 'revoke' ? this.#state.lockOn(command.key, command.fence) : own
+    const ownLock = this.#state.lock(session.id, command.fence)
+    const lock =
+      command.type === 'revoke' ? this.#state.lockOn(command.key, command.fence) : ownLock
     if (lock === undefined) {
       const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
       this.#answer(session, command.id, answer, command.type)
@@ -321,13 +333,16 @@ export class Model {
     }
   }
 
-  /** Grants from the head of the queue, as long as the first waiter can hold. */
+  /**
+   * Grants the lock to the first waiter of the queue, as long as the first waiter can hold the
+   * lock.
+   */
   #grantWaiters(key: string, at: number): void {
     for (;;) {
       const first = this.#state.waitingRequests.find((wait) => wait.key === key)
       if (first === undefined || !this.#state.canHold(key, first.mode) || this.#state.quiet) return
       if (this.#grantsLeft === 0) {
-        this.#unfinished.push(key)
+        this.#unfinishedKeys.push(key)
         return
       }
       this.#grantsLeft -= 1
@@ -348,13 +363,13 @@ export class Model {
 
   // --------------------------------------------------------------------------------- answers
 
-  #answer(session: ModelSession, id: number, answer: PlainAnswer, asked: string): void {
-    this.#store(session, id, answer, asked)
+  #answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
+    this.#store(session, id, answer, requestType)
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: false })
   }
 
-  #store(session: ModelSession, id: number, answer: PlainAnswer, asked: string): void {
-    if (session.grace > 0) session.answers.push([id, answer, asked])
+  #store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
+    if (session.grace > 0) session.answers.push([id, answer, requestType])
   }
 
   #refuse(session: ModelSession, id: number, code: ErrorCode): void {
@@ -362,7 +377,7 @@ export class Model {
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
   }
 
-  /** Repeats the stored answer to a request id, if the type of the request is the same. */
+  /** Repeats the stored answer to a request id, if the repeated request has the same type. */
   #repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
     const waitsLike = (wait: { session: string; id: number }) =>

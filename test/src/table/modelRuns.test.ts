@@ -1,7 +1,7 @@
 /**
- * Long random histories on a table and the model: two hundred commands each, of every kind, many of
- * them out of date. A failing history is reported as the shortest list of commands that still
- * fails.
+ * Runs long random histories on a table and on the model. Each history has two hundred commands of
+ * every kind, and many commands are out of date. The test reports a failing history as a list of
+ * commands that is as short as possible.
  */
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -19,13 +19,16 @@ interface History {
   readonly effects: PlainEffect[]
 }
 
-/** Runs a history. Throws where table and model differ, with the `commands` so far. */
-function play(steps: readonly Step[], commands: Command[] = []): History {
+/**
+ * Runs a history. Throws if the table and the model differ after a command. Adds each command to
+ * `commands`.
+ */
+function runHistory(steps: readonly Step[], commands: Command[] = []): History {
   const pair = new TableAndModel(2)
   const runner = new StepRunner()
   const effects: PlainEffect[] = []
-  for (const one of steps) {
-    const command = runner.commandOf(one, pair.state)
+  for (const stepToRun of steps) {
+    const command = runner.commandOf(stepToRun, pair.state)
     if (command === undefined) continue
     commands.push(command)
     effects.push(...pair.step(command))
@@ -33,11 +36,11 @@ function play(steps: readonly Step[], commands: Command[] = []): History {
   return { commands, effects }
 }
 
-/** The failure of these steps; undefined if they pass. */
-function failure(steps: readonly Step[]): { error: Error; commands: Command[] } | undefined {
+/** Returns the failure of these steps; undefined if the table and the model agree. */
+function failureOf(steps: readonly Step[]): { error: Error; commands: Command[] } | undefined {
   const commands: Command[] = []
   try {
-    play(steps, commands)
+    runHistory(steps, commands)
     return undefined
   } catch (error) {
     if (!(error instanceof Error)) throw error
@@ -45,45 +48,48 @@ function failure(steps: readonly Step[]): { error: Error; commands: Command[] } 
   }
 }
 
-/** Removes steps, many at a time and then fewer, as long as the rest still fails. */
+/**
+ * Removes steps, first many at a time and then fewer, as long as the remaining steps still fail.
+ */
 function shorten(steps: readonly Step[]): readonly Step[] {
-  let left = steps
-  for (let size = left.length >> 1; size > 0; size >>= 1) {
-    for (let from = 0; from < left.length; ) {
-      const without = [...left.slice(0, from), ...left.slice(from + size)]
-      if (failure(without) === undefined) from += size
-      else left = without
+  let remaining = steps
+  for (let size = remaining.length >> 1; size > 0; size >>= 1) {
+    for (let start = 0; start < remaining.length; ) {
+      const shorter = [...remaining.slice(0, start), ...remaining.slice(start + size)]
+      if (failureOf(shorter) === undefined) start += size
+      else remaining = shorter
     }
   }
-  return left
+  return remaining
 }
 
 function expectAgreement(steps: readonly Step[]): void {
-  if (failure(steps) === undefined) return
-  const short = failure(shorten(steps))!
-  const commands = short.commands.map((command) => JSON.stringify(command)).join('\n')
-  throw new Error(`${short.error.message}\nafter\n${commands}`, { cause: short.error })
+  if (failureOf(steps) === undefined) return
+  const shortest = failureOf(shorten(steps))!
+  const commands = shortest.commands.map((command) => JSON.stringify(command)).join('\n')
+  throw new Error(`${shortest.error.message}\nafter\n${commands}`, { cause: shortest.error })
 }
 
 const histories = fc.array(step, { minLength: length, maxLength: length, size: 'max' })
 
 describe('table: random histories beside the model', () => {
-  it(`table and model agree on ${parameters.numRuns} histories of ${length} steps`, function () {
+  it(`the table and the model agree on ${parameters.numRuns} histories of ${length} steps`, function () {
     this.timeout(count(60_000, 1_200_000))
-    // Shortened here by removing steps, because fast-check cannot shorten a list of fixed length.
+    // `expectAgreement` shortens a failing history, because fast-check cannot shorten a list of
+    // fixed length.
     fc.assert(fc.property(histories, expectAgreement), { ...parameters, endOnFailure: true })
   })
 
   it('the histories contain every command and every effect', () => {
-    const done = new Map<string, number>()
-    const note = (what: string) => done.set(what, (done.get(what) ?? 0) + 1)
+    const counts = new Map<string, number>()
+    const addKind = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
     for (const steps of fc.sample(histories, { numRuns: 100, seed: 7 })) {
-      const { commands, effects } = play(steps)
-      for (const { type } of commands) note(type)
-      for (const effect of effects) note(describeEffect(effect))
+      const { commands, effects } = runHistory(steps)
+      for (const { type } of commands) addKind(type)
+      for (const effect of effects) addKind(describeEffect(effect))
     }
-    expect([...done.keys()]).to.include.members(everything)
-    for (const what of everything) expect(done.get(what), what).to.be.greaterThan(3)
+    expect([...counts.keys()]).to.include.members(expectedKinds)
+    for (const kind of expectedKinds) expect(counts.get(kind), kind).to.be.greaterThan(3)
   })
 })
 
@@ -96,8 +102,8 @@ function describeEffect(effect: PlainEffect): string {
   return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
 }
 
-/** Every command, and every effect in each of its meanings. */
-const everything = [
+/** The kinds of every command, and of every effect with its reason or its answer. */
+const expectedKinds = [
   ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
   ...['confirm', 'repeat LOCK_NOT_HELD'],
   ...[

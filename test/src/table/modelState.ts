@@ -19,33 +19,42 @@ type Derived = 'held' | 'waiting' | 'barrierCalls' | 'answers' | 'lastResumeAtte
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
   readonly limits: SessionLimits
-  /** The last successful resume. */
+  /** The command of the last successful resume. */
   acceptedResume: Resume | undefined
   /** Every lock of the session that was revoked. */
   readonly allRevocations: { fence: number; note: string }[]
-  /** Id, answer and request type, in order of answering; empty for a session without a grace. */
+  /**
+   * The id, the answer and the type of each answered request, in the order of the answers; empty
+   * for a session without a grace. A session with a grace survives a drop of its connection.
+   */
   answers: [number, PlainAnswer, string][]
 }
 
-/** Whether a resume shows a valid secret, and no later attempt has resumed before it. */
+/**
+ * Whether the session accepts a resume. The secret must be valid, and no later attempt may already
+ * have resumed the session with this secret.
+ */
 export function acceptsResume(
   session: ModelSession,
   { principal, proof, resumeAttempt }: Resume,
 ): boolean {
   const { acceptedResume, secret, nextSecret } = session
-  const before = acceptedResume?.proof === proof ? acceptedResume.resumeAttempt : undefined
-  const isLate = before !== undefined && resumeAttempt !== undefined && before >= resumeAttempt
-  const isKnown = proof === secret || proof === nextSecret
-  return session.grace > 0 && session.principal === principal && isKnown && !isLate
+  const acceptedAttempt = acceptedResume?.proof === proof ? acceptedResume.resumeAttempt : undefined
+  const isLate =
+    acceptedAttempt !== undefined && resumeAttempt !== undefined && acceptedAttempt >= resumeAttempt
+  const isValidSecret = proof === secret || proof === nextSecret
+  return session.grace > 0 && session.principal === principal && isValidSecret && !isLate
 }
 
 export class ModelState {
+  /** The fence of the newest lock. A fence numbers a grant. */
   fence = 0
+  /** Whether the table grants only steals. */
   quiet = false
   readonly sessions: ModelSession[] = []
-  /** In order of grant. */
+  /** All held locks, in the order of their grants. */
   readonly locks: ModelLock[] = []
-  /** In order of arrival. */
+  /** In the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
   /** The calls that wait at barriers, in order of arrival. */
   barrierCalls: PlainBarrierCall[] = []
@@ -66,44 +75,47 @@ export class ModelState {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
-  /** The lock with this key and fence, of any session. */
+  /** Returns the lock with this key and fence, whichever session holds it. */
   lockOn(key: string, fence: number): ModelLock | undefined {
     return this.locks.find((lock) => lock.key === key && lock.fence === fence)
   }
 
   /**
-   * A failure with the holders of the key: the oldest ones that fit, and at least one. The limits
-   * are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
+   * Returns a failure that lists holders of the key: the oldest holders, as many as fit, and at
+   * least one holder. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers
+   * of the requesting session.
    */
   failureWithHolders(
-    asks: ModelSession,
+    requester: ModelSession,
     key: string,
     code: 'LOCK_HELD' | 'LOCK_TIMEOUT',
   ): PlainAnswer {
-    const kept = asks.answers.flatMap(([, answer]) => ('holders' in answer ? answer.holders : []))
-    const room = Math.min(16 * 1024, 256 * 1024 - sum(kept.map(sizeOf)))
+    const storedHolders = requester.answers.flatMap(([, answer]) =>
+      'holders' in answer ? answer.holders : [],
+    )
+    const availableBytes = Math.min(16 * 1024, 256 * 1024 - sum(storedHolders.map(sizeOf)))
     const [first, ...others] = this.locks
       .filter((lock) => lock.key === key)
       .map(({ session, metadata, fence, since }) => {
         const { name } = this.session(session)!
         return { session, name, metadata, fence, since }
       })
-      .map((one) => (code === 'LOCK_HELD' ? one : { ...one, metadata: undefined }))
+      .map((holder) => (code === 'LOCK_HELD' ? holder : { ...holder, metadata: undefined }))
     const all = first === undefined ? [] : [first, ...others].slice(0, 16)
-    const fitting = all.filter((_, i) => sum(all.slice(0, i + 1).map(sizeOf)) <= room)
-    const least = first === undefined ? [] : [{ ...first, metadata: undefined }]
-    return { kind: 'failed', code, holders: fitting.length === 0 ? least : fitting }
+    const fitting = all.filter((_, i) => sum(all.slice(0, i + 1).map(sizeOf)) <= availableBytes)
+    const firstWithoutMetadata = first === undefined ? [] : [{ ...first, metadata: undefined }]
+    return { kind: 'failed', code, holders: fitting.length === 0 ? firstWithoutMetadata : fitting }
   }
 
   requestCount(session: string): number {
-    const mine = (one: { session: string }) => one.session === session
+    const isOfSession = (item: { session: string }) => item.session === session
     const lists = [this.locks, this.waitingRequests, this.barrierCalls]
-    return sum(lists.map((list) => list.filter(mine).length))
+    return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
   /**
-   * Moves a session to an owner. Returns its locks and requests with a deadline, which starts
-   * again.
+   * Moves a session to an owner broker, which keeps the deadlines of the session. Returns the locks
+   * and requests of the session that have a deadline; each deadline starts again.
    */
   takeOwnership(
     session: ModelSession,
@@ -111,15 +123,15 @@ export class ModelState {
   ): (PlainLock | PlainRequest | PlainBarrierCall)[] {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    const locks = this.locks.filter((one) => one.session === session.id && one.ttl !== undefined)
+    const locks = this.locks.filter((lock) => lock.session === session.id && lock.ttl !== undefined)
     for (const lock of locks) if (changesOwner) lock.generation += 1
-    const waits = this.waitingRequests.filter(
-      (one) => one.session === session.id && one.timeout !== undefined,
+    const requests = this.waitingRequests.filter(
+      (request) => request.session === session.id && request.timeout !== undefined,
     )
     const calls = this.barrierCalls.filter(
       (call) => call.session === session.id && call.timeout !== undefined,
     )
-    return [...locks.map((lock) => ({ ...lock })), ...waits, ...calls]
+    return [...locks.map((lock) => ({ ...lock })), ...requests, ...calls]
   }
 
   toPlain(): PlainState {
@@ -156,16 +168,19 @@ export class ModelState {
 }
 
 /** Removes the first matching item. */
-export function removeFirst<T>(list: T[], which: (item: T) => boolean): void {
-  const index = list.findIndex(which)
+export function removeFirst<T>(list: T[], matches: (item: T) => boolean): void {
+  const index = list.findIndex(matches)
   if (index !== -1) list.splice(index, 1)
 }
 
 function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, one) => total + one, 0)
+  return numbers.reduce((total, value) => total + value, 0)
 }
 
-/** The estimated size of a holder: 100 bytes and its texts, a text beyond ASCII three times. */
+/**
+ * Returns the estimated size of a holder in bytes: 100 and the length of its texts. A text with
+ * characters beyond ASCII counts three times its length.
+ */
 function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata'>): number {
   const { session, name, metadata } = holder
   const texts = [name === undefined ? '' : JSON.stringify(name), metadata ?? '']

@@ -1,7 +1,7 @@
 /**
- * The effects and the state of a table as plain values, for comparisons with the model or another
- * table, and for failure messages. They do not refer to records of the table, which may change
- * later.
+ * Converts the effects and the state of a lock table to plain values, which tests compare with the
+ * model or with another table and print in failure messages. Plain values do not refer to records
+ * of the table, because these records may change later.
  */
 
 import {
@@ -25,10 +25,14 @@ export interface PlainLock {
   readonly id: number
   readonly key: string
   readonly mode: LockMode
+  /** The number of the grant. Every grant has a higher fence than all earlier grants. */
   readonly fence: number
+  /** How long the lock lasts after its grant or its last refresh, in ms. */
   readonly ttl: number | undefined
+  /** Rises when the ttl starts again. An expiry of an earlier generation has no effect. */
   readonly generation: number
   readonly metadata: string | undefined
+  /** When the lock was granted, in wall time. */
   readonly since: number
 }
 
@@ -40,6 +44,7 @@ export interface PlainRequest {
   readonly ttl: number | undefined
   readonly timeout: number | undefined
   readonly metadata: string | undefined
+  /** When the request was queued, in wall time. */
   readonly since: number
 }
 
@@ -55,22 +60,27 @@ export interface PlainBarrierCall {
 export interface PlainSession {
   readonly id: string
   readonly principal: string
+  /** How long the session survives without a connection, in ms. */
   readonly grace: number
+  /** The broker that keeps the deadlines of the session. */
   readonly ownerBroker: string
+  /** Numbers the connections of the session, from 1. */
   readonly attachEpoch: number
+  /** Whether the session has no connection. */
   readonly suspended: boolean
   readonly secret: string | undefined
   readonly nextSecret: string | undefined
   readonly lastResumeAttempt: number | undefined
   readonly lastId: number
-  /** Fences, in order of grant. */
+  /** The fences of the held locks, in the order of their grants. */
   readonly held: readonly number[]
-  /** Request ids, in order of arrival. */
+  /** The ids of the waiting requests, in the order of their arrival. */
   readonly waiting: readonly number[]
-  /** Ids of the calls that wait at barriers, in order of arrival. */
+  /** The ids of the calls that wait at barriers, in the order of their arrival. */
   readonly barrierCalls: readonly number[]
-  /** The newest ones, oldest first. */
+  /** The newest revocations of locks of the session, the oldest of these first. */
   readonly revocations: readonly { readonly fence: number; readonly note: string }[]
+  /** The stored answers by request id; undefined for a session without a grace. */
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
 }
 
@@ -85,6 +95,7 @@ export interface PlainState {
   readonly fence: number
   readonly heldCount: number
   readonly waitingCount: number
+  /** Whether the table grants only steals. */
   readonly quiet: boolean
   readonly sessions: readonly PlainSession[]
   /** Sorted by key. */
@@ -261,7 +272,7 @@ function plainSession(session: Session): PlainSession {
   }
 }
 
-/** The whole visible state of a table, which is all of its state. */
+/** Returns the whole state of a table. */
 export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
   const keys = Array.from(table.keys.values(), (keyState) => ({
     key: keyState.key,
@@ -291,13 +302,16 @@ function answerText(answer: PlainAnswer): string {
     case 'passed':
       return answer.kind
     case 'failed': {
-      const by = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
-      return by === undefined ? answer.code : `${answer.code} by ${by.join(', ')}`
+      const holders = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
+      return holders === undefined ? answer.code : `${answer.code} by ${holders.join(', ')}`
     }
   }
 }
 
-/** An effect in a few words, for readable tests: `granted b#2 k f7`. */
+/**
+ * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
+ * session `b` was granted key `k` with fence 7.
+ */
 export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {
     case 'opened':

@@ -1,86 +1,90 @@
-/** Revoking the lock of another session: exactly the named lock, and once. */
+/**
+ * A session revokes the lock of another session: the table ends exactly this lock, and only once.
+ * Effects are short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
+ * with the fence 2. A fence numbers a grant.
+ */
 import { expect } from 'chai'
-import { Bench } from './bench.js'
+import { TableDriver } from './tableDriver.js'
 
 describe('table: revoke', () => {
-  it('ends the lock, reports who did it and why, grants the next waiter and answers, in order', () => {
-    const bench = Bench.with('a', 'b', 'op')
-    bench.lock('a', 'k')
-    bench.lock('b', 'k')
-    expect(bench.revoke('op', 'k', 1)).to.deep.equal([
+  it('reports the revoker and the reason, ends the lock, grants the next waiter and answers', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'op')
+    driver.lock('a', 'k')
+    driver.lock('b', 'k')
+    expect(driver.revoke('op', 'k', 1)).to.deep.equal([
       'revoked f1 by op: stuck',
       'released a k f1 revoked',
       'granted b#1 k f2',
       'answer op#1 revoked',
     ])
-    expect(bench.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
+    expect(driver.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
   })
 
   it('has no effect with another fence or key', () => {
-    const bench = Bench.with('a', 'op')
-    bench.lock('a', 'k')
-    bench.lock('a', 'l')
+    const driver = TableDriver.withSessions('a', 'op')
+    driver.lock('a', 'k')
+    driver.lock('a', 'l')
     for (const [key, fence] of [['k', 2] as const, ['l', 1] as const, ['m', 1] as const]) {
-      expect(bench.revoke('op', key, fence)[0]).to.match(/^answer op#\d LOCK_NOT_HELD$/)
+      expect(driver.revoke('op', key, fence)[0]).to.match(/^answer op#\d LOCK_NOT_HELD$/)
     }
-    expect(bench.table.heldCount).to.equal(2)
+    expect(driver.table.heldCount).to.equal(2)
   })
 
   it('ends one of several shared locks', () => {
-    const bench = Bench.with('a', 'b', 'op')
-    bench.lock('a', 'k', { mode: 'shared' })
-    bench.lock('b', 'k', { mode: 'shared' })
-    bench.revoke('op', 'k', 1)
-    expect([...bench.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
+    const driver = TableDriver.withSessions('a', 'b', 'op')
+    driver.lock('a', 'k', { mode: 'shared' })
+    driver.lock('b', 'k', { mode: 'shared' })
+    driver.revoke('op', 'k', 1)
+    expect([...driver.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
   })
 
-  it('ends a lock of a suspended session, and its snapshot reports this', () => {
-    const bench = new Bench()
-    bench.open('a', { grace: 1_000 })
-    bench.open('op')
-    bench.lock('a', 'k')
-    bench.suspend('a')
-    expect(bench.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
-    bench.resume('a', 'a-1', 'a-2')
-    const { held, revocations } = bench.table.sessions.get('a')!
+  it('ends a lock of a suspended session, and stores the revocation for its next resume', () => {
+    const driver = new TableDriver()
+    driver.open('a', { grace: 1_000 })
+    driver.open('op')
+    driver.lock('a', 'k')
+    driver.suspend('a')
+    expect(driver.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
+    driver.resume('a', 'a-1', 'a-2')
+    const { held, revocations } = driver.table.sessions.get('a')!
     expect(held.size).to.equal(0)
     expect(revocations).to.deep.equal([{ fence: 1, note: 'stuck' }])
   })
 
   it('stores the newest 16 revocations for a session that can resume, and none for others', () => {
-    const bench = new Bench()
-    bench.open('a', { grace: 1_000 })
-    bench.open('b')
-    bench.open('op')
+    const driver = new TableDriver()
+    driver.open('a', { grace: 1_000 })
+    driver.open('b')
+    driver.open('op')
     for (let fence = 1; fence <= 40; fence++) {
-      bench.lock(fence % 2 === 0 ? 'a' : 'b', 'k')
-      bench.revoke('op', 'k', fence)
+      driver.lock(fence % 2 === 0 ? 'a' : 'b', 'k')
+      driver.revoke('op', 'k', fence)
     }
     const fencesOf = (session: string) =>
-      bench.table.sessions.get(session)!.revocations.map(({ fence }) => fence)
+      driver.table.sessions.get(session)!.revocations.map(({ fence }) => fence)
     expect(fencesOf('a')).to.deep.equal(Array.from({ length: 16 }, (_, i) => 10 + 2 * i))
     expect(fencesOf('b')).to.deep.equal([])
   })
 
   it('runs once: a repetition gets the same answer and revokes nothing', () => {
-    const bench = new Bench()
-    bench.open('a')
-    bench.open('op', { grace: 1_000 })
-    bench.lock('a', 'k')
-    bench.revoke('op', 'k', 1)
-    bench.lock('a', 'k')
-    expect(bench.revoke('op', 'k', 1, { id: 1 })).to.deep.equal(['repeat op#1 revoked'])
-    expect(bench.revoke('op', 'k', 1)).to.deep.equal(['answer op#2 LOCK_NOT_HELD'])
-    expect(bench.table.heldCount).to.equal(1)
+    const driver = new TableDriver()
+    driver.open('a')
+    driver.open('op', { grace: 1_000 })
+    driver.lock('a', 'k')
+    driver.revoke('op', 'k', 1)
+    driver.lock('a', 'k')
+    expect(driver.revoke('op', 'k', 1, { id: 1 })).to.deep.equal(['repeat op#1 revoked'])
+    expect(driver.revoke('op', 'k', 1)).to.deep.equal(['answer op#2 LOCK_NOT_HELD'])
+    expect(driver.table.heldCount).to.equal(1)
   })
 
   it('has no effect on a replaced connection', () => {
-    const bench = new Bench()
-    bench.open('a')
-    bench.open('op', { grace: 1_000 })
-    bench.lock('a', 'k')
-    bench.suspend('op')
-    bench.resume('op', 'op-1', 'op-2')
-    expect(bench.revoke('op', 'k', 1, { attachEpoch: 1 })).to.deep.equal([])
+    const driver = new TableDriver()
+    driver.open('a')
+    driver.open('op', { grace: 1_000 })
+    driver.lock('a', 'k')
+    driver.suspend('op')
+    driver.resume('op', 'op-1', 'op-2')
+    expect(driver.revoke('op', 'k', 1, { attachEpoch: 1 })).to.deep.equal([])
   })
 })

@@ -1,88 +1,91 @@
 /**
- * The cost of very many waiters, counted in effects and not in time. A release grants exactly the
- * waiters that can hold now, and ten thousand waiters that leave cause no grant.
+ * The cost of ten thousand waiters, counted in effects and not in time. A release grants exactly
+ * the waiters that can now hold the lock, and waiters that leave the queue cause no grant. Effects
+ * are short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
-import { Bench } from './bench.js'
 import { checkRecords } from './invariants.js'
+import { TableDriver } from './tableDriver.js'
 
-const crowd = 10_000
+const waiterCount = 10_000
 
-/** A session that holds `k`, and a crowd that waits for it. */
-function crowded(): Bench {
-  const bench = new Bench(false)
-  bench.open('holder')
-  bench.lock('holder', 'k')
-  for (let i = 0; i < crowd; i++) {
-    bench.open(`w${i}`)
-    bench.lock(`w${i}`, 'k')
+/** Returns a driver with a session that holds `k`, and ten thousand sessions that wait for `k`. */
+function driverWithWaiters(): TableDriver {
+  const driver = new TableDriver(false)
+  driver.open('holder')
+  driver.lock('holder', 'k')
+  for (let i = 0; i < waiterCount; i++) {
+    driver.open(`w${i}`)
+    driver.lock(`w${i}`, 'k')
   }
-  expect(bench.table.waitingCount).to.equal(crowd)
-  return bench
+  expect(driver.table.waitingCount).to.equal(waiterCount)
+  return driver
 }
 
 describe('table: ten thousand waiters', () => {
-  it('one release grants exactly the first', () => {
-    const bench = crowded()
-    expect(bench.unlock('holder', 1)).to.deep.equal([
+  it('one release grants only the first waiter', () => {
+    const driver = driverWithWaiters()
+    expect(driver.unlock('holder', 1)).to.deep.equal([
       'released holder k f1 unlocked',
       'granted w0#1 k f2',
       'answer holder#2 unlocked',
     ])
-    checkRecords(bench.table)
+    checkRecords(driver.table)
   })
 
-  it('all leave at once, in any order, without a grant', () => {
-    const bench = crowded()
-    // 7,919 is prime to the size of the crowd, so this visits every waiter, from all over the
-    // queue.
-    for (let i = 0; i < crowd; i++) {
-      const session = `w${(i * 7_919) % crowd}`
-      expect(bench.end(session)).to.deep.equal([
+  it('all waiters leave one after another, in a scattered order, without a grant', () => {
+    const driver = driverWithWaiters()
+    // 7,919 and the number of waiters have no common factor, so the loop visits every waiter once,
+    // in a scattered order.
+    for (let i = 0; i < waiterCount; i++) {
+      const session = `w${(i * 7_919) % waiterCount}`
+      expect(driver.end(session)).to.deep.equal([
         `withdrawn ${session}#1 k ended`,
         `ended ${session} goodbye`,
       ])
     }
-    expect(bench.table.waitingCount).to.equal(0)
-    checkRecords(bench.table)
+    expect(driver.table.waitingCount).to.equal(0)
+    checkRecords(driver.table)
   })
 
   it('a chain of releases grants every waiter once, in order', () => {
-    const bench = crowded()
+    const driver = driverWithWaiters()
     let holder = 'holder'
-    for (let i = 0; i < crowd; i++) {
-      const [, granted] = bench.unlock(holder, i + 1)
+    for (let i = 0; i < waiterCount; i++) {
+      const [, granted] = driver.unlock(holder, i + 1)
       expect(granted).to.equal(`granted w${i}#1 k f${i + 2}`)
       holder = `w${i}`
     }
-    checkRecords(bench.table)
+    checkRecords(driver.table)
   })
 
   it('shared waiters are granted a thousand at a time, without recursion', () => {
-    const bench = new Bench(false)
-    bench.open('holder')
-    bench.lock('holder', 'k')
-    bench.open('w')
-    for (let i = 0; i < crowd; i++) bench.lock('w', 'k', { mode: 'shared' })
-    // Together with the release, the answer, and the effect for the unfinished key.
-    expect(bench.unlock('holder', 1)).to.have.length(1_003)
-    const serve = { type: 'grantUnfinishedKeys', keys: ['k'], at: 0 } as const
-    for (let left = crowd - 1_000; left > 0; left -= 1_000) bench.apply(serve)
-    expect(bench.table.heldCount).to.equal(crowd)
-    expect(bench.end('w')).to.have.length(crowd + 1)
-    expect(bench.table.keys.size).to.equal(0)
+    const driver = new TableDriver(false)
+    driver.open('holder')
+    driver.lock('holder', 'k')
+    driver.open('w')
+    for (let i = 0; i < waiterCount; i++) driver.lock('w', 'k', { mode: 'shared' })
+    // A thousand grants, the release, the answer, and the effect for the unfinished key.
+    expect(driver.unlock('holder', 1)).to.have.length(1_003)
+    const grantMore = { type: 'grantUnfinishedKeys', keys: ['k'], at: 0 } as const
+    for (let remaining = waiterCount - 1_000; remaining > 0; remaining -= 1_000)
+      driver.apply(grantMore)
+    expect(driver.table.heldCount).to.equal(waiterCount)
+    expect(driver.end('w')).to.have.length(waiterCount + 1)
+    expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('one session with ten thousand requests leaves in one pass', () => {
-    const bench = new Bench(false)
-    bench.open('holder')
-    bench.open('w')
-    bench.open('last')
-    bench.lock('holder', 'k')
-    for (let i = 0; i < crowd; i++) bench.lock('w', 'k')
-    bench.lock('last', 'k')
-    bench.end('w')
-    expect(bench.unlock('holder', 1)).to.include('granted last#1 k f2')
-    checkRecords(bench.table)
+  it('the end of a session with ten thousand requests withdraws all of them', () => {
+    const driver = new TableDriver(false)
+    driver.open('holder')
+    driver.open('w')
+    driver.open('last')
+    driver.lock('holder', 'k')
+    for (let i = 0; i < waiterCount; i++) driver.lock('w', 'k')
+    driver.lock('last', 'k')
+    driver.end('w')
+    expect(driver.unlock('holder', 1)).to.include('granted last#1 k f2')
+    checkRecords(driver.table)
   })
 })

@@ -1,9 +1,9 @@
 /**
- * Random histories of a lock table. A history is a list of *steps*, each of a few small numbers. A
- * step becomes a command only when it runs, depending on the state of the table. A step can thus
- * name a held lock or a valid secret, or sometimes deliberately a fence, connection or id that is
- * out of date. A history is still valid without some of its steps, so that a failing one can be
- * shortened.
+ * Random histories of a lock table. A history is a list of *steps*; a step consists of a few small
+ * numbers. A step becomes a command only when the step runs, depending on the state of the table.
+ * So a step can refer to a held lock or to a valid secret. Some steps deliberately use a fence (the
+ * number of a grant), a connection or an id that is out of date. A history is still valid without
+ * some of its steps, so a test can shorten a failing history.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -36,11 +36,17 @@ const weights = [40, 20, 9, 3, 14, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
-  /** Which seat sends the command. */
+  /**
+   * The index of the client that sends the command, from 0 to 4. A *seat* is a client, which has
+   * one session after another.
+   */
   readonly seat: number
-  /** Chooses a key, a mode, a time, a lock, a request and so on: any number. */
+  /** Any number. The number chooses a key, a mode, a time, a lock, a request and so on. */
   readonly pick: number
-  /** 0 for a command that is out of date or wrong: a former connection or lock, a wrong secret. */
+  /**
+   * 0 makes the command wrong or out of date, for instance a former connection, a former lock or a
+   * wrong secret.
+   */
   readonly aim: number
 }
 
@@ -54,23 +60,28 @@ export const step: fc.Arbitrary<Step> = fc.record({
 })
 
 const keys = ['k', 'l', 'm']
-/** The brokers that share the log. */
+/** The names of the brokers that share the table. */
 const brokers = ['one', 'two', 'three']
-/** The graces of the seats: some of the sessions can resume, some cannot. */
+/**
+ * The grace of the sessions of each seat, in ms: how long a session survives without a connection.
+ * A session with grace 0 cannot resume.
+ */
 const graces = [5_000, 0, 5_000, 0, 5_000]
 const limits = { locks: 5, answers: 10, waitersPerKey: 4, barriers: 2 }
 
-/** Converts steps to commands. A *seat* is a client, which has one session after another. */
+/** Converts steps to commands. */
 export class StepRunner {
-  readonly #generations = graces.map(() => 0)
+  readonly #sessionCounts = graces.map(() => 0)
   #at = 0
 
-  /** The command of this step; undefined if there is nothing to do. */
+  /**
+   * Returns the command of this step; undefined if the session that the step opens is already open.
+   */
   commandOf(step: Step, state: PlainState): Command | undefined {
     const { kind, seat, pick, aim } = step
     this.#at++
     const isWrong = aim === 0
-    const id = `${seat}.${this.#generations[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
+    const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
       return { type: 'raiseFenceFloor', at: this.#at, fence: state.fence + (pick % 7) - 3 }
@@ -97,7 +108,8 @@ export class StepRunner {
     const fields = { ...base, attachEpoch }
     switch (kind) {
       case 'repeat':
-        // An earlier id: answered, waiting, acknowledged or skipped.
+        // The id is an earlier id, which was answered or skipped, whose answer was acknowledged, or
+        // whose request waits.
         return repeat(fields, session, pick, state)
       case 'lock':
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
@@ -109,7 +121,7 @@ export class StepRunner {
         return { type: 'refresh', ...request, ttl: pick % 2 === 0 ? undefined : pick + 1 }
       }
       case 'revoke': {
-        // Mostly a lock that some session holds, with its own key.
+        // Mostly chooses a lock that some session holds, and the key of this lock.
         const held = state.keys.flatMap((key) => key.holders)
         const lock = isWrong ? undefined : held[pick % Math.max(1, held.length)]
         const key = lock?.key ?? keys[pick % keys.length]!
@@ -146,8 +158,8 @@ export class StepRunner {
 
   #open(seat: number, session: PlainSession | undefined, pick: number): Command | undefined {
     if (session !== undefined) return undefined
-    this.#generations[seat]!++
-    const id = `${seat}.${this.#generations[seat]}`
+    this.#sessionCounts[seat]!++
+    const id = `${seat}.${this.#sessionCounts[seat]}`
     const grace = graces[seat]!
     return {
       type: 'open',
@@ -200,7 +212,7 @@ function lock(
   }
 }
 
-const requestOf = {
+const requestTypeByAnswer = {
   unlocked: 'unlock',
   refreshed: 'refresh',
   revoked: 'revoke',
@@ -218,7 +230,10 @@ function barrier(
   return { type: 'barrier', ...fields, id, key, parties, timeout }
 }
 
-/** A request with an earlier id: mostly of the type of its stored answer. */
+/**
+ * Returns a request with an earlier id, mostly of the type of request that the stored answer
+ * belongs to.
+ */
 function repeat(
   fields: { at: number; session: string; attachEpoch: number },
   session: PlainSession,
@@ -228,11 +243,13 @@ function repeat(
   const id = Math.max(1, session.lastId - (pick % 6))
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
-  const any = (['unlock', 'refresh', 'revoke', 'lock', 'barrier'] as const)[(pick >> 5) % 5]!
+  const anyType = (['unlock', 'refresh', 'revoke', 'lock', 'barrier'] as const)[(pick >> 5) % 5]!
   const isWrong = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
-  const first = requestOf[answer?.kind as keyof typeof requestOf] ?? (isNotHeld ? any : 'lock')
-  switch (isWrong ? any : first) {
+  const likelyType =
+    requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
+    (isNotHeld ? anyType : 'lock')
+  switch (isWrong ? anyType : likelyType) {
     case 'unlock':
       return { type: 'unlock', ...fields, id, fence }
     case 'refresh':
@@ -246,14 +263,17 @@ function repeat(
   }
 }
 
-/** A fence of the session, or an unknown, released or foreign one. */
+/**
+ * Returns a fence of the session; if `isWrong`, the fence of another session, of a released lock or
+ * of no lock.
+ */
 function pickFence(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const { held } = session
   if (isWrong || held.length === 0) return Math.max(1, state.fence + 1 - (pick % 12))
   return held[pick % held.length]!
 }
 
-/** A waiting request, or a former or unknown one. */
+/** Returns the id of a waiting request; if `isWrong`, an earlier id or an unused id. */
 function pickRequest(session: PlainSession, pick: number, isWrong: boolean): number {
   const waiting = [...session.waiting, ...session.barrierCalls]
   if (isWrong || waiting.length === 0) return Math.max(1, session.lastId + 1 - (pick % 8))

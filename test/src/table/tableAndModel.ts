@@ -1,6 +1,6 @@
 /**
- * A real table and the model side by side. Every command goes to both, and their effects and states
- * must be equal. The invariants are checked too.
+ * Applies every command to a real lock table and to the model. The table and the model must have
+ * equal effects and equal states. The invariants of the table are checked too.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { Invariants } from './invariants.js'
@@ -13,11 +13,14 @@ import {
   plainState,
 } from './plainValues.js'
 
-/** Reports a difference, with all that is necessary to investigate it. */
+/**
+ * Reports a difference between the table and the model, with all data that an engineer needs to
+ * investigate the difference.
+ */
 export class Disagreement extends Error {
-  constructor(what: string, command: Command, table: unknown, model: unknown) {
+  constructor(compared: string, command: Command, table: unknown, model: unknown) {
     const sides = `table: ${JSON.stringify(table)}\nmodel: ${JSON.stringify(model)}`
-    super(`the ${what} differ after ${JSON.stringify(command)}\n${sides}`)
+    super(`the ${compared} differ after ${JSON.stringify(command)}\n${sides}`)
   }
 }
 
@@ -28,32 +31,37 @@ export class TableAndModel {
 
   #state: PlainState | undefined
 
-  /** @param grantsPerCommand Most waiters that one command grants. */
+  /** @param grantsPerCommand The largest number of waiters that one command grants. */
   constructor(grantsPerCommand = 1_000) {
     this.#table = new LockTable(undefined, grantsPerCommand)
     this.#model = new Model(grantsPerCommand)
     this.#invariants = new Invariants(this.#table)
   }
 
-  /** The state of the model, which equals that of the table. */
+  /** The state of the model, which equals the state of the table. */
   get state(): PlainState {
     this.#state ??= this.#model.state()
     return this.#state
   }
 
-  /** Applies a command and checks everything. */
+  /** Applies a command, and checks the effects, the states and the invariants. */
   step(command: Command): PlainEffect[] {
     const effects = this.#table.apply(command)
-    const done = effects.map(plainEffect)
+    const tableEffects = effects.map(plainEffect)
     this.#invariants.check(command, effects)
-    const expected = this.#model.apply(command)
-    if (!isSame(done, expected)) {
-      throw new Disagreement('effects', command, done.map(formatEffect), expected.map(formatEffect))
+    const modelEffects = this.#model.apply(command)
+    if (!isSame(tableEffects, modelEffects)) {
+      throw new Disagreement(
+        'effects',
+        command,
+        tableEffects.map(formatEffect),
+        modelEffects.map(formatEffect),
+      )
     }
     const state = plainState(this.#table)
     this.#state = undefined
     if (!isSame(state, this.state)) throw new Disagreement('states', command, state, this.state)
-    return done
+    return tableEffects
   }
 
   /** Applies commands in order, without checks, because the same commands were checked before. */
@@ -66,7 +74,7 @@ export class TableAndModel {
   }
 }
 
-/** Deep equality of plain values. A missing field equals an undefined one. */
+/** Returns whether two plain values are deeply equal. A missing field equals an undefined field. */
 export function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false

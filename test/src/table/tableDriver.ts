@@ -1,16 +1,21 @@
 /**
- * A lock table under test. It builds commands from a few arguments, checks the invariants after
- * each, and returns the effects in the format of `plainValues.ts`. It numbers the requests of each
- * session, as a client does, and uses the session's present connection by default.
+ * Drives a lock table in tests. Each method builds a command from a few arguments, applies the
+ * command, checks the invariants, and returns the effects as short texts (see `formatEffect`). The
+ * driver numbers the requests of each session, as a client does. By default, a command comes on the
+ * present connection of its session.
  */
 import { type Command, LockTable, type SessionLimits } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
+import { expect } from 'chai'
 import { Invariants } from './invariants.js'
 import { formatEffect, plainEffect, plainState } from './plainValues.js'
 
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
-/** Replaces a default: uses a former id, or a replaced connection. */
+/**
+ * Replaces the default of a request: `id` repeats an earlier id, and `attachEpoch` selects an
+ * earlier connection of the session. The attach epoch numbers the connections of a session.
+ */
 interface RequestOverrides {
   readonly id?: number
   readonly attachEpoch?: number
@@ -18,6 +23,7 @@ interface RequestOverrides {
 
 interface LockOptions extends RequestOverrides {
   readonly mode?: LockMode
+  /** How long the lock lasts after its grant or its last refresh, in ms; without: no limit. */
   readonly ttl?: number
   readonly timeout?: number
   readonly steal?: boolean
@@ -25,6 +31,7 @@ interface LockOptions extends RequestOverrides {
 }
 
 interface OpenOptions {
+  /** How long a broker keeps the session after its connection dropped, in ms. Default 0. */
   readonly grace?: number
   readonly secret?: string
   readonly principal?: string
@@ -39,11 +46,11 @@ interface ResumeOptions {
   readonly resumeAttempt?: number
 }
 
-export class Bench {
+export class TableDriver {
   readonly table: LockTable
   readonly #invariants: Invariants | undefined
-  readonly #ids = new Map<string, number>()
-  /** Wall time of the next command; rises by one with each command. */
+  readonly #lastIds = new Map<string, number>()
+  /** The wall time of the next command, in ms; rises by 1 with each command. */
   now = 1_000
 
   /** @param checked Whether to check the invariants, which examines the whole table each time. */
@@ -52,11 +59,11 @@ export class Bench {
     this.#invariants = checked ? new Invariants(this.table) : undefined
   }
 
-  /** A bench with these sessions, none of which has a grace. */
-  static with(...sessions: string[]): Bench {
-    const bench = new Bench()
-    for (const session of sessions) bench.open(session)
-    return bench
+  /** Returns a driver of a new table with these sessions, all without a grace. */
+  static withSessions(...sessions: string[]): TableDriver {
+    const driver = new TableDriver()
+    for (const session of sessions) driver.open(session)
+    return driver
   }
 
   apply(command: Command): string[] {
@@ -65,7 +72,7 @@ export class Bench {
     return effects.map((effect) => formatEffect(plainEffect(effect)))
   }
 
-  /** The whole state, to check that nothing changed. */
+  /** Returns the whole state as text, to check that a command changed nothing. */
   state(): string {
     return JSON.stringify(plainState(this.table))
   }
@@ -89,8 +96,8 @@ export class Bench {
 
   lock(session: string, key: string, options: LockOptions = {}): string[] {
     const { mode = 'exclusive', ttl, timeout, steal = false, metadata } = options
-    const wanted = { key, mode, ttl, timeout, steal, metadata }
-    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
+    const lockFields = { key, mode, ttl, timeout, steal, metadata }
+    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...lockFields })
   }
 
   unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {
@@ -122,20 +129,20 @@ export class Bench {
     return this.apply({ type: 'barrier', ...fields, key, parties, timeout })
   }
 
-  cancel(session: string, request: number, attachEpoch = this.#attach(session)): string[] {
+  cancel(session: string, request: number, attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({ type: 'cancel', at: this.now++, session, attachEpoch, request })
   }
 
-  ack(session: string, ids: number[], attachEpoch = this.#attach(session)): string[] {
+  ack(session: string, ids: number[], attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
-  confirm(session: string, attachEpoch = this.#attach(session)): string[] {
+  confirm(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
   }
 
   suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
-    const { keep = false, attachEpoch = this.#attach(session) } = options
+    const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })
   }
 
@@ -159,7 +166,7 @@ export class Bench {
     })
   }
 
-  end(session: string, attachEpoch = this.#attach(session)): string[] {
+  end(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({
       type: 'end',
       at: this.now++,
@@ -189,15 +196,34 @@ export class Bench {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }
 
+  /** Returns the fields of a request that its session determines. */
   #fromSession(session: string, { id, attachEpoch }: RequestOverrides) {
-    const next = (this.#ids.get(session) ?? 0) + 1
-    if (id === undefined || id >= next) this.#ids.set(session, id ?? next)
+    const nextId = (this.#lastIds.get(session) ?? 0) + 1
+    if (id === undefined || id >= nextId) this.#lastIds.set(session, id ?? nextId)
     const { now: at } = this
     this.now++
-    return { at, session, attachEpoch: attachEpoch ?? this.#attach(session), id: id ?? next }
+    return {
+      at,
+      session,
+      attachEpoch: attachEpoch ?? this.#attachEpochOf(session),
+      id: id ?? nextId,
+    }
   }
 
-  #attach(session: string): number {
+  #attachEpochOf(session: string): number {
     return this.table.sessions.get(session)?.attachEpoch ?? 1
   }
+}
+
+/** Checks that a command changes nothing. @returns the effects of the command */
+export function expectUnchanged(driver: TableDriver, command: () => string[]): string[] {
+  const before = driver.state()
+  const effects = command()
+  expect(driver.state()).to.equal(before)
+  return effects
+}
+
+/** Checks that a command has no effect and changes nothing. */
+export function expectNoEffect(driver: TableDriver, command: () => string[]): void {
+  expect(expectUnchanged(driver, command)).to.deep.equal([])
 }
