@@ -1,6 +1,7 @@
 /**
- * The build that mutants change: its modules, the way from a mutant to its module, and the copy in
- * which the simulation runs with a mutant. The build itself is never changed.
+ * Reads the modules of the build, finds the module that a mutant changes, and copies the build with
+ * the mutant in it. A mutant is a planted bug that the simulation must catch. The build itself
+ * never changes.
  */
 import {
   cpSync,
@@ -26,10 +27,13 @@ export interface Module {
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const products = ['shared', 'client', 'server']
-/** What the simulation needs of the tests: itself, the checks of tables, and the hunt. */
+/**
+ * The folders of the tests that the simulation needs: the simulation itself, the checks of tables,
+ * and the hunt for mutants.
+ */
 const testFolders = ['sim', 'table', 'mutants']
 
-/** The modules of the product, without the bundles that are made of them. */
+/** Returns the modules of the product, without the bundles that are built from these modules. */
 export function readModules(): Module[] {
   return products.flatMap((name) =>
     readdirSync(join(root, name, 'dist'), { recursive: true, encoding: 'utf8' })
@@ -41,17 +45,17 @@ export function readModules(): Module[] {
 }
 
 /**
- * The module that the mutant changes, with the change in it.
+ * Returns the module that the mutant changes, with the change in it.
  *
  * @throws if the mutant does not fit the modules; the message says what to do
  */
 export function applyMutant(mutant: Mutant, modules: readonly Module[]): Module {
   try {
     const { file, code } = moduleOf(mutant, modules)
-    const missing = propertiesAddedBy(mutant).filter((name) => !isUsed(name, modules))
-    if (missing.length > 0)
+    const unknownProperties = propertiesAddedBy(mutant).filter((name) => !isUsed(name, modules))
+    if (unknownProperties.length > 0)
       throw new Error(
-        `No module of the build uses ${missing.join(' and ')}, which the replacement uses: ` +
+        `No module of the build uses ${unknownProperties.join(' and ')}, which the replacement uses: ` +
           'write the replacement with the present names',
       )
     return { file, code: changeIn(code, symbolOf(mutant), mutant) }
@@ -70,13 +74,13 @@ export function copyBuildWith(mutant: Mutant): string {
   const modules = join(copy, 'node_modules')
   mkdirSync(join(modules, '@holdfast'), { recursive: true })
   for (const name of [...products, 'test']) {
-    const [from, to] = [join(root, name), join(copy, name)]
-    cpSync(join(from, 'package.json'), join(to, 'package.json'))
-    cpSync(join(from, 'dist'), join(to, 'dist'), {
+    const [source, target] = [join(root, name), join(copy, name)]
+    cpSync(join(source, 'package.json'), join(target, 'package.json'))
+    cpSync(join(source, 'dist'), join(target, 'dist'), {
       recursive: true,
-      filter: (source) => isWanted(relative(join(from, 'dist'), source), name),
+      filter: (path) => isCopied(relative(join(source, 'dist'), path), name),
     })
-    symlinkSync(to, join(modules, '@holdfast', name))
+    symlinkSync(target, join(modules, '@holdfast', name))
   }
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (name.startsWith('.') || name === '@holdfast') continue
@@ -90,7 +94,7 @@ function symbolOf({ in: symbol }: Mutant): string {
   return symbol.slice(symbol.indexOf('/') + 1)
 }
 
-/** The only module that declares the mutant's symbol. */
+/** Returns the only module that declares the mutant's symbol. */
 function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   const folder = mutant.in.includes('/') ? mutant.in.slice(0, mutant.in.indexOf('/') + 1) : ''
   const symbol = symbolOf(mutant)
@@ -103,7 +107,7 @@ function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   if (module === undefined) {
     throw new Error(
       `No module of the build declares ${mutant.in}: ` +
-        `change \`in\` of the mutant to the present name${placesOf(mutant, modules)}, or build first`,
+        `change \`in\` of the mutant to the present name${hintAtSymbols(mutant, modules)}, or build first`,
     )
   }
   if (candidates.length > 1) {
@@ -115,18 +119,23 @@ function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   return module
 }
 
-/** A hint at the symbols in which the pattern of the mutant matches, if they are few. */
-function placesOf({ find }: Mutant, modules: readonly Module[]): string {
-  const places = modules.flatMap(({ code }) => symbolsWith(code, find))
-  return places.length === 0 || places.length > 5 ? '' : ` (the pattern is in ${places.join(', ')})`
+/**
+ * Returns a hint for the error message: the symbols in which the pattern of the mutant matches, if
+ * there are at most five symbols.
+ */
+function hintAtSymbols({ find }: Mutant, modules: readonly Module[]): string {
+  const symbols = modules.flatMap(({ code }) => symbolsWith(code, find))
+  return symbols.length === 0 || symbols.length > 5
+    ? ''
+    : ` (the pattern is in ${symbols.join(', ')})`
 }
 
 function isUsed(property: string, modules: readonly Module[]): boolean {
-  const word = new RegExp(`\\b${property}\\b`)
-  return modules.some(({ code }) => word.test(code))
+  const propertyName = new RegExp(`\\b${property}\\b`)
+  return modules.some(({ code }) => propertyName.test(code))
 }
 
-function isWanted(path: string, name: string): boolean {
+function isCopied(path: string, name: string): boolean {
   if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
   return name !== 'test' || path === '' || testFolders.some((folder) => path.startsWith(folder))
 }

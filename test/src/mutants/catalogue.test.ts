@@ -1,6 +1,7 @@
 /**
- * Every mutant fits the present build. If one of these tests fails after a change of the product,
- * the mutant in `test/src/mutants/catalogue` must follow the change: the message says how.
+ * Every mutant (planted bug) fits the present build. If one of these tests fails after a change of
+ * the product, the mutant in `test/src/mutants/catalogue` must follow the change: the message says
+ * how.
  */
 import { parse } from '@babel/parser'
 import { expect } from 'chai'
@@ -12,12 +13,12 @@ import { withoutStyle } from './patterns.js'
 const modules = readModules()
 
 describe('the mutants', () => {
-  it('are at least 75, ten of them among several brokers', () => {
+  it('are at least 75, and at least ten of these need several brokers', () => {
     expect(mutants.length).to.be.at.least(75)
     expect(mutants.filter(({ brokers = 1 }) => brokers > 1).length).to.be.at.least(10)
   })
 
-  it('have names of their own, each with a sentence that says why', () => {
+  it('have different names, and each has a sentence that says which promise it breaks', () => {
     expect(new Set(mutants.map(({ name }) => name)).size).to.equal(mutants.length)
     for (const { name, why } of mutants) {
       expect(name).to.match(/^[a-z]+(-[a-z]+)+$/)
@@ -28,8 +29,8 @@ describe('the mutants', () => {
   for (const mutant of mutants) {
     it(`${mutant.name} changes ${mutant.in} into other valid JavaScript`, () => {
       const { file, code } = applyMutant(mutant, modules)
-      const before = modules.find((module) => module.file === file)
-      expect(code).to.not.equal(withoutStyle(before?.code ?? ''))
+      const original = modules.find((module) => module.file === file)
+      expect(code).to.not.equal(withoutStyle(original?.code ?? ''))
       expect(() => parse(code, { sourceType: 'module' })).to.not.throw()
     })
   }
@@ -58,7 +59,7 @@ describe('a mutant that does not fit the build', () => {
     )
   })
 
-  it('says in which symbols the pattern is after the symbol was renamed', () => {
+  it('fails with the symbols that contain the pattern if the symbol was renamed', () => {
     const code = 'export class Door { open() {} shut(key) { this.lock(key) } }'
     expect(() => applyMutant(mutant, [{ file: 'server/dist/a.js', code }])).to.throw(
       'to the present name (the pattern is in Door.shut)',
@@ -79,7 +80,7 @@ describe('a mutant that does not fit the build', () => {
     )
   })
 
-  it('fits wherever the module is', () => {
+  it('fits again once a module in any folder declares the symbol', () => {
     for (const file of ['server/dist/a.js', 'server/dist/far/away/b.js']) {
       expect(applyMutant(mutant, [{ file, code: door }])).to.deep.equal({
         file,

@@ -1,6 +1,7 @@
 /**
- * Hunts a mutant: runs the simulation in a copy of the build that has the mutant, in a process of
- * its own, until the oracles of the simulation report a broken promise.
+ * Hunts a mutant (a planted bug). The hunt copies the build with the mutant, and runs the
+ * simulation of this copy in its own process, until an oracle reports a broken rule. An oracle is a
+ * part of the simulation that observes the product and checks its rules.
  */
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -12,53 +13,55 @@ import type { Mutant } from './mutant.js'
 export interface Hunt {
   /** The seed of the first world. */
   readonly from: number
-  /** How many worlds to run at most. */
+  /** The largest number of worlds to run. */
   readonly seeds: number
-  /** How many events each world has. */
+  /** The number of events in each world. */
   readonly events: number
 }
 
-/** A hunt in worlds that have this many brokers. */
+/** The worlds of a hunt, with the number of brokers in each world. */
 export interface HuntOrder extends Hunt {
   readonly brokers: number
 }
 
 /** The result of a hunt. */
-export interface Catch {
-  /** The world that caught the mutant; undefined if no world did. */
+export interface HuntResult {
+  /** The seed of the world that caught the mutant; undefined if no world caught the mutant. */
   readonly seed: number | undefined
-  /** The rule of the simulation that was broken in the world. */
+  /** The rule of the simulation that was broken in this world. */
   readonly rule: string | undefined
-  /** The error of the language that the mutant threw, such as a TypeError; undefined if none. */
+  /**
+   * The error of the language that the mutant threw, such as a TypeError; undefined for no error.
+   */
   readonly error: string | undefined
-  /** How many worlds ran. */
+  /** The number of worlds that ran. */
   readonly seeds: number
   readonly seconds: number
 }
 
 /**
- * Whether the simulation caught the mutant by a broken promise. A mutant that throws an error of
- * the language is not caught, because its replacement no longer fits the code around it.
+ * Returns whether the simulation caught the mutant by a broken rule. A mutant that throws an error
+ * of the language is not caught, because its replacement no longer fits the code around it.
  */
-export function isCaught({ seed, error }: Catch): boolean {
+export function isCaught({ seed, error }: HuntResult): boolean {
   return seed !== undefined && error === undefined
 }
 
-/** Runs the simulation on a copy of the build with the mutant, until a world fails. */
-export async function hunt(mutant: Mutant, order: Hunt): Promise<Catch> {
+/** Runs the simulation on a copy of the build with the mutant, until a world breaks a rule. */
+export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
   try {
-    return await runIn(copy, { ...order, brokers: mutant.brokers ?? 1 })
+    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1 })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
 }
 
-function runIn(copy: string, order: HuntOrder): Promise<Catch> {
+function runIn(copy: string, order: HuntOrder): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
   const child = fork(program, [JSON.stringify(order)], { stdio: 'inherit' })
-  const result = new Promise<Catch>((resolve, reject) => {
-    child.once('message', (caught) => resolve(caught as Catch))
+  const result = new Promise<HuntResult>((resolve, reject) => {
+    child.once('message', (caught) => resolve(caught as HuntResult))
     child.once('error', reject)
     child.once('exit', (code) =>
       reject(new Error(`The process of the hunt exited with ${code} before it sent a result`)),

@@ -1,13 +1,14 @@
 /**
- * The shape of a mutant: one small change to the product that breaks one promise. A mutant says
- * where the change is by a symbol and what the change is by the structure of the code, so that
- * moved files, renamed locals and other formatting leave the mutant as it is.
+ * The shape of a mutant (a planted bug): a small change to the product that breaks a promise of the
+ * product. A mutant says where the change is by a symbol and what the change is by the structure of
+ * the code, so that moved files, renamed locals and other formatting leave the mutant as it is.
  */
 export interface Mutant {
   readonly name: string
   /**
-   * The function, class or member to change, for instance `LockTable.#grant` or `isSupersededAttempt`.
-   * The package stands in front, as in `client/Lock.held`, if several packages have the symbol.
+   * The function, class or member to change, for instance `LockTable.#grant` or
+   * `isSupersededAttempt`. The package comes first, as in `client/Lock.held`, if several packages
+   * have the symbol.
    */
   readonly in: string
   /**
@@ -16,10 +17,12 @@ export interface Mutant {
    * for the same code.
    */
   readonly find: string
-  /** The code to put there, in which the names of `find` stand for what they matched. */
+  /** The new code. A name of `find` stands for the code that this name matched. */
   readonly replace: string
-  /** The promise that the mutant breaks, in a sentence that names who breaks it. */
+  /**
+   * A sentence that says what goes wrong, with the broker, the client or the table as its subject.
+   */
   readonly why: string
-  /** How many brokers the simulation needs to find the mutant. Default 1. */
+  /** The number of brokers that the simulation needs to catch the mutant. Default 1. */
   readonly brokers?: number | undefined
 }

@@ -1,4 +1,7 @@
-/** What a change by symbol and structure depends on, and what it does not depend on. */
+/**
+ * Tests a change to a module by symbol and structure: on which properties of the code the change
+ * depends, and on which it does not depend.
+ */
 import { expect } from 'chai'
 import { changeIn, declares } from './patterns.js'
 
@@ -68,20 +71,20 @@ describe('a change by symbol and structure', () => {
     }
   })
 
-  it('does not take a use, a local or another member for the symbol', () => {
+  it('does not treat a use, a local variable or another member as the symbol', () => {
     const source = 'class Door { open() { const close = 1; close() } }; window.close()'
     expect(declares(source, 'close')).to.equal(false)
     expect(declares(source, 'Door.close')).to.equal(false)
     expect(declares(source, 'Door.open')).to.equal(true)
   })
 
-  it('takes the same name in the pattern for the same code', () => {
+  it('matches only equal code where a name occurs twice in the pattern', () => {
     const swap = { find: '$A < $A', replace: 'false' }
     expect(() => changeIn('const f = (a, b) => a < b', 'f', swap)).to.throw('matches 0 times')
     expect(changeIn('const f = (a) => a < a', 'f', swap)).to.equal('const f = (a) => false')
   })
 
-  it('fills in any number of arguments', () => {
+  it('fills any number of arguments into the new code', () => {
     const wrap = { find: 'grant($$$ALL)', replace: 'later(() => grant($$$ALL))' }
     const source = (args: string) => `function f(later) { grant(${args}) }`
     expect(changeIn(source('a, b'), 'f', wrap)).to.include('later(() => grant(a, b))')
@@ -90,7 +93,7 @@ describe('a change by symbol and structure', () => {
 })
 
 describe('a change fails', () => {
-  it('if its pattern matches nothing in the symbol, even if it matches elsewhere', () => {
+  it('if its pattern matches nothing in the symbol, even if the pattern matches elsewhere', () => {
     expect(() => changeIn(code, 'Door.open', change)).to.throw(
       'matches 0 times in Door.open, not once: write it after the present code',
     )
@@ -107,7 +110,7 @@ describe('a change fails', () => {
     expect(() => changeIn(code, 'Door.lock', change)).to.throw('No symbol Door.lock')
   })
 
-  it('if the new code uses a variable, a private member or a name that is not there', () => {
+  it('if the new code uses an unknown variable, private member or name', () => {
     const { find } = change
     expect(() => changeIn(code, 'Door', { find, replace: 'lost($KEY)' })).to.throw('uses lost')
     expect(() => changeIn(code, 'Door', { find, replace: 'this.#gone()' })).to.throw('uses #gone')

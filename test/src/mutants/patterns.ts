@@ -1,7 +1,7 @@
 /**
  * Changes JavaScript by symbol and structure: finds a symbol in a module, finds a pattern once in
- * the symbol, and puts other code there. The work is ast-grep's; this file adds what mutants need
- * beyond a pattern: symbols, and indifference to comments and to the kind of quotes.
+ * the symbol, and puts other code there. ast-grep finds the patterns. For mutants (planted bugs),
+ * this file adds symbols, and makes patterns independent of comments and of the kind of quotes.
  */
 import { type Edit, Lang, parse, type SgNode } from '@ast-grep/napi'
 
@@ -16,7 +16,10 @@ const variables = ['lexical_declaration', 'variable_declaration']
 const members = ['method_definition', 'field_definition', 'pair']
 const names = ['identifier', 'shorthand_property_identifier']
 
-/** The code without comments and with single quotes, as all patterns see code. Lines are kept. */
+/**
+ * Returns the code without comments and with single quotes, because patterns are compared with code
+ * of this form. Each line keeps its number.
+ */
 export function withoutStyle(code: string): string {
   const root = rootOf(code)
   const edits: Edit[] = []
@@ -27,16 +30,16 @@ export function withoutStyle(code: string): string {
     const text = string.text()
     if (/^"[^'"\\]*"$/.test(text)) edits.push(string.replace(`'${text.slice(1, -1)}'`))
   }
-  // The root starts at the first token, so the text before that is not in it.
+  // The root node starts at the first token, so it does not contain the text before this token.
   return code.slice(0, root.range().start.index) + root.commitEdits(edits)
 }
 
-/** Whether the module declares the symbol, for instance `LockTable.#grant`. */
+/** Returns whether the module declares the symbol, for instance `LockTable.#grant`. */
 export function declares(code: string, symbol: string): boolean {
   return nodesOf(rootOf(code), symbol).length > 0
 }
 
-/** The functions and members of a module in which the pattern matches exactly once. */
+/** Returns the functions and members of a module in which the pattern matches exactly once. */
 export function symbolsWith(code: string, find: string): string[] {
   const symbols = rootOf(withoutStyle(code)).children().flatMap(declarationsIn).flatMap(symbolsOf)
   const pattern = withoutStyle(find)
@@ -44,14 +47,14 @@ export function symbolsWith(code: string, find: string): string[] {
 }
 
 /**
- * The module with the change in it.
+ * Returns the module with the change in it.
  *
  * @throws if the module lacks the symbol, if the pattern does not match exactly once in the symbol,
  * or if the new code uses a variable or a private member that the module does not have
  */
 export function changeIn(code: string, symbol: string, { find, replace }: Change): string {
-  const plain = withoutStyle(code)
-  const root = rootOf(plain)
+  const normalizedCode = withoutStyle(code)
+  const root = rootOf(normalizedCode)
   const nodes = nodesOf(root, symbol)
   if (nodes.length === 0) throw new Error(`No symbol ${symbol} in this module`)
   const matches = nodes.flatMap((node) => matchesIn(node, withoutStyle(find)))
@@ -61,30 +64,34 @@ export function changeIn(code: string, symbol: string, { find, replace }: Change
         `${matches.length === 0 ? 'write it after the present code' : 'make it more specific'}`,
     )
   }
-  const missing = namesAddedBy({ find, replace }).filter((name) => !isKnown(root, name))
-  if (missing.length > 0) {
+  const unknownNames = namesAddedBy({ find, replace }).filter((name) => !isKnown(root, name))
+  if (unknownNames.length > 0) {
     throw new Error(
-      `The replacement \`${replace}\` in ${symbol} uses ${missing.join(' and ')}, which the module ` +
+      `The replacement \`${replace}\` in ${symbol} uses ${unknownNames.join(' and ')}, which the module ` +
         'does not have: write the replacement with the present names',
     )
   }
   const [match] = matches as [SgNode]
   const { start, end } = match.range()
-  const changed = filledIn(replace, match, plain)
-  return plain.slice(0, start.index) + changed + plain.slice(end.index)
+  const changed = filledIn(replace, match, normalizedCode)
+  return normalizedCode.slice(0, start.index) + changed + normalizedCode.slice(end.index)
 }
 
-/** Names of properties that the new code has and the old code has not. */
+/** Returns the properties that the new code uses and the old code does not use. */
 export function propertiesAddedBy({ find, replace }: Change): string[] {
-  const old = new Set(namesIn(rootOf(find), ['property_identifier']))
-  return namesIn(rootOf(replace), ['property_identifier']).filter((name) => !old.has(name))
+  const oldNames = new Set(namesIn(rootOf(find), ['property_identifier']))
+  return namesIn(rootOf(replace), ['property_identifier']).filter((name) => !oldNames.has(name))
 }
 
-/** Names of variables and of private members that the new code has and the old code has not. */
+/**
+ * Returns the variables and private members that the new code uses and the old code does not use.
+ */
 function namesAddedBy({ find, replace }: Change): string[] {
   const kinds = [...names, 'private_property_identifier']
-  const old = new Set(namesIn(rootOf(find), kinds))
-  return namesIn(rootOf(replace), kinds).filter((name) => !old.has(name) && !name.startsWith('$'))
+  const oldNames = new Set(namesIn(rootOf(find), kinds))
+  return namesIn(rootOf(replace), kinds).filter(
+    (name) => !oldNames.has(name) && !name.startsWith('$'),
+  )
 }
 
 function isKnown(root: SgNode, name: string): boolean {
@@ -101,16 +108,19 @@ function rootOf(code: string): SgNode {
   return parse(Lang.JavaScript, code).root()
 }
 
-/** The declarations of a symbol; a getter and a setter of one name are two. */
+/**
+ * Returns the declarations of a symbol. A getter and a setter of the same name are two
+ * declarations.
+ */
 function nodesOf(root: SgNode, symbol: string): SgNode[] {
   const [name, member] = symbol.split('.')
   const declarations = root.children().flatMap(declarationsIn)
-  const named = declarations.filter((node) => node.field('name')?.text() === name)
-  if (member === undefined) return named
-  return named.flatMap(membersOf).filter((node) => nameOfMember(node) === member)
+  const declarationsOfName = declarations.filter((node) => node.field('name')?.text() === name)
+  if (member === undefined) return declarationsOfName
+  return declarationsOfName.flatMap(membersOf).filter((node) => nameOfMember(node) === member)
 }
 
-/** What a statement of a module declares: classes, functions and variables. */
+/** Returns the classes, functions and variables that a statement of a module declares. */
 function declarationsIn(statement: SgNode): SgNode[] {
   const kind = String(statement.kind())
   if (kind === 'export_statement') return statement.children().flatMap(declarationsIn)
@@ -119,14 +129,17 @@ function declarationsIn(statement: SgNode): SgNode[] {
   return statement.children().filter((node) => node.kind() === 'variable_declarator')
 }
 
-/** The members of a class, or of a variable that holds a class or an object. */
+/** Returns the members of a class, or of a variable that contains a class or an object. */
 function membersOf(declaration: SgNode): SgNode[] {
   const value = declaration.field('value') ?? declaration
   const body = value.field('body') ?? value
   return body.children().filter((node) => members.includes(String(node.kind())))
 }
 
-/** The members of a declaration by their symbols, or the declaration itself if it has none. */
+/**
+ * Returns the members of a declaration with their symbols, or the declaration itself if it has no
+ * members.
+ */
 function symbolsOf(declaration: SgNode): [symbol: string, node: SgNode][] {
   const name = declaration.field('name')?.text() ?? ''
   const nodes = membersOf(declaration)
@@ -147,15 +160,22 @@ function matchesIn(node: SgNode, pattern: string): SgNode[] {
   }
 }
 
-/** The replacement with the code that the names of the pattern have matched. */
+/**
+ * Returns the replacement, with each name of the pattern replaced by the code that the name
+ * matched.
+ */
 function filledIn(replacement: string, match: SgNode, code: string): string {
-  return replacement.replace(/(\$\$\$|\$)([A-Z][A-Z0-9_]*)/g, (all, kind: string, name: string) => {
-    if (kind === '$') {
-      const node = match.getMatch(name)
-      if (node === null) throw new Error(`The replacement uses ${all}, which the pattern lacks`)
-      return node.text()
-    }
-    const nodes = match.getMultipleMatches(name)
-    return code.slice(nodes.at(0)?.range().start.index, nodes.at(-1)?.range().end.index ?? 0)
-  })
+  return replacement.replace(
+    /(\$\$\$|\$)([A-Z][A-Z0-9_]*)/g,
+    (placeholder, kind: string, name: string) => {
+      if (kind === '$') {
+        const node = match.getMatch(name)
+        if (node === null)
+          throw new Error(`The replacement uses ${placeholder}, which the pattern lacks`)
+        return node.text()
+      }
+      const nodes = match.getMultipleMatches(name)
+      return code.slice(nodes.at(0)?.range().start.index, nodes.at(-1)?.range().end.index ?? 0)
+    },
+  )
 }

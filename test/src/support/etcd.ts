@@ -13,31 +13,35 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Settings of a lock service: a lost leader is noticed after 500 to 1,000 ms, and a member that
- * returns does not replace the leader.
+ * Flags that suit a lock service: the members notice a lost leader after 500 to 1,000 ms, and a
+ * member that returns does not replace the leader.
  */
-const pace = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
-const againMs = 50
-const statusMs = 1_000
+const electionFlags = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
+/** The time between two requests for the leader, in ms. */
+const pollMs = 50
+/** The timeout of a request to a member, in ms. */
+const requestTimeoutMs = 1_000
 
 export interface ClusterOptions {
-  /** Default 3. */
+  /** The number of members. Default 3. */
   readonly members?: number | undefined
   /** Whether members use TLS for clients. Then `leader` does not work. */
   readonly tls?: boolean | undefined
   /** Further flags of each member. */
   readonly flags?: readonly string[] | undefined
-  /** Where members run if not on the loopback of this machine. */
+  /** Where the members run. Default: all members run on the loopback address of this machine. */
   readonly places?: readonly Place[] | undefined
 }
 
+/** A machine or a network namespace in which a program runs. */
 export interface Place {
+  /** The address of the place. */
   readonly host: string
-  /** The beginning of a command that runs there. */
+  /** The first words of a command line that runs a program in this place. */
   readonly command: readonly string[]
 }
 
-const here: Place = { host: '127.0.0.1', command: [] }
+const loopback: Place = { host: '127.0.0.1', command: [] }
 
 interface Status {
   readonly header: { readonly member_id: string; readonly revision: string }
@@ -55,14 +59,14 @@ export class EtcdCluster {
 
   static async start(options: ClusterOptions = {}): Promise<EtcdCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-etcd-'))
-    const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => here)
+    const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => loopback)
     const ports = await freePorts(places.length * 2)
     const scheme = options.tls === true ? 'https' : 'http'
     const peers = places.map(({ host }, i) => `m${i}=http://${host}:${ports[2 * i + 1]}`)
     const members = places.map(
       (place, i) =>
         new EtcdMember(place, `${scheme}://${place.host}:${ports[2 * i]}`, [
-          ...['--name', `m${i}`, '--data-dir', join(folder, `m${i}`), ...pace],
+          ...['--name', `m${i}`, '--data-dir', join(folder, `m${i}`), ...electionFlags],
           ...['--listen-peer-urls', peers[i]!.slice(3)],
           ...['--initial-advertise-peer-urls', peers[i]!.slice(3)],
           ...['--initial-cluster', peers.join(','), '--initial-cluster-token', folder],
@@ -83,22 +87,24 @@ export class EtcdCluster {
     return this.members.map(({ endpoint }) => endpoint)
   }
 
-  /** The address for `--log`. */
+  /** Returns the address of the cluster for the option `--log` of a broker. */
   address(prefix: string): string {
-    return `etcd://${this.endpoints.map((one) => one.slice('http://'.length)).join(',')}/${prefix}`
+    return `etcd://${this.endpoints.map((endpoint) => endpoint.slice('http://'.length)).join(',')}/${prefix}`
   }
 
-  /** The leader, as soon as a majority of the members knows it. */
+  /** Resolves with the leader as soon as a majority of the members knows the leader. */
   async leader(): Promise<EtcdMember> {
     for (;;) {
       const running = this.members.filter(({ isRunning }) => isRunning)
-      const all = await Promise.all(running.map((member) => member.status()))
-      const known = all.flatMap((status, i) => (status ? [{ status, member: running[i]! }] : []))
-      for (const { status, member } of known) {
-        const followers = known.filter((other) => other.status.leader === status.header.member_id)
+      const statuses = await Promise.all(running.map((member) => member.status()))
+      const answers = statuses.flatMap((status, i) =>
+        status ? [{ status, member: running[i]! }] : [],
+      )
+      for (const { status, member } of answers) {
+        const followers = answers.filter((other) => other.status.leader === status.header.member_id)
         if (followers.length * 2 > this.members.length) return member
       }
-      await sleep(againMs)
+      await sleep(pollMs)
     }
   }
 
@@ -118,7 +124,7 @@ export class EtcdMember {
   readonly #place: Place
   readonly #flags: readonly string[]
   #process: ChildProcess | undefined
-  #isStopped = false
+  #isPaused = false
 
   constructor(place: Place, endpoint: string, flags: readonly string[]) {
     this.endpoint = endpoint
@@ -127,54 +133,54 @@ export class EtcdMember {
     this.#flags = [...urls, ...flags]
   }
 
-  /** Whether the member runs and is not stopped. */
+  /** Whether the member runs and is not paused. */
   get isRunning(): boolean {
-    return this.#process !== undefined && !this.#isStopped
+    return this.#process !== undefined && !this.#isPaused
   }
 
   /** Resolves when the member is part of a cluster with a leader. */
   async start(): Promise<void> {
-    // Ends with this process, however that ends.
+    // `setpriv` makes the system kill the member when this process ends, even after a crash.
     const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', 'etcd']
     const [program, ...args] = [...command, ...this.#flags] as [string, ...string[]]
     const member = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#process = member
-    this.#isStopped = false
-    const last: string[] = []
+    this.#isPaused = false
+    const outputLines: string[] = []
     for await (const line of createInterface(member.stderr)) {
       if (line.includes('ready to serve client requests')) {
         member.stderr.resume()
         return
       }
-      last.push(line)
+      outputLines.push(line)
     }
     if (this.#process === member) this.#process = undefined
-    throw new Error(`etcd did not start:\n${last.slice(-5).join('\n')}`)
+    throw new Error(`etcd did not start:\n${outputLines.slice(-5).join('\n')}`)
   }
 
-  /** Ends the member like SIGKILL. */
+  /** Kills the member by SIGKILL. */
   async kill(): Promise<void> {
     const member = this.#process
     if (member === undefined) return
     this.#process = undefined
     if (member.exitCode !== null || member.signalCode !== null) return
-    const gone = once(member, 'exit')
+    const exited = once(member, 'exit')
     member.kill('SIGKILL')
-    await gone
+    await exited
   }
 
-  /** Stops the member like SIGSTOP: its connections stay open without answers. */
+  /** Pauses the member by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
-    this.#isStopped = true
+    this.#isPaused = true
   }
 
   thaw(): void {
     this.#process?.kill('SIGCONT')
-    this.#isStopped = false
+    this.#isPaused = false
   }
 
-  /** Undefined if the member does not answer. */
+  /** Resolves with the status of the member; undefined if the member does not answer. */
   async status(): Promise<Status | undefined> {
     try {
       return await this.ask<Status>('/v3/maintenance/status', {})
@@ -189,7 +195,7 @@ export class EtcdMember {
       method: 'POST',
       headers,
       body: JSON.stringify(body),
-      signal: AbortSignal.timeout(statusMs),
+      signal: AbortSignal.timeout(requestTimeoutMs),
     })
     if (!response.ok)
       throw new Error(`etcd answered ${path} with ${response.status}: ${await response.text()}`)
@@ -197,7 +203,7 @@ export class EtcdMember {
   }
 }
 
-/** Opens all of them at once, so that they differ. */
+/** Finds free ports. The function opens all ports at the same time, so that the ports differ. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   const listening = servers.map((server) => server.listening || once(server, 'listening'))

@@ -5,21 +5,25 @@
 import type { Clock, Timer } from '@holdfast/shared'
 
 interface FakeTimer {
+  /** The monotonic time at which the timer fires, in ms. */
   readonly due: number
   readonly callback: () => void
 }
 
 export class FakeClock implements Clock {
-  /** Not 0, so that a test notices code that takes an absolute time for a difference. */
+  /**
+   * The monotonic time does not begin at 0, so that a test notices code that uses a time as a
+   * duration.
+   */
   #monotonic = 1_000
   #wall = 1_700_000_000_000
   #timersSet = 0
   readonly #timers = new Set<FakeTimer>()
-  readonly #leastMs: number
+  readonly #minTimerMs: number
 
   /** @param leastMs The shortest timer, in ms; 1 in Node. Default 0. */
-  constructor(leastMs = 0) {
-    this.#leastMs = leastMs
+  constructor(minTimerMs = 0) {
+    this.#minTimerMs = minTimerMs
   }
 
   monotonic(): number {
@@ -31,7 +35,7 @@ export class FakeClock implements Clock {
   }
 
   setTimer(callback: () => void, ms: number): Timer {
-    const due = this.#monotonic + Math.max(this.#leastMs, ms)
+    const due = this.#monotonic + Math.max(this.#minTimerMs, ms)
     const timer = { due, callback }
     this.#timersSet++
     this.#timers.add(timer)
@@ -55,12 +59,17 @@ export class FakeClock implements Clock {
   /**
    * Lets time pass, and fires each due timer at its own time.
    *
-   * @param endTurn Ends a turn of the event loop: runs first, and after the timers of each time.
+   * @param endTurn Called at the end of each turn of the event loop: before the first timer, and
+   * after the timers of each time.
    */
   advance(ms: number, endTurn: () => void = () => {}): void {
     const end = this.#monotonic + ms
     endTurn()
-    for (let timer = this.#first; timer !== undefined && timer.due <= end; timer = this.#first) {
+    for (
+      let timer = this.#nextTimer;
+      timer !== undefined && timer.due <= end;
+      timer = this.#nextTimer
+    ) {
       this.stop(Math.max(timer.due - this.#monotonic, 0))
       this.fireDue()
       endTurn()
@@ -71,9 +80,9 @@ export class FakeClock implements Clock {
   /** Fires the timers that are due now, in the order of their times. */
   fireDue(): void {
     for (
-      let timer = this.#first;
+      let timer = this.#nextTimer;
       timer !== undefined && timer.due <= this.#monotonic;
-      timer = this.#first
+      timer = this.#nextTimer
     ) {
       this.#timers.delete(timer)
       timer.callback()
@@ -86,17 +95,19 @@ export class FakeClock implements Clock {
     this.#wall += ms
   }
 
-  /** Sets the wall clock forward or back, or moves it alone, as while the machine sleeps. */
+  /** Moves only the wall clock, forward or back: the clock was set, or the machine slept. */
   moveWall(ms: number): void {
     this.#wall += ms
   }
 
-  /** The timer that fires next; of several for one time, the one that was set first. */
-  get #first(): FakeTimer | undefined {
-    let first: FakeTimer | undefined
+  /**
+   * The timer that fires next. Of several timers for the same time, the timer that was set first.
+   */
+  get #nextTimer(): FakeTimer | undefined {
+    let next: FakeTimer | undefined
     for (const timer of this.#timers) {
-      if (first === undefined || timer.due < first.due) first = timer
+      if (next === undefined || timer.due < next.due) next = timer
     }
-    return first
+    return next
   }
 }

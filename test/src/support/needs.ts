@@ -1,18 +1,18 @@
 /**
- * What some tests need from the machine: a browser, a database, root. On a machine without it they
- * are skipped with a reason. In CI (`CI=true`), a skip that an installed package would have avoided
- * is a failure.
+ * The needs of some tests: for instance a browser, a database or root. On a machine that does not
+ * meet a need, the tests with this need are skipped with a reason. In CI (`CI=true`), a skip that
+ * an installed package would have avoided is a failure.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 interface Requirement {
-  /** Commands that must be on the PATH, and Debian's package for them. */
+  /** Commands that must be on the PATH, and the Debian package that contains these commands. */
   readonly commands?: readonly string[] | undefined
   readonly package?: string | undefined
   readonly root?: boolean | undefined
-  /** A command that must succeed, for a need that only a trial shows. */
+  /** A command that must succeed, for a need that can only be tested by a trial. */
   readonly trial?: readonly [string, ...string[]] | undefined
 }
 
@@ -40,14 +40,16 @@ const requirements = {
   },
   /** File systems with a size that the test chooses. */
   mounts: { root: true, trial: ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'] },
-  /** A PostgreSQL server of the test's own; Debian keeps its programs off the PATH. */
+  /**
+   * A PostgreSQL server for one test. Debian installs the programs of the server outside the PATH.
+   */
   postgres: { commands: ['psql'], package: 'postgresql' },
   iptables: { root: true, commands: ['iptables'], package: 'iptables' },
   chromium: { commands: ['chromium'], package: 'chromium' },
   redis: { commands: ['redis-server'], package: 'redis-server' },
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
-  /** Pseudo-terminals by script(1) of util-linux; the one of BSD has other options. */
+  /** Pseudo-terminals by script(1) of util-linux; script(1) of BSD has other options. */
   script: {
     commands: ['script'],
     package: 'bsdutils',
@@ -55,7 +57,7 @@ const requirements = {
   },
   setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
-  /** A terminal for a program under test, by a command of util-linux. */
+  /** A terminal for a program under test, by script(1) of util-linux. */
   terminal: {
     commands: ['script'],
     package: 'bsdutils',
@@ -80,28 +82,32 @@ export interface Machine {
   succeeds(trial: readonly [string, ...string[]]): boolean
 }
 
-/** Undefined if the machine meets the need; otherwise the reason, and whether CI could avoid it. */
+/** Why a machine does not meet a need, and whether CI could avoid this by installing a package. */
 export interface Lack {
   readonly reason: string
   readonly avoidable: boolean
 }
 
+/** Returns undefined if the machine meets the need. */
 export function lackOf(need: Need, machine: Machine): Lack | undefined {
-  const wants: Requirement = requirements[need]
-  if (wants.root && !machine.root) return { reason: 'needs root', avoidable: false }
-  for (const command of wants.commands ?? []) {
+  const requirement: Requirement = requirements[need]
+  if (requirement.root && !machine.root) return { reason: 'needs root', avoidable: false }
+  for (const command of requirement.commands ?? []) {
     if (machine.has(command)) continue
-    const reason = `needs the command ${command} (Debian's package ${wants.package})`
+    const reason = `needs the command ${command} (Debian's package ${requirement.package})`
     // Only root can install a package in CI.
     return { reason, avoidable: machine.ci && machine.root }
   }
-  if (wants.trial && !machine.succeeds(wants.trial)) {
-    return { reason: `this machine does not allow "${wants.trial.join(' ')}"`, avoidable: false }
+  if (requirement.trial && !machine.succeeds(requirement.trial)) {
+    return {
+      reason: `this machine does not allow "${requirement.trial.join(' ')}"`,
+      avoidable: false,
+    }
   }
   return undefined
 }
 
-/** Debian's package for a need, if it has one. */
+/** Returns the Debian package for a need, if the need has a package. */
 export function packageFor(need: string): string | undefined {
   if (!Object.hasOwn(requirements, need))
     throw new Error(`Unknown need "${need}": add it to the requirements in needs.ts`)
@@ -128,15 +134,16 @@ export function has(need: Need): boolean {
   return lackOf(need, thisMachine) === undefined
 }
 
+/** The reason of each skipped test or suite. */
 const reasons = new WeakMap<object, string>()
 
-/** Inside a `describe`: its tests run only if the machine meets all of these needs. */
+/** Call inside a `describe`: its tests run only if the machine meets all these needs. */
 export function needs(...wanted: readonly Need[]): void {
   before(`needs ${wanted.join(', ')}`, function () {
     for (const need of wanted) {
       const lack = lackOf(need, thisMachine)
       if (lack === undefined) continue
-      if (lack.avoidable) throw new Error(`${lack.reason}: CI has to install it, see .ci/packages`)
+      if (lack.avoidable) throw new Error(`${lack.reason}: CI must install it, see .ci/packages`)
       skip(this, lack.reason)
     }
   })
@@ -149,13 +156,13 @@ export function skip(context: Mocha.Context, reason: string): never {
   context.skip()
 }
 
-/** The reason for which a test or a suite around it was skipped. */
+/** Returns the reason why a test, or a suite around the test, was skipped. */
 export function reasonOf(test: Mocha.Test): string | undefined {
-  let inner: Mocha.Test | Mocha.Suite | undefined = test
-  while (inner !== undefined) {
-    const reason = reasons.get(inner)
+  let current: Mocha.Test | Mocha.Suite | undefined = test
+  while (current !== undefined) {
+    const reason = reasons.get(current)
     if (reason !== undefined) return reason
-    inner = inner.parent
+    current = current.parent
   }
   return undefined
 }

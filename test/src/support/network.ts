@@ -1,4 +1,6 @@
-/** Linux network interfaces for tests: the command that makes them, and addresses. */
+/**
+ * Linux network interfaces for tests: the command that creates interfaces, and free addresses.
+ */
 import { execFileSync } from 'node:child_process'
 import { networkInterfaces } from 'node:os'
 
@@ -10,20 +12,21 @@ export function ip(...args: readonly string[]): void {
 }
 
 /**
- * The first three bytes of addresses that no interface of this machine has, from the range for
- * network tests (RFC 2544). A killed run leaves its interfaces behind.
+ * Returns the first three bytes of addresses that no interface of this machine has, from the range
+ * for network tests (RFC 2544). Some addresses may be in use, because a killed run does not delete
+ * its interfaces.
  */
 export function freeNet(): string {
-  const taken = new Set(
-    Object.values(networkInterfaces()).flatMap((all = []) =>
-      all.map(({ address }) => address.slice(0, address.lastIndexOf('.'))),
+  const usedNets = new Set(
+    Object.values(networkInterfaces()).flatMap((addresses = []) =>
+      addresses.map(({ address }) => address.slice(0, address.lastIndexOf('.'))),
     ),
   )
   for (let i = 0; i < 512; i++) {
     const net = `198.${18 + (i >> 8)}.${i & 255}`
-    if (!taken.has(net)) return net
+    if (!usedNets.has(net)) return net
   }
   throw new Error(
-    'All networks for tests are in use: delete left namespaces that "ip netns list" shows',
+    'All networks for tests are in use: delete the remaining namespaces that "ip netns list" shows',
   )
 }

@@ -1,6 +1,6 @@
 /**
- * The report of a test run: mocha's spec, then the slowest tests, then every skipped test with its
- * reason, and the counts as the last line.
+ * Prints the report of a test run: the `spec` report of mocha, the slowest tests, every skipped
+ * test with its reason, and the counts as the last line.
  *
  * Four things fail a run that mocha would accept: a test that was skipped without a reason, an
  * unhandled rejection, a handle that keeps the process alive after the last test, and an exit in
@@ -16,9 +16,10 @@ import { reasonOf } from './needs.js'
  */
 const defaultSettleMs = 10_000
 
-/** The duration of a slow test in ms, and the number of lines for slow tests. */
+/** A test is slow if it takes at least this long, in ms. */
 const slowMs = 1_000
-const mostSlow = 10
+/** The largest number of slow tests in the report. */
+const maxSlowTests = 10
 
 export default class Reporter extends Mocha.reporters.Spec {
   readonly #slow: Mocha.Test[] = []
@@ -26,9 +27,12 @@ export default class Reporter extends Mocha.reporters.Spec {
   #failed = 0
   readonly #skipped: Mocha.Test[] = []
   readonly #settleMs: number
-  /** The file for the counts in place of the last line, if another program sums them up. */
+  /**
+   * The file for the counts, if another program adds up the counts of several runs. The report then
+   * has no last line with counts.
+   */
   readonly #countsFile: string | undefined
-  #ended = false
+  #hasEnded = false
 
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options)
@@ -44,35 +48,40 @@ export default class Reporter extends Mocha.reporters.Spec {
     runner.on('pending', (test: Mocha.Test) => {
       this.#skipped.push(test)
     })
-    process.on('exit', () => this.#close())
+    process.on('exit', () => this.#onExit())
     // mocha sees the thrown error as an uncaught exception and fails the running test.
     process.on('unhandledRejection', (reason) => {
       throw reason
     })
   }
 
-  /** Called by mocha after the last test with its count of failures; `leave` sets the exit code. */
+  /**
+   * Called by mocha after the last test. @param failures The number of failures. @param leave Sets
+   * the exit code.
+   */
   override done(failures: number, leave?: (failures: number) => void): void {
-    this.#ended = true
+    this.#hasEnded = true
     this.#listSlowest()
     const unexplained = this.#listSkipped()
     this.#failed += unexplained
     leave?.(failures + unexplained)
-    setTimeout(() => this.#complainOfLeak(), this.#settleMs).unref()
-    // Nothing is open any more. Node would now tear its environment down, and sometimes waits there
-    // for ever, busily, for a finished request.
+    setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
+    // All handles are closed. Node would now destroy its environment, but sometimes loops there
+    // forever, because Node waits for a request that has already finished.
     process.once('beforeExit', () => process.exit())
   }
 
   #listSlowest(): void {
     const slowestFirst = this.#slow.sort((a, b) => (b.duration ?? 0) - (a.duration ?? 0))
-    for (const test of slowestFirst.slice(0, mostSlow)) {
+    for (const test of slowestFirst.slice(0, maxSlowTests)) {
       const seconds = ((test.duration ?? 0) / 1_000).toFixed(1)
       process.stdout.write(`slow: ${seconds} s: ${test.fullTitle()}\n`)
     }
   }
 
-  /** Lists each skipped test with its reason. @returns how many have none */
+  /**
+   * Lists each skipped test with its reason. @returns the number of skipped tests without a reason
+   */
   #listSkipped(): number {
     let unexplained = 0
     for (const test of this.#skipped) {
@@ -83,7 +92,7 @@ export default class Reporter extends Mocha.reporters.Spec {
     return unexplained
   }
 
-  #complainOfLeak(): void {
+  #failForOpenHandles(): void {
     const open = process.getActiveResourcesInfo().join(', ')
     process.stdout.write(`the tests are over, but something is still open: ${open}\n`)
     this.#failed++
@@ -94,15 +103,15 @@ export default class Reporter extends Mocha.reporters.Spec {
     process.exit()
   }
 
-  #close(): void {
-    if (!this.#ended) {
+  #onExit(): void {
+    if (!this.#hasEnded) {
       process.stdout.write('the run ended before its last test\n')
       this.#failed++
       process.exitCode = 1
     }
     const counts = { passed: this.#passed, failed: this.#failed, skipped: this.#skipped.length }
     if (this.#countsFile !== undefined) writeFileSync(this.#countsFile, JSON.stringify(counts))
-    else process.stdout.write(`${lineOf(counts)}\n`)
+    else process.stdout.write(`${formatCounts(counts)}\n`)
   }
 }
 
@@ -112,6 +121,6 @@ interface Counts {
   readonly skipped: number
 }
 
-function lineOf({ passed, failed, skipped }: Counts): string {
+function formatCounts({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`
 }

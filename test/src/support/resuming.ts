@@ -1,21 +1,30 @@
-/** The messages of a broker that resumes a session. */
+/**
+ * The messages that a broker sends when it resumes a session, for tests that play the broker.
+ */
 import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
+/** The welcome of a resumed session. */
 export const resumed = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 
+/** Opens a session with a grace: the session survives a drop of its connection. */
 export function openGraced(): Promise<Scene> {
   return openScene({ grace: 'lease' }, welcomeWithGrace())
 }
 
+/** A held lock in a snapshot. The fence is the number of its grant. */
 export function held(id: number, fence: number, key = 'k') {
   return { id, key, mode: 'exclusive', fence }
 }
 
+/** The snapshot after a welcome: the locks and waiting requests that the broker has kept. */
 export function snapshot(heldItems: object[] = [], waiting: number[] = [], more = false) {
   return { type: 'snapshot', held: heldItems, waiting, more }
 }
 
-/** Resumes the session; `messages` follow the welcome. Returns what the client sent in response. */
+/**
+ * Resumes the session; `messages` follow the welcome. Returns the messages that the client sent in
+ * response.
+ */
 export async function resume(scene: Scene, ...messages: object[]): Promise<object[]> {
   await reconnect(scene)
   scene.socket.deliver(resumed, ...(messages as Record<string, unknown>[]))
@@ -23,4 +32,5 @@ export async function resume(scene: Scene, ...messages: object[]): Promise<objec
   return scene.socket.newMessages()
 }
 
+/** The client has no stored answer to acknowledge. */
 export const nothingToAck = { type: 'ack', ids: [] }

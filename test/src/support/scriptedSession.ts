@@ -1,4 +1,6 @@
-/** A connected client on a fake clock; the test plays the broker. */
+/**
+ * Connects a client on a fake clock to a scripted network, on which the test plays the broker.
+ */
 import type { ConnectOptions, Lock, LockOptions, LostLock, Session } from '@holdfast/client'
 import { connectIn, type Environment } from '@holdfast/client/internal'
 import type { HoldfastError, Welcome } from '@holdfast/shared'
@@ -7,14 +9,20 @@ import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './sc
 
 export const url = 'ws://broker.test'
 
-/** Waits until all microtasks have run, and the client has written its frame. */
+/**
+ * Waits for the end of the turn of the event loop: all microtasks have run, and the client has
+ * written its frame.
+ */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** The unhandled rejections during `act`, which would otherwise end the process. */
+/**
+ * Runs `act` and returns the unhandled rejections that it causes. Without this function these
+ * rejections would end the process.
+ */
 export async function reportedBy(act: () => unknown): Promise<unknown[]> {
-  const former = process.listeners('unhandledRejection')
+  const earlierListeners = process.listeners('unhandledRejection')
   const reported: unknown[] = []
   process.removeAllListeners('unhandledRejection')
   process.on('unhandledRejection', (error) => reported.push(error))
@@ -23,11 +31,12 @@ export async function reportedBy(act: () => unknown): Promise<unknown[]> {
     await turn()
   } finally {
     process.removeAllListeners('unhandledRejection')
-    for (const listener of former) process.on('unhandledRejection', listener)
+    for (const listener of earlierListeners) process.on('unhandledRejection', listener)
   }
   return reported
 }
 
+/** Returns the welcome of a broker; `fields` replace the defaults. */
 export function welcome(fields: Partial<Welcome> = {}): Welcome {
   return {
     type: 'welcome',
@@ -40,11 +49,15 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
   }
 }
 
-/** A welcome with a grace as long as the lease. */
+/**
+ * Returns a welcome with a grace as long as the lease: the session survives a drop of its
+ * connection.
+ */
 export function welcomeWithGrace(fields: Partial<Welcome> = {}): Welcome {
   return welcome({ grace: 10_000, secret: 'first', ...fields })
 }
 
+/** The environment of a client: a fake clock and a scripted network. */
 export interface Stage {
   readonly clock: FakeClock
   readonly network: ScriptedNetwork
@@ -63,26 +76,28 @@ export function stage(): Stage {
   return { clock, network, environment }
 }
 
+/** A connected client and its environment. */
 export interface Scene extends Stage {
   readonly session: Session
   /** The names of the session's events, in order. */
   readonly events: string[]
+  /** The locks that the client has reported as lost, in order. */
   readonly lost: LostLock[]
   /** The newest socket. */
   readonly socket: ScriptedSocket
 }
 
-/** Connects a session; the hello counts as read. */
+/** Connects a session. The test has already read the hello of the client. */
 export async function openScene(
   options: ConnectOptions = {},
-  first: Welcome = welcome(),
+  welcomeMessage: Welcome = welcome(),
 ): Promise<Scene> {
-  const set = stage()
-  const connecting = connectIn(url, options, set.environment)
+  const parts = stage()
+  const connecting = connectIn(url, options, parts.environment)
   await turn()
-  set.network.last.accept()
-  set.network.last.newMessages()
-  set.network.last.deliver(first)
+  parts.network.last.accept()
+  parts.network.last.newMessages()
+  parts.network.last.deliver(welcomeMessage)
   const session = await connecting
   const events: string[] = []
   const lost: LostLock[] = []
@@ -94,34 +109,34 @@ export async function openScene(
     lost.push(lock)
   })
   return {
-    ...set,
+    ...parts,
     session,
     events,
     lost,
     get socket() {
-      return set.network.last
+      return parts.network.last
     },
   }
 }
 
-/** Drops the socket, lets the client reconnect, and returns its hello. */
+/** Drops the socket, lets the client reconnect, and returns the new hello of the client. */
 export async function reconnect({ clock, network, socket }: Scene): Promise<unknown> {
-  const before = network.sockets.length
+  const socketCount = network.sockets.length
   socket.end()
   await turn()
-  // Half of the first delay, because `random` is 0.5.
+  // The client waits for half of the first reconnect delay, because `random` is 0.5.
   clock.advance(50)
-  if (network.sockets.length !== before + 1) throw new Error('The client did not reconnect')
+  if (network.sockets.length !== socketCount + 1) throw new Error('The client did not reconnect')
   network.last.accept()
   return network.last.newMessages()[0]
 }
 
-/** The code with which a promise rejects; `'none'` if it resolves. */
+/** Returns the error code with which a promise rejects; `'none'` if the promise resolves. */
 export async function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'none', codeOfError)
 }
 
-/** The present state of a promise. */
+/** Returns the present state of a promise: `'pending'`, `'resolved'`, or its error code. */
 export async function stateOf(promise: Promise<unknown>): Promise<string> {
   let state = 'pending'
   promise.then(
@@ -140,17 +155,20 @@ function codeOfError(error: HoldfastError): string {
   return error.code ?? String(error)
 }
 
-/** Requests a lock and grants it at once. The fence is the id of the request unless given. */
+/**
+ * Requests a lock and grants it at once. The default fence (the number of the grant) is the id of
+ * the request.
+ */
 export async function acquireLock(
   { session, socket }: Scene,
   options: LockOptions & { key?: string; at?: number; fence?: number } = {},
 ): Promise<Lock> {
-  const { key = 'k', at, fence, ...terms } = options
-  const asking = session.lock(key, terms)
+  const { key = 'k', at, fence, ...lockOptions } = options
+  const lockRequest = session.lock(key, lockOptions)
   await turn()
   const { id } = socket.sent.at(-1) as { id: number }
   socket.deliver({ type: 'granted', id, fence: fence ?? id, at })
-  return asking
+  return lockRequest
 }
 
 /** Acknowledges all messages so far; the broker received the newest at `at`. */

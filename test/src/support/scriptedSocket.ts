@@ -1,12 +1,13 @@
 /**
- * A WebSocket for which the test plays the server. The socket keeps all frames of the client, and
- * the client receives what the test sends. Nothing happens by itself.
+ * A WebSocket for which the test plays the server. The socket records all frames of the client. The
+ * client receives only the messages and events that the test sends.
  */
 import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
 import { type ClientMessage, type ServerMessage, subprotocol } from '@holdfast/shared'
 
 export class ScriptedSocket implements WebSocketLike {
   readonly url: string
+  /** The subprotocols that the client offered. */
   readonly offered: string | string[] | undefined
   protocol = ''
   onopen: WebSocketLike['onopen'] = null
@@ -15,9 +16,9 @@ export class ScriptedSocket implements WebSocketLike {
   onerror: WebSocketLike['onerror'] = null
   /** The frames that the client sent, in order. */
   readonly frames: string[] = []
-  /** Whether the client has closed it. */
+  /** Whether the client has closed the socket. */
   dropped = false
-  #read = 0
+  #readCount = 0
 
   constructor(url: string, protocols?: string | string[]) {
     this.url = url
@@ -39,12 +40,12 @@ export class ScriptedSocket implements WebSocketLike {
 
   /** The messages that the client sent since the last call. */
   newMessages(): ClientMessage[] {
-    const fresh = this.sent.slice(this.#read)
-    this.#read += fresh.length
-    return fresh
+    const unreadMessages = this.sent.slice(this.#readCount)
+    this.#readCount += unreadMessages.length
+    return unreadMessages
   }
 
-  // ------------------------------------------------------------------------- the other end
+  // ------------------------------------------------------------------------- the broker's end
 
   accept(protocol: string = subprotocol): void {
     this.protocol = protocol

@@ -1,4 +1,8 @@
-/** Mutants of the broker around its table: connections, deadlines, answers and watches. */
+/**
+ * Mutants (planted bugs) of the broker around its lock table: connections, deadlines, answers and
+ * watches. A lease is how long the broker keeps a silent session, a grace how long after a drop. A
+ * ttl is how long a lock lasts without a refresh.
+ */
 import type { Mutant } from '../mutant.js'
 
 const connections: Mutant[] = [
@@ -15,14 +19,14 @@ const connections: Mutant[] = [
     in: 'InputQueue.addRest',
     find: '$NEXT < $ELEMENTS.length',
     replace: 'false',
-    why: 'The broker never handles the rest of a frame that is too much work for one turn.',
+    why: 'The broker loses the rest of a frame that is too large for one turn of the event loop.',
   },
   {
     name: 'rest-of-paused-frame-reversed',
     in: 'Connection.#handleFrame',
     find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
     replace: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS.slice($NEXT).reverse(), 0)',
-    why: 'The broker handles the rest of a paused frame from its end.',
+    why: 'The broker handles the remaining messages of a paused frame in reverse order.',
   },
   {
     name: 'frames-do-not-renew-lease',
@@ -36,7 +40,7 @@ const connections: Mutant[] = [
     in: 'Connections.onAborted',
     find: 'this.#suspendSession($CONNECTION, true)',
     replace: 'this.#suspendSession($CONNECTION, false)',
-    why: 'A connection that the broker aborts ends its session before the client can know.',
+    why: 'The broker ends a session when it aborts its connection, before the client can know.',
   },
   {
     name: 'overtaken-resume-wins',
@@ -44,7 +48,7 @@ const connections: Mutant[] = [
     find: '$ATTEMPT <= $LAST_ATTEMPT',
     replace: 'false',
     brokers: 3,
-    why: 'A resume that its client gave up takes the session from the connection that came after.',
+    why: 'A resume that the client gave up takes the session from a newer connection.',
   },
 ]
 
@@ -54,21 +58,21 @@ const deadlines: Mutant[] = [
     in: 'Timekeeper.#realNow',
     find: '$CLOCK.monotonic()',
     replace: '$CLOCK.wall()',
-    why: 'The broker counts leases by the wall clock, which jumps.',
+    why: 'The broker counts leases by the wall clock, which may be set forward or back.',
   },
   {
     name: 'pause-not-compensated',
     in: 'Timekeeper.#realNow',
     find: 'this.#pausedMs += $LATE_MS',
     replace: 'undefined',
-    why: 'The broker holds its own pause against its clients, as if it had listened meanwhile.',
+    why: 'The broker counts the time of its own pause as silence of its clients.',
   },
   {
     name: 'deadlines-before-input',
     in: 'Timekeeper.#onTimer',
     find: 'this.#endOfTurn($HANDLE_DUE)',
     replace: '$HANDLE_DUE()',
-    why: 'After a pause the broker handles deadlines before the input that arrived meanwhile.',
+    why: 'After a pause the broker handles deadlines before the input that arrived during the pause.',
   },
   {
     name: 'lease-ends-early',
@@ -82,14 +86,14 @@ const deadlines: Mutant[] = [
     in: 'DeadlineHandler.#endIfSilent',
     find: '$CONNECTION.isPaused',
     replace: 'false',
-    why: 'The broker ends a session for its silence while the broker does not read its connection.',
+    why: 'The broker ends a session as silent while the broker itself does not read its connection.',
   },
   {
     name: 'grace-halved',
     in: 'Outbound.#onSuspended',
     find: '$NOW + $SESSION.grace',
     replace: '$NOW + $SESSION.grace / 2',
-    why: 'The broker gives a session half of the grace that it promised.',
+    why: 'The broker keeps a disconnected session for only half of its grace.',
   },
   {
     name: 'ttl-ends-early',
@@ -134,7 +138,7 @@ const messages: Mutant[] = [
     in: 'WatchGroup.idsFor',
     find: '[...$SINCE.keys()].join()',
     replace: '[...$SINCE.keys()].slice(-1).join()',
-    why: 'Of several equal watches of a session, the broker sends events to only one.',
+    why: 'Of several equal watches of a session, the broker sends events to only one watch.',
   },
   {
     name: 'narrow-watch-not-indexed-again',

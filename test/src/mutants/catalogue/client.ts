@@ -1,4 +1,8 @@
-/** Mutants of the client: what a holder believes, what it asks for, and what it gives back. */
+/**
+ * Mutants (planted bugs) of the client: which locks a holder believes to hold, what the client
+ * requests, and what it unlocks. A lease is how long the broker keeps a silent session, a grace how
+ * long after a drop. A ttl is how long a lock lasts without a refresh.
+ */
 import type { Mutant } from '../mutant.js'
 
 const clocks: Mutant[] = [
@@ -35,14 +39,14 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.extend',
     find: 'expiryFrom($SENT, $LEASE)',
     replace: 'expiryFrom(this.#scheduler.now(), $LEASE)',
-    why: 'A holder counts its lease from when it receives an ack, not from when it sent the message.',
+    why: 'A holder counts its lease from the receipt of an ack, not from the sending of the message.',
   },
   {
     name: 'client-refresh-counts-late',
     in: 'TtlExpiry.succeed',
     find: 'expiryFrom($SENT, $TTL)',
     replace: 'expiryFrom({ monotonic: $SENT.monotonic + 300, wall: $SENT.wall + 300 }, $TTL)',
-    why: 'A holder counts a refreshed ttl from later than when it sent the refresh.',
+    why: 'A holder counts a refreshed ttl from 300 ms after it sent the refresh.',
   },
 ]
 

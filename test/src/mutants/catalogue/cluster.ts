@@ -1,7 +1,11 @@
-/** Mutants of what brokers share: the replicated log, membership, snapshots and moved sessions. */
+/**
+ * Mutants (planted bugs) of the code by which several brokers share one command log: membership,
+ * snapshots and moved sessions. A self-lease is how long a broker may regard itself as a member.
+ * The owner broker of a session keeps its deadlines.
+ */
 import type { Mutant } from '../mutant.js'
 
-/** How many brokers the worlds have in which these mutants are found. */
+/** The number of brokers in the simulated worlds that catch these mutants. */
 const brokers = 3
 
 const membership: Mutant[] = [
@@ -19,7 +23,7 @@ const membership: Mutant[] = [
     find: '$LIVING.get($BROKER) !== $N - 1',
     replace: '($LIVING.get($BROKER) ?? $N - 1) !== $N - 1',
     brokers,
-    why: 'Entries of a broker that was declared dead still count.',
+    why: 'The brokers still apply entries of a broker that was declared dead.',
   },
   {
     name: 'cluster-repeated-entry-counts-twice',
@@ -59,7 +63,7 @@ const membership: Mutant[] = [
     find: '$SELF_LEASE.onOwnEntry($N)',
     replace: '($SELF_LEASE.onSent($N, this.#deps.clock.monotonic()), $SELF_LEASE.onOwnEntry($N))',
     brokers,
-    why: 'A broker counts its self-lease from when its entry came back, not from when it sent it.',
+    why: 'A broker counts its self-lease from the return of its entry, not from the sending.',
   },
 ]
 
@@ -86,7 +90,7 @@ const snapshots: Mutant[] = [
     find: '$MEMBERS.state',
     replace: 'new $MEMBERS.constructor().state',
     brokers,
-    why: 'A snapshot does not say which brokers are alive.',
+    why: 'A snapshot does not contain the members of the cluster.',
   },
   {
     name: 'cluster-snapshot-not-restored',
@@ -94,7 +98,7 @@ const snapshots: Mutant[] = [
     find: '$STATE_MACHINE.restore($LOADED.items)',
     replace: 'this.#incarnation === undefined && $STATE_MACHINE.restore($LOADED.items)',
     brokers,
-    why: 'A broker that needs entries which were compacted goes on with the table that it had.',
+    why: 'A broker that needs removed entries keeps its old table instead of a snapshot.',
   },
 ]
 
@@ -105,7 +109,7 @@ const ownership: Mutant[] = [
     find: 'this.#clearDeadlines($SESSION)',
     replace: 'undefined',
     brokers,
-    why: 'The broker that a session has left goes on with the deadlines of the session.',
+    why: 'The former owner broker keeps the deadlines of a session that has moved.',
   },
   {
     name: 'cluster-new-owner-sets-no-deadlines',

@@ -1,4 +1,8 @@
-/** Mutants of the lock table: who holds what, who waits, and whose commands count. */
+/**
+ * Mutants (planted bugs) of the lock table: which session holds a lock, which session waits, and
+ * which commands the table applies. A fence is the number of a grant. A grace is how long a session
+ * survives without a connection. A ttl is how long a lock lasts without a refresh.
+ */
 import type { Mutant } from '../mutant.js'
 
 const granting: Mutant[] = [
@@ -35,14 +39,14 @@ const granting: Mutant[] = [
     in: 'LockTable.#grantWaiters',
     find: 'this.#grant($$$ARGUMENTS)',
     replace: '(this.#fence--, this.#grant($$$ARGUMENTS))',
-    why: 'The table grants a waiter the fence of the grant before.',
+    why: 'The table grants a waiter a lock with the fence of the previous grant.',
   },
   {
     name: 'fences-start-at-zero',
     in: 'startFromClock',
     find: 'Math.floor($WALL_MS) * $PER_MS',
     replace: '0',
-    why: 'A restarted broker grants fences that the broker before it has already granted.',
+    why: 'A restarted broker grants fences that it already granted before the restart.',
   },
   {
     name: 'unlock-with-old-fence-releases-other-lock',
@@ -94,7 +98,7 @@ const queues: Mutant[] = [
     in: 'LockTable.#grantWaiters',
     find: 'this.#grant($$$ARGUMENTS)',
     replace: 'return this.#grant($$$ARGUMENTS)',
-    why: 'A release that admits many shared waiters grants only the first of them.',
+    why: 'A release that admits many shared waiters grants only the first waiter.',
   },
   {
     name: 'cancelled-request-stays-queued',
@@ -139,7 +143,7 @@ const sessions: Mutant[] = [
     in: 'LockTable.#attachedSession',
     find: '$SESSION?.attachEpoch === $COMMAND.attachEpoch',
     replace: '$SESSION !== undefined',
-    why: 'Commands of a connection that was replaced still count, and so does its end.',
+    why: 'The table still applies the commands of a replaced connection.',
   },
   {
     name: 'former-secret-stays-valid',
@@ -152,21 +156,21 @@ const sessions: Mutant[] = [
     replace: `if ($SESSION?.nextSecret !== undefined) {
       $$$REST
     }`,
-    why: 'The former secret opens a session although its client has used the new secret.',
+    why: 'The former secret resumes a session although its client has used the new secret.',
   },
   {
     name: 'former-secret-void-too-early',
     in: 'LockTable.#resume',
     find: '$SESSION.nextSecret = $SECRET',
     replace: '$SESSION.secret = $SECRET',
-    why: 'The former secret opens no session although its client may not have the new secret yet.',
+    why: 'The former secret is invalid although the client may not have the new secret yet.',
   },
   {
     name: 'granted-answer-not-stored',
     in: 'LockTable.#grant',
     find: '$SESSION.storeAnswer($$$ARGUMENTS)',
     replace: '0',
-    why: 'The table does not keep the answer to a granted request for the case that it is repeated.',
+    why: 'The table does not store the answer to a granted request, which the client may repeat.',
   },
   {
     name: 'repeated-request-granted-twice',
