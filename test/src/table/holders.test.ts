@@ -84,48 +84,48 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
   })
 })
 
-describe('table: answers that are shared', () => {
+describe('table: stored answers that share their holders', () => {
   it('are the same object while the holders of the key do not change', () => {
-    const bench = shared(3, '"small"')
-    bench.open('c', { grace: 5_000 })
-    bench.lock('b', 'k', { timeout: 0 })
-    bench.lock('c', 'k', { timeout: 0 })
-    const { sessions } = bench.table
+    const driver = driverWithHolders(3, '"small"')
+    driver.open('c', { grace: 5_000 })
+    driver.lock('b', 'k', { timeout: 0 })
+    driver.lock('c', 'k', { timeout: 0 })
+    const { sessions } = driver.table
     expect(sessions.get('c')!.answers!.get(1)).to.equal(sessions.get('b')!.answers!.get(1))
   })
 
   it('are one object for all answers beyond the stored size', () => {
-    const bench = shared(16)
-    for (let i = 0; i < 1_024; i++) bench.lock('b', 'k', { timeout: 0 })
-    const answers = bench.table.sessions.get('b')!.answers!
+    const driver = driverWithHolders(16)
+    for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
+    const answers = driver.table.sessions.get('b')!.answers!
     expect(new Set(answers.values()).size).to.be.below(5)
   })
 
   it('describe the present holders after each change of the holders', () => {
-    const bench = shared(4, '"small"')
+    const driver = driverWithHolders(4, '"small"')
     let id = 0
-    const sessionsNamed = (): string[] => {
-      bench.lock('b', 'k', { timeout: 0 })
-      return named(bench, ++id).map(({ session }) => session)
+    const reportedSessions = (): string[] => {
+      driver.lock('b', 'k', { timeout: 0 })
+      return storedHolders(driver, ++id).map(({ session }) => session)
     }
-    expect(sessionsNamed()).to.deep.equal(['a1', 'a2', 'a3', 'a4'])
-    bench.unlock('a2', 2)
-    expect(sessionsNamed()).to.deep.equal(['a1', 'a3', 'a4'])
-    bench.unlock('a4', 4)
-    expect(sessionsNamed()).to.deep.equal(['a1', 'a3'])
-    bench.lock('a2', 'k', { mode: 'shared' })
-    expect(sessionsNamed()).to.deep.equal(['a1', 'a3', 'a2'])
-    bench.unlock('a1', 1)
-    expect(sessionsNamed()).to.deep.equal(['a3', 'a2'])
+    expect(reportedSessions()).to.deep.equal(['a1', 'a2', 'a3', 'a4'])
+    driver.unlock('a2', 2)
+    expect(reportedSessions()).to.deep.equal(['a1', 'a3', 'a4'])
+    driver.unlock('a4', 4)
+    expect(reportedSessions()).to.deep.equal(['a1', 'a3'])
+    driver.lock('a2', 'k', { mode: 'shared' })
+    expect(reportedSessions()).to.deep.equal(['a1', 'a3', 'a2'])
+    driver.unlock('a1', 1)
+    expect(reportedSessions()).to.deep.equal(['a3', 'a2'])
   })
 
-  it('are right for more keys than the table keeps answers for', () => {
-    const bench = Bench.with('a', 'b')
-    for (let key = 1; key <= 200; key++) bench.lock('a', `k${key}`)
+  it('describe the right holders for more keys than the table shares answers for', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    for (let key = 1; key <= 200; key++) driver.lock('a', `k${key}`)
     for (const round of [0, 1]) {
       for (let key = 1; key <= 200; key++) {
         const id = 200 * round + key
-        expect(bench.lock('b', `k${key}`, { timeout: 0 })).to.deep.equal([
+        expect(driver.lock('b', `k${key}`, { timeout: 0 })).to.deep.equal([
           `answer b#${id} LOCK_HELD by a f${key}`,
         ])
       }
