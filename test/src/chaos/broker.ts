@@ -1,6 +1,6 @@
 /**
- * One of the brokers: the real command in a process of its own, if possible on a machine of its
- * own. When the process that started it dies, the system kills the broker too.
+ * Starts a broker: the real command in its own process, if possible on its own machine (a network
+ * namespace). When the process of the test ends, the system kills the broker too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Place } from '../support/etcd.js'
 
-const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+const cliPath = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
 export class BrokerProcess {
   readonly #place: Place
@@ -30,7 +30,7 @@ export class BrokerProcess {
   /** Starts the broker; resolves when it serves. A restarted broker uses its former port. */
   async start(): Promise<void> {
     const { host, command } = this.#place
-    const serve = [process.execPath, main, 'serve', '--host', host, '--port', `${this.#port}`]
+    const serve = [process.execPath, cliPath, 'serve', '--host', host, '--port', `${this.#port}`]
     const commandLine = [...command, 'setpriv', '--pdeathsig', 'KILL', ...serve, ...this.#flags]
     const [program, ...args] = commandLine as [string, ...string[]]
     const broker = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -43,10 +43,10 @@ export class BrokerProcess {
       broker.stdout.resume()
       return
     }
-    throw new Error(`a broker did not start: ${this.errorLines.join(' ')}`)
+    throw new Error(`A broker did not start: ${this.errorLines.join(' ')}`)
   }
 
-  /** Resolves when the process has ended. */
+  /** Sends the signal to the broker, and resolves when its process has ended. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const broker = this.#process
     this.#process = undefined

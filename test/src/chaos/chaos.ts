@@ -6,59 +6,68 @@ import type { Random } from '../support/counts.js'
 import type { Fault } from './faults.js'
 import type { World } from './world.js'
 
-/** The effect of a fault. */
+/** What happened during and after a fault. */
 export interface FaultOutcome {
   readonly fault: string
   /**
-   * The time until all clients were served in spite of the fault, in ms; undefined if impossible.
+   * The time until all clients were served during the fault, in ms; undefined if the fault makes
+   * this impossible.
    */
   readonly servedDuringMs: number | undefined
   /** The time from the end of the fault until all clients were served, in ms. */
   readonly servedAfterMs: number
   /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly allReadyMs: number
-  /** How many clients of affected brokers lost the lock that they keep. */
+  /** The number of clients of affected brokers that lost the lock that they keep. */
   readonly lostByAffected: number
-  /** The violations. */
-  readonly faults: readonly string[]
+  /** The violations that the checks found after the fault. */
+  readonly violations: readonly string[]
 }
 
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
-  // Move every client back to its own broker, because no client returns by itself.
+  // Move every client back to its own broker, because a client stays at the broker that it has
+  // moved to.
   await Promise.all(world.workers.map((worker) => worker.returnToOwnBroker()))
   await world.servedSince(performance.now())
-  const before = world.workers.map((worker) => ({
+  const workersBefore = world.workers.map((worker) => ({
     worker,
     broker: world.brokerOf(worker),
     losses: worker.losses.length,
   }))
-  const began = performance.now()
+  const startedAt = performance.now()
   const {
     affectedBrokers = [],
     isServed = true,
     lastsMs = 0,
     end,
-  } = await fault.strike(world, random)
-  const servedDuringMs = isServed ? await world.servedSince(began) : undefined
-  await sleep(Math.max(0, began + lastsMs - performance.now()))
-  const ended = performance.now()
-  const served = world.servedSince(ended)
+  } = await fault.cause(world, random)
+  const servedDuringMs = isServed ? await world.servedSince(startedAt) : undefined
+  await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
+  const endedAt = performance.now()
+  const served = world.servedSince(endedAt)
   served.catch(() => {})
   await end()
   await world.ready()
-  const allReadyMs = performance.now() - ended
+  const allReadyMs = performance.now() - endedAt
   const servedAfterMs = await served
-  const faults = await world.findViolations()
+  const violations = await world.findViolations()
   let lostByAffected = 0
-  for (const { worker, broker, losses } of before) {
+  for (const { worker, broker, losses } of workersBefore) {
     const lost = worker.losses.slice(losses)
     if (lost.length === 0) continue
     if (affectedBrokers.includes(broker)) lostByAffected++
-    else faults.push(`${worker.name} of broker ${broker} lost its lock: ${lost.join(' ')}`)
+    else violations.push(`${worker.name} of broker ${broker} lost its lock: ${lost.join(' ')}`)
   }
   for (const broker of world.brokers) {
     if (broker.isRunning) continue
-    faults.push(`a broker has ended: ${broker.errorLines.join(' ')}`)
+    violations.push(`a broker has ended: ${broker.errorLines.join(' ')}`)
   }
-  return { fault: fault.name, servedDuringMs, servedAfterMs, allReadyMs, lostByAffected, faults }
+  return {
+    fault: fault.name,
+    servedDuringMs,
+    servedAfterMs,
+    allReadyMs,
+    lostByAffected,
+    violations,
+  }
 }

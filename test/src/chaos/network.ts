@@ -17,35 +17,40 @@ export interface Network {
   cut(a: Machine, b: Machine): void
   /** Ends all cuts. */
   mend(): void
-  placeOf(party: Machine): Place
-  /** The address by which `from` reaches an address of `to`. */
+  /** Returns the place in which the programs of a machine run. */
+  placeOf(machine: Machine): Place
+  /**
+   * Resolves with the address by which the machine `from` reaches the address `url` of the machine
+   * `to`.
+   */
   address(from: Machine, to: Machine, url: string): Promise<string>
   close(): Promise<void>
 }
 
 let networkCount = 0
 
-/** Namespaces on a bridge. Needs root. */
+/** Network namespaces that are connected by a bridge. Needs root. */
 export class NamespaceNetwork implements Network {
-  readonly #parties: readonly Machine[]
+  readonly #machines: readonly Machine[]
   readonly #bridge: string
   readonly #names: ReadonlyMap<Machine, string>
   readonly #net = freeNet()
   #cuts: (readonly [Machine, Machine])[] = []
 
-  constructor(parties: readonly Machine[]) {
+  constructor(machines: readonly Machine[]) {
     const id = `${process.pid % 100_000}${networkCount++}`
-    this.#parties = ['clients', ...parties]
+    this.#machines = ['clients', ...machines]
     this.#bridge = `hfb${id}`
-    this.#names = new Map(parties.map((party, i) => [party, `hfc${id}n${i}`]))
+    this.#names = new Map(machines.map((machine, i) => [machine, `hfc${id}n${i}`]))
     ip('link', 'add', this.#bridge, 'address', this.#macOf('clients'), 'type', 'bridge')
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
-    for (const [party, name] of this.#names) this.#add(party, name)
-    // Set all hardware addresses. They are static, so that a cut need not drop address requests as
-    // well.
+    for (const [machine, name] of this.#names) this.#add(machine, name)
+    // Set all hardware addresses. The addresses are static, so that a cut need not block requests
+    // for addresses too.
     this.mend()
-    for (const a of this.#parties) for (const b of this.#parties) this.#setMac(a, b, this.#macOf(b))
+    for (const a of this.#machines)
+      for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
   }
 
   canCut(): boolean {
@@ -65,10 +70,10 @@ export class NamespaceNetwork implements Network {
     }
   }
 
-  placeOf(party: Machine): Place {
-    const name = this.#names.get(party)
+  placeOf(machine: Machine): Place {
+    const name = this.#names.get(machine)
     const command = name === undefined ? [] : ['ip', 'netns', 'exec', name]
-    return { host: this.#hostOf(party), command }
+    return { host: this.#hostOf(machine), command }
   }
 
   async address(_from: Machine, _to: Machine, url: string): Promise<string> {
@@ -80,13 +85,13 @@ export class NamespaceNetwork implements Network {
     ip('link', 'delete', this.#bridge)
   }
 
-  #add(party: Machine, name: string): void {
-    const mac = this.#macOf(party)
+  #add(machine: Machine, name: string): void {
+    const mac = this.#macOf(machine)
     ip('netns', 'add', name)
-    const far = ['name', 'eth0', 'address', mac, 'netns', name]
-    ip('link', 'add', 'name', name, 'type', 'veth', 'peer', ...far)
+    const peer = ['name', 'eth0', 'address', mac, 'netns', name]
+    ip('link', 'add', 'name', name, 'type', 'veth', 'peer', ...peer)
     ip('link', 'set', name, 'master', this.#bridge, 'up')
-    ip('-n', name, 'address', 'add', `${this.#hostOf(party)}/24`, 'dev', 'eth0')
+    ip('-n', name, 'address', 'add', `${this.#hostOf(machine)}/24`, 'dev', 'eth0')
     ip('-n', name, 'link', 'set', 'eth0', 'up')
     ip('-n', name, 'link', 'set', 'lo', 'up')
   }
@@ -95,26 +100,26 @@ export class NamespaceNetwork implements Network {
   #setMac(from: Machine, to: Machine, mac: string): void {
     if (from === to) return
     const name = this.#names.get(from)
-    const within = name === undefined ? [] : ['-n', name]
+    const insideName = name === undefined ? [] : ['-n', name]
     const device = name === undefined ? this.#bridge : 'eth0'
     const neighbour = [this.#hostOf(to), 'lladdr', mac, 'dev', device, 'nud', 'permanent']
-    ip(...within, 'neigh', 'replace', ...neighbour)
+    ip(...insideName, 'neigh', 'replace', ...neighbour)
   }
 
-  #hostOf(party: Machine): string {
-    return `${this.#net}.${this.#parties.indexOf(party) + 1}`
+  #hostOf(machine: Machine): string {
+    return `${this.#net}.${this.#machines.indexOf(machine) + 1}`
   }
 
-  #macOf(party: Machine): string {
-    return `02:00:00:00:00:0${this.#parties.indexOf(party) + 1}`
+  #macOf(machine: Machine): string {
+    return `02:00:00:00:00:0${this.#machines.indexOf(machine) + 1}`
   }
 }
 
-/** Proxies on loopback, for all pairs except those of etcd members. */
+/** Proxies on loopback, between all pairs of machines except two etcd members. */
 export class ProxyNetwork implements Network {
   readonly #proxies: TcpProxy[] = []
   readonly #valves = new Map<string, Valve>()
-  readonly #shut: Valve[] = []
+  readonly #shutValves: Valve[] = []
 
   canCut(a: Machine, b: Machine): boolean {
     return this.#valves.has(`${a} ${b}`) || this.#valves.has(`${b} ${a}`)
@@ -122,13 +127,13 @@ export class ProxyNetwork implements Network {
 
   cut(a: Machine, b: Machine): void {
     const valve = this.#valves.get(`${a} ${b}`) ?? this.#valves.get(`${b} ${a}`)
-    if (valve === undefined) throw new Error(`there is nothing between ${a} and ${b}`)
+    if (valve === undefined) throw new Error(`No proxy connects ${a} and ${b}`)
     valve.shut()
-    this.#shut.push(valve)
+    this.#shutValves.push(valve)
   }
 
   mend(): void {
-    for (const valve of this.#shut.splice(0)) valve.open()
+    for (const valve of this.#shutValves.splice(0)) valve.open()
   }
 
   placeOf(): Place {
@@ -138,8 +143,8 @@ export class ProxyNetwork implements Network {
   async address(from: Machine, to: Machine, url: string): Promise<string> {
     const valve = new Valve()
     this.#valves.set(`${from} ${to}`, valve)
-    const treatment = { up: valve.filter, down: valve.filter }
-    const proxy = await TcpProxy.to(Number(new URL(url).port), () => treatment)
+    const filters = { up: valve.filter, down: valve.filter }
+    const proxy = await TcpProxy.to(Number(new URL(url).port), () => filters)
     this.#proxies.push(proxy)
     return `${new URL(url).protocol}//${new URL(proxy.url).host}`
   }

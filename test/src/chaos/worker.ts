@@ -1,7 +1,8 @@
 /**
- * A client that uses locks all the time and records the answers of the brokers. It uses three kinds
- * of locks: a lock that it keeps, the locks that all workers share, and a lock of its own. The
- * grants of its own lock show when the worker is served again after a fault.
+ * A worker is a client that uses locks all the time and records the answers of the brokers. It uses
+ * three kinds of locks: a lock that it keeps, the locks that all workers share, and a lock that
+ * only this worker uses. The grants of the last lock show when the worker is served again after a
+ * fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -16,6 +17,7 @@ import { WebSocket } from 'ws'
 import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 
+/** The lease of the worker's session: how long the broker keeps a silent session, in ms. */
 export const leaseMs = 3_000
 
 /** The lock that a worker keeps, and the id of its session. */
@@ -26,7 +28,7 @@ export interface KeptLock {
 
 export class Worker {
   readonly name: string
-  /** The tenures of the shared keys. */
+  /** The tenures of the shared keys, by key. A tenure is one use of a lock. */
   readonly history = new Map<string, Tenure[]>()
   /** Why the worker lost the lock that it keeps, once for each loss. */
   readonly losses: string[] = []
@@ -37,13 +39,13 @@ export class Worker {
   #kept: Lock | undefined
   #url = ''
   /**
-   * When the worker requested its own lock for the last time with success, and when the broker
-   * granted that request.
+   * The times of the last granted request for the worker's own lock: when the worker sent the
+   * request, and when it received the grant.
    */
-  #lastServed = { asked: 0, granted: 0 }
+  #lastServed = { requestedAt: 0, grantedAt: 0 }
   #isPaused = true
   #isClosed = false
-  #onChange: () => void = () => {}
+  #onServed: () => void = () => {}
   #working: Promise<void> = Promise.resolve()
 
   constructor(name: string, urls: readonly string[], shared: readonly string[], random: Random) {
@@ -58,20 +60,20 @@ export class Worker {
     return this.#url
   }
 
-  /** Undefined if the worker has lost the lock that it keeps. */
+  /** The lock that the worker keeps; undefined if the worker has lost this lock. */
   get kept(): KeptLock | undefined {
     if (this.#kept?.held !== true) return undefined
     return { lock: this.#kept, session: this.#session!.id }
   }
 
   async connect(): Promise<void> {
-    const connected = (url: string): void => {
+    const recordUrl = (url: string): void => {
       this.#url = url
     }
     class RecordingWebSocket extends WebSocket {
       constructor(url: string, protocols?: string | string[]) {
         super(url, protocols)
-        this.once('message', () => connected(new URL(url).origin))
+        this.once('message', () => recordUrl(new URL(url).origin))
       }
     }
     this.#session = await connect(this.#urls, {
@@ -108,14 +110,17 @@ export class Worker {
     await this.#working
   }
 
-  /** Resolves with the time of a grant that was requested after this time. */
+  /**
+   * Waits for a grant of the own lock that the worker requested after `time`. Resolves with the
+   * time of the grant.
+   */
   async servedSince(time: number): Promise<number> {
-    while (this.#lastServed.asked < time) {
+    while (this.#lastServed.requestedAt < time) {
       await new Promise<void>((resolve) => {
-        this.#onChange = resolve
+        this.#onServed = resolve
       })
     }
-    return this.#lastServed.granted
+    return this.#lastServed.grantedAt
   }
 
   async close(): Promise<void> {
@@ -127,18 +132,18 @@ export class Worker {
   async #loop(): Promise<void> {
     while (!this.#isPaused && !this.#isClosed) {
       try {
-        await this.#keep()
+        await this.#acquireKeptLock()
         await this.#useSharedLock(this.#shared[this.#random.below(this.#shared.length)]!)
         await this.#useOwnLock()
       } catch (error) {
-        // The lock was lost, or all brokers disconnected the client. Chaos causes both.
+        // The lock was lost, or all brokers disconnected the client. The faults cause such errors.
         if (!(error instanceof HoldfastError)) throw error
       }
       await sleep(5 + this.#random.below(20))
     }
   }
 
-  async #keep(): Promise<void> {
+  async #acquireKeptLock(): Promise<void> {
     if (this.#kept?.held) return
     const lock = await this.#session!.lock(`kept by ${this.name}`)
     this.#kept = lock
@@ -154,7 +159,7 @@ export class Worker {
     // The lock was granted and lost before the client received the grant, so the client never used
     // the lock.
     if (!lock.held) return
-    // The worker uses the lock only if `held` is true.
+    // The worker uses the lock only while `held` is true.
     let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
     if (lock.held) givenUpAt = process.hrtime.bigint()
@@ -170,10 +175,10 @@ export class Worker {
   }
 
   async #useOwnLock(): Promise<void> {
-    const asked = performance.now()
+    const requestedAt = performance.now()
     const lock = await this.#session!.lock(`only of ${this.name}`)
-    this.#lastServed = { asked, granted: performance.now() }
-    this.#onChange()
+    this.#lastServed = { requestedAt, grantedAt: performance.now() }
+    this.#onServed()
     await lock.unlock()
   }
 }

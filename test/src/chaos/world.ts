@@ -1,6 +1,6 @@
 /**
- * Three etcd members, three brokers over them and clients of all brokers, with the checks that must
- * hold after every fault.
+ * Three etcd members, three brokers that share a command log in etcd, and clients of all brokers.
+ * `findViolations` checks the rules that must hold after every fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
@@ -12,10 +12,13 @@ import { BrokerProcess } from './broker.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
 import { Worker } from './worker.js'
 
+/** The silence after which the other brokers declare a broker dead, in ms. */
 export const deadMs = 1_500
 const prefix = 'holdfast'
+/** The number of brokers, and of etcd members. */
 const size = 3
-const workersEach = 3
+/** The number of clients for each broker. */
+const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
 /** The timeout of every step, in ms. */
 const stepTimeoutMs = 30_000
@@ -42,7 +45,10 @@ export class World {
     this.workers = workers
   }
 
-  /** @param areApart Whether each broker has a log of its own, which the oracle must detect. */
+  /**
+   * @param areApart Whether each broker has its own command log. The checks must then find
+   * violations.
+   */
   static async start(random: Random, withNamespaces: boolean, areApart = false): Promise<World> {
     const names = (['member', 'broker'] as const).flatMap((kind) =>
       Array.from({ length: size }, (_, i): Machine => `${kind}${i}`),
@@ -75,7 +81,7 @@ export class World {
         await broker.start()
         urls.push(await network.address('clients', `broker${i}`, broker.url))
       }
-      const workers = Array.from({ length: size * workersEach }, (_, i) => {
+      const workers = Array.from({ length: size * workersPerBroker }, (_, i) => {
         const order = [...urls.slice(i % size), ...urls.slice(0, i % size)]
         return new Worker(`w${i}`, order, sharedKeys, random)
       })
@@ -89,18 +95,21 @@ export class World {
     }
   }
 
-  /** The broker that this worker is connected to. */
+  /** Returns the index of the broker that this worker is connected to. */
   brokerOf(worker: Worker): number {
     return this.urls.indexOf(worker.url)
   }
 
-  /** Resolves with the duration when every worker was granted something that it requested since. */
+  /**
+   * Waits until every worker was granted a lock that it requested after `time`. Resolves with the
+   * duration since `time`, in ms.
+   */
   async servedSince(time: number): Promise<number> {
-    const granted = await within(
+    const grantTimes = await within(
       Promise.all(this.workers.map((worker) => worker.servedSince(time))),
       () => 'not every client is served again',
     )
-    return Math.max(...granted) - time
+    return Math.max(...grantTimes) - time
   }
 
   /** Resolves when every broker accepts clients. */
@@ -110,8 +119,8 @@ export class World {
   }
 
   /**
-   * Makes two snapshots, as brokers do after a longer time. The second snapshot removes all entries
-   * before the first.
+   * Makes two snapshots of the command log, as brokers do from time to time. The second snapshot
+   * removes all entries before the first snapshot.
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
@@ -131,8 +140,8 @@ export class World {
    * Pauses all workers and checks two things: a shared lock was held by one worker at a time, and
    * each broker has exactly the locks that clients keep, with their holders and fences.
    *
-   * @param settleMs How long brokers may take for the second check: a lost session is kept for a
-   *   lease after its broker was declared dead.
+   * @param settleMs How long brokers may take for the second check, in ms. After a broker was declared
+   *   dead, another broker keeps its lost sessions for a lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
@@ -140,12 +149,12 @@ export class World {
       Promise.all(this.workers.map((worker) => worker.pause())),
       () => 'a worker is not paused',
     )
-    const faults: string[] = []
+    const violations: string[] = []
     for (const key of sharedKeys) {
       const history = this.workers.flatMap((worker): readonly Tenure[] => {
         return worker.history.get(key) ?? []
       })
-      faults.push(...findFenceViolations(history).map((fault) => `${key}: ${fault}`))
+      violations.push(...findFenceViolations(history).map((violation) => `${key}: ${violation}`))
     }
     const kept = this.workers.flatMap((worker) => {
       const { kept } = worker
@@ -154,26 +163,28 @@ export class World {
     const expected = kept.sort().join('\n')
     const all = await Promise.all(this.urls.map((url) => this.#settled(url, expected, settleMs)))
     for (const [i, held] of all.entries()) {
-      if (held !== expected) faults.push(`broker ${i} has\n${held}\nand clients keep\n${expected}`)
+      if (held !== expected)
+        violations.push(`broker ${i} has\n${held}\nand clients keep\n${expected}`)
     }
     for (const worker of this.workers) worker.work()
-    return faults
+    return violations
   }
 
-  /** The number of tenures of shared locks. */
+  /** The number of tenures (single uses) of shared locks. */
   get tenures(): number {
     let count = 0
-    for (const { history } of this.workers) for (const all of history.values()) count += all.length
+    for (const { history } of this.workers)
+      for (const tenures of history.values()) count += tenures.length
     return count
   }
 
   /** Closes all sessions. @returns a violation for each broker that still has a lock */
   async drain(): Promise<string[]> {
     await Promise.all(this.workers.map((worker) => worker.close()))
-    const left = await Promise.all(
+    const remaining = await Promise.all(
       this.urls.map((url) => this.#settled(url, '', stepTimeoutMs / 2)),
     )
-    return left.filter((held) => held !== '').map((held) => `left behind: ${held}`)
+    return remaining.filter((held) => held !== '').map((held) => `locks remain: ${held}`)
   }
 
   async close(): Promise<void> {
@@ -184,23 +195,26 @@ export class World {
     await this.network.close()
   }
 
-  /** The held locks at a broker, as soon as they equal `expected`, or after `ms`. */
+  /**
+   * Resolves with the held locks at a broker, as soon as these locks equal `expected`, or after
+   * `ms`.
+   */
   async #settled(url: string, expected: string, ms: number): Promise<string> {
-    const until = performance.now() + ms
+    const endAt = performance.now() + ms
     for (;;) {
       const held = (await heldAt(url))
         .map(({ key, fence, session }) => `${key} ${fence} ${session}`)
         .sort()
         .join('\n')
-      if (held === expected || performance.now() > until) return held
+      if (held === expected || performance.now() > endAt) return held
       await sleep(100)
     }
   }
 }
 
 /**
- * The address of the log for one broker: all etcd endpoints as this broker reaches them, beginning
- * with the member that has the same number.
+ * Returns the address of the command log for one broker: all etcd endpoints as this broker reaches
+ * them, beginning with the member that has the same number.
  */
 async function logAddress(network: Network, cluster: EtcdCluster, i: number): Promise<string> {
   const endpoints = await Promise.all(
@@ -210,9 +224,9 @@ async function logAddress(network: Network, cluster: EtcdCluster, i: number): Pr
   return `etcd://${order.map((url) => new URL(url).host).join(',')}/${prefix}`
 }
 
-/** The held locks that one broker reports. */
+/** Resolves with the held locks that one broker reports. */
 async function heldAt(url: string): Promise<readonly HeldInfo[]> {
-  const until = performance.now() + stepTimeoutMs
+  const endAt = performance.now() + stepTimeoutMs
   for (;;) {
     try {
       const session = await connect(url, { reconnect: false })
@@ -220,16 +234,17 @@ async function heldAt(url: string): Promise<readonly HeldInfo[]> {
       await session.close()
       if (waitingCount === 0) return held
     } catch (error) {
-      if (performance.now() > until) throw error
+      if (performance.now() > endAt) throw error
     }
     await sleep(50)
   }
 }
 
-async function within<T>(promise: Promise<T>, what: () => string): Promise<T> {
+/** Rejects if the promise has not settled after `stepTimeoutMs`. */
+async function within<T>(promise: Promise<T>, describe: () => string): Promise<T> {
   const abort = new AbortController()
   const timeout = sleep(stepTimeoutMs, undefined, { signal: abort.signal }).then(() => {
-    throw new Error(`${what()} after ${stepTimeoutMs} ms`)
+    throw new Error(`${describe()} after ${stepTimeoutMs} ms`)
   })
   try {
     return await Promise.race([promise, timeout])

@@ -1,17 +1,23 @@
 /**
- * Runs slow tests concurrently. Most of them only wait until a lease ends. All tests start with the
- * first test, and each reports its own outcome. So together they take as long as the longest test.
+ * Runs slow tests concurrently. Most of these tests only wait until a lease ends (the time for
+ * which a broker keeps a silent session). All tests start with the first test, and each test
+ * reports its own outcome. So all tests together take only as long as the longest test.
  */
 import { Stage } from '../e2e/stage.js'
 
-/** The title of a test, and its function, which gets a stage of its own. */
+/**
+ * The title of a test, and its function. Each run gets a new stage, which removes the brokers and
+ * clients of the run at its end.
+ */
 export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
 
-/** Declares the tests inside a `describe`. Each test runs `times` times, one run after another. */
-export function runConcurrently(times: number, tests: readonly NamedTest[]): void {
+/**
+ * Declares the tests inside a `describe`. Each test runs `runCount` times, one run after another.
+ */
+export function runConcurrently(runCount: number, tests: readonly NamedTest[]): void {
   let outcomes: Promise<() => void>[] = []
   before(() => {
-    outcomes = tests.map(([, run]) => outcomeOf(times, run))
+    outcomes = tests.map(([, run]) => outcomeOf(runCount, run))
   })
   for (const [i, [name]] of tests.entries()) {
     it(name, async () => {
@@ -22,12 +28,15 @@ export function runConcurrently(times: number, tests: readonly NamedTest[]): voi
 }
 
 /**
- * Runs a test, and resolves with a function that throws the error of the test, if it has failed.
- * This function never rejects, because a rejection before mocha reaches the test would be
+ * Runs a test, and resolves with a function that throws the error of the test, if the test has
+ * failed. The promise never rejects, because a rejection before mocha reaches the test would be
  * unhandled.
  */
-async function outcomeOf(times: number, run: (stage: Stage) => Promise<void>): Promise<() => void> {
-  for (let i = 0; i < times; i++) {
+async function outcomeOf(
+  runCount: number,
+  run: (stage: Stage) => Promise<void>,
+): Promise<() => void> {
+  for (let i = 0; i < runCount; i++) {
     const stage = new Stage()
     try {
       await run(stage)

@@ -1,17 +1,18 @@
 /**
- * A conversation of a client with a broker that contains every kind of request, with known
- * outcomes. Whatever the network does during the conversation, the outcomes must be the same, and
- * the broker must have handled every request exactly once.
+ * Runs a conversation of a client with a broker that contains every kind of request, with known
+ * outcomes. Whatever the network does during the conversation, the outcomes must stay the same, and
+ * the broker must handle every request exactly once.
  */
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import { type ConnectionFilters, TcpProxy } from './proxy.js'
 
-/** The result of a run. */
+/** The result of a conversation. */
 export interface ConversationOutcome {
   /** False if the first connection failed. The client does not retry the first connection. */
   readonly connected: boolean
+  /** How often the client resumed its session on a new connection. */
   readonly resumes: number
 }
 
@@ -19,7 +20,7 @@ export interface ConversationOutcome {
 class SettlementLog {
   readonly settled: string[] = []
 
-  async note<T>(request: string, promise: Promise<T>): Promise<T> {
+  async record<T>(request: string, promise: Promise<T>): Promise<T> {
     try {
       return await promise
     } finally {
@@ -28,7 +29,7 @@ class SettlementLog {
   }
 }
 
-const expectedLedger = [
+const expectedSettlements = [
   'lock a',
   'lock b',
   'lock c',
@@ -40,7 +41,10 @@ const expectedLedger = [
   'lock timed out',
 ].sort()
 
-/** Runs the conversation through a proxy that treats its connections in a given way. */
+/**
+ * Runs the conversation through a proxy. @param filtersOf Returns the filters of a connection by
+ * its index.
+ */
 export async function runConversation(
   filtersOf: (index: number) => ConnectionFilters,
 ): Promise<ConversationOutcome> {
@@ -73,21 +77,21 @@ async function runRequests(
   broker: HoldfastBroker,
 ): Promise<ConversationOutcome> {
   const { id } = session
-  const faults: string[] = []
+  const unexpectedEvents: string[] = []
   let resumes = 0
   session.on('resumed', () => resumes++)
-  session.on('newSession', () => faults.push('newSession'))
-  session.on('lost', ({ key }) => faults.push(`lost ${key}`))
-  const ledger = new SettlementLog()
-  const held = await requestLocks(session, other, ledger)
+  session.on('newSession', () => unexpectedEvents.push('newSession'))
+  session.on('lost', ({ key }) => unexpectedEvents.push(`lost ${key}`))
+  const settlements = new SettlementLog()
+  const held = await requestLocks(session, other, settlements)
   await session.stats()
-  expect(faults).to.deep.equal([])
+  expect(unexpectedEvents).to.deep.equal([])
   expect(session.id).to.equal(id)
-  expect([...ledger.settled].sort()).to.deep.equal(expectedLedger)
+  expect([...settlements.settled].sort()).to.deep.equal(expectedSettlements)
   compareWithBroker(broker, session, held)
   await Promise.all(held.map((lock) => lock.unlock()))
   expect(broker.query().held.filter((lock) => lock.session === id)).to.deep.equal([])
-  expect(faults).to.deep.equal([])
+  expect(unexpectedEvents).to.deep.equal([])
   await session.close()
   return { connected: true, resumes }
 }
@@ -96,29 +100,35 @@ async function runRequests(
 async function requestLocks(
   session: Session,
   other: Session,
-  ledger: SettlementLog,
+  settlements: SettlementLog,
 ): Promise<Lock[]> {
-  const [blockB, blockE] = [await other.lock('b'), await other.lock('e')]
-  const a = await ledger.note('lock a', session.lock('a', { ttl: 60_000, metadata: { n: 1 } }))
-  const waits = ledger.note('lock b', session.lock('b'))
-  const c = await ledger.note('lock c', session.lock('c'))
-  const d = await ledger.note('lock d', session.lock('d', { mode: 'shared' }))
+  const [blockerOfB, blockerOfE] = [await other.lock('b'), await other.lock('e')]
+  const a = await settlements.record(
+    'lock a',
+    session.lock('a', { ttl: 60_000, metadata: { n: 1 } }),
+  )
+  const waitingForB = settlements.record('lock b', session.lock('b'))
+  const c = await settlements.record('lock c', session.lock('c'))
+  const d = await settlements.record('lock d', session.lock('d', { mode: 'shared' }))
   await session.stats()
-  await blockB.unlock()
-  const b = await waits
+  await blockerOfB.unlock()
+  const b = await waitingForB
   await Promise.all([
-    ledger.note('refresh a', a.refresh(30_000)),
-    ledger.note('unlock b', b.unlock()),
-    ledger.note('unlock d', d.unlock()),
+    settlements.record('refresh a', a.refresh(30_000)),
+    settlements.record('unlock b', b.unlock()),
+    settlements.record('unlock d', d.unlock()),
   ])
   const controller = new AbortController()
-  const aborted = ledger.note('lock aborted', session.lock('e', { signal: controller.signal }))
+  const aborted = settlements.record(
+    'lock aborted',
+    session.lock('e', { signal: controller.signal }),
+  )
   await session.stats()
   controller.abort()
   await expectCode(aborted, 'ABORTED')
-  const timedOut = ledger.note('lock timed out', session.lock('e', { timeout: 1 }))
+  const timedOut = settlements.record('lock timed out', session.lock('e', { timeout: 1 }))
   await expectCode(timedOut, 'LOCK_TIMEOUT')
-  expect(blockE.held).to.equal(true)
+  expect(blockerOfE.held).to.equal(true)
   return [a, c]
 }
 
@@ -133,8 +143,8 @@ async function expectCode(promise: Promise<unknown>, code: string): Promise<void
  */
 function compareWithBroker(broker: HoldfastBroker, session: Session, held: readonly Lock[]): void {
   const { held: locks, waitingCount } = broker.query()
-  const own = locks.filter((lock) => lock.session === session.id)
-  expect(own.map(({ fence }) => fence)).to.deep.equal(held.map(({ fence }) => fence))
+  const sessionLocks = locks.filter((lock) => lock.session === session.id)
+  expect(sessionLocks.map(({ fence }) => fence)).to.deep.equal(held.map(({ fence }) => fence))
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()

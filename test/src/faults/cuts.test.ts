@@ -1,8 +1,8 @@
 /**
- * Connections that end at the worst moment: they are reset at every byte of a recorded conversation
- * in either direction, before every frame of the broker, or again during a resume. Also slow
- * networks, which deliver bytes late or one at a time. The client resumes its session each time,
- * and every request settles exactly once.
+ * Connections that end at the worst moment. A proxy resets connections at every byte of a
+ * conversation in either direction, before every frame of the broker, or again during a resume.
+ * Other tests use slow networks, which deliver bytes late or one byte at a time. The client resumes
+ * its session each time, and every request settles exactly once.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -12,66 +12,72 @@ import type { ConnectionFilters, Filter } from './proxy.js'
 
 type Direction = 'up' | 'down'
 
-/** Passes this many bytes, then cuts. */
+/** Returns a filter that passes this many bytes and then cuts the connection. */
 function cutAfter(bytes: number): Filter {
-  let left = bytes
-  return (chunk, passage) => {
-    if (chunk.length > left) {
-      passage.pass(chunk.subarray(0, left))
-      passage.cut()
-      left = 0
+  let bytesLeft = bytes
+  return (chunk, connection) => {
+    if (chunk.length > bytesLeft) {
+      connection.pass(chunk.subarray(0, bytesLeft))
+      connection.cut()
+      bytesLeft = 0
     } else {
-      passage.pass(chunk)
-      left -= chunk.length
+      connection.pass(chunk)
+      bytesLeft -= chunk.length
     }
   }
 }
 
-/** Passes all frames before this frame of the broker, then cuts. */
-function cutBeforeFrame(n: number): Filter {
+/**
+ * Returns a filter that passes all frames before this frame of the broker and then cuts the
+ * connection.
+ */
+function cutBeforeFrame(frameNumber: number): Filter {
   const counter = new FrameCounter()
-  return (chunk, passage) => {
-    const end = counter.endBefore(chunk, n)
-    passage.pass(chunk.subarray(0, end))
-    if (end < chunk.length) passage.cut()
+  return (chunk, connection) => {
+    const end = counter.bytesBeforeFrame(chunk, frameNumber)
+    connection.pass(chunk.subarray(0, end))
+    if (end < chunk.length) connection.cut()
   }
 }
 
-/** How many bytes and frames pass in an undisturbed conversation. */
-async function record(): Promise<{ up: number; down: number; frames: number }> {
+/** Returns how many bytes and frames pass in an undisturbed conversation. */
+async function measureConversation(): Promise<{ up: number; down: number; frames: number }> {
   const passed = { up: 0, down: 0 }
   const counter = new FrameCounter()
   await runConversation(() => ({
-    up: (chunk, passage) => {
+    up: (chunk, connection) => {
       passed.up += chunk.length
-      passage.pass(chunk)
+      connection.pass(chunk)
     },
-    down: (chunk, passage) => {
+    down: (chunk, connection) => {
       passed.down += chunk.length
-      counter.endBefore(chunk, Number.POSITIVE_INFINITY)
-      passage.pass(chunk)
+      counter.bytesBeforeFrame(chunk, Number.POSITIVE_INFINITY)
+      connection.pass(chunk)
     },
   }))
   return { ...passed, frames: counter.count }
 }
 
-/** About `sampleSize` offsets from 0 up to `end`, evenly spread. In a full run, all offsets. */
+/**
+ * Returns about `sampleSize` offsets from 0 up to `end`, evenly spread; with full counts, all
+ * offsets.
+ */
 function offsets(end: number, sampleSize: number): number[] {
-  const chosen = Math.min(end, count(sampleSize, end))
-  return Array.from({ length: chosen }, (_, i) => Math.floor((i * end) / chosen))
+  const offsetCount = Math.min(end, count(sampleSize, end))
+  return Array.from({ length: offsetCount }, (_, i) => Math.floor((i * end) / offsetCount))
 }
 
-describe('faults: cuts', function () {
+describe('faults: a conversation that is cut', function () {
   this.timeout(600_000)
   let total: { up: number; down: number; frames: number }
 
   before(async () => {
-    total = await record()
+    total = await measureConversation()
     expect(total.frames).to.be.above(8)
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`at bytes on the way ${direction}: the client resumes, and nothing is lost or done twice`, async () => {
+    it(`at any byte on the way ${direction}: the client resumes, and every request settles once`, async () => {
       let resumed = 0
       for (const offset of offsets(total[direction], 40)) {
         const filtersOf = (index: number): ConnectionFilters =>
@@ -83,34 +89,34 @@ describe('faults: cuts', function () {
     })
   }
 
-  it('before each frame of the broker: the client resumes, and nothing is lost or done twice', async () => {
-    for (let n = 1; n <= total.frames; n++) {
+  it('before any frame of the broker: the client resumes, and every request settles once', async () => {
+    for (let frameNumber = 1; frameNumber <= total.frames; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
-        index === 0 ? { down: cutBeforeFrame(n) } : {}
-      const { connected, resumes } = await atOffset(n, () => runConversation(filtersOf))
-      // The first frame is the welcome. Without it there is no session to resume.
-      expect(connected).to.equal(n > 1)
+        index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
+      const { connected, resumes } = await atOffset(frameNumber, () => runConversation(filtersOf))
+      // The first frame is the welcome. Without the welcome the client has no session to resume.
+      expect(connected).to.equal(frameNumber > 1)
       // The last frame is the close. After the close the client does not resume.
-      if (connected) expect(resumes).to.equal(n < total.frames ? 1 : 0)
+      if (connected) expect(resumes).to.equal(frameNumber < total.frames ? 1 : 0)
     }
   })
 
-  it('before each frame, on every connection: each connection gets a little further', async () => {
-    for (let n = 3; n <= 6; n++) {
+  it('on each of eight connections, before the same frame: the client still completes its requests', async () => {
+    for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
-        index < 8 ? { down: cutBeforeFrame(n) } : {}
-      const { resumes } = await atOffset(n, () => runConversation(filtersOf))
+        index < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
+      const { resumes } = await atOffset(frameNumber, () => runConversation(filtersOf))
       expect(resumes).to.be.above(0)
     }
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`and again during the resume, on the way ${direction}`, async () => {
+    it(`and is cut again during the resume, on the way ${direction}: every request settles once`, async () => {
       // In the middle of the conversation the client has the most locks and requests to resume.
-      const first = Math.floor(total.down * 0.7)
+      const firstCutOffset = Math.floor(total.down * 0.7)
       for (const offset of offsets(900, 30)) {
         const filtersOf = (index: number): ConnectionFilters => {
-          if (index === 0) return { down: cutAfter(first) }
+          if (index === 0) return { down: cutAfter(firstCutOffset) }
           return index === 1 ? { [direction]: cutAfter(offset) } : {}
         }
         const { connected } = await atOffset(offset, () => runConversation(filtersOf))
@@ -121,8 +127,8 @@ describe('faults: cuts', function () {
 })
 
 describe('faults: slow networks', () => {
-  const byteByByte: Filter = (chunk, passage) => {
-    for (const byte of chunk) passage.pass(Buffer.of(byte))
+  const byteByByte: Filter = (chunk, connection) => {
+    for (const byte of chunk) connection.pass(Buffer.of(byte))
   }
 
   it('byte by byte, in both directions: no request fails', async () => {
@@ -132,11 +138,13 @@ describe('faults: slow networks', () => {
     })
   })
 
-  it('with every chunk delayed, in order, in both directions: no request fails', async () => {
-    expect(await runConversation(() => ({ up: delayed(), down: delayed() }))).to.deep.equal({
-      connected: true,
-      resumes: 0,
-    })
+  it('with a delay of every chunk, in both directions: no request fails', async () => {
+    expect(await runConversation(() => ({ up: delayFilter(), down: delayFilter() }))).to.deep.equal(
+      {
+        connected: true,
+        resumes: 0,
+      },
+    )
   })
 
   it('byte by byte and then cut: the client resumes', async () => {
@@ -149,17 +157,17 @@ describe('faults: slow networks', () => {
 })
 
 /** Delays each chunk by up to 10 ms, and keeps the order. */
-function delayed(): Filter {
+function delayFilter(): Filter {
   let queue = Promise.resolve()
-  return (chunk, passage) => {
+  return (chunk, connection) => {
     queue = queue.then(async () => {
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 10))
-      passage.pass(chunk)
+      connection.pass(chunk)
     })
   }
 }
 
-/** Adds the offset to the error of a failed run. */
+/** Adds the offset to the error message of a failed run. */
 async function atOffset<T>(offset: number, run: () => Promise<T>): Promise<T> {
   try {
     return await run()

@@ -1,9 +1,10 @@
 /**
  * Shows the purpose of a fence, an integer that rises with every grant. Two programs add to one
- * number under one lock. One program is paused between its read and its write, for longer than its
- * lock lasts. The broker grants the lock to the other program; then the paused program wakes up and
- * writes. A store that ignores fences loses updates, and no lock service can prevent that. A store
- * that refuses fences lower than the highest fence so far loses no update.
+ * number under one lock. The test pauses one program between its read and its write, for longer
+ * than the ttl of its lock (how long the lock lasts). The broker grants the lock to the other
+ * program; then the paused program wakes up and writes. A store that ignores fences loses updates,
+ * and no lock service can prevent this loss. A store that refuses fences lower than the highest
+ * fence so far loses no update.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -13,27 +14,27 @@ import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { Postgres } from './postgres.js'
-import type { Protection, Word } from './programs/writer.js'
+import type { Protection, WriterMessage } from './programs/writer.js'
 
 class Writer {
   readonly #process: ChildProcess
-  readonly #words = new Collector<Word>()
-  #heard = 0
+  readonly #messages = new Collector<WriterMessage>()
+  #receivedCount = 0
 
   constructor(url: string, database: Postgres, protection: Protection) {
     const path = fileURLToPath(new URL('./programs/writer.js', import.meta.url))
     this.#process = fork(path, [url, JSON.stringify(database.address), protection])
-    this.#process.on('message', (word) => this.#words.add(word as Word))
+    this.#process.on('message', (message) => this.#messages.add(message as WriterMessage))
   }
 
-  /** The next message of the program. */
-  async word(): Promise<Word> {
-    const words = await this.#words.count(++this.#heard)
-    return words[this.#heard - 1]!
+  /** Resolves with the next message of the program. */
+  async nextMessage(): Promise<WriterMessage> {
+    const messages = await this.#messages.count(++this.#receivedCount)
+    return messages[this.#receivedCount - 1]!
   }
 
-  tell(word: 'add' | 'go'): void {
-    this.#process.send(word)
+  tell(command: 'add' | 'go'): void {
+    this.#process.send(command)
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -41,24 +42,25 @@ class Writer {
   }
 }
 
-interface Tally {
+interface ContentionResult {
   /** The number of writes that the store accepted. */
   readonly accepted: number
+  /** The number of writes that the store refused. */
   readonly refused: number
   /** The number in the store at the end. */
   readonly value: number
 }
 
 /**
- * Runs `rounds` rounds, and pauses one of the programs in each round. The store begins with the
- * number 0.
+ * Runs `rounds` rounds, and pauses one of the programs in each round. The number in the store
+ * begins with 0.
  */
 async function contend(
   stage: Stage,
   database: Postgres,
   protection: Protection,
   rounds: number,
-): Promise<Tally> {
+): Promise<ContentionResult> {
   const { url } = await stage.broker()
   const sql = postgres({ ...database.address, database: 'postgres', max: 1, onnotice: () => {} })
   stage.onClear(() => sql.end())
@@ -67,30 +69,33 @@ async function contend(
   await sql`insert into counter values (0, 0)`
   const writers = [1, 2].map(() => new Writer(url, database, protection))
   for (const writer of writers) stage.onClear(() => writer.kill('SIGKILL'))
-  for (const writer of writers) expect(await writer.word()).to.equal('ready')
-  const outcomes: Word[] = []
+  for (const writer of writers) expect(await writer.nextMessage()).to.equal('ready')
+  const outcomes: WriterMessage[] = []
   for (let round = 0; round < rounds; round++) {
     const [sleeper, other] = round % 2 === 0 ? writers : [...writers].reverse()
-    outcomes.push(...(await oneRound(sleeper!, other!)))
+    outcomes.push(...(await runRound(sleeper!, other!)))
   }
   const [row] = await sql`select value from counter`
-  const accepted = outcomes.filter((word) => word === 'wrote').length
+  const accepted = outcomes.filter((message) => message === 'wrote').length
   return { accepted, refused: outcomes.length - accepted, value: Number(row?.['value']) }
 }
 
-/** Pauses one program between read and write while the other takes over. Returns both outcomes. */
-async function oneRound(sleeper: Writer, other: Writer): Promise<Word[]> {
+/**
+ * Pauses one program between its read and its write while the other program adds to the number.
+ * Returns both outcomes.
+ */
+async function runRound(sleeper: Writer, other: Writer): Promise<WriterMessage[]> {
   sleeper.tell('add')
-  expect(await sleeper.word()).to.equal('read')
+  expect(await sleeper.nextMessage()).to.equal('read')
   sleeper.kill('SIGSTOP')
   other.tell('add')
   // The other program can read only when the sleeper's lock has expired and was granted again.
-  expect(await other.word()).to.equal('read')
+  expect(await other.nextMessage()).to.equal('read')
   other.tell('go')
-  const first = await other.word()
+  const otherOutcome = await other.nextMessage()
   sleeper.tell('go')
   sleeper.kill('SIGCONT')
-  return [first, await sleeper.word()]
+  return [otherOutcome, await sleeper.nextMessage()]
 }
 
 describe('faults: writes of holders that are paused past their ttl', function () {

@@ -1,48 +1,53 @@
 /**
- * Finds the WebSocket frames of a broker in a stream of bytes, with just enough of RFC 6455 to
- * count them. The stream begins with the head of the HTTP response.
+ * Counts the WebSocket frames of a broker in a stream of bytes, by the small part of RFC 6455 that
+ * counting needs. The stream begins with the head of the HTTP response.
  */
 
 export class FrameCounter {
-  #head = ''
-  #isPastHead = false
+  #httpHead = ''
+  #isPastHttpHead = false
   /** Bytes of an incomplete frame header. */
-  #header: number[] = []
-  /** How many bytes of the payload of the current frame have not arrived yet. */
-  #payload = 0
-  /** How many frames have begun. */
+  #frameHeader: number[] = []
+  /** The number of payload bytes of the current frame that have not arrived. */
+  #payloadLeft = 0
+  /** The number of frames that have begun. */
   count = 0
 
   /** Adds the next bytes. Returns how many of these bytes precede the first byte of frame `n`. */
-  endBefore(chunk: Buffer, n: number): number {
+  bytesBeforeFrame(chunk: Buffer, n: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= n) return 0
-      if (!this.#isPastHead) this.#takeHead(chunk[i]!)
-      else if (this.#payload > 0) this.#payload--
+      if (!this.#isPastHttpHead) this.#readHttpHead(chunk[i]!)
+      else if (this.#payloadLeft > 0) this.#payloadLeft--
       else {
-        if (this.#header.length === 0) {
+        if (this.#frameHeader.length === 0) {
           this.count++
           if (this.count === n) return i
         }
-        this.#takeHeader(chunk[i]!)
+        this.#readFrameHeader(chunk[i]!)
       }
     }
     return chunk.length
   }
 
-  #takeHead(byte: number): void {
-    this.#head += String.fromCharCode(byte)
-    this.#isPastHead = this.#head.endsWith('\r\n\r\n')
+  #readHttpHead(byte: number): void {
+    this.#httpHead += String.fromCharCode(byte)
+    this.#isPastHttpHead = this.#httpHead.endsWith('\r\n\r\n')
   }
 
-  /** A server does not mask: the header is two bytes, and two or eight more for a long payload. */
-  #takeHeader(byte: number): void {
-    this.#header.push(byte)
-    const [, short = 0] = this.#header
-    const size = short === 126 ? 4 : short === 127 ? 10 : 2
-    if (this.#header.length < size) return
-    const long = this.#header.slice(2).reduce((sum, each) => sum * 256 + each, 0)
-    this.#payload = size === 2 ? short : long
-    this.#header = []
+  /**
+   * The header of a server frame has two bytes, and two or eight further bytes for the length of a
+   * long payload. It has no mask.
+   */
+  #readFrameHeader(byte: number): void {
+    this.#frameHeader.push(byte)
+    const [, shortLength = 0] = this.#frameHeader
+    const size = shortLength === 126 ? 4 : shortLength === 127 ? 10 : 2
+    if (this.#frameHeader.length < size) return
+    const longLength = this.#frameHeader
+      .slice(2)
+      .reduce((sum, headerByte) => sum * 256 + headerByte, 0)
+    this.#payloadLeft = size === 2 ? shortLength : longLength
+    this.#frameHeader = []
   }
 }

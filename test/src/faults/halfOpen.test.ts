@@ -1,7 +1,8 @@
 /**
  * Half-open connections: one direction or both directions become silent, and neither end is
  * notified. Each time, the old holder must know that its lock is lost before the broker grants the
- * lock to another session.
+ * lock to another session. The lease is how long the broker keeps a silent session; a grace is how
+ * long it keeps a session after a drop.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -19,7 +20,7 @@ interface Silence {
 const toBroker: Silence = { up: true, down: false }
 const toClient: Silence = { up: false, down: true }
 const bothWays: Silence = { up: true, down: true }
-const ways: [string, Silence][] = [
+const silences: [string, Silence][] = [
   ['to the broker', toBroker],
   ['to the client', toClient],
   ['both ways', bothWays],
@@ -29,15 +30,16 @@ const reconnect = fixedInterval({ interval: 20 })
 interface Scene {
   /** A client with a lease of 2 s. Valves can make its connection silent. */
   readonly far: Session
+  /** A client whose connection never becomes silent. */
   readonly near: Session
   fallSilent(): void
   speakAgain(): void
 }
 
-async function scene(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<Scene> {
+async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<Scene> {
   const { url, port } = await stage.broker()
   const valves = { up: new Valve(), down: new Valve() }
-  const used = (['up', 'down'] as const).filter((way) => silence[way])
+  const silentDirections = (['up', 'down'] as const).filter((direction) => silence[direction])
   const proxy = await TcpProxy.to(port, () => ({
     up: silence.up ? valves.up.filter : undefined,
     down: silence.down ? valves.down.filter : undefined,
@@ -47,33 +49,35 @@ async function scene(stage: Stage, silence: Silence, grace: number | 'lease'): P
     far: await stage.session(proxy.url, { lease: 2_000, grace, reconnect }),
     near: await stage.session(url),
     fallSilent: () => {
-      for (const way of used) valves[way].shut()
+      for (const direction of silentDirections) valves[direction].shut()
     },
     speakAgain: () => {
-      for (const way of used) valves[way].open()
+      for (const direction of silentDirections) valves[direction].open()
     },
   }
 }
 
-/** The holder becomes silent, and the lock is granted again. */
+/**
+ * The connection of the holder becomes silent, and the broker grants the lock to another session.
+ */
 async function handOver(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<void> {
-  const { far, near, fallSilent } = await scene(stage, silence, grace)
+  const { far, near, fallSilent } = await openScene(stage, silence, grace)
   const order: string[] = []
   const lock = await far.lock('k')
   lock.signal.addEventListener('abort', () => order.push('lost'))
-  const granted = near.lock('k').then((taken) => {
-    order.push(`granted, old one held: ${lock.held}`)
-    return taken
+  const granted = near.lock('k').then((newLock) => {
+    order.push(`granted, old lock held: ${lock.held}`)
+    return newLock
   })
   await untilHandled(near)
   fallSilent()
   expect((await granted).fence).to.be.above(lock.fence)
-  expect(order).to.deep.equal(['lost', 'granted, old one held: false'])
+  expect(order).to.deep.equal(['lost', 'granted, old lock held: false'])
 }
 
-/** The holder is silent for less than its lease. */
+/** The connection of the holder is silent for less than its lease. */
 async function comeBack(stage: Stage, silence: Silence): Promise<void> {
-  const { far, fallSilent, speakAgain } = await scene(stage, silence, 'lease')
+  const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease')
   const lock = await far.lock('k')
   const events: string[] = []
   far.on('lost', () => events.push('lost'))
@@ -94,45 +98,45 @@ describe('faults: half-open connections, behind a proxy', function () {
   this.timeout(300_000)
 
   runConcurrently(count(1, 10), [
-    ...ways.flatMap(([way, silence]) =>
+    ...silences.flatMap(([direction, silence]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `silence ${way}, grace ${grace}: the holder knows its loss before the next grant`,
+          `silence ${direction}, grace ${grace}: the holder knows its loss before the next grant`,
           (stage) => handOver(stage, silence, grace),
         ],
       ),
     ),
-    ...ways.map(
-      ([way, silence]): NamedTest => [
-        `silence ${way} that ends before the lease is over is no loss, with a grace`,
+    ...silences.map(
+      ([direction, silence]): NamedTest => [
+        `silence ${direction} that ends before the lease: a holder with a grace keeps its lock`,
         (stage) => comeBack(stage, silence),
       ],
     ),
     [
-      'silence that began before the grant: a waiter that cannot receive its grant does not hold the lock',
+      'silence before the grant: a waiter that cannot receive its grant does not hold the lock',
       async (stage) => {
-        const { far, near, fallSilent } = await scene(stage, toClient, 'lease')
-        const first = await near.lock('k')
+        const { far, near, fallSilent } = await openScene(stage, toClient, 'lease')
+        const firstLock = await near.lock('k')
         const waiting = far.lock('k').then(
           (lock) => lock.held,
           () => false,
         )
         await untilHandled(far)
-        const behind = near.lock('k')
+        const laterRequest = near.lock('k')
         await untilHandled(near)
         fallSilent()
-        await first.unlock()
+        await firstLock.unlock()
         // The broker grants the lock to the client that cannot receive the grant, until the lease
         // of that client is over.
-        expect((await behind).held).to.equal(true)
+        expect((await laterRequest).held).to.equal(true)
         await far.close()
         expect(await waiting).to.equal(false)
       },
     ],
     [
-      'silence both ways: the ttl of a lock also ends at the holder before it ends at the broker',
+      'silence both ways: the holder sees the end of a ttl before the broker grants the lock again',
       async (stage) => {
-        const { far, near, fallSilent } = await scene(stage, bothWays, 'lease')
+        const { far, near, fallSilent } = await openScene(stage, bothWays, 'lease')
         const order: string[] = []
         const lock = await far.lock('k', { ttl: 500 })
         const lost = aborted(lock.signal).then(() => order.push('lost'))

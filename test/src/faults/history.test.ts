@@ -1,7 +1,8 @@
 /**
- * Histories of processes that contend for one lock while some of them are paused and killed. Two
- * oracles check the histories: one checks the fences, and the other checks linearizability. The
- * oracles themselves are tested too: they must find violations.
+ * Histories of processes that contend for one lock while the test pauses and kills some processes.
+ * Two oracles (functions that find violations in a history) check the histories. One oracle checks
+ * the fences (grant numbers), and the other oracle checks linearizability. The first tests check
+ * that the oracles find violations.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -11,16 +12,23 @@ import { count } from '../support/counts.js'
 import { findFenceViolations, isLinearizable, type Tenure } from './history.js'
 import type { Entry } from './programs/contender.js'
 
-/** A tenure on a clock of small numbers. */
-function tenure(who: string, fence: number, ...times: readonly (number | undefined)[]): Tenure {
-  const [asked, granted, left, confirmed] = times
+/**
+ * Returns a tenure (one use of the lock) with small numbers as times: of the request, of the grant,
+ * of giving up the lock, and of the confirmed unlock.
+ */
+function tenure(
+  processName: string,
+  fence: number,
+  ...times: readonly (number | undefined)[]
+): Tenure {
+  const [requestedAt, grantedAt, givenUpAt, unlockConfirmedAt] = times
   return {
-    process: who,
+    process: processName,
     fence,
-    requestedAt: BigInt(asked!),
-    grantedAt: BigInt(granted!),
-    givenUpAt: BigInt(left!),
-    unlockConfirmedAt: confirmed === undefined ? undefined : BigInt(confirmed),
+    requestedAt: BigInt(requestedAt!),
+    grantedAt: BigInt(grantedAt!),
+    givenUpAt: BigInt(givenUpAt!),
+    unlockConfirmedAt: unlockConfirmedAt === undefined ? undefined : BigInt(unlockConfirmedAt),
   }
 }
 
@@ -45,7 +53,7 @@ describe('faults: the oracles of histories', () => {
 
   it('find two holders at once', () => {
     const history = [tenure('a', 1, 0, 2, 8, 10), tenure('b', 2, 1, 6, 9, 11)]
-    expect(findFenceViolations(history)).to.deep.equal(['a 1 and b 2: both held it'])
+    expect(findFenceViolations(history)).to.deep.equal(['a 1 and b 2: both held the lock'])
     expect(isLinearizable(history)).to.equal(false)
   })
 
@@ -55,23 +63,25 @@ describe('faults: the oracles of histories', () => {
     expect(isLinearizable(history)).to.equal(false)
   })
 
-  it('find fences that repeat, or fall over time', () => {
-    const twice = [tenure('a', 1, 0, 2, 5, 8), tenure('b', 1, 1, 6, 9, 11)]
-    expect(findFenceViolations(twice)).to.deep.equal(['a 1 and b 1: the same fence twice'])
-    const against = [tenure('a', 2, 0, 2, 3, 4), tenure('b', 1, 5, 6, 7, 8)]
-    expect(findFenceViolations(against)).to.include('b 1 and a 2: fences against time')
+  it('find a fence that repeats, and a later request with a lower fence', () => {
+    const repeated = [tenure('a', 1, 0, 2, 5, 8), tenure('b', 1, 1, 6, 9, 11)]
+    expect(findFenceViolations(repeated)).to.deep.equal(['a 1 and b 1: the same fence twice'])
+    const falling = [tenure('a', 2, 0, 2, 3, 4), tenure('b', 1, 5, 6, 7, 8)]
+    expect(findFenceViolations(falling)).to.include(
+      'b 1 and a 2: the later request has the lower fence',
+    )
   })
 
-  it('find an existing order even without fences', () => {
-    // Equal fences, so that only the times determine the order.
-    const history = [1, 2, 3, 4, 5].map((n) => tenure('x', 0, n, 10 * n, 10 * n + 5, 10 * n + 9))
+  it('find a linear order without fences, and find that no order exists', () => {
+    // All fences are equal, so that only the times determine the order.
+    const history = [1, 2, 3, 4, 5].map((i) => tenure('x', 0, i, 10 * i, 10 * i + 5, 10 * i + 9))
     expect(isLinearizable(history)).to.equal(true)
     const overlapping = [...history, tenure('y', 0, 0, 22, 24, 26)]
     expect(isLinearizable(overlapping)).to.equal(false)
   })
 })
 
-/** A process, and the entries that it has logged. */
+/** A process that contends for the lock, and the entries that the process has reported. */
 class Contender {
   readonly #process: ChildProcess
   readonly entries = new Collector<Entry>()
@@ -96,7 +106,8 @@ class Contender {
   }
 
   /**
-   * Resolves when the process has requested the lock this often, and holds it or has returned it.
+   * Resolves when the process has requested the lock this often, and holds the lock or has unlocked
+   * it.
    */
   async requested(times: number): Promise<void> {
     const isRequest = ({ kind }: Entry) => kind === 'requested'
@@ -110,24 +121,24 @@ class Contender {
     await this.entries.until((entries) => entries.at(-1)?.kind === 'finished')
   }
 
-  tenures(who: string): Tenure[] {
+  tenures(processName: string): Tenure[] {
     const tenures: Tenure[] = []
-    let asked = 0n
+    let requestedAt = 0n
     for (const entry of this.entries.items) {
-      if (entry.kind === 'requested') asked = entry.at
+      if (entry.kind === 'requested') requestedAt = entry.at
       if (entry.kind !== 'granted') continue
       const { fence, at: granted } = entry
       const timeOf = (kind: 'givenUp' | 'confirmed') =>
-        this.entries.items.find((each) => each.kind === kind && each.fence === fence) as
+        this.entries.items.find((item) => item.kind === kind && item.fence === fence) as
           | { readonly at: bigint }
           | undefined
       const givenUp = timeOf('givenUp')?.at ?? 2n ** 62n
-      // A process that was halted while it held the lock did nothing with it afterwards.
+      // A process that the test halted while it held the lock did nothing with the lock afterwards.
       const halted = this.#halts.find((halt) => halt > granted && halt < givenUp)
       const confirmed = halted === undefined ? timeOf('confirmed')?.at : undefined
       tenures.push({
-        process: who,
-        requestedAt: asked,
+        process: processName,
+        requestedAt: requestedAt,
         grantedAt: granted,
         fence,
         givenUpAt: halted ?? givenUp,
@@ -142,19 +153,19 @@ describe('faults: histories of contending processes', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it('are valid by fence and by a linear order, while holders are paused and killed', async () => {
+  it('are valid by their fences and by a linear order, while holders are paused and killed', async () => {
     for (let run = 0; run < count(1, 12); run++) {
       const { url } = await stage.broker()
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, 12))
       for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
-      const [doomed, sleeper, ...others] = contenders
-      await doomed!.requested(3)
-      doomed!.halt('SIGKILL')
-      await sleeper!.requested(4)
-      sleeper!.halt('SIGSTOP')
+      const [killed, paused, ...others] = contenders
+      await killed!.requested(3)
+      killed!.halt('SIGKILL')
+      await paused!.requested(4)
+      paused!.halt('SIGSTOP')
       await Promise.all(others.map((other) => other.requested(9)))
-      sleeper!.wake()
-      await Promise.all([sleeper!, ...others].map((contender) => contender.finished()))
+      paused!.wake()
+      await Promise.all([paused!, ...others].map((contender) => contender.finished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
       // On a slow machine some locks are granted and lost again before the process notices.
       expect(history.length).to.be.within(20, 48)

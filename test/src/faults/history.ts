@@ -1,14 +1,16 @@
 /**
- * Histories of one exclusive lock, as its users saw the lock, and two oracles that check such a
- * history. The first checks the fences, which is quick and names the violations. The second
- * searches for a linear order of all operations and does not rely on fences.
+ * Histories of one exclusive lock, as its users saw the lock, and two oracles (functions that find
+ * violations in such a history). `findFenceViolations` checks the fences, the numbers that rise
+ * with every grant; it is quick and lists the violations. `isLinearizable` searches for a linear
+ * order of all operations and does not rely on fences.
  */
 
-/** One use of the lock. Times are ns on one common clock; undefined: the event never happened. */
+/** One use of the lock. All times are ns on one common clock. */
 export interface Tenure {
   readonly process: string
-  /** When the process requested the lock, and when it received the answer. */
+  /** When the process requested the lock. */
   readonly requestedAt: bigint
+  /** When the process received the grant. */
   readonly grantedAt: bigint
   readonly fence: number
   /**
@@ -21,60 +23,68 @@ export interface Tenure {
 }
 
 /**
- * The violations in a history, by its fences. Each lock must be given up before the next grant, no
- * fence may repeat, and a request after a grant must get a higher fence.
+ * Returns the violations in a history, found by its fences. Each lock must be given up before the
+ * next grant, no fence may repeat, and a request after a grant must get a higher fence.
  */
 export function findFenceViolations(history: readonly Tenure[]): string[] {
-  const faults: string[] = []
+  const violations: string[] = []
   const byFence = [...history].sort((a, b) => a.fence - b.fence)
   for (const [i, tenure] of byFence.entries()) {
-    const former = byFence[i - 1]
-    if (former === undefined) continue
-    const names = `${former.process} ${former.fence} and ${tenure.process} ${tenure.fence}`
-    if (former.fence === tenure.fence) faults.push(`${names}: the same fence twice`)
-    if (former.givenUpAt >= tenure.grantedAt) faults.push(`${names}: both held it`)
-    if (tenure.grantedAt < former.requestedAt) faults.push(`${names}: fences against time`)
+    const previous = byFence[i - 1]
+    if (previous === undefined) continue
+    const names = `${previous.process} ${previous.fence} and ${tenure.process} ${tenure.fence}`
+    if (previous.fence === tenure.fence) violations.push(`${names}: the same fence twice`)
+    if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
+    if (tenure.grantedAt < previous.requestedAt)
+      violations.push(`${names}: the later request has the lower fence`)
   }
-  return faults
+  return violations
 }
 
 interface Operation {
   readonly kind: 'acquire' | 'release'
   readonly tenure: number
-  readonly from: bigint
-  readonly to: bigint
+  /** The earliest time at which the operation took effect. */
+  readonly earliest: bigint
+  /** The latest time at which the operation took effect. */
+  readonly latest: bigint
 }
 
 const never = 2n ** 63n
 
 /**
- * Whether there is a linear order of all operations, with each operation between its request and
- * its answer. Searches all orders and remembers visited states. Suits some hundred operations with
- * little concurrency.
+ * Returns whether a linear order of all operations exists in which each operation is between its
+ * request and its answer. The function searches all orders and remembers visited states. It is fast
+ * enough for some hundred operations with little concurrency.
  */
 export function isLinearizable(history: readonly Tenure[]): boolean {
   const operations = history
     .flatMap((tenure, i): Operation[] => [
-      { kind: 'acquire', tenure: i, from: tenure.requestedAt, to: tenure.grantedAt },
-      { kind: 'release', tenure: i, from: tenure.givenUpAt, to: tenure.unlockConfirmedAt ?? never },
+      { kind: 'acquire', tenure: i, earliest: tenure.requestedAt, latest: tenure.grantedAt },
+      {
+        kind: 'release',
+        tenure: i,
+        earliest: tenure.givenUpAt,
+        latest: tenure.unlockConfirmedAt ?? never,
+      },
     ])
-    .sort((a, b) => (a.from < b.from ? -1 : 1))
-  const seen = new Set<string>()
+    .sort((a, b) => (a.earliest < b.earliest ? -1 : 1))
+  const visited = new Set<string>()
   const done = operations.map(() => false)
   let holder = -1
-  const search = (left: number): boolean => {
-    if (left === 0) return true
-    const place = `${done.map(Number).join('')}${holder}`
-    if (seen.has(place)) return false
-    seen.add(place)
-    const before = holder
+  const search = (remaining: number): boolean => {
+    if (remaining === 0) return true
+    const state = `${done.map(Number).join('')}${holder}`
+    if (visited.has(state)) return false
+    visited.add(state)
+    const previousHolder = holder
     for (const [i, operation] of operations.entries()) {
       if (done[i] || !isPossible(operation, holder) || !isNext(operation, operations, done))
         continue
       done[i] = true
       holder = operation.kind === 'acquire' ? operation.tenure : -1
-      if (search(left - 1)) return true
-      holder = before
+      if (search(remaining - 1)) return true
+      holder = previousHolder
       done[i] = false
     }
     return false
@@ -86,11 +96,11 @@ function isPossible({ kind, tenure }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenure
 }
 
-/** Whether none of the remaining operations had ended before this operation began. */
+/** Returns whether none of the remaining operations had ended before this operation began. */
 function isNext(
   operation: Operation,
   operations: readonly Operation[],
   done: readonly boolean[],
 ): boolean {
-  return !operations.some((other, i) => !done[i] && other.to < operation.from)
+  return !operations.some((other, i) => !done[i] && other.latest < operation.earliest)
 }

@@ -1,6 +1,8 @@
 /**
  * Real half-open connections: packets between two machines get lost, in one direction or both. In
- * every run, on a common clock, the old holder must know its loss before the next grant.
+ * every run, by a common clock, the old holder must know that it lost its lock before the next
+ * grant. The lease is how long the broker keeps a silent session; a grace is how long it keeps a
+ * session after a drop.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
@@ -15,48 +17,49 @@ interface Loss {
   readonly down: boolean
 }
 
-const ways: [string, Loss][] = [
+const losses: [string, Loss][] = [
   ['to the broker', { up: true, down: false }],
   ['to the client', { up: false, down: true }],
   ['both ways', { up: true, down: true }],
 ]
 
 interface Scene {
+  /** The machine of `holder`. */
   readonly far: Namespace
   readonly holder: RemoteClient
-  /** The address of the broker, from this machine. */
+  /** The URL of the broker for clients on this machine. */
   readonly url: string
 }
 
-/** A broker on this machine, and a client on another one. */
-async function scene(stage: Stage, ttl: number, grace: number | 'lease'): Promise<Scene> {
+/** Starts a broker on this machine, and a client on another machine (a network namespace). */
+async function openScene(stage: Stage, lease: number, grace: number | 'lease'): Promise<Scene> {
   const far = new Namespace()
   stage.onClear(() => far.remove())
   const { url, broker } = await stage.broker({ allowUnauthenticated: true })
   const { url: farUrl } = await broker.listen({ port: 0, host: far.here })
-  const holder = await RemoteClient.start(stage, farUrl, { lease: ttl, grace }, far.command)
+  const holder = await RemoteClient.start(stage, farUrl, { lease, grace }, far.command)
   return { far, holder, url }
 }
 
 async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Promise<void> {
-  const { far, holder, url } = await scene(stage, 2_000, grace)
+  const { far, holder, url } = await openScene(stage, 2_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
   const granted = other.lock('k')
   await other.untilHandled()
   far.lose(loss)
-  const next = await granted
-  const { at: grantedAt } = await other.event('granted', next)
+  const nextFence = await granted
+  const { at: grantedAt } = await other.event('granted', nextFence)
   const { at: lostAt } = await holder.event('aborted', fence)
   expect(lostAt < grantedAt, 'the loss comes first').to.equal(true)
-  expect(next).to.be.above(fence)
+  expect(nextFence).to.be.above(fence)
   far.loseNothing()
-  await other.tell({ do: 'unlock', fence: next })
-  expect(await holder.lock('k'), 'it can go on').to.be.above(next)
+  await other.tell({ do: 'unlock', fence: nextFence })
+  expect(await holder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
 async function comeBack(stage: Stage, loss: Loss): Promise<void> {
-  const { far, holder } = await scene(stage, 6_000, 'lease')
+  const { far, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
   far.lose(loss)
   await holder.event('jeopardy')
@@ -70,17 +73,17 @@ describe('faults: lost packets between two machines', function () {
   needs('namespaces')
 
   runConcurrently(count(1, 5), [
-    ...ways.flatMap(([way, loss]) =>
+    ...losses.flatMap(([direction, loss]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `${way}, grace ${grace}: the old holder’s loss comes before the next grant`,
+          `${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
           (stage) => handOver(stage, loss, grace),
         ],
       ),
     ),
-    ...ways.map(
-      ([way, loss]): NamedTest => [
-        `${way}, for less than the lease, with a grace: nothing is lost`,
+    ...losses.map(
+      ([direction, loss]): NamedTest => [
+        `${direction}, for less than the lease: a holder with a grace keeps its lock`,
         (stage) => comeBack(stage, loss),
       ],
     ),

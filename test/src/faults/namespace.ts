@@ -5,12 +5,13 @@
  */
 import { freeNet, ip, unreachableMac } from '../support/network.js'
 
-let made = 0
+let namespaceCount = 0
 
 export class Namespace {
   readonly name: string
-  /** The addresses of this end and of the other end of the link. */
+  /** The address of the end of the link at the test. */
   readonly here: string
+  /** The address of the end of the link in the namespace. */
   readonly there: string
   readonly #link: string
   readonly #farLink: string
@@ -18,7 +19,7 @@ export class Namespace {
   readonly #farMac: string
 
   constructor() {
-    const id = `${process.pid % 100_000}${made++}`
+    const id = `${process.pid % 100_000}${namespaceCount++}`
     const net = freeNet()
     this.name = `holdfast${id}`
     this.#link = `hf${id}a`
@@ -33,32 +34,36 @@ export class Namespace {
     ip('link', 'add', ...near, 'type', 'veth', 'peer', ...far)
     ip('address', 'add', `${this.here}/30`, 'dev', this.#link)
     ip('link', 'set', this.#link, 'up')
-    this.#far('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
-    this.#far('link', 'set', this.#farLink, 'up')
-    this.#far('link', 'set', 'lo', 'up')
+    this.#runInside('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
+    this.#runInside('link', 'set', this.#farLink, 'up')
+    this.#runInside('link', 'set', 'lo', 'up')
     this.loseNothing()
   }
 
-  /** Runs a command inside the namespace. */
+  /** The first words of a command line that runs a program inside the namespace. */
   get command(): readonly string[] {
     return ['ip', 'netns', 'exec', this.name]
   }
 
-  /** Routes packets to an unknown hardware address, so that they are lost without a notice. */
+  /**
+   * Makes packets from the namespace (`up`) or to the namespace (`down`) get lost, because they are
+   * sent to an unknown hardware address.
+   */
   lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
-    this.#neighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)
+    this.#setNeighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)
   }
 
   loseNothing(): void {
-    this.#neighbours(this.#mac, this.#farMac)
+    this.#setNeighbours(this.#mac, this.#farMac)
   }
 
   remove(): void {
     ip('netns', 'delete', this.name)
   }
 
-  #neighbours(mac: string, farMac: string): void {
-    this.#far(
+  /** Sets the hardware addresses to which both ends send their packets. */
+  #setNeighbours(mac: string, farMac: string): void {
+    this.#runInside(
       'neigh',
       'replace',
       this.here,
@@ -72,7 +77,7 @@ export class Namespace {
     ip('neigh', 'replace', this.there, 'lladdr', farMac, 'dev', this.#link, 'nud', 'permanent')
   }
 
-  #far(...args: readonly string[]): void {
+  #runInside(...args: readonly string[]): void {
     ip('-n', this.name, ...args)
   }
 }

@@ -11,9 +11,9 @@ import { createInterface } from 'node:readline'
 
 /** The ids of `nobody` and `nogroup` on Debian. */
 const nobody = { uid: 65_534, gid: 65_534 }
-const debian = '/usr/lib/postgresql'
+const debianFolder = '/usr/lib/postgresql'
 
-/** How a client connects. */
+/** How a client connects to the server. */
 export interface Address {
   /** The folder of the socket. */
   readonly host: string
@@ -53,17 +53,20 @@ export class Postgres {
   }
 
   async stop(): Promise<void> {
-    const gone = once(this.#process, 'exit')
+    const exited = once(this.#process, 'exit')
     // Immediate shutdown, because the data is not needed any more.
     this.#process.kill('SIGQUIT')
-    await gone
+    await exited
     rmSync(this.#folder, { recursive: true })
   }
 }
 
-/** The newest installed version on Debian, or the one on the PATH. */
+/**
+ * Returns the path of the program in the newest version on Debian, or its name if the program is on
+ * the PATH.
+ */
 function program(name: string): string {
-  const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
+  const versions = existsSync(debianFolder) ? readdirSync(debianFolder).map(Number) : []
   if (versions.length === 0) return name
-  return join(debian, String(Math.max(...versions)), 'bin', name)
+  return join(debianFolder, String(Math.max(...versions)), 'bin', name)
 }

@@ -1,6 +1,6 @@
 /**
- * A TCP proxy between clients and a broker, under the control of a test. It can hold, split, count
- * and cut off the bytes, separately for each direction and each connection.
+ * A TCP proxy between clients and a broker. A test can delay, split, count and cut off the bytes,
+ * separately for each direction and each connection.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -12,12 +12,12 @@ export interface ProxiedConnection {
   readonly index: number
   /** Passes bytes in the direction of the filter. */
   pass(bytes: Buffer): void
-  /** Resets both ends at once. Bytes that were not passed are lost. */
+  /** Resets both ends of the connection at once. Bytes that were not passed are lost. */
   cut(): void
 }
 
 /** Handles the bytes that arrive in one direction. */
-export type Filter = (bytes: Buffer, passage: ProxiedConnection) => void
+export type Filter = (bytes: Buffer, connection: ProxiedConnection) => void
 
 /** The filters of one connection. Without a filter, bytes pass as they arrive. */
 export interface ConnectionFilters {
@@ -67,17 +67,23 @@ export class TcpProxy {
     return this.#count
   }
 
-  /** Resets every connection at once. New connections are accepted unless the gate is shut. */
+  /**
+   * Resets every connection at once. The proxy still accepts new connections, unless `shut(true)`
+   * was called.
+   */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair)
   }
 
-  /** Starts or stops to reset new connections at once. */
+  /**
+   * Makes the proxy reset each new connection at once (`true`), or accept new connections again
+   * (`false`).
+   */
   shut(isShut: boolean): void {
     this.#isOpen = !isShut
   }
 
-  /** Resolves at the next connection, even if it is reset. */
+  /** Resolves at the next connection, even if the proxy resets that connection. */
   nextConnection(): Promise<void> {
     return new Promise((resolve) => this.#onConnection.push(resolve))
   }
@@ -108,22 +114,28 @@ export class TcpProxy {
     this.#pipe(pair, broker, client, index, down)
   }
 
-  #pipe(pair: Pair, from: Socket, to: Socket, index: number, filter: Filter | undefined): void {
-    const passage: ProxiedConnection = {
+  #pipe(
+    pair: Pair,
+    source: Socket,
+    target: Socket,
+    index: number,
+    filter: Filter | undefined,
+  ): void {
+    const connection: ProxiedConnection = {
       index,
       pass: (bytes) => {
-        if (!to.destroyed) to.write(bytes)
+        if (!target.destroyed) target.write(bytes)
       },
       cut: () => this.#cut(pair),
     }
-    from.on('data', (bytes: Buffer) => {
-      if (filter === undefined) passage.pass(bytes)
-      else filter(bytes, passage)
+    source.on('data', (bytes: Buffer) => {
+      if (filter === undefined) connection.pass(bytes)
+      else filter(bytes, connection)
     })
-    from.on('end', () => to.end())
-    from.on('close', () => {
+    source.on('end', () => target.end())
+    source.on('close', () => {
       this.#pairs.delete(pair)
-      to.destroy()
+      target.destroy()
     })
   }
 

@@ -1,7 +1,8 @@
 /**
- * Processes that are paused and resumed later, as by a laptop's lid, a debugger or a hypervisor. A
- * holder that wakes up must know its loss before it does anything. A broker that wakes up must not
- * expire a session.
+ * Processes that are paused and continued later, as by a closed laptop, a debugger or a hypervisor.
+ * A holder that continues must know that it lost its lock before it does anything. A broker that
+ * continues must not end a session as silent. The lease is how long the broker keeps a silent
+ * session, a ttl how long a lock lasts, and a grace how long a session survives a drop.
  */
 import { expect } from 'chai'
 import { RemoteClient, ServeProcess } from '../e2e/remote.js'
@@ -14,95 +15,98 @@ function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-const losses: [string, { ttl?: number }][] = [
+const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
 ]
 
-async function oversleep(
+async function pauseHolder(
   stage: Stage,
   options: { ttl?: number },
   grace: number | 'lease',
 ): Promise<void> {
   const { url } = await stage.broker()
-  const sleeper = await RemoteClient.start(stage, url, { lease: 2_000, grace })
+  const pausedHolder = await RemoteClient.start(stage, url, { lease: 2_000, grace })
   const other = await RemoteClient.start(stage, url)
-  const fence = await sleeper.lock('k', options)
+  const fence = await pausedHolder.lock('k', options)
   const granted = other.lock('k')
   await other.untilHandled()
-  sleeper.kill('SIGSTOP')
-  const next = await granted
-  expect(next).to.be.above(fence)
-  // This message waits in the pipe of the paused process. When the process wakes up, its timers and
-  // its socket are ready too.
-  const isHeld = sleeper.tell({ do: 'isHeld', fence })
-  sleeper.kill('SIGCONT')
+  pausedHolder.kill('SIGSTOP')
+  const nextFence = await granted
+  expect(nextFence).to.be.above(fence)
+  // This message waits in the pipe of the paused process. When the process continues, its timers
+  // are due and its socket has input too.
+  const isHeld = pausedHolder.tell({ do: 'isHeld', fence })
+  pausedHolder.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
-  await sleeper.event('aborted', fence)
-  await sleeper.event('lost', fence)
-  await other.tell({ do: 'unlock', fence: next })
-  expect(await sleeper.lock('k'), 'it can go on').to.be.above(next)
+  await pausedHolder.event('aborted', fence)
+  await pausedHolder.event('lost', fence)
+  await other.tell({ do: 'unlock', fence: nextFence })
+  expect(await pausedHolder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
-async function stopBroker(stage: Stage): Promise<void> {
+async function pauseBroker(stage: Stage): Promise<void> {
   const broker = await ServeProcess.start(stage)
-  const lease = { lease: 2_000, grace: 'lease' } as const
-  const holder = await RemoteClient.start(stage, broker.url, lease)
-  const waiter = await RemoteClient.start(stage, broker.url, lease)
-  const patient = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
+  const options = { lease: 2_000, grace: 'lease' } as const
+  const holder = await RemoteClient.start(stage, broker.url, options)
+  const waiter = await RemoteClient.start(stage, broker.url, options)
+  const otherHolder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
   const fence = await holder.lock('k')
-  const kept = await patient.lock('kept', { ttl: 60_000 })
+  const keptFence = await otherHolder.lock('kept', { ttl: 60_000 })
   const granted = waiter.lock('k')
   await waiter.untilHandled()
   broker.kill('SIGSTOP')
   const lost = await holder.event('lost', fence)
   await pauseFor(6_000)
   broker.kill('SIGCONT')
-  const next = await granted
-  expect(next).to.be.above(fence)
-  const { at } = await waiter.event('granted', next)
-  expect(lost.at < at, 'the old holder’s loss comes before the next grant').to.equal(true)
-  // The sessions live on at the broker: they were resumed, not opened again.
+  const nextFence = await granted
+  expect(nextFence).to.be.above(fence)
+  const { at } = await waiter.event('granted', nextFence)
+  expect(lost.at < at, 'the old holder knows its loss before the next grant').to.equal(true)
+  // The broker kept the sessions: the clients resumed them and opened no new sessions.
   for (const client of [holder, waiter]) await client.event('resumed')
-  expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
-  expect(await patient.untilHandled()).to.include({ expiredLocks: 0 })
+  expect(await otherHolder.tell({ do: 'isHeld', fence: keptFence })).to.equal(true)
+  expect(await otherHolder.untilHandled()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
   expect(events).not.to.include('newSession')
-  expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
+  expect(otherHolder.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
 }
 
 describe('faults: processes that are paused', function () {
   this.timeout(300_000)
 
   runConcurrently(count(1, 5), [
-    ...losses.flatMap(([expiry, options]) =>
+    ...expiries.flatMap(([expiry, options]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `a holder, past ${expiry}, grace ${grace}: the lock is granted again, and the holder knows its loss first`,
-          (stage) => oversleep(stage, options, grace),
+          `a holder that is paused past ${expiry}, grace ${grace}, knows its loss as soon as it continues`,
+          (stage) => pauseHolder(stage, options, grace),
         ],
       ),
     ),
     [
-      'a holder, for less than its lease: nothing is lost',
+      'a holder that is paused for less than its lease keeps its lock',
       async (stage) => {
         const { url } = await stage.broker()
-        const sleeper = await RemoteClient.start(stage, url, { lease: 6_000 })
-        const fence = await sleeper.lock('k')
-        sleeper.kill('SIGSTOP')
+        const pausedHolder = await RemoteClient.start(stage, url, { lease: 6_000 })
+        const fence = await pausedHolder.lock('k')
+        pausedHolder.kill('SIGSTOP')
         await pauseFor(1_500)
-        sleeper.kill('SIGCONT')
-        await sleeper.untilHandled()
-        expect(await sleeper.tell({ do: 'isHeld', fence })).to.equal(true)
-        expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
+        pausedHolder.kill('SIGCONT')
+        await pausedHolder.untilHandled()
+        expect(await pausedHolder.tell({ do: 'isHeld', fence })).to.equal(true)
+        expect(pausedHolder.events.items.map(({ event }) => event)).to.deep.equal([
+          'started',
+          'granted',
+        ])
       },
     ],
     [
-      'a broker, for three leases: no session expires, and clients that have lost their locks resume',
-      stopBroker,
+      'a broker that is paused for three leases ends no session, and clients that lost their locks resume',
+      pauseBroker,
     ],
     [
-      'a broker, past a timeout: the timeout is reported at once',
+      'a broker that is paused past the timeout of a request reports the timeout as soon as it continues',
       async (stage) => {
         const broker = await ServeProcess.start(stage)
         const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })

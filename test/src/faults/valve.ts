@@ -1,17 +1,17 @@
 /**
- * A valve in one direction of a connection. A shut valve makes the direction silent, and no end of
- * the connection is notified. The valve keeps the bytes until it opens again, as a network does
- * that keeps retransmitting.
+ * A valve in one direction of a connection through a proxy. While the valve is shut, no bytes pass
+ * in this direction, and no end of the connection is notified. The valve keeps the bytes until the
+ * test opens it, like a network in which senders retransmit.
  */
 import type { Filter, ProxiedConnection } from './proxy.js'
 
 export class Valve {
   #isShut = false
-  readonly #kept: { readonly bytes: Buffer; readonly passage: ProxiedConnection }[] = []
+  readonly #kept: { readonly bytes: Buffer; readonly connection: ProxiedConnection }[] = []
 
-  readonly filter: Filter = (bytes, passage) => {
-    if (this.#isShut) this.#kept.push({ bytes, passage })
-    else passage.pass(bytes)
+  readonly filter: Filter = (bytes, connection) => {
+    if (this.#isShut) this.#kept.push({ bytes, connection })
+    else connection.pass(bytes)
   }
 
   shut(): void {
@@ -20,6 +20,6 @@ export class Valve {
 
   open(): void {
     this.#isShut = false
-    for (const { bytes, passage } of this.#kept.splice(0)) passage.pass(bytes)
+    for (const { bytes, connection } of this.#kept.splice(0)) connection.pass(bytes)
   }
 }

@@ -1,24 +1,27 @@
 /**
- * A program that locks one key again and again, holds each lock for a moment and unlocks it, and
- * logs the times. The test that starts this program pauses and kills it.
+ * A program that locks one key again and again, holds each lock for a moment, unlocks it, and
+ * reports the times to its parent. The parent, a test, pauses and kills this program.
  */
 import { connect, HoldfastError } from '@holdfast/client'
 
-/** An entry of the log of this program. Times are ns on the monotonic clock of the machine. */
+/**
+ * An event that this program reports to its parent. Times are ns on the monotonic clock of the
+ * machine. The fence is the number of the grant.
+ */
 export type Entry =
   | { readonly kind: 'requested'; readonly at: bigint }
   | { readonly kind: 'granted'; readonly fence: number; readonly at: bigint }
-  /** The unlock was requested, or the loss was known. */
+  /** The program has requested the unlock, or has learned that the lock is lost. */
   | { readonly kind: 'givenUp'; readonly fence: number; readonly at: bigint }
   | { readonly kind: 'confirmed'; readonly fence: number; readonly at: bigint }
   | { readonly kind: 'finished' }
 
 const [, , url = '', rounds = '0'] = process.argv
 const session = await connect(url)
-// Ends with its parent, so that no process is left behind.
+// This process ends when its parent ends, so that no process remains.
 process.on('disconnect', () => process.exit())
 
-function note(entry: Entry): void {
+function report(entry: Entry): void {
   process.send!(entry)
 }
 
@@ -27,7 +30,7 @@ function now(): bigint {
 }
 
 for (let round = 0; round < Number(rounds); round++) {
-  note({ kind: 'requested', at: now() })
+  report({ kind: 'requested', at: now() })
   const lock = await session.lock('k', { ttl: 500 }).catch((error) => {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
@@ -36,19 +39,19 @@ for (let round = 0; round < Number(rounds); round++) {
   // lock.
   if (!lock?.held) continue
   const { fence } = lock
-  note({ kind: 'granted', fence, at })
+  report({ kind: 'granted', fence, at })
   const lockEnded = new Promise<void>((resolve) => {
     lock.signal.addEventListener('abort', () => resolve())
     setTimeout(resolve, Math.random() * 20)
   })
   await lockEnded
-  note({ kind: 'givenUp', fence, at: now() })
+  report({ kind: 'givenUp', fence, at: now() })
   const isConfirmed = await lock.unlock().then(
     () => true,
     () => false,
   )
-  if (isConfirmed) note({ kind: 'confirmed', fence, at: now() })
+  if (isConfirmed) report({ kind: 'confirmed', fence, at: now() })
 }
-note({ kind: 'finished' })
+report({ kind: 'finished' })
 await session.close()
 process.disconnect()

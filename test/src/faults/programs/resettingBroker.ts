@@ -1,6 +1,6 @@
 /**
- * A program with a broker whose connections can break: on a message of its parent, it resets every
- * connection at once. A test starts this program.
+ * A program that runs a broker. On a message from its parent, a test, the program resets every
+ * connection of the broker at once.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -18,8 +18,8 @@ await once(server, 'listening')
 const broker = createBroker()
 broker.attach(server)
 
-process.on('message', (word: 'reset' | 'count') => {
-  if (word === 'reset') for (const socket of sockets) socket.resetAndDestroy()
+process.on('message', (command: 'reset' | 'count') => {
+  if (command === 'reset') for (const socket of sockets) socket.resetAndDestroy()
   const { heldCount, waitingCount } = broker.query({ limit: 1 })
   const { totalLocks, failedLocks } = broker.stats()
   process.send!({ heldCount, waitingCount, totalLocks, failedLocks })

@@ -1,31 +1,37 @@
 /**
- * A program that adds one to a number in a database, under a lock: read, compute, write. Between
- * read and write, the program waits for a message of its parent. The parent, a test, may pause the
- * program there for longer than its lock lasts.
+ * A program that adds one to a number in a database while it holds a lock: it reads the number,
+ * computes, and writes. Between read and write, the program waits for a message of its parent. The
+ * parent, a test, may pause the program at this point for longer than the lock lasts.
  */
 import { connect } from '@holdfast/client'
 import postgres from 'postgres'
 import type { Address } from '../postgres.js'
 
-/** Whether the store ignores fences or checks them. */
+/**
+ * Whether the store ignores fences or checks fences. A fence is a number that rises with every
+ * grant of a lock.
+ */
 export type Protection = 'none' | 'fence'
 
 /**
  * A message of the writer to its parent. `read`: the writer has read the number and is about to
  * write. `wrote` or `refused`: the store has accepted or refused the write.
  */
-export type Word = 'ready' | 'read' | 'wrote' | 'refused'
+export type WriterMessage = 'ready' | 'read' | 'wrote' | 'refused'
 
 const [, , url = '', address = '', protection = 'none'] = process.argv
 const { host, user } = JSON.parse(address) as Address
 const sql = postgres({ host, user, database: 'postgres', max: 1, onnotice: () => {} })
 const session = await connect(url)
 
-function tell(word: Word): void {
-  process.send!(word)
+function tell(message: WriterMessage): void {
+  process.send!(message)
 }
 
-/** The number; undefined if the store has seen a higher fence than this writer's. */
+/**
+ * Reads the number. @returns undefined if the store has seen a higher fence than the fence of this
+ * writer
+ */
 async function read(fence: number): Promise<number | undefined> {
   const rows =
     protection === 'fence'
@@ -50,13 +56,13 @@ async function addOne(): Promise<void> {
   const go = new Promise((resolve) => process.once('message', resolve))
   tell('read')
   await go
-  const done = value !== undefined && (await write(value + 1, lock.fence))
+  const isWritten = value !== undefined && (await write(value + 1, lock.fence))
   await lock.unlock().catch(() => {})
-  tell(done ? 'wrote' : 'refused')
+  tell(isWritten ? 'wrote' : 'refused')
 }
 
-process.on('message', (word: 'add' | 'go') => {
-  if (word === 'add') void addOne()
+process.on('message', (command: 'add' | 'go') => {
+  if (command === 'add') void addOne()
 })
 process.on('disconnect', () => process.exit(0))
 await sql`select 1`
