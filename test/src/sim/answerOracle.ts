@@ -1,8 +1,9 @@
 /**
- * Checks a rule for several brokers: if a broker answers a message at once, the message arrived
- * before the other brokers declared that broker dead. When a broker is declared dead, another
- * broker takes over its sessions and starts their leases anew. A lease is how long a broker keeps a
- * silent session. A later answer of the dead broker would make a client count on a longer lease.
+ * An oracle (a check of a simulated run). It checks a rule for several brokers: if a broker answers
+ * a message at once, the message arrived before the other brokers declared that broker dead. When a
+ * broker is declared dead, another broker takes over its sessions and starts their leases anew. A
+ * lease is how long a broker keeps a silent session. A later answer of the dead broker would make a
+ * client count on a longer lease.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -20,9 +21,11 @@ interface WithId {
 
 /** The messages that arrived on a connection. */
 interface ConnectionRecord {
-  /** The name of the broker in the log when it received the first message. */
+  /** The name of the broker in the command log when the broker received the first message. */
   readonly logName: string
-  /** The world time at which each message arrived, in the order of arrival. */
+  /**
+   * The world time (time of the simulation) at which each message arrived, in the order of arrival.
+   */
   readonly arrivals: number[]
   /** The world time at which a message with this id first arrived. */
   readonly byId: Map<number, number>

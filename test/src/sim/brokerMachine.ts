@@ -34,7 +34,7 @@ import type { World } from './world.js'
  * quiet start, in which a new broker grants no locks, lasts as long.
  */
 export const longestLeaseMs = 15_000
-/** Limits that disconnect slow readers early. */
+/** Limits with which the broker disconnects slow readers early. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
 /** The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. */
 export const tightKernelBytes = 0
@@ -182,12 +182,15 @@ export class BrokerMachine implements LogOracleBroker {
     this.#isRetired = true
   }
 
-  /** Starts a broker unless one runs. */
+  /** Starts a broker unless a broker runs. */
   restart(): void {
     if (this.#process === undefined && !this.#isRetired) this.start()
   }
 
-  /** Drains the broker within `ms`, and calls `onDone` when its process has ended. */
+  /**
+   * Drains the broker within `ms` (its clients leave, and then the broker stops), and calls
+   * `onDone` when its process has ended.
+   */
   drain(ms: number, onDone: () => void): void {
     const [broker, process, membership] = [this.#broker, this.#process, this.#log?.membership]
     if (broker === undefined || process === undefined || this.#isDraining) return

@@ -1,6 +1,7 @@
 /**
- * Checks what the caller of a client method observes: the call settles in time, with a result or a
- * documented error, and at once when the caller aborts it.
+ * An oracle (a check of a simulated run). It checks what the caller of a client method observes:
+ * the call settles in time, with a result or a documented error, and at once when the caller aborts
+ * it.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -41,7 +42,9 @@ export interface LockRequest {
   timeout?: number
   signal?: AbortSignal
   steal?: boolean
-  /** `isShared`: other callers may wait for the same lock request. */
+  /**
+   * `op`: the unique name of the request. `isShared`: other callers may wait for the same request.
+   */
   metadata: { op: string; isShared?: boolean }
   /** Aborts `signal`; not an option of the client. */
   abortTimer?: Timer
@@ -55,8 +58,8 @@ export interface CallStart {
    */
   readonly ranFor: number
   /**
-   * World time, in ms. Earliness counts in this time because a stop does not excuse an early
-   * timeout.
+   * World time (time of the simulation), in ms. Earliness counts in this time because a stop does
+   * not excuse an early timeout.
    */
   readonly at: number
 }
@@ -64,7 +67,7 @@ export interface CallStart {
 export class CallOracle {
   readonly #process: SimProcess
   readonly #oracles: Oracles
-  readonly #open = new Set<string>()
+  readonly #unsettledCalls = new Set<string>()
   #calls = 0
 
   constructor(process: SimProcess, oracles: Oracles) {
@@ -74,7 +77,7 @@ export class CallOracle {
 
   /** The calls that have not settled, as text. */
   get unsettled(): string {
-    return [...this.#open].join(', ')
+    return [...this.#unsettledCalls].join(', ')
   }
 
   start(): CallStart {
@@ -96,7 +99,7 @@ export class CallOracle {
   /** Records a call until it settles. */
   async track<T>(call: string, promise: Promise<T>): Promise<T> {
     const name = `${call} (${++this.#calls})`
-    this.#open.add(name)
+    this.#unsettledCalls.add(name)
     this.trace(`calls ${name}`)
     try {
       const result = await promise
@@ -106,7 +109,7 @@ export class CallOracle {
       this.trace(`failed ${name} ${error instanceof HoldfastError ? error.code : error}`)
       throw error
     } finally {
-      this.#open.delete(name)
+      this.#unsettledCalls.delete(name)
     }
   }
 

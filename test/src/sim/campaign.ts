@@ -1,6 +1,6 @@
 /**
- * Runs one world after another, until it has run the requested number of worlds, the time is over,
- * or a world breaks a rule. Adds up the event counts of all worlds.
+ * Runs one world after another, until the campaign has run the requested number of worlds, the time
+ * is over, or a world breaks a rule. Adds up the event counts of all worlds.
  */
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
@@ -21,7 +21,7 @@ export class Campaign {
   readonly #counts = new Map<string, number>()
   seeds = 0
   events = 0
-  /** The sum of the world times, in ms. */
+  /** The sum of the simulated times of all worlds, in ms. */
   time = 0
   /** The world that took the longest real time, in ms. */
   slowest = { seed: 0, ms: 0 }
@@ -34,7 +34,9 @@ export class Campaign {
     return this.#counts
   }
 
-  /** Runs the worlds. @returns the first world that broke a rule; undefined if none did */
+  /**
+   * Runs the worlds. @returns the first world that broke a rule; undefined if no world broke a rule
+   */
   async run({ from, seeds, seconds, onProgress }: CampaignTask): Promise<Result | undefined> {
     const start = performance.now()
     const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1000

@@ -23,6 +23,7 @@ export class SimClock implements Clock {
   readonly #world: World
   readonly #random: Random
   readonly #rate: number
+  /** The monotonic time at the beginning of the world, in ms. */
   readonly #offset: number
   #wall: number
   /** The world time that passed while this machine slept, in ms. */
@@ -32,13 +33,13 @@ export class SimClock implements Clock {
   #due: SimTimer[] = []
   #order = 0
   #onDue: () => void = () => {}
-  /** Whether `jump` was ever called. */
+  /** Whether the wall clock was ever set by `jump`. */
   wasSet = false
   /**
-   * How much later than usual timers may fire, in ms. Browsers slow the timers of a hidden tab to
-   * one a second.
+   * The longest time by which timers fire later than usual, in ms. Browsers slow the timers of a
+   * hidden tab to one a second.
    */
-  slack = 0
+  maxExtraDelayMs = 0
 
   constructor(world: World, random: Random, rate: number, wall: number) {
     this.#world = world
@@ -74,7 +75,7 @@ export class SimClock implements Clock {
   setTimer(callback: () => void, ms: number): Timer {
     const wholeMs = ms >= 1 && ms <= longestTimer ? Math.trunc(ms) : 1
     const early = this.#random.next()
-    const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.slack) : 0
+    const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.maxExtraDelayMs) : 0
     const due = this.monotonic() + wholeMs - early + late
     const timer: SimTimer = { callback, due, order: this.#order++, event: undefined }
     this.#timers.add(timer)

@@ -218,9 +218,9 @@ export class Faults {
 
   #throttle({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
-    process.clock.slack = 1_000
+    process.clock.maxExtraDelayMs = 1_000
     this.#later(duration(random), () => {
-      process.clock.slack = 0
+      process.clock.maxExtraDelayMs = 0
     })
   }
 

@@ -86,7 +86,7 @@ export class ResumeSecrets {
   }
 }
 
-/** The commands that only a client sends that has read its `welcome`. */
+/** The commands of a client that has read its `welcome`. */
 const commandsOfClient: ReadonlySet<string> = new Set([
   'lock',
   'unlock',

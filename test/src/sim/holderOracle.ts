@@ -1,10 +1,10 @@
 /**
- * Compares the locks that clients believe to hold with the table of the broker, after every event.
- * A client believes in a lock while `held` of the lock is true; the lock must then be in the table.
- * In some cases the documentation lets a former holder believe in its lock for longer. Then the
- * oracle records the exemption. An exemption must last at most a lease (how long the broker keeps a
- * silent session). The newer lock must have the higher fence, by which a resource recognises the
- * newer holder.
+ * An oracle (a check of a simulated run). It compares the locks that clients believe to hold with
+ * the table of the broker, after every event. A client believes in a lock while `held` of the lock
+ * is true; the lock must then be in the table. In some cases the documentation lets a former holder
+ * believe in its lock for longer. Then the oracle records the exemption. An exemption must last at
+ * most a lease (how long the broker keeps a silent session). The newer lock must have the higher
+ * fence, by which a resource recognises the newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
@@ -17,7 +17,7 @@ import type { SimProcess } from './simProcess.js'
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
-/** A lock in the table of the broker. */
+/** A lock that the broker has granted. */
 interface GrantRecord {
   readonly key: string
   readonly mode: 'exclusive' | 'shared'
@@ -36,7 +36,7 @@ export interface HeldLock {
   isReturned: boolean
   /** Whether the oracle has seen that `lock.held` is false. */
   wasLost: boolean
-  /** The turn of the process in which the oracle first saw the loss. */
+  /** The turn (run of the event loop) of the process in which the oracle first saw the loss. */
   lostInTurn: number
   /** The turn of the process in which the program got the lock. */
   readonly grantedInTurn: number
@@ -71,7 +71,7 @@ export class HolderOracle {
   readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
   /**
    * When the broker first resumed each session since its client last learnt of a resume, in world
-   * time.
+   * time (time of the simulation).
    */
   readonly #resumedAt = new Map<string, number>()
 

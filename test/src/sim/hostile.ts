@@ -45,7 +45,7 @@ export interface HostileDeps extends RawClientDeps {
   /** Whether the turns of the broker's event loop are long, or its send buffers are small. */
   readonly isSlow: boolean
   /** Blocks or unblocks the direction from the broker to this client. */
-  readonly setReading: (reads: boolean) => void
+  readonly setReading: (isReading: boolean) => void
 }
 
 /** The mean time between two actions, in ms. */

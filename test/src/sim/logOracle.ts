@@ -1,10 +1,10 @@
 /**
- * Reads the command log that several brokers share (the ordered commands of their lock tables)
- * without the code of the product. The oracle decides which entries are valid, which broker takes
- * over which sessions, and how the lock table looks after each entry. For each entry, every broker
- * must apply the same commands and then have the same table. No broker may be declared dead before
- * its self-lease is over. The self-lease is how long a broker, by its own clock, regards itself as
- * a member.
+ * An oracle (a check of a simulated run). It reads the command log that several brokers share (the
+ * ordered commands of their lock tables) without the code of the product. The oracle decides which
+ * entries are valid, which broker takes over which sessions, and how the lock table looks after
+ * each entry. For each entry, every broker must apply the same commands and then have the same
+ * table. No broker may be declared dead before its self-lease is over. The self-lease is how long a
+ * broker, by its own clock, regards itself as a member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'
@@ -112,15 +112,15 @@ export class LogOracle {
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
   }
 
-  /** Returns whether an entry proves to a broker that it has missed the entry before. */
+  /** Returns whether an entry proves to a broker that the broker has missed the previous entry. */
   provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
     const writer = this.#expected.get(position)!.writer
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
   }
 
   /**
-   * Checks a broker while it handles an entry after it missed the entry before. Both entries are
-   * from one writer.
+   * Checks a broker while it handles an entry although it missed the previous entry of the same
+   * writer.
    */
   applyAfterLoss(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
     this.#report.count('broker missed an entry')
@@ -143,7 +143,9 @@ export class LogOracle {
 
   // ----------------------------------------------------------------------- which entries are valid
 
-  /** Updates the members. Returns the commands that the entry results in; none if it is invalid. */
+  /**
+   * Updates the members. Returns the commands that the entry results in; none for an invalid entry.
+   */
   #accept(entry: LogEntry): readonly Command[] {
     const { broker, n, at } = entry
     if ('join' in entry) {

@@ -40,7 +40,7 @@ export class Network {
   readonly world: World
   readonly random: Random
   readonly observer: NetworkObserver
-  /** The size of the kernel's send buffer: `bufferedBytes` counts only what exceeds this. */
+  /** The size of the kernel's send buffer: `bufferedBytes` counts only bytes beyond this size. */
   readonly kernelBufferBytes: number
   /** The listening brokers by URL. A connection to any other URL is refused. */
   readonly listeners = new Map<string, Listener>()

@@ -41,8 +41,9 @@ export interface ClientPlan {
   readonly lease: number
   /** How long the broker keeps the session after a drop, in ms; 'lease' for the whole lease. */
   readonly grace: number | 'lease'
-  /** How many actions its program runs concurrently. */
+  /** How many actions the program of the client runs concurrently. */
   readonly concurrency: number
+  /** Whether the client has a WebSocket as in a browser, without `terminate`. */
   readonly isBrowser: boolean
   /**
    * Whether a turn of the event loop ends when its promises have settled, as in the real client.
@@ -144,7 +145,7 @@ function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
     isBrowser: random.chance(0.5),
     endsTurnsEarly: random.chance(0.7),
     watches: random.chance(hasTightBuffers ? 0.7 : 0.2),
-    // The slowest rate and the fastest rate that the lease allows for, or a rate between them.
+    // The lease allows for clock rates that differ by 1 %. Extreme rates are more likely here.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Repeatable random numbers. Every part of a simulation has a stream of its own, named by the seed
- * and a label. Leaving out one part, such as a fault or a client, does not change the numbers of
- * the other parts, so a failing run can be shrunk.
+ * Repeatable random numbers. Every part of a simulation has its own stream of numbers, which a
+ * label with the seed selects. Leaving out one part, such as a fault or a client, does not change
+ * the numbers of the other parts, so a failing run can be shrunk.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
@@ -21,7 +21,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.#bits()
   }
 
-  /** A number from 0 up to 1, exclusive. */
+  /** Returns a number from 0 up to 1, exclusive. */
   next(): number {
     return this.#bits() / 2 ** 32
   }
@@ -30,7 +30,7 @@ export class Random {
     return this.next() < probability
   }
 
-  /** An integer from `min` to `max`, inclusive. */
+  /** Returns an integer from `min` to `max`, inclusive. */
   int(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1))
   }

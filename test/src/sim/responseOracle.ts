@@ -1,8 +1,8 @@
 /**
- * Checks the answers on one connection of a hostile client. The broker answers a query, a watch or
- * a stats request at once: these answers come in the order of the requests, each once. An
- * acknowledgement counts only messages that the broker has handled. A query counts every lock. Each
- * of several identical watches reports every event.
+ * An oracle (a check of a simulated run). It checks the answers on one connection of a hostile
+ * client. The broker answers a query, a watch or a stats request at once: these answers come in the
+ * order of the requests, each once. An acknowledgement counts only messages that the broker has
+ * handled. A query counts every lock. Each of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -12,6 +12,7 @@ export interface Message {
   readonly type: string
   readonly id?: number
   readonly prefix?: string
+  /** In an `ack`: the number of messages that the broker has handled. */
   readonly n?: number
   readonly limit?: number | undefined
   /** Other fields, which the oracle does not read. */

@@ -1,6 +1,7 @@
 /**
- * The report of a run: the first broken rule, if any, and how often each kind of event happened.
- * The counts are part of the report, because a run without interesting events proves nothing.
+ * The report of a run: the first broken rule, if any, and how often each kind of event happened in
+ * the simulated world. The counts are part of the report, because a run without interesting events
+ * proves nothing.
  */
 
 export interface Violation {

@@ -1,10 +1,11 @@
 /**
- * Checks how long sessions and locks last at one process of a broker. A session ends when the
- * broker has received nothing for its lease, or when its connection has been down for its grace. A
- * lock ends when its ttl is over after its grant or last refresh. When the broker proposes such an
- * end, the oracle checks it against the network traffic and the time that the process ran. A pause
- * of the broker ends no session. A session whose connection the broker closed keeps its whole
- * lease. A broker that takes over sessions starts every deadline anew.
+ * An oracle (a check of a simulated run). It checks how long sessions and locks last at one process
+ * of a broker. A session ends when the broker has received nothing for its lease, or when its
+ * connection has been down for its grace. A lock ends when its ttl is over after its grant or last
+ * refresh. When the broker proposes such an end, the oracle checks it against the network traffic
+ * and the time that the process ran. A pause of the broker ends no session. A session whose
+ * connection the broker closed keeps its whole lease. A broker that takes over sessions starts
+ * every deadline anew.
  */
 import {
   type Command,
@@ -63,7 +64,7 @@ export class SessionOracle {
   }
 
   received(connection: Connection): void {
-    // A frame that the broker reads on a connection after closing it does not extend the lease.
+    // A frame does not extend the lease if the broker reads it after closing the connection.
     if (connection.wasClosedByServer) return
     const now = this.#stopwatch.now()
     this.#received.set(connection, now)

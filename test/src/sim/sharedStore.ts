@@ -66,9 +66,9 @@ export class SharedStore {
   }
 
   /**
-   * Returns the first entry after a position; undefined if there is none yet, or if the store has
-   * removed entries after the position. A removed entry may still be under way to a broker, so the
-   * oldest remaining entry is not the next one that the broker receives.
+   * Returns the first entry after a position; undefined if no such entry exists yet, or if the
+   * store has removed entries after the position. A removed entry may still be under way to a
+   * broker, so the broker may receive a removed entry before the oldest remaining entry.
    */
   next(position: number): StoredEntry | undefined {
     if (position < this.#compactedTo) return undefined

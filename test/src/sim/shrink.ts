@@ -24,14 +24,14 @@ export class Shrinker {
   /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
     await this.#try({})
-    await this.#fewerFaults()
-    await this.#fewerClients()
-    await this.#fewerFaults()
-    await this.#fewerEvents()
+    await this.#tryFewerFaults()
+    await this.#tryFewerClients()
+    await this.#tryFewerFaults()
+    await this.#tryFewerEvents()
     return { result: this.#best, options: this.#options }
   }
 
-  async #fewerClients(): Promise<void> {
+  async #tryFewerClients(): Promise<void> {
     const all = this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
     for (const client of all) {
       const clients = new Set(this.#options.clients ?? all)
@@ -40,7 +40,7 @@ export class Shrinker {
     }
   }
 
-  async #fewerFaults(): Promise<void> {
+  async #tryFewerFaults(): Promise<void> {
     for (let size = this.#best.faults.length; size >= 1; size = Math.floor(size / 2)) {
       for (let start = 0; start < this.#best.faults.length; ) {
         const remaining = this.#best.faults.filter((_, i) => i < start || i >= start + size)
@@ -49,7 +49,7 @@ export class Shrinker {
     }
   }
 
-  async #fewerEvents(): Promise<void> {
+  async #tryFewerEvents(): Promise<void> {
     for (const fraction of [0.5, 0.75, 0.9, 0.97]) {
       await this.#try({ events: Math.floor(this.#options.events * fraction) })
     }

@@ -318,7 +318,8 @@ export class SimEngineSource implements EngineSource {
   }
 
   create(): Engine {
-    // The engine of a snapshot delivers entries to no broker, so no oracle observes it.
+    // The engine of a snapshot delivers no entries to a broker, so no oracle (check) observes this
+    // engine.
     const onEntry =
       this.main === undefined ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
     const drops = this.main === undefined ? this.#deps.drops : undefined

@@ -73,8 +73,8 @@ const emptyMs = longestLeaseMs * 1.05 + 10_000
 /** The probability that a world has hostile clients. */
 const hostileChance = 0.2
 /**
- * With longer turns of its event loop, in ms, a broker is slow for hostile clients, because the
- * broker answers one query a turn.
+ * A broker is slow for hostile clients if its turns (runs of the event loop) may last longer than
+ * this, in ms. The broker answers one query a turn.
  */
 const slowTurnMs = 10
 

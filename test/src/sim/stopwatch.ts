@@ -16,7 +16,9 @@ const roundingMs = 5
 const unnoticedStopMs = 400
 
 export interface ProcessTime {
-  /** World time that the process ran before this moment, in ms. */
+  /**
+   * How long the process had run before this moment, in ms of world time (time of the simulation).
+   */
   readonly ranFor: number
   readonly stops: number
 }

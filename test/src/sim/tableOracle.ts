@@ -1,8 +1,9 @@
 /**
- * Checks every command of the lock table and the effects of the command. The oracle keeps its own
- * records, which do not depend on the code of the table. Each grant has a higher fence (lock
- * number) than all earlier grants, queues are first come, first served, and incompatible locks are
- * never held together. A waiter that could hold its lock is granted it. No request runs twice.
+ * An oracle (a check of a simulated run). It checks every command of the lock table and the effects
+ * of the command. The oracle keeps its own records, which do not depend on the code of the table.
+ * Each grant has a higher fence (lock number) than all earlier grants, queues are first come, first
+ * served, and incompatible locks are never held together. The table grants a lock to a waiter as
+ * soon as the waiter can hold the lock. No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

@@ -80,7 +80,7 @@ describe('simulation: clocks', () => {
     expect(clock.wall() - wall).to.equal(-2_980)
   })
 
-  it('fire timers in order, about when the timers are due, but no cleared timers', async () => {
+  it('fire timers in order and nearly on time, except cleared timers', async () => {
     const world = new World()
     const { clock } = makeProcess(world, 'timers')
     const seen: string[] = []

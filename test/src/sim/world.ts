@@ -68,8 +68,8 @@ export class World {
   }
 
   /**
-   * Runs events until `isOver` returns true, which is called before each event, or until no event
-   * is left.
+   * Runs events until no event remains, or until `isOver` returns true. `isOver` is called before
+   * each event.
    */
   run(isOver: () => boolean): Promise<void> {
     return new Promise((resolve) => {
