@@ -111,8 +111,8 @@ export class Worker {
   }
 
   /**
-   * Waits for a grant of the own lock that the worker requested after `time`. Resolves with the
-   * time of the grant.
+   * Waits for a grant of the lock that only this worker uses, if the worker requested it after
+   * `time`. Resolves with the time of the grant.
    */
   async servedSince(time: number): Promise<number> {
     while (this.#lastServed.requestedAt < time) {

@@ -13,16 +13,16 @@ export class FrameCounter {
   /** The number of frames that have begun. */
   count = 0
 
-  /** Adds the next bytes. Returns how many of these bytes precede the first byte of frame `n`. */
-  bytesBeforeFrame(chunk: Buffer, n: number): number {
+  /** Adds the next bytes. Returns how many of these bytes precede the first byte of this frame. */
+  bytesBeforeFrame(chunk: Buffer, frameNumber: number): number {
     for (let i = 0; i < chunk.length; i++) {
-      if (this.count >= n) return 0
+      if (this.count >= frameNumber) return 0
       if (!this.#isPastHttpHead) this.#readHttpHead(chunk[i]!)
       else if (this.#payloadLeft > 0) this.#payloadLeft--
       else {
         if (this.#frameHeader.length === 0) {
           this.count++
-          if (this.count === n) return i
+          if (this.count === frameNumber) return i
         }
         this.#readFrameHeader(chunk[i]!)
       }

@@ -82,7 +82,9 @@ async function comeBack(stage: Stage, silence: Silence): Promise<void> {
   const events: string[] = []
   far.on('lost', () => events.push('lost'))
   const resumed = next(far, 'resumed')
-  // With a grace, the client tries another connection after half a lease of silence.
+  // With a grace, the client tries another connection after half a lease of silence. Until the
+  // client has resumed its session, the session is in jeopardy: the client cannot know whether the
+  // session still exists.
   const jeopardy = next(far, 'jeopardy')
   fallSilent()
   await jeopardy

@@ -62,6 +62,7 @@ async function comeBack(stage: Stage, loss: Loss): Promise<void> {
   const { far, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
   far.lose(loss)
+  // In jeopardy the client has no connection, and cannot know whether the session still exists.
   await holder.event('jeopardy')
   far.loseNothing()
   await holder.event('resumed')

@@ -23,7 +23,7 @@ const readers = count(30, 300)
 const bytesPerReader = 16 * mib
 /**
  * An allowance for each reader: the contents of its socket, and garbage. A reader may leave 1 MiB
- * unread, but the broker keeps a common output only once.
+ * unread, but the broker keeps output that is equal for several readers only once.
  */
 const maxBytesPerReader = mib / 2
 /** An allowance for the work of the broker itself. */

@@ -9,9 +9,9 @@ let namespaceCount = 0
 
 export class Namespace {
   readonly name: string
-  /** The address of the end of the link at the test. */
+  /** The address of the end of the link that the test uses. */
   readonly here: string
-  /** The address of the end of the link in the namespace. */
+  /** The address of the end of the link that programs in the namespace use. */
   readonly there: string
   readonly #link: string
   readonly #farLink: string

@@ -19,8 +19,10 @@ export interface Hunt {
   readonly events: number
 }
 
-/** The worlds of a hunt, with the number of brokers in each world. */
-export interface HuntOrder extends Hunt {
+/**
+ * The input of the process that runs the hunt: the worlds, and the number of brokers in each world.
+ */
+export interface HuntInput extends Hunt {
   readonly brokers: number
 }
 
@@ -57,9 +59,9 @@ export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   }
 }
 
-function runIn(copy: string, order: HuntOrder): Promise<HuntResult> {
+function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  const child = fork(program, [JSON.stringify(order)], { stdio: 'inherit' })
+  const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit' })
   const result = new Promise<HuntResult>((resolve, reject) => {
     child.once('message', (caught) => resolve(caught as HuntResult))
     child.once('error', reject)

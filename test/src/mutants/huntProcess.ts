@@ -5,9 +5,9 @@
  */
 import process from 'node:process'
 import { Campaign } from '../sim/campaign.js'
-import type { HuntOrder, HuntResult } from './hunt.js'
+import type { HuntInput, HuntResult } from './hunt.js'
 
-const { seeds, from, events, brokers } = JSON.parse(process.argv[2] ?? '{}') as HuntOrder
+const { seeds, from, events, brokers } = JSON.parse(process.argv[2] ?? '{}') as HuntInput
 const start = performance.now()
 const campaign = new Campaign({ events, brokers, lines: 1 })
 const failed = await campaign.run({ from, seeds })

@@ -1,7 +1,8 @@
 /**
  * The shape of a mutant (a planted bug): a small change to the product that breaks a promise of the
- * product. A mutant says where the change is by a symbol and what the change is by the structure of
- * the code, so that moved files, renamed locals and other formatting leave the mutant as it is.
+ * product. A mutant gives the place of the change by a symbol, and the change itself by the
+ * structure of the code. So the mutant still fits after files were moved, locals were renamed, or
+ * code was formatted.
  */
 export interface Mutant {
   readonly name: string

@@ -21,7 +21,7 @@ export class FakeClock implements Clock {
   readonly #timers = new Set<FakeTimer>()
   readonly #minTimerMs: number
 
-  /** @param leastMs The shortest timer, in ms; 1 in Node. Default 0. */
+  /** @param minTimerMs The shortest timer, in ms; 1 in Node. Default 0. */
   constructor(minTimerMs = 0) {
     this.#minTimerMs = minTimerMs
   }

@@ -32,5 +32,5 @@ export async function resume(scene: Scene, ...messages: object[]): Promise<objec
   return scene.socket.newMessages()
 }
 
-/** The client has no stored answer to acknowledge. */
+/** An `ack` without ids: the client acknowledges no stored answer. */
 export const nothingToAck = { type: 'ack', ids: [] }

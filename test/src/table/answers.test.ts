@@ -1,9 +1,9 @@
 /**
  * Repeated request ids, stored answers and their acknowledgement, and quotas. No request runs
  * twice, and the number of stored answers has a limit. The table stores the answers of a session
- * with a grace, which survives a drop of its connection. Effects are short texts: `granted b#1 k
- * f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
+ * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
+ * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
@@ -88,7 +88,7 @@ describe('table: a repeated request id', () => {
     ])
   })
 
-  it('of a waiting request has no effect', () => {
+  it('has no effect while the first request waits', () => {
     const driver = storingDriver()
     driver.lock('b', 'k')
     driver.lock('a', 'k')
@@ -149,7 +149,7 @@ describe('table: ack', () => {
     expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
   })
 
-  it('of a waiting request drops nothing: the later answer is stored', () => {
+  it('drops nothing for a waiting request, whose later answer is stored', () => {
     const driver = storingDriver()
     driver.lock('b', 'k')
     driver.lock('a', 'k')
@@ -166,7 +166,7 @@ describe('table: ack', () => {
 })
 
 describe('table: quotas', () => {
-  it('of locks: counts held locks and waiting requests, and refuses a further request without a change', () => {
+  it('the quota of locks counts held locks and waiting requests, and refuses a further request', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { locks: 2 } })
     driver.open('b')
@@ -183,7 +183,7 @@ describe('table: quotas', () => {
     expect(driver.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
-  it('refuse a request without storing the answer, so a repetition is decided anew', () => {
+  it('a quota refuses a request without storing the answer, so a repetition is decided anew', () => {
     const driver = new TableDriver()
     driver.open('c', { limits: { locks: 1 }, grace: 5_000 })
     driver.lock('c', 'k')
@@ -201,7 +201,7 @@ describe('table: quotas', () => {
     expect(driver.lock('c', 'm', { id: 6 })).to.deep.equal(['granted c#6 m f3'])
   })
 
-  it('of locks: refuses a steal before any lock is stolen', () => {
+  it('the quota of locks refuses a steal before any lock is stolen', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { locks: 0 } })
     driver.open('b')
@@ -211,7 +211,7 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: refuses every new request until the client acknowledges', () => {
+  it('the quota of answers refuses every new request until the client acknowledges', () => {
     const driver = storingDriver(2)
     driver.lock('a', 'k')
     driver.lock('a', 'l')
@@ -232,7 +232,7 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: still answers a waiting request', () => {
+  it('the quota of answers does not prevent the answer to a waiting request', () => {
     const driver = storingDriver(1)
     driver.lock('b', 'k')
     driver.lock('a', 'k')
@@ -245,14 +245,14 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: does not limit a session whose answers are not stored', () => {
+  it('the quota of answers does not limit a session whose answers are not stored', () => {
     const driver = new TableDriver()
     driver.open('b', { limits: { answers: 1 } })
     driver.lock('b', 'k')
     expect(driver.lock('b', 'l')).to.deep.equal(['granted b#2 l f2'])
   })
 
-  it('of waiters for a key: refuses the next waiter, but not a request with timeout 0', () => {
+  it('the quota of waiters for a key refuses the next waiter, but not a request with timeout 0', () => {
     const driver = new TableDriver()
     const limits = { waitersPerKey: 1 }
     for (const session of ['a', 'b', 'c']) driver.open(session, { limits })

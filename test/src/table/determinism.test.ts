@@ -14,7 +14,7 @@ import { isSame } from './tableAndModel.js'
 /**
  * Applies random commands to a new table. Returns the commands, their effects and the final state.
  */
-function record(steps: Parameters<StepRunner['commandOf']>[0][]) {
+function recordHistory(steps: Parameters<StepRunner['commandOf']>[0][]) {
   const table = new LockTable()
   const runner = new StepRunner()
   const commands: Command[] = []
@@ -34,7 +34,7 @@ describe('table: determinism', () => {
   it('equal commands have equal effects on a second table, even after JSON encoding', function () {
     this.timeout(300_000)
     const property = fc.property(histories, (steps) => {
-      const { commands, effects, state } = record(steps)
+      const { commands, effects, state } = recordHistory(steps)
       const replayed = new LockTable()
       for (const [i, command] of commands.entries()) {
         const copy = JSON.parse(JSON.stringify(command)) as Command
@@ -51,7 +51,7 @@ describe('table: determinism', () => {
 
   it('the table does not modify a command', () => {
     const steps = fc.sample(histories, { numRuns: 20, seed: 3 })
-    for (const { commands, state } of steps.map(record)) {
+    for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()
       for (const command of commands) replayed.apply(Object.freeze(command))
       expect(plainState(replayed)).to.deep.equal(state)

@@ -26,7 +26,7 @@ interface World {
   moves(state: PlainState): Command[]
 }
 
-interface Explored {
+interface ExplorationResult {
   /** The number of different states that were reached. */
   readonly states: number
   /** The number of commands that were tried and compared. */
@@ -34,7 +34,7 @@ interface Explored {
 }
 
 /** Tries every order of up to `depth` commands. */
-function explore(world: World, depth: number): Explored {
+function explore(world: World, depth: number): ExplorationResult {
   // The set contains digests, because the states themselves would take gigabytes.
   const seen = new Set<string>()
   let commandCount = 0

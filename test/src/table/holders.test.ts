@@ -1,8 +1,9 @@
 /**
  * Which holders an answer to a failed lock request lists: the holders of the key, as many as fit. A
- * session that never acknowledges its answers stores at most a few hundred kilobytes of holders.
- * Effects are short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
- * with the fence 2. A fence numbers a grant.
+ * session that never acknowledges its answers stores at most a few hundred kilobytes of holders. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -69,7 +70,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
     expect(driver.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
   })
 
-  it('are empty for a key without holders while the table is quiet, which means that it grants no locks', () => {
+  it('are empty for a key without holders while the table is quiet and grants no locks', () => {
     const driver = TableDriver.withSessions('a')
     driver.quiet(true)
     driver.lock('a', 'k', { timeout: 50 })

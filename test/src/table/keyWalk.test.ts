@@ -61,7 +61,7 @@ describe('table: a walk over the keys', () => {
     expect(namesOf(keysInUse.keys.values())).to.deep.equal([])
   })
 
-  it('visits exactly the keys that stay in use, whatever happens between its steps', () => {
+  it('visits exactly the keys that stay in use from its beginning, whatever happens between its steps', () => {
     const action = fc.record({
       kind: fc.constantFrom('use', 'release', 'begin', 'step', 'step', 'step', 'end'),
       key: fc.constantFrom(...'abcdefgh'),

@@ -1,8 +1,9 @@
 /**
  * Every way in which a waiting request or a lock ends other than by an unlock: cancel, timeout,
  * expiry of its ttl (how long a lock lasts), steal, and the end of a session. Each of these
- * commands may arrive too late. Effects are short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * commands may arrive too late. A `TableDriver` applies commands to a lock table and returns the
+ * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
+ * with the fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -195,7 +196,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('needs the present attach epoch, and has no effect the second time', () => {
+  it('needs the attach epoch (the number) of the present connection, and has no effect a second time', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', 2))

@@ -1,7 +1,8 @@
 /**
  * Lock and unlock: which requests are granted, queued and refused, and that an unused key leaves
- * nothing in the table. Effects are short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * nothing in the table. A `TableDriver` applies commands to a lock table and returns the effects as
+ * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence 2. A fence numbers a grant.
  */
 import { restore } from '@holdfast/server/core'
 import { maxHoldersNamed } from '@holdfast/shared'

@@ -127,7 +127,8 @@ export class Model {
       this.#suspend(session, command)
       return
     }
-    // The client sends on this connection, so it has the new secret, and the former one is invalid.
+    // The client sends on this connection, so it has the new secret, and the former secret is
+    // invalid.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
     if (command.type === 'confirm') return

@@ -54,11 +54,11 @@ export class ModelState {
   readonly sessions: ModelSession[] = []
   /** All held locks, in the order of their grants. */
   readonly locks: ModelLock[] = []
-  /** In the order of their arrival. */
+  /** The waiting requests, in the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
-  /** The calls that wait at barriers, in order of arrival. */
+  /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
-  /** Keys that are held or waited for, in the order in which they came into use. */
+  /** Keys with holders or waiters, in the order in which the keys came into use. */
   inUse: string[] = []
 
   canHold(key: string, mode: LockMode): boolean {

@@ -1,8 +1,10 @@
 /**
  * Several brokers share one table. Each session has an owner broker, which keeps the deadlines of
  * the session. The tests move a session to another owner broker, and restart sessions after the end
- * of their owner broker. Effects are short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * of their owner broker. The lease of a session is how long its broker keeps the session when its
+ * client is silent. A `TableDriver` applies commands to a lock table and returns the effects as
+ * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'

@@ -1,8 +1,9 @@
 /**
  * A broker that lost its table starts with a quiet table, which grants only steals. So the holders
- * of the lost table have time to give up their locks. All other commands work as usual. Effects are
- * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * of the lost table have time to give up their locks. All other commands work as usual. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'

@@ -1,8 +1,10 @@
 /**
  * A session and its connections: what a session loses when its connection drops, who may resume a
  * session, when a resume secret is valid, and that a replaced connection has no influence. A
- * session with a grace survives a drop for that time. Effects are short texts: `granted b#1 k f2`
- * means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * session with a grace survives a drop for that time. The attach epoch of a session numbers its
+ * connections. A `TableDriver` applies commands to a lock table and returns the effects as short
+ * texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A
+ * fence numbers a grant.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'

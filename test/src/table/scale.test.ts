@@ -1,8 +1,9 @@
 /**
  * The cost of ten thousand waiters, counted in effects and not in time. A release grants exactly
- * the waiters that can now hold the lock, and waiters that leave the queue cause no grant. Effects
- * are short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * the waiters that can now hold the lock, and waiters that leave the queue cause no grant. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { expect } from 'chai'
 import { checkRecords } from './invariants.js'
