@@ -103,20 +103,20 @@ async function requestLocks(
   settlements: SettlementLog,
 ): Promise<Lock[]> {
   const [blockerOfB, blockerOfE] = [await other.lock('b'), await other.lock('e')]
-  const a = await settlements.record(
+  const lockA = await settlements.record(
     'lock a',
     session.lock('a', { ttl: 60_000, metadata: { n: 1 } }),
   )
   const waitingForB = settlements.record('lock b', session.lock('b'))
-  const c = await settlements.record('lock c', session.lock('c'))
-  const d = await settlements.record('lock d', session.lock('d', { mode: 'shared' }))
+  const lockC = await settlements.record('lock c', session.lock('c'))
+  const lockD = await settlements.record('lock d', session.lock('d', { mode: 'shared' }))
   await session.stats()
   await blockerOfB.unlock()
-  const b = await waitingForB
+  const lockB = await waitingForB
   await Promise.all([
-    settlements.record('refresh a', a.refresh(30_000)),
-    settlements.record('unlock b', b.unlock()),
-    settlements.record('unlock d', d.unlock()),
+    settlements.record('refresh a', lockA.refresh(30_000)),
+    settlements.record('unlock b', lockB.unlock()),
+    settlements.record('unlock d', lockD.unlock()),
   ])
   const controller = new AbortController()
   const aborted = settlements.record(
@@ -129,7 +129,7 @@ async function requestLocks(
   const timedOut = settlements.record('lock timed out', session.lock('e', { timeout: 1 }))
   await expectCode(timedOut, 'LOCK_TIMEOUT')
   expect(blockerOfE.held).to.equal(true)
-  return [a, c]
+  return [lockA, lockC]
 }
 
 async function expectCode(promise: Promise<unknown>, code: string): Promise<void> {
@@ -148,7 +148,7 @@ function compareWithBroker(broker: HoldfastBroker, session: Session, held: reado
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()
-  // Four locks (a, b, c and d) of the session, and two of the other session.
+  // Four locks (of the keys a, b, c and d) of the session, and two of the other session.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
   expect(stats).to.include({ unlockCount: 3, refreshCount: 1, expiredLocks: 0, activeLocks: 3 })
   // The timeout may have been over before the request reached the broker.

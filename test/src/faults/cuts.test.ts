@@ -69,35 +69,35 @@ function offsets(end: number, sampleSize: number): number[] {
 
 describe('faults: a conversation that is cut', function () {
   this.timeout(600_000)
-  let total: { up: number; down: number; frames: number }
+  let totals: { up: number; down: number; frames: number }
 
   before(async () => {
-    total = await measureConversation()
-    expect(total.frames).to.be.above(8)
+    totals = await measureConversation()
+    expect(totals.frames).to.be.above(8)
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
     it(`at any byte on the way ${direction}: the client resumes, and every request settles once`, async () => {
-      let resumed = 0
-      for (const offset of offsets(total[direction], 40)) {
+      let resumeCount = 0
+      for (const offset of offsets(totals[direction], 40)) {
         const filtersOf = (index: number): ConnectionFilters =>
           index === 0 ? { [direction]: cutAfter(offset) } : {}
         const { resumes } = await atOffset(offset, () => runConversation(filtersOf))
-        resumed += resumes
+        resumeCount += resumes
       }
-      expect(resumed, 'conversations that were cut in their middle').to.be.above(10)
+      expect(resumeCount, 'conversations that were cut in their middle').to.be.above(10)
     })
   }
 
   it('before any frame of the broker: the client resumes, and every request settles once', async () => {
-    for (let frameNumber = 1; frameNumber <= total.frames; frameNumber++) {
+    for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
       const { connected, resumes } = await atOffset(frameNumber, () => runConversation(filtersOf))
       // The first frame is the welcome. Without the welcome the client has no session to resume.
       expect(connected).to.equal(frameNumber > 1)
       // The last frame is the close. After the close the client does not resume.
-      if (connected) expect(resumes).to.equal(frameNumber < total.frames ? 1 : 0)
+      if (connected) expect(resumes).to.equal(frameNumber < totals.frames ? 1 : 0)
     }
   })
 
@@ -113,7 +113,7 @@ describe('faults: a conversation that is cut', function () {
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
     it(`and is cut again during the resume, on the way ${direction}: every request settles once`, async () => {
       // In the middle of the conversation the client has the most locks and requests to resume.
-      const firstCutOffset = Math.floor(total.down * 0.7)
+      const firstCutOffset = Math.floor(totals.down * 0.7)
       for (const offset of offsets(900, 30)) {
         const filtersOf = (index: number): ConnectionFilters => {
           if (index === 0) return { down: cutAfter(firstCutOffset) }

@@ -12,6 +12,7 @@ import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
 
+/** The directions in which no bytes pass. */
 interface Silence {
   readonly up: boolean
   readonly down: boolean
@@ -60,7 +61,11 @@ async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'
 /**
  * The connection of the holder becomes silent, and the broker grants the lock to another session.
  */
-async function handOver(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<void> {
+async function expectLossBeforeGrant(
+  stage: Stage,
+  silence: Silence,
+  grace: number | 'lease',
+): Promise<void> {
   const { far, near, fallSilent } = await openScene(stage, silence, grace)
   const order: string[] = []
   const lock = await far.lock('k')
@@ -76,7 +81,7 @@ async function handOver(stage: Stage, silence: Silence, grace: number | 'lease')
 }
 
 /** The connection of the holder is silent for less than its lease. */
-async function comeBack(stage: Stage, silence: Silence): Promise<void> {
+async function endSilenceInTime(stage: Stage, silence: Silence): Promise<void> {
   const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease')
   const lock = await far.lock('k')
   const events: string[] = []
@@ -104,14 +109,14 @@ describe('faults: half-open connections, behind a proxy', function () {
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
           `silence ${direction}, grace ${grace}: the holder knows its loss before the next grant`,
-          (stage) => handOver(stage, silence, grace),
+          (stage) => expectLossBeforeGrant(stage, silence, grace),
         ],
       ),
     ),
     ...silences.map(
       ([direction, silence]): NamedTest => [
         `silence ${direction} that ends before the lease: a holder with a grace keeps its lock`,
-        (stage) => comeBack(stage, silence),
+        (stage) => endSilenceInTime(stage, silence),
       ],
     ),
     [

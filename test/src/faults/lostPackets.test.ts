@@ -12,6 +12,7 @@ import { needs } from '../support/needs.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { Namespace } from './namespace.js'
 
+/** The directions in which packets get lost. */
 interface Loss {
   readonly up: boolean
   readonly down: boolean
@@ -41,7 +42,11 @@ async function openScene(stage: Stage, lease: number, grace: number | 'lease'): 
   return { far, holder, url }
 }
 
-async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Promise<void> {
+async function expectLossBeforeGrant(
+  stage: Stage,
+  loss: Loss,
+  grace: number | 'lease',
+): Promise<void> {
   const { far, holder, url } = await openScene(stage, 2_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
@@ -58,7 +63,7 @@ async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Prom
   expect(await holder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
-async function comeBack(stage: Stage, loss: Loss): Promise<void> {
+async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
   const { far, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
   far.lose(loss)
@@ -78,14 +83,14 @@ describe('faults: lost packets between two machines', function () {
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
           `${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
-          (stage) => handOver(stage, loss, grace),
+          (stage) => expectLossBeforeGrant(stage, loss, grace),
         ],
       ),
     ),
     ...losses.map(
       ([direction, loss]): NamedTest => [
         `${direction}, for less than the lease: a holder with a grace keeps its lock`,
-        (stage) => comeBack(stage, loss),
+        (stage) => endLossInTime(stage, loss),
       ],
     ),
   ])

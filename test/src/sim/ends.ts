@@ -21,8 +21,11 @@ export class ServerEnd implements Socket {
   readonly #process: SimProcess
   #listener: SocketListener | undefined = undefined
   #state: EndState = 'open'
+  /** Whether the broker has been told that the connection is closed. */
   #hasReportedClose = false
+  /** Whether frames that arrived before `terminate` are dropped. */
   #dropsUnreadFrames = false
+  /** Whether the broker must be told when the send buffer is empty again. */
   #needsDrainEvent = false
   #isPaused = false
   /** Input that arrived while the broker had paused the socket. */
@@ -69,7 +72,7 @@ export class ServerEnd implements Socket {
   }
 
   /** Handles input now, or later if the broker has paused the socket. */
-  #read(input: () => void): void {
+  #handleInput(input: () => void): void {
     // Input stays in the order of its arrival.
     if (this.#isPaused || this.#pausedInput.length > 0) this.#pausedInput.push(input)
     else input()
@@ -98,13 +101,13 @@ export class ServerEnd implements Socket {
 
   frameArrived(frame: string): void {
     this.#connection.unread.push({ at: this.#connection.network.world.now, frame })
-    const read = (): void => {
+    const handleFrame = (): void => {
       this.#connection.unread.shift()
       if (this.#hasReportedClose || (this.#state === 'closed' && this.#dropsUnreadFrames)) return
       this.#connection.network.observer.received(this.#connection, frame)
       this.#listener?.onFrame(frame)
     }
-    this.#process.receive(() => this.#read(read))
+    this.#process.receive(() => this.#handleInput(handleFrame))
   }
 
   /** The close of the client has arrived, or the echo of the broker's close. */
@@ -115,14 +118,18 @@ export class ServerEnd implements Socket {
       down.send(0, () => client.closeArrived(code, ''))
     }
     // A paused broker first reads the frames that arrived before the close.
-    this.#closed((reportClose) => this.#read(reportClose))
+    this.#closed((reportClose) => this.#handleInput(reportClose))
   }
 
   reset(): void {
     if (this.#state !== 'closed') this.#closed()
   }
 
-  #closed(read = (reportClose: () => void): void => reportClose()): void {
+  /**
+   * Ends the connection at this end. @param runReport Runs the report of the close to the broker: at
+   * once by default, or after the paused input.
+   */
+  #closed(runReport = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     const reportClose = (): void => {
@@ -135,7 +142,7 @@ export class ServerEnd implements Socket {
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()
     }
-    this.#process.receive(() => read(reportClose))
+    this.#process.receive(() => runReport(reportClose))
   }
 }
 

@@ -88,6 +88,7 @@ export class HolderOracle {
     const heldLocks = this.#heldLocks.get(heldLock.process) ?? []
     this.#heldLocks.set(heldLock.process, heldLocks)
     heldLocks.push(heldLock)
+    // Forget old locks that were returned, so that the checks stay fast.
     if (heldLocks.length > 8) {
       const returnedIndex = heldLocks.findIndex((oldLock) => oldLock.isReturned)
       if (returnedIndex >= 0) heldLocks.splice(returnedIndex, 1)
@@ -113,8 +114,9 @@ export class HolderOracle {
     })
     for (const heldLocks of this.#heldLocks.values()) {
       for (const heldLock of heldLocks) {
-        const { lock: other } = heldLock
-        if (other.key !== key || (other.mode === 'shared' && mode === 'shared')) continue
+        const { lock: believedLock } = heldLock
+        if (believedLock.key !== key || (believedLock.mode === 'shared' && mode === 'shared'))
+          continue
         if (believes(heldLock)) this.#checkConflict(heldLock, fence, isSteal)
       }
     }

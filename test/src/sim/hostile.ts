@@ -154,12 +154,12 @@ export class Hostile {
     const acts: Record<HostileKind, () => void> = {
       walker: () => this.#countOwnLocks(),
       refused: () => this.#requestHeldKeys(),
-      watcher: () => this.#watch(),
+      watcher: () => this.#watchOwnKey(),
       deaf: () => this.#stopReading(),
       unacknowledging: () => this.#requestHeldKeys(),
       crowd: () => this.#shareKey(),
-      canceller: () => this.#cancel(),
-      talker: () => this.#talk(),
+      canceller: () => this.#queueAndCancel(),
+      talker: () => this.#sendSmallMessages(),
       returner: () => this.#resumeLocks(),
     }
     acts[kind]()
@@ -216,15 +216,15 @@ export class Hostile {
         })),
       )
     }
-    const tries = this.#makeMessages(random.int(1, this.#maxMessages), (id) => {
+    const requests = this.#makeMessages(random.int(1, this.#maxMessages), (id) => {
       const key = random.chance(0.1) ? random.pick(keys) : ownKey
       return { type: 'lock', id, key, timeout: 0, ttl: 200 }
     })
-    this.#send(tries)
+    this.#send(requests)
     if (kind === 'unacknowledging' && random.chance(0.3)) this.#leaveConnection()
   }
 
-  #watch(): void {
+  #watchOwnKey(): void {
     const { random } = this.#deps
     const ownKey = `${this.#name} churns`
     if (!this.#isPrepared) {
@@ -278,7 +278,7 @@ export class Hostile {
   }
 
   /** Joins the queue of a key that others want, and leaves the queue again. */
-  #cancel(): void {
+  #queueAndCancel(): void {
     const { random, keys } = this.#deps
     const key = random.pick(keys)
     const requests = this.#makeMessages(random.int(1, this.#maxMessages / 2), (id) => ({
@@ -288,7 +288,7 @@ export class Hostile {
     this.#send([...requests, ...cancels])
   }
 
-  #talk(): void {
+  #sendSmallMessages(): void {
     const { random } = this.#deps
     const messages = this.#makeMessages(random.int(1, this.#maxMessages), (id) =>
       random.pick([

@@ -130,7 +130,7 @@ export class SimEngine implements Engine {
       process,
       onEntry,
       drops,
-      isDropped: (entry) => this.#drop(entry),
+      tryDrop: (entry) => this.#tryDrop(entry),
       connection: () => this.#connection,
       reconnect: (connection) => this.#reconnect(connection),
       onStop: () => this.#streams.delete(stream),
@@ -193,8 +193,8 @@ export class SimEngine implements Engine {
     })
   }
 
-  /** Returns whether to drop the entry. */
-  #drop(entry: StoredEntry): boolean {
+  /** Drops the entry if a drop is due and allowed. Returns whether the entry was dropped. */
+  #tryDrop(entry: StoredEntry): boolean {
     const { store, drops } = this.#deps
     if (!this.#mustDrop || drops === undefined || this.#dropped.has(entry.position)) return false
     const next = store.next(entry.position)
@@ -224,7 +224,7 @@ interface StreamDeps {
   readonly process: SimProcess
   readonly onEntry: SimEngineDeps['onEntry']
   readonly drops: DropRules | undefined
-  readonly isDropped: (entry: StoredEntry) => boolean
+  readonly tryDrop: (entry: StoredEntry) => boolean
   readonly connection: () => StoreConnection
   readonly reconnect: (connection: StoreConnection) => void
   readonly onStop: () => void
@@ -284,14 +284,14 @@ class Stream {
   }
 
   #apply(entry: StoredEntry): void {
-    const { listener, onEntry, drops, isDropped } = this.#deps
+    const { listener, onEntry, drops, tryDrop } = this.#deps
     this.#hasReceived = true
     this.#position = entry.position
     const apply = (): void => listener.entry(entry.position, entry.text)
     if (this.#hasDropped) {
       this.#hasDropped = false
       drops!.onEntryAfterDrop(entry, apply)
-    } else if (isDropped(entry)) this.#hasDropped = true
+    } else if (tryDrop(entry)) this.#hasDropped = true
     else onEntry(entry, apply)
   }
 

@@ -43,13 +43,15 @@ function explore(world: World, depth: number): ExplorationResult {
     const reached: Command[][] = []
     for (const path of frontier) {
       for (const command of movesAfter(world, path)) {
-        const pair = new TableAndModel(world.grantsPerCommand)
-        pair.replay(world.start)
-        pair.replay(path)
-        pair.step(command)
+        const tableAndModel = new TableAndModel(world.grantsPerCommand)
+        tableAndModel.replay(world.start)
+        tableAndModel.replay(path)
+        tableAndModel.step(command)
         commandCount++
         if (length === depth) continue
-        const state = createHash('sha1').update(JSON.stringify(pair.state)).digest('base64')
+        const state = createHash('sha1')
+          .update(JSON.stringify(tableAndModel.state))
+          .digest('base64')
         if (!seen.has(state)) reached.push([...path, command])
         seen.add(state)
       }
@@ -60,10 +62,10 @@ function explore(world: World, depth: number): ExplorationResult {
 }
 
 function movesAfter(world: World, path: readonly Command[]): Command[] {
-  const pair = new TableAndModel(world.grantsPerCommand)
-  pair.replay(world.start)
-  pair.replay(path)
-  return world.moves(pair.state)
+  const tableAndModel = new TableAndModel(world.grantsPerCommand)
+  tableAndModel.replay(world.start)
+  tableAndModel.replay(path)
+  return world.moves(tableAndModel.state)
 }
 
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
@@ -157,7 +159,7 @@ const resumes: World = {
     distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting, answers } = session
       const fields = { at: 0, session: id, attachEpoch }
-      const former = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
+      const formerFields = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
       const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
       const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...identity } as const
       const secret = `${id}${attachEpoch + 1}`
@@ -171,9 +173,9 @@ const resumes: World = {
         { type: 'ack', ...fields, ids: answers?.map(([answeredId]) => answeredId) ?? [] },
         { type: 'confirm', ...fields },
         { type: 'suspend', ...fields, keep: false },
-        { type: 'suspend', ...former, keep: false },
+        { type: 'suspend', ...formerFields, keep: false },
         { type: 'end', ...fields, reason: 'expired' },
-        { type: 'end', ...former, reason: 'expired' },
+        { type: 'end', ...formerFields, reason: 'expired' },
       ]
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
         if (proof === undefined) continue

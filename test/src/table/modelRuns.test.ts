@@ -24,14 +24,14 @@ interface History {
  * `commands`.
  */
 function runHistory(steps: readonly Step[], commands: Command[] = []): History {
-  const pair = new TableAndModel(2)
+  const tableAndModel = new TableAndModel(2)
   const runner = new StepRunner()
   const effects: PlainEffect[] = []
   for (const stepToRun of steps) {
-    const command = runner.commandOf(stepToRun, pair.state)
+    const command = runner.commandOf(stepToRun, tableAndModel.state)
     if (command === undefined) continue
     commands.push(command)
-    effects.push(...pair.step(command))
+    effects.push(...tableAndModel.step(command))
   }
   return { commands, effects }
 }

@@ -31,8 +31,8 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
 }
 
 /**
- * Whether the session accepts a resume. The secret must be valid, and no later attempt may already
- * have resumed the session with this secret.
+ * Returns whether the session accepts a resume. The secret must be valid, and no later attempt may
+ * already have resumed the session with this secret.
  */
 export function acceptsResume(
   session: ModelSession,
@@ -101,8 +101,10 @@ export class ModelState {
         return { session, name, metadata, fence, since }
       })
       .map((holder) => (code === 'LOCK_HELD' ? holder : { ...holder, metadata: undefined }))
-    const all = first === undefined ? [] : [first, ...others].slice(0, 16)
-    const fitting = all.filter((_, i) => sum(all.slice(0, i + 1).map(sizeOf)) <= availableBytes)
+    const oldest = first === undefined ? [] : [first, ...others].slice(0, 16)
+    const fitting = oldest.filter(
+      (_, i) => sum(oldest.slice(0, i + 1).map(sizeOf)) <= availableBytes,
+    )
     const firstWithoutMetadata = first === undefined ? [] : [{ ...first, metadata: undefined }]
     return { kind: 'failed', code, holders: fitting.length === 0 ? firstWithoutMetadata : fitting }
   }

@@ -142,8 +142,8 @@ export class StepRunner {
         return { type: 'expire', ...base, fence, generation }
       }
       case 'ack': {
-        const answered = session.answers?.map(([answeredId]) => answeredId) ?? []
-        return { type: 'ack', ...fields, ids: isWrong ? [pick % 40] : answered.slice(pick % 3) }
+        const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []
+        return { type: 'ack', ...fields, ids: isWrong ? [pick % 40] : answeredIds.slice(pick % 3) }
       }
       case 'confirm':
         return { type: 'confirm', ...fields }
@@ -177,9 +177,9 @@ export class StepRunner {
   }
 
   #resume(session: PlainSession, pick: number, isWrong: boolean): Command {
-    const valid = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
-    const proof = isWrong ? `${session.id} ${pick % 4}` : (valid ?? '')
-    const seat = pick % 20 === 1 ? 'else' : session.id.split('.')[0]
+    const validSecret = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
+    const proof = isWrong ? `${session.id} ${pick % 4}` : (validSecret ?? '')
+    const seat = pick % 20 === 1 ? 'unknown' : session.id.split('.')[0]
     return {
       type: 'resume',
       at: this.#at,
