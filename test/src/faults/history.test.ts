@@ -94,6 +94,7 @@ class Contender {
     this.#process.on('message', (entry) => this.entries.add(entry as Entry))
   }
 
+  /** Kills or pauses the process. */
   halt(signal: 'SIGKILL' | 'SIGSTOP'): void {
     // Read the clock before the signal is sent. After the signal, another process may get the lock
     // before this process reads the clock.
@@ -127,22 +128,22 @@ class Contender {
     for (const entry of this.entries.items) {
       if (entry.kind === 'requested') requestedAt = entry.at
       if (entry.kind !== 'granted') continue
-      const { fence, at: granted } = entry
+      const { fence, at: grantedAt } = entry
       const timeOf = (kind: 'givenUp' | 'confirmed') =>
         this.entries.items.find((item) => item.kind === kind && item.fence === fence) as
           | { readonly at: bigint }
           | undefined
-      const givenUp = timeOf('givenUp')?.at ?? 2n ** 62n
+      const givenUpAt = timeOf('givenUp')?.at ?? 2n ** 62n
       // A process that the test halted while it held the lock did nothing with the lock afterwards.
-      const halted = this.#halts.find((halt) => halt > granted && halt < givenUp)
-      const confirmed = halted === undefined ? timeOf('confirmed')?.at : undefined
+      const haltedAt = this.#halts.find((halt) => halt > grantedAt && halt < givenUpAt)
+      const confirmedAt = haltedAt === undefined ? timeOf('confirmed')?.at : undefined
       tenures.push({
         process: processName,
-        requestedAt: requestedAt,
-        grantedAt: granted,
+        requestedAt,
+        grantedAt,
         fence,
-        givenUpAt: halted ?? givenUp,
-        unlockConfirmedAt: confirmed,
+        givenUpAt: haltedAt ?? givenUpAt,
+        unlockConfirmedAt: confirmedAt,
       })
     }
     return tenures

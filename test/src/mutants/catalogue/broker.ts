@@ -12,7 +12,7 @@ const connections: Mutant[] = [
     find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
     replace:
       '(this.#handledCount += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
-    why: 'The broker acknowledges messages of a paused frame before it has handled them.',
+    why: 'The broker acknowledges messages of a paused frame that are not handled yet.',
   },
   {
     name: 'rest-of-paused-frame-lost',
@@ -40,7 +40,7 @@ const connections: Mutant[] = [
     in: 'Connections.onAborted',
     find: 'this.#suspendSession($CONNECTION, true)',
     replace: 'this.#suspendSession($CONNECTION, false)',
-    why: 'The broker ends a session when it aborts its connection, before the client can know.',
+    why: 'When the broker aborts a connection, its session ends before the client can know.',
   },
   {
     name: 'overtaken-resume-wins',

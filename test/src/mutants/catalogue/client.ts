@@ -56,7 +56,7 @@ const losses: Mutant[] = [
     in: 'SessionController.onFrame',
     find: '$SCHEDULER.expireDue()',
     replace: 'undefined',
-    why: 'A client that wakes up handles the frames that arrived before it checks its deadlines.',
+    why: 'A client that wakes up handles waiting frames first and checks its deadlines later.',
   },
   {
     name: 'client-held-ignores-clock',

@@ -15,7 +15,7 @@ const membership: Mutant[] = [
     find: '$SILENT === $BROKER || $LIVING.get($SILENT) !== $LAST',
     replace: '$SILENT === $BROKER || !$LIVING.has($SILENT)',
     brokers,
-    why: 'A broker is declared dead although it has appended an entry since it was suspected.',
+    why: 'A suspected broker is declared dead although it has appended an entry since then.',
   },
   {
     name: 'cluster-dead-broker-still-counts',
