@@ -2,7 +2,7 @@
  * `npm run chaos`: three brokers over a real etcd, and all faults of `faults.ts`.
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
- *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate several names by commas
+ *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
  *   npm run chaos -- --seed 17                       the same choices again, at other moments
  *   npm run chaos -- --proxies                       without network namespaces
  */

@@ -140,8 +140,8 @@ export class World {
    * Pauses all workers and checks two things: a shared lock was held by one worker at a time, and
    * each broker has exactly the locks that clients keep, with their holders and fences.
    *
-   * @param settleMs How long brokers may take for the second check, in ms. After a broker was declared
-   *   dead, another broker keeps its lost sessions for a lease.
+   * @param settleMs How long brokers may take for the second check, in ms. After a broker was
+   *   declared dead, another broker keeps its lost sessions for a lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {

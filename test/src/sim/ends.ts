@@ -126,8 +126,8 @@ export class ServerEnd implements Socket {
   }
 
   /**
-   * Ends the connection at this end. @param runReport Runs the report of the close to the broker: at
-   * once by default, or after the paused input.
+   * Ends the connection at this end. @param runReport Runs the report of the close to the broker:
+   * at once by default, or after the paused input.
    */
   #closed(runReport = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return
