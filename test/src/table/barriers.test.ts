@@ -1,12 +1,12 @@
 /** Tests the barriers of the lock table: who passes, who is counted, and what ends a barrier. */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { TableDriver } from './tableDriver.js'
 import { plainState } from './plainValues.js'
+import { TableDriver } from './tableDriver.js'
 
 describe('table: barrier', () => {
   it('passes all parties in one step, in order of arrival', () => {
-    const driver = TableDriver.with('a', 'b', 'c')
+    const driver = TableDriver.withSessions('a', 'b', 'c')
     expect(driver.barrier('a', 'k', 3)).to.deep.equal(['arrived a#1 k'])
     expect(driver.barrier('b', 'k', 3)).to.deep.equal(['arrived b#1 k'])
     expect(driver.barrier('c', 'k', 3)).to.deep.equal([
@@ -22,7 +22,7 @@ describe('table: barrier', () => {
   })
 
   it('begins a new barrier with the next call, which may have another number of parties', () => {
-    const driver = TableDriver.with('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 2)
     driver.barrier('b', 'k', 2)
     expect(driver.barrier('a', 'k', 3)).to.deep.equal(['arrived a#2 k'])
@@ -30,20 +30,20 @@ describe('table: barrier', () => {
   })
 
   it('counts each call as one party, also two calls of one session', () => {
-    const driver = TableDriver.with('a')
+    const driver = TableDriver.withSessions('a')
     driver.barrier('a', 'k', 2)
     expect(driver.barrier('a', 'k', 2)).to.include('answer a#1 passed')
   })
 
   it('refuses another number of parties while calls wait, and changes nothing', () => {
-    const driver = TableDriver.with('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 3)
     expect(driver.barrier('b', 'k', 2)).to.deep.equal(['answer b#1 CAPACITY_MISMATCH'])
     expect(driver.table.barriers.get('k')?.calls.size).to.equal(1)
   })
 
   it('does not count a call that timed out, was cancelled, or lost its session', () => {
-    const driver = TableDriver.with('a', 'b', 'c', 'd')
+    const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
     driver.barrier('a', 'k', 2)
     expect(driver.timeout('a', 1)).to.deep.equal([
       'departed a#1 k timeout',
@@ -79,14 +79,14 @@ describe('table: barrier', () => {
   })
 
   it('passes a call with the timeout 0 only if it is the last party', () => {
-    const driver = TableDriver.with('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     expect(driver.barrier('a', 'k', 2, { timeout: 0 })).to.deep.equal(['answer a#1 LOCK_TIMEOUT'])
     driver.barrier('b', 'k', 2)
     expect(driver.barrier('a', 'k', 2, { timeout: 0 })).to.include('answer a#2 passed')
   })
 
   it('excludes no lock with the same key', () => {
-    const driver = TableDriver.with('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 2)
     expect(driver.lock('b', 'k')).to.deep.equal(['granted b#1 k f1'])
   })
@@ -103,7 +103,7 @@ describe('table: barrier', () => {
   })
 
   it('survives a snapshot with its calls in order', () => {
-    const driver = TableDriver.with('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('b', 'l', 3)
     driver.barrier('a', 'k', 3, { timeout: 70 })
     driver.barrier('b', 'k', 3)

@@ -295,7 +295,7 @@ const oneGrantPerCommand: World = {
 const gathering: World = {
   start: [open('a', 5_000), open('b', 0), open('c', 0)],
   moves: (state) =>
-    distinct(state).flatMap((session): Command[] => {
+    distinctSessions(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, barrierCalls } = session
       const fields = { at: 0, session: id, attachEpoch }
       const call = (key: string, parties: number, timeout?: number): Command => {
@@ -309,7 +309,7 @@ const gathering: World = {
         { type: 'barrier', ...fields, id: lastId, key: 'k', parties: 2, timeout: undefined },
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
-        ...some(...barrierCalls).flatMap((request): Command[] => [
+        ...definedValues(...barrierCalls).flatMap((request): Command[] => [
           { type: 'cancel', ...fields, request },
           { type: 'timeout', at: 0, session: id, request },
         ]),

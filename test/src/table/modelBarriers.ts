@@ -56,7 +56,9 @@ export class ModelBarriers {
 
   /** The client or a timer gives up a call, if this call waits. */
   giveUp(sessionId: string, id: number, reason: 'aborted' | 'timeout'): void {
-    const call = this.#state.barrierCalls.find((one) => one.session === sessionId && one.id === id)
+    const call = this.#state.barrierCalls.find(
+      (waiting) => waiting.session === sessionId && waiting.id === id,
+    )
     if (call === undefined) return
     this.#depart(call, reason)
     const code = reason === 'aborted' ? 'ABORTED' : 'LOCK_TIMEOUT'
