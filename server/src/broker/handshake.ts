@@ -165,6 +165,8 @@ export class Handshake {
     const { newId, newSecret, hash, clock } = this.#environment
     const handshakeId = newId()
     const secret = newSecret()
+    // The lock table compares `proof` with the stored hash of the secret that the client got in an
+    // earlier `welcome`. `secret` is the secret for the next resume.
     this.#pending.set(handshakeId, { connection, hello, principal, secret })
     this.#log.submit({
       type: 'resume',

@@ -3,6 +3,9 @@
  * message. Then the handler either makes a command or sends an answer. The command log passes the
  * commands to the lock table. If the protocol gets a new message, this file does not compile until
  * the message has a handler.
+ *
+ * The `attachEpoch` in a command is the number of the connection among the connections of the
+ * session. The lock table ignores a command of an older connection.
  */
 import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'

@@ -80,7 +80,10 @@ const unitsPerStep = 8
 export class TableSearch implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
-  /** The search leaves out locks with a higher fence, which were granted after the search began. */
+  /**
+   * The search leaves out locks with a higher fence (the number of a lock), which were granted
+   * after the search began.
+   */
   #fence: number
   readonly #walk: KeyWalk | undefined
   #hasEnded = false
@@ -120,8 +123,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Lists at most `limit` locks of a key that are older than the search, by rising fence (the
-   * number of the lock). The locks of the key may change while the caller handles a lock.
+   * Lists at most `limit` locks of a key that are older than the search, by rising fence. The locks
+   * of the key may change while the caller handles a lock.
    *
    * @param afterFence List only locks with a higher fence. Default 0: all locks.
    */

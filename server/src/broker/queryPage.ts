@@ -36,7 +36,10 @@ export class PageBuilder implements KeyPageBuilder {
     this.#limit = limit
   }
 
-  /** The cost of sorting the kept keys once, as {@link build} does, in units of work. */
+  /**
+   * The cost of sorting the kept keys once, as {@link build} does, in units of work (see
+   * `workCosts.ts`).
+   */
   get sortCost(): number {
     return costOfSort(this.#lowestKeys.length)
   }

@@ -14,7 +14,7 @@ import type { Scope, TableSearch } from './queries.js'
 export interface Subscriber {
   /** Queues a message that is encoded when it is written. */
   defer(message: DeferredMessage): void
-  /** Charges this connection for work of the broker, in units of work. */
+  /** Charges this connection for work of the broker, in units of work (see `workCosts.ts`). */
   charge(units: number): void
 }
 

@@ -10,7 +10,10 @@ import { type Effect, LockTable } from '../core/index.js'
 export class LiveTable {
   /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()
-  /** Effects that the broker has handled, plus the units of work for the events of watches. */
+  /**
+   * How many effects (changes of the table) the broker has handled, plus the units of work (see
+   * `workCosts.ts`) for the events of watches.
+   */
   effectCount = 0
 }
 

@@ -39,7 +39,7 @@ export class UnfinishedKeys implements PacedWork {
 
   /**
    * Submits a command for some of the keys. Returns the number of effects of the command, as units
-   * of work.
+   * of work (see `workCosts.ts`).
    */
   work(): number {
     const keys = [...this.#keys].slice(0, keysPerCommand)

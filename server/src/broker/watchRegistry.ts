@@ -95,8 +95,8 @@ export class WatchRegistry {
   /**
    * Sends an event to the connections that watch the key, if the effect grants or ends a lock.
    *
-   * @returns The cost in units of work. The broker charges the cost to the client that caused the
-   *   effect.
+   * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
+   *   client that caused the effect.
    */
   notify(effect: Effect): number {
     if (this.#bySubscriber.size === 0) return 0

@@ -54,7 +54,8 @@ export interface BrokerLimits {
   /** Time in which a connection must finish its handshake, in ms. Default 5,000; public 3,000. */
   readonly helloMs: number
   /**
-   * Sessions of one principal. The broker closes the connection of a further session with 4429.
+   * Sessions of one principal (the authenticated name of a client). The broker closes the
+   * connection of a further session with 4429.
    * Without `authenticate` this limit is off, because all clients have the same principal. Default
    * off; public 20.
    */

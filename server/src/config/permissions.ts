@@ -21,9 +21,10 @@ export const operations = ['lock', 'share', 'steal', 'query', 'watch', 'stats', 
 export type Operation = (typeof operations)[number]
 
 /**
- * Decides whether a principal may do an operation on a key. The broker calls this function for
- * every request, so the function must be fast. The result may change from call to call. Any result
- * other than `true` denies the operation, also a promise or an exception.
+ * Decides whether a principal (an authenticated client, by its name) may do an operation on a key.
+ * The broker calls this function for every request, so the function must be fast. The result may
+ * change from call to call. Any result other than `true` denies the operation, also a promise or an
+ * exception.
  *
  * @param key Empty for `stats`.
  */

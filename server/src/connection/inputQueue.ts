@@ -25,8 +25,8 @@ export interface QueuedElement {
   /** When the frame of the message arrived, in compensated time, in ms. */
   readonly at: number
   /**
-   * For the first message of a frame, the cost of parsing the frame, in units of work. For later
-   * messages of the frame, 0.
+   * For the first message of a frame, the cost of parsing the frame, in units of work (see
+   * `workCosts.ts`). For later messages of the frame, 0.
    */
   readonly parsingCost: number
 }

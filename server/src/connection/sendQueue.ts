@@ -30,7 +30,10 @@ export interface DeferredMessage {
   discard(): void
 }
 
-/** Yields messages as texts. Also yields numbers: the units of work since the previous yield. */
+/**
+ * Yields messages as texts. Also yields numbers: the units of work (see `workCosts.ts`) since the
+ * previous yield.
+ */
 export type PacedMessages = Iterator<string | number>
 
 interface Stream {

@@ -9,7 +9,9 @@ import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
 /** Work that is done in slices: for a paused connection, or to end a session with many locks. */
 export interface PacedWork {
-  /** Works for about `units` units of work. Returns the units that were used. */
+  /**
+   * Works for about `units` units of work (see `workCosts.ts`). Returns the units that were used.
+   */
   work(units: number): number
 }
 

@@ -1,7 +1,7 @@
 /**
  * The broker's metrics for Prometheus, through prom-client. No label holds a key, a session or a
- * principal, because each value that a client chooses would become a series of its own. Label
- * values are in snake_case.
+ * principal (the name of a client), because each value that a client chooses would become a
+ * separate series. Label values are in snake_case.
  *
  * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
  * scrapes, because some events happen thousands of times a second. The wall clock measures how long

@@ -21,7 +21,7 @@ const chunkBytes = 16 * 1024
 export interface KeySearch {
   /** The caller must yield {@link stepCost} after each group of this many keys. */
   readonly stepKeys: number
-  /** The cost of {@link stepKeys} keys, in units of work. */
+  /** The cost of {@link stepKeys} keys, in units of work (see `config/workCosts.ts`). */
   readonly stepCost: number
   /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined

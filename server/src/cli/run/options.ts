@@ -1,6 +1,7 @@
 /**
  * The command lines of `holdfast run` and `holdfast hold`: their options, the command after the
- * key, and the check that `--kill-after` fits into the lease.
+ * key, and the check that `--kill-after` fits into the lease (how long the broker keeps the session
+ * of a silent client).
  */
 import { basename } from 'node:path'
 import type { Session } from '@holdfast/client'
@@ -19,14 +20,14 @@ const maxExitCode = 255
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   readonly try?: boolean | undefined
-  /** In ms. */
+  /** How long to connect and to wait for the lock, in ms. */
   readonly timeout?: number | undefined
   readonly conflictExitCode?: number | undefined
   readonly name?: string | undefined
   readonly quiet?: boolean | undefined
-  /** In ms. */
+  /** How long the broker keeps the session of a silent client, in ms. */
   readonly lease?: number | undefined
-  /** In ms. */
+  /** How long the broker keeps the session after a dropped connection, in ms. */
   readonly grace?: number | undefined
 }
 

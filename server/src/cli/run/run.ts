@@ -32,9 +32,9 @@ import { startChild } from './terminalChild.js'
 import { Watchdog } from './watchdog.js'
 
 interface RunFlags extends HoldingFlags {
-  /** In ms. */
+  /** Time from SIGTERM to SIGKILL, in ms. */
   readonly killAfter?: number | undefined
-  /** In ms. */
+  /** The shortest time for which the lock is held, in ms. */
   readonly minHold?: number | undefined
   readonly leaderOnly?: boolean | undefined
   readonly passToken?: boolean | undefined

@@ -85,7 +85,9 @@ export class Feed {
     this.#changes.notify()
   }
 
-  /** Revokes the lock with this fence. Rejects as `session.revoke` does. */
+  /**
+   * Revokes the lock with this fence (the number of the lock). Rejects as `session.revoke` does.
+   */
   async revoke(key: string, fence: number, reason: string): Promise<void> {
     if (this.session === undefined) throw new HoldfastError('SESSION_CLOSED')
     await this.session.revoke(key, { fence, reason })

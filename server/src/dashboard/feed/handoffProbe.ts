@@ -10,7 +10,10 @@ import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
 const measureEveryMs = 1_000
-/** Timeout of each lock request, in ms. The ttl of the lock is twice as long. */
+/**
+ * Timeout of each lock request, in ms. The ttl of the lock (how long the lock lives without a
+ * refresh) is twice as long.
+ */
 const timeoutMs = 5_000
 
 /** The part of the feed that the probe needs. The session changes when the dashboard reconnects. */
