@@ -70,7 +70,9 @@ export function tokensFromFile(
     const hash = nodeEnvironment.hash(token)
     let identity: Identity | undefined
     // Compare all lines even after a match, so that the duration reveals nothing about the file.
-    for (const known of tokens) if (sameText(known.hash, hash)) identity = known.identity
+    for (const fileToken of tokens) {
+      if (sameText(fileToken.hash, hash)) identity = fileToken.identity
+    }
     return identity
   }
 }
@@ -164,8 +166,8 @@ function operationsFrom(text: string, where: string): readonly Operation[] {
   if (text === 'everyday') return defaultOperations
   const names = text.split(',')
   if (names.every(isOperation)) return names
-  const known = ['all', 'everyday', ...operations].join(', ')
-  throw unusable(`${where} allows an operation that is none of ${known}`)
+  const validNames = ['all', 'everyday', ...operations].join(', ')
+  throw unusable(`${where} allows an operation that is none of ${validNames}`)
 }
 
 function unusable(message: string, cause?: unknown): HoldfastError {

@@ -208,9 +208,10 @@ function firstAfter(keyState: KeyState, fence: number): Lock | undefined {
   return lock
 }
 
-function appendUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {
-  if (to.length >= limit) return
-  for (const item of from) if (to.push(item) === limit) return
+/** Appends items to `target` until `target` has `limit` items. */
+function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
+  if (target.length >= limit) return
+  for (const item of source) if (target.push(item) === limit) return
 }
 
 /** A lock as callers in the same process see it. */

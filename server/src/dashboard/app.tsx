@@ -65,15 +65,15 @@ export function App() {
 }
 
 function Nav({ route }: { route: Route }) {
-  const here = parentPages[route.page] ?? route.page
+  const currentPage = parentPages[route.page] ?? route.page
   return (
     <nav class="nav" aria-label="Pages">
       {navItems.map(({ page, label, icon }) => (
         <a
           key={page}
           href={addressOf(page)}
-          aria-current={page === here ? 'page' : undefined}
-          class={page === here ? 'here' : undefined}
+          aria-current={page === currentPage ? 'page' : undefined}
+          class={page === currentPage ? 'here' : undefined}
         >
           <svg viewBox="0 0 24 24" width="18" height="18" aria-hidden="true">
             <path d={icon} />

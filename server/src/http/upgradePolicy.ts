@@ -160,8 +160,8 @@ export class UpgradePolicy {
     const isAddressLimit = name === 'connectionsPerSecondPerAddress'
     const status = isAddressLimit ? '429 Too Many Requests' : '503 Service Unavailable'
     const limit = limitMessage(name, this.#settings.limits[name])
-    const from = isAddressLimit ? ' from this address' : ''
-    const reason = `Too many connections${from} in a second: ${limit}`
+    const source = isAddressLimit ? ' from this address' : ''
+    const reason = `Too many connections${source} in a second: ${limit}`
     return { status, reason, cause: refusalCauseOf(name), mayRetry: true }
   }
 

@@ -40,8 +40,10 @@ export function routeUpgrades(
   }
   const { handlers, onUpgrade } = routesOf.get(server) ?? listenOn(server)
   if (handlers.has(path)) {
-    const where = path ?? 'all paths'
-    throw invalid(`path: a broker is already attached to ${where} of this server: use another path`)
+    const takenPath = path ?? 'all paths'
+    throw invalid(
+      `path: a broker is already attached to ${takenPath} of this server: use another path`,
+    )
   }
   handlers.set(path, handler)
   return () => {

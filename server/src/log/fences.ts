@@ -158,8 +158,8 @@ function readReserved(path: string): number {
     text = readPrivateFile(path)
   } catch (cause) {
     const isLink = (cause as NodeJS.ErrnoException).code === 'ELOOP'
-    const why = isLink ? 'is a link: use the path of the file itself' : 'cannot be read'
-    throw unusableError(path, why, cause)
+    const problem = isLink ? 'is a link: use the path of the file itself' : 'cannot be read'
+    throw unusableError(path, problem, cause)
   }
   if (text === undefined) return 0
   const reserved = /^holdfast fences (\d{1,16})\n$/.exec(text)?.[1]
@@ -188,6 +188,6 @@ function inUseError(path: string): HoldfastError {
   return unusableError(path, 'is in use by another broker: use another path', undefined)
 }
 
-function unusableError(path: string, why: string, cause: unknown): HoldfastError {
-  return new HoldfastError('UNAVAILABLE', `The fence file ${path} ${why}`, { cause })
+function unusableError(path: string, problem: string, cause: unknown): HoldfastError {
+  return new HoldfastError('UNAVAILABLE', `The fence file ${path} ${problem}`, { cause })
 }

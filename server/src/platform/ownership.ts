@@ -73,14 +73,14 @@ export const aliveExitCode = 100
 export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
   if (process.platform !== 'linux') return { close: () => {} }
   const network = statSync('/proc/self/ns/net').ino
-  const own = `${stem}.${network}.lock`
+  const ownName = `${stem}.${network}.lock`
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
-    removeSocket(join(folder, own))
+    removeSocket(join(folder, ownName))
     // The path of a socket must be short, and this path is short however deep the folder is.
-    const owner = listenOn(`/proc/self/fd/${directory}/${own}`)
-    const others = readdirSync(folder).filter((name) => name !== own && isLock(name, stem))
-    if (others.some((name) => isAlive(folder, name))) {
+    const owner = listenOn(`/proc/self/fd/${directory}/${ownName}`)
+    const otherNames = readdirSync(folder).filter((name) => name !== ownName && isLock(name, stem))
+    if (otherNames.some((name) => isAlive(folder, name))) {
       owner?.close()
       return undefined
     }
@@ -119,8 +119,8 @@ function isAlive(folder: string, name: string): boolean {
 }
 
 function socketAt(path: string): Stats | undefined {
-  const found = lstatSync(path, { throwIfNoEntry: false })
-  return found?.isSocket() ? found : undefined
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  return stat?.isSocket() ? stat : undefined
 }
 
 function removeSocket(path: string): void {

@@ -34,9 +34,9 @@ const oddPrefix = '_HOLDFAST_ODD_'
  */
 export function launchScript(launch: Launch, writesPid: boolean): string {
   const odd = oddVariables(launch)
-  const kept = odd.map((_, i) => {
-    const from = `${oddPrefix}${i}`
-    return `${decode(`_holdfast_${i}`, `$${from}`)}; unset ${from}`
+  const decodeLines = odd.map((_, i) => {
+    const encodedName = `${oddPrefix}${i}`
+    return `${decode(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
   })
   const settings = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
   const isOption = launch.command[0]?.startsWith('-') ?? false
@@ -45,7 +45,7 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
   return [
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
-    ...kept,
+    ...decodeLines,
     hasBytes(launch) ? decodeWords : '',
     ignoredSignals.length === 0 ? '' : `trap '' ${ignoredSignals.join(' ')}`,
     `exec ${env}"$@" 3<&- 4>&-`,
@@ -131,7 +131,7 @@ export function checkCommand({ command, env }: Launch): void {
 
 /** The error for a command that could not be started, from the error code of the system. */
 export function cannotRun(name: string, code: string): Exit {
-  const shown = name.length > 80 ? `${name.slice(0, 80)}…` : name
+  const shortName = name.length > 80 ? `${name.slice(0, 80)}…` : name
   const reason = reasons[code] ?? 'the system refuses to run it'
   const hint =
     name.startsWith('-') && code === 'ENOENT'
@@ -140,7 +140,7 @@ export function cannotRun(name: string, code: string): Exit {
   // As in shells: 127 for a command that does not exist, 126 for a command that cannot be run.
   return new Exit(
     code === 'ENOENT' ? 127 : 126,
-    `Cannot run "${visible(shown)}": ${reason} (${code})${hint}`,
+    `Cannot run "${visible(shortName)}": ${reason} (${code})${hint}`,
   )
 }
 

@@ -97,14 +97,14 @@ function filterEvents(
   text: string,
   shown: readonly EventKind[],
 ): TimedEvent[] {
-  const wanted = text.toLowerCase()
+  const searchText = text.toLowerCase()
   const found: TimedEvent[] = []
   for (let index = events.length - 1; index >= 0 && found.length < maxEvents; index--) {
-    const seen = events[index] as TimedEvent
-    const { event, key, name = '', session } = seen.event
+    const timedEvent = events[index] as TimedEvent
+    const { event, key, name = '', session } = timedEvent.event
     if (!shown.includes(event)) continue
-    if (wanted === '' || `${key}\n${name}\n${session}`.toLowerCase().includes(wanted)) {
-      found.push(seen)
+    if (searchText === '' || `${key}\n${name}\n${session}`.toLowerCase().includes(searchText)) {
+      found.push(timedEvent)
     }
   }
   return found

@@ -22,8 +22,8 @@ export function LockPage({ name }: { name: string }) {
     return () => feed.keyPoller.select(undefined)
   }, [feed, name])
   const { problem } = feed.keyPoller
-  const known = feed.locks.rows.get(name)
-  const result = feed.keyPoller.result ?? resultOf(known)
+  const knownRow = feed.locks.rows.get(name)
+  const result = feed.keyPoller.result ?? resultOf(knownRow)
   return (
     <>
       <div class="page-head">

@@ -167,17 +167,17 @@ function filterLocks(
   onlyQueues: boolean,
   order: Order,
 ): readonly KeyRow[] {
-  const wanted = text.toLowerCase()
+  const searchText = text.toLowerCase()
   const found: KeyRow[] = []
   for (const row of rows) {
     if (onlyQueues && row.waiting.length === 0) continue
-    if (wanted === '' || matches(row, wanted)) found.push(row)
+    if (searchText === '' || matches(row, searchText)) found.push(row)
   }
   return found.sort(comparisons[order])
 }
 
-function matches({ key, held, waiting }: KeyRow, wanted: string): boolean {
-  const has = (text: string | undefined) => text?.toLowerCase().includes(wanted) ?? false
+function matches({ key, held, waiting }: KeyRow, searchText: string): boolean {
+  const has = (text: string | undefined) => text?.toLowerCase().includes(searchText) ?? false
   if (has(key)) return true
   for (const { name, session } of held) if (has(name) || has(session)) return true
   for (const { name, session } of waiting) if (has(name) || has(session)) return true

@@ -196,9 +196,9 @@ function LastEvents() {
         <EmptyText>No events since this page was opened.</EmptyText>
       ) : (
         <ol class="event-list">
-          {last.map((seen) => (
-            <li key={seen.sequence}>
-              <EventLine seen={seen} />
+          {last.map((timedEvent) => (
+            <li key={timedEvent.sequence}>
+              <EventLine timedEvent={timedEvent} />
             </li>
           ))}
         </ol>

@@ -62,9 +62,9 @@ function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
 }
 
 function filterSessions(sessions: ReadonlyMap<string, SessionRow>, text: string): SessionRow[] {
-  const wanted = text.toLowerCase()
+  const searchText = text.toLowerCase()
   return [...sessions.values()]
-    .filter(({ id, name = '' }) => `${name}\n${id}`.toLowerCase().includes(wanted))
+    .filter(({ id, name = '' }) => `${name}\n${id}`.toLowerCase().includes(searchText))
     .sort((a, b) => compare(a.name ?? '~', b.name ?? '~') || compare(a.id, b.id))
 }
 

@@ -27,7 +27,7 @@ export function ConnectionBadge() {
 export function Banner() {
   const { feed, environment } = useFeed()
   const { status, closesAt, tokenExpiresAt } = feed
-  const left = (until: number) => span(until - environment.wall())
+  const timeUntil = (wall: number) => span(wall - environment.wall())
   if (status.kind === 'disconnected') {
     return (
       <p class="banner banner-wait">
@@ -48,20 +48,21 @@ export function Banner() {
       </p>
     )
   }
-  if (tokenExpiresAt !== undefined) return <TokenExpiryBanner left={left(tokenExpiresAt)} />
+  if (tokenExpiresAt !== undefined)
+    return <TokenExpiryBanner timeLeft={timeUntil(tokenExpiresAt)} />
   if (closesAt !== undefined) {
-    return <p class="banner banner-wait">The broker stops in {left(closesAt)}.</p>
+    return <p class="banner banner-wait">The broker stops in {timeUntil(closesAt)}.</p>
   }
   return null
 }
 
-function TokenExpiryBanner({ left }: { left: string }) {
+function TokenExpiryBanner({ timeLeft }: { timeLeft: string }) {
   const [isOpen, setOpen] = useState(false)
   const { feed } = useFeed()
   return (
     <div class="banner banner-wait">
       <p>
-        Your token expires in {left}.{' '}
+        Your token expires in {timeLeft}.{' '}
         {!isOpen && (
           <button type="button" class="link" onClick={() => setOpen(true)}>
             Enter a new token

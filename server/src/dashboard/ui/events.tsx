@@ -15,7 +15,7 @@ export function EventLabel({ kind }: { kind: EventKind }) {
   return <span class={`event-kind event-kind-${kind}`}>{labels[kind]}</span>
 }
 
-export function EventLine({ seen: { at, event } }: { seen: TimedEvent }) {
+export function EventLine({ timedEvent: { at, event } }: { timedEvent: TimedEvent }) {
   return (
     <span class="event-line">
       <span class="time">{timeOf(at)}</span>

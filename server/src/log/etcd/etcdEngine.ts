@@ -203,14 +203,14 @@ export class EtcdEngine implements Engine {
   }
 
   async #removeDeadSlots(liveSlots: readonly string[]): Promise<void> {
-    const kept = new Set(liveSlots.map((slot) => this.#slotKey(slot)))
+    const liveKeys = new Set(liveSlots.map((slot) => this.#slotKey(slot)))
     const { kvs = [] } = await this.#client.range({
       ...allUnder(`${this.#prefix}/log/`),
       keys_only: true,
     })
-    const deadSlots = kvs.map(({ key }) => textFrom(key)).filter((key) => !kept.has(key))
-    for (let i = 0; i < deadSlots.length; i += removeBatchSize) {
-      const success: Operation[] = deadSlots.slice(i, i + removeBatchSize).map(remove)
+    const deadKeys = kvs.map(({ key }) => textFrom(key)).filter((key) => !liveKeys.has(key))
+    for (let i = 0; i < deadKeys.length; i += removeBatchSize) {
+      const success: Operation[] = deadKeys.slice(i, i + removeBatchSize).map(remove)
       await this.#client.txn({ compare: [], success })
     }
   }

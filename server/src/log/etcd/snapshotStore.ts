@@ -97,10 +97,10 @@ export class SnapshotStore {
   }
 
   async #readPointer(): Promise<PointerRead> {
-    const found = await this.#client.readLinearizable(this.#pointerKey)
-    if (found === undefined) return { pointer: undefined, revision: 0 }
-    const pointer = JSON.parse(textFrom(found.value)) as Pointer
-    return { pointer, revision: numberFrom(found.mod_revision) }
+    const keyValue = await this.#client.readLinearizable(this.#pointerKey)
+    if (keyValue === undefined) return { pointer: undefined, revision: 0 }
+    const pointer = JSON.parse(textFrom(keyValue.value)) as Pointer
+    return { pointer, revision: numberFrom(keyValue.mod_revision) }
   }
 
   async *#parts({ name, chunks }: Pointer): AsyncGenerator<string> {

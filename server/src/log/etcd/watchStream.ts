@@ -176,9 +176,9 @@ export class WatchStream {
   }
 }
 
-export function logReplaced(why: string): HoldfastError {
+export function logReplaced(problem: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The log on etcd was replaced (${why}), so the broker has stopped: restart all brokers`,
+    `The log on etcd was replaced (${problem}), so the broker has stopped: restart all brokers`,
   )
 }

@@ -88,8 +88,8 @@ function checkFreeSpace(path: string): void {
   const { blocks, bavail, bsize } = statfsSync(path)
   const free = bavail * bsize
   if (blocks === 0 || free >= minFreeBytes) return
-  const why = `has no space for a journal (${free} bytes are free): free ${minFreeBytes} bytes`
-  throw unusableError(path, why, undefined, 'UNAVAILABLE')
+  const problem = `has no space for a journal (${free} bytes are free): free ${minFreeBytes} bytes`
+  throw unusableError(path, problem, undefined, 'UNAVAILABLE')
 }
 
 /**
@@ -149,9 +149,9 @@ export function inUseError(path: string): HoldfastError {
 
 function unusableError(
   path: string,
-  why: string,
+  problem: string,
   cause?: unknown,
   code: 'INVALID_OPTION' | 'UNAVAILABLE' = 'INVALID_OPTION',
 ): HoldfastError {
-  return new HoldfastError(code, `The journal directory ${path} ${why}`, { cause })
+  return new HoldfastError(code, `The journal directory ${path} ${problem}`, { cause })
 }

@@ -64,12 +64,12 @@ export async function loadLmdb(): Promise<typeof Lmdb> {
   try {
     return await import('lmdb')
   } catch (cause) {
-    const [why] = String((cause as Error | undefined)?.message ?? cause).split('\n')
+    const [problem] = String((cause as Error | undefined)?.message ?? cause).split('\n')
     const { platform, arch, version } = process
     throw new HoldfastError(
       'UNAVAILABLE',
       `A journal needs the package lmdb, which cannot be loaded on ${platform}-${arch} with Node ` +
-        `${version} (${why}): install lmdb where it has a binary for this platform or a C++ ` +
+        `${version} (${problem}): install lmdb where it has a binary for this platform or a C++ ` +
         'compiler to build one, or start the broker without a journal',
       { cause },
     )
@@ -238,8 +238,8 @@ async function awaitWrite(write: Promise<boolean>): Promise<void> {
     await write
   } catch (error) {
     const { commitError } = error as { readonly commitError?: Promise<never> }
-    const why = commitError?.catch((reason: unknown) => reason)
-    throw (await Promise.race([why, new Promise<void>(nodeEnvironment.endOfTurn)])) ?? error
+    const rejection = commitError?.catch((reason: unknown) => reason)
+    throw (await Promise.race([rejection, new Promise<void>(nodeEnvironment.endOfTurn)])) ?? error
   }
 }
 

@@ -70,7 +70,7 @@ export class ClusterMember {
   #snapshotCatchUp: SnapshotCatchUp | undefined
   #problem: string | undefined
   /** The newest entry that proved a loss. */
-  #loss: { readonly position: number; readonly at: number; readonly why: string } | undefined
+  #loss: { readonly position: number; readonly at: number; readonly problem: string } | undefined
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
@@ -105,7 +105,7 @@ export class ClusterMember {
 
   get #lossProblem(): string | undefined {
     if (this.#loss === undefined) return undefined
-    return this.#now() - this.#loss.at < lossVisibleMs ? this.#loss.why : undefined
+    return this.#now() - this.#loss.at < lossVisibleMs ? this.#loss.problem : undefined
   }
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
@@ -245,15 +245,15 @@ export class ClusterMember {
       this.#fail(entryLost(broker, n, position))
       return
     }
-    const entry = `entry ${n} of broker ${broker}`
-    const why = `this broker did not receive ${entry}, so it reads the log again`
-    this.#loss = { position, at: this.#now(), why }
+    const entryText = `entry ${n} of broker ${broker}`
+    const problem = `this broker did not receive ${entryText}, so it reads the log again`
+    this.#loss = { position, at: this.#now(), problem }
     if (!this.#stepDown()) return
     this.#beginAgain(async (catchUp) => (await catchUp.newest()) ?? emptyLog())
   }
 
-  /** Restores the snapshot that `find` returns, and joins as the next incarnation. */
-  #beginAgain(find: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
+  /** Restores the snapshot that `findSnapshot` returns, and joins as the next incarnation. */
+  #beginAgain(findSnapshot: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
     const { engine, environment, config } = this.#deps
     this.#snapshotCatchUp = new SnapshotCatchUp({
       engine,
@@ -261,7 +261,7 @@ export class ClusterMember {
       config,
       onProblem: this.#onProblem,
     })
-    find(this.#snapshotCatchUp)
+    findSnapshot(this.#snapshotCatchUp)
       .then((loaded) => {
         this.#restore(loaded)
         this.#join(this.#incarnation!.id)
@@ -269,8 +269,8 @@ export class ClusterMember {
       .catch((error: HoldfastError) => this.#fail(error))
   }
 
-  readonly #onProblem = (why: string | undefined): void => {
-    this.#problem = why
+  readonly #onProblem = (problem: string | undefined): void => {
+    this.#problem = problem
   }
 
   #fail(error: HoldfastError): void {

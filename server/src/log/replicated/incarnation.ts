@@ -25,7 +25,7 @@ export interface IncarnationDeps {
   /** Called when the self-lease was valid and has ended. */
   readonly onSelfLeaseOver: () => void
   /** Called with the reason when an append fails, and with undefined when an append succeeds. */
-  readonly onProblem: (why: string | undefined) => void
+  readonly onProblem: (problem: string | undefined) => void
 }
 
 export class Incarnation {

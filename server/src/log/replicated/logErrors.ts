@@ -63,8 +63,8 @@ export function logClosed(): HoldfastError {
   return permanentError('The shared log was closed')
 }
 
-export function unusableLog(why: string, cause?: unknown): HoldfastError {
-  return permanentError(`The shared log cannot be used: ${why}`, cause)
+export function unusableLog(problem: string, cause?: unknown): HoldfastError {
+  return permanentError(`The shared log cannot be used: ${problem}`, cause)
 }
 
 /** An error that would also end another attempt. */

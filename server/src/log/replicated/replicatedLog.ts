@@ -112,9 +112,9 @@ export class ReplicatedLog implements Log, Membership {
       })
     })
     const timer = clock.setTimer(() => {
-      const why = this.status.problem ?? 'none of its entries returned'
+      const problem = this.status.problem ?? 'none of its entries returned'
       this.#abortStart(
-        unusableLog(`this broker could not join within ${startMs / 1_000} s (${why})`),
+        unusableLog(`this broker could not join within ${startMs / 1_000} s (${problem})`),
       )
     }, startMs)
     try {

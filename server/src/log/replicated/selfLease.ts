@@ -49,8 +49,8 @@ export class SelfLease {
   /** Extends the lease when an own entry returns. Returns when the entry was sent. */
   onOwnEntry(n: number): number | undefined {
     let sentAt: number | undefined
-    for (let first = this.#sent[0]; first !== undefined && first.n <= n; first = this.#sent[0]) {
-      sentAt = first.at
+    for (let next = this.#sent[0]; next !== undefined && next.n <= n; next = this.#sent[0]) {
+      sentAt = next.at
       this.#sent.shift()
     }
     if (sentAt !== undefined) this.#until = sentAt + this.#leaseMs

@@ -23,7 +23,7 @@ export interface SnapshotCatchUpDeps {
   readonly environment: Pick<LogEnvironment, 'clock' | 'newId'>
   readonly config: Pick<ClusterConfig, 'deadMs'>
   /** Called with the reason why the catch-up takes longer. */
-  readonly onProblem: (why: string) => void
+  readonly onProblem: (problem: string) => void
 }
 
 export class SnapshotCatchUp {

@@ -139,8 +139,8 @@ export class SnapshotScheduler {
         },
         (reason: unknown) => {
           this.#abort = undefined
-          const why = reason instanceof Error ? reason.message : String(reason)
-          this.#problem = `no snapshot could be made (${why})`
+          const problem = reason instanceof Error ? reason.message : String(reason)
+          this.#problem = `no snapshot could be made (${problem})`
         },
       )
   }
