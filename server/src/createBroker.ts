@@ -1,6 +1,6 @@
 /**
- * The broker for programs that embed it. A program can make several brokers. A broker can listen on
- * its own port, serve the upgrades of an HTTP server of the program, or do both.
+ * The broker for programs that embed a broker. A program can make several brokers. A broker can
+ * listen on its own port, serve the upgrades of an HTTP server of the program, or do both.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import {
@@ -42,7 +42,7 @@ import type { Log } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
 import { BrokerLogger } from './observability/brokerLogger.js'
 import type { LogStatus } from './observability/logStatus.js'
-import { type BrokerGauges, type Observer, observersTogether } from './observability/observer.js'
+import { type BrokerGauges, combineObservers, type Observer } from './observability/observer.js'
 import { type BrokerOptions, settingsFrom } from './options.js'
 import { nodeEnvironment } from './platform/environment.js'
 import type { OwnershipHandle } from './platform/ownership.js'
@@ -180,9 +180,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * until the broker is closed. The endpoints also answer while the broker drains. Once this port
    * is open, the other ports of the broker no longer serve `/status` and `/metrics`.
    *
-   * The endpoints need no authentication, because they show numbers without names. On loopback,
-   * `/status` and `/metrics` require a `Host` header with a loopback name or one of `hosts`. The
-   * workers of a `node:cluster` never share the port, because each worker has its own numbers.
+   * The endpoints need no authentication, because the endpoints show numbers without names. On
+   * loopback, `/status` and `/metrics` require a `Host` header with a loopback name or one of
+   * `hosts`. The workers of a `node:cluster` never share the port, because each worker has its own
+   * numbers.
    *
    * @param options `port` (0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not
@@ -348,5 +349,5 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
   const candidates = [observer, metrics, logger && new BrokerLogger(logger)]
-  return observersTogether(candidates.filter((candidate) => candidate !== undefined))
+  return combineObservers(candidates.filter((candidate) => candidate !== undefined))
 }

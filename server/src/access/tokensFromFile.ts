@@ -13,7 +13,8 @@
  *   default `*` means all keys. Only a prefix that ends before the space can match a key with a
  *   space.
  *
- * The file holds hashes, so a thief of the file cannot use the tokens if they are long and random.
+ * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
+ * random.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'

@@ -5,8 +5,9 @@
  * table, because the brokers of a cluster have different amounts of memory.
  *
  * The estimate counts the lock table with its idle keys, the connections, unread output and
- * watches. It does not count the program itself, or the data of the messages that the broker is
- * handling. Each change updates the counts, so that reading the estimate costs a few additions.
+ * watches. The estimate does not count the program itself, or the data of the messages that the
+ * broker is handling. Each change updates the counts, so that reading the estimate costs a few
+ * additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'

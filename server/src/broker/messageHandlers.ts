@@ -72,7 +72,8 @@ function commandHandler<M extends SessionMessage>(
   check?: Check<M>,
   adds?: 'lock',
 ): MessageHandler<M> {
-  // All handlers have the same fields in the same order, so V8 keeps one fast shape for them.
+  // All handlers have the same fields in the same order, so V8 keeps one fast shape for all
+  // handlers.
   return { adds, check, command: makeCommand, answer: undefined }
 }
 
@@ -188,7 +189,7 @@ function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | und
 
 /**
  * Checks the permission for a key. A query or a watch without a key needs no permission here,
- * because it shows only the keys that the client may see.
+ * because such a query or watch shows only the keys that the client may see.
  */
 function checkKey(
   operation: Operation,

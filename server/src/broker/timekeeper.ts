@@ -7,7 +7,8 @@
  *   send at least once in each lease), for ttls (a client must refresh a lock before its ttl ends),
  *   for the handshake, and for clients that read slowly.
  * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock
- *   directly. A pause does not shift these timers, because they would then be even later.
+ *   directly. A pause does not shift these timers, because a shift would make the timers even
+ *   later.
  *
  * No deadline uses the wall clock. After a pause, a late timer fires before the event loop reads
  * the input that arrived during the pause. So the broker handles deadlines at the end of the turn
@@ -15,7 +16,7 @@
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 
-/** The broker checks at least this often whether it was paused, in ms. */
+/** The longest time between two checks whether the broker was paused, in ms. */
 const pauseCheckMs = 250
 /**
  * How many deadlines and effects of deadlines the broker handles in one turn. Then the broker reads

@@ -77,8 +77,8 @@ export function reportError(error: unknown): number {
 }
 
 /**
- * Prints the stack of an unexpected error. The stack is escaped, because it may quote text of a
- * broker.
+ * Prints the stack of an unexpected error. The stack is escaped, because the stack may quote text
+ * of a broker.
  */
 function reportBug(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)

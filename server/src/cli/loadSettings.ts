@@ -101,8 +101,8 @@ function isServiceLink(name: string, value: string): boolean {
 }
 
 /**
- * Converts the text of a variable to a value of the kind of its setting. Returns a text that does
- * not fit unchanged, so that `checked` refuses it.
+ * Converts the text of a variable to a value of the kind of its setting. If the text does not fit
+ * the kind, returns the text unchanged, so that `checked` refuses the text.
  */
 function fromText({ kind }: Setting, text: string): unknown {
   if (kind === 'list') return text.split(',').map((item) => item.trim())

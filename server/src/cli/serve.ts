@@ -1,5 +1,5 @@
 /**
- * `holdfast serve`: runs a broker in a process of its own, until a signal stops it.
+ * `holdfast serve`: runs a broker in its own process, until a signal stops the broker.
  */
 import { HoldfastError, redactUrls } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'

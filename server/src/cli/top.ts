@@ -76,8 +76,8 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
 }
 
 /**
- * Reads all pages and joins them into one result. The counts of this result are the lengths of its
- * lists.
+ * Reads all pages and joins the pages into one result. The counts of this result are the lengths of
+ * its lists.
  */
 async function queryAll(session: Session, prefix: string): Promise<QueryResult> {
   const held: QueryResult['held'][number][] = []

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-/** The client of a request, as the connection and the headers of trusted proxies show it. */
+/** The client of a request, according to the connection and the headers of trusted proxies. */
 export interface Caller {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined

@@ -62,7 +62,7 @@ export function costOfKeys(keys: number, checksPermission: boolean): number {
   return keys / (checksPermission ? checkedKeysPerUnit : keysPerUnit)
 }
 
-/** The cost of sorting `keys` keys and looking them up. */
+/** The cost of sorting `keys` keys and of looking up these keys. */
 export function costOfSort(keys: number): number {
   return keys / sortedKeysPerUnit
 }
@@ -118,7 +118,7 @@ export const turnBudget = {
   all: 6_000,
   /** For all connections together, in ms from the first frame of the turn. */
   ms: 3,
-  /** Maximum for one connection, if the budget of all connections allows it. */
+  /** Maximum for one connection, if the budget of all connections has as many units left. */
   connection: 1_000,
   /** Guaranteed minimum for one connection, so that a client with little work never waits. */
   minimum: 64,

@@ -1,8 +1,8 @@
 /**
  * Acknowledgements (`ack`) that wait for the command log, which puts the commands of the broker in
- * order and executes them. A client sends no faster than the broker acknowledges. To slow the
- * client down while the log is slow, the broker sends an `ack` only after the log has executed the
- * command of the acknowledged message.
+ * order and executes the commands. A client sends no faster than the broker acknowledges. To slow
+ * the client down while the log is slow, the broker sends an `ack` only after the log has executed
+ * the command of the acknowledged message.
  */
 
 /** Tells the client how many messages the broker has handled. */

@@ -59,7 +59,7 @@ export class WorkScheduler {
 
   /**
    * Units of work that all connections together have left in this turn; 0 or less for none. A long
-   * answer and a `hello` wait for this budget, because each of them can cost much.
+   * answer and a `hello` wait for this budget, because a long answer or a `hello` can cost much.
    */
   get unitsLeft(): number {
     // The time of the turn bounds the units as well, because a unit takes longer than usual on a

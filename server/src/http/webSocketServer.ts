@@ -17,8 +17,8 @@ import { refuse, routeUpgrades } from './upgradeRouting.js'
 const { endOfTurn } = nodeEnvironment
 
 /**
- * Unsent bytes above which a socket is full. A full socket answers no ping, and reports by
- * `onDrain` when it is no longer full.
+ * A socket with more unsent bytes than this is full. A full socket answers no ping. When the socket
+ * is no longer full, the socket calls `onDrain`.
  */
 const drainBytes = 32 * 1024
 /** Most bytes of the header of a frame from the broker. */

@@ -36,8 +36,8 @@ export interface StateMachine {
   /** Returns a digest of the table, equal for equal tables. Only a shared log calls this method. */
   digest(): string
   /**
-   * Returns all items of the table. The log reads the items before it applies another command. Only
-   * a shared log calls this method.
+   * Returns all items of the table. The log reads all items before the log applies another command.
+   * Only a shared log calls this method.
    */
   dump(): Iterable<SnapshotItem>
 }

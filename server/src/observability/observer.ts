@@ -83,10 +83,10 @@ export interface BrokerGauges {
  * pass its own observer in the option `observer`.
  */
 export interface Observer {
-  /** Called for each message of an open session. Must be fast: this is the hot path. */
+  /** Called for each message of an open session, so this function must be fast. */
   onMessage(type: ClientMessage['type']): void
   /**
-   * Called for each effect in the lock table. Must be fast: this is the hot path. If several
+   * Called for each effect in the lock table, so this function must be fast. If several
    * brokers share a log, only the owner broker of the session (which keeps the timers of the
    * session) calls this function, so that sums over all brokers are right.
    */
@@ -112,7 +112,7 @@ export interface Metrics extends Observer {
 }
 
 /** Combines observers into one observer that calls all of them; undefined if the list is empty. */
-export function observersTogether(observers: readonly Observer[]): Observer | undefined {
+export function combineObservers(observers: readonly Observer[]): Observer | undefined {
   if (observers.length < 2) return observers[0]
   return {
     onMessage: (type) => {

@@ -147,7 +147,7 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
-/** A lock of a resumed session, copied because the lock may end before it is encoded. */
+/** A copy of a lock of a resumed session, because the lock may end before its data is encoded. */
 export interface SnapshotLock {
   readonly id: number
   readonly key: string

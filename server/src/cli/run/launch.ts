@@ -27,8 +27,9 @@ export const shellName = 'holdfast'
 const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
- * The script of the shell. Before the script starts the command, it reads a line from descriptor 3.
- * If the descriptor is closed without a line, this process is dead, and the command must not run.
+ * The script of the shell. Before the script starts the command, the script reads a line from
+ * descriptor 3. If the descriptor is closed without a line, this process is dead, and the command
+ * must not run.
  *
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
@@ -111,7 +112,7 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
 /**
  * Looks for the command as the shell does, because the error message here is clearer than that of
  * the shell.
- * @throws {Exit} 127 if the command does not exist, 126 if it cannot be run
+ * @throws {Exit} 127 if the command does not exist, 126 if the command cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {
   const [name = ''] = command

@@ -90,8 +90,8 @@ export class LockGuard {
     clearTimeout(this.#timer)
     this.#report(reason)
     if (wasTaken(lock)) {
-      // The lock was revoked or stolen, so it is already free or held by another session. Killing
-      // the command at once would not help, so the command gets the time to end cleanly.
+      // The lock was revoked or stolen, so the lock is already free or held by another session.
+      // Killing the command at once would not help, so the command gets the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')

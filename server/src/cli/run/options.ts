@@ -108,7 +108,7 @@ export function commandOf(words: readonly string[]): readonly string[] {
 
 /**
  * The name of the command, for the data that other sessions see. This is the name of the program;
- * for `-c LINE`, it is the first word of the line. A long name is cut to 64 characters.
+ * for `-c LINE`, the first word of the line. A long name is cut to 64 characters.
  */
 export function commandName(words: readonly string[]): string {
   const [firstWord = '', line = ''] = words

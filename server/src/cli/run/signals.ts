@@ -21,7 +21,7 @@ const notPassedOn = new Set([
   ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
 ])
 
-/** The signals that do not end a process that has no handler for them. */
+/** The signals that do not end a process without a handler. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
@@ -42,7 +42,7 @@ export class Signals {
     for (const signal of passedOn) process.on(signal, this.#onSignal)
   }
 
-  /** Whether this signal ends a process that has no handler for it. */
+  /** Whether this signal ends a process that has no handler for this signal. */
   static isDeadly(signal: NodeJS.Signals): boolean {
     return !harmless.has(signal)
   }
@@ -52,7 +52,7 @@ export class Signals {
     this.#handler = (signal) => this.#heldBack.push(signal)
   }
 
-  /** Sets the handler and calls it for the signals that were held back. */
+  /** Sets the handler, and calls the handler for the signals that were held back. */
   handle(handler: (signal: NodeJS.Signals) => void): void {
     this.#handler = handler
     for (const signal of this.#heldBack.splice(0)) handler(signal)

@@ -115,7 +115,7 @@ export class TerminalChild extends Child {
     })
     const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
-      // The shell has no job control: it ends without starting the command.
+      // The shell has no job control, so the shell must end without starting the command.
       shellOrders.end()
       await ended
       return undefined

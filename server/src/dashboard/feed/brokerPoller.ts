@@ -152,7 +152,7 @@ export class BrokerPoller {
 
 /**
  * Whether the broker refused the request because of a missing permission. Other errors are not
- * shown, because they end when the connection is open again.
+ * shown, because these errors end when the connection is open again.
  */
 function isRefusal(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === 'FORBIDDEN'

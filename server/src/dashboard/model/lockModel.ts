@@ -42,12 +42,12 @@ export class LockModel {
     return this.#rows
   }
 
-  /** The number of held locks at the broker, whether this page knows them or not. */
+  /** The number of all held locks at the broker, known or unknown to this page. */
   get heldCount(): number {
     return Math.max(this.#heldCount, this.#knownHeld)
   }
 
-  /** The number of waiting requests at the broker, whether this page knows them or not. */
+  /** The number of all waiting requests at the broker, known or unknown to this page. */
   get waitingCount(): number {
     return Math.max(this.#waitingCount, this.#knownWaiting)
   }

@@ -1,6 +1,6 @@
 /**
  * The data of the charts: columns of numbers with one row for each second. A rate is the difference
- * of a broker's counter between two samples, divided by the time between them.
+ * of a broker's counter between two samples, divided by the time between the samples.
  */
 import type { LockStats } from '@holdfast/client'
 

@@ -1,4 +1,7 @@
-/** Short messages after an action of the user; screen readers read them out, and they disappear. */
+/**
+ * Short messages after an action of the user. Screen readers read each message. A message
+ * disappears after 7 s.
+ */
 import { useEffect, useState } from 'preact/hooks'
 import { useAppState } from './appState.js'
 

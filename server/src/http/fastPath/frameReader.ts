@@ -4,9 +4,9 @@
  * them until the next frame. Every other frame goes to `ws`, one frame at a time.
  *
  * A pause of the socket stops the reader at the next frame, even within a chunk. The reader then
- * puts the unread bytes back into the socket, which emits them again after the pause. Without this,
- * one chunk of 64 KiB could make the broker handle thousands of frames of one client in one turn of
- * the event loop.
+ * puts the unread bytes back into the socket, which emits these bytes again after the pause.
+ * Otherwise one chunk of 64 KiB could make the broker handle thousands of frames of one client in
+ * one turn of the event loop.
  *
  * `index.ts` lists the assumptions about `ws`.
  */

@@ -67,7 +67,7 @@ export function connectionError(endpoint: string, cause: unknown): EtcdError {
   return new EtcdError('unreachable', endpoint, `cannot be reached (${code || message})`, cause)
 }
 
-/** Kinds by gRPC status code, as etcd's gateway reports it. */
+/** The kind of error for each gRPC status code that etcd's gateway reports. */
 const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
   1: 'busy',
   4: 'busy',

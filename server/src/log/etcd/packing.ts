@@ -1,13 +1,13 @@
 /**
  * Encodes entries of the log as values of etcd: short entries as text, and long entries compressed.
  * Entries compress well, because they are repetitive. The cost of an entry depends mostly on its
- * bytes, because every member of etcd writes them to its disk and sends them to brokers.
+ * bytes, because every member of etcd writes these bytes to its disk and sends them to brokers.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 
 /** The first byte of a compressed value. JSON never begins with this byte. */
 const compressedMark = 0
-/** Shorter entries are not compressed, because for them the time to compress matters more. */
+/** Shorter entries are not compressed, because compression would save few bytes and cost time. */
 const minCompressedLength = 2_048
 
 export function encodeValue(entry: string): string | Buffer {

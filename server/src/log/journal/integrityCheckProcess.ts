@@ -1,6 +1,7 @@
 /**
  * The child process of the integrity check. The process reads the whole journal and makes a test
- * write, which it removes again. The process prints nothing, because the broker reports the damage.
+ * write, which the process removes again. The process prints nothing, because the broker reports
+ * the damage.
  *
  *   node integrityCheckProcess.js DIRECTORY [PID THAT MAY HAVE THE JOURNAL OPEN]
  */
