@@ -151,7 +151,7 @@ describe('snapshot of a replicated log', () => {
     ).to.deep.equal([['s', 'a']])
   })
 
-  it('is not made without an entry that a later entry proves to be in the log', async () => {
+  it('is not made if the number of an entry shows that an earlier entry is missing', async () => {
     const { store, source } = filledStore('"m"')
     store.put(encodeCommands({ broker: 'a', n: 4, at: 0 }, [], undefined))
     const error = await makeSnapshot(source.create(), config, 6, 7).catch((reason) => reason)

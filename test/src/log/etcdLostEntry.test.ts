@@ -1,5 +1,7 @@
 /**
- * Brokers that share a log on a real etcd, while one watch event does not reach one of them.
+ * Brokers share a command log on a real etcd, and one broker does not receive one entry. The
+ * command log orders all changes of the lock table. The broker must detect the loss, resign, which
+ * ends its membership, and read the log again.
  */
 import {
   type Engine,
@@ -12,6 +14,7 @@ import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
+/** A state machine that records the calls of its log. */
 class RecordingBroker extends RecordingTable {
   readonly events = new Collector<string>()
 
@@ -34,13 +37,13 @@ class RecordingBroker extends RecordingTable {
   }
 }
 
-describe('log: a watch event of etcd that does not reach a broker', function () {
+describe('log: an entry on etcd that does not reach a broker', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite()
   const logs: ReplicatedLog[] = []
   afterEach(() => Promise.all(logs.splice(0).map((log) => log.close())))
 
-  /** Engines that do not deliver these entries. */
+  /** Makes engines that do not deliver entries for which `isDropped` returns true. */
   function sourceThatDrops(isDropped: (text: string) => boolean): EngineSource {
     return {
       create(): Engine {
@@ -67,7 +70,7 @@ describe('log: a watch event of etcd that does not reach a broker', function () 
     return { log, broker }
   }
 
-  it('makes that broker resign, read the log again, and serve with the right table', async () => {
+  it('makes the broker resign, read the log again, and serve with the right table', async () => {
     let drops = 0
     const a = await start()
     const b = await start((text) => text.includes('"fence":7,') && ++drops === 1)
@@ -80,9 +83,9 @@ describe('log: a watch event of etcd that does not reach a broker', function () 
     expect(b.broker.replayed).to.deep.include(raiseFenceFloor(7))
     expect(b.broker.replayed).to.deep.include(raiseFenceFloor(8))
     expect(b.log.status.problem).to.contain('did not receive entry')
-    // Everything that follows reaches every broker.
+    // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
-    // One of the four commands of a is the takeover of the sessions of b.
+    // Broker a applies three commands and one takeover of the sessions of broker b.
     await Promise.all([a.broker.hasApplied(4), b.broker.hasApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])

@@ -173,7 +173,7 @@ describe('replicated log: permanent errors', () => {
     expect(b.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
   })
 
-  it('a broker whose table differs stops within seconds, although few entries follow', async () => {
+  it('a broker with a different table stops in seconds, although few entries follow', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
     await cluster.pass(1_000)
@@ -188,7 +188,7 @@ describe('replicated log: permanent errors', () => {
     }
   })
 
-  it('tables are not compared by time while no command is applied', async () => {
+  it('brokers do not compare their tables while they apply no command', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join(), await cluster.join()]
     await cluster.pass(20_000)

@@ -1,7 +1,8 @@
 /**
- * Entries of a shared log that one broker does not receive, or that the log itself has lost. A
- * broker that notices a loss sends its clients away, reads the log again, and serves only with the
- * table of the other brokers.
+ * Entries of a replicated log that one broker does not receive, or that the log itself has lost. A
+ * replicated log is a command log that several brokers share, and orders all changes of the lock
+ * table. A broker that detects a loss resigns: it disconnects its clients. Then it reads the log
+ * again, and serves only with the same table as the other brokers.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -48,7 +49,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     for (const { eventNames } of [a, c]) expect(eventNames).to.deep.equal(['serve'])
   })
 
-  it('notices the loss by the next heartbeat, without a further command', async () => {
+  it('detects the loss by the next heartbeat, without a further command', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     dropOnce(b, '"fence":7,')
@@ -57,7 +58,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  it('begins with the newest snapshot if there is one', async () => {
+  it('reads the newest snapshot first if the log has a snapshot', async () => {
     const cluster = new Cluster()
     const options = { snapshotEntries: 20 }
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
@@ -77,7 +78,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     ['its own join', '"join"'],
     ['its own command', '"fence":7,'],
   ] as const) {
-    it(`notices the loss of ${name}`, async () => {
+    it(`detects the loss of ${name}`, async () => {
       const cluster = new Cluster()
       const a = await cluster.join()
       const { log, source } = cluster.newLog()
@@ -98,12 +99,12 @@ describe('replicated log: a broker that does not receive an entry', () => {
     })
   }
 
-  it('reads again while the log cannot be reached for a while', async () => {
+  it('reads the log again after an outage during the first attempt', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
-    // The answer with the snapshot is under way when the connection breaks.
+    // The connection breaks before the answer with the snapshot arrives.
     b.source.faults.delayMs = 100
     a.log.submit(raiseFenceFloor(8))
     await cluster.pass(150)
@@ -116,7 +117,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  it('disconnects its clients, so that no two clients hold a key for long', async () => {
+  it('disconnects its clients, so that two clients hold a key only briefly', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [first, second] = [await cluster.client(a), await cluster.client(b)]
@@ -134,7 +135,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
 })
 
 describe('replicated log: an entry that the log itself has lost', () => {
-  it('stops every broker with a permanent error, and every broker that starts', async () => {
+  it('stops every broker with a permanent error, and lets no broker start', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join(), await cluster.join()]
     await submit(cluster, all[0]!, [1])

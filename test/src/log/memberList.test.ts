@@ -87,7 +87,7 @@ describe('member list: an entry', () => {
 })
 
 describe('member list: an entry is missing', () => {
-  it('before an entry whose number is more than one above the last of its sender', () => {
+  it('before an entry whose number is more than one above the last entry of its broker', () => {
     const members = memberListOf('a')
     expect(members.missingBefore(commandsEntry('a', 2))).to.equal(undefined)
     for (const n of [3, 4]) {
@@ -97,7 +97,7 @@ describe('member list: an entry is missing', () => {
     }
   })
 
-  it('before an entry of a sender whose join is missing', () => {
+  it('before an entry of a broker whose join is missing', () => {
     const missing = memberListOf('a').missingBefore(commandsEntry('b', 2))
     expect(missing).to.deep.equal({ broker: 'b', n: 1 })
   })
@@ -108,13 +108,13 @@ describe('member list: an entry is missing', () => {
     const notice = (last: number) => commandsEntry('a', 2, [{ broker: 'b', last }])
     for (const last of [1, 2]) expect(members.missingBefore(notice(last))).to.equal(undefined)
     expect(members.missingBefore(notice(3))).to.deep.equal({ broker: 'b', n: 3 })
-    // The notice was true when the entry was appended first, and is true when it comes again.
+    // A duplicate of the entry with the notice shows no missing entry either.
     members.applyEntry(commandsEntry('b', 3))
     members.applyEntry(notice(3))
     expect(members.missingBefore(notice(3))).to.equal(undefined)
   })
 
-  it('not before the next entry, an entry that comes again, or the first entry of a sender', () => {
+  it('not before the next entry, a duplicate, or the first entry of a broker', () => {
     const members = memberListOf('a')
     members.applyEntry(commandsEntry('a', 2))
     for (const entry of [
@@ -126,7 +126,7 @@ describe('member list: an entry is missing', () => {
     }
   })
 
-  it('not before an entry of a dead sender', () => {
+  it('not before an entry of a dead broker', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))
     for (const n of [1, 2, 3, 9]) {

@@ -73,7 +73,7 @@ export interface Faults {
   appendsTwice: boolean
   /** The delay of each call and of each delivery, in ms. */
   delayMs: number
-  /** Followers do not get these entries. */
+  /** Returns true for an entry that followers do not get. */
   drops: (text: string) => boolean
 }
 

@@ -1,31 +1,32 @@
 /**
- * Random frames that are hostile by their amount and order: many cheap messages, long pipelines,
- * and repetitions, with some mutated messages among them.
+ * Makes random frames with a hostile amount or order of messages: many cheap messages, expensive
+ * messages, and repetitions, with some mutated messages among them. A fence is the number of a
+ * grant, which identifies a lock.
  */
 import type { Random } from '../support/counts.js'
 import { goodMessage, mutate } from './strangers.js'
 
-/** Characters of a frame, below the 64 KiB that a frame may have. */
+/** The greatest length of a frame, which is below the limit of 64 KiB. */
 const frameChars = 60_000
 
-/** Keys and fences of the set-up that hostile messages may use. */
-export interface Surroundings {
-  /** A prefix of very many keys that are held. */
+/** The keys and fences of the locks in the broker, which hostile messages use. */
+export interface HeldKeys {
+  /** The prefix of very many held keys. */
   readonly prefix: string
   /** A key with very many shared holders, and some of their fences. */
   readonly crowd: { readonly key: string; readonly fences: readonly number[] }
   /** A key whose holders have large metadata. */
-  readonly described: string
-  /** A key that is held, and that very many requests wait for. */
-  readonly queued: string
+  readonly withMetadata: string
+  /** A held key that very many requests wait for. */
+  readonly withQueue: string
 }
 
-/** Makes messages, each with its own id. */
+/** Makes one message with this id. */
 type Maker = (id: number) => unknown
 
-/** Messages that cost much work, or many that cost little. */
-function makersOf(random: Random, all: Surroundings): Maker[] {
-  const { prefix, crowd, described, queued } = all
+/** The makers of expensive messages, and of cheap messages that are expensive in large numbers. */
+function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
+  const { prefix, crowd, withMetadata, withQueue } = heldKeys
   const own = random.pick(['own', 'own too'])
   const metadata = 'm'.repeat(random.pick([0, 100, 4_000]))
   const limit = random.pick([1, 7, 1_000])
@@ -38,11 +39,11 @@ function makersOf(random: Random, all: Surroundings): Maker[] {
     (id) => ({ type: 'watch', id, prefix: prefix.slice(0, id % prefix.length) }),
     (id) =>
       id % 2 === 0 ? { type: 'watch', id: 1, prefix: 'nothing' } : { type: 'unwatch', watch: 1 },
-    (id) => ({ type: 'lock', id, key: described, timeout: 0 }),
+    (id) => ({ type: 'lock', id, key: withMetadata, timeout: 0 }),
     (id) => ({ type: 'lock', id, key: own, steal: true, metadata }),
     (id) => ({ type: 'lock', id, key: `own ${id % 50}`, ttl: 1, timeout: 1, metadata }),
     (id) => ({ type: 'lock', id, key: crowd.key, mode: 'shared' }),
-    (id) => ({ type: 'lock', id, key: queued, timeout: random.pick([1, 1_000, undefined]) }),
+    (id) => ({ type: 'lock', id, key: withQueue, timeout: random.pick([1, 1_000, undefined]) }),
     (id) => ({ type: 'cancel', request: random.chance(0.5) ? id - 100 : id }),
     (id) => {
       const fence = random.chance(0.5) ? random.pick(crowd.fences) : id
@@ -59,15 +60,15 @@ function makersOf(random: Random, all: Surroundings): Maker[] {
 }
 
 /**
- * A frame with as many messages of a few types as it has room for. Now and then a message is
- * mutated.
+ * Makes the messages of one frame: messages of one to four types, up to the greatest length of a
+ * frame. A few of the messages are mutated.
  */
-export function deepFrame(random: Random, all: Surroundings, nextId: () => number): unknown[] {
-  const makers = makersOf(random, all)
+export function hostileBatch(random: Random, heldKeys: HeldKeys, nextId: () => number): unknown[] {
+  const makers = makersOf(random, heldKeys)
   const chosen = Array.from({ length: random.pick([1, 1, 2, 4]) }, () => random.pick(makers))
-  const most = random.pick([1, 20, 400, Number.POSITIVE_INFINITY])
+  const maxMessages = random.pick([1, 20, 400, Number.POSITIVE_INFINITY])
   const messages: unknown[] = []
-  for (let chars = 0; messages.length < most; ) {
+  for (let chars = 0; messages.length < maxMessages; ) {
     let message = random.pick(chosen)(nextId())
     if (random.chance(0.002)) message = mutate(goodMessage(random), random)
     chars += (JSON.stringify(message) ?? '').length + 1

@@ -1,6 +1,7 @@
 /**
- * Checks that the client's hand-written check of a broker's messages gives the verdict of the
- * schemas, names the field that is wrong, and never throws.
+ * The client checks the messages of a broker by hand-written code (`faultOf`), which returns an
+ * error message for an invalid message. The check must accept the same messages as the schemas,
+ * name the wrong field, and never throw.
  */
 import { faultOf } from '@holdfast/shared'
 import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
@@ -11,7 +12,9 @@ import { count, seeded } from '../support/counts.js'
 import { goodBrokerMessages, variantsOf } from './brokerMessages.js'
 import { forged, hostileValues, hugeValues, mutate } from './strangers.js'
 
-/** The schema's verdict; a type without a schema is accepted, because a client ignores it. */
+/**
+ * Whether the schemas accept a value. A client ignores unknown types, so they count as accepted.
+ */
 function isAcceptedBySchema(value: unknown): boolean {
   const isMessage = typeof value === 'object' && value !== null && !Array.isArray(value)
   if (!isMessage || !Object.hasOwn(value, 'type')) return false
@@ -22,19 +25,22 @@ function isAcceptedBySchema(value: unknown): boolean {
   try {
     return schema.is(value)
   } catch {
-    // superstruct prints some values into its explanation, and throws where they cannot be printed.
+    // superstruct throws if it cannot print an invalid value in its error message.
     return false
   }
 }
 
-/** The sentence is made only where it is needed: some values are too deep to be printed. */
+/**
+ * Checks that `faultOf`, the fast check and the schemas agree. Makes no error message before a
+ * check fails, because some values are too deep to print.
+ */
 function checkAgreement(value: unknown, change: string): void {
   const fault = faultOf(value)
   if ((fault === undefined) !== isAcceptedBySchema(value)) {
-    throw new Error(`${change}: the check says ${fault ?? 'valid'}, the schema does not`)
+    throw new Error(`${change}: faultOf returns ${fault}, and the schema disagrees`)
   }
   if (isValidFast(value) && faultByShape(value) !== undefined) {
-    throw new Error(`${change}: the fast check accepts it, and the table does not`)
+    throw new Error(`${change}: only the fast check accepts the message`)
   }
   if (fault === undefined) return
   if (fault.length > 120 || fault.includes(forged.trim())) throw new Error(`${change}: ${fault}`)
@@ -51,7 +57,7 @@ describe('faultOf: messages from a broker', () => {
     }
   })
 
-  it('agrees with the schema when any field is missing or wrong, at every depth', () => {
+  it('agrees with the schema if one field at any depth is missing or wrong', () => {
     for (const message of goodBrokerMessages) {
       for (const { change, value } of variantsOf(message)) {
         checkAgreement(value, message.type + change)
@@ -67,20 +73,20 @@ describe('faultOf: messages from a broker', () => {
     })
   })
 
-  it('agrees with the schema on values that are no objects or have no type', () => {
+  it('agrees with the schema on values that are not objects or have no valid type', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined]) {
       checkAgreement(value, 'a bare value')
       checkAgreement({ type: value }, 'a type')
     }
   })
 
-  it('accepts messages of unknown types, whatever the name of the type', () => {
+  it('accepts messages of unknown types with any name', () => {
     for (const type of ['later', 'constructor', '__proto__', 'toString', '']) {
       expect(faultOf(JSON.parse(`{"type":${JSON.stringify(type)}}`)), type).to.equal(undefined)
     }
   })
 
-  it('names the wrong field and its value, but repeats no text of the broker', () => {
+  it('returns the wrong field and its value, but repeats no text of the broker', () => {
     const found = goodBrokerMessages.find(({ type }) => type === 'found')!
     const cases: [unknown, string][] = [
       [{ type: 'granted', id: 1 }, 'granted.fence is missing'],

@@ -1,6 +1,6 @@
 /**
- * A valid message of each type that a broker sends, with all fields, and invalid variants of it:
- * each field, at every depth, is left out or has one of a list of wrong values.
+ * A valid message of each type that a broker sends, with all fields. Also makes variants of a
+ * message: in each variant, one field at any depth is missing or has a wrong value.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './strangers.js'
@@ -56,13 +56,13 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
 /** The wrong values that replace each field. */
 export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
 
-/** A message with one change. `change` describes the change. */
+/** A message with one changed field, and a description of the change. */
 export interface Variant {
   readonly change: string
   readonly value: unknown
 }
 
-/** All variants of a message in which one field, however deep, is left out or replaced. */
+/** Makes all variants of a message. */
 export function* variantsOf(
   value: unknown,
   values: readonly unknown[] = wrongValues,
@@ -70,14 +70,16 @@ export function* variantsOf(
 ): Generator<Variant> {
   if (typeof value !== 'object' || value === null) return
   for (const field of Object.keys(value)) {
-    const at = `${path}.${field}`
-    if (!Array.isArray(value)) yield { change: `${at} is left out`, value: without(value, field) }
+    const fieldPath = `${path}.${field}`
+    if (!Array.isArray(value)) {
+      yield { change: `${fieldPath} is missing`, value: without(value, field) }
+    }
     for (const [i, wrong] of values.entries()) {
-      yield { change: `${at} is wrong value ${i}`, value: put(value, field, wrong) }
+      yield { change: `${fieldPath} is wrong value ${i}`, value: withField(value, field, wrong) }
     }
     const inner = (value as Record<string, unknown>)[field]
-    for (const { change, value: within } of variantsOf(inner, values, at)) {
-      yield { change, value: put(value, field, within) }
+    for (const { change, value: innerVariant } of variantsOf(inner, values, fieldPath)) {
+      yield { change, value: withField(value, field, innerVariant) }
     }
   }
 }
@@ -88,7 +90,7 @@ function without(value: object, field: string): object {
   return copy
 }
 
-function put(value: object, field: string, to: unknown): object {
-  if (Array.isArray(value)) return value.map((item, i) => (i === Number(field) ? to : item))
-  return { ...value, [field]: to }
+function withField(value: object, field: string, content: unknown): object {
+  if (Array.isArray(value)) return value.map((item, i) => (i === Number(field) ? content : item))
+  return { ...value, [field]: content }
 }

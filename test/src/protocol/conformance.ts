@@ -1,14 +1,14 @@
 /**
- * Tests a broker against the rules of PROTOCOL.md, over a raw WebSocket. Call it inside a mocha run
- * with the URL of any broker:
+ * Tests any broker against the rules of PROTOCOL.md over a raw WebSocket. Call `conformanceSuite`
+ * in a mocha run with the URL of the broker:
  *
  *     conformanceSuite(async () => ({ url: 'ws://127.0.0.1:7420' }))
  *
- * Or on the command line: `npm run conformance -- ws://host:port`.
+ * Or run `npm run conformance -- ws://host:port`.
  *
- * The broker should have no other clients, because the vectors use keys such as `k`. All other
- * tests use random keys. The suite expects the default limits and leases, and leaves no locks
- * behind.
+ * The broker should have no other clients, because the vectors, frames in JSON files, use keys such
+ * as `k`. All other tests use random keys. The suite expects the default limits and leases (a lease
+ * is the time that the broker keeps a session without a message), and leaves no locks behind.
  */
 import { connecting } from './conformance/connecting.js'
 import { liveness } from './conformance/liveness.js'
@@ -21,17 +21,17 @@ import { strangers } from './conformance/strangers.js'
 
 export type { Target }
 
-/** Defines the suite. @param target Called once, when the first test begins. */
+/** Defines the suite. @param target Returns the broker to test; called at the first test. */
 export function conformanceSuite(target: () => Promise<Target>): void {
-  let found: Promise<Target> | undefined
-  const find = (): Promise<Target> => {
-    found ??= target()
-    return found
+  let started: Promise<Target> | undefined
+  const getTarget = (): Promise<Target> => {
+    started ??= target()
+    return started
   }
   for (const group of [connecting, locking, looking, resuming, strangers, liveness]) {
     describe('conformance', () => {
-      const stage = new Stage(find)
-      // The clients of `liveness` begin in `before`, so they must live until the last test.
+      const stage = new Stage(getTarget)
+      // The tests of `liveness` share clients, which must stay connected until the last test.
       if (group === liveness) after(() => stage.clear())
       else afterEach(() => stage.clear())
       group(stage)

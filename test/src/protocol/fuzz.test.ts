@@ -1,7 +1,8 @@
 /**
- * Sends random and mutated frames through a whole broker without a network. Checks that the broker
- * never throws, that a refused message changes nothing, that other clients receive nothing, and
- * that the broker keeps no data of the sender.
+ * A hostile client sends random and mutated frames to a whole broker without a network. The broker
+ * must never throw. A refused message must change nothing, an honest client must receive nothing,
+ * and the broker must keep no data of the hostile client. The lease is the time that the broker
+ * keeps a session without a message of its client.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -17,8 +18,8 @@ import { garble, goodMessage, mutate } from './strangers.js'
 const hello = '{"type":"hello","name":"stranger"}'
 const leaseMs = 2_000
 
-/** A random frame of a hostile client. */
-function strangeFrame(random: Random): string {
+/** Makes a random frame of a hostile client. */
+function hostileFrame(random: Random): string {
   const message = goodMessage(random)
   if (random.chance(0.05)) return JSON.stringify(message)
   if (random.chance(0.002)) return deepFrame(random)
@@ -28,28 +29,32 @@ function strangeFrame(random: Random): string {
   return JSON.stringify(batch) ?? 'undefined'
 }
 
+/** Makes a message with deeply nested arrays. */
 function deepFrame(random: Random): string {
   const depth = 1 + random.below(30_000)
   const value = '['.repeat(depth) + ']'.repeat(depth)
   return `{"type":"lock","id":1,"key":"k","${random.pick(['metadata', 'ttl', 'other'])}":${value}}`
 }
 
-/** Whether every message of a frame is refused. */
+/** Whether the broker must refuse every message of a frame. */
 function isRefused(frame: string): boolean {
   const elements = parseFrame(frame) ?? []
   return elements.every((element) => (validate(element) as { type: string }).type === 'refusal')
 }
 
-/** A broker with one honest client (the witness) and a hostile client that reconnects. */
+/** A broker with one honest client, the witness, and one hostile client, which reconnects. */
 class Scene {
   readonly #standIn = new StandIn(leaseMs)
   readonly #random: Random
   readonly #witness: StandInSocket
   readonly #witnessListener: SocketListener
-  #stranger = new StandInSocket()
+  #hostileSocket = new StandInSocket()
   #listener: SocketListener
+  /** The lock table as text after the last frame. */
   #state = ''
-  cuts = 0
+  /** The number of closed connections of the hostile client. */
+  closes = 0
+  /** The number of frames whose messages are all refused. */
   refusals = 0
 
   constructor(random: Random) {
@@ -58,31 +63,31 @@ class Scene {
     this.#witnessListener = this.#standIn.broker.connect(this.#witness)
     this.#witnessListener.onFrame('{"type":"hello","name":"witness"}')
     this.#witnessListener.onFrame('{"type":"lock","id":1,"key":"the witness holds this"}')
-    this.#listener = this.#enter()
+    this.#listener = this.#reconnect()
   }
 
-  /** Sends one hostile frame and checks the broker afterwards. */
+  /** Sends one hostile frame, and checks the output and the lock table of the broker. */
   step(): void {
-    const frame = strangeFrame(this.#random)
+    const frame = hostileFrame(this.#random)
     const before = this.#state
     this.#listener.onFrame(frame)
     this.#standIn.endTurn()
-    for (const sent of this.#stranger.frames) checkOutput(sent)
-    this.#stranger.frames = []
-    const isCut = this.#stranger.closed !== undefined
-    const isPure = isRefused(frame)
-    if (isPure) this.refusals++
-    this.#state = this.#lookAtTable()
-    if (isPure && !isCut && this.#state !== before) {
-      throw new Error(`a refused frame changed the table: ${frame.slice(0, 300)}`)
+    for (const sent of this.#hostileSocket.frames) checkOutput(sent)
+    this.#hostileSocket.frames = []
+    const isClosed = this.#hostileSocket.closed !== undefined
+    const isFrameRefused = isRefused(frame)
+    if (isFrameRefused) this.refusals++
+    this.#state = this.#tableAsText()
+    if (isFrameRefused && !isClosed && this.#state !== before) {
+      throw new Error(`A refused frame changed the table: ${frame.slice(0, 300)}`)
     }
-    if (isCut) {
-      this.cuts++
-      this.#listener = this.#enter()
+    if (isClosed) {
+      this.closes++
+      this.#listener = this.#reconnect()
     }
   }
 
-  /** Waits until the sessions of cut hostile clients have ended, and checks the witness. */
+  /** Lets the sessions of the closed connections end, and checks the witness. */
   settle(): void {
     this.#listener.onClose()
     for (let i = 0; i < 6; i++) {
@@ -91,8 +96,10 @@ class Scene {
     }
     this.#standIn.endTurn()
     expect(this.#witness.closed).to.equal(undefined)
-    const told = this.#witness.frames.flatMap((frame) => parseFrame(frame) as { type: string }[])
-    const types = new Set(told.map((message) => message.type))
+    const received = this.#witness.frames.flatMap(
+      (frame) => parseFrame(frame) as { type: string }[],
+    )
+    const types = new Set(received.map((message) => message.type))
     expect([...types].filter((type) => !['welcome', 'granted', 'ping', 'ack'].includes(type))).to.be
       .empty
     this.#witness.frames = []
@@ -103,21 +110,21 @@ class Scene {
       'the witness holds this',
     ])
     expect(this.#standIn.broker.connections.size).to.equal(1)
-    this.#listener = this.#enter()
+    this.#listener = this.#reconnect()
   }
 
-  #enter(): SocketListener {
+  #reconnect(): SocketListener {
     this.#listener?.onClose()
-    this.#stranger = new StandInSocket()
-    const listener = this.#standIn.broker.connect(this.#stranger)
+    this.#hostileSocket = new StandInSocket()
+    const listener = this.#standIn.broker.connect(this.#hostileSocket)
     // Some hostile clients send no hello.
     if (this.#random.chance(0.9)) listener.onFrame(hello)
     this.#standIn.endTurn()
-    this.#state = this.#lookAtTable()
+    this.#state = this.#tableAsText()
     return listener
   }
 
-  #lookAtTable(): string {
+  #tableAsText(): string {
     return JSON.stringify(plainState(this.#standIn.broker.table))
   }
 }
@@ -130,7 +137,7 @@ function checkOutput(frame: string): void {
   }
 }
 
-/** Bytes of the heap in use after a garbage collection. */
+/** The used bytes of the heap after a garbage collection. */
 function heapAfterCollection(): number {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
@@ -139,9 +146,9 @@ function heapAfterCollection(): number {
   return process.memoryUsage().heapUsed
 }
 
-describe('protocol: strangers', () => {
+describe('protocol: hostile clients', () => {
   const frames = count(10_000, 1_000_000)
-  it(`${frames} hostile frames change no lock, reach no other client and leave no data behind`, function () {
+  it(`change no lock, reach no client and leave no data behind with ${frames} frames`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       const scene = new Scene(random)
@@ -151,7 +158,7 @@ describe('protocol: strangers', () => {
         if (i % 100 === 0) scene.settle()
         if (full && i === frames / 10) heap = heapAfterCollection()
       }
-      expect(scene.cuts).to.be.greaterThan(frames / 10)
+      expect(scene.closes).to.be.greaterThan(frames / 10)
       expect(scene.refusals).to.be.greaterThan(frames / 5)
       if (full) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)
     })

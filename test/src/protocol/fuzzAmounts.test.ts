@@ -1,38 +1,39 @@
 /**
- * Lets hostile clients send as much as the limits allow, in random order, to a broker with many
- * locks. The clients read or do not read, acknowledge or do not, leave and resume.
- *
- * Checks that each turn of the broker is bounded, that an honest client (the bystander) is answered
- * within a few turns, that each connection is answered in order, and that no data is left behind.
+ * Hostile clients send as much as the limits allow, in random order, to a broker with many locks.
+ * They read or do not read their output, and disconnect. The work of each turn of the event loop
+ * must be bounded. The broker must answer an honest client, the bystander, within a few turns,
+ * answer each connection in order, and keep no data of the hostile clients. The lease is the time
+ * that the broker keeps a session without a message of its client. A fence is the number of a
+ * grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
 import { count, type Random, seeded } from '../support/counts.js'
-import { deepFrame, type Surroundings } from './amounts.js'
+import { type HeldKeys, hostileBatch } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
 const sequences = count(3, 300)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
-/** Turns after which a hostile client leaves, even if requests are unanswered. */
-const patience = count(200, 2_000)
-/** Number of hostile clients at the same time. */
-const gangSize = 5
+/** The turns after which a hostile client disconnects even without all answers. */
+const maxLeaveTurns = count(200, 2_000)
+/** The greatest number of hostile clients at the same time. */
+const maxHostileClients = 5
 const leaseMs = 60_000
-/** Lease of hostile clients: a cut client keeps its locks for so long. */
+/** The lease of hostile clients, for which the broker keeps their locks after an abort. */
 const hostileLeaseMs = 10_000
-/** Turns within which a bystander must have its answer. */
-const fewTurns = 8
-/** Most work of a turn, in units of about a microsecond. */
-const mostWork = 30_000
+/** The turns within which the broker must answer the bystander. */
+const maxAnswerTurns = 8
+/** The greatest work of a turn, in units of about a microsecond. */
+const maxWork = 30_000
 
 /** The broker, its locks and the honest clients. */
 class Scene {
   readonly meter = new WorkMeter()
   readonly bench: BrokerHarness
-  readonly surroundings: Surroundings
+  readonly heldKeys: HeldKeys
   readonly #bystander: Client
   readonly #others: Client[] = []
 
@@ -49,7 +50,9 @@ class Scene {
     holder.heard()
     const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
     inFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
-    const fences = holder.heard().flatMap((one) => (one.type === 'granted' ? [one.fence] : []))
+    const fences = holder
+      .heard()
+      .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
     for (let i = 0; i < 16; i++) {
       this.#join().acquire('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
     }
@@ -58,48 +61,49 @@ class Scene {
     for (let i = 0; i < 300; i++) waiting.lock('queued')
     this.#bystander = this.bench.join({ lease: leaseMs, name: 'other' })
     const crowd = { key: 'crowd', fences }
-    this.surroundings = { prefix: 'table:', crowd, described: 'described', queued: 'queued' }
+    this.heldKeys = { prefix: 'table:', crowd, withMetadata: 'described', withQueue: 'queued' }
     this.meter.watchWalks(this.bench.broker)
-    this.meter.take()
+    this.meter.reset()
   }
 
-  /** Ends a turn, and checks the work done in it. */
+  /** Ends a turn, and checks the work of the turn. @returns false if the broker had no work */
   endOneTurn(): boolean {
     const hasMore = this.bench.environment.endOneTurn()
-    const work = this.meter.take()
-    expect(work, 'the work of one turn').to.be.below(mostWork)
+    const work = this.meter.reset()
+    expect(work, 'the work of one turn').to.be.below(maxWork)
     for (const other of this.#others) other.heard()
     return hasMore
   }
 
-  /** Checks that a lock and an unlock of the bystander are answered within a few turns. */
-  judgeFairness(): void {
+  /** Checks that the broker answers a lock and an unlock of the bystander within a few turns. */
+  checkBystander(): void {
     const { socket } = this.#bystander
-    const ask = (message: object, type: 'granted' | 'unlocked'): ServerMessage => {
-      const id = ++this.#asked
+    const request = (message: object, type: 'granted' | 'unlocked'): ServerMessage => {
+      const id = ++this.#bystanderId
       socket.say({ ...message, id })
-      for (let turns = 1; turns <= fewTurns; turns++) {
+      for (let turns = 1; turns <= maxAnswerTurns; turns++) {
         this.endOneTurn()
-        const answer = socket.heard().find((one) => 'id' in one && one.id === id)
+        const answer = socket.heard().find((heard) => 'id' in heard && heard.id === id)
         if (answer === undefined) continue
         expect(answer.type).to.equal(type)
         return answer
       }
-      throw new Error(`a bystander was not answered within ${fewTurns} turns`)
+      throw new Error(`The bystander has no answer after ${maxAnswerTurns} turns`)
     }
-    const granted = ask({ type: 'lock', key: `bystander ${this.#asked}` }, 'granted')
-    ask({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
+    const granted = request({ type: 'lock', key: `bystander ${this.#bystanderId}` }, 'granted')
+    request({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
   }
-  #asked = 0
+  /** The id of the last request of the bystander. */
+  #bystanderId = 0
 
   /** Lets time pass in several turns. */
   pass(ms: number): void {
     this.bench.environment.pass(ms)
-    this.meter.take()
+    this.meter.reset()
   }
 
-  /** Checks that no data of hostile clients is left, and that the honest clients are unchanged. */
-  judgeRest(): void {
+  /** Checks that only the sessions and the keys of the honest clients are left. */
+  checkRemaining(): void {
     const { bench } = this
     for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.environment.pass(1_000)
     for (const other of [...this.#others, this.#bystander]) {
@@ -111,7 +115,7 @@ class Scene {
     for (const { key } of bench.broker.table.keys.values()) {
       expect(key).to.match(/^(table:\d+|crowd|described|queued)$/)
     }
-    this.meter.take()
+    this.meter.reset()
   }
 
   #join(): Client {
@@ -121,22 +125,22 @@ class Scene {
   }
 }
 
-/** A hostile client, which uses one connection after the other. */
-class Hostile {
+/** A hostile client, which opens one connection after the other. */
+class HostileClient {
   readonly #scene: Scene
   readonly #random: Random
   #socket: FakeSocket
   #id = 0
-  /** Ids of the `stats` requests (marks) of this connection that are unanswered, in order. */
+  /** The ids of the unanswered marks of this connection, in order. A mark is a `stats` request. */
   #marks: number[] = []
 
   constructor(scene: Scene, random: Random) {
     this.#scene = scene
     this.#random = random
-    this.#socket = this.#enter()
+    this.#socket = this.#connect()
   }
 
-  get #isCut(): boolean {
+  get #isClosed(): boolean {
     const { closedWith, terminated } = this.#socket
     return closedWith !== undefined || terminated
   }
@@ -145,34 +149,34 @@ class Hostile {
   act(): void {
     const random = this.#random
     const socket = this.#socket
-    if (this.#isCut || random.chance(0.03)) {
+    if (this.#isClosed || random.chance(0.03)) {
       socket.drop()
-      this.#socket = this.#enter()
+      this.#socket = this.#connect()
       return
     }
     if (random.chance(0.1)) socket.isReading = random.chance(0.6)
-    else this.#send(deepFrame(random, this.#scene.surroundings, () => ++this.#id))
+    else this.#send(hostileBatch(random, this.#scene.heldKeys, () => ++this.#id))
     if (socket.isReading && socket.bufferedBytes > 0) {
       socket.read(random.chance(0.5) ? socket.bufferedBytes : 1)
     }
   }
 
-  /** Checks the order of answers: every mark is answered once, before the next. */
-  hear(): void {
+  /** Checks that the marks are answered once and in order. */
+  checkAnswers(): void {
     for (const message of this.#socket.heard()) {
       if (message.type !== 'stats' || message.id < marksFrom) continue
       expect(message.id, 'the answer to a mark').to.equal(this.#marks.shift())
     }
   }
 
-  /** Reads until everything is answered, and then leaves. */
+  /** Reads until all marks are answered, and then disconnects. */
   leave(): void {
     const socket = this.#socket
     socket.isReading = true
-    for (let i = 0; i < patience && this.#marks.length > 0 && !this.#isCut; i++) {
+    for (let i = 0; i < maxLeaveTurns && this.#marks.length > 0 && !this.#isClosed; i++) {
       if (socket.bufferedBytes > 0) socket.read()
       if (!this.#scene.endOneTurn()) this.#scene.pass(10)
-      this.hear()
+      this.checkAnswers()
     }
     socket.drop()
     this.#scene.endOneTurn()
@@ -184,7 +188,7 @@ class Hostile {
     this.#socket.say(...messages, { type: 'stats', id: mark })
   }
 
-  #enter(): FakeSocket {
+  #connect(): FakeSocket {
     this.#marks = []
     this.#id = 0
     const { bench, meter } = this.#scene
@@ -195,33 +199,33 @@ class Hostile {
   }
 }
 
-/** Ids of marks are above all other ids. */
+/** The ids of marks are above this number, and all other ids are below. */
 const marksFrom = 2 ** 40
 
 describe('protocol: hostile amounts', () => {
-  it(`${sequences} hostile sequences leave turns short, other clients served and no data behind`, function () {
+  it(`keep turns short, other clients served and no data behind (${sequences} runs)`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       let scene = new Scene()
       for (let i = 1; i <= sequences; i++) {
-        const gang = Array.from({ length: 1 + random.below(gangSize) }, () => {
-          return new Hostile(scene, random)
+        const clients = Array.from({ length: 1 + random.below(maxHostileClients) }, () => {
+          return new HostileClient(scene, random)
         })
         for (let step = 0; step < 6; step++) {
-          for (const one of gang) one.act()
-          scene.judgeFairness()
-          for (const one of gang) one.hear()
+          for (const client of clients) client.act()
+          scene.checkBystander()
+          for (const client of clients) client.checkAnswers()
           if (random.chance(0.3)) scene.pass(random.pick([1, 20, 100]))
         }
-        for (const one of gang) one.leave()
-        scene.judgeRest()
-        // Hostile clients revoke the locks of the set-up, so it is made again after a while.
+        for (const client of clients) client.leave()
+        scene.checkRemaining()
+        // Hostile clients revoke locks of the honest clients, so the test makes new scenes.
         if (i % 100 === 0) scene = new Scene()
       }
     })
   })
 
-  it('bounds the work of a turn for many watches and large events', function () {
+  it('keep turns short with many watches and large events', function () {
     this.timeout(60_000)
     const scene = new Scene()
     const { bench, meter } = scene
@@ -234,6 +238,6 @@ describe('protocol: hostile amounts', () => {
     const metadata = 'm'.repeat(4_000)
     const churn = { type: 'lock', key: 'churn', steal: true, metadata }
     socket.say(...Array.from({ length: 14 }, (_, i) => ({ ...churn, id: i + 1 })))
-    while (scene.endOneTurn()) scene.judgeFairness()
+    while (scene.endOneTurn()) scene.checkBystander()
   })
 })

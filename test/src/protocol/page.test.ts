@@ -1,6 +1,6 @@
 /**
- * Compares PROTOCOL.md with the code, in both directions: messages, fields, error codes, close
- * codes and numbers. Checks the examples and the transcripts of the page with the schemas.
+ * Compares the page PROTOCOL.md with the code, in both directions: messages, fields, error codes,
+ * close codes and limits. Checks the examples and the transcripts of the page with the schemas.
  */
 import {
   closeCodes,
@@ -67,7 +67,7 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
 }
 
 /**
- * Why a JSON value is no message of a client, or no message of a broker; undefined if it is one.
+ * The error of the schema for a message of a client or a broker; undefined if the message is valid.
  */
 function faultIn(value: unknown, by: 'client' | 'broker'): string | undefined {
   const { type } = value as { type: string }
@@ -144,11 +144,11 @@ describe('PROTOCOL.md: messages', () => {
 
       it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
-        // A lock has no mode or steal beside a timeout, and a query or watch no key beside a
-        // prefix.
-        const left = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
+        // An example cannot have all fields: a lock has a mode, a steal or a timeout, and a query
+        // or watch has a key or a prefix.
+        const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
-        expect(left).to.include.members(missing.filter((field) => field !== 'afterFence'))
+        expect(omissible).to.include.members(missing.filter((field) => field !== 'afterFence'))
       })
     }
   }
@@ -175,7 +175,7 @@ describe('PROTOCOL.md: codes', () => {
 
   it('has every close code with its reason', () => {
     for (const { code, reason } of Object.values(closeCodes)) {
-      const row = closeRows.find((one) => one.code === code)
+      const row = closeRows.find((candidate) => candidate.code === code)
       expect(row?.reason, String(code)).to.equal(reason)
     }
   })
@@ -185,7 +185,7 @@ describe('PROTOCOL.md: codes', () => {
     expect(codes).to.include.members([1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011])
   })
 
-  it('says "stay away" for final close codes, and only for them', () => {
+  it('says "stay away" only for final close codes', () => {
     for (const { code, action } of closeRows) {
       expect(action === 'stay away', String(code)).to.equal(isFinalClose(code))
     }
@@ -193,9 +193,9 @@ describe('PROTOCOL.md: codes', () => {
 
   it('has an action in every row, and explains every action', () => {
     expect(actions).to.have.length(6)
-    for (const { codes, actions: named } of errorRows) {
-      expect(named, codes.join()).to.not.be.empty
-      expect(actions).to.include.members([...named])
+    for (const { codes, actions: rowActions } of errorRows) {
+      expect(rowActions, codes.join()).to.not.be.empty
+      expect(actions).to.include.members([...rowActions])
     }
   })
 })
@@ -247,14 +247,15 @@ describe('PROTOCOL.md: numbers', () => {
     answers: `At ${thousands(maxUnacknowledged)}\n  stored answers`,
     secret: `| \`secret\` | text, units | 1 to ${maxSecretLength} |`,
   }
-  for (const [name, words] of Object.entries(numbers)) {
-    it(`says for ${name}: ${words}`, () => expect(page).to.include(words))
+  for (const [name, sentence] of Object.entries(numbers)) {
+    it(`says for ${name}: ${sentence}`, () => expect(page).to.include(sentence))
   }
 
-  it('names 2^31 - 1 as the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
+  it('gives 2^31 - 1 as the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
 })
 
 describe('PROTOCOL.md: worked numbers', () => {
+  /** The results of the examples in the page, computed by the functions of the code. */
   const bounds: Record<string, number> = {
     lease: safeDuration(15_000),
     'lease, shortest': safeDuration(2_000),

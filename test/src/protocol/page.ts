@@ -1,7 +1,7 @@
 /**
- * PROTOCOL.md as data: its messages with their fields and examples, its transcripts, and its table
- * of errors and close codes. Tests compare them with the code. What else the page says is for
- * people.
+ * Reads the page PROTOCOL.md as data: its messages with their fields and examples, its transcripts,
+ * and its table of errors and close codes. Also reads the messages that the code declares. Tests
+ * compare the page with the code.
  */
 import { readFileSync } from 'node:fs'
 
@@ -10,7 +10,7 @@ const shared = new URL('../../../shared/', import.meta.url)
 /** The text of the page. */
 export const page = readFileSync(new URL('PROTOCOL.md', shared), 'utf8')
 
-/** A field by its name: whether it may be left out, and the fields within, if it has any. */
+/** Fields by name: whether a message may omit the field, and the inner fields of an object. */
 export type Fields = Record<string, { readonly optional: boolean; readonly within?: Fields }>
 
 /** One message of the page. */
@@ -20,7 +20,7 @@ export interface PageMessage {
   readonly examples: readonly string[]
 }
 
-/** The text of a section without its sub-sections of the same or a higher level. */
+/** The text of a section up to the next heading of the same or a higher level. */
 function sectionOf(heading: string, text = page): string {
   const [, after] = text.split(`\n${heading}\n`)
   if (after === undefined) throw new Error(`PROTOCOL.md has no section "${heading}"`)
@@ -50,12 +50,12 @@ function blocksOf(language: string, text: string): string[] {
   return Array.from(text.matchAll(block), ([, code]) => code!)
 }
 
-/** What comes before the first heading within a text. */
+/** The text of a section before its first inner heading. */
 function ownText(section: string): string {
   return section.split('\n#')[0]!
 }
 
-/** The section that a link such as `[held items](#held-item)` leads to. */
+/** The fields of the section that a link such as `[held items](#held-item)` leads to. */
 function linkedFields(type: string): Fields | undefined {
   const anchor = /\]\(#([\w-]+)\)/.exec(type)?.[1]
   if (anchor === undefined) return undefined
@@ -66,13 +66,14 @@ function linkedFields(type: string): Fields | undefined {
   return fieldsIn(ownText(sectionOf(heading[1]!)))
 }
 
+/** The fields in the table of a section. */
 function fieldsIn(text: string): Fields {
   return Object.fromEntries(
     rowsOf(text).map(([name, type, , required]) => {
       const within = linkedFields(type!)
       const isRequired = required === 'yes'
       if (!isRequired && !required!.startsWith('no: ')) {
-        throw new Error(`"required" of ${name} says neither "yes" nor "no: ..."`)
+        throw new Error(`The column "required" of ${name} must be "yes" or "no: ..."`)
       }
       const field = { optional: !isRequired, ...(within === undefined ? {} : { within }) }
       return [codeIn(name!)[0]!, field]
@@ -80,6 +81,7 @@ function fieldsIn(text: string): Fields {
   )
 }
 
+/** The messages of a section, by type. */
 function messagesOf(heading: string): Map<string, PageMessage> {
   const section = sectionOf(heading)
   const names = Array.from(section.matchAll(/\n### `(\w+)`\n/g), ([, name]) => name!)
@@ -107,7 +109,7 @@ export const transcriptFrames = blocksOf('text', sectionOf('## 19. Transcripts')
 
 const errorsSection = sectionOf('## 12. Errors and close codes')
 
-/** What a client can do after an error, as the list before the table names it. */
+/** The names of the actions that a client can do after an error, from the list before the table. */
 export const actions = Array.from(
   errorsSection.matchAll(/\n- \*\*([\w ]+)\*\*:/g),
   ([, name]) => name!,
@@ -117,7 +119,7 @@ export const actions = Array.from(
 export interface ErrorRow {
   readonly codes: readonly string[]
   readonly reason: string
-  /** The actions that the row names, the usual one first. */
+  /** The actions of the row, the usual action first. */
   readonly actions: readonly string[]
 }
 
@@ -134,12 +136,12 @@ export const brokerErrors = errorRows.flatMap(({ codes }) =>
   codes.filter((code) => /^[A-Z_]+$/.test(code)),
 )
 
-/** The error codes that the page gives to clients alone, in the sentence that begins so. */
+/** The error codes that only client libraries use, from one sentence of the page. */
 export const clientErrors = codeIn(
   /\nA client library has error codes of its own,([\s\S]*?)\n\n/.exec(page)?.[1] ?? '',
 )
 
-/** The close codes that have a row, with the action for each. */
+/** The close codes that have a row, each with its reason and action. */
 export const closeRows = errorRows.flatMap(({ codes, reason, actions: [action] }) =>
   codes
     .filter((code) => /^\d{4}$/.test(code))
@@ -153,48 +155,51 @@ export const limitRows = new Map(
 
 // ---------------------------------------------------------------------- the code, read as text
 
-interface Interface {
+/** An interface of the code: its `type` and its fields. */
+interface DeclaredInterface {
   readonly type: string | undefined
   readonly fields: Fields
 }
 
-interface Declared {
+interface DeclaredMessages {
   readonly client: Map<string, Fields>
   readonly server: Map<string, Fields>
 }
 
+/** Parses a field such as `ttl?`. */
 function fieldFrom(name: string): [string, { optional: boolean }] {
   return [name.replace('?', ''), { optional: name.endsWith('?') }]
 }
 
-/** The messages as their interfaces declare them for the compiler, by direction and `type`. */
-export function declaredMessages(): Declared {
+/** The messages that the interfaces of the code declare, by sender and `type`. */
+export function declaredMessages(): DeclaredMessages {
   const files = ['errors.ts', 'messages/clientMessages.ts', 'messages/brokerMessages.ts']
   const [errors, client, broker] = files.map((file) =>
     readFileSync(new URL(`src/${file}`, shared), 'utf8'),
   )
   const source = `${errors}\n${client}\n${broker}`
-  const turn = source.length - broker!.length
-  const bodies = new Map<string, { base: string | undefined; body: string; at: number }>()
+  const brokerStart = source.length - broker!.length
+  const bodies = new Map<string, { base: string | undefined; body: string; offset: number }>()
   const declaration =
     /\nexport (?:interface (\w+)(?: extends (\w+))?|type (\w+) = (\w+) &) \{\n([\s\S]*?)\n\}/g
   for (const match of source.matchAll(declaration)) {
-    const [, name, base, alias, also, body] = match
-    bodies.set((name ?? alias)!, { base: base ?? also, body: body!, at: match.index })
+    const [, name, base, alias, aliasBase, body] = match
+    bodies.set((name ?? alias)!, { base: base ?? aliasBase, body: body!, offset: match.index })
   }
 
-  function read(name: string): Interface {
+  function read(name: string): DeclaredInterface {
     const { base, body } = bodies.get(name)!
     const fields: Fields = base === undefined ? {} : { ...read(base).fields }
     let type: string | undefined
-    for (const [, field, optional, is] of body.matchAll(/^ {2}readonly (\w+)(\??): (.+)$/gm)) {
+    const fieldPattern = /^ {2}readonly (\w+)(\??): (.+)$/gm
+    for (const [, field, optional, fieldType] of body.matchAll(fieldPattern)) {
       if (field === 'type') {
-        type = /^'(\w+)'$/.exec(is!)?.[1]
+        type = /^'(\w+)'$/.exec(fieldType!)?.[1]
         continue
       }
-      const inner = /^(?:readonly )?(\w+)(?:\[\])?(?: \| undefined)?$/.exec(is!)?.[1]
-      const inline = Array.from(is!.matchAll(/readonly (\w+)(\??): /g), ([, one, maybe]) =>
-        fieldFrom(`${one}${maybe}`),
+      const inner = /^(?:readonly )?(\w+)(?:\[\])?(?: \| undefined)?$/.exec(fieldType!)?.[1]
+      const inline = Array.from(fieldType!.matchAll(/readonly (\w+\??): /g), ([, innerField]) =>
+        fieldFrom(innerField!),
       )
       const within =
         inline.length > 0
@@ -208,9 +213,9 @@ export function declaredMessages(): Declared {
   }
 
   const declared = { client: new Map<string, Fields>(), server: new Map<string, Fields>() }
-  for (const [name, { at }] of bodies) {
+  for (const [name, { offset }] of bodies) {
     const { type, fields } = read(name)
-    if (type !== undefined) declared[at < turn ? 'client' : 'server'].set(type, fields)
+    if (type !== undefined) declared[offset < brokerStart ? 'client' : 'server'].set(type, fields)
   }
   return declared
 }

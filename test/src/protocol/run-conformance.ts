@@ -1,5 +1,5 @@
 /**
- * Runs the conformance suite against any broker:
+ * Runs the conformance suite, the tests of the rules in PROTOCOL.md, against any broker:
  *
  *     npm run conformance -- ws://host:port [token]
  *

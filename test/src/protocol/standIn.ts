@@ -1,6 +1,7 @@
 /**
- * A broker without a network: fake sockets that record what the broker sends, and a fake clock that
- * a test moves. For tests that send a million messages through a whole broker.
+ * A broker without a network, for tests that send a million messages to a whole broker. Its fake
+ * sockets record the frames of the broker, and a test moves its fake clock. The lease is the time
+ * that the broker keeps a session without a message of its client.
  */
 import {
   Broker,
@@ -11,14 +12,14 @@ import {
 } from '@holdfast/server/internal'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 
-/** A fake socket that records what the broker writes. */
+/** A fake socket that records the frames that the broker sends. */
 export class StandInSocket implements Socket {
   readonly remoteAddress = '127.0.0.1'
   readonly origin = undefined
   readonly bufferedBytes = 0
-  /** Frames that the broker sent and the test has not taken yet. */
+  /** The frames that the broker has sent. A test empties the list. */
   frames: string[] = []
-  /** The code that the broker closed with; 0 for a socket that was dropped. */
+  /** The code with which the broker has closed the socket; 0 after an abort. */
   closed: number | undefined
 
   send(frame: string): void {
@@ -38,6 +39,7 @@ export class StandInSocket implements Socket {
   }
 }
 
+/** A broker with a fake clock. */
 export class StandIn {
   readonly broker: Broker
   readonly #environment = new FakeEnvironment()
@@ -53,7 +55,9 @@ export class StandIn {
     })
   }
 
-  /** Ends a turn: runs everything that was scheduled for its end. */
+  /**
+   * Ends a turn of the event loop: runs the callbacks that the broker has scheduled for its end.
+   */
   endTurn(): void {
     this.#environment.endTurn()
   }

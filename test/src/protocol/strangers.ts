@@ -1,11 +1,12 @@
 /**
- * Random valid messages of clients, and mutations of them: fields removed, added, renamed, or
- * replaced by hostile values. All values are as `JSON.parse` returns them.
+ * Makes random valid messages of clients, and mutates messages: it removes, adds, renames or
+ * replaces fields. All values are values that `JSON.parse` can return. A stranger is a client that
+ * may be hostile.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
 
-/** Text that an error message of the broker must never repeat. */
+/** A text of a client that an error message of the broker must not repeat. */
 export const forged = 'FORGED\r\n'
 
 const parse = (text: string): unknown => JSON.parse(text)
@@ -64,7 +65,9 @@ export const hostileValues: readonly unknown[] = [
   deepObject(70),
 ]
 
-/** Big or deep values. They are slow to make and to encode, so they come rarely. */
+/**
+ * Large or deep values. Random mutations do not use these values, because encoding them is slow.
+ */
 export const hugeValues: readonly unknown[] = [
   Array.from({ length: 2_000 }, (_, i) => i + 1),
   Array.from({ length: 20_000 }, () => 'x'),
@@ -73,7 +76,7 @@ export const hugeValues: readonly unknown[] = [
   deepObject(5_000),
 ]
 
-/** Field names: of the protocol, of every JavaScript object, and invented ones. */
+/** The names of fields of the protocol, of every JavaScript object, and of no object. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
@@ -82,7 +85,7 @@ const fieldNames = [
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
 
-/** A random valid message. */
+/** Makes a random valid message of a client. */
 export function goodMessage(random: Random): ClientMessage {
   const id = 1 + random.below(1_000)
   const maybe = <T extends object>(fields: T): T | Record<string, never> =>
@@ -135,7 +138,7 @@ export function goodMessage(random: Random): ClientMessage {
 }
 
 /**
- * A message after one or a few random changes. Now and then the result is still valid.
+ * Makes a copy of a message with one to three random changes. Some results are still valid.
  */
 export function mutate(message: object, random: Random): unknown {
   let value: unknown = structuredClone(message)
@@ -147,8 +150,8 @@ export function mutate(message: object, random: Random): unknown {
 }
 
 function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
-  const own = Object.keys(value)
-  const field = own.length > 0 ? random.pick(own) : 'type'
+  const fields = Object.keys(value)
+  const field = fields.length > 0 ? random.pick(fields) : 'type'
   switch (random.below(8)) {
     case 0:
       delete value[field]
@@ -166,32 +169,32 @@ function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
   }
 }
 
-/** Adds an own field of any name, `__proto__` included, as `JSON.parse` does. */
-function withField(value: Record<string, unknown>, name: string, to: unknown): object {
+/** Sets an own field of any name, as `JSON.parse` does. An assignment would not set `__proto__`. */
+function withField(value: Record<string, unknown>, name: string, content: unknown): object {
   return Object.defineProperty(value, name, {
-    value: to,
+    value: content,
     enumerable: true,
     configurable: true,
     writable: true,
   })
 }
 
-/** The text of a frame with bytes removed, doubled, changed or added. */
+/** Removes, doubles, adds or cuts off characters of a frame at random. */
 export function garble(text: string, random: Random): string {
-  const at = random.below(text.length + 1)
-  const to = Math.min(text.length, at + 1 + random.below(4))
+  const start = random.below(text.length + 1)
+  const end = Math.min(text.length, start + 1 + random.below(4))
   switch (random.below(4)) {
     case 0:
-      return text.slice(0, at) + text.slice(to)
+      return text.slice(0, start) + text.slice(end)
     case 1:
-      return text.slice(0, to) + text.slice(at)
+      return text.slice(0, end) + text.slice(start)
     case 2:
       return (
-        text.slice(0, at) +
+        text.slice(0, start) +
         random.pick(['"', '{', '[', ']', '\\', '\u0000', '\ud800', '9', ',']) +
-        text.slice(at)
+        text.slice(start)
       )
     default:
-      return text.slice(0, at)
+      return text.slice(0, start)
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Tests the check of messages from clients: the fast check and the schema agree, a refusal repeats
- * no text of the client, and no value makes the check throw.
+ * The broker checks the messages of clients. A fast check (`isValidFast`) accepts frequent
+ * messages, and a schema decides about all other messages. Both must agree. A refusal must not
+ * repeat text of the client, and no value may make the check throw.
  */
 import type { errorCodes } from '@holdfast/shared'
 import {
@@ -23,7 +24,7 @@ function isAcceptedBySchema(value: unknown): boolean {
   }
 }
 
-/** Whether the fast check accepts a value. A throw counts as "not sure". */
+/** Whether the fast check accepts a value. After a throw, the schema decides. */
 function isAcceptedFast(value: unknown): boolean {
   try {
     return isValidFast(value)
@@ -36,10 +37,10 @@ const isRefusal = (verdict: object): verdict is InvalidMessage =>
   (verdict as { type: string }).type === 'refusal'
 
 /**
- * Whether the fast check must decide this message. It leaves steals and rare messages to the
- * schema.
+ * Whether the fast check must accept this message if it is valid. The schema decides about steals
+ * and rare messages.
  */
-function isHot(value: unknown): boolean {
+function isFrequent(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const { type } = value as { type?: unknown }
   return (
@@ -57,52 +58,53 @@ function show(value: unknown): string {
   }
 }
 
-/** An expectation that makes its message only if it fails. */
+/** Throws an error with this rule if the condition is false. Prints the value only then. */
 function check(condition: boolean, rule: string, value: unknown): void {
   if (!condition) throw new Error(`${rule}: ${show(value)}`)
 }
 
 function checkAgreement(value: unknown): void {
   const fast = isAcceptedFast(value)
-  const slow = isAcceptedBySchema(value)
-  check(slow || !fast, 'what the fast check accepts, the schema accepts', value)
-  check(fast === slow || !isHot(value), 'of hot messages both accept the same', value)
+  const bySchema = isAcceptedBySchema(value)
+  check(bySchema || !fast, 'the schema accepts each message that the fast check accepts', value)
+  check(fast === bySchema || !isFrequent(value), 'both accept the same frequent messages', value)
 }
 
-/** Checks what must be true of the result for any value. */
+/** Checks the rules that hold for the result of `validate` for any value. */
 function checkVerdict(value: unknown): void {
   const verdict = validate(value)
   if (!isRefusal(verdict)) {
-    check(verdict === value, 'a message is accepted as it is', value)
+    check(verdict === value, 'validate returns a valid message unchanged', value)
     return
   }
-  const own = typeof value === 'object' && value !== null && Object.hasOwn(value, 'id')
-  const id = own ? (value as { id: unknown }).id : undefined
+  const hasId = typeof value === 'object' && value !== null && Object.hasOwn(value, 'id')
+  const id = hasId ? (value as { id: unknown }).id : undefined
   const isValid = typeof id === 'number' && Number.isSafeInteger(id) && id >= 1
-  check(verdict.id === (isValid ? id : undefined), 'a refusal names the request', value)
-  check(refusalCodes.includes(verdict.code), 'a refusal has a code of its own', value)
+  check(verdict.id === (isValid ? id : undefined), 'a refusal has the id of the request', value)
+  check(refusalCodes.includes(verdict.code), 'a refusal has a code of refusals', value)
   const { message } = verdict
-  check(message.length > 0 && message.length <= 120, 'a refusal is one sentence', value)
-  check(!message.includes('FORGED'), 'a refusal repeats nothing', value)
+  check(message.length > 0 && message.length <= 120, 'a refusal has 1 to 120 characters', value)
+  check(!message.includes('FORGED'), 'a refusal repeats no text of the client', value)
 }
 
 const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
 
 describe('validate: good messages', () => {
-  it('accepts each unchanged, the frequent ones by the fast check', () => {
+  it('accepts each valid message unchanged, and frequent messages by the fast check', () => {
     seeded((random) => {
       for (let i = count(3_000, 100_000); i > 0; i--) {
         const message = JSON.parse(JSON.stringify(goodMessage(random))) as object
-        check(validate(message) === message, 'accepted', message)
-        check(isAcceptedBySchema(message), 'accepted by the schema', message)
-        check(isAcceptedFast(message) === isHot(message), 'known to the fast check', message)
+        check(validate(message) === message, 'validate returns the message', message)
+        check(isAcceptedBySchema(message), 'the schema accepts the message', message)
+        const isDecidedFast = isAcceptedFast(message) === isFrequent(message)
+        check(isDecidedFast, 'the fast check accepts only frequent messages', message)
       }
     })
   })
 })
 
 describe('validate: mutated messages', () => {
-  it('gives the same result by the fast check as by the schema', () => {
+  it('gives the same result by the fast check and by the schema', () => {
     seeded((random) => {
       let accepted = 0
       for (let i = count(10_000, 500_000); i > 0; i--) {
@@ -114,7 +116,7 @@ describe('validate: mutated messages', () => {
     })
   })
 
-  it('names the request if it has a valid id, and repeats no text of the client', () => {
+  it('returns the id of a request if the id is valid, and repeats no text of the client', () => {
     seeded((random) => {
       for (let i = count(10_000, 200_000); i > 0; i--) {
         checkVerdict(mutate(goodMessage(random), random))
@@ -122,9 +124,9 @@ describe('validate: mutated messages', () => {
     })
   })
 
-  it('gives the same result with every hostile value in every field', () => {
-    const from = new Random(1)
-    const good = Array.from({ length: 200 }, () => goodMessage(from))
+  it('gives the same result by both checks with every hostile value in every field', () => {
+    const random = new Random(1)
+    const good = Array.from({ length: 200 }, () => goodMessage(random))
     for (const [type, schema] of Object.entries(schemas)) {
       const example = good.find((message) => message.type === type)
       const fields = Object.keys(schema.schema as object)
@@ -140,7 +142,7 @@ describe('validate: mutated messages', () => {
     }
   })
 
-  it('rejects values that are no objects, without an id', () => {
+  it('rejects values that are not objects, without an id', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })
@@ -151,10 +153,10 @@ describe('validate: metadata', () => {
     JSON.parse(`{"type":"lock","id":1,"key":"k","metadata":${metadata}}`) as object
 
   const good: Record<string, string> = {
-    'nested as deep as may be': '['.repeat(64) + ']'.repeat(64),
-    'objects nested as deep as may be': '{"a":'.repeat(64) + '1'.padEnd(65, '}'),
-    'as many numbers as there is room for': `[${'0,'.repeat(2_046)}0]`,
-    'as many empty lists as there is room for': `[${'[],'.repeat(1_364)}[]]`,
+    '64 nested arrays, the maximum': '['.repeat(64) + ']'.repeat(64),
+    '64 nested objects, the maximum': '{"a":'.repeat(64) + '1'.padEnd(65, '}'),
+    'a list of numbers of 4 KiB': `[${'0,'.repeat(2_046)}0]`,
+    'a list of empty lists of 4 KiB': `[${'[],'.repeat(1_364)}[]]`,
     'a text of exactly 4 KiB': `"${'x'.repeat(4_094)}"`,
     'a text of exactly 4 KiB in UTF-8': `"${'é'.repeat(2_047)}"`,
   }
@@ -167,11 +169,11 @@ describe('validate: metadata', () => {
   }
 
   const bad: Record<string, string> = {
-    'nested one deeper': '['.repeat(65) + ']'.repeat(65),
-    'one byte longer': `"${'x'.repeat(4_095)}"`,
-    'one byte longer in UTF-8': `"x${'é'.repeat(2_047)}"`,
-    'longer once control characters are escaped': `"${'\\u0001'.repeat(683)}"`,
-    'more numbers than there is room for': `[${'0,'.repeat(2_048)}0]`,
+    '65 nested arrays': '['.repeat(65) + ']'.repeat(65),
+    'a text of 4 KiB and 1 byte': `"${'x'.repeat(4_095)}"`,
+    'a text of 4 KiB and 1 byte in UTF-8': `"x${'é'.repeat(2_047)}"`,
+    'a text of over 4 KiB with escaped control characters': `"${'\\u0001'.repeat(683)}"`,
+    'a list of numbers of over 4 KiB': `[${'0,'.repeat(2_048)}0]`,
   }
   for (const [name, text] of Object.entries(bad)) {
     it(`rejects metadata that is ${name}`, () => checkRefused(lockWith(text)))
@@ -223,11 +225,13 @@ describe('validate: the code of a refusal', () => {
     })
   }
 
-  it('names a wrong field of the protocol, and no field that a client invented', () => {
-    const say = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
-    expect(say('{"type":"unlock","id":1}')).to.include('"fence"')
+  it('names a wrong field of the protocol, but no unknown field', () => {
+    const messageFor = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
+    expect(messageFor('{"type":"unlock","id":1}')).to.include('"fence"')
     const field = JSON.stringify(forged)
-    expect(say(`{"type":"stats","id":1,${field}:1}`)).to.equal('the message has an unknown field')
-    expect(say(`{"type":"hello","resume":{${field}:1}}`)).not.to.include('FORGED')
+    expect(messageFor(`{"type":"stats","id":1,${field}:1}`)).to.equal(
+      'the message has an unknown field',
+    )
+    expect(messageFor(`{"type":"hello","resume":{${field}:1}}`)).not.to.include('FORGED')
   })
 })

@@ -1,13 +1,14 @@
 /**
- * Tests the codec and the checks of client messages with the vectors, without a socket. The
- * conformance suite sends the same vectors over a socket.
+ * Tests the codec and the checks of client messages with the vectors, without a socket. A vector is
+ * a frame with the expected reaction of a broker. The conformance suite sends the same vectors over
+ * a socket.
  */
 import { closeCodes, maxFrameBytes, maxHelloBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { type Expectation, textOf, titleOf, type Vector, vectorFiles } from './vectors.js'
 
-/** What the codec and the checks decide about a text frame. */
+/** Decides about a text frame by the codec and the checks, as a broker does. */
 function receive(text: string, when: 'first' | undefined): Expectation {
   const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
   if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }
@@ -16,29 +17,33 @@ function receive(text: string, when: 'first' | undefined): Expectation {
   if (elements === undefined) return { close }
   const accepted: string[] = []
   const failed: NonNullable<Expectation['failed']>[number][] = []
-  const done = (more: Expectation) => ({
+  const result = (closing: Expectation) => ({
     ...(accepted.length > 0 ? { accepted } : {}),
     ...(failed.length > 0 ? { failed } : {}),
-    ...more,
+    ...closing,
   })
   for (const [i, element] of elements.entries()) {
     const verdict = validate(element)
     const isHelloInPlace = verdict.type === 'hello' && when === 'first' && i === 0
     if (verdict.type !== 'refusal') {
-      // `hello` must be the first message, and must not come again.
-      if (!isHelloInPlace && (verdict.type === 'hello' || when === 'first')) return done({ close })
+      // The first message must be a `hello`, and no other message may be a `hello`.
+      if (!isHelloInPlace && (verdict.type === 'hello' || when === 'first')) {
+        return result({ close })
+      }
       accepted.push(verdict.type)
     } else if (verdict.id !== undefined && when !== 'first') {
       failed.push({ id: verdict.id, code: verdict.code })
     } else {
-      return done({ close })
+      return result({ close })
     }
   }
-  return done({})
+  return result({})
 }
 
-/** Whether only the core of the broker can find the fault: the id is valid, but was used before. */
-const isRepeat = ({ name }: Vector) => name.includes('used before')
+/**
+ * Whether a vector uses an id a second time. The checks accept such an id, but the broker does not.
+ */
+const usesIdAgain = ({ name }: Vector) => name.includes('used before')
 
 function check(vector: Vector): void {
   const text = textOf(vector)
@@ -48,10 +53,10 @@ function check(vector: Vector): void {
     return
   }
   const { failed: _, ...expected } = vector.expect
-  // Two hellos at once: the first is accepted, but not answered before the second closes.
+  // A broker accepts the first of two hellos, but closes the connection before it can answer.
   const { accepted, ...received } = receive(text, vector.when)
-  const made = vector.expect.accepted === undefined ? received : { accepted, ...received }
-  expect(made).to.deep.equal(isRepeat(vector) ? expected : vector.expect)
+  const actual = vector.expect.accepted === undefined ? received : { accepted, ...received }
+  expect(actual).to.deep.equal(usesIdAgain(vector) ? expected : vector.expect)
 }
 
 for (const kind of ['valid', 'invalid'] as const) {

@@ -1,11 +1,10 @@
 /**
- * Reads the vectors in `test/vectors`: JSON files with frames and the expected reaction of a
- * broker. They are data, so that a broker or client in any language can be tested with them.
+ * Reads the vectors in the JSON files of `test/vectors`. A vector is a frame with the expected
+ * reaction of a broker. The vectors are data, so tests in any language can use the vectors.
  *
- * A vector is sent on a connection whose `hello` was accepted, or in place of the `hello` if its
- * `when` is `first`. It expects, in this order: the types of the messages that the broker
- * `accepted`, the requests that `failed`, and the code with which the broker `close`s the
- * connection, if it does.
+ * A test sends a vector after an accepted `hello`, or in place of the `hello` if `when` is `first`.
+ * A vector expects, in this order: the types of the messages that the broker `accepted`, the
+ * requests that `failed`, and the code of the `close` of the connection, if the broker closes it.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { ErrorCode, Hello } from '@holdfast/shared'
@@ -21,21 +20,21 @@ export interface Expectation {
 
 export interface Vector {
   readonly name: string
-  /** `first`: in place of the `hello`. */
+  /** `first` if a test sends the vector in place of the `hello`. */
   readonly when?: 'first'
-  /** Fields of the `hello` that was accepted, for a vector that depends on them. */
+  /** The fields of the accepted `hello`, for a vector that depends on these fields. */
   readonly hello?: Pick<Hello, 'grace'>
   /** A text frame. */
   readonly text?: Text
-  /** A text frame by its bytes, in hex, because it is not UTF-8. */
+  /** The bytes of a text frame that is not UTF-8, in hex. */
   readonly bytes?: string
-  /** A binary frame by its bytes, in hex. */
+  /** The bytes of a binary frame, in hex. */
   readonly binary?: string
   readonly expect: Expectation
 }
 
 export interface VectorFile {
-  /** Such as `invalid/keys`. */
+  /** The path without the extension, such as `invalid/keys`. */
   readonly name: string
   readonly about: string
   readonly vectors: readonly Vector[]
@@ -58,7 +57,7 @@ export function vectorFiles(kind: 'valid' | 'invalid'): VectorFile[] {
   })
 }
 
-/** The text of a vector; undefined if it is not text. */
+/** The text of a vector; undefined if the vector has bytes. */
 export function textOf({ text }: Vector): string | undefined {
   if (text === undefined || typeof text === 'string') return text
   return text

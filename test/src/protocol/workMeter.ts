@@ -1,12 +1,13 @@
 /**
- * Measures the work of a broker from outside: messages handled, effects of its core, keys visited,
- * bytes written. It uses its own units, so that the tests do not depend on what the broker charges.
+ * Measures the work of a broker from outside: handled messages, effects of the lock table, visited
+ * keys and written bytes. The meter has its own units of work, so that the tests do not depend on
+ * the costs that the broker counts itself.
  */
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'
 
-/** Units of about a microsecond, as in the README of the broker. */
-const units = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128 }
+/** The costs in units of about a microsecond, as in the README of the broker. */
+const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128 }
 
 export class WorkMeter implements Observer {
   messages = 0
@@ -34,24 +35,24 @@ export class WorkMeter implements Observer {
     }
   }
 
-  /** Counts the keys that walks over this broker's table visit. */
+  /** Counts the keys that the broker visits when it walks over its lock table. */
   watchWalks({ table }: Broker): void {
     const { keys } = table
     const walk = keys.walk.bind(keys)
     keys.walk = () => {
-      const made = walk()
-      const next = made.next.bind(made)
-      made.next = () => {
+      const keyWalk = walk()
+      const next = keyWalk.next.bind(keyWalk)
+      keyWalk.next = () => {
         this.keys++
         return next()
       }
-      return made
+      return keyWalk
     }
   }
 
-  /** The work since the last call. */
-  take(): number {
-    const { message, effect, key, byte } = units
+  /** Resets all counts. @returns the work since the last call */
+  reset(): number {
+    const { message, effect, key, byte } = costs
     const { messages, effects, keys, bytes } = this
     this.messages = this.effects = this.keys = this.bytes = 0
     return messages * message + effects * effect + keys * key + bytes * byte

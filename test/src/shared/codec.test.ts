@@ -1,6 +1,6 @@
 /**
- * Joins messages into frames and parses them: the same messages in the same order, and no frame
- * above the limit.
+ * The codec joins messages into frames (`joinFrames`) and parses frames (`parseFrame`). Messages
+ * and their order must stay the same, and a frame of several messages must be within the limit.
  */
 import { joinFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -16,13 +16,13 @@ const message = fc.oneof(
 const parse = (frame: string) => parseFrame(frame) ?? expect.fail(`not a frame: ${frame}`)
 
 describe('shared: parseFrame', () => {
-  it('returns the elements of an array, or a single object as a list of one', () => {
+  it('returns the elements of an array, or a list with a single object', () => {
     expect(parseFrame('{"type":"bye"}')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame('[{"type":"bye"}]')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame(' [ 1 , [] , null ] ')).to.deep.equal([1, [], null])
   })
 
-  it('returns undefined for a text that is no frame', () => {
+  it('returns undefined for a text that is not a frame', () => {
     for (const text of [
       '',
       ' ',
@@ -55,12 +55,12 @@ describe('shared: parseFrame', () => {
 })
 
 describe('shared: joinFrames', () => {
-  it('joins several messages into one array and leaves a single one as it is', () => {
+  it('joins several messages into one array, and does not change a single message', () => {
     expect(joinFrames(['{"a":1}'])).to.deep.equal(['{"a":1}'])
     expect(joinFrames(['{"a":1}', '{"b":2}'])).to.deep.equal(['[{"a":1},{"b":2}]'])
   })
 
-  it('returns no frame for no messages', () => {
+  it('returns no frame for an empty list of messages', () => {
     expect(joinFrames([])).to.deep.equal([])
   })
 
@@ -73,15 +73,15 @@ describe('shared: joinFrames', () => {
         const frames = joinFrames(texts, maxBytes)
         expect(frames.flatMap(parse)).to.deep.equal(texts.map((text) => JSON.parse(text)))
         for (const frame of frames) {
-          const alone = texts.includes(frame)
-          expect(alone || Buffer.byteLength(frame) <= maxBytes, frame).to.equal(true)
+          const isSingleMessage = texts.includes(frame)
+          expect(isSingleMessage || Buffer.byteLength(frame) <= maxBytes, frame).to.equal(true)
         }
       },
     )
     fc.assert(property, runs(300, 10_000))
   })
 
-  it('makes as few frames as possible: no two neighbours would fit into one', () => {
+  it('fills each frame: the first message of the next frame would exceed the limit', () => {
     const property = fc.property(
       fc.array(message, { minLength: 2, maxLength: 40 }),
       fc.integer({ min: 20, max: 400 }),
@@ -89,10 +89,10 @@ describe('shared: joinFrames', () => {
         const texts = messages.map((one) => JSON.stringify(one))
         const frames = joinFrames(texts, maxBytes)
         for (const [i, frame] of frames.slice(1).entries()) {
-          const next = JSON.stringify(parse(frame)[0])
-          const before = parse(frames[i]!).map((one) => JSON.stringify(one))
-          const together = `[${[...before, next].join(',')}]`
-          expect(Buffer.byteLength(together)).to.be.greaterThan(maxBytes)
+          const firstMessage = JSON.stringify(parse(frame)[0])
+          const formerMessages = parse(frames[i]!).map((value) => JSON.stringify(value))
+          const joined = `[${[...formerMessages, firstMessage].join(',')}]`
+          expect(Buffer.byteLength(joined)).to.be.greaterThan(maxBytes)
         }
       },
     )

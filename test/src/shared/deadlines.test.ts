@@ -1,11 +1,14 @@
-/** Compares `DeadlineHeap` with a list that is searched from end to end. */
+/**
+ * `DeadlineHeap` keeps deadlines in the order of their times, at most one deadline for each
+ * subject, which is any object. The tests compare the heap with a simple list.
+ */
 import { DeadlineHeap } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** The same as a list in the order of setting, searched for the earliest deadline each time. */
-class NaiveDeadlines {
+/** The model of the heap: a list of deadlines in the order in which they were set. */
+class DeadlineList {
   #list: { subject: number; at: number }[] = []
 
   get size(): number {
@@ -13,11 +16,11 @@ class NaiveDeadlines {
   }
 
   get next(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.#list.map((one) => one.at))
+    return Math.min(Number.POSITIVE_INFINITY, ...this.#list.map(({ at }) => at))
   }
 
   dueAt(subject: number): number | undefined {
-    return this.#list.find((one) => one.subject === subject)?.at
+    return this.#list.find((deadline) => deadline.subject === subject)?.at
   }
 
   set(subject: number, at: number): void {
@@ -27,12 +30,12 @@ class NaiveDeadlines {
 
   delete(subject: number): boolean {
     const before = this.size
-    this.#list = this.#list.filter((one) => one.subject !== subject)
+    this.#list = this.#list.filter((deadline) => deadline.subject !== subject)
     return this.size < before
   }
 
-  takeDue(now: number): number | undefined {
-    const first = this.#list.find((one) => one.at === this.next)
+  popDue(now: number): number | undefined {
+    const first = this.#list.find(({ at }) => at === this.next)
     if (first === undefined || first.at > now) return undefined
     this.delete(first.subject)
     return first.subject
@@ -49,45 +52,45 @@ const at = fc.nat(40)
 const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
   { arbitrary: fc.record({ do: fc.constant('delete' as const), subject }), weight: 2 },
-  { arbitrary: fc.record({ do: fc.constant('take' as const), at }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant('pop' as const), at }), weight: 2 },
 )
 
 describe('shared: DeadlineHeap', () => {
-  it('keeps the deadlines of two heaps for one subject apart', () => {
-    const [some, others] = [new DeadlineHeap<Subject>(), new DeadlineHeap<Subject>()]
+  it('does not share the deadline of a subject with another heap', () => {
+    const [heap, otherHeap] = [new DeadlineHeap<Subject>(), new DeadlineHeap<Subject>()]
     const [a] = subjects as [Subject]
-    some.set(a, 10)
-    expect(others.dueAt(a)).to.equal(undefined)
-    expect(others.delete(a)).to.equal(false)
-    others.set(a, 20)
-    expect(some.popDue(15)).to.equal(a)
-    expect(others.popDue(15)).to.equal(undefined)
-    expect(others.dueAt(a)).to.equal(20)
+    heap.set(a, 10)
+    expect(otherHeap.dueAt(a)).to.equal(undefined)
+    expect(otherHeap.delete(a)).to.equal(false)
+    otherHeap.set(a, 20)
+    expect(heap.popDue(15)).to.equal(a)
+    expect(otherHeap.popDue(15)).to.equal(undefined)
+    expect(otherHeap.dueAt(a)).to.equal(20)
   })
 
-  it('behaves like a sorted list under random operations', () => {
+  it('behaves like a simple list under random operations', () => {
     const operations = fc.array(operation, { maxLength: 300, size: 'max' })
     const property = fc.property(operations, (list) => {
       const deadlines = new DeadlineHeap<Subject>()
-      const naive = new NaiveDeadlines()
-      for (const one of list) {
-        if (one.do === 'set') {
-          deadlines.set(subjects[one.subject]!, one.at)
-          naive.set(one.subject, one.at)
-        } else if (one.do === 'delete') {
-          expect(deadlines.delete(subjects[one.subject]!)).to.equal(naive.delete(one.subject))
+      const model = new DeadlineList()
+      for (const step of list) {
+        if (step.do === 'set') {
+          deadlines.set(subjects[step.subject]!, step.at)
+          model.set(step.subject, step.at)
+        } else if (step.do === 'delete') {
+          expect(deadlines.delete(subjects[step.subject]!)).to.equal(model.delete(step.subject))
         } else {
-          expect(deadlines.popDue(one.at)?.name).to.equal(naive.takeDue(one.at))
+          expect(deadlines.popDue(step.at)?.name).to.equal(model.popDue(step.at))
         }
-        expect(deadlines.size).to.equal(naive.size)
-        expect(deadlines.next).to.equal(naive.next)
+        expect(deadlines.size).to.equal(model.size)
+        expect(deadlines.next).to.equal(model.next)
         for (const each of subjects) {
-          expect(deadlines.dueAt(each)).to.equal(naive.dueAt(each.name))
+          expect(deadlines.dueAt(each)).to.equal(model.dueAt(each.name))
         }
       }
       const end = Number.POSITIVE_INFINITY
-      for (let left = naive.size; left >= 0; left--) {
-        expect(deadlines.popDue(end)?.name).to.equal(naive.takeDue(end))
+      for (let left = model.size; left >= 0; left--) {
+        expect(deadlines.popDue(end)?.name).to.equal(model.popDue(end))
       }
     })
     fc.assert(property, runs(60, 300))
@@ -118,21 +121,21 @@ describe('shared: DeadlineHeap', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const many = 20_000
     const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))
-    // 7,919 has no common divisor with the number of times, so each time comes once, unordered.
+    // The prime 7,919 does not divide the count, so this sets each time once, in mixed order.
     for (const each of crowd) deadlines.set(each, (each.name * 7_919) % many)
     for (let i = 0; i < many; i += 2) {
       expect(deadlines.delete(crowd[(i * 7_919) % many]!)).to.equal(true)
     }
     let last = -1
-    let taken = 0
+    let popped = 0
     for (;;) {
       const next = deadlines.next
       if (deadlines.popDue(many) === undefined) break
       expect(next).to.be.greaterThan(last)
       last = next
-      taken++
+      popped++
     }
-    expect(taken).to.equal(many / 2)
+    expect(popped).to.equal(many / 2)
     expect(deadlines.size).to.equal(0)
   })
 })

@@ -1,4 +1,4 @@
-/** Tests the errors and the table of close codes. */
+/** Tests `HoldfastError`, the error codes and the table of the close codes of a connection. */
 import {
   closeCodes,
   type ErrorCode,
@@ -10,7 +10,7 @@ import {
 import { expect } from 'chai'
 
 describe('shared: HoldfastError', () => {
-  it('is an Error with a code, and has the default message of the code without another one', () => {
+  it('is an Error with a code, and has the default message of the code', () => {
     for (const [code, sentence] of Object.entries(errorCodes)) {
       const error = new HoldfastError(code as ErrorCode)
       expect(error).to.be.instanceOf(Error)
@@ -19,7 +19,7 @@ describe('shared: HoldfastError', () => {
     }
   })
 
-  it('has a cause only if the options have one, even if that is undefined', () => {
+  it('has a cause only if the options have a cause, which may be undefined', () => {
     expect(Object.hasOwn(new HoldfastError('ABORTED'), 'cause')).to.equal(false)
     expect(Object.hasOwn(new HoldfastError('ABORTED', 'stop', {}), 'cause')).to.equal(false)
     const reason = new Error('why')
@@ -28,13 +28,13 @@ describe('shared: HoldfastError', () => {
     expect(Object.hasOwn(error, 'cause')).to.equal(true)
   })
 
-  it('has the holders that it was given', () => {
+  it('has the holders of the options', () => {
     expect(Object.hasOwn(new HoldfastError('LOCK_HELD'), 'holders')).to.equal(false)
     const holders = [{ session: 's', fence: 1, since: 2 }]
     expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)
   })
 
-  it('has a property for each detail that it was given, and for no other', () => {
+  it('has a property only for each defined detail of the options', () => {
     const details = {
       key: 'k',
       holders: [],
@@ -60,15 +60,15 @@ describe('shared: HoldfastError', () => {
   })
 })
 
-describe('shared: HoldfastError of another copy', () => {
-  /** A second copy of the module, as a bundler or a CommonJS build makes one. */
+describe('shared: HoldfastError of another copy of the package', () => {
+  /** Loads a second copy of the module, which a bundler or a CommonJS build can cause. */
   async function otherCopy(): Promise<typeof HoldfastError> {
     const path = new URL('../../../shared/dist/errors.js?copy', import.meta.url)
     const module = (await import(path.href)) as { HoldfastError: typeof HoldfastError }
     return module.HoldfastError
   }
 
-  it('is an instance of the class of each copy, and each copy reads its code', async () => {
+  it('is an instance of the class of each copy', async () => {
     const Other = await otherCopy()
     expect(Other).to.not.equal(HoldfastError)
     const error: unknown = new Other('LOCK_HELD', undefined, { key: 'k' })
@@ -77,7 +77,7 @@ describe('shared: HoldfastError of another copy', () => {
     expect((error as HoldfastError).retryable).to.equal(true)
   })
 
-  it('is not mistaken for another value', async () => {
+  it('is the only value that is an instance', async () => {
     const Other = await otherCopy()
     const others = [new Error('no'), { code: 'LOCK_HELD' }, null, undefined, 'LOCK_HELD', () => {}]
     for (const other of others) {
@@ -86,7 +86,7 @@ describe('shared: HoldfastError of another copy', () => {
     }
   })
 
-  it('is no instance of a subclass of another copy', () => {
+  it('is not an instance of a subclass of HoldfastError', () => {
     class OwnError extends HoldfastError {}
     expect(new HoldfastError('ABORTED') instanceof OwnError).to.equal(false)
     expect(new OwnError('ABORTED') instanceof OwnError).to.equal(true)
@@ -114,7 +114,7 @@ describe('shared: isErrorCode', () => {
 })
 
 describe('shared: close codes', () => {
-  it('have different codes that a WebSocket may send', () => {
+  it('have different numbers that a WebSocket may send', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
@@ -125,7 +125,7 @@ describe('shared: close codes', () => {
     }
   })
 
-  it('are final by the table, and otherwise from 4400 to 4499', () => {
+  it('are final as the table says, and unknown codes are final from 4400 to 4499', () => {
     const known = new Map<number, boolean>(
       Object.values(closeCodes).map(({ code, final }) => [code, final]),
     )

@@ -1,4 +1,8 @@
-/** The formula for how long a side may rely on a period that another clock measures. */
+/**
+ * A client relies on periods that the clock of the broker measures, such as a lease or a ttl.
+ * Because clocks differ, the client ends each period earlier by a margin. The tests check the
+ * formula.
+ */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -18,11 +22,11 @@ describe('shared: the expiry margin', () => {
     it(`of ${ms} ms is ${margin} ms`, () => expect(expiryMargin(ms)).to.equal(margin))
   }
 
-  it('leaves 14,549 ms of a lease of 15,000 ms', () => {
+  it('leaves a client 14,549 ms of a lease of 15,000 ms', () => {
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 
-  it('counts for the ttl while the period is counted from an older message', () => {
+  it('depends on the ttl if the period began before the ttl', () => {
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })
 

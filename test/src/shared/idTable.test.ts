@@ -1,16 +1,17 @@
 /**
- * Compares an `IdTable` with a `Map` under random operations, with numbers that share a home slot
- * and numbers that do not.
+ * `IdTable` is a hash table of members with numbers (`tableId`). The slot of a member depends on
+ * its number. The tests compare the table with a `Map` under random operations, also with numbers
+ * that belong to the same slot.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** One operation: add a number that is `by` above the last, or remove one of the members. */
+/** A step adds a number that is `increment` above the last number, or removes a random member. */
 const step = fc.oneof(
-  fc.record({ by: fc.constantFrom(1, 2, 3, 64, 4_096) }),
-  fc.record({ gone: fc.nat() }),
+  fc.record({ increment: fc.constantFrom(1, 2, 3, 64, 4_096) }),
+  fc.record({ removed: fc.nat() }),
 )
 
 describe('shared: IdTable', () => {
@@ -20,14 +21,14 @@ describe('shared: IdTable', () => {
       const table = new IdTable<{ readonly tableId: number }>()
       const model = new Map<number, { readonly tableId: number }>()
       let number = start
-      for (const one of all) {
-        if ('by' in one) {
-          number += one.by
+      for (const operation of all) {
+        if ('increment' in operation) {
+          number += operation.increment
           const member = { tableId: number }
           table.add(member)
           model.set(number, member)
         } else if (model.size > 0) {
-          const member = [...model.values()][one.gone % model.size]!
+          const member = [...model.values()][operation.removed % model.size]!
           table.remove(member)
           model.delete(member.tableId)
           expect(table.get(member.tableId)).to.equal(undefined)
@@ -40,7 +41,7 @@ describe('shared: IdTable', () => {
     fc.assert(property, runs(100, 2_000))
   })
 
-  it('does not remove another member with the same number', () => {
+  it('does not remove a member if another object has the same number', () => {
     const table = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
     table.remove(member)
@@ -49,18 +50,18 @@ describe('shared: IdTable', () => {
     expect(table.get(7)).to.equal(member)
   })
 
-  const ten = 10_000
+  const memberCount = 10_000
   const rows: Record<string, (i: number) => number> = {
     'follow each other': (i) => i,
     'are a power of two apart': (i) => i * 2 ** 16,
-    'differ above 32 bits only': (i) => i * 2 ** 32,
+    'differ only above 32 bits': (i) => i * 2 ** 32,
   }
-  for (const [what, numberOf] of Object.entries(rows)) {
-    it(`visits few slots to add and remove numbers that ${what}`, () => {
-      let looks = 0
-      const members = Array.from({ length: ten }, (_, i) => ({
+  for (const [pattern, numberOf] of Object.entries(rows)) {
+    it(`visits few slots to add and remove numbers that ${pattern}`, () => {
+      let reads = 0
+      const members = Array.from({ length: memberCount }, (_, i) => ({
         get tableId() {
-          looks++
+          reads++
           return numberOf(i + 1)
         },
       }))
@@ -68,7 +69,7 @@ describe('shared: IdTable', () => {
       for (const member of members) table.add(member)
       for (const member of members) table.remove(member)
       expect(table.size).to.equal(0)
-      expect(looks / ten).to.be.below(100)
+      expect(reads / memberCount).to.be.below(100)
     })
   }
 })

@@ -1,4 +1,4 @@
-/** Tests the rules for keys, and the length of texts in UTF-8. */
+/** Tests the rules for keys and prefixes of locks, and the length of texts in UTF-8. */
 import { isKey, isPrefix, maxKeyBytes, utf8Length } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -9,10 +9,10 @@ const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String
 const wellFormed = fc.string({ unit: 'binary', maxLength: 300 })
 
 /**
- * The rule for keys, written differently: encode to UTF-8 and back, count bytes, check each
- * character.
+ * A second implementation of the rule for keys, for comparison. It encodes the text to UTF-8 and
+ * back, counts the bytes, and checks each character.
  */
-function isKeyByTheBook(text: string): boolean {
+function isKeyBySpecification(text: string): boolean {
   const bytes = Buffer.from(text, 'utf8')
   if (bytes.toString('utf8') !== text) return false
   if (bytes.length < 1 || bytes.length > 512) return false
@@ -65,7 +65,7 @@ describe('shared: isKey', () => {
     }
   })
 
-  it('rejects values that are no strings', () => {
+  it('rejects values that are not strings', () => {
     for (const value of [
       undefined,
       null,
@@ -82,14 +82,14 @@ describe('shared: isKey', () => {
     }
   })
 
-  it('agrees with the written rule on random texts', () => {
+  it('agrees with a second implementation on random texts', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
-      expect(isKey(text)).to.equal(isKeyByTheBook(text))
+      expect(isKey(text)).to.equal(isKeyBySpecification(text))
     })
     fc.assert(property, runs(500, 20_000))
   })
 
-  it('is part of isPrefix, which also accepts the empty text', () => {
+  it('has the same rules as isPrefix, except that a prefix may be empty', () => {
     expect(isPrefix('')).to.equal(true)
     expect(isPrefix('orders:')).to.equal(true)
     expect(isPrefix('a\u0000')).to.equal(false)
@@ -100,14 +100,14 @@ describe('shared: isKey', () => {
 })
 
 describe('shared: utf8Length', () => {
-  it('counts like TextEncoder, also for lone surrogates', () => {
+  it('counts like Buffer.byteLength, also for lone surrogates', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
       expect(utf8Length(text)).to.equal(Buffer.byteLength(text, 'utf8'))
     })
     fc.assert(property, runs(500, 20_000))
   })
 
-  it('counts 1 to 4 bytes at the limits of each range', () => {
+  it('counts 1 to 4 bytes for the first and last characters of each range', () => {
     const lengths: [string, number][] = [
       ['', 0],
       ['\u007f', 1],

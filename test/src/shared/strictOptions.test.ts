@@ -1,4 +1,4 @@
-/** Tests that unknown options are refused with a suggestion. */
+/** `refuseUnknownOptions` refuses unknown options, and suggests the nearest known option. */
 import { HoldfastError, nearest, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -11,6 +11,7 @@ interface Options {
 
 const known: OptionNames<Options> = { timeout: 1, signal: 1, metadata: 1 }
 
+/** The message of the error for these options; undefined if they are accepted. */
 function messageFor(given: unknown): string | undefined {
   try {
     refuseUnknownOptions('lock', given, known)
@@ -22,7 +23,7 @@ function messageFor(given: unknown): string | undefined {
 }
 
 describe('shared: refuseUnknownOptions', () => {
-  it('accepts every known option, and no options', () => {
+  it('accepts every known option, and an object without options', () => {
     for (const given of [undefined, {}, { timeout: 5 }, { timeout: undefined, metadata: null }]) {
       expect(messageFor(given), JSON.stringify(given)).to.equal(undefined)
     }
@@ -30,15 +31,15 @@ describe('shared: refuseUnknownOptions', () => {
   })
 
   it('suggests the nearest known option', () => {
-    const meant = 'lock has no option "timout": did you mean "timeout"?'
-    expect(messageFor({ timout: 5 })).to.equal(meant)
-    expect(messageFor({ timout: undefined }), 'also without a value').to.equal(meant)
+    const message = 'lock has no option "timout": did you mean "timeout"?'
+    expect(messageFor({ timout: 5 })).to.equal(message)
+    expect(messageFor({ timout: undefined }), 'also without a value').to.equal(message)
     expect(messageFor({ Timeout: 5 })).to.include('did you mean "timeout"?')
     expect(messageFor({ timeoutMs: 5 })).to.include('did you mean "timeout"?')
     expect(messageFor({ metdata: 5 })).to.include('did you mean "metadata"?')
   })
 
-  it('lists all options if none is near', () => {
+  it('lists all options if no known option is near', () => {
     expect(messageFor({ priority: 1 })).to.equal(
       'lock has no option "priority": it has timeout, signal, metadata',
     )
@@ -57,7 +58,7 @@ describe('shared: refuseUnknownOptions', () => {
     expect(message).to.not.match(/\p{Cc}/u)
   })
 
-  it('rejects a value that is no object with options', () => {
+  it('rejects a value that is not an object with options', () => {
     expect(messageFor(null)).to.equal('lock takes an object with options, not null')
     expect(messageFor(5_000)).to.equal('lock takes an object with options, not a number')
     expect(messageFor('fast')).to.equal('lock takes an object with options, not a string')

@@ -1,4 +1,4 @@
-/** Tests that shown URLs have no secrets, misspelt ones included. */
+/** `redactUrl` and `redactUrls` hide the secrets of URLs, also of misspelt URLs. */
 import { redactUrl, redactUrls } from '@holdfast/shared'
 import { expect } from 'chai'
 
@@ -34,7 +34,7 @@ describe('redactUrl', () => {
     expect(redactUrl(new URL('ws://user:secret@host'))).to.equal('ws://***@host/')
   })
 
-  it('hides secrets in text that is no valid URL', () => {
+  it('hides secrets in a text that is not a valid URL', () => {
     for (const url of [
       'user:secret@host',
       'secret@host:7420',

@@ -1,31 +1,33 @@
 /**
- * Sections 2, 4 and 8 of PROTOCOL.md over a socket: connections, frames, hello, goodbye and
- * acknowledgement.
+ * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: connections, frames, hello, bye
+ * and ack. The lease is the time that the broker keeps a session without a message of its client,
+ * the grace the time that a session outlives its connection. A peer is a client without the client
+ * library.
  */
 import { request } from 'node:http'
 import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { withToken } from './peer.js'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 export function connecting(stage: Stage): void {
-  describe('connection', () => {
-    it('closes with 4406 without the subprotocol', async () => {
+  describe('a connection', () => {
+    it('is closed with 4406 without the subprotocol', async () => {
       const peer = await stage.connect([])
       expect(await peer.closed).to.include({ code: 4406 })
     })
 
-    it('closes with 4406 for another subprotocol', async () => {
+    it('is closed with 4406 for another subprotocol', async () => {
       expect(await closeCodeFor(await stage.target(), 'holdfast.v0, other')).to.equal(4406)
     })
 
-    it('selects holdfast.v1 among several subprotocols', async () => {
+    it('uses holdfast.v1 if the client offers several subprotocols', async () => {
       const peer = await stage.connect(['other', subprotocol])
       peer.say({ type: 'hello', ...withToken(await stage.target()) })
       await peer.hear('welcome')
     })
 
-    it('answers plain HTTP with a status, and serves other clients', async () => {
+    it('without an upgrade gets an HTTP status, and the broker serves other clients', async () => {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)
@@ -33,14 +35,14 @@ export function connecting(stage: Stage): void {
     })
   })
 
-  describe('hello', () => welcomes(stage))
-  describe('frames', () => frames(stage))
-  describe('ack', () => acknowledgement(stage))
-  describe('goodbye', () => goodbyes(stage))
+  describe('a hello', () => welcomes(stage))
+  describe('a frame', () => frames(stage))
+  describe('an ack', () => acknowledgement(stage))
+  describe('a bye', () => goodbyes(stage))
 }
 
 function welcomes(stage: Stage): void {
-  it('answers with a welcome that has the terms of the session', async () => {
+  it('is answered with a welcome that has the lease and the grace of the session', async () => {
     const { welcome } = await stage.open()
     expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
     expect(welcome).to.include({ resumed: false, grace: 0 })
@@ -48,36 +50,36 @@ function welcomes(stage: Stage): void {
     expect(Number.isSafeInteger(welcome.at)).to.equal(true)
   })
 
-  it('opens a new session for every connection', async () => {
-    const sessions = (await stage.cast(5)).map((peer) => peer.welcome.session)
+  it('opens a new session on every connection', async () => {
+    const sessions = (await stage.openSeveral(5)).map((peer) => peer.welcome.session)
     expect(new Set(sessions).size).to.equal(5)
   })
 
-  it('gives the wanted lease within the bounds of the broker', async () => {
-    const ttl = async (wanted?: number) =>
-      (await stage.open(wanted === undefined ? {} : { lease: wanted })).welcome.lease
-    expect(await ttl(10_000)).to.equal(10_000)
-    expect(await ttl(1)).to.equal(2_000)
-    expect(await ttl(2 ** 31 - 1)).to.equal(300_000)
-    expect(await ttl()).to.equal(15_000)
+  it('gets the requested lease within the bounds of the broker', async () => {
+    const leaseFor = async (requested?: number) =>
+      (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease
+    expect(await leaseFor(10_000)).to.equal(10_000)
+    expect(await leaseFor(1)).to.equal(2_000)
+    expect(await leaseFor(2 ** 31 - 1)).to.equal(300_000)
+    expect(await leaseFor()).to.equal(15_000)
   })
 
-  it('gives a grace up to the lease, and a secret with it', async () => {
-    const grace = async (wanted: number | 'lease') =>
-      (await stage.open({ lease: 5_000, grace: wanted })).welcome
-    expect(await grace(1_000))
+  it('gets the requested grace up to the lease, and a secret if the grace is not 0', async () => {
+    const welcomeFor = async (grace: number | 'lease') =>
+      (await stage.open({ lease: 5_000, grace })).welcome
+    expect(await welcomeFor(1_000))
       .to.include({ grace: 1_000 })
       .and.to.have.property('secret')
-    expect(await grace(60_000)).to.include({ grace: 5_000 })
-    expect(await grace('lease')).to.include({ grace: 5_000 })
-    expect(await grace(0))
+    expect(await welcomeFor(60_000)).to.include({ grace: 5_000 })
+    expect(await welcomeFor('lease')).to.include({ grace: 5_000 })
+    expect(await welcomeFor(0))
       .to.include({ grace: 0 })
       .and.not.to.have.property('secret')
   })
 }
 
 function frames(stage: Stage): void {
-  it('handles the messages of an array in order, and answers in one frame', async () => {
+  it('may have several messages, which the broker handles in order', async () => {
     const peer = await stage.open()
     const key = stage.key()
     const before = peer.frames.length
@@ -97,14 +99,14 @@ function frames(stage: Stage): void {
     ])
   })
 
-  it('accepts frames of one message', async () => {
+  it('may have one message', async () => {
     const peer = await stage.open()
     const [a, b] = [peer.lock(stage.key()), peer.lock(stage.key())]
     await peer.answer('granted', a)
     await peer.answer('granted', b)
   })
 
-  it('accepts a frame of 64 KiB', async () => {
+  it('may have 64 KiB', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"stats","id":1}'.padEnd(maxFrameBytes))
     await peer.answer('stats', 1)
@@ -112,7 +114,7 @@ function frames(stage: Stage): void {
 }
 
 function acknowledgement(stage: Stage): void {
-  it('answers a pong or an ack with the number of messages that arrived', async () => {
+  it('answers a pong or an ack with the number of arrived messages', async () => {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
@@ -124,20 +126,20 @@ function acknowledgement(stage: Stage): void {
     expect(second.at).to.be.at.least(first.at)
   })
 
-  it('ignores unknown ids in ack, cancel and unwatch', async () => {
+  it('may have unknown ids, like a cancel or an unwatch', async () => {
     const peer = await stage.open()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
     expect(await peer.settle()).to.deep.equal([])
   })
 
-  it('accepts a pong without a ping, and does not compare its number', async () => {
+  it('answers a pong without a ping, with any number', async () => {
     const peer = await stage.open()
     peer.say({ type: 'pong', n: 77 })
     expect(await peer.hear('ack')).to.include({ n: 2 })
   })
 
-  it('counts refused messages in an ack', async () => {
+  it('counts refused messages', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"nonsense","id":1}')
     await peer.answer('failed', 1)
@@ -147,32 +149,32 @@ function acknowledgement(stage: Stage): void {
 }
 
 function goodbyes(stage: Stage): void {
-  it('closes with 1000 and releases all locks at once, whatever the grace', async () => {
-    const [waiting] = await stage.cast(1)
+  it('closes with 1000 and releases all locks at once, with any grace', async () => {
+    const [waiting] = await stage.openSeveral(1)
     const leaving = await stage.open({ grace: 'lease' })
     const [key, other] = [stage.key(), stage.key()]
-    await leaving.take(key)
-    await waiting!.take(other)
+    await leaving.acquire(key)
+    await waiting!.acquire(other)
     leaving.lock(other)
     await leaving.settle()
     const id = waiting!.lock(key)
     leaving.say({ type: 'bye' })
     expect(await leaving.closed).to.include({ code: 1000 })
     await waiting!.answer('granted', id)
-    expect(await look(waiting!, { key: other })).to.include({ waitingCount: 0 })
+    expect(await queryAll(waiting!, { key: other })).to.include({ waitingCount: 0 })
   })
 
-  it('ignores messages after bye', async () => {
-    const [peer, other] = await stage.cast(2)
+  it('ends the session before the broker reads further messages', async () => {
+    const [peer, other] = await stage.openSeveral(2)
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })
     expect(await peer!.closed).to.include({ code: 1000 })
     expect(isFinalClose(1000)).to.equal(true)
-    expect(await look(other!, { key })).to.include({ heldCount: 0 })
+    expect(await queryAll(other!, { key })).to.include({ heldCount: 0 })
   })
 }
 
-/** The code that an upgrade is closed with that offers these subprotocols, as bytes of the wire. */
+/** The code with which the broker closes a connection that offers these subprotocols. */
 function closeCodeFor({ url }: { url: string }, offered: string): Promise<number> {
   const upgrade = request(url.replace(/^ws/, 'http'), {
     headers: {
@@ -189,11 +191,11 @@ function closeCodeFor({ url }: { url: string }, offered: string): Promise<number
     upgrade.on('upgrade', (_response, socket, head) => {
       let bytes = head
       const read = (): void => {
-        // A close frame: its opcode, its length, its code.
+        // A close frame has one byte with its opcode, one byte with its length, and then its code.
         if (bytes.length < 4) return
         socket.destroy()
         if (bytes[0] === 0x88) resolve(bytes.readUInt16BE(2))
-        else reject(new Error(`a frame other than a close: ${bytes.toString('hex')}`))
+        else reject(new Error(`Expected a close frame, received ${bytes.toString('hex')}`))
       }
       socket.on('data', (more: Buffer) => {
         bytes = Buffer.concat([bytes, more])

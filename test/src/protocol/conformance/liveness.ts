@@ -1,76 +1,78 @@
 /**
- * Sections 2, 4 and 8 of PROTOCOL.md over a socket: how the broker treats silent clients. These
- * tests take the time that the protocol gives to clients, so all of them begin at once in `before`.
+ * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: silent clients. The lease is the
+ * time that the broker keeps a session without a message of its client, the grace the time that a
+ * session outlives its connection. These tests wait for leases to end, so all tests begin at once
+ * in `before`. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 export function liveness(stage: Stage): void {
   describe('silence', function () {
     this.timeout(30_000)
-    let wordless: Promise<Closed>
-    let frozen: Promise<Closed>
+    let closeWithoutHello: Promise<Closed>
+    let closeOfFrozen: Promise<Closed>
     let alive: Promise<void>
-    let cut: Promise<CutScene>
+    let afterAbort: Promise<AbortOutcome>
 
     before(async () => {
       const peer = await stage.connect()
-      wordless = peer.closed
-      frozen = freeze(stage)
+      closeWithoutHello = peer.closed
+      closeOfFrozen = freezeClient(stage)
       alive = stayAlive(stage)
-      cut = cutHolder(stage)
-      // A failure is reported by the test that awaits the promise.
-      for (const one of [frozen, alive, cut]) one.catch(() => {})
+      afterAbort = abortHolder(stage)
+      // The test that awaits a promise reports its failure.
+      for (const promise of [closeOfFrozen, alive, afterAbort]) promise.catch(() => {})
     })
 
-    it('closes with 4408 without a hello', async () => {
-      expect(await wordless).to.include({ code: 4408 })
+    it('before a hello closes the connection with 4408', async () => {
+      expect(await closeWithoutHello).to.include({ code: 4408 })
     })
 
-    it('ends a session with 4410 after its lease, despite pings of the WebSocket', async () => {
-      expect(await frozen).to.include({ code: 4410 })
+    it('ends a session with 4410 after its lease, despite WebSocket pings', async () => {
+      expect(await closeOfFrozen).to.include({ code: 4410 })
     })
 
-    it('keeps a session whose client answers pings', () => alive)
+    it('does not end a session whose client answers pings', () => alive)
 
-    it('keeps the locks of a connection that it cut for the lease and no longer', async () => {
-      const { close, heldOff, granted } = await cut
+    it('after an abort by the broker ends a session only after its lease', async () => {
+      const { close, codeBeforeEnd, isGrantedAfterEnd } = await afterAbort
       expect(close).to.include({ code: 4400 })
-      expect(heldOff).to.equal('LOCK_HELD')
-      expect(granted).to.equal(true)
+      expect(codeBeforeEnd).to.equal('LOCK_HELD')
+      expect(isGrantedAfterEnd).to.equal(true)
     })
   })
 }
 
-/** A frozen client: it sends pings of the WebSocket, and no messages. */
-async function freeze(stage: Stage): Promise<Closed> {
+/** A frozen client with a lock sends WebSocket pings, which are not messages, and nothing else. */
+async function freezeClient(stage: Stage): Promise<Closed> {
   const peer = await stage.open({ lease: 2_000 })
-  const holder = await stage.open()
-  peer.mute = true
+  const waiter = await stage.open()
+  peer.ignoresPings = true
   const key = stage.key()
-  await peer.take(key)
-  const next = holder.lock(key)
-  void pingBelow(peer)
-  await holder.answer('granted', next)
+  await peer.acquire(key)
+  const next = waiter.lock(key)
+  void pingUntilClosed(peer)
+  await waiter.answer('granted', next)
   return peer.closed
 }
 
-async function pingBelow(peer: Peer): Promise<void> {
+async function pingUntilClosed(peer: Peer): Promise<void> {
   try {
     for (;;) {
       await peer.hear('ping')
-      peer.pingBelow()
+      peer.pingWebSocket()
     }
   } catch {
-    // Closed, which is what this waits for.
+    // `hear` throws when the connection is closed.
   }
 }
 
 /** A client that answers pings for longer than its lease. */
 async function stayAlive(stage: Stage): Promise<void> {
   const peer = await stage.open({ lease: 2_000 })
-  const fence = await peer.take(stage.key())
+  const fence = await peer.acquire(stage.key())
   let last = -1
   for (let acks = 0; acks < 4; acks++) {
     const { at } = await peer.hear('ack')
@@ -81,22 +83,23 @@ async function stayAlive(stage: Stage): Promise<void> {
   await peer.release(fence)
 }
 
-interface CutScene {
+interface AbortOutcome {
   readonly close: Closed
-  readonly heldOff: string
-  readonly granted: boolean
+  /** The error code for another session before the lease of the aborted client ends. */
+  readonly codeBeforeEnd: string
+  readonly isGrantedAfterEnd: boolean
 }
 
 /** A client without a grace that sends an invalid message while it holds a lock. */
-async function cutHolder(stage: Stage): Promise<CutScene> {
+async function abortHolder(stage: Stage): Promise<AbortOutcome> {
   const peer = await stage.open({ lease: 2_000 })
   const other = await stage.open()
   const key = stage.key()
-  await peer.take(key)
+  await peer.acquire(key)
   peer.sayText('nonsense')
   const close = await peer.closed
   const { code } = await other.answer('failed', other.lock(key, { timeout: 0 }))
   const { type } = await other.answer('granted', other.lock(key))
-  expect((await look(other, { key })).heldCount).to.equal(1)
-  return { close, heldOff: code, granted: type === 'granted' }
+  expect((await queryAll(other, { key })).heldCount).to.equal(1)
+  return { close, codeBeforeEnd: code, isGrantedAfterEnd: type === 'granted' }
 }

@@ -1,33 +1,37 @@
-/** Section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. */
+/**
+ * Tests of section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. A
+ * fence is the number of a grant, which identifies a lock. The ttl is the time after which a lock
+ * expires. A peer is a client without the client library.
+ */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 export function locking(stage: Stage): void {
-  describe('lock', () => grants(stage))
-  describe('queue', () => queues(stage))
-  describe('timeout', () => timeouts(stage))
-  describe('cancel', () => cancels(stage))
-  describe('ttl', () => ttls(stage))
-  describe('steal', () => steals(stage))
-  describe('revoke', () => revokes(stage))
-  describe('barrier', () => barriers(stage))
+  describe('lock: the broker', () => grants(stage))
+  describe('queue: the broker', () => queues(stage))
+  describe('timeout: the broker', () => timeouts(stage))
+  describe('cancel: the broker', () => cancels(stage))
+  describe('ttl: the broker', () => ttls(stage))
+  describe('a steal', () => steals(stage))
+  describe('a revoke', () => revokes(stage))
+  describe('barrier: the broker', () => barriers(stage))
 }
 
 function grants(stage: Stage): void {
   it('grants with fences that rise over keys and sessions', async () => {
-    const [a, b] = await stage.cast(2)
+    const [a, b] = await stage.openSeveral(2)
     const fences = [
-      await a!.take(stage.key()),
-      await b!.take(stage.key()),
-      await a!.take(stage.key()),
+      await a!.acquire(stage.key()),
+      await b!.acquire(stage.key()),
+      await a!.acquire(stage.key()),
     ]
     expect(fences.every(Number.isSafeInteger)).to.equal(true)
     expect([...fences].sort((x, y) => x - y)).to.deep.equal(fences)
     expect(new Set(fences).size).to.equal(3)
   })
 
-  it('says when a ttl began, and sends no time for a lock without a ttl', async () => {
+  it('sends the start of a ttl with its grant, and no time for a lock without a ttl', async () => {
     const peer = await stage.open()
     const without = await peer.answer('granted', peer.lock(stage.key()))
     expect(without).to.have.all.keys('type', 'id', 'fence')
@@ -38,36 +42,36 @@ function grants(stage: Stage): void {
   it('makes a session wait for its own lock', async () => {
     const peer = await stage.open()
     const key = stage.key()
-    const fence = await peer.take(key)
+    const fence = await peer.acquire(key)
     const again = peer.lock(key)
     expect(await peer.settle()).to.deep.equal([])
     peer.unlock(fence)
     expect((await peer.answer('granted', again)).fence).to.be.greaterThan(fence)
   })
 
-  it('rejects unlock and refresh with another fence: LOCK_NOT_HELD', async () => {
-    const [holder, other] = await stage.cast(2)
+  it('rejects unlock and refresh with a wrong fence: LOCK_NOT_HELD', async () => {
+    const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.take(key)
+    const fence = await holder!.acquire(key)
     for (const [peer, wrong] of [
       [other!, fence],
       [holder!, fence + 1],
       [holder!, 1],
     ] as const) {
       expect(await peer.answer('failed', peer.unlock(wrong))).to.include({ code: 'LOCK_NOT_HELD' })
-      const refresh = peer.ask({ type: 'refresh', fence: wrong, ttl: 1 })
+      const refresh = peer.request({ type: 'refresh', fence: wrong, ttl: 1 })
       expect(await peer.answer('failed', refresh)).to.include({ code: 'LOCK_NOT_HELD' })
     }
-    expect((await look(other!, { key })).held).to.have.length(1)
+    expect((await queryAll(other!, { key })).held).to.have.length(1)
     await holder!.release(fence)
     const again = await holder!.answer('failed', holder!.unlock(fence))
     expect(again).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('gives the lock of a dropped session without a grace to the next waiter at once', async () => {
-    const [holder, next] = await stage.cast(2)
+  it('grants the next waiter when a session without a grace drops its connection', async () => {
+    const [holder, next] = await stage.openSeveral(2)
     const key = stage.key()
-    await holder!.take(key)
+    await holder!.acquire(key)
     const id = next!.lock(key)
     holder!.drop()
     await next!.answer('granted', id)
@@ -75,8 +79,8 @@ function grants(stage: Stage): void {
 }
 
 function queues(stage: Stage): void {
-  it('grants in the order of arrival, one grant for one release', async () => {
-    const peers = await stage.cast(5)
+  it('grants requests in the order of arrival, one request for each release', async () => {
+    const peers = await stage.openSeveral(5)
     const key = stage.key()
     const ids: number[] = []
     for (const peer of peers) {
@@ -91,9 +95,12 @@ function queues(stage: Stage): void {
   })
 
   it('grants shared locks together, but none before a waiting exclusive request', async () => {
-    const [a, b, c, d] = await stage.cast(4)
+    const [a, b, c, d] = await stage.openSeveral(4)
     const key = stage.key()
-    const fences = [await a!.take(key, { mode: 'shared' }), await b!.take(key, { mode: 'shared' })]
+    const fences = [
+      await a!.acquire(key, { mode: 'shared' }),
+      await b!.acquire(key, { mode: 'shared' }),
+    ]
     const exclusive = c!.lock(key)
     await c!.settle()
     const shared = d!.lock(key, { mode: 'shared' })
@@ -109,9 +116,9 @@ function queues(stage: Stage): void {
   })
 
   it('grants neighbouring shared requests together', async () => {
-    const [holder, b, c] = await stage.cast(3)
+    const [holder, b, c] = await stage.openSeveral(3)
     const key = stage.key()
-    const fence = await holder!.take(key)
+    const fence = await holder!.acquire(key)
     const ids = [b!.lock(key, { mode: 'shared' }), c!.lock(key, { mode: 'shared' })]
     await b!.settle()
     await c!.settle()
@@ -124,9 +131,9 @@ function queues(stage: Stage): void {
 function timeouts(stage: Stage): void {
   it('answers timeout 0 with LOCK_HELD and the holders', async () => {
     const holder = await stage.open({ name: 'worker 7' })
-    const [other] = await stage.cast(1)
+    const [other] = await stage.openSeveral(1)
     const key = stage.key()
-    const fence = await holder.take(key, { metadata: { job: [1, 'é'] } })
+    const fence = await holder.acquire(key, { metadata: { job: [1, 'é'] } })
     const failed = await other!.answer('failed', other!.lock(key, { timeout: 0 }))
     expect(failed).to.include({ code: 'LOCK_HELD' })
     expect(failed.message).to.be.a('string')
@@ -137,17 +144,17 @@ function timeouts(stage: Stage): void {
   })
 
   it('names at most 16 holders', async () => {
-    const [holder, other] = await stage.cast(2)
+    const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    for (let i = 0; i < 20; i++) await holder!.take(key, { mode: 'shared' })
+    for (let i = 0; i < 20; i++) await holder!.acquire(key, { mode: 'shared' })
     const failed = await other!.answer('failed', other!.lock(key, { timeout: 0 }))
     expect(failed.holders).to.have.length(16)
   })
 
   it('answers LOCK_TIMEOUT once, and grants nothing afterwards', async () => {
-    const [holder, other] = await stage.cast(2)
+    const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.take(key, { metadata: 'large' })
+    const fence = await holder!.acquire(key, { metadata: 'large' })
     const failed = await other!.answer('failed', other!.lock(key, { timeout: 20 }))
     expect(failed).to.include({ code: 'LOCK_TIMEOUT' })
     const [{ since, ...named }] = failed.holders as [Holder]
@@ -155,15 +162,15 @@ function timeouts(stage: Stage): void {
     expect(since).to.be.a('number')
     await holder!.release(fence)
     expect(await other!.settle()).to.deep.equal([])
-    expect(await look(holder!, { key })).to.include({ heldCount: 0, waitingCount: 0 })
+    expect(await queryAll(holder!, { key })).to.include({ heldCount: 0, waitingCount: 0 })
   })
 }
 
 function cancels(stage: Stage): void {
-  it('answers ABORTED to a request that waits, and frees its place', async () => {
-    const [holder, b, c] = await stage.cast(3)
+  it('answers ABORTED to a waiting request, and removes the request from the queue', async () => {
+    const [holder, b, c] = await stage.openSeveral(3)
     const key = stage.key()
-    await holder!.take(key, { mode: 'shared' })
+    await holder!.acquire(key, { mode: 'shared' })
     const exclusive = b!.lock(key)
     await b!.settle()
     const shared = c!.lock(key, { mode: 'shared' })
@@ -173,7 +180,7 @@ function cancels(stage: Stage): void {
     await c!.answer('granted', shared)
   })
 
-  it('ignores a cancel that comes too late or names no request', async () => {
+  it('ignores a cancel of a granted request or of an unknown request', async () => {
     const peer = await stage.open()
     const key = stage.key()
     const id = peer.lock(key)
@@ -183,11 +190,11 @@ function cancels(stage: Stage): void {
     await peer.release(fence)
   })
 
-  it('ends in either a grant or an abort when both cross, and serves the next waiter', async () => {
-    const [holder, racer, last] = await stage.cast(3)
+  it('answers a request with a grant or ABORTED if its cancel and its grant cross', async () => {
+    const [holder, racer, last] = await stage.openSeveral(3)
     for (let round = 0; round < 20; round++) {
       const key = stage.key()
-      const fence = await holder!.take(key)
+      const fence = await holder!.acquire(key)
       const id = racer!.lock(key)
       await racer!.settle()
       const next = last!.lock(key)
@@ -205,10 +212,10 @@ function cancels(stage: Stage): void {
 }
 
 function ttls(stage: Stage): void {
-  it('lets a lock expire: lost, then a grant to the next waiter, then LOCK_NOT_HELD', async () => {
-    const [holder, next] = await stage.cast(2)
+  it('ends a lock after its ttl, tells the holder, and grants the next waiter', async () => {
+    const [holder, next] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.take(key, { ttl: 30 })
+    const fence = await holder!.acquire(key, { ttl: 30 })
     const id = next!.lock(key)
     expect(await holder!.hear('lost')).to.include({ fence, reason: 'expired' })
     await next!.answer('granted', id)
@@ -216,31 +223,34 @@ function ttls(stage: Stage): void {
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('restarts and changes the ttl with a refresh', async () => {
+  it('restarts and changes the ttl of a lock after a refresh', async () => {
     const peer = await stage.open()
-    const fence = await peer.take(stage.key(), { ttl: 60_000 })
-    await peer.answer('refreshed', peer.ask({ type: 'refresh', fence }))
-    await peer.answer('refreshed', peer.ask({ type: 'refresh', fence, ttl: 30 }))
+    const fence = await peer.acquire(stage.key(), { ttl: 60_000 })
+    await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
+    await peer.answer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
-  it('gives a ttl to a lock without one by a refresh', async () => {
+  it('gives a lock without a ttl a ttl after a refresh', async () => {
     const peer = await stage.open()
-    const fence = await peer.take(stage.key())
-    await peer.answer('refreshed', peer.ask({ type: 'refresh', fence }))
-    await peer.answer('refreshed', peer.ask({ type: 'refresh', fence, ttl: 30 }))
+    const fence = await peer.acquire(stage.key())
+    await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
+    await peer.answer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
     expect(await peer.hear('lost')).to.include({ fence })
   })
 }
 
 function steals(stage: Stage): void {
-  it('takes the key from all holders, and leaves the queue as it is', async () => {
-    const [a, b, waiting, thief] = await stage.cast(4)
+  it('takes the key from all holders, and does not change the queue', async () => {
+    const [a, b, waiting, thief] = await stage.openSeveral(4)
     const key = stage.key()
-    const victims = [await a!.take(key, { mode: 'shared' }), await b!.take(key, { mode: 'shared' })]
+    const victims = [
+      await a!.acquire(key, { mode: 'shared' }),
+      await b!.acquire(key, { mode: 'shared' }),
+    ]
     const id = waiting!.lock(key)
     await waiting!.settle()
-    const fence = await thief!.take(key, { steal: true })
+    const fence = await thief!.acquire(key, { steal: true })
     expect(fence).to.be.greaterThan(Math.max(...victims))
     expect(await a!.hear('lost')).to.include({ fence: victims[0], reason: 'stolen' })
     expect(await b!.hear('lost')).to.include({ fence: victims[1], reason: 'stolen' })
@@ -251,33 +261,33 @@ function steals(stage: Stage): void {
     await waiting!.answer('granted', id)
   })
 
-  it('grants a steal of a free key like any lock', async () => {
+  it('of a free key is granted like any lock request', async () => {
     const peer = await stage.open()
-    await peer.release(await peer.take(stage.key(), { steal: true }))
+    await peer.release(await peer.acquire(stage.key(), { steal: true }))
     expect(await peer.settle()).to.deep.equal([])
   })
 }
 
 function revokes(stage: Stage): void {
-  it('changes nothing with another fence, with or without the permission', async () => {
-    const [holder, other] = await stage.cast(2)
+  it('changes nothing with a wrong fence, with or without the permission', async () => {
+    const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.take(key)
-    const wrong = other!.ask({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
+    const fence = await holder!.acquire(key)
+    const wrong = other!.request({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
     const failed = await other!.answer('failed', wrong)
     expect(failed.code).to.be.oneOf(['LOCK_NOT_HELD', 'FORBIDDEN'])
     expect(await holder!.settle()).to.deep.equal([])
     await holder!.release(fence)
   })
 
-  it('ends the lock and tells its holder, or answers FORBIDDEN and does neither', async () => {
-    const [holder, other] = await stage.cast(2)
+  it('ends the lock and tells its holder, or changes nothing with FORBIDDEN', async () => {
+    const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.take(key)
-    const id = other!.ask({ type: 'revoke', key, fence, reason: 'conformance' })
+    const fence = await holder!.acquire(key)
+    const id = other!.request({ type: 'revoke', key, fence, reason: 'conformance' })
     const next = other!.lock(key)
     await other!.settle()
-    const answer = await other!.hearAnswer(id)
+    const answer = await other!.answerTo(id)
     if (answer.type === 'revoked') {
       expect(await holder!.hear('lost')).to.include({
         fence,

@@ -1,41 +1,47 @@
-/** Sections 6 and 10 of PROTOCOL.md over a socket: query, watch and stats. */
+/**
+ * Tests of the sections 6 and 10 of PROTOCOL.md over a socket: query, watch and stats. A fence is
+ * the number of a grant, which identifies a lock. A peer is a client without the client library.
+ */
 import { maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 export function looking(stage: Stage): void {
-  describe('query', () => queries(stage))
-  describe('watch', () => watches(stage))
-  describe('stats', () => statistics(stage))
+  describe('a query', () => queries(stage))
+  describe('a watch', () => watches(stage))
+  describe('stats: the broker', () => statistics(stage))
 }
 
 function queries(stage: Stage): void {
   it('lists holders and waiters by key and by prefix', async () => {
     const holder = await stage.open({ name: 'worker' })
-    const [waiting, other] = await stage.cast(2)
+    const [waiting, other] = await stage.openSeveral(2)
     const [key, beside] = [stage.key('one'), stage.key('two')]
-    const fence = await holder.take(key, { metadata: 'why' })
+    const fence = await holder.acquire(key, { metadata: 'why' })
     waiting!.lock(key, { mode: 'shared' })
     await waiting!.settle()
-    await other!.take(beside, { mode: 'shared' })
+    await other!.acquire(beside, { mode: 'shared' })
     const { session } = holder.welcome
-    const seen = await look(other!, { key })
+    const seen = await queryAll(other!, { key })
     expect(seen).to.include({ heldCount: 1, waitingCount: 1 })
     expect(seen.held[0]).to.deep.include({ key, mode: 'exclusive', session, fence })
     expect(seen.held[0]).to.deep.include({ name: 'worker', metadata: 'why' })
     expect(seen.held[0]!.since).to.be.a('number')
     expect(seen.waiting[0]).to.have.all.keys('key', 'mode', 'session', 'since')
     expect(seen.waiting[0]).to.include({ key, mode: 'shared', session: waiting!.welcome.session })
-    const all = await look(other!, { prefix: stage.prefix })
+    const all = await queryAll(other!, { prefix: stage.prefix })
     expect(all.held.map((lock) => lock.key)).to.have.members([key, beside])
-    expect(await look(other!, { key: stage.key() })).to.include({ heldCount: 0, waitingCount: 0 })
-    const some = await look(other!, { prefix: key.slice(0, -1) })
+    expect(await queryAll(other!, { key: stage.key() })).to.include({
+      heldCount: 0,
+      waitingCount: 0,
+    })
+    const some = await queryAll(other!, { prefix: key.slice(0, -1) })
     expect(some.held.map((lock) => lock.key)).to.deep.equal([key])
-    const everything = await look(other!, {})
+    const everything = await queryAll(other!, {})
     expect(everything.heldCount).to.be.at.least(2)
   })
 
-  it('accepts any id, and does not remember it', async () => {
+  it('may have any id, which later requests may use again', async () => {
     const peer = await stage.open()
     const key = stage.key()
     for (const id of [900, 7, 7]) {
@@ -48,26 +54,28 @@ function queries(stage: Stage): void {
     await peer.answer('stats', 1)
   })
 
-  it('lists at most limit items, and counts all', async () => {
+  it('lists at most `limit` items, and counts all items', async () => {
     const peer = await stage.open()
     const prefix = stage.key('limited')
-    for (let i = 0; i < 5; i++) await peer.take(`${prefix}:${i}`)
-    const seen = await look(peer, { prefix, limit: 2 })
+    for (let i = 0; i < 5; i++) await peer.acquire(`${prefix}:${i}`)
+    const seen = await queryAll(peer, { prefix, limit: 2 })
     expect(seen.held).to.have.length(2)
     expect(seen).to.include({ heldCount: 5, waitingCount: 0 })
   })
 
-  it('pages through keys in their order, and through the holders of one key by fence', async () => {
-    const [peer, other] = await stage.cast(2)
+  it('lists pages of keys in order, and pages of the holders of one key by fence', async () => {
+    const [peer, other] = await stage.openSeveral(2)
     const prefix = stage.key('paged')
-    for (const name of ['c', 'a', 'é', 'b']) await peer!.take(`${prefix}:${name}`)
-    const [ann, bob, cyd] = await stage.cast(3)
+    for (const name of ['c', 'a', 'é', 'b']) await peer!.acquire(`${prefix}:${name}`)
+    const [ann, bob, cyd] = await stage.openSeveral(3)
     const shared = `${prefix}:d`
     const fences: number[] = []
-    for (const one of [ann, bob, cyd]) fences.push(await one!.take(shared, { mode: 'shared' }))
+    for (const session of [ann, bob, cyd]) {
+      fences.push(await session!.acquire(shared, { mode: 'shared' }))
+    }
     other!.lock(shared)
     await other!.settle()
-    const page = (after: string, more = {}) => look(peer!, { prefix, after, limit: 2, ...more })
+    const page = (after: string, more = {}) => queryAll(peer!, { prefix, after, limit: 2, ...more })
     const names = ({ held }: { held: readonly { key: string }[] }) =>
       held.map(({ key }) => key.slice(prefix.length + 1))
     const first = await page('')
@@ -82,7 +90,7 @@ function queries(stage: Stage): void {
     expect([names(rest), rest.waiting]).to.deep.equal([['d', 'é'], []])
     expect(rest).to.include({ heldCount: 2, waitingCount: 0 })
     expect(await page(`${prefix}:é`)).to.include({ heldCount: 0, waitingCount: 0 })
-    const within = await look(peer!, { key: shared, after: shared, afterFence: fences[0]! })
+    const within = await queryAll(peer!, { key: shared, after: shared, afterFence: fences[0]! })
     expect(within.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
@@ -90,10 +98,10 @@ function queries(stage: Stage): void {
     const peer = await stage.open()
     const prefix = stage.key('single')
     const fences: number[] = []
-    for (const name of ['a', 'b', 'c']) fences.push(await peer.take(`${prefix}:${name}`))
+    for (const name of ['a', 'b', 'c']) fences.push(await peer.acquire(`${prefix}:${name}`))
     const listed: number[] = []
     for (let start: object = { after: '' }; listed.length < 3; ) {
-      const { held } = await look(peer, { prefix, limit: 1, ...start })
+      const { held } = await queryAll(peer, { prefix, limit: 1, ...start })
       expect(held).to.have.length(1)
       listed.push(held[0]!.fence)
       start = { after: held[0]!.key, afterFence: held[0]!.fence }
@@ -101,12 +109,12 @@ function queries(stage: Stage): void {
     expect(listed).to.deep.equal(fences)
   })
 
-  it('answers in parts, none of which is a big frame', async () => {
+  it('with a long result is answered in parts within the frame limit', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')
     const metadata = 'm'.repeat(900)
-    for (let i = 0; i < 100; i++) await peer.take(`${prefix}:${i}`, { metadata })
-    const parts = await peer.answers('found', peer.ask({ type: 'query', prefix }))
+    for (let i = 0; i < 100; i++) await peer.acquire(`${prefix}:${i}`, { metadata })
+    const parts = await peer.answers('found', peer.request({ type: 'query', prefix }))
     expect(parts.length).to.be.greaterThan(2)
     expect(parts.map((part) => part.more)).to.deep.equal(parts.map((_, i) => i < parts.length - 1))
     expect(parts.at(-1)!.heldCount).to.equal(100)
@@ -117,11 +125,11 @@ function queries(stage: Stage): void {
 }
 
 function watches(stage: Stage): void {
-  it('sends the held locks first, then every change in order', async () => {
-    const [watcher, a, b] = await stage.cast(3)
+  it('sends the held locks first, then the events of all changes in order', async () => {
+    const [watcher, a, b] = await stage.openSeveral(3)
     const key = stage.key()
-    const first = await a!.take(key)
-    const watch = watcher!.ask({ type: 'watch', key })
+    const first = await a!.acquire(key)
+    const watch = watcher!.request({ type: 'watch', key })
     const [state] = await watcher!.answers('watching', watch)
     expect(state).to.include({ heldCount: 1, more: false })
     expect(state!.held[0]).to.include({ key, fence: first })
@@ -129,8 +137,8 @@ function watches(stage: Stage): void {
     await a!.release(first)
     const { fence: second } = await b!.answer('granted', id)
     await b!.hear('lost')
-    const third = await a!.take(key)
-    const fourth = await b!.take(key, { steal: true })
+    const third = await a!.acquire(key)
+    const fourth = await b!.acquire(key, { steal: true })
     b!.drop()
     const events: string[] = []
     while (events.length < 7) {
@@ -150,83 +158,83 @@ function watches(stage: Stage): void {
     ])
   })
 
-  it('reports all keys with the prefix, and no other', async () => {
-    const [watcher, peer] = await stage.cast(2)
+  it('reports all keys with the prefix, and no other keys', async () => {
+    const [watcher, peer] = await stage.openSeveral(2)
     const prefix = stage.key('watched')
-    const watch = watcher!.ask({ type: 'watch', prefix })
+    const watch = watcher!.request({ type: 'watch', prefix })
     await watcher!.answers('watching', watch)
-    await peer!.take(stage.key('elsewhere'))
-    await peer!.take(`${prefix}:a`)
-    await peer!.take(prefix)
+    await peer!.acquire(stage.key('elsewhere'))
+    await peer!.acquire(`${prefix}:a`)
+    await peer!.acquire(prefix)
     for (const key of [`${prefix}:a`, prefix]) {
       expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
     }
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('names all matching watches in one event', async () => {
-    const [watcher, peer] = await stage.cast(2)
+  it('shares an event with all matching watches of its connection', async () => {
+    const [watcher, peer] = await stage.openSeveral(2)
     const key = stage.key()
     const watches = [{ key }, { key }, { prefix: key }].map((scope) =>
-      watcher!.ask({ type: 'watch', ...scope }),
+      watcher!.request({ type: 'watch', ...scope }),
     )
     for (const watch of watches) await watcher!.answers('watching', watch)
-    await peer!.take(key)
+    await peer!.acquire(key)
     const { watch } = await watcher!.hear('event')
     expect([watch].flat().sort()).to.deep.equal(watches)
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
   it('replaces a watch with the same id', async () => {
-    const [watcher, peer] = await stage.cast(2)
+    const [watcher, peer] = await stage.openSeveral(2)
     const [former, key] = [stage.key(), stage.key()]
-    const watch = watcher!.ask({ type: 'watch', key: former })
+    const watch = watcher!.request({ type: 'watch', key: former })
     await watcher!.answers('watching', watch)
     watcher!.say({ type: 'watch', id: watch, key })
     await watcher!.answers('watching', watch)
-    await peer!.take(former)
-    await peer!.take(key)
+    await peer!.acquire(former)
+    await peer!.acquire(key)
     expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
   it('sends no event after an unwatch', async () => {
-    const [watcher, peer] = await stage.cast(2)
+    const [watcher, peer] = await stage.openSeveral(2)
     const key = stage.key()
-    const watch = watcher!.ask({ type: 'watch', key })
+    const watch = watcher!.request({ type: 'watch', key })
     await watcher!.answers('watching', watch)
     watcher!.say({ type: 'unwatch', watch })
     await watcher!.settle()
-    await peer!.release(await peer!.take(key))
+    await peer!.release(await peer!.acquire(key))
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('accepts at most 1,000 watches', async () => {
+  it('beyond 1,000 watches of a session is refused', async () => {
     const peer = await stage.open()
     const key = stage.key()
-    for (let i = 0; i < 1_000; i++) peer.ask({ type: 'watch', key })
-    const failed = await peer.answer('failed', peer.ask({ type: 'watch', key }))
+    for (let i = 0; i < 1_000; i++) peer.request({ type: 'watch', key })
+    const failed = await peer.answer('failed', peer.request({ type: 'watch', key }))
     expect(failed).to.include({ code: 'QUOTA_EXCEEDED' })
     peer.say({ type: 'unwatch', watch: 1 })
-    await peer.answers('watching', peer.ask({ type: 'watch', key }))
+    await peer.answers('watching', peer.request({ type: 'watch', key }))
   })
 }
 
 function statistics(stage: Stage): void {
-  it('counts decided requests and their outcomes', async () => {
-    const [a, b] = await stage.cast(2)
-    const stats = async () => (await a!.answer('stats', a!.ask({ type: 'stats' }))).stats
+  it('counts lock requests and their outcomes', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const stats = async () => (await a!.answer('stats', a!.request({ type: 'stats' }))).stats
     const before = await stats()
     const key = stage.key()
-    const fence = await a!.take(key, { ttl: 60_000 })
+    const fence = await a!.acquire(key, { ttl: 60_000 })
     await b!.answer('failed', b!.lock(key, { timeout: 0 }))
     await b!.answer('failed', b!.lock(key, { timeout: 1 }))
-    await a!.answer('refreshed', a!.ask({ type: 'refresh', fence }))
+    await a!.answer('refreshed', a!.request({ type: 'refresh', fence }))
     await a!.release(fence)
-    await a!.take(key, { ttl: 1 })
+    await a!.acquire(key, { ttl: 1 })
     await a!.hear('lost')
     const after = await stats()
-    // At least so many, because other clients may use the broker at the same time.
+    // Other clients may use the broker at the same time, so the counts may be higher.
     expect(after.totalLocks - before.totalLocks).to.be.at.least(4)
     expect(after.failedLocks - before.failedLocks).to.be.at.least(2)
     expect(after.refreshCount - before.refreshCount).to.be.at.least(1)

@@ -1,10 +1,10 @@
 /**
- * A raw WebSocket to a broker for tests, without the client library. A peer sends exactly what a
- * test tells it to send, and keeps what it receives in order. It answers pings, unless it is
- * `mute`, so that its session does not end during a test.
+ * A peer is a client for tests, without the client library. A peer sends exactly the messages of
+ * the test over a raw WebSocket, and keeps the received messages in order. A peer answers pings,
+ * unless `ignoresPings` is set, so that its session does not end during a test.
  *
- * No method waits for time to pass. To show that a message does *not* come, a test requests another
- * message that would come after it: see `settle`.
+ * No method waits for time to pass. To show that the broker does not send a message, a test
+ * requests a later message and waits for that: see `settle`.
  */
 import { once } from 'node:events'
 import { type ClientMessage, parseFrame, type ServerMessage, subprotocol } from '@holdfast/shared'
@@ -22,10 +22,11 @@ export interface Closed {
   readonly reason: string
 }
 
+/** The message of the broker with this type. */
 type Of<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
-/** A request without its id, which the peer adds. */
-type Ask =
+/** The fields of a request without its id, which the peer adds. */
+type RequestFields =
   Extract<ClientMessage, { id: number }> extends infer M
     ? M extends { type: string; id: number }
       ? Omit<M, 'id'>
@@ -35,15 +36,16 @@ type Ask =
 export class Peer {
   readonly #socket: WebSocket
   readonly #heard: ServerMessage[] = []
-  #waiting: (() => void)[] = []
+  /** Called at the next message or at the close. */
+  #wakeCallbacks: (() => void)[] = []
   /** The highest id that this peer used in its session. */
   lastId = 0
-  /** How many messages it has sent, `hello` and pongs included. */
+  /** The number of messages that the peer has sent, including `hello` and pongs. */
   said = 0
-  /** The text of every frame that it received. */
+  /** The text of every frame that the peer has received. */
   readonly frames: string[] = []
-  /** Leaves pings without an answer. */
-  mute = false
+  /** Whether the peer leaves pings without an answer. */
+  ignoresPings = false
   readonly closed: Promise<Closed>
   #closedWith: Closed | undefined
 
@@ -73,9 +75,9 @@ export class Peer {
     return Object.assign(peer, { welcome: await peer.hear('welcome') })
   }
 
-  // ------------------------------------------------------------------------------- saying
+  // ------------------------------------------------------------------------------ sending
 
-  /** Sends one message, or several in one frame. */
+  /** Sends one or several messages in one frame. */
   say(...messages: ClientMessage[]): void {
     for (const message of messages) {
       if ('id' in message) this.lastId = Math.max(this.lastId, message.id)
@@ -94,22 +96,25 @@ export class Peer {
   }
 
   /** Sends a request under the next id, and returns the id. */
-  ask(request: Ask): number {
+  request(request: RequestFields): number {
     const id = this.lastId + 1
     this.say({ ...request, id } as ClientMessage)
     return id
   }
 
-  lock(key: string, options: Omit<Extract<Ask, { type: 'lock' }>, 'type' | 'key'> = {}): number {
-    return this.ask({ type: 'lock', key, ...options })
+  lock(
+    key: string,
+    options: Omit<Extract<RequestFields, { type: 'lock' }>, 'type' | 'key'> = {},
+  ): number {
+    return this.request({ type: 'lock', key, ...options })
   }
 
   unlock(fence: number): number {
-    return this.ask({ type: 'unlock', fence })
+    return this.request({ type: 'unlock', fence })
   }
 
-  /** Takes a lock that must be free; returns its fence. */
-  async take(key: string, options: Parameters<Peer['lock']>[1] = {}): Promise<number> {
+  /** Acquires a lock that must be free. Returns its fence, the number of the grant. */
+  async acquire(key: string, options: Parameters<Peer['lock']>[1] = {}): Promise<number> {
     const { fence } = await this.answer('granted', this.lock(key, options))
     return fence
   }
@@ -119,42 +124,47 @@ export class Peer {
     await this.answer('unlocked', this.unlock(fence))
   }
 
-  /** Sends a ping of the WebSocket, which is no message. */
-  pingBelow(): void {
+  /** Sends a WebSocket ping, which is not a message of the protocol. */
+  pingWebSocket(): void {
     this.#socket.ping()
   }
 
-  // ------------------------------------------------------------------------------ hearing
+  // ---------------------------------------------------------------------------- receiving
 
-  /** The next message of this type that `which` accepts. Messages before it stay in the list. */
+  /**
+   * Resolves with the next message of this type that `accepts` accepts. Throws if the broker closes
+   * the connection first. The other messages stay in the list.
+   */
   async hear<T extends ServerMessage['type']>(
     type: T,
-    which: (message: Of<T>) => boolean = () => true,
+    accepts: (message: Of<T>) => boolean = () => true,
   ): Promise<Of<T>> {
     for (;;) {
-      const place = this.#heard.findIndex((one) => one.type === type && which(one as Of<T>))
-      if (place !== -1) return this.#heard.splice(place, 1)[0] as Of<T>
-      await this.#more(`"${type}"`)
+      const i = this.#heard.findIndex(
+        (message) => message.type === type && accepts(message as Of<T>),
+      )
+      if (i !== -1) return this.#heard.splice(i, 1)[0] as Of<T>
+      await this.#nextMessage(`"${type}"`)
     }
   }
 
-  /** The answer to this request, of any type. */
-  async hearAnswer(id: number): Promise<ServerMessage> {
+  /** Resolves with the answer to this request, of any type. */
+  async answerTo(id: number): Promise<ServerMessage> {
     for (;;) {
-      const place = this.#heard.findIndex((one) => 'id' in one && one.id === id)
-      if (place !== -1) return this.#heard.splice(place, 1)[0]!
-      await this.#more(`the answer to ${id}`)
+      const i = this.#heard.findIndex((message) => 'id' in message && message.id === id)
+      if (i !== -1) return this.#heard.splice(i, 1)[0]!
+      await this.#nextMessage(`the answer to ${id}`)
     }
   }
 
-  /** The answer to this request, which must be of this type. */
+  /** Resolves with the answer to this request, which must have this type. */
   async answer<T extends ServerMessage['type']>(type: T, id: number): Promise<Of<T>> {
-    const answer = await this.hearAnswer(id)
+    const answer = await this.answerTo(id)
     if (answer.type === type) return answer as Of<T>
-    throw new Error(`${JSON.stringify(answer)} instead of "${type}"`)
+    throw new Error(`Expected "${type}", received ${JSON.stringify(answer)}`)
   }
 
-  /** All parts of a `found` or `watching`. */
+  /** Resolves with all parts of a `found` or `watching`. */
   async answers<T extends 'found' | 'watching'>(type: T, id: number): Promise<Of<T>[]> {
     const parts: Of<T>[] = []
     let more = true
@@ -167,8 +177,8 @@ export class Peer {
   }
 
   /**
-   * Waits until the broker has handled everything that this peer sent, and the peer has received
-   * the results. Returns the received messages that no test has taken yet, without acks.
+   * Waits until the broker has handled all messages of this peer, and the peer has received the
+   * results. Returns the messages in the list, without acks.
    */
   async settle(): Promise<readonly ServerMessage[]> {
     this.say({ type: 'ack', ids: [] })
@@ -177,7 +187,7 @@ export class Peer {
     return this.#heard.filter((message) => message.type !== 'ack')
   }
 
-  // ------------------------------------------------------------------------------ leaving
+  // ------------------------------------------------------------------------------ closing
 
   /** Drops the connection without a close frame. */
   drop(): void {
@@ -196,7 +206,7 @@ export class Peer {
     const frame = JSON.parse(text) as ServerMessage | ServerMessage[]
     for (const message of Array.isArray(frame) ? frame : [frame]) {
       this.#heard.push(message)
-      if (message.type !== 'ping' || this.mute) continue
+      if (message.type !== 'ping' || this.ignoresPings) continue
       this.#heard.pop()
       this.say({ type: 'pong', n: message.n })
     }
@@ -204,18 +214,18 @@ export class Peer {
   }
 
   /** Resolves when a message arrives. Throws if the connection is closed. */
-  async #more(instead: string): Promise<void> {
+  async #nextMessage(expected: string): Promise<void> {
     if (this.#closedWith !== undefined) {
       const { code, reason } = this.#closedWith
-      throw new Error(`closed with ${code} (${reason}) instead of ${instead}`)
+      throw new Error(`Expected ${expected}, the connection was closed: ${code} ${reason}`)
     }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    await new Promise<void>((resolve) => this.#wakeCallbacks.push(resolve))
   }
 
   #wake(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+    const callbacks = this.#wakeCallbacks
+    this.#wakeCallbacks = []
+    for (const callback of callbacks) callback()
   }
 }
 

@@ -1,15 +1,20 @@
-/** Section 9 of PROTOCOL.md over a socket: a session that is resumed on another connection. */
+/**
+ * Tests of section 9 of PROTOCOL.md over a socket: a client resumes its session on another
+ * connection within the grace, the time that a session outlives its connection. The secret of the
+ * session authorizes the resume. A fence is the number of a grant, the ttl the time after which a
+ * lock expires. A peer is a client without the client library.
+ */
 import type { ClientMessage, Snapshot } from '@holdfast/shared'
 import { expect } from 'chai'
 import type { Peer } from './peer.js'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 type Session = Awaited<ReturnType<Stage['open']>>
 
 export function resuming(stage: Stage): void {
-  describe('resume', () => resumes(stage))
-  describe('resume secrets', () => secrets(stage))
-  describe('stored answers', () => storedAnswers(stage))
+  describe('resume: the broker', () => resumes(stage))
+  describe('resume secrets: the broker', () => secrets(stage))
+  describe('stored answers: the broker', () => storedAnswers(stage))
 }
 
 /** All parts of the snapshot that follows a welcome. */
@@ -27,13 +32,13 @@ async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'
 /** Resumes a session on another connection, with the secret of its newest welcome. */
 async function resume(stage: Stage, session: Session): Promise<Session> {
   const { session: id, secret } = session.welcome
-  const after = await stage.open({ grace: 'lease', resume: { session: id, secret: secret! } })
-  after.lastId = session.lastId
-  return after
+  const resumed = await stage.open({ grace: 'lease', resume: { session: id, secret: secret! } })
+  resumed.lastId = session.lastId
+  return resumed
 }
 
-/** Drops the connection of a session, and resumes the session. */
-async function comeBack(stage: Stage, session: Session): Promise<Session> {
+/** Drops the connection of a session, and resumes the session on another connection. */
+async function dropAndResume(stage: Stage, session: Session): Promise<Session> {
   session.drop()
   await session.closed
   return resume(stage, session)
@@ -44,28 +49,28 @@ function resumes(stage: Stage): void {
     const other = await stage.open()
     const before = await stage.open({ grace: 'lease' })
     const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
-    await other.take(busy)
-    const fence = await before.take(key, { ttl: 60_000, mode: 'shared' })
-    const second = await before.take(plain)
+    await other.acquire(busy)
+    const fence = await before.acquire(key, { ttl: 60_000, mode: 'shared' })
+    const second = await before.acquire(plain)
     const waiting = before.lock(busy)
     await before.settle()
-    const after = await comeBack(stage, before)
+    const after = await dropAndResume(stage, before)
     expect(after.welcome).to.include({ resumed: true, session: before.welcome.session })
     expect(after.welcome.secret).to.be.a('string').that.does.not.equal(before.welcome.secret)
     const snapshot = await snapshotOf(after)
     const [first, ...rest] = snapshot.held
-    const { at, ...timeless } = first!
+    const { at, ...fields } = first!
     expect(at).to.be.a('number')
-    expect(timeless).to.deep.equal({ id: 1, key, mode: 'shared', fence, ttl: 60_000 })
+    expect(fields).to.deep.equal({ id: 1, key, mode: 'shared', fence, ttl: 60_000 })
     expect(rest).to.deep.equal([{ id: 2, key: plain, mode: 'exclusive', fence: second }])
     expect(snapshot.waiting).to.deep.equal([waiting])
   })
 
-  it('keeps the place of a waiting request, and stores a grant made meanwhile', async () => {
-    const [holder, behind] = await stage.cast(2)
+  it('keeps the place of a waiting request, and repeats a grant after a resume', async () => {
+    const [holder, behind] = await stage.openSeveral(2)
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await holder!.take(key)
+    const fence = await holder!.acquire(key)
     const id = before.lock(key)
     await before.settle()
     const next = behind!.lock(key)
@@ -73,7 +78,7 @@ function resumes(stage: Stage): void {
     before.drop()
     await holder!.release(fence)
     expect(await behind!.settle()).to.deep.equal([])
-    const after = await comeBack(stage, before)
+    const after = await dropAndResume(stage, before)
     const granted = await after.answer('granted', id)
     expect((await snapshotOf(after)).held).to.deep.equal([
       { id, key, mode: 'exclusive', fence: granted.fence },
@@ -85,48 +90,48 @@ function resumes(stage: Stage): void {
   it('replaces the former connection and closes it with 4409', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    await before.take(key)
+    await before.acquire(key)
     const after = await resume(stage, before)
     expect(await before.closed).to.include({ code: 4409 })
     expect(after.welcome).to.include({ resumed: true })
-    expect((await look(after, { key })).held).to.have.length(1)
+    expect((await queryAll(after, { key })).held).to.have.length(1)
   })
 
-  it('keeps the former name, lease and grace, and ignores those of the hello', async () => {
+  it('keeps the name, lease and grace of a session despite other values in hello', async () => {
     const before = await stage.open({ name: 'first', lease: 10_000, grace: 5_000 })
     const key = stage.key()
-    await before.take(key)
+    await before.acquire(key)
     const { session, secret } = before.welcome
     const resume = { session, secret: secret! }
     const after = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
     after.lastId = before.lastId
     expect(after.welcome).to.include({ resumed: true, lease: 10_000, grace: 5_000 })
-    expect((await look(after, { key })).held[0]).to.include({ name: 'first' })
+    expect((await queryAll(after, { key })).held[0]).to.include({ name: 'first' })
   })
 
-  it('uses name, lease and grace of the hello for a session that it cannot resume', async () => {
+  it('uses name, lease and grace of the hello for a new session', async () => {
     const resume = { session: 'nobody', secret: 'nothing' }
     const peer = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
     expect(peer.welcome).to.include({ resumed: false, lease: 20_000, grace: 1_000 })
     const key = stage.key()
-    await peer.take(key)
-    expect((await look(peer, { key })).held[0]).to.include({ name: 'other' })
+    await peer.acquire(key)
+    expect((await queryAll(peer, { key })).held[0]).to.include({ name: 'other' })
   })
 
-  it('begins ids anew in the session that it opens instead', async () => {
+  it('accepts the id 1 in a new session after a failed resume', async () => {
     const before = await stage.open({ grace: 'lease' })
-    await before.take(stage.key())
+    await before.acquire(stage.key())
     await before.leave()
     const after = await resume(stage, before)
     after.say({ type: 'lock', id: 1, key: stage.key() })
     await after.answer('granted', 1)
   })
 
-  it('rejects a repeated request below an id that was used before it was sent again', async () => {
+  it('rejects a repeated request if the client has used a higher id before', async () => {
     const before = await stage.open({ grace: 'lease' })
     before.lastId = 1
-    const after = await comeBack(stage, before)
-    await after.take(stage.key())
+    const after = await dropAndResume(stage, before)
+    await after.acquire(stage.key())
     after.say({ type: 'lock', id: 1, key: stage.key() })
     expect(await after.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
   })
@@ -137,10 +142,10 @@ function resumes(stage: Stage): void {
     expect(peer.welcome.session).not.to.equal('nobody')
   })
 
-  it('opens a new session for a wrong secret, and leaves the other session alone', async () => {
+  it('opens a new session for a wrong secret, and does not change the other session', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await before.take(key)
+    const fence = await before.acquire(key)
     const { session } = before.welcome
     const thief = await stage.open({ resume: { session, secret: 'wrong' } })
     expect(thief.welcome).to.include({ resumed: false })
@@ -155,19 +160,19 @@ function resumes(stage: Stage): void {
     expect(after.welcome).to.include({ resumed: false })
   })
 
-  it('ends watches with their connection', async () => {
+  it('ends the watches of a session with its connection', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    await before.answers('watching', before.ask({ type: 'watch', key }))
-    const after = await comeBack(stage, before)
+    await before.answers('watching', before.request({ type: 'watch', key }))
+    const after = await dropAndResume(stage, before)
     await snapshotOf(after)
     const other = await stage.open()
-    await other.take(key)
+    await other.acquire(key)
     expect((await after.settle()).filter((message) => message.type === 'event')).to.be.empty
   })
 }
 
-/** Valid messages, each with an answer, that may be the first on a connection that resumed. */
+/** Valid messages with an answer. A client may send each message first after a resume. */
 const firstMessages: ClientMessage[] = [
   { type: 'pong', n: 0 },
   { type: 'query', id: 1_000, key: 'first' },
@@ -182,30 +187,30 @@ const firstMessages: ClientMessage[] = [
 function secrets(stage: Stage): void {
   it('accepts the former secret until the client has sent a message', async () => {
     const first = await stage.open({ grace: 'lease' })
-    const second = await comeBack(stage, first)
+    const second = await dropAndResume(stage, first)
     second.drop()
     const third = await resume(stage, first)
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
-  it('rejects the former secret once the client has sent a message, and accepts the newest', async () => {
+  it('rejects the former secret after a message of the client, but not the newest', async () => {
     const first = await stage.open({ grace: 'lease' })
-    const second = await comeBack(stage, first)
+    const second = await dropAndResume(stage, first)
     await second.settle()
     const stale = await resume(stage, first)
     expect(stale.welcome).to.include({ resumed: false })
-    const third = await comeBack(stage, second)
+    const third = await dropAndResume(stage, second)
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
   for (const message of firstMessages) {
-    it(`rejects the former secret once the broker has accepted a ${message.type}`, async () => {
+    it(`rejects the former secret after it has accepted a ${message.type}`, async () => {
       const first = await stage.open({ grace: 'lease' })
-      const second = await comeBack(stage, first)
+      const second = await dropAndResume(stage, first)
       await snapshotOf(second)
       second.say(message)
       // The answer shows that the broker has handled the message.
-      if ('id' in message) await second.hearAnswer(message.id)
+      if ('id' in message) await second.answerTo(message.id)
       else await second.hear('ack')
       second.drop()
       const stale = await resume(stage, first)
@@ -214,7 +219,7 @@ function secrets(stage: Stage): void {
     })
   }
 
-  it('rejects a try that is not above the one that was let in', async () => {
+  it('rejects a resume if its `try` is not above the `try` of the last resume', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const resumeBy = (nth: number) =>
@@ -228,7 +233,7 @@ function secrets(stage: Stage): void {
     expect((await resumeBy(3)).welcome).to.include({ resumed: true, session })
   })
 
-  it('lets try begin again at 1 with a new secret', async () => {
+  it('accepts `try` 1 again with a new secret', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const hello = { grace: 'lease' as const }
@@ -240,24 +245,24 @@ function secrets(stage: Stage): void {
 
   it('accepts the newest secret at once', async () => {
     const first = await stage.open({ grace: 'lease' })
-    const second = await comeBack(stage, first)
-    const third = await comeBack(stage, second)
+    const second = await dropAndResume(stage, first)
+    const third = await dropAndResume(stage, second)
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 }
 
 function storedAnswers(stage: Stage): void {
-  it('repeats stored answers in order after a resume, until they are acknowledged', async () => {
+  it('repeats the answers without an ack in order after a resume', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await before.take(key)
+    const fence = await before.acquire(key)
     await before.answer('failed', before.lock(key, { timeout: 0 }))
-    await before.answer('refreshed', before.ask({ type: 'refresh', fence }))
+    await before.answer('refreshed', before.request({ type: 'refresh', fence }))
     await before.release(fence)
     await before.answer('failed', before.unlock(fence))
     before.say({ type: 'ack', ids: [2] })
     await before.hear('ack')
-    const after = await comeBack(stage, before)
+    const after = await dropAndResume(stage, before)
     await snapshotOf(after)
     const text = JSON.stringify(after.frames.flatMap((frame) => JSON.parse(frame)))
     const types = (JSON.parse(text) as { type: string; id?: number }[]).map(
@@ -273,22 +278,22 @@ function storedAnswers(stage: Stage): void {
     ])
   })
 
-  it('answers a repeated request with the stored answer, and never runs it twice', async () => {
+  it('answers a repeated request with the stored answer, and handles it only once', async () => {
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await peer.take(key)
+    const fence = await peer.acquire(key)
     await peer.release(fence)
     peer.say({ type: 'lock', id: 1, key })
     expect(await peer.answer('granted', 1)).to.include({ fence })
-    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+    expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
   })
 
   it('rejects a request of another type with the same id: BAD_MESSAGE', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const [key, taken] = [stage.key(), stage.key()]
-    await holder.take(taken)
-    const fence = await peer.take(key)
+    await holder.acquire(taken)
+    const fence = await peer.acquire(key)
     const waiting = peer.lock(taken)
     await peer.answer('failed', peer.unlock(fence + 1_000))
     for (const id of [1, waiting]) {
@@ -301,19 +306,19 @@ function storedAnswers(stage: Stage): void {
     expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
     peer.say({ type: 'unlock', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
-    expect(await look(peer, { key })).to.include({ heldCount: 1 })
+    expect(await queryAll(peer, { key })).to.include({ heldCount: 1 })
     await peer.release(fence)
   })
 
-  it('sends nothing for a repeated request that waits', async () => {
+  it('sends nothing for a repeated request while the request waits', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await holder.take(key)
+    const fence = await holder.acquire(key)
     const id = peer.lock(key)
     peer.say({ type: 'lock', id, key })
     expect(await peer.settle()).to.deep.equal([])
-    expect(await look(peer, { key })).to.include({ waitingCount: 1 })
+    expect(await queryAll(peer, { key })).to.include({ waitingCount: 1 })
     await holder.release(fence)
     await peer.answer('granted', id)
     expect(await peer.settle()).to.deep.equal([])
@@ -322,10 +327,10 @@ function storedAnswers(stage: Stage): void {
   it('rejects an id whose answer was acknowledged: BAD_MESSAGE', async () => {
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    await peer.release(await peer.take(key))
+    await peer.release(await peer.acquire(key))
     peer.say({ type: 'ack', ids: [1] }, { type: 'lock', id: 1, key })
     expect(await peer.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
-    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+    expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
   })
 
   it('rejects new requests at 1,024 stored answers', async () => {
@@ -336,7 +341,7 @@ function storedAnswers(stage: Stage): void {
     for (const id of [refused, again]) {
       expect(await peer.answer('failed', id)).to.include({ code: 'QUOTA_EXCEEDED' })
     }
-    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+    expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
     peer.say({ type: 'ack', ids: [1, 2] }, { type: 'lock', id: again, key })
     await peer.answer('granted', again)
     peer.say({ type: 'lock', id: refused, key })

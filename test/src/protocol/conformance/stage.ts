@@ -1,6 +1,6 @@
 /**
- * The set-up of the conformance tests: the broker to test, peers that leave when a test is over,
- * and random keys, so that the tests do not meet the locks of other clients.
+ * The set-up of the conformance tests: the broker to test, peers (clients without the client
+ * library) that the stage closes after a test, and random keys, which no other client uses.
  */
 import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HeldInfo, WaitingInfo } from '@holdfast/shared'
@@ -9,8 +9,8 @@ import { Peer, type Target } from './peer.js'
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 type Session = Awaited<ReturnType<typeof Peer.open>>
 
-/** The result of a query, all parts together. */
-export interface Seen {
+/** The result of a query, joined from all parts. */
+export interface QueryResult {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
   readonly heldCount: number
@@ -37,7 +37,7 @@ export class Stage {
   }
 
   /** Opens several sessions. */
-  async cast(count: number): Promise<Session[]> {
+  async openSeveral(count: number): Promise<Session[]> {
     return Promise.all(Array.from({ length: count }, () => this.open()))
   }
 
@@ -48,7 +48,7 @@ export class Stage {
     return peer
   }
 
-  /** A key that was never used before. */
+  /** Returns a new key. */
   key(name = 'k'): string {
     return `${this.prefix}${++this.#keys}:${name}`
   }
@@ -61,12 +61,12 @@ export class Stage {
   }
 }
 
-/** The answer to a query of this peer. */
-export async function look(
+/** Sends a query of this peer, and joins the parts of the answer. */
+export async function queryAll(
   peer: Peer,
   scope: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
-): Promise<Seen> {
-  const parts = await peer.answers('found', peer.ask({ type: 'query', ...scope }))
+): Promise<QueryResult> {
+  const parts = await peer.answers('found', peer.request({ type: 'query', ...scope }))
   const { heldCount, waitingCount } = parts[0]!
   return {
     held: parts.flatMap((part) => part.held),

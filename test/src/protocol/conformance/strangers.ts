@@ -1,11 +1,12 @@
 /**
- * Sends the vectors over a socket. The broker answers or closes as the vector says, no lock
- * changes, and another client (the bystander) receives nothing.
+ * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. The
+ * stranger, a client that may be hostile, sends the frame. The broker must react as the vector
+ * expects, no lock may change, and another client, the bystander, must receive nothing.
  */
 import { expect } from 'chai'
 import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
 import { type Peer, withToken } from './peer.js'
-import { look, type Stage } from './stage.js'
+import { queryAll, type Stage } from './stage.js'
 
 export function strangers(stage: Stage): void {
   for (const kind of ['valid', 'invalid'] as const) {
@@ -20,15 +21,15 @@ export function strangers(stage: Stage): void {
 async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   const bystander = await stage.open()
   const key = stage.key('bystander')
-  await bystander.take(key)
+  await bystander.acquire(key)
   const stranger = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
-  const before = await look(bystander, {})
+  const before = await queryAll(bystander, {})
   say(stranger, vector, withToken(await stage.target()))
   if (vector.when === 'first') await expectFirst(stranger, vector)
   else await expectOutcome(stranger, vector)
   const { accepted = [] } = vector.expect
-  const after = await look(bystander, {})
-  // Only an accepted `lock` may change what is held, and only for the sender.
+  const after = await queryAll(bystander, {})
+  // Only an accepted `lock` may change the held locks, and only the locks of the sender.
   if (!accepted.includes('lock')) expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.settle()).to.deep.equal([])
@@ -40,7 +41,7 @@ function say(stranger: Peer, vector: Vector, token: { token?: string }): void {
     const { bytes, binary } = vector
     stranger.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
   } else if (vector.expect.accepted?.includes('hello') && token.token !== undefined) {
-    // A broker that requires a token gets one with every `hello` that it must accept.
+    // A broker may require a token, so this adds the token to each `hello` that it must accept.
     stranger.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...token }))
   } else {
     stranger.sayText(text)
@@ -53,7 +54,7 @@ async function expectFirst(stranger: Peer, { expect: { close } }: Vector): Promi
   else expect(await stranger.closed).to.include({ code: close })
 }
 
-/** Checks the reaction to a frame on a session: refusals in order, a close code, or neither. */
+/** Checks the reaction to a frame after the `hello`: refusals in order, and then maybe a close. */
 async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
   const { failed = [], close } = vector.expect
   for (const { id, code } of failed) {
@@ -65,7 +66,7 @@ async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
     expect(await stranger.closed).to.include({ code: close })
     return
   }
-  // The broker must not refuse what the vector says is accepted.
+  // The broker must not refuse messages that the vector expects to be accepted.
   const refusals = (await stranger.settle()).filter(
     (message) => message.type === 'failed' && refused.includes(message.code),
   )
