@@ -1,15 +1,18 @@
 /**
- * The rules for imports between source files, for dependency-cruiser. A folder may import only the
- * folders before it in the list of its package, and no files or folders may form a cycle. An import
- * of types counts like any other import, because a reader must follow it as well.
+ * The rules of dependency-cruiser for imports between source files. The folders of a package are
+ * layers. A layer may import only earlier layers in the list of its package, and no files or
+ * folders may form a cycle. An import of types counts too, because a reader must follow it.
  *
  * dependency-cruiser needs a TypeScript with a compiler API. TypeScript 7, which compiles the
- * project, has none: with it, dependency-cruiser skips every file and reports no error. Therefore
- * the `test` package has a TypeScript 5.9 of its own. The optional peer dependency in the root's
- * package.json only keeps npm from installing dependency-cruiser beside TypeScript 7.
+ * project, has no such API: with TypeScript 7, dependency-cruiser skips every file and reports no
+ * error. Therefore the package `test` installs TypeScript 5.9 for itself. The optional peer
+ * dependency in the package.json of the root keeps npm from installing dependency-cruiser beside
+ * TypeScript 7.
  */
 
-/** The folders and files of each `src`, lowest first. Each imports only what stands before it. */
+/**
+ * The layers of each folder, lowest first: a layer is a folder, or a file without its extension.
+ */
 export const layers = {
   'shared/src': [
     'internal',
@@ -51,16 +54,16 @@ export const layers = {
     'createBroker',
     'index',
     'cli',
-    // Opens the inside of the package to this project's own tests, the command line included.
+    // Exports the internal modules of all layers, including the command line, to the tests.
     'internal',
   ],
   'server/src/log': ['log', 'memory', 'fences', 'journal', 'replicated', 'etcd'],
 }
 
-/** The dashboard is a client like any other: it stands beside the layers of the server. */
+/** The dashboard is a client of the broker, so it is not a layer of the server. */
 const dashboard = '^server/src/dashboard/'
 
-/** One rule for each layer: it must not import a layer after it. */
+/** Makes a rule for each layer: the layer must not import a later layer. */
 function layerRules(folder) {
   const names = layers[folder]
   return names.slice(0, -1).map((name, index) => ({
@@ -71,12 +74,12 @@ function layerRules(folder) {
   }))
 }
 
-/** Matches a folder or file of this name directly under `folder`. */
+/** A pattern for folders and files with these names directly under `folder`. */
 function pathOf(folder, names) {
   return `^${folder}/(?:${names.join('|')})(?:/|\\.tsx?$)`
 }
 
-/** `shared` and `client` as other packages import them: by name, resolved into their `dist`. */
+/** Patterns for imports of `shared` and `client` by their names or by their built files. */
 const shared = '(?:^@holdfast/shared|(?:^|/)shared/(?:dist|src)/)'
 const idTable = '(?:^@holdfast/shared/idTable$|(?:^|/)shared/(?:dist|src)/internal/idTable\\.)'
 const clientIndex = '(?:^@holdfast/client$|(?:^|/)client/dist/index\\.js$)'
@@ -90,7 +93,7 @@ const threads = '^(?:node:)?worker_threads$'
 const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|checkClientMessage)\\.ts$'
 const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
 
-/** The one file of the client that runs on Node only, and the one file of the server for `ws`. */
+/** The only file of the client that uses Node, and the only file of the server that uses `ws`. */
 const clientOnNode = '^client/src/platform/webSocket/node\\.ts$'
 const serverSocket = '^server/src/http/(?:ws/)?webSocket\\w*\\.ts$'
 

@@ -1,4 +1,4 @@
-/** `npm run clean`: removes everything that was built, and keeps what is installed. */
+/** `npm run clean`: removes all built files, and keeps the installed packages. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { projects, root } from './setup.mjs'

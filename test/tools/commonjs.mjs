@@ -1,8 +1,9 @@
 /**
- * Makes the CommonJS form of the packages, for `require()`, jest and compilers without ES modules:
- * an `x.cjs` and an `x.d.cts` beside each `x.js` and `x.d.ts` that an entry leads to. Each module
- * is a file of its own, so that all entries of a package share their modules. Runs in every build
- * with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
+ * Makes the CommonJS form of the packages, for `require()`, jest and compilers without ES modules.
+ * It writes an `x.cjs` and an `x.d.cts` beside each `x.js` and `x.d.ts` that an entry of a package
+ * loads. Each module becomes one file, so that all entries of a package share their modules. Every
+ * build runs this program with the folders of the packages: `node test/tools/commonjs.mjs shared
+ * client`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
@@ -14,8 +15,8 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Their declarations say that they are ES modules only, so they are copied. */
-const copied = new Set(['superstruct'])
+/** Packages whose declarations are only for ES modules. This program copies these declarations. */
+const packagesToCopy = new Set(['superstruct'])
 
 async function makeCommonJs(folder) {
   const { exports, imports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
@@ -58,7 +59,7 @@ async function writeModules(folder, targets) {
     write: false,
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
-    // jest cannot `import()` unless Node has a flag.
+    // jest supports `import()` only with a flag of Node, so esbuild replaces `import()`.
     supported: { 'dynamic-import': false },
     plugins: [oneFileEach],
   })
@@ -69,9 +70,10 @@ async function writeModules(folder, targets) {
 }
 
 /**
- * Leaves every import to the imported file or package. A package that exists only as ES modules is
- * copied into the importing file, because jest cannot `require()` an ES module. `import.meta.url`
- * becomes the URL of the CommonJS file, so that a thread starts from the ES module beside it.
+ * Keeps each import as a `require()` of the imported file or package. A package that exists only as
+ * ES modules is copied into the importing file, because jest cannot `require()` an ES module.
+ * `import.meta.url` becomes the URL of the CommonJS file, so that a thread starts from the ES
+ * module beside that file.
  */
 const oneFileEach = {
   name: 'one-file-each',
@@ -109,14 +111,17 @@ function writeDeclarations(folder, targets) {
   for (let path = next.pop(); path !== undefined; path = next.pop()) {
     if (seen.has(path)) continue
     seen.add(path)
-    const target = placeOf(path, folder)
+    const target = commonJsPathOf(path, folder)
     const text = readFileSync(path, 'utf8').replace(
       /(\bfrom |\bimport\(|^import )(['"])([^'"]+)\2/gm,
       (all, before, quote, specifier) => {
         const source = declarationOf(specifier, path)
         if (source === undefined) return all
         next.push(source)
-        const to = relative(dirname(target), placeOf(source, folder)).replace('.d.cts', '.cjs')
+        const to = relative(dirname(target), commonJsPathOf(source, folder)).replace(
+          '.d.cts',
+          '.cjs',
+        )
         return `${before}${quote}${to.startsWith('.') ? to : `./${to}`}${quote}`
       },
     )
@@ -124,19 +129,19 @@ function writeDeclarations(folder, targets) {
   }
 }
 
-/** The declarations that an import leads to, if this package has a copy of them. */
+/** The file with the declarations of an import; undefined if the import stays unchanged. */
 function declarationOf(specifier, importer) {
   if (specifier.startsWith('.')) return join(importer, '..', specifier.replace(/\.js$/, '.d.ts'))
-  return copied.has(specifier)
+  return packagesToCopy.has(specifier)
     ? join(root, 'node_modules', specifier, 'dist/index.d.ts')
     : undefined
 }
 
 /**
- * The place of a copied declaration: beside the original, or in a folder with the name of its
- * package.
+ * The path for the CommonJS form of a declaration file: beside the original, or for a copied
+ * package in a folder with the name of the package.
  */
-function placeOf(path, folder) {
+function commonJsPathOf(path, folder) {
   const [, name, rest] = /node_modules\/([^/]+)\/dist\/(.+)$/.exec(path) ?? []
   const place = name === undefined ? path : join(folder, 'dist', name, rest)
   return place.replace(/\.d\.ts$/, '.d.cts')

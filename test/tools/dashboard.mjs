@@ -1,6 +1,6 @@
 /**
- * Makes the files of the dashboard for browsers from the compiled sources, and adds the licences of
- * the libraries in them. Runs in every build of the server.
+ * Bundles the dashboard for browsers from its compiled sources, and writes the licences of the
+ * bundled libraries. Every build of the server runs this program.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,12 +31,15 @@ const { outputFiles, metafile } = await build({
   logLevel: 'warning',
 })
 mkdirSync(page, { recursive: true })
-for (const { path, contents } of outputFiles) put(path, contents)
+for (const { path, contents } of outputFiles) writeIfChanged(path, contents)
 for (const name of ['index.html', 'icon.svg']) copyFileSync(join(sources, name), join(page, name))
-put(join(page, 'licences.txt'), Buffer.from(licencesOf(Object.keys(metafile.inputs), root)))
+writeIfChanged(
+  join(page, 'licences.txt'),
+  Buffer.from(licencesOf(Object.keys(metafile.inputs), root)),
+)
 
-/** Does not write unchanged files, because a running broker may be reading them. */
-function put(path, contents) {
+/** Writes a file if its contents have changed, because a running broker may be reading the file. */
+function writeIfChanged(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return
   writeFileSync(path, contents)
 }

@@ -1,7 +1,8 @@
 /**
- * Runs the tests in three lanes at once, each in a process of its own, because most tests with real
- * processes wait more than they compute. The output of the last lane appears at once, the output of
- * the others after all have finished. The last line has the sum of the counts.
+ * Runs the tests in three lanes at the same time. A lane is a process that runs some folders of
+ * tests. Lanes save time because most tests with real processes wait more than they compute. The
+ * last lane prints its output at once, and the output of the other lanes follows at the end. The
+ * last line has the sums of the counts.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -26,7 +27,7 @@ const lanes = {
   waiting: [],
 }
 
-/** Runs mocha with these arguments in all lanes; resolves with the exit code. */
+/** Runs mocha with these arguments in all lanes. Resolves with the exit code of the whole run. */
 export async function runInLanes(mocha, args, dist) {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-tests-'))
   const names = Object.keys(lanes)
@@ -57,7 +58,7 @@ export async function runInLanes(mocha, args, dist) {
   return results.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1
 }
 
-/** The existing folders of a lane. */
+/** The folders of a lane that have tests. */
 function foldersOf(name, dist) {
   const named = Object.values(lanes).flat()
   return readdirSync(dist, { withFileTypes: true })
@@ -74,7 +75,7 @@ function foldersOf(name, dist) {
     )
 }
 
-/** The counts of a lane; a lane without counts has failed. */
+/** The counts of a lane. A lane without counts has crashed, which counts as one failed test. */
 function countsIn(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))

@@ -1,6 +1,6 @@
 /**
- * What the build knows of the libraries in a bundle: their licences, because most licences must go
- * with every copy, and the optional parts that the bundle leaves out.
+ * The libraries in the bundles of a build: their licences, because most licences must accompany
+ * each copy, and the optional packages, which no bundle contains.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -9,7 +9,8 @@ import { join, resolve } from 'node:path'
 export const optionalPackages = ['bufferutil', 'utf-8-validate', 'supports-color', 'kerberos']
 
 /**
- * Names, versions and licences of the libraries among the inputs of a bundle; '' if there are none.
+ * The names, versions and licences of the libraries among the inputs of a bundle; '' without
+ * libraries.
  *
  * @param folder The folder to which the paths of the inputs are relative.
  */
@@ -28,10 +29,10 @@ export function licencesOf(inputs, folder) {
     .join(`\n${'-'.repeat(80)}\n\n`)
 }
 
-/** The text of the licence; some packages have only its name. */
+/** The text of a package's licence, or its name if the package has no text. */
 function licenceIn(folder, { license, author }) {
   const file = readdirSync(folder).find((name) => /^licen[cs]e(\.\w+)?$/i.test(name))
   if (file !== undefined) return readFileSync(join(folder, file), 'utf8').trim()
-  if (license === undefined) throw new Error(`${folder} has no licence to ship`)
+  if (license === undefined) throw new Error(`The package ${folder} has no licence: remove it`)
   return `Licence: ${license}. Author: ${author?.name ?? author ?? 'not named'}`
 }

@@ -1,6 +1,6 @@
 /**
- * Writes the manual page `holdfast.1` from the help of the command line, in the macros of man(7).
- * The page is built and packed but not committed, so it has every flag of the command.
+ * Writes the manual page `holdfast.1` from the help of the command `holdfast`, in the macros of
+ * man(7). Every build writes the page anew, so the page has every flag of the command.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -22,7 +22,7 @@ const lines = [
   '.nh',
   '.ad l',
   '.SH NAME',
-  `${text(program.name())} \\- ${text(inner(program.description()))}`,
+  `${text(program.name())} \\- ${text(nameDescription(program.description()))}`,
   '.SH SYNOPSIS',
   ...commands.flatMap((command) => [bold(usageOf(command)), '.br']),
   '.SH OPTIONS',
@@ -54,7 +54,7 @@ function args(command) {
     .flatMap((argument) => ['.TP', bold(argument.name()), text(help.argumentDescription(argument))])
 }
 
-/** Options under their headings; the heading "Options" says nothing here. */
+/** The options of a command under their headings. The general heading "Options" is omitted. */
 function options(command) {
   const groups = help.groupItems(
     [...command.options],
@@ -73,17 +73,17 @@ function options(command) {
 
 /** The text of a command's help after its options. */
 function afterHelp(command) {
-  let whole = ''
+  let help = ''
   command.configureOutput({
     writeOut: (part) => {
-      whole += part
+      help += part
     },
   })
   command.outputHelp()
-  return whole.slice(command.helpInformation().length)
+  return help.slice(command.helpInformation().length)
 }
 
-/** Paragraphs; indented lines stay as they are. */
+/** Formats text as paragraphs, and keeps indented lines unchanged. */
 function prose(help) {
   const blocks = help
     .split(/\n\s*\n/)
@@ -103,12 +103,12 @@ function prose(help) {
   })
 }
 
-/** A bold line of its own; not as the argument of a macro, which would need other quoting. */
+/** A bold line, by escapes instead of a macro, whose arguments would need other quoting. */
 function bold(line) {
   return `\\fB${text(line)}\\fR`
 }
 
-/** Text that roff prints as it is. */
+/** Escapes a line, so that roff prints the line unchanged. */
 function text(line) {
   const special = {
     '\\': '\\e',
@@ -132,7 +132,7 @@ function sentence(description) {
   return `${description.charAt(0).toUpperCase()}${description.slice(1)}.`
 }
 
-/** A description in the form of NAME: without a full stop, and in lower case. */
-function inner(description) {
+/** A description for the section NAME: without a full stop, and with a lower-case first letter. */
+function nameDescription(description) {
   return `${description.charAt(0).toLowerCase()}${description.slice(1).replace(/\.$/, '')}`
 }

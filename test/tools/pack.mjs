@@ -1,6 +1,6 @@
 /**
  * `npm run pack`: makes a tarball of each package in `dist-packages`, and prints the command that
- * installs them in a project.
+ * installs the tarballs in a project.
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

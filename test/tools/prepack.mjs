@@ -1,6 +1,7 @@
 /**
- * Runs before `npm pack` in the folder of a package: builds the package from nothing, so that no
- * old file is shipped, and copies the licence into the folder, where npm looks for it.
+ * npm runs this program in the folder of a package before `npm pack`. It builds the package anew,
+ * so that the tarball has no old file, and copies the licence into the folder, where npm expects
+ * it.
  */
 import { copyFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * Sets the clone up and runs one of the programs of the tests in this process: `node
- * test/tools/run.mjs PROGRAM`, a module under `test/dist`, with the arguments that follow.
+ * `node test/tools/run.mjs PROGRAM ARGUMENTS`: sets the clone up, and runs a program of the tests
+ * in this process with the arguments. PROGRAM is the path of a module under `test/dist`.
  */
 import { join } from 'node:path'
 import process from 'node:process'

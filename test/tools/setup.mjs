@@ -1,7 +1,7 @@
 /**
- * Makes a fresh clone ready to run: installs what is missing, builds what has changed, and removes
- * what was built from deleted files. Every command in a clone begins here, so this file needs
- * nothing but Node.
+ * Sets a clone up: installs missing packages, builds changed sources, and removes the built files
+ * of deleted sources. Every command in a clone runs this first, so this file uses only modules of
+ * Node.
  */
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
@@ -10,18 +10,18 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
-/** The published packages, each after those that it needs. */
+/** The published packages, each after the packages that it needs. */
 export const packages = ['shared', 'client', 'server']
 export const projects = [...packages, 'test']
 
-/** Folders in `dist` with files of other tools than the compiler; no source has their names. */
+/** Folders in `dist` with files of other tools than the compiler. These files have no sources. */
 const bundled = /^(bundle|dashboard\/page|man|superstruct)(\/|$)/
 
 const windows = process.platform === 'win32'
 
 /**
- * Installs if needed, and builds `project` with its references. Takes half a second if nothing has
- * changed.
+ * Installs missing packages, and builds `project` and the projects that it references. Takes half a
+ * second if no source has changed.
  */
 export async function setUp(project) {
   requireNode()
@@ -44,8 +44,8 @@ export async function build(project) {
 }
 
 /**
- * Makes `npx holdfast` work in the clone. When npm installs the packages of a clone, the command is
- * not built yet, so npm leaves it out.
+ * Links the command, so that `npx holdfast` works in the clone. npm links only existing files, and
+ * the command is not built yet when npm installs the packages of a clone.
  */
 async function makeCommand() {
   const command = join(root, 'server/dist/cli/main.js')
@@ -56,15 +56,15 @@ async function makeCommand() {
   if (code !== 0) process.exit(code)
 }
 
-/** Runs a Node script with this terminal; exits with its exit code if it fails. */
+/** Runs a Node script. If the script fails, this process exits with the same exit code. */
 export async function run(script, ...args) {
   const code = await exitOf(process.execPath, [script, ...args], {})
   if (code !== 0) process.exit(code)
 }
 
 /**
- * Removes from `project/dist` what no source makes any more. The compiler leaves such files, and a
- * deleted test would still run.
+ * Removes the files in `project/dist` whose sources were deleted. The compiler does not remove such
+ * files, so a deleted test would still run.
  */
 export function removeStale(project) {
   const dist = join(project, 'dist')
@@ -87,7 +87,7 @@ export function isInstalled(folder) {
   const found = packagesOf(join(folder, 'node_modules/.package-lock.json'))
   if (wanted === undefined || found === undefined) return false
   for (const [path, { version, link, optional }] of Object.entries(wanted)) {
-    // Each optional package is for one platform, so the others are missing.
+    // An optional package is for one platform, so it may be missing on this machine.
     if (path === '' || (optional && found[path] === undefined)) continue
     if (found[path]?.version !== version || found[path]?.link !== link) return false
   }
@@ -103,14 +103,14 @@ function packagesOf(lockFile) {
 }
 
 async function install() {
-  process.stderr.write('holdfast: installing what package-lock.json names\n')
+  process.stderr.write('holdfast: installing the packages of package-lock.json\n')
   const code = await runNpm('ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error')
   if (code === 0) return
   process.stderr.write('holdfast: npm could not install the packages; its message is above\n')
   process.exit(code)
 }
 
-/** Runs npm in the clone, with its output on stderr; resolves with its exit code. */
+/** Runs npm in the clone, with its output on stderr. Resolves with its exit code. */
 export function runNpm(...args) {
   const npm = process.env.npm_execpath
   return npm
@@ -119,15 +119,21 @@ export function runNpm(...args) {
 }
 
 /**
- * Without the settings of an outer npm: `npm pack --dry-run -w client` must not install with them.
+ * The environment without the settings of an outer npm. For instance, the set-up during
+ * `npm pack --dry-run -w client` must not install with `--dry-run`.
  */
 function environmentForNpm() {
-  const told =
+  const outerSettings =
     /^npm_config_(dry_run|workspace|workspaces|omit|production|global|json|ignore_scripts)$/i
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !told.test(name)))
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !outerSettings.test(name)),
+  )
 }
 
-/** Set-up prints to stderr, because stdout belongs to the program. */
+/**
+ * Runs a command and resolves with its exit code. The output goes to stderr, because stdout is for
+ * the program that runs after the set-up.
+ */
 function exitOf(command, args, options) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options })
@@ -149,10 +155,11 @@ function requireNode() {
   const [, major, minor] = /(\d+)\.(\d+)/.exec(
     JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node,
   )
-  const [ourMajor, ourMinor] = process.versions.node.split('.').map(Number)
-  if (ourMajor > Number(major) || (ourMajor === Number(major) && ourMinor >= Number(minor))) return
+  const [actualMajor, actualMinor] = process.versions.node.split('.').map(Number)
+  if (actualMajor > Number(major)) return
+  if (actualMajor === Number(major) && actualMinor >= Number(minor)) return
   process.stderr.write(
-    `holdfast: needs Node ${major}.${minor} or newer, and this is ${process.versions.node}\n`,
+    `holdfast: Node ${process.versions.node} is too old: use Node ${major}.${minor} or newer\n`,
   )
   process.exit(1)
 }

@@ -1,6 +1,6 @@
 /**
- * `npm start`: sets the clone up and runs `holdfast serve` with the given arguments. It runs in
- * this process, so that a signal reaches the broker and no process is left behind.
+ * `npm start`: sets the clone up, and runs `holdfast serve` with the given arguments. The broker
+ * runs in this process, so that signals reach the broker and no process is left behind.
  */
 import { join } from 'node:path'
 import process from 'node:process'

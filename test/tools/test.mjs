@@ -1,7 +1,7 @@
 /**
- * `npm test`: sets the clone up, lints it and runs the tests, with small counts or, with `--full`,
- * with full counts. Other arguments go to mocha. A test file may be named by its source: `npm test
- * -- test/src/conventions/docs.test.ts --grep links`.
+ * `npm test`: sets the clone up, lints it and runs the tests with small counts, or with full counts
+ * if `--full` is set. Other arguments go to mocha. An argument may also be the source of a test
+ * file: `npm test -- test/src/conventions/docs.test.ts --grep links`.
  */
 import { join } from 'node:path'
 import process from 'node:process'
@@ -18,16 +18,16 @@ await run(join(root, 'node_modules/@biomejs/biome/bin/biome'), 'check', '--error
 
 const isTest = (argument) => /\.test\.[jt]s$/.test(argument)
 const toBuilt = (file) => file.replace('test/src/', 'test/dist/').replace(/\.ts$/, '.js')
-const named = args.filter(isTest).map(toBuilt)
+const testFiles = args.filter(isTest).map(toBuilt)
 const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
 process.chdir(root)
 const ownOptions = ['--forbid-only', ...(full ? ['--timeout', '600000'] : [])]
 const others = args.filter((argument) => argument !== '--full' && !isTest(argument))
-if (named.length === 0 && others.length === 0) {
+if (testFiles.length === 0 && others.length === 0) {
   process.exitCode = await runInLanes(mocha, ownOptions, 'test/dist')
 } else {
   const options = [...ownOptions, ...others]
-  const files = named.length > 0 ? named : ['test/dist/**/*.test.js']
+  const files = testFiles.length > 0 ? testFiles : ['test/dist/**/*.test.js']
   process.argv.splice(1, Number.POSITIVE_INFINITY, mocha, ...options, ...files)
   await import(pathToFileURL(mocha).href)
 }

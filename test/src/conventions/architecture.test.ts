@@ -1,6 +1,6 @@
 /**
- * Holds the sources to the rules that only this project has. Each rule is also shown a few planted
- * lines that break it, and lines that only look as if they did.
+ * The sources must keep the rules that only this project has. The tests also check each rule with
+ * planted lines: lines that break the rule, and similar lines that the rule must allow.
  */
 
 import { spawnSync } from 'node:child_process'
@@ -12,7 +12,7 @@ import { catches, file, holds } from './planting.js'
 import { filesUnder, packages, read, root } from './repository.js'
 import {
   browserSafe,
-  homeless,
+  hasNoLocalPath,
   oneClock,
   oneOutput,
   opensWithComment,
@@ -22,7 +22,7 @@ import {
 
 const products = packages.flatMap((folder) => filesUnder(`${folder}/src`, '.ts', '.tsx'))
 const tests = filesUnder('test', '.ts', '.mjs')
-const written = filesUnder(
+const textFiles = filesUnder(
   '',
   '.ts',
   '.tsx',
@@ -37,7 +37,7 @@ const written = filesUnder(
 )
 
 describe('the sources', () => {
-  it('use no clock, chance, timer or promise in the lock table', () => {
+  it('of the lock table use no clock, randomness, timer or promise', () => {
     holds(pureCore, products)
     catches(
       pureCore,
@@ -67,7 +67,7 @@ describe('the sources', () => {
     )
   })
 
-  it('get time and chance from one place in each package', () => {
+  it('get time and randomness from one place in each package', () => {
     holds(oneClock, products)
     const bad = [
       `const now = performance.now()`,
@@ -82,12 +82,12 @@ describe('the sources', () => {
     catches(oneClock, 'shared/src/planted.ts', bad, good)
     catches(oneClock, 'server/src/platform/environment.ts', [], bad)
     const inPage = [`const now = performance.now()`, `requestAnimationFrame(run)`]
-    const given = [`const now = environment.now()`]
-    catches(oneClock, 'server/src/dashboard/feed/planted.ts', inPage, given)
+    const fromEnvironment = [`const now = environment.now()`]
+    catches(oneClock, 'server/src/dashboard/feed/planted.ts', inPage, fromEnvironment)
     catches(oneClock, 'server/src/dashboard/pageEnvironment.ts', [], inPage)
   })
 
-  it('that run in a browser use nothing of Node', () => {
+  it('that run in a browser use no globals of Node', () => {
     holds(browserSafe, products)
     const bad = [
       `const quiet = process.env.QUIET`,
@@ -103,7 +103,7 @@ describe('the sources', () => {
     catches(browserSafe, 'shared/src/index.ts', bad, [])
   })
 
-  it('of the command line print from one file', () => {
+  it('of the command line print only in one file', () => {
     holds(oneOutput, products)
     catches(
       oneOutput,
@@ -115,7 +115,7 @@ describe('the sources', () => {
 })
 
 describe('the text of the repository', () => {
-  it('has 500 lines a file, 70 lines a function and no cycles, which Biome checks', () => {
+  it('has at most 500 lines a file, 70 lines a function and no cycles, by rules of Biome', () => {
     const lines = (count: number) => `/** Planted. */\n${'f()\n'.repeat(count - 1)}`
     const starts = ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']
     const functions = (count: number) =>
@@ -139,12 +139,12 @@ describe('the text of the repository', () => {
       ...starts.map((_, index) => `${long}${index}.ts: noExcessiveLinesPerFunction`),
       'server/src/cycleA.ts: noImportCycles',
       'server/src/cycleB.ts: noImportCycles',
-      // Without this rule of Biome, the compiler would leave an import at run time.
+      // This rule prevents an import at run time that has only types.
       'server/src/core/type.ts: useImportType',
     ])
-    // One state machine: its parts would share all of its state.
-    const table = read('server/src/core/table.ts').text.split('\n').length - 1
-    assert.isAbove(table, 500, 'the exception in biome.json is not needed any more')
+    // The lock table is one state machine, whose parts would share all state in several files.
+    const tableLines = read('server/src/core/table.ts').text.split('\n').length - 1
+    assert.isAbove(tableLines, 500, 'biome.json needs no exception: remove it')
   })
 
   it('has at most 100 columns', () => {
@@ -165,19 +165,19 @@ describe('the text of the repository', () => {
     }
   })
 
-  it('names no folder of the computer that it was written on', () => {
-    const places = [root.replace(/.$/, '')]
-    holds(homeless(places), written)
+  it('contains no path of the computer of its author', () => {
+    const folders = [root.replace(/.$/, '')]
+    holds(hasNoLocalPath(folders), textFiles)
     const home = ['', 'home', 'ann', 'holdfast'].join('/')
     assert.lengthOf(
-      homeless(['/srv/x'])([file('a.md', `see ${home}`), file('b.md', '/srv/x/y')]),
+      hasNoLocalPath(['/srv/x'])([file('a.md', `see ${home}`), file('b.md', '/srv/x/y')]),
       2,
     )
-    assert.isEmpty(homeless(['/srv/x'])([file('a.md', 'https://example.org/home/ann /srv')]))
+    assert.isEmpty(hasNoLocalPath(['/srv/x'])([file('a.md', 'https://example.org/home/ann /srv')]))
   })
 })
 
-/** What Biome finds in files that do not exist, as "path: rule". */
+/** The rules of Biome that these files break, as "path: rule". Writes the files to a new folder. */
 function lint(files: Readonly<Record<string, string>>): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-lint-'))
   try {

@@ -1,6 +1,6 @@
 /**
- * The declarations of the client as a user's compiler reads them: without the compiler's newest
- * libraries, without the types of Node, and checked themselves.
+ * The declarations of the client must compile for a user whose compiler has no newest libraries and
+ * no types of Node, and checks the declarations of packages too.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,7 @@ export async function use(session: Session): Promise<Lock> {
 }
 `
 
-const using = `${program}
+const programWithUsing = `${program}
 export async function dispose(session: Session) {
   await using lock = await session.lock('k')
   using watch = session.watch('k', () => {})
@@ -26,7 +26,7 @@ export async function dispose(session: Session) {
 `
 
 describe('the declarations of the client', () => {
-  /** What the compiler says of the text, with these libraries. */
+  /** The errors of the compiler for this program with these libraries. */
   function compile(text: string, lib: readonly string[]): string {
     const folder = mkdtempSync(join(root, 'test/dist/consumer-'))
     try {
@@ -50,7 +50,7 @@ describe('the declarations of the client', () => {
     assert.equal(compile(program, ['es2022', 'dom']), '')
   })
 
-  it('compile with it, and with using', () => {
-    assert.equal(compile(using, ['es2022', 'dom', 'esnext.disposable']), '')
+  it('compile with the library esnext.disposable and `using`', () => {
+    assert.equal(compile(programWithUsing, ['es2022', 'dom', 'esnext.disposable']), '')
   })
 })

@@ -1,5 +1,6 @@
 /**
- * The pages say what is there: links lead somewhere, commands exist, the tables of codes are whole.
+ * The Markdown pages must be true: the targets of links and the named npm scripts exist, and the
+ * tables of limits and codes are complete.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,39 +20,40 @@ import { filesUnder, manifest, packages, read, root } from './repository.js'
 const pages = filesUnder('', '.md')
 const scripts = Object.keys(manifest('').scripts ?? {})
 
+/** Makes a page for the tests of the functions that read pages. */
 function page(text: string, path = 'docs/page.md'): { path: string; text: string } {
   return { path, text }
 }
 
 describe('the pages', () => {
-  it('are all there', () => {
-    const wanted = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
-    wanted.push('SECURITY.md')
-    for (const name of [...wanted, ...packages.map((folder) => `${folder}/README.md`)]) {
+  it('include a README of each package and the usual pages of a project', () => {
+    const required = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
+    required.push('SECURITY.md')
+    for (const name of [...required, ...packages.map((folder) => `${folder}/README.md`)]) {
       assert.isTrue(existsSync(join(root, name)), name)
     }
   })
 
   for (const each of pages) {
-    it(`${each.path}: its links lead somewhere`, () => {
+    it(`${each.path}: the targets of the links exist`, () => {
       for (const { path, heading } of localLinks(each)) {
         assert.isTrue(existsSync(join(root, path)), `to ${path}`)
         if (heading !== undefined) assert.include(anchors(read(path)), heading, `in ${path}`)
       }
     })
 
-    it(`${each.path}: the scripts that it names exist`, () => {
+    it(`${each.path}: the npm scripts in the text exist`, () => {
       assert.includeMembers(scripts, namedScripts(each))
     })
 
-    it(`${each.path}: what its examples import of ours is there`, async () => {
+    it(`${each.path}: the packages export the names that the examples import`, async () => {
       for (const { from, names } of namedImports(each)) {
         assert.includeMembers(Object.keys(await import(from)), names, from)
       }
     })
   }
 
-  it('of a package link to nothing that its tarball has not', () => {
+  it('of a package link only to files in its tarball', () => {
     for (const folder of packages) {
       for (const { path } of localLinks(read(`${folder}/README.md`))) {
         assert.match(
@@ -63,7 +65,7 @@ describe('the pages', () => {
     }
   })
 
-  it('begin with the same commands, in a clone', () => {
+  it('begin with the same commands for a clone', () => {
     const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
       firstCommands(read(path)),
     )
@@ -71,7 +73,7 @@ describe('the pages', () => {
     for (const other of others) assert.deepEqual(other, first)
   })
 
-  it('of what is not published, install nothing from a registry', () => {
+  it('install no package of Holdfast from a registry, because none is published', () => {
     for (const { path, text } of pages) {
       assert.notMatch(text, /^\s*(npm (i|install|add)|npx -p) .*@holdfast\//m, path)
     }
@@ -81,19 +83,19 @@ describe('the pages', () => {
     const rows = cellsOf(read('server/README.md').text, /^`\w+`$/)
     for (const [name, value] of Object.entries(settingsFrom({}).limits)) {
       const row = rows.find(([cell]) => cell === `\`${name}\``)
-      // The only default that depends on the machine.
-      const told = name === 'memoryBytes' ? "half of V8's heap limit" : value.toLocaleString('en')
-      assert.equal(row?.[1], told, name)
+      // Only this default depends on the machine.
+      const shown = name === 'memoryBytes' ? "half of V8's heap limit" : value.toLocaleString('en')
+      assert.equal(row?.[1], shown, name)
     }
   })
 
   it('list every error code with its meaning, and no others', () => {
     const rows = cellsOf(read('shared/README.md').text, /^`[A-Z_]+`$/)
-    const wanted = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
-    assert.sameDeepMembers(rows, wanted)
+    const expected = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
+    assert.sameDeepMembers(rows, expected)
   })
 
-  it('are read as a person reads them', () => {
+  it('are parsed into links, anchors, scripts, imports, commands and examples', () => {
     const links = localLinks(
       page('[a](../x.md#the-end) `[b](c)` [d](https://e.org)\n```\n[f](g)\n```'),
     )
@@ -118,7 +120,7 @@ describe('the pages', () => {
   })
 })
 
-/** The rows of a page's tables whose first cell looks like this, cell by cell. */
+/** The rows of the tables in a page whose first cell matches `first`, each as a list of cells. */
 function cellsOf(text: string, first: RegExp): string[][] {
   return text
     .split('\n')

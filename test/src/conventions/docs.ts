@@ -1,8 +1,8 @@
-/** What of a Markdown page can be checked: its links, its headings, the commands that it names. */
+/** Parses the parts of a Markdown page that tests check: links, headings, commands and examples. */
 import { posix } from 'node:path'
 import type { SourceFile } from './repository.js'
 
-/** Links to files of the repository, as paths from its root, with the heading if one is named. */
+/** The links to files of the repository: the path from its root, and the anchor of a heading. */
 export function localLinks(page: SourceFile): { path: string; heading: string | undefined }[] {
   const text = withoutBlocks(page.text).replace(/`[^`\n]*`/g, '')
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -10,12 +10,12 @@ export function localLinks(page: SourceFile): { path: string; heading: string | 
     .filter((target) => !/^[a-z]+:/.test(target))
     .map((target) => {
       const [path = '', heading] = target.split('#')
-      const from = posix.dirname(page.path)
-      return { path: path === '' ? page.path : posix.join(from, path), heading }
+      const folder = posix.dirname(page.path)
+      return { path: path === '' ? page.path : posix.join(folder, path), heading }
     })
 }
 
-/** The anchors of a page's headings, as hosts of repositories make them. */
+/** The anchors of the headings in a page, as GitHub and other hosts make the anchors. */
 export function anchors(page: SourceFile): string[] {
   return [...withoutBlocks(page.text).matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
     (title as string)
@@ -25,14 +25,14 @@ export function anchors(page: SourceFile): string[] {
   )
 }
 
-/** The scripts that a page tells its reader to run with npm. */
+/** The npm scripts in the commands of a page. */
 export function namedScripts(page: SourceFile): string[] {
   const run = [...page.text.matchAll(/\bnpm run ([\w:-]+)/g)].map(([, name]) => name as string)
   const short = [...page.text.matchAll(/\bnpm (start|test)\b/g)].map(([, name]) => name as string)
   return [...run, ...short]
 }
 
-/** What the examples of a page import of ours: from where, and by which names. */
+/** The imports from packages of Holdfast in the examples of a page. */
 export function namedImports(page: SourceFile): { from: string; names: string[] }[] {
   const blocks = page.text.match(/^```.*?^```/gms)?.join('\n') ?? ''
   return [...blocks.matchAll(/\bimport \{([^}]+)\} from '(@holdfast\/[\w/]+)'/g)].map(
@@ -43,7 +43,7 @@ export function namedImports(page: SourceFile): { from: string; names: string[] 
   )
 }
 
-/** The code after the mark `<!-- first example -->`; undefined if the page has none. */
+/** The code after the mark `<!-- first example -->`; undefined if the page has no such mark. */
 export function firstExample(page: SourceFile): { language: string; code: string } | undefined {
   const [, language, code] =
     /<!-- first example -->\s*```(\w+)[^\n]*\n(.*?)\n```/s.exec(page.text) ?? []
@@ -51,8 +51,8 @@ export function firstExample(page: SourceFile): { language: string; code: string
 }
 
 /**
- * The commands after the mark `<!-- first commands -->`, without their comments: a list for each
- * terminal. Undefined if the page has none.
+ * The commands after the mark `<!-- first commands -->` without their comments, as a list for each
+ * terminal; undefined if the page has no such mark.
  */
 export function firstCommands(page: SourceFile): string[][] | undefined {
   const [, block] = /<!-- first commands -->\s*```sh\n(.*?)\n```/s.exec(page.text) ?? []
@@ -60,6 +60,7 @@ export function firstCommands(page: SourceFile): string[][] | undefined {
   return block?.split('\n\n').map(commands)
 }
 
+/** Removes the blocks of code. */
 function withoutBlocks(text: string): string {
   return text.replace(/^```.*?^```/gms, '')
 }

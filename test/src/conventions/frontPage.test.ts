@@ -1,6 +1,7 @@
 /**
- * The front page, followed to the letter from a fresh clone: a broker, a lock in a second terminal,
- * tarballs, and a project that installs them and takes a lock. Runs with full counts.
+ * Follows the instructions of README.md in a fresh clone. They start a broker, acquire a lock in a
+ * second terminal, make tarballs, and install the tarballs in a project that acquires a lock. Runs
+ * only with full counts.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,7 +22,7 @@ describe('the front page', function () {
   this.timeout(600_000)
   if (!full) {
     it('leads to a lock', function () {
-      skip(this, 'installs a fresh clone: npm run test:ci does')
+      skip(this, 'installs a fresh clone: run npm run test:ci')
     })
     return
   }
@@ -34,9 +35,9 @@ describe('the front page', function () {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'holdfast-front-page-'))
     const port = await freePort()
-    // What the clone's own installation has left in npm's cache is enough.
+    // npm uses the packages in its cache, which the installation of this clone has filled.
     const offline = { npm_config_prefer_offline: 'true' }
-    // The port of the page may be in use here.
+    // The default port may be in use on this machine.
     const broker = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }
     env = { ...npm().env, ...offline, ...broker }
   })
@@ -50,14 +51,14 @@ describe('the front page', function () {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** Runs commands in a shell, like a person in a terminal of their own. */
+  /** Starts a shell that runs commands, as a user does in a terminal. */
   function terminal(commands: readonly string[], cwd = folder): ChildProcess {
     const line = commands.join(' && ')
     const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe']
     return spawn('sh', ['-c', line], { cwd, env, stdio, detached: true })
   }
 
-  /** What commands print on stdout, once they have ended well. */
+  /** Runs commands, which must succeed. Resolves with their output on stdout. */
   async function outputOf(commands: readonly string[], cwd = folder): Promise<string> {
     const child = terminal(commands, cwd)
     const printed = { stdout: '', stderr: '' }
@@ -71,7 +72,7 @@ describe('the front page', function () {
     return printed.stdout
   }
 
-  it('starts a broker in a fresh clone, and takes a lock in a second terminal', async () => {
+  it('starts a broker in a fresh clone, and acquires a lock in a second terminal', async () => {
     const [[clone = '', ...start] = [], second = []] = firstCommands(page) ?? []
     assert.match(clone, /^git clone \S+ holdfast$/)
     await copySources(join(folder, 'holdfast'))
@@ -84,7 +85,7 @@ describe('the front page', function () {
     assert.equal(await outputOf(second), 'I hold the lock\n')
   })
 
-  it('makes tarballs, which a project installs and takes a lock with', async () => {
+  it('makes tarballs, with which a project acquires a lock', async () => {
     const packed = await outputOf(['npm run pack'], join(folder, 'holdfast'))
     const install = packed.trim().split('\n').at(-1) ?? ''
     assert.match(install, /^npm install "/)
@@ -92,7 +93,7 @@ describe('the front page', function () {
     await mkdir(project)
     await outputOf([install], project)
     await writeFile(join(project, 'first.mjs'), firstExample(page)?.code ?? '')
-    const said = await outputOf(['node first.mjs'], project)
-    assert.match(said, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
+    const output = await outputOf(['node first.mjs'], project)
+    assert.match(output, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
   })
 })

@@ -1,6 +1,8 @@
 /**
- * The rules for imports hold, and the tool that checks them sees every file. The tests also show
- * small files to each rule: files that break it, and files that only look as if they did.
+ * The sources must keep the rules for imports, which dependency-cruiser checks in every file. The
+ * folders of a package are layers, and a layer may import only earlier layers. The tests also check
+ * each rule with planted files: files that break the rule, and similar files that the rule must
+ * allow.
  */
 import { assert } from 'chai'
 import {
@@ -15,24 +17,24 @@ import {
 } from './layers.js'
 import { manifest, packages } from './repository.js'
 
-/** What a source file may import, by the manifest of its package. */
+/** The packages that a source file may import, by the package.json of its package. */
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
   const { dependencies, optionalDependencies, devDependencies } = manifest(folder)
-  // The dashboard is built into a bundle, so its packages are for those who build it.
-  const built = file.startsWith('server/src/dashboard/') ? devDependencies : {}
-  return Object.keys({ ...dependencies, ...optionalDependencies, ...built })
+  // The bundle of the dashboard contains its packages, so only a build needs them.
+  const bundled = file.startsWith('server/src/dashboard/') ? devDependencies : {}
+  return Object.keys({ ...dependencies, ...optionalDependencies, ...bundled })
 }
 
 describe('the imports of the packages', () => {
   let sources: Cruise
 
   before(async () => {
-    const reached = packages.map((folder) => unreachable(folder, entriesOf(folder)))
-    sources = await cruiseSources(reached)
+    const rules = packages.map((folder) => unreachable(folder, entriesOf(folder)))
+    sources = await cruiseSources(rules)
   })
 
-  it('are seen by the tool in every source file', () => {
+  it('are read by dependency-cruiser in every source file', () => {
     assert.sameMembers(
       sources.modules.map(({ source }) => source),
       sourcesInGit(),
@@ -41,29 +43,30 @@ describe('the imports of the packages', () => {
     assert.isTrue(imports.some(({ dependencyTypes }) => dependencyTypes.includes('type-only')))
   })
 
-  it('go from later layers to earlier ones, without cycles', () => {
+  it('go from later layers to earlier layers, without cycles', () => {
     const found = sources.violations.map(({ rule, from, to }) => `${rule}: ${from} -> ${to}`)
     assert.deepEqual(found, [])
   })
 
-  it('are of packages that the own package declares', () => {
+  it('use only packages that the package.json of the importing package declares', () => {
     assert.deepEqual(undeclared(sources.modules, declaredBy), [])
   })
 
-  it('belong to files that have a place in the layers', () => {
-    const places = Object.entries(layers).map(
+  it('are in files that belong to a layer', () => {
+    const layerPatterns = Object.entries(layers).map(
       ([folder, names]) => new RegExp(`^${folder}/(${names.join('|')})(/|\\.ts$)`),
     )
-    const homeless = sourcesInGit().filter(
+    const outsideLayers = sourcesInGit().filter(
       (path) =>
-        !path.startsWith('server/src/dashboard/') && !places.some((place) => place.test(path)),
+        !path.startsWith('server/src/dashboard/') &&
+        !layerPatterns.some((pattern) => pattern.test(path)),
     )
-    assert.deepEqual(homeless, [])
+    assert.deepEqual(outsideLayers, [])
   })
 })
 
 describe('the rules for imports', () => {
-  it('catch an upward import, of types as well', async () => {
+  it('catch an import of a later layer, also of a type', async () => {
     const { violations } = await cruisePlanted({
       'server/src/config/planted.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
       'server/src/broker/good.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
@@ -89,7 +92,7 @@ describe('the rules for imports', () => {
     assert.deepEqual([...rules], ['no folder imports itself over others'])
   })
 
-  it('catch a cycle of files in one folder, of types as well', async () => {
+  it('catch a cycle of files in one folder, also by types', async () => {
     const { violations } = await cruisePlanted({
       'server/src/broker/a.ts': `import type { B } from './b.js'\nexport interface A { b: B }`,
       'server/src/broker/b.ts': `import type { A } from './a.js'\nexport interface B { a: A }`,
@@ -99,7 +102,7 @@ describe('the rules for imports', () => {
     assert.deepEqual([...rules], ['no file imports itself over other files'])
   })
 
-  it('catch a file that nothing leads to', async () => {
+  it('catch a file that no entry of the package loads', async () => {
     const { violations } = await cruisePlanted(
       {
         'client/src/index.ts': `export type { A } from './options.js'`,
@@ -126,7 +129,7 @@ describe('the rules for imports', () => {
     )
   })
 
-  it('allow a package that is built into the dashboard to the dashboard alone', async () => {
+  it('allow only the dashboard to import a package of its bundle', async () => {
     const { modules } = await cruisePlanted({
       'server/src/dashboard/a.ts': `import { render } from 'preact'`,
       'server/src/dashboard/b.ts': `import 'esbuild'`,
@@ -139,7 +142,7 @@ describe('the rules for imports', () => {
   })
 })
 
-/** Where a line is planted, lines that a rule forbids there, and lines that all rules allow. */
+/** Lines for a folder: lines that a rule forbids there, and lines that all rules allow. */
 interface Planting {
   readonly at: string
   readonly bad?: readonly string[]
@@ -153,7 +156,7 @@ interface PlantedLine {
   readonly isBad: boolean
 }
 
-/** Files that planted lines may import. */
+/** The files that planted lines import. */
 const targets = {
   'shared/src/messages/checkClientMessage.ts': 'export type R = 1\nexport const validate = 1',
   'server/src/core/records.ts': 'export class Lock {}',
@@ -163,8 +166,9 @@ const targets = {
   'client/src/limits.ts': 'export const b = 1',
 }
 
+/** The planted lines by the titles of their tests. */
 const plantings: Readonly<Record<string, readonly Planting[]>> = {
-  'the core imports nothing at run time but itself and the id table': [
+  'imports of the core at run time, except of itself and the id table': [
     {
       at: 'server/src/core/',
       bad: [
@@ -180,7 +184,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       ],
     },
   ],
-  'only the platform gives time and chance': [
+  'imports of time and randomness outside of the platform': [
     ...['server/src/broker/', 'client/src/', 'shared/src/'].map((at) => ({
       at,
       bad: [
@@ -196,7 +200,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
     },
     { at: 'server/src/log/journal/', good: [`import { Worker } from 'node:worker_threads'`] },
   ],
-  'one file of the client knows Node': [
+  'imports of Node in the client, except in one file': [
     {
       at: 'client/src/session/',
       bad: [
@@ -207,7 +211,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       ],
     },
   ],
-  'packages meet in shared': [
+  'imports of other packages than shared': [
     {
       at: 'client/src/',
       bad: [
@@ -246,14 +250,14 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
     },
     { at: 'server/src/cli/', bad: [`import { theme } from '../dashboard/theme.js'`] },
   ],
-  'one file of the server imports ws': [
+  'imports of ws in the server, except in one file': [
     {
       at: 'server/src/broker/',
       bad: [`import { WebSocketServer } from 'ws'`, `import type { WebSocket } from 'ws'`],
     },
     { at: 'server/src/http/webSocket', good: [`import { WebSocketServer } from 'ws'`] },
   ],
-  'shared is light for browsers': [
+  'imports of large modules in shared': [
     {
       at: 'shared/src/',
       bad: [
@@ -269,10 +273,10 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
   ],
 }
 
-describe('the rules for imports catch, and allow', () => {
+describe('the rules for imports catch only forbidden', () => {
   const files: Record<string, string> = { ...targets }
   const expected: PlantedLine[] = []
-  /** The rules that each planted file breaks. */
+  /** The rules that each planted file breaks, by the path of the file. */
   const found = new Map<string, string[]>()
 
   for (const [title, places] of Object.entries(plantings)) {

@@ -1,6 +1,7 @@
 /**
- * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs`, over the sources of this
- * repository or over small files that a test writes to a temporary folder.
+ * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs` on the sources of this
+ * repository, or on planted files, which a test writes to a temporary folder. A layer is a folder
+ * of a package that may import only earlier layers.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -25,32 +26,33 @@ const { default: configuration, layers }: Rules = await import(
 
 export { layers }
 
-/** One import, or one cycle, that a rule forbids. */
+/** An import or a cycle that a rule forbids. */
 export interface Violation {
   readonly rule: string
   /** The file or folder that imports. */
   readonly from: string
-  /** The file, folder or package that it imports. */
+  /** The imported file, folder or package. */
   readonly to: string
 }
 
+/** The result of dependency-cruiser. */
 export interface Cruise {
-  /** The source files, with what each of them imports. */
+  /** The source files with their imports. */
   readonly modules: readonly IModule[]
   readonly violations: readonly Violation[]
 }
 
-/** The sources of the three packages, under the rules and `more`. */
+/** Checks the sources of the three packages with the rules and with the rules `more`. */
 export function cruiseSources(more: readonly IForbiddenRuleType[] = []): Promise<Cruise> {
   return cruiseIn(root, more)
 }
 
-/** The given files, by their path from the root, under the rules and `more`. */
+/** Checks the given files, by their paths from the root, with the rules and the rules `more`. */
 export async function cruisePlanted(
   files: Readonly<Record<string, string>>,
   more: readonly IForbiddenRuleType[] = [],
 ): Promise<Cruise> {
-  // In this repository, so that packages are found in its node_modules.
+  // The folder is in this repository, so that dependency-cruiser finds packages in node_modules.
   mkdirSync(join(root, 'test/tmp'), { recursive: true })
   const folder = mkdtempSync(join(root, 'test/tmp/layers-'))
   try {
@@ -85,7 +87,7 @@ async function cruiseIn(folder: string, more: readonly IForbiddenRuleType[]): Pr
   }
 }
 
-/** The TypeScript sources that git knows or would add. */
+/** The TypeScript sources of the packages, except files that git ignores. */
 export function sourcesInGit(): string[] {
   const folders = packages.map((name) => `${name}/src`)
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', ...folders]
@@ -94,11 +96,11 @@ export function sourcesInGit(): string[] {
     .filter((path) => /\.tsx?$/.test(path) && existsSync(join(root, path)))
 }
 
-/** The files that nothing leads to from the entries of their package. */
+/** Makes a rule that catches files which no entry of their package loads. */
 export function unreachable(folder: string, entries: readonly string[]): IForbiddenRuleType {
   const escaped = entries.map((entry) => entry.replaceAll('.', '\\.'))
   return {
-    name: `every file of ${folder} is reached from an entry of the package`,
+    name: `an entry of ${folder} loads every file of the package`,
     severity: 'error',
     from: { path: `^(?:${escaped.join('|')})$` },
     to: {
@@ -109,7 +111,7 @@ export function unreachable(folder: string, entries: readonly string[]): IForbid
   } as IForbiddenRuleType
 }
 
-/** The source files of a package that its manifest opens, and those that run as threads. */
+/** The entries of a package: its exported files, its commands, its page and its threads. */
 export function entriesOf(folder: string): string[] {
   const { exports = {}, imports = {}, bin = {} } = manifest(folder)
   const started = Object.values(bin).map((launcher) => startedBy(folder, launcher))
@@ -120,13 +122,13 @@ export function entriesOf(folder: string): string[] {
     .concat(page, threadsOf(folder))
 }
 
-/** The script that a shell script of the package starts with Node. */
+/** The JavaScript file that a launcher, a shell script of the package, starts with Node. */
 function startedBy(folder: string, launcher: string): string {
   const script = /\/\.\.(\/dist\/[\w/]+\.js)"/.exec(read(`${folder}/${launcher}`).text)?.[1]
   return `.${script}`
 }
 
-/** The source files that other source files start as threads or processes, by their URL. */
+/** The source files that other source files start by URL as threads or processes. */
 function threadsOf(folder: string): string[] {
   return sourcesInGit()
     .filter((path) => path.startsWith(`${folder}/`))
@@ -138,7 +140,7 @@ function threadsOf(folder: string): string[] {
     )
 }
 
-/** Imports of packages that the own package does not declare, as "file imports package". */
+/** The imports of packages that the file's package does not declare, as "file imports package". */
 export function undeclared(
   modules: readonly IModule[],
   declaredBy: (file: string) => readonly string[],

@@ -1,37 +1,37 @@
-/** What the package.json files and the lock file have to agree on. */
+/** The package.json files of all packages and the lock files must agree with each other. */
 import { assert } from 'chai'
 import { type Manifest, manifest, packages, read, type Target } from './repository.js'
 
-interface Locked extends Manifest {
+interface LockedPackage extends Manifest {
   readonly link?: boolean
   readonly resolved?: string
 }
 
-/** The packages of a lock file, by their path. */
-function locked(file: string): Readonly<Record<string, Locked>> {
+/** The packages of a lock file, by their paths. */
+function lockedPackages(file: string): Readonly<Record<string, LockedPackage>> {
   return JSON.parse(read(file).text).packages
 }
 
 const lockFiles = ['package-lock.json', 'test/consumers/package-lock.json']
 
 describe('the manifests', () => {
-  it('have one version, and ask for one another in just that', () => {
+  it('have the same version, and depend on each other in exactly this version', () => {
     const { version } = manifest('shared')
     assert.match(version ?? '', /^\d+\.\d+\.\d+$/)
     for (const folder of [...packages, 'test']) {
-      const { name, version: own, dependencies = {} } = manifest(folder)
-      assert.equal(own, version, name)
-      for (const [dependency, wanted] of Object.entries(dependencies)) {
-        if (dependency.startsWith('@holdfast/')) assert.equal(wanted, version, dependency)
+      const { name, version: ownVersion, dependencies = {} } = manifest(folder)
+      assert.equal(ownVersion, version, name)
+      for (const [dependency, range] of Object.entries(dependencies)) {
+        if (dependency.startsWith('@holdfast/')) assert.equal(range, version, dependency)
       }
     }
   })
 
-  it('have their version in the changelog', () => {
+  it('have a version that CHANGELOG.md describes', () => {
     assert.include(read('CHANGELOG.md').text, `\n## ${manifest('shared').version}`)
   })
 
-  it('agree on the licence and on the Node they need', () => {
+  it('have the same licence and require the same version of Node', () => {
     const { engines, license } = manifest('')
     for (const folder of packages) {
       assert.deepEqual(manifest(folder).engines, engines, folder)
@@ -39,7 +39,7 @@ describe('the manifests', () => {
     }
   })
 
-  it('name types first under each condition, or TypeScript does not look', () => {
+  it('list types first under each condition, because TypeScript ignores later types', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
         for (const files of conditionsOf(target)) {
@@ -49,7 +49,7 @@ describe('the manifests', () => {
     }
   })
 
-  it('have types for each form: .d.cts for require(), .d.ts for import', () => {
+  it('have types for each module format: .d.cts for require(), .d.ts for import', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
         for (const { types, default: file } of conditionsOf(target)) {
@@ -60,7 +60,7 @@ describe('the manifests', () => {
     }
   })
 
-  it('lead tools that do not read exports to the CommonJS form', () => {
+  it('give tools that ignore `exports` the CommonJS files', () => {
     for (const folder of packages) {
       const { main, types, typesVersions, exports = {} } = manifest(folder)
       assert.deepInclude(exports['.'] as object, { require: { types, default: main } })
@@ -73,28 +73,28 @@ describe('the manifests', () => {
   })
 
   for (const file of lockFiles) {
-    it(`can be installed on every platform: ${file} has the packages of each`, () => {
-      const packages = locked(file)
+    it(`can be installed on every platform, because ${file} has all optional packages`, () => {
+      const packages = lockedPackages(file)
       for (const [path, { optionalDependencies = {} }] of Object.entries(packages)) {
         for (const name of Object.keys(optionalDependencies)) {
-          const places = [`node_modules/${name}`, `${path}/node_modules/${name}`]
+          const candidates = [`node_modules/${name}`, `${path}/node_modules/${name}`]
           assert.isTrue(
-            places.some((place) => packages[place] !== undefined),
-            `${name}, wanted by ${path}`,
+            candidates.some((candidate) => packages[candidate] !== undefined),
+            `${name}, required by ${path}`,
           )
         }
       }
     })
 
-    it(`can be installed from any registry: ${file} names none`, () => {
-      for (const [path, { link, resolved }] of Object.entries(locked(file))) {
+    it(`can be installed from any registry, because ${file} has no URLs of a registry`, () => {
+      for (const [path, { link, resolved }] of Object.entries(lockedPackages(file))) {
         if (!link) assert.isUndefined(resolved, path)
       }
     })
   }
 })
 
-/** The innermost conditions of an entry, which name a file and its types. */
+/** The innermost conditions of an entry, which have a file and its types. */
 function conditionsOf(target: Target): { readonly [condition: string]: Target }[] {
   if (typeof target === 'string') return []
   const inner = Object.values(target).flatMap(conditionsOf)

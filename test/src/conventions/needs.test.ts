@@ -1,29 +1,33 @@
 /**
- * A missing need skips at a desk and fails in CI where CI could have met it; CI's list is whole.
+ * A test may need a program or a permission of the machine. If the machine lacks such a need, the
+ * test is skipped. In CI the test fails instead, if CI can install the program. CI must install all
+ * needed programs.
  */
 import { assert } from 'chai'
 import { lackOf, type Machine, packageFor } from '../support/needs.js'
 import { filesUnder, read } from './repository.js'
 
-const full: Machine = { ci: false, root: true, has: () => true, succeeds: () => true }
+/** A machine with all programs and permissions. */
+const complete: Machine = { ci: false, root: true, has: () => true, succeeds: () => true }
 
-describe('what tests need of a machine', () => {
-  it('is met where it is there', () => {
-    assert.isUndefined(lackOf('root', full))
-    assert.isUndefined(lackOf('namespaces', full))
-    assert.isUndefined(lackOf('chromium', { ...full, root: false }))
+describe('a need of a test', () => {
+  it('is met if the machine has the program or the permission', () => {
+    assert.isUndefined(lackOf('root', complete))
+    assert.isUndefined(lackOf('namespaces', complete))
+    assert.isUndefined(lackOf('chromium', { ...complete, root: false }))
   })
 
-  it('is named where it is missing', () => {
-    const poor: Machine = { ...full, root: false, has: () => false }
-    assert.match(lackOf('root', poor)?.reason ?? '', /root/)
-    assert.match(lackOf('chromium', poor)?.reason ?? '', /chromium/)
-    const walled: Machine = { ...full, succeeds: () => false }
-    assert.match(lackOf('namespaces', walled)?.reason ?? '', /does not allow "unshare --net/)
+  it('is in the reason for a skipped test', () => {
+    const withoutPrograms: Machine = { ...complete, root: false, has: () => false }
+    assert.match(lackOf('root', withoutPrograms)?.reason ?? '', /root/)
+    assert.match(lackOf('chromium', withoutPrograms)?.reason ?? '', /chromium/)
+    const withoutPermissions: Machine = { ...complete, succeeds: () => false }
+    const { reason = '' } = lackOf('namespaces', withoutPermissions) ?? {}
+    assert.match(reason, /does not allow "unshare --net/)
   })
 
-  it('is held against CI only where CI could have installed it', () => {
-    const ci: Machine = { ...full, ci: true, has: () => false }
+  it('is avoidable only in CI and only if CI can install the program', () => {
+    const ci: Machine = { ...complete, ci: true, has: () => false }
     assert.isTrue(lackOf('chromium', ci)?.avoidable)
     assert.isFalse(lackOf('chromium', { ...ci, ci: false })?.avoidable)
     assert.isFalse(lackOf('chromium', { ...ci, root: false })?.avoidable)
@@ -33,11 +37,11 @@ describe('what tests need of a machine', () => {
     )
   })
 
-  it('is on the list of what CI installs', () => {
-    const listed = read('.ci/packages')
+  it('is in the list of packages that CI installs', () => {
+    const installed = read('.ci/packages')
       .text.split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
-    const wanted = filesUnder('test/src', '.ts')
+    const needed = filesUnder('test/src', '.ts')
       .filter(
         ({ path }) => !path.startsWith('test/src/conventions/') && !path.endsWith('/needs.ts'),
       )
@@ -45,6 +49,6 @@ describe('what tests need of a machine', () => {
       .flatMap(([, names]) => [...(names ?? '').matchAll(/'(\w+)'/g)])
       .map(([, name]) => packageFor(name as string))
       .filter((name) => name !== undefined)
-    assert.includeMembers(listed, wanted)
+    assert.includeMembers(installed, needed)
   })
 })

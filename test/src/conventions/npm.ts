@@ -1,7 +1,8 @@
-/** Runs npm as a person would: without what an outer npm (`npm test`) passes to its scripts. */
+/** Runs npm as a user does, without the variables that an outer npm, as in `npm test`, sets. */
 import { spawnSync } from 'node:child_process'
 
-const keep = ['npm_config_cache', 'npm_config_registry', 'npm_config_userconfig']
+/** The variables of an outer npm that the inner npm needs too. */
+const keptVariables = ['npm_config_cache', 'npm_config_registry', 'npm_config_userconfig']
 
 interface NpmCommand {
   readonly command: string
@@ -9,20 +10,25 @@ interface NpmCommand {
   readonly env: NodeJS.ProcessEnv
 }
 
+/** Returns the command that runs npm with these arguments. */
 export function npm(...args: readonly string[]): NpmCommand {
   const { npm_execpath: script } = process.env
   const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name) || keep.includes(name)),
+    Object.entries(process.env).filter(
+      ([name]) => !/^npm_/i.test(name) || keptVariables.includes(name),
+    ),
   )
   return script === undefined
     ? { command: 'npm', args, env }
     : { command: process.execPath, args: [script, ...args], env }
 }
 
-/** Runs npm to its end in a folder and returns what it printed; throws with it if npm failed. */
+/**
+ * Runs npm in a folder. Returns its output on stdout; throws an error with all output if it fails.
+ */
 export function runNpm(folder: string, ...args: readonly string[]): string {
-  const { command, args: all, env } = npm(...args)
-  const result = spawnSync(command, all, { cwd: folder, env, encoding: 'utf8' })
+  const { command, args: allArgs, env } = npm(...args)
+  const result = spawnSync(command, allArgs, { cwd: folder, env, encoding: 'utf8' })
   if (result.status === 0) return result.stdout
   throw new Error(`npm ${args.join(' ')} failed\n${result.stdout}\n${result.stderr}`)
 }

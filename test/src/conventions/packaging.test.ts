@@ -1,8 +1,8 @@
 /**
- * The packages as somebody gets them. With small counts: what would be in the tarballs, and that
- * their entries open. With full counts: packed, installed in an empty folder and used there, on the
- * command line. What compilers, bundlers and test runners make of
- * the packages is in `src/consumers`.
+ * The packages as a user installs them. With small counts, the tests check the files of the
+ * tarballs, and that all entries can be imported. With full counts, the tests also make the
+ * tarballs, install them in an empty folder and run the command. `src/consumers` tests the packages
+ * with compilers, bundlers and test runners.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,19 +19,18 @@ const require = createRequire(import.meta.url)
 
 const folderOf = (name: string): string => name.replace('@holdfast/', '')
 
-/** What may be in a tarball, beside what is named by itself. */
+/** The files that a tarball may have, beside the files in `otherFiles`. */
 const allowed =
   /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.((js|d\.ts)(\.map)?|cjs|d\.cts))$/
 
-/** What a browser loads of the dashboard; its sources and its modules stay here. */
+/** The files of the dashboard for browsers. Its sources and modules are not in the tarball. */
 const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
   (name) => `dist/dashboard/page/${name}`,
 )
 
-/** Made from the help of the command. */
 const manual = 'dist/man/holdfast.1'
 
-/** For operators: pages, and what they deploy. */
+/** The files for operators: pages and files to deploy. */
 const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
   ({ path }) => path.slice('server/'.length),
 )
@@ -39,22 +38,23 @@ const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs
 /** The licences of the libraries in the client's bundle. */
 const bundleLicences = 'dist/bundle/holdfast.licences.txt'
 
-const others = [
+const otherFiles = [
   bundleLicences,
   ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
   ...page,
   ...deployed,
 ]
 
+/** Checks that a tarball has all necessary files and no other files. */
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)
   const paths = files.map(({ path }) => path)
-  const odd = paths.filter((path) => !allowed.test(path) && !others.includes(path))
-  assert.isEmpty(odd, `${name} ships what it should not`)
+  const unexpected = paths.filter((path) => !allowed.test(path) && !otherFiles.includes(path))
+  assert.isEmpty(unexpected, `${name} must not ship these files`)
   assert.include(paths, 'README.md', name)
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
-  const named = filesOf({ main, types, exports, imports, bin })
-  for (const target of named) assert.include(paths, target.replace('./', ''), name)
+  const targets = filesOf({ main, types, exports, imports, bin })
+  for (const target of targets) assert.include(paths, target.replace('./', ''), name)
   if (folder === 'client') assert.include(paths, bundleLicences)
   if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
@@ -68,7 +68,7 @@ function checkFiles({ name, files }: Packed): void {
 }
 
 describe('the packages', () => {
-  it('would ship their sources, their build and their types, and nothing else', () => {
+  it('ship their sources, their built files and their types, and no other files', () => {
     const packed = contents()
     assert.sameMembers(
       packed.map(({ name }) => folderOf(name)),
@@ -80,12 +80,12 @@ describe('the packages', () => {
   for (const folder of packages) {
     const { name, exports = {} } = manifest(folder)
     for (const entry of Object.keys(exports).filter((each) => !each.endsWith('.json'))) {
-      it(`open at ${entry.replace('.', name)}`, async () => {
+      it(`can be imported by ${entry.replace('.', name)}`, async () => {
         const names = Object.keys(await import(entry.replace('.', name)))
         assert.isNotEmpty(names)
       })
 
-      it(`give require() the same names at ${entry.replace('.', name)}`, async () => {
+      it(`export the same names to require() by ${entry.replace('.', name)}`, async () => {
         const names = Object.keys(await import(entry.replace('.', name)))
         const required = Object.keys(require(entry.replace('.', name)))
         assert.sameMembers(required, names)
@@ -107,7 +107,7 @@ if (full) {
       await installIn(empty, tarballs)
     })
 
-    it('ship a fresh build with the licence, nothing stale', () => {
+    it('ship a new build with the licence, and no files of a former build', () => {
       for (const each of packed) {
         checkFiles(each)
         const paths = each.files.map(({ path }) => path)
@@ -116,13 +116,13 @@ if (full) {
       }
     })
 
-    it('have a command that says its version', () => {
-      const said = runNpm(empty, 'exec', '--no', '--', 'holdfast', '--version')
-      assert.equal(said.trim(), manifest('server').version)
+    it('have a command that prints its version', () => {
+      const output = runNpm(empty, 'exec', '--no', '--', 'holdfast', '--version')
+      assert.equal(output.trim(), manifest('server').version)
     })
 
-    it('have a command that serves until it is told to stop', async () => {
-      // Not through npx: where a shell stays in between, it keeps the signal to itself.
+    it('have a command that serves until SIGTERM', async () => {
+      // npx may start a shell between the test and the command, which does not pass the signal on.
       const command = join(empty, 'node_modules/.bin/holdfast')
       const served = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
       const ended = once(served, 'close')

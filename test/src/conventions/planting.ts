@@ -1,6 +1,6 @@
 /**
- * How rules for sources are tested: the sources keep them, and they catch planted lines that break
- * them.
+ * Helpers for the tests of rules for sources: `holds` checks that the sources keep a rule, and
+ * `catches` checks that a rule finds planted lines that break the rule.
  */
 import { assert } from 'chai'
 import type { SourceFile } from './repository.js'
@@ -11,12 +11,12 @@ export function holds(rule: Rule, files: readonly SourceFile[]): void {
   assert.deepEqual(rule(files), [])
 }
 
-/** A file that does not exist. */
+/** Makes a planted file, which exists only in the test. */
 export function file(path: string, text: string): SourceFile {
   return { path, text }
 }
 
-/** Asserts that a rule finds each bad line, with its place, and no good line. */
+/** Asserts that a rule finds each bad line with its line number, and no good line. */
 export function catches(
   rule: Rule,
   path: string,

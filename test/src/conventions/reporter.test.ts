@@ -1,6 +1,7 @@
 /**
- * The reporter and the way out of a run, seen from outside: mocha is run on small planted tests,
- * and its exit code and last lines are what CI and a person go by.
+ * The reporter of the tests. The tests run mocha with the reporter on planted tests, and check the
+ * exit code and the last lines, which CI and developers read. A lane is a process that runs some
+ * folders of tests.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -39,6 +40,7 @@ describe('a run of the tests', () => {
 
   after(() => rm(folder, { recursive: true, force: true }))
 
+  /** Runs mocha on a test file with this source. */
   async function runOf(source: string, ...options: readonly string[]): Promise<Run> {
     const file = join(folder, 'planted.test.mjs')
     await writeFile(file, source)
@@ -46,19 +48,19 @@ describe('a run of the tests', () => {
     return runNode(args, folder)
   }
 
-  it('ends with the counts, alone on the last line', async () => {
+  it('prints only the counts on the last line', async () => {
     const { code, lines } = await runOf(`it('a', () => {}); it('b', () => {})`)
     assert.equal(lines.at(-1), '2 passed, 0 failed, 0 skipped')
     assert.equal(code, 0)
   })
 
-  it('counts what failed, and fails', async () => {
+  it('counts failed tests, and fails', async () => {
     const { code, lines } = await runOf(`it('a', () => {}); it('b', () => { throw Error('no') })`)
     assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
     assert.equal(code, 1)
   })
 
-  it('names what was skipped, and why', async () => {
+  it('prints each skipped test with the reason', async () => {
     const { code, lines } = await runOf(`
       import { skip } from '${needs}'
       describe('s', () => {
@@ -88,7 +90,7 @@ describe('a run of the tests', () => {
     assert.equal(code, 1)
   })
 
-  it('fails if a test leaves the process, however well', async () => {
+  it('fails if a test ends the process, even with exit code 0', async () => {
     const { code, lines } = await runOf(`it('a', () => {}); it('b', () => process.exit(0))`)
     assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
     assert.equal(code, 1)
@@ -103,7 +105,7 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** The run of planted tests in a folder that computes and in one that waits. */
+    /** Runs planted tests in two lanes: a test file for each lane. */
     async function lanesOf(computing: string, waiting: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
       for (const [name, source] of Object.entries({ table: computing, e2e: waiting })) {
@@ -119,7 +121,7 @@ describe('a run of the tests', () => {
       return runNode(['--input-type=module', '-e', script], root)
     }
 
-    it('ends with the sum of the counts', async () => {
+    it('prints the sums of the counts on the last line', async () => {
       const { code, lines } = await lanesOf(
         `it('a', () => {})`,
         `it('b', () => {}); it('c', () => {})`,
@@ -129,11 +131,11 @@ describe('a run of the tests', () => {
       assert.equal(code, 0)
     })
 
-    it('fails if a test of either lane fails', async () => {
-      const bad = `it('a', () => { throw Error('no') })`
+    it('fails if a test of one lane fails', async () => {
+      const failing = `it('a', () => { throw Error('no') })`
       for (const [computing, waiting] of [
-        [bad, `it('b', () => {})`],
-        [`it('b', () => {})`, bad],
+        [failing, `it('b', () => {})`],
+        [`it('b', () => {})`, failing],
       ]) {
         const { code, lines } = await lanesOf(computing!, waiting!)
         assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
@@ -141,7 +143,7 @@ describe('a run of the tests', () => {
       }
     })
 
-    it('fails if a lane ends without its counts', async () => {
+    it('fails if a lane ends without counts', async () => {
       const { code, lines } = await lanesOf(
         `it('a', () => process.kill(process.pid, 'SIGKILL'))`,
         `it('b', () => {})`,

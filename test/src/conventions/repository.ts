@@ -1,12 +1,12 @@
-/** The files of this repository, as the tests of the house read them. */
+/** Reads the files and package.json files of this repository for the tests of its conventions. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where the repository is, with a slash at the end. */
+/** The path of the repository with a slash at the end. */
 export const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** The packages that are published. */
+/** The folders of the published packages. */
 export const packages = ['shared', 'client', 'server'] as const
 
 /** A file of the repository, by its path from the root with forward slashes. */
@@ -15,14 +15,16 @@ export interface SourceFile {
   readonly text: string
 }
 
-const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
+const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
-/** Every file under a folder of the repository that a person wrote and whose name ends so. */
+/** The files under a folder whose paths have one of these endings, except generated files. */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = []
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
     const path = folder === '' ? entry.name : `${folder}/${entry.name}`
-    if (entry.isDirectory() && !skipped.has(entry.name)) found.push(...filesUnder(path, ...endings))
+    if (entry.isDirectory() && !skippedFolders.has(entry.name)) {
+      found.push(...filesUnder(path, ...endings))
+    }
     if (entry.isFile() && endings.some((ending) => path.endsWith(ending))) found.push(read(path))
   }
   return found
@@ -32,15 +34,15 @@ export function read(path: string): SourceFile {
   return { path, text: readFileSync(join(root, path), 'utf8') }
 }
 
-/** Where an entry of a package leads: to a file, or to one for each condition. */
+/** The target of an entry in a package.json: a file, or a target for each condition. */
 export type Target = string | { readonly [condition: string]: Target }
 
-/** The files that an entry leads to, under all conditions. */
+/** The files of an entry for all conditions. */
 export function filesOf(target: Target): string[] {
   return typeof target === 'string' ? [target] : Object.values(target).flatMap(filesOf)
 }
 
-/** A package.json, as far as the tests look at it. */
+/** The fields of a package.json that the tests read. */
 export interface Manifest {
   readonly name: string
   readonly version?: string

@@ -1,16 +1,16 @@
-/** A test that draws from a seed has to name it when it fails, or nobody can run it again. */
+/** A random test must report its seed when it fails, so that a developer can repeat the failure. */
 import { expect } from 'chai'
 import { seeded } from '../support/counts.js'
 
 describe('a seeded test that fails', () => {
-  it('at once, names its seed', () => {
+  it('synchronously reports its seed in the error', () => {
     const test = (): never => {
       throw new Error('wrong')
     }
     expect(() => seeded(test, 7)).to.throw(/^HOLDFAST_SEED=7\nwrong$/)
   })
 
-  it('later, names its seed', async () => {
+  it('asynchronously reports its seed in the error', async () => {
     const failure = seeded(async () => Promise.reject(new Error('wrong')), 7)
     const error = await failure.then(
       () => undefined,

@@ -1,4 +1,7 @@
-/** The set-up before every run: what it takes for installed, and what it removes as stale. */
+/**
+ * The set-up of a clone before every run: `isInstalled` compares node_modules with the lock file,
+ * and `removeStale` removes built files whose sources were deleted.
+ */
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -31,51 +34,52 @@ describe('the set-up', () => {
     await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content))
   }
 
-  describe('of what is installed', () => {
+  describe('isInstalled', () => {
     const ws = { version: '8.0.0' }
-    const own = { resolved: 'client', link: true }
+    const workspace = { resolved: 'client', link: true }
     const forMac = { version: '1.0.0', optional: true }
 
-    async function isInstalled(wanted: object, found: object): Promise<boolean> {
-      await write('package-lock.json', { packages: { '': {}, ...wanted } })
+    /** Calls isInstalled with these packages in the lock file and in node_modules. */
+    async function isInstalled(locked: object, found: object): Promise<boolean> {
+      await write('package-lock.json', { packages: { '': {}, ...locked } })
       await write('node_modules/.package-lock.json', { packages: found })
       return setUp.isInstalled(folder)
     }
 
-    it('sees that nothing is', async () => {
+    it('returns false without node_modules', async () => {
       await write('package-lock.json', { packages: { '': {} } })
       assert.isFalse(setUp.isInstalled(folder))
     })
 
-    it('sees that all is, and does not ask for what is for other platforms', async () => {
-      const wanted = { 'node_modules/ws': ws, 'node_modules/@holdfast/client': own }
-      assert.isTrue(await isInstalled({ ...wanted, 'node_modules/mac': forMac }, wanted))
+    it('returns true if only optional packages are missing', async () => {
+      const required = { 'node_modules/ws': ws, 'node_modules/@holdfast/client': workspace }
+      assert.isTrue(await isInstalled({ ...required, 'node_modules/mac': forMac }, required))
     })
 
-    it('sees what is missing, of another version, or too much', async () => {
-      const wanted = { 'node_modules/ws': ws }
-      assert.isFalse(await isInstalled(wanted, {}))
-      assert.isFalse(await isInstalled(wanted, { 'node_modules/ws': { version: '8.0.1' } }))
-      assert.isFalse(await isInstalled(wanted, { ...wanted, 'node_modules/old': ws }))
-      assert.isFalse(await isInstalled(wanted, { 'node_modules/ws': { ...ws, link: true } }))
+    it('returns false if a package is missing, has another version, or is not locked', async () => {
+      const locked = { 'node_modules/ws': ws }
+      assert.isFalse(await isInstalled(locked, {}))
+      assert.isFalse(await isInstalled(locked, { 'node_modules/ws': { version: '8.0.1' } }))
+      assert.isFalse(await isInstalled(locked, { ...locked, 'node_modules/old': ws }))
+      assert.isFalse(await isInstalled(locked, { 'node_modules/ws': { ...ws, link: true } }))
     })
 
-    it('sees an installation that was broken off', async () => {
+    it('returns false after an interrupted installation', async () => {
       await write('package-lock.json', { packages: { '': {} } })
       await write('node_modules/.package-lock.json', '{"packages":')
       assert.isFalse(setUp.isInstalled(folder))
     })
 
-    it('is content with this clone', () => {
+    it('returns true for this clone', () => {
       assert.isTrue(setUp.isInstalled(root))
     })
   })
 
-  describe('of what was built', () => {
-    const built = ['.js', '.js.map', '.d.ts', '.d.ts.map']
+  describe('removeStale', () => {
+    const endings = ['.js', '.js.map', '.d.ts', '.d.ts.map']
 
-    it('removes what no source makes, and nothing else', async () => {
-      for (const ending of built) {
+    it('removes only built files without a source', async () => {
+      for (const ending of endings) {
         await write(`dist/kept/a${ending}`)
         await write(`dist/gone/b${ending}`)
         await write(`dist/c${ending}`)
@@ -86,17 +90,17 @@ describe('the set-up', () => {
       assert.sameMembers(await readdir(join(folder, 'dist')), ['.tsbuildinfo', 'kept'])
       assert.sameMembers(
         await readdir(join(folder, 'dist/kept')),
-        built.map((ending) => `a${ending}`),
+        endings.map((ending) => `a${ending}`),
       )
     })
 
-    it('has nothing to remove before the first build', async () => {
+    it('does nothing before the first build', async () => {
       await write('src/a.ts')
       setUp.removeStale(folder)
       assert.deepEqual(await readdir(folder), ['src'])
     })
 
-    it('leaves a whole build as it is', async () => {
+    it('removes no file of a complete build', async () => {
       for (const part of ['src', 'dist']) {
         await cp(join(root, 'shared', part), join(folder, part), { recursive: true })
       }

@@ -1,25 +1,31 @@
 /**
- * Rules for the text of source files that no tool of the project knows: where time, chance and
- * output come from, what runs in a browser, how a file opens, and how long a line is. Biome checks
- * the length of files and functions, and dependency-cruiser checks imports.
+ * The rules for source files that the tools of the project do not have: the sources of time,
+ * randomness and output, the names in files for browsers, the comment at the start of each file,
+ * and the length of lines. Biome checks the length of files and functions, and dependency-cruiser
+ * checks imports.
  */
 import type { SourceFile } from './repository.js'
 import { syntaxOf } from './syntax.js'
 
-/** "path:line: what is wrong". */
+/** A place that breaks a rule, as "path:line: problem". */
 export type Breach = string
 
-/** Says where files break a rule; an empty list if they do not. */
+/** Returns all places in files that break the rule. */
 export type Rule = (files: readonly SourceFile[]) => Breach[]
 
-/** Names that are banned with all their members, and names that are banned without them. */
+/**
+ * Banned names: `all` with all their members, such as `Date.now`, and `exactly` without members.
+ */
 interface Ban {
   readonly all: readonly string[]
   readonly exactly: readonly string[]
 }
 
-/** How a program gets time, chance and later turns. `Math` alone can be destructured. */
-const timeAndChance: Ban = {
+/**
+ * Names that give a program time, randomness or a later turn of the event loop. `Math` without a
+ * member is banned, because a program can destructure `random` from it.
+ */
+const timeAndRandomness: Ban = {
   all: [
     'Date',
     'performance',
@@ -37,27 +43,30 @@ const timeAndChance: Ban = {
   exactly: ['Math', 'Math.random', 'AbortSignal.timeout', 'process.nextTick', 'process.hrtime'],
 }
 
+/** The globals that only Node has. */
 const nodeOnly: Ban = {
   all: ['process', 'Buffer', 'global', '__dirname', '__filename', 'setImmediate'],
   exactly: [],
 }
 
-/** The lock table uses no clock, chance or timer, and does nothing later. */
+/** The lock table uses no clock, no randomness and no timer, and is never asynchronous. */
 export const pureCore: Rule = (files) => {
   const more = ['console', 'Promise', 'window', 'self', 'WeakRef', 'FinalizationRegistry']
   const ban: Ban = {
-    all: [...timeAndChance.all, ...nodeOnly.all, ...more, 'import.meta', 'AbortSignal'],
-    exactly: timeAndChance.exactly,
+    all: [...timeAndRandomness.all, ...nodeOnly.all, ...more, 'import.meta', 'AbortSignal'],
+    exactly: timeAndRandomness.exactly,
   }
   // The lock table imports the id table.
   const idTable = files.filter(({ path }) => path === 'shared/src/internal/idTable.ts')
   return [...within(files, 'server/src/core/'), ...idTable].flatMap((file) => [
-    ...namesOf(file, ban),
+    ...bannedNamesIn(file, ban),
     ...syntaxOf(file).asyncLines.map((line) => breach(file, line, 'async')),
   ])
 }
 
-/** The command line writes in one file, which shows control characters and notices a full disk. */
+/**
+ * Only one file of the command line prints. It escapes control characters and checks for errors.
+ */
 export const oneOutput: Rule = (files) =>
   within(files, 'server/src/cli/')
     .filter(({ path }) => path !== 'server/src/cli/output.ts')
@@ -69,7 +78,7 @@ export const oneOutput: Rule = (files) =>
         ),
     )
 
-/** Time and chance come from one place in each package, which passes them to the other files. */
+/** Each package gets time and randomness in one place, which passes them to the other files. */
 export const oneClock: Rule = (files) => {
   const platform = [
     'server/src/platform/environment.ts',
@@ -81,10 +90,10 @@ export const oneClock: Rule = (files) => {
   ]
   return products(files)
     .filter(({ path }) => !platform.some((place) => path.startsWith(place)))
-    .flatMap((file) => namesOf(file, timeAndChance))
+    .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
-/** The client, of which one file knows Node, and the dashboard run in a browser. */
+/** The shared package, the client except one file, and the dashboard run in browsers. */
 export const browserSafe: Rule = (files) =>
   [
     ...within(files, 'client/src/'),
@@ -92,12 +101,12 @@ export const browserSafe: Rule = (files) =>
     ...within(files, 'shared/src/'),
   ]
     .filter(({ path }) => !/^client\/src\/(websocket|platform\/webSocket)\/node\.ts$/.test(path))
-    .flatMap((file) => namesOf(file, nodeOnly))
+    .flatMap((file) => bannedNamesIn(file, nodeOnly))
 
 const maxColumns = 100
 const unbreakable = /(['"`]).{40,}\1|https?:\S{60,}/
 
-/** At most 100 columns, except where the formatter cannot break: a long literal, an address. */
+/** A line has at most 100 columns, except for texts and URLs that the formatter cannot break. */
 export const shortLines: Rule = (files) =>
   files.flatMap((file) =>
     file.text
@@ -107,29 +116,29 @@ export const shortLines: Rule = (files) =>
       .map(({ line, number }) => breach(file, number, `${line.length} columns`)),
   )
 
-/** Every file opens with a comment of at least a sentence. */
+/** Every file starts with a comment of at least five words. */
 export const opensWithComment: Rule = (files) =>
   files
     .filter(({ text }) => {
       const opening = /^(?:#!.*\n)?\/\*\*(.*?)\*\//s.exec(text)?.[1] ?? ''
       return (opening.match(/\w+/g) ?? []).length < 5
     })
-    .map((file) => breach(file, 1, 'does not open with a comment that says what it is for'))
+    .map((file) => breach(file, 1, 'does not start with a comment about the purpose of the file'))
 
-/** No file names a folder of the computer that it was written on: one of these, or a home. */
-export function homeless(places: readonly string[]): Rule {
+/** No file contains a path of its author's computer: one of these folders, or a home folder. */
+export function hasNoLocalPath(folders: readonly string[]): Rule {
   return (files) =>
     files.flatMap((file) => {
       const home = /(?<![\w.*-])\/((home|Users)\/\w+|root\/[\w.]+)/.exec(file.text)?.[0]
-      const found = [...places, ...(home === undefined ? [] : [home])]
-      return found
-        .filter((place) => file.text.includes(place))
-        .map((place) => breach(file, lineOf(file, place), `names ${place}`))
+      const localPaths = [...folders, ...(home === undefined ? [] : [home])]
+      return localPaths
+        .filter((path) => file.text.includes(path))
+        .map((path) => breach(file, lineOf(file, path), `contains the local path ${path}`))
     })
 }
 
-function breach(file: SourceFile, line: number, fault: string): Breach {
-  return `${file.path}:${line}: ${fault}`
+function breach(file: SourceFile, line: number, problem: string): Breach {
+  return `${file.path}:${line}: ${problem}`
 }
 
 function lineOf({ text }: SourceFile, part: string): number {
@@ -145,11 +154,12 @@ function within(files: readonly SourceFile[], folder: string): SourceFile[] {
   return files.filter(({ path }) => path.startsWith(folder))
 }
 
-function namesOf(file: SourceFile, ban: Ban): Breach[] {
+/** The uses of banned names in a file. */
+function bannedNamesIn(file: SourceFile, ban: Ban): Breach[] {
   return syntaxOf(file)
     .names.filter(({ name }) => {
-      const head = ban.all.some((banned) => name === banned || name.startsWith(`${banned}.`))
-      return head || ban.exactly.includes(name)
+      const isBanned = ban.all.some((banned) => name === banned || name.startsWith(`${banned}.`))
+      return isBanned || ban.exactly.includes(name)
     })
     .map(({ name, line }) => breach(file, line, `uses ${name}`))
 }

@@ -1,6 +1,6 @@
 /**
- * `npm start`, as somebody types it: it says where the broker listens, serves there, and ends when
- * npm is told to end, leaving nothing behind.
+ * `npm start`, as a user runs it: it prints the URL of the broker, and ends with all its processes
+ * when npm gets a signal.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,36 +10,36 @@ import { WebSocket } from 'ws'
 import { npm } from './npm.js'
 import { root } from './repository.js'
 
-interface Started {
+interface StartedBroker {
   readonly npm: ChildProcess
   readonly url: string
-  /** Resolves with the first line that contains this. */
-  said(part: string): Promise<string>
-  /**
-   * Its exit code, once nothing can write to its output any more: it and all its children ended.
-   */
+  /** Resolves with the first line of output that contains this text. */
+  lineWith(text: string): Promise<string>
+  /** Resolves with the exit code of npm when npm and all its child processes have ended. */
   readonly ended: Promise<number | null>
 }
 
-async function start(): Promise<Started> {
+async function start(): Promise<StartedBroker> {
   const { command, args, env } = npm('start', '--', '--port', '0')
   const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'close').then(([code]) => code as number | null)
   const lines: string[] = []
   const reader = createInterface(child.stdout).on('line', (line) => lines.push(line))
-  const said = async (part: string): Promise<string> => {
+  const lineWith = async (text: string): Promise<string> => {
     for (;;) {
-      const line = lines.find((each) => each.includes(part))
+      const line = lines.find((candidate) => candidate.includes(text))
       if (line !== undefined) return line
       const next = await Promise.race([once(reader, 'line'), ended])
-      if (!Array.isArray(next)) throw new Error(`it ended without "${part}":\n${lines.join('\n')}`)
+      if (!Array.isArray(next)) {
+        throw new Error(`npm start ended without "${text}":\n${lines.join('\n')}`)
+      }
     }
   }
-  const url = /ws:\S+/.exec(await said('listening on'))?.[0] ?? ''
-  return { npm: child, url, said, ended }
+  const url = /ws:\S+/.exec(await lineWith('listening on'))?.[0] ?? ''
+  return { npm: child, url, lineWith, ended }
 }
 
-/** A client that holds a lock, so that draining has somebody to wait for. */
+/** Connects a client that holds a lock, so that a draining broker waits for the client. */
 async function holder(
   url: string,
 ): Promise<{ socket: WebSocket; until(type: string): Promise<void> }> {
@@ -60,7 +60,7 @@ async function holder(
 }
 
 describe('npm start', () => {
-  it('serves, and at SIGTERM drains and ends with 0', async () => {
+  it('serves, and at SIGTERM drains and exits 0', async () => {
     const started = await start()
     const { socket, until } = await holder(started.url)
     started.npm.kill('SIGTERM')
@@ -71,21 +71,21 @@ describe('npm start', () => {
     assert.equal(await started.ended, 0)
   })
 
-  it('outlives whoever read its output', async () => {
+  it('continues after the reader of its output has closed the pipe', async () => {
     const started = await start()
     started.npm.stdout?.destroy()
     started.npm.kill('SIGTERM')
     assert.equal(await started.ended, 0)
   })
 
-  it('takes the two signals of one Ctrl-C for one', async function () {
-    // The two are one only if they come close together, and a busy machine can part them.
+  it('handles the two signals of one Ctrl-C as one signal', async function () {
+    // The broker joins only signals that arrive close together, and a busy machine may delay one.
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
-    // The terminal's, to the whole group; npm's own follows.
+    // At Ctrl-C, the terminal signals the whole process group, and then npm signals its child.
     started.npm.kill('SIGINT')
-    await started.said('got SIGINT')
+    await started.lineWith('got SIGINT')
     started.npm.kill('SIGINT')
     await until('draining')
     socket.send(JSON.stringify({ type: 'bye' }))

@@ -1,19 +1,21 @@
 /**
- * Which names a source file uses, and where it is asynchronous. Read from the syntax tree, so that
- * a comment, a string or a property with the name `process` does not count as a use of `process`.
+ * Finds the names that a source file uses, and the lines where the file is asynchronous. It reads
+ * the syntax tree, so that a comment, a string or a property with the name `process` does not count
+ * as a use of the global `process`.
  */
 import { parse } from '@babel/parser'
 import type { SourceFile } from './repository.js'
 
-export interface Use {
+/** The use of a name in a line. */
+export interface NameUse {
   readonly name: string
   readonly line: number
 }
 
 export interface Syntax {
-  /** Every name in a value or a type that is not a member's; of `a.b`, it is `a.b` whole. */
-  readonly names: readonly Use[]
-  /** Where something is `async` or awaits. */
+  /** The uses of names in values and types. For `a.b`, the name is `a.b`, and not `b`. */
+  readonly names: readonly NameUse[]
+  /** The lines with `async` or `await`. */
   readonly asyncLines: readonly number[]
 }
 
@@ -25,6 +27,7 @@ interface Node {
 
 const cache = new WeakMap<SourceFile, Syntax>()
 
+/** Parses a source file, once for all rules. */
 export function syntaxOf(file: SourceFile): Syntax {
   const known = cache.get(file)
   if (known !== undefined) return known
@@ -43,7 +46,7 @@ export function syntaxOf(file: SourceFile): Syntax {
 }
 
 class Reader {
-  readonly #names: Use[] = []
+  readonly #names: NameUse[] = []
   readonly #asyncLines: number[] = []
 
   constructor(program: Node) {
@@ -72,16 +75,16 @@ class Reader {
     if (node.type !== 'Identifier' || isMember(parent, field)) return
     const name = String(node['name'])
     const member = field === 'object' && parent?.['computed'] !== true && parent?.['property']
-    const whole =
+    const fullName =
       isNode(member) && member.type === 'Identifier' ? `${name}.${member['name']}` : name
-    this.#names.push({ name: whole, line: lineOf(node) })
+    this.#names.push({ name: fullName, line: lineOf(node) })
   }
 }
 
-/** Whether an identifier in this place only names a member of something. */
+/** Whether an identifier in this field of its parent is the name of a member. */
 function isMember(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
-  // The word of `declare global`, which is no variable.
+  // The word `global` in `declare global` is not a variable.
   if (parent?.type === 'TSModuleDeclaration' && field === 'id') return true
   return parent?.type === 'PrivateName' || (parent?.type === 'TSQualifiedName' && field === 'right')
 }

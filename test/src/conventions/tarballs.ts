@@ -1,6 +1,7 @@
 /**
- * Packs the three packages as a release would and installs the tarballs in an empty folder. On a
- * copy of the sources: packing builds from nothing, and the build that is here is in use.
+ * Makes tarballs of the three packages as for a release, and installs the tarballs in an empty
+ * folder. It packs a copy of the sources, because packing deletes the built files, which the tests
+ * use.
  */
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,28 +9,28 @@ import { basename, join } from 'node:path'
 import { runNpm } from './npm.js'
 import { packages, root } from './repository.js'
 
-/** What `npm pack --json` says of one package. */
+/** The output of `npm pack --json` for one package. */
 export interface Packed {
   readonly name: string
   readonly filename: string
   readonly files: readonly { readonly path: string }[]
 }
 
-/** What a package would contain with the build that is here. */
+/** The files that the tarballs of the packages would have with the current build. */
 export function contents(): Packed[] {
   return pack(root, '--dry-run', '--ignore-scripts')
 }
 
-/** The tarballs that one run of the tests makes. */
+/** The tarballs of one run of the tests. */
 export interface Tarballs {
-  /** Where they are. */
+  /** The folder of the tarballs. */
   readonly folder: string
   readonly packed: readonly Packed[]
 }
 
 let tarballs: Promise<Tarballs> | undefined
 
-/** Packs once for all tests of a run, from a copy with leftovers of an older build in it. */
+/** Makes the tarballs once for all tests of a run, from a copy with files of an older build. */
 export function packOnce(): Promise<Tarballs> {
   tarballs ??= packCopy()
   return tarballs
@@ -52,22 +53,22 @@ async function packCopy(): Promise<Tarballs> {
   return { folder, packed: pack(copy, '--pack-destination', folder) }
 }
 
-/** Makes a new folder into a project where the tarballs, and `more`, are installed. */
+/** Makes a project in a new folder, and installs the tarballs and the packages `more` there. */
 export async function installIn(
   folder: string,
-  { folder: from, packed }: Tarballs,
+  { folder: tarballFolder, packed }: Tarballs,
   ...more: readonly string[]
 ): Promise<void> {
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
-  const files = packed.map(({ filename }) => join(from, basename(filename)))
+  const files = packed.map(({ filename }) => join(tarballFolder, basename(filename)))
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
   runNpm(folder, 'install', ...quiet, ...files, ...more)
 }
 
 function pack(folder: string, ...options: readonly string[]): Packed[] {
   const workspaces = packages.flatMap((each) => ['--workspace', each])
-  // Before the JSON stands what the scripts of the packages print.
+  // The scripts of the packages print before the JSON.
   const output = runNpm(folder, 'pack', '--json', '--loglevel=error', ...options, ...workspaces)
   const packed = JSON.parse(output.slice(output.search(/^[[{]/m))) as
     | Packed[]
@@ -75,14 +76,15 @@ function pack(folder: string, ...options: readonly string[]): Packed[] {
   return Object.values(packed)
 }
 
-/** Copies what a clone has. */
+/** Copies the files that a clone has. */
 export async function copySources(copy: string): Promise<void> {
-  const left = new Set(['node_modules', 'dist', 'dist-packages', '.git', '.cache'])
-  await cp(root, copy, { recursive: true, filter: (path) => !left.has(basename(path)) })
+  const skipped = new Set(['node_modules', 'dist', 'dist-packages', '.git', '.cache'])
+  await cp(root, copy, { recursive: true, filter: (path) => !skipped.has(basename(path)) })
 }
 
 async function linkInstalled(copy: string): Promise<void> {
-  // What is installed is linked, but for the links to the packages themselves, which are relative.
+  // Links each installed package. The links to the packages of Holdfast are copied, because these
+  // links are relative.
   const installed = join(root, 'node_modules')
   await mkdir(join(copy, 'node_modules'))
   for (const name of await readdir(installed)) {

@@ -1,6 +1,6 @@
 /**
- * The alerts for Prometheus. A real scrape shows that they use only metrics that a broker exports.
- * promtool shows that each alert fires for its own condition, and for no other condition.
+ * The alerts for Prometheus in `server/deploy`. They may use only the metrics that a real broker
+ * exports. promtool checks that each alert fires only for its own condition.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -26,15 +26,15 @@ const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
   groups.flatMap(({ rules }: Yaml) => rules),
 )
 
-/** The metrics of an expression: all names but those of functions, labels and keywords. */
+/** The metrics in an expression: all names except functions, labels and keywords. */
 function metricsOf(expr: string): string[] {
   const bare = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\[[^\]]*\]/g, '')
   return [...bare.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
 }
 
 /**
- * For each alert, the series that make it fire. A value is the same at every minute, or rises by a
- * step each minute.
+ * For each alert, the series that let it fire. `0x30` is the value 0 for 30 further minutes, and
+ * `0+2x30` is a value that rises by 2 each minute.
  */
 const firing: Readonly<Record<string, readonly string[]>> = {
   HoldfastDown: ['up{job="holdfast"} 0x30'],
@@ -59,7 +59,7 @@ const firing: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the alerts', () => {
-  it('have a name of their own, a severity, and a sentence that says what to do', () => {
+  it('have different names, a severity, a summary and a description', () => {
     assert.isAbove(alerts.length, 10)
     assert.lengthOf(new Set(alerts.map(({ alert }) => alert)), alerts.length)
     for (const { alert, labels, annotations, for: time } of alerts) {
@@ -72,7 +72,7 @@ describe('the alerts', () => {
     }
   })
 
-  describe('beside a broker over etcd', function () {
+  describe('for a broker with a log on etcd', function () {
     this.timeout(60_000)
     const etcd = EtcdStage.forSuite()
     const stage = Stage.forEachTest()
@@ -91,7 +91,7 @@ describe('the alerts', () => {
         const used = metricsOf(expr)
         assert.isNotEmpty(used, alert)
         for (const name of used) {
-          // Prometheus itself makes the metric `up` for each target.
+          // Prometheus adds the metric `up` for each target.
           const isKnown = name === 'up' || families.has(name.replace(/_(bucket|count|sum)$/, ''))
           assert.isTrue(isKnown, `${alert} uses ${name}`)
         }
@@ -111,7 +111,7 @@ describe('the alerts', () => {
       assert.deepEqual([status, stderr], [0, ''])
     })
 
-    it('fire each for its own series, and not for the series of another alert', () => {
+    it('fire only for their own series', () => {
       assert.sameMembers(
         alerts.map(({ alert }) => alert),
         Object.keys(firing),
@@ -121,13 +121,13 @@ describe('the alerts', () => {
       }
     })
 
-    /** The alerts that fire after 25 minutes of these series. */
+    /** The names of the alerts that fire after 25 minutes of these series. */
     function firingAfter(series: readonly string[]): string[] {
       const inputs = series.map((text) => {
         const [, name = '', values = ''] = /^(.*\}) (.*)$/.exec(text) ?? []
         return { series: name, values }
       })
-      // The test of promtool expects no alerts, so promtool reports the alerts that fire.
+      // The query has no expected results, so promtool reports all firing alerts as unexpected.
       const query = { expr: 'ALERTS{alertstate="firing"}', eval_time: '25m' }
       const unit = {
         rule_files: [rules],

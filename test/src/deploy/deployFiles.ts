@@ -1,6 +1,7 @@
 /**
- * Reads the files of `server/deploy` for the tests that compare them with the real command: their
- * text, their YAML, the environments that they give to a broker, and the settings of the command.
+ * Reads the files of `server/deploy` and the settings of the real command, so that tests can
+ * compare the files with the command. An environment is the set of variables with which a file
+ * starts a broker.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,18 +11,19 @@ import { filesUnder, root, type SourceFile } from '../conventions/repository.js'
 
 export const folder = 'server/deploy'
 
-/** Variables of a container, by their names. */
+/** The variables of a container, by name. */
 export type Environment = Readonly<Record<string, string>>
 
-/** Parsed YAML, whose shape the tests check by using it. */
+/** Parsed YAML, which may have any fields. */
 // biome-ignore lint/suspicious/noExplicitAny: each test reads other fields of other formats
 export type Yaml = any
 
+/** The text of a file, by its path in `server/deploy`. */
 export function text(path: string): string {
   return readFileSync(join(root, folder, path), 'utf8')
 }
 
-/** All files of the folder; no file in it is generated. */
+/** All files of `server/deploy`, none of which is generated. */
 export function allFiles(): SourceFile[] {
   return filesUnder(folder, '')
 }
@@ -34,7 +36,7 @@ export function yaml(path: string): Yaml[] {
   })
 }
 
-/** The documents of a Kubernetes file of one kind. */
+/** The documents of one kind, such as `Service`, in a Kubernetes file. */
 export function objects(path: string, kind: string): Yaml[] {
   return yaml(path).filter((document) => document.kind === kind)
 }
@@ -76,7 +78,7 @@ export const { exitCodes } = await load<ExitCodesModule>('./cli/exitCodes.js')
 export const program = (await load<Program>('./cli/program.js')).createProgram()
 
 /**
- * The long flags of a command, such as `--port`. If no name is given, the flags of all commands.
+ * The long flags of a command, such as `--port`, by default the flags of all commands.
  */
 export function flagsOf(name?: string): string[] {
   const commands = program.commands.filter(
@@ -89,13 +91,13 @@ export function flagsOf(name?: string): string[] {
 
 // ------------------------------------------------------------------------- environments
 
-/** The variables that the image sets for each container. */
+/** The variables that the Dockerfile sets for each container. */
 export function imageEnvironment(): Environment {
   const [, line = ''] = /^ENV (.*)$/m.exec(text('Dockerfile')) ?? []
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
 }
 
-/** The containers of brokers in the Kubernetes files. */
+/** The objects of a Kubernetes file that run brokers, each with its container. */
 export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
   return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
     object,
@@ -110,8 +112,8 @@ export function brokersOf(path: string): [name: string, service: Yaml][] {
 }
 
 /**
- * Every environment in which the files start a broker. The key is the file, and in Compose also the
- * name of the service.
+ * Every environment in which the files start a broker. The key is the path of the file, followed by
+ * the name of the service for a Compose file.
  */
 export function environments(): ReadonlyMap<string, Environment> {
   const found = new Map<string, Environment>()

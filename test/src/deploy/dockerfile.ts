@@ -1,6 +1,6 @@
 /**
- * Runs the steps of a Dockerfile without Docker: in a folder for each stage, with the paths of the
- * image moved there. Knows the instructions that this repository uses, and refuses others.
+ * Runs the steps of a Dockerfile without Docker. Each stage of the build has a folder, which stands
+ * for the root of the image. Supports only the instructions in this repository's Dockerfile.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
@@ -27,13 +27,15 @@ export function instructionsOf(text: string): Instruction[] {
 }
 
 /**
- * Returns a function that tells whether a `.dockerignore` leaves out a path. A pattern without
+ * Returns a function that returns whether a `.dockerignore` file excludes a path. A pattern without
  * stars is a name in the top folder. A pattern that begins with two stars is a name in any folder.
  */
 export function ignoredBy(text: string): (path: string) => boolean {
   const patterns = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   for (const pattern of patterns) {
-    if (!/^(\*\*\/)?[\w.-]+$/.test(pattern)) throw new Error(`the test does not know "${pattern}"`)
+    if (!/^(\*\*\/)?[\w.-]+$/.test(pattern)) {
+      throw new Error(`This test does not support the pattern "${pattern}": use a name or **/name`)
+    }
   }
   return (path) =>
     patterns.some((pattern) =>
@@ -41,8 +43,8 @@ export function ignoredBy(text: string): (path: string) => boolean {
     )
 }
 
-/** Folders of an image that a step names, and that exist in each stage. */
-const places = ['/src', '/opt', '/usr/local/bin', '/var/lib/holdfast']
+/** The folders of the image that the steps use. Each stage has all these folders. */
+const imageFolders = ['/src', '/opt', '/usr/local/bin', '/var/lib/holdfast']
 
 interface Stage {
   readonly name: string | undefined
@@ -51,15 +53,15 @@ interface Stage {
 }
 
 export interface Build {
-  /** The clone that `docker build` is given. */
+  /** The clone of the repository, from which the steps copy files. */
   readonly context: string
-  /** Where the stages are made. */
+  /** The folder in which this module makes the folders of the stages. */
   readonly folder: string
   readonly isIgnored: (path: string) => boolean
   readonly env: NodeJS.ProcessEnv
 }
 
-/** Runs all steps; returns the folder that stands for the root of the image. */
+/** Runs all steps. Returns the folder of the last stage, which stands for the root of the image. */
 export function runSteps(instructions: readonly Instruction[], build: Build): string {
   const stages: Stage[] = []
   for (const instruction of instructions) {
@@ -72,7 +74,7 @@ export function runSteps(instructions: readonly Instruction[], build: Build): st
 function newStage(value: string, build: Build, index: number): Stage {
   const [, name] = / AS (\w+)$/.exec(value) ?? []
   const folder = join(build.folder, String(index))
-  for (const place of places) mkdirSync(join(folder, place), { recursive: true })
+  for (const path of imageFolders) mkdirSync(join(folder, path), { recursive: true })
   return { name, folder, workdir: '/' }
 }
 
@@ -95,19 +97,19 @@ function runStep({ name, value }: Instruction, stages: readonly Stage[], build: 
     case 'HEALTHCHECK':
     case 'ENTRYPOINT':
     case 'CMD':
-      // The tests check these instructions separately.
+      // Tests check the values of these instructions.
       break
     default:
-      throw new Error(`the test does not know the instruction ${name}`)
+      throw new Error(`This test does not support the instruction ${name}: add it here`)
   }
 }
 
-/** As COPY: the contents of a folder, or a file under the name of its target. */
+/** Does a COPY step: copies the contents of a folder, or a file. */
 function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
-  const other = stages.find((each) => each.name === from)
-  const top = other === undefined || from === undefined ? build.context : other.folder
+  const fromStage = stages.find((candidate) => candidate.name === from)
+  const top = fromStage === undefined || from === undefined ? build.context : fromStage.folder
   const isIgnored = from === undefined ? build.isIgnored : () => false
   const fromPath = join(top, source)
   const toPath = join(stage.folder, posix.resolve(stage.workdir, target))
@@ -127,15 +129,14 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
     cpSync(join(fromPath, name), join(toPath, name), options)
 }
 
-/** As RUN: by `sh`, in the working directory, with the paths of the image moved to the stage. */
+/** Does a RUN step: runs `sh` in the working directory, with paths in the folder of the stage. */
 function run(value: string, { folder, workdir }: Stage, { env }: Build): void {
-  const moved = places.reduce(
-    (line, place) =>
-      line.replaceAll(new RegExp(`(?<=^|\\s)${place}(?=/|\\s|$)`, 'g'), folder + place),
+  const commandLine = imageFolders.reduce(
+    (line, path) => line.replaceAll(new RegExp(`(?<=^|\\s)${path}(?=/|\\s|$)`, 'g'), folder + path),
     value,
   )
   const cwd = join(folder, workdir)
-  const result = spawnSync('sh', ['-c', moved], { cwd, env, encoding: 'utf8' })
+  const result = spawnSync('sh', ['-c', commandLine], { cwd, env, encoding: 'utf8' })
   if (result.status === 0) return
   throw new Error(`RUN ${value} failed\n${result.stdout}\n${result.stderr}`)
 }

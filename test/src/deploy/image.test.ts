@@ -1,8 +1,7 @@
 /**
- * The image. No image can be built on the machines of these tests, so the steps of the Dockerfile
- * are copied and run in a clean directory, from a clone of the repository. The steps run only with
- * full counts, because they install and build everything. The contents of the base image are not
- * checked.
+ * The container image. The machines of these tests have no Docker, so the tests run the steps of
+ * the Dockerfile in a clean folder, from a clone of the repository. The steps run only with full
+ * counts, because they install and build all packages. The tests do not check the base image.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,11 +23,11 @@ const isIgnored = ignoredBy(text('Dockerfile.dockerignore'))
 
 /** The values of all instructions of this name. */
 function valuesOf(name: string): string[] {
-  return instructions.filter((each) => each.name === name).map(({ value }) => value)
+  return instructions.filter((instruction) => instruction.name === name).map(({ value }) => value)
 }
 
 describe('the Dockerfile', () => {
-  it('runs the command as a user without privileges, by a number', () => {
+  it('runs the command as a user without privileges, which it gives as a number', () => {
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])
@@ -36,7 +35,7 @@ describe('the Dockerfile', () => {
     assert.isAbove(names.indexOf('USER'), names.lastIndexOf('RUN'))
   })
 
-  it('downloads npm packages and the base image only, of a Node that the broker supports', () => {
+  it('downloads only npm packages and a base image with a supported version of Node', () => {
     assert.notMatch(valuesOf('RUN').join('\n'), /\b(apt|apt-get|curl|wget|git|npx|ADD)\b/)
     const [, version] = /^NODE_VERSION=(\d+)$/.exec(valuesOf('ARG')[0] ?? '') ?? []
     const [, minVersion] = /(\d+)/.exec(manifest('').engines?.['node'] ?? '') ?? []
@@ -46,7 +45,7 @@ describe('the Dockerfile', () => {
     }
   })
 
-  it('copies nothing that a build or an operator has left in the clone', () => {
+  it('copies no built files and no secrets from the clone', () => {
     for (const path of ['.git', 'node_modules', 'server/dist', 'test/node_modules/x']) {
       assert.isTrue(isIgnored(path), path)
     }
@@ -61,12 +60,12 @@ describe('the steps of the Dockerfile', function () {
   this.timeout(600_000)
   if (!full) {
     it('make a command that serves', function () {
-      skip(this, 'installs and builds a clone: npm run test:ci does')
+      skip(this, 'installs and builds a clone: run npm run test:ci')
     })
     return
   }
 
-  // To change the owner of a folder.
+  // A step changes the owner of a folder.
   needs('root')
   const stage = Stage.forEachTest()
   let folder: string
@@ -76,20 +75,20 @@ describe('the steps of the Dockerfile', function () {
     folder = mkdtempSync(join(tmpdir(), 'holdfast-image-'))
     const context = join(folder, 'clone')
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
-    // Prefer the packages that npm has in its cache since the installation of this clone.
+    // npm uses the packages in its cache, which the installation of this clone has filled.
     const env = { ...npm().env, npm_config_prefer_offline: 'true' }
     image = runSteps(instructions, { context, folder, isIgnored, env })
   })
 
   after(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('leave a command that says its version', () => {
+  it('make a command that prints its version', () => {
     const command = join(image, 'opt/holdfast/server/bin/holdfast')
     const { stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' })
     assert.deepEqual([stdout.trim(), stderr], [manifest('server').version, ''])
   })
 
-  it('leave the versions of package-lock.json, and nothing of the tests', () => {
+  it('install the dependencies of the server, and no packages of the tests', () => {
     const installed = join(image, 'opt/holdfast/node_modules')
     for (const name of ['mocha', 'typescript', '@biomejs', 'playwright-core', 'esbuild']) {
       assert.isFalse(existsSync(join(installed, name)), name)
@@ -102,7 +101,7 @@ describe('the steps of the Dockerfile', function () {
     assert.isFalse(existsSync(join(image, 'opt/holdfast/test')))
   })
 
-  it('leave a broker that keeps a journal in its folder', async () => {
+  it('make a broker that writes a journal, a command log on disk, in its folder', async () => {
     const command = join(image, 'opt/holdfast/server/bin/holdfast')
     const journal = join(image, 'var/lib/holdfast/journal')
     const args = ['serve', '--port', '0', '--journal', journal]

@@ -1,6 +1,6 @@
 /**
- * The Kubernetes and Compose files: every reference in one of these files fits to the object or
- * file that it names.
+ * The Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports, networks and
+ * paths in these files must fit together.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'
@@ -27,13 +27,13 @@ function selects(selector: Yaml, labels: Yaml): boolean {
 describe('the Kubernetes files', () => {
   const files = allFiles().filter(({ path }) => path.endsWith('.yaml'))
 
-  it('and all other .yaml files can be parsed', () => {
+  it('can be parsed, like all other .yaml files', () => {
     assert.isAbove(files.length, 5)
     for (const { path } of files) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
   })
 
   for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
-    it(`${path}: selectors find the pods, and volumes have a source and a mount`, () => {
+    it(`${path}: the selectors match the pods, and each volume has a source and a mount`, () => {
       for (const { object, container } of podsOf(path)) {
         const { labels } = object.spec.template.metadata
         assert.isTrue(selects(object.spec.selector.matchLabels, labels))
@@ -50,13 +50,13 @@ describe('the Kubernetes files', () => {
       }
     })
 
-    it(`${path}: every file of a setting is in a mounted folder`, () => {
+    it(`${path}: every file in the settings is in a mounted folder`, () => {
       const environment = environments().get(path) ?? {}
       const [{ container } = { container: undefined }] = podsOf(path)
       const mounts: string[] = container.volumeMounts.map(({ mountPath }: Yaml) => mountPath)
-      const named = Object.values(environment).filter((value) => value.startsWith('/'))
-      assert.isAbove(named.length, 2)
-      for (const file of named) {
+      const settingFiles = Object.values(environment).filter((value) => value.startsWith('/'))
+      assert.isAbove(settingFiles.length, 2)
+      for (const file of settingFiles) {
         assert.isTrue(
           mounts.some((mount) => file.startsWith(`${mount}/`)),
           file,
@@ -76,13 +76,13 @@ describe('the Kubernetes files', () => {
       }
     })
 
-    it(`${path}: the heap has half of the memory of the container`, () => {
+    it(`${path}: the heap limit is half of the memory limit of the container`, () => {
       const [{ container } = { container: undefined }] = podsOf(path)
       const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
       assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
     })
 
-    it(`${path}: the mode of a secret is readable for the group only`, () => {
+    it(`${path}: only the owner and the group may read a secret`, () => {
       for (const { object } of podsOf(path)) {
         for (const { secret } of object.spec.template.spec.volumes) {
           assert.equal(secret.defaultMode, 0o440)
@@ -91,7 +91,7 @@ describe('the Kubernetes files', () => {
     })
   }
 
-  it('keep enough brokers while a node is emptied, and one broker only with a journal', () => {
+  it('keep a majority of brokers while a node is drained, or one broker with a journal', () => {
     const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
     const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
@@ -100,11 +100,14 @@ describe('the Kubernetes files', () => {
     assert.isAbove(budget.spec.minAvailable, object.spec.replicas / 2)
     const [{ object: single } = { object: undefined }] = podsOf('kubernetes/journal.yaml')
     assert.equal(single.spec.replicas, 1)
-    const named = objects('kubernetes/journal.yaml', 'Service').map(({ metadata }) => metadata.name)
-    assert.include(named, single.spec.serviceName)
+    const services = objects('kubernetes/journal.yaml', 'Service')
+    assert.include(
+      services.map(({ metadata }) => metadata.name),
+      single.spec.serviceName,
+    )
   })
 
-  it('let Prometheus find the metrics under the job that the alerts expect', () => {
+  it('let Prometheus scrape the metrics under the job that the alerts use', () => {
     const [monitor] = objects('kubernetes/monitoring.yaml', 'ServiceMonitor')
     const [{ port }] = monitor.spec.endpoints
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
@@ -119,7 +122,7 @@ describe('the Kubernetes files', () => {
     }
   })
 
-  it('have a network policy for these pods', () => {
+  it('have a network policy that selects the pods of the brokers', () => {
     const [{ spec }] = yaml('kubernetes/network-policy.yaml')
     const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
     assert.isTrue(selects(spec.podSelector.matchLabels, object.spec.template.metadata.labels))
@@ -130,7 +133,7 @@ describe('the Compose files', () => {
   const files = ['compose/compose.yaml', 'compose/cluster.yaml']
 
   for (const path of files) {
-    it(`${path}: builds from the clone, and mounts only files that exist or that its comment creates`, () => {
+    it(`${path}: builds from the clone, and mounts only existing files and secrets`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
       for (const [, { build }] of brokersOf(path)) {
@@ -146,7 +149,7 @@ describe('the Compose files', () => {
       assert.include(text('Dockerfile.dockerignore'), '**/secrets')
     })
 
-    it(`${path}: every file of a setting is in a mounted folder`, () => {
+    it(`${path}: every file in the settings is in a mounted folder`, () => {
       for (const [, { environment, volumes }] of brokersOf(path)) {
         const targets = volumes.map((mount: string) => mount.split(':')[1])
         for (const value of Object.values<string>(environment)) {
@@ -160,7 +163,7 @@ describe('the Compose files', () => {
     })
   }
 
-  it('cluster.yaml: brokers name each etcd, nginx names each broker, brokers trust nginx', () => {
+  it('cluster.yaml: brokers use each etcd, nginx uses each broker, brokers trust nginx', () => {
     const [{ services }] = yaml('compose/cluster.yaml')
     const names = Object.keys(services)
     const etcds = names.filter((name) => name.startsWith('etcd-'))
@@ -198,7 +201,7 @@ describe('the Compose files', () => {
     assert.lengthOf(new Set(fixed), 4)
   })
 
-  it('set no variable that the image sets already', () => {
+  it('set no variable that the image sets', () => {
     for (const [path, environment] of environments()) {
       assert.doesNotHaveAnyKeys(environment, Object.keys(imageEnvironment()), path)
     }

@@ -1,6 +1,7 @@
 /**
- * The Kubernetes files have only fields that Kubernetes knows, of the right types: each object
- * compiles as a literal of its type. Kubernetes itself would ignore or refuse a misspelt field.
+ * The Kubernetes files must have only fields that Kubernetes knows, with the right types.
+ * Kubernetes ignores or refuses misspelt fields. The test compiles each object as a TypeScript
+ * literal of its Kubernetes type.
  */
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
@@ -15,7 +16,7 @@ const require = createRequire(import.meta.url)
 const types = dirname(require.resolve('kubernetes-types/package.json'))
 const paths = ['brokers', 'journal', 'network-policy'].map((name) => `kubernetes/${name}.yaml`)
 
-/** Where the types have the version of an API: `core/v1`, `apps/v1`, `networking/v1`. */
+/** The module with the types of an API version, such as `core/v1`, `apps/v1` or `networking/v1`. */
 function moduleOf(apiVersion: string): string {
   const [group = '', version] = apiVersion.includes('/')
     ? apiVersion.split('/')
@@ -42,13 +43,13 @@ describe('the Kubernetes objects', function () {
     return stdout + stderr
   }
 
-  it('have the fields of their kinds', () => {
+  it('have only the fields of their kinds', () => {
     const objects = paths.flatMap(yaml)
     assert.isAbove(objects.length, 7)
     assert.equal(compilerErrorsFor(objects), '')
   })
 
-  it('would be reported with a misspelt field', () => {
+  it('with a misspelt field are reported by the compiler', () => {
     const [deployment] = yaml('kubernetes/brokers.yaml') as [Yaml]
     deployment.spec.template.spec.containers[0].readynessProbe = {}
     assert.match(compilerErrorsFor([deployment]), /readynessProbe/)

@@ -1,6 +1,6 @@
 /**
- * Every flag, variable, setting, port, path and exit code in the files of `server/deploy`, and in
- * the page about these files, exists in the real command. If a flag is renamed, a test here fails.
+ * Every flag, variable, setting, port and exit code in the files of `server/deploy`, and in the
+ * page about these files, must exist in the real command.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'
@@ -25,7 +25,7 @@ const { settings, settingNames, defaults, variableOf } = settingsModule
 const page = read('server/docs/running.md')
 const files = [...allFiles(), page]
 
-/** Flags of other programs in these files. */
+/** The flags of other programs that these files use. */
 const otherFlags: Readonly<Record<string, readonly string[]>> = {
   docker: [
     ...['file', 'tag', 'init', 'publish', 'stop-timeout', 'mount', 'env', 'build', 'detach', 'rm'],
@@ -43,7 +43,7 @@ const otherFlags: Readonly<Record<string, readonly string[]>> = {
   systemctl: ['now'],
 }
 
-/** Commands of `holdfast` that a text shows, each with the flags on its line. */
+/** The commands of `holdfast` in a line, each with its flags. */
 function shownCommands(line: string): { name: string; flags: string[] }[] {
   const names = program.commands.map((command) => command.name()).join('|')
   const pattern = new RegExp(`\\bholdfast (${names})\\b([^\`#|;&]*)`, 'g')
@@ -54,7 +54,7 @@ function shownCommands(line: string): { name: string; flags: string[] }[] {
 }
 
 describe('the files to deploy: names', () => {
-  it('name only variables that the command reads', () => {
+  it('use only variables that the command reads', () => {
     const known = [...settingNames, 'config', 'url', 'token', 'ca', 'key', 'fence'].map(variableOf)
     for (const { path, text } of files) {
       for (const [name] of text.matchAll(/\bHOLDFAST_[A-Z][A-Z_]*/g)) {
@@ -63,7 +63,7 @@ describe('the files to deploy: names', () => {
     }
   })
 
-  it('name only flags of the command, or those of other programs that are listed here', () => {
+  it('use only flags of the command and the listed flags of other programs', () => {
     const other = Object.values(otherFlags).flatMap((names) => names.map((name) => `--${name}`))
     const known = [...flagsOf(), ...other]
     for (const { path, text } of files) {
@@ -73,9 +73,11 @@ describe('the files to deploy: names', () => {
     }
   })
 
-  it('use the flags of a command with that command', () => {
+  it('use only the flags of a command with each command', () => {
     const shown = files.flatMap(({ path, text }) =>
-      text.split('\n').flatMap((line) => shownCommands(line).map((one) => ({ path, ...one }))),
+      text
+        .split('\n')
+        .flatMap((line) => shownCommands(line).map((command) => ({ path, ...command }))),
     )
     assert.isAbove(shown.filter(({ flags }) => flags.length > 0).length, 4)
     for (const { path, name, flags } of shown) {
@@ -83,24 +85,24 @@ describe('the files to deploy: names', () => {
     }
   })
 
-  it('have a config file whose keys are settings', () => {
+  it('have a config file that has only settings as keys', () => {
     assert.includeMembers([...settingNames], Object.keys(JSON.parse(text('systemd/holdfast.json'))))
   })
 
-  it('give values of the kind that a setting has', () => {
+  it('give each setting a value of its kind', () => {
     const all = [imageEnvironment(), ...environments().values()]
     for (const [name, value] of all.flatMap((environment) => Object.entries(environment))) {
       if (!name.startsWith('HOLDFAST_')) continue
       const setting = settingNames.find((each) => variableOf(each) === name)
       assert.isDefined(setting, name)
-      // Kubernetes and Compose refuse or quote other types than texts.
+      // Kubernetes refuses values that are not texts.
       assert.isString(value, name)
       if (settings[setting!]?.kind === 'ms') assert.isAbove(seconds(value), 0, name)
       if (settings[setting!]?.kind === 'yes') assert.include(['true', 'false'], value, name)
     }
   })
 
-  it('retry after the exit codes that can pass, and not after the others', () => {
+  it('restart the broker only after exit codes of temporary problems', () => {
     const unit = text('systemd/holdfast.service')
     const [, never = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
     assert.deepEqual(never.split(' ').map(Number), [exitCodes['usage'], exitCodes['config']])
@@ -118,7 +120,7 @@ describe('the files to deploy: ports', () => {
   const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
   const ports = [defaults.port, admin]
 
-  it('are those of the broker and of its admin endpoints in the image', () => {
+  it('in the image are the default port of the broker and its admin port', () => {
     assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
     assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
   })
@@ -126,8 +128,10 @@ describe('the files to deploy: ports', () => {
   it('are the same in each Kubernetes object', () => {
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
       for (const { container } of podsOf(path)) {
-        const named = container.ports.map((port: { containerPort: number }) => port.containerPort)
-        assert.deepEqual(named, ports, path)
+        const containerPorts = container.ports.map(
+          (port: { containerPort: number }) => port.containerPort,
+        )
+        assert.deepEqual(containerPorts, ports, path)
       }
       const services = objects(path, 'Service').flatMap(({ spec }) => spec.ports)
       assert.deepEqual(
@@ -155,21 +159,21 @@ describe('the files to deploy: ports', () => {
   })
 })
 
-describe('the files to deploy: times and bounds', () => {
-  /** After the drain the broker gives its connections 2 s to close. */
-  const closing = 2
+describe('the files to deploy: times and limits', () => {
+  /** The seconds that the broker gives its connections to close after the drain. */
+  const closingSeconds = 2
 
-  it('stop a broker only after its drain', () => {
+  it('kill a broker only after its drain', () => {
     for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
       for (const [, { stop_grace_period: period, environment }] of brokersOf(path)) {
-        assert.isAbove(seconds(period), seconds(environment.HOLDFAST_DRAIN) + closing, path)
+        assert.isAbove(seconds(period), seconds(environment.HOLDFAST_DRAIN) + closingSeconds, path)
       }
     }
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
       for (const { object, container } of podsOf(path)) {
         const drain = environments().get(path)?.['HOLDFAST_DRAIN']
         const [, pause] = container.lifecycle?.preStop.exec.command ?? ['sleep', '0']
-        const shutdownSeconds = seconds(drain) + Number(pause) + closing
+        const shutdownSeconds = seconds(drain) + Number(pause) + closingSeconds
         assert.isAbove(
           object.spec.template.spec.terminationGracePeriodSeconds,
           shutdownSeconds,
@@ -179,9 +183,9 @@ describe('the files to deploy: times and bounds', () => {
     }
     const [, stop] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []
     const { drain } = JSON.parse(text('systemd/holdfast.json'))
-    assert.isAbove(seconds(stop), seconds(drain) + closing)
+    assert.isAbove(seconds(stop), seconds(drain) + closingSeconds)
     const [, timeout] = /--stop-timeout (\d+)/.exec(text('Dockerfile')) ?? []
-    assert.isAbove(Number(timeout), defaults.drain / 1_000 + closing)
+    assert.isAbove(Number(timeout), defaults.drain / 1_000 + closingSeconds)
   })
 
   it('allow more open files than the broker allows connections', () => {
@@ -193,7 +197,7 @@ describe('the files to deploy: times and bounds', () => {
     }
   })
 
-  it('keep a connection through nginx for longer than a client may be silent', () => {
+  it('let nginx keep a connection for longer than a client may be silent', () => {
     const { lease } = settingsFrom({})
     const conf = text('nginx/holdfast.conf')
     for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {

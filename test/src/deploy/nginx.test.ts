@@ -1,6 +1,7 @@
 /**
- * The configuration of nginx, before real brokers: nginx accepts the file, brokers see the tokens
- * and addresses of the clients, and clients of a stopped broker are passed to another broker.
+ * A real nginx with the configuration in `server/deploy` in front of real brokers. nginx must
+ * accept the file, pass the tokens and addresses of clients to the brokers, and pass clients of a
+ * stopped broker to another broker.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,8 +19,8 @@ const conf = text('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
 
 /**
- * Writes a configuration of nginx that uses only one folder, and includes the file as
- * `/etc/nginx/conf.d` does. @returns its path
+ * Writes a configuration for nginx that includes the deployed file and uses only the folder of the
+ * test. Returns the path of the configuration.
  */
 function configFor(
   files: Scratch,
@@ -54,21 +55,22 @@ describe('nginx/holdfast.conf', () => {
   needs('nginx', 'openssl')
   const stage = Stage.forEachTest()
 
-  async function brokers(count: number) {
+  /** Starts brokers that record the credentials of all clients. */
+  async function startBrokers(count: number) {
     const seen: Credentials[] = []
-    const made: { broker: HoldfastBroker; port: number }[] = []
+    const brokers: { broker: HoldfastBroker; port: number }[] = []
     for (let i = 0; i < count; i++) {
       const options = { trustedProxies: ['127.0.0.1'], hosts: [serverName, 'localhost'] }
       const authenticate = (credentials: Credentials) => {
         seen.push(credentials)
         return credentials.token
       }
-      made.push(await stage.broker({ ...options, authenticate }))
+      brokers.push(await stage.broker({ ...options, authenticate }))
     }
-    return { made, seen }
+    return { brokers, seen }
   }
 
-  /** Starts nginx in front of these ports; resolves with its URL once it serves. */
+  /** Starts nginx in front of brokers on these ports. Resolves with the URL when nginx serves. */
   async function nginx(ports: readonly number[]) {
     const files = scratch(stage)
     const certs = certificate(files)
@@ -91,9 +93,9 @@ describe('nginx/holdfast.conf', () => {
     return { url: `wss://localhost:${listen}`, WebSocket: certs.WebSocket }
   }
 
-  it('passes WebSockets on, with the token and the address of the client', async () => {
-    const { made, seen } = await brokers(3)
-    const { url, WebSocket } = await nginx(made.map(({ port }) => port))
+  it('forwards WebSockets with the token and the address of the client', async () => {
+    const { brokers, seen } = await startBrokers(3)
+    const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
     for (const token of ['ann', 'bob', 'cy']) {
       const session = await stage.session(url, { WebSocket, token })
       assert.isTrue((await session.lock('orders:42')).held)
@@ -104,22 +106,22 @@ describe('nginx/holdfast.conf', () => {
       ['bob', '127.0.0.1'],
       ['cy', '127.0.0.1'],
     ])
-    // Because of `least_conn`, each broker has one client.
+    // The option `least_conn` gives each broker one client.
     assert.deepEqual(
-      made.map(({ broker }) => broker.status().connections),
+      brokers.map(({ broker }) => broker.status().connections),
       [1, 1, 1],
     )
   })
 
-  it('passes clients to the remaining brokers when others have stopped', async () => {
-    const { made } = await brokers(3)
-    const { url, WebSocket } = await nginx(made.map(({ port }) => port))
-    await made[0]?.broker.close()
-    await made[1]?.broker.close()
+  it('forwards clients to the remaining broker when two brokers have stopped', async () => {
+    const { brokers } = await startBrokers(3)
+    const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
+    await brokers[0]?.broker.close()
+    await brokers[1]?.broker.close()
     for (const token of ['ann', 'bob']) {
       const session = await stage.session(url, { WebSocket, token })
       assert.isTrue((await session.lock(token)).held)
     }
-    assert.equal(made[2]?.broker.status().connections, 2)
+    assert.equal(brokers[2]?.broker.status().connections, 2)
   })
 })

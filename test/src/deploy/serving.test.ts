@@ -1,7 +1,7 @@
 /**
- * Starts the real command with each environment in the files to deploy, on free ports and with its
- * files in a folder of the test. A client acquires a lock, and every probe and the health check of
- * the image find the broker ready.
+ * Starts the real command with each environment (the variables of a container) in the files of
+ * `server/deploy`, on free ports and with files in a folder of the test. A client must acquire a
+ * lock, and the probes of Kubernetes and the health check of the image must find the broker ready.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -27,71 +27,72 @@ import {
 } from './deployFiles.js'
 
 /**
- * An address of this machine that other machines could use, as the machines that probe a pod do.
+ * An address of this machine for other machines. Kubernetes probes a pod by such an address.
  */
 const ownAddress =
   Object.values(networkInterfaces())
     .flatMap((all) => all ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-/** Folders in the files to deploy. The test replaces them by folders of its own. */
+/** The folders in the files to deploy, which the test replaces by its own folders. */
 const folders = ['/etc/holdfast', '/var/lib/holdfast']
 
-interface Prepared {
+/** The files for one broker. */
+interface Preparation {
   readonly files: Scratch
   readonly certs: Certificate
   readonly token: string
-  /** The path at which the test has a file of the environment. */
-  place(path: string): string
+  /** Makes the file of a setting in the folder of the test. Returns its path there. */
+  makeFile(path: string): string
 }
 
 describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // The real members of etcd get the flags in the file, except names and addresses.
+  // The members of the real etcd have the flags in the file, except names and addresses.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
   )
   const etcd = EtcdStage.forSuite({ flags })
 
-  async function prepare(): Promise<Prepared> {
+  async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
     const certs = certificate(files)
     const args = ['token', 'billing', '--file', files.path('tokens')]
     const { code, out } = await Holdfast.run(stage, args)
     assert.equal(code, 0)
     const [token = ''] = out
-    const place = (path: string): string => {
-      const moved = folders.reduce(
+    const makeFile = (path: string): string => {
+      const testPath = folders.reduce(
         (value, folder) => value.replace(folder, files.path(folder.slice(1))),
         path,
       )
-      mkdirSync(dirname(moved), { recursive: true, mode: 0o700 })
+      mkdirSync(dirname(testPath), { recursive: true, mode: 0o700 })
       const source = { crt: certs.certPath, key: certs.keyPath }[path.split('.').at(-1) ?? '']
-      if (source !== undefined) copyFileSync(source, moved)
-      if (path.endsWith('/tokens')) copyFileSync(files.path('tokens'), moved)
-      return moved
+      if (source !== undefined) copyFileSync(source, testPath)
+      if (path.endsWith('/tokens')) copyFileSync(files.path('tokens'), testPath)
+      return testPath
     }
-    return { files, certs, token, place }
+    return { files, certs, token, makeFile }
   }
 
-  /** The environment on free ports, with files and an etcd that exist here. */
-  async function adapt(environment: Environment, { place }: Prepared): Promise<Environment> {
-    const all: Record<string, string> = { ...environment }
-    for (const [name, value] of Object.entries(all)) {
-      if (value.startsWith('/')) all[name] = place(value)
+  /** Replaces the ports, the files and the etcd of an environment by those of this test. */
+  async function adapt(environment: Environment, { makeFile }: Preparation): Promise<Environment> {
+    const adapted: Record<string, string> = { ...environment }
+    for (const [name, value] of Object.entries(adapted)) {
+      if (value.startsWith('/')) adapted[name] = makeFile(value)
     }
-    all['HOLDFAST_PORT'] = '0'
-    all['HOLDFAST_ADMIN_PORT'] = String(await freePort())
-    if (all['HOLDFAST_LOG'] !== undefined) {
-      all['HOLDFAST_LOG'] = etcd.cluster.address(etcd.prefix)
+    adapted['HOLDFAST_PORT'] = '0'
+    adapted['HOLDFAST_ADMIN_PORT'] = String(await freePort())
+    if (adapted['HOLDFAST_LOG'] !== undefined) {
+      adapted['HOLDFAST_LOG'] = etcd.cluster.address(etcd.prefix)
     }
-    return all
+    return adapted
   }
 
-  /** Starts the command; resolves when it listens. */
+  /** Starts the command. Resolves when the broker listens. */
   async function serve(
     env: Environment,
     ...args: string[]
@@ -104,7 +105,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return { url: `${scheme}://127.0.0.1:${port}`, broker }
   }
 
-  async function takeLock(url: string, { certs, token }: Prepared): Promise<void> {
+  async function acquireLock(url: string, { certs, token }: Preparation): Promise<void> {
     const { WebSocket } = certs
     const session = await stage.session(
       url,
@@ -132,35 +133,35 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   for (const [name, environment] of environments()) {
-    it(`${name}: grants a lock, is healthy, and exits with 0`, async () => {
+    it(`${name}: the broker grants a lock, is healthy, and exits 0`, async () => {
       const prepared = await prepare()
       const env = await adapt({ ...imageEnvironment(), ...environment }, prepared)
       const { url, broker } = await serve(env)
-      // A broker behind nginx accepts tokens from there only; nginx.test.ts tries that.
+      // A broker behind nginx accepts tokens only from nginx, which `nginx.test.ts` tests.
       const isBehindProxy = env['HOLDFAST_TRUSTED_PROXIES'] !== undefined
-      if (!isBehindProxy) await takeLock(url, prepared)
+      if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
       await stop(broker)
       assert.equal(healthCheck(env, scratch(stage)), 1)
     })
   }
 
-  it('systemd/holdfast.json: grants a lock and exits with 0', async () => {
+  it('systemd/holdfast.json: the broker grants a lock and exits 0', async () => {
     const prepared = await prepare()
     const config = JSON.parse(text('systemd/holdfast.json'))
     for (const [key, value] of Object.entries(config)) {
-      if (String(value).startsWith('/')) config[key] = prepared.place(String(value))
+      if (String(value).startsWith('/')) config[key] = prepared.makeFile(String(value))
     }
     const json = JSON.stringify({ ...config, port: 0, adminPort: await freePort() })
     const file = prepared.files.write('holdfast.json', json)
     const { code, err } = await Holdfast.run(stage, ['serve', '--check', '--config', file])
     assert.deepEqual([code, err], [0, []])
     const { url, broker } = await serve({}, '--config', file)
-    await takeLock(url, prepared)
+    await acquireLock(url, prepared)
     await stop(broker)
   })
 
-  it('answers every probe and the metrics by the address of a pod', async () => {
+  it('answers every probe and serves its metrics on the address of the pod', async () => {
     const prepared = await prepare()
     const journal = environments().get('kubernetes/journal.yaml') ?? {}
     const env = await adapt({ ...imageEnvironment(), ...journal }, prepared)
@@ -183,7 +184,7 @@ describe('the files to deploy: a broker with their settings', function () {
     }
   })
 
-  it('refuses to start with the settings of the image alone, with a code that ends retries', async () => {
+  it('exits 78, after which no restart follows, with only the settings of the image', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve'], { env: imageEnvironment() })
     assert.equal(code, 78)
     assert.match(err.join('\n'), /Cannot listen on 0\.0\.0\.0/)

@@ -1,6 +1,6 @@
 /**
- * The unit of systemd. systemd finds no error in a copy whose command exists, and rates how much of
- * the system the unit exposes.
+ * The unit file for systemd in `server/deploy`. systemd must find no error in a copy of the unit
+ * with an existing command, and rate the access of the unit to the system as low.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
@@ -24,26 +24,26 @@ describe('holdfast.service', () => {
   it('starts the command with its config file, and does not retry after a wrong setting', () => {
     const command = '/opt/holdfast/bin/holdfast serve --config /etc/holdfast/holdfast.json'
     assert.equal(settingOf('ExecStart'), command)
-    // After a failure of `ExecStartPre`, systemd would retry for ever, whatever the exit code.
+    // After a failure of `ExecStartPre`, systemd restarts the unit for any exit code, without end.
     assert.isUndefined(settingOf('ExecStartPre'))
     assert.equal(settingOf('KillSignal'), 'SIGTERM')
     assert.equal(settingOf('Restart'), 'on-failure')
     assert.include(settingOf('RestartPreventExitStatus') ?? '', String(exitCodes['config']))
   })
 
-  it('gives the broker its folder, and nothing that it does not need', () => {
+  it('gives the broker its folder, and no access to other parts of the system', () => {
     const { journal } = JSON.parse(text('systemd/holdfast.json'))
     assert.isTrue(journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
     assert.equal(settingOf('ProtectSystem'), 'strict')
     assert.equal(settingOf('NoNewPrivileges'), 'yes')
-    // V8 compiles at run time.
+    // V8 writes and executes compiled code at run time.
     assert.equal(settingOf('MemoryDenyWriteExecute'), 'no')
   })
 
   describe('for systemd', () => {
     needs('systemd')
 
-    /** Runs systemd-analyze with these arguments on a copy of the unit whose command exists. */
+    /** Runs systemd-analyze with these arguments on a copy of the unit with an existing command. */
     function analyze(...args: string[]): { status: number | null; output: string } {
       const files = scratch(stage)
       const command = files.write('holdfast', '#!/bin/sh\n')
@@ -60,12 +60,12 @@ describe('holdfast.service', () => {
       assert.deepEqual(analyze('verify', '--man=no'), { status: 0, output: '' })
     })
 
-    it('has an exposure of at most 2.0 of 10', () => {
+    it('has an exposure of at most 2.0 on the scale of 10', () => {
       const { status, output } = analyze('security', '--offline=true', '--threshold=20')
       assert.equal(status, 0, output)
     })
 
-    it('would be reported with a setting that does not exist', () => {
+    it('with an unknown setting is reported by systemd-analyze', () => {
       const files = scratch(stage)
       const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
       const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {
