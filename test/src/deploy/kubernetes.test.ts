@@ -1,6 +1,6 @@
 /**
  * The Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports, networks and
- * paths in these files must fit together.
+ * paths in these files must fit together. A journal is a command log on disk.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'

@@ -1,6 +1,7 @@
 /**
  * Every flag, variable, setting, port and exit code in the files of `server/deploy`, and in the
- * page about these files, must exist in the real command.
+ * page about these files, must exist in the real command. The lease is the time that the broker
+ * keeps a session without a message of its client.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'

@@ -2,7 +2,8 @@
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
  * crash. After each crash, every answer that a client received must be true of the table in the
- * journal, and of the broker that starts with this table. A false answer is a lie.
+ * journal, and of the broker that starts with this table. A false answer is a lie. A fence is the
+ * number of a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -2,7 +2,8 @@
  * Draining a broker that shares its command log with other brokers. The command log orders all
  * changes of the lock table, so another broker can resume a session. A draining broker waits only
  * for clients that cannot resume their sessions: a session without a grace ends with its
- * connection. The grace is the time that a session outlives its connection.
+ * connection. The grace is the time that a session outlives its connection. A fence is the number
+ * of a grant.
  */
 import { drain } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'

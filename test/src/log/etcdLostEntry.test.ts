@@ -1,7 +1,7 @@
 /**
  * Brokers share a command log on a real etcd, and one broker does not receive one entry. The
  * command log orders all changes of the lock table. The broker must detect the loss, resign, which
- * ends its membership, and read the log again.
+ * ends its membership, and read the log again. A fence is the number of a grant.
  */
 import {
   type Engine,

@@ -2,7 +2,8 @@
  * Entries of a replicated log that one broker does not receive, or that the log itself has lost. A
  * replicated log is a command log that several brokers share, and orders all changes of the lock
  * table. A broker that detects a loss resigns: it disconnects its clients. Then it reads the log
- * again, and serves only with the same table as the other brokers.
+ * again, and serves only with the same table as the other brokers. A fence is the number of a
+ * grant.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'

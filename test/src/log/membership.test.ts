@@ -2,7 +2,7 @@
  * Three brokers in one process that share a command log, with real clients on real sockets. The
  * command log orders all changes of the lock table, so each broker has the same table. A client can
  * resume its session at every broker, and no lock is lost when a broker stops. A fence is the
- * number of a grant.
+ * number of a grant. The grace is the time that a session outlives its connection.
  */
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'

@@ -2,7 +2,7 @@
  * The membership of brokers in a replicated log, a command log that several brokers share.
  * Connections to the log fail, answers are lost and entries are late. The self-lease is the time
  * for which a broker knows that it is still a member. The self-lease must end before another broker
- * takes over the sessions.
+ * takes over the sessions. A fence is the number of a grant.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'

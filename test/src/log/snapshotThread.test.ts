@@ -1,6 +1,7 @@
 /**
  * A worker thread makes the snapshots of a replicated log, a command log that several brokers
- * share. A snapshot has the lock table after one entry of the log.
+ * share. A snapshot has the lock table after one entry of the log. A fence is the number of a
+ * grant.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

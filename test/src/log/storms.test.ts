@@ -3,7 +3,7 @@
  * random failures between brokers and log: cuts, delays, lost answers, duplicates, snapshots and
  * compacted entries. Two brokers that have applied the same entries must have equal tables. After
  * the failures, every broker must serve, and the owner broker of every session, which keeps the
- * timers of the session, must be a live member.
+ * timers of the session, must be a live member. A fence is the number of a grant.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'

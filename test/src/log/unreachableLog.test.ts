@@ -3,7 +3,8 @@
  * The self-lease is the time for which a broker knows that it is still a member of the log. Before
  * its self-lease ends, the broker queues requests. After that, it answers no message and closes all
  * connections. The lease is the time that a broker keeps a session without a message of its client,
- * and the owner broker of a session keeps the timers of the session.
+ * and the owner broker of a session keeps the timers of the session. The grace is the time that a
+ * session outlives its connection. The ttl of a lock is the time after which the lock expires.
  */
 import type { BrokerGauges } from '@holdfast/server'
 import { BrokerLogger } from '@holdfast/server/internal'

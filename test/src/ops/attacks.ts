@@ -1,6 +1,7 @@
 /**
  * The table of attacks on a public broker. Each row has the attack, the expected outcome, and the
- * code that tries the attack. A fence is the number of a grant.
+ * code that tries the attack. A fence is the number of a grant. The grace is the time that a
+ * session outlives its connection.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'

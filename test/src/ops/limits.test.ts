@@ -2,6 +2,7 @@
  * Reaches every limit of the broker once. The error must name the limit and its value, and the
  * broker must report the refusal to its observer. The lease is the time that the broker keeps a
  * session without a message of its client. A pending connection has not finished its handshake yet.
+ * The grace is the time that a session outlives its connection.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'

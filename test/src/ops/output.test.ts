@@ -1,6 +1,6 @@
 /**
  * If a command cannot write its output, the command exits 74 with a message. In this case `holdfast
- * token` leaves the token file unchanged.
+ * token` leaves the token file unchanged. A fence is the number of a grant.
  */
 import { execFileSync } from 'node:child_process'
 import {

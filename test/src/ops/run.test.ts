@@ -2,7 +2,8 @@
  * `holdfast run KEY COMMAND` runs a command while it holds a lock. The tests use the real
  * `holdfast`, real processes and a network that the test cuts. The main promise: if the broker does
  * not answer, the command is dead before the broker grants the lock to another session. The broker
- * does so when the lease ends, the time that it keeps a session without a message of its client.
+ * does so when the lease ends, the time that it keeps a session without a message of its client. A
+ * fence is the number of a grant.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'

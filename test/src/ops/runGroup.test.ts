@@ -1,6 +1,6 @@
 /**
  * `holdfast run` starts its command in a process group, and holds the lock until the group is
- * empty.
+ * empty. A fence is the number of a grant.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'

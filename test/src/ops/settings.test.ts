@@ -1,6 +1,7 @@
 /**
  * The settings of `holdfast serve` come from flags, variables and a config file. For an invalid
- * setting the command prints one message and exits 78.
+ * setting the command prints one message and exits 78. The lease is the time that the broker keeps
+ * a session without a message of its client. A journal is a command log on disk.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

@@ -2,7 +2,8 @@
  * `holdfast serve --log` starts brokers that share a command log on etcd. The command log orders
  * all changes of the lock table. For invalid settings the command prints one message. Its exit code
  * shows whether a supervisor should start it again: 78 for no, 69 for yes. The dead time is the
- * time after which the other brokers declare a silent broker dead.
+ * time after which the other brokers declare a silent broker dead. A fence is the number of a
+ * grant. A journal is a command log on disk.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'

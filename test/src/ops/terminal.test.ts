@@ -1,7 +1,7 @@
 /**
  * A command escapes all text of a broker or of other clients before it prints the text to a
  * terminal. The tests fill every field that a command prints with characters that move the cursor,
- * hide text or end lines.
+ * hide text or end lines. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,7 @@
 /**
  * TLS of the broker itself, and TLS of a real nginx in front of the broker, with the configuration
- * from the server's README. The grace is the time that a session outlives its connection.
+ * from the server's README. The grace is the time that a session outlives its connection. A fence
+ * is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
  * Tokens that expire while the session of their client is open. The lease is the time that the
- * broker keeps a session without a message of its client.
+ * broker keeps a session without a message of its client. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'

@@ -1,6 +1,7 @@
 /**
  * Wrong command lines: every command refuses unknown flags and surplus arguments, suggests the
- * right flag, and prints the range of a number.
+ * right flag, and prints the range of a number. A fence is the number of a grant. The lease is the
+ * time that the broker keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

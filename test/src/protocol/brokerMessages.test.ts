@@ -1,7 +1,7 @@
 /**
  * The client checks the messages of a broker by hand-written code (`faultOf`), which returns an
  * error message for an invalid message. The check must accept the same messages as the schemas,
- * name the wrong field, and never throw.
+ * name the wrong field, and never throw. A fence is the number of a grant.
  */
 import { faultOf } from '@holdfast/shared'
 import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'

@@ -1,6 +1,7 @@
 /**
  * A valid message of each type that a broker sends, with all fields. Also makes variants of a
- * message: in each variant, one field at any depth is missing or has a wrong value.
+ * message: in each variant, one field at any depth is missing or has a wrong value. A fence is the
+ * number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './strangers.js'

@@ -1,7 +1,9 @@
 /**
  * Makes random valid messages of clients, and mutates messages: it removes, adds, renames or
  * replaces fields. All values are values that `JSON.parse` can return. A stranger is a client that
- * may be hostile.
+ * may be hostile. A fence is the number of a grant. The ttl of a lock is the time after which the
+ * lock expires. The lease is the time that the broker keeps a session without a message of its
+ * client. The grace is the time that a session outlives its connection.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'

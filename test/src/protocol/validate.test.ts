@@ -1,7 +1,8 @@
 /**
  * The broker checks the messages of clients. A fast check (`isValidFast`) accepts frequent
  * messages, and a schema decides about all other messages. Both must agree. A refusal must not
- * repeat text of the client, and no value may make the check throw.
+ * repeat text of the client, and no value may make the check throw. A fence is the number of a
+ * grant. The ttl of a lock is the time after which the lock expires.
  */
 import type { errorCodes } from '@holdfast/shared'
 import {

@@ -4,7 +4,7 @@
  * - After a drop the session lives for its grace, which the client requests in its hello.
  * - After an abort by the broker the session lives until its lease ends.
  * The lease is the time that the broker keeps a session without a message of its client. The ttl of
- * a lock is the time after which the lock expires.
+ * a lock is the time after which the lock expires. A fence is the number of a grant.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'

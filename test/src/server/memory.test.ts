@@ -1,7 +1,8 @@
 /**
  * The broker's memory account: the count of the bytes that the broker keeps for its clients. The
  * count matches the heap, and returns to its start when all sessions have ended. Beyond
- * `memoryBytes` the broker refuses new sessions and locks, and serves existing ones.
+ * `memoryBytes` the broker refuses new sessions and locks, and serves existing ones. A fence is the
+ * number of a grant. The grace is the time that a session outlives its connection.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

@@ -2,7 +2,8 @@
  * A client that does not read its output must cost the broker only bounded memory. The broker
  * aborts the connection of a client that has more than 256 KiB unread for five seconds, or more
  * than 1 MiB at any time. The lease is the time that the broker keeps a session without a message
- * of its client. The grace is the time that a session outlives its connection.
+ * of its client. The grace is the time that a session outlives its connection. A fence is the
+ * number of a grant.
  */
 import { expect } from 'chai'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'

@@ -1,6 +1,7 @@
 /**
  * Tests of the sections 6 and 10 of PROTOCOL.md over a socket: query, watch and stats. A fence is
  * the number of a grant, which identifies a lock. A peer is a client without the client library.
+ * The ttl of a lock is the time after which the lock expires.
  */
 import { maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
