@@ -242,7 +242,7 @@ describe('a broker that stops', () => {
     expect(sessions(b)).to.deep.equal([])
   })
 
-  it('and returns owns its sessions again if no other broker has taken them over', async () => {
+  it('owns its sessions again after its return if no other broker owns them', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })

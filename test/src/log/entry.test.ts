@@ -66,11 +66,11 @@ describe('batch', () => {
 
   it('returns as many commands as fit into an entry, in order', () => {
     const batch = new Batch()
-    const all = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
-    for (const command of all) batch.add(command)
+    const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
+    for (const command of submitted) batch.add(command)
     const parts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
-    expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(all)
+    expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(submitted)
   })
 
   it('limits the length of an entry too, but returns at least one command', () => {

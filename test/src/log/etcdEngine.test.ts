@@ -21,10 +21,10 @@ describe('log: the engine on etcd', function () {
   }
 
   async function partsOf(engine: EtcdEngine): Promise<string[] | undefined> {
-    const found = await engine.snapshot()
-    if (found === undefined) return undefined
+    const stored = await engine.snapshot()
+    if (stored === undefined) return undefined
     const parts: string[] = []
-    for await (const part of found.parts) parts.push(part)
+    for await (const part of stored.parts) parts.push(part)
     return parts
   }
 
@@ -75,15 +75,15 @@ describe('log: the engine on etcd', function () {
       `\0${'ключ'.repeat(9_999)}`,
     ]
     await appendAll(engine, 'b', texts)
-    const all = new Reader()
-    engine.follow(0, all)
-    await all.entries.count(6)
-    expect(all.texts).to.deep.equal(texts)
-    for (const [i, [position]] of all.entries.items.entries()) {
-      const rest = new Reader()
-      engine.follow(position, rest)
-      await rest.entries.count(5 - i)
-      expect(rest.texts).to.deep.equal(texts.slice(i + 1))
+    const fullReader = new Reader()
+    engine.follow(0, fullReader)
+    await fullReader.entries.count(6)
+    expect(fullReader.texts).to.deep.equal(texts)
+    for (const [i, [position]] of fullReader.entries.items.entries()) {
+      const laterReader = new Reader()
+      engine.follow(position, laterReader)
+      await laterReader.entries.count(5 - i)
+      expect(laterReader.texts).to.deep.equal(texts.slice(i + 1))
     }
   })
 

@@ -25,18 +25,18 @@ describe('log: an unusable etcd', function () {
   const stage = Stage.forEachTest()
 
   function engine(endpoints: readonly string[], options: Partial<EngineOptions> = {}): EtcdEngine {
-    const made = new EtcdEngine(
+    const created = new EtcdEngine(
       { endpoints, prefix: 'p', openTimeoutMs: 600, ...options },
       nodeEnvironment,
     )
-    stage.onClear(() => made.close())
-    return made
+    stage.onClear(() => created.close())
+    return created
   }
 
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
-    const made = await EtcdCluster.start(options)
-    stage.onClear(() => made.stop())
-    return made
+    const created = await EtcdCluster.start(options)
+    stage.onClear(() => created.stop())
+    return created
   }
 
   async function standIn(answer: RequestListener): Promise<string> {
@@ -52,11 +52,11 @@ describe('log: an unusable etcd', function () {
   }
 
   it('that is unreachable is reported by an error', async () => {
-    const [one, two] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
-    expect(await refusal(engine([one!]), 'UNAVAILABLE')).to.equal(
+    const [first, second] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
+    expect(await refusal(engine([first!]), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
     )
-    expect(await refusal(engine([one!, two!]), 'UNAVAILABLE')).to.equal(
+    expect(await refusal(engine([first!, second!]), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED), and no other of the 2 endpoints works',
     )
   })
@@ -98,8 +98,8 @@ describe('log: an unusable etcd', function () {
   })
 
   it('is reported if the endpoints belong to two clusters', async () => {
-    const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
-    const endpoints = [...one.endpoints, ...two.endpoints]
+    const [first, second] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
+    const endpoints = [...first.endpoints, ...second.endpoints]
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.equal(
       `${endpoints[0]} and ${endpoints[1]} belong to different etcd clusters: use the endpoints of one cluster`,
     )
@@ -225,8 +225,8 @@ describe('log: an unusable etcd', function () {
   })
 
   it('is reported if etcd was replaced by an empty etcd', async () => {
-    const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
-    let target = one.endpoints[0]!
+    const [first, second] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
+    let target = first.endpoints[0]!
     const proxy = await standIn((request, response) => {
       const body: Buffer[] = []
       request.on('data', (piece: Buffer) => body.push(piece))
@@ -245,7 +245,7 @@ describe('log: an unusable etcd', function () {
     broker.follow(0, reader)
     for (const entry of ['a', 'b', 'c']) await broker.append('b', entry)
     await reader.entries.count(3)
-    target = two.endpoints[0]!
+    target = second.endpoints[0]!
     const { message } = await rejection(broker.append('b', 'd'), 'UNAVAILABLE')
     const sentence = /^The log on etcd was replaced \(revision 2 followed 5, as/
     expect(message).to.match(sentence)

@@ -96,8 +96,8 @@ describe('log: the engine on a failing etcd', function () {
     for (const { written } of writers) {
       const slot = written[0]!.slice(0, 3)
       for (const reader of readers) {
-        const own = reader.texts.filter((text) => text.startsWith(slot))
-        expect([...new Set(own)]).to.deep.equal(written)
+        const ownEntries = reader.texts.filter((text) => text.startsWith(slot))
+        expect([...new Set(ownEntries)]).to.deep.equal(written)
       }
     }
   }
@@ -108,43 +108,43 @@ describe('log: the engine on a failing etcd', function () {
   ]
   for (const [name, find] of victims) {
     it(`continues while ${name} is killed and restarted`, async () => {
-      const all = await startWritersAndReaders(3)
+      const group = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
-        await Promise.all(all.writers.map((writer) => writer.write(20)))
+        await Promise.all(group.writers.map((writer) => writer.write(20)))
         const victim = await find()
-        const writing = all.writers.map((writer) => writer.write(100))
+        const writing = group.writers.map((writer) => writer.write(100))
         await victim.kill()
         await Promise.all(writing)
         await victim.start()
-        await check(all)
+        await check(group)
       }
     })
 
     it(`continues while ${name} is paused and resumed`, async () => {
-      const all = await startWritersAndReaders(3)
+      const group = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
-        await Promise.all(all.writers.map((writer) => writer.write(20)))
+        await Promise.all(group.writers.map((writer) => writer.write(20)))
         const victim = await find()
-        const writing = all.writers.map((writer) => writer.write(100))
+        const writing = group.writers.map((writer) => writer.write(100))
         victim.freeze()
         await Promise.all(writing)
-        const more = all.writers.map((writer) => writer.write(50))
+        const moreWriting = group.writers.map((writer) => writer.write(50))
         victim.thaw()
-        await Promise.all(more)
-        await check(all)
+        await Promise.all(moreWriting)
+        await check(group)
       }
     })
   }
 
   it('continues after all members were killed', async () => {
-    const all = await startWritersAndReaders(2)
-    await Promise.all(all.writers.map((writer) => writer.write(20)))
+    const group = await startWritersAndReaders(2)
+    await Promise.all(group.writers.map((writer) => writer.write(20)))
     const { members } = etcd.cluster
-    const writing = all.writers.map((writer) => writer.write(50))
+    const writing = group.writers.map((writer) => writer.write(50))
     await Promise.all(members.map((member) => member.kill()))
     await Promise.all(members.map((member) => member.start()))
     await Promise.all(writing)
-    await check(all)
+    await check(group)
   })
 
   /** Starts a proxy in front of each member, with these filters for each connection. */
@@ -170,14 +170,14 @@ describe('log: the engine on a failing etcd', function () {
         passage.cut()
       }
       const { endpoints } = await startProxies(() => ({ down }))
-      const all = await startWritersAndReaders(2, endpoints)
+      const group = await startWritersAndReaders(2, endpoints)
       const quiet = await startWritersAndReaders(1, undefined, 'q')
-      const writers = [...all.writers, ...quiet.writers]
+      const writers = [...group.writers, ...quiet.writers]
       await Promise.all(quiet.writers.map((writer) => writer.write(count(200, 2_000))))
-      await Promise.all(all.writers.map((writer) => writer.write(count(50, 500))))
+      await Promise.all(group.writers.map((writer) => writer.write(count(50, 500))))
       left = Number.POSITIVE_INFINITY
-      await check({ ...all, readers: [...all.readers, ...quiet.readers], writers })
-      for (const { entries } of all.readers) {
+      await check({ ...group, readers: [...group.readers, ...quiet.readers], writers })
+      for (const { entries } of group.readers) {
         const positions = entries.items.map(([position]) => position)
         expect(positions).to.deep.equal([...new Set(positions)].sort((a, b) => a - b))
       }

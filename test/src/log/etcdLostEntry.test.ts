@@ -93,9 +93,9 @@ describe('log: an entry on etcd that does not reach a broker', function () {
 
   it('stops all brokers if the entry never arrives at any broker', async () => {
     const isDropped = (text: string) => text.includes('"fence":7,')
-    const all = [await start(isDropped), await start(isDropped)]
-    all[0]!.log.submit(raiseFenceFloor(7))
-    for (const { broker } of all) {
+    const brokers = [await start(isDropped), await start(isDropped)]
+    brokers[0]!.log.submit(raiseFenceFloor(7))
+    for (const { broker } of brokers) {
       await broker.events.until(() => broker.failure !== undefined)
       expect(broker.failure?.message).to.match(/has lost entry \d+ of broker .* from a backup/)
       expect(broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'fail'])

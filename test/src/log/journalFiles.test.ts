@@ -36,12 +36,12 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function session(): Promise<void> {
-    const made = new Promise<void>((resolve) => {
+    const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const replica = new RecordingTable()
       void log.start(replica)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
     })
-    const error: unknown = await made
+    const error: unknown = await snapshotMade
     if (error instanceof Error) throw error
   }
 

@@ -190,7 +190,7 @@ describe('replicated log: permanent errors', () => {
 
   it('brokers do not compare their tables while they apply no command', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
     await cluster.pass(20_000)
     const rounds = (): number =>
       cluster.store.allTexts.filter((text) => text.includes('"digestRound"')).length
@@ -198,18 +198,18 @@ describe('replicated log: permanent errors', () => {
     await cluster.pass(20_000)
     expect(rounds()).to.equal(before)
     for (let i = 0; i < 20; i++) {
-      all[1]!.log.submit(raiseFenceFloor(i))
+      brokers[1]!.log.submit(raiseFenceFloor(i))
       await cluster.pass(1_000)
     }
     expect(rounds() - before).to.be.within(3, 4)
-    for (const { failure } of all) expect(failure).to.equal(undefined)
+    for (const { failure } of brokers) expect(failure).to.equal(undefined)
   })
 
   it('two brokers whose tables differ both stop, because there is no majority', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join()]
-    await runComparison(cluster, all)
-    for (const { failure } of all) {
+    const brokers = [await cluster.join(), await cluster.join()]
+    await runComparison(cluster, brokers)
+    for (const { failure } of brokers) {
       expect(failure?.message).to.match(
         /differ at position \d+ of the shared log, without a majority/,
       )

@@ -22,9 +22,9 @@ export class RecordingTable implements StateMachine {
   #waiters: { count: number; resolve: () => void }[] = []
 
   restore(items: Iterable<SnapshotItem>): void {
-    const all = [...items]
-    this.restored.push(...all)
-    this.#table = restore(all)
+    const allItems = [...items]
+    this.restored.push(...allItems)
+    this.#table = restore(allItems)
   }
 
   replay(command: Command): void {

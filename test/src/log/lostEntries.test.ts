@@ -138,18 +138,18 @@ describe('replicated log: a broker that does not receive an entry', () => {
 describe('replicated log: an entry that the log itself has lost', () => {
   it('stops every broker with a permanent error, and lets no broker start', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join(), await cluster.join()]
-    await submit(cluster, all[0]!, [1])
+    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
+    await submit(cluster, brokers[0]!, [1])
     const text = cluster.store.allTexts.at(-1)!
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
     await cluster.pass(2_000)
     const lost = `has lost entry ${n + 1} of broker ${broker}`
-    for (const { failure, log } of all) {
+    for (const { failure, log } of brokers) {
       expect(failure?.message).to.contain(lost).and.contain('restore the log from a backup')
       expect(log.isLive()).to.equal(false)
     }
-    for (const { eventNames } of all) {
+    for (const { eventNames } of brokers) {
       expect(eventNames).to.deep.equal(['serve', 'resign', 'restore'])
     }
     const error = await cluster.join().then(

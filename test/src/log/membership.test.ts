@@ -62,7 +62,7 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session(urls, { grace: 'lease', reconnect })
     const other = await stage.session(c.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k', { ttl: 60_000 })
-    const others = await other.lock('taken')
+    const otherLock = await other.lock('taken')
     const waiting = session.lock('taken')
     await session.lock('one later')
     const resumed = next(session, 'resumed')
@@ -74,8 +74,8 @@ describe('brokers that share a log, on real sockets', () => {
     expect(held.map(({ fence, session: id }) => [fence, id])).to.deep.equal([
       [lock.fence, session.id],
     ])
-    await others.unlock()
-    expect((await waiting).fence).to.be.greaterThan(others.fence)
+    await otherLock.unlock()
+    expect((await waiting).fence).to.be.greaterThan(otherLock.fence)
     await lock.unlock()
   })
 
@@ -90,8 +90,8 @@ describe('brokers that share a log, on real sockets', () => {
     expect(lock.held).to.equal(true)
     await lock.unlock()
     const rival = await stage.session(c.url)
-    const taken = await rival.lock('k', { timeout: 0 })
-    expect(taken.fence).to.be.greaterThan(lock.fence)
+    const rivalLock = await rival.lock('k', { timeout: 0 })
+    expect(rivalLock.fence).to.be.greaterThan(lock.fence)
   })
 
   it('accept a broker again that was cut off from the log, and its client resumes', async () => {

@@ -19,24 +19,24 @@ function timeOf(stateMachine: RecordingStateMachine, name: string): number {
 describe('replicated log: the order of commands', () => {
   it('is the same at all brokers, for commands of any broker', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join(), await cluster.join()]
-    for (let i = 0; i < 60; i++) all[i % 3]!.log.submit(raiseFenceFloor(i))
+    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
+    for (let i = 0; i < 60; i++) brokers[i % 3]!.log.submit(raiseFenceFloor(i))
     await cluster.settle()
-    const [first] = all
+    const [first] = brokers
     expect(first!.applied).to.have.length(60)
-    for (const other of all) expect(other.applied).to.deep.equal(first!.applied)
+    for (const other of brokers) expect(other.applied).to.deep.equal(first!.applied)
   })
 
   it('contains each command once, even if entries are doubled and answers are lost', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join()]
-    Object.assign(all[0]!.source.faults, { appendsTwice: true })
-    Object.assign(all[1]!.source.faults, { losesAnswers: true })
+    const brokers = [await cluster.join(), await cluster.join()]
+    Object.assign(brokers[0]!.source.faults, { appendsTwice: true })
+    Object.assign(brokers[1]!.source.faults, { losesAnswers: true })
     for (let i = 0; i < 40; i++) {
-      all[i % 2]!.log.submit(raiseFenceFloor(i))
+      brokers[i % 2]!.log.submit(raiseFenceFloor(i))
       await cluster.pass(10)
     }
-    for (const { applied } of all) {
+    for (const { applied } of brokers) {
       const fences = applied.map((command) => 'fence' in command && command.fence)
       expect(fences).to.have.members(Array.from({ length: 40 }, (_, i) => i))
     }
@@ -73,10 +73,10 @@ describe('replicated log: a permanent error', () => {
 describe('replicated log: the self-lease', () => {
   it('is extended by heartbeats without commands', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.join(), await cluster.join()]
     await cluster.pass(60_000)
-    for (const { eventNames } of all) expect(eventNames).to.deep.equal(['serve'])
-    expect(all[0]!.restarts).to.deep.equal([])
+    for (const { eventNames } of brokers) expect(eventNames).to.deep.equal(['serve'])
+    expect(brokers[0]!.restarts).to.deep.equal([])
   })
 
   it('of a broker that is cut off ends before another broker takes over', async () => {
@@ -137,15 +137,15 @@ describe('replicated log: the self-lease', () => {
 
   it('does not end in a short outage, and no broker is declared dead', async () => {
     const cluster = new Cluster()
-    const all = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
     for (let outage = 0; outage < 3; outage++) {
-      for (const { source } of all) source.cut()
+      for (const { source } of brokers) source.cut()
       await cluster.pass(4_000)
-      for (const { source } of all) source.mend()
+      for (const { source } of brokers) source.mend()
       await cluster.pass(2_000)
     }
-    for (const { eventNames } of all) expect(eventNames).to.deep.equal(['serve'])
-    expect(all[0]!.restarts).to.deep.equal([])
+    for (const { eventNames } of brokers) expect(eventNames).to.deep.equal(['serve'])
+    expect(brokers[0]!.restarts).to.deep.equal([])
   })
 
   it('does not end while all entries are late', async () => {

@@ -61,15 +61,15 @@ function watch(
   to: number,
   n = from / 1_000,
 ): [number, string][] {
-  const found: [number, string][] = []
+  const reported: [number, string][] = []
   for (let now = from; now <= to; now += 1_000, n++) {
-    for (const other of detector.onOwnEntry(n, n, now)) found.push([now, other])
+    for (const other of detector.onOwnEntry(n, n, now)) reported.push([now, other])
   }
-  return found
+  return reported
 }
 
 describe('failure detector', () => {
-  it('reports a member that is silent for the dead time and one more own entry', () => {
+  it('reports a member that is silent for the dead time and until a further own entry', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     expect(watch(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })
@@ -119,8 +119,8 @@ describe('failure detector', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     watch(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
-    const [found] = watch(detector, 23_000, 40_000)
-    expect(found).to.deep.equal([31_000, 'b'])
+    const [reported] = watch(detector, 23_000, 40_000)
+    expect(reported).to.deep.equal([31_000, 'b'])
   })
 })
 
@@ -142,7 +142,7 @@ function expectSafe(random: Random): void {
   const detector = new FailureDetector(deadMs, ['b'], 0)
   let ordered = 0
   let n = 0
-  let own = 0
+  let ownCount = 0
   let deadAt = Number.POSITIVE_INFINITY
   const silentFrom = random.below(20_000)
   for (let now = 0; now < 60_000 && deadAt === Number.POSITIVE_INFINITY; ) {
@@ -154,9 +154,9 @@ function expectSafe(random: Random): void {
       detector.onEntryOf('b', ordered + random.below(300))
       if (random.chance(0.9)) selfLease.onOwnEntry(n)
     }
-    own++
+    ownCount++
     ordered = Math.max(ordered, now)
-    if (detector.onOwnEntry(own, own, ordered).length > 0) deadAt = ordered
+    if (detector.onOwnEntry(ownCount, ownCount, ordered).length > 0) deadAt = ordered
   }
   expect(deadAt).to.be.lessThan(Number.POSITIVE_INFINITY)
   expect(deadAt).to.be.greaterThan(selfLease.until)

@@ -201,8 +201,8 @@ describe('the logger of a broker with a failing shared log', () => {
     const { cluster, member, read } = await loggedBroker()
     await cluster.pass(3_000)
     let drops = 0
-    const own = `"broker":"${member.log.name}"`
-    member.source.faults.drops = (text) => !text.includes(own) && ++drops === 1
+    const ownName = `"broker":"${member.log.name}"`
+    member.source.faults.drops = (text) => !text.includes(ownName) && ++drops === 1
     await cluster.pass(5_000)
     const lines = read() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])

@@ -18,8 +18,13 @@ interface Claims extends JWTPayload {
 
 export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string> {
   const soon = Math.floor(Date.now() / 1_000) + 600
-  const all = { aud: 'holdfast', exp: soon, holdfast: [{ keys: [`${claims.sub}:*`] }], ...claims }
-  return new SignJWT(all).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
+  const payload = {
+    aud: 'holdfast',
+    exp: soon,
+    holdfast: [{ keys: [`${claims.sub}:*`] }],
+    ...claims,
+  }
+  return new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
 }
 
 /** A broker under attack, and helpers to attack the broker. */

@@ -21,7 +21,7 @@ export async function join(
   const socket = bench.connectWithHello({ token, ...hello })
   await bench.settle()
   const [welcome] = socket.heardOf('welcome')
-  if (welcome === undefined) throw new Error('no welcome')
+  if (welcome === undefined) throw new Error('The broker has sent no welcome')
   return new Client(bench, socket, welcome)
 }
 

@@ -50,10 +50,10 @@ export class Holdfast {
 
   private constructor(args: readonly string[], around: Around) {
     const { env = {}, input, inside = [], stdin = 'pipe' } = around
-    const ours = around.launched ? [launcher] : [process.execPath, main]
+    const holdfastCommand = around.launched ? [launcher] : [process.execPath, main]
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
-    const [program, ...rest] = [...inside, ...ours, ...args]
-    this.process = spawn(program!, rest, {
+    const [program, ...programArgs] = [...inside, ...holdfastCommand, ...args]
+    this.process = spawn(program!, programArgs, {
       stdio: [stdin, 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
     })

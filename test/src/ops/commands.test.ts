@@ -209,9 +209,9 @@ describe('the command holdfast', () => {
     expect(out).to.have.length(3)
     expect(out[2]).to.match(/^min [\d.]+, mean [\d.]+, max [\d.]+ ms$/)
     await broker.close()
-    const gone = await run(url, 'ping')
-    expect(gone.code).to.equal(69)
-    expect(gone.err).to.have.length(1)
+    const withoutBroker = await run(url, 'ping')
+    expect(withoutBroker.code).to.equal(69)
+    expect(withoutBroker.err).to.have.length(1)
   })
 
   it('counts the requests of bench, and leaves no locks behind', async () => {

@@ -37,22 +37,30 @@ describe('a long listing of holdfast', () => {
 
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowdedBroker()
-    const cut = [[], ['--json']].map((more) => run(url, 'ls', ...more))
+    const incomplete = [[], ['--json']].map((more) => run(url, 'ls', ...more))
     const listings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
       ['--json', 'key:00'],
     ].map((more) => run(url, 'ls', ...more))
-    for (const { code, out, err } of await Promise.all(cut)) {
+    for (const { code, out, err } of await Promise.all(incomplete)) {
       expect(code).to.equal(1)
       expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
       expect(err).to.deep.equal([
         `holdfast: Only 1000 of ${lockCount} locks are listed: use --all, or --limit N if N are enough`,
       ])
     }
-    const [some, few, prefixed] = (await Promise.all(listings)) as [Ended, Ended, Ended]
-    expect([some.code, some.out.length, some.err]).to.deep.equal([0, 1_500, []])
-    expect([few.code, few.out.length, few.out.at(-1)]).to.deep.equal([
+    const [limitedJson, limitedText, prefixed] = (await Promise.all(listings)) as [
+      Ended,
+      Ended,
+      Ended,
+    ]
+    expect([limitedJson.code, limitedJson.out.length, limitedJson.err]).to.deep.equal([
+      0,
+      1_500,
+      [],
+    ])
+    expect([limitedText.code, limitedText.out.length, limitedText.out.at(-1)]).to.deep.equal([
       0,
       4,
       `... and ${lockCount - 2} more`,

@@ -128,10 +128,10 @@ describe('the endpoints for operators', () => {
   const stage = Stage.forEachTest()
 
   async function broker(options: BrokerOptions = {}) {
-    const made = createBroker(options)
-    stage.onClear(() => made.close())
-    const { port } = await made.listen({ port: 0 })
-    return { made, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
+    const running = createBroker(options)
+    stage.onClear(() => running.close())
+    const { port } = await running.listen({ port: 0 })
+    return { running, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
   }
 
   const status = async (url: string, headers: Record<string, string> = {}) =>
@@ -171,8 +171,8 @@ describe('the endpoints for operators', () => {
   })
 
   it('give figures only on the admin port if the broker has an admin port', async () => {
-    const { made, http } = await broker({ metrics: brokerMetrics() })
-    const admin = await made.listenAdmin({ port: 0 })
+    const { running, http } = await broker({ metrics: brokerMetrics() })
+    const admin = await running.listenAdmin({ port: 0 })
     for (const path of ['/metrics', '/status']) {
       expect(await status(admin.url + path)).to.equal(200)
       expect(await status(http + path)).to.equal(426)
@@ -183,12 +183,12 @@ describe('the endpoints for operators', () => {
   })
 
   it('answer "not ready" on the admin port until the draining broker has closed', async () => {
-    const { made, url } = await broker()
-    const admin = await made.listenAdmin({ port: 0 })
+    const { running, url } = await broker()
+    const admin = await running.listenAdmin({ port: 0 })
     const client = await RawClient.open(url)
     client.send({ type: 'lock', id: 1, key: 'k' })
     await client.receive('granted')
-    const closed = made.close({ drain: 10_000 })
+    const closed = running.close({ drain: 10_000 })
     await client.receive('draining')
     expect(await status(`${admin.url}/readyz`)).to.equal(503)
     expect(await status(`${admin.url}/healthz`)).to.equal(200)

@@ -118,7 +118,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['refreshed', 'failed ABORTED', 'unlocked'])
   })
 
-  it('are checked anew for each request', async () => {
+  it('are checked for each request', async () => {
     let allowed = true
     const client = await join(benchWith({ authorize: () => allowed }), 'ann')
     client.lock('a')

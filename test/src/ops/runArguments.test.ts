@@ -82,7 +82,7 @@ describe('the arguments of holdfast run', () => {
     ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
   ]
   it('run the command in each form of the command line', async () => {
-    const runs = some(forms).map(async ([form, args]) => {
+    const runs = chooseSome(forms).map(async ([form, args]) => {
       const { url } = await stage.broker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
       expect(ended, form).to.deep.include({ code: 0, out: ['ok'], err: [] })
@@ -107,7 +107,7 @@ describe('the arguments of holdfast run', () => {
     [[], /missing required argument 'key'/],
   ]
   it('are refused with a message if they are invalid', async () => {
-    const runs = some(refused).map(async ([args, message]) => {
+    const runs = chooseSome(refused).map(async ([args, message]) => {
       const { code, out, err } = await Holdfast.run(stage, ['run', ...args])
       expect({ code, out }, args.join(' ')).to.deep.equal({ code: 64, out: [] })
       expect(err.join('\n')).to.match(message)
@@ -126,8 +126,8 @@ describe('the arguments of holdfast run', () => {
 })
 
 /** Chooses every second element with small counts, and all elements with full counts. */
-function some<T>(all: readonly T[]): T[] {
-  return all.filter((_, i) => i % count(2, 1) === 0)
+function chooseSome<T>(elements: readonly T[]): T[] {
+  return elements.filter((_, i) => i % count(2, 1) === 0)
 }
 
 function inBatches<T>(all: readonly T[], size: number): T[][] {

@@ -148,8 +148,8 @@ describe('holdfast run with a command that cannot be started', () => {
   it('prints a message, and exits like a shell with 126 or 127', async () => {
     // Commands with the same exit code run the same code of `holdfast`. So every second command is
     // enough with small counts.
-    const some = cases.filter((_, i) => i % count(2, 1) === 0)
-    const runs = some.map(async ([label, command, code, message]) => {
+    const chosen = cases.filter((_, i) => i % count(2, 1) === 0)
+    const runs = chosen.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())
       expect(ended.code, label).to.equal(code)
       expect(ended.firstLine, label).to.match(message)

@@ -137,9 +137,9 @@ describe('holdfast serve --log on etcd', function () {
 
   it('exits 78 if the port is in use', async () => {
     const { port } = new URL(await start())
-    const taken = await refused([...serveArgs(), '--port', port])
-    expect(taken.code).to.equal(78)
-    expect(taken.sentence).to.match(/^holdfast: Cannot listen on/)
+    const refusal = await refused([...serveArgs(), '--port', port])
+    expect(refusal.code).to.equal(78)
+    expect(refusal.sentence).to.match(/^holdfast: Cannot listen on/)
   })
 
   it('refuses a prefix with keys of another program', async () => {

@@ -117,12 +117,12 @@ describe('holdfast status', () => {
     })
     stage.onClear(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const other = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const otherServer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     for (answer of answers) {
-      const { code, err } = await status(stage, other)
+      const { code, err } = await status(stage, otherServer)
       expect([code, ...err], answer[1]).to.deep.equal([
         69,
-        `holdfast: The server at ${other} is not a Holdfast broker (HTTP ${answer[0]}): check the URL`,
+        `holdfast: The server at ${otherServer} is not a Holdfast broker (HTTP ${answer[0]}): check the URL`,
       ])
     }
     const unused = `http://127.0.0.1:${await freePort()}`

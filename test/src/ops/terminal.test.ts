@@ -175,7 +175,7 @@ describe('holdfast on a terminal', () => {
 
   it('escapes the fields of an answer of any type', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
-    const odd = await fakeBroker(({ type, id }) => {
+    const hostileUrl = await fakeBroker(({ type, id }) => {
       if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
       if (type === 'bye') return undefined
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
@@ -186,7 +186,7 @@ describe('holdfast on a terminal', () => {
     const commands = [['ls'], ['show', 'k'], ['stats'], ['top', '--count', '1'], ['watch']]
     await Promise.all(
       asTextAndJson(commands).map(async (args) => {
-        const output = await outputOf([...args, '--url', odd], () => args[0] === 'watch')
+        const output = await outputOf([...args, '--url', hostileUrl], () => args[0] === 'watch')
         expectVisible(output, args.join(' '))
       }),
     )
@@ -200,14 +200,20 @@ describe('holdfast on a terminal', () => {
       live: true,
       problem: hostile,
     }
-    const odd = {
+    const hostileFields = {
       position: hostile,
       waiting: hostile,
       selfLeaseMs: 1,
       snapshot: { position: hostile },
     }
     const bodies = [
-      { ready: false, log: { ...log, ...odd }, connections: hostile, held: hostile, [hostile]: 1 },
+      {
+        ready: false,
+        log: { ...log, ...hostileFields },
+        connections: hostile,
+        held: hostile,
+        [hostile]: 1,
+      },
       { ready: true, log: { kind: 'journal', position: hostile, snapshot: { ageMs: hostile } } },
       { ready: true, log: { kind: 'replicated' } },
       hostile,

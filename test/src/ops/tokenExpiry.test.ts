@@ -14,10 +14,10 @@ describe('expiring tokens', () => {
   function brokerWithTokens(): BrokerHarness {
     const harness: BrokerHarness = new BrokerHarness({
       authenticate: ({ token = '' }) => {
-        const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
+        const [, otherPrincipal, ms] = /^(other )?(\d+)$/.exec(token) ?? []
         if (ms === undefined) return undefined
         const expiresAt = harness.environment.clock.wall() + Number(ms)
-        return { principal: who ?? 'ann', expiresAt }
+        return { principal: otherPrincipal ?? 'ann', expiresAt }
       },
     })
     return harness

@@ -208,14 +208,17 @@ describe('JSON Web Tokens', () => {
   }
 
   it('are checked with the key of their key id from a set, which may be fetched', async () => {
-    const [one, two] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('ES256')])
+    const [rsaKeys, ecKeys] = await Promise.all([
+      generateKeyPair('RS256'),
+      generateKeyPair('ES256'),
+    ])
     const keys = [
-      { ...(await exportJWK(one.publicKey)), kid: 'one', alg: 'RS256' },
-      { ...(await exportJWK(two.publicKey)), kid: 'two', alg: 'ES256' },
+      { ...(await exportJWK(rsaKeys.publicKey)), kid: 'one', alg: 'RS256' },
+      { ...(await exportJWK(ecKeys.publicKey)), kid: 'two', alg: 'ES256' },
     ]
     const token = await new SignJWT(good)
       .setProtectedHeader({ alg: 'ES256', kid: 'two' })
-      .sign(two.privateKey)
+      .sign(ecKeys.privateKey)
     expect((await identityOf(jwtTokens({ jwks: { keys } }), token))?.principal).to.equal('ann')
     const server = createServer((_, response) => response.end(JSON.stringify({ keys })))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -224,7 +227,7 @@ describe('JSON Web Tokens', () => {
     expect((await identityOf(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
     const mixed = await new SignJWT(good)
       .setProtectedHeader({ alg: 'RS256', kid: 'two' })
-      .sign(one.privateKey)
+      .sign(rsaKeys.privateKey)
     expect(await identityOf(jwtTokens({ jwksUrl }), mixed)).to.equal(undefined)
   })
 

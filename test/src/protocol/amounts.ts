@@ -27,7 +27,7 @@ type Maker = (id: number) => unknown
 /** The makers of expensive messages, and of cheap messages that are expensive in large numbers. */
 function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
   const { prefix, crowd, withMetadata, withQueue } = heldKeys
-  const own = random.pick(['own', 'own too'])
+  const ownKey = random.pick(['own', 'own too'])
   const metadata = 'm'.repeat(random.pick([0, 100, 4_000]))
   const limit = random.pick([1, 7, 1_000])
   return [
@@ -40,7 +40,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) =>
       id % 2 === 0 ? { type: 'watch', id: 1, prefix: 'nothing' } : { type: 'unwatch', watch: 1 },
     (id) => ({ type: 'lock', id, key: withMetadata, timeout: 0 }),
-    (id) => ({ type: 'lock', id, key: own, steal: true, metadata }),
+    (id) => ({ type: 'lock', id, key: ownKey, steal: true, metadata }),
     (id) => ({ type: 'lock', id, key: `own ${id % 50}`, ttl: 1, timeout: 1, metadata }),
     (id) => ({ type: 'lock', id, key: crowd.key, mode: 'shared' }),
     (id) => ({ type: 'lock', id, key: withQueue, timeout: random.pick([1, 1_000, undefined]) }),

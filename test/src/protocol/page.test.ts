@@ -69,7 +69,7 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
 /**
  * The error of the schema for a message of a client or a broker; undefined if the message is valid.
  */
-function faultIn(value: unknown, by: 'client' | 'broker'): string | undefined {
+function schemaErrorOf(value: unknown, by: 'client' | 'broker'): string | undefined {
   const { type } = value as { type: string }
   const all: Record<string, unknown> = by === 'client' ? schemas : brokerSchemas
   if (!Object.hasOwn(all, type)) return `the ${by} has no message ${type}`
@@ -91,7 +91,7 @@ function unknownFields(value: object, fields: Fields): string[] {
 }
 
 function checkMessage(value: unknown, by: 'client' | 'broker'): void {
-  expect(faultIn(value, by)).to.equal(undefined)
+  expect(schemaErrorOf(value, by)).to.equal(undefined)
   const messages = by === 'client' ? clientMessages : serverMessages
   const { fields } = messages.get((value as { type: string }).type)!
   expect(unknownFields(value as object, fields), JSON.stringify(value)).to.deep.equal([])

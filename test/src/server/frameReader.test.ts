@@ -252,8 +252,8 @@ describe('FrameReader', () => {
     assert.deepEqual(recorder.events, ['text one'])
     recorder.websocket.resume()
     await recorder.closed()
-    const all = ['text one', 'text two', 'text three', 'text four']
-    assert.deepEqual(recorder.events.slice(0, -1), all)
+    const allTexts = ['text one', 'text two', 'text three', 'text four']
+    assert.deepEqual(recorder.events.slice(0, -1), allTexts)
   })
 
   for (const [unread, at] of [

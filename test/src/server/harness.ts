@@ -59,7 +59,7 @@ export class BrokerHarness {
   /** Reads the `welcome` on a socket, and returns the client of its session. */
   clientOn(socket: FakeSocket): Client {
     const [welcome] = socket.heard()
-    if (welcome?.type !== 'welcome') throw new Error('no welcome')
+    if (welcome?.type !== 'welcome') throw new Error('The broker has sent no welcome')
     return new Client(this, socket, welcome)
   }
 
@@ -118,7 +118,9 @@ export class Client {
   acquire(key: string, terms: object = {}): number {
     const id = this.lock(key, terms)
     const answer = this.heard().find((message) => 'id' in message && message.id === id)
-    if (answer?.type !== 'granted') throw new Error(`not granted: ${JSON.stringify(answer)}`)
+    if (answer?.type !== 'granted') {
+      throw new Error(`The broker has not granted ${key}: ${JSON.stringify(answer)}`)
+    }
     return answer.fence
   }
 

@@ -44,7 +44,7 @@ describe('leaving: a bye', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('is handled after the messages before it in the same frame', () => {
+  it('is handled after the earlier messages of the same frame', () => {
     const { harness, holder, fence } = pair()
     holder.say({ type: 'unlock', id: 2, fence }, { type: 'bye' })
     expect(holder.heard()).to.deep.equal([{ type: 'unlocked', id: 2 }])

@@ -87,10 +87,10 @@ describe('memory: the account', () => {
       for (let i = 0; i < 20; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(3_000) }))
       return harness.broker.memory.usedBytes - before
     }
-    const [one, ten] = [used(1), used(10)]
+    const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
     // The account counts the unread bytes of the socket of each watcher.
-    expect(ten - one).to.be.below(9 * (70_000 + 40 * 200))
-    expect(one).to.be.above(40 * 3_000)
+    expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
+    expect(withOneWatcher).to.be.above(40 * 3_000)
   })
 
   it('counts the unread bytes of a paused connection until they are read', () => {

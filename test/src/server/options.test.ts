@@ -106,7 +106,7 @@ describe('options', () => {
     [{ quietStart: 2.5 }, /quietStart/],
   ]
   for (const [options, message] of refused) {
-    it(`are refused if they are ${JSON.stringify(options)}`, () => {
+    it(`are refused if their value is ${JSON.stringify(options)}`, () => {
       expect(refusalOf(() => createBroker(options))).to.match(message)
     })
   }
@@ -203,7 +203,7 @@ describe('the upgrade policy', () => {
     const origins = ['https://app.example']
     const policy = policyFor({ origins, authenticate })
     expect(statusBy(policy, request('https://app.example'))).to.equal(undefined)
-    const others = [
+    const refusedOrigins = [
       'https://app.example.evil.example',
       'http://app.example',
       'https://app.example:8443',
@@ -212,7 +212,7 @@ describe('the upgrade policy', () => {
       'null',
       '',
     ]
-    for (const origin of others) {
+    for (const origin of refusedOrigins) {
       expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
@@ -221,7 +221,7 @@ describe('the upgrade policy', () => {
     const policy = policyFor({ dev: true })
     const local = ['http://localhost:5173', 'https://127.0.0.1', 'http://[::1]:8080']
     for (const origin of local) expect(statusBy(policy, request(origin))).to.equal(undefined)
-    const others = [
+    const refusedOrigins = [
       'https://app.example',
       'http://localhost.evil.example',
       'http://127.0.0.1.evil.example',
@@ -229,7 +229,7 @@ describe('the upgrade policy', () => {
       'file://',
       'not a url',
     ]
-    for (const origin of others) {
+    for (const origin of refusedOrigins) {
       expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })

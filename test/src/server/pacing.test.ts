@@ -37,7 +37,7 @@ function turnsUntil({ environment }: BrokerHarness, client: Client, id: number):
     const heard = client.heard()
     if (heard.some((message) => 'id' in message && message.id === id)) return turns
   }
-  throw new Error('never answered')
+  throw new Error(`The broker has not answered the request ${id} within 10,000 turns`)
 }
 
 const queries = (count: number, terms = {}): object[] =>
@@ -126,12 +126,12 @@ describe('pacing', function () {
 
   it('gives control frames only the minimum share after other clients have used up a turn', () => {
     const { harness, other } = brokerWithLocks(500)
-    const many = Array.from({ length: 100 }, () => harness.join({ lease: 60_000 }))
-    for (const { socket } of many) socket.sayControlFrames(10_000)
-    for (const { socket } of many) expect(socket.isPaused).to.equal(true)
+    const floodingClients = Array.from({ length: 100 }, () => harness.join({ lease: 60_000 }))
+    for (const { socket } of floodingClients) socket.sayControlFrames(10_000)
+    for (const { socket } of floodingClients) expect(socket.isPaused).to.equal(true)
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(harness, other, 1)).to.be.below(3)
-    for (const { socket } of many) socket.drop()
+    for (const { socket } of floodingClients) socket.drop()
     harness.environment.endTurn()
   })
 

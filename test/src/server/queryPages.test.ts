@@ -87,13 +87,13 @@ describe('the pages of a query', function () {
             sessions[session]!.lock(key, isSteal ? { steal } : { mode })
           }
           const reader = harness.join()
-          const all = ask(reader, { prefix })
+          const withoutPages = ask(reader, { prefix })
           for (let limit = 1; limit <= requests.length + 1; limit++) {
             const pages = pagesOf(reader, prefix, limit)
             const held = pages.flatMap((page) => page.held)
-            expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(all.held))
+            expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(withoutPages.held))
             const counts = new Map<string, number>()
-            const fitting = waitingInOrder(all.waiting).filter(({ key }) => {
+            const fitting = waitingInOrder(withoutPages.waiting).filter(({ key }) => {
               const count = (counts.get(key) ?? 0) + 1
               counts.set(key, count)
               return count <= limit

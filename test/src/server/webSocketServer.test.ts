@@ -150,14 +150,14 @@ describe('a WebSocket of the broker', () => {
     await turns()
     peer.raw.destroy(new Error('ECONNRESET'))
     await turns()
-    const all = ['1', '2', 'bye', 'close']
+    const allEvents = ['1', '2', 'bye', 'close']
     for (const count of [1, 2, 4]) {
       await turns()
-      expect(peer.heard).to.deep.equal(all.slice(0, count))
+      expect(peer.heard).to.deep.equal(allEvents.slice(0, count))
       peer.socket.resume()
     }
     await turns()
-    expect(peer.heard).to.deep.equal(all)
+    expect(peer.heard).to.deep.equal(allEvents)
   })
 
   for (const method of ['close', 'terminate'] as const) {

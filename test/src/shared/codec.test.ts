@@ -69,7 +69,7 @@ describe('shared: joinFrames', () => {
       fc.array(message, { minLength: 1, maxLength: 40 }),
       fc.integer({ min: 1, max: 400 }),
       (messages, maxBytes) => {
-        const texts = messages.map((one) => JSON.stringify(one))
+        const texts = messages.map((value) => JSON.stringify(value))
         const frames = joinFrames(texts, maxBytes)
         expect(frames.flatMap(parse)).to.deep.equal(texts.map((text) => JSON.parse(text)))
         for (const frame of frames) {
@@ -86,7 +86,7 @@ describe('shared: joinFrames', () => {
       fc.array(message, { minLength: 2, maxLength: 40 }),
       fc.integer({ min: 20, max: 400 }),
       (messages, maxBytes) => {
-        const texts = messages.map((one) => JSON.stringify(one))
+        const texts = messages.map((value) => JSON.stringify(value))
         const frames = joinFrames(texts, maxBytes)
         for (const [i, frame] of frames.slice(1).entries()) {
           const firstMessage = JSON.stringify(parse(frame)[0])

@@ -119,23 +119,23 @@ describe('shared: DeadlineHeap', () => {
 
   it('returns many subjects in order and is empty afterwards', () => {
     const deadlines = new DeadlineHeap<Subject>()
-    const many = 20_000
-    const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))
+    const subjectCount = 20_000
+    const crowd = Array.from({ length: subjectCount }, (_, name): Subject => ({ name }))
     // The prime 7,919 does not divide the count, so this sets each time once, in mixed order.
-    for (const each of crowd) deadlines.set(each, (each.name * 7_919) % many)
-    for (let i = 0; i < many; i += 2) {
-      expect(deadlines.delete(crowd[(i * 7_919) % many]!)).to.equal(true)
+    for (const each of crowd) deadlines.set(each, (each.name * 7_919) % subjectCount)
+    for (let i = 0; i < subjectCount; i += 2) {
+      expect(deadlines.delete(crowd[(i * 7_919) % subjectCount]!)).to.equal(true)
     }
     let last = -1
     let popped = 0
     for (;;) {
       const next = deadlines.next
-      if (deadlines.popDue(many) === undefined) break
+      if (deadlines.popDue(subjectCount) === undefined) break
       expect(next).to.be.greaterThan(last)
       last = next
       popped++
     }
-    expect(popped).to.equal(many / 2)
+    expect(popped).to.equal(subjectCount / 2)
     expect(deadlines.size).to.equal(0)
   })
 })

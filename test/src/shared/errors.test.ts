@@ -79,8 +79,15 @@ describe('shared: HoldfastError of another copy of the package', () => {
 
   it('is the only value that is an instance', async () => {
     const Other = await otherCopy()
-    const others = [new Error('no'), { code: 'LOCK_HELD' }, null, undefined, 'LOCK_HELD', () => {}]
-    for (const other of others) {
+    const otherValues = [
+      new Error('no'),
+      { code: 'LOCK_HELD' },
+      null,
+      undefined,
+      'LOCK_HELD',
+      () => {},
+    ]
+    for (const other of otherValues) {
       expect((other as unknown) instanceof HoldfastError, String(other)).to.equal(false)
       expect((other as unknown) instanceof Other, String(other)).to.equal(false)
     }

@@ -17,27 +17,31 @@ const step = fc.oneof(
 describe('shared: IdTable', () => {
   it('behaves like a Map under random operations', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
-    const property = fc.property(fc.constantFrom(0, Date.now() * 1_024), steps, (start, all) => {
-      const table = new IdTable<{ readonly tableId: number }>()
-      const model = new Map<number, { readonly tableId: number }>()
-      let number = start
-      for (const operation of all) {
-        if ('increment' in operation) {
-          number += operation.increment
-          const member = { tableId: number }
-          table.add(member)
-          model.set(number, member)
-        } else if (model.size > 0) {
-          const member = [...model.values()][operation.removed % model.size]!
-          table.remove(member)
-          model.delete(member.tableId)
-          expect(table.get(member.tableId)).to.equal(undefined)
+    const property = fc.property(
+      fc.constantFrom(0, Date.now() * 1_024),
+      steps,
+      (start, operations) => {
+        const table = new IdTable<{ readonly tableId: number }>()
+        const model = new Map<number, { readonly tableId: number }>()
+        let number = start
+        for (const operation of operations) {
+          if ('increment' in operation) {
+            number += operation.increment
+            const member = { tableId: number }
+            table.add(member)
+            model.set(number, member)
+          } else if (model.size > 0) {
+            const member = [...model.values()][operation.removed % model.size]!
+            table.remove(member)
+            model.delete(member.tableId)
+            expect(table.get(member.tableId)).to.equal(undefined)
+          }
+          expect(table.size).to.equal(model.size)
+          for (const [known, member] of model) expect(table.get(known)).to.equal(member)
         }
-        expect(table.size).to.equal(model.size)
-        for (const [known, member] of model) expect(table.get(known)).to.equal(member)
-      }
-      expect(table.values()).to.deep.equal([...model.values()])
-    })
+        expect(table.values()).to.deep.equal([...model.values()])
+      },
+    )
     fc.assert(property, runs(100, 2_000))
   })
 

@@ -187,7 +187,9 @@ function closeCodeFor({ url }: { url: string }, offered: string): Promise<number
   })
   return new Promise((resolve, reject) => {
     upgrade.on('error', reject)
-    upgrade.on('response', ({ statusCode }) => reject(new Error(`answered with ${statusCode}`)))
+    upgrade.on('response', ({ statusCode }) => {
+      reject(new Error(`Expected an upgrade, received the HTTP status ${statusCode}`))
+    })
     upgrade.on('upgrade', (_response, socket, head) => {
       let bytes = head
       const read = (): void => {
