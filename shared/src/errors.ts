@@ -53,6 +53,10 @@ export interface Holder {
   readonly name?: string | undefined
   /** The metadata that the holder gave for the lock; undefined without metadata. */
   readonly metadata?: unknown
+  /** The key of the lock; only in an error of a request for several keys. */
+  readonly key?: string | undefined
+  /** How many permits the lock has; undefined for a lock with another mode. */
+  readonly permits?: number | undefined
   /** Fencing token of the lock. */
   readonly fence: number
   /** When the lock was granted, by the broker's calendar, in ms since 1970. For display only. */

@@ -17,7 +17,7 @@ export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-export function isMode(value: unknown): value is LockMode {
+export function isMode(value: unknown): value is Exclude<LockMode, 'permits'> {
   return value === 'exclusive' || value === 'shared'
 }
 

@@ -4,10 +4,10 @@
  * options in alphabetical order. Then the converted arguments are checked in the order of the
  * specification of `request()`. The order matters: of two mistakes, only the first is reported.
  */
-import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import { type CheckedLock, checkLock } from '../locks/options.js'
 import { isMode, wrongMode, wrongSignal } from '../platform/checks.js'
-import type { LockCallback } from './heldLock.js'
+import type { LockCallback, WebLockMode } from './heldLock.js'
 import { keyForName } from './names.js'
 
 /**
@@ -16,7 +16,7 @@ import { keyForName } from './names.js'
  */
 export interface LockRequestOptions {
   /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
-  readonly mode?: LockMode | undefined
+  readonly mode?: WebLockMode | undefined
   /** Does not wait: if the lock is not free, the callback gets `null`. Default false. */
   readonly ifAvailable?: boolean | undefined
   /** Takes the lock from its present holder, before all waiting requests. Default false. */
@@ -36,7 +36,7 @@ export interface LockRequestOptions {
 export interface Arguments {
   readonly name: string
   readonly callback: LockCallback<unknown>
-  readonly mode: LockMode
+  readonly mode: WebLockMode
   readonly ifAvailable: boolean
   readonly steal: boolean
   readonly signal: AbortSignal | undefined
@@ -90,7 +90,7 @@ function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> 
   return { ifAvailable, metadata, mode, signal, steal, ttl }
 }
 
-function modeFrom(value: unknown): LockMode {
+function modeFrom(value: unknown): WebLockMode {
   if (value === undefined) return 'exclusive'
   const mode = `${value as string}`
   if (isMode(mode)) return mode

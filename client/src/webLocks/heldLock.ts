@@ -2,8 +2,10 @@
  * The lock that `locks.request` passes to its callback. It has the members `name` and `mode` of the
  * W3C specification, and further members, because a lock of a broker can be lost.
  */
-import type { LockMode } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
+
+/** The two modes of the W3C specification. */
+export type WebLockMode = 'exclusive' | 'shared'
 
 /** A callback gets `null` if the request has the option `ifAvailable` and the lock is not free. */
 export type LockCallback<T> = (lock: HeldLock | null) => T
@@ -11,6 +13,7 @@ export type LockCallback<T> = (lock: HeldLock | null) => T
 /** The arguments of the request, which the held lock shows. */
 interface RequestedLock {
   readonly name: string
+  readonly mode: WebLockMode
   readonly metadata: unknown
   readonly ttl: number | undefined
 }
@@ -29,8 +32,8 @@ export class HeldLock {
     return this.#requested.name
   }
 
-  get mode(): LockMode {
-    return this.#lock.mode
+  get mode(): WebLockMode {
+    return this.#requested.mode
   }
 
   /**

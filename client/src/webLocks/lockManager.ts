@@ -6,7 +6,7 @@
  * steal. A lock of a broker may also be lost. Its request then rejects with an `AbortError`, as
  * after a steal, and the `cause` of that error says why.
  */
-import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
 import { likelyReason } from '../locks/heldLocks.js'
 import { Lock } from '../locks/lock.js'
@@ -19,7 +19,7 @@ import {
   convertArguments,
   type LockRequestOptions,
 } from './arguments.js'
-import { HeldLock, type LockCallback } from './heldLock.js'
+import { HeldLock, type LockCallback, type WebLockMode } from './heldLock.js'
 import { nameForKey } from './names.js'
 
 /** The parts of a session that the lock manager uses. */
@@ -35,7 +35,7 @@ export interface LockManagerSession {
 
 export interface LockInfo {
   name: string
-  mode: LockMode
+  mode: WebLockMode
   /** Id of the session. */
   clientId: string
 }
@@ -178,8 +178,10 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
   return result
 }
 
-function infoOf(item: { key: string; mode: LockMode; session: string }): LockInfo {
-  return { name: nameForKey(item.key), mode: item.mode, clientId: item.session }
+function infoOf({ key, mode, session }: { key: string; mode: string; session: string }): LockInfo {
+  // The specification has two modes. Locks with permits are held together, as shared locks are.
+  const webMode = mode === 'exclusive' ? 'exclusive' : 'shared'
+  return { name: nameForKey(key), mode: webMode, clientId: session }
 }
 
 function abortError(cause: HoldfastError): DOMException {

@@ -183,7 +183,7 @@ export class Inbound {
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
 export function canEndInOneTurn(session: Session): boolean {
-  return session.usedLocks < releasesNeedingOwnTurn
+  return session.lockCount < releasesNeedingOwnTurn
 }
 
 /**

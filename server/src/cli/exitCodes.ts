@@ -58,6 +58,7 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   INVALID_KEY: exitCodes.usage,
   INVALID_TTL: exitCodes.usage,
   INVALID_TIMEOUT: exitCodes.usage,
+  CAPACITY_MISMATCH: exitCodes.usage,
 }
 
 /** Prints the message of an error and returns the exit code for the error. */

@@ -69,7 +69,7 @@ export class BarrierTable {
     const { id, key, parties, timeout } = command
     const { limits } = session
     const barrier = this.#byKey.get(key)
-    if (session.usedLocks >= limits.locks) {
+    if (session.lockCount >= limits.locks) {
       responder.refuse(session, id, 'QUOTA_EXCEEDED', 'locks')
       return
     }
@@ -77,17 +77,12 @@ export class BarrierTable {
       responder.refuse(session, id, 'QUOTA_EXCEEDED', 'barriers')
       return
     }
-    session.lastId = id
     if (barrier !== undefined && barrier.parties !== parties) {
-      responder.answer(session, id, {
-        kind: 'failed',
-        code: 'CAPACITY_MISMATCH',
-        request: 'barrier',
-        capacity: barrier.parties,
-        requestedCapacity: parties,
-      })
+      const mismatch = { key, capacityInUse: barrier.parties, requestedCapacity: parties }
+      responder.refuseCapacity(session, id, mismatch, 'barrier')
       return
     }
+    session.lastId = id
     const isLastParty = (barrier?.calls.size ?? 0) + 1 === parties
     if (timeout === 0 && !isLastParty) {
       fail(responder, session, id, 'LOCK_TIMEOUT')

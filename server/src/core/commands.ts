@@ -15,6 +15,7 @@
  * without a refresh. A *fence* is the number of a lock, higher than those of all earlier locks.
  */
 import type { LockMode } from '@holdfast/shared'
+import type { ExtraTerms, SetItem } from './lockExtras.js'
 
 interface Base {
   /**
@@ -154,6 +155,21 @@ export interface RequestLock extends FromSession {
   readonly steal: boolean
   /** JSON text. */
   readonly metadata: string | undefined
+  /** Undefined for an ordinary lock. */
+  readonly extras?: ExtraTerms | undefined
+}
+
+/** Requests one lock on several different keys: all of them in one step, or none. */
+export interface RequestLockSet extends FromSession {
+  readonly type: 'lockAll'
+  readonly id: number
+  /** At least one item. The order is that of the client, and the first item stands for the set. */
+  readonly items: readonly SetItem[]
+  readonly ttl: number | undefined
+  /** As in {@link RequestLock}. */
+  readonly timeout: number | undefined
+  /** JSON text. */
+  readonly metadata: string | undefined
 }
 
 export interface Unlock extends FromSession {
@@ -241,6 +257,7 @@ export type Command =
   | SuspendSession
   | EndSession
   | RequestLock
+  | RequestLockSet
   | Unlock
   | Refresh
   | RevokeLock
@@ -251,3 +268,11 @@ export type Command =
   | TimeOutRequest
   | ExpireLock
   | GrantUnfinishedKeys
+
+/**
+ * The error for a command of a newer version of Holdfast. A table that skipped the command would
+ * differ from the tables of other brokers.
+ */
+export function unknownCommand({ type }: never): Error {
+  return new Error(`the command log has a command of the unknown type "${type}": update Holdfast`)
+}

@@ -2,6 +2,10 @@
  * The effects of a command: everything that the command changed in the lock table, in order. The
  * broker acts on the effects: it sends answers, keeps deadlines, updates counters and notifies
  * watchers. The table never needs a reply to an effect.
+ *
+ * A set of n keys has n effects wherever a lock of one key has one: `queued`, `withdrawn`,
+ * `granted` and `released` come once for each key. `isPrimary` is true for one of the n records, so
+ * that the broker answers and counts the set once.
  */
 import type { EndReason } from './commands.js'
 import type { Answer, BarrierCall, Lock, Request, Session } from './records.js'

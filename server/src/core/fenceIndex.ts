@@ -6,6 +6,9 @@
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
 
+/** A key with at most this many holders is searched for a fence one holder after the other. */
+const maxScannedHolders = 64
+
 export class FenceIndex {
   readonly #byKeyState = new Map<KeyState, IdTable<Lock>>()
 
@@ -15,10 +18,16 @@ export class FenceIndex {
   }
 
   /**
-   * The holders of a key by fence. The first call for a key takes time in proportion to its
-   * holders.
+   * The lock of a key with this fence; undefined if the key has none. The first call for a key with
+   * many holders takes time in proportion to its holders.
    */
-  holdersOf(keyState: KeyState): IdTable<Lock> {
+  find(keyState: KeyState, fence: number): Lock | undefined {
+    if (keyState.holders.length > maxScannedHolders) return this.#holdersOf(keyState).get(fence)
+    for (const lock of keyState.holders) if (lock.fence === fence) return lock
+    return undefined
+  }
+
+  #holdersOf(keyState: KeyState): IdTable<Lock> {
     let locks = this.#byKeyState.get(keyState)
     if (locks === undefined) {
       locks = new IdTable<Lock>()

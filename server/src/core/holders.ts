@@ -19,8 +19,8 @@ const maxAnswerBytes = 16 * 1024
  * one holder.
  */
 export const maxStoredHolderBytes = 256 * 1024
-/** Bytes for the punctuation, the field names and the two numbers of a holder as JSON. */
-const holderFrameBytes = 100
+/** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
+const holderFrameBytes = 130
 /** Most keys whose answers are kept for the next refused request. */
 const maxKeptKeys = 64
 
@@ -70,7 +70,21 @@ export class HolderAnswers {
     const { full, reduced, firstBytes } = this.#answersFor(keyState, first)
     const room = maxStoredHolderBytes - storedBytes
     if ((full.holderBytes ?? 0) <= room) return full
-    return firstBytes > room ? reduced : this.#describe(keyState, room)
+    return firstBytes > room ? reduced : this.#describe(keyState.holders, room)
+  }
+
+  /**
+   * The answer for a set that these keys prevent from being granted. Describes the holders key by
+   * key, each with its key, within the bounds of {@link answerFor}.
+   */
+  answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
+    const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
+    const locks = keyStates.flatMap(({ holders }) => firstOf(holders))
+    const answer = this.#describe(locks, room, true)
+    const [first] = locks
+    if (first === undefined || answer.holders!.length > 0) return answer
+    const holder = holderOf(first, false, true)
+    return this.#answer([holder], bytesOf(holder))
   }
 
   #answersFor(keyState: KeyState, first: Lock): KeptAnswers {
@@ -89,7 +103,8 @@ export class HolderAnswers {
     const firstBytes = bytesOf(holderOf(first, this.#showsMetadata))
     const holder = holderOf(first, false)
     const reduced = this.#answer([holder], bytesOf(holder))
-    const full = firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState, maxAnswerBytes)
+    const full =
+      firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)
     const answers = { firstFence, lastFence, count, full, reduced, firstBytes }
     if (this.#kept.size >= maxKeptKeys) this.#kept.clear()
     this.#kept.set(keyState, answers)
@@ -97,11 +112,11 @@ export class HolderAnswers {
   }
 
   /** Describes as many holders as fit into `room` bytes. */
-  #describe(keyState: KeyState, room: number): FailedAnswer {
+  #describe(locks: Iterable<Lock>, room: number, showsKey = false): FailedAnswer {
     const holders: StoredHolder[] = []
     let holderBytes = 0
-    for (const lock of keyState.holders) {
-      const holder = holderOf(lock, this.#showsMetadata)
+    for (const lock of locks) {
+      const holder = holderOf(lock, this.#showsMetadata, showsKey)
       const bytes = bytesOf(holder)
       if (holders.length === maxHolders || holderBytes + bytes > room) break
       holders.push(holder)
@@ -116,15 +131,26 @@ export class HolderAnswers {
   }
 }
 
-function holderOf({ session, metadata, fence, since }: Lock, showMetadata: boolean): StoredHolder {
-  const { id, name } = session
-  return { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
+/** The oldest holders, as many as one answer may describe. */
+function firstOf(holders: Iterable<Lock>): Lock[] {
+  const locks: Lock[] = []
+  for (const lock of holders) if (locks.push(lock) === maxHolders) break
+  return locks
 }
 
-function bytesOf({ session, name, metadata }: StoredHolder): number {
+function holderOf(lock: Lock, showMetadata: boolean, showKey = false): StoredHolder {
+  const { session, metadata, fence, since, extras, key } = lock
+  const { id, name } = session
+  const holder = { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
+  if (!showKey && extras === undefined) return holder
+  return { ...holder, key: showKey ? key : undefined, permits: extras?.permits }
+}
+
+function bytesOf({ session, name, metadata, key }: StoredHolder): number {
   const nameBytes = name === undefined ? 0 : textBytes(JSON.stringify(name))
   const metadataBytes = metadata === undefined ? 0 : textBytes(metadata)
-  return holderFrameBytes + session.length + nameBytes + metadataBytes
+  const keyBytes = key === undefined ? 0 : textBytes(JSON.stringify(key))
+  return holderFrameBytes + session.length + nameBytes + metadataBytes + keyBytes
 }
 
 /** Bytes of JSON text in UTF-8: exact for ASCII text, and an upper bound for other text. */

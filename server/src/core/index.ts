@@ -2,12 +2,14 @@
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
+export { LinkedList } from './linkedList.js'
+export type { ExtraTerms, SetItem } from './lockExtras.js'
+export type { CapacityMismatch } from './permits.js'
 export {
   type Answer,
   Barrier,
   BarrierCall,
   KeyState,
-  LinkedList,
   Lock,
   Request,
   type RequestType,
@@ -20,10 +22,10 @@ export {
   answerBytes,
   barrierBytes,
   barrierCallBytes,
+  bytesOfLock,
+  bytesOfRequest,
   bytesOfSession,
   keyStateBytes,
-  lockBytes,
-  requestBytes,
   revocationBytes,
   textBytes,
 } from './weights.js'

@@ -8,7 +8,8 @@
  * key only after many other keys have become idle. Tombstones are then rare, and locking a busy key
  * again is cheap. Idle keys are neither counted nor listed.
  */
-import { KeyState, LinkedList } from './records.js'
+import { LinkedList } from './linkedList.js'
+import { KeyState } from './records.js'
 import { keyStateBytes, textBytes } from './weights.js'
 
 /** Idle keys that the table always keeps. */

@@ -7,7 +7,16 @@
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
-import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
+import type { OpenSession, SessionLimits } from './commands.js'
+import { LinkedList } from './linkedList.js'
+import type { ExtraTerms, KeyExtras, LockExtras } from './lockExtras.js'
+import {
+  addPermits,
+  addPermitsUser,
+  type CapacityMismatch,
+  removePermits,
+  removePermitsUser,
+} from './permits.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
@@ -32,36 +41,15 @@ export type Answer =
       readonly code: ErrorCode
       /** The type of the request. If undefined, the code implies the type. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
-      /** With `CAPACITY_MISMATCH`: the number that others use, and the number of the request. */
-      readonly capacity?: number | undefined
-      readonly requestedCapacity?: number | undefined
       /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
       readonly holders?: readonly StoredHolder[] | undefined
       /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
       readonly holderBytes?: number | undefined
       /** The limit that was reached, for `QUOTA_EXCEEDED` only. */
       readonly limit?: keyof SessionLimits | undefined
+      /** For `CAPACITY_MISMATCH` only. */
+      readonly mismatch?: CapacityMismatch | undefined
     }
-
-const requestTypeOf = {
-  granted: 'lock',
-  unlocked: 'unlock',
-  refreshed: 'refresh',
-  revoked: 'revoke',
-  passed: 'barrier',
-} as const
-
-/**
- * Whether an answer can belong to a request of this type. In a snapshot of an older broker, a
- * `LOCK_NOT_HELD` lacks the type of its request, so the answer fits `unlock`, `refresh` and
- * `revoke`. Every other failure without a type is the answer to a `lock`.
- */
-export function isAnswerTo(answer: Answer, type: RequestType): boolean {
-  if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
-  if (answer.request !== undefined) return answer.request === type
-  if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
-  return type === 'unlock' || type === 'refresh' || type === 'revoke'
-}
 
 /** A {@link Holder} whose metadata is still JSON text. */
 export interface StoredHolder extends Omit<Holder, 'metadata'> {
@@ -102,6 +90,8 @@ export class Session {
   #held = noLocks
   #waiting = noRequests
   #barrierCalls = noBarrierCalls
+  /** How many keys the sets of this session have beyond their first keys. */
+  additionalKeys = 0
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
   /** Bytes of the holders in the stored answers. */
@@ -143,9 +133,12 @@ export class Session {
     return this.#barrierCalls
   }
 
-  /** Held locks, waiting requests and calls at barriers, which one limit bounds together. */
-  get usedLocks(): number {
-    return this.#held.size + this.#waiting.size + this.#barrierCalls.size
+  /**
+   * How many locks, waiting requests and calls at barriers count against one limit. A set counts
+   * once for each key.
+   */
+  get lockCount(): number {
+    return this.#held.size + this.#waiting.size + this.#barrierCalls.size + this.additionalKeys
   }
 
   addBarrierCall(call: BarrierCall): void {
@@ -153,14 +146,34 @@ export class Session {
     this.#barrierCalls.add(call)
   }
 
+  /** Adds a lock. Of a set, only the first lock can be found by its fence. */
   addHeld(lock: Lock): void {
+    if (!lock.isPrimary) {
+      this.additionalKeys++
+      return
+    }
     if (this.#held === noLocks) this.#held = new IdTable()
     this.#held.add(lock)
   }
 
+  removeHeld(lock: Lock): void {
+    if (lock.isPrimary) this.#held.remove(lock)
+    else this.additionalKeys--
+  }
+
+  /** Adds a waiting request. Of a set, only the first request can be found by its id. */
   addWaiting(request: Request): void {
+    if (!request.isPrimary) {
+      this.additionalKeys++
+      return
+    }
     if (this.#waiting === noRequests) this.#waiting = new IdTable()
     this.#waiting.add(request)
+  }
+
+  removeWaiting(request: Request): void {
+    if (request.isPrimary) this.#waiting.remove(request)
+    else this.additionalKeys--
   }
 
   /** Stores the revocation of a lock. Returns the additional bytes. */
@@ -169,6 +182,14 @@ export class Session {
     const before = this.revocationBytes
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
     return this.revocationBytes - before
+  }
+
+  /** The client has received the newest secret, so the former secret is invalid. */
+  confirmNextSecret(): void {
+    if (this.nextSecret === undefined) return
+    this.secret = this.nextSecret
+    this.nextSecret = undefined
+    this.lastResumeAttempt = undefined
   }
 
   /** Bytes of the stored revocations. */
@@ -198,10 +219,11 @@ export class Session {
 
   /**
    * Reduces the stored grant of a released lock to its fence, because a repeated answer needs only
-   * the fence. This frees the metadata and a long key.
+   * the fence. This frees the metadata, a long key, and the other locks of a set.
    */
   reduceStoredGrant(lock: Lock): void {
-    if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
+    const { metadata, key, extras } = lock
+    if (metadata === undefined && extras === undefined && key.length <= keptKeyLength) return
     const answer = this.answers?.get(lock.id)
     if (answer?.kind !== 'granted' || answer.lock !== lock) return
     this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
@@ -239,7 +261,10 @@ export interface LockTerms {
   readonly metadata: string | undefined
 }
 
-/** A granted lock. */
+/** The extras of a request, which become those of its lock. */
+export type Extras = LockExtras<Lock, Request>
+
+/** A granted lock. Of a set, the lock of one key. */
 export class Lock implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session
@@ -255,6 +280,8 @@ export class Lock implements LockTerms {
    */
   generation = 0
   readonly metadata: string | undefined
+  /** Undefined for an ordinary lock. */
+  readonly extras: Extras | undefined
   /** Wall time of the grant. */
   readonly since: number
   previous: Lock | undefined = undefined
@@ -264,6 +291,7 @@ export class Lock implements LockTerms {
     keyState: KeyState,
     session: Session,
     terms: LockTerms,
+    extras: Extras | undefined,
     fence: number,
     since: number,
   ) {
@@ -274,11 +302,18 @@ export class Lock implements LockTerms {
     this.fence = fence
     this.ttl = terms.ttl
     this.metadata = terms.metadata
+    this.extras = extras
     this.since = since
   }
 
   get key(): string {
     return this.keyState.key
+  }
+
+  /** False for the locks of a set, except the first lock, which stands for the set. */
+  get isPrimary(): boolean {
+    const set = this.extras?.set
+    return set === undefined || set.locks[0] === this
   }
 
   /** The id of the lock in an `IdTable`. */
@@ -287,7 +322,15 @@ export class Lock implements LockTerms {
   }
 }
 
-/** A lock request in the queue of a key. */
+/** The fields of a request that do not come from its key and session. */
+export interface RequestTerms extends LockTerms {
+  /** In ms; undefined if the request waits for ever. */
+  readonly timeout: number | undefined
+  /** Wall time of the request. */
+  readonly at: number
+}
+
+/** A lock request in the queue of a key. Of a set, the request for one key. */
 export class Request implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session
@@ -297,6 +340,8 @@ export class Request implements LockTerms {
   /** In ms; undefined if the request waits for ever. */
   readonly timeout: number | undefined
   readonly metadata: string | undefined
+  /** Undefined for a request for an ordinary lock. */
+  readonly extras: Extras | undefined
   /** Wall time of the request. */
   readonly since: number
   previous: Request | undefined = undefined
@@ -305,20 +350,28 @@ export class Request implements LockTerms {
   constructor(
     keyState: KeyState,
     session: Session,
-    command: Omit<RequestLock, 'type' | 'session' | 'attachEpoch' | 'key' | 'steal'>,
+    terms: RequestTerms,
+    extras: Extras | undefined,
   ) {
     this.keyState = keyState
     this.session = session
-    this.id = command.id
-    this.mode = command.mode
-    this.ttl = command.ttl
-    this.timeout = command.timeout
-    this.metadata = command.metadata
-    this.since = command.at
+    this.id = terms.id
+    this.mode = terms.mode
+    this.ttl = terms.ttl
+    this.timeout = terms.timeout
+    this.metadata = terms.metadata
+    this.extras = extras
+    this.since = terms.at
   }
 
   get key(): string {
     return this.keyState.key
+  }
+
+  /** False for the requests of a set, except the first request, which stands for the set. */
+  get isPrimary(): boolean {
+    const set = this.extras?.set
+    return set === undefined || set.requests[0] === this
   }
 
   /** The id of the request in an `IdTable`. */
@@ -370,48 +423,6 @@ export class BarrierCall {
   }
 }
 
-/** A doubly linked list whose nodes hold their own `previous` and `next`. */
-export class LinkedList<T extends { previous: T | undefined; next: T | undefined }> {
-  first: T | undefined = undefined
-  last: T | undefined = undefined
-  length = 0
-
-  append(member: T): void {
-    member.previous = this.last
-    member.next = undefined
-    if (this.last === undefined) this.first = member
-    else this.last.next = member
-    this.last = member
-    this.length++
-  }
-
-  /** Inserts `member` behind the member `before`; at the front if `before` is undefined. */
-  insertAfter(member: T, before: T | undefined): void {
-    const next = before === undefined ? this.first : before.next
-    member.previous = before
-    member.next = next
-    if (before === undefined) this.first = member
-    else before.next = member
-    if (next === undefined) this.last = member
-    else next.previous = member
-    this.length++
-  }
-
-  remove(member: T): void {
-    if (member.previous === undefined) this.first = member.next
-    else member.previous.next = member.next
-    if (member.next === undefined) this.last = member.previous
-    else member.next.previous = member.previous
-    member.previous = undefined
-    member.next = undefined
-    this.length--
-  }
-
-  *[Symbol.iterator](): IterableIterator<T> {
-    for (let member = this.first; member !== undefined; member = member.next) yield member
-  }
-}
-
 /** All keys without waiters, which are nearly all keys, share this queue. It stays empty. */
 const emptyQueue = new LinkedList<Request>()
 
@@ -427,6 +438,8 @@ export class KeyState extends LinkedList<Lock> {
    */
   order = 0
   #queue = emptyQueue
+  /** Undefined for nearly all keys. */
+  extras: KeyExtras | undefined = undefined
   previous: KeyState | undefined = undefined
   next: KeyState | undefined = undefined
 
@@ -452,12 +465,37 @@ export class KeyState extends LinkedList<Lock> {
   enqueue(request: Request): void {
     if (this.#queue === emptyQueue) this.#queue = new LinkedList<Request>()
     this.#queue.append(request)
+    if (request.extras?.permits !== undefined) addPermitsUser(this, request.extras)
   }
 
-  /** Whether a lock of this mode is compatible with the present holders. */
-  admits(mode: LockMode): boolean {
+  /** Removes a request from the queue. */
+  dequeue(request: Request): void {
+    this.#queue.remove(request)
+    if (request.extras?.permits !== undefined) removePermitsUser(this)
+  }
+
+  /** Appends a lock to the holders. */
+  addHolder(lock: Lock): void {
+    this.append(lock)
+    if (lock.extras?.permits !== undefined) addPermits(this, lock.extras)
+  }
+
+  /** Removes a lock from the holders. */
+  removeHolder(lock: Lock): void {
+    this.remove(lock)
+    if (lock.extras?.permits !== undefined) removePermits(this, lock.extras)
+  }
+
+  /**
+   * Whether a lock with these terms is compatible with the present holders. Exclusive locks are
+   * compatible with none, shared locks with shared locks, and permits with permits while their sum
+   * stays within the capacity.
+   */
+  admits({ mode, extras }: { mode: LockMode; extras?: ExtraTerms | undefined }): boolean {
     const holder = this.first
-    return holder === undefined || (mode === 'shared' && holder.mode === 'shared')
+    if (holder === undefined) return true
+    if (mode !== holder.mode || mode === 'exclusive') return false
+    return mode === 'shared' || this.extras!.permits!.hasRoomFor(extras!.permits!)
   }
 }
 
@@ -467,5 +505,5 @@ const noKey = new KeyState('')
 /** A released lock, reduced to the fields that its stored `granted` answer needs. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
   const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
-  return new Lock(noKey, session, terms, fence, 0)
+  return new Lock(noKey, session, terms, undefined, fence, 0)
 }

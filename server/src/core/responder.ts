@@ -5,10 +5,13 @@
  *
  * The files of the single kinds of requests share this class.
  */
+
 import type { ErrorCode } from '@holdfast/shared'
+import { isAnswerTo } from './answers.js'
 import type { SessionLimits } from './commands.js'
 import type { Effect } from './effects.js'
-import { type Answer, isAnswerTo, type RequestType, type Session } from './records.js'
+import type { CapacityMismatch } from './permits.js'
+import type { Answer, RequestType, Session } from './records.js'
 
 export class Responder {
   /** The effects of the present command so far, in order. */
@@ -21,7 +24,7 @@ export class Responder {
    * first answer if its id was used before, or with `QUOTA_EXCEEDED` if the client has not
    * acknowledged enough answers.
    */
-  accepts(session: Session, command: { id: number; type: RequestType }): boolean {
+  accepts(session: Session, command: { id: number; type: RequestType | 'lockAll' }): boolean {
     return !this.#isRepeat(session, command) && !this.#isOverQuota(session, command.id)
   }
 
@@ -38,12 +41,28 @@ export class Responder {
   }
 
   /**
+   * Refuses a request for permits whose capacity is not the capacity of the key, or a call at a
+   * barrier that has another number of parties.
+   */
+  refuseCapacity(
+    session: Session,
+    id: number,
+    mismatch: CapacityMismatch,
+    request?: 'barrier',
+  ): void {
+    const answer: Answer = { kind: 'failed', code: 'CAPACITY_MISMATCH', request, mismatch }
+    this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
+  }
+
+  /**
    * Whether the id of this request was used before. If so, repeats the stored answer, or sends
    * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
-   * neither, or if the first request was of another type.
+   * neither, or if the first request was of another type. `lock` and `lockAll` count as one type.
    */
-  #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
+  #isRepeat(session: Session, command: { id: number; type: RequestType | 'lockAll' }): boolean {
+    const { id } = command
     if (id > session.lastId) return false
+    const type = command.type === 'lockAll' ? 'lock' : command.type
     const answer = session.answers?.get(id)
     if (answer !== undefined && isAnswerTo(answer, type)) {
       this.effects.push({ kind: 'answer', session, id, answer, repeat: true })

@@ -10,13 +10,29 @@ import type { LockMode } from '@holdfast/shared'
 import { BarrierTable } from './barriers.js'
 import type { ArriveAtBarrier, OpenSession, RequestLock } from './commands.js'
 import { KeyTable } from './keyTable.js'
-import { type Answer, formerLock, Lock, Request, type Revocation, Session } from './records.js'
+import { type ExtraTerms, LockExtras, LockSet } from './lockExtras.js'
+import {
+  type Answer,
+  type Extras,
+  formerLock,
+  Lock,
+  Request,
+  type Revocation,
+  Session,
+} from './records.js'
 import { LockTable } from './table.js'
 
 /** An answer with the fence in place of the lock: a repeated answer needs only the fence. */
 type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock }>
   | { readonly kind: 'granted'; readonly fence: number }
+
+/** The extras of a lock or request, which most items do not have. */
+interface SnapshotExtras {
+  readonly terms: ExtraTerms
+  /** The place of a member in its set, and the number of members. */
+  readonly member?: readonly [index: number, size: number] | undefined
+}
 
 export type SnapshotItem =
   | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
@@ -43,8 +59,12 @@ export type SnapshotItem =
       readonly generation: number
       readonly metadata: string | undefined
       readonly since: number
+      readonly extras?: SnapshotExtras | undefined
     }
-  | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attachEpoch' | 'steal'>)
+  | ({ readonly item: 'request'; readonly extras?: SnapshotExtras | undefined } & Omit<
+      RequestLock,
+      'type' | 'attachEpoch' | 'steal' | 'extras'
+    >)
   | ({ readonly item: 'barrierCall' } & Omit<ArriveAtBarrier, 'type' | 'attachEpoch'>)
 
 /** Yields the items of the table. The table must not change until the last item was read. */
@@ -67,6 +87,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
   const keys = new KeyTable()
   const barriers = new BarrierTable()
+  const sets = new RestoredSets()
   const answers: (readonly [Session, number, SnapshotAnswer])[] = []
   let tableItem = { fence: 0, quiet: false }
   for (const item of items) {
@@ -82,16 +103,22 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
       }
       case 'lock': {
         const session = findSession(sessions, item.session)
-        const lock = new Lock(keys.getOrCreate(item.key), session, item, item.fence, item.since)
+        const keyState = keys.getOrCreate(item.key)
+        const extras = sets.extrasOf(item.extras, `lock ${item.fence}`)
+        const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
         lock.generation = item.generation
-        lock.keyState.holders.append(lock)
+        if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
+        keyState.addHolder(lock)
         session.addHeld(lock)
         break
       }
       case 'request': {
         const session = findSession(sessions, item.session)
-        const request = new Request(keys.getOrCreate(item.key), session, item)
-        request.keyState.enqueue(request)
+        const keyState = keys.getOrCreate(item.key)
+        const extras = sets.extrasOf(item.extras, `request ${item.id} ${item.session}`)
+        const request = new Request(keyState, session, item, extras)
+        if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
+        keyState.enqueue(request)
         session.addWaiting(request)
         break
       }
@@ -104,6 +131,34 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
     session.storeAnswer(id, restoreAnswer(session, id, answer))
   }
   return new LockTable({ sessions, keys, barriers, fence: tableItem.fence, quiet: tableItem.quiet })
+}
+
+/** Connects the members of the sets that a snapshot contains. */
+class RestoredSets {
+  readonly #sets = new Map<string, LockSet<Lock, Request>>()
+
+  /** The extras of an item. Members of the same set, which have the same `name`, share the set. */
+  extrasOf(extras: SnapshotExtras | undefined, name: string): Extras | undefined {
+    if (extras === undefined) return undefined
+    if (extras.member === undefined) return new LockExtras(extras.terms)
+    let set = this.#sets.get(name)
+    if (set === undefined) {
+      set = new LockSet()
+      this.#sets.set(name, set)
+    }
+    return new LockExtras(extras.terms, set)
+  }
+}
+
+function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefined {
+  const { extras } = lockOrRequest
+  if (extras === undefined) return undefined
+  const { permits, capacity, set } = extras
+  const terms = { permits, capacity }
+  if (set === undefined) return { terms }
+  const members: readonly (Lock | Request)[] =
+    lockOrRequest instanceof Lock ? set.locks : set.requests
+  return { terms, member: [members.indexOf(lockOrRequest), members.length] }
 }
 
 // Uses an object literal, because a spread takes ten times as long, and a table may have a million
@@ -120,6 +175,7 @@ function lockItem(key: string, lock: Lock): SnapshotItem {
     generation: lock.generation,
     metadata: lock.metadata,
     since: lock.since,
+    extras: snapshotExtras(lock),
   }
 }
 
@@ -134,6 +190,7 @@ function requestItem(key: string, request: Request): SnapshotItem {
     timeout: request.timeout,
     metadata: request.metadata,
     at: request.since,
+    extras: snapshotExtras(request),
   }
 }
 

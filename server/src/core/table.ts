@@ -6,27 +6,42 @@
  * serves from memory, is rebuilt from a journal, and is equal at every broker that shares a log.
  *
  * The rules of the table, and the methods that enforce each rule:
- * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`#request`, `#grantWaiters`).
- * - First come, first served: no request is granted past a queue (`#request`, `#grantWaiters`).
+ * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`#request`, `#grantWaitersOf`).
+ * - First come, first served: no request is granted past a queue (`#request`, `#grantWaitersOf`).
  * - When a lock or a request ends, the table grants the waiters behind it while it executes the
  *   same command, by a loop and never by recursion (`#release`, `#withdraw`).
  * - A request whose id is repeated gets its first answer and never runs twice (`Responder`).
  * - A command from a replaced connection changes nothing (`#currentSession`).
+ * - A set is granted on all its keys in one step, when its requests are the heads of all their
+ *   queues and each is admitted (`#grantWaitersOf`, `#grantSet`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`#grantWaiters`).
  * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
  */
+import { answers } from './answers.js'
 import { BarrierTable } from './barriers.js'
 import type * as Commands from './commands.js'
-import { maxFenceFloor } from './commands.js'
+import { maxFenceFloor, unknownCommand } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { HolderAnswers } from './holders.js'
 import { KeyTable } from './keyTable.js'
-import { type Answer, type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
+import { LockExtras, LockSet } from './lockExtras.js'
+import { blockedKeysOf, canGrantSet, decideSet, memberTerms } from './lockSets.js'
+import { takeOwnership } from './ownership.js'
+import { capacityMismatch } from './permits.js'
+import {
+  type Extras,
+  type KeyState,
+  Lock,
+  type LockTerms,
+  Request,
+  type RequestTerms,
+  Session,
+} from './records.js'
 import { Responder } from './responder.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
-import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
+import { bytesOfLock, bytesOfRecords, bytesOfRequest, bytesOfSession } from './weights.js'
 
 /** The part of a command that names its session and its connection. */
 type SessionCommand = { readonly session: string; readonly attachEpoch: number }
@@ -40,22 +55,11 @@ export interface TableState {
   readonly quiet: boolean
 }
 
-const unlocked: Answer = { kind: 'unlocked' }
-const revoked: Answer = { kind: 'revoked' }
-/** All sessions share these answers, so that a stored answer takes little memory. */
-const notHeld = {
-  unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
-  refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
-  revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
-} as const satisfies Record<string, Answer>
-
 /**
  * Most waiters that one command grants. A lock for which 100,000 requests wait is therefore passed
  * on in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
-/** A key with at most this many holders is searched for a fence one holder after the other. */
-const maxScannedHolders = 64
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
@@ -66,11 +70,16 @@ export class LockTable {
   #waiting = 0
   #quiet: boolean
   /** Bytes of the sessions, locks and requests, without those of the keys and the answers. */
-  #bytes = 0
+  #bytes: number
   readonly #responder = new Responder()
   readonly #grantsPerCommand: number
   /** How many more waiters this command may grant. */
   #grantsLeft: number
+  /**
+   * Other keys of sets that ended or were granted. This command must still grant their waiters, in
+   * this order.
+   */
+  readonly #worklist = new Set<KeyState>()
   /** Keys with waiters that could be granted, but that this command may not grant any more. */
   readonly #unfinished = new Set<KeyState>()
   /** Finds a holder by its fence, for keys with many holders where a lock was revoked. */
@@ -94,13 +103,9 @@ export class LockTable {
     for (const { holders, queue } of this.#keys.values()) {
       this.#held += holders.length
       this.#waiting += queue.length
-      for (const lock of holders) this.#bytes += lockBytes + textBytes(lock.metadata)
-      for (const request of queue) this.#bytes += requestBytes + textBytes(request.metadata)
     }
-    for (const session of this.#sessions.values()) {
-      this.#bytes += bytesOfSession(session) + session.revocationBytes
-      this.#responder.bytes += session.answerBytes
-    }
+    this.#bytes = bytesOfRecords(this.#sessions.values(), this.#keys.values())
+    for (const { answerBytes } of this.#sessions.values()) this.#responder.bytes += answerBytes
   }
 
   get sessions(): ReadonlyMap<string, Session> {
@@ -151,6 +156,9 @@ export class LockTable {
     switch (command.type) {
       case 'lock':
         this.#request(command)
+        break
+      case 'lockAll':
+        this.#requestSet(command)
         break
       case 'unlock':
         this.#unlock(command)
@@ -207,6 +215,8 @@ export class LockTable {
       case 'grantUnfinishedKeys':
         this.#grantUnfinishedKeys(command)
         break
+      default:
+        throw unknownCommand(command)
     }
     if (this.#unfinished.size > 0) this.#reportUnfinished()
     this.#grantsLeft = this.#grantsPerCommand
@@ -267,17 +277,16 @@ export class LockTable {
     session.suspended = true
     // No client can resume this session, so other waiters need not wait behind its requests.
     if (session.answers === undefined) {
-      for (const keyState of this.#withdrawAll(session)) this.#grantWaiters(keyState, at)
+      this.#withdrawAll(session)
+      this.#grantWorklist(at)
     }
     this.#responder.effects.push({ kind: 'suspended', session, keep })
   }
 
   #restart({ formerOwner, ownerBroker, at }: Commands.Restart): void {
-    const movedSessions: Session[] = []
-    for (const session of this.#sessions.values()) {
-      if (formerOwner === undefined || session.ownerBroker === formerOwner)
-        movedSessions.push(session)
-    }
+    const movedSessions = [...this.#sessions.values()].filter(
+      (session) => formerOwner === undefined || session.ownerBroker === formerOwner,
+    )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
     // This loop follows the loop above, because suspending one session can grant a lock to any of
     // the others. All sessions must have their new owner before.
@@ -287,22 +296,9 @@ export class LockTable {
       if (this.#isReady(keyState)) this.#unfinished.add(keyState)
   }
 
-  /**
-   * Makes a broker the owner of the session, and restarts every deadline of the session. If the
-   * owner changes, the generation of each lock rises. The table then ignores expiry proposals of
-   * the former owner that arrive later.
-   */
   #takeOwnership(session: Session, ownerBroker: string): void {
-    const changesOwner = session.ownerBroker !== ownerBroker
-    session.ownerBroker = ownerBroker
-    for (const lockOrRequest of session.held.values()) {
-      if (lockOrRequest.ttl === undefined) continue
-      if (changesOwner) lockOrRequest.generation++
+    for (const lockOrRequest of takeOwnership(session, ownerBroker)) {
       this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
-    }
-    for (const lockOrRequest of [...session.waiting.values(), ...session.barrierCalls.values()]) {
-      if (lockOrRequest.timeout !== undefined)
-        this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
   }
 
@@ -320,28 +316,25 @@ export class LockTable {
     this.#sessions.delete(session.id)
     this.#bytes -= bytesOfSession(session) + session.revocationBytes
     this.#responder.bytes -= session.answerBytes
-    const affectedKeys = this.#withdrawAll(session)
+    this.#withdrawAll(session)
     for (const lock of session.held.values()) {
-      affectedKeys.add(lock.keyState)
+      this.#worklist.add(lock.keyState)
       this.#removeLock(lock, 'ended')
     }
-    for (const keyState of affectedKeys) this.#grantWaiters(keyState, at)
+    this.#grantWorklist(at)
     this.#responder.effects.push({ kind: 'ended', session, reason })
   }
 
   /**
-   * Withdraws every waiting request of the session, and every call at a barrier. Returns the keys
-   * whose waiters must be granted.
+   * Withdraws every waiting request of the session and puts their keys onto the worklist. Ends every
+   * call of the session at a barrier.
    */
-  #withdrawAll(session: Session): Set<KeyState> {
-    const affectedKeys = new Set<KeyState>()
+  #withdrawAll(session: Session): void {
     for (const request of session.waiting.values()) {
-      affectedKeys.add(request.keyState)
-      this.#dequeue(request)
-      this.#responder.effects.push({ kind: 'withdrawn', request, reason: 'ended' })
+      this.#worklist.add(request.keyState)
+      this.#removeRequest(request, 'ended')
     }
     this.#barriers.endCallsOf(this.#responder, session)
-    return affectedKeys
   }
 
   /**
@@ -350,12 +343,8 @@ export class LockTable {
    */
   #currentSession(command: SessionCommand): Session | undefined {
     const session = this.#attachedSession(command)
-    if (session?.nextSecret !== undefined) {
-      // A client that sends on this connection has read the new secret in `welcome`.
-      session.secret = session.nextSecret
-      session.nextSecret = undefined
-      session.lastResumeAttempt = undefined
-    }
+    // A client that sends on this connection has read the new secret in `welcome`.
+    if (session?.nextSecret !== undefined) session.confirmNextSecret()
     return session
   }
 
@@ -373,17 +362,24 @@ export class LockTable {
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
-    if (session.usedLocks >= session.limits.locks) {
+    if (session.lockCount >= session.limits.locks) {
       this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
       return
     }
-    const { id, key, mode, at } = command
+    const { id, key, at } = command
     const keyState = this.#keys.getOrCreate(key)
+    const mismatch = command.extras && capacityMismatch(keyState, command.extras.capacity)
+    if (mismatch !== undefined) {
+      this.#responder.refuseCapacity(session, id, mismatch)
+      return
+    }
     if (command.steal) this.#steal(keyState)
     const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
-    if (keyState.admits(mode) && (mayGrantNow || command.steal)) {
+    if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
-      this.#grant(keyState, session, command, at, undefined)
+      const extras = command.extras && new LockExtras<Lock, Request>(command.extras)
+      this.#grant(keyState, session, command, extras, ++this.#fence, at, undefined)
+      if (this.#worklist.size > 0) this.#grantWorklist(at)
     } else if (command.timeout === 0) {
       session.lastId = id
       const answer = this.#heldAnswers.answerFor(keyState, session.storedHolderBytes)
@@ -394,13 +390,54 @@ export class LockTable {
       this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
-      const request = new Request(keyState, session, command)
-      keyState.enqueue(request)
-      session.addWaiting(request)
-      this.#waiting++
-      this.#bytes += requestBytes + textBytes(request.metadata)
-      this.#responder.effects.push({ kind: 'queued', request })
+      const extras = command.extras && new LockExtras<Lock, Request>(command.extras)
+      this.#enqueue(keyState, session, command, extras)
     }
+  }
+
+  #requestSet(command: Commands.RequestLockSet): void {
+    const session = this.#currentSession(command)
+    if (session === undefined || !this.#responder.accepts(session, command)) return
+    const { id, items, at } = command
+    const keyStates = items.map(({ key }) => this.#keys.getOrCreate(key))
+    const decision = decideSet(command, keyStates, session, this.#quiet)
+    if (decision.kind === 'overLimit')
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
+    else if (decision.kind === 'mismatch')
+      this.#responder.refuseCapacity(session, id, decision.mismatch)
+    else {
+      session.lastId = id
+      if (decision.kind === 'held') {
+        const { keyStates: blocked } = decision
+        const answer = this.#heldAnswers.answerForSet(blocked, session.storedHolderBytes)
+        this.#responder.answer(session, id, answer)
+      } else {
+        const set = new LockSet<Lock, Request>()
+        if (decision.kind === 'grant') this.#fence++
+        for (const [i, keyState] of keyStates.entries()) {
+          const extras = new LockExtras(items[i]!, set)
+          const terms = memberTerms(command, i)
+          if (decision.kind === 'wait') this.#enqueue(keyState, session, terms, extras)
+          else this.#grant(keyState, session, terms, extras, this.#fence, at, undefined)
+        }
+      }
+    }
+    for (const keyState of keyStates) this.#markIdleIfUnused(keyState)
+  }
+
+  #enqueue(
+    keyState: KeyState,
+    session: Session,
+    terms: RequestTerms,
+    extras: Extras | undefined,
+  ): void {
+    const request = new Request(keyState, session, terms, extras)
+    if (extras !== undefined) extras.set?.requests.push(request)
+    keyState.enqueue(request)
+    session.addWaiting(request)
+    this.#waiting++
+    this.#bytes += bytesOfRequest(request)
+    this.#responder.effects.push({ kind: 'queued', request })
   }
 
   #cancel(command: Commands.CancelRequest): void {
@@ -417,10 +454,14 @@ export class LockTable {
     this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
     const request = waitingSession?.waiting.get(command.request)
     if (request === undefined) return
-    const { keyState, session, id } = request
+    const { session, id, keyState, extras } = request
+    const { storedHolderBytes } = session
     // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind
     // the request.
-    const answer = this.#timeoutAnswers.answerFor(keyState, session.storedHolderBytes)
+    const answer =
+      extras?.set === undefined
+        ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
+        : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
     this.#responder.answer(session, id, answer)
   }
@@ -433,12 +474,12 @@ export class LockTable {
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#responder.answer(session, command.id, notHeld.unlock)
+      this.#responder.answer(session, command.id, answers.notHeld.unlock)
       return
     }
     // Granting the next waiter precedes this answer, because a client is waiting for that grant.
     this.#release(lock, 'unlocked', command.at)
-    this.#responder.answer(session, command.id, unlocked)
+    this.#responder.answer(session, command.id, answers.unlocked)
   }
 
   #refresh(command: Commands.Refresh): void {
@@ -447,7 +488,7 @@ export class LockTable {
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#responder.answer(session, command.id, notHeld.refresh)
+      this.#responder.answer(session, command.id, answers.notHeld.refresh)
       return
     }
     if (command.ttl !== undefined) lock.ttl = command.ttl
@@ -464,24 +505,16 @@ export class LockTable {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
     session.lastId = command.id
-    const lock = this.#findHolder(command.key, command.fence)
+    const keyState = this.#keys.get(command.key)
+    const lock = keyState && this.#byFence.find(keyState, command.fence)
     if (lock === undefined) {
-      this.#responder.answer(session, command.id, notHeld.revoke)
+      this.#responder.answer(session, command.id, answers.notHeld.revoke)
       return
     }
     this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
     this.#bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#release(lock, 'revoked', command.at)
-    this.#responder.answer(session, command.id, revoked)
-  }
-
-  #findHolder(key: string, fence: number): Lock | undefined {
-    const keyState = this.#keys.get(key)
-    if (keyState === undefined) return undefined
-    if (keyState.holders.length > maxScannedHolders)
-      return this.#byFence.holdersOf(keyState).get(fence)
-    for (const lock of keyState.holders) if (lock.fence === fence) return lock
-    return undefined
+    this.#responder.answer(session, command.id, answers.revoked)
   }
 
   #expire(command: Commands.ExpireLock): void {
@@ -501,49 +534,105 @@ export class LockTable {
     this.#grantWaiters(lock.keyState, at)
   }
 
+  /** Removes a lock. Of a set, removes all locks, and puts their keys onto the worklist. */
   #removeLock(lock: Lock, reason: ReleaseReason): void {
-    lock.keyState.holders.remove(lock)
+    const set = lock.extras?.set
+    if (set === undefined) {
+      this.#removeHolder(lock, reason)
+      return
+    }
+    for (const member of set.locks) {
+      this.#removeHolder(member, reason)
+      this.#worklist.add(member.keyState)
+    }
+  }
+
+  #removeHolder(lock: Lock, reason: ReleaseReason): void {
+    lock.keyState.removeHolder(lock)
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
-    lock.session.held.remove(lock)
+    lock.session.removeHeld(lock)
     lock.session.reduceStoredGrant(lock)
     this.#held--
-    this.#bytes -= lockBytes + textBytes(lock.metadata)
+    this.#bytes -= bytesOfLock(lock)
     this.#responder.effects.push({ kind: 'released', lock, reason })
   }
 
   #withdraw(request: Request, reason: WithdrawReason, at: number): void {
-    this.#dequeue(request)
-    this.#responder.effects.push({ kind: 'withdrawn', request, reason })
+    this.#removeRequest(request, reason)
     this.#grantWaiters(request.keyState, at)
   }
 
+  /** Removes a request. Of a set, removes all requests, and puts their keys onto the worklist. */
+  #removeRequest(request: Request, reason: WithdrawReason): void {
+    const set = request.extras?.set
+    if (set === undefined) {
+      this.#dequeue(request)
+      this.#responder.effects.push({ kind: 'withdrawn', request, reason })
+      return
+    }
+    for (const member of set.requests) {
+      this.#dequeue(member)
+      this.#responder.effects.push({ kind: 'withdrawn', request: member, reason })
+      this.#worklist.add(member.keyState)
+    }
+  }
+
   #dequeue(request: Request): void {
-    request.keyState.queue.remove(request)
-    request.session.waiting.remove(request)
+    request.keyState.dequeue(request)
+    request.session.removeWaiting(request)
     this.#waiting--
-    this.#bytes -= requestBytes + textBytes(request.metadata)
+    this.#bytes -= bytesOfRequest(request)
+  }
+
+  /** Grants the waiters of a key, and of the keys on the worklist. */
+  #grantWaiters(keyState: KeyState, at: number): void {
+    if (this.#worklist.size === 0) this.#grantWaitersOf(keyState, at)
+    else this.#worklist.add(keyState)
+    if (this.#worklist.size > 0) this.#grantWorklist(at)
+  }
+
+  /** Grants the waiters of the keys on the worklist, key by key. A granted set adds its keys. */
+  #grantWorklist(at: number): void {
+    for (const keyState of this.#worklist) {
+      this.#worklist.delete(keyState)
+      this.#grantWaitersOf(keyState, at)
+    }
   }
 
   /**
-   * Grants waiters from the head of the queue. Stops before the first waiter that the holders
-   * exclude, or when this command has used up its grants. Marks the key as idle if it has neither
+   * Grants waiters from the head of the queue. Stops before the first waiter that cannot be
+   * granted, or when this command has used up its grants. Marks the key as idle if it has neither
    * holders nor waiters then.
    */
-  #grantWaiters(keyState: KeyState, at: number): void {
-    for (
-      let request = keyState.queue.first;
-      request !== undefined && keyState.admits(request.mode) && !this.#quiet;
-      request = keyState.queue.first
-    ) {
+  #grantWaitersOf(keyState: KeyState, at: number): void {
+    while (this.#isReady(keyState)) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)
         return
       }
-      this.#grantsLeft--
-      this.#dequeue(request)
-      this.#grant(keyState, request.session, request, at, request)
+      const request = keyState.queue.first!
+      const set = request.extras?.set
+      if (set === undefined) {
+        this.#grantsLeft--
+        this.#dequeue(request)
+        const { session, extras } = request
+        this.#grant(keyState, session, request, extras, ++this.#fence, at, request)
+      } else this.#grantSet(set, at)
     }
     this.#markIdleIfUnused(keyState)
+  }
+
+  /** Grants a set that waited. Puts its keys onto the worklist. */
+  #grantSet({ requests }: LockSet<Lock, Request>, at: number): void {
+    // A set may exceed the grants of the command, because it is granted in one step.
+    this.#grantsLeft = Math.max(0, this.#grantsLeft - requests.length)
+    const fence = ++this.#fence
+    for (const request of requests) {
+      const { keyState, session, extras } = request
+      this.#dequeue(request)
+      this.#grant(keyState, session, request, extras, fence, at, request)
+      this.#worklist.add(keyState)
+    }
   }
 
   #grantUnfinishedKeys({ keys, at }: Commands.GrantUnfinishedKeys): void {
@@ -554,8 +643,11 @@ export class LockTable {
   }
 
   /** Whether the first waiter of the key can be granted now. */
-  #isReady({ queue: { first } }: KeyState): boolean {
-    return first?.keyState.admits(first.mode) === true && !this.#quiet
+  #isReady(keyState: KeyState): boolean {
+    const { first } = keyState.queue
+    if (first === undefined || !keyState.admits(first) || this.#quiet) return false
+    const set = first.extras?.set
+    return set === undefined || canGrantSet(set)
   }
 
   #reportUnfinished(): void {
@@ -579,25 +671,27 @@ export class LockTable {
     for (const keyState of this.#keys.values()) this.#grantWaiters(keyState, at)
   }
 
+  /** Grants a lock, or one lock of a set. The caller chooses the fence. */
   #grant(
     keyState: KeyState,
     session: Session,
     terms: LockTerms,
+    extras: Extras | undefined,
+    fence: number,
     at: number,
     request: Request | undefined,
-  ) {
-    const lock = new Lock(keyState, session, terms, ++this.#fence, at)
-    keyState.holders.append(lock)
+  ): void {
+    const lock = new Lock(keyState, session, terms, extras, fence, at)
+    if (extras !== undefined) extras.set?.locks.push(lock)
+    keyState.addHolder(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.addHeld(lock)
-    const bytes = session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#held++
-    this.#responder.bytes += bytes
-    this.#bytes += lockBytes + textBytes(lock.metadata)
+    this.#bytes += bytesOfLock(lock)
+    if (lock.isPrimary)
+      this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#responder.effects.push({ kind: 'granted', lock, request })
   }
-
-  // --------------------------------------------------------------------------------- answers
 
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#currentSession(command)

@@ -17,6 +17,10 @@ export const requestBytes = 320
 export const barrierBytes = 320
 /** Bytes of a call at a barrier with its entries in its session and among the deadlines. */
 export const barrierCallBytes = 256
+/**
+ * Bytes of the extras of a lock or request, with its share of a set and of the permits of its key.
+ */
+export const extrasBytes = 320
 /** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224
 /** Bytes of a stored answer, with the part that the answer keeps of a released lock. */
@@ -29,6 +33,22 @@ export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
 }
 
+/** A lock or a request, as far as its memory depends on it. */
+interface Weighed {
+  readonly metadata: string | undefined
+  readonly extras: object | undefined
+}
+
+/** Bytes of a lock with its metadata and its extras. */
+export function bytesOfLock({ metadata, extras }: Weighed): number {
+  return lockBytes + textBytes(metadata) + (extras === undefined ? 0 : extrasBytes)
+}
+
+/** Bytes of a request with its metadata and its extras. */
+export function bytesOfRequest({ metadata, extras }: Weighed): number {
+  return requestBytes + textBytes(metadata) + (extras === undefined ? 0 : extrasBytes)
+}
+
 /** Bytes of a session, without its answers and revocations. */
 export function bytesOfSession(session: {
   readonly id: string
@@ -37,4 +57,32 @@ export function bytesOfSession(session: {
 }): number {
   const { id, principal, name } = session
   return sessionBytes + textBytes(id) + textBytes(principal) + textBytes(name)
+}
+
+interface WeighedSession {
+  readonly id: string
+  readonly principal: string
+  readonly name: string | undefined
+  readonly revocationBytes: number
+}
+
+interface WeighedKey {
+  readonly holders: Iterable<Weighed>
+  readonly queue: Iterable<Weighed>
+}
+
+/** Bytes of all sessions, locks and requests, without those of the keys and the answers. */
+export function bytesOfRecords(
+  sessions: Iterable<WeighedSession>,
+  keys: Iterable<WeighedKey>,
+): number {
+  let bytes = 0
+  for (const session of sessions) {
+    bytes += bytesOfSession(session) + session.revocationBytes
+  }
+  for (const { holders, queue } of keys) {
+    for (const lock of holders) bytes += bytesOfLock(lock)
+    for (const request of queue) bytes += bytesOfRequest(request)
+  }
+  return bytes
 }

@@ -59,7 +59,7 @@ function dismissIdle(broker: Broker, openTarget: number, membership: Membership 
   for (const connection of open) {
     if (excess <= 0) return
     const session = connection.session
-    const isBusy = session !== undefined && session.usedLocks > 0
+    const isBusy = session !== undefined && session.lockCount > 0
     if (isBusy && !canFailOver(session, membership)) continue
     broker.dismiss(connection)
     excess--

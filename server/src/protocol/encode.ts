@@ -96,8 +96,9 @@ export function encodeAnswer(
 
 function encodeMismatch(
   id: number,
-  { request, capacity, requestedCapacity }: Extract<Answer, { kind: 'failed' }>,
+  { request, mismatch }: Extract<Answer, { kind: 'failed' }>,
 ): string {
+  const { capacityInUse: capacity, requestedCapacity } = mismatch!
   const message =
     request === 'barrier'
       ? `the other calls at this barrier have ${capacity} parties, not ${requestedCapacity}`

@@ -18,7 +18,7 @@
  * All durations are in ms.
  */
 
-export type LockMode = 'exclusive' | 'shared'
+export type LockMode = 'exclusive' | 'shared' | 'permits'
 
 /** The first message of a connection: opens or resumes a session. Answer: `welcome`. */
 export interface Hello {

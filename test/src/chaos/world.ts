@@ -129,7 +129,7 @@ export class World {
       const { endpoints } = this.cluster
       const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
       try {
-        await makeSnapshot(engine, { format: 1, deadMs, cluster: '' }, position, Date.now())
+        await makeSnapshot(engine, { format: 2, deadMs, cluster: '' }, position, Date.now())
       } finally {
         await engine.close()
       }

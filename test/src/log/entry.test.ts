@@ -34,23 +34,23 @@ describe('log entry', () => {
       [encodeEntry({ ...base, join: { replaces: 'z' } }), { ...base, join: { replaces: 'z' } }],
       [encodeEntry({ ...base, leave: true }), { ...base, leave: true }],
     ] as const) {
-      expect(decodeEntry(text, 5)).to.deep.equal({ v: 1, ...entry })
+      expect(decodeEntry(text, 5)).to.deep.equal({ v: 2, ...entry })
     }
   })
 
   it('of a newer format is refused with an error that contains the format', () => {
-    expect(() => decodeEntry('{"v":2,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 2')
+    expect(() => decodeEntry('{"v":3,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 3')
   })
 
   const invalidTexts = [
     ...['', 'nonsense', 'null', '7', '[]', '{}', '{"v":0,"broker":"a","n":1,"at":0,"leave":true}'],
-    '{"v":1,"broker":"a","n":1,"at":0}',
-    '{"v":1,"broker":"a","n":1,"at":0,"join":null}',
-    '{"v":1,"broker":"a","n":1,"at":0,"join":"b"}',
-    '{"v":1,"broker":"a","n":1,"at":0,"commands":{}}',
-    '{"v":1,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
-    '{"v":1,"broker":"a","n":1.5,"at":0,"commands":[]}',
-    '{"v":1,"broker":7,"n":1,"at":0,"commands":[]}',
+    '{"v":2,"broker":"a","n":1,"at":0}',
+    '{"v":2,"broker":"a","n":1,"at":0,"join":null}',
+    '{"v":2,"broker":"a","n":1,"at":0,"join":"b"}',
+    '{"v":2,"broker":"a","n":1,"at":0,"commands":{}}',
+    '{"v":2,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
+    '{"v":2,"broker":"a","n":1.5,"at":0,"commands":[]}',
+    '{"v":2,"broker":7,"n":1,"at":0,"commands":[]}',
   ]
   for (const text of invalidTexts) {
     it(`cannot be ${text === '' ? 'empty' : text}`, () => {
@@ -100,7 +100,7 @@ describe('batch', () => {
 })
 
 describe('snapshot of a replicated log', () => {
-  const config = { format: 1, deadMs: 6_000, cluster: '' }
+  const config = { format: 2, deadMs: 6_000, cluster: '' }
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
   /** Makes a store with one session, whose lock has this metadata. */
@@ -138,7 +138,7 @@ describe('snapshot of a replicated log', () => {
         undefined,
       ),
     )
-    store.put('{"v":1,"broker":"stranger","n":1,"at":0,"commands":[]}')
+    store.put('{"v":2,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
     expect(loaded?.position).to.equal(8)
@@ -193,10 +193,10 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('is refused if it is damaged or has a newer format', async () => {
-    const validHead = ['{"v":1,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
+    const validHead = ['{"v":2,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
     for (const [parts, problem] of [
-      [['{"v":2}\n'], 'format 2'],
+      [['{"v":3}\n'], 'format 3'],
       [[], 'damaged'],
       [['{}\n'], 'damaged'],
       [[validHead[0]!.slice(0, -1)], 'damaged'],

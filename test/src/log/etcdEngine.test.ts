@@ -129,8 +129,8 @@ describe('log: the engine on etcd', function () {
     expect(cluster.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
     )
-    const format = await rejection(open({ format: 2 }), 'INVALID_OPTION')
-    expect(format.message).to.include('has a log of format 1, but this Holdfast needs format 2')
+    const format = await rejection(open({ format: 3 }), 'INVALID_OPTION')
+    expect(format.message).to.include('has a log of format 2, but this Holdfast needs format 3')
     const beside = stage.engine({ prefix: `${stage.prefix}x` })
     await beside.open({ ...config, cluster: 'east' })
     const member = await stage.cluster.leader()

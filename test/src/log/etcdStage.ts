@@ -31,7 +31,7 @@ export class Reader {
   }
 }
 
-export const config = { format: 1, deadMs: 1_500, cluster: '' }
+export const config = { format: 2, deadMs: 1_500, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined

@@ -250,7 +250,7 @@ describe('journal', () => {
     const error = await refusal()
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.match(
-      /^The journal has format 9, but .* supports up to 1: update Holdfast$/,
+      /^The journal has format 9, but .* supports up to 2: update Holdfast$/,
     )
   })
 

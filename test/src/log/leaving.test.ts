@@ -122,7 +122,7 @@ describe('replicated log: joining and leaving', () => {
 
 describe('replicated log: permanent errors', () => {
   const invalidEntries: [string, string, string][] = [
-    ['an entry of a newer format', '{"v":2}', 'has format 2'],
+    ['an entry of a newer format', '{"v":3}', 'has format 3'],
     ['text that is not an entry', 'nonsense', 'invalid entry at position'],
   ]
   for (const [name, text, message] of invalidEntries) {

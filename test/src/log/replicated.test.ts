@@ -61,11 +61,11 @@ describe('replicated log: a permanent error', () => {
     const stateMachine = cluster.stateMachine(log, source)
     const unwatch = cluster.store.watch(() => {
       unwatch()
-      cluster.store.put('{"v":2}')
+      cluster.store.put('{"v":3}')
     })
     await cluster.until(log.start(stateMachine))
     expect(stateMachine.eventNames).to.deep.equal(['serve'])
-    expect(stateMachine.failure?.message).to.contain('The shared log has format 2')
+    expect(stateMachine.failure?.message).to.contain('The shared log has format 3')
     expect(log.isLive()).to.equal(false)
   })
 })

@@ -95,7 +95,7 @@ export class Cluster {
       onEntry,
     })
     const { deadMs } = plan
-    const config = { format: 1, deadMs, cluster: '' }
+    const config = { format: 2, deadMs, cluster: '' }
     process.receive(() => {
       makeSnapshot(engine, config, store.position, clock.wall()).then(
         () => process.kill(),

@@ -8,6 +8,7 @@
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
+import type { LockMode } from '@holdfast/shared'
 import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
 
@@ -20,7 +21,7 @@ export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 /** A lock that the broker has granted. */
 interface GrantRecord {
   readonly key: string
-  readonly mode: 'exclusive' | 'shared'
+  readonly mode: LockMode
   readonly session: string
   readonly lease: number
   releasedAt: number | undefined

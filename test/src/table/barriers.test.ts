@@ -38,7 +38,7 @@ describe('table: barrier', () => {
   it('refuses another number of parties while calls wait, and changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 3)
-    expect(driver.barrier('b', 'k', 2)).to.deep.equal(['answer b#1 CAPACITY_MISMATCH'])
+    expect(driver.barrier('b', 'k', 2)).to.deep.equal(['repeat b#1 CAPACITY_MISMATCH'])
     expect(driver.table.barriers.get('k')?.calls.size).to.equal(1)
   })
 

@@ -7,7 +7,7 @@
  * from each state only once.
  */
 import { createHash } from 'node:crypto'
-import type { Command } from '@holdfast/server/core'
+import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -317,6 +317,94 @@ const gathering: World = {
     }),
 }
 
+function permits(session: PlainSession, wanted: number, capacity: number, timeout?: number) {
+  const request = lock(session, 'k', 'permits', timeout === undefined ? {} : { timeout })
+  return { ...request, extras: { permits: wanted, capacity } } as Command
+}
+
+function lockAll(session: PlainSession, items: readonly SetItem[], timeout?: number): Command {
+  const { id, attachEpoch, lastId } = session
+  const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
+  return { type: 'lockAll', ...fields, items, ttl: undefined, timeout, metadata: undefined }
+}
+
+/** The ways in which the first lock or the first request of a session ends. */
+function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Command[] {
+  const fields = { at: 0, session: id, attachEpoch }
+  return [
+    { type: 'end', ...fields, reason: 'goodbye' },
+    ...definedValues(held[0]).map(
+      (fence): Command => ({ type: 'unlock', ...fields, id: lastId + 1, fence }),
+    ),
+    ...definedValues(held.at(-1)).map(
+      (fence): Command => ({ type: 'expire', at: 0, session: id, fence, generation: 0 }),
+    ),
+    ...definedValues(waiting[0]).map(
+      (request): Command => ({ type: 'cancel', ...fields, request }),
+    ),
+    ...definedValues(waiting.at(-1)).map(
+      (request): Command => ({ type: 'timeout', at: 0, session: id, request }),
+    ),
+  ]
+}
+
+/** Three sessions that share three permits, beside exclusive and shared requests. */
+const sharing: World = {
+  start: ['a', 'b', 'c'].map((session) => open(session, 0)),
+  moves: (state) =>
+    distinctSessions(state).flatMap((session) => [
+      permits(session, 1, 3),
+      permits(session, 2, 3),
+      permits(session, 3, 3),
+      permits(session, 1, 2),
+      permits(session, 1, 3, 0),
+      lock(session, 'k', 'exclusive'),
+      lock(session, 'k', 'shared'),
+      lock(session, 'k', 'exclusive', { steal: true }),
+      ...endings(session),
+    ]),
+}
+
+const exclusive = (key: string): SetItem => ({ key, mode: 'exclusive' })
+const shared = (key: string): SetItem => ({ key, mode: 'shared' })
+
+/** Three sessions that request sets on three keys, beside requests for one key. */
+const together: World = {
+  start: ['a', 'b', 'c'].map((session) => {
+    const command = open(session, 0)
+    return { ...command, limits: { locks: 5, answers: 3, waitersPerKey: 2 } } as Command
+  }),
+  moves: (state) => [
+    ...distinctSessions(state).flatMap((session) => [
+      lockAll(session, [exclusive('k'), exclusive('l')]),
+      lockAll(session, [exclusive('l'), exclusive('m')]),
+      lockAll(session, [shared('m'), shared('k')]),
+      lockAll(session, [exclusive('m'), shared('k')], 0),
+      lock(session, 'k', 'exclusive'),
+      lock(session, 'l', 'shared'),
+      lock(session, 'l', 'exclusive', { steal: true }),
+      ...endings(session),
+      ...definedValues(...session.held.slice(0, 1)).map((fence): Command => {
+        const { id, attachEpoch, lastId } = session
+        const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
+        return { type: 'revoke', ...fields, key: 'k', fence, note: '' }
+      }),
+    ]),
+  ],
+}
+
+/** The same, where each command grants one waiter or one set. */
+const oneByOne: World = {
+  ...together,
+  grantsPerCommand: 1,
+  moves: (state) => [
+    { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
+    { type: 'grantUnfinishedKeys', at: 0, keys: ['m', 'l'] },
+    { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
+    ...together.moves(state),
+  ],
+}
+
 describe('table: small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions and two keys', contention, count(4, 6)],
@@ -325,6 +413,9 @@ describe('table: small worlds', () => {
     ['two sessions at three brokers', ownerBrokers, count(5, 6)],
     ['three sessions and two barriers', gathering, count(5, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(5, 7)],
+    ['three sessions that share permits', sharing, count(4, 6)],
+    ['three sessions with sets', together, count(4, 5)],
+    ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],
   ] as const) {
     it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
       this.timeout(count(60_000, 1_200_000))

@@ -14,34 +14,44 @@ import type {
   Effect,
   KeyState,
   LinkedList,
+  Lock,
   LockTable,
+  Request,
   Session,
 } from '@holdfast/server/core'
 import {
   answerBytes,
   barrierBytes,
   barrierCallBytes,
+  bytesOfLock,
+  bytesOfRequest,
   bytesOfSession,
   keyStateBytes,
-  lockBytes,
-  requestBytes,
   revocationBytes,
   textBytes,
 } from '@holdfast/server/core'
-import type { LockMode } from '@holdfast/shared'
 
 function ensure(condition: boolean, rule: string): asserts condition {
   if (!condition) throw new Error(`invariant broken: ${rule}`)
 }
 
 interface Tally {
-  /** The lock mode of each holder, by its fence. */
-  readonly holders: Map<number, LockMode>
+  /** Each holder, by its fence. */
+  readonly holders: Map<number, Lock>
   /** The waiting requests as `session#id`, in the order of the queue. */
   readonly queue: string[]
 }
 
-const compatible = (a: LockMode, b: LockMode) => a === 'shared' && b === 'shared'
+/** Whether these locks may be held on one key together. */
+function areCompatible(locks: readonly (Lock | Request)[]): boolean {
+  if (locks.length < 2) return true
+  const [{ mode, extras }] = locks as [Lock]
+  if (mode === 'exclusive' || locks.some((lock) => lock.mode !== mode)) return false
+  if (mode === 'shared') return true
+  const capacity = extras!.capacity!
+  const permits = locks.reduce((sum, lock) => sum + lock.extras!.permits!, 0)
+  return permits <= capacity && locks.every((lock) => lock.extras!.capacity === capacity)
+}
 
 export class Invariants {
   readonly #table: LockTable
@@ -99,12 +109,14 @@ export class Invariants {
       case 'granted': {
         const { lock, request } = effect
         const { holders, queue } = this.#tally(lock.key)
-        ensure(lock.fence > this.#fence, `fence ${lock.fence} does not rise`)
+        const isFirst = lock.isPrimary
+        ensure(
+          isFirst ? lock.fence > this.#fence : lock.fence === this.#fence,
+          `fence ${lock.fence} does not rise`,
+        )
         this.#fence = lock.fence
-        for (const mode of holders.values()) {
-          ensure(compatible(mode, lock.mode), `two incompatible locks on ${lock.key}`)
-        }
-        holders.set(lock.fence, lock.mode)
+        holders.set(lock.fence, lock)
+        ensure(areCompatible([...holders.values()]), `incompatible locks on ${lock.key}`)
         if (request !== undefined) {
           const first = queue.shift()
           ensure(
@@ -171,8 +183,13 @@ export function checkRecords(table: LockTable, unfinished = new Set<string>()): 
   ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
   for (const session of table.sessions.values()) {
-    held -= session.held.size
-    waiting -= session.waiting.size
+    const counted = sizesOf(session)
+    held -= counted.held
+    waiting -= counted.waiting
+    ensure(
+      session.lockCount === counted.held + counted.waiting + session.barrierCalls.size,
+      `${session.id} counts ${session.lockCount} locks and requests`,
+    )
     for (const request of session.waiting.values()) {
       const { id } = request
       const found = session.waiting.get(id)
@@ -221,13 +238,22 @@ function checkBarriers({ barriers, sessions }: LockTable): void {
   ensure(callCount === barriers.callCount, `${callCount} calls, counted ${barriers.callCount}`)
 }
 
+/** How many keys the locks and the waiting requests of a session have. */
+function sizesOf(session: Session): { held: number; waiting: number } {
+  let held = 0
+  let waiting = 0
+  for (const { extras } of session.held.values()) held += extras?.set?.locks.length ?? 1
+  for (const { extras } of session.waiting.values()) waiting += extras?.set?.requests.length ?? 1
+  return { held, waiting }
+}
+
 /** Returns the bytes of a table, added up record by record. */
 function bytesOf(table: LockTable): number {
   let bytes = 0
   for (const { key, holders, queue } of table.keys.values()) {
     bytes += keyStateBytes + textBytes(key)
-    for (const { metadata } of holders) bytes += lockBytes + textBytes(metadata)
-    for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
+    for (const lock of holders) bytes += bytesOfLock(lock)
+    for (const request of queue) bytes += bytesOfRequest(request)
   }
   for (const { key, calls } of table.barriers.values()) {
     bytes += barrierBytes + textBytes(key) + calls.size * barrierCallBytes
@@ -255,24 +281,58 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
   checkList(holders, `holders of ${key}`)
   checkList(queue, `queue of ${key}`)
   for (const lock of holders) {
-    const { session, fence, id, mode } = lock
+    const { session, fence, id, extras } = lock
+    const first = extras?.set === undefined ? lock : extras.set.locks[0]!
     ensure(lock.keyState === keyState, `fence ${fence} is on another key`)
     ensure(table.sessions.get(session.id) === session, `fence ${fence} outlives its session`)
-    ensure(session.held.get(fence) === lock, `fence ${fence} is not in its session's index`)
+    ensure(session.held.get(fence) === first, `fence ${fence} is not in its session's index`)
+    checkMember(lock, extras?.set?.locks)
     ensure(
       fence <= table.fence && id <= session.lastId,
       `fence ${fence} or its request id is higher than the highest so far`,
     )
-    const isAlone = holders.length === 1
-    ensure(isAlone || mode === 'shared', `an exclusive lock on ${key} is not alone`)
   }
+  ensure(areCompatible([...holders]), `the locks on ${key} are not compatible`)
+  checkPermits(keyState)
   for (const request of queue) {
-    const { session, id } = request
+    const { session, id, extras } = request
+    const first = extras?.set === undefined ? request : extras.set.requests[0]!
     ensure(request.keyState === keyState, `${session.id}#${id} waits on another key`)
     ensure(table.sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
-    ensure(session.waiting.get(id) === request, `${session.id}#${id} is not in its session's index`)
+    ensure(session.waiting.get(id) === first, `${session.id}#${id} is not in its session's index`)
+    checkMember(request, extras?.set?.requests)
     ensure(id <= session.lastId, `${session.id}#${id} is higher than the last id`)
   }
+}
+
+/** A member of a set has the key, session and id of the set, and its key has the member. */
+function checkMember<T extends Lock | Request>(member: T, members: readonly T[] | undefined): void {
+  if (members === undefined) return
+  const { session, id, key } = member
+  const name = `${session.id}#${id}`
+  ensure(members.filter((other) => other === member).length === 1, `${name} is not in its set`)
+  ensure(
+    members.every((other) => other.session === session && other.id === id),
+    `the set ${name} has a stranger`,
+  )
+  ensure(members.filter((other) => other.key === key).length === 1, `${name} has ${key} twice`)
+}
+
+/** The counted permits of a key are those of its locks and requests. */
+function checkPermits({ key, holders, queue, extras }: KeyState): void {
+  const users = [...holders, ...queue].filter(({ mode }) => mode === 'permits')
+  const used = [...holders].reduce((sum, lock) => sum + (lock.extras?.permits ?? 0), 0)
+  ensure(extras !== undefined || users.length === 0, `${key} does not count its permits`)
+  if (extras === undefined) return
+  const { permits } = extras
+  ensure(permits !== undefined && users.length > 0, `${key} keeps a capacity without users`)
+  ensure(permits.users === users.length, `${key} counts ${permits.users} users`)
+  ensure(permits.used === used, `${key} counts ${permits.used} permits, but ${used} are used`)
+  ensure(used <= permits.capacity, `${key} exceeds its capacity`)
+  ensure(
+    users.every((user) => user.extras!.capacity === permits.capacity),
+    `${key} has two capacities`,
+  )
 }
 
 /**
@@ -280,13 +340,17 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
  */
 function checkQueue(
   table: LockTable,
-  { key, holders, queue: { first } }: KeyState,
+  { key, queue: { first } }: KeyState,
   unfinished: ReadonlySet<string>,
 ): boolean {
   if (first === undefined || table.quiet) return false
-  const canHold = [...holders].every((lock) => compatible(lock.mode, first.mode))
+  const members = first.extras?.set?.requests ?? [first]
+  const canHold = members.every(
+    (member) =>
+      member.keyState.queue.first === member && areCompatible([...member.keyState.holders, member]),
+  )
   ensure(
-    !canHold || unfinished.has(key),
+    !canHold || members.some((member) => unfinished.has(member.key)),
     `${first.session.id}#${first.id} waits for ${key} and could hold it`,
   )
   return canHold

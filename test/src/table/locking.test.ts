@@ -44,6 +44,9 @@ describe('table: grant', () => {
         generation: 0,
         metadata: '{"job":1}',
         since: 12_345,
+        permits: undefined,
+        capacity: undefined,
+        set: undefined,
       },
     })
   })

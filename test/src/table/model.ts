@@ -9,7 +9,7 @@
  * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
  * ttl is how long a lock lasts without a refresh. A quiet table grants only steals.
  */
-import type { Command } from '@holdfast/server/core'
+import type { CapacityMismatch, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import { ModelBarriers } from './modelBarriers.js'
 import { acceptsResume, type ModelSession, ModelState, removeFirst } from './modelState.js'
@@ -29,6 +29,8 @@ export class Model {
     effect: (effect) => this.#effects.push(effect),
     answer: (session, id, answer) => this.#answer(session, id, answer, 'barrier'),
     refuse: (session, id) => this.#refuse(session, id, 'QUOTA_EXCEEDED'),
+    refuseParties: (session, id, mismatch) =>
+      this.#refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
   })
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
@@ -55,14 +57,14 @@ export class Model {
         break
       case 'quiet':
         this.#state.quiet = command.quiet
-        for (const key of this.#state.inUse) this.#grantWaiters(key, command.at)
+        for (const key of this.#state.inUse) this.#grantWaiters([key], command.at)
         break
       case 'restart':
         this.#restart(command)
         this.#unfinishedKeys.push(...this.#state.inUse)
         break
       case 'grantUnfinishedKeys':
-        for (const key of command.keys) this.#grantWaiters(key, command.at)
+        for (const key of command.keys) this.#grantWaiters([key], command.at)
         break
       case 'open':
         this.#open(command)
@@ -82,8 +84,9 @@ export class Model {
       case 'expire': {
         const lock = this.#state.lock(command.session, command.fence)
         if (lock !== undefined && lock.generation === command.generation) {
-          this.#release([lock], 'expired')
-          this.#grantWaiters(lock.key, command.at)
+          const locks = this.#state.locksOf(lock.fence)
+          this.#release(locks, 'expired')
+          this.#grantWaiters(keysOf(locks), command.at)
         }
         break
       }
@@ -96,9 +99,8 @@ export class Model {
     ]
     for (const key of new Set(this.#unfinishedKeys)) {
       const first = this.#state.waitingRequests.find((wait) => wait.key === key)
-      const isReady =
-        first !== undefined && this.#state.canHold(key, first.mode) && !this.#state.quiet
-      if (isReady) this.#effects.push({ kind: 'unfinished', request: first })
+      if (first !== undefined && this.#isReady(first))
+        this.#effects.push({ kind: 'unfinished', request: first })
     }
     return this.#effects
   }
@@ -111,6 +113,7 @@ export class Model {
     command: CommandOf<
       | 'suspend'
       | 'lock'
+      | 'lockAll'
       | 'unlock'
       | 'refresh'
       | 'revoke'
@@ -139,11 +142,24 @@ export class Model {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
-      this.#repeat(session, command.id, command.type)
+      this.#repeat(session, command.id, command.type === 'lockAll' ? 'lock' : command.type)
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
-      this.#request(session, command)
+      const { id, key, mode, ttl, timeout, metadata, at, extras } = command
+      const { permits, capacity } = extras ?? {}
+      const common = { session: session.id, id, ttl, timeout, metadata, since: at }
+      const request = { ...common, key, mode, permits, capacity, set: undefined }
+      this.#request(session, [request], command.steal, at)
+    } else if (command.type === 'lockAll') {
+      const { id, items, ttl, timeout, metadata, at } = command
+      const common = { session: session.id, id, metadata, since: at, set: keysOf(items) }
+      const requests = items.map(({ key, mode, permits, capacity }, i) => {
+        // The first member has the deadlines of the set.
+        const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
+        return { ...common, ...deadlines, key, mode, permits, capacity }
+      })
+      this.#request(session, requests, false, at)
     } else if (command.type === 'barrier') {
       this.#barriers.arrive(session, command)
     } else {
@@ -208,7 +224,7 @@ export class Model {
     session.suspended = true
     // No client can resume the session and receive the answers to these requests.
     const keys = session.grace === 0 ? this.#withdrawAll(session.id) : []
-    for (const key of keys) this.#grantWaiters(key, at)
+    this.#grantWaiters(keys, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
@@ -237,7 +253,7 @@ export class Model {
     const keys = this.#withdrawAll(id)
     const held = this.#state.locks.filter((lock) => lock.session === id)
     this.#release(held, 'ended')
-    for (const key of [...keys, ...held.map((lock) => lock.key)]) this.#grantWaiters(key, at)
+    this.#grantWaiters([...keys, ...keysOf(held)], at)
     removeFirst(this.#state.sessions, (session) => session.id === id)
     this.#effects.push({ kind: 'ended', session: id, reason })
   }
@@ -255,29 +271,53 @@ export class Model {
 
   // -------------------------------------------------------------------------------- requests
 
-  #request(session: ModelSession, command: CommandOf<'lock'>): void {
-    const { id, key, mode, ttl, timeout, metadata, at } = command
-    const holders = this.#state.locks.filter((lock) => lock.key === key)
-    const queue = this.#state.waitingRequests.filter((wait) => wait.key === key)
-    const mayGrantNow = this.#state.canHold(key, mode) && queue.length === 0 && !this.#state.quiet
-    if (this.#state.requestCount(session.id) >= session.limits.locks) {
+  /** Handles a request for one key, or for each key of a set. */
+  #request(
+    session: ModelSession,
+    requests: readonly PlainRequest[],
+    steal: boolean,
+    at: number,
+  ): void {
+    const { id, timeout, set } = requests[0]!
+    const state = this.#state
+    const waiting = (key: string) => state.waitingRequests.filter((wait) => wait.key === key)
+    const isFree = (request: PlainRequest) =>
+      state.canHold(request) && waiting(request.key).length === 0
+    const mismatch = requests
+      .map(({ key, capacity }) => ({ key, capacity, inUse: state.capacityOf(key) }))
+      .find(({ capacity, inUse }) => capacity !== undefined && inUse && inUse !== capacity)
+    if (state.requestCount(session.id) + requests.length > session.limits.locks) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
-      return
-    }
-    const request = { session: session.id, id, key, mode, ttl, timeout, metadata, since: at }
-    if (command.steal || mayGrantNow) {
+    } else if (mismatch !== undefined) {
+      const { key, capacity, inUse } = mismatch
+      const numbers = { key, capacityInUse: inUse!, requestedCapacity: capacity! }
+      this.#refuse(session, id, 'CAPACITY_MISMATCH', numbers)
+    } else if (steal || (requests.every(isFree) && !state.quiet)) {
       session.lastId = id
-      if (command.steal) this.#release(holders, 'stolen')
-      this.#grant(request, false, at)
+      const [{ key }] = requests as [PlainRequest]
+      const holders = steal ? state.locks.filter((lock) => lock.key === key) : []
+      const stolen = holders.flatMap((lock) => state.locksOf(lock.fence))
+      this.#release(stolen, 'stolen')
+      this.#grant(requests, false, at)
+      this.#grantWaiters(keysOf(stolen), at)
     } else if (timeout === 0) {
       session.lastId = id
-      this.#answer(session, id, this.#state.failureWithHolders(session, key, 'LOCK_HELD'), 'lock')
-    } else if (queue.length >= session.limits.waitersPerKey) {
+      const keys = set === undefined ? requests : requests.filter((request) => !isFree(request))
+      const failure = state.failureWithHolders(
+        session,
+        keysOf(keys),
+        set !== undefined,
+        'LOCK_HELD',
+      )
+      this.#answer(session, id, failure, 'lock')
+    } else if (requests.some(({ key }) => waiting(key).length >= session.limits.waitersPerKey)) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
       session.lastId = id
-      this.#state.waitingRequests.push(request)
-      this.#effects.push({ kind: 'queued', request })
+      for (const request of requests) {
+        state.waitingRequests.push(request)
+        this.#effects.push({ kind: 'queued', request })
+      }
     }
   }
 
@@ -289,12 +329,17 @@ export class Model {
     if (wait === undefined) return
     const session = this.#state.session(id)!
     const isTimeout = code === 'LOCK_TIMEOUT'
+    const isSet = wait.set !== undefined
+    const members = this.#state.membersOf(wait)
+    const blocked = isSet ? members.filter((member) => !this.#state.isReady(member)) : members
     const answer = isTimeout
-      ? this.#state.failureWithHolders(session, wait.key, code)
+      ? this.#state.failureWithHolders(session, keysOf(blocked), isSet, code)
       : ({ kind: 'failed', code } as const)
-    removeFirst(this.#state.waitingRequests, (waiting) => waiting === wait)
-    this.#effects.push({ kind: 'withdrawn', request: wait, reason })
-    this.#grantWaiters(wait.key, at)
+    for (const member of members) {
+      removeFirst(this.#state.waitingRequests, (waiting) => waiting === member)
+      this.#effects.push({ kind: 'withdrawn', request: member, reason })
+    }
+    this.#grantWaiters(keysOf(members), at)
     this.#answer(session, request, answer, 'lock')
   }
 
@@ -315,8 +360,9 @@ export class Model {
         this.#effects.push({ kind, lock: { ...lock }, by, note })
         this.#state.session(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
-      this.#release([lock], kind)
-      this.#grantWaiters(lock.key, command.at)
+      const locks = this.#state.locksOf(lock.fence)
+      this.#release(locks, kind)
+      this.#grantWaiters(keysOf(locks), command.at)
       this.#answer(session, command.id, { kind }, command.type)
     } else {
       lock.generation += 1
@@ -334,32 +380,47 @@ export class Model {
     }
   }
 
+  /** Whether each key of the request has it as the first waiter, and can be held. */
+  #isReady(request: PlainRequest): boolean {
+    const members = this.#state.membersOf(request)
+    return !this.#state.quiet && members.every((member) => this.#state.isReady(member))
+  }
+
   /**
-   * Grants the lock to the first waiter of the queue, as long as the first waiter can hold the
-   * lock.
+   * Grants from the heads of the queues, key by key, as long as the first waiter can hold. The
+   * other keys of a granted set come last.
    */
-  #grantWaiters(key: string, at: number): void {
-    for (;;) {
-      const first = this.#state.waitingRequests.find((wait) => wait.key === key)
-      if (first === undefined || !this.#state.canHold(key, first.mode) || this.#state.quiet) return
-      if (this.#grantsLeft === 0) {
-        this.#unfinishedKeys.push(key)
-        return
+  #grantWaiters(keys: readonly string[], at: number): void {
+    const left = [...keys]
+    for (let key = left.shift(); key !== undefined; key = left.shift()) {
+      for (;;) {
+        const first = this.#state.waitingRequests.find((wait) => wait.key === key)
+        if (first === undefined || !this.#isReady(first)) break
+        if (this.#grantsLeft === 0) {
+          this.#unfinishedKeys.push(key)
+          break
+        }
+        const members = this.#state.membersOf(first)
+        this.#grantsLeft = Math.max(0, this.#grantsLeft - members.length)
+        for (const member of members)
+          removeFirst(this.#state.waitingRequests, (wait) => wait === member)
+        this.#grant(members, true, at)
+        if (members.length > 1) left.push(...keysOf(members))
       }
-      this.#grantsLeft -= 1
-      removeFirst(this.#state.waitingRequests, (wait) => wait === first)
-      this.#grant(first, true, at)
     }
   }
 
-  #grant(request: PlainRequest, waited: boolean, at: number): void {
-    const { session, id, key, mode, ttl, metadata } = request
+  /** Grants a request for one key, or all requests of a set, with one fence. */
+  #grant(requests: readonly PlainRequest[], waited: boolean, at: number): void {
     this.#state.fence += 1
-    const fence = this.#state.fence
-    const lock = { session, id, key, mode, fence, ttl, generation: 0, metadata, since: at }
-    this.#state.locks.push(lock)
+    const { fence } = this.#state
+    for (const { timeout: _, ...request } of requests) {
+      const lock = { ...request, fence, generation: 0, since: at }
+      this.#state.locks.push(lock)
+      this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
+    }
+    const { session, id } = requests[0]!
     this.#store(this.#state.session(session)!, id, { kind: 'granted', fence }, 'lock')
-    this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
   }
 
   // --------------------------------------------------------------------------------- answers
@@ -373,8 +434,8 @@ export class Model {
     if (session.grace > 0) session.answers.push([id, answer, requestType])
   }
 
-  #refuse(session: ModelSession, id: number, code: ErrorCode): void {
-    const answer = { kind: 'failed', code } as const
+  #refuse(session: ModelSession, id: number, code: ErrorCode, mismatch?: CapacityMismatch): void {
+    const answer = { kind: 'failed', code, mismatch } as const
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
   }
 
@@ -394,4 +455,8 @@ export class Model {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }
+}
+
+function keysOf(members: readonly { readonly key: string }[]): string[] {
+  return members.map(({ key }) => key)
 }

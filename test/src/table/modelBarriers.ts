@@ -2,7 +2,7 @@
  * The barriers of the model: one flat list of the calls that wait, and the rules of PROTOCOL.md one
  * by one. A barrier is all calls with one key.
  */
-import type { Command } from '@holdfast/server/core'
+import type { CapacityMismatch, Command } from '@holdfast/server/core'
 import type { ModelSession, ModelState } from './modelState.js'
 import type { PlainAnswer, PlainBarrierCall, PlainEffect } from './plainValues.js'
 
@@ -11,6 +11,7 @@ export interface ModelOutput {
   effect(effect: PlainEffect): void
   answer(session: ModelSession, id: number, answer: PlainAnswer): void
   refuse(session: ModelSession, id: number): void
+  refuseParties(session: ModelSession, id: number, mismatch: CapacityMismatch): void
 }
 
 export class ModelBarriers {
@@ -35,11 +36,16 @@ export class ModelBarriers {
       this.#output.refuse(session, id)
       return
     }
-    session.lastId = id
-    if (others.some((call) => call.parties !== parties)) {
-      this.#output.answer(session, id, { kind: 'failed', code: 'CAPACITY_MISMATCH' })
+    const [first] = others
+    if (first !== undefined && first.parties !== parties) {
+      this.#output.refuseParties(session, id, {
+        key,
+        capacityInUse: first.parties,
+        requestedCapacity: parties,
+      })
       return
     }
+    session.lastId = id
     if (timeout === 0 && others.length < parties - 1) {
       this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
       return

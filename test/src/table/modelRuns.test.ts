@@ -83,9 +83,9 @@ describe('table: random histories beside the model', () => {
   it('the histories contain every command and every effect', () => {
     const counts = new Map<string, number>()
     const addKind = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
-    for (const steps of fc.sample(histories, { numRuns: 100, seed: 7 })) {
+    for (const steps of fc.sample(histories, { numRuns: 200, seed: 7 })) {
       const { commands, effects } = runHistory(steps)
-      for (const { type } of commands) addKind(type)
+      for (const command of commands) addKind(describeCommand(command))
       for (const effect of effects) addKind(describeEffect(effect))
     }
     expect([...counts.keys()]).to.include.members(expectedKinds)
@@ -93,18 +93,38 @@ describe('table: random histories beside the model', () => {
   })
 })
 
+function describeCommand(command: Command): string {
+  return command.type === 'lock' && command.mode === 'permits' ? 'lock with permits' : command.type
+}
+
 function describeEffect(effect: PlainEffect): string {
   if (effect.kind === 'answer') {
     const { answer, repeat } = effect
     return `${repeat ? 'repeat' : 'answer'} ${answer.kind === 'failed' ? answer.code : answer.kind}`
   }
-  if (effect.kind === 'granted') return effect.waited ? 'granted late' : 'granted at once'
+  if (effect.kind === 'granted') {
+    const { mode, set } = effect.lock
+    const kind = set !== undefined ? ' as a set' : mode === 'permits' ? ' with permits' : ''
+    return `granted ${effect.waited ? 'late' : 'at once'}${kind}`
+  }
   return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
 }
 
 /** The kinds of every command, and of every effect with its reason or its answer. */
 const expectedKinds = [
-  ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
+  ...[
+    'lock',
+    'lock with permits',
+    'lockAll',
+    'unlock',
+    'refresh',
+    'cancel',
+    'timeout',
+    'expire',
+    'ack',
+    'suspend',
+    'resume',
+  ],
   ...['confirm', 'repeat LOCK_NOT_HELD'],
   ...[
     'end',
@@ -118,14 +138,16 @@ const expectedKinds = [
   ],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],
+  ...['granted at once with permits', 'granted late with permits'],
+  ...['granted at once as a set', 'granted late as a set'],
   ...['ended goodbye', 'ended expired', 'ended dropped'],
   ...['withdrawn aborted', 'withdrawn timeout', 'withdrawn ended'],
   ...['released unlocked', 'released expired', 'released stolen', 'released ended'],
   ...['revoke', 'revoked', 'released revoked', 'answer revoked'],
   ...['answer unlocked', 'answer refreshed', 'answer ABORTED', 'answer LOCK_TIMEOUT'],
   ...['answer LOCK_HELD', 'answer LOCK_NOT_HELD'],
-  ...['barrier', 'arrived', 'answer passed', 'repeat passed', 'answer CAPACITY_MISMATCH'],
+  ...['barrier', 'arrived', 'answer passed', 'repeat passed'],
   ...['departed passed', 'departed aborted', 'departed timeout', 'departed ended'],
   ...['repeat granted', 'repeat unlocked', 'repeat refreshed', 'repeat LOCK_HELD'],
-  ...['repeat BAD_MESSAGE', 'repeat QUOTA_EXCEEDED'],
+  ...['repeat BAD_MESSAGE', 'repeat QUOTA_EXCEEDED', 'repeat CAPACITY_MISMATCH'],
 ]

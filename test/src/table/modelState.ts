@@ -10,6 +10,14 @@ import type {
   PlainState,
 } from './plainValues.js'
 
+/** The part of a lock or request that decides whether it is compatible with the locks of a key. */
+export type WantedLock = {
+  readonly key: string
+  readonly mode: LockMode
+  readonly permits?: number | undefined
+  readonly capacity?: number | undefined
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
@@ -61,10 +69,37 @@ export class ModelState {
   /** Keys with holders or waiters, in the order in which the keys came into use. */
   inUse: string[] = []
 
-  canHold(key: string, mode: LockMode): boolean {
-    return this.locks.every(
-      (lock) => lock.key !== key || (lock.mode === 'shared' && mode === 'shared'),
-    )
+  /** Whether a lock with these terms is compatible with every lock of the key. */
+  canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
+    const held = this.locks.filter((lock) => lock.key === key)
+    if (mode === 'exclusive') return held.length === 0
+    if (held.some((lock) => lock.mode !== mode)) return false
+    return mode === 'shared' || sum(held.map((lock) => lock.permits!)) + permits <= capacity
+  }
+
+  /** Whether this request is the first of its queue and compatible with every lock of its key. */
+  isReady(request: PlainRequest): boolean {
+    const first = this.waitingRequests.find((wait) => wait.key === request.key)
+    return first === request && this.canHold(request)
+  }
+
+  /** The waiting requests of a set; of an ordinary request, only itself. */
+  membersOf(request: PlainRequest): PlainRequest[] {
+    const { session, id } = request
+    return this.waitingRequests.filter((wait) => wait.session === session && wait.id === id)
+  }
+
+  /** All locks with this fence: one, or one for each key of a set. */
+  locksOf(fence: number): ModelLock[] {
+    return this.locks.filter((lock) => lock.fence === fence)
+  }
+
+  /** The capacity that locks and waiting requests of the key have. */
+  capacityOf(key: string): number | undefined {
+    const users: readonly PlainRequest['capacity'][] = [...this.locks, ...this.waitingRequests]
+      .filter((user) => user.key === key && user.capacity !== undefined)
+      .map((user) => user.capacity)
+    return users[0]
   }
 
   session(id: string): ModelSession | undefined {
@@ -81,24 +116,25 @@ export class ModelState {
   }
 
   /**
-   * Returns a failure that lists holders of the key: the oldest holders, as many as fit, and at
-   * least one holder. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers
-   * of the requesting session.
+   * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
+   * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
    */
   failureWithHolders(
     requester: ModelSession,
-    key: string,
+    keys: readonly string[],
+    isSet: boolean,
     code: 'LOCK_HELD' | 'LOCK_TIMEOUT',
   ): PlainAnswer {
     const storedHolders = requester.answers.flatMap(([, answer]) =>
       'holders' in answer ? answer.holders : [],
     )
     const availableBytes = Math.min(16 * 1024, 256 * 1024 - sum(storedHolders.map(sizeOf)))
-    const [first, ...others] = this.locks
-      .filter((lock) => lock.key === key)
-      .map(({ session, metadata, fence, since }) => {
+    const [first, ...others] = keys
+      .flatMap((key) => this.locks.filter((lock) => lock.key === key))
+      .map(({ session, key, metadata, fence, since, permits }) => {
         const { name } = this.session(session)!
-        return { session, name, metadata, fence, since }
+        const holder = { session, name, metadata, fence, since, permits }
+        return isSet ? { ...holder, key } : holder
       })
       .map((holder) => (code === 'LOCK_HELD' ? holder : { ...holder, metadata: undefined }))
     const oldest = first === undefined ? [] : [first, ...others].slice(0, 16)
@@ -136,6 +172,17 @@ export class ModelState {
     return [...locks.map((lock) => ({ ...lock })), ...requests, ...calls]
   }
 
+  /** The locks or requests of a session; of a set, only the first member. */
+  #firstMembers<T extends PlainLock | PlainRequest>(
+    members: readonly T[],
+    session: { readonly id: string },
+  ): T[] {
+    return members.filter(
+      (member) =>
+        member.session === session.id && (member.set === undefined || member.set[0] === member.key),
+    )
+  }
+
   toPlain(): PlainState {
     return {
       fence: this.fence,
@@ -147,10 +194,8 @@ export class ModelState {
           ...session,
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
-          held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
-          waiting: this.waitingRequests
-            .filter((wait) => wait.session === session.id)
-            .map((wait) => wait.id),
+          held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),
+          waiting: this.#firstMembers(this.waitingRequests, session).map((wait) => wait.id),
           barrierCalls: this.barrierCalls
             .filter((call) => call.session === session.id)
             .map((call) => call.id),
@@ -180,12 +225,13 @@ function sum(numbers: readonly number[]): number {
 }
 
 /**
- * Returns the estimated size of a holder in bytes: 100 and the length of its texts. A text with
+ * Returns the estimated size of a holder in bytes: 130 and the length of its texts. A text with
  * characters beyond ASCII counts three times its length.
  */
-function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata'>): number {
-  const { session, name, metadata } = holder
-  const texts = [name === undefined ? '' : JSON.stringify(name), metadata ?? '']
+function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata' | 'key'>): number {
+  const { session, name, metadata, key } = holder
+  const quoted = (text: string | undefined) => (text === undefined ? '' : JSON.stringify(text))
+  const texts = [quoted(name), quoted(key), metadata ?? '']
   const sizes = texts.map((text) => text.length * (/[^\x20-\x7e]/.test(text) ? 3 : 1))
-  return 100 + session.length + sum(sizes)
+  return 130 + session.length + sum(sizes)
 }

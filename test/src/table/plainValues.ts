@@ -7,9 +7,11 @@
 import {
   type Answer,
   BarrierCall,
+  type CapacityMismatch,
   type Effect,
   Lock,
   type LockTable,
+  type Request,
   type Session,
   type StoredHolder,
 } from '@holdfast/server/core'
@@ -18,7 +20,12 @@ import type { ErrorCode, LockMode } from '@holdfast/shared'
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
   | { readonly kind: 'unlocked' | 'revoked' | 'passed' }
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly holders?: StoredHolder[] }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      readonly holders?: StoredHolder[]
+      readonly mismatch?: CapacityMismatch | undefined
+    }
 
 export interface PlainLock {
   readonly session: string
@@ -34,6 +41,10 @@ export interface PlainLock {
   readonly metadata: string | undefined
   /** When the lock was granted, in wall time. */
   readonly since: number
+  readonly permits: number | undefined
+  readonly capacity: number | undefined
+  /** The keys of the set that this is a member of; undefined for a lock of one key. */
+  readonly set: readonly string[] | undefined
 }
 
 export interface PlainRequest {
@@ -46,6 +57,10 @@ export interface PlainRequest {
   readonly metadata: string | undefined
   /** When the request was queued, in wall time. */
   readonly since: number
+  readonly permits: number | undefined
+  readonly capacity: number | undefined
+  /** The keys of the set that this is a member of; undefined for a lock of one key. */
+  readonly set: readonly string[] | undefined
 }
 
 export interface PlainBarrierCall {
@@ -143,22 +158,18 @@ export type PlainEffect =
       readonly repeat: boolean
     }
 
-interface LockLike extends Omit<PlainLock, 'session'> {
-  readonly session: { readonly id: string }
+function plainLock(lock: Lock): PlainLock {
+  const { id, key, mode, fence, ttl, generation, metadata, since, extras } = lock
+  const own = { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
+  const set = extras?.set?.locks.map((member) => member.key)
+  return { ...own, permits: extras?.permits, capacity: extras?.capacity, set }
 }
 
-interface RequestLike extends Omit<PlainRequest, 'session'> {
-  readonly session: { readonly id: string }
-}
-
-function plainLock(lock: LockLike): PlainLock {
-  const { id, key, mode, fence, ttl, generation, metadata, since } = lock
-  return { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
-}
-
-function plainRequest(request: RequestLike): PlainRequest {
-  const { id, key, mode, ttl, timeout, metadata, since } = request
-  return { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
+function plainRequest(request: Request): PlainRequest {
+  const { id, key, mode, ttl, timeout, metadata, since, extras } = request
+  const own = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
+  const set = extras?.set?.requests.map((member) => member.key)
+  return { ...own, permits: extras?.permits, capacity: extras?.capacity, set }
 }
 
 function plainBarrierCall({ session, id, barrier, timeout, since }: BarrierCall): PlainBarrierCall {
@@ -177,9 +188,9 @@ export function plainAnswer(answer: Answer): PlainAnswer {
     case 'passed':
       return { kind: answer.kind }
     case 'failed': {
-      const { code, holders } = answer
+      const { code, holders, mismatch } = answer
       return holders === undefined
-        ? { kind: 'failed', code }
+        ? { kind: 'failed', code, mismatch }
         : { kind: 'failed', code, holders: holders.map((holder) => ({ ...holder })) }
     }
   }

@@ -11,6 +11,8 @@ import type { PlainSession, PlainState } from './plainValues.js'
 
 const kinds = [
   'lock',
+  'permits',
+  'lockAll',
   'unlock',
   'refresh',
   'revoke',
@@ -32,7 +34,7 @@ const kinds = [
 ] as const
 
 /** The relative frequency of each kind, in the order of `kinds`. */
-const weights = [40, 20, 9, 3, 14, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
+const weights = [30, 10, 12, 20, 9, 3, 14, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -67,7 +69,7 @@ const brokers = ['one', 'two', 'three']
  * A session with grace 0 cannot resume.
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
-const limits = { locks: 5, answers: 10, waitersPerKey: 4, barriers: 2 }
+const limits = { locks: 8, answers: 10, waitersPerKey: 4, barriers: 2 }
 
 /** Converts steps to commands. */
 export class StepRunner {
@@ -113,6 +115,10 @@ export class StepRunner {
         return repeat(fields, session, pick, state)
       case 'lock':
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
+      case 'permits':
+        return permits(fields, session.lastId + 1, pick)
+      case 'lockAll':
+        return lockAll(fields, session.lastId + 1, pick)
       case 'unlock':
       case 'refresh': {
         const fence = pickFence(session, state, pick, isWrong)
@@ -212,6 +218,52 @@ function lock(
   }
 }
 
+/** A request for some of three permits, rarely with another capacity. */
+function permits(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  pick: number,
+): Command {
+  const capacity = pick % 17 === 0 ? 4 : 3
+  return {
+    type: 'lock',
+    ...fields,
+    id,
+    key: keys[pick % keys.length]!,
+    mode: 'permits',
+    ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
+    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
+    steal: false,
+    metadata: undefined,
+    extras: { permits: 1 + ((pick >> 3) % 3), capacity },
+  }
+}
+
+/** A set of one to three keys, in any order, with mixed modes. */
+function lockAll(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  pick: number,
+): Command {
+  const size = 1 + ((pick >> 2) % keys.length)
+  const direction = pick % 2 === 0 ? 1 : keys.length - 1
+  const items = Array.from({ length: size }, (_, i) => {
+    const key = keys[(pick + i * direction) % keys.length]!
+    const choice = (pick >> (4 + 2 * i)) % 4
+    if (choice === 3) return { key, mode: 'permits' as const, permits: 2, capacity: 3 }
+    return { key, mode: choice === 2 ? ('shared' as const) : ('exclusive' as const) }
+  })
+  return {
+    type: 'lockAll',
+    ...fields,
+    id,
+    items,
+    ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
+    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
+    metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
+  }
+}
+
 const requestTypeByAnswer = {
   unlocked: 'unlock',
   refreshed: 'refresh',
@@ -257,7 +309,7 @@ function repeat(
     case 'revoke':
       return { type: 'revoke', ...fields, id, key: keys[pick % keys.length]!, fence, note: 'n' }
     case 'lock':
-      return lock(fields, id, pick)
+      return pick % 3 === 0 ? lockAll(fields, id, pick) : lock(fields, id, pick)
     case 'barrier':
       return barrier(fields, id, pick)
   }

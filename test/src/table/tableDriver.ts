@@ -4,7 +4,7 @@
  * driver numbers the requests of each session, as a client does. By default, a command comes on the
  * present connection of its session.
  */
-import { type Command, LockTable, type SessionLimits } from '@holdfast/server/core'
+import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Invariants } from './invariants.js'
@@ -28,7 +28,13 @@ interface LockOptions extends RequestOverrides {
   readonly timeout?: number
   readonly steal?: boolean
   readonly metadata?: string
+  /** The number of permits, for a lock with the mode `permits`; default 1 with a capacity. */
+  readonly permits?: number
+  readonly capacity?: number
 }
+
+/** A key for an exclusive lock, or an item. */
+export type ItemOrKey = string | SetItem
 
 interface OpenOptions {
   /** How long a broker keeps the session after its connection dropped, in ms. Default 0. */
@@ -95,9 +101,20 @@ export class TableDriver {
   }
 
   lock(session: string, key: string, options: LockOptions = {}): string[] {
-    const { mode = 'exclusive', ttl, timeout, steal = false, metadata } = options
-    const lockFields = { key, mode, ttl, timeout, steal, metadata }
-    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...lockFields })
+    const { capacity, permits = 1, ttl, timeout, steal = false, metadata } = options
+    const extras = capacity === undefined ? undefined : { permits, capacity }
+    const mode = capacity === undefined ? (options.mode ?? 'exclusive') : 'permits'
+    const wanted = { key, mode, ttl, timeout, steal, metadata, extras }
+    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
+  }
+
+  lockAll(session: string, keys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
+    const { ttl, timeout, metadata } = options
+    const items = keys.map(
+      (item): SetItem => (typeof item === 'string' ? { key: item, mode: 'exclusive' } : item),
+    )
+    const wanted = { items, ttl, timeout, metadata }
+    return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...wanted })
   }
 
   unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {

@@ -15,8 +15,11 @@ import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 
-/** The format of records and snapshots. Unstable until 1.0. */
-export const formatVersion = 1
+/**
+ * The format of records and snapshots. Unstable until 1.0. Rises when the lock table gets commands
+ * or snapshot items that an older broker would not understand. Format 1 had no permits and no sets.
+ */
+export const formatVersion = 2
 
 const headBytes = 16
 

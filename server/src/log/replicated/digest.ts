@@ -65,12 +65,12 @@ export class Digest {
     this.#add(`s ${attach} ${id}`, sign)
   }
 
-  #lock({ fence, mode, session, key }: Lock, sign: 1 | -1): void {
-    this.#add(`l ${fence} ${mode} ${session.id} ${key}`, sign)
+  #lock({ fence, mode, session, key, extras }: Lock, sign: 1 | -1): void {
+    this.#add(`l ${fence} ${mode} ${session.id} ${key}${textOf(extras)}`, sign)
   }
 
-  #request({ id, mode, session, key }: Request, sign: 1 | -1): void {
-    this.#add(`r ${id} ${mode} ${session.id} ${key}`, sign)
+  #request({ id, mode, session, key, extras }: Request, sign: 1 | -1): void {
+    this.#add(`r ${id} ${mode} ${session.id} ${key}${textOf(extras)}`, sign)
   }
 
   #barrierCall({ id, session, barrier }: BarrierCall, sign: 1 | -1): void {
@@ -92,6 +92,14 @@ export class Digest {
     this.#low = (this.#low + sign * mixed(low)) >>> 0
     this.#high = (this.#high + sign * mixed(high ^ text.length)) >>> 0
   }
+}
+
+/**
+ * The extras of a lock or request. A set needs none here, because its locks have the same fence,
+ * and its requests the same session and id.
+ */
+function textOf(extras: Lock['extras']): string {
+  return extras?.permits === undefined ? '' : ` ${extras.permits}/${extras.capacity}`
 }
 
 function mixed(hash: number): number {

@@ -4,8 +4,11 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 
-/** The format of entries and snapshots. Unstable until 1.0. */
-export const formatVersion = 1
+/**
+ * The format of entries and snapshots. Unstable until 1.0. Rises when the lock table gets commands
+ * or snapshot items that an older broker would not understand. Format 1 had no permits and no sets.
+ */
+export const formatVersion = 2
 
 export function newerFormat(version: number): HoldfastError {
   return permanentError(

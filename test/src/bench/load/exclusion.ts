@@ -3,7 +3,8 @@
  * report a release before it sends the release, because the check would otherwise see overlaps that
  * do not exist.
  */
-import type { LockMode } from '@holdfast/shared'
+/** The modes that the loads use. */
+type LockMode = 'exclusive' | 'shared'
 
 interface Holders {
   exclusive: number

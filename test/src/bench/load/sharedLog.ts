@@ -35,7 +35,7 @@ export class BareRound {
   /** @param prefix Where it puts entries; every follower of this prefix sees them. */
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRound> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
-    await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
+    await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
     const round = new BareRound(engine)
     engine.follow(0, {
       entry: (_, entry) => round.#onSeen(entry),

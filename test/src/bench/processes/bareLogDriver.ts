@@ -18,7 +18,7 @@ const command = JSON.stringify({
 const members = { endpoints: endpoints.split(',') }
 const client = new EtcdClient(members, nodeEnvironment.clock)
 const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
-await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
+await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 
 let waiting = 0
 let underWay = 0

@@ -121,7 +121,7 @@ const ownership: Mutant[] = [
   },
   {
     name: 'cluster-expiry-of-former-owner-counts',
-    in: 'LockTable.#takeOwnership',
+    in: 'takeOwnership',
     find: '$RECORD.generation++',
     replace: 'undefined',
     brokers,

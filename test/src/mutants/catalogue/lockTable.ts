@@ -9,8 +9,8 @@ const granting: Mutant[] = [
   {
     name: 'shared-lock-beside-exclusive',
     in: 'KeyState.admits',
-    find: `$MODE === 'shared' && $HOLDER.mode === 'shared'`,
-    replace: `$MODE === 'shared'`,
+    find: `$MODE !== $HOLDER.mode || $MODE === 'exclusive'`,
+    replace: `($MODE !== 'shared' && $MODE !== $HOLDER.mode) || $MODE === 'exclusive'`,
     why: 'The table grants a shared lock while another session holds the key exclusively.',
   },
   {
@@ -36,9 +36,9 @@ const granting: Mutant[] = [
   },
   {
     name: 'fence-not-raised-for-waiter',
-    in: 'LockTable.#grantWaiters',
-    find: 'this.#grant($$$ARGUMENTS)',
-    replace: '(this.#fence--, this.#grant($$$ARGUMENTS))',
+    in: 'LockTable.#grantWaitersOf',
+    find: '++this.#fence',
+    replace: 'this.#fence',
     why: 'The table grants a waiter a lock with the fence of the previous grant.',
   },
   {
@@ -67,9 +67,9 @@ const granting: Mutant[] = [
 const queues: Mutant[] = [
   {
     name: 'queue-served-from-its-end',
-    in: 'LockTable.#grantWaiters',
-    find: 'for (let $WAITER = $KEY.queue.first; $MAY_GRANT; $WAITER = $KEY.queue.first) $BODY',
-    replace: 'for (let $WAITER = $KEY.queue.last; $MAY_GRANT; $WAITER = $KEY.queue.last) $BODY',
+    in: 'LockTable.#grantWaitersOf',
+    find: '$KEY.queue.first',
+    replace: '$KEY.queue.last',
     why: 'The table grants the last waiter of a queue first.',
   },
   {
@@ -95,7 +95,7 @@ const queues: Mutant[] = [
   },
   {
     name: 'release-grants-only-first-waiter',
-    in: 'LockTable.#grantWaiters',
+    in: 'LockTable.#grantWaitersOf',
     find: 'this.#grant($$$ARGUMENTS)',
     replace: 'return this.#grant($$$ARGUMENTS)',
     why: 'A release that admits many shared waiters grants only the first waiter.',
@@ -147,15 +147,9 @@ const sessions: Mutant[] = [
   },
   {
     name: 'former-secret-stays-valid',
-    in: 'LockTable.#currentSession',
-    find: `if ($SESSION?.nextSecret !== undefined) {
-      $SESSION.secret = $SESSION.nextSecret
-      $SESSION.nextSecret = undefined
-      $$$REST
-    }`,
-    replace: `if ($SESSION?.nextSecret !== undefined) {
-      $$$REST
-    }`,
+    in: 'Session.confirmNextSecret',
+    find: `this.secret = this.nextSecret`,
+    replace: `this.secret = this.secret`,
     why: 'The former secret resumes a session although its client has used the new secret.',
   },
   {

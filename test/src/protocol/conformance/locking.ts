@@ -304,57 +304,57 @@ function revokes(stage: Stage): void {
 
 function barriers(stage: Stage): void {
   it('passes all parties when the last one arrives, and nobody before', async () => {
-    const peers = await stage.cast(3)
+    const peers = await stage.openSeveral(3)
     const key = stage.key()
     const ids: number[] = []
     for (const [i, peer] of peers.entries()) {
-      ids.push(peer.ask({ type: 'barrier', key, parties: 3 }))
+      ids.push(peer.request({ type: 'barrier', key, parties: 3 }))
       if (i < 2) expect(await peer.settle()).to.deep.equal([])
     }
     for (const [i, peer] of peers.entries()) await peer.answer('passed', ids[i]!)
   })
 
   it('rejects another number of parties with the number of the others: CAPACITY_MISMATCH', async () => {
-    const [first, second] = await stage.cast(2)
+    const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
-    const id = first!.ask({ type: 'barrier', key, parties: 2 })
+    const id = first!.request({ type: 'barrier', key, parties: 2 })
     await first!.settle()
-    const other = second!.ask({ type: 'barrier', key, parties: 5 })
+    const other = second!.request({ type: 'barrier', key, parties: 5 })
     const failed = await second!.answer('failed', other)
     expect(failed).to.include({ code: 'CAPACITY_MISMATCH', capacity: 2 })
     expect(failed.message).to.match(/2.*5/)
-    second!.ask({ type: 'barrier', key, parties: 2 })
+    second!.request({ type: 'barrier', key, parties: 2 })
     await first!.answer('passed', id)
   })
 
   it('does not count a call that was cancelled or that timed out', async () => {
-    const [first, second] = await stage.cast(2)
+    const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
-    const cancelled = first!.ask({ type: 'barrier', key, parties: 2 })
+    const cancelled = first!.request({ type: 'barrier', key, parties: 2 })
     first!.say({ type: 'cancel', request: cancelled })
     expect(await first!.answer('failed', cancelled)).to.include({ code: 'ABORTED' })
-    const timed = first!.ask({ type: 'barrier', key, parties: 2, timeout: 1 })
+    const timed = first!.request({ type: 'barrier', key, parties: 2, timeout: 1 })
     expect(await first!.answer('failed', timed)).to.include({ code: 'LOCK_TIMEOUT' })
-    second!.ask({ type: 'barrier', key, parties: 2 })
+    second!.request({ type: 'barrier', key, parties: 2 })
     expect(await second!.settle()).to.deep.equal([])
   })
 
   it('does not count a session without a grace whose connection dropped', async () => {
-    const [first, second] = await stage.cast(2)
+    const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
-    first!.ask({ type: 'barrier', key, parties: 3 })
+    first!.request({ type: 'barrier', key, parties: 3 })
     await first!.settle()
     first!.drop()
     await first!.closed
-    const again = second!.ask({ type: 'barrier', key, parties: 2, timeout: 60_000 })
+    const again = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     // Until the broker has noticed the drop, the other number of parties is a mismatch.
     const isGone = async () => (await second!.settle()).every(({ type }) => type !== 'failed')
     let id = again
     while (!(await isGone())) {
-      await second!.hearAnswer(id)
-      id = second!.ask({ type: 'barrier', key, parties: 2, timeout: 60_000 })
+      await second!.answerTo(id)
+      id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     }
-    const last = second!.ask({ type: 'barrier', key, parties: 2 })
+    const last = second!.request({ type: 'barrier', key, parties: 2 })
     await second!.answer('passed', id)
     await second!.answer('passed', last)
   })

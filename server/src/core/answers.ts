@@ -1,0 +1,36 @@
+/**
+ * The answers to requests that need no records of their own, and the check that a stored answer
+ * belongs to a request. The table stores an answer until the client acknowledges the answer.
+ */
+import type { Answer, RequestType } from './records.js'
+
+const requestTypeOf = {
+  granted: 'lock',
+  unlocked: 'unlock',
+  refreshed: 'refresh',
+  revoked: 'revoke',
+  passed: 'barrier',
+} as const
+
+/**
+ * Whether an answer can belong to a request of this type. In a snapshot of an older broker, a
+ * `LOCK_NOT_HELD` lacks the type of its request, so the answer fits `unlock`, `refresh` and
+ * `revoke`. Every other failure without a type is the answer to a `lock`.
+ */
+export function isAnswerTo(answer: Answer, type: RequestType): boolean {
+  if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
+  if (answer.request !== undefined) return answer.request === type
+  if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
+  return type === 'unlock' || type === 'refresh' || type === 'revoke'
+}
+
+/** All sessions share these answers, so that a stored answer takes little memory. */
+export const answers = {
+  unlocked: { kind: 'unlocked' },
+  revoked: { kind: 'revoked' },
+  notHeld: {
+    unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
+    refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
+    revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
+  },
+} as const satisfies Record<string, Answer | Record<string, Answer>>

@@ -1,0 +1,83 @@
+/**
+ * What only few locks and few keys have, in one optional object each. An ordinary lock has no such
+ * object, so it stays as small and as fast as a table without these kinds of locks.
+ */
+import type { LockMode } from '@holdfast/shared'
+
+/** The terms of a command that few requests have. They travel in commands, so they are plain. */
+export interface ExtraTerms {
+  /** How many permits the request wants; present if and only if the mode is `permits`. */
+  readonly permits?: number | undefined
+  /** How many permits the key has; present if and only if the mode is `permits`. */
+  readonly capacity?: number | undefined
+}
+
+/** One key of a set. `permits` and `capacity` are as in {@link ExtraTerms}. */
+export interface SetItem extends Pick<ExtraTerms, 'permits' | 'capacity'> {
+  readonly key: string
+  readonly mode: LockMode
+}
+
+/**
+ * The members of a set (see `lockSets.ts`), in the order in which the client named the keys.
+ *
+ * @template L The class of locks.
+ * @template R The class of requests.
+ */
+export class LockSet<L, R> {
+  /** The members while the set waits; empty for a set that was granted at once. */
+  readonly requests: R[] = []
+  /** The members since the grant. */
+  readonly locks: L[] = []
+  /** Index of the member that last prevented the grant. */
+  blockedAt = 0
+}
+
+/**
+ * The extras of a request. When the request is granted, its lock gets the same object.
+ *
+ * @template L The class of locks.
+ * @template R The class of requests.
+ */
+export class LockExtras<L, R> {
+  /** As in {@link ExtraTerms}. */
+  readonly permits: number | undefined
+  readonly capacity: number | undefined
+  /** The set that the lock or request is a member of; undefined for a lock of one key. */
+  readonly set: LockSet<L, R> | undefined
+
+  constructor({ permits, capacity }: ExtraTerms, set?: LockSet<L, R>) {
+    this.permits = permits
+    this.capacity = capacity
+    this.set = set
+  }
+}
+
+/** The permits of one key. */
+export class KeyPermits {
+  readonly capacity: number
+  /** Permits of all locks of the key together. */
+  used = 0
+  /** Locks and waiting requests of the key that have the mode `permits`. */
+  users = 0
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+  }
+
+  /** Whether `permits` more permits can be granted. */
+  hasRoomFor(permits: number): boolean {
+    return this.used + permits <= this.capacity
+  }
+}
+
+/** The extras of a key. A key without any of them has no such object. */
+export class KeyExtras {
+  /** The permits of the key; undefined while no lock and no request has the mode `permits`. */
+  permits: KeyPermits | undefined = undefined
+
+  /** Whether the key needs this object no longer. */
+  get isEmpty(): boolean {
+    return this.permits === undefined
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * Sets: one lock on several keys, granted in one step or not at all.
+ *
+ * A set of n keys is n requests while it waits, one in the queue of each key, and n locks when it
+ * is granted, one among the holders of each key. They have the same session, id and fence. So code
+ * that looks at a key sees the set like any other lock. The first member stands for the set: only
+ * the first member is in the tables of its session, is answered, and has deadlines.
+ *
+ * All queues see requests in the same order. So the oldest waiting request is the head of all its
+ * queues once the holders leave, and sets cannot deadlock with each other.
+ */
+import type { RequestLockSet, SessionLimits } from './commands.js'
+import type { LockSet, SetItem } from './lockExtras.js'
+import { type CapacityMismatch, capacityMismatch } from './permits.js'
+import type { KeyState, Lock, Request, RequestTerms, Session } from './records.js'
+
+/** The terms of one member of a set. Only the first member has a ttl and a timeout. */
+export function memberTerms(command: RequestLockSet, index: number): RequestTerms {
+  const { id, items, ttl, timeout, metadata, at } = command
+  const { mode } = items[index]!
+  const isFirst = index === 0
+  return {
+    id,
+    mode,
+    ttl: isFirst ? ttl : undefined,
+    timeout: isFirst ? timeout : undefined,
+    metadata,
+    at,
+  }
+}
+
+/** What becomes of a new request for a set. */
+export type SetDecision =
+  | { readonly kind: 'grant' | 'wait' }
+  /** The request may not wait. These keys prevent the grant. */
+  | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
+  | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }
+  | { readonly kind: 'mismatch'; readonly mismatch: CapacityMismatch }
+
+/**
+ * Decides about a new request for a set. Changes nothing.
+ *
+ * @param keyStates The state of the key of each item.
+ */
+export function decideSet(
+  { items, timeout }: RequestLockSet,
+  keyStates: readonly KeyState[],
+  { limits, lockCount }: Session,
+  isQuiet: boolean,
+): SetDecision {
+  if (lockCount + items.length > limits.locks) return { kind: 'overLimit', limit: 'locks' }
+  for (const [i, keyState] of keyStates.entries()) {
+    const mismatch = capacityMismatch(keyState, items[i]!.capacity)
+    if (mismatch !== undefined) return { kind: 'mismatch', mismatch }
+  }
+  const blocked = keyStates.filter((keyState, i) => !isFree(keyState, items[i]!))
+  if (blocked.length === 0 && !isQuiet) return { kind: 'grant' }
+  if (timeout === 0) return { kind: 'held', keyStates: blocked }
+  if (keyStates.some(({ queue }) => queue.length >= limits.waitersPerKey))
+    return { kind: 'overLimit', limit: 'waitersPerKey' }
+  return { kind: 'wait' }
+}
+
+/** Whether a new request for this item could be granted at its key. */
+function isFree(keyState: KeyState, item: SetItem): boolean {
+  return keyState.queue.first === undefined && keyState.admits({ mode: item.mode, extras: item })
+}
+
+/**
+ * Whether each request of a waiting set is the head of its queue and is admitted.
+ *
+ * Begins with the request that prevented the grant the last time. So a key that is still blocked
+ * costs one look, however large the set is.
+ */
+export function canGrantSet(set: LockSet<Lock, Request>): boolean {
+  const { requests } = set
+  for (let i = 0; i < requests.length; i++) {
+    const index = (set.blockedAt + i) % requests.length
+    if (isAtHead(requests[index]!)) continue
+    set.blockedAt = index
+    return false
+  }
+  return true
+}
+
+/** The keys that prevent the grant of a waiting set. */
+export function blockedKeysOf({ requests }: LockSet<Lock, Request>): KeyState[] {
+  return requests.filter((request) => !isAtHead(request)).map(({ keyState }) => keyState)
+}
+
+function isAtHead(request: Request): boolean {
+  const { keyState } = request
+  return keyState.queue.first === request && keyState.admits(request)
+}

@@ -1,0 +1,23 @@
+/**
+ * Which broker keeps the deadlines of a session, and what changes when another broker takes over.
+ */
+import type { BarrierCall, Lock, Request, Session } from './records.js'
+
+/**
+ * Makes a broker the owner of the session. If the owner changes, the generation of each lock rises.
+ * The table then ignores expiry proposals of the former owner that arrive later.
+ *
+ * @returns The locks and requests whose deadlines start again in full.
+ */
+export function takeOwnership(
+  session: Session,
+  ownerBroker: string,
+): (Lock | Request | BarrierCall)[] {
+  const changesOwner = session.ownerBroker !== ownerBroker
+  session.ownerBroker = ownerBroker
+  const locks = session.held.values().filter(({ ttl }) => ttl !== undefined)
+  if (changesOwner) for (const lock of locks) lock.generation++
+  const requests = session.waiting.values().filter(({ timeout }) => timeout !== undefined)
+  const calls = session.barrierCalls.values().filter(({ timeout }) => timeout !== undefined)
+  return [...locks, ...requests, ...calls]
+}

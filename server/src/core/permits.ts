@@ -1,0 +1,62 @@
+/**
+ * Permits: a key whose locks share a number of permits, like a counting semaphore. The number is
+ * the *capacity* of the key. A capacity belongs to a key while at least one lock or waiting request
+ * has the mode `permits`. Requests with another capacity are refused in that time.
+ */
+import { KeyExtras, KeyPermits } from './lockExtras.js'
+
+interface KeyWithExtras {
+  extras: KeyExtras | undefined
+}
+
+interface PermitsTerms {
+  readonly permits: number | undefined
+  readonly capacity: number | undefined
+}
+
+/** A request for permits names another capacity than the key has now. */
+export interface CapacityMismatch {
+  readonly key: string
+  readonly capacityInUse: number
+  readonly requestedCapacity: number
+}
+
+/** The mismatch of a request with this capacity; undefined if the request may go on. */
+export function capacityMismatch(
+  { key, extras }: KeyWithExtras & { readonly key: string },
+  capacity: number | undefined,
+): CapacityMismatch | undefined {
+  const capacityInUse = extras?.permits?.capacity
+  if (capacity === undefined || capacityInUse === undefined || capacityInUse === capacity)
+    return undefined
+  return { key, capacityInUse, requestedCapacity: capacity }
+}
+
+/** Counts a lock of the key that has the mode `permits`. */
+export function addPermits(keyState: KeyWithExtras, terms: PermitsTerms): void {
+  addPermitsUser(keyState, terms)
+  keyState.extras!.permits!.used += terms.permits!
+}
+
+/** Stops counting a lock of the key that had the mode `permits`. */
+export function removePermits(keyState: KeyWithExtras, terms: PermitsTerms): void {
+  keyState.extras!.permits!.used -= terms.permits!
+  removePermitsUser(keyState)
+}
+
+/** Counts a request that waits for permits. */
+export function addPermitsUser(keyState: KeyWithExtras, { capacity }: PermitsTerms): void {
+  keyState.extras ??= new KeyExtras()
+  keyState.extras.permits ??= new KeyPermits(capacity!)
+  keyState.extras.permits.users++
+}
+
+/**
+ * Stops counting a request that waited for permits. After the last user the key has no capacity.
+ */
+export function removePermitsUser(keyState: KeyWithExtras): void {
+  const extras = keyState.extras!
+  if (--extras.permits!.users > 0) return
+  extras.permits = undefined
+  if (extras.isEmpty) keyState.extras = undefined
+}

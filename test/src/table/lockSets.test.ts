@@ -1,0 +1,239 @@
+/**
+ * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
+ * what becomes of many sets with ordered acquisition, the classic way to lock several keys.
+ */
+import { dump, type Effect, restore } from '@holdfast/server/core'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+import { TableDriver } from './tableDriver.js'
+
+describe('table: sets', () => {
+  it('are granted on all keys in one step, with one fence', () => {
+    const driver = TableDriver.withSessions('a')
+    expect(driver.lockAll('a', ['k', 'l'])).to.deep.equal(['granted a#1 k f1', 'granted a#1 l f1'])
+    expect(driver.table.heldCount).to.equal(2)
+    expect(driver.unlock('a', 1)).to.deep.equal([
+      'released a k f1 unlocked',
+      'released a l f1 unlocked',
+      'answer a#2 unlocked',
+    ])
+  })
+
+  it('take nothing while they wait, and stand in the queue of each key', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k')
+    expect(driver.lockAll('b', ['k', 'l'])).to.deep.equal(['queued b#1 k', 'queued b#1 l'])
+    // The key l is free, but the request of c must not overtake the set.
+    expect(driver.lock('c', 'l')).to.deep.equal(['queued c#1 l'])
+    expect(driver.unlock('a', 1)).to.deep.equal([
+      'released a k f1 unlocked',
+      'granted b#1 k f2',
+      'granted b#1 l f2',
+      'answer a#2 unlocked',
+    ])
+    expect(driver.unlock('b', 2)).to.include('granted c#1 l f3')
+  })
+
+  it('do not deadlock with sets of the same keys in another order', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lockAll('a', ['k', 'l'])
+    driver.lockAll('b', ['l', 'k'])
+    driver.lockAll('c', ['k', 'l'])
+    expect(driver.unlock('a', 1)).to.include('granted b#1 l f2')
+    expect(driver.unlock('b', 2)).to.include('granted c#1 k f3')
+  })
+
+  it('end as a whole when one key is stolen, and all their queues are served', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'thief')
+    driver.lockAll('a', ['k', 'l'])
+    driver.lock('b', 'l')
+    expect(driver.lock('thief', 'k', { steal: true })).to.deep.equal([
+      'released a k f1 stolen',
+      'released a l f1 stolen',
+      'granted thief#1 k f2',
+      'granted b#1 l f3',
+    ])
+  })
+
+  it('end as a whole by a revocation, an expiry, or the end of their session', () => {
+    for (const end of [
+      (driver: TableDriver) => driver.revoke('b', 'l', 1),
+      (driver: TableDriver) => driver.expire('a', 1),
+      (driver: TableDriver) => driver.end('a'),
+    ]) {
+      const driver = TableDriver.withSessions('a', 'b')
+      driver.lockAll('a', ['k', 'l'], { ttl: 100 })
+      const lines = end(driver)
+      expect(lines.filter((line) => line.startsWith('released'))).to.have.length(2)
+      expect(driver.table.keys.size).to.equal(0)
+    }
+  })
+
+  it('leave all queues by a cancel or a timeout, and the queues are served', () => {
+    for (const leave of ['cancel', 'timeout'] as const) {
+      const driver = TableDriver.withSessions('a', 'b', 'c')
+      driver.lock('a', 'k')
+      driver.lockAll('b', ['l', 'k'])
+      driver.lock('c', 'l')
+      expect(driver[leave]('b', 1)).to.include.members([
+        `withdrawn b#1 l ${leave === 'cancel' ? 'aborted' : 'timeout'}`,
+        'granted c#1 l f2',
+      ])
+    }
+  })
+
+  it('that may not wait name the holders of the keys that prevent the grant, with their keys', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k')
+    driver.lock('b', 'm', { mode: 'shared' })
+    const [effect] = driver.table.apply({
+      type: 'lockAll',
+      at: 0,
+      session: 'c',
+      attachEpoch: 1,
+      id: 1,
+      items: [
+        { key: 'm', mode: 'shared' },
+        { key: 'k', mode: 'exclusive' },
+      ],
+      ttl: undefined,
+      timeout: 0,
+      metadata: undefined,
+    })
+    const { answer } = effect as Extract<Effect, { kind: 'answer' }>
+    const holders = 'holders' in answer ? answer.holders : []
+    expect(holders?.map(({ session, key, fence }) => [session, key, fence])).to.deep.equal([
+      ['a', 'k', 1],
+    ])
+    expect(driver.table.keys.size).to.equal(2)
+  })
+
+  it('count once for each key in the limits of their session and of each queue', () => {
+    const driver = new TableDriver()
+    driver.open('a', { limits: { locks: 3 } })
+    driver.open('b', { limits: { waitersPerKey: 1 } })
+    driver.open('c')
+    driver.lockAll('a', ['k', 'l'])
+    expect(driver.lockAll('a', ['m', 'n'])).to.deep.equal(['repeat a#2 QUOTA_EXCEEDED'])
+    expect(driver.lock('a', 'm', { id: 3 })).to.deep.equal(['granted a#3 m f2'])
+    driver.lock('c', 'l')
+    expect(driver.lockAll('b', ['z', 'l'])).to.deep.equal(['repeat b#1 QUOTA_EXCEEDED'])
+    expect(driver.table.keys.size).to.equal(3)
+  })
+
+  it('may have permits of several keys', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    const item = (key: string) => ({ key, mode: 'permits', permits: 2, capacity: 3 }) as const
+    driver.lockAll('a', [item('k'), item('l')])
+    expect(driver.lockAll('b', [item('l'), 'z'])).to.deep.equal(['queued b#1 l', 'queued b#1 z'])
+    expect(driver.lock('b', 'l', { capacity: 2 })).to.deep.equal(['repeat b#2 CAPACITY_MISMATCH'])
+    expect(driver.unlock('a', 1)).to.include('granted b#1 z f2')
+  })
+
+  it('are repeated with their fence after a resume, also after their end', () => {
+    const driver = new TableDriver()
+    driver.open('a', { grace: 5_000 })
+    driver.lockAll('a', ['k', 'l'])
+    driver.unlock('a', 1)
+    expect(driver.lockAll('a', ['k', 'l'], { id: 1 })).to.deep.equal(['repeat a#1 granted f1'])
+    expect(driver.table.heldCount).to.equal(0)
+  })
+
+  it('are restored from a snapshot whose items come in the order of the keys', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.lock('a', 'm')
+    driver.unlock('a', 1)
+    driver.lock('b', 'l')
+    driver.lockAll('a', ['k', 'l'])
+    driver.unlock('b', 2)
+    const table = restore(dump(driver.table))
+    const effects = table.apply({ type: 'expire', at: 0, session: 'a', fence: 3, generation: 0 })
+    expect(effects.map(({ kind }) => kind)).to.deep.equal(['released', 'released'])
+    expect(table.keys.size).to.equal(0)
+  })
+})
+
+describe('table: sets beside ordered acquisition', () => {
+  const keys = ['k', 'l', 'm', 'n']
+  const parameters = runs(200, 3_000)
+  const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
+
+  /**
+   * Each session requests one set, and releases it as soon as it has all keys. The outcome is that
+   * every session has had all its keys once, that no two sessions had a key at the same time, and
+   * that two sessions with a common key had it in the order of their requests.
+   */
+  it(`all are granted once, in ${parameters.numRuns} histories`, function () {
+    this.timeout(300_000)
+    const property = fc.property(fc.array(set, { minLength: 2, maxLength: 12 }), (sets) => {
+      const bySets = orderBySets(sets)
+      const byOrder = orderByOrderedAcquisition(sets)
+      expect([...bySets].sort(compareNumbers)).to.deep.equal([...byOrder].sort(compareNumbers))
+      for (const key of keys) {
+        const users = bySets.filter((session) => sets[session]!.includes(key))
+        expect(users).to.deep.equal([...users].sort(compareNumbers))
+      }
+    })
+    fc.assert(property, parameters)
+  })
+
+  function orderBySets(sets: readonly string[][]): number[] {
+    const driver = new TableDriver()
+    driver.open('first')
+    for (const [i] of sets.entries()) driver.open(`s${i}`)
+    // A set of all keys keeps every request waiting, so the requests compete.
+    driver.lockAll('first', keys)
+    for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
+    const done: number[] = []
+    const releaseNext = (session: string, fence: number) => {
+      const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
+      return [...new Set(granted.map((line) => line.replace(/ \S+ f/, ' f')))]
+    }
+    const left = releaseNext('first', 1)
+    for (let line = left.shift(); line !== undefined; line = left.shift()) {
+      const [, index, fence] = /^granted s(\d+)#1 f(\d+)$/.exec(line)!
+      done.push(Number(index))
+      left.push(...releaseNext(`s${index}`, Number(fence)))
+    }
+    expect([driver.table.heldCount, driver.table.waitingCount]).to.deep.equal([0, 0])
+    return done
+  }
+
+  /** The sessions lock their keys one after the other, in the order of the alphabet. */
+  function orderByOrderedAcquisition(sets: readonly string[][]): number[] {
+    const driver = new TableDriver()
+    const wanted = sets.map((set) => [...set].sort())
+    const fences = sets.map((): number[] => [])
+    const done: number[] = []
+    const onLines = (lines: readonly string[]) => {
+      for (const line of lines) {
+        const match = /^granted s(\d+)#\d+ \S+ f(\d+)$/.exec(line)
+        if (match === null) continue
+        const session = Number(match[1])
+        fences[session]!.push(Number(match[2]))
+        advance(session)
+      }
+    }
+    const advance = (session: number) => {
+      const key = wanted[session]![fences[session]!.length]
+      if (key !== undefined) onLines(driver.lock(`s${session}`, key))
+      else {
+        done.push(session)
+        for (const fence of fences[session]!) onLines(driver.unlock(`s${session}`, fence))
+      }
+    }
+    driver.open('first')
+    for (const key of keys) driver.lock('first', key)
+    for (const [i] of sets.entries()) {
+      driver.open(`s${i}`)
+      advance(i)
+    }
+    for (const fence of [1, 2, 3, 4]) onLines(driver.unlock('first', fence))
+    return done
+  }
+})
+
+function compareNumbers(a: number, b: number): number {
+  return a - b
+}

@@ -1,0 +1,175 @@
+/**
+ * Locks with permits: the locks of a key share a number of permits, and no request overtakes
+ * another. A differential test compares the table with a semaphore in plain code.
+ */
+import type { Command, Effect } from '@holdfast/server/core'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+import { TableDriver } from './tableDriver.js'
+
+const three = { capacity: 3 }
+
+describe('table: permits', () => {
+  it('are granted up to the capacity, and then in the order of the requests', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    expect(driver.lock('a', 'k', { ...three, permits: 2 })).to.deep.equal(['granted a#1 k f1'])
+    expect(driver.lock('b', 'k', { ...three, permits: 2 })).to.deep.equal(['queued b#1 k'])
+    // One permit is free, but the request must not overtake the request of b.
+    expect(driver.lock('c', 'k', three)).to.deep.equal(['queued c#1 k'])
+    expect(driver.unlock('a', 1)).to.deep.equal([
+      'released a k f1 unlocked',
+      'granted b#1 k f2',
+      'granted c#1 k f3',
+      'answer a#2 unlocked',
+    ])
+  })
+
+  it('exclude exclusive and shared locks, and are excluded by them', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k', three)
+    expect(driver.lock('b', 'k', { mode: 'shared', timeout: 0 })[0]).to.match(/LOCK_HELD by a f1/)
+    expect(driver.lock('b', 'k', { timeout: 0 })[0]).to.match(/LOCK_HELD by a f1/)
+    driver.unlock('a', 1)
+    driver.lock('b', 'k', { mode: 'shared' })
+    expect(driver.lock('a', 'k', three)).to.deep.equal(['queued a#3 k'])
+  })
+
+  it('of another capacity are refused while the key has users, and accepted afterwards', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.lock('a', 'k', three)
+    const before = driver.state()
+    expect(driver.lock('b', 'k', { capacity: 4 })).to.deep.equal(['repeat b#1 CAPACITY_MISMATCH'])
+    expect(driver.state()).to.equal(before)
+    driver.unlock('a', 1)
+    expect(driver.lock('b', 'k', { capacity: 4, id: 2 })).to.deep.equal(['granted b#2 k f2'])
+  })
+
+  it('of another capacity are refused while a request waits for the key', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k')
+    driver.lock('b', 'k', three)
+    expect(driver.lock('c', 'k', { capacity: 2 })).to.deep.equal(['repeat c#1 CAPACITY_MISMATCH'])
+    driver.cancel('b', 1)
+    expect(driver.lock('c', 'k', { capacity: 2, id: 2 })).to.deep.equal(['queued c#2 k'])
+  })
+
+  it('are all taken by a steal, while waiting requests keep their places', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k', three)
+    driver.lock('b', 'k', { ...three, permits: 2 })
+    driver.lock('a', 'k', three)
+    expect(driver.lock('c', 'k', { steal: true })).to.deep.equal([
+      'released a k f1 stolen',
+      'released b k f2 stolen',
+      'granted c#1 k f3',
+    ])
+    expect(driver.unlock('c', 3)).to.include('granted a#2 k f4')
+  })
+})
+
+/** A fair counting semaphore. */
+class Semaphore {
+  readonly #capacity: number
+  readonly #waiting: { id: number; permits: number }[] = []
+  readonly #held = new Map<number, number>()
+
+  constructor(capacity: number) {
+    this.#capacity = capacity
+  }
+
+  get held(): number[] {
+    return [...this.#held.keys()]
+  }
+
+  get waiting(): number[] {
+    return this.#waiting.map(({ id }) => id)
+  }
+
+  /** Each call returns the ids that it grants. */
+  acquire(id: number, permits: number): number[] {
+    this.#waiting.push({ id, permits })
+    return this.#grant()
+  }
+
+  tryAcquire(id: number, permits: number): number[] {
+    const granted = this.acquire(id, permits)
+    return granted.length > 0 ? granted : this.cancel(id)
+  }
+
+  release(id: number): number[] {
+    this.#held.delete(id)
+    return this.#grant()
+  }
+
+  cancel(id: number): number[] {
+    const index = this.#waiting.findIndex((request) => request.id === id)
+    if (index >= 0) this.#waiting.splice(index, 1)
+    return this.#grant()
+  }
+
+  #grant(): number[] {
+    const granted: number[] = []
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const used = [...this.#held.values()].reduce((sum, permits) => sum + permits, 0)
+      if (used + first.permits > this.#capacity) break
+      this.#waiting.shift()
+      this.#held.set(first.id, first.permits)
+      granted.push(first.id)
+    }
+    return granted
+  }
+}
+
+describe('table: permits beside a semaphore', () => {
+  const capacity = 4
+  const parameters = runs(300, 5_000)
+  const operation = fc.record({
+    kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
+    permits: fc.integer({ min: 1, max: capacity }),
+    choice: fc.nat(1_000),
+  })
+
+  it(`grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
+    this.timeout(300_000)
+    const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
+      const driver = new TableDriver(false)
+      driver.open('a')
+      const semaphore = new Semaphore(capacity)
+      const fences = new Map<number, number>()
+      let lastId = 0
+      const grantsOf = (command: Command): number[] => {
+        const granted = driver.table.apply(command).filter((effect) => effect.kind === 'granted')
+        return (granted as Extract<Effect, { kind: 'granted' }>[]).map(({ lock }) => {
+          fences.set(lock.id, lock.fence)
+          return lock.id
+        })
+      }
+      for (const { kind, permits, choice } of operations) {
+        const fields = { at: 0, session: 'a', attachEpoch: 1 }
+        const id = ++lastId
+        const chooseFrom = (ids: number[]) => ids[choice % Math.max(1, ids.length)] ?? 0
+        if (kind === 'release') {
+          const released = chooseFrom(semaphore.held)
+          const fence = fences.get(released) ?? 999
+          expect(grantsOf({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
+            semaphore.release(released),
+          )
+        } else if (kind === 'cancel') {
+          const request = chooseFrom(semaphore.waiting)
+          expect(grantsOf({ type: 'cancel', ...fields, request })).to.deep.equal(
+            semaphore.cancel(request),
+          )
+        } else {
+          const timeout = kind === 'tryAcquire' ? 0 : undefined
+          const wanted = { key: 'k', mode: 'permits', steal: false, metadata: undefined } as const
+          const terms = { ttl: undefined, timeout, extras: { permits, capacity } }
+          expect(grantsOf({ type: 'lock', ...fields, id, ...wanted, ...terms })).to.deep.equal(
+            semaphore[kind as 'acquire'](id, permits),
+          )
+        }
+      }
+    })
+    fc.assert(property, parameters)
+  })
+})
