@@ -1,7 +1,8 @@
 /**
  * Tests of section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. A
  * fence is the number of a grant, which identifies a lock. The ttl is the time after which a lock
- * expires. A peer is a client without the client library.
+ * expires. A peer is a client without the client library. A barrier lets its parties wait until
+ * all of them have arrived.
  */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -303,7 +304,7 @@ function revokes(stage: Stage): void {
 }
 
 function barriers(stage: Stage): void {
-  it('passes all parties when the last one arrives, and nobody before', async () => {
+  it('passes all parties when the last party arrives, and none before', async () => {
     const peers = await stage.openSeveral(3)
     const key = stage.key()
     const ids: number[] = []
@@ -314,7 +315,7 @@ function barriers(stage: Stage): void {
     for (const [i, peer] of peers.entries()) await peer.answer('passed', ids[i]!)
   })
 
-  it('rejects another number of parties with the number of the others: CAPACITY_MISMATCH', async () => {
+  it('rejects a different number of parties: CAPACITY_MISMATCH', async () => {
     const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
     const id = first!.request({ type: 'barrier', key, parties: 2 })
@@ -339,6 +340,7 @@ function barriers(stage: Stage): void {
     expect(await second!.settle()).to.deep.equal([])
   })
 
+  // The grace is the time for which a session without a connection stays alive.
   it('does not count a session without a grace whose connection dropped', async () => {
     const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
@@ -346,10 +348,9 @@ function barriers(stage: Stage): void {
     await first!.settle()
     first!.drop()
     await first!.closed
-    const again = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
-    // Until the broker has noticed the drop, the other number of parties is a mismatch.
+    // Until the broker has noticed the drop, 3 is the number of parties and a call with 2 fails.
     const isGone = async () => (await second!.settle()).every(({ type }) => type !== 'failed')
-    let id = again
+    let id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     while (!(await isGone())) {
       await second!.answerTo(id)
       id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
