@@ -1,6 +1,6 @@
 /**
- * `navigator.locks` ends at the browser, but `session.locks` also works across browsers and
- * processes.
+ * Tests that `session.locks` excludes clients in other browsers and other processes. The locks of
+ * `navigator.locks` exclude only the pages of one browser.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,11 +13,13 @@ import { needs } from '../support/needs.js'
 import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
-/** Requests the one lock of these tests; the promise does not settle while the lock is held. */
-const isFree = `async (locks) => locks.request('one', { ifAvailable: true }, (lock) => {
+/**
+ * A function that runs in a page. It requests the lock `one`, reports by `onResult` whether it got
+ * the lock, and keeps the lock until the page calls `release`.
+ */
+const tryToHold = `async (locks) => locks.request('one', { ifAvailable: true }, (lock) => {
   if (lock !== null) globalThis.held = new Promise((resolve) => { globalThis.release = resolve })
-  globalThis.result = lock !== null
-  globalThis.told?.()
+  globalThis.onResult?.(lock !== null)
   return globalThis.held
 })`
 
@@ -47,26 +49,27 @@ describe('locks across two browsers and two processes', function () {
     await site?.close()
   })
 
-  /** Whether a tab gets the lock; the tab keeps the lock. */
-  const take = (tab: Tab, locks: string): Promise<boolean> =>
+  /** Resolves with whether the tab got the lock. A tab that got the lock keeps it. */
+  const holdsIn = (tab: Tab, locks: string): Promise<boolean> =>
     tab.evaluate(`new Promise((resolve) => {
-      globalThis.told = () => resolve(globalThis.result)
-      void (async () => (${isFree})(${locks}))()
+      globalThis.onResult = resolve
+      void (async () => (${tryToHold})(${locks}))()
     })`)
 
   it('are separate with navigator.locks', async () => {
-    expect(await take(tabs[0]!, 'navigator.locks')).to.equal(true)
-    expect(await take(tabs[1]!, 'navigator.locks')).to.equal(true)
+    expect(await holdsIn(tabs[0]!, 'navigator.locks')).to.equal(true)
+    expect(await holdsIn(tabs[1]!, 'navigator.locks')).to.equal(true)
   })
 
   it('are shared with session.locks', async () => {
-    const ours = `(globalThis.session ??= await (await import('/holdfast.js'))
+    const sessionLocks = `(globalThis.session ??= await (await import('/holdfast.js'))
       .connect('${site.url}')).locks`
-    expect(await take(tabs[0]!, ours)).to.equal(true)
-    expect(await take(tabs[1]!, ours)).to.equal(false)
-    const free = () => session.locks.request('one', { ifAvailable: true }, (lock) => lock !== null)
-    expect(await free()).to.equal(false)
-    child = spawn(process.execPath, ['--input-type=module', '--eval', inAnotherProcess(site.url)], {
+    expect(await holdsIn(tabs[0]!, sessionLocks)).to.equal(true)
+    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
+    const isFree = () =>
+      session.locks.request('one', { ifAvailable: true }, (lock) => lock !== null)
+    expect(await isFree()).to.equal(false)
+    child = spawn(process.execPath, ['--input-type=module', '--eval', holderProgram(site.url)], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -74,17 +77,17 @@ describe('locks across two browsers and two processes', function () {
     expect((await lines.next()).value).to.equal('waits')
     await tabs[0]!.evaluate('release()')
     expect((await lines.next()).value).to.equal('holds')
-    expect(await take(tabs[1]!, ours)).to.equal(false)
-    expect(await free()).to.equal(false)
+    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
+    expect(await isFree()).to.equal(false)
     child.kill('SIGKILL')
     await once(child, 'exit')
     await session.locks.request('one', () => {})
-    expect(await take(tabs[1]!, ours)).to.equal(true)
+    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(true)
   })
 })
 
-/** A program that waits for the lock and holds it until it is killed. */
-function inAnotherProcess(url: string): string {
+/** A program that waits for the lock, and holds the lock until a test kills the program. */
+function holderProgram(url: string): string {
   return `
     import { connect } from '@holdfast/client'
     const session = await connect('${url}')

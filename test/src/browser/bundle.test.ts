@@ -1,8 +1,7 @@
 /**
- * The client in web pages: as one file without a bundler, and bundled by esbuild and by Vite; in a
- * window, a worker and a shared worker.
+ * Tests the client in web pages: as one file without a bundler, and bundled by esbuild and by Vite;
+ * in a window, a worker and a shared worker. (A fence is the number of a grant.)
  */
-
 import { spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,24 +21,27 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 const bundle = join(root, 'client/dist/bundle/holdfast.js')
-/** Largest size of the bundle, in bytes, gzipped. About 1,000 of them are eventemitter3. */
+/** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
 const maxBytes = 23_500
 
-/** The script of a page that imports the client from `at`. */
-function program(at: string): string {
+/**
+ * The script of a page that imports the client from this specifier. Its function `use` closes the
+ * session in the callback of a lock, so that the request ends with the error of the session.
+ */
+function program(specifier: string): string {
   return `
-import { connect } from '${at}'
-const say = globalThis.postMessage ?? (() => {})
+import { connect } from '${specifier}'
 globalThis.use = async (url, key) => {
   const session = await connect(url, { name: 'page' })
   return session.locks.request(key, async (lock) => {
     const { held } = await session.query({ key })
     await session.close().catch(() => {})
     return held.length + ' ' + held[0].name + ' ' + (held[0].fence === lock.fence)
-  }).catch((error) => 'closed in it: ' + error.cause.reason)
+  }).catch((error) => 'closed in the callback: ' + error.cause.reason)
 }`
 }
 
+/** Bundles this module with esbuild, and returns the text of the bundle. */
 async function bundled(text: string): Promise<string> {
   const { outputFiles } = await build({
     stdin: { contents: text, resolveDir: root },
@@ -52,27 +54,34 @@ async function bundled(text: string): Promise<string> {
   return outputFiles[0]!.text
 }
 
-/** The members of a session and of the objects that it returns. */
-async function membersBy(open: typeof connect, url: string): Promise<string[][]> {
-  const session = await open(url, { WebSocket: WebSocket as unknown as WebSocketConstructor })
+/** The names of the members of a session, and of the objects that a session returns. */
+async function membersBy(connectFunction: typeof connect, url: string): Promise<string[][]> {
+  const session = await connectFunction(url, {
+    WebSocket: WebSocket as unknown as WebSocketConstructor,
+  })
   const lock = await session.lock(url, { ttl: 60_000 })
   const watch = session.watch(url, () => {})
   const error = await session.tryLock(url).catch((error) => error)
   const found = await session.query()
-  const given = await session.locks.request('a name', async (held) => [
+  const ofCallback = await session.locks.request('a name', async (held) => [
     membersOf(held),
     membersOf((await session.locks.query()).held[0]),
   ])
   await lock.unlock()
   await session.close()
-  const things = [session, session.locks, lock, watch, error, found, found.held[0]]
-  return [...things.map(membersOf), ...given]
+  const objects = [session, session.locks, lock, watch, error, found, found.held[0]]
+  return [...objects.map(membersOf), ...ofCallback]
 }
 
-function membersOf(thing: unknown): string[] {
+/** The names of all members of an object, also of the inherited members. */
+function membersOf(object: unknown): string[] {
   const members = new Set<string>()
-  for (let at = thing; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    for (const member of Reflect.ownKeys(at as object)) members.add(String(member))
+  for (
+    let owner = object;
+    owner !== null && owner !== Object.prototype;
+    owner = Object.getPrototypeOf(owner)
+  ) {
+    for (const member of Reflect.ownKeys(owner as object)) members.add(String(member))
   }
   return [...members].sort()
 }
@@ -89,8 +98,11 @@ describe('the client bundle', () => {
   })
 
   it('exports the same names as the package', async () => {
-    const [one, other] = await Promise.all([import(bundle), import('@holdfast/client')])
-    expect(Object.keys(one)).to.have.members(Object.keys(other))
+    const [fromBundle, fromPackage] = await Promise.all([
+      import(bundle),
+      import('@holdfast/client'),
+    ])
+    expect(Object.keys(fromBundle)).to.have.members(Object.keys(fromPackage))
   })
 
   it('returns objects with the same members as the package', async () => {
@@ -98,18 +110,18 @@ describe('the client bundle', () => {
     const { port } = await broker.listen({ port: 0, host: '127.0.0.1' })
     try {
       const url = `ws://127.0.0.1:${port}`
-      const [one, other] = await Promise.all([
+      const [fromBundle, fromPackage] = await Promise.all([
         membersBy((await import(bundle)).connect, url),
         membersBy(connect, url),
       ])
-      expect(one).to.deep.equal(other)
-      expect(other.flat()).to.include.members(['singleflightLock', 'autoRefresh', 'clientId'])
+      expect(fromBundle).to.deep.equal(fromPackage)
+      expect(fromPackage.flat()).to.include.members(['singleflightLock', 'autoRefresh', 'clientId'])
     } finally {
       await broker.close()
     }
   })
 
-  it('leaves out unused exports with a bundler', async () => {
+  it('shrinks to the used exports when a bundler bundles the package', async () => {
     const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
     expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
     const strategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
@@ -141,12 +153,12 @@ describe('the client in a browser', function () {
 
   afterEach(() => tab?.close().catch(() => {}))
 
-  /** Opens a page with this script, which takes a lock. */
+  /** Opens a page with this script, and checks that the script can hold the lock of the key. */
   async function tryScript(key: string, script: string): Promise<void> {
     pages[`/${key}.html`] = `<!doctype html><title>page</title>${script}`
     tab = await browser.open(`${site.origin}/${key}.html`)
     const use = `globalThis.use(${JSON.stringify(site.url)}, ${JSON.stringify(key)})`
-    expect(await tab.evaluate(use)).to.equal('closed in it: session')
+    expect(await tab.evaluate(use)).to.equal('closed in the callback: session')
   }
 
   it('runs from a plain <script type="module">', () =>
@@ -169,7 +181,7 @@ describe('the client in a browser', function () {
     })
   }
 
-  it('runs in a worker, and its locks are free after the worker is terminated', async () => {
+  it('runs in a worker, and the locks of a worker are free after its termination', async () => {
     pages['/worker.js'] = `
       import { connect } from '/holdfast.js'
       const session = await connect('${site.url}')
@@ -186,7 +198,7 @@ describe('the client in a browser', function () {
     await (await waiting).unlock()
   })
 
-  it('runs in a shared worker, and its locks last until its last page is closed', async () => {
+  it('runs in a shared worker, which keeps its locks until its last page is closed', async () => {
     pages['/shared.js'] = `
       import { connect } from '/holdfast.js'
       const session = connect('${site.url}')

@@ -1,6 +1,6 @@
 /**
- * Starts Chromium for tests: the one of Debian, headless, without requests to the network, and with
- * a temporary profile.
+ * Starts Chromium for tests: the `chromium` command of the machine, headless, without background
+ * requests to the network, and with a temporary profile.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
-export const flags: readonly string[] = [
+export const chromiumFlags: readonly string[] = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update'],
 ]
@@ -18,13 +18,17 @@ export interface Chromium {
   close(): Promise<void>
 }
 
-/** Starts a browser whose context has cookies, storage and native locks of its own. */
-export async function openChromium(...more: readonly string[]): Promise<Chromium> {
+/**
+ * Starts a browser whose context has cookies, storage and native locks of its own.
+ *
+ * @param moreFlags Further flags of Chromium.
+ */
+export async function openChromium(...moreFlags: readonly string[]): Promise<Chromium> {
   const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: commandPath('chromium'),
     headless: true,
-    args: [...flags, ...more],
+    args: [...chromiumFlags, ...moreFlags],
   })
   return {
     context,
@@ -35,7 +39,7 @@ export async function openChromium(...more: readonly string[]): Promise<Chromium
   }
 }
 
-/** Opens a page at this address; errors of the page fail the test that awaits `problems`. */
+/** Opens a page at this address. An uncaught error of the page fails the running test. */
 export async function openPage(context: BrowserContext, address: string): Promise<Page> {
   const page = await context.newPage()
   page.on('pageerror', (error) => {
@@ -47,6 +51,7 @@ export async function openPage(context: BrowserContext, address: string): Promis
 
 /** The path of a command on the PATH, because Playwright needs a path. */
 export function commandPath(command: string): string {
-  const places = (process.env['PATH'] ?? '').split(delimiter).map((each) => join(each, command))
-  return places.find((place) => existsSync(place)) ?? command
+  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  const paths = folders.map((folder) => join(folder, command))
+  return paths.find((path) => existsSync(path)) ?? command
 }

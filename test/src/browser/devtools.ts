@@ -1,7 +1,7 @@
 /**
  * Controls Chromium through the DevTools protocol without Playwright. Playwright keeps every page
  * in the foreground, so that no page is ever hidden, throttled, frozen or put into the back/forward
- * cache. Here tabs behave as for a user.
+ * cache. With this class, tabs behave as they do for a user.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,10 +10,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { WebSocket } from 'ws'
-import { commandPath, flags } from './chromium.js'
+import { chromiumFlags, commandPath } from './chromium.js'
 
 type Params = Readonly<Record<string, unknown>>
 
+/** A message of the DevTools protocol: a response, if it has an id, or an event. */
 interface Message {
   readonly id?: number
   readonly method?: string
@@ -23,7 +24,8 @@ interface Message {
   readonly error?: { readonly message: string }
 }
 
-interface Waiting {
+/** The functions that settle the promise of a sent command. */
+interface PendingCommand {
   resolve(result: unknown): void
   reject(error: Error): void
 }
@@ -32,16 +34,22 @@ export class DevTools {
   readonly #child: ChildProcess
   readonly #socket: WebSocket
   readonly #profile: string
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #pending = new Map<number, PendingCommand>()
   readonly #listeners = new Set<(message: Message) => void>()
   #lastId = 0
 
-  static async launch(...more: readonly string[]): Promise<DevTools> {
+  /** @param moreFlags Further flags of Chromium. */
+  static async launch(...moreFlags: readonly string[]): Promise<DevTools> {
     const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'))
-    const args = [...flags, '--headless', '--remote-debugging-port=0', `--user-data-dir=${profile}`]
-    const child = spawn(commandPath('chromium'), [...args, ...more, 'about:blank'], {
+    const args = [
+      ...chromiumFlags,
+      '--headless',
+      '--remote-debugging-port=0',
+      `--user-data-dir=${profile}`,
+    ]
+    const child = spawn(commandPath('chromium'), [...args, ...moreFlags, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      // A process group of its own, which can be stopped as a whole.
+      // Chromium gets a process group of its own, which `pause` and `close` signal as a whole.
       detached: true,
     })
     const socket = new WebSocket(await addressOf(child))
@@ -68,24 +76,26 @@ export class DevTools {
   }
 
   /**
-   * A context that shares nothing with others: another person's browser, as far as pages can tell.
+   * Makes a browser context that shares no cookies, storage or native locks with other contexts,
+   * like the browser of another user. Returns its id.
    */
   async newContext(): Promise<string> {
     const created = await this.send('Target.createBrowserContext')
     return (created as { browserContextId: string }).browserContextId
   }
 
-  /** Stops every process of the browser, as a sleeping machine does. */
-  stop(): void {
+  /** Pauses every process of the browser, as a sleeping machine does. */
+  pause(): void {
     process.kill(-this.#child.pid!, 'SIGSTOP')
   }
 
-  goOn(): void {
+  /** Continues the processes of the browser after {@link pause}. */
+  continue(): void {
     process.kill(-this.#child.pid!, 'SIGCONT')
   }
 
   async close(): Promise<void> {
-    this.goOn()
+    this.continue()
     const exited = once(this.#child, 'exit')
     this.#socket.terminate()
     process.kill(-this.#child.pid!, 'SIGKILL')
@@ -96,10 +106,10 @@ export class DevTools {
   send(method: string, params: Params = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId
     this.#socket.send(JSON.stringify({ id, method, params, sessionId }))
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }))
+    return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
   }
 
-  /** The next event of this name, with its parameters. */
+  /** Resolves with the parameters of the next event of this name. */
   event(method: string, sessionId: string): Promise<unknown> {
     return new Promise((resolve) => {
       const listener = (message: Message) => {
@@ -112,14 +122,14 @@ export class DevTools {
   }
 
   #onMessage(message: Message): void {
-    const waiting = message.id === undefined ? undefined : this.#waiting.get(message.id)
-    if (message.id === undefined || waiting === undefined) {
+    const command = message.id === undefined ? undefined : this.#pending.get(message.id)
+    if (message.id === undefined || command === undefined) {
       for (const listener of this.#listeners) listener(message)
       return
     }
-    this.#waiting.delete(message.id)
-    if (message.error === undefined) waiting.resolve(message.result)
-    else waiting.reject(new Error(message.error.message))
+    this.#pending.delete(message.id)
+    if (message.error === undefined) command.resolve(message.result)
+    else command.reject(new Error(message.error.message))
   }
 }
 
@@ -147,17 +157,19 @@ export class Tab {
     return this.#browser.event(method, this.#sessionId)
   }
 
-  /** Runs a function of a module of the site in the page; it must resolve with a JSON value. */
+  /** Calls a function of a module in the page. The function must resolve with a JSON value. */
   async call<T>(module: string, name: string, ...args: readonly unknown[]): Promise<T> {
-    const list = args.map((arg) => JSON.stringify(arg)).join(', ')
-    return this.evaluate(`import(location.origin + '${module}').then((m) => m.${name}(${list}))`)
+    const argsText = args.map((arg) => JSON.stringify(arg)).join(', ')
+    return this.evaluate(
+      `import(location.origin + '${module}').then((m) => m.${name}(${argsText}))`,
+    )
   }
 
   async evaluate<T>(expression: string): Promise<T> {
-    const how = { expression, awaitPromise: true, returnByValue: true }
-    const { result, exceptionDetails } = (await this.send('Runtime.evaluate', how)) as Evaluated
+    const params = { expression, awaitPromise: true, returnByValue: true }
+    const { result, exceptionDetails } = (await this.send('Runtime.evaluate', params)) as Evaluated
     if (exceptionDetails === undefined) return result.value as T
-    throw new Error(exceptionDetails.exception?.description ?? 'it threw')
+    throw new Error(exceptionDetails.exception?.description ?? 'The expression threw in the page')
   }
 
   async navigate(url: string): Promise<void> {
@@ -198,5 +210,5 @@ async function addressOf(child: ChildProcess): Promise<string> {
     const address = /^DevTools listening on (ws:\S+)/.exec(line)?.[1]
     if (address !== undefined) return address
   }
-  throw new Error('chromium ended before it listened')
+  throw new Error('Chromium ended before it printed the address of DevTools')
 }

@@ -1,7 +1,9 @@
 /**
- * The life cycle of a tab in Chromium, and what happens to its locks: the table of the client's
- * README, row by row. A rival session in Node waits for the lock; its grant shows when the lock is
- * free.
+ * Tests when a tab of Chromium loses its locks: when it is closed, hidden, frozen, asleep or
+ * offline. Each test is a row of the table in the client's README. A rival session in Node waits
+ * for the lock of the tab, so its grant shows when the lock is free. The lease is how long the
+ * broker keeps a silent session; the grace is how long the broker keeps a session without a
+ * connection.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { connect } from '@holdfast/client'
@@ -14,9 +16,10 @@ import { openSite, type Site } from './site.js'
 
 const life = '/built/browser/inPage/life.js'
 /**
- * Chromium slows the timers of hidden pages down to one a minute: here after 2 s, not after 5 min.
+ * Chromium lets the timers of a hidden page fire only once a minute. This flag makes that begin
+ * 2 s after the page was hidden, and not after 5 minutes.
  */
-const throttleSoon = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
+const throttlingFlag = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
 /** A lease that is longer than any test. */
 const longLease = { lease: 300_000, grace: 'lease' } as const
 
@@ -30,7 +33,7 @@ describe('a tab', function () {
 
   before(async () => {
     site = await openSite({ lease: { min: 500, default: 1_500 } })
-    browser = await DevTools.launch(throttleSoon)
+    browser = await DevTools.launch(throttlingFlag)
     rival = await connect(site.url, { name: 'rival', lease: 60_000 })
   })
 
@@ -46,34 +49,35 @@ describe('a tab', function () {
 
   afterEach(() => tab.close().catch(() => {}))
 
-  /** Runs an action on the tab that holds the key; returns when the rival got the grant. */
-  async function freedBy(key: string, happening: () => Promise<unknown>): Promise<number> {
+  /** Lets the rival wait for the key and runs an action. Returns when the rival got the lock. */
+  async function freedBy(key: string, action: () => Promise<unknown>): Promise<number> {
     const waiting = rival.lock(key)
-    await happening()
+    await action()
     const lock: Lock = await waiting
-    const at = Date.now()
+    const grantedAt = Date.now()
     await lock.unlock()
-    return at
+    return grantedAt
   }
 
-  const noticed = (): Promise<RecordedEvent[]> => tab.call(life, 'recordedEvents')
-  const kinds = async (): Promise<string[]> => (await noticed()).map(({ event }) => event)
+  const recordedEvents = (): Promise<RecordedEvent[]> => tab.call(life, 'recordedEvents')
+  const eventNames = async (): Promise<string[]> =>
+    (await recordedEvents()).map(({ event }) => event)
 
   describe('frees its locks at once when it is', () => {
-    const ways: Record<string, () => Promise<unknown>> = {
+    const actions: Record<string, () => Promise<unknown>> = {
       closed: () => tab.close(),
       'navigated away': () => tab.navigate(`${site.origin}/other.html`),
       reloaded: () => tab.reload(),
     }
-    for (const [how, happening] of Object.entries(ways)) {
-      it(how, async () => {
-        await tab.call(life, 'hold', site.url, how, longLease)
-        await freedBy(how, happening)
+    for (const [title, action] of Object.entries(actions)) {
+      it(title, async () => {
+        await tab.call(life, 'hold', site.url, title, longLease)
+        await freedBy(title, action)
       })
     }
   })
 
-  it('frees its locks with the connection when it crashes', async () => {
+  it('frees its locks when it crashes, because its connection drops', async () => {
     await tab.call(life, 'hold', site.url, 'crash', { lease: 300_000 })
     await freedBy('crash', async () => void tab.send('Page.crash').catch(() => {}))
   })
@@ -81,15 +85,15 @@ describe('a tab', function () {
   it('loses its locks in the back/forward cache, and has a new session afterwards', async () => {
     await tab.call(life, 'hold', site.url, 'cached', longLease)
     await rival.lock('later').then((lock) => {
-      // Do not wait for the answer, because the user leaves the page before it.
+      // Do not wait for the response, because the tab leaves the page before the response.
       tab.call(life, 'waitFor', 'later').catch(() => {})
       return freedBy('cached', () => tab.navigate(`${site.origin}/other.html`)).then(() =>
         lock.unlock(),
       )
     })
     await tab.back()
-    await tab.call(life, 'noticed', 'granted later')
-    expect(await kinds()).to.deep.equal([
+    await tab.call(life, 'untilRecorded', 'granted later')
+    expect(await eventNames()).to.deep.equal([
       ...['locked', 'aborted: session', 'lost', 'pagehide true', 'visibilitychange', 'freeze'],
       ...['connects', 'resume', 'visibilitychange', 'pageshow true', 'newSession', 'granted later'],
     ])
@@ -98,13 +102,13 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
     const other = await browser.open(`${site.origin}/other.html`)
-    // Four pings are more than a lease, ten more than three.
+    // The broker needs more than one lease to send four pings, and more than three to send ten.
     expect(await tab.call(life, 'heldAfterPings', count(4, 10))).to.equal(true)
-    expect(await kinds()).to.deep.equal(['locked', 'visibilitychange'])
+    expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()
   })
 
-  it('loses its locks in time when it is frozen, and reports that first when it wakes', async () => {
+  it('loses its locks in time when it is frozen, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'frozen')
     await tab.call(life, 'startTimer', 10)
     const other = await browser.open(`${site.origin}/other.html`)
@@ -112,43 +116,45 @@ describe('a tab', function () {
       tab.send('Page.setWebLifecycleState', { state: 'frozen' }),
     )
     await tab.send('Page.setWebLifecycleState', { state: 'active' })
-    await tab.call(life, 'noticed', 'newSession')
-    expect(await kinds()).to.include.members(['freeze', 'aborted: session', 'resume'])
-    knewFirst(await noticed(), freedAt)
+    await tab.call(life, 'untilRecorded', 'newSession')
+    expect(await eventNames()).to.include.members(['freeze', 'aborted: session', 'resume'])
+    expectLossFirst(await recordedEvents(), freedAt)
     await other.close()
   })
 
-  it('loses its locks in time when the machine sleeps, and reports that first when it wakes', async () => {
+  it('loses its locks in time when the machine sleeps, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'asleep')
     await tab.call(life, 'startTimer', 10)
-    const freedAt = await freedBy('asleep', async () => browser.stop())
-    browser.goOn()
-    await tab.call(life, 'noticed', 'newSession')
-    knewFirst(await noticed(), freedAt)
+    const freedAt = await freedBy('asleep', async () => browser.pause())
+    browser.continue()
+    await tab.call(life, 'untilRecorded', 'newSession')
+    expectLossFirst(await recordedEvents(), freedAt)
   })
 
-  /** Checks that the tab noticed nothing as a holder after the rival got the lock. */
-  function knewFirst(events: readonly RecordedEvent[], freedAt: number): void {
+  /** Expects that the loss is the first event of the tab after the rival got the lock. */
+  function expectLossFirst(events: readonly RecordedEvent[], freedAt: number): void {
     const after = events.filter(({ at }) => at >= freedAt)
     expect(after[0]?.event).to.equal('aborted: session')
     expect(after.filter(({ held }) => held)).to.deep.equal([])
   }
 
-  it('loses its locks with its lease when it is offline, and reconnects when it is online', async () => {
-    const offline = (yes: boolean) =>
+  it('loses its locks at the end of its lease when it is offline, and reconnects when online', async () => {
+    const setOffline = (offline: boolean) =>
       tab.send('Network.emulateNetworkConditions', {
-        offline: yes,
+        offline,
         latency: 0,
         downloadThroughput: -1,
         uploadThroughput: -1,
       })
     await tab.send('Network.enable')
-    // A long pause between attempts, which only the event "online" can shorten.
+    // The second delay is so long that only the event "online" can end it in this test.
     await tab.call(life, 'hold', site.url, 'offline', { reconnect: [0, 1_000_000] })
-    const freedAt = await freedBy('offline', () => offline(true))
-    await tab.call(life, 'noticed', 'lost')
-    expect((await noticed()).filter(({ at, held }) => held && at >= freedAt)).to.deep.equal([])
-    await offline(false)
-    await tab.call(life, 'noticed', 'newSession')
+    const freedAt = await freedBy('offline', () => setOffline(true))
+    await tab.call(life, 'untilRecorded', 'lost')
+    expect((await recordedEvents()).filter(({ at, held }) => held && at >= freedAt)).to.deep.equal(
+      [],
+    )
+    await setOffline(false)
+    await tab.call(life, 'untilRecorded', 'newSession')
   })
 })

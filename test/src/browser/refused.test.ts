@@ -1,6 +1,6 @@
 /**
- * Connections that a browser or the broker refuses to a page, and their errors: origins, mixed
- * content, URLs.
+ * Tests the errors that a page gets when the browser or the broker refuses its connection: because
+ * of the origin of the page, its host name, mixed content, or an invalid URL.
  */
 import type { ErrorCode } from '@holdfast/client'
 import { expect } from 'chai'
@@ -17,7 +17,11 @@ interface ConnectFailure {
   readonly cause: string
 }
 
-/** Tries to connect in a page; returns the error, or `'connected'`. */
+/**
+ * Tries to connect in a page, and returns the error or `'connected'`.
+ *
+ * @param client The path of the client's bundle on the site.
+ */
 function tryConnect(
   page: Page,
   client: string,
@@ -44,16 +48,17 @@ describe('a refused page', function () {
   needs('chromium')
   const stage = Stage.forEachTest()
   let site: Site
-  let strict: Site
-  const notices = new RefusalRecorder()
+  /** A site whose broker allows only one origin. */
+  let strictSite: Site
+  const strictRefusals = new RefusalRecorder()
   let chromium: Chromium
   let page: Page
 
   before(async () => {
     site = await openSite()
-    strict = await openSite({
+    strictSite = await openSite({
       dev: false,
-      observer: notices,
+      observer: strictRefusals,
       origins: [site.origin.replace('127.0.0.1', 'localhost')],
     })
     chromium = await openChromium()
@@ -62,45 +67,46 @@ describe('a refused page', function () {
 
   after(async () => {
     await chromium?.close()
-    await strict?.close()
+    await strictSite?.close()
     await site?.close()
   })
 
   it('gets an error that names its origin and the option origins', async () => {
-    const failure = (await tryConnect(page, '/holdfast.js', strict.url)) as ConnectFailure
-    // The broker has counted the cause.
-    expect(notices.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
+    const failure = (await tryConnect(page, '/holdfast.js', strictSite.url)) as ConnectFailure
+    expect(strictRefusals.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
       ['origin', site.origin],
     ])
     expect(failure.code).to.equal('UNAVAILABLE')
     expect(failure.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
 
-  it('can connect when its origin is in origins, as the error spells it', async () => {
+  it('can connect when its origin is in the option origins, as the error spells the origin', async () => {
     const listed = await openPage(
       chromium.context,
       `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,
     )
-    expect(await tryConnect(listed, '/holdfast.js', strict.url)).to.equal('connected')
+    expect(await tryConnect(listed, '/holdfast.js', strictSite.url)).to.equal('connected')
     await listed.close()
   })
 
-  it('cannot reach the broker by its own host name, unless that name is in hosts', async () => {
+  it('cannot connect under another host name of the broker, unless the name is in hosts', async () => {
     const rebinding = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
     stage.onClear(() => rebinding.close())
     const rebound = (url: string) => url.replace('127.0.0.1', 'rebound.test')
     const origins = [rebound(site.origin)]
     const refusals = new RefusalRecorder()
-    const local = await stage.broker({ origins, observer: refusals })
-    const named = await stage.broker({ origins, hosts: ['rebound.test'] })
-    const own = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
-    const failure = (await tryConnect(own, '/holdfast.js', rebound(local.url))) as ConnectFailure
+    const withoutHosts = await stage.broker({ origins, observer: refusals })
+    const withHosts = await stage.broker({ origins, hosts: ['rebound.test'] })
+    const reboundPage = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
+    const url = rebound(withoutHosts.url)
+    const failure = (await tryConnect(reboundPage, '/holdfast.js', url)) as ConnectFailure
     expect(failure.code).to.equal('UNAVAILABLE')
     expect(refusals.causes).to.deep.equal(['host'])
-    expect(await tryConnect(own, '/holdfast.js', rebound(named.url))).to.equal('connected')
+    const outcome = await tryConnect(reboundPage, '/holdfast.js', rebound(withHosts.url))
+    expect(outcome).to.equal('connected')
   })
 
-  it('gets an error that suggests wss:// if the page came over https://', async () => {
+  it('gets an error that suggests wss:// if its own address begins with https://', async () => {
     const script = await (await fetch(`${site.origin}/holdfast.js`)).text()
     await chromium.context.route('https://app.test/**', (route) =>
       route.fulfill(

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { extname } from 'node:path'
 import { type BrokerOptions, createBroker, type HoldfastBroker } from '@holdfast/server'
 
-/** The pages that a test puts on the site: their text by path. */
+/** The pages that a test adds to the site: the text of each page by its path. */
 export type Pages = Readonly<Record<string, string>>
 
 export interface Site {
@@ -27,19 +27,24 @@ const types: Record<string, string> = {
   '.svg': 'image/svg+xml',
 }
 
-/** The folder of the built tests. */
-const built = new URL('../', import.meta.url)
+/** The folder of the compiled tests. */
+const compiledTests = new URL('../', import.meta.url)
 const bundle = new URL('../../../client/dist/bundle/holdfast.js', import.meta.url)
 
-/** Maps the name of the client, which the built scripts import, to its bundle. */
+/** Maps the package name of the client, which the compiled tests import, to its bundle. */
 const imports = JSON.stringify({ imports: { '@holdfast/client': '/holdfast.js' } })
 const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
 <script type="importmap">${imports}</script>`
 
+/**
+ * Starts the site.
+ *
+ * @param options Options of its broker, which allows pages of this machine by default.
+ */
 export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): Promise<Site> {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://any')
-    find(pathname, pages).then(
+    readPage(pathname, pages).then(
       (body) => {
         response.writeHead(200, { 'content-type': types[extname(pathname)] ?? types['.html'] })
         response.end(body)
@@ -63,15 +68,16 @@ export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): 
   }
 }
 
-async function find(path: string, pages: Pages): Promise<string | Buffer> {
+/** Rejects if the site has no page or file at this path. */
+async function readPage(path: string, pages: Pages): Promise<string | Buffer> {
   const page = pages[path]
   if (page !== undefined) return page
   if (path === '/holdfast.js') return readFile(bundle)
   if (path.startsWith('/built/') && !path.includes('..')) {
-    return readFile(new URL(path.slice('/built/'.length), built))
+    return readFile(new URL(path.slice('/built/'.length), compiledTests))
   }
   if (path.endsWith('.html')) return emptyPage
-  throw new Error('nothing is there')
+  throw new Error(`The site has no page at ${path}`)
 }
 
 function listen(server: Server): Promise<void> {

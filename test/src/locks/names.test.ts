@@ -1,5 +1,6 @@
 /**
- * Names as keys: each name survives, no two names collide, and keys are shared with session.lock.
+ * Tests how `session.locks` turns the names of the Web Locks API into keys of the broker. A name
+ * comes back unchanged, no two names have the same key, and `session.lock` uses the same keys.
  */
 import { keyForName, nameForKey } from '@holdfast/client'
 import { isKey } from '@holdfast/shared'
@@ -8,8 +9,8 @@ import fc from 'fast-check'
 import { Stage } from '../e2e/stage.js'
 import { runs } from '../support/counts.js'
 
-/** Strings of any UTF-16 units, and often of the units that escapes are made of. */
-const name = fc
+/** Generates strings of any UTF-16 units, and often of the units that the escapes consist of. */
+const nameArbitrary = fc
   .array(
     fc.oneof(
       fc.constantFrom(
@@ -35,9 +36,9 @@ describe('names of session.locks', () => {
   const stage = Stage.forEachTest()
 
   it('are used as keys if they are valid keys', () => {
-    for (const each of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
-      expect(keyForName(each)).to.equal(each)
-      expect(nameForKey(each)).to.equal(each)
+    for (const name of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
+      expect(keyForName(name)).to.equal(name)
+      expect(nameForKey(name)).to.equal(name)
     }
   })
 
@@ -50,38 +51,38 @@ describe('names of session.locks', () => {
 
   it('come back unchanged, and no two names have the same key', () => {
     fc.assert(
-      fc.property(name, name, (one, other) => {
-        const key = keyForName(one)!
+      fc.property(nameArbitrary, nameArbitrary, (name, otherName) => {
+        const key = keyForName(name)!
         expect(isKey(key)).to.equal(true)
-        expect(nameForKey(key)).to.equal(one)
-        if (one !== other) expect(keyForName(other)).not.to.equal(key)
+        expect(nameForKey(key)).to.equal(name)
+        if (name !== otherName) expect(keyForName(otherName)).not.to.equal(key)
       }),
       runs(1_000, 100_000),
     )
   })
 
-  it('may have any 100 UTF-16 units, and are refused if their key would be too long', async () => {
+  it('may have 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
     const { sessions } = await stage.brokerWith('one')
-    for (const long of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
-      expect(keyForName(long)).to.equal(undefined)
-      const error = await sessions[0]!.locks.request(long, () => {}).catch((e: Error) => e)
+    for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
+      expect(keyForName(longName)).to.equal(undefined)
+      const error = await sessions[0]!.locks.request(longName, () => {}).catch((e: Error) => e)
       expect(error).to.be.instanceOf(DOMException).and.include({ name: 'NotSupportedError' })
     }
   })
 
-  it('cannot be requested by a reserved key', async () => {
+  it('cannot be requested from session.lock by their escaped keys', async () => {
     const { sessions } = await stage.brokerWith('one')
     const session = sessions[0]!
-    const ways: ((key: string) => Promise<unknown>)[] = [
+    const requests: ((key: string) => Promise<unknown>)[] = [
       (key) => session.lock(key),
       (key) => session.tryLock(key),
       (key) => session.withLock(key, () => {}),
       (key) => session.singleflightLock(key),
     ]
-    for (const way of ways) {
+    for (const request of requests) {
       for (const key of ['~name:', '~name:%0000', '~name:orders']) {
-        const error = await way(key).catch((e: Error) => e)
+        const error = await request(key).catch((e: Error) => e)
         expect(error).to.include({ code: 'INVALID_KEY' })
         expect((error as Error).message).to.match(/~name:.*session\.locks/)
       }

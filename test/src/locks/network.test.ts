@@ -1,51 +1,55 @@
-/** Cases that only a network has: losses, the end of a session, refusals by the broker. */
+/**
+ * Tests `session.locks` where it differs from the locks of a browser because of the network: lost
+ * locks, the end of a session, and refusals by the broker. A fence is the number of a grant.
+ */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { HoldfastError, LostReason } from '@holdfast/shared'
 import { expect } from 'chai'
 import { openScene, type Scene, stage, turn, url, welcome } from '../support/scriptedSession.js'
 
-/** The outcome of a request: its value, or its error. */
-interface Asked {
+interface RequestState {
+  /** 'open' until the request settles, then the value or the error of the request. */
   outcome: unknown
+  /** The lock that the callback received; undefined before the callback runs. */
   lock: HeldLock | null | undefined
 }
 
-/** Requests a lock. The callback runs until `end` settles; by default it never ends. */
-function ask(
+/** Requests a lock. The callback runs until `end` settles; by default, `end` never settles. */
+function requestLock(
   { session }: Pick<Scene, 'session'>,
   options: LockRequestOptions = {},
   end: Promise<unknown> = new Promise(() => {}),
-): Asked {
-  const asked: Asked = { outcome: 'open', lock: undefined }
+): RequestState {
+  const state: RequestState = { outcome: 'open', lock: undefined }
   const callback: LockCallback<unknown> = (lock) => {
-    asked.lock = lock
+    state.lock = lock
     return end
   }
   session.locks.request('a', options, callback).then(
     (value) => {
-      asked.outcome = value
+      state.outcome = value
     },
     (error) => {
-      asked.outcome = error
+      state.outcome = error
     },
   )
-  return asked
+  return state
 }
 
-function isAbortError(outcome: unknown, cause: Partial<HoldfastError>): void {
+function expectAbortError(outcome: unknown, cause: Partial<HoldfastError>): void {
   expect(outcome).to.be.instanceOf(DOMException).and.include({ name: 'AbortError' })
   expect((outcome as DOMException).cause).to.include(cause)
   expect((outcome as DOMException).message).not.to.equal('')
 }
 
-describe('session.locks, over a network', () => {
-  it('sends its options, and shows them to the callback', async () => {
+describe('session.locks over a network', () => {
+  it('sends the options of a request, and shows the options to the callback', async () => {
     const scene = await openScene()
     const metadata = { page: 7 }
-    const asked = ask(scene, { mode: 'shared', ttl: 5_000, metadata })
-    ask(scene, { ifAvailable: true })
-    ask(scene, { steal: true })
+    const asked = requestLock(scene, { mode: 'shared', ttl: 5_000, metadata })
+    requestLock(scene, { ifAvailable: true })
+    requestLock(scene, { steal: true })
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', mode: 'shared', ttl: 5_000, metadata },
@@ -54,13 +58,13 @@ describe('session.locks, over a network', () => {
     ])
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
     await turn()
-    const told = { name: 'a', mode: 'shared', fence: 9, ttl: 5_000, metadata, held: true }
-    expect(asked.lock).to.include(told)
+    const expected = { name: 'a', mode: 'shared', fence: 9, ttl: 5_000, metadata, held: true }
+    expect(asked.lock).to.include(expected)
   })
 
-  it('settles when the broker has confirmed the unlock', async () => {
+  it('settles a request when the broker has confirmed the unlock', async () => {
     const scene = await openScene()
-    const asked = ask(scene, {}, Promise.resolve('fine'))
+    const asked = requestLock(scene, {}, Promise.resolve('fine'))
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
@@ -71,17 +75,17 @@ describe('session.locks, over a network', () => {
     expect(asked.outcome).to.equal('fine')
   })
 
-  it('rejects with the reason of a loss, and aborts the signal of the callback', async () => {
-    const ways: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
+  it('rejects a request with the reason of a loss, and aborts the signal of the callback', async () => {
+    const losses: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
       ['stolen', {}, ({ socket }) => socket.deliver({ type: 'lost', fence: 9, reason: 'stolen' })],
       ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
       ['session', {}, ({ socket }) => socket.end()],
       ['session', {}, ({ clock }) => clock.advance(10_000)],
       ['session', {}, ({ session }) => void session.close()],
     ]
-    for (const [reason, options, lose] of ways) {
+    for (const [reason, options, lose] of losses) {
       const scene = await openScene()
-      const asked = ask(scene, options)
+      const asked = requestLock(scene, options)
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
       await turn()
@@ -90,14 +94,14 @@ describe('session.locks, over a network', () => {
       expect(signal.aborted).to.equal(true)
       expect(asked.lock!.held).to.equal(false)
       await turn()
-      isAbortError(asked.outcome, { code: 'LOCK_LOST', reason })
+      expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason })
       expect(signal.reason).to.equal((asked.outcome as DOMException).cause)
     }
   })
 
   it('does not run a callback whose lock is lost already', async () => {
     const scene = await openScene()
-    const asked = ask(scene)
+    const asked = requestLock(scene)
     await turn()
     scene.socket.deliver(
       { type: 'granted', id: 1, fence: 9 },
@@ -105,10 +109,10 @@ describe('session.locks, over a network', () => {
     )
     await turn()
     expect(asked.lock).to.equal(undefined)
-    isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+    expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('does not run a callback that is aborted between the grant and its task', async () => {
+  it('does not run a callback whose request is aborted after the grant, before its task', async () => {
     const { environment, network } = stage()
     const tasks: (() => void)[] = []
     const newTask = (callback: () => void) => void tasks.push(callback)
@@ -118,7 +122,7 @@ describe('session.locks, over a network', () => {
     network.last.deliver(welcome())
     const session = await connecting
     const controller = new AbortController()
-    const asked = ask({ session }, { signal: controller.signal })
+    const asked = requestLock({ session }, { signal: controller.signal })
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
@@ -130,10 +134,10 @@ describe('session.locks, over a network', () => {
     expect(network.last.sent.at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
   })
 
-  it('unlocks a grant that crosses an abort', async () => {
+  it('unlocks a grant that crosses an abort on the wire', async () => {
     const scene = await openScene()
     const controller = new AbortController()
-    const asked = ask(scene, { signal: controller.signal })
+    const asked = requestLock(scene, { signal: controller.signal })
     await turn()
     controller.abort()
     await turn()
@@ -145,13 +149,12 @@ describe('session.locks, over a network', () => {
     expect(asked.lock).to.equal(undefined)
   })
 
-  it('rejects with an AbortError if the unlock finds that the lock was lost', async () => {
+  it('rejects with an AbortError if the broker answers the unlock that the lock is lost', async () => {
     const notHeld = { type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' }
-    const mine = new Error('mine')
-    for (const thrown of [undefined, mine]) {
-      const make = () => (thrown ? Promise.reject(thrown) : 'fine')
+    for (const thrown of [undefined, new Error('mine')]) {
+      const endCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
       const scene = await openScene()
-      const asked = ask(scene, {}, turn().then(turn).then(make))
+      const asked = requestLock(scene, {}, turn().then(turn).then(endCallback))
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
       await turn()
@@ -159,19 +162,19 @@ describe('session.locks, over a network', () => {
       scene.socket.deliver(notHeld)
       await turn()
       if (thrown) expect(asked.outcome).to.equal(thrown)
-      else isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+      else expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
     }
   })
 
   it('repeats waiting requests in a new session, and never the lost locks', async () => {
     const scene = await openScene()
-    const [held, waits] = [ask(scene), ask(scene)]
+    const [held, waits] = [requestLock(scene), requestLock(scene)]
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     scene.socket.end()
     await turn()
-    isAbortError(held.outcome, { code: 'LOCK_LOST', reason: 'session' })
+    expectAbortError(held.outcome, { code: 'LOCK_LOST', reason: 'session' })
     expect(waits.outcome).to.equal('open')
     scene.clock.advance(5_000)
     await turn()
@@ -187,17 +190,17 @@ describe('session.locks, over a network', () => {
 
   it('passes on the errors of the broker', async () => {
     const scene = await openScene()
-    const asked = ask(scene)
+    const asked = requestLock(scene)
     await turn()
     scene.socket.deliver({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'no more' })
     await turn()
     expect(asked.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
     scene.socket.end()
-    const now = ask(scene, { ifAvailable: true })
+    const immediate = requestLock(scene, { ifAvailable: true })
     await turn()
     scene.clock.advance(0)
     await turn()
-    expect(now.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
+    expect(immediate.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
   })
 
   it('refuses wrong values of its own options with a TypeError and a code', async () => {
@@ -209,22 +212,22 @@ describe('session.locks, over a network', () => {
       [{ metadata: 'x'.repeat(5_000) }, 'INVALID_OPTION'],
     ]
     for (const [options, code] of bad) {
-      const { outcome } = await settled(ask(scene, options))
+      const { outcome } = await afterTurn(requestLock(scene, options))
       expect(outcome).to.be.instanceOf(TypeError)
       expect((outcome as TypeError).cause).to.include({ code })
     }
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
-  it('ends with its session: AbortError for waiting requests, then InvalidStateError', async () => {
+  it('rejects waiting requests with AbortError when its session ends, and later requests too', async () => {
     const scene = await openScene()
     const { session } = scene
-    const waits = ask(scene)
-    const looks = session.locks.query().catch((error: unknown) => error)
+    const waiting = requestLock(scene)
+    const querying = session.locks.query().catch((error: unknown) => error)
     await turn()
     void session.close()
-    isAbortError((await settled(waits)).outcome, { code: 'SESSION_CLOSED' })
-    isAbortError(await looks, { code: 'SESSION_CLOSED' })
+    expectAbortError((await afterTurn(waiting)).outcome, { code: 'SESSION_CLOSED' })
+    expectAbortError(await querying, { code: 'SESSION_CLOSED' })
     const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
     const attempts: [unknown[], string][] = [
       [['a', () => {}], 'InvalidStateError'],
@@ -243,7 +246,7 @@ describe('session.locks, over a network', () => {
   })
 })
 
-async function settled(asked: Asked): Promise<Asked> {
+async function afterTurn(state: RequestState): Promise<RequestState> {
   await turn()
-  return asked
+  return state
 }

@@ -1,35 +1,36 @@
 /**
- * Random sequences of requests, releases, aborts and steals. They are drawn from a seed in Node,
- * run in a page or in Node, and logged so that two implementations can be compared.
+ * Random plans of requests, releases, aborts and steals. Node draws a plan from a seed. A page and
+ * Node run the plan and log its effects, so that a test can compare two implementations of locks.
  *
- * A plan is a list of turns. All actions of a turn start together, and the turn ends at a rest. The
- * log of a turn keeps the order of the grants of each name, and the outcome of each request. It
- * does not keep the order of settlements: a browser settles a request before its lock manager knows
- * of the release, and `session.locks` settles it afterwards. For the same reason no callback ends
- * in a turn with a steal.
+ * A plan is a list of turns. All actions of a turn start together; the turn ends when its effects
+ * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
+ * request. The log does not keep the order in which requests settle: a browser settles a request
+ * before its lock manager knows of the release, and `session.locks` settles the request afterwards.
+ * For the same reason no callback ends in a turn with a steal.
  *
- * A plan aborts no exclusive request that waits for shared locks. Chromium would leave the waiters
- * behind it waiting, against the specification, and every later turn would differ.
+ * A plan aborts no exclusive request that waits for shared locks. Chromium would leave the requests
+ * behind the aborted request waiting, against the specification, and every later turn would differ.
  */
-import type { Asked, Locks } from './script.js'
+import type { Locks, ScriptedRequest } from './script.js'
 import { Script } from './script.js'
 
-export interface Ask {
-  readonly act: 'ask'
+export interface PlannedRequest {
+  readonly kind: 'request'
   readonly label: string
   readonly name: string
   readonly options: LockOptions & { readonly abortable: boolean }
 }
 
-export interface End {
-  readonly act: 'release' | 'fail' | 'abort'
+/** An action that ends an earlier request, which `label` names. */
+export interface PlannedEnd {
+  readonly kind: 'release' | 'fail' | 'abort'
   readonly label: string
 }
 
-export type Turn = readonly (Ask | End)[]
+export type PlanTurn = readonly (PlannedRequest | PlannedEnd)[]
 
-/** The members of a random source that a plan needs. */
-export interface Chance {
+/** The functions of a source of random numbers that a plan needs. */
+export interface RandomSource {
   below(end: number): number
   chance(probability: number): boolean
   pick<T>(from: readonly T[]): T
@@ -37,94 +38,103 @@ export interface Chance {
 
 const names = ['x', 'y', '', '\0']
 
-export function drawPlan(chance: Chance, turns: number): Turn[] {
-  let count = 0
-  const open: Ask[] = []
-  const ask = (steal: boolean): Ask => {
-    const ifAvailable = !steal && chance.chance(0.2)
-    const abortable = !steal && !ifAvailable && chance.chance(0.6)
-    const mode = !steal && chance.chance(0.5) ? 'shared' : 'exclusive'
+/** Draws a plan of this many turns, and turns that end the requests that are still open. */
+export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
+  let requestCount = 0
+  const openRequests: PlannedRequest[] = []
+  const request = (steal: boolean): PlannedRequest => {
+    const ifAvailable = !steal && random.chance(0.2)
+    const abortable = !steal && !ifAvailable && random.chance(0.6)
+    const mode = !steal && random.chance(0.5) ? 'shared' : 'exclusive'
     const options = { mode, steal, ifAvailable, abortable } as const
-    const asked: Ask = { act: 'ask', label: `r${count++}`, name: chance.pick(names), options }
-    open.push(asked)
-    return asked
+    const planned: PlannedRequest = {
+      kind: 'request',
+      label: `r${requestCount++}`,
+      name: random.pick(names),
+      options,
+    }
+    openRequests.push(planned)
+    return planned
   }
-  const some = <T>(most: number, make: () => T) =>
-    Array.from({ length: 1 + chance.below(most) }, make)
-  const end = (...acts: End['act'][]) => ({
-    act: chance.pick(acts),
-    label: chance.pick(open).label,
+  const upTo = <T>(maxCount: number, make: () => T) =>
+    Array.from({ length: 1 + random.below(maxCount) }, make)
+  const end = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
+    kind: random.pick(kinds),
+    label: random.pick(openRequests).label,
   })
-  const turn = (): Turn => {
-    const kind = open.length === 0 ? 0 : chance.below(7)
-    if (kind <= 2) return some(4, () => ask(false))
-    if (kind <= 4) return some(3, () => end('release', 'release', 'fail'))
-    if (kind === 5)
-      return chance.chance(0.5) ? some(2, () => end('abort')) : askAndAbort(ask(false))
-    return [ask(true), ...some(2, () => ask(false))]
+  const turn = (): PlanTurn => {
+    const choice = openRequests.length === 0 ? 0 : random.below(7)
+    if (choice <= 2) return upTo(4, () => request(false))
+    if (choice <= 4) return upTo(3, () => end('release', 'release', 'fail'))
+    if (choice === 5)
+      return random.chance(0.5) ? upTo(2, () => end('abort')) : withAbort(request(false))
+    return [request(true), ...upTo(2, () => request(false))]
   }
-  return [...Array.from({ length: turns }, turn), ...closing(open)]
+  return [...Array.from({ length: turns }, turn), ...closingTurns(openRequests)]
 }
 
-/** An abort in the turn of the request. */
-function askAndAbort(asked: Ask): Turn {
-  return [asked, { act: 'abort', label: asked.label }]
+/** A turn that makes this request and aborts it. */
+function withAbort(request: PlannedRequest): PlanTurn {
+  return [request, { kind: 'abort', label: request.label }]
 }
 
-/** Ends all held and waiting requests, the holders first. */
-function closing(open: readonly Ask[]): Turn[] {
-  return open.map(({ label }) => [
-    { act: 'abort', label },
-    { act: 'release', label },
+/** Turns that end all requests, one request in each turn, in the order of the requests. */
+function closingTurns(requests: readonly PlannedRequest[]): PlanTurn[] {
+  return requests.map(({ label }) => [
+    { kind: 'abort', label },
+    { kind: 'release', label },
   ])
 }
 
-/** Runs a plan, and returns its log turn by turn. */
-export async function followPlan(
-  plan: readonly Turn[],
+/** Runs a plan with two clients of the same locks, and returns the log of all turns. */
+export async function runPlan(
+  plan: readonly PlanTurn[],
   locks: Locks,
-  far: Locks,
+  otherLocks: Locks,
   prefix: string,
 ): Promise<string[]> {
-  const script = new Script(locks, far, prefix)
-  const asked = new Map<string, Asked>()
-  const asks = new Map<string, Ask>()
-  const story: string[] = []
+  const script = new Script(locks, otherLocks, prefix)
+  const scripted = new Map<string, ScriptedRequest>()
+  const planned = new Map<string, PlannedRequest>()
+  const log: string[] = []
   let held: readonly string[] = []
   let pending: readonly string[] = []
   for (const [i, turn] of plan.entries()) {
-    for (const act of turn) {
-      if (act.act === 'ask') {
-        asks.set(act.label, act)
-        asked.set(act.label, script.ask(act.label, act.name, act.options))
+    for (const action of turn) {
+      const { label } = action
+      if (action.kind === 'request') {
+        planned.set(label, action)
+        scripted.set(label, script.request(label, action.name, action.options))
       } else {
-        const { name, options } = asks.get(act.label)!
+        const { name, options } = planned.get(label)!
         const isBehindShared = options.mode === 'exclusive' && held.includes(`${name} shared`)
-        if (act.act !== 'abort' || !isBehindShared) end(asked.get(act.label)!, act)
+        if (action.kind !== 'abort' || !isBehindShared) end(scripted.get(label)!, action)
       }
     }
-    await script.calm()
-    ;({ held, pending } = await script.look())
-    story.push(`turn ${i}: ${turn.map(tell).join('; ')}`, ...inOrder(script.log, asks))
-    story.push(`held: ${held.join(', ')}`, `pending: ${[...pending].sort(byName).join(', ')}`)
+    await script.untilQuiet()
+    ;({ held, pending } = await script.listOwn())
+    log.push(`turn ${i}: ${turn.map(describeAction).join('; ')}`)
+    log.push(...inOrder(script.log, planned))
+    log.push(`held: ${held.join(', ')}`, `pending: ${[...pending].sort(byName).join(', ')}`)
     script.log.length = 0
   }
-  return story
+  return log
 }
 
-function end(asked: Asked, { act, label }: End): void {
-  if (act === 'release') asked.release(label)
-  else if (act === 'fail') asked.fail(new Error(label))
-  else asked.abort(label)
+function end(request: ScriptedRequest, { kind, label }: PlannedEnd): void {
+  if (kind === 'release') request.release(label)
+  else if (kind === 'fail') request.fail(new Error(label))
+  else request.abort(label)
 }
 
-/** The grants, name by name, and then the settlements. */
-function inOrder(log: readonly string[], asks: ReadonlyMap<string, Ask>): string[] {
-  const key = (line: string) => asks.get(line.slice(0, line.indexOf(':')))!.name
-  const grants = log.filter((line) => /: (granted|null)$/.test(line))
-  const settlements = log.filter((line) => !/: (granted|null)$/.test(line))
-  const sorted = [...grants].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0))
-  return [...sorted, ...settlements.sort()]
+/** The lines of a turn: first the grants, sorted by name, and then the settlements. */
+function inOrder(log: readonly string[], planned: ReadonlyMap<string, PlannedRequest>): string[] {
+  const nameOf = (line: string) => planned.get(line.slice(0, line.indexOf(':')))!.name
+  const isGrant = (line: string) => /: (granted|null)$/.test(line)
+  const grants = log.filter(isGrant)
+  const settlements = log.filter((line) => !isGrant(line))
+  grants.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0))
+  return [...grants, ...settlements.sort()]
 }
 
 /** Sorts pending requests by name, because only the order within a name is defined. */
@@ -133,9 +143,9 @@ function byName(a: string, b: string): number {
   return x! < y! ? -1 : x! > y! ? 1 : 0
 }
 
-function tell(act: Ask | End): string {
-  if (act.act !== 'ask') return `${act.act} ${act.label}`
-  const { mode, steal, ifAvailable } = act.options
-  const how = steal ? 'steals' : ifAvailable ? 'wants now' : 'asks for'
-  return `${act.label} ${how} ${JSON.stringify(act.name)} ${mode}`
+function describeAction(action: PlannedRequest | PlannedEnd): string {
+  if (action.kind !== 'request') return `${action.kind} ${action.label}`
+  const { mode, steal, ifAvailable } = action.options
+  const verb = steal ? 'steals' : ifAvailable ? 'requests at once' : 'requests'
+  return `${action.label} ${verb} ${JSON.stringify(action.name)} ${mode}`
 }

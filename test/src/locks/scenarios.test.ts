@@ -1,14 +1,14 @@
 /**
- * Every rule of the Web Locks specification as a scenario for `session.locks`: with one session,
- * and with two sessions of one broker. In `test/src/browser` the same scenarios run in a browser,
- * with `navigator.locks` and with `session.locks`.
+ * Tests `session.locks` against every rule of the Web Locks specification. Each rule is a scenario,
+ * which runs with one session, and with two sessions of one broker. In `test/src/browser` the same
+ * scenarios run in a browser, with `navigator.locks` and with `session.locks`.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scenarios } from './scenarios/index.js'
-import { Script, sortedBetween } from './script.js'
+import { Script, sortedBetweenQuietPoints } from './script.js'
 
-describe('session.locks, compared with the specification', () => {
+describe('session.locks compared with the specification', () => {
   const stage = Stage.forEachTest()
 
   for (const { title, run, log } of scenarios) {
@@ -20,12 +20,14 @@ describe('session.locks, compared with the specification', () => {
       expect(script.log).to.deep.equal(log)
     })
 
-    it(`${title}, between two sessions`, async () => {
+    it(`${title} (with two sessions)`, async () => {
       const { sessions, broker } = await stage.brokerWith('one', 'other')
       const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
       await run(script)
-      const { rests } = script
-      expect(sortedBetween(script.log, rests)).to.deep.equal(sortedBetween(log, rests))
+      const { quietPoints } = script
+      expect(sortedBetweenQuietPoints(script.log, quietPoints)).to.deep.equal(
+        sortedBetweenQuietPoints(log, quietPoints),
+      )
       expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
     })
   }

@@ -1,50 +1,59 @@
 /**
- * The actions of a scenario, and its log. This file runs in Node and in a page, with
- * `navigator.locks` and with `session.locks`, so it uses only the members that they share.
+ * The actions that a scenario of the Web Locks API can do, and the log of their effects. This file
+ * runs in Node and in a page, with `navigator.locks` and with `session.locks`. Therefore this file
+ * uses only the members that both implementations have.
  */
 
 /** The members of the browser's LockManager that scenarios use. */
 export type Locks = Pick<LockManager, 'request' | 'query'>
 
-/** A request of a scenario, and the ways to end it. */
-export interface Asked {
+/** A request that a scenario made, with the functions that end the request. */
+export interface ScriptedRequest {
   /** Ends the callback with a value, or with the outcome of a promise. */
   release(value?: unknown): void
   /** Ends the callback with an error. */
   fail(error: unknown): void
+  /** Aborts the signal of the request, if the request is abortable. */
   abort(reason?: unknown): void
 }
 
-/** The options of a request, and whether it has a signal. */
-export interface AskOptions extends LockOptions {
+/** The options of a request, and whether the request gets a signal. */
+export interface ScriptedOptions extends LockOptions {
   readonly abortable?: boolean
 }
 
 export class Script {
-  /** Two clients of the same locks; both may be the same client. */
+  /** The client that makes the requests of the scenario. */
   readonly locks: Locks
-  readonly far: Locks
+  /** A second client of the same locks. It may be the same object as `locks`. */
+  readonly otherLocks: Locks
   readonly log: string[] = []
-  /** The length of the log at each rest, when nothing more was under way. */
-  readonly rests: number[] = []
-  /** The prefix of the names of this scenario, which no other scenario uses. */
+  /** The length of the log after each call of `untilQuiet`. */
+  readonly quietPoints: number[] = []
+  /** The prefix of all names of locks in this scenario. No other scenario uses this prefix. */
   readonly prefix: string
 
   constructor(locks: Locks, far: Locks, prefix: string) {
     this.locks = locks
-    this.far = far
+    this.otherLocks = far
     this.prefix = prefix
   }
 
-  say(line: string): void {
+  record(line: string): void {
     this.log.push(line)
   }
 
   /**
-   * Requests a lock under a label, and logs the outcome: `a: granted` or `a: null`, and how the
-   * promise settled. The callback runs until the scenario ends it; with `null` it ends at once.
+   * Requests a lock, and logs two lines that begin with the label. The first line is the argument
+   * of the callback, as `granted` or `null`. The second line is how the request settled. The
+   * callback runs until the scenario ends it; a callback that receives `null` ends at once.
    */
-  ask(label: string, name: string, options: AskOptions = {}, locks: Locks = this.locks): Asked {
+  request(
+    label: string,
+    name: string,
+    options: ScriptedOptions = {},
+    locks: Locks = this.locks,
+  ): ScriptedRequest {
     const { abortable, ...rest } = options
     const controller = new AbortController()
     let end: { resolve(value: unknown): void; reject(error: unknown): void } | undefined
@@ -53,14 +62,14 @@ export class Script {
     })
     // A scenario may end before any code awaits this promise.
     ended.catch(() => {})
-    const given = abortable ? { ...rest, signal: controller.signal } : rest
-    const done = locks.request(this.prefix + name, given, (lock) => {
-      this.say(`${label}: ${lock === null ? 'null' : 'granted'}`)
+    const requestOptions = abortable ? { ...rest, signal: controller.signal } : rest
+    const done = locks.request(this.prefix + name, requestOptions, (lock) => {
+      this.record(`${label}: ${lock === null ? 'null' : 'granted'}`)
       return lock === null ? 'none' : ended
     })
     done.then(
-      (value) => this.say(`${label}: done ${String(value)}`),
-      (error) => this.say(`${label}: failed ${nameOf(error)}`),
+      (value) => this.record(`${label}: done ${String(value)}`),
+      (error) => this.record(`${label}: failed ${nameOf(error)}`),
     )
     return {
       release: (value) => end?.resolve(value),
@@ -69,34 +78,35 @@ export class Script {
     }
   }
 
-  /** Waits until a promise settles, and logs how. */
+  /** Waits until a promise settles, and logs its value or its error. */
   async outcome(label: string, promise: Promise<unknown>): Promise<void> {
     try {
-      this.say(`${label}: done ${String(await promise)}`)
+      this.record(`${label}: done ${String(await promise)}`)
     } catch (error) {
-      this.say(`${label}: failed ${nameOf(error)}`)
+      this.record(`${label}: failed ${nameOf(error)}`)
     }
   }
 
-  /** Waits for a rest: four rounds without a new line in the log. */
-  async calm(): Promise<void> {
-    let known = -1
-    for (let quiet = 0; quiet < 4; quiet++) {
-      if (this.log.length !== known) quiet = 0
-      known = this.log.length
+  /** Waits until all effects have ended: four rounds of tasks without a new line in the log. */
+  async untilQuiet(): Promise<void> {
+    let knownLength = -1
+    for (let quietRounds = 0; quietRounds < 4; quietRounds++) {
+      if (this.log.length !== knownLength) quietRounds = 0
+      knownLength = this.log.length
       await this.locks.query()
       await newTask()
-      if (this.far === this.locks) continue
-      await this.far.query()
+      if (this.otherLocks === this.locks) continue
+      await this.otherLocks.query()
       await newTask()
     }
-    this.rests.push(this.log.length)
+    this.quietPoints.push(this.log.length)
   }
 
   /**
-   * The held and pending locks of this scenario, as `name mode`, in the order of the response.
+   * Queries the held and pending locks of this scenario, each as `name mode`. The held locks are
+   * sorted; the pending locks are in the order of the response.
    */
-  async look(): Promise<{ held: string[]; pending: string[] }> {
+  async listOwn(): Promise<{ held: string[]; pending: string[] }> {
     const { held = [], pending = [] } = await this.locks.query()
     const own = (list: LockInfo[]) =>
       list
@@ -106,22 +116,27 @@ export class Script {
   }
 
   /** Logs the held and the pending locks. */
-  async sayState(): Promise<void> {
-    const { held, pending } = await this.look()
-    this.say(`held: ${held.join(', ') || 'nothing'}; pending: ${pending.join(', ') || 'nothing'}`)
+  async recordState(): Promise<void> {
+    const { held, pending } = await this.listOwn()
+    this.record(
+      `held: ${held.join(', ') || 'nothing'}; pending: ${pending.join(', ') || 'nothing'}`,
+    )
   }
 }
 
 /**
- * The log with the lines between two rests sorted. Needed for clients that may get news in another
- * order: two sessions, or two callers in a browser.
+ * Returns the log after it has sorted the lines between each two quiet points. A test needs this
+ * for two sessions or two callers in a browser, because these may hear of grants in another order.
  */
-export function sortedBetween(log: readonly string[], rests: readonly number[]): string[] {
+export function sortedBetweenQuietPoints(
+  log: readonly string[],
+  rests: readonly number[],
+): string[] {
   const ends = [...rests, log.length]
   return ends.flatMap((end, i) => log.slice(i === 0 ? 0 : ends[i - 1], end).sort())
 }
 
-/** Resolves in the next task, after all microtasks of this one. */
+/** Resolves in the next task, after all microtasks of the present task. */
 export function newTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()
@@ -133,7 +148,7 @@ export function newTask(): Promise<void> {
   })
 }
 
-/** The comparable part of an error or a reason: its name and type, but not its message. */
+/** The comparable part of an error or a reason: its name, and its message only for an `Error`. */
 export function nameOf(error: unknown): string {
   if (error instanceof DOMException) return `DOMException ${error.name}`
   if (error instanceof Error) return error.name === 'Error' ? `Error ${error.message}` : error.name

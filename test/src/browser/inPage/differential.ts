@@ -1,50 +1,53 @@
-/** Runs in a page: the scenarios and plans, with `navigator.locks` and with `session.locks`. */
+/**
+ * Runs in a page of a browser. It executes the scenarios and the random plans with
+ * `navigator.locks` or with `session.locks`, and returns their logs to the test in Node.
+ */
 import { connect } from '@holdfast/client'
-import { followPlan, type Turn } from '../../locks/plan.js'
+import { type PlanTurn, runPlan } from '../../locks/plan.js'
 import { scenarios } from '../../locks/scenarios/index.js'
 import { type Locks, Script } from '../../locks/script.js'
 
 /** The locks to test: those of the browser, of one session, or of two sessions. */
-export type Whose = 'native' | 'ours' | 'two'
+export type Implementation = 'native' | 'session' | 'twoSessions'
 
-/** The log of one scenario, and the locks that are left at its end. */
+/** Runs one scenario. Returns its log, and the lengths of the log at its quiet points. */
 export async function scenarioLog(
-  whose: Whose,
+  implementation: Implementation,
   url: string,
   index: number,
-): Promise<Pick<Script, 'log' | 'rests'>> {
-  return withLocks(whose, url, async (locks, far) => {
-    const script = new Script(locks, far, '')
+): Promise<Pick<Script, 'log' | 'quietPoints'>> {
+  return withLocks(implementation, url, async (locks, otherLocks) => {
+    const script = new Script(locks, otherLocks, '')
     await scenarios[index]!.run(script)
-    return { log: script.log, rests: script.rests }
+    return { log: script.log, quietPoints: script.quietPoints }
   })
 }
 
-/** The log of each plan. */
-export async function planStories(
-  whose: Whose,
+/** Runs these plans, and returns the log of each plan. */
+export async function planLogs(
+  implementation: Implementation,
   url: string,
-  plans: readonly (readonly Turn[])[],
+  plans: readonly (readonly PlanTurn[])[],
 ): Promise<string[][]> {
-  return withLocks(whose, url, async (locks, far) => {
-    const stories: string[][] = []
-    for (const plan of plans) stories.push(await followPlan(plan, locks, far, ''))
-    return stories
+  return withLocks(implementation, url, async (locks, otherLocks) => {
+    const logs: string[][] = []
+    for (const plan of plans) logs.push(await runPlan(plan, locks, otherLocks, ''))
+    return logs
   })
 }
 
 async function withLocks<T>(
-  whose: Whose,
+  implementation: Implementation,
   url: string,
-  use: (locks: Locks, far: Locks) => Promise<T>,
+  use: (locks: Locks, otherLocks: Locks) => Promise<T>,
 ): Promise<T> {
-  if (whose === 'native') return use(navigator.locks, navigator.locks)
-  const one = await connect(url)
-  const other = whose === 'two' ? await connect(url) : one
+  if (implementation === 'native') return use(navigator.locks, navigator.locks)
+  const session = await connect(url)
+  const otherSession = implementation === 'twoSessions' ? await connect(url) : session
   try {
-    return await use(one.locks, other.locks)
+    return await use(session.locks, otherSession.locks)
   } finally {
-    await one.close()
-    await other.close()
+    await session.close()
+    await otherSession.close()
   }
 }

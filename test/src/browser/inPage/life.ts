@@ -1,16 +1,14 @@
 /**
- * Runs in a page or in its worker: a session that holds a lock and records what happens to the
- * lock.
+ * Runs in a page or in its worker. It opens a session that holds a lock, and records the events of
+ * the session, of the lock and of the page.
  */
 import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast/client'
 
-/**
- * The recorded events in order: the event, its time by the wall clock, and whether the lock was
- * held.
- */
 export interface RecordedEvent {
   readonly event: string
+  /** When the event was recorded, in ms by the wall clock. */
   readonly at: number
+  /** Whether the client regarded the lock as held at that time. */
   readonly held: boolean
 }
 
@@ -18,11 +16,16 @@ let session: Session
 let lock: Lock | undefined
 const recorded: RecordedEvent[] = []
 
-function note(event: string): void {
+function record(event: string): void {
   recorded.push({ event, at: Date.now(), held: lock?.held ?? false })
 }
 
-/** Opens a session and takes a lock; a lock with a ttl is refreshed automatically. */
+/**
+ * Opens a session and locks a key.
+ *
+ * @param ttl How long the lock lasts without a refresh, in ms. The client then refreshes the lock
+ * periodically. Default: the lock lasts as long as its session.
+ */
 export async function hold(
   url: string,
   key: string,
@@ -33,46 +36,46 @@ export async function hold(
   const held = await session.lock(key, { ttl })
   lock = held
   if (ttl !== undefined) void held.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
-  note('locked')
-  held.signal.addEventListener('abort', () => note(`aborted: ${held.lost?.reason}`))
+  record('locked')
+  held.signal.addEventListener('abort', () => record(`aborted: ${held.lost?.reason}`))
   for (const event of ['jeopardy', 'resumed', 'newSession', 'lost', 'closed'] as const) {
-    session.on(event, () => note(event))
+    session.on(event, () => record(event))
   }
   for (const event of ['pagehide', 'pageshow', 'online', 'offline']) {
     addEventListener(event, ({ persisted }: Partial<PageTransitionEvent>) => {
-      note(persisted === undefined ? event : `${event} ${persisted}`)
+      record(persisted === undefined ? event : `${event} ${persisted}`)
     })
   }
   if (typeof document === 'undefined') return
   for (const event of ['freeze', 'resume', 'visibilitychange']) {
-    document.addEventListener(event, () => note(event))
+    document.addEventListener(event, () => record(event))
   }
 }
 
 /** Requests another lock, and records when it is granted. */
 export function waitFor(key: string): void {
-  void session.lock(key).then(() => note(`granted ${key}`))
+  void session.lock(key).then(() => record(`granted ${key}`))
 }
 
 /** Records an event each time that a timer fires. */
 export function startTimer(ms: number): void {
-  setInterval(() => note('timer'), ms)
+  setInterval(() => record('timer'), ms)
 }
 
 export function recordedEvents(): readonly RecordedEvent[] {
   return recorded
 }
 
-/** Resolves when an event was recorded, now or earlier. */
-export async function noticed(event: string): Promise<void> {
-  while (!recorded.some((record) => record.event === event)) {
+/** Resolves when an event of this name was recorded, also if it was recorded earlier. */
+export async function untilRecorded(event: string): Promise<void> {
+  while (!recorded.some((entry) => entry.event === event)) {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 
 /**
- * Resolves with whether the lock is held after the broker has sent so many pings without a timer
- * firing between them.
+ * Waits until the broker has sent this many pings while no timer of 50 ms fired, because the
+ * browser throttles the timers of a hidden page. Resolves with whether the lock is still held.
  */
 export function heldAfterPings(count: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -89,11 +92,11 @@ export function heldAfterPings(count: number): Promise<boolean> {
 
 let onPing: (() => void) | undefined
 
-/** A WebSocket that reports its creation and each ping that arrives. */
+/** A WebSocket that records its creation after the first lock, and reports each ping. */
 class WatchedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols)
-    if (lock !== undefined) note('connects')
+    if (lock !== undefined) record('connects')
   }
 
   override set onmessage(listener: ((event: MessageEvent) => void) | null) {

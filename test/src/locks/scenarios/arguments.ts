@@ -1,5 +1,6 @@
 /**
- * The arguments of `request`: their conversions and checks, in order. `request` never throws.
+ * Scenarios about the arguments of `request`: `request` converts and checks its arguments in the
+ * order of the specification, and rejects instead of throwing.
  */
 import { nameOf, type Script } from '../script.js'
 import type { Scenario } from './scenario.js'
@@ -12,19 +13,19 @@ async function tryArguments(script: Script, label: string, ...args: unknown[]): 
   try {
     await script.outcome(label, request(...args))
   } catch (error) {
-    script.say(`${label}: THROWN ${nameOf(error)}`)
+    script.record(`${label}: THROWN ${nameOf(error)}`)
   }
 }
 
-/** A callback that must not run. */
+/** A callback that must not run, and logs a line if it does. */
 function forbidden(script: Script): () => void {
-  return () => script.say('THE CALLBACK RAN')
+  return () => script.record('THE CALLBACK RAN')
 }
 
 const kinds: Scenario = {
-  title: 'a TypeError for arguments of a wrong kind',
+  title: 'request rejects arguments of a wrong type with a TypeError',
   async run(script) {
-    const no = forbidden(script)
+    const mustNotRun = forbidden(script)
     const name = `${script.prefix}a`
     await tryArguments(script, 'nothing')
     await tryArguments(script, 'no callback', name)
@@ -34,10 +35,10 @@ const kinds: Scenario = {
       await tryArguments(script, `options, callback ${String(callback)}`, name, {}, callback)
     }
     for (const options of ['text', 1, true, Symbol('s')]) {
-      await tryArguments(script, `options ${String(options)}`, name, options, no)
+      await tryArguments(script, `options ${String(options)}`, name, options, mustNotRun)
     }
     for (const mode of ['foo', '', null, 'Exclusive', 1]) {
-      await tryArguments(script, `mode ${String(mode)}`, name, { mode }, no)
+      await tryArguments(script, `mode ${String(mode)}`, name, { mode }, mustNotRun)
     }
     const signals = [
       'text',
@@ -51,9 +52,9 @@ const kinds: Scenario = {
       new Event('a'),
     ]
     for (const signal of signals) {
-      await tryArguments(script, `signal ${typeof signal}`, name, { signal }, no)
+      await tryArguments(script, `signal ${typeof signal}`, name, { signal }, mustNotRun)
     }
-    await tryArguments(script, 'name symbol', Symbol('s'), no)
+    await tryArguments(script, 'name symbol', Symbol('s'), mustNotRun)
   },
   log: [
     'nothing',
@@ -73,7 +74,7 @@ const kinds: Scenario = {
 }
 
 const conversions: Scenario = {
-  title: 'names, options and modes are converted as WebIDL says',
+  title: 'request converts names, options and modes as WebIDL says',
   async run(script) {
     const say = (lock: Lock | null) => `${lock?.name} ${lock?.mode}`
     for (const name of [12, null, undefined, true, ['a', 'b'], { toString: () => 'mine' }]) {
@@ -98,16 +99,28 @@ const conversions: Scenario = {
 }
 
 const unsupported: Scenario = {
-  title: 'a NotSupportedError for what excludes each other',
+  title: 'request rejects options that exclude each other with a NotSupportedError',
   async run(script) {
-    const no = forbidden(script)
+    const mustNotRun = forbidden(script)
     const { signal } = new AbortController()
-    await tryArguments(script, 'dash', '-', no)
-    await tryArguments(script, 'dash and more', '-a', no)
-    await tryArguments(script, 'steal, ifAvailable', 'a', { steal: true, ifAvailable: true }, no)
-    await tryArguments(script, 'steal, shared', 'a', { steal: true, mode: 'shared' }, no)
-    await tryArguments(script, 'steal, signal', 'a', { steal: true, signal }, no)
-    await tryArguments(script, 'ifAvailable, signal', 'a', { ifAvailable: true, signal }, no)
+    await tryArguments(script, 'dash', '-', mustNotRun)
+    await tryArguments(script, 'dash and more', '-a', mustNotRun)
+    await tryArguments(
+      script,
+      'steal, ifAvailable',
+      'a',
+      { steal: true, ifAvailable: true },
+      mustNotRun,
+    )
+    await tryArguments(script, 'steal, shared', 'a', { steal: true, mode: 'shared' }, mustNotRun)
+    await tryArguments(script, 'steal, signal', 'a', { steal: true, signal }, mustNotRun)
+    await tryArguments(
+      script,
+      'ifAvailable, signal',
+      'a',
+      { ifAvailable: true, signal },
+      mustNotRun,
+    )
     const ok = () => 'fine'
     await tryArguments(script, 'dash elsewhere', 'a-', ok)
     await tryArguments(
@@ -131,43 +144,43 @@ const unsupported: Scenario = {
 }
 
 const order: Scenario = {
-  title: 'what is wrong is found in the order of the specification',
+  title: 'request checks its arguments in the order of the specification',
   async run(script) {
-    const no = forbidden(script)
+    const mustNotRun = forbidden(script)
     const aborted = AbortSignal.abort(new Error('mine'))
     const broken = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
     const options = {
       get ifAvailable() {
-        script.say('reads ifAvailable')
+        script.record('reads ifAvailable')
         return false
       },
       get mode() {
-        script.say('reads mode')
+        script.record('reads mode')
         return {
           toString() {
-            script.say('converts mode')
+            script.record('converts mode')
             return 'shared'
           },
         }
       },
       get signal() {
-        script.say('reads signal')
+        script.record('reads signal')
         return undefined
       },
       get steal() {
-        script.say('reads steal')
+        script.record('reads steal')
         return false
       },
     }
     await tryArguments(script, 'read', 'a', options, () => 'fine')
     const throwing = { get mode() { throw new Error('mode') } } // biome-ignore format: one line
-    await tryArguments(script, 'name before options', broken, throwing, no)
+    await tryArguments(script, 'name before options', broken, throwing, mustNotRun)
     await tryArguments(script, 'options before callback', 'a', throwing, undefined)
     await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
-    await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, no)
-    await tryArguments(script, 'name before signal', '-a', { signal: aborted }, no)
+    await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, mustNotRun)
+    await tryArguments(script, 'name before signal', '-a', { signal: aborted }, mustNotRun)
     const both = { signal: aborted, ifAvailable: true }
-    await tryArguments(script, 'options before signal', 'a', both, no)
+    await tryArguments(script, 'options before signal', 'a', both, mustNotRun)
   },
   log: [
     ...['reads ifAvailable', 'reads mode', 'converts mode', 'reads signal', 'reads steal'],

@@ -1,9 +1,12 @@
-/** The order of grants: queues, modes, `ifAvailable`, and the argument of the callback. */
+/**
+ * Scenarios about grants: their order in the queue, the modes, `ifAvailable`, and the argument of
+ * the callback.
+ */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-/** Each way to end a callback, and the outcome of its request. */
-const settled = [
+/** The log lines of the scenario `outcomes`: a way to end a callback, and how the request ends. */
+const settledLines = [
   'value: done 7',
   'nothing: done undefined',
   'promise: done later',
@@ -16,40 +19,40 @@ const settled = [
 ]
 
 const fifo: Scenario = {
-  title: 'exclusive requests are granted one after the other, in the order of asking',
+  title: 'exclusive requests are granted one after the other, in the order of the requests',
   async run(script) {
-    const a = script.ask('a', 'x')
-    await script.calm()
-    const b = script.ask('b', 'x', {}, script.far)
-    await script.calm()
-    const c = script.ask('c', 'x')
-    await script.calm()
+    const a = script.request('a', 'x')
+    await script.untilQuiet()
+    const b = script.request('b', 'x', {}, script.otherLocks)
+    await script.untilQuiet()
+    const c = script.request('c', 'x')
+    await script.untilQuiet()
     a.release(1)
-    await script.calm()
+    await script.untilQuiet()
     b.release(2)
-    await script.calm()
+    await script.untilQuiet()
     c.release(3)
-    await script.calm()
+    await script.untilQuiet()
   },
   log: ['a: granted', 'a: done 1', 'b: granted', 'b: done 2', 'c: granted', 'c: done 3'],
 }
 
 const shared: Scenario = {
-  title: 'shared requests hold together; exclusive ones wait for all of them',
+  title: 'shared requests hold a lock together, and an exclusive request waits for all of them',
   async run(script) {
     const shared = { mode: 'shared' } as const
-    const a = script.ask('a', 'x', shared)
-    const b = script.ask('b', 'x', shared)
-    await script.calm()
-    const c = script.ask('c', 'x')
-    await script.calm()
+    const a = script.request('a', 'x', shared)
+    const b = script.request('b', 'x', shared)
+    await script.untilQuiet()
+    const c = script.request('c', 'x')
+    await script.untilQuiet()
     a.release()
-    await script.calm()
-    script.say('one left')
+    await script.untilQuiet()
+    script.record('one left')
     b.release()
-    await script.calm()
+    await script.untilQuiet()
     c.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'b: granted', 'a: done undefined', 'one left', 'b: done undefined'],
@@ -58,30 +61,30 @@ const shared: Scenario = {
 }
 
 const fairness: Scenario = {
-  title: 'a shared request waits behind a waiting exclusive one, though only shared locks are held',
+  title: 'a shared request waits behind a waiting exclusive request, beside held shared locks',
   async run(script) {
     const shared = { mode: 'shared' } as const
-    const a = script.ask('a', 'x', shared)
-    await script.calm()
-    const b = script.ask('b', 'x', {}, script.far)
-    await script.calm()
-    const c = script.ask('c', 'x', shared)
-    const d = script.ask('d', 'x', shared)
-    await script.calm()
-    const e = script.ask('e', 'x', {}, script.far)
-    await script.calm()
-    await script.sayState()
+    const a = script.request('a', 'x', shared)
+    await script.untilQuiet()
+    const b = script.request('b', 'x', {}, script.otherLocks)
+    await script.untilQuiet()
+    const c = script.request('c', 'x', shared)
+    const d = script.request('d', 'x', shared)
+    await script.untilQuiet()
+    const e = script.request('e', 'x', {}, script.otherLocks)
+    await script.untilQuiet()
+    await script.recordState()
     a.release()
-    await script.calm()
+    await script.untilQuiet()
     b.release()
-    await script.calm()
+    await script.untilQuiet()
     d.release()
-    await script.calm()
-    script.say('c still holds')
+    await script.untilQuiet()
+    script.record('c still holds')
     c.release()
-    await script.calm()
+    await script.untilQuiet()
     e.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     'a: granted',
@@ -93,24 +96,24 @@ const fairness: Scenario = {
 }
 
 const independent: Scenario = {
-  title: 'names have nothing to do with each other, and a client with its own locks',
+  title: 'locks of different names are independent, and a client gets no lock that it holds itself',
   async run(script) {
-    const a = script.ask('a', 'x')
-    const b = script.ask('b', 'y')
-    await script.calm()
-    const c = script.ask('c', 'x')
-    await script.calm()
+    const a = script.request('a', 'x')
+    const b = script.request('b', 'y')
+    await script.untilQuiet()
+    const c = script.request('c', 'x')
+    await script.untilQuiet()
     const name = `${script.prefix}x`
     const nested = await script.locks.request(`${script.prefix}z`, async () =>
       script.locks.request(name, { ifAvailable: true }, (lock) => String(lock)),
     )
-    script.say(`own: ${nested}`)
+    script.record(`own: ${nested}`)
     b.release()
-    await script.calm()
+    await script.untilQuiet()
     a.release()
-    await script.calm()
+    await script.untilQuiet()
     c.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'b: granted', 'own: null', 'b: done undefined', 'a: done undefined'],
@@ -119,33 +122,33 @@ const independent: Scenario = {
 }
 
 const available: Scenario = {
-  title: 'ifAvailable gives null for whatever would have to wait, and never queues',
+  title: 'ifAvailable gives null instead of a request that would wait, and never queues',
   async run(script) {
-    const now = { ifAvailable: true }
-    const nowShared = { ifAvailable: true, mode: 'shared' } as const
-    const free = script.ask('free', 'x', now)
-    await script.calm()
-    script.ask('held', 'x', now, script.far)
-    script.ask('held, shared', 'x', nowShared)
-    await script.calm()
-    await script.sayState()
+    const exclusive = { ifAvailable: true }
+    const shared = { ifAvailable: true, mode: 'shared' } as const
+    const free = script.request('free', 'x', exclusive)
+    await script.untilQuiet()
+    script.request('held', 'x', exclusive, script.otherLocks)
+    script.request('held, shared', 'x', shared)
+    await script.untilQuiet()
+    await script.recordState()
     free.release()
-    await script.calm()
-    const a = script.ask('a', 'x', { mode: 'shared' }, script.far)
-    await script.calm()
-    const b = script.ask('b', 'x', nowShared)
-    await script.calm()
-    script.ask('beside shared', 'x', now)
-    await script.calm()
-    const c = script.ask('c', 'x')
-    await script.calm()
-    script.ask('behind', 'x', nowShared)
-    await script.calm()
+    await script.untilQuiet()
+    const a = script.request('a', 'x', { mode: 'shared' }, script.otherLocks)
+    await script.untilQuiet()
+    const b = script.request('b', 'x', shared)
+    await script.untilQuiet()
+    script.request('beside shared', 'x', exclusive)
+    await script.untilQuiet()
+    const c = script.request('c', 'x')
+    await script.untilQuiet()
+    script.request('behind', 'x', shared)
+    await script.untilQuiet()
     for (const each of [a, b, c]) {
       each.release()
-      await script.calm()
+      await script.untilQuiet()
     }
-    await script.sayState()
+    await script.recordState()
   },
   log: [
     'free: granted',
@@ -159,11 +162,11 @@ const available: Scenario = {
 }
 
 const outcomes: Scenario = {
-  title: 'what the callback comes to is what the request comes to',
+  title: 'the request settles with the outcome of its callback',
   async run(script) {
     const name = `${script.prefix}x`
     const mine = new Error('mine')
-    const ways: Record<string, () => unknown> = {
+    const callbacks: Record<string, () => unknown> = {
       value: () => 7,
       nothing: () => {},
       promise: () => Promise.resolve('later'),
@@ -182,53 +185,53 @@ const outcomes: Scenario = {
       'throws a thenable': () => {
         throw {
           // biome-ignore lint/suspicious/noThenProperty: the test fails if it is called.
-          then: () => script.say('THEN RAN'),
+          then: () => script.record('THEN RAN'),
           toString: () => 'thenable',
         }
       },
     }
-    for (const [label, way] of Object.entries(ways)) {
-      await script.outcome(label, script.locks.request(name, way))
+    for (const [label, callback] of Object.entries(callbacks)) {
+      await script.outcome(label, script.locks.request(name, callback))
     }
-    const same = await script.locks.request(name, ways['rejects']!).catch((error) => error)
-    script.say(`the very error: ${same === mine}`)
+    const same = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
+    script.record(`the very error: ${same === mine}`)
     await script.locks.request(name, async () => {
-      for (const [label, way] of Object.entries(ways)) {
-        const request = script.far.request(name, { ifAvailable: true }, (lock) => {
-          script.say(String(lock))
-          return way()
+      for (const [label, callback] of Object.entries(callbacks)) {
+        const request = script.otherLocks.request(name, { ifAvailable: true }, (lock) => {
+          script.record(String(lock))
+          return callback()
         })
         await script.outcome(label, request)
       }
     })
   },
-  log: [...settled, 'the very error: true', ...settled.flatMap((line) => ['null', line])],
+  log: [...settledLines, 'the very error: true', ...settledLines.flatMap((line) => ['null', line])],
 }
 
 const given: Scenario = {
-  title: 'a callback is given the lock and nothing else, in a task of its own',
+  title: 'a callback receives only the lock as an argument, in a task of its own',
   async run(script) {
     const name = `${script.prefix}x`
     const promise = script.locks.request(
       name,
       { mode: 'shared' },
       function (this: unknown, ...args: unknown[]) {
-        script.say(`${args.length} argument, this is ${String(this)}`)
+        script.record(`${args.length} argument, this is ${String(this)}`)
         const lock = args[0] as Lock
-        script.say(`${lock.name === name} ${lock.mode}`)
+        script.record(`${lock.name === name} ${lock.mode}`)
         try {
           ;(lock as { mode: string }).mode = 'exclusive'
         } catch (error) {
-          script.say((error as Error).name)
+          script.record((error as Error).name)
         }
-        script.say(lock.mode)
+        script.record(lock.mode)
         return 'fine'
       },
     )
-    script.say(`asked: ${promise instanceof Promise}`)
-    queueMicrotask(() => script.say('microtask'))
+    script.record(`asked: ${promise instanceof Promise}`)
+    queueMicrotask(() => script.record('microtask'))
     await script.outcome('x', promise)
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['asked: true', 'microtask', '1 argument, this is undefined', 'true shared', 'TypeError'],
@@ -237,23 +240,23 @@ const given: Scenario = {
 }
 
 const tasks: Scenario = {
-  title: 'shared requests that are granted together do not run into each other',
+  title: 'the callbacks of shared requests that are granted together run in separate tasks',
   async run(script) {
     const name = `${script.prefix}x`
-    const gate = script.ask('gate', 'x')
-    await script.calm()
+    const gate = script.request('gate', 'x')
+    await script.untilQuiet()
     const both = ['a', 'b'].map((label) =>
       script.locks.request(name, { mode: 'shared' }, async () => {
-        script.say(`${label} begins`)
+        script.record(`${label} begins`)
         for (let i = 0; i < 50; i++) await undefined
-        script.say(`${label} has had its microtasks`)
+        script.record(`${label} has had its microtasks`)
         await newTask()
       }),
     )
-    await script.calm()
+    await script.untilQuiet()
     gate.release()
     await Promise.all(both)
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['gate: granted', 'gate: done undefined', 'a begins', 'a has had its microtasks'],
@@ -262,20 +265,19 @@ const tasks: Scenario = {
 }
 
 const order: Scenario = {
-  title:
-    'shared requests that are granted together begin in the order of asking, however asked for',
+  title: 'shared requests that are granted together begin in their order, with or without a signal',
   async run(script) {
-    const gate = script.ask('gate', 'x')
-    await script.calm()
+    const gate = script.request('gate', 'x')
+    await script.untilQuiet()
     const both = [
-      script.ask('first', 'x', { mode: 'shared', abortable: true }),
-      script.ask('second', 'x', { mode: 'shared' }),
+      script.request('first', 'x', { mode: 'shared', abortable: true }),
+      script.request('second', 'x', { mode: 'shared' }),
     ]
-    await script.calm()
+    await script.untilQuiet()
     gate.release()
-    await script.calm()
+    await script.untilQuiet()
     for (const { release } of both) release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['gate: granted', 'gate: done undefined', 'first: granted', 'second: granted'],

@@ -1,35 +1,35 @@
-/** `query` and names: what `query` lists, and which names are equal. */
+/** Scenarios about `query`, which lists locks and requests, and about the equality of names. */
 import type { Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 
 const shape: Scenario = {
-  title: 'query tells name, mode and client of each lock and each request',
+  title: 'query shows the name, the mode and the client of each lock and each request',
   async run(script) {
-    const own = await script.look()
-    script.say(`${own.held.length} ${own.pending.length}`)
+    const own = await script.listOwn()
+    script.record(`${own.held.length} ${own.pending.length}`)
     const asked = [
-      script.ask('a', 'x', { mode: 'shared' }),
-      script.ask('b', 'x', { mode: 'shared' }),
-      script.ask('c', 'x'),
+      script.request('a', 'x', { mode: 'shared' }),
+      script.request('b', 'x', { mode: 'shared' }),
+      script.request('c', 'x'),
     ]
-    await script.calm()
+    await script.untilQuiet()
     const state = await script.locks.query()
     const { held = [], pending = [] } = state
-    script.say(`arrays: ${Array.isArray(state.held)} ${Array.isArray(state.pending)}`)
+    script.record(`arrays: ${Array.isArray(state.held)} ${Array.isArray(state.pending)}`)
     const mine = [...held, ...pending].filter(({ name }) => name?.startsWith(script.prefix))
     for (const info of mine) {
       const { name, mode, clientId, ...more } = info
-      script.say(`${name?.slice(script.prefix.length)} ${mode} ${JSON.stringify(more)}`)
-      script.say(`client: ${typeof clientId === 'string' && clientId !== ''}`)
+      script.record(`${name?.slice(script.prefix.length)} ${mode} ${JSON.stringify(more)}`)
+      script.record(`client: ${typeof clientId === 'string' && clientId !== ''}`)
     }
-    script.say(`clients: ${new Set(mine.map(({ clientId }) => clientId)).size}`)
+    script.record(`clients: ${new Set(mine.map(({ clientId }) => clientId)).size}`)
     const again = await script.locks.query()
-    script.say(`a new answer: ${again !== state}`)
+    script.record(`a new answer: ${again !== state}`)
     for (const each of asked) {
       each.release()
-      await script.calm()
+      await script.untilQuiet()
     }
-    await script.sayState()
+    await script.recordState()
   },
   log: [
     ...['0 0', 'a: granted', 'b: granted', 'arrays: true true'],
@@ -41,20 +41,22 @@ const shape: Scenario = {
 }
 
 const pendingOrder: Scenario = {
-  title: 'what is pending for a name is listed in the order of asking',
+  title: 'query lists the pending requests of a name in the order of the requests',
   async run(script) {
-    const gate = script.ask('gate', 'x')
-    await script.calm()
+    const gate = script.request('gate', 'x')
+    await script.untilQuiet()
     const modes = ['shared', 'exclusive', 'exclusive', 'shared', 'exclusive'] as const
     const asked = []
     for (const [i, mode] of modes.entries()) {
-      asked.push(script.ask(`${i}`, 'x', { mode }, i % 2 === 0 ? script.locks : script.far))
-      await script.calm()
+      asked.push(
+        script.request(`${i}`, 'x', { mode }, i % 2 === 0 ? script.locks : script.otherLocks),
+      )
+      await script.untilQuiet()
     }
-    await script.sayState()
+    await script.recordState()
     for (const each of [gate, ...asked]) {
       each.release()
-      await script.calm()
+      await script.untilQuiet()
     }
   },
   log: [
@@ -66,14 +68,14 @@ const pendingOrder: Scenario = {
 }
 
 const inside: Scenario = {
-  title: 'query can be called anywhere, also while holding',
+  title: 'query may be called anywhere, also in a callback that holds a lock',
   async run(script) {
     const name = `${script.prefix}x`
     await script.locks.request(name, async () => {
-      await script.sayState()
+      await script.recordState()
     })
-    await script.sayState()
-    await script.locks.request(name, { ifAvailable: true }, () => script.sayState())
+    await script.recordState()
+    await script.locks.request(name, { ifAvailable: true }, () => script.recordState())
   },
   log: [
     'held: x exclusive; pending: nothing',
@@ -83,28 +85,28 @@ const inside: Scenario = {
 }
 
 const deadlock: Scenario = {
-  title: 'query shows who waits for whom, also when nobody will ever get on',
+  title: 'query shows which clients wait for each other in a deadlock',
   async run(script) {
-    const a = script.ask('a', 'x')
-    const b = script.ask('b', 'y', {}, script.far)
-    await script.calm()
-    const c = script.ask('c', 'y', { abortable: true })
-    const d = script.ask('d', 'x', { abortable: true }, script.far)
-    await script.calm()
-    const { held, pending } = await script.look()
-    script.say(`held: ${held.join(', ')}; pending: ${pending.sort().join(', ')}`)
+    const a = script.request('a', 'x')
+    const b = script.request('b', 'y', {}, script.otherLocks)
+    await script.untilQuiet()
+    const c = script.request('c', 'y', { abortable: true })
+    const d = script.request('d', 'x', { abortable: true }, script.otherLocks)
+    await script.untilQuiet()
+    const { held, pending } = await script.listOwn()
+    script.record(`held: ${held.join(', ')}; pending: ${pending.sort().join(', ')}`)
     const state = await script.locks.query()
     const clientOf = (list: LockInfo[] = [], name: string) =>
       list.find((each) => each.name === script.prefix + name)?.clientId
-    script.say(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
-    script.say(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
+    script.record(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
+    script.record(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
     c.abort()
     d.abort()
-    await script.calm()
+    await script.untilQuiet()
     a.release()
-    await script.calm()
+    await script.untilQuiet()
     b.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'b: granted'],
@@ -148,28 +150,31 @@ const names = [
   ...['constructor', '\u00ff'.repeat(100), '\0'.repeat(100), `${'\uD800'.repeat(100)}`, '锁', '🔒'],
 ]
 
-/** The name in ASCII. */
+/** The name as a JSON string that has only ASCII characters. */
 function spell(name: string): string {
   return JSON.stringify(name).replace(/[^\x20-\x7e]/g, (unit) => {
     return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   })
 }
 
+/** Holds the locks of all `names` at once, and logs whether each name came back unchanged. */
 async function holdAll(script: Script): Promise<void> {
   const ends: (() => void)[] = []
   const settled = names.map((name) => {
     return script.locks.request(name, { ifAvailable: true }, (lock) => {
-      script.say(`${spell(name)}: ${lock?.name === name}`)
+      script.record(`${spell(name)}: ${lock?.name === name}`)
       return new Promise<void>((resolve) => ends.push(resolve))
     })
   })
-  await script.calm()
-  const { held = [] } = await script.far.query()
+  await script.untilQuiet()
+  const { held = [] } = await script.otherLocks.query()
   const listed = new Set(held.map(({ name }) => name))
-  script.say(`listed: ${names.filter((name) => listed.has(name)).length}`)
+  script.record(`listed: ${names.filter((name) => listed.has(name)).length}`)
   for (const name of names) {
-    const state = await script.far.request(name, { ifAvailable: true }, (lock) => String(lock))
-    if (state !== 'null') script.say(`${spell(name)} is held twice`)
+    const state = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
+      String(lock),
+    )
+    if (state !== 'null') script.record(`${spell(name)} is held twice`)
   }
   for (const end of ends) end()
   await Promise.all(settled)
@@ -178,11 +183,11 @@ async function holdAll(script: Script): Promise<void> {
 const wellFormed = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {
-  title: 'a name may be anything, and two names are the same only if every unit is',
+  title: 'a name may be any string, and two names are equal only if all their units are equal',
   run: holdAll,
   log: [...names.map((name) => `${spell(name)}: true`), `listed: ${names.length}`],
   chromium: {
-    why: 'its query spells lone surrogates as U+FFFD, though it tells them apart when it locks',
+    why: 'the query of Chromium shows lone surrogates as U+FFFD, though its locks distinguish them',
     log: [...names.map((name) => `${spell(name)}: true`), `listed: ${wellFormed}`],
   },
 }

@@ -1,22 +1,26 @@
-/** When a lock is released, and what has happened before. */
+/** Scenarios about when a lock is released, and about the events before and after its release. */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-const before: Scenario = {
+const releaseFirst: Scenario = {
   title: 'the lock is released before the request settles',
   async run(script) {
     const name = `${script.prefix}x`
     const mine = new Error('mine')
-    const ways: (() => unknown)[] = [
+    const callbacks: (() => unknown)[] = [
       async () => 'fine',
       () => Promise.reject(mine),
       () => 'at once',
     ]
-    for (const end of ways) {
-      await script.outcome('x', script.locks.request(name, end))
-      await script.sayState()
-      const free = await script.far.request(name, { ifAvailable: true }, (lock) => lock !== null)
-      script.say(`free: ${free}`)
+    for (const callback of callbacks) {
+      await script.outcome('x', script.locks.request(name, callback))
+      await script.recordState()
+      const free = await script.otherLocks.request(
+        name,
+        { ifAvailable: true },
+        (lock) => lock !== null,
+      )
+      script.record(`free: ${free}`)
     }
   },
   log: ['x: done fine', 'x: failed Error mine', 'x: done at once'].flatMap((line) => [
@@ -26,26 +30,26 @@ const before: Scenario = {
   ]),
 }
 
-const first: Scenario = {
-  title: 'whoever held hears of it before the next one is called',
+const holderFirst: Scenario = {
+  title: 'the request of the former holder settles before the callback of the next holder runs',
   async run(script) {
-    const a = script.ask('a', 'x')
-    const b = script.ask('b', 'x')
-    await script.calm()
+    const a = script.request('a', 'x')
+    const b = script.request('b', 'x')
+    await script.untilQuiet()
     const name = `${script.prefix}x`
-    const c = script.locks.request(name, () => script.say('c: granted'))
+    const c = script.locks.request(name, () => script.record('c: granted'))
     void c.then(async () => {
       for (let i = 0; i < 50; i++) await undefined
-      script.say('c: had its microtasks')
+      script.record('c: had its microtasks')
     })
-    const d = script.ask('d', 'x')
-    await script.calm()
+    const d = script.request('d', 'x')
+    await script.untilQuiet()
     a.release()
-    await script.calm()
+    await script.untilQuiet()
     b.release()
-    await script.calm()
+    await script.untilQuiet()
     d.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'a: done undefined', 'b: granted', 'b: done undefined', 'c: granted'],
@@ -53,9 +57,8 @@ const first: Scenario = {
   ],
 }
 
-const long: Scenario = {
-  title:
-    'the lock is held until what the callback returned has settled, whatever it does meanwhile',
+const heldUntilSettled: Scenario = {
+  title: 'a lock is held until the promise that the callback returned has settled',
   async run(script) {
     const name = `${script.prefix}x`
     let end = (_: unknown) => {}
@@ -68,16 +71,16 @@ const long: Scenario = {
       await newTask()
       return chain
     })
-    const b = script.ask('b', 'x')
-    await script.calm()
-    script.say('still')
+    const b = script.request('b', 'x')
+    await script.untilQuiet()
+    script.record('still')
     end('the end')
     await script.outcome('a', a)
-    await script.calm()
+    await script.untilQuiet()
     b.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: ['still', 'a: done the end', 'b: granted', 'b: done undefined'],
 }
 
-export const releasingScenarios: readonly Scenario[] = [before, first, long]
+export const releasingScenarios: readonly Scenario[] = [releaseFirst, holderFirst, heldUntilSettled]

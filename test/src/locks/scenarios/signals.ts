@@ -1,11 +1,11 @@
-/** `signal`: cancels a waiting request, and never a held lock. */
+/** Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. */
 import type { Scenario } from './scenario.js'
 
 const already: Scenario = {
-  title: 'a signal that is aborted already rejects with its reason, whatever that is',
+  title: 'a signal that is aborted already rejects the request with its reason, of any type',
   async run(script) {
     const name = `${script.prefix}x`
-    const no = () => script.say('THE CALLBACK RAN')
+    const no = () => script.record('THE CALLBACK RAN')
     const mine = new Error('mine')
     for (const reason of [
       undefined,
@@ -20,10 +20,10 @@ const already: Scenario = {
       await script.outcome('x', script.locks.request(name, { signal }, no))
     }
     const signal = AbortSignal.abort(mine)
-    const same = await script.locks.request(name, { signal }, no).catch((error) => error)
-    script.say(`the very reason: ${same === mine}`)
-    await script.calm()
-    await script.sayState()
+    const caught = await script.locks.request(name, { signal }, no).catch((error) => error)
+    script.record(`the very reason: ${caught === mine}`)
+    await script.untilQuiet()
+    await script.recordState()
   },
   log: [
     'x: failed DOMException AbortError',
@@ -36,25 +36,25 @@ const already: Scenario = {
 }
 
 const pending: Scenario = {
-  title: 'an abort while waiting leaves the queue and lets those behind pass',
+  title: 'an aborted request leaves the queue, and the requests behind it move up',
   async run(script) {
     const shared = { mode: 'shared' } as const
-    const a = script.ask('a', 'x', shared)
-    const b = script.ask('b', 'x', { abortable: true })
-    await script.calm()
-    const c = script.ask('c', 'x', { ...shared, abortable: true }, script.far)
-    const d = script.ask('d', 'x', { abortable: true }, script.far)
-    await script.calm()
-    await script.sayState()
+    const a = script.request('a', 'x', shared)
+    const b = script.request('b', 'x', { abortable: true })
+    await script.untilQuiet()
+    const c = script.request('c', 'x', { ...shared, abortable: true }, script.otherLocks)
+    const d = script.request('d', 'x', { abortable: true }, script.otherLocks)
+    await script.untilQuiet()
+    await script.recordState()
     b.abort()
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
     d.abort('enough')
-    await script.calm()
+    await script.untilQuiet()
     d.abort('again')
     for (const each of [a, c]) each.release()
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
   },
   log: [
     'a: granted',
@@ -65,7 +65,7 @@ const pending: Scenario = {
     'held: nothing; pending: nothing',
   ],
   chromium: {
-    why: 'it looks at the queue again only when a lock is released, not when a request is aborted',
+    why: 'Chromium checks the queue when a lock is released, but not when a request is aborted',
     log: [
       'a: granted',
       'held: x shared; pending: x exclusive, x shared, x exclusive',
@@ -78,15 +78,15 @@ const pending: Scenario = {
 }
 
 const atOnce: Scenario = {
-  title: 'an abort in the turn of the request wins over a lock that is free',
+  title: 'an abort in the same task as the request rejects the request, although the lock is free',
   async run(script) {
-    const a = script.ask('a', 'x', { abortable: true })
-    const b = script.ask('b', 'x')
+    const a = script.request('a', 'x', { abortable: true })
+    const b = script.request('b', 'x')
     a.abort()
-    await script.calm()
+    await script.untilQuiet()
     b.release()
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
   },
   log: [
     ...['a: failed DOMException AbortError', 'b: granted', 'b: done undefined'],
@@ -97,18 +97,18 @@ const atOnce: Scenario = {
 const late: Scenario = {
   title: 'an abort after the callback has begun changes nothing',
   async run(script) {
-    const a = script.ask('a', 'x', { abortable: true })
-    await script.calm()
+    const a = script.request('a', 'x', { abortable: true })
+    await script.untilQuiet()
     a.abort()
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
     a.release('fine')
-    await script.calm()
-    const b = script.ask('b', 'x', { abortable: true })
-    await script.calm()
+    await script.untilQuiet()
+    const b = script.request('b', 'x', { abortable: true })
+    await script.untilQuiet()
     b.release('fine')
     b.abort()
-    await script.calm()
+    await script.untilQuiet()
     b.abort()
     const controller = new AbortController()
     const inside = script.locks.request(
@@ -120,7 +120,7 @@ const late: Scenario = {
       },
     )
     await script.outcome('c', inside)
-    await script.sayState()
+    await script.recordState()
   },
   log: [
     'a: granted',
@@ -131,27 +131,27 @@ const late: Scenario = {
 }
 
 const many: Scenario = {
-  title: 'one signal for many requests gives up all that wait, in their order',
+  title: 'one signal aborts many waiting requests, in the order of the requests',
   async run(script) {
     const { locks, prefix } = script
-    const gate = script.ask('gate', 'x')
-    const other = script.ask('other', 'y')
-    await script.calm()
+    const gate = script.request('gate', 'x')
+    const other = script.request('other', 'y')
+    await script.untilQuiet()
     const controller = new AbortController()
     const { signal } = controller
-    const no = () => script.say('THE CALLBACK RAN')
+    const no = () => script.record('THE CALLBACK RAN')
     const asked = ['x', 'y', 'x'].map((name, i) =>
       script.outcome(`${i}`, locks.request(prefix + name, { signal }, no)),
     )
-    await script.calm()
+    await script.untilQuiet()
     controller.abort(new DOMException('', 'TimeoutError'))
     await Promise.all(asked)
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
     gate.release()
-    await script.calm()
+    await script.untilQuiet()
     other.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['gate: granted', 'other: granted'],
@@ -164,13 +164,13 @@ const many: Scenario = {
 const unused: Scenario = {
   title: 'a signal that is never aborted changes nothing',
   async run(script) {
-    const a = script.ask('a', 'x', { abortable: true })
-    const b = script.ask('b', 'x', { abortable: true })
-    await script.calm()
+    const a = script.request('a', 'x', { abortable: true })
+    const b = script.request('b', 'x', { abortable: true })
+    await script.untilQuiet()
     a.release(1)
-    await script.calm()
+    await script.untilQuiet()
     b.fail(new Error('mine'))
-    await script.calm()
+    await script.untilQuiet()
   },
   log: ['a: granted', 'a: done 1', 'b: granted', 'b: failed Error mine'],
 }

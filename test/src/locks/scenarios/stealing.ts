@@ -1,45 +1,45 @@
-/** `steal`: holders lose the lock, and waiters keep waiting. */
+/** Scenarios about the option `steal`: holders lose the lock, and waiting requests keep waiting. */
 import type { Scenario } from './scenario.js'
 
 const free: Scenario = {
-  title: 'a steal of what nobody holds is a request like any other',
+  title: 'a steal of a free lock is granted like any other request',
   async run(script) {
-    const a = script.ask('a', 'x', { steal: true })
-    await script.calm()
-    const b = script.ask('b', 'x')
-    await script.calm()
+    const a = script.request('a', 'x', { steal: true })
+    await script.untilQuiet()
+    const b = script.request('b', 'x')
+    await script.untilQuiet()
     a.release(1)
-    await script.calm()
+    await script.untilQuiet()
     b.release(2)
-    await script.calm()
+    await script.untilQuiet()
   },
   log: ['a: granted', 'a: done 1', 'b: granted', 'b: done 2'],
 }
 
-const robbed: Scenario = {
-  title: 'a steal rejects the request of whoever held, and is granted before those who wait',
+const fromHolder: Scenario = {
+  title: 'a steal rejects the request of the holder, and is granted before waiting requests',
   async run(script) {
-    const a = script.ask('a', 'x')
-    const other = script.ask('other', 'y')
-    await script.calm()
-    const b = script.ask('b', 'x', { mode: 'shared' })
-    await script.calm()
-    const c = script.ask('c', 'x', { mode: 'shared' }, script.far)
-    await script.calm()
-    const thief = script.ask('thief', 'x', { steal: true }, script.far)
-    await script.calm()
-    await script.sayState()
+    const a = script.request('a', 'x')
+    const other = script.request('other', 'y')
+    await script.untilQuiet()
+    const b = script.request('b', 'x', { mode: 'shared' })
+    await script.untilQuiet()
+    const c = script.request('c', 'x', { mode: 'shared' }, script.otherLocks)
+    await script.untilQuiet()
+    const thief = script.request('thief', 'x', { steal: true }, script.otherLocks)
+    await script.untilQuiet()
+    await script.recordState()
     a.release('too late')
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
     thief.release('loot')
-    await script.calm()
+    await script.untilQuiet()
     for (const each of [b, c]) {
       each.release()
-      await script.calm()
+      await script.untilQuiet()
     }
     other.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'other: granted', 'a: failed DOMException AbortError', 'thief: granted'],
@@ -51,20 +51,20 @@ const robbed: Scenario = {
 }
 
 const allShared: Scenario = {
-  title: 'a steal takes shared locks from all who hold them',
+  title: 'a steal takes a shared lock from all its holders',
   anyOrder: true,
   async run(script) {
     const shared = { mode: 'shared' } as const
-    const readers = ['a', 'b', 'c'].map((label) => script.ask(label, 'x', shared))
-    await script.calm()
-    const thief = script.ask('thief', 'x', { steal: true })
-    await script.calm()
-    await script.sayState()
-    for (const reader of readers) reader.fail(new Error('nobody hears this'))
-    await script.calm()
+    const readers = ['a', 'b', 'c'].map((label) => script.request(label, 'x', shared))
+    await script.untilQuiet()
+    const thief = script.request('thief', 'x', { steal: true })
+    await script.untilQuiet()
+    await script.recordState()
+    for (const reader of readers) reader.fail(new Error('ignored after the steal'))
+    await script.untilQuiet()
     thief.release()
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
   },
   log: [
     ...['a: granted', 'b: granted', 'c: granted'],
@@ -75,20 +75,20 @@ const allShared: Scenario = {
 }
 
 const again: Scenario = {
-  title: 'a steal can be stolen, by whoever comes next',
+  title: 'a stolen lock can be stolen again',
   async run(script) {
-    script.ask('a', 'x')
-    await script.calm()
-    script.ask('b', 'x', { steal: true })
-    await script.calm()
-    const c = script.ask('c', 'x', { steal: true }, script.far)
-    await script.calm()
-    const d = script.ask('d', 'x')
-    await script.calm()
+    script.request('a', 'x')
+    await script.untilQuiet()
+    script.request('b', 'x', { steal: true })
+    await script.untilQuiet()
+    const c = script.request('c', 'x', { steal: true }, script.otherLocks)
+    await script.untilQuiet()
+    const d = script.request('d', 'x')
+    await script.untilQuiet()
     c.release()
-    await script.calm()
+    await script.untilQuiet()
     d.release()
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: granted', 'a: failed DOMException AbortError', 'b: granted'],
@@ -97,8 +97,8 @@ const again: Scenario = {
   ],
 }
 
-const goesOn: Scenario = {
-  title: 'the callback of whoever was robbed goes on, and changes nothing any more',
+const continues: Scenario = {
+  title: 'the callback of the former holder continues, but has no further effect on the lock',
   async run(script) {
     const name = `${script.prefix}x`
     let wake = () => {}
@@ -107,20 +107,22 @@ const goesOn: Scenario = {
     })
     const victim = script.locks.request(name, async (lock) => {
       await sleep
-      script.say(`goes on with ${lock?.mode}`)
+      script.record(`goes on with ${lock?.mode}`)
       return 'too late'
     })
     const outcome = script.outcome('victim', victim)
-    await script.calm()
-    const thief = script.ask('thief', 'x', { steal: true })
-    await script.calm()
+    await script.untilQuiet()
+    const thief = script.request('thief', 'x', { steal: true })
+    await script.untilQuiet()
     await outcome
     wake()
-    await script.calm()
-    const next = await script.far.request(name, { ifAvailable: true }, (lock) => String(lock))
-    script.say(`next: ${next}`)
+    await script.untilQuiet()
+    const next = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
+      String(lock),
+    )
+    script.record(`next: ${next}`)
     thief.release('loot')
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['victim: failed DOMException AbortError', 'thief: granted', 'goes on with exclusive'],
@@ -129,17 +131,17 @@ const goesOn: Scenario = {
 }
 
 const fromWithin: Scenario = {
-  title: 'a client can steal from itself, in the callback that holds',
+  title: 'a client can steal its own lock in the callback that holds the lock',
   async run(script) {
     const name = `${script.prefix}x`
     const outer = script.locks.request(name, async () => {
       const inner = await script.locks.request(name, { steal: true }, (lock) => `${lock?.mode}`)
-      script.say(`inner: ${inner}`)
+      script.record(`inner: ${inner}`)
       return 'outer'
     })
     await script.outcome('outer', outer)
-    await script.calm()
-    await script.sayState()
+    await script.untilQuiet()
+    await script.recordState()
   },
   log: [
     ...['outer: failed DOMException AbortError', 'inner: exclusive'],
@@ -148,23 +150,23 @@ const fromWithin: Scenario = {
 }
 
 const atOnce: Scenario = {
-  title: 'a steal in the turn of a request leaves that no time to begin',
+  title: 'a steal in the same task as a request rejects the request before its callback runs',
   anyOrder: true,
   async run(script) {
-    script.ask('a', 'x')
-    script.ask('b', 'x', { steal: true })
-    const c = script.ask('c', 'x', { steal: true })
-    await script.calm()
-    await script.sayState()
+    script.request('a', 'x')
+    script.request('b', 'x', { steal: true })
+    const c = script.request('c', 'x', { steal: true })
+    await script.untilQuiet()
+    await script.recordState()
     c.release('loot')
-    await script.calm()
+    await script.untilQuiet()
   },
   log: [
     ...['a: failed DOMException AbortError', 'b: failed DOMException AbortError', 'c: granted'],
     ...['held: x exclusive; pending: nothing', 'c: done loot'],
   ],
   chromium: {
-    why: 'it is told of each grant before the steal that follows, and we of both at once',
+    why: 'Chromium runs a callback before the next steal; session.locks hears of both at once',
     log: [
       ...['a: granted', 'b: granted', 'a: failed DOMException AbortError'],
       ...['c: granted', 'b: failed DOMException AbortError'],
@@ -175,10 +177,10 @@ const atOnce: Scenario = {
 
 export const stealingScenarios: readonly Scenario[] = [
   free,
-  robbed,
+  fromHolder,
   allShared,
   again,
-  goesOn,
+  continues,
   fromWithin,
   atOnce,
 ]
