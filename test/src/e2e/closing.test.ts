@@ -1,6 +1,6 @@
 /**
- * How a broker closes: it sends the answers that it has made, tells the reason, lets holders
- * finish, and leaves nothing behind. Covers one broker, several brokers, and the command.
+ * Tests how a broker closes: the broker sends its pending responses and the reason, lets holders
+ * finish during a drain, and frees its port. Also tests several brokers in one process.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -12,7 +12,7 @@ import { Collector, next, rejection, Stage, untilHandled } from './stage.js'
 describe('e2e: broker.close', () => {
   const stage = Stage.forEachTest()
 
-  it('sends its pending answers before it closes with 1012', async () => {
+  it('sends the pending responses before the broker closes with 1012', async () => {
     const { broker, url } = await stage.broker()
     const client = await RawClient.open(url)
     const requests = Array.from({ length: 200 }, (_, i) => ({
@@ -33,7 +33,7 @@ describe('e2e: broker.close', () => {
     await closed
   })
 
-  it('with a drain, lets holders finish and refuses new requests', async () => {
+  it('lets holders finish during a drain, and refuses new requests', async () => {
     const { broker, url } = await stage.broker()
     const ann = await stage.session(url, { reconnect: false })
     const ben = await stage.session(url, { reconnect: false })
@@ -52,18 +52,18 @@ describe('e2e: broker.close', () => {
     await closed
   })
 
-  it('sends a client to its other broker', async () => {
+  it('makes a client connect to the next broker of its list', async () => {
     const first = await stage.broker()
     const second = await stage.broker()
     const reconnect = fixedInterval({ interval: 5 })
     const session = await stage.session([first.url, second.url], { reconnect })
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     await first.broker.close({ drain: 50 })
-    await renewed
+    await newSession
     expect((await session.lock('k')).held).to.equal(true)
   })
 
-  it('with a drain, does not wait for a client that holds nothing', async () => {
+  it('does not wait for a client that holds no lock, even with a drain', async () => {
     const { broker, url } = await stage.broker()
     const session = await stage.session(url, { reconnect: false })
     const closed = next(session, 'closed')
@@ -77,7 +77,7 @@ describe('e2e: broker.close', () => {
     await broker.close()
   })
 
-  it('rejects a listen that has not finished', async () => {
+  it('makes a pending listen reject', async () => {
     const port = await freePort()
     const broker = createBroker()
     const refused = [broker.listen({ port }), broker.listenAdmin({ port: 0 })].map((listening) =>

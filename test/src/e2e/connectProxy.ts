@@ -1,4 +1,4 @@
-/** An HTTP proxy that opens tunnels by CONNECT and records the requests. */
+/** An HTTP proxy for tests. It opens tunnels by the method CONNECT, and records the requests. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
@@ -8,11 +8,17 @@ export interface ConnectProxy {
   readonly url: string
   /** "host:port" of each requested tunnel, in order. */
   readonly requested: readonly string[]
-  /** The user name and password of each request. */
+  /** The header `proxy-authorization` of each request. */
   readonly credentials: readonly (string | undefined)[]
 }
 
-/** @param answer Refuses all tunnels with this answer; `silent` never answers. */
+/**
+ * Starts a proxy.
+ *
+ * @param options.answer The HTTP response with which the proxy refuses all tunnels. Default: the
+ * proxy opens the tunnels.
+ * @param options.silent Whether the proxy accepts connections but never answers. Default false.
+ */
 export async function connectProxy(
   stage: Stage,
   { answer, silent = false }: { answer?: string; silent?: boolean } = {},
@@ -20,11 +26,11 @@ export async function connectProxy(
   const requested: string[] = []
   const credentials: (string | undefined)[] = []
   const sockets = new Set<Socket>()
-  const keep = (socket: Socket) => {
+  const track = (socket: Socket) => {
     sockets.add(socket.on('error', () => socket.destroy()))
     socket.on('close', () => sockets.delete(socket))
   }
-  const server = createServer().on('connection', keep)
+  const server = createServer().on('connection', track)
   server.on('connect', (request, socket: Socket) => {
     requested.push(request.url!)
     credentials.push(request.headers['proxy-authorization'])
@@ -38,7 +44,7 @@ export async function connectProxy(
       socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
       target.pipe(socket).pipe(target)
     })
-    keep(target)
+    track(target)
     socket.on('close', () => target.destroy())
   })
   server.listen(0, '127.0.0.1')

@@ -1,6 +1,8 @@
 /**
- * Errors: each is a `HoldfastError` with a code and a message that says how to fix it. Covers
- * invalid arguments, brokers that cannot be reached, and closed sessions.
+ * Tests the errors that a caller gets: for invalid arguments, unreachable brokers and closed
+ * sessions. Each error is a `HoldfastError` with a code, and its message says how to fix the
+ * problem. The lease is how long the broker keeps a silent session, the grace how long the broker
+ * keeps a session without a connection, and the ttl how long a lock lasts without a refresh.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -28,7 +30,7 @@ describe('e2e: errors of arguments', () => {
     ['too long in bytes', '€'.repeat(171)],
     ['with a control character', 'a\nb'],
     ['with a lone surrogate', 'a\ud800'],
-    ['no string', 7 as unknown as string],
+    ['a number', 7 as unknown as string],
   ]
   for (const [title, key] of keys) {
     it(`rejects a key that is ${title} with INVALID_KEY in every method`, async () => {
@@ -42,15 +44,23 @@ describe('e2e: errors of arguments', () => {
     })
   }
 
-  it('accepts keys that only look strange', async () => {
+  it('accepts unusual keys that are valid', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
-    const strange = ['__proto__', 'constructor', ' ', '€'.repeat(170), '😀', 'k'.repeat(512), '"\\']
-    for (const key of strange) expect((await sessions[0]!.tryLock(key)).key).to.equal(key)
-    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(strange)
+    const unusualKeys = [
+      '__proto__',
+      'constructor',
+      ' ',
+      '€'.repeat(170),
+      '😀',
+      'k'.repeat(512),
+      '"\\',
+    ]
+    for (const key of unusualKeys) expect((await sessions[0]!.tryLock(key)).key).to.equal(key)
+    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(unusualKeys)
   })
 
-  const numbers = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
-  for (const ms of numbers as number[]) {
+  const invalidTimes = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
+  for (const ms of invalidTimes as number[]) {
     it(`rejects ${typeof ms} ${ms} as a ttl, a timeout, a lease and a grace`, async () => {
       const { sessions, url } = await stage.brokerWith('ann')
       const [ann] = sessions
@@ -65,7 +75,7 @@ describe('e2e: errors of arguments', () => {
 
   it('rejects other invalid options with INVALID_OPTION', async () => {
     const { sessions } = await stage.brokerWith('ann')
-    const options: object[] = [
+    const invalidOptions: object[] = [
       { mode: 'exclusiv' },
       { steal: true, timeout: 5 },
       { steal: true, mode: 'shared' },
@@ -74,8 +84,8 @@ describe('e2e: errors of arguments', () => {
       { metadata: 7n },
       { metadata: () => {} },
     ]
-    for (const each of options) {
-      await rejection(sessions[0]!.lock('k', each as LockOptions), 'INVALID_OPTION')
+    for (const options of invalidOptions) {
+      await rejection(sessions[0]!.lock('k', options as LockOptions), 'INVALID_OPTION')
     }
     await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
     await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
@@ -122,14 +132,14 @@ describe('e2e: errors of connecting', () => {
     return `ws://127.0.0.1:${port}`
   }
 
-  it('rejects an unreachable URL with UNAVAILABLE, and says its name and what to do', async () => {
+  it('rejects an unreachable URL with UNAVAILABLE, and names the URL and a way to fix it', async () => {
     const url = await deadUrl()
     const error = await rejection(connect(url), 'UNAVAILABLE')
     expect(error.message).to.include(url).and.to.include('check')
     expect(error.cause).to.be.instanceOf(Error)
   })
 
-  it('rejects a URL that is not of a WebSocket with INVALID_OPTION', async () => {
+  it('rejects a URL that is not a valid WebSocket URL with INVALID_OPTION', async () => {
     for (const url of ['localhost:7420', 'http://localhost:7420', '', 'ws://', 'ws://x#y', 7]) {
       await rejection(connect(url as string), 'INVALID_OPTION')
     }
@@ -141,7 +151,7 @@ describe('e2e: errors of connecting', () => {
     await rejection(connect(url), 'UNAVAILABLE')
   })
 
-  it('rejects a server of another protocol with UNAVAILABLE', async () => {
+  it('rejects a server with another WebSocket subprotocol with UNAVAILABLE', async () => {
     const server = createServer()
     const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat.v1' })
     stage.onClear(() => sockets.close())
@@ -151,10 +161,10 @@ describe('e2e: errors of connecting', () => {
   const answers: [string, string][] = [
     ['does not answer hello with welcome', '{"type":"stats","id":1,"stats":{}}'],
     ['does not speak JSON', 'hello yourself'],
-    ['answers with half a welcome', '{"type":"welcome","session":7}'],
+    ['answers with an incomplete welcome', '{"type":"welcome","session":7}'],
   ]
   for (const [title, answer] of answers) {
-    it(`rejects a server of the same name that ${title} with UNAVAILABLE`, async () => {
+    it(`rejects with UNAVAILABLE a server of the same subprotocol that ${title}`, async () => {
       const server = createServer()
       const sockets = new WebSocketServer({ server, handleProtocols: () => 'holdfast.v1' })
       sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)))
@@ -176,22 +186,22 @@ describe('e2e: errors of connecting', () => {
     expect(error.message).to.match(/none of the 2/)
   })
 
-  it('rejects a refused client with UNAUTHORIZED, and does not try again', async () => {
-    let asked = 0
+  it('rejects a refused token with UNAUTHORIZED, and does not try again', async () => {
+    let authentications = 0
     const { url } = await stage.broker({
       authenticate: ({ token }) => {
-        asked++
+        authentications++
         return token === 'right' ? 'ann' : undefined
       },
     })
     await rejection(connect(url, { token: 'wrong' }), 'UNAUTHORIZED')
     await rejection(connect(url), 'UNAUTHORIZED')
-    expect(asked).to.equal(2)
+    expect(authentications).to.equal(2)
     const session = await stage.session(url, { token: 'right' })
     expect(session.state).to.equal('connected')
   })
 
-  it('aborts connecting, before it starts and while it runs', async () => {
+  it('rejects with ABORTED when a signal aborts before or during connecting', async () => {
     const { url } = await stage.broker()
     await rejection(connect(url, { signal: AbortSignal.abort() }), 'ABORTED')
     const silent = createTcpServer(() => {}).listen(0, '127.0.0.1')
@@ -241,7 +251,7 @@ describe('e2e: errors of a closed session', () => {
     await waiting
   })
 
-  it('settles close without an answer of the broker, and fires the event', async () => {
+  it('settles close when the broker is gone, and fires the event "closed"', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
@@ -256,7 +266,7 @@ describe('e2e: errors of a closed session', () => {
     await rejection(broker.listen({ port: 0 }), 'UNAVAILABLE')
   })
 
-  it('rejects a port that is in use with UNAVAILABLE, and says so', async () => {
+  it('rejects a port that is in use with UNAVAILABLE, and names the port', async () => {
     const { port } = await stage.broker()
     const second = createBroker()
     stage.onClear(() => second.close())
@@ -266,7 +276,7 @@ describe('e2e: errors of a closed session', () => {
   })
 })
 
-describe('e2e: content of errors', () => {
+describe('e2e: fields of errors', () => {
   const stage = Stage.forEachTest()
 
   it('LOCK_TIMEOUT names the holders, without their metadata', async () => {

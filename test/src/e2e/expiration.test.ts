@@ -1,7 +1,7 @@
 /**
- * Expiration by ttl, counted from the grant or the last refresh. The broker ends a lock on time,
- * not in a later sweep. The holder knows of the loss first, and the next waiter is granted the lock
- * in the same turn.
+ * Tests the expiration of locks. The ttl is how long a lock lasts from its grant or its last
+ * refresh. The broker ends a lock on time, not in a later sweep, and grants the lock to the next
+ * waiter at once. The holder knows of the loss before that grant. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { aborted, next, Stage, untilHandled, watching } from './stage.js'
@@ -9,7 +9,7 @@ import { aborted, next, Stage, untilHandled, watching } from './stage.js'
 describe('e2e: expiration -> ttl', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock on time, and grants it to the next waiter without a request', async () => {
+  it('ends a lock on time, and passes the lock to the next waiter', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k', { ttl: 100 })
@@ -18,7 +18,7 @@ describe('e2e: expiration -> ttl', () => {
     expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 1 })
   })
 
-  it('is known to the holder before the lock is granted again', async () => {
+  it('ends a lock at the holder before the broker grants the lock again', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
@@ -26,15 +26,15 @@ describe('e2e: expiration -> ttl', () => {
       const first = await ann!.lock('k', { ttl: 100 })
       first.signal.addEventListener('abort', () => order.push('lost'))
       const second = await ben!.lock('k').then((lock) => {
-        order.push(`granted, held by the other: ${first.held}`)
+        order.push(`granted, still held by ann: ${first.held}`)
         return lock
       })
-      expect(order).to.deep.equal(['lost', 'granted, held by the other: false'])
+      expect(order).to.deep.equal(['lost', 'granted, still held by ann: false'])
       await second.unlock()
     }
   })
 
-  it('is reported with its reason, by event and by signal', async () => {
+  it('reports the expiration by the event "lost" and by the signal of the lock', async () => {
     const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     const lost = next(ann!, 'lost')
@@ -47,11 +47,11 @@ describe('e2e: expiration -> ttl', () => {
 
   it('does not end a lock without a ttl', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
-    const forever = await sessions[0]!.lock('forever')
+    const untimed = await sessions[0]!.lock('untimed')
     const brief = await sessions[0]!.lock('brief', { ttl: 50 })
     await aborted(brief.signal)
-    expect(forever.held).to.equal(true)
-    expect(broker.query({ key: 'forever' }).heldCount).to.equal(1)
+    expect(untimed.held).to.equal(true)
+    expect(broker.query({ key: 'untimed' }).heldCount).to.equal(1)
   })
 
   it('ends locks in the order of their deadlines, not of their requests', async () => {
@@ -68,7 +68,7 @@ describe('e2e: expiration -> ttl', () => {
 describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
-  it('expires what is due, and returns the count', async () => {
+  it('expires the locks whose ttl is over, and returns their count', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
@@ -76,7 +76,7 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 40 })))
     let cleaned = 0
     const giveUpAt = performance.now() + 10_000
-    // A busy loop, so that the timer of the broker cannot run first.
+    // This loop does not yield, so that the timer of the broker cannot expire the locks first.
     while (cleaned < 5 && performance.now() < giveUpAt) cleaned += broker.cleanExpiredLocks()
     expect(cleaned).to.equal(5)
     expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })

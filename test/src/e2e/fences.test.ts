@@ -1,6 +1,8 @@
 /**
- * A fence file that becomes unwritable while the broker serves, because the disk is full or the
- * folder is gone. The broker must not use a fence that is not on the disk.
+ * Tests a broker whose fence file cannot be written, because the disk is full or the folder is
+ * gone. A fence is the number of a grant, and must rise even after a restart. Therefore the broker
+ * reserves a block of fences in the file, and must not use a fence that is not reserved on the
+ * disk.
  */
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -14,35 +16,36 @@ import { ServeProcess } from './remote.js'
 import { aborted, Stage } from './stage.js'
 
 /** The number of fences that a broker reserves at a time. */
-const block = 2 ** 20
+const blockSize = 2 ** 20
 
 /**
- * Uses up fences until the connection closes. Reads all answers, because the broker disconnects a
- * client that does not read.
+ * Steals a lock again and again, which uses up fences, until the broker closes the connection.
+ * Reads all responses, because the broker disconnects a client that does not read.
  */
-async function spend(url: string): Promise<void> {
+async function useUpFences(url: string): Promise<void> {
   const { socket } = await RawClient.open(url)
   const closed = once(socket, 'close')
-  let last = 0
-  let onAnswer = (): void => {}
+  let lastId = 0
+  let onLastResponse = (): void => {}
   socket.removeAllListeners('message')
   socket.on('message', (data) => {
-    if (String(data).includes(`"id":${last},`)) onAnswer()
+    if (String(data).includes(`"id":${lastId},`)) onLastResponse()
   })
   while (socket.readyState === WebSocket.OPEN) {
     const steals = Array.from(
       { length: 1_000 },
-      () => `{"type":"lock","id":${++last},"key":"spent","steal":true}`,
+      () => `{"type":"lock","id":${++lastId},"key":"spent","steal":true}`,
     )
-    const answered = new Promise<void>((resolve) => {
-      onAnswer = resolve
+    const responded = new Promise<void>((resolve) => {
+      onLastResponse = resolve
     })
     socket.send(`[${steals}]`)
-    await Promise.race([answered, closed])
+    await Promise.race([responded, closed])
   }
 }
 
-function complaint(path: string): string {
+/** The line of stderr that reports this fence file. */
+function errorLineFor(path: string): string {
   return `holdfast: The fence file ${path} cannot be written`
 }
 
@@ -59,29 +62,30 @@ describe('e2e: an unwritable fence file', function () {
 
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('is refused at the start, with a message', async () => {
-    // A file next to one with such a long name cannot be created, even by root.
+  it('ends the broker at its start, with a message', async () => {
+    // The broker writes a temporary file with a longer name, which no user can create, not even
+    // root.
     path = join(folder, 'f'.repeat(235))
     const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', path)
     expect((await served.exit()).code).to.equal(78)
-    expect(served.errorLines.items).to.deep.equal([complaint(path)])
+    expect(served.errorLines.items).to.deep.equal([errorLineFor(path)])
   })
 
   // The broker must use up all reserved fences, which takes a million grants.
   if (full) {
-    it('ends the broker before it uses a fence that is not on the disk', async () => {
+    it('ends the broker before the broker uses a fence that is not reserved on the disk', async () => {
       const served = await ServeProcess.start(stage, '--fence-file', path)
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('held')
       renameSync(folder, `${folder}.away`)
-      await spend(served.url)
+      await useUpFences(served.url)
       await aborted(lock.signal)
       expect((await served.exit()).code).to.equal(74)
-      expect(served.errorLines.items).to.deep.equal([complaint(path)])
+      expect(served.errorLines.items).to.deep.equal([errorLineFor(path)])
       renameSync(`${folder}.away`, folder)
-      const next = await ServeProcess.start(stage, '--fence-file', path)
-      const after = await stage.session(next.url)
-      expect((await after.lock('held')).fence).to.be.above(lock.fence + block)
+      const restarted = await ServeProcess.start(stage, '--fence-file', path)
+      const newSession = await stage.session(restarted.url)
+      expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })
   }
 })

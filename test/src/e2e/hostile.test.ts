@@ -1,17 +1,27 @@
 /**
- * Hostile clients over real sockets, within the default limits. Meanwhile a bystander keeps its
- * session and its lock, and the broker grants its requests.
+ * Tests hostile clients over real sockets, within the default limits of the broker. Meanwhile a
+ * bystander, which is a well-behaved client, keeps its session and its lock, and the broker grants
+ * the requests of the bystander. A fence is the number of a grant, by which clients name a lock.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { describeHolders, framesOf, hostile, hostileStage } from './hostileStage.js'
+import {
+  addDescribedHolders,
+  framesOf,
+  openHostileClient,
+  startHostileStage,
+} from './hostileStage.js'
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
-/** A frame of so many queries over the whole table was once many seconds of work. */
+/**
+ * The number of locks in the table of the broker. A frame of queries over so many locks once took
+ * the broker many seconds.
+ */
 const tableLocks = count(10_000, 100_000)
-/** The size of a frame: 64 KiB with a reserve. */
+/** The size of a frame in bytes, a little below the limit of 64 KiB. */
 const frameBytes = 65_000
+/** How often the bystander locks and unlocks during an attack. */
 const pairs = 20
 
 describe('e2e: a hostile client does not disturb a bystander', function () {
@@ -24,8 +34,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   ]
   for (const [title, message] of expensive) {
     it(`with one frame of ${title}`, async () => {
-      const { url, bystander } = await hostileStage(stage, tableLocks)
-      const client = await hostile(stage, url)
+      const { url, bystander } = await startHostileStage(stage, tableLocks)
+      const client = await openHostileClient(stage, url)
       const messagesPerFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
       client.send(...Array.from({ length: messagesPerFrame }, () => message))
       await client.receive('found')
@@ -35,9 +45,9 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   }
 
   it('with pipelined queries that read the whole table', async () => {
-    const { url, bystander } = await hostileStage(stage, tableLocks)
+    const { url, bystander } = await startHostileStage(stage, tableLocks)
     const clients: RawClient[] = []
-    for (let i = 0; i < 10; i++) clients.push(await hostile(stage, url))
+    for (let i = 0; i < 10; i++) clients.push(await openHostileClient(stage, url))
     for (const client of clients) {
       client.send(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
       await client.receive('found')
@@ -46,25 +56,25 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     await bystander.expectUnharmed()
   })
 
-  it('with watches that it opens and closes again and again', async () => {
-    const { url, bystander } = await hostileStage(stage, tableLocks)
-    const client = await hostile(stage, url)
-    const both = [
+  it('with watches that the client opens and closes again and again', async () => {
+    const { url, bystander } = await startHostileStage(stage, tableLocks)
+    const client = await openHostileClient(stage, url)
+    const watchAndUnwatch = [
       { type: 'watch', id: 1, prefix: 'none:' },
       { type: 'unwatch', watch: 1 },
     ]
-    const turns = Array.from({ length: 6_000 }, (_, i) => both[i % 2]!)
-    for (const frame of framesOf(turns, 1_000)) client.send(...frame)
+    const messages = Array.from({ length: 6_000 }, (_, i) => watchAndUnwatch[i % 2]!)
+    for (const frame of framesOf(messages, 1_000)) client.send(...frame)
     await client.receive('watching')
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
 
-  it('with frames of tries for a key whose 16 holders have large metadata', async () => {
-    const { url, bystander } = await hostileStage(stage, 0)
-    await describeHolders(stage, url, 'described')
+  it('with many tries to lock a key whose 16 holders have large metadata', async () => {
+    const { url, bystander } = await startHostileStage(stage, 0)
+    await addDescribedHolders(stage, url, 'described')
     for (let i = 0; i < 4; i++) {
-      const client = await hostile(stage, url)
+      const client = await openHostileClient(stage, url)
       const tries = Array.from({ length: 4_000 }, (_, j) => ({
         ...{ type: 'lock', id: j + 1, key: 'described', timeout: 0 },
       }))
@@ -76,8 +86,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   })
 
   it('with a thousand identical watches and many changes', async () => {
-    const { url, bystander } = await hostileStage(stage, 0)
-    const client = await hostile(stage, url)
+    const { url, bystander } = await startHostileStage(stage, 0)
+    const client = await openHostileClient(stage, url)
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'watch', id })))
@@ -93,16 +103,16 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   })
 
   it('with revocations, tries and steals of a key with many shared holders', async () => {
-    const { url, bystander } = await hostileStage(stage, 0)
-    const client = await hostile(stage, url)
-    const shares = Array.from({ length: 9_000 }, (_, i) => i + 1)
+    const { url, bystander } = await startHostileStage(stage, 0)
+    const client = await openHostileClient(stage, url)
+    const ids = Array.from({ length: 9_000 }, (_, i) => i + 1)
     let fence = 0
-    for (const frame of framesOf(shares)) {
+    for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'lock', id, key: 'crowd', mode: 'shared' })))
       for (const _ of frame) fence = (await client.receive('granted')).fence
       client.send({ type: 'ack', ids: frame })
     }
-    const other = await hostile(stage, url)
+    const other = await openHostileClient(stage, url)
     const attacks = Array.from({ length: 1_000 }, (_, i) => {
       const id = i + 1
       return i % 2 === 0
@@ -117,12 +127,12 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     expect((await client.receive('lost')).fence).to.be.above(0)
   })
 
-  it('with a queue of ten thousand requests that it cancels', async () => {
-    const { url, bystander } = await hostileStage(stage, 0)
-    const holder = await hostile(stage, url)
+  it('with a queue of ten thousand requests that the client cancels', async () => {
+    const { url, bystander } = await startHostileStage(stage, 0)
+    const holder = await openHostileClient(stage, url)
     holder.send({ type: 'lock', id: 1, key: 'queue' })
     await holder.receive('granted')
-    const client = await hostile(stage, url)
+    const client = await openHostileClient(stage, url)
     const ids = Array.from({ length: 9_999 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))

@@ -1,23 +1,23 @@
 /**
- * Clients that make the broker keep data. A broker with a small heap survives and serves the
- * bystander.
+ * Tests clients that make the broker keep much data. A broker with a small heap survives, and
+ * serves a bystander, which is a well-behaved client. A fence is the number of a grant; the grace
+ * is how long the broker keeps a session without a connection.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { Bystander, framesOf, hostile } from './hostileStage.js'
+import { Bystander, framesOf, openHostileClient } from './hostileStage.js'
 import { ServeProcess } from './remote.js'
 import { Stage } from './stage.js'
 
-/**
- * The size of the broker's heap. The process needs more memory for code, buffers and the young
- * generation.
- */
+/** The size of the broker's heap. */
 const heapMiB = count(64, 512)
-const mostMiB = heapMiB + 192
-/** The size of each attack without limits, in MiB: more than the heap. */
+/** The process also needs memory for code, buffers and the young generation of the heap. */
+const maxProcessMiB = heapMiB + 192
+/** The data that each attack would make a broker without limits keep: more than the heap. */
 const attackMiB = 1.25 * heapMiB
 
+/** The largest amount of memory that the process has used so far. */
 function peakMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024
@@ -27,7 +27,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
-  async function small(): Promise<{ served: ServeProcess; bystander: Bystander }> {
+  async function startSmallBroker(): Promise<{ served: ServeProcess; bystander: Bystander }> {
     const served = await ServeProcess.startSmall(stage, heapMiB)
     return { served, bystander: await Bystander.start(stage, served.url) }
   }
@@ -37,36 +37,38 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await bystander.expectUnharmed()
     expect(served.process.exitCode).to.equal(null)
     if (process.platform === 'linux') {
-      expect(peakMiB(served.process.pid!)).to.be.below(mostMiB)
+      expect(peakMiB(served.process.pid!)).to.be.below(maxProcessMiB)
     }
   }
 
-  it('with answers of queries that it does not read, while other clients change the holders', async () => {
-    const { served, bystander } = await small()
-    const busy = await hostile(stage, served.url)
+  it('with responses to queries that it does not read, while other clients change the holders', async () => {
+    const { served, bystander } = await startSmallBroker()
+    const holder = await openHostileClient(stage, served.url)
     const metadata = 'm'.repeat(4_094)
-    const held = 500
-    const reader = await hostile(stage, served.url)
+    const heldCount = 500
+    const reader = await openHostileClient(stage, served.url)
     reader.socket.pause()
     const ended = reader.closed()
-    let isCut = false
+    let isDisconnected = false
     void ended.then(() => {
-      isCut = true
+      isDisconnected = true
     })
     let fences: number[] = []
     let id = 0
-    // One answer keeps the metadata of all holders at the time of its query.
-    const rounds = (attackMiB * 2 ** 20) / (held * metadata.length)
-    for (let round = 0; round < rounds && !isCut; round++) {
+    // One response keeps the metadata of all holders at the time of its query.
+    const rounds = (attackMiB * 2 ** 20) / (heldCount * metadata.length)
+    for (let round = 0; round < rounds && !isDisconnected; round++) {
       for (const frame of framesOf(fences)) {
-        busy.send(...frame.map((fence) => ({ type: 'unlock', id: ++id, fence })))
+        holder.send(...frame.map((fence) => ({ type: 'unlock', id: ++id, fence })))
       }
       fences = []
-      const ids = Array.from({ length: held }, () => ++id)
+      const ids = Array.from({ length: heldCount }, () => ++id)
       for (const frame of framesOf(ids, 12)) {
-        busy.send(...frame.map((one) => ({ type: 'lock', id: one, key: `k${one}`, metadata })))
+        holder.send(
+          ...frame.map((lockId) => ({ type: 'lock', id: lockId, key: `k${lockId}`, metadata })),
+        )
       }
-      for (const _ of ids) fences.push((await busy.receive('granted')).fence)
+      for (const _ of ids) fences.push((await holder.receive('granted')).fence)
       reader.send({ type: 'query', id: 1 })
       await bystander.lockAndUnlock(1)
     }
@@ -74,16 +76,16 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   })
 
   it('with refusals that it never acknowledges, while the holders change', async () => {
-    const { served, bystander } = await small()
-    const holder = await hostile(stage, served.url)
+    const { served, bystander } = await startSmallBroker()
+    const holder = await openHostileClient(stage, served.url)
     const metadata = 'm'.repeat(4_000)
-    const [answers, holders] = [1_000, 16]
-    // Each answer keeps the metadata of its holders, which no other object has any more.
-    const sessions = Math.ceil((attackMiB * 1_024) / (answers * holders * 4))
+    const [responses, holders] = [1_000, 16]
+    // Each stored refusal keeps the metadata of its holders, which have unlocked since.
+    const sessions = Math.ceil((attackMiB * 1_024) / (responses * holders * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessions; i++) {
-      const client = await hostile(stage, served.url, { grace: 'lease' })
-      for (let round = 1; round <= answers; round++) {
+      const client = await openHostileClient(stage, served.url, { grace: 'lease' })
+      for (let round = 1; round <= responses; round++) {
         if (fences.length > 0) {
           holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
         }
@@ -104,16 +106,16 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   })
 
   it('with WebSocket pings whose pongs it does not read', async () => {
-    const { served, bystander } = await small()
-    const client = await hostile(stage, served.url)
+    const { served, bystander } = await startSmallBroker()
+    const client = await openHostileClient(stage, served.url)
     client.socket.pause()
-    let isCut = false
+    let isDisconnected = false
     client.socket.once('close', () => {
-      isCut = true
+      isDisconnected = true
     })
     const payload = 'p'.repeat(125)
     const pings = (attackMiB * 2 ** 20) / 2 / 1_000
-    for (let sent = 0; sent < pings && !isCut; sent += 2_000) {
+    for (let sent = 0; sent < pings && !isDisconnected; sent += 2_000) {
       for (let i = 0; i < 2_000; i++) client.socket.ping(payload)
       await bystander.lockAndUnlock(1)
     }
@@ -121,8 +123,8 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   })
 
   it('with events of its own changes that it does not read', async () => {
-    const { served, bystander } = await small()
-    const client = await hostile(stage, served.url)
+    const { served, bystander } = await startSmallBroker()
+    const client = await openHostileClient(stage, served.url)
     client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     for (let i = 0; i < 1_000; i++) await client.receive('watching')
     client.socket.pause()

@@ -1,6 +1,7 @@
 /**
- * For tests of hostile clients: a broker in a process of its own, a full table, and a bystander
- * that must keep its lock and its session and get its grants.
+ * The parts of a test of hostile clients: a broker in a process of its own whose table has many
+ * locks, and a bystander. The bystander is a well-behaved client that must keep its lock and its
+ * session and get its grants. The lease is how long the broker keeps a silent session.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -12,25 +13,25 @@ import type { Stage } from './stage.js'
 const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
 const locksPerSession = 10_000
-/** The number of messages in one frame, far below 64 KiB. */
+/** A number of messages whose frame is far below the limit of 64 KiB. */
 const messagesPerFrame = 500
 
-/** Joins messages to frames. */
+/** Divides messages into the lists that are sent as one frame each. */
 export function* framesOf<T>(
   messages: readonly T[],
-  each = messagesPerFrame,
+  frameLength = messagesPerFrame,
 ): Generator<readonly T[]> {
-  for (let i = 0; i < messages.length; i += each) yield messages.slice(i, i + each)
+  for (let i = 0; i < messages.length; i += frameLength) yield messages.slice(i, i + frameLength)
 }
 
-/** Holds this many locks, each on a key of its own. */
+/** Makes the table of the broker hold this many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
-  for (let done = 0; done < count; done += locksPerSession) {
+  for (let filled = 0; filled < count; filled += locksPerSession) {
     const filler = await RawClient.open(url, { lease: 300_000 })
     stage.onClear(() => filler.drop())
-    const ids = Array.from({ length: Math.min(locksPerSession, count - done) }, (_, i) => i + 1)
+    const ids = Array.from({ length: Math.min(locksPerSession, count - filled) }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
-      filler.send(...frame.map((id) => ({ type: 'lock', id, key: `table:${done + id}` })))
+      filler.send(...frame.map((id) => ({ type: 'lock', id, key: `table:${filled + id}` })))
       for (const _ of frame) await filler.receive('granted')
     }
   }
@@ -56,7 +57,7 @@ export class Bystander {
       name: 'bystander',
       ...options,
     })
-    return new Bystander(session, await session.lock('the bystander keeps this'))
+    return new Bystander(session, await session.lock('held by the bystander'))
   }
 
   /** Acquires and releases `count` locks, one after another. */
@@ -67,7 +68,7 @@ export class Bystander {
     }
   }
 
-  /** Expects that it lost nothing and that the broker still answers. */
+  /** Expects that the bystander lost nothing, and that the broker still answers its refresh. */
   async expectUnharmed(): Promise<void> {
     expect(this.#losses, 'losses of the bystander').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
@@ -83,10 +84,12 @@ export interface HostileStage {
 }
 
 /**
- * @param locks The number of locks without those of the bystander. @param flags Flags of `holdfast
- * serve`.
+ * Starts a broker, fills its table and connects the bystander.
+ *
+ * @param locks The number of locks in the table, without the lock of the bystander.
+ * @param flags Flags of `holdfast serve`.
  */
-export async function hostileStage(
+export async function startHostileStage(
   stage: Stage,
   locks: number,
   ...flags: readonly string[]
@@ -97,20 +100,22 @@ export async function hostileStage(
   return { served, url, bystander: await Bystander.start(stage, url) }
 }
 
-/** A hostile client, with a lease that needs no pongs. */
-export async function hostile(stage: Stage, url: string, hello: object = {}): Promise<RawClient> {
+/** Opens a hostile client. Its lease is so long that the client need not answer pings. */
+export async function openHostileClient(
+  stage: Stage,
+  url: string,
+  hello: object = {},
+): Promise<RawClient> {
   const client = await RawClient.open(url, { name: 'hostile', lease: 300_000, ...hello })
   stage.onClear(() => client.drop())
   return client
 }
 
-/**
- * Gives one key as many shared holders as an answer describes, with metadata of the largest size.
- */
-export async function describeHolders(stage: Stage, url: string, key: string): Promise<void> {
+/** Gives a key 16 shared holders, as many as a refusal describes, with the largest metadata. */
+export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
   const metadata = 'm'.repeat(4_094)
   for (let i = 0; i < 16; i++) {
-    const holder = await hostile(stage, url)
+    const holder = await openHostileClient(stage, url)
     holder.send({ type: 'lock', id: 1, key, mode: 'shared', metadata })
     await holder.receive('granted')
   }

@@ -1,10 +1,12 @@
 /**
- * `Lock(key, expiration, timeout, retryStrategy)`: one request waits at the broker, first come,
- * first served, until it is granted, times out or is aborted. No client polls.
+ * Tests `session.lock`, which replaces `Lock(key, expiration, timeout, retryStrategy)` of other
+ * lock libraries. One request waits at the broker, first come, first served, until the broker
+ * grants it, or it times out or is aborted. No client polls. A fence is the rising number of a
+ * grant.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
-import { recorder, rejection, Stage, untilHandled } from './stage.js'
+import { recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: Lock -> session.lock', () => {
   const stage = Stage.forEachTest()
@@ -16,7 +18,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('waits, and gets the grant when the holder unlocks', async () => {
+  it('waits for a held lock, and is granted the lock when the holder unlocks', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
@@ -40,7 +42,7 @@ describe('e2e: Lock -> session.lock', () => {
     const first = await holder!.lock('k')
     const served: string[] = []
     const waits: Promise<Lock>[] = []
-    // Each session three times, by turns.
+    // Each of the three sessions requests the lock three times, in rotation.
     for (let round = 0; round < 3; round++) {
       for (const session of others) {
         waits.push(session.lock('k'))
@@ -60,23 +62,22 @@ describe('e2e: Lock -> session.lock', () => {
   it('sends one message for a wait of any length, because it does not poll', async () => {
     const { broker, url } = await stage.broker()
     const holder = await stage.session(url)
-    const { frames, WebSocket } = recorder()
+    const { frames, WebSocket } = recordingWebSocket()
     const waiter = await stage.session(url, { WebSocket })
     const first = await holder.lock('k')
     const waiting = waiter.lock('k')
-    // The holder acquires and releases a hundred other locks; a polling client would poll again
-    // meanwhile.
+    // A client that polls would send further messages while the holder uses a hundred other locks.
     for (let i = 0; i < 100; i++) await (await holder.lock(`other ${i}`)).unlock()
     expect(broker.query({ key: 'k' }).waitingCount).to.equal(1)
     await first.unlock()
     await waiting
-    const [hello, ...rest] = frames.items
+    const [hello, ...requests] = frames.items
     expect(hello).to.include('"hello"')
-    expect(rest).to.have.length(1)
-    expect(rest[0]).to.include('"lock"')
+    expect(requests).to.have.length(1)
+    expect(requests[0]).to.include('"lock"')
   })
 
-  it('rejects once with LOCK_TIMEOUT when its time is over, and is not granted later', async () => {
+  it('rejects with LOCK_TIMEOUT when its timeout is over, and is not granted later', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
@@ -89,7 +90,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
-  it('is tryLock with a timeout of 0', async () => {
+  it('rejects at once with a timeout of 0, as tryLock does', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })
@@ -128,13 +129,13 @@ describe('e2e: Lock -> session.lock', () => {
 
   it('rejects with ABORTED without a request if its signal is already aborted', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
-    const asked = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
-    expect((await rejection(asked, 'ABORTED')).cause).to.equal('no')
+    const locking = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
+    expect((await rejection(locking, 'ABORTED')).cause).to.equal('no')
     await untilHandled(sessions[0]!)
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
-  it('unlocks a grant that crosses the abort', async () => {
+  it('unlocks a grant that crosses the abort on the wire', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     for (let i = 0; i < 20; i++) {
@@ -142,7 +143,7 @@ describe('e2e: Lock -> session.lock', () => {
       const controller = new AbortController()
       const waiting = ben!.lock('k', { signal: controller.signal })
       await untilHandled(ben!)
-      // The grant and the cancel are sent in the same turn.
+      // Unlock and cancel are sent in the same turn of the event loop, so the grant may come first.
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')

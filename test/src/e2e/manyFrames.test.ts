@@ -1,6 +1,7 @@
 /**
- * Many small frames over real sockets. The broker reads only a few frames in one turn of its event
- * loop, so it handles the request of a bystander between them.
+ * Tests many small frames of hostile clients over real sockets. The broker reads only a few frames
+ * in one turn of its event loop. Therefore the broker handles the request of a bystander (a
+ * well-behaved client) between these frames.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Connection, costs, turnBudget } from '@holdfast/server/internal'
@@ -10,21 +11,21 @@ import { openWire, type Wire } from '../bench/load/wire.js'
 import { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
-const hostiles = 100
-/** Together larger than the 64 KiB of one socket read. */
+const hostileClients = 100
+/** So many frames of one pong are larger than the 64 KiB of one read from the socket. */
 const tinyFrames = 2_500
 const pings = 600
 /**
- * Twice the number of frames that the budget of one turn and the least shares of all connections
- * allow.
+ * The limit of this test for frames in one turn. It is twice the number that the work budget of a
+ * turn allows, because every connection may also use a minimum share of work.
  */
-const maxPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.minimum)) / costs.message
+const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 
-/** Counts the frames that arrive at the brokers of this process. */
+/** Counts the frames that the brokers of this process receive. It replaces two of their methods. */
 class FrameCounter {
   readonly #original = methodsOf(Connection.prototype)
-  #inTurn = 0
-  #isOver = false
+  #countInTurn = 0
+  #hasEnded = false
   total = 0
   /** The largest number of frames in one turn of the event loop. */
   max = 0
@@ -32,7 +33,7 @@ class FrameCounter {
   begin(): void {
     const count = (): void => {
       this.total++
-      this.max = Math.max(this.max, ++this.#inTurn)
+      this.max = Math.max(this.max, ++this.#countInTurn)
     }
     const { onFrame, onControlFrame } = this.#original
     Connection.prototype.onFrame = function (this: Connection, text) {
@@ -43,15 +44,15 @@ class FrameCounter {
       count()
       onControlFrame.call(this)
     }
-    const next = (): void => {
-      this.#inTurn = 0
-      if (!this.#isOver) setImmediate(next)
+    const beginTurn = (): void => {
+      this.#countInTurn = 0
+      if (!this.#hasEnded) setImmediate(beginTurn)
     }
-    next()
+    beginTurn()
   }
 
   end(): void {
-    this.#isOver = true
+    this.#hasEnded = true
     Object.assign(Connection.prototype, this.#original)
   }
 }
@@ -87,7 +88,9 @@ describe('e2e: many small frames', function () {
   for (const [title, frames, send] of kinds) {
     it(`do not delay a bystander: ${title}`, async () => {
       const { url } = await stage.broker()
-      const wires = await Promise.all(Array.from({ length: hostiles }, () => openHostile(url)))
+      const wires = await Promise.all(
+        Array.from({ length: hostileClients }, () => openHostile(url)),
+      )
       const bystander = await RawClient.open(url)
       const counter = new FrameCounter()
       stage.onClear(() => counter.end())
@@ -95,9 +98,9 @@ describe('e2e: many small frames', function () {
       for (const wire of wires) send(wire)
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
-      const all = hostiles * frames
-      expect(counter.total, 'frames before the answer').to.be.within(hostiles, all / 2)
-      while (counter.total < all) await turn()
+      const sentFrames = hostileClients * frames
+      expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
+      while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)
     })
   }
@@ -106,7 +109,7 @@ describe('e2e: many small frames', function () {
 describe('e2e: WebSocket pings', () => {
   const stage = Stage.forEachTest()
 
-  it('get one pong for each turn, which answers the newest ping', async () => {
+  it('get one pong in each turn of the broker, for the newest ping', async () => {
     const { url } = await stage.broker()
     const client = await RawClient.open(url)
     const pongs: string[] = []

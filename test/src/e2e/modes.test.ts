@@ -1,5 +1,6 @@
 /**
- * Exclusive and shared locks, and steals: their order in the queue, and the events of each client.
+ * Tests exclusive locks, shared locks and steals: their order in the queue, and the events of each
+ * client. Also tests queries. A fence is the rising number of a grant.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
@@ -8,7 +9,7 @@ import { aborted, next, Stage, untilHandled } from './stage.js'
 describe('e2e: shared and exclusive', () => {
   const stage = Stage.forEachTest()
 
-  it('lets readers hold together, and a writer wait for the last of them', async () => {
+  it('lets readers hold a lock together, and a writer wait for the last reader', async () => {
     const { sessions, broker } = await stage.brokerWith('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const first = await a!.lock('k', { mode: 'shared' })
@@ -30,14 +31,16 @@ describe('e2e: shared and exclusive', () => {
     const [a, writer, b, c] = sessions
     const reading = await a!.lock('k', { mode: 'shared' })
     const order: string[] = []
-    const ask = async (name: string, asked: Promise<Lock>) => {
-      const lock = await asked
+    const recordGrant = async (name: string, locking: Promise<Lock>) => {
+      const lock = await locking
       order.push(name)
       return lock
     }
-    const writing = ask('writer', writer!.lock('k'))
+    const writing = recordGrant('writer', writer!.lock('k'))
     await untilHandled(writer!)
-    const readers = [b!, c!].map((session) => ask('reader', session.lock('k', { mode: 'shared' })))
+    const readers = [b!, c!].map((session) =>
+      recordGrant('reader', session.lock('k', { mode: 'shared' })),
+    )
     await Promise.all([untilHandled(b!), untilHandled(c!)])
     await reading.unlock()
     await (await writing).unlock()
@@ -49,7 +52,7 @@ describe('e2e: shared and exclusive', () => {
 describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
-  it('takes the lock at once with a higher fence, and tells the former holder why', async () => {
+  it('is granted the lock at once with a higher fence, and the former holder gets the reason', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')

@@ -1,6 +1,7 @@
 /**
- * Only the holder may unlock: session and fence identify a lock, and a wrong or old fence changes
- * nothing.
+ * Tests that only the holder may unlock. The session and the fence (the number of a grant) identify
+ * a lock. An unlock with a wrong or old fence has no effect. Other lock libraries use a random
+ * unique value for this purpose.
  */
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
@@ -14,11 +15,11 @@ describe('e2e: unique value -> session and fence', () => {
     const client = await RawClient.open(url)
     stage.onClear(() => client.drop())
     client.send({ type: 'lock', id: 1, key: 'k' })
-    const { fence: old } = await client.receive('granted')
-    client.send({ type: 'unlock', id: 2, fence: old }, { type: 'lock', id: 3, key: 'k' })
+    const { fence: oldFence } = await client.receive('granted')
+    client.send({ type: 'unlock', id: 2, fence: oldFence }, { type: 'lock', id: 3, key: 'k' })
     const { fence } = await client.receive('granted')
-    expect(fence).to.be.above(old)
-    client.send({ type: 'unlock', id: 4, fence: old })
+    expect(fence).to.be.above(oldFence)
+    client.send({ type: 'unlock', id: 4, fence: oldFence })
     expect(await client.receive('failed')).to.include({ id: 4, code: 'LOCK_NOT_HELD' })
     expect(broker.query().held[0]).to.include({ fence })
   })

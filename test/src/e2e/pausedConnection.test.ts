@@ -1,30 +1,32 @@
 /**
- * A connection whose messages are more work than the broker does in one turn. The broker handles
- * all messages in order, and acknowledges only handled messages.
+ * Tests a connection whose messages are more work than the broker does in one turn of its event
+ * loop. The broker pauses such a connection and continues in a later turn. The broker handles all
+ * messages in order, and acknowledges only handled messages. The lease is how long the broker keeps
+ * a silent session; a fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { framesOf, hostile, hostileStage } from './hostileStage.js'
+import { framesOf, openHostileClient, startHostileStage } from './hostileStage.js'
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 const tableLocks = count(4_000, 50_000)
-/** 600 queries of so many locks are some 75,000 units of work. */
+/** 600 queries over so many locks are about 75,000 units of work. */
 const slowLocks = 2_000
 
-/** Reads all messages until `last` returns true. */
-async function hearAll(client: RawClient, last: (message: ServerMessage) => boolean) {
-  const heard: ServerMessage[] = []
+/** Receives messages until `isLast` returns true, and returns all of them. */
+async function receiveUntil(client: RawClient, isLast: (message: ServerMessage) => boolean) {
+  const received: ServerMessage[] = []
   for (;;) {
     const message = await client.next()
-    heard.push(message)
-    if (last(message)) return heard
+    received.push(message)
+    if (isLast(message)) return received
   }
 }
 
-/** A mixture of requests. */
-function mixture(length: number): object[] {
+/** Requests of different types, with the ids from 1. */
+function mixedRequests(length: number): object[] {
   return Array.from({ length }, (_, i) => {
     const id = i + 1
     switch (i % 5) {
@@ -42,7 +44,8 @@ function mixture(length: number): object[] {
   })
 }
 
-const answers: Readonly<Record<string, string>> = {
+/** The type of the response to each type of request in `mixedRequests`. */
+const responseTypes: Readonly<Record<string, string>> = {
   query: 'found',
   lock: 'granted',
   stats: 'stats',
@@ -53,20 +56,22 @@ describe('e2e: a paused connection', function () {
   this.timeout(60_000)
   const stage = Stage.forEachTest()
 
-  it('gets its answers in order, and every message is handled once', async () => {
-    const { url } = await hostileStage(stage, tableLocks)
-    const client = await hostile(stage, url)
-    const messages = mixture(count(300, 3_000)) as { type: string; id: number }[]
+  it('gets its responses in order, and one response to each message', async () => {
+    const { url } = await startHostileStage(stage, tableLocks)
+    const client = await openHostileClient(stage, url)
+    const messages = mixedRequests(count(300, 3_000)) as { type: string; id: number }[]
     for (const frame of framesOf(messages)) client.send(...frame)
     const isLast = (message: ServerMessage) => 'id' in message && message.id === messages.length
-    const heard = (await hearAll(client, isLast)).filter((message) => 'id' in message)
-    const said = heard.map((message) => `${message.type} ${'id' in message ? message.id : ''}`)
-    expect(said).to.deep.equal(messages.map(({ type, id }) => `${answers[type]} ${id}`))
+    const received = await receiveUntil(client, isLast)
+    const responses = received.flatMap((message) =>
+      'id' in message ? [`${message.type} ${message.id}`] : [],
+    )
+    expect(responses).to.deep.equal(messages.map(({ type, id }) => `${responseTypes[type]} ${id}`))
   })
 
   it('keeps its order when frames arrive while it is paused', async () => {
-    const { url, bystander } = await hostileStage(stage, tableLocks)
-    const client = await hostile(stage, url)
+    const { url, bystander } = await startHostileStage(stage, tableLocks)
+    const client = await openHostileClient(stage, url)
     const queries = Array.from({ length: 150 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
     client.send(...queries)
     await client.receive('found')
@@ -75,18 +80,20 @@ describe('e2e: a paused connection', function () {
       if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
     const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
-    const heard = await hearAll(client, isLast)
-    const ids = heard.flatMap((message) => ('id' in message ? [message.id] : []))
+    const received = await receiveUntil(client, isLast)
+    const ids = received.flatMap((message) => ('id' in message ? [message.id] : []))
     expect(ids).to.deep.equal([...ids].sort((a, b) => a - b))
     expect(ids).to.have.length(queries.length - 1 + 50)
-    const fences = heard.flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
+    const fences = received.flatMap((message) =>
+      message.type === 'granted' ? [message.fence] : [],
+    )
     expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
   })
 
-  it('gets acknowledgements only of handled messages, after their answers', async () => {
-    const { url } = await hostileStage(stage, tableLocks)
-    const client = await hostile(stage, url)
-    // The hello is the first message of a connection; these follow.
+  it('gets acknowledgements only of handled messages, after the responses to them', async () => {
+    const { url } = await startHostileStage(stage, tableLocks)
+    const client = await openHostileClient(stage, url)
+    // The hello was message 1 of the connection. The id of each query is its message number.
     const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
       const id = i + 2
       if (i % 6 === 5) return { type: 'ack', ids: [] }
@@ -94,27 +101,30 @@ describe('e2e: a paused connection', function () {
       return { type: 'query', id, limit: 1 }
     })
     for (const frame of framesOf(messages, 600)) client.send(...frame)
-    const whole = messages.length + 1
-    const heard = await hearAll(client, (message) => message.type === 'ack' && message.n === whole)
-    let answered = 1
-    for (const message of heard) {
-      if (message.type === 'found') answered = message.id
+    const lastNumber = messages.length + 1
+    const received = await receiveUntil(
+      client,
+      (message) => message.type === 'ack' && message.n === lastNumber,
+    )
+    let lastAnswered = 1
+    for (const message of received) {
+      if (message.type === 'found') lastAnswered = message.id
       else if (message.type === 'ack') {
-        // Two messages are between the query that was answered last and the next query.
-        expect(message.n, `acknowledged after the answer to ${answered}`).to.be.at.most(
-          answered + 2,
+        // Up to two messages without a response follow the query that was answered last.
+        expect(message.n, `acknowledged after the response to ${lastAnswered}`).to.be.at.most(
+          lastAnswered + 2,
         )
-        expect(message.n).to.be.at.least(answered)
+        expect(message.n).to.be.at.least(lastAnswered)
       }
     }
   })
 
-  it('keeps its session while its messages wait, within its lease', async () => {
-    // So low that the queries take longer than the lease, and the broker does not read pongs
+  it('keeps its session while its messages wait longer than its lease', async () => {
+    // With this limit the queries take longer than the lease, and the broker reads no pongs
     // meanwhile.
-    const slow = ['--limit', 'workPerSecond=20000']
-    const { url, bystander } = await hostileStage(stage, slowLocks, ...slow)
-    const client = await hostile(stage, url, { lease: 2_000 })
+    const flags = ['--limit', 'workPerSecond=20000']
+    const { url, bystander } = await startHostileStage(stage, slowLocks, ...flags)
+    const client = await openHostileClient(stage, url, { lease: 2_000 })
     client.send({ type: 'lock', id: 1, key: 'mine' })
     const { fence } = await client.receive('granted')
     const queries = Array.from({ length: 600 }, (_, i) => ({
@@ -123,29 +133,29 @@ describe('e2e: a paused connection', function () {
       limit: 1,
     }))
     client.send(...queries)
-    const answering = hearAll(client, (message) => {
+    const receiving = receiveUntil(client, (message) => {
       if (message.type === 'ping') client.send({ type: 'pong', n: message.n })
       return message.type === 'found' && message.id === 601
     })
     await bystander.lockAndUnlock(5)
-    const heard = await answering
-    expect(heard.map(({ type }) => type)).not.to.include('lost')
+    const received = await receiving
+    expect(received.map(({ type }) => type)).not.to.include('lost')
     client.send({ type: 'unlock', id: 2_000, fence })
     await client.receive('unlocked')
   })
 
-  it('leaves nothing behind when it drops while paused', async () => {
-    const { url, bystander } = await hostileStage(stage, tableLocks)
-    const client = await hostile(stage, url)
+  it('frees its locks when it drops while it is paused', async () => {
+    const { url, bystander } = await startHostileStage(stage, tableLocks)
+    const client = await openHostileClient(stage, url)
     client.send({ type: 'lock', id: 1, key: 'mine' })
     await client.receive('granted')
-    const wanted = bystander.session.lock('mine')
+    const waiting = bystander.session.lock('mine')
     client.send(
       ...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })),
     )
     await client.receive('found')
     client.drop()
-    await (await wanted).unlock()
+    await (await waiting).unlock()
     await bystander.expectUnharmed()
   })
 })

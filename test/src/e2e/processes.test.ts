@@ -1,7 +1,8 @@
 /**
- * Real processes that are killed. When a client process ends, its locks go to the next waiters and
- * its requests leave their queues. A process that has closed its sessions and brokers ends by
- * itself.
+ * Tests the end of real processes. When a client process ends, its locks pass to the next waiters
+ * and its requests leave their queues. A process that has closed its sessions and brokers ends by
+ * itself. A fence is the rising number of a grant. A session is in jeopardy while its connection is
+ * down.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,30 +16,30 @@ describe('e2e: the end of a client process', () => {
 
   const ends: [string, (client: RemoteClient) => unknown][] = [
     ['kill -9', (client) => client.kill('SIGKILL')],
-    ['a crash', (client) => void client.tell({ do: 'crash' })],
+    ['a crash', (client) => void client.execute({ do: 'crash' })],
     ['SIGTERM', (client) => client.kill('SIGTERM')],
-    ['close', (client) => client.tell({ do: 'close' })],
+    ['close', (client) => client.execute({ do: 'close' })],
   ]
   for (const [title, end] of ends) {
-    it(`${title} passes its locks to the next waiters and removes its requests from queues`, async () => {
+    it(`${title} passes the locks of the client on and removes its requests from queues`, async () => {
       const { broker, url } = await stage.broker()
-      const here = await stage.session(url)
-      const there = await RemoteClient.start(stage, url, { name: 'remote' })
-      const mine = await here.lock('mine')
-      const fences = [await there.lock('a'), await there.lock('b')]
-      void there.lock('mine').catch(() => {})
-      await there.untilHandled()
-      const waits = [here.lock('a'), here.lock('b')]
-      await untilHandled(here)
+      const local = await stage.session(url)
+      const remote = await RemoteClient.start(stage, url, { name: 'remote' })
+      const localLock = await local.lock('local')
+      const fences = [await remote.lock('a'), await remote.lock('b')]
+      void remote.lock('local').catch(() => {})
+      await remote.untilHandled()
+      const waits = [local.lock('a'), local.lock('b')]
+      await untilHandled(local)
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
-      await end(there)
+      await end(remote)
       const locks = await Promise.all(waits)
       locks.forEach((lock, i) => {
         expect(lock.fence).to.be.above(fences[i]!)
       })
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 0 })
-      await mine.unlock()
-      expect(broker.query().heldCount, 'the request for mine is gone').to.equal(2)
+      await localLock.unlock()
+      expect(broker.query().heldCount, 'the remote request is gone').to.equal(2)
     })
   }
 
@@ -69,8 +70,8 @@ describe('e2e: processes that have finished', () => {
     const { url } = await stage.broker()
     const client = await RemoteClient.start(stage, url, { grace: 'lease' })
     await client.lock('k', { ttl: 60_000 })
-    await client.tell({ do: 'close' })
-    await client.tell({ do: 'leave' })
+    await client.execute({ do: 'close' })
+    await client.execute({ do: 'leave' })
     expect(await client.exit()).to.deep.equal({ code: 0, signal: null })
   })
 
@@ -90,7 +91,8 @@ describe('e2e: processes that have finished', () => {
 describe('e2e: a client under fake timers', () => {
   const stage = Stage.forEachTest()
 
-  async function locksAt(...url: string[]): Promise<void> {
+  /** Runs the program at this broker, or at its own broker, and expects that its lock expires. */
+  async function runProgram(...url: string[]): Promise<void> {
     const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -104,20 +106,23 @@ describe('e2e: a client under fake timers', () => {
 
   it('uses the real timers, although every function of the platform is replaced', async () => {
     const { url } = await stage.broker()
-    await locksAt(url)
+    await runProgram(url)
   })
 
-  it('works with a broker in its own process', () => locksAt())
+  it('works with a broker in its own process', () => runProgram())
 })
 
 describe('e2e: a session that is never closed', () => {
   const stage = Stage.forEachTest()
 
-  async function start(how: string) {
+  /**
+   * Starts the program `forgotten` in this mode. Its session waits for a lock of another session.
+   */
+  async function start(mode: string) {
     const running = await stage.broker()
     const holder = await stage.session(running.url)
     const lock = await holder.lock('waited for')
-    const program = spawn(process.execPath, [pathOf('forgotten'), how, running.url], {
+    const program = spawn(process.execPath, [pathOf('forgotten'), mode, running.url], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     stage.onClear(() => program.kill('SIGKILL'))
@@ -127,9 +132,9 @@ describe('e2e: a session that is never closed', () => {
     return { ...running, lock, program, lines }
   }
 
-  for (const how of ['option', 'call', 'close']) {
-    it(`does not keep its process alive after unref (${how})`, async () => {
-      const { program } = await start(how)
+  for (const mode of ['option', 'call', 'close']) {
+    it(`does not keep its process alive after unref (${mode})`, async () => {
+      const { program } = await start(mode)
       program.stdin.end()
       expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
     })

@@ -1,4 +1,4 @@
-/** Connecting through a real proxy, set by the option or by environment variables. */
+/** Tests clients that connect through a real proxy, set by an option or environment variables. */
 import { expect } from 'chai'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
@@ -11,26 +11,29 @@ const variables = [...names, ...names.map((name) => name.toLowerCase())]
 
 describe('e2e: a proxy', () => {
   const stage = Stage.forEachTest()
-  const before = variables.map((name) => [name, process.env[name]] as const)
+  const savedVariables = variables.map((name) => [name, process.env[name]] as const)
 
   beforeEach(() => {
     for (const name of variables) delete process.env[name]
   })
 
   after(() => {
-    for (const [name, value] of before) {
+    for (const [name, value] of savedVariables) {
       if (value === undefined) delete process.env[name]
       else process.env[name] = value
     }
   })
 
-  /** A broker with a name that is not of loopback, and a proxy that leads to it. */
-  async function namedBroker() {
+  /**
+   * A broker with a second URL whose host is not loopback. Environment variables apply only to such
+   * hosts.
+   */
+  async function brokerBeyondLoopback() {
     const { url, port } = await stage.broker({ hosts: ['0.0.0.0'] })
-    return { url, port, named: url.replace('127.0.0.1', '0.0.0.0') }
+    return { url, port, outerUrl: url.replace('127.0.0.1', '0.0.0.0') }
   }
 
-  it('is used for this machine only if the option names it', async () => {
+  it('is used for a loopback URL only if the option proxy names the proxy', async () => {
     const { url, port } = await stage.broker()
     const proxy = await connectProxy(stage)
     process.env['HTTP_PROXY'] = proxy.url
@@ -42,30 +45,30 @@ describe('e2e: a proxy', () => {
     expect(proxy.requested).to.deep.equal([`127.0.0.1:${port}`])
   })
 
-  it('is set by variables in either case, unless NO_PROXY or false forbids it', async () => {
-    const { named, port } = await namedBroker()
+  it('is set by variables in upper or lower case, unless NO_PROXY or proxy: false forbids it', async () => {
+    const { outerUrl, port } = await brokerBeyondLoopback()
     const proxy = await connectProxy(stage)
     const options = { reconnect: false } as const
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy']) {
       process.env[name] = proxy.url
-      await stage.session(named, options)
+      await stage.session(outerUrl, options)
       expect(proxy.requested, name).to.deep.equal([`0.0.0.0:${port}`])
       ;(proxy.requested as string[]).length = 0
-      await stage.session(named, { ...options, proxy: false })
-      for (const no of ['NO_PROXY', 'no_proxy']) {
-        process.env[no] = 'x.test,0.0.0.0'
-        await stage.session(named, options)
-        delete process.env[no]
+      await stage.session(outerUrl, { ...options, proxy: false })
+      for (const exception of ['NO_PROXY', 'no_proxy']) {
+        process.env[exception] = 'x.test,0.0.0.0'
+        await stage.session(outerUrl, options)
+        delete process.env[exception]
       }
       expect(proxy.requested, name).to.deep.equal([])
       delete process.env[name]
     }
     process.env['HTTPS_PROXY'] = proxy.url
-    await stage.session(named, options)
+    await stage.session(outerUrl, options)
     expect(proxy.requested).to.deep.equal([])
   })
 
-  it('gets its user name and password, and no error shows them', async () => {
+  it('gets the user name and password of its URL, and no error shows the password', async () => {
     const { url } = await stage.broker()
     const good = await connectProxy(stage)
     await stage.session(url, { proxy: good.url.replace('//', '//user:p%40ss@') })
@@ -88,17 +91,17 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('the proxy refused it with HTTP 403 Forbidden')
   })
 
-  it('is named in the error if it is unreachable or of an unsupported kind', async () => {
+  it('is named in the error if it is unreachable or has an unsupported scheme', async () => {
     const { url } = await stage.broker()
-    const gone = await rejection(
+    const unreachable = await rejection(
       stage.session(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
       'UNAVAILABLE',
     )
-    expect(gone.message).to.contain('through the proxy http://***@127.0.0.1:1')
-    expect(gone.message).to.not.contain('secret')
+    expect(unreachable.message).to.contain('through the proxy http://***@127.0.0.1:1')
+    expect(unreachable.message).to.not.contain('secret')
     process.env['ALL_PROXY'] = 'socks5://user:secret@127.0.0.1:1'
-    const { named } = await namedBroker()
-    const unusable = await rejection(stage.session(named), 'UNAVAILABLE')
+    const { outerUrl } = await brokerBeyondLoopback()
+    const unusable = await rejection(stage.session(outerUrl), 'UNAVAILABLE')
     expect(unusable.message).to.contain('socks5://***@127.0.0.1:1 is not an http://')
     for (const proxy of ['socks5://user:secret@host', 'host:80', 7, true]) {
       const options = { proxy } as unknown as { proxy: string }
@@ -107,7 +110,7 @@ describe('e2e: a proxy', () => {
     }
   })
 
-  it('does not block when it never answers and connecting is aborted', async () => {
+  it('does not delay an abort of connecting when the proxy never answers', async () => {
     const { url } = await stage.broker()
     const proxy = await connectProxy(stage, { silent: true })
     const controller = new AbortController()
@@ -122,7 +125,7 @@ describe('e2e: a proxy', () => {
   describe('with TLS', () => {
     needs('openssl')
 
-    it('leads to a broker whose certificate is checked against ca', async () => {
+    it('leads to a broker whose certificate the client checks against the option ca', async () => {
       const { cert, key } = certificate(scratch(stage))
       const { url, port } = await stage.broker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)

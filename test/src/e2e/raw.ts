@@ -1,6 +1,6 @@
 /**
- * The protocol by hand: HTTP upgrades as bytes, and WebSockets without the client library, for
- * messages that the library would not send.
+ * Functions for tests that write the protocol by hand: HTTP upgrades as bytes, and WebSockets
+ * without the client library. Such tests can send messages that the library would not send.
  */
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
@@ -8,7 +8,9 @@ import { type ServerMessage, subprotocol } from '@holdfast/shared'
 import { WebSocket } from 'ws'
 
 /**
- * The head of an upgrade. @param lines Lines that are added or that replace those of the same name.
+ * The head of an HTTP request that upgrades to a WebSocket.
+ *
+ * @param lines Header lines to add. A line replaces the default line of the same name.
  */
 export function upgradeHead(target: string, lines: Record<string, string> = {}): string {
   const headers = {
@@ -27,18 +29,18 @@ export function upgradeHead(target: string, lines: Record<string, string> = {}):
 /**
  * Opens a TCP connection.
  *
- * @param allowHalfOpen Whether it stays open on this side after the other side has ended. Default
- * false.
+ * @param allowHalfOpen Whether the connection stays open on this side after the other side has
+ * ended. Default false.
  */
-export async function dial(port: number, allowHalfOpen = false): Promise<Socket> {
+export async function openTcp(port: number, allowHalfOpen = false): Promise<Socket> {
   const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen })
   await once(socket, 'connect')
   return socket
 }
 
 /**
- * Sends bytes and returns the head of the answer; '' if there is none. The caller closes the
- * socket.
+ * Sends bytes and returns the head of the answer, or '' without an answer. The caller must close
+ * the socket.
  */
 export async function headOf(socket: Socket, bytes: string): Promise<string> {
   socket.write(bytes)
@@ -50,9 +52,9 @@ export async function headOf(socket: Socket, bytes: string): Promise<string> {
   return answer
 }
 
-/** The status line of the answer to these bytes, on a new connection. */
+/** Sends bytes on a new connection, and returns the status line of the answer. */
 export async function statusOf(port: number, bytes: string): Promise<string> {
-  const socket = await dial(port)
+  const socket = await openTcp(port)
   try {
     const [status = ''] = (await headOf(socket, bytes)).split('\r\n')
     return status
@@ -64,7 +66,8 @@ export async function statusOf(port: number, bytes: string): Promise<string> {
 /** A client that sends any message and returns every message that it receives. */
 export class RawClient {
   readonly socket: WebSocket
-  readonly #heard: ServerMessage[] = []
+  /** The received messages that no caller has read yet. */
+  readonly #unread: ServerMessage[] = []
   #wake: () => void = () => {}
   #closed: { readonly code: number; readonly reason: string } | undefined
 
@@ -80,7 +83,7 @@ export class RawClient {
     this.socket = new WebSocket(url, protocols, rest)
     this.socket.on('message', (data) => {
       const parsed = JSON.parse(String(data)) as ServerMessage | ServerMessage[]
-      this.#heard.push(...(Array.isArray(parsed) ? parsed : [parsed]))
+      this.#unread.push(...(Array.isArray(parsed) ? parsed : [parsed]))
       this.#wake()
     })
     this.socket.on('close', (code, reason) => {
@@ -90,7 +93,7 @@ export class RawClient {
     this.socket.on('error', () => this.#wake())
   }
 
-  /** A raw client after its welcome. */
+  /** Opens a client, sends this hello, and resolves after the welcome of the broker. */
   static async open(url: string, hello: object = {}): Promise<RawClient> {
     const client = new RawClient(url)
     await client.opened()
@@ -107,43 +110,46 @@ export class RawClient {
     this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
-  /** The next message of any type. */
+  /** Resolves with the next message of any type. */
   async next(): Promise<ServerMessage> {
     for (;;) {
-      const next = this.#heard.shift()
-      if (next !== undefined) return next
+      const message = this.#unread.shift()
+      if (message !== undefined) return message
       if (this.#closed !== undefined)
         throw new Error(`The broker closed the connection with ${this.#closed.code}`)
-      await this.#news()
+      await this.#changed()
     }
   }
 
-  /** The next message of this type; drops the messages before it. */
+  /** Resolves with the next message of this type, and drops the messages before that message. */
   async receive<T extends ServerMessage['type']>(
     type: T,
   ): Promise<Extract<ServerMessage, { type: T }>> {
     for (;;) {
-      for (let next = this.#heard.shift(); next !== undefined; next = this.#heard.shift()) {
-        if (next.type === type) return next as Extract<ServerMessage, { type: T }>
+      for (;;) {
+        const message = this.#unread.shift()
+        if (message === undefined) break
+        if (message.type === type) return message as Extract<ServerMessage, { type: T }>
       }
       if (this.#closed !== undefined)
         throw new Error(`The broker closed the connection with ${this.#closed.code}`)
-      await this.#news()
+      await this.#changed()
     }
   }
 
-  /** How the connection closed. */
+  /** Resolves with the close code and the reason when the connection has closed. */
   async closed(): Promise<{ readonly code: number; readonly reason: string }> {
-    while (this.#closed === undefined) await this.#news()
+    while (this.#closed === undefined) await this.#changed()
     return this.#closed
   }
 
-  /** Drops the connection like a process that dies. */
+  /** Drops the connection without a close frame, like a process that dies. */
   drop(): void {
     this.socket.terminate()
   }
 
-  #news(): Promise<void> {
+  /** Resolves when a message arrives, or when the connection closes or fails. */
+  #changed(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve
     })

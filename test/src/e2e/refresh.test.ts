@@ -1,14 +1,15 @@
 /**
- * `Refresh` and `AutoRefresh`: a refresh checks that the lock is still held, starts its ttl anew
- * and counts. An automatic refresh runs until the unlock, or until a refresh fails.
+ * Tests `lock.refresh` and `lock.autoRefresh`. A refresh checks that the lock is still held, and
+ * restarts its ttl, which is how long the lock lasts. The broker counts refreshes. An automatic
+ * refresh runs until the unlock, or until a refresh fails.
  */
 import { expect } from 'chai'
-import { aborted, next, recorder, rejection, Stage, untilHandled } from './stage.js'
+import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: Refresh -> lock.refresh', () => {
   const stage = Stage.forEachTest()
 
-  it('starts the ttl anew and counts', async () => {
+  it('restarts the ttl, and increases the counter of refreshes', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
@@ -64,13 +65,13 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
 
   it('keeps the lock for many ttls, and resolves at unlock', async () => {
     const { broker, url } = await stage.broker()
-    const { frames, WebSocket } = recorder()
+    const { frames, WebSocket } = recordingWebSocket()
     const ann = await stage.session(url, { WebSocket })
     const ben = await stage.session(url)
     const lock = await ann.lock('k', { ttl: 1_500 })
     const refreshing = lock.autoRefresh({ interval: 40, timeout: 1_000 })
     const waiting = ben.lock('k')
-    // Together they take longer than the ttl.
+    // 40 refreshes, 40 ms apart, take longer than the ttl.
     await frames.until((sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 40)
     expect(lock.held).to.equal(true)
     await lock.unlock()
@@ -96,9 +97,9 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
   })
 
-  it('verifies a lock without a ttl', async () => {
+  it('checks periodically that a lock without a ttl is still held', async () => {
     const { broker, url } = await stage.broker()
-    const { frames, WebSocket } = recorder()
+    const { frames, WebSocket } = recordingWebSocket()
     const session = await stage.session(url, { WebSocket })
     const lock = await session.lock('k')
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 60_000 })

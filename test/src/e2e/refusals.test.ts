@@ -1,6 +1,7 @@
 /**
- * A refused upgrade: the error has the status, the text of the server and a way to fix it. Only a
- * refusal that would be repeated is final.
+ * Tests the errors of a client whose upgrade to a WebSocket is refused. The error has the HTTP
+ * status, the text of the server and a way to fix the problem. The client tries again, unless the
+ * server would refuse again.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -13,8 +14,8 @@ describe('e2e: a refused upgrade', () => {
   const stage = Stage.forEachTest()
 
   /** The URL of a server that refuses every upgrade with this text. */
-  async function refusing(answer: string): Promise<string> {
-    const server = await serving(stage, 0)
+  async function urlOfRefusal(answer: string): Promise<string> {
+    const server = await startServer(stage, 0)
     server.on('upgrade', (_, socket) => {
       socket.on('error', () => {})
       socket.end(answer)
@@ -22,13 +23,13 @@ describe('e2e: a refused upgrade', () => {
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
-  const plain = (status: string, body: string, kind = 'text/plain; charset=utf-8') =>
-    `HTTP/1.1 ${status}\r\nContent-Type: ${kind}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  const response = (status: string, body: string, type = 'text/plain; charset=utf-8') =>
+    `HTTP/1.1 ${status}\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 
   const cases: [
     status: string,
     code: 'UNAUTHORIZED' | 'FORBIDDEN' | 'UNAVAILABLE',
-    says: string,
+    advice: string,
   ][] = [
     ['400 Bad Request', 'UNAVAILABLE', 'check that the URL'],
     ['401 Unauthorized', 'UNAUTHORIZED', 'give a token'],
@@ -41,25 +42,25 @@ describe('e2e: a refused upgrade', () => {
     ['502 Bad Gateway', 'UNAVAILABLE', 'does not reach the broker'],
     ['503 Service Unavailable', 'UNAVAILABLE', 'again later'],
   ]
-  for (const [status, code, says] of cases) {
-    it(`with ${status} rejects with ${code}, the reason and a way to fix it`, async () => {
-      const url = await refusing(plain(status, 'This is why.\n'))
+  for (const [status, code, advice] of cases) {
+    it(`rejects with ${code} at ${status}, and shows the reason and a way to fix it`, async () => {
+      const url = await urlOfRefusal(response(status, 'This is why.\n'))
       const error = await rejection(stage.session(`${url}/?token=secret`), code)
-      expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(says)
+      expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(advice)
       expect(error.message).to.contain(url).and.not.contain('secret')
       expect(error.cause).to.have.property('status', Number(status.slice(0, 3)))
     })
   }
 
-  it('shows no HTML page, no control characters and at most one line', async () => {
-    const sequence = '\u001b[2J\u009b1m'
-    const bodies = [
-      plain('503 Busy', '<html>page</html>', 'text/html'),
-      plain(`503 ${'x'.repeat(500)}`, `a${sequence}\r\nb${'c'.repeat(5_000)}`),
+  it('shows no HTML page, no control characters and at most one line of the answer', async () => {
+    const controlSequence = '\u001b[2J\u009b1m'
+    const answers = [
+      response('503 Busy', '<html>page</html>', 'text/html'),
+      response(`503 ${'x'.repeat(500)}`, `a${controlSequence}\r\nb${'c'.repeat(5_000)}`),
       'HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\ncut',
     ]
-    for (const answer of bodies) {
-      const error = await rejection(stage.session(await refusing(answer)), 'UNAVAILABLE')
+    for (const answer of answers) {
+      const error = await rejection(stage.session(await urlOfRefusal(answer)), 'UNAVAILABLE')
       expect(error.message)
         .to.contain('HTTP 503')
         .and.not.match(/\p{Cc}|<html>/u)
@@ -67,15 +68,15 @@ describe('e2e: a refused upgrade', () => {
     }
   })
 
-  it('with a redirect, names the target without secrets', async () => {
-    const url = await refusing(
+  it('names the target of a redirect without its secrets', async () => {
+    const url = await urlOfRefusal(
       'HTTP/1.1 301 Moved\r\nLocation: wss://user:secret@locks.test/?secret\r\nContent-Length: 0\r\n\r\n',
     )
     const error = await rejection(stage.session(url), 'UNAVAILABLE')
     expect(error.message).to.contain('connect to wss://***@locks.test/?***')
   })
 
-  it('is final with 401 when a session reconnects, and is retried with 503', async () => {
+  it('closes a reconnecting session at 401, and is retried at 503', async () => {
     for (const [status, code] of [
       ['401 Unauthorized', 'UNAUTHORIZED'],
       ['503 Service Unavailable', undefined],
@@ -83,14 +84,14 @@ describe('e2e: a refused upgrade', () => {
       const { broker, url, port } = await stage.broker()
       const reconnect = fixedInterval({ interval: 1 })
       const session = await stage.session(url, { reconnect })
-      const isClosed = next(session, 'closed')
+      const closed = next(session, 'closed')
       await broker.close()
-      const server = await serving(stage, port)
+      const server = await startServer(stage, port)
       let refusals = 0
       const refused = new Promise<void>((resolve) => {
         server.on('upgrade', (_, socket) => {
           socket.on('error', () => {})
-          socket.end(plain(status, ''))
+          socket.end(response(status, ''))
           if (++refusals === 3) resolve()
         })
       })
@@ -98,14 +99,14 @@ describe('e2e: a refused upgrade', () => {
         await refused
         expect(session.state).to.equal('disconnected')
       } else {
-        const error = await isClosed
+        const error = await closed
         expect([error?.code, refusals]).to.deep.equal([code, 1])
       }
     }
   })
 })
 
-async function serving(stage: Stage, port: number): Promise<Server> {
+async function startServer(stage: Stage, port: number): Promise<Server> {
   const server = createServer().listen(port, '127.0.0.1')
   await once(server, 'listening')
   stage.onClear(() => {

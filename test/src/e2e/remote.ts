@@ -1,5 +1,6 @@
 /**
- * Processes that tests kill and stop: clients that follow orders, and brokers of `holdfast serve`.
+ * Processes that tests kill and stop: clients that execute commands of the test, and brokers of the
+ * command `holdfast serve`. A fence is the number of a grant, by which the commands name a lock.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { ConnectOptions, LockOptions, LockStats } from '@holdfast/client'
 import { Collector, type Stage } from './stage.js'
 
-/** The orders to a client in another process. */
+/** A command that a test sends to a client in another process. */
 export type Command =
   | {
       readonly do: 'connect'
@@ -20,7 +21,7 @@ export type Command =
   | { readonly do: 'isHeld'; readonly fence: number }
   | { readonly do: 'stats' | 'close' | 'leave' | 'crash' }
 
-/** The reports of such a client. */
+/** A message of such a client to the test: the result of a command, or an event. */
 export type Report =
   | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly code: string }
@@ -40,6 +41,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
+/** The path of a compiled program in `e2e/programs`. */
 export function pathOf(program: string): string {
   return fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url))
 }
@@ -47,7 +49,7 @@ export function pathOf(program: string): string {
 /** Resolves when the process has ended and all of its output was read. */
 export async function exitOf(child: ChildProcess): Promise<Exit> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-  // The pipes may still contain its last output.
+  // The pipes may still contain the last output of the process.
   for (const pipe of [child.stdout, child.stderr]) {
     if (pipe !== null && !pipe.closed) await once(pipe, 'close')
   }
@@ -62,6 +64,7 @@ function killAfterTest(stage: Stage, child: ChildProcess): void {
   })
 }
 
+/** A client in another process, which executes the commands of the test. */
 export class RemoteClient {
   readonly process: ChildProcess
   readonly events = new Collector<RemoteEvent>()
@@ -77,9 +80,9 @@ export class RemoteClient {
   }
 
   /**
-   * A connected client in a process of its own.
+   * Starts a client in a process of its own, and connects the client.
    *
-   * @param inside A command that runs it, such as one that enters another network namespace.
+   * @param inside A command that runs the process, for example in another network namespace.
    */
   static async start(
     stage: Stage,
@@ -96,12 +99,12 @@ export class RemoteClient {
     })
     killAfterTest(stage, child)
     const client = new RemoteClient(child)
-    await client.tell({ do: 'connect', url, options })
+    await client.execute({ do: 'connect', url, options })
     return client
   }
 
-  /** Rejects with an error whose message is the code. */
-  tell(command: Command): Promise<unknown> {
+  /** Executes a command. Rejects with an error whose message is the code of the client's error. */
+  execute(command: Command): Promise<unknown> {
     const id = ++this.#id
     return new Promise((resolve, reject) => {
       this.#settle.set(id, (report) => {
@@ -113,17 +116,20 @@ export class RemoteClient {
     })
   }
 
-  /** @returns the fence */
+  /** Acquires a lock, and resolves with its fence. */
   async lock(key: string, options: LockOptions = {}): Promise<number> {
-    return (await this.tell({ do: 'lock', key, options })) as number
+    return (await this.execute({ do: 'lock', key, options })) as number
   }
 
   /** Resolves when the broker has handled everything that the client sent before. */
   async untilHandled(): Promise<LockStats> {
-    return (await this.tell({ do: 'stats' })) as LockStats
+    return (await this.execute({ do: 'stats' })) as LockStats
   }
 
-  /** The first past or future event of this name, and of this lock if a fence is given. */
+  /**
+   * Resolves with the first event of this name, also if the event came earlier. With a fence, only
+   * events of that lock count.
+   */
   async event(name: string, fence?: number): Promise<RemoteEvent> {
     const matches = (event: RemoteEvent) =>
       event.event === name && (fence === undefined || event.fence === fence)
@@ -142,7 +148,7 @@ export class RemoteClient {
 /** `holdfast serve` in a process of its own. */
 export class ServeProcess {
   readonly process: ChildProcess
-  /** Its output, line by line. */
+  /** The standard output, line by line. */
   readonly lines = new Collector<string>()
   readonly errorLines = new Collector<string>()
 
@@ -155,14 +161,14 @@ export class ServeProcess {
     createInterface(this.process.stderr!).on('line', this.errorLines.add)
   }
 
-  /** Starts the command with these arguments; it may fail. */
+  /** Starts the command with these arguments, and does not wait. The command may fail. */
   static run(stage: Stage, ...flags: readonly string[]): ServeProcess {
     const served = new ServeProcess(flags)
     killAfterTest(stage, served.process)
     return served
   }
 
-  /** Starts a broker and waits until it listens; on a free port unless the flags name one. */
+  /** Starts a broker and waits until it listens. It uses a free port unless the flags name one. */
   static async start(stage: Stage, ...flags: readonly string[]): Promise<ServeProcess> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
     const served = ServeProcess.run(stage, 'serve', ...port, ...flags)

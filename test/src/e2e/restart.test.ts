@@ -1,6 +1,7 @@
 /**
- * The end of a broker: what sessions do then, and that fences rise whatever happens to the broker
- * or its clock.
+ * Tests the restart of a broker: what sessions do then, and that fences rise after every kind of
+ * restart, also if a clock was wrong. A fence is the number of a grant, and a fence file keeps the
+ * highest fence on the disk.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +17,7 @@ const reconnect = fixedInterval({ interval: 10 })
 describe('e2e: restart of a broker', () => {
   const stage = Stage.forEachTest()
 
-  it('kill -9 loses the locks, opens new sessions and requests waiting locks again', async () => {
+  it('after kill -9 loses the locks, and clients repeat waiting requests in new sessions', async () => {
     const first = await ServeProcess.start(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })
@@ -25,14 +26,14 @@ describe('e2e: restart of a broker', () => {
     await untilHandled(ben)
     const { id } = ben
     const lost = next(ann, 'lost')
-    const renewed = next(ben, 'newSession')
+    const newSession = next(ben, 'newSession')
     first.kill('SIGKILL')
     expect((await lost).reason).to.equal('session')
     expect(lock.held).to.equal(false)
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
     await first.exit()
     await ServeProcess.start(stage, '--port', first.port)
-    await renewed
+    await newSession
     expect(ben.id).not.to.equal(id)
     const second = await waiting
     expect(second.held).to.equal(true)
@@ -41,7 +42,7 @@ describe('e2e: restart of a broker', () => {
 
   it('makes fences rise without a file', async () => {
     let highest = 0
-    for (let life = 0; life < 3; life++) {
+    for (let restart = 0; restart < 3; restart++) {
       const { broker, url } = await stage.broker()
       const session = await stage.session(url)
       for (let i = 0; i < 100; i++) {
@@ -58,11 +59,11 @@ describe('e2e: restart of a broker', () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // A fence file of a broker whose clock was years ahead.
-    const ahead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
-    writeFileSync(file, `holdfast fences ${ahead}\n`)
-    let highest = ahead
-    for (let life = 0; life < 3; life++) {
+    // The fence file of a broker whose clock was ten years ahead.
+    const fenceAhead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
+    writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
+    let highest = fenceAhead
+    for (let restart = 0; restart < 3; restart++) {
       const served = await ServeProcess.start(stage, '--fence-file', file)
       const session = await stage.session(served.url, { reconnect: false })
       const { fence } = await session.lock('k')
@@ -82,7 +83,7 @@ describe('e2e: restart of a broker', () => {
     expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)
     const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', file)
     expect((await served.exit()).code).to.equal(78)
-    const [complaint] = await served.errorLines.count(1)
-    expect(complaint).to.match(/^holdfast: The fence file .* is not a fence file/)
+    const [errorLine] = await served.errorLines.count(1)
+    expect(errorLine).to.match(/^holdfast: The fence file .* is not a fence file/)
   })
 })

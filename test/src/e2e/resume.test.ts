@@ -1,6 +1,8 @@
 /**
- * Sessions that outlive their connection: the client resumes them within their grace with all locks
- * and requests, or opens a new session if it cannot.
+ * Tests sessions whose connection drops. The grace is how long the broker keeps a session without a
+ * connection. Within its grace the client resumes the session with all locks and requests; later
+ * the client opens a new session. A session is in jeopardy while its connection is down. The lease
+ * is how long the broker keeps a silent session; a fence is the rising number of a grant.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -9,7 +11,7 @@ import {
   Collector,
   next,
   type RunningBroker,
-  recorder,
+  recordingWebSocket,
   rejection,
   Stage,
   untilHandled,
@@ -18,7 +20,10 @@ import {
 
 const reconnect = fixedInterval({ interval: 5 })
 
-async function behindProxy(stage: Stage): Promise<RunningBroker & { readonly proxy: TcpProxy }> {
+/** Starts a broker, and a TCP proxy in front of it that the test can cut and shut. */
+async function brokerBehindProxy(
+  stage: Stage,
+): Promise<RunningBroker & { readonly proxy: TcpProxy }> {
   const running = await stage.broker()
   const proxy = await TcpProxy.to(running.port)
   stage.onClear(() => proxy.close())
@@ -29,10 +34,10 @@ describe('e2e: resume after a cut, with a grace', () => {
   const stage = Stage.forEachTest()
 
   it('keeps the session, its locks and their fences', async () => {
-    const { proxy, broker } = await behindProxy(stage)
+    const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const { id } = session
-    const plain = await session.lock('plain')
+    const untimed = await session.lock('untimed')
     const timed = await session.lock('timed', { ttl: 60_000 })
     const events: string[] = []
     for (const event of ['jeopardy', 'resumed', 'newSession', 'lost'] as const) {
@@ -43,15 +48,18 @@ describe('e2e: resume after a cut, with a grace', () => {
     await resumed
     expect(events).to.deep.equal(['jeopardy', 'resumed'])
     expect(session.id).to.equal(id)
-    expect([plain.held, timed.held]).to.deep.equal([true, true])
-    expect(broker.query().held.map(({ fence }) => fence)).to.deep.equal([plain.fence, timed.fence])
-    await plain.unlock()
+    expect([untimed.held, timed.held]).to.deep.equal([true, true])
+    expect(broker.query().held.map(({ fence }) => fence)).to.deep.equal([
+      untimed.fence,
+      timed.fence,
+    ])
+    await untimed.unlock()
     await timed.refresh()
     await timed.unlock()
   })
 
   it('keeps the locks while the session is disconnected', async () => {
-    const { proxy } = await behindProxy(stage)
+    const { proxy } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     const jeopardy = next(session, 'jeopardy')
@@ -67,8 +75,8 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('keeps places in queues, and a grant that falls due while the session is disconnected', async () => {
-    const { proxy, url } = await behindProxy(stage)
+  it('keeps places in queues, and delivers a grant that the broker made during the outage', async () => {
+    const { proxy, url } = await brokerBehindProxy(stage)
     const other = await stage.session(url)
     const first = await other.lock('k')
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
@@ -90,15 +98,15 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await behind).fence).to.be.above(lock.fence)
   })
 
-  it('sends the requests of the meantime after the resume, except those that do not wait', async () => {
-    const { proxy, broker } = await behindProxy(stage)
+  it('sends the requests made during the outage after the resume, except requests that ended', async () => {
+    const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')
     proxy.shut(true)
     proxy.cut()
     await next(session, 'jeopardy')
-    const asked = session.lock('asked')
-    const unlocked = held.unlock()
+    const locking = session.lock('requested')
+    const unlocking = held.unlock()
     const stats = session.stats()
     const timesOut = rejection(session.lock('times out', { timeout: 10 }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
@@ -106,18 +114,18 @@ describe('e2e: resume after a cut, with a grace', () => {
     controller.abort()
     await Promise.all([timesOut, aborts, rejection(session.tryLock('now'), 'UNAVAILABLE')])
     proxy.shut(false)
-    expect((await asked).held).to.equal(true)
-    await unlocked
+    expect((await locking).held).to.equal(true)
+    await unlocking
     await stats
     await untilHandled(session)
-    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['asked'])
+    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['requested'])
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('reconnects to send bye, so that the next waiter need not wait for the end of the lease', async () => {
-    const { proxy, url } = await behindProxy(stage)
-    const slow = fixedInterval({ interval: 250_000 })
-    const options = { lease: 300_000, grace: 'lease', reconnect: slow } as const
+  it('reconnects to send bye on close, so that the next waiter gets the lock at once', async () => {
+    const { proxy, url } = await brokerBehindProxy(stage)
+    const slowReconnect = fixedInterval({ interval: 250_000 })
+    const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
     const session = await stage.session(proxy.url, options)
     const other = await stage.session(url)
     const lock = await session.lock('k')
@@ -131,12 +139,12 @@ describe('e2e: resume after a cut, with a grace', () => {
   })
 
   it('opens a new session if a grace below the lease is over', async () => {
-    const { proxy, broker, url } = await behindProxy(stage)
+    const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 30, reconnect })
     const { id } = session
     const lock = await session.lock('k')
     const lost = next(session, 'lost')
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     const events = await watching(await stage.session(url), 'k')
     proxy.shut(true)
     proxy.cut()
@@ -144,7 +152,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(lock.held).to.equal(false)
     await events.count(2)
     proxy.shut(false)
-    await renewed
+    await newSession
     expect(session.id).not.to.equal(id)
     expect(broker.query().heldCount).to.equal(0)
     expect((await session.lock('k')).fence).to.be.above(lock.fence)
@@ -154,36 +162,36 @@ describe('e2e: resume after a cut, with a grace', () => {
 describe('e2e: a cut without a grace', () => {
   const stage = Stage.forEachTest()
 
-  it('loses the locks in the same turn, and the next waiters are granted them at once', async () => {
-    const { proxy, url } = await behindProxy(stage)
+  it('loses the locks at once, and the broker grants the locks to the next waiters', async () => {
+    const { proxy, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const other = await stage.session(url)
     const lock = await session.lock('k')
     const waiting = other.lock('k')
     await untilHandled(other)
     const lost = next(session, 'lost')
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     proxy.cut()
     expect((await lost).reason).to.equal('session')
     expect(lock.held).to.equal(false)
     expect((await waiting).fence).to.be.above(lock.fence)
-    await renewed
-    expect(lock.held, 'nothing is locked again by itself').to.equal(false)
+    await newSession
+    expect(lock.held, 'the client does not lock again by itself').to.equal(false)
   })
 
-  it('sends waiting requests again, with the rest of their timeouts and with their signals', async () => {
-    const { proxy, url, broker } = await behindProxy(stage)
+  it('repeats waiting requests, with the rest of their timeouts and with their signals', async () => {
+    const { proxy, url, broker } = await brokerBehindProxy(stage)
     const other = await stage.session(url)
     const first = await other.lock('k')
-    const { frames, WebSocket } = recorder()
+    const { frames, WebSocket } = recordingWebSocket()
     const session = await stage.session(proxy.url, { reconnect, WebSocket })
     const controller = new AbortController()
     const granted = session.lock('k', { timeout: 60_000 })
     const aborts = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     await untilHandled(session)
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     proxy.cut()
-    await renewed
+    await newSession
     await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
@@ -197,15 +205,15 @@ describe('e2e: a cut without a grace', () => {
     expect((await granted).held).to.equal(true)
   })
 
-  it('settles an unlock under way, because the end of the session released the lock as well', async () => {
-    const { proxy, broker } = await behindProxy(stage)
+  it('resolves a pending unlock, because the end of the session released the lock as well', async () => {
+    const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const lock = await session.lock('k')
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     const unlocking = lock.unlock()
     proxy.cut()
     await unlocking
-    await renewed
+    await newSession
     expect(broker.query().heldCount).to.equal(0)
   })
 })
@@ -214,7 +222,7 @@ describe('e2e: watching over a cut', () => {
   const stage = Stage.forEachTest()
 
   it('reports the state again with resync, and continues', async () => {
-    const { proxy, url } = await behindProxy(stage)
+    const { proxy, url } = await brokerBehindProxy(stage)
     const other = await stage.session(url)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const events = new Collector<WatchEvent>()
@@ -237,16 +245,16 @@ describe('e2e: watching over a cut', () => {
 describe('e2e: a list of URLs', () => {
   const stage = Stage.forEachTest()
 
-  it('leads to the next broker when the first is gone, and round the list', async () => {
+  it('leads to the next broker when the first broker closes', async () => {
     const first = await stage.broker()
     const second = await stage.broker()
     const session = await stage.session([first.url, second.url], { reconnect })
     expect(first.broker.query().heldCount).to.equal(0)
     await session.lock('k')
     expect(first.broker.query().heldCount).to.equal(1)
-    const renewed = next(session, 'newSession')
+    const newSession = next(session, 'newSession')
     await first.broker.close()
-    await renewed
+    await newSession
     await session.lock('k')
     expect(second.broker.query().heldCount).to.equal(1)
   })

@@ -1,13 +1,13 @@
-/** `holdfast serve`: where it listens, its flags, how it stops, and its exit codes. */
+/** Tests the command `holdfast serve`: its address, its flags, how it stops, and its exit codes. */
 import { expect } from 'chai'
-import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
+import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
 import { ServeProcess } from './remote.js'
 import { aborted, next, rejection, Stage } from './stage.js'
 
 describe('e2e: holdfast serve', () => {
   const stage = Stage.forEachTest()
 
-  it('prints where it listens, and serves', async () => {
+  it('prints the URL at which it listens, and serves clients', async () => {
     const served = await ServeProcess.start(stage)
     expect(served.lines.items[0]).to.match(/^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/)
     const session = await stage.session(served.url)
@@ -15,7 +15,7 @@ describe('e2e: holdfast serve', () => {
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    it(`drains at ${signal}, tells its clients, and exits 0`, async () => {
+    it(`drains at ${signal}, informs its clients, and exits 0`, async () => {
       const served = await ServeProcess.start(stage, '--drain', '60000')
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('k')
@@ -39,15 +39,15 @@ describe('e2e: holdfast serve', () => {
     const draining = next(session, 'draining')
     served.kill('SIGTERM')
     await draining
-    // One Ctrl-C may send two signals within milliseconds; this ttl is the time between the signals
-    // of the test.
+    // One Ctrl-C may send two signals within milliseconds, which count as one. So the test waits
+    // 1.5 s, until this lock expires, before it sends the second signal.
     await brief.refresh(1_500)
     await aborted(brief.signal)
     served.kill('SIGTERM')
     expect((await served.exit()).code).to.equal(1)
   })
 
-  it('prints where its dashboard is, unless it has none', async () => {
+  it('prints the URL of its dashboard, unless the dashboard is off', async () => {
     const served = await ServeProcess.start(stage)
     const lines = await served.lines.count(2)
     const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
@@ -59,7 +59,7 @@ describe('e2e: holdfast serve', () => {
     expect(without.lines.items.join()).to.not.include('dashboard')
   })
 
-  it('listens where --host and --port say', async () => {
+  it('listens at the address of --host and --port', async () => {
     const first = await ServeProcess.start(stage, '--host', 'localhost')
     const session = await stage.session(first.url)
     await session.close()
@@ -89,7 +89,7 @@ describe('e2e: holdfast serve', () => {
     expect(await from('https://evil.example')).to.match(/ 403 /)
   })
 
-  it('grants nothing within --quiet-start, and then the requests of that time', async () => {
+  it('grants no lock within the time of --quiet-start, and then grants the waiting requests', async () => {
     const served = await ServeProcess.start(stage, '--quiet-start', '200')
     const session = await stage.session(served.url)
     const waiting = session.lock('k')
@@ -115,7 +115,7 @@ describe('e2e: holdfast serve', () => {
     expect((await served.errorLines.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
   })
 
-  const wrong: string[][] = [
+  const invalidFlags: string[][] = [
     ['--port', 'seven'],
     ['--port', '-1'],
     ['--limit', 'nonsense=5'],
@@ -123,8 +123,8 @@ describe('e2e: holdfast serve', () => {
     ['--nonsense'],
     ['--drain', '1e3'],
   ]
-  for (const flags of wrong) {
-    it(`exits 64 at ${flags.join(' ')}, and prints what is wrong`, async () => {
+  for (const flags of invalidFlags) {
+    it(`exits 64 at ${flags.join(' ')}, and prints an error`, async () => {
       const served = ServeProcess.run(stage, 'serve', ...flags)
       expect((await served.exit()).code).to.equal(64)
       await served.errorLines.count(1)
@@ -154,7 +154,7 @@ describe('e2e: holdfast serve', () => {
   it('logs nothing about a client that disconnects in the middle of a frame', async () => {
     const served = await ServeProcess.start(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${served.port}/status`)).json()
-    const socket = await dial(Number(served.port))
+    const socket = await openTcp(Number(served.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
     // A masked text frame of 5 bytes, of which only two bytes of the mask follow.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))

@@ -1,6 +1,6 @@
 /**
- * One `AbortSignal` for many requests: Node prints no warning of a leak, an abort settles all of
- * them, and the signal keeps no listener after they have settled.
+ * Tests one `AbortSignal` for many requests: Node prints no warning of a leak, one abort settles
+ * all requests, and the signal keeps no listener after the requests have settled.
  */
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { turn } from '../support/scriptedSession.js'
 import { Stage, untilHandled } from './stage.js'
 
-const many = 100
+const requestCount = 100
 
 /** The warnings that Node prints while `act` runs. */
 async function warningsOf(act: () => Promise<void>): Promise<string[]> {
@@ -24,7 +24,7 @@ async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   return warnings
 }
 
-/** The distinct codes with which these promises reject; `'none'` for one that resolves. */
+/** The distinct codes with which these promises reject; `'none'` stands for a resolved promise. */
 async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const outcomes = await Promise.allSettled(promises)
   const codes = outcomes.map((outcome) =>
@@ -35,28 +35,31 @@ async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]
 
 describe('e2e: one signal for many requests', () => {
   const stage = Stage.forEachTest()
-  const times = <T>(make: (i: number) => T): T[] => Array.from({ length: many }, (_, i) => make(i))
-  const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
+  const repeat = <T>(make: (i: number) => T): T[] =>
+    Array.from({ length: requestCount }, (_, i) => make(i))
+  const listenerCount = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
-  it('leaves no listener and no warning when all are granted', async () => {
+  it('causes no warning and keeps no listener when all requests are granted', async () => {
     const { sessions } = await stage.brokerWith('a')
     const session = sessions[0]!
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
       const locks = await Promise.all([
-        ...times((i) => session.lock(`lock ${i}`, { signal, ttl: 60_000 })),
-        ...times((i) => session.tryLock(`try ${i}`, { signal })),
-        ...times((i) => session.singleflightLock(`single ${i}`, { signal })),
+        ...repeat((i) => session.lock(`lock ${i}`, { signal, ttl: 60_000 })),
+        ...repeat((i) => session.tryLock(`try ${i}`, { signal })),
+        ...repeat((i) => session.singleflightLock(`single ${i}`, { signal })),
       ])
-      await Promise.all(locks.slice(0, many).map((lock) => lock.refresh(undefined, { signal })))
-      await Promise.all(times((i) => session.withLock(`with ${i}`, () => i, { signal })))
-      await Promise.all(times((i) => session.locks.request(`name ${i}`, { signal }, () => i)))
+      await Promise.all(
+        locks.slice(0, requestCount).map((lock) => lock.refresh(undefined, { signal })),
+      )
+      await Promise.all(repeat((i) => session.withLock(`with ${i}`, () => i, { signal })))
+      await Promise.all(repeat((i) => session.locks.request(`name ${i}`, { signal }, () => i)))
     })
     expect(warnings).to.deep.equal([])
-    expect(listeners(signal)).to.equal(0)
+    expect(listenerCount(signal)).to.equal(0)
   })
 
-  it('settles all waiting requests by one abort', async () => {
+  it('rejects all waiting requests with one abort', async () => {
     const { sessions } = await stage.brokerWith('a', 'b')
     const [holder, session] = [sessions[0]!, sessions[1]!]
     await holder.lock('k')
@@ -64,29 +67,29 @@ describe('e2e: one signal for many requests', () => {
     const { signal } = controller
     const warnings = await warningsOf(async () => {
       const waiting = [
-        ...times(() => session.lock('k', { signal })),
-        ...times(() => session.withLock('k', () => {}, { signal })),
-        ...times((i) => session.singleflightLock('k', { signal, ttl: 1_000 + i })),
+        ...repeat(() => session.lock('k', { signal })),
+        ...repeat(() => session.withLock('k', () => {}, { signal })),
+        ...repeat((i) => session.singleflightLock('k', { signal, ttl: 1_000 + i })),
       ]
-      const requested = times(() => session.locks.request('k', { signal }, () => {}))
+      const requested = repeat(() => session.locks.request('k', { signal }, () => {}))
       const codes = [codesOf(waiting), codesOf(requested)]
       await untilHandled(session)
-      expect(listeners(signal)).to.equal(1)
+      expect(listenerCount(signal)).to.equal(1)
       controller.abort()
       expect(await Promise.all(codes)).to.deep.equal([['ABORTED'], [signal.reason.code]])
     })
     expect(warnings).to.deep.equal([])
-    expect(listeners(signal)).to.equal(0)
+    expect(listenerCount(signal)).to.equal(0)
   })
 
-  it('connects many sessions', async () => {
+  it('causes no warning when many sessions connect', async () => {
     const { url } = await stage.broker()
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
-      const sessions = await Promise.all(times(() => connect(url, { signal })))
+      const sessions = await Promise.all(repeat(() => connect(url, { signal })))
       await Promise.all(sessions.map((session) => session.close()))
     })
     expect(warnings).to.deep.equal([])
-    expect(listeners(signal)).to.equal(0)
+    expect(listenerCount(signal)).to.equal(0)
   })
 })

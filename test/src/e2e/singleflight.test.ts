@@ -1,6 +1,7 @@
 /**
- * `SingleflightLock`: callers that come while a request is unsettled share the request and its
- * lock. The last unlock releases the lock. A caller that comes after the grant sends a new request.
+ * Tests `session.singleflightLock`. Callers that request the same lock before its grant share one
+ * request and its lock. The unlock of the last caller releases the lock. A caller that comes after
+ * the grant sends a new request. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from './stage.js'
@@ -8,7 +9,7 @@ import { rejection, Stage, untilHandled } from './stage.js'
 describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
-  it('makes one request and one lock for many concurrent callers', async () => {
+  it('sends one request for many concurrent callers, which share the granted lock', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
@@ -18,7 +19,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     await blocking.unlock()
     const locks = await Promise.all(calls)
     expect(new Set(locks.map(({ fence }) => fence)).size).to.equal(1)
-    expect(new Set(locks).size, 'each has a handle of its own').to.equal(10)
+    expect(new Set(locks).size, 'each caller has a handle of its own').to.equal(10)
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
@@ -37,27 +38,27 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('sends a new request for a caller that comes after the grant, so that other clients do not starve', async () => {
+  it('sends a new request for a caller after the grant, so that other clients do not starve', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
     const order: string[] = []
-    const bens = ben!.lock('report').then((lock) => {
+    const bensLock = ben!.lock('report').then((lock) => {
       order.push('ben')
       return lock.unlock()
     })
     await untilHandled(ben!)
-    const late = ann!.singleflightLock('report').then((lock) => {
+    const annsLateLock = ann!.singleflightLock('report').then((lock) => {
       order.push('ann again')
       return lock.unlock()
     })
     await untilHandled(ann!)
     await first.unlock()
-    await Promise.all([bens, late])
+    await Promise.all([bensLock, annsLateLock])
     expect(order).to.deep.equal(['ben', 'ann again'])
   })
 
-  it('does not share between different modes or ttls', async () => {
+  it('shares no request between different modes or ttls', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
@@ -79,18 +80,18 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const controller = new AbortController()
-    const patient = ann!.singleflightLock('report')
-    const hasty = ann!.singleflightLock('report', { timeout: 10 })
-    const fickle = ann!.singleflightLock('report', { signal: controller.signal })
-    await rejection(hasty, 'LOCK_TIMEOUT')
+    const withoutLimit = ann!.singleflightLock('report')
+    const withTimeout = ann!.singleflightLock('report', { timeout: 10 })
+    const withSignal = ann!.singleflightLock('report', { signal: controller.signal })
+    await rejection(withTimeout, 'LOCK_TIMEOUT')
     controller.abort('changed my mind')
-    expect((await rejection(fickle, 'ABORTED')).cause).to.equal('changed my mind')
+    expect((await rejection(withSignal, 'ABORTED')).cause).to.equal('changed my mind')
     expect(broker.query().waitingCount).to.equal(1)
     await blocking.unlock()
-    expect((await patient).held).to.equal(true)
+    expect((await withoutLimit).held).to.equal(true)
   })
 
-  it('cancels the request when its last caller leaves', async () => {
+  it('cancels the request when its last caller gives up', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ben!.lock('report')

@@ -1,6 +1,6 @@
 /**
  * The parts of an end-to-end test: real brokers and sessions that are closed after each test, and
- * ways to wait for events in place of time.
+ * functions that wait for events, so that no test sleeps.
  */
 import {
   type ConnectOptions,
@@ -26,17 +26,18 @@ export interface RunningBroker {
   readonly port: number
 }
 
+/** Opens the brokers and sessions of one test, and closes them after the test. */
 export class Stage {
   readonly #closing: (() => unknown)[] = []
 
-  /** A stage for each test of the calling suite, cleared after each test. */
+  /** Makes a stage for the tests of the calling suite, and clears it after each test. */
   static forEachTest(): Stage {
     const stage = new Stage()
     afterEach(() => stage.clear())
     return stage
   }
 
-  /** Registers a function that closes something after the test; the last one runs first. */
+  /** Registers a function that runs after the test. The function registered last runs first. */
   onClear(close: () => unknown): void {
     this.#closing.push(close)
   }
@@ -58,24 +59,24 @@ export class Stage {
     return session
   }
 
-  /** A broker, and sessions with these names. */
-  async brokerWith(...names: readonly string[]): Promise<Meeting> {
+  /** Starts a broker, and opens sessions with these names. */
+  async brokerWith(...names: readonly string[]): Promise<BrokerWithSessions> {
     const running = await this.broker()
     const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
     return { ...running, sessions }
   }
 }
 
-export interface Meeting extends RunningBroker {
+export interface BrokerWithSessions extends RunningBroker {
   readonly sessions: readonly Session[]
 }
 
-/** Resolves when the broker has handled everything that this session sent before. */
+/** Resolves when the broker has handled all messages that this session sent before. */
 export async function untilHandled(session: Session): Promise<void> {
   await session.stats()
 }
 
-/** The next event of this name. */
+/** Resolves with the argument of the next event of this name. */
 export function next<E extends keyof SessionEvents>(
   session: Session,
   event: E,
@@ -93,7 +94,7 @@ export function aborted(signal: AbortSignal): Promise<unknown> {
   })
 }
 
-/** The error of this code with which the promise rejects; fails otherwise. */
+/** Returns the error of a promise that must reject with this code. Throws in all other cases. */
 export async function rejection(
   promise: Promise<unknown>,
   code: HoldfastError['code'],
@@ -110,7 +111,7 @@ export async function rejection(
   )
 }
 
-/** Collects the arguments of its calls, and waits until there are enough. */
+/** Collects the items that are added, and lets a test wait until there are enough items. */
 export class Collector<T> {
   readonly items: T[] = []
   #wake: () => void = () => {}
@@ -130,12 +131,13 @@ export class Collector<T> {
     return this.items
   }
 
-  async count(n: number): Promise<readonly T[]> {
-    return this.until((items) => items.length >= n)
+  /** Resolves with all items when there are at least this many. */
+  async count(minimum: number): Promise<readonly T[]> {
+    return this.until((items) => items.length >= minimum)
   }
 }
 
-/** The events of a watch of this session, after the watch has reported its first state. */
+/** Begins a watch in this session, and resolves with its events after the first state. */
 export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
   const events = new Collector<WatchEvent>()
   session.watch(key, events.add)
@@ -143,8 +145,8 @@ export async function watching(session: Session, key: string): Promise<Collector
   return events
 }
 
-/** A `WebSocket` class that records every frame that it sends. */
-export function recorder(): {
+/** Makes a `WebSocket` class that records every frame that it sends. */
+export function recordingWebSocket(): {
   readonly frames: Collector<string>
   readonly WebSocket: WebSocketConstructor
 } {

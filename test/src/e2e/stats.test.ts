@@ -1,6 +1,4 @@
-/**
- * `LockStats` and `GetStats`: the counters of the whole broker, the same from client and broker.
- */
+/** Tests the counters of the broker, which `session.stats` and `broker.stats` return alike. */
 import { expect } from 'chai'
 import { aborted, rejection, Stage, untilHandled } from './stage.js'
 
@@ -9,7 +7,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
 
   it('begin at 0', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
-    const nothing = {
+    const zeros = {
       totalLocks: 0,
       activeLocks: 0,
       failedLocks: 0,
@@ -18,8 +16,8 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
       unlockCount: 0,
       successRate: 0,
     }
-    expect(await sessions[0]!.stats()).to.deep.equal(nothing)
-    expect(broker.stats()).to.deep.equal(nothing)
+    expect(await sessions[0]!.stats()).to.deep.equal(zeros)
+    expect(broker.stats()).to.deep.equal(zeros)
   })
 
   it('count the requests of all sessions, and are the same for each session', async () => {
@@ -48,7 +46,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
     expect(broker.stats()).to.deep.equal(expected)
   })
 
-  it('count a request that ended with its session as failed, and do not count invalid input', async () => {
+  it('count a request that ended with its session as failed, and do not count invalid keys', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')

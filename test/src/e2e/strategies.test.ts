@@ -1,6 +1,7 @@
 /**
- * The retry strategies of the original: fixed, exponential and linear, each with a maximum. Here
- * they determine the delays between reconnects, because a request needs no retry.
+ * Tests the retry strategies: fixed, exponential and linear, each with a maximum number of retries.
+ * Other lock libraries retry lock requests by such strategies. Here a strategy determines the
+ * delays between reconnects, because a request waits at the broker and needs no retry.
  */
 import {
   exponentialBackoff,
@@ -12,8 +13,8 @@ import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
 import { next, rejection, Stage } from './stage.js'
 
-/** A strategy that records each requested delay and makes it short. */
-function recorded(strategy: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
+/** Makes a strategy that records each delay of another strategy, and waits 1 ms instead. */
+function recordDelays(strategy: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
   const delays: number[] = []
   return {
     delays,
@@ -31,7 +32,7 @@ function recorded(strategy: RetryStrategy): { delays: number[]; strategy: RetryS
 describe('e2e: retry strategies -> reconnecting', () => {
   const stage = Stage.forEachTest()
 
-  it('have the sequences of the original, each with its maximum', () => {
+  it('have the documented sequences of delays, each with its maximum number', () => {
     const fixed = fixedInterval({ interval: 50, maxRetries: 3 })
     expect([...fixed]).to.deep.equal([50, 50, 50])
     const exponential = exponentialBackoff({ initial: 50, multiplier: 3, maxRetries: 4 })
@@ -40,7 +41,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     expect([...linear]).to.deep.equal([50, 70, 90, 110])
   })
 
-  it('may be capped, and start anew each time', () => {
+  it('limit each delay to max, and begin with the first delay in each iteration', () => {
     const capped = exponentialBackoff({ initial: 100, multiplier: 2, max: 300, maxRetries: 4 })
     expect([...capped]).to.deep.equal([100, 200, 300, 300])
     expect([...capped]).to.deep.equal([100, 200, 300, 300])
@@ -63,7 +64,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
       const { port } = await stage.broker()
       const proxy = await TcpProxy.to(port)
       stage.onClear(() => proxy.close())
-      const { delays, strategy: reconnect } = recorded(strategy)
+      const { delays, strategy: reconnect } = recordDelays(strategy)
       const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
       expect(delays).to.deep.equal([])
       const resumed = next(session, 'resumed')
@@ -77,11 +78,11 @@ describe('e2e: retry strategies -> reconnecting', () => {
     })
   }
 
-  it('start anew with the next outage', async () => {
+  it('begin with the first delay in each outage', async () => {
     const { port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
-    const { delays, strategy } = recorded(linearBackoff({ initial: 100, increment: 50 }))
+    const { delays, strategy } = recordDelays(linearBackoff({ initial: 100, increment: 50 }))
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect: strategy })
     for (let outage = 0; outage < 3; outage++) {
       const resumed = next(session, 'resumed')
@@ -91,7 +92,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     expect(delays).to.deep.equal([100, 100, 100])
   })
 
-  it('end the session after their maximum', async () => {
+  it('end the session after their maximum number of retries', async () => {
     const { port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())

@@ -1,6 +1,6 @@
 /**
- * `TryLock(key, expiration)`: returns the lock at once, or rejects at once with an error that names
- * the holder.
+ * Tests `session.tryLock`, which resolves with the lock at once, or rejects at once with an error
+ * that names the holder. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from './stage.js'
@@ -31,7 +31,7 @@ describe('e2e: TryLock -> session.tryLock', () => {
     })
     expect(holder?.since).to.equal(broker.query().held[0]?.since)
     expect(message).to.be.a('string').that.is.not.empty
-    expect(broker.query().waitingCount, 'it does not wait').to.equal(0)
+    expect(broker.query().waitingCount, 'the request does not wait').to.equal(0)
   })
 
   it('names all holders of a shared lock', async () => {
@@ -43,7 +43,7 @@ describe('e2e: TryLock -> session.tryLock', () => {
     expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
   })
 
-  it('does not pass waiters, even if the lock could be shared', async () => {
+  it('does not pass waiting requests, even if the held lock could be shared', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })

@@ -1,6 +1,6 @@
 /**
- * `Unlock` with its ownership check and its channel: `unlock`, `await using`, `withLock`, and a
- * watch for clients that only observe.
+ * Tests the ways to release a lock: `unlock`, `await using` and `withLock`. Also tests the watch,
+ * by which clients that hold no lock hear of unlocks. A fence is the number of a grant.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -9,18 +9,18 @@ import { Collector, next, rejection, Stage, untilHandled, watching } from './sta
 describe('e2e: Unlock -> lock.unlock', () => {
   const stage = Stage.forEachTest()
 
-  it('releases, and resolves when the broker has confirmed', async () => {
+  it('releases the lock, and resolves when the broker has confirmed the release', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
-    expect(lock.held, 'from the call on').to.equal(false)
+    expect(lock.held, 'the lock is not held from the call on').to.equal(false)
     await unlocking
     expect(broker.query().heldCount).to.equal(0)
     expect(lock.signal.aborted, 'an unlock is no loss').to.equal(false)
     expect(lock.lost).to.equal(undefined)
   })
 
-  it('may be called again by its holder, and counts once', async () => {
+  it('may be called again, and counts once', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')
@@ -34,7 +34,7 @@ describe('e2e: Unlock -> lock.unlock', () => {
 describe('e2e: Unlock -> await using', () => {
   const stage = Stage.forEachTest()
 
-  it('releases at every exit of the block', async () => {
+  it('releases the lock at every exit of the block', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const [ann] = sessions
     {
@@ -83,7 +83,7 @@ describe('e2e: Unlock -> await using', () => {
 describe('e2e: Unlock -> session.withLock', () => {
   const stage = Stage.forEachTest()
 
-  it("holds the lock during the callback, returns the callback's result, and releases", async () => {
+  it("holds the lock during the callback, and returns the callback's result after the release", async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const result = await sessions[0]!.withLock(
       'k',
@@ -98,7 +98,7 @@ describe('e2e: Unlock -> session.withLock', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('rejects with the error of the callback, and releases', async () => {
+  it('rejects with the error of the callback after the release', async () => {
     const { sessions, broker } = await stage.brokerWith('ann')
     const failing = sessions[0]!.withLock('k', () => {
       throw new RangeError('of the caller')
@@ -110,9 +110,9 @@ describe('e2e: Unlock -> session.withLock', () => {
   it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
     const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
-    const lost = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
-    await rejection(lost, 'LOCK_LOST')
-    const threw = ann!.withLock(
+    const afterLoss = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
+    await rejection(afterLoss, 'LOCK_LOST')
+    const afterLossAndError = ann!.withLock(
       'k',
       async () => {
         await next(ann!, 'lost')
@@ -120,16 +120,16 @@ describe('e2e: Unlock -> session.withLock', () => {
       },
       { ttl: 20 },
     )
-    expect(await threw.catch((error: Error) => error)).to.be.instanceOf(RangeError)
+    expect(await afterLossAndError.catch((error: Error) => error)).to.be.instanceOf(RangeError)
   })
 
   it('does not run the callback without a lock', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     await sessions[0]!.lock('k')
-    let called = 0
-    const held = sessions[1]!.withLock('k', () => called++, { timeout: 0 })
-    await rejection(held, 'LOCK_HELD')
-    expect(called).to.equal(0)
+    let calls = 0
+    const refused = sessions[1]!.withLock('k', () => calls++, { timeout: 0 })
+    await rejection(refused, 'LOCK_HELD')
+    expect(calls).to.equal(0)
   })
 })
 
@@ -146,12 +146,12 @@ describe('e2e: unlock channel -> session.watch', () => {
     await first.unlock()
     await (await second).unlock()
     await events.count(4)
-    const told = events.items.map((event) =>
+    const lines = events.items.map((event) =>
       event.event === 'state'
         ? `state ${event.held.map(({ name, metadata }) => `${name} ${metadata}`)} ${event.resync}`
         : `${event.event} ${'name' in event ? event.name : ''}`,
     )
-    expect(told).to.deep.equal([
+    expect(lines).to.deep.equal([
       'state ann first false',
       'unlocked ann',
       'locked ben',

@@ -1,17 +1,18 @@
 /**
- * The HTTP side of a broker, as bytes: what the broker serves and what it refuses. Input before a
- * hello can only close its own connection.
+ * Tests the HTTP side of a broker with requests written as bytes: the requests that the broker
+ * serves and the requests that it refuses. Before its hello, a client can harm only its own
+ * connection. The lease is how long the broker keeps a silent session.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
-import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
+import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
 
-/** The status line and the body of the answer to these bytes. */
+/** Sends bytes, and returns the status line and the body of the answer. */
 async function answerTo(port: number, bytes: string): Promise<string[]> {
-  const socket = await dial(port)
+  const socket = await openTcp(port)
   socket.write(bytes)
   let answer = ''
   for await (const chunk of socket) answer += String(chunk)
@@ -30,7 +31,7 @@ describe('upgrade: on a port of its own', () => {
   after(() => broker.close())
 
   it('answers 101 and names the subprotocol', async () => {
-    const socket = await dial(port)
+    const socket = await openTcp(port)
     const head = await headOf(socket, upgradeHead('/'))
     socket.destroy()
     expect(head).to.match(/^HTTP\/1\.1 101 /)
@@ -60,30 +61,30 @@ describe('upgrade: on a port of its own', () => {
     })
   })
 
-  it('closes even if a refused client does not close', async () => {
+  it('lets the broker close even if a refused client keeps its connection open', async () => {
     const other = createBroker()
     const { port } = await other.listen({ port: 0 })
-    const refused = await dial(port, true)
+    const refused = await openTcp(port, true)
     const origin = 'https://evil.example'
     expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
-    const stray = await dial(port, true)
+    const otherProtocol = await openTcp(port, true)
     const offer = { 'sec-websocket-protocol': 'another' }
-    expect(await headOf(stray, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await headOf(otherProtocol, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
     try {
       await other.close()
     } finally {
       refused.destroy()
-      stray.destroy()
+      otherProtocol.destroy()
     }
   })
 
   it('refuses an invalid upgrade', async () => {
-    const broken: Record<string, string>[] = [
+    const invalidLines: Record<string, string>[] = [
       { 'sec-websocket-version': '7' },
       { 'sec-websocket-key': 'short' },
       { upgrade: 'h2c' },
     ]
-    for (const lines of broken) {
+    for (const lines of invalidLines) {
       expect(await statusOf(port, upgradeHead('/', lines))).to.match(/^HTTP\/1\.1 4\d\d /)
     }
   })
@@ -100,55 +101,55 @@ describe('upgrade: on a port of its own', () => {
   it('gives a reason for each upgrade that it refuses', async () => {
     const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
     const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
-    const other = createBroker(options)
-    const strict = createBroker()
-    const [{ port: at }, { port: alone }] = [
-      await other.listen({ port: 0 }),
-      await strict.listen({ port: 0 }),
+    const rateLimited = createBroker(options)
+    const byDefault = createBroker()
+    const [{ port: limitedPort }, { port: defaultPort }] = [
+      await rateLimited.listen({ port: 0 }),
+      await byDefault.listen({ port: 0 }),
     ]
     const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
-    expect(await statusOf(at, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await statusOf(limitedPort, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
     const rows: [number, string, string, RegExp][] = [
       [
-        alone,
+        defaultPort,
         upgradeHead('/', { host: 'evil.example' }),
         '403',
         /^Host header not allowed: .*`hosts`/,
       ],
       [
-        alone,
+        defaultPort,
         upgradeHead('/', { origin: 'https://evil.example' }),
         '403',
         /^Origin not allowed: .*`origins`/,
       ],
-      [alone, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
+      [defaultPort, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
       [
-        alone,
+        defaultPort,
         upgradeHead('/', { authorization: `Bearer ${'x'.repeat(3_073)}` }),
         '400',
         /^A token has 1 to/,
       ],
-      [alone, 'GET / HTTP/9.9 nonsense\r\n\r\n', '400', /^The request is not proper HTTP$/],
+      [defaultPort, 'GET / HTTP/9.9 nonsense\r\n\r\n', '400', /^The request is not proper HTTP$/],
       [
-        at,
+        limitedPort,
         from('203.0.113.1'),
         '429',
         /from this address .* limit of 1 is reached \(connectionsPerSecondPerAddress\)$/,
       ],
     ]
     try {
-      for (const [where, bytes, status, sentence] of rows) {
-        const [line, body] = await answerTo(where, bytes)
+      for (const [toPort, bytes, status, reason] of rows) {
+        const [line, body] = await answerTo(toPort, bytes)
         expect(line, bytes).to.include(` ${status} `)
-        expect(body).to.match(sentence)
+        expect(body).to.match(reason)
       }
     } finally {
-      await Promise.all([other.close(), strict.close()])
+      await Promise.all([rateLimited.close(), byDefault.close()])
     }
   })
 
-  it('continues to serve after any input of an unknown client', async () => {
-    const strange = [
+  it('serves clients after any invalid input of another client', async () => {
+    const inputs = [
       upgradeHead('//'),
       upgradeHead('http://['),
       upgradeHead('*'),
@@ -158,8 +159,8 @@ describe('upgrade: on a port of its own', () => {
       '\u0000\u0001\u0002',
       `${upgradeHead('/')}\u0000\u0000\u0000\u0000`,
     ]
-    for (const bytes of strange) {
-      const socket = await dial(port)
+    for (const bytes of inputs) {
+      const socket = await openTcp(port)
       socket.on('error', () => {})
       socket.write(bytes)
       socket.resetAndDestroy()
@@ -189,7 +190,7 @@ describe('upgrade: beside a server of the user', () => {
     server.closeAllConnections()
   })
 
-  it("serves its path with any query, and keeps the user's routes working", async () => {
+  it("serves the broker's path with any query, and keeps the user's routes working", async () => {
     expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
     expect(await statusOf(port, upgradeHead('/locks?x=1'))).to.match(/^HTTP\/1\.1 101 /)
     const response = await fetch(`http://127.0.0.1:${port}/locks`)
@@ -210,7 +211,7 @@ describe('upgrade: beside a server of the user', () => {
   })
 
   it('closes refused connections, even if the client keeps its end open', async () => {
-    const socket = await dial(port, true)
+    const socket = await openTcp(port, true)
     expect(await headOf(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     try {
       server.close()
@@ -220,9 +221,9 @@ describe('upgrade: beside a server of the user', () => {
     }
   })
 
-  it('continues to serve after any request target', async () => {
+  it('serves clients after any invalid request target', async () => {
     for (const target of ['//', 'http://[', '*', '/%', '//locks', 'http://other/locks']) {
-      const socket = await dial(port)
+      const socket = await openTcp(port)
       socket.on('error', () => {})
       socket.write(upgradeHead(target))
       socket.resetAndDestroy()
@@ -234,19 +235,19 @@ describe('upgrade: beside a server of the user', () => {
   it('shares a server with another broker on another path', async () => {
     const other = createBroker()
     other.attach(server, { path: '/other' })
-    const here = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
-    const there = await RawClient.open(`ws://127.0.0.1:${port}/other`)
-    here.send({ type: 'lock', id: 1, key: 'k' })
-    there.send({ type: 'lock', id: 1, key: 'k' })
-    await here.receive('granted')
-    await there.receive('granted')
+    const client = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
+    const otherClient = await RawClient.open(`ws://127.0.0.1:${port}/other`)
+    client.send({ type: 'lock', id: 1, key: 'k' })
+    otherClient.send({ type: 'lock', id: 1, key: 'k' })
+    await client.receive('granted')
+    await otherClient.receive('granted')
     expect(broker.query().heldCount).to.equal(1)
     expect(other.query().heldCount).to.equal(1)
     expect(await statusOf(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
     await other.close()
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
-    here.send({ type: 'stats', id: 2 })
-    await here.receive('stats')
+    client.send({ type: 'stats', id: 2 })
+    await client.receive('stats')
   })
 
   it('refuses an invalid path, and a path that already has a broker', () => {
@@ -257,7 +258,7 @@ describe('upgrade: beside a server of the user', () => {
     }
   })
 
-  it("leaves nothing on the user's server when it closes", async () => {
+  it("removes its listeners from the user's server when the broker closes", async () => {
     await broker.close()
     expect(server.listenerCount('upgrade')).to.equal(0)
     broker = createBroker()
@@ -265,7 +266,7 @@ describe('upgrade: beside a server of the user', () => {
     expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
-  it("leaves the user's server open when it closes", async () => {
+  it("keeps the user's server open when the broker closes", async () => {
     const client = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
     await broker.close()
     expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
@@ -274,7 +275,7 @@ describe('upgrade: beside a server of the user', () => {
   })
 })
 
-describe('upgrade: frames that WebSocket refuses', () => {
+describe('upgrade: frames that violate the WebSocket protocol or its limits', () => {
   let broker: HoldfastBroker
   let url: string
 
@@ -284,7 +285,7 @@ describe('upgrade: frames that WebSocket refuses', () => {
   })
   after(() => broker.close())
 
-  const faults: [string, number, (client: RawClient) => void][] = [
+  const violations: [string, number, (client: RawClient) => void][] = [
     ['a frame of more than 64 KiB', 1009, ({ socket }) => socket.send('x'.repeat(65_537))],
     [
       'text that is not UTF-8',
@@ -299,12 +300,12 @@ describe('upgrade: frames that WebSocket refuses', () => {
       },
     ],
   ]
-  for (const [title, code, commit] of faults) {
-    it(`${title} closes the sender's connection, and keeps its locks for their lease`, async () => {
+  for (const [title, code, violate] of violations) {
+    it(`${title} closes the sender's connection, and keeps its locks within its lease`, async () => {
       const client = await RawClient.open(url)
       client.send({ type: 'lock', id: 1, key: title })
       await client.receive('granted')
-      commit(client)
+      violate(client)
       expect((await client.closed()).code).to.equal(code)
       expect(broker.query({ key: title }).heldCount).to.equal(1)
     })

@@ -1,6 +1,7 @@
 /**
- * Brokers in the workers of a cluster, which share the ports of their servers. Only one worker may
- * serve; otherwise two clients would hold one lock.
+ * Tests brokers in the workers of `node:cluster`, which share the ports of their servers. Only one
+ * worker may serve, because two brokers would grant one lock to two clients. The command log orders
+ * the requests of a broker; only a shared command log allows several brokers.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +11,7 @@ import { exitOf } from './remote.js'
 
 const program = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 
-/** The results of two workers with these arguments. */
+/** Runs two workers with these arguments, and returns their results. */
 async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   const cluster = fork(program, args)
   const outcomes: string[] = []

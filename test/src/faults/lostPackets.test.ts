@@ -59,7 +59,7 @@ async function expectLossBeforeGrant(
   expect(lostAt < grantedAt, 'the loss comes first').to.equal(true)
   expect(nextFence).to.be.above(fence)
   far.loseNothing()
-  await other.tell({ do: 'unlock', fence: nextFence })
+  await other.execute({ do: 'unlock', fence: nextFence })
   expect(await holder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
@@ -71,7 +71,7 @@ async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
   await holder.event('jeopardy')
   far.loseNothing()
   await holder.event('resumed')
-  expect(await holder.tell({ do: 'isHeld', fence })).to.equal(true)
+  expect(await holder.execute({ do: 'isHeld', fence })).to.equal(true)
 }
 
 describe('faults: lost packets between two machines', function () {

@@ -36,12 +36,12 @@ async function pauseHolder(
   expect(nextFence).to.be.above(fence)
   // This message waits in the pipe of the paused process. When the process continues, its timers
   // are due and its socket has input too.
-  const isHeld = pausedHolder.tell({ do: 'isHeld', fence })
+  const isHeld = pausedHolder.execute({ do: 'isHeld', fence })
   pausedHolder.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
   await pausedHolder.event('aborted', fence)
   await pausedHolder.event('lost', fence)
-  await other.tell({ do: 'unlock', fence: nextFence })
+  await other.execute({ do: 'unlock', fence: nextFence })
   expect(await pausedHolder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
@@ -65,7 +65,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   expect(lost.at < at, 'the old holder knows its loss before the next grant').to.equal(true)
   // The broker kept the sessions: the clients resumed them and opened no new sessions.
   for (const client of [holder, waiter]) await client.event('resumed')
-  expect(await otherHolder.tell({ do: 'isHeld', fence: keptFence })).to.equal(true)
+  expect(await otherHolder.execute({ do: 'isHeld', fence: keptFence })).to.equal(true)
   expect(await otherHolder.untilHandled()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
   expect(events).not.to.include('newSession')
@@ -94,7 +94,7 @@ describe('faults: processes that are paused', function () {
         await pauseFor(1_500)
         pausedHolder.kill('SIGCONT')
         await pausedHolder.untilHandled()
-        expect(await pausedHolder.tell({ do: 'isHeld', fence })).to.equal(true)
+        expect(await pausedHolder.execute({ do: 'isHeld', fence })).to.equal(true)
         expect(pausedHolder.events.items.map(({ event }) => event)).to.deep.equal([
           'started',
           'granted',

@@ -5,7 +5,7 @@
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
-import { dial, type RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
+import { openTcp, type RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
 import type { Collector } from '../e2e/stage.js'
 
 /** The secret of the issuer of the tokens. */
@@ -244,7 +244,7 @@ export const attacks: readonly Attack[] = [
     attack: 'bytes after the upgrade that are not a frame',
     outcome: 'the connection is closed',
     attempt: async ({ port }) => {
-      const socket = await dial(port)
+      const socket = await openTcp(port)
       socket.write(upgradeHead('/', { 'x-forwarded-for': '198.51.100.7' }))
       socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
       socket.resume()

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
-import { type Meeting, Stage, untilHandled } from '../e2e/stage.js'
+import { type BrokerWithSessions, Stage, untilHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
 describe('the command holdfast', () => {
@@ -15,7 +15,7 @@ describe('the command holdfast', () => {
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
   /** Starts a broker: Ann holds orders:1 and report, and Bob waits for orders:1. */
-  async function busyBroker(): Promise<Meeting & { readonly fence: number }> {
+  async function busyBroker(): Promise<BrokerWithSessions & { readonly fence: number }> {
     const meeting = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = meeting.sessions
     const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })

@@ -10,7 +10,7 @@ import { type Credentials, createBroker, HoldfastError } from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { dial } from '../e2e/raw.js'
+import { openTcp } from '../e2e/raw.js'
 import { next, rejection, Stage } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
@@ -38,7 +38,7 @@ describe('the TLS of the broker', () => {
   it('does not delay the close of the broker while TLS handshakes are unfinished', async () => {
     const { cert, key, WebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
-    const silent = await dial(port)
+    const silent = await openTcp(port)
     silent.on('error', () => {})
     stage.onClear(() => silent.destroy())
     // When this session is open, the silent connection has arrived too.

@@ -9,7 +9,7 @@ import { settingsFrom, UpgradePolicy } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
-import { dial, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
+import { openTcp, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { RefusalRecorder } from './refusalRecorder.js'
@@ -133,7 +133,7 @@ describe('the upgrade policy', () => {
     await client.receive('welcome')
     expect(client.socket.protocol).to.equal(subprotocol)
     expect(seen[0]?.token).to.equal('s3cret ✓')
-    const socket = await dial(port)
+    const socket = await openTcp(port)
     const offered = { 'sec-websocket-protocol': `${encoded}, ${subprotocol}` }
     expect(await headOf(socket, upgradeHead('/', offered))).to.not.include(encoded)
     socket.destroy()

@@ -1,6 +1,7 @@
 /**
- * A client in a process of its own. It does what its parent orders and reports its events, with the
- * time of a clock that all processes of the machine share. Tests start this program.
+ * A client in a process of its own, which tests start. The client executes the commands of its
+ * parent process, and reports its events with the time of a clock that all processes of the machine
+ * share. A fence is the number of a grant, by which the commands name a lock.
  */
 import {
   type ConnectOptions,
@@ -18,18 +19,18 @@ function report(message: Report): void {
   process.send?.(message)
 }
 
-function tell(event: string, fence: number | undefined, text?: string): void {
+function reportEvent(event: string, fence: number | undefined, text?: string): void {
   report({ kind: 'event', event, fence, text, at: process.hrtime.bigint() })
 }
 
 async function open(url: string | readonly string[], options: ConnectOptions): Promise<string> {
   session = await connect(url, options)
-  session.on('lost', ({ fence, reason }) => tell('lost', fence, reason))
+  session.on('lost', ({ fence, reason }) => reportEvent('lost', fence, reason))
   for (const event of ['jeopardy', 'resumed', 'newSession'] as const) {
-    session.on(event, () => tell(event, undefined))
+    session.on(event, () => reportEvent(event, undefined))
   }
-  session.on('draining', ({ within }) => tell('draining', undefined, String(within)))
-  session.on('closed', (error) => tell('closed', undefined, error?.code))
+  session.on('draining', ({ within }) => reportEvent('draining', undefined, String(within)))
+  session.on('closed', (error) => reportEvent('closed', undefined, error?.code))
   return session.id
 }
 
@@ -40,8 +41,8 @@ async function run(command: Command): Promise<unknown> {
     case 'lock': {
       const lock = await session!.lock(command.key, command.options)
       locks.set(lock.fence, lock)
-      tell('granted', lock.fence)
-      lock.signal.addEventListener('abort', () => tell('aborted', lock.fence))
+      reportEvent('granted', lock.fence)
+      lock.signal.addEventListener('abort', () => reportEvent('aborted', lock.fence))
       return lock.fence
     }
     case 'unlock':
@@ -53,7 +54,7 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // The parent has finished; anything that keeps this process alive now is a leak.
+      // After this, nothing may keep this process alive: the parent waits for its end.
       process.off('disconnect', leave)
       setImmediate(() => process.disconnect())
       return undefined
@@ -65,7 +66,7 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
-/** This process must not outlive its parent. */
+/** Ends this process, because it must not outlive its parent. */
 function leave(): void {
   process.exit()
 }
@@ -80,4 +81,4 @@ process.on('message', ({ id, command }: { id: number; command: Command }) => {
     },
   )
 })
-tell('started', undefined)
+reportEvent('started', undefined)

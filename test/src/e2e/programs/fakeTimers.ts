@@ -1,17 +1,18 @@
 /**
- * A client whose platform's timers, clocks and turns are replaced after it was loaded, like the
- * fake timers of test frameworks; nothing moves them. It locks, refreshes and unlocks at the broker
- * with the given URL or at one in this process, and prints the result.
+ * A client in a process whose timers and clocks are replaced after the client was loaded, as the
+ * fake timers of test frameworks do. The replaced timers never fire and the clocks stand still. The
+ * program locks, refreshes and unlocks at the broker with the given URL, or at a broker in this
+ * process, and prints the result.
  */
 import { connect } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 
-const never = () => 0 as never
-const fakes = ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'] as const
-for (const name of fakes) globalThis[name] = never as never
-globalThis.clearTimeout = never
-performance.now = never
-Date.now = never
+const returnZero = () => 0 as never
+const replaced = ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'] as const
+for (const name of replaced) globalThis[name] = returnZero as never
+globalThis.clearTimeout = returnZero
+performance.now = returnZero
+Date.now = returnZero
 
 const broker = createBroker()
 const url = process.argv[2] ?? (await broker.listen({ port: 0 })).url
@@ -19,7 +20,7 @@ const session = await connect(url, { lease: 2_000 })
 const lock = await session.lock('k', { ttl: 100 })
 await lock.refresh()
 const held = await session.locks.request('another', (inner) => inner!.held)
-// The client itself has a timer for the end of the ttl.
+// The lock expires after its ttl of 100 ms, because the client kept the real timers.
 await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
 console.log(JSON.stringify({ held, lost: lock.lost?.reason }))
 await session.close()

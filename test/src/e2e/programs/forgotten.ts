@@ -1,20 +1,22 @@
 /**
- * A client that never closes its session. It connects to the broker with the given URL, prints a
- * line, and has nothing to do after its input ends. A test starts this program.
+ * A client that keeps its session open at its end, to show whether the session keeps the process
+ * alive. A test starts this program with a mode and the URL of a broker. The mode tells how the
+ * session is released from the process: by the option `unref`, by a call of `unref`, by `close`, or
+ * ("ref") not at all. The program has nothing to do after its input ends.
  */
 import { once } from 'node:events'
 import { connect } from '@holdfast/client'
 
-const [how, url] = process.argv.slice(2) as [string, string]
-// The open input keeps the process alive.
+const [mode, url] = process.argv.slice(2) as [string, string]
+// The open input keeps the process alive until the test ends the input.
 process.stdin.resume()
 const options = { reconnect: [60_000, 60_000], grace: 'lease', lease: 300_000 } as const
-const session = await connect(url, { ...options, unref: how === 'option' })
+const session = await connect(url, { ...options, unref: mode === 'option' })
 await session.lock('held', { ttl: 60_000 })
 session.on('jeopardy', () => console.log('jeopardy'))
-if (how !== 'option') session.unref()
-if (how === 'ref') session.ref()
-if (how === 'close') await session.close()
+if (mode !== 'option') session.unref()
+if (mode === 'ref') session.ref()
+if (mode === 'close') await session.close()
 else void session.lock('waited for').then(() => console.log('granted'))
 console.log('connected')
 await once(process.stdin, 'end')

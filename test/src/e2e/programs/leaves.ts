@@ -1,6 +1,6 @@
 /**
- * A program that uses everything once and closes what it opened. It must end by itself, and prints
- * what still keeps it alive, if anything. A test starts this program.
+ * A program that uses each feature of client and broker once, and closes all sessions and brokers.
+ * The process must then end by itself. A test starts this program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
