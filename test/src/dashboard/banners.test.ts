@@ -1,6 +1,6 @@
 /**
- * The banners of the dashboard in Chromium, when the broker drains and when it has closed the
- * session.
+ * Tests the banners of the dashboard in Chromium: while the broker drains (it lets holders finish
+ * before it stops), and after the broker has closed the session of the dashboard.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -11,8 +11,8 @@ describe('the banners of the dashboard', function () {
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('announce that the draining broker stops', async () => {
-    // Idle sessions are closed one after the other, and the session of the dashboard is the last.
+  it('announce that the draining broker will stop', async () => {
+    // A draining broker closes idle sessions one after the other, and the dashboard's session last.
     const { broker, url, sessions } = await stage.brokerWith('ann', 'bob', 'cid', 'dan')
     await sessions[0]!.lock('k')
     const visitor = await visitors.at(url)

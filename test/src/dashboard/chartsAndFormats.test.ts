@@ -1,13 +1,15 @@
-/** The rows of the charts, and the formatting of numbers. */
+/** Tests the rows of numbers from which the dashboard draws its charts, and the number formats. */
 import type { LockStats } from '@holdfast/client'
 import { expect } from 'chai'
 import { load } from './modules.js'
 
+/** Counters of a broker: these, and 0 for all others. */
 function stats(counts: Partial<LockStats>): LockStats {
-  const none = { totalLocks: 0, activeLocks: 0, failedLocks: 0, expiredLocks: 0 }
-  return { ...none, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }
+  const zeros = { totalLocks: 0, activeLocks: 0, failedLocks: 0, expiredLocks: 0 }
+  return { ...zeros, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }
 }
 
+/** The counters of a broker at a time, in ms by the monotonic clock. */
 function sample(now: number, counts: Partial<LockStats>) {
   return { wall: 1_000_000 + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
 }
@@ -26,7 +28,7 @@ describe('the charts', () => {
     expect(series.latest('handoff')).to.equal(null)
   })
 
-  it('have a gap after a lost connection, and after a restart of the broker', async () => {
+  it('have a gap at a lost connection and at a restart of the broker', async () => {
     const series = new (await load('series')).Series()
     series.add(sample(0, { totalLocks: 10 }))
     series.add(sample(1_000, { totalLocks: 20 }))
@@ -58,10 +60,10 @@ describe('the charts', () => {
 })
 
 describe('the formats of the dashboard', () => {
-  it('format durations', async () => {
+  it('show durations with at most two units', async () => {
     const { span, ms } = await load('format')
-    const spans = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
-    expect(spans).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
+    const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
+    expect(texts).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
     expect([null, 0.04, 3.26, 12.7, 1_250].map(ms)).to.deep.equal([
       '–',
       '0.0 ms',
@@ -71,7 +73,7 @@ describe('the formats of the dashboard', () => {
     ])
   })
 
-  it('format counts, and do not round a share up to 100 %', async () => {
+  it('show counts and rates, and do not round a share up to 100 %', async () => {
     const { count, percent, plural, rate, compactCount } = await load('format')
     expect([count(12_345), compactCount(9_999), compactCount(12_345)]).to.deep.equal([
       '12,345',

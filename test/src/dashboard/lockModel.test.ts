@@ -1,14 +1,20 @@
-/** The lock model of the dashboard, with events and with query results that are older. */
+/**
+ * Tests the lock model of the dashboard, which knows the locks and queues that the page shows. The
+ * model applies events, and results of queries that may be older than these events. A fence is the
+ * number of a grant.
+ */
 import type { HeldInfo, LockEvent, QueryResult, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import { type LockModel, load } from './modules.js'
 
 let Model: new () => LockModel
 
+/** A held lock. */
 function held(key: string, fence: number, session = `s${fence}`): HeldInfo {
   return { key, mode: 'exclusive', session, fence, since: fence }
 }
 
+/** A waiting request. */
 function waits(key: string, session: string, since = 1): WaitingInfo {
   return { key, mode: 'exclusive', session, since }
 }
@@ -17,16 +23,20 @@ function event(kind: LockEvent['event'], lock: HeldInfo): LockEvent {
   return { ...lock, event: kind }
 }
 
+/** The result of a query with these locks and these waiting requests. */
 function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], more = {}): QueryResult {
   const counts = { heldCount: locks.length, waitingCount: waiting.length }
   return { held: locks, waiting, ...counts, ...more }
 }
 
+/** Gives the model the complete state with which a watch begins. */
 function begin(model: LockModel, locks: HeldInfo[], heldCount = locks.length): void {
   model.onState({ event: 'state', held: locks, heldCount, resync: false })
 }
 
-/** The content of a model as text, such as `a: 1 <- s2 s3`. */
+/**
+ * The content of a model, such as `a: 1 <- s2 s3`: key, fences of the holders, waiting sessions.
+ */
 function contentOf(model: LockModel): string[] {
   return [...model.rows.values()]
     .map(({ key, held, waiting }) => {
@@ -56,7 +66,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.heldCount).to.equal(1)
   })
 
-  it('removes the request of a granted lock from the queue, once', () => {
+  it('removes one request of the session from the queue when the session is granted the lock', () => {
     model.applyResult(
       model.beginQuery(),
       found([held('a', 1)], [waits('a', 'x'), waits('a', 'y'), waits('a', 'x')]),
@@ -67,7 +77,7 @@ describe('the lock model of the dashboard', () => {
     expect([model.waitingCount, model.knownWaiting]).to.deep.equal([2, 2])
   })
 
-  it('prefers the events since a query was sent over its result', () => {
+  it('prefers the events after the sending of a query over the result of the query', () => {
     begin(model, [held('a', 1), held('b', 2)])
     const query = model.beginQuery()
     model.onEvent(event('unlocked', held('a', 1)))
@@ -88,7 +98,7 @@ describe('the lock model of the dashboard', () => {
     expect(contentOf(model)).to.deep.equal(['b: 2 <-'])
   })
 
-  it('keeps the locks that an incomplete result does not have, and reports that there are more', () => {
+  it('keeps the locks that an incomplete result does not have, and reports that it is incomplete', () => {
     begin(model, [held('a', 1)], 3)
     expect(model.hasUnknownLocks).to.equal(true)
     model.applyResult(

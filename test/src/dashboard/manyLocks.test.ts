@@ -1,7 +1,7 @@
 /**
- * The dashboard with ten thousand locks: the page says which locks it does not know, finds them by
- * a search, draws only visible rows, and works with the keyboard alone, in both themes and on a
- * phone.
+ * Tests the dashboard with ten thousand locks. The page shows how many locks it does not know,
+ * finds such locks by a search, and draws only visible rows. The page works with the keyboard
+ * alone, in both themes and on a phone.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -9,16 +9,16 @@ import { Stage, untilHandled } from '../e2e/stage.js'
 import type { Visitor } from './visitor.js'
 import { Visitors } from './visitors.js'
 
-const many = 10_000
-/** More rows than fit on the screen with the rows drawn beyond its edges. */
-const mostRows = 60
+const lockCount = 10_000
+/** More rows than the page draws: the visible rows and some rows beyond the edges. */
+const maxDrawnRows = 60
 
 function keyOf(index: number): string {
   return `key/${String(index).padStart(5, '0')}`
 }
 
 async function lockMany(session: Session): Promise<void> {
-  await Promise.all(Array.from({ length: many }, (_, index) => session.lock(keyOf(index))))
+  await Promise.all(Array.from({ length: lockCount }, (_, index) => session.lock(keyOf(index))))
 }
 
 describe('the dashboard with ten thousand locks', function () {
@@ -26,7 +26,7 @@ describe('the dashboard with ten thousand locks', function () {
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('says that it knows a thousand locks, and finds the others by a prefix', async () => {
+  it('shows that it knows only a thousand locks, and finds other locks by a prefix', async () => {
     const { url, sessions } = await stage.brokerWith('bulk')
     await lockMany(sessions[0]!)
     const visitor = await visitors.live(url, '#/locks')
@@ -40,11 +40,11 @@ describe('the dashboard with ten thousand locks', function () {
     )
     await search.fill('key/')
     await visitor.sees(/10,000 locks begin with “key\/”/)
-    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
     visitor.expectNoProblems()
   })
 
-  it('knows all locks that were granted while it was open, and draws only visible rows', async () => {
+  it('knows all locks that were granted while the page was open, and draws only visible rows', async () => {
     const { url, sessions } = await stage.brokerWith('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const visitor = await visitors.live(url, '#/locks')
@@ -54,16 +54,16 @@ describe('the dashboard with ten thousand locks', function () {
     const { page } = visitor
     const table = page.getByRole('table', { name: 'Locks' })
     await page.locator('[role=table][aria-rowcount="10001"]').waitFor()
-    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
     await visitor.rows('Locks').first().getByRole('link').first().focus()
     await page.keyboard.press('ArrowDown')
-    await focusIsOn(visitor, keyOf(1))
+    await waitForFocusOn(visitor, keyOf(1))
     await page.keyboard.press('End')
-    await focusIsOn(visitor, keyOf(9_999))
+    await waitForFocusOn(visitor, keyOf(9_999))
     await page.keyboard.press('PageUp')
     await page.keyboard.press('Home')
-    await focusIsOn(visitor, keyOf(0))
-    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    await waitForFocusOn(visitor, keyOf(0))
+    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
     await page.getByRole('checkbox', { name: 'Only with a queue' }).check()
     await visitor.seesRows('Locks', [keyOf(9_999)])
     await page.getByRole('checkbox', { name: 'Only with a queue' }).uncheck()
@@ -82,13 +82,13 @@ describe('the dashboard with ten thousand locks', function () {
     const visitor = await visitors.live(url, '#/lock/k')
     await visitor.sees('Held, 3,000 waiting')
     await visitor.sees('The first 1,000 of 3,000 waiting requests.')
-    expect(await visitor.rows('Queue').count()).to.be.below(mostRows)
+    expect(await visitor.rows('Queue').count()).to.be.below(maxDrawnRows)
     await lock.unlock()
     await visitor.sees('Held, 2,999 waiting')
     visitor.expectNoProblems()
   })
 
-  it('stops the list of events while it is paused', async () => {
+  it('adds no events to the list of events while the list is paused', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const visitor = await visitors.live(url, '#/events')
     const { page } = visitor
@@ -122,9 +122,9 @@ describe('the dashboard with ten thousand locks', function () {
       for (const hash of pages) {
         await visitor.go(hash)
         await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' })
-        const { nameless, over } = await page.evaluate(inspect)
+        const { nameless, overflowPx } = await page.evaluate(inspect)
         expect(nameless, hash).to.deep.equal([])
-        expect(over, `${hash} at ${width}`).to.equal(0)
+        expect(overflowPx, `${hash} at ${width}`).to.equal(0)
       }
     }
     visitor.expectNoProblems()
@@ -134,33 +134,38 @@ describe('the dashboard with ten thousand locks', function () {
     const { url } = await stage.broker()
     const visitor = await visitors.live(url)
     const { page } = visitor
-    const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
+    const colorScheme = () =>
+      page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
     await page.emulateMedia({ colorScheme: 'dark' })
-    expect(await ground()).to.equal('dark')
+    expect(await colorScheme()).to.equal('dark')
     await page.getByRole('button', { name: /^Theme: system/ }).click()
-    expect(await ground()).to.equal('light')
+    expect(await colorScheme()).to.equal('light')
     await page.reload()
     await visitor.isTold('Live')
-    expect(await ground()).to.equal('light')
+    expect(await colorScheme()).to.equal('light')
     await page.getByRole('button', { name: /^Theme: light/ }).click()
     await page.emulateMedia({ colorScheme: 'light' })
-    expect(await ground()).to.equal('dark')
+    expect(await colorScheme()).to.equal('dark')
     await page.getByRole('button', { name: /^Theme: dark/ }).click()
-    expect(await ground()).to.equal('light')
+    expect(await colorScheme()).to.equal('light')
     visitor.expectNoProblems()
   })
 })
 
-async function focusIsOn(visitor: Visitor, key: string): Promise<void> {
+/** Resolves when the element with this key has the keyboard focus. */
+async function waitForFocusOn(visitor: Visitor, key: string): Promise<void> {
   await visitor.page.waitForFunction(
     (wanted) => document.activeElement?.textContent === wanted,
     key,
   )
 }
 
-/** Runs in the page: the controls without an accessible name, and by how many px it is too wide. */
-function inspect(): { nameless: string[]; over: number } {
-  const used = document.querySelectorAll(
+/**
+ * Runs in the page. Returns the controls without an accessible name, and by how many pixels the
+ * content is wider than the window.
+ */
+function inspect(): { nameless: string[]; overflowPx: number } {
+  const controls = document.querySelectorAll(
     'a, button, input, select, [role=table], [role=img], [tabindex]',
   )
   const isNamed = (element: Element) =>
@@ -170,7 +175,7 @@ function inspect(): { nameless: string[]; over: number } {
     ((element as HTMLInputElement).labels?.length ?? 0) > 0
   const { scrollWidth, clientWidth } = document.documentElement
   return {
-    nameless: [...used].filter((each) => !isNamed(each)).map((each) => each.outerHTML),
-    over: Math.max(0, scrollWidth - clientWidth),
+    nameless: [...controls].filter((element) => !isNamed(element)).map((e) => e.outerHTML),
+    overflowPx: Math.max(0, scrollWidth - clientWidth),
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Loads the compiled modules of the dashboard that need no browser. Tests load them by file,
- * because they are no entry point of the package.
+ * Loads the compiled modules of the dashboard that need no browser. Tests load these modules by
+ * their file, because the package does not export them.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

@@ -1,6 +1,7 @@
 /**
- * A page of another origin in Chromium that attacks the dashboard: the page gets no WebSocket,
- * reads no file, runs no script of the dashboard, and cannot show the dashboard in a frame.
+ * Tests the dashboard against an attack by a page of another origin in Chromium. Such a page gets
+ * no WebSocket, reads no file, runs no script of the dashboard, and cannot show the dashboard in a
+ * frame.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -24,10 +25,10 @@ describe('the dashboard and pages of other origins', function () {
     const page = await visitors.context.newPage()
     stage.onClear(() => page.close())
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    const outcome = await page.evaluate(async (at) => {
-      const dashboard = `http://127.0.0.1:${at}/dashboard/`
+    const outcome = await page.evaluate(async (brokerPort) => {
+      const dashboard = `http://127.0.0.1:${brokerPort}/dashboard/`
       const opened = new Promise((resolve) => {
-        const socket = new WebSocket(`ws://127.0.0.1:${at}/`, 'holdfast.v1')
+        const socket = new WebSocket(`ws://127.0.0.1:${brokerPort}/`, 'holdfast.v1')
         socket.onopen = () => resolve('opened')
         socket.onclose = () => resolve('refused')
       })
@@ -45,14 +46,14 @@ describe('the dashboard and pages of other origins', function () {
       const frame = document.createElement('iframe')
       frame.src = dashboard
       const framed = new Promise((resolve) => {
-        frame.onload = () => resolve(frame.contentDocument === null ? 'closed to us' : 'open to us')
+        frame.onload = () => resolve(frame.contentDocument === null ? 'closed' : 'readable')
       })
       document.body.append(frame)
       return { opened: await opened, read: await read, script: await script, framed: await framed }
     }, port)
     expect(outcome).to.include({ opened: 'refused', read: 'refused', script: 'refused' })
-    // What the frame shows is the browser's refusal, not the dashboard.
-    const inFrame = page.frames().find((frame) => frame !== page.mainFrame())
-    expect(await inFrame?.locator('#app').count()).to.equal(0)
+    // The frame shows the error page of the browser, and not the dashboard.
+    const childFrame = page.frames().find((frame) => frame !== page.mainFrame())
+    expect(await childFrame?.locator('#app').count()).to.equal(0)
   })
 })

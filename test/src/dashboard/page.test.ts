@@ -1,6 +1,7 @@
 /**
- * The dashboard in Chromium, as an operator uses it for a stuck lock: open the page, find the lock,
- * look at its queue, revoke the lock.
+ * Tests the dashboard in Chromium, as an operator uses it for a stuck lock: the operator opens the
+ * page, finds the lock, looks at its queue and revokes the lock. A hand-off is the time from an
+ * unlock to the grant for the next waiter. A fence is the number of a grant.
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
@@ -79,7 +80,8 @@ describe('the dashboard in Chromium', function () {
     await granted.count(1)
     await visitor.seesRows('Queue', ['cid', 'dan'])
     await visitor.sees('Held, 2 waiting')
-    // The page has seen the end of ann's grant, and all of bob's grant.
+    // The page was opened during ann's lock, and saw its end. The page saw bob's lock from its
+    // grant.
     const history = visitor.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)
@@ -105,7 +107,7 @@ describe('the dashboard in Chromium', function () {
 
   it('revokes a lock with a reason', async () => {
     const lines: { reason?: string }[] = []
-    const logger = logging((fields) => lines.push(fields))
+    const logger = loggerTo((fields) => lines.push(fields))
     const { url } = await stage.broker({ logger })
     const ann = await stage.session(url, { name: 'ann' })
     const bob = await stage.session(url, { name: 'bob' })
@@ -149,7 +151,7 @@ describe('the dashboard in Chromium', function () {
     visitor.expectNoProblems()
   })
 
-  it('asks for a token, and can do only what the token allows', async () => {
+  it('asks for a token, and allows only the operations of the token', async () => {
     const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
       token === 'sesame'
         ? { principal: 'ann', may: (operation) => operation !== 'revoke' }
@@ -172,11 +174,11 @@ describe('the dashboard in Chromium', function () {
     await visitor.sees('Your token has no permission to revoke locks of this key.')
     await page.keyboard.press('Escape')
     expect(await page.getByRole('button', { name: 'Revoke…' }).count()).to.equal(0)
-    // The token is only in the memory of the page.
-    const kept = await page.evaluate(() =>
+    // The page must keep the token in memory only.
+    const storedText = await page.evaluate(() =>
       JSON.stringify([location.href, document.cookie, { ...localStorage }, { ...sessionStorage }]),
     )
-    expect(kept).to.not.include('sesame')
+    expect(storedText).to.not.include('sesame')
     await page.reload()
     await visitor.isTold('Token needed')
     visitor.expectNoProblems()
@@ -244,11 +246,13 @@ describe('the dashboard in Chromium', function () {
     await visitor.isTold('Live')
     await visitor.sees('No session holds a lock.')
     // The browser itself logs every refused connection; a page cannot prevent that.
-    const own = visitor.problems.filter((text) => !/WebSocket connection to .* failed/.test(text))
-    expect(own).to.deep.equal([])
+    const otherProblems = visitor.problems.filter(
+      (text) => !/WebSocket connection to .* failed/.test(text),
+    )
+    expect(otherProblems).to.deep.equal([])
   })
 
-  it('measures hand-offs when it is switched on, and leaves no lock behind', async () => {
+  it('measures hand-offs when the operator switches this on, and leaves no lock behind', async () => {
     const { broker, url } = await stage.broker()
     const visitor = await visitors.live(url)
     const { page } = visitor
@@ -262,7 +266,7 @@ describe('the dashboard in Chromium', function () {
 })
 
 /** A logger that passes the fields of each line to a callback. */
-function logging(onLine: (fields: { reason?: string }) => void): BrokerOptions['logger'] {
+function loggerTo(onLine: (fields: { reason?: string }) => void): BrokerOptions['logger'] {
   const line = (fields: unknown) => onLine(fields as { reason?: string })
   return { debug: line, info: line, warn: line, error: line } as BrokerOptions['logger']
 }

@@ -1,6 +1,7 @@
 /**
- * The example of the README, run with its own commands except for the port: a broker with a token,
- * a command under a lock, a second command that waits, and a browser in which the lock is revoked.
+ * Runs the example of the README with the commands of the README, except for the port: a broker
+ * with a token, a command under a lock, a second command that waits, and a browser in which an
+ * operator revokes the lock.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -26,36 +27,36 @@ describe('the example with the dashboard in the README', function () {
 
   it('revokes the lock of a stuck job in a browser', async () => {
     const folder = scratch(stage)
-    const [token, serve, holds, waits] = commands().map((args) =>
+    const [createToken, serve, hold, wait] = commands().map((args) =>
       args.map((arg) => (arg === 'tokens' ? folder.path('tokens') : arg)),
     )
-    const printed = (await Holdfast.run(stage, token!)).out[0]!
+    const token = (await Holdfast.run(stage, createToken!)).out[0]!
     const broker = Holdfast.start(stage, [...serve!, '--port', '0'])
     const lines = await broker.out.count(2)
     const url = lines[0]!.split(' ').at(-1)!
     const dashboard = lines[1]!.split(' ').at(-1)!
-    const env = { HOLDFAST_TOKEN: printed, HOLDFAST_URL: url }
-    const first = Holdfast.start(stage, holds!, { env })
+    const env = { HOLDFAST_TOKEN: token, HOLDFAST_URL: url }
+    const holder = Holdfast.start(stage, hold!, { env })
 
     const visitor = await visitors.at(url)
     const { page } = visitor
     expect(page.url()).to.equal(dashboard)
-    await page.getByLabel('Token').fill(printed)
+    await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
     await visitor.isTold('Live')
-    const second = Holdfast.start(stage, waits!, { env })
-    const [waiting] = await second.err.count(1)
-    expect(waiting).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)
+    const waiter = Holdfast.start(stage, wait!, { env })
+    const [errorLine] = await waiter.err.count(1)
+    expect(errorLine).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)
     await page.getByRole('link', { name: 'nightly-report' }).first().click()
     await visitor.sees('Held, 1 waiting')
 
     await page.getByRole('button', { name: 'Revoke…' }).click()
     await page.getByLabel(/^Reason/).fill('it hangs')
     await page.getByRole('button', { name: 'Revoke', exact: true }).click()
-    const stopped = await first.ended()
+    const stopped = await holder.ended()
     expect(stopped.code).to.equal(76)
     expect(stopped.err[0]).to.match(/revoked .*: stopping the command$/)
-    expect(await second.ended()).to.deep.include({ code: 0, out: ['done'] })
+    expect(await waiter.ended()).to.deep.include({ code: 0, out: ['done'] })
     visitor.expectNoProblems()
     await page.close()
   })

@@ -1,6 +1,6 @@
 /**
- * The files of the dashboard: to which clients the broker serves them, and that only the
- * dashboard's own page may open a WebSocket.
+ * Tests to which clients the broker serves the files of the dashboard. Also tests that, among
+ * pages, only the page of the dashboard may open a WebSocket.
  */
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { Stage } from '../e2e/stage.js'
 
-const html = { accept: 'text/html,*/*' }
+const browserHeaders = { accept: 'text/html,*/*' }
 
 interface Answer {
   readonly status: number
@@ -18,23 +18,25 @@ interface Answer {
   readonly text: string
 }
 
-/** Sends a request with any headers; `fetch` refuses some headers. */
-async function ask(port: number, path: string, headers = {}, method = 'GET'): Promise<Answer> {
-  const request = get({ host: '127.0.0.1', port, path, headers, method })
-  const [response] = (await once(request, 'response')) as [IncomingMessage]
+/** Sends a request with any headers. (`fetch` does not allow headers such as `host`.) */
+async function request(port: number, path: string, headers = {}, method = 'GET'): Promise<Answer> {
+  const sent = get({ host: '127.0.0.1', port, path, headers, method })
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
   const text = Buffer.concat(chunks).toString()
   return { status: response.statusCode ?? 0, headers: response.headers, text }
 }
 
-/** The outcome of an upgrade: `open`, or the HTTP status of the refusal. */
+/**
+ * Tries to open a WebSocket with these headers. Returns `open`, or the HTTP status of a refusal.
+ */
 async function upgrade(port: number, headers: Record<string, string>): Promise<string> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}`, 'holdfast.v1', { headers })
   return new Promise((resolve) => {
     socket.on('error', () => {})
-    socket.once('unexpected-response', (request, { statusCode }) => {
-      request.destroy()
+    socket.once('unexpected-response', (upgradeRequest, { statusCode }) => {
+      upgradeRequest.destroy()
       resolve(String(statusCode))
     })
     socket.once('open', () => {
@@ -47,12 +49,13 @@ async function upgrade(port: number, headers: Record<string, string>): Promise<s
 describe('the dashboard over HTTP', () => {
   const stage = Stage.forEachTest()
 
-  async function port(options: BrokerOptions = {}): Promise<number> {
+  /** Starts a broker, and returns its port. */
+  async function start(options: BrokerOptions = {}): Promise<number> {
     return (await stage.broker(options)).port
   }
 
-  it('is a page with its files, and other paths are refused', async () => {
-    const at = await port()
+  it('consists of a page and its files, and other paths are refused', async () => {
+    const port = await start()
     for (const [name, type] of [
       ['', 'text/html; charset=utf-8'],
       ['app.js', 'text/javascript; charset=utf-8'],
@@ -60,19 +63,19 @@ describe('the dashboard over HTTP', () => {
       ['icon.svg', 'image/svg+xml'],
       ['licences.txt', 'text/plain; charset=utf-8'],
     ]) {
-      const { status, headers, text } = await ask(at, `/dashboard/${name}`)
+      const { status, headers, text } = await request(port, `/dashboard/${name}`)
       expect([status, headers['content-type']]).to.deep.equal([200, type])
       expect(text).to.not.equal('')
-      expect((await ask(at, `/dashboard/${name}`, {}, 'HEAD')).text).to.equal('')
+      expect((await request(port, `/dashboard/${name}`, {}, 'HEAD')).text).to.equal('')
     }
-    expect((await ask(at, '/dashboard/nothing')).status).to.equal(404)
-    expect((await ask(at, '/dashboard/../package.json')).status).to.equal(404)
-    expect((await ask(at, '/dashboard/', {}, 'POST')).status).to.equal(426)
+    expect((await request(port, '/dashboard/nothing')).status).to.equal(404)
+    expect((await request(port, '/dashboard/../package.json')).status).to.equal(404)
+    expect((await request(port, '/dashboard/', {}, 'POST')).status).to.equal(426)
   })
 
   it('loads nothing from other origins, and cannot be framed', async () => {
-    const at = await port()
-    const page = await ask(at, '/dashboard/')
+    const port = await start()
+    const page = await request(port, '/dashboard/')
     const policy = String(page.headers['content-security-policy'])
     expect(policy).to.include("default-src 'none'").and.include("frame-ancestors 'none'")
     expect(policy).to.not.match(/unsafe|https?:|\*/)
@@ -80,79 +83,81 @@ describe('the dashboard over HTTP', () => {
     expect(page.headers).to.not.have.property('access-control-allow-origin')
     const addresses = [...page.text.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, found]) => found)
     expect(addresses).to.have.members(['icon.svg', 'app.css', 'app.js'])
-    expect((await ask(at, '/dashboard/app.css')).text).to.not.match(/url\(|@import/)
+    expect((await request(port, '/dashboard/app.css')).text).to.not.match(/url\(|@import/)
   })
 
-  it('is cached, and compressed for clients that accept gzip', async () => {
-    const at = await port()
-    const plain = await ask(at, '/dashboard/app.js')
-    const packed = await ask(at, '/dashboard/app.js', { 'accept-encoding': 'gzip' })
-    expect(packed.headers['content-encoding']).to.equal('gzip')
-    expect(packed.text.length).to.be.below(plain.text.length)
-    const again = { 'if-none-match': String(plain.headers.etag) }
-    expect((await ask(at, '/dashboard/app.js', again)).status).to.equal(304)
+  it('may be cached, and is compressed for clients that accept gzip', async () => {
+    const port = await start()
+    const plain = await request(port, '/dashboard/app.js')
+    const compressed = await request(port, '/dashboard/app.js', { 'accept-encoding': 'gzip' })
+    expect(compressed.headers['content-encoding']).to.equal('gzip')
+    expect(compressed.text.length).to.be.below(plain.text.length)
+    const revalidation = { 'if-none-match': String(plain.headers.etag) }
+    expect((await request(port, '/dashboard/app.js', revalidation)).status).to.equal(304)
   })
 
   it('is the target of a redirect for browsers only', async () => {
-    const at = await port()
-    const visit = await ask(at, '/', html)
+    const port = await start()
+    const visit = await request(port, '/', browserHeaders)
     expect([visit.status, visit.headers.location]).to.deep.equal([302, 'dashboard/'])
-    expect((await ask(at, '/dashboard')).headers.location).to.equal('dashboard/')
-    expect((await ask(at, '/')).status).to.equal(426)
+    expect((await request(port, '/dashboard')).headers.location).to.equal('dashboard/')
+    expect((await request(port, '/')).status).to.equal(426)
   })
 
-  it('is served to this machine only, unless the option dashboard is set', async () => {
+  it('is served only to clients on the same machine, unless the option dashboard is set', async () => {
     const forwarded = { 'x-forwarded-for': '192.0.2.1' }
-    const at = await port()
-    expect((await ask(at, '/dashboard/')).status).to.equal(200)
-    expect((await ask(at, '/dashboard/', forwarded)).status).to.equal(426)
-    const open = await port({ dashboard: true })
-    expect((await ask(open, '/dashboard/', forwarded)).status).to.equal(200)
-    const shut = await port({ dashboard: false })
-    expect((await ask(shut, '/dashboard/')).status).to.equal(426)
-    expect((await ask(shut, '/', html)).status).to.equal(426)
+    const port = await start()
+    expect((await request(port, '/dashboard/')).status).to.equal(200)
+    expect((await request(port, '/dashboard/', forwarded)).status).to.equal(426)
+    const open = await start({ dashboard: true })
+    expect((await request(open, '/dashboard/', forwarded)).status).to.equal(200)
+    const shut = await start({ dashboard: false })
+    expect((await request(shut, '/dashboard/')).status).to.equal(426)
+    expect((await request(shut, '/', browserHeaders)).status).to.equal(426)
   })
 
   it('is not served under a host name that is not allowed', async () => {
-    const at = await port({ dashboard: true, hosts: ['locks.example'] })
+    const port = await start({ dashboard: true, hosts: ['locks.example'] })
     for (const [host, status] of [
-      [`127.0.0.1:${at}`, 200],
-      [`localhost:${at}`, 200],
+      [`127.0.0.1:${port}`, 200],
+      [`localhost:${port}`, 200],
       ['locks.example', 200],
       ['evil.example', 426],
     ] as const) {
-      expect((await ask(at, '/dashboard/', { host })).status, host).to.equal(status)
+      expect((await request(port, '/dashboard/', { host })).status, host).to.equal(status)
     }
   })
 
-  it('is not served beyond loopback by any name until the broker has one', async () => {
+  it('is not served beyond loopback under any host name without the option hosts', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
-    const { port: at } = await broker.listen({ port: 0, host: '0.0.0.0' })
-    // Whether an address of this machine is loopback is all that matters to the broker.
-    expect((await ask(at, '/dashboard/', { host: `evil.example:${at}` })).status).to.equal(426)
-    const own = { host: `evil.example:${at}`, origin: `http://evil.example:${at}` }
-    expect(await upgrade(at, own)).to.equal('403')
+    const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })
+    // The broker listens beyond loopback, so the address of this client makes no difference.
+    expect((await request(port, '/dashboard/', { host: `evil.example:${port}` })).status).to.equal(
+      426,
+    )
+    const own = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
+    expect(await upgrade(port, own)).to.equal('403')
   })
 })
 
 describe('the WebSocket of the dashboard', () => {
   const stage = Stage.forEachTest()
 
-  it('may be opened by the page that the broker serves, and by no other', async () => {
+  it('may be opened by the page that the broker serves, and by no other page', async () => {
     const { port } = await stage.broker({ hosts: ['locks.example'] })
     const attempts: readonly (readonly [string, string, string])[] = [
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port}`, 'open'],
       [`localhost:${port}`, `http://localhost:${port}`, 'open'],
       ['locks.example', 'http://locks.example', 'open'],
-      // The same machine is not the same origin: not by another name, scheme or port.
+      // A page of the same machine has another origin if its name, scheme or port differs.
       [`127.0.0.1:${port}`, `http://localhost:${port}`, '403'],
       [`127.0.0.1:${port}`, `https://127.0.0.1:${port}`, '403'],
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port + 1}`, '403'],
       [`127.0.0.1:${port}`, 'http://127.0.0.1', '403'],
       [`127.0.0.1:${port}`, 'null', '403'],
       [`127.0.0.1:${port}`, 'http://evil.example', '403'],
-      // A page whose name was made to lead here is of its own origin, and a stranger.
+      // A page of an attacker may use a host name that the attacker's DNS maps to this machine.
       [`evil.example:${port}`, `http://evil.example:${port}`, '403'],
       ['evil.example', 'http://evil.example', '403'],
     ]
@@ -161,13 +166,13 @@ describe('the WebSocket of the dashboard', () => {
     }
   })
 
-  it("is nobody's where no dashboard is served", async () => {
+  it('is refused if the broker serves no dashboard', async () => {
     const { port } = await stage.broker({ dashboard: false })
     const own = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
     expect(await upgrade(port, own)).to.equal('403')
   })
 
-  it('is refused through a proxy, unless the dashboard is served there too', async () => {
+  it('is refused through a proxy, unless the broker serves the dashboard through the proxy too', async () => {
     const headers = { host: 'locks.example', 'x-forwarded-for': '192.0.2.1' }
     const secure = { ...headers, 'x-forwarded-proto': 'https', origin: 'https://locks.example' }
     const plain = { ...headers, 'x-forwarded-proto': 'http', origin: 'https://locks.example' }
@@ -178,12 +183,12 @@ describe('the WebSocket of the dashboard', () => {
     const { port: open } = await stage.broker({ ...trusting, dashboard: true })
     expect(await upgrade(open, secure)).to.equal('open')
     expect(await upgrade(open, plain)).to.equal('403')
-    // What a proxy says that nobody trusts is nothing.
-    const { port: wary } = await stage.broker({ ...known, dashboard: true })
-    expect(await upgrade(wary, secure)).to.equal('403')
+    // The broker ignores the headers of a proxy that is not in `trustedProxies`.
+    const { port: untrusting } = await stage.broker({ ...known, dashboard: true })
+    expect(await upgrade(untrusting, secure)).to.equal('403')
   })
 
-  it("is not that of a page of somebody else's server", async () => {
+  it("is refused to a page of the user's server to which the broker is attached", async () => {
     const server = createServer((_, response) => response.end('a page'))
     const broker = createBroker({ dashboard: true })
     broker.attach(server)
@@ -192,7 +197,7 @@ describe('the WebSocket of the dashboard', () => {
     stage.onClear(() => server.close())
     stage.onClear(() => broker.close())
     const { port } = server.address() as AddressInfo
-    expect((await ask(port, '/dashboard/')).text).to.equal('a page')
+    expect((await request(port, '/dashboard/')).text).to.equal('a page')
     const own = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
     expect(await upgrade(port, own)).to.equal('403')
   })

@@ -1,10 +1,10 @@
-/** The colors of the dashboard: they have enough contrast in both themes. */
+/** Tests that the colors of the dashboard have enough contrast in both themes. */
 import { expect } from 'chai'
 import { read } from '../conventions/repository.js'
 
 const { text } = read('server/src/dashboard/styles/theme.css')
 
-/** The custom properties of each rule, in the order of the file. */
+/** The custom properties of each CSS rule for `:root`, in the order of the file. */
 const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
   ([, body]) =>
     new Map(
@@ -19,6 +19,7 @@ function contrast(first = '', second = ''): number {
   return (brighter + 0.05) / (darker + 0.05)
 }
 
+/** The relative luminance as WCAG defines it, from 0 to 1. */
 function luminance(color: string): number {
   const [r = 0, g = 0, b = 0] = [1, 3, 5]
     .map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255)
@@ -26,7 +27,7 @@ function luminance(color: string): number {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b
 }
 
-/** The background colors that each text color is used on. */
+/** For each text color, the background colors on which the dashboard uses that color. */
 const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
   ink: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
   quiet: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
@@ -39,14 +40,14 @@ const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the colors of the dashboard', () => {
-  it('are the same in the dark theme of the user and of the system', () => {
+  it('are the same in the dark theme that the user chose and in that of the system', () => {
     expect(rules).to.have.length(3)
     expect([...darkBySystem!]).to.deep.equal([...dark!])
     expect([...light!.keys()]).to.deep.equal([...dark!.keys()])
   })
 
   for (const [name, theme] of Object.entries({ light, dark })) {
-    it(`have enough contrast in the theme ${name}`, () => {
+    it(`have enough contrast in the ${name} theme`, () => {
       for (const [color, grounds] of Object.entries(backgroundsOf)) {
         for (const ground of grounds) {
           const found = contrast(theme!.get(color), theme!.get(ground))

@@ -1,6 +1,6 @@
 /**
- * A user of the dashboard in Chromium. It collects the errors of the page's console, and a test
- * checks at its end that there are none.
+ * A user of the dashboard in Chromium, for tests. The visitor collects the problems of the page,
+ * and a test checks at its end that there are none.
  */
 import { expect } from 'chai'
 import type { BrowserContext, Locator, Page } from 'playwright-core'
@@ -14,12 +14,17 @@ export class Visitor {
     this.page = page
   }
 
-  /** @param url The URL of the broker, `ws://host:port`. */
+  /**
+   * Opens a page of the dashboard in a new tab.
+   *
+   * @param url The URL of the broker, `ws://host:port`.
+   * @param hash The page of the dashboard, such as `#/locks`. Default: the overview.
+   */
   static async at(context: BrowserContext, url: string, hash = ''): Promise<Visitor> {
     const page = await context.newPage()
     const origin = url.replace(/^ws/, 'http')
     const visitor = new Visitor(page)
-    // Long, because a busy machine is slow.
+    // The timeout is long, because a busy machine is slow.
     page.setDefaultTimeout(100_000)
     page.on('console', (message) => {
       if (/error|warning|assert/.test(message.type())) visitor.problems.push(message.text())
@@ -54,21 +59,25 @@ export class Visitor {
     await this.page.getByRole('status').getByText(state, { exact: true }).waitFor()
   }
 
-  /** The rows of a table that are drawn. */
+  /** The rows of a table that the page has drawn. A long table draws only visible rows. */
   rows(table: string): Locator {
     return this.page.getByRole('table', { name: table }).locator('.virtual-row')
   }
 
-  /** Resolves when the rows of a table contain these texts, in this order. */
-  async seesRows(table: string, words: readonly string[]): Promise<void> {
+  /** Resolves when a table has exactly one row for each of these texts, in this order. */
+  async seesRows(table: string, texts: readonly string[]): Promise<void> {
     await this.page.waitForFunction(
-      ([name, wanted]) => {
+      ([name, expected]) => {
         const rows = [...document.querySelectorAll(`[aria-label="${name}"] .virtual-row`)]
-        const place = (row: Element) => Number(row.getAttribute('aria-rowindex'))
-        const texts = rows.sort((a, b) => place(a) - place(b)).map((row) => row.textContent ?? '')
-        return texts.length === wanted.length && wanted.every((word, n) => texts[n]?.includes(word))
+        const indexOf = (row: Element) => Number(row.getAttribute('aria-rowindex'))
+        rows.sort((a, b) => indexOf(a) - indexOf(b))
+        const hasText = (row: Element | undefined, text: string) =>
+          (row?.textContent ?? '').includes(text)
+        return (
+          rows.length === expected.length && expected.every((text, i) => hasText(rows[i], text))
+        )
       },
-      [table, words] as const,
+      [table, texts] as const,
     )
   }
 

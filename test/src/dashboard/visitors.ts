@@ -1,6 +1,6 @@
 /**
- * Opens Chromium for the tests of one suite, and pages of the dashboard in it. A page is closed at
- * the end of its test, and the browser after the last test.
+ * Opens Chromium for the tests of one suite, and opens pages of the dashboard in Chromium. Closes
+ * each page at the end of its test, and the browser after the last test.
  */
 import type { BrowserContext } from 'playwright-core'
 import { type Chromium, openChromium } from '../browser/chromium.js'
@@ -16,7 +16,7 @@ export class Visitors {
     this.#stage = stage
   }
 
-  /** Call this in a `describe`; its tests are skipped if there is no Chromium. */
+  /** Must be called in a `describe`. Its tests are skipped if the machine has no Chromium. */
   static forSuite(stage: Stage): Visitors {
     needs('chromium')
     const visitors = new Visitors(stage)
@@ -31,14 +31,18 @@ export class Visitors {
     return this.#chromium!.context
   }
 
-  /** @param url The URL of the broker, `ws://host:port`. */
+  /**
+   * Opens a page of the dashboard.
+   *
+   * @param url The URL of the broker, `ws://host:port`.
+   */
   async at(url: string, hash?: string): Promise<Visitor> {
     const visitor = await Visitor.at(this.context, url, hash)
     this.#stage.onClear(() => visitor.page.close())
     return visitor
   }
 
-  /** Opens a page as {@link at} does, and waits until it is connected. */
+  /** Opens a page as {@link at} does, and waits until the page has connected to the broker. */
   async live(url: string, hash?: string): Promise<Visitor> {
     const visitor = await this.at(url, hash)
     await visitor.isTold('Live')

@@ -1,4 +1,8 @@
-/** The wait-for graph around a key, and the grants of a key that the page has seen. */
+/**
+ * Tests the wait-for graph of the dashboard, which shows the sessions around a key and the sessions
+ * that they wait for. Also tests the list of the grants that the page has seen. A fence is the
+ * number of a grant.
+ */
 import type { HeldInfo, LockEvent, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
@@ -10,12 +14,16 @@ type Table = Readonly<Record<string, string>>
 
 function rowsFrom(table: Table): Map<string, KeyRow> {
   const names = (text: string) => text.split(' ').filter((name) => name !== '')
-  const of = (key: string, session: string) => ({ key, session, mode: 'shared', since: 1 }) as const
+  const lockOf = (key: string, session: string) =>
+    ({ key, session, mode: 'shared', since: 1 }) as const
   return new Map(
     Object.entries(table).map(([key, text]) => {
       const [holders = '', waiters = ''] = text.split('<')
-      const held: HeldInfo[] = names(holders).map((session) => ({ ...of(key, session), fence: 1 }))
-      const waiting: WaitingInfo[] = names(waiters).map((session) => of(key, session))
+      const held: HeldInfo[] = names(holders).map((session) => ({
+        ...lockOf(key, session),
+        fence: 1,
+      }))
+      const waiting: WaitingInfo[] = names(waiters).map((session) => lockOf(key, session))
       return [key, { key, held, waiting }]
     }),
   )
@@ -27,10 +35,12 @@ async function graphOf(key: string, table: Table): Promise<WaitForGraph> {
   return graphs.waitForGraphOf(key, rows, sessions.sessionRows(rows.values()))
 }
 
+/** The edges as `waiter>holder key`. An edge of a deadlock ends with "!". */
 function edgesOf({ edges }: WaitForGraph): string[] {
   return edges.map(({ from, to, key, isInCycle }) => `${from}>${to} ${key}${isInCycle ? '!' : ''}`)
 }
 
+/** The column of each session: 0 for the holders of the key, higher for sessions that wait. */
 function columnsOf({ nodes }: WaitForGraph): Record<string, number> {
   return Object.fromEntries(nodes.map(({ session, column }) => [session, column]))
 }
@@ -43,7 +53,7 @@ describe('the wait-for graph', () => {
     expect(graph.cycle).to.deep.equal([])
   })
 
-  it('also shows the sessions that holders wait for, and the waiters of waiters', async () => {
+  it('also shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
     const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
     const graph = await graphOf('k', table)
     expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 1, x: -1, y: -2, c: 2 })
@@ -58,7 +68,7 @@ describe('the wait-for graph', () => {
     expect(three.cycle).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('reports no deadlock of other sessions, and terminates in that case', async () => {
+  it('reports no deadlock in which no holder of the key takes part', async () => {
     const graph = await graphOf('k', { k: 'a < b', l: 'x < a', m: 'y < x', n: 'x < y' })
     expect(graph.cycle).to.deep.equal([])
     expect(Object.keys(columnsOf(graph))).to.have.members(['a', 'b', 'x', 'y'])
@@ -68,7 +78,7 @@ describe('the wait-for graph', () => {
     expect((await graphOf('k', { k: 'a < a' })).cycle).to.deep.equal(['a'])
   })
 
-  it('is bounded in size, and counts the sessions that it leaves out', async () => {
+  it('shows a limited number of sessions, and counts the other sessions', async () => {
     const waiters = Array.from({ length: 40 }, (_, index) => `w${index}`).join(' ')
     const graph = await graphOf('k', { k: `a < ${waiters}` })
     expect(graph.nodes).to.have.length(7)
@@ -80,7 +90,7 @@ describe('the wait-for graph', () => {
   })
 })
 
-describe('the seen locks of a key', () => {
+describe('the locks of a key that the page has seen', () => {
   const lock = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
     return { event, key, fence, mode: 'exclusive', session: 's', since: fence * 10 }
   }
@@ -103,7 +113,7 @@ describe('the seen locks of a key', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
-  it('are bounded', async () => {
+  it('are limited in number', async () => {
     const { RecentEvents, maxEvents } = await load('recentEvents')
     const recent = new RecentEvents()
     for (let fence = 1; fence <= 3 * maxEvents; fence++) recent.add(lock('locked', fence), fence)
