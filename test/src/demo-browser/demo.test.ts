@@ -1,4 +1,4 @@
-/** The demo in two windows of Chromium. */
+/** Tests the browser demo in two windows of Chromium, for the users Ada and Grace. */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
@@ -35,29 +35,29 @@ describe('the browser demo', function () {
     await grace.close()
   })
 
-  const see = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
+  const waitForText = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
   const press = (page: Page, name: string) =>
     page.getByRole('button', { name, exact: true }).click()
-  const gone = (page: Page, text: string) =>
+  const waitForNoText = (page: Page, text: string) =>
     page.getByText(text).first().waitFor({ state: 'hidden' })
 
   it('shows the readers, the editor and the saved text of a document', async () => {
-    await see(ada, 'Also here: Grace')
-    await see(grace, 'Also here: Ada')
+    await waitForText(ada, 'Also here: Grace')
+    await waitForText(grace, 'Also here: Ada')
     await press(ada, 'Edit')
-    await see(grace, 'Ada is editing')
-    await see(ada, 'You are editing')
+    await waitForText(grace, 'Ada is editing')
+    await waitForText(ada, 'You are editing')
     await ada.fill('textarea', 'Written by Ada.')
     await press(grace, 'Edit when free')
-    await see(grace, 'You edit as soon as Ada is done.')
+    await waitForText(grace, 'You edit as soon as Ada is done.')
     await press(ada, 'Save')
-    await see(ada, 'Grace is editing')
+    await waitForText(ada, 'Grace is editing')
     expect(await grace.inputValue('textarea')).to.equal('Written by Ada.')
     await press(grace, 'Discard')
-    await see(ada, /Written by Ada/)
-    await see(grace, /last saved by Ada/)
+    await waitForText(ada, /Written by Ada/)
+    await waitForText(grace, /last saved by Ada/)
     await grace.close()
-    await see(ada, 'Only you have this open')
+    await waitForText(ada, 'Only you have this open')
   })
 
   it('informs the editor of a stolen lock, and keeps the typed text', async () => {
@@ -65,19 +65,19 @@ describe('the browser demo', function () {
     await ada.fill('textarea', 'Half a sent')
     await press(grace, 'Edit when free')
     await press(grace, 'Take over')
-    await see(grace, 'You are editing')
-    await see(ada, 'Grace took this document over.')
-    await see(ada, 'Half a sent')
+    await waitForText(grace, 'You are editing')
+    await waitForText(ada, 'Grace took this document over.')
+    await waitForText(ada, 'Half a sent')
     await grace.fill('textarea', 'Written by Grace.')
     await press(grace, 'Save')
-    await see(ada, /last saved by Grace/)
+    await waitForText(ada, /last saved by Grace/)
     await press(ada, 'All right')
-    await gone(ada, 'Half a sent')
-    // The waiting request of the thief was cancelled, so the document is free.
+    await waitForNoText(ada, 'Half a sent')
+    // The take-over cancelled the waiting request of Grace, so the document is free now.
     await ada.getByRole('button', { name: 'Edit', exact: true }).waitFor()
   })
 
-  it('refuses a write with an older fence', async () => {
+  it('refuses a write with a lower fence than the last write (a fence numbers the grants)', async () => {
     const write = (fence: number) =>
       ada.evaluate(async (fence) => {
         const body = JSON.stringify({ title: 't', text: 'x', by: 'Ada', fence })
@@ -87,7 +87,7 @@ describe('the browser demo', function () {
     expect(await write(20)).to.equal(200)
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
-    // A path that is no valid URL must not stop the server.
+    // The path "//" is not a valid URL, and must not stop the server.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
   })
@@ -97,6 +97,6 @@ describe('the browser demo', function () {
     const width = await ada.evaluate(() => document.documentElement.scrollWidth)
     expect(width).to.equal(360)
     await press(ada, '‹ All documents')
-    await see(ada, 'Recipe: rye bread')
+    await waitForText(ada, 'Recipe: rye bread')
   })
 })

@@ -1,7 +1,8 @@
 /**
- * The editor of one user: it has a document open, edits the document or waits for it, and loses or
- * releases its locks. It uses the Web Locks API through `session.locks`, as a page would use
- * `navigator.locks`.
+ * The desk of one user: the open document, the locks of the user, and the text that the user types.
+ * The user reads the document, edits it, or waits for the lock of its editor. The desk uses the Web
+ * Locks API through `session.locks`, as a page would use `navigator.locks`. A fence is the rising
+ * number of a grant.
  */
 import type { HeldLock, HoldfastError, Session } from '@holdfast/client'
 import type { Document } from './documents.js'
@@ -10,7 +11,7 @@ import { editKey, viewKey } from './presence.js'
 /** What the user does with the open document. */
 export type EditState = 'reading' | 'waiting' | 'editing'
 
-/** A lost lock for editing, with the text that was not saved. */
+/** The loss of the editor's lock, with the text that was not saved. */
 export interface Loss {
   readonly document: Document
   readonly draft: string
@@ -20,13 +21,19 @@ export interface Loss {
 export class Desk {
   readonly #session: Session
   readonly #onChange: () => void
+  /** The open document. */
   open: Document | undefined
   state: EditState = 'reading'
   loss: Loss | undefined
+  /** The text that the user types while editing. */
   draft = ''
-  #leave = () => {}
-  #release = () => {}
+  /** Ends the lock of a reader. */
+  #releaseView = () => {}
+  /** Ends the lock of the editor. */
+  #releaseEdit = () => {}
+  /** Aborts the waiting request for the lock of the editor. */
   #waiting: AbortController | undefined
+  /** The lock of the editor; undefined while the user does not edit. */
   #lock: HeldLock | undefined
 
   constructor(session: Session, onChange: () => void) {
@@ -39,33 +46,33 @@ export class Desk {
     if (this.open?.id === document.id) return
     this.close()
     this.open = document
-    const left = new Promise<void>((resolve) => {
-      this.#leave = resolve
+    const closed = new Promise<void>((resolve) => {
+      this.#releaseView = resolve
     })
-    const stay = async (): Promise<void> => {
+    const holdView = async (): Promise<void> => {
       try {
-        await this.#session.locks.request(viewKey(document.id), { mode: 'shared' }, () => left)
+        await this.#session.locks.request(viewKey(document.id), { mode: 'shared' }, () => closed)
       } catch {
         // The lock was lost with the session. The client opens a new session by itself, but the
-        // page must take its locks again.
-        if (this.open?.id === document.id && this.#session.state !== 'closed') await stay()
+        // page must request its locks again.
+        if (this.open?.id === document.id && this.#session.state !== 'closed') await holdView()
       }
     }
-    void stay()
+    void holdView()
     this.#onChange()
   }
 
   /** Closes the document and releases its locks. */
   close(): void {
     this.stopWaiting()
-    this.#release()
-    this.#leave()
+    this.#releaseEdit()
+    this.#releaseView()
     this.open = undefined
     this.state = 'reading'
     this.#onChange()
   }
 
-  /** Begins to edit if no other user edits. */
+  /** Begins to edit, if no other user edits. */
   edit(): Promise<void> {
     return this.#request({ ifAvailable: true })
   }
@@ -90,7 +97,7 @@ export class Desk {
     return this.#request({ steal: true })
   }
 
-  /** Saves the draft and releases the lock. */
+  /** Saves the draft under the name of this user, and releases the lock. */
   async finish(by: string): Promise<void> {
     const { open, draft } = this
     const lock = this.#lock
@@ -101,14 +108,16 @@ export class Desk {
       (response) => response.ok,
       () => false,
     )
-    // The write fails if a write with a higher fence came before; then the lock is lost anyway.
-    if (saved) this.#release()
+    // The server refuses the write if a later holder has written; then this lock is lost anyway.
+    if (saved) this.#releaseEdit()
   }
 
+  /** Discards the draft, and releases the lock. */
   cancel(): void {
-    this.#release()
+    this.#releaseEdit()
   }
 
+  /** Requests the lock of the editor, and resolves when this lock or the request has ended. */
   async #request(options: LockOptions): Promise<void> {
     const document = this.open
     if (document === undefined) return
@@ -126,7 +135,7 @@ export class Desk {
     this.#onChange()
   }
 
-  /** Edits the current document, which another user may have changed during the wait. */
+  /** Begins to edit the newest text, which another user may have changed during the wait. */
   async #hold(document: Document, lock: HeldLock): Promise<void> {
     const response = await fetch(`documents/${document.id}`, { signal: lock.signal })
     const fresh = (await response.json()) as Document
@@ -136,7 +145,7 @@ export class Desk {
     this.loss = undefined
     this.draft = fresh.text
     const released = new Promise<void>((resolve) => {
-      this.#release = resolve
+      this.#releaseEdit = resolve
     })
     this.#onChange()
     await released

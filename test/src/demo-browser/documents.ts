@@ -1,6 +1,8 @@
 /**
- * The documents of the demo, in memory. Each write must have the fence of its lock, and a write
- * whose fence is lower than the highest fence so far is refused. This rule makes locks safe.
+ * The documents of the demo, in the memory of the server. Each write must have the fence of its
+ * lock, which is the rising number of the grant. The server refuses a write whose fence is lower
+ * than the highest fence so far. Because of this rule, a former holder cannot overwrite the text of
+ * a later holder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -8,7 +10,7 @@ export interface Document {
   readonly id: string
   readonly title: string
   readonly text: string
-  /** The name of the last writer. */
+  /** The name of the user who saved the text last, or ''. */
   readonly by: string
 }
 

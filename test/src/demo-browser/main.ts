@@ -1,6 +1,6 @@
 /**
- * `npm run demo:browser`: serves the browser demo until a signal. `--port` sets a port other than
- * 7421.
+ * `npm run demo:browser`: serves the browser demo until SIGINT or SIGTERM. The flag `--port` sets
+ * the port; default 7421.
  */
 import { parseArgs } from 'node:util'
 import { serveDemo } from './serve.js'

@@ -1,17 +1,18 @@
-/** The page of the demo: one session, one watch, and the view of their data. */
+/** The script of the demo's page: it opens a session and a watch, and draws their data. */
 import { connect } from '@holdfast/client'
 import { Desk } from './desk.js'
 import type { Document } from './documents.js'
-import { me as whoAmI } from './people.js'
+import { windowUser } from './people.js'
 import { Presence } from './presence.js'
 import { render } from './view.js'
 
-const me = whoAmI()
+const me = windowUser()
 const root = document.querySelector<HTMLElement>('#root')!
 const address = new URL('locks', location.href)
 address.protocol = 'ws:'
 
 let documents: readonly Document[] = []
+/** The problem of the connection, if any. */
 let problem: string | undefined
 
 async function load(): Promise<void> {

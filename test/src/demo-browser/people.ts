@@ -1,4 +1,4 @@
-/** The user of this window, and how users are shown: with a name and a color. */
+/** The users of the demo: each has a name and a color, and each window is one user. */
 
 export interface Person {
   readonly name: string
@@ -11,17 +11,18 @@ const names = [
   ...['Margaret', 'Tony', 'Frances', 'Niklaus', 'Hedy'],
 ]
 
-/** The user of this window: a new one for each window, and the same one after a reload. */
-export function me(): Person {
+/** The user of this window: a random user for a new window, and the same user after a reload. */
+export function windowUser(): Person {
   const known = sessionStorage.getItem('name') ?? new URLSearchParams(location.search).get('name')
   const name = known ?? names[Math.floor(Math.random() * names.length)]!
   sessionStorage.setItem('name', name)
   return person(name)
 }
 
+/** The user with this name; the color follows from the name. */
 export function person(name: string | undefined): Person {
-  const shown = name ?? 'Unknown user'
+  const shownName = name ?? 'Unknown user'
   let hue = 0
-  for (const letter of shown) hue = (hue * 31 + letter.codePointAt(0)! * 47) % 360
-  return { name: shown, hue }
+  for (const letter of shownName) hue = (hue * 31 + letter.codePointAt(0)! * 47) % 360
+  return { name: shownName, hue }
 }

@@ -1,6 +1,7 @@
 /**
- * The readers and editors of all documents: one watch of all locks under a prefix. After a
+ * Knows the readers and editors of all documents by one watch of all locks under a prefix. After a
  * reconnect the watch begins with the whole state again, so this class need not handle reconnects.
+ * A fence is the number of a grant.
  */
 import type { HeldInfo, Session } from '@holdfast/client'
 
@@ -18,6 +19,7 @@ export function viewKey(id: string): string {
 }
 
 export class Presence {
+  /** The held locks by their fences. */
   readonly #held = new Map<number, HeldInfo>()
 
   constructor(session: Session, onChange: (unlocked: string | undefined) => void) {
@@ -37,8 +39,8 @@ export class Presence {
     })
   }
 
-  /** The holders of this key, the first holder first. */
-  on(key: string): HeldInfo[] {
+  /** The locks of this key, in the order of their grants. */
+  locksOf(key: string): HeldInfo[] {
     return [...this.#held.values()]
       .filter((lock) => lock.key === key)
       .sort((a, b) => a.fence - b.fence)

@@ -1,21 +1,21 @@
-/** The demo's server: its page, its documents and a broker, on one port. */
+/** The server of the browser demo: it serves the page, the documents and a broker on one port. */
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createBroker } from '@holdfast/server'
 import { Documents } from './documents.js'
 
-/** The served files: the page and its style from the sources, and the built scripts. */
-const written = new URL('../../src/demo-browser/', import.meta.url)
-const built = new URL('./', import.meta.url)
+// The server serves the page and its style from the source folder, and the compiled scripts.
+const sources = new URL('../../src/demo-browser/', import.meta.url)
+const scripts = new URL('./', import.meta.url)
 const client = new URL('../../../client/dist/bundle/', import.meta.url)
 const files: Record<string, readonly [URL, string]> = {
-  '/': [new URL('index.html', written), 'text/html'],
-  '/style.css': [new URL('style.css', written), 'text/css'],
+  '/': [new URL('index.html', sources), 'text/html'],
+  '/style.css': [new URL('style.css', sources), 'text/css'],
   '/holdfast.js': [new URL('holdfast.js', client), 'text/javascript'],
 }
 for (const name of ['page', 'desk', 'people', 'presence', 'view']) {
-  files[`/${name}.js`] = [new URL(`${name}.js`, built), 'text/javascript']
+  files[`/${name}.js`] = [new URL(`${name}.js`, scripts), 'text/javascript']
 }
 
 export interface Demo {
@@ -23,7 +23,11 @@ export interface Demo {
   close(): Promise<void>
 }
 
-/** @param port The port to listen on; 0 for any free port. */
+/**
+ * Starts the server of the demo.
+ *
+ * @param port The port to listen on; 0 for any free port.
+ */
 export async function serveDemo(port: number): Promise<Demo> {
   const documents = new Documents()
   const server = createServer((request, response) => {
@@ -41,7 +45,7 @@ export async function serveDemo(port: number): Promise<Demo> {
     }
     answer().catch(() => response.destroy())
   })
-  // `dev` allows pages of loopback origins: the demo runs on one machine only.
+  // `dev` allows pages of loopback origins only, because the demo runs on one machine.
   const broker = createBroker({ dev: true })
   broker.attach(server, { path: '/locks' })
   await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Draws the page anew from its data; a text that the user is typing keeps its cursor. */
+/** Draws the whole page from its data. A text that the user is typing keeps its cursor. */
 import type { Desk } from './desk.js'
 import type { Document } from './documents.js'
 import { type Person, person } from './people.js'
@@ -10,7 +10,7 @@ export interface ViewData {
   readonly documents: readonly Document[]
   readonly presence: Presence
   readonly desk: Desk
-  /** The problem of the connection; undefined if it is live. */
+  /** The problem of the connection; undefined while the session is connected. */
   readonly problem: string | undefined
 }
 
@@ -39,17 +39,18 @@ function button(text: string, kind: string, onclick: () => void): HTMLElement {
   return make<HTMLButtonElement>(`button.${kind}`, { type: 'button', onclick }, text)
 }
 
-/** The user who edits a document; undefined if it is free. */
+/** The user who edits a document; undefined if no user edits it. */
 function editorOf({ presence, session }: ViewData, id: string) {
-  const lock = presence.on(editKey(id))[0]
+  const lock = presence.locksOf(editKey(id))[0]
   if (lock === undefined) return undefined
   return { ...person(lock.name), isMe: lock.session === session }
 }
 
-function row(known: ViewData, doc: Document): HTMLElement {
-  const { desk, presence, session } = known
-  const editor = editorOf(known, doc.id)
-  const readers = presence.on(viewKey(doc.id)).map((lock) => {
+/** The row of a document in the list: its title, its editor and its readers. */
+function row(data: ViewData, doc: Document): HTMLElement {
+  const { desk, presence, session } = data
+  const editor = editorOf(data, doc.id)
+  const readers = presence.locksOf(viewKey(doc.id)).map((lock) => {
     const reader = person(lock.name)
     const title = lock.session === session ? '(you)' : 'has the document open'
     return avatar(reader, `${reader.name} ${title}`)
@@ -74,9 +75,10 @@ function row(known: ViewData, doc: Document): HTMLElement {
   return open
 }
 
-function actions(known: ViewData, doc: Document): HTMLElement {
-  const { desk, me } = known
-  const editor = editorOf(known, doc.id)
+/** The buttons below a document. */
+function actions(data: ViewData, doc: Document): HTMLElement {
+  const { desk, me } = data
+  const editor = editorOf(data, doc.id)
   const buttons: HTMLElement[] = []
   if (desk.state === 'editing') {
     buttons.push(
@@ -93,18 +95,19 @@ function actions(known: ViewData, doc: Document): HTMLElement {
       button('Take over', 'danger', () => void desk.takeOver()),
     )
   }
-  const next =
+  const hint =
     desk.state === 'waiting' && editor !== undefined
       ? make('p.quiet', {}, `You edit as soon as ${editor.name} is done.`)
       : undefined
-  return make('div.actions', {}, ...buttons, next)
+  return make('div.actions', {}, ...buttons, hint)
 }
 
-function lossOf(known: ViewData): HTMLElement | undefined {
-  const { desk } = known
+/** The alert about a lost lock, with the text that was not saved. */
+function lossOf(data: ViewData): HTMLElement | undefined {
+  const { desk } = data
   const { loss } = desk
   if (loss === undefined || loss.document.id !== desk.open?.id) return undefined
-  const editor = editorOf(known, loss.document.id)
+  const editor = editorOf(data, loss.document.id)
   const message =
     loss.reason === 'stolen'
       ? `${editor?.name ?? 'Another user'} took this document over.`
@@ -125,8 +128,9 @@ function lossOf(known: ViewData): HTMLElement | undefined {
   return box
 }
 
-function body(known: ViewData, doc: Document): HTMLElement {
-  const { desk } = known
+/** The text of a document: a text field while the user edits it. */
+function body(data: ViewData, doc: Document): HTMLElement {
+  const { desk } = data
   if (desk.state !== 'editing') return make('div.text', {}, doc.text)
   const area = make<HTMLTextAreaElement>('textarea.text', { value: desk.draft, spellcheck: false })
   area.setAttribute('aria-label', doc.title)
@@ -136,8 +140,9 @@ function body(known: ViewData, doc: Document): HTMLElement {
   return area
 }
 
-function sheet(known: ViewData): HTMLElement {
-  const doc = known.documents.find(({ id }) => id === known.desk.open?.id)
+/** The open document with its text and its buttons. */
+function sheet(data: ViewData): HTMLElement {
+  const doc = data.documents.find(({ id }) => id === data.desk.open?.id)
   if (doc === undefined) {
     return make(
       'section.sheet.empty',
@@ -145,11 +150,11 @@ function sheet(known: ViewData): HTMLElement {
       make('p', {}, 'Open a document, here and in another window.'),
     )
   }
-  const others = known.presence
-    .on(viewKey(doc.id))
-    .filter(({ session }) => session !== known.session)
+  const others = data.presence
+    .locksOf(viewKey(doc.id))
+    .filter(({ session }) => session !== data.session)
     .map(({ name }) => person(name).name)
-  const company =
+  const readersText =
     others.length === 0 ? 'Only you have this open' : `Also here: ${others.join(', ')}`
   return make(
     'section.sheet',
@@ -157,23 +162,25 @@ function sheet(known: ViewData): HTMLElement {
     make(
       'header',
       {},
-      button('‹ All documents', 'back', () => known.desk.close()),
+      button('‹ All documents', 'back', () => data.desk.close()),
       make('h2', {}, doc.title),
-      make('p.quiet', {}, doc.by === '' ? company : `${company} · last saved by ${doc.by}`),
+      make('p.quiet', {}, doc.by === '' ? readersText : `${readersText} · last saved by ${doc.by}`),
     ),
-    lossOf(known),
-    body(known, doc),
-    actions(known, doc),
+    lossOf(data),
+    body(data, doc),
+    actions(data, doc),
   )
 }
 
-/** Draws everything into `root`. A text that the user is typing stays as it is, with its cursor. */
-export function render(root: HTMLElement, known: ViewData): void {
-  const typing = root.querySelector<HTMLTextAreaElement>('textarea')
-  const keeps = typing !== null && known.desk.state === 'editing'
-  const kept = keeps ? { start: typing.selectionStart, end: typing.selectionEnd } : undefined
-  const focused = kept !== undefined && document.activeElement === typing
-  const { me, problem } = known
+/** Draws the page into `root`. The text field keeps its selection and its focus. */
+export function render(root: HTMLElement, data: ViewData): void {
+  const oldField = root.querySelector<HTMLTextAreaElement>('textarea')
+  const isTyping = oldField !== null && data.desk.state === 'editing'
+  const selection = isTyping
+    ? { start: oldField.selectionStart, end: oldField.selectionEnd }
+    : undefined
+  const hadFocus = selection !== undefined && document.activeElement === oldField
+  const { me, problem } = data
   const state = make(`span.pill${problem === undefined ? '' : '.bad'}`, {}, problem ?? 'live')
   root.replaceChildren(
     make(
@@ -183,16 +190,11 @@ export function render(root: HTMLElement, known: ViewData): void {
       state,
       make('span.who', {}, avatar(me, me.name), me.name),
     ),
-    make(
-      'main',
-      {},
-      make('nav', {}, ...known.documents.map((doc) => row(known, doc))),
-      sheet(known),
-    ),
+    make('main', {}, make('nav', {}, ...data.documents.map((doc) => row(data, doc))), sheet(data)),
   )
-  root.classList.toggle('open', known.desk.open !== undefined)
+  root.classList.toggle('open', data.desk.open !== undefined)
   const area = root.querySelector<HTMLTextAreaElement>('textarea')
   if (area === null) return
-  if (kept !== undefined) area.setSelectionRange(kept.start, kept.end)
-  if (focused || kept === undefined) area.focus({ preventScroll: true })
+  if (selection !== undefined) area.setSelectionRange(selection.start, selection.end)
+  if (hadFocus || selection === undefined) area.focus({ preventScroll: true })
 }

@@ -1,24 +1,26 @@
 /**
- * Gives jobs to the workers, kills one of them while it holds a lock, and prints the events. The
- * events of locks come from a watch at the broker.
+ * The director of the demo. It gives jobs to the workers, kills one worker while that worker holds
+ * a lock, and prints the events. The director hears of locks by a watch at the broker. A fence is
+ * the number of a grant.
  */
 import type { ChildProcess } from 'node:child_process'
 import type { LockEvent, Session } from '@holdfast/client'
 import type { Screen } from './screen.js'
 import type { Job, WorkerMessage } from './worker.js'
 
-/** How long workers pause, and how long they hold a lock, in ms. */
-const pauseMs = { least: 60, most: 500 }
-const workMs = { least: 250, most: 900 }
-/** A worker is killed only within this time after its grant, in ms, before it can unlock. */
+/** The range of times that a worker pauses before a job, in ms. */
+const pauseMs = { min: 60, max: 500 }
+/** The range of times that a worker holds a lock, in ms. */
+const workMs = { min: 250, max: 900 }
+/** The director kills a worker at most this long after its grant, in ms, before it can unlock. */
 const maxHeldMs = 100
 
 interface Worker {
   readonly name: string
   readonly process: ChildProcess
-  /** The key of its job; undefined without a job. */
+  /** The key of the present job; undefined without a job. */
   key: string | undefined
-  askedAt: number
+  requestedAt: number
   isWaiting: boolean
   /** Undefined while the worker holds no lock. */
   grantedAt: number | undefined
@@ -43,13 +45,13 @@ export class Director {
     })
   }
 
-  /** Adds a worker that is ready, and gives it jobs. */
+  /** Adds a worker that is ready, and gives jobs to the worker until {@link stop}. */
   add(name: string, process: ChildProcess): void {
     const worker: Worker = {
       name,
       process,
       key: undefined,
-      askedAt: 0,
+      requestedAt: 0,
       isWaiting: false,
       grantedAt: undefined,
     }
@@ -61,7 +63,7 @@ export class Director {
     this.#onFree(worker)
   }
 
-  /** Kills the first worker that holds a lock with a waiter; resolves when it is killed. */
+  /** Kills the first worker that holds a lock for which others wait. Resolves after the kill. */
   killHolder(): Promise<void> {
     return new Promise((resolve) => {
       this.#onKilled = resolve
@@ -69,7 +71,7 @@ export class Director {
     })
   }
 
-  /** Gives no more jobs; resolves when all workers have finished. */
+  /** Stops to give jobs. Resolves when all workers have finished their jobs. */
   async stop(): Promise<void> {
     this.#isStopping = true
     const isBusy = () => [...this.#workers.values()].some(({ key }) => key !== undefined)
@@ -84,23 +86,23 @@ export class Director {
     worker.key = undefined
     worker.grantedAt = undefined
     this.#onIdle()
-    setTimeout(() => this.#ask(worker), between(pauseMs))
+    setTimeout(() => this.#giveJob(worker), randomBetween(pauseMs))
   }
 
-  #ask(worker: Worker): void {
+  #giveJob(worker: Worker): void {
     if (this.#isStopping || !this.#workers.has(worker.name)) return
     const key = this.#keys[Math.floor(Math.random() * this.#keys.length)]!
     worker.key = key
-    worker.askedAt = performance.now()
+    worker.requestedAt = performance.now()
     worker.isWaiting = false
     this.#screen.show(worker.name, 'asks', key)
-    const job: Job = { key, workMs: between(workMs) }
+    const job: Job = { key, workMs: randomBetween(workMs) }
     worker.process.send(job)
   }
 
   #onWaits(worker: Worker, behind: readonly string[]): void {
     const { name, key } = worker
-    // The lock may have been granted while the message was under way.
+    // The broker may have granted the lock before this message of the worker arrived.
     if (key === undefined || worker.grantedAt !== undefined) return
     worker.isWaiting = true
     const ahead = behind.map((waiter) => this.#screen.name(waiter)).join(', ')
@@ -119,12 +121,12 @@ export class Director {
     const worker = this.#workers.get(name)
     if (worker === undefined) return
     worker.grantedAt = performance.now()
-    const waitedMs = Math.round(worker.grantedAt - worker.askedAt)
-    const shown = this.#screen.fence(fence)
+    const waitedMs = Math.round(worker.grantedAt - worker.requestedAt)
+    const fenceText = this.#screen.fence(fence)
     if (worker.isWaiting) {
-      const detail = `${shown}  waited ${waitedMs} ms, asked once`
+      const detail = `${fenceText}  waited ${waitedMs} ms, asked once`
       this.#screen.show(name, 'is pushed', key, detail)
-    } else this.#screen.show(name, 'takes', key, shown)
+    } else this.#screen.show(name, 'takes', key, fenceText)
     worker.isWaiting = false
     this.#lookForVictim()
   }
@@ -144,13 +146,13 @@ export class Director {
     }
   }
 
-  /** A summary from the counters of the broker. */
+  /** A sentence about the whole demo, from the counters of the broker. */
   async summary(): Promise<string> {
     const { totalLocks, unlockCount, failedLocks } = await this.#session.stats()
     return `${totalLocks} locks, ${unlockCount} unlocked, 1 lost by a kill, ${failedLocks} failed, 0 polls`
   }
 }
 
-function between({ least, most }: { least: number; most: number }): number {
-  return least + Math.random() * (most - least)
+function randomBetween({ min, max }: { min: number; max: number }): number {
+  return min + Math.random() * (max - min)
 }

@@ -25,11 +25,10 @@ if (!(seconds >= 1 && seconds <= 3_600)) {
 }
 
 const children: ChildProcess[] = []
-// Kill all children whenever this process ends.
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
 })
-// The reader of the output has closed the pipe.
+// Ends the demo when the reader of the output (such as `head`) closes the pipe.
 process.stdout.on('error', () => process.exit(0))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
@@ -46,13 +45,13 @@ async function startBroker(): Promise<{ readonly url: string; readonly broker: C
 
 const screen = new Screen(names, (line) => process.stdout.write(`${line}\n`))
 const { url, broker } = await startBroker()
-screen.say(
+screen.printLine(
   `A broker at ${url}, process ${broker.pid}. ${names.length} workers, ${keys.length} keys.`,
 )
-screen.say(
-  'Each worker asks once. The broker pushes each grant to the next waiter, first come first served.',
+screen.printLine(
+  'Each worker requests a lock once. The broker pushes each grant to the next waiter, in order.',
 )
-screen.say()
+screen.printLine()
 
 const session = await connect(url, { name: 'director' })
 const director = new Director(session, screen, keys)
@@ -66,14 +65,15 @@ await Promise.all(workers.map(({ ready }) => ready))
 screen.start()
 for (const { name, worker } of workers) director.add(name, worker)
 
+/** Waits for this share of the duration of the demo. */
 const pause = (share: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, seconds * share * 1_000))
 await pause(0.4)
 await Promise.all([director.killHolder(), pause(0.6)])
 await director.stop()
 
-screen.say()
-screen.say(await director.summary())
+screen.printLine()
+screen.printLine(await director.summary())
 await session.close()
 for (const child of children) {
   if (child.connected) child.disconnect()

@@ -3,12 +3,12 @@
  */
 import colors from 'picocolors'
 
-/** The events, as the second column shows them. */
-export type Deed = 'asks' | 'takes' | 'waits' | 'is pushed' | 'unlocks' | 'is killed' | 'loses'
+/** What a worker does or what happens to it, as the second column shows it. */
+export type Action = 'asks' | 'takes' | 'waits' | 'is pushed' | 'unlocks' | 'is killed' | 'loses'
 
-const paints = [colors.cyan, colors.yellow, colors.magenta, colors.green, colors.blue]
+const nameColors = [colors.cyan, colors.yellow, colors.magenta, colors.green, colors.blue]
 
-const deedPaints: Record<Deed, (text: string) => string> = {
+const actionColors: Record<Action, (text: string) => string> = {
   asks: colors.dim,
   takes: colors.green,
   waits: colors.dim,
@@ -20,37 +20,43 @@ const deedPaints: Record<Deed, (text: string) => string> = {
 
 export class Screen {
   #startedAt = performance.now()
-  readonly #paintOf = new Map<string, (text: string) => string>()
+  readonly #colorOf = new Map<string, (text: string) => string>()
   readonly #write: (line: string) => void
 
   constructor(names: readonly string[], write: (line: string) => void) {
     this.#write = write
-    for (const [i, name] of names.entries()) this.#paintOf.set(name, paints[i % paints.length]!)
+    for (const [i, name] of names.entries()) {
+      this.#colorOf.set(name, nameColors[i % nameColors.length]!)
+    }
   }
 
-  /** Sets the time 0 of the output. */
+  /** Starts the clock whose time the lines of events show. */
   start(): void {
     this.#startedAt = performance.now()
   }
 
   /** Prints a line of text. */
-  say(text = ''): void {
+  printLine(text = ''): void {
     this.#write(text)
   }
 
-  /** Prints an event. */
-  show(name: string, deed: Deed, key: string, detail = ''): void {
+  /** Prints the line of an event. */
+  show(name: string, action: Action, key: string, detail = ''): void {
     const seconds = ((performance.now() - this.#startedAt) / 1_000).toFixed(3).padStart(7)
     const worker = this.name(name, 6)
-    const event = deedPaints[deed](deed.padEnd(9))
+    const event = actionColors[action](action.padEnd(9))
     this.#write(`${colors.dim(seconds)}  ${worker} ${event} ${key.padEnd(9)} ${detail}`.trimEnd())
   }
 
+  /** A name in its color, filled with spaces to a width. */
   name(name: string, width = 0): string {
-    return (this.#paintOf.get(name) ?? colors.bold)(name.padEnd(width))
+    return (this.#colorOf.get(name) ?? colors.bold)(name.padEnd(width))
   }
 
-  /** A fence with its last four digits in bold, because only these change visibly. */
+  /**
+   * A fence, which is the number of a grant. Its last four digits are bold, because only these
+   * digits change during the demo.
+   */
   fence(fence: number): string {
     const digits = String(fence)
     return `fence ${colors.dim(digits.slice(0, -4))}${colors.bold(digits.slice(-4))}`

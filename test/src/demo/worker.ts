@@ -1,19 +1,19 @@
 /**
- * A worker of the demo, in a process of its own: for each job it locks a key, works for a while and
- * unlocks. The director may kill it at any time.
+ * A worker of the demo, in a process of its own. For each job of the director, the worker locks a
+ * key, works for a while and unlocks. The director may kill the worker at any time.
  */
 import { connect } from '@holdfast/client'
 
 /** A job that the director gives to a worker. */
 export interface Job {
   readonly key: string
-  /** How long to work once the lock is held, in ms. */
+  /** How long the worker works while it holds the lock, in ms. */
   readonly workMs: number
 }
 
 /**
- * A message of a worker to the director: the worker is ready, has finished its job, or waits behind
- * these sessions.
+ * A message of a worker to the director: the worker is ready, has finished its job, or waits in a
+ * queue behind the sessions with these names.
  */
 export type WorkerMessage = 'ready' | 'done' | { readonly behind: readonly string[] }
 
@@ -25,13 +25,14 @@ function send(message: WorkerMessage): void {
 }
 
 async function work({ key, workMs }: Job): Promise<void> {
-  const granted = session.lock(key)
+  const locking = session.lock(key)
   const { waiting } = await session.query({ key })
-  const place = waiting.findIndex((request) => request.session === session.id)
-  if (place >= 0) send({ behind: waiting.slice(0, place).map((ahead) => ahead.name ?? '') })
-  await using lock = await granted
+  const index = waiting.findIndex((request) => request.session === session.id)
+  if (index >= 0) send({ behind: waiting.slice(0, index).map((ahead) => ahead.name ?? '') })
+  await using lock = await locking
   await new Promise((resolve) => setTimeout(resolve, workMs))
-  // A real job checks `lock.held`, and passes `lock.fence` to the resource that it writes to.
+  // A real job checks `lock.held`. It also passes `lock.fence`, the rising number of the grant, to
+  // the resource that it writes to, so that the resource can refuse a former holder.
   if (!lock.held) throw new Error(`${key} was lost`)
 }
 
