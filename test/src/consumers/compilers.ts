@@ -1,23 +1,24 @@
 /**
- * The compilers that must accept the packages' types, with the module resolutions of each. All of
- * them also check the declarations of the packages (`skipLibCheck: false`), without the types of
- * `Symbol.dispose`.
+ * The TypeScript compilers that must accept the types of the packages, each with several module
+ * resolutions. Each compiler also checks the declaration files of the packages (`skipLibCheck:
+ * false`). Only the program `disposal` has the types of `Symbol.dispose`.
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { root } from '../conventions/repository.js'
 import { type Outcome, type Project, run } from './stage.js'
 
-type Resolution = keyof typeof options
+type Resolution = keyof typeof resolutionOptions
 
-const options = {
+/** The compiler options of each module resolution. */
+const resolutionOptions = {
   node10: { module: 'commonjs', moduleResolution: 'node' },
   node16: { module: 'node16', moduleResolution: 'node16' },
   nodenext: { module: 'nodenext', moduleResolution: 'nodenext' },
   bundler: { module: 'esnext', moduleResolution: 'bundler' },
 } as const
 
-/** `current` is the compiler of this repository. */
+/** The compilers. The version `current` is the compiler of this repository. */
 export const compilers: readonly {
   readonly version: string
   readonly resolutions: readonly Resolution[]
@@ -30,9 +31,9 @@ export const compilers: readonly {
 ]
 
 /**
- * Compiles the programs in `types`: the client's program without the types of Node, and the
- * broker's program with them. If the name of a file decides the kind of module, both kinds are
- * compiled.
+ * Compiles the programs in `types`. The program of the client is compiled without the types of
+ * Node, and the program of the broker with the types of Node. If the ending of a file name decides
+ * its kind of module, each program is compiled as both kinds.
  */
 export async function compile(
   project: Project,
@@ -53,13 +54,14 @@ export async function compile(
   return last
 }
 
+/** Writes the configuration that compiles a program, and returns its path. */
 async function configure(
   project: Project,
   program: string,
   resolution: Resolution,
 ): Promise<string> {
   const folder = join(project.folder, 'types')
-  // In `node16` and `nodenext` the name of a file says what kind of module it is.
+  // In `node16` and `nodenext`, the ending of a file name decides the kind of module.
   const endings = resolution.startsWith('node') && resolution !== 'node10' ? ['cts', 'mts'] : ['ts']
   const files = endings.map((ending) => `${program}.${ending}`)
   for (const file of files) {
@@ -67,7 +69,7 @@ async function configure(
   }
   const lib = ['es2022', 'dom', ...(program === 'disposal' ? ['esnext.disposable'] : [])]
   const compilerOptions = {
-    ...options[resolution],
+    ...resolutionOptions[resolution],
     ...{ noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
     ...{ noUncheckedIndexedAccess: true, target: 'es2022', lib },
     types: program === 'server' ? ['node'] : [],

@@ -1,6 +1,7 @@
 /**
- * The packages as a user installs them: each runtime, bundler and test runner loads them and takes
- * a lock at a real broker, and each compiler accepts their types. Runs only with full counts.
+ * Tests the packages as a user installs them. Each runtime, bundler and test runner loads the
+ * packages and acquires a lock at a real broker, and each compiler accepts the types of the
+ * packages. These tests run only with full counts, because they install many tools.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,7 +15,7 @@ import { installTools, type Outcome, openProject, type Project } from './stage.j
 describe('the installed packages', function () {
   this.timeout(600_000)
   if (!full) {
-    it('load and take locks', function () {
+    it('load and acquire locks', function () {
       skip(this, 'installs bundlers and compilers: npm run test:ci does')
     })
     return
@@ -24,9 +25,9 @@ describe('the installed packages', function () {
   let url: string
 
   before(async function () {
-    const lack = await installTools()
-    if (lack !== undefined && process.env['CI'] !== 'true') skip(this, lack)
-    if (lack !== undefined) throw new Error(lack)
+    const problem = await installTools()
+    if (problem !== undefined && process.env['CI'] !== 'true') skip(this, problem)
+    if (problem !== undefined) throw new Error(problem)
     project = await openProject()
     broker = createBroker()
     url = (await broker.listen({ port: 0, host: '127.0.0.1' })).url
@@ -37,8 +38,11 @@ describe('the installed packages', function () {
     await project?.remove()
   })
 
-  /** Fails unless the program exits 0, prints its last line, and has taken `grants` locks. */
-  async function locks(running: Promise<Outcome>, grants = 1): Promise<void> {
+  /**
+   * Expects that the program exits 0, prints its last line, and was granted as many locks as
+   * `grants` says.
+   */
+  async function expectLocks(running: Promise<Outcome>, grants = 1): Promise<void> {
     const before = broker.stats()
     const { code, output } = await running
     const { totalLocks, failedLocks, activeLocks } = broker.stats()
@@ -48,43 +52,43 @@ describe('the installed packages', function () {
     assert.deepEqual([failedLocks, activeLocks], [0, 0])
   }
 
-  function endsWell({ code, output }: Outcome): void {
+  function expectSuccess({ code, output }: Outcome): void {
     assert.equal(code, 0, output)
   }
 
   describe('in a runtime', () => {
     for (const program of ['lock.mjs', 'lock.cjs']) {
-      it(`run ${program} in Node`, () => locks(project.node(`programs/${program}`, url)))
+      it(`run ${program} in Node`, () => expectLocks(project.node(`programs/${program}`, url)))
 
       it(`run ${program} in Bun`, async function () {
         if ((await project.tool('bun', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Bun has no program for this machine')
         }
-        await locks(project.tool('bun', `programs/${program}`, url))
+        await expectLocks(project.tool('bun', `programs/${program}`, url))
       })
 
       it(`run ${program} in Deno`, async function () {
         if ((await project.tool('deno', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Deno has no program for this machine')
         }
-        await locks(project.tool('deno', 'run', '-A', `programs/${program}`, url))
+        await expectLocks(project.tool('deno', 'run', '-A', `programs/${program}`, url))
       })
     }
 
-    it('keep a journal and its snapshots with a broker from require()', async () => {
+    it('write a journal and its snapshots in a broker that was loaded by require()', async () => {
       const dir = await mkdtemp(join(project.out, 'journal-'))
       const { code, output } = await project.node('programs/journal.cjs', dir)
       assert.equal(output, 'held, unlocked and set down\n')
       assert.equal(code, 0)
     })
 
-    it('recognise the errors of both module formats in both formats', async () => {
+    it('recognise errors across CommonJS and ES modules', async () => {
       const { code, output } = await project.node('programs/both.mjs')
       assert.equal(output, 'recognised\n')
       assert.equal(code, 0)
     })
 
-    it('run a broker in memory without lmdb', async () => {
+    it('run a broker in memory without the optional package lmdb', async () => {
       const [installed, moved] = ['lmdb', 'lmdb-away'].map((name) =>
         join(project.folder, 'node_modules', name),
       ) as [string, string]
@@ -103,29 +107,29 @@ describe('the installed packages', function () {
     for (const bundler of ['esbuild', 'webpack', 'rollup', 'vite']) {
       it(`run in Node from the bundle of ${bundler}`, async () => {
         const out = await mkdtemp(join(project.out, `${bundler}-`))
-        endsWell(await project.node(`bundlers/${bundler}.mjs`, out))
+        expectSuccess(await project.node(`bundlers/${bundler}.mjs`, out))
         const bundles = (await readdir(out)).filter((name) => /\.[cm]js$/.test(name))
         assert.isNotEmpty(bundles)
-        for (const bundle of bundles) await locks(project.node(join(out, bundle), url))
+        for (const bundle of bundles) await expectLocks(project.node(join(out, bundle), url))
         if (bundler !== 'vite') return
         const page = await readFile(join(out, 'browser/vite.js'), 'utf8')
-        assert.notInclude(page, 'getBuiltinModule', 'a page gets nothing of Node')
+        assert.notInclude(page, 'getBuiltinModule', 'a page gets no code for Node')
       })
     }
   })
 
   describe('in a test runner', () => {
-    it('take a lock in jest in its default mode', async () => {
-      endsWell(await project.tool('jest', '--rootDir', 'jest'))
+    it('acquire a lock in jest in its default mode', async () => {
+      expectSuccess(await project.tool('jest', '--rootDir', 'jest'))
     })
 
-    it('take a lock in vitest', async () => {
-      endsWell(await project.tool('vitest', 'run', '--root', 'vitest'))
+    it('acquire a lock in vitest', async () => {
+      expectSuccess(await project.tool('vitest', 'run', '--root', 'vitest'))
     })
 
-    it('take a lock in vitest with inlined packages', async () => {
+    it('acquire a lock in vitest with inlined packages', async () => {
       const inlined = ['--config', 'inlined.config.mjs']
-      endsWell(await project.tool('vitest', 'run', '--root', 'vitest', ...inlined))
+      expectSuccess(await project.tool('vitest', 'run', '--root', 'vitest', ...inlined))
     })
   })
 
@@ -148,8 +152,8 @@ describe('the installed packages', function () {
         const filename =
           packed.find((tarball) => tarball.name === `@holdfast/${name}`)?.filename ?? ''
         const tarball = join(folder, filename)
-        endsWell(await project.tool('publint', 'run', '--strict', tarball))
-        endsWell(await project.tool('attw', tarball))
+        expectSuccess(await project.tool('publint', 'run', '--strict', tarball))
+        expectSuccess(await project.tool('attw', tarball))
       })
     }
   })

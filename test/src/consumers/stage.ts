@@ -1,7 +1,7 @@
 /**
- * Makes a project as a user has it: the packages installed from their tarballs, and the programs of
- * `test/consumers`. The folder above it has the bundlers, compilers and test runners of the lock
- * file, which `npm ci` installs once in a clone.
+ * Makes a project like that of a user: it has the packages installed from their tarballs, and the
+ * programs of `test/consumers`. The parent folder of the project has the bundlers, compilers and
+ * test runners of `test/consumers`, which `npm ci` installs once in a clone of the repository.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
@@ -23,34 +23,34 @@ export interface Outcome {
 export interface Project {
   /** The folder with the programs and the installed packages. */
   readonly folder: string
-  /** An empty folder from which no package can be reached. */
+  /** An empty folder whose programs can import no installed package. */
   readonly out: string
   readonly tarballs: Tarballs
-  /** Runs a command of a tool in the project, or in another folder. */
+  /** Runs the command of a tool in the project. */
   tool(name: string, ...args: readonly string[]): Promise<Outcome>
   /** Runs a program with this Node in the project. */
   node(...args: readonly string[]): Promise<Outcome>
   remove(): Promise<void>
 }
 
-/** Installs the tools; resolves with an error message if that fails, else with undefined. */
+/** Installs the tools. Resolves with undefined, or with an error message if the install fails. */
 export async function installTools(): Promise<string | undefined> {
   const setUp = await import(pathToFileURL(join(root, 'test/tools/setup.mjs')).href)
   if (setUp.isInstalled(sources)) return undefined
   const { command, args, env } = npm('ci', '--no-audit', '--no-fund', '--loglevel=error')
   const { code, output } = await run(command, args, sources, env)
   if (code === 0) return undefined
-  const [first] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]
-  return `npm ci in test/consumers failed: ${first}`
+  const [firstError] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]
+  return `npm ci in test/consumers failed: ${firstError}`
 }
 
 /** Makes the project in a folder of its own. */
 export async function openProject(): Promise<Project> {
   const tarballs = await packOnce()
-  const above = await mkdtemp(join(tmpdir(), 'holdfast-consumers-'))
-  const folder = join(above, 'project')
+  const parent = await mkdtemp(join(tmpdir(), 'holdfast-consumers-'))
+  const folder = join(parent, 'project')
   const out = await mkdtemp(join(tmpdir(), 'holdfast-bundles-'))
-  await symlink(join(sources, 'node_modules'), join(above, 'node_modules'))
+  await symlink(join(sources, 'node_modules'), join(parent, 'node_modules'))
   await mkdir(folder)
   for (const name of ['programs', 'bundlers', 'jest', 'vitest', 'types']) {
     await cp(join(sources, name), join(folder, name), { recursive: true })
@@ -63,12 +63,12 @@ export async function openProject(): Promise<Project> {
     tool: (name, ...args) => run(join(sources, 'node_modules/.bin', name), args, folder),
     node: (...args) => run(process.execPath, args, folder),
     remove: async () => {
-      for (const path of [above, out]) await rm(path, { recursive: true, force: true })
+      for (const path of [parent, out]) await rm(path, { recursive: true, force: true })
     },
   }
 }
 
-/** Runs a command to its end. */
+/** Runs a command, and resolves at its end. */
 export function run(
   command: string,
   args: readonly string[],

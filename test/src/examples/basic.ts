@@ -1,20 +1,21 @@
 /**
- * Basic use: take a free lock, get the holder of a held lock, refresh the lock, unlock.
+ * Basic use: acquire a free lock, get the holder of a held lock, refresh the lock, unlock.
  *
  * Run it with `node test/dist/examples/basic.js` after `npm run build`.
  */
 import { connect, HoldfastError } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 
-// A broker in the same process, so that the example needs no other process. `npx holdfast serve`
-// runs the same broker in a process of its own.
+// This broker runs in the same process, so that the example needs no other process. The command
+// `npx holdfast serve` runs the same broker in a process of its own.
 const broker = createBroker()
 const { url } = await broker.listen({ port: 0 })
 
 const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 
-// Takes the lock at once, or fails. The lock expires after 30 s unless it is refreshed.
+// tryLock acquires the lock at once, or rejects. The ttl is how long the lock lasts without a
+// refresh: here 30 s.
 const lock = await ann.tryLock('orders:42', { ttl: 30_000 })
 console.log('ann holds', lock.key)
 

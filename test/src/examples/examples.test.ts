@@ -1,4 +1,4 @@
-/** Runs each example in a process of its own, and checks its output. */
+/** Runs each example in a process of its own, and compares its output. A fence numbers a grant. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -66,7 +66,10 @@ describe('the examples', () => {
 })
 
 describe('the README of the client', () => {
-  /** The code blocks of a section, as a module of this repository's root. */
+  /**
+   * Runs the first code block of a section as a module in the root of this repository, between the
+   * code `before` and the code `after`. Returns the output.
+   */
   async function outputOfSection(heading: string, before = '', after = ''): Promise<string> {
     const root = new URL('../../../', import.meta.url)
     const page = await readFile(new URL('client/README.md', root), 'utf8')
@@ -81,16 +84,16 @@ describe('the README of the client', () => {
     child.stdout.on('data', (chunk) => {
       output += chunk
     })
-    const [exit] = await once(child, 'close')
-    expect(exit, output).to.equal(0)
+    const [exitCode] = await once(child, 'close')
+    expect(exitCode, output).to.equal(0)
     return output
   }
 
-  it('has tests in its section about testing, and they pass', async () => {
+  it('has two tests in its section about testing, which pass', async () => {
     expect(await outputOfSection('## Testing')).to.match(/\bpass 2$/m)
   })
 
-  it('computes once for many callers in its section about singleflight', async () => {
+  it('shows code that computes one report for many callers in its section about singleflight', async () => {
     const before = `
       let made = 0
       const makeReport = async (fence) => { made++; return fence }

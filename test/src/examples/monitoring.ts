@@ -14,7 +14,7 @@ const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 const monitor = await connect(url, { name: 'monitor' })
 
-// The first event has the state; each later event is a change.
+// The first event of a watch is the state; each later event is a change.
 monitor.watch({ prefix: 'jobs:' }, (event) => {
   if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
   else if (event.event !== 'refused')
@@ -23,6 +23,7 @@ monitor.watch({ prefix: 'jobs:' }, (event) => {
 
 const lock = await ann.lock('jobs:nightly', { metadata: { step: 'import' } })
 const waiting = ben.lock('jobs:nightly')
+// When the response arrives, the broker has also handled the request for the lock.
 await ben.stats()
 
 const { held, waiting: queue } = await monitor.query({ prefix: 'jobs:' })

@@ -1,8 +1,8 @@
 /**
  * Singleflight: callers in one process that request the same lock at the same time share one
  * request and its lock. Ten handlers that need the same report send the broker one message, and the
- * lock is free when the last handler is done. The handlers hold the lock together and do not
- * exclude each other: the shared promise makes one report for ten calls.
+ * lock is free when the last handler has unlocked. The handlers hold the lock together and do not
+ * exclude each other. They share one promise of the report, so the report is made only once.
  *
  * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
  */
@@ -22,8 +22,9 @@ async function makeReport(fence: number): Promise<string> {
 }
 
 async function handle(): Promise<string> {
-  // Each caller has a handle of its own, and may have a timeout and a signal of its own.
+  // Each caller gets a lock object of its own, and may pass a timeout and a signal of its own.
   await using lock = await session.singleflightLock('report')
+  // The fence is the rising number of the grant.
   report ??= makeReport(lock.fence)
   return report
 }

@@ -17,7 +17,7 @@ const ben = await connect(url, { name: 'ben' })
 const lock = await holder.lock('printer')
 console.log('holder has the printer')
 
-// With a timeout, the caller does not wait for ever.
+// A timeout limits the wait.
 try {
   await ann.lock('printer', { timeout: 100 })
 } catch (error) {
@@ -31,8 +31,8 @@ const cancelled = ann.lock('printer', { signal: controller.signal }).catch((erro
 controller.abort()
 console.log('ann cancelled:', await cancelled)
 
-// Without a timeout, the requests wait for as long as it takes. The broker pushes each of them its
-// grant, in order.
+// Requests without a timeout wait until their grant. The broker pushes the grants in the order of
+// the requests.
 const jobs = ['letter', 'poster', 'stamp'].map((job) =>
   ben.withLock('printer', (lock) => console.log('ben prints a', job, 'and holds it:', lock.held)),
 )
