@@ -1,7 +1,8 @@
 /**
- * Checks that the bench works: runs its shortest slices, and checks the form of the results and the
- * exclusion check. The figures of a tenth of a second on a busy machine mean nothing, so no test
- * asserts a figure.
+ * Tests that the bench works: runs a workload with the shortest slices of time, and checks the form
+ * of the results and the exclusion check. No test asserts a figure, because the figures of a tenth
+ * of a second on a busy machine mean nothing. W1 is the workload of free locks; the shape `64×1` is
+ * 64 sessions with one request under way in each. The echo is a WebSocket server without locks.
  */
 import { assert } from 'chai'
 import type { JobResult } from './job.js'
@@ -43,9 +44,9 @@ describe('the bench', () => {
 
   it('makes tables, targets and a chart from the rows', () => {
     const targetResults = compareWithTargets(result.rows, false)
-    const found = targetResults.filter(({ outcome }) => outcome !== 'not run')
+    const measuredTargets = targetResults.filter(({ outcome }) => outcome !== 'not run')
     assert.sameMembers(
-      found.map(({ target }) => target.title),
+      measuredTargets.map(({ target }) => target.title),
       ['W1 64×1, pairs/s, of echo', 'W1 64×1, p99 of p50'],
     )
     assert.include(targetTable(targetResults), '| W1 64×1, pairs/s, of echo ')

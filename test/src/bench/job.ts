@@ -1,8 +1,9 @@
 /**
  * The types that the processes of the bench share. A workload is a list of jobs. A job runs a
- * broker, an echo server and a load generator, each in a process of its own, and ends with rows.
+ * broker, an echo server (which has no locks) and a load generator, each in a process of its own.
+ * The result of a job are rows of a table. A job compares several contestants, such as the broker
+ * and the echo server. Each contestant runs by turns for a slice of time.
  */
-
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'
 
@@ -31,23 +32,25 @@ export interface Endpoint {
 /** The server that a job measures: the broker, or a peer by name. */
 export type Subject = 'holdfast' | (string & {})
 
-/** One run of a generator. Plain data, because it is sent to another process. */
+/** One run of a load generator. A job is plain data, because it is sent to another process. */
 export interface Job {
   /** The name of its workload, such as `W1`. */
   readonly workload: string
-  /** The shape within the workload, such as `64×16`. */
+  /** The size of the load, such as `64×16`: 64 sessions with 16 requests under way in each. */
   readonly shape: string
   readonly placement: Placement
   readonly subject: Subject
   /** The limits of the broker that this job raises, by name. */
   readonly limits: Readonly<Record<string, number>>
-  /** Whether the broker has a journal, in the directory for temporary files; undefined for none. */
+  /**
+   * Whether the broker flushes its journal, which is a temporary file; undefined for no journal.
+   */
   readonly journal?: 'flushed' | 'relaxed' | undefined
   /** The profile of the broker; undefined for its default. */
   readonly profile?: Profile | undefined
   /**
-   * The principals that have a token at the broker, see `tokenOf`; undefined for a broker without
-   * tokens.
+   * The principals that may connect, each with the token of `tokenOf`; undefined for a broker
+   * without tokens.
    */
   readonly principals?: readonly string[] | undefined
   /** The size of the broker's heap, in MiB; undefined for the default of Node. */
@@ -63,7 +66,7 @@ export function tokenOf(principal: string): string {
   return `the token of ${principal}, long enough`
 }
 
-/** A parameter that the workload has given to its load. */
+/** The parameter of a job with this name. Throws if the job has no such parameter. */
 export function param({ params }: Job, name: string): number {
   const value = params[name]
   if (value === undefined) throw new Error(`The job has no parameter ${name}`)
@@ -75,7 +78,7 @@ export interface Row {
   readonly workload: string
   readonly shape: string
   readonly placement: Placement
-  /** What was measured, such as `holdfast, frames by hand`. */
+  /** The measured system, such as `holdfast, by hand`. */
   readonly system: string
   /** The figures by name; a name contains its unit. */
   readonly figures: Readonly<Record<string, number>>
@@ -88,7 +91,7 @@ export interface JobResult {
   readonly violations: number
 }
 
-/** How the broker is driven: with frames by hand or through the client library. */
+/** How the load reaches the broker: with frames by hand or through the client library. */
 export type DriverName = 'raw' | 'client'
 
 /** The input of a generator. */
@@ -96,7 +99,7 @@ export interface Assignment {
   readonly job: Job
   readonly pace: Pace
   readonly drivers: readonly DriverName[]
-  /** The server that is measured. */
+  /** The measured server. */
   readonly server: Endpoint
   readonly echo: Endpoint
 }
@@ -108,9 +111,11 @@ export type Report =
   | { readonly type: 'result'; readonly result: JobResult }
   | { readonly type: 'failed'; readonly message: string }
 
+/** The input of the load of a workload. */
 export interface LoadContext extends Assignment {
-  /** @param done From 0 to 1. */
+  /** Reports the progress. @param done The finished share of the job, from 0 to 1. */
   readonly progress: (done: number) => void
+  /** Resolves with the CPU time and the memory that a server has used. */
   readonly usageOf: (pid: number) => Promise<Usage>
 }
 
@@ -119,7 +124,7 @@ export interface Workload {
   readonly title: string
   /** The jobs to run. */
   readonly jobs: (pace: Pace) => readonly Job[]
-  /** Runs in the generator. */
+  /** Runs a job in the process of the load generator. */
   readonly load: (context: LoadContext) => Promise<JobResult>
 }
 

@@ -35,13 +35,16 @@ interface Flags {
 
 const names = workloads.map(({ name }) => name)
 /**
- * Not run by default: `logs` takes as long as all others together, and `neighbours` half as long.
+ * The workloads without the flag `--only`. `logs` takes as long as all others together, and
+ * `neighbours` half as long, so neither runs by default.
  */
 const defaultWorkloads = workloads.filter(({ name }) => name !== 'logs' && name !== 'neighbours')
 
 function workloadsNamed(list: string): Workload[] {
   return list.split(',').map((name) => {
-    const workload = workloads.find((each) => each.name.toLowerCase() === name.toLowerCase())
+    const workload = workloads.find(
+      (candidate) => candidate.name.toLowerCase() === name.toLowerCase(),
+    )
     if (workload === undefined) throw new InvalidArgumentError(`Choose from ${names.join(', ')}.`)
     return workload
   })
@@ -56,9 +59,12 @@ function peersNamed(list: string): Peer[] {
   })
 }
 
-/** The workloads of the peers that this machine can run; prints why it cannot run the others. */
-function availablePeers(wanted: readonly Peer[], print: (text: string) => void): Workload[] {
-  const available = wanted.filter((peer) => {
+/**
+ * The workloads of the peers (other lock services) that this machine can run. Prints why it cannot
+ * run the other peers.
+ */
+function availablePeers(requested: readonly Peer[], print: (text: string) => void): Workload[] {
+  const available = requested.filter((peer) => {
     const reason = reasonToSkip(peer) ?? installPackages(peer)
     if (reason !== undefined) print(reason)
     return reason === undefined
@@ -102,7 +108,7 @@ async function bench({
   driver,
   json,
   profile,
-  peers: wanted,
+  peers: requestedPeers,
 }: Flags): Promise<void> {
   const pace = quick ? quickPace : normalPace
   const drivers: readonly DriverName[] = driver === undefined ? ['raw', 'client'] : [driver]
@@ -116,13 +122,15 @@ async function bench({
     )
 
   const peerJobs =
-    wanted === undefined ? [] : availablePeers(wanted === true ? peers : wanted, print)
+    requestedPeers === undefined
+      ? []
+      : availablePeers(requestedPeers === true ? peers : requestedPeers, print)
   const { rows, grants, violations } = await runAll(
     [...only, ...peerJobs],
     { pace, drivers, profiles: profile, shapes },
     print,
   )
-  const targetResults = compareWithTargets(rows, wanted !== undefined)
+  const targetResults = compareWithTargets(rows, requestedPeers !== undefined)
   print(targetTable(targetResults))
   if (profile !== undefined) print(await profileTables(profile))
   print(`Exclusion: ${violations} violations in ${grants.toLocaleString('en')} grants.`)
@@ -144,33 +152,34 @@ async function bench({
   if (violations > 0) process.exitCode = 1
 }
 
+/** Runs the jobs of these workloads, and prints the table of each workload. */
 async function runAll(
   chosen: readonly Workload[],
   options: Omit<RunOptions, 'onProgress'> & { readonly shapes: readonly string[] | undefined },
   print: (text: string) => void,
 ): Promise<{ rows: Row[]; grants: number; violations: number }> {
-  const isWanted = ({ shape }: Job): boolean =>
+  const isSelected = ({ shape }: Job): boolean =>
     options.shapes === undefined || options.shapes.some((text) => shape.includes(text))
   const jobsOf = new Map<Workload, readonly Job[]>(
-    chosen.map((each) => [each, each.jobs(options.pace).filter(isWanted)]),
+    chosen.map((workload) => [workload, workload.jobs(options.pace).filter(isSelected)]),
   )
   const progress = showProgress([...jobsOf.values()].flat().length)
-  const all = { rows: [] as Row[], grants: 0, violations: 0 }
+  const total = { rows: [] as Row[], grants: 0, violations: 0 }
   const tables: string[] = []
   for (const [workload, jobs] of jobsOf) {
-    const own: Row[] = []
+    const workloadRows: Row[] = []
     for (const job of jobs) {
       progress.begin(`${workload.name} ${job.shape}`)
       const onProgress = (done: number): void => progress.advance(done)
       const result = await runJob(job, { ...options, onProgress })
-      own.push(...result.rows)
-      all.grants += result.grants
-      all.violations += result.violations
+      workloadRows.push(...result.rows)
+      total.grants += result.grants
+      total.violations += result.violations
     }
-    all.rows.push(...own)
-    tables.push(workloadTable(workload, own))
+    total.rows.push(...workloadRows)
+    tables.push(workloadTable(workload, workloadRows))
   }
   progress.end()
   for (const table of tables) print(table)
-  return all
+  return total
 }

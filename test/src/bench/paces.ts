@@ -1,4 +1,4 @@
-/** The possible lengths of a run: full, quick, and the short slices of the tests. */
+/** The possible lengths of a run: normal, quick, and "smoke" with the short slices of the tests. */
 import type { Pace } from './job.js'
 
 export const normalPace: Pace = {

@@ -1,6 +1,4 @@
-/**
- * Runs one job: starts its servers and its generator, and always ends them.
- */
+/** Runs one job: starts its servers and its load generator, and ends them also after an error. */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
 import { generate } from './processes/generatorProcess.js'
@@ -31,17 +29,19 @@ export async function runJob(
       await echo.stop('SIGKILL')
     }
   } finally {
-    // Node writes a profile when it exits, and a database must end its children.
-    const hasMoreToDo = profiles !== undefined || job.subject !== 'holdfast'
-    await server.stop(hasMoreToDo ? 'SIGINT' : 'SIGKILL')
+    // Node writes the CPU profile when it exits, and a database must end its child processes.
+    const needsCleanExit = profiles !== undefined || job.subject !== 'holdfast'
+    await server.stop(needsCleanExit ? 'SIGINT' : 'SIGKILL')
   }
 }
 
+/** Starts the server that the job measures: the broker or a peer. */
 function startSubject(job: Job, profiles: string | undefined): Promise<Server> {
   if (job.subject !== 'holdfast') return startPeer(peerNamed(job.subject))
   return startBroker(job, profiles === undefined ? [] : profileFlags(profiles, job))
 }
 
+/** The flags of Node that write a CPU profile into this folder. */
 function profileFlags(folder: string, { workload, shape, placement }: Job): string[] {
   const name = `${workload} ${shape} ${placement}.cpuprofile`.replace(/[ :,]+/g, '-')
   return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${name}`]

@@ -1,6 +1,7 @@
 /**
- * One hostile session. The session sends as much as its connection takes and the limits of the
- * profile allow. The kind of the hostile client defines how the session reads.
+ * One hostile session. The session sends as much as its connection accepts and as the limits of the
+ * broker's profile allow. The kind of hostile client defines how the session reads. The lease is
+ * how long the broker keeps a silent session.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { subprotocol } from '@holdfast/shared'
@@ -8,8 +9,9 @@ import { openWire, type Wire } from '../load/wire.js'
 import type { Origin } from './origins.js'
 
 /**
- * `attentively` parses what it reads, and `eagerly` drops it. `lazily` pauses and resumes, so that
- * the broker never regards it as a slow reader for long.
+ * How a session reads. `attentively` passes frames to `onText`, and `eagerly` ignores their
+ * content. `lazily` pauses and resumes, so that the broker never regards the session as a slow
+ * reader for long.
  */
 export type Reading = 'attentively' | 'eagerly' | 'never' | 'byte by byte' | 'lazily'
 
@@ -18,12 +20,13 @@ export interface Welcome {
   readonly secret?: string
 }
 
-/** The longest lease, because a hostile client need not answer pings; in ms. */
+/** The lease in ms. It is the longest possible lease, so that the client need not answer pings. */
 const leaseMs = 300_000
-/** How often `byte by byte` reads a byte, and how long a lazy reader pauses and reads, in ms. */
+/** The time between two bytes of a reader `byte by byte`, in ms. */
 const byteMs = 5
+/** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** The number of messages below its rate limit, for messages beside a flood. */
+/** The number of messages by which a flood stays below the rate limit, for other messages. */
 const reserve = 10
 
 export class HostileSession {
@@ -34,6 +37,7 @@ export class HostileSession {
   onText: ((text: string) => void) | undefined
   #id = 0
   #isOpen = true
+  /** The number of messages that the rate limit allowed at `#allowedAt`. */
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
@@ -113,7 +117,7 @@ export class HostileSession {
     }
   }
 
-  /** A frame with as many messages as fit and as the rate limit allows now, at most `most`. */
+  /** A frame with as many messages as fit and as the rate limit allows now, at most `max`. */
   frameOf(message: () => string, max = Number.POSITIVE_INFINITY): string | undefined {
     const allowed = Math.min(max, this.#sendableNow())
     const messages: string[] = []
@@ -130,7 +134,7 @@ export class HostileSession {
     return `[${messages.join()}]`
   }
 
-  /** Sends a frame; resolves when the connection takes more. */
+  /** Sends a frame, and resolves when the connection accepts more bytes. */
   async send(text: string): Promise<void> {
     this.#wire.send(text)
     await this.#writable()
@@ -145,7 +149,7 @@ export class HostileSession {
     }
   }
 
-  /** Sends frames of such messages until the connection closes. */
+  /** Sends frames of the messages that `message` returns, until the connection closes. */
   async flood(message: () => string): Promise<void> {
     while (this.#isOpen) {
       const frame = this.frameOf(message)
@@ -153,7 +157,7 @@ export class HostileSession {
     }
   }
 
-  /** Like `flood`, but `send` writes to the wire, `count` messages at a time. */
+  /** Like `flood`, but calls `send` to write up to `count` messages at a time to the wire. */
   async floodBy(count: number, send: (wire: Wire, count: number) => void): Promise<void> {
     while (this.#isOpen) {
       const allowed = Math.min(count, this.#sendableNow())
@@ -174,9 +178,9 @@ export class HostileSession {
     const { messagesPerSecond, messageBurst } = this.limits
     if (messagesPerSecond === Number.POSITIVE_INFINITY) return messagesPerSecond
     const now = performance.now()
-    const more = ((now - this.#allowedAt) * (messagesPerSecond - 2)) / 1_000
+    const refill = ((now - this.#allowedAt) * (messagesPerSecond - 2)) / 1_000
     this.#allowedAt = now
-    this.#allowed = Math.min(messageBurst - reserve, this.#allowed + more)
+    this.#allowed = Math.min(messageBurst - reserve, this.#allowed + refill)
     return Math.floor(this.#allowed)
   }
 
@@ -185,6 +189,7 @@ export class HostileSession {
     this.sent += count
   }
 
+  /** Resolves when the connection accepts more bytes, but not in this turn of the event loop. */
   #writable(): Promise<void> {
     return this.#wire.isFull ? this.#wire.drained() : turn()
   }

@@ -1,4 +1,4 @@
-/** All kinds of hostile clients. */
+/** The list of all kinds of hostile clients. */
 import type { Kind } from './kind.js'
 import { lockingKinds } from './locking.js'
 import { queryingKinds } from './querying.js'
@@ -8,7 +8,7 @@ export const kinds: readonly Kind[] = [...queryingKinds, ...lockingKinds, ...sen
 
 /** @throws If no kind has this name. */
 export function kindNamed(name: string): Kind {
-  const kind = kinds.find((each) => each.name === name)
+  const kind = kinds.find((candidate) => candidate.name === name)
   if (kind === undefined) throw new Error(`Unknown kind of hostile client: ${name}`)
   return kind
 }

@@ -1,6 +1,6 @@
 /**
- * Defines a kind of hostile client: the preparation, and what each session does until its
- * connection closes.
+ * Defines a kind of hostile client: its preparation, and what each of its sessions does until the
+ * connection closes. Also manages the hostile sessions of a job. A fence is the number of a grant.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { RawSession } from '../load/rawSession.js'
@@ -14,7 +14,7 @@ export interface Kind {
   readonly name: string
   /** How the kind tries to slow the broker, in a few words. */
   readonly description: string
-  /** The number of sessions. Default: all that `prepare` has not used. */
+  /** The number of sessions. Default: all sessions of the job that `prepare` has not opened. */
   readonly sessions?: number
   /** Further fields of the `hello` of each session. */
   readonly hello?: string
@@ -25,8 +25,10 @@ export interface Kind {
   readonly act: (session: HostileSession, group: HostileGroup) => Promise<void>
 }
 
-/** A kind whose sessions send frames of such messages as fast as they can. */
-export function flooding(
+/**
+ * A kind whose sessions send frames of the messages that `message` returns, as fast as possible.
+ */
+export function floodingKind(
   [name, description]: readonly [name: string, description: string],
   reading: Reading,
   message: (session: HostileSession, group: HostileGroup) => string,
@@ -42,7 +44,7 @@ export class HostileGroup {
   readonly url: string
   readonly profile: Profile
   readonly limits: BrokerLimits
-  /** Fences that the sessions share. */
+  /** The fences of the locks that `prepare` acquired, for all sessions. */
   readonly fences: number[] = []
   readonly #open = new Set<{ destroy(): void }>()
   #sessionCount = 0
@@ -64,19 +66,21 @@ export class HostileGroup {
     return maxSessions - this.#sessionCount
   }
 
-  takeIndex(): number {
+  /** The index of a new session, which decides its principal and its address. */
+  nextIndex(): number {
     return this.#sessionCount++
   }
 
   /** Opens a well-behaved session for `prepare`. */
-  async helper(fields = ''): Promise<RawSession> {
-    const { hello, address } = originOf(this.profile, 'hostile', this.takeIndex())
+  async openPlainSession(fields = ''): Promise<RawSession> {
+    const { hello, address } = originOf(this.profile, 'hostile', this.nextIndex())
     const session = await RawSession.open(this.url, `${hello},"lease":300000${fields}`, address)
     this.#open.add(session)
     return session
   }
 
-  async session(index: number, fields = ''): Promise<HostileSession> {
+  /** Opens the hostile session with this index. */
+  async openSession(index: number, fields = ''): Promise<HostileSession> {
     const origin = originOf(this.profile, 'hostile', index)
     const session = await HostileSession.open(this.url, this.limits, origin, fields)
     if (this.#isOver) session.destroy()
@@ -84,7 +88,8 @@ export class HostileGroup {
     return session
   }
 
-  closed(session: HostileSession): void {
+  /** Must be called when the connection of a hostile session has closed. */
+  onClosed(session: HostileSession): void {
     this.sent += session.sent
     this.#open.delete(session)
     session.destroy()
@@ -101,7 +106,7 @@ export class HostileGroup {
   }
 }
 
-/** Acquires a lock that is free or shared. @returns its fence */
+/** Acquires a lock that is free or shared, and resolves with its fence. */
 export function acquire(session: RawSession, key: string, fields = ''): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAnswer = ({ type, fence, code }: { type: string; fence: number; code?: string }) =>

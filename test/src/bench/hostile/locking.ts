@@ -1,30 +1,35 @@
-/** Hostile clients that acquire locks, wait for locks and steal locks from each other. */
+/**
+ * The kinds of hostile clients that acquire locks, wait for locks and steal locks from each other.
+ * A fence is the number of a grant. The grace is how long the broker keeps a session without a
+ * connection; for such a session the broker stores answers until the client acknowledges them. The
+ * ttl is how long a lock lasts without a refresh.
+ */
 import { type HostileSession, pause } from './hostileSession.js'
-import { acquire, flooding, type HostileGroup, type Kind, largeMetadata } from './kind.js'
+import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 import { steal } from './querying.js'
 
-/** The number of holders that one answer may describe. */
-const described = 16
-/** The number of sessions that hold a shared key together, and the number of its locks in each. */
-const crowd = { sessions: 10, each: 10_000 }
+/** The number of holders that one refusal describes. */
+const describedHolders = 16
+/** The sessions that hold many shared locks of the key "crowd", and the number of locks in each. */
+const crowd = { sessions: 10, locksEach: 10_000 }
 
-/** Lets one key have holders with as much metadata as the limits allow. */
-async function describeHolders(group: HostileGroup): Promise<void> {
-  for (let i = 0; i < described; i++) {
+/** Gives the key "described" holders with as much metadata as the limits allow. */
+async function addDescribedHolders(group: HostileGroup): Promise<void> {
+  for (let i = 0; i < describedHolders; i++) {
     const fields = `,"mode":"shared"${largeMetadata(group.limits)}`
-    await acquire(await group.helper(), 'described', fields)
+    await acquire(await group.openPlainSession(), 'described', fields)
   }
 }
 
-/** Lets one key have as many shared holders as a few sessions may have. */
+/** Gives the key "crowd" as many shared locks as ten sessions may hold. */
 async function gatherCrowd(group: HostileGroup): Promise<void> {
   const { locksPerSession, messageBurst, messagesPerSecond } = group.limits
-  const limit = messagesPerSecond === Number.POSITIVE_INFINITY ? crowd.each : messageBurst - 10
-  const each = Math.min(crowd.each, locksPerSession, limit)
+  const limit = messagesPerSecond === Number.POSITIVE_INFINITY ? crowd.locksEach : messageBurst - 10
+  const locksEach = Math.min(crowd.locksEach, locksPerSession, limit)
   for (let i = 0; i < crowd.sessions; i++) {
-    const session = await group.helper()
-    for (let done = 0; done < each; done += 2_000) {
-      const requests = Array.from({ length: Math.min(2_000, each - done) }, () =>
+    const session = await group.openPlainSession()
+    for (let done = 0; done < locksEach; done += 2_000) {
+      const requests = Array.from({ length: Math.min(2_000, locksEach - done) }, () =>
         acquire(session, 'crowd', ',"mode":"shared"'),
       )
       group.fences.push(...(await Promise.all(requests)))
@@ -32,16 +37,22 @@ async function gatherCrowd(group: HostileGroup): Promise<void> {
   }
 }
 
+/** Holds the key "queue", so that other requests for the key wait. */
 async function holdQueue(group: HostileGroup): Promise<void> {
-  await acquire(await group.helper(), 'queue')
+  await acquire(await group.openPlainSession(), 'queue')
 }
 
+/** A message that requests a lock without waiting. */
 function tryLock(session: HostileSession, key: string): string {
   return `{"type":"lock","id":${session.nextId()},"key":"${key}","timeout":0}`
 }
 
 /** Locks and unlocks one key with this many requests under way. */
-async function pairs(session: HostileSession, key: string, inFlight: number): Promise<void> {
+async function lockAndUnlock(
+  session: HostileSession,
+  key: string,
+  inFlight: number,
+): Promise<void> {
   let fences: string[] = []
   let wake: () => void = () => {}
   session.onText = (text) => {
@@ -67,14 +78,16 @@ async function pairs(session: HostileSession, key: string, inFlight: number): Pr
 }
 
 /**
- * Changes the holders of a key all the time, so that the broker cannot use one description in two
- * answers.
+ * Changes the holders of the key "described" all the time, so that the broker must make a new
+ * description of the holders for each answer.
  */
 async function changeHolders(group: HostileGroup): Promise<void> {
-  const holder = await group.helper()
+  const holder = await group.openPlainSession()
   const fields = `,"mode":"shared"${largeMetadata(group.limits)}`
   const acquireAll = (): Promise<number[]> =>
-    Promise.all(Array.from({ length: described }, () => acquire(holder, 'described', fields)))
+    Promise.all(
+      Array.from({ length: describedHolders }, () => acquire(holder, 'described', fields)),
+    )
   let fences = await acquireAll()
   const change = async (): Promise<void> => {
     while (!group.isOver) {
@@ -87,7 +100,7 @@ async function changeHolders(group: HostileGroup): Promise<void> {
   void change().catch(() => {})
 }
 
-/** Leaves unacknowledged answers in one session after another. */
+/** Gets as many answers as the broker stores for a session, and leaves the session behind. */
 async function leaveAnswers(session: HostileSession, group: HostileGroup): Promise<void> {
   const tries = Array.from({ length: group.limits.unacknowledged }, () =>
     tryLock(session, 'described'),
@@ -96,8 +109,8 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
     await session.sendAll([message])
     await pause(1)
   }
-  // After the last answer the broker has handled everything; then the connection closes, and the
-  // session stays.
+  // After the last answer the broker has handled all messages. Then the connection closes, and the
+  // broker keeps the session with its answers.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
       if (text.includes(`"id":${tries.length},`)) resolve()
@@ -108,46 +121,43 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
   await new Promise(() => {})
 }
 
-/** Acquires many shared locks of a key, then steals the key from all of them at once. */
+/** Acquires many shared locks of a key, and then steals the key, which ends all these locks. */
 async function crowdAndSteal(session: HostileSession, { limits }: HostileGroup): Promise<void> {
-  const each = Math.min(crowd.each, limits.locksPerSession)
-  const share = (): string =>
+  const locks = Math.min(crowd.locksEach, limits.locksPerSession)
+  const lockShared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"crowd ${session.welcome.session}","mode":"shared"}`
   const stealAll = steal(session, `crowd ${session.welcome.session}`)
   while (session.isOpen) {
-    await session.sendAll(Array.from({ length: each - 1 }, share))
+    await session.sendAll(Array.from({ length: locks - 1 }, lockShared))
     await session.sendAll([stealAll()])
   }
 }
 
-/**
- * Queues for a held key as often as one frame allows, and cancels all these requests in the next
- * frame.
- */
+/** Queues 500 requests for a held key, and cancels all these requests. */
 async function queueAndCancel(session: HostileSession): Promise<void> {
-  const atOnce = 500
+  const requestCount = 500
   while (session.isOpen) {
-    const ids = Array.from({ length: atOnce }, () => session.nextId())
+    const ids = Array.from({ length: requestCount }, () => session.nextId())
     await session.sendAll(ids.map((id) => `{"type":"lock","id":${id},"key":"queue"}`))
     await session.sendAll(ids.reverse().map((id) => `{"type":"cancel","request":${id}}`))
   }
 }
 
-/** Watches the changes of all hostile sessions, each with large metadata. */
+/** Watches the changes that all hostile sessions make, with large metadata in each change. */
 async function watchDescribed(session: HostileSession, group: HostileGroup): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"big"}`])
   const key = `big ${session.welcome.session}`
   await session.flood(steal(session, key, largeMetadata(group.limits)))
 }
 
-/** Revokes locks of the crowd: by turns one that exists and one that does not. */
+/** A message that revokes a lock of the key "crowd". Every second such lock does not exist. */
 function revoke(session: HostileSession, { fences }: HostileGroup): string {
   const id = session.nextId()
   const fence = id % 2 === 0 ? (fences.pop() ?? 1) : 1
   return `{"type":"revoke","id":${id},"key":"crowd","fence":${fence},"reason":"hostile"}`
 }
 
-/** Acquires and releases shared locks of the crowd's key, and tries to lock it exclusively. */
+/** A message that tries to lock the key "crowd" exclusively, or acquires a brief shared lock. */
 function joinCrowd(session: HostileSession): string {
   return session.nextId() % 2 === 0
     ? tryLock(session, 'crowd')
@@ -155,32 +165,37 @@ function joinCrowd(session: HostileSession): string {
 }
 
 export const lockingKinds: readonly Kind[] = [
-  flooding(
+  floodingKind(
     ['refused locks', 'each answer names 16 holders with large metadata'],
     'eagerly',
     (session) => tryLock(session, 'described'),
-    { prepare: describeHolders },
+    { prepare: addDescribedHolders },
   ),
-  flooding(
-    ['refused locks unread', 'the same, by sessions that read nothing'],
+  floodingKind(
+    ['refused locks unread', 'refused locks, by sessions that read nothing'],
     'never',
     (session) => tryLock(session, 'described'),
-    { prepare: describeHolders },
+    { prepare: addDescribedHolders },
   ),
   {
     name: 'answers never acknowledged',
-    description: 'such answers, kept for disconnected sessions',
+    description: 'answers with large metadata, which the broker keeps for disconnected sessions',
     reading: 'attentively',
     hello: ',"grace":"lease"',
     prepare: changeHolders,
     act: leaveAnswers,
   },
-  flooding(['revoke in a crowd', 'locks of a key with very many holders'], 'eagerly', revoke, {
+  floodingKind(['revoke in a crowd', 'locks of a key with very many holders'], 'eagerly', revoke, {
     prepare: gatherCrowd,
   }),
-  flooding(['join a crowd', 'shared locks of a key with very many holders'], 'eagerly', joinCrowd, {
-    prepare: gatherCrowd,
-  }),
+  floodingKind(
+    ['join a crowd', 'shared locks of a key with very many holders'],
+    'eagerly',
+    joinCrowd,
+    {
+      prepare: gatherCrowd,
+    },
+  ),
   {
     name: 'steal from a crowd',
     description: 'a steal from very many holders',
@@ -196,7 +211,7 @@ export const lockingKinds: readonly Kind[] = [
   },
   {
     name: 'large metadata watched, unread',
-    description: 'the same, by sessions that read nothing',
+    description: 'large metadata watched, by sessions that read nothing',
     reading: 'never',
     act: watchDescribed,
   },
@@ -211,22 +226,22 @@ export const lockingKinds: readonly Kind[] = [
     name: 'hot key',
     description: 'one key with 64 requests of each session',
     reading: 'attentively',
-    act: (session) => pairs(session, 'hot', 64),
+    act: (session) => lockAndUnlock(session, 'hot', 64),
   },
-  flooding(['ttl of 1 ms', 'locks that expire at once'], 'eagerly', (session) => {
+  floodingKind(['ttl of 1 ms', 'locks that expire at once'], 'eagerly', (session) => {
     const id = session.nextId()
     const key = `${session.welcome.session} ${id % 2_000}`
     return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
   }),
-  flooding(
+  floodingKind(
     ['timeout of 1 ms', 'requests that time out at once'],
     'eagerly',
     (session) => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`,
     { prepare: holdQueue },
   ),
-  flooding(
+  floodingKind(
     ['steals unread', 'a loss and a grant for each message, which the session does not read'],
     'never',
-    (s) => steal(s, s.welcome.session)(),
+    (session) => steal(session, session.welcome.session)(),
   ),
 ]

@@ -1,28 +1,27 @@
 /**
- * Distributes the sessions of a job over principals and addresses, so that each session stays
- * within the limits of its profile.
+ * Distributes the sessions of a job over principals (authenticated users) and addresses, so that
+ * the sessions stay within the limits of the broker's profile.
  */
-
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { defaultsOf } from '@holdfast/server/internal'
 import { tokenOf } from '../job.js'
 
 /**
- * The number of sessions of one principal and of one address; both are well within the limits of
- * `public`.
+ * The number of sessions of one principal and of one address. Both are well within the limits of
+ * the profile `public`.
  */
 const sessionsEach = { principal: 20, address: 10 }
 
 export type Role = 'good' | 'filler' | 'hostile'
 
-/** The second byte of the addresses of each role. A machine has all addresses in `127.0.0.0/8`. */
+/** The third byte of the addresses of each role. A machine has all addresses in `127.0.0.0/8`. */
 const networks: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile: 3 }
 
 /** The principal and the address of one session. */
 export interface Origin {
-  /** Further fields of its `hello`, as JSON text. */
+  /** Further fields of the session's `hello`, as JSON text. */
   readonly hello: string
-  /** The address that the session connects from; undefined for any address. */
+  /** The address from which the session connects; undefined for any address. */
   readonly address: string | undefined
 }
 
@@ -31,9 +30,9 @@ export function limitsOf(profile: Profile): BrokerLimits {
 }
 
 function principalOf(role: Role, number: number): string {
-  // Good clients share nothing with each other.
-  const each = role === 'good' ? 1 : sessionsEach.principal
-  return `${role}-${Math.floor(number / each)}`
+  // Each good client has a principal of its own.
+  const sessionsPerPrincipal = role === 'good' ? 1 : sessionsEach.principal
+  return `${role}-${Math.floor(number / sessionsPerPrincipal)}`
 }
 
 /** The principal and the address of the session with this number and role. */
@@ -44,7 +43,7 @@ export function originOf(profile: Profile, role: Role, number: number): Origin {
   return { hello: `,"token":"${tokenOf(principalOf(role, number))}"`, address }
 }
 
-/** The principals of these numbers of sessions. */
+/** The principals of all sessions, if each role has this number of sessions. */
 export function principalsOf(counts: Readonly<Record<Role, number>>): string[] {
   const names = new Set<string>()
   for (const [role, count] of Object.entries(counts) as [Role, number][]) {

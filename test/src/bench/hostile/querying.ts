@@ -1,12 +1,13 @@
-/** Hostile clients that only read: queries, watches, statistics. */
-
+/** The kinds of hostile clients that send queries, watches and requests for statistics. */
 import type { HostileSession } from './hostileSession.js'
 import type { HostileGroup, Kind } from './kind.js'
-import { flooding } from './kind.js'
+import { floodingKind } from './kind.js'
 
 const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
-/** Opens all watches that the session may have, then changes one key that all of them report. */
+/**
+ * Opens as many watches as the session may have, and then changes a key that all watches report.
+ */
 async function watchAndChurn(
   session: HostileSession,
   { limits }: HostileGroup,
@@ -22,43 +23,44 @@ async function watchAndChurn(
   await session.flood(steal(session, key))
 }
 
-/** A message that steals one key again and again: each is a loss and a grant. */
+/** Makes messages that steal a key. Each message causes a loss and a grant. */
 export function steal(session: HostileSession, key: string, fields = ''): () => string {
   return () => `{"type":"lock","id":${session.nextId()},"key":"${key}","steal":true${fields}}`
 }
 
-/** A long key, whose every beginning is a prefix of its own. */
+/** A key that is so long that each watch can have another prefix of the key. */
 const longKey = `churn${'x'.repeat(240)}`
 
 /**
- * The number of sessions that watch and change keys, because the cost is watchers times changes.
+ * The number of sessions that watch and change keys. It is small, because each change costs the
+ * broker an event for each watch of each session.
  */
-const fewWatchers = 10
+const watchingSessions = 10
 
 export const queryingKinds: readonly Kind[] = [
-  flooding(
+  floodingKind(
     ['query limit 1', 'a walk over the whole table for each message, for one lock'],
     'eagerly',
     query(',"limit":1'),
   ),
-  flooding(
+  floodingKind(
     ['query no match', 'a walk over the whole table for each message, for no lock'],
     'eagerly',
     query(',"prefix":"nothing:"'),
   ),
-  flooding(
+  floodingKind(
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
     query(',"key":"good:0"'),
   ),
-  flooding(['query all', 'a thousand locks in each answer'], 'eagerly', query('')),
-  flooding(['query all unread', 'answers that the session does not read'], 'never', query('')),
-  flooding(
+  floodingKind(['query all', 'a thousand locks in each answer'], 'eagerly', query('')),
+  floodingKind(['query all unread', 'answers that the session does not read'], 'never', query('')),
+  floodingKind(
     ['query all read lazily', 'answers that the session reads in bursts'],
     'lazily',
     query(''),
   ),
-  flooding(
+  floodingKind(
     ['query all read by bytes', 'answers that the session reads a byte at a time'],
     'byte by byte',
     query(''),
@@ -67,14 +69,14 @@ export const queryingKinds: readonly Kind[] = [
     name: 'identical watches',
     description: 'as many watches of all keys as the limits allow, and changes',
     reading: 'eagerly',
-    sessions: fewWatchers,
+    sessions: watchingSessions,
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   {
     name: 'different watches',
     description: 'watches of many prefixes of one long key, and its changes',
     reading: 'eagerly',
-    sessions: fewWatchers,
+    sessions: watchingSessions,
     act: (session, group) =>
       watchAndChurn(
         session,
@@ -87,11 +89,11 @@ export const queryingKinds: readonly Kind[] = [
     name: 'watches unread',
     description: 'watches of all keys by sessions that read nothing, and changes',
     reading: 'never',
-    sessions: fewWatchers,
+    sessions: watchingSessions,
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
-  flooding(
-    ['watch and unwatch', 'a walk for each watch, which is gone at once'],
+  floodingKind(
+    ['watch and unwatch', 'a walk over the table for each watch, which then ends at once'],
     'eagerly',
     (session) => {
       const isWatch = session.nextId() % 2 === 1
@@ -100,7 +102,7 @@ export const queryingKinds: readonly Kind[] = [
         : '{"type":"unwatch","watch":1}'
     },
   ),
-  flooding(
+  floodingKind(
     ['stats', 'the statistics, again and again'],
     'eagerly',
     () => '{"type":"stats","id":1}',

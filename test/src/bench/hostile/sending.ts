@@ -1,43 +1,55 @@
-/** Hostile clients that send much: small messages, strange frames, acknowledgements and resumes. */
+/**
+ * The kinds of hostile clients that send much: small messages, unusual frames, acknowledgements and
+ * resumes. The grace is how long the broker keeps a session without a connection.
+ */
 import type { HostileSession } from './hostileSession.js'
-import { flooding, type HostileGroup, type Kind, largeMetadata } from './kind.js'
+import { floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 
-/** The number of frames that are written at once, one message each. */
-const atOnce = 500
+/** The number of frames, of one message each, that are written at once. */
+const framesAtOnce = 500
 
-/** The number of locks of each session, so that each resume has a large snapshot. */
-const heldEach = 5_000
+/** The number of locks of each session. So many locks make the snapshot of each resume large. */
+const locksEach = 5_000
 
-/** Resumes again and again, and closes the connection as soon as it is welcomed. */
+/** Resumes the session again and again, and drops each connection right after its welcome. */
 async function resumeAgain(session: HostileSession, group: HostileGroup): Promise<void> {
-  const count = Math.min(heldEach, group.limits.locksPerSession - 1)
-  const held = Array.from({ length: count }, () => {
+  const count = Math.min(locksEach, group.limits.locksPerSession - 1)
+  const lockMessages = Array.from({ length: count }, () => {
     const id = session.nextId()
     return `{"type":"lock","id":${id},"key":"${session.welcome.session} ${id}"}`
   })
-  await session.sendAll(held)
+  await session.sendAll(lockMessages)
   let { secret } = session.welcome
   const id = session.welcome.session
-  const place = group.takeIndex()
-  for (let nth = 1; !group.isOver; nth++) {
-    const resume = `,"resume":{"session":"${id}","secret":"${secret}","try":${nth}}`
-    const next = await group.session(place, `,"grace":"lease"${resume}`)
-    if (next.welcome.session !== id) break
-    secret = next.welcome.secret
-    group.closed(next)
+  const index = group.nextIndex()
+  for (let attempt = 1; !group.isOver; attempt++) {
+    const resume = `,"resume":{"session":"${id}","secret":"${secret}","try":${attempt}}`
+    const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
+    if (resumed.welcome.session !== id) break
+    secret = resumed.welcome.secret
+    group.onClosed(resumed)
   }
 }
 
+/** A message that acknowledges 1,024 ids of requests that the session did not send. */
 function acknowledge(session: HostileSession): string {
   const from = 1 + ((session.nextId() * 1_024) % 100_000)
   return `{"type":"ack","ids":[${Array.from({ length: 1_024 }, (_, i) => from + i)}]}`
 }
 
 export const sendingKinds: readonly Kind[] = [
-  flooding(['pongs', 'one small message after another'], 'eagerly', () => '{"type":"pong","n":1}'),
-  flooding(['acks of unknown ids', '1,024 unknown ids in each message'], 'eagerly', acknowledge),
-  flooding(
-    ['acks unread', 'an acknowledgement a message, and none is read'],
+  floodingKind(
+    ['pongs', 'one small message after another'],
+    'eagerly',
+    () => '{"type":"pong","n":1}',
+  ),
+  floodingKind(
+    ['acks of unknown ids', '1,024 unknown ids in each message'],
+    'eagerly',
+    acknowledge,
+  ),
+  floodingKind(
+    ['acks unread', 'empty acks, whose acknowledgements the session does not read'],
     'never',
     () => '{"type":"ack","ids":[]}',
   ),
@@ -46,7 +58,9 @@ export const sendingKinds: readonly Kind[] = [
     description: 'a frame for each message',
     reading: 'eagerly',
     act: (session) =>
-      session.floodBy(atOnce, (wire, count) => wire.sendSingly('{"type":"pong","n":1}', count)),
+      session.floodBy(framesAtOnce, (wire, count) =>
+        wire.sendSingly('{"type":"pong","n":1}', count),
+      ),
   },
   {
     name: 'fragments',
@@ -62,15 +76,15 @@ export const sendingKinds: readonly Kind[] = [
     name: 'WebSocket pings unread',
     description: 'WebSocket pings whose pongs the session does not read',
     reading: 'never',
-    act: (session) => session.floodBy(atOnce, (wire, count) => wire.sendPings(count)),
+    act: (session) => session.floodBy(framesAtOnce, (wire, count) => wire.sendPings(count)),
   },
-  flooding(
-    ['refused messages', 'messages that are none, each with a reason'],
+  floodingKind(
+    ['refused messages', 'invalid messages, which the broker refuses with a reason'],
     'eagerly',
     () => '{"type":"lock","id":1,"key":7}',
   ),
-  flooding(
-    ['auth', 'a token that is not good, as long as it may be'],
+  floodingKind(
+    ['auth', 'an invalid token of the largest length'],
     'eagerly',
     (session) => `{"type":"auth","id":${session.nextId()},"token":"${'t'.repeat(3_000)}"}`,
   ),

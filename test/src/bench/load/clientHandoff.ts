@@ -1,34 +1,38 @@
 /**
- * Hands one hot key from client to client, through any lock service with promises. A client awaits
- * its release before it queues again.
+ * A load in which all clients lock one hot key again and again, through any lock service with
+ * promises. A hand-off is the release of one client and the grant to the next client. A client
+ * awaits its release before it requests the key again.
  */
 import type { HeldLock, LockClient } from './clientPairs.js'
 import type { ExclusionCheck } from './exclusion.js'
 import { Handoff } from './handoff.js'
 
 export interface ClientHandoffOptions {
-  /** Polling clients never become idle, so they are closed at the end of their only slice. */
-  readonly stopsForGood: boolean
+  /**
+   * Whether `stop` closes the clients, because clients that poll never become idle. Such a load can
+   * run for only one slice of time.
+   */
+  readonly closesAtStop: boolean
 }
 
 export class ClientHandoff extends Handoff {
   readonly #clients: readonly LockClient[]
-  readonly #stopsForGood: boolean
+  readonly #closesAtStop: boolean
   #isStopped = false
 
   constructor(
-    about: { system: string; serverPid: number; key: string },
+    description: { system: string; serverPid: number; key: string },
     clients: readonly LockClient[],
     exclusion: ExclusionCheck,
-    { stopsForGood }: ClientHandoffOptions = { stopsForGood: false },
+    { closesAtStop }: ClientHandoffOptions = { closesAtStop: false },
   ) {
-    super(about, clients.length, exclusion)
+    super(description, clients.length, exclusion)
     this.#clients = clients
-    this.#stopsForGood = stopsForGood
+    this.#closesAtStop = closesAtStop
   }
 
   override async stop(): Promise<void> {
-    if (!this.#stopsForGood) {
+    if (!this.#closesAtStop) {
       await super.stop()
       return
     }
@@ -39,7 +43,7 @@ export class ClientHandoff extends Handoff {
   protected begin(): void {
     for (const i of this.#clients.keys()) {
       this.#run(i).catch((error: unknown) => {
-        // A request of a closed client fails.
+        // The request of a closed client fails, which is no error of the load.
         if (!this.#isStopped) throw error
       })
     }
@@ -47,10 +51,11 @@ export class ClientHandoff extends Handoff {
 
   async #run(i: number): Promise<void> {
     while (!this.#isStopped)
-      await this.#keepUntilReleased(i, await this.#clients[i]!.lock(this.key))
+      await this.#holdUntilReleased(i, await this.#clients[i]!.lock(this.key))
   }
 
-  #keepUntilReleased(i: number, lock: HeldLock): Promise<void> {
+  /** Reports the grant, and resolves when `Handoff` has released the lock. */
+  #holdUntilReleased(i: number, lock: HeldLock): Promise<void> {
     return new Promise((resolve, reject) => {
       this.onGranted(i, lock.fence, () => void lock.unlock().then(resolve, reject))
     })

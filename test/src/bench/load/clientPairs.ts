@@ -1,6 +1,6 @@
 /**
- * Locks and unlocks a different key in each session, through any lock service with promises: the
- * client library or a peer.
+ * A load of pairs: each session locks and unlocks its own keys, again and again. A pair is one lock
+ * and its unlock. The load uses any lock service with promises: the client library or a peer.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -14,7 +14,7 @@ export interface LockClient {
 }
 
 export interface HeldLock {
-  /** Undefined if the service has no fences. */
+  /** The fence, which is the rising number of the grant; undefined if the service has no fences. */
   readonly fence: number | undefined
   unlock(): Promise<void>
 }
@@ -23,7 +23,9 @@ export interface ClientPairsOptions {
   readonly system: string
   readonly serverPid: number
   readonly clients: readonly LockClient[]
+  /** The number of pairs under way in each client. */
   readonly inFlight: number
+  /** The prefix of the keys. */
   readonly prefix: string
   readonly exclusion: ExclusionCheck
 }
@@ -48,7 +50,7 @@ export class ClientPairs implements Contestant {
     for (const [i, client] of clients.entries()) {
       for (let j = 0; j < inFlight; j++) {
         this.#loopGate.enter()
-        void this.#runLane(client, `${prefix}:${i}:${j}`)
+        void this.#runPairs(client, `${prefix}:${i}:${j}`)
       }
     }
   }
@@ -57,7 +59,8 @@ export class ClientPairs implements Contestant {
     return this.#loopGate.close()
   }
 
-  async #runLane(client: LockClient, key: string): Promise<void> {
+  /** Locks and unlocks one key until the load is stopped. */
+  async #runPairs(client: LockClient, key: string): Promise<void> {
     const { exclusion } = this.#options
     while (this.#loopGate.isOpen) {
       const requestedAt = performance.now()

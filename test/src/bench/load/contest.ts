@@ -1,7 +1,8 @@
 /**
- * Runs contestants (the systems to compare) by turns in one process, one slice of time each, round
- * after round. So other load on the machine slows all contestants alike. The result of a contestant
- * is its ratio to the first contestant, the reference, in the same round.
+ * Runs contestants (the systems to compare) by turns in one process: in each round, each contestant
+ * runs for one slice of time. Therefore other load on the machine slows all contestants alike. The
+ * result of a contestant is its ratio to the reference, which is the first contestant, in the same
+ * round. A pair is one lock and its unlock, or two round trips of the echo.
  */
 import type { Job, LoadContext, Row } from '../job.js'
 import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'
@@ -11,16 +12,17 @@ import { median } from './statistics.js'
 /** A load that runs during its slices. */
 export interface Contestant {
   readonly system: string
-  /** The process of its server. */
+  /** The id of the process of its server. */
   readonly serverPid: number
   readonly latencies: Latencies
   /** The number of finished pairs since the start. */
   readonly pairs: number
   start(): void
-  /** Starts no new pairs; resolves when all pairs under way are finished. */
+  /** Stops to begin pairs. Resolves when all pairs under way are finished. */
   stop(): Promise<void>
 }
 
+/** What one contestant did and used in one slice of time. */
 interface Slice {
   readonly seconds: number
   readonly pairs: number
@@ -43,7 +45,8 @@ export function rowsOf(
   return results.map((result) => ({ workload, shape, placement, ...result }))
 }
 
-export async function contest(
+/** Warms up all contestants, runs all rounds, and returns the figures of each contestant. */
+export async function runContest(
   context: LoadContext,
   contestants: readonly [reference: Contestant, ...others: Contestant[]],
 ): Promise<ContestResult[]> {
@@ -67,24 +70,24 @@ export async function contest(
 
 async function runSlice(context: LoadContext, contestant: Contestant, ms: number): Promise<Slice> {
   const { serverPid } = contestant
-  const server = await context.usageOf(serverPid)
-  const traffic = loopbackTraffic()
-  const own = ownCpuUs()
-  const pairs = contestant.pairs
+  const usageBefore = await context.usageOf(serverPid)
+  const trafficBefore = loopbackTraffic()
+  const generatorUsBefore = ownCpuUs()
+  const pairsBefore = contestant.pairs
   const began = performance.now()
   contestant.start()
   await new Promise((resolve) => setTimeout(resolve, ms))
   await contestant.stop()
   const seconds = (performance.now() - began) / 1_000
-  const generatorUs = ownCpuUs() - own
+  const generatorUs = ownCpuUs() - generatorUsBefore
   const trafficAfter = loopbackTraffic()
   return {
     seconds,
-    pairs: contestant.pairs - pairs,
+    pairs: contestant.pairs - pairsBefore,
     generatorUs,
-    serverUs: (await context.usageOf(serverPid)).cpuUs - server.cpuUs,
-    packets: (trafficAfter?.packets ?? Number.NaN) - (traffic?.packets ?? Number.NaN),
-    bytes: (trafficAfter?.bytes ?? Number.NaN) - (traffic?.bytes ?? Number.NaN),
+    serverUs: (await context.usageOf(serverPid)).cpuUs - usageBefore.cpuUs,
+    packets: (trafficAfter?.packets ?? Number.NaN) - (trafficBefore?.packets ?? Number.NaN),
+    bytes: (trafficAfter?.bytes ?? Number.NaN) - (trafficBefore?.bytes ?? Number.NaN),
   }
 }
 
@@ -94,10 +97,10 @@ function figuresOf(
   reference: readonly Slice[],
 ): Record<string, number> {
   const rates = slices.map(rate)
-  const ratios = rates.map((each, i) => each / rate(reference[i]!))
+  const ratios = rates.map((ownRate, i) => ownRate / rate(reference[i]!))
   const pairs = sum(slices, 'pairs')
-  const each = { pairs, echoPairs: sum(reference, 'pairs') }
-  const serverUs = sum(slices, 'serverUs') / each.pairs
+  const referencePairs = sum(reference, 'pairs')
+  const serverUs = sum(slices, 'serverUs') / pairs
   return {
     pairsPerSecond: median(rates),
     ratioToEcho: median(ratios),
@@ -107,7 +110,7 @@ function figuresOf(
     p99Us: latencies.percentile(99),
     maxUs: latencies.max,
     serverUsPerPair: serverUs,
-    serverRatioToEcho: serverUs / (sum(reference, 'serverUs') / each.echoPairs),
+    serverRatioToEcho: serverUs / (sum(reference, 'serverUs') / referencePairs),
     generatorUsPerPair: sum(slices, 'generatorUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,

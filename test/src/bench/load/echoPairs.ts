@@ -1,6 +1,7 @@
 /**
- * The reference: round trips over a `ws` client to a plain `ws` server, in the simplest code. Two
- * round trips count as a pair, and the client does not parse the reply.
+ * The reference of most workloads: round trips of a `ws` client to a plain `ws` server without
+ * locks, in the simplest code. Two round trips count as a pair, because a pair is a lock and its
+ * unlock. The client does not parse the replies.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -9,7 +10,7 @@ import type { Contestant } from './contest.js'
 import { Latencies } from './latencies.js'
 import { LoopGate } from './loopGate.js'
 
-/** About as long as a lock request and its answer. */
+/** A message that is about as long as a lock request or its response. */
 const message = 'x'.repeat(90)
 
 export class EchoPairs implements Contestant {
@@ -65,7 +66,7 @@ export class EchoPairs implements Contestant {
 class EchoSocket {
   readonly inFlight: number
   readonly #socket: WebSocket
-  /** When each message under way was sent. A ring buffer suffices because replies come in order. */
+  /** When each message under way was sent, in a ring buffer, because replies come in order. */
   readonly #sentAt: Float64Array
   #sent = 0
   #received = 0

@@ -1,11 +1,13 @@
 /**
- * The exclusion check: records which locks are held, independently of the broker. A load must
- * report a release before it sends the release, because the check would otherwise see overlaps that
- * do not exist.
+ * The exclusion check: records which locks are held, independently of the broker, and counts grants
+ * that the broker should not have made. A load must report a release before it sends the release.
+ * If a load reported later, the check would count overlaps that do not exist. A fence is the rising
+ * number of a grant.
  */
 /** The modes that the loads use. */
 type LockMode = 'exclusive' | 'shared'
 
+/** The numbers of holders of a key, and the highest fence so far. */
 interface Holders {
   exclusive: number
   shared: number
@@ -26,7 +28,7 @@ export class ExclusionCheck {
     return this.#violations
   }
 
-  /** @param fence Undefined for a service without fences. */
+  /** Records a grant. @param fence Undefined for a service without fences. */
   granted(key: string, fence: number | undefined, mode: LockMode = 'exclusive'): void {
     this.#grants++
     let holders = this.#holders.get(key)
@@ -35,13 +37,14 @@ export class ExclusionCheck {
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Grants of shared locks reach several sessions in no certain order.
+    // Grants of shared locks may reach several sessions in another order than that of their fences.
     const hasRisen = fence === undefined || fence > holders.fence || mode === 'shared'
     if (!isCompatible || !hasRisen) this.#violations++
     holders[mode]++
     holders.fence = Math.max(holders.fence, fence ?? 0)
   }
 
+  /** Records a release, before the load sends the release. */
   released(key: string, mode: LockMode = 'exclusive'): void {
     const holders = this.#holders.get(key)
     if (holders !== undefined) holders[mode]--

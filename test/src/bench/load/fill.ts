@@ -1,23 +1,21 @@
-/**
- * Fills a broker with idle sessions, held locks and waiting requests.
- */
+/** Fills a broker with idle sessions, held locks and waiting requests, and measures its memory. */
 import type { LoadContext } from '../job.js'
 import { RawSession } from './rawSession.js'
 import { openWire } from './wire.js'
 
 /** The default limit of locks in one session. */
-const perSession = 10_000
-/** The number of requests under way; with more, the generator would measure its own queue. */
-const atOnce = 2_000
+const locksPerSession = 10_000
+/** The number of requests under way. With more, the load generator would measure its own queue. */
+const requestsAtOnce = 2_000
 /** The number of connections that are opened at once. */
-const openAtOnce = 50
+const connectionsAtOnce = 50
 
 type OnProgress = (done: number) => void
 
 /**
  * Opens idle connections, with or without a session each.
  *
- * @returns A function that drops them.
+ * @returns A function that drops these connections.
  */
 export async function openIdle(
   url: string,
@@ -26,15 +24,15 @@ export async function openIdle(
   onProgress: OnProgress,
 ): Promise<() => void> {
   const open: { destroy(): void }[] = []
-  for (let opened = 0; opened < count; opened += openAtOnce) {
-    const some = Array.from({ length: Math.min(openAtOnce, count - opened) }, () =>
+  for (let opened = 0; opened < count; opened += connectionsAtOnce) {
+    const opening = Array.from({ length: Math.min(connectionsAtOnce, count - opened) }, () =>
       withSession ? RawSession.open(url) : openWire(url, 'holdfast.v1'),
     )
-    open.push(...(await Promise.all(some)))
+    open.push(...(await Promise.all(opening)))
     onProgress(opened / count)
   }
   return () => {
-    for (const each of open) each.destroy()
+    for (const connection of open) connection.destroy()
   }
 }
 
@@ -45,29 +43,31 @@ export async function fillHeld(
   count: number,
   onProgress: OnProgress,
 ): Promise<void> {
-  for (let done = 0; done < count; done += perSession) {
+  for (let done = 0; done < count; done += locksPerSession) {
     const session = await RawSession.open(url)
-    const upTo = Math.min(count, done + perSession)
-    for (let first = done; first < upTo; first += atOnce) {
-      await lockAll(session, prefix, first, Math.min(upTo, first + atOnce))
+    const upTo = Math.min(count, done + locksPerSession)
+    for (let first = done; first < upTo; first += requestsAtOnce) {
+      await lockAll(session, prefix, first, Math.min(upTo, first + requestsAtOnce))
     }
     onProgress(done / count)
   }
 }
 
+/** Acquires the locks with the numbers `from` up to `to` (exclusive), all at once. */
 function lockAll(session: RawSession, prefix: string, from: number, to: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let missing = to - from
     for (let i = from; i < to; i++) {
       session.lock(`${prefix}:${i}`, ({ type, code }) => {
-        if (type !== 'granted') reject(new Error(`a lock was not granted: ${code}`))
+        if (type !== 'granted')
+          reject(new Error(`The broker did not grant a lock of the fill: ${code}`))
         else if (--missing === 0) resolve()
       })
     }
   })
 }
 
-/** Queues `count` requests behind held locks, evenly over some keys. */
+/** Queues `count` requests behind held locks, spread evenly over `keys` keys. */
 export async function fillWaiting(
   url: string,
   count: number,
@@ -75,15 +75,14 @@ export async function fillWaiting(
   onProgress: OnProgress,
 ): Promise<void> {
   await fillHeld(url, 'waited', keys, () => {})
-  for (let done = 0; done < count; done += perSession) {
+  for (let done = 0; done < count; done += locksPerSession) {
     const session = await RawSession.open(url)
-    const upTo = Math.min(count, done + perSession)
-    for (let first = done; first < upTo; first += atOnce) {
-      for (let i = first; i < Math.min(upTo, first + atOnce); i++) {
+    const upTo = Math.min(count, done + locksPerSession)
+    for (let first = done; first < upTo; first += requestsAtOnce) {
+      for (let i = first; i < Math.min(upTo, first + requestsAtOnce); i++) {
         session.lock(`waited:${i % keys}`, refuseGrant)
       }
-      // The broker answers in order, so all earlier requests are in the queue when this query is
-      // answered.
+      // The broker answers in order. When it answers this query, all earlier requests are queued.
       await session.waitingCount({ key: 'waited:0' })
     }
     onProgress(done / count)
@@ -95,15 +94,15 @@ function refuseGrant(): void {
 }
 
 /** The resident memory of a process after it has become idle, in bytes. */
-export async function settledRss({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
+export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
   const pauseMs = 50 * pace.rounds
-  const patience = 40
+  const maxSamples = 40
   let last = Number.POSITIVE_INFINITY
-  let quiet = 0
-  for (let i = 0; i < patience && quiet < 6; i++) {
+  let stableSamples = 0
+  for (let i = 0; i < maxSamples && stableSamples < 6; i++) {
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
     const { rssBytes } = await usageOf(pid)
-    quiet = Math.abs(rssBytes - last) < last / 500 ? quiet + 1 : 0
+    stableSamples = Math.abs(rssBytes - last) < last / 500 ? stableSamples + 1 : 0
     last = rssBytes
   }
   return last

@@ -1,20 +1,21 @@
 /**
  * A well-behaved client beside hostile clients. The client keeps one lock, and locks and unlocks
- * other keys at a steady rate, even if earlier requests are not answered. The client loses its
- * session when the broker ends the session, or when the lease is over by the clock of the client
- * (PROTOCOL.md).
+ * other keys at a steady rate, even if earlier requests are not answered. A pair is one such lock
+ * and its unlock. The client loses its session when the broker ends the session, or when the lease
+ * is over by the clock of the client. (The lease is how long the broker keeps a silent session.) A
+ * fence is the number of a grant.
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'
 
-/** Its lease, in ms: the shortest one that the broker allows. */
+/** The lease of this client in ms, which is the shortest lease that the broker allows. */
 export const goodLeaseMs = 2_000
 
 /**
- * How long a client regards its locks as held, in ms after it sent the last acknowledged message:
- * PROTOCOL.md, section 5.
+ * How long a client regards its locks as held, in ms after it sent the last acknowledged message.
+ * PROTOCOL.md, section 5, defines this time, which is shorter than the lease.
  */
-const beliefMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
+const safeLeaseMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
 
 export class GoodClient {
   readonly #session: RawSession
@@ -23,7 +24,7 @@ export class GoodClient {
   #confirmedAt = performance.now()
   #latencies = new Latencies()
   #pairs = 0
-  /** How the client lost its session or its lock; undefined while it has both. */
+  /** How the client lost its session or its lock; undefined while the client has lost neither. */
   lost: string | undefined
 
   private constructor(session: RawSession, name: string) {
@@ -35,7 +36,7 @@ export class GoodClient {
     }
   }
 
-  /** Opens the session and acquires the lock that it keeps. */
+  /** Acquires the lock that the client keeps. */
   static async start(session: RawSession, name: string): Promise<GoodClient> {
     const client = new GoodClient(session, name)
     await new Promise<void>((resolve, reject) => {
@@ -49,15 +50,15 @@ export class GoodClient {
     return client
   }
 
-  /** The number of pairs that are not finished. */
+  /** The number of pairs under way. */
   get pending(): number {
     return this.#pending.size
   }
 
-  /** Starts one more pair, on a key that no other client uses. */
+  /** Starts another pair, on a key that no other client uses. */
   startPair(): void {
     const requestedAt = performance.now()
-    if (requestedAt - this.#confirmedAt > beliefMs) this.#lose('not heard for its lease')
+    if (requestedAt - this.#confirmedAt > safeLeaseMs) this.#lose('not heard for its lease')
     if (this.lost !== undefined) return
     this.#pending.add(requestedAt)
     this.#session.lock(`${this.#name}:${++this.#pairs % 1_000}`, ({ type, fence }) => {
@@ -77,7 +78,8 @@ export class GoodClient {
   }
 
   /**
-   * The latencies since the last call. An unfinished pair counts with the time that it has waited.
+   * Returns the latencies since the last call, and forgets them. A pair under way counts with the
+   * time since its request.
    */
   takeLatencies(): Latencies {
     const now = performance.now()
@@ -88,8 +90,8 @@ export class GoodClient {
   }
 
   #confirm(sentAt: number): void {
-    // An answer does not restore a session that the client has already given up.
-    if (performance.now() - this.#confirmedAt > beliefMs) this.#lose('not heard for its lease')
+    // A response does not restore a session that the client already regards as lost.
+    if (performance.now() - this.#confirmedAt > safeLeaseMs) this.#lose('not heard for its lease')
     this.#confirmedAt = Math.max(this.#confirmedAt, sentAt)
   }
 

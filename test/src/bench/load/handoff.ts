@@ -1,6 +1,8 @@
 /**
- * The common part of the loads of W2: clients that queue for one hot key again and again, and the
- * record of each hand-off. During the slices of the reference, the newest holder keeps the lock.
+ * The common part of the loads of W2, in which clients queue for one hot key again and again. A
+ * hand-off is the release of one client and the grant to the next client. While another contestant
+ * runs its slice of time, the newest holder keeps the lock. A fence is the rising number of a
+ * grant.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -9,15 +11,16 @@ import { Latencies } from './latencies.js'
 export abstract class Handoff implements Contestant {
   readonly system: string
   readonly serverPid: number
-  /** From sending a release to receiving the next grant. */
+  /** The times from sending a release to receiving the next grant. */
   readonly latencies = new Latencies()
   readonly key: string
   readonly #exclusion: ExclusionCheck
+  /** The number of grants of each client. */
   readonly #grantsOf: number[]
   #isRunning = false
   #releasedAt = Number.NaN
   #onGrant: (() => void) | undefined
-  /** Continues the holder that kept the lock during the slices of others. */
+  /** Releases the lock that the newest holder kept after `stop`. */
   #continueHolder: (() => void) | undefined
   pairs = 0
 
@@ -59,10 +62,10 @@ export abstract class Handoff implements Contestant {
   /**
    * Must be called at each grant.
    *
-   * @param release Releases the lock and queues again; called now or in the next slice.
+   * @param release Releases the lock and queues again. It is called at once or in the next slice.
    */
   protected onGranted(client: number, fence: number | undefined, release: () => void): void {
-    // The release before the first grant of a slice was in an earlier slice.
+    // Before the first grant there was no release.
     if (!Number.isNaN(this.#releasedAt)) this.latencies.record(performance.now() - this.#releasedAt)
     this.#exclusion.granted(this.key, fence)
     this.#grantsOf[client]!++

@@ -1,6 +1,7 @@
 /**
- * Clients that lock one key, keep it for a moment and unlock it. They are slow enough to make an
- * overlap visible, which the busy loads are not.
+ * A load of clients that lock one key, hold the lock for a moment and unlock. Because they hold the
+ * lock for milliseconds, the exclusion check would see two holders at once. The busy loads hold
+ * their locks too briefly for this.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'
@@ -11,8 +12,12 @@ import { seeded } from './statistics.js'
 const key = 'kept'
 const maxHoldMs = 4
 
-/** Runs clients against one key for a while. @returns the exclusion check of their grants */
-export async function holdByTurns(
+/**
+ * Runs this many clients for `ms` milliseconds.
+ *
+ * @returns The exclusion check, which has recorded all grants and releases.
+ */
+export async function runHolders(
   server: Endpoint,
   clients: number,
   ms: number,
@@ -25,19 +30,19 @@ export async function holdByTurns(
   loopGate.open()
   for (const session of sessions) {
     loopGate.enter()
-    holdAgain(session)
+    lockAgain(session)
   }
   await new Promise((resolve) => setTimeout(resolve, ms))
   await loopGate.close()
   await Promise.all(sessions.map((session) => session.close()))
   return exclusion
 
-  function holdAgain(session: RawSession): void {
+  function lockAgain(session: RawSession): void {
     session.lock(key, ({ fence }: RawAnswer) => {
       exclusion.granted(key, fence)
       setTimeout(() => {
         exclusion.released(key)
-        session.unlock(fence, () => (loopGate.isOpen ? holdAgain(session) : loopGate.leave()))
+        session.unlock(fence, () => (loopGate.isOpen ? lockAgain(session) : loopGate.leave()))
       }, random() * maxHoldMs)
     })
   }

@@ -1,6 +1,4 @@
-/**
- * The client library with default options, as the loads use it.
- */
+/** Opens sessions of the client library with default options, for the loads. */
 import { connect } from '@holdfast/client'
 import type { LockClient } from './clientPairs.js'
 

@@ -1,11 +1,10 @@
-/**
- * Records latencies in a histogram with three significant digits.
- */
+/** Records latencies in a histogram with three significant digits. */
 import { build, type Histogram } from 'hdr-histogram-js'
 
 /** The histogram counts integers, in units of 0.1 µs. */
 const perMs = 10_000
 const perUs = perMs / 1_000
+/** The longest time that the histogram distinguishes. Longer times are recorded as this time. */
 const longestMs = 60_000
 
 export class Latencies {
@@ -23,12 +22,12 @@ export class Latencies {
     return this.#histogram.totalCount
   }
 
-  /** In µs. */
+  /** The latency at this percentile, in µs. */
   percentile(percentile: number): number {
     return this.#histogram.getValueAtPercentile(percentile) / perUs
   }
 
-  /** In µs. */
+  /** The longest latency, in µs. */
   get max(): number {
     return this.#histogram.maxValue / perUs
   }

@@ -1,6 +1,6 @@
 /**
- * A gate that lets loops run while the gate is open. After the gate closes, it reports when the
- * last loop has left.
+ * Starts and stops the loops of a load. A loop calls `enter`, repeats its work while `isOpen` is
+ * true, and calls `leave` at its end. `close` waits until all loops have left.
  */
 export class LoopGate {
   #isOpen = false
@@ -24,7 +24,7 @@ export class LoopGate {
     if (this.#inside === 0) this.#onEmpty?.()
   }
 
-  /** Resolves when no loop is inside. */
+  /** Makes the loops end. Resolves when all loops have left. */
   close(): Promise<void> {
     this.#isOpen = false
     if (this.#inside === 0) return Promise.resolve()

@@ -1,6 +1,7 @@
 /**
- * A mixed load: readers and writers on common keys, locks with a ttl that are refreshed, requests
- * that time out, requests that are aborted, and watches that report all of this.
+ * A mixed load: readers and writers of common keys, locks with a ttl that are refreshed, requests
+ * that time out, requests that are aborted, and watches that report these changes. The ttl is how
+ * long a lock lasts without a refresh; a fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
@@ -10,12 +11,13 @@ import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
 
-/** The cumulative share of each kind of request. */
+/** The cumulative shares of the kinds of requests; the rest are requests that are aborted. */
 const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
-/** The number of common keys; small enough to make readers and writers meet. */
+/** The number of common keys. It is so small that readers and writers often use the same key. */
 const commonKeys = 200
 const lockTtl = ',"ttl":30000'
-const blocked = 'mix:blocked'
+/** A key that is held all the time, so that requests for it time out or are aborted. */
+const blockedKey = 'mix:blocked'
 
 export interface MixedCounts {
   reads: number
@@ -58,7 +60,7 @@ export class MixedLoad implements Contestant {
   ): Promise<MixedLoad> {
     const load = new MixedLoad(server, inFlight, exclusion)
     const blocker = await RawSession.open(server.url)
-    await new Promise((resolve) => blocker.lock(blocked, resolve))
+    await new Promise((resolve) => blocker.lock(blockedKey, resolve))
     for (let i = 0; i < sessions; i++) load.#sessions.push(await RawSession.open(server.url))
     for (let i = 0; i < watchers; i++) {
       const watcher = await RawSession.open(server.url)
@@ -82,64 +84,65 @@ export class MixedLoad implements Contestant {
     return this.#loopGate.close()
   }
 
+  /** Makes the next request of a loop, or ends the loop. */
   #next(session: RawSession, ownKey: string): void {
     if (!this.#loopGate.isOpen) {
       this.#loopGate.leave()
       return
     }
-    const again = (): void => {
+    const onFinished = (): void => {
       this.pairs++
       this.#next(session, ownKey)
     }
     const choice = this.#random()
-    if (choice < shares.write) this.#useCommon(session, choice < shares.read, again)
-    else if (choice < shares.refresh) this.#refresh(session, ownKey, again)
-    else if (choice < shares.timeout) this.#timeOut(session, again)
-    else this.#abort(session, again)
+    if (choice < shares.write) this.#useCommon(session, choice < shares.read, onFinished)
+    else if (choice < shares.refresh) this.#refresh(session, ownKey, onFinished)
+    else if (choice < shares.timeout) this.#timeOut(session, onFinished)
+    else this.#abort(session, onFinished)
   }
 
-  #useCommon(session: RawSession, reads: boolean, again: () => void): void {
+  #useCommon(session: RawSession, isReader: boolean, onFinished: () => void): void {
     const key = `mix:common:${Math.floor(this.#random() * commonKeys)}`
-    const mode = reads ? 'shared' : 'exclusive'
+    const mode = isReader ? 'shared' : 'exclusive'
     const requestedAt = performance.now()
     const onGranted = ({ fence }: RawAnswer): void => {
       this.latencies.record(performance.now() - requestedAt)
-      this.counts[reads ? 'reads' : 'writes']++
+      this.counts[isReader ? 'reads' : 'writes']++
       this.#exclusion.granted(key, fence, mode)
-      // Keeps the lock for a turn, so that other requests queue.
+      // Holds the lock for a turn of the event loop, so that other requests queue.
       setImmediate(() => {
         this.#exclusion.released(key, mode)
-        session.unlock(fence, again)
+        session.unlock(fence, onFinished)
       })
     }
     session.lock(key, onGranted, `,"mode":"${mode}","timeout":60000`)
   }
 
-  #refresh(session: RawSession, key: string, again: () => void): void {
+  #refresh(session: RawSession, key: string, onFinished: () => void): void {
     const requestedAt = performance.now()
     const onGranted = ({ fence }: RawAnswer): void => {
       this.latencies.record(performance.now() - requestedAt)
       session.refresh(fence, ({ type }) => {
         if (type === 'refreshed') this.counts.refreshes++
-        session.unlock(fence, again)
+        session.unlock(fence, onFinished)
       })
     }
     session.lock(key, onGranted, lockTtl)
   }
 
-  #timeOut(session: RawSession, again: () => void): void {
+  #timeOut(session: RawSession, onFinished: () => void): void {
     const onAnswer = ({ code }: RawAnswer): void => {
       if (code === 'LOCK_TIMEOUT') this.counts.timeouts++
-      again()
+      onFinished()
     }
-    session.lock(blocked, onAnswer, `,"timeout":${1 + Math.floor(this.#random() * 5)}`)
+    session.lock(blockedKey, onAnswer, `,"timeout":${1 + Math.floor(this.#random() * 5)}`)
   }
 
-  #abort(session: RawSession, again: () => void): void {
+  #abort(session: RawSession, onFinished: () => void): void {
     const onAnswer = ({ code }: RawAnswer): void => {
       if (code === 'ABORTED') this.counts.aborts++
-      again()
+      onFinished()
     }
-    session.cancel(session.lock(blocked, onAnswer))
+    session.cancel(session.lock(blockedKey, onAnswer))
   }
 }

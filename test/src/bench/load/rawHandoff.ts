@@ -1,5 +1,6 @@
 /**
- * Hands over one hot key, with frames by hand.
+ * A load in which all sessions lock one hot key again and again, with frames by hand. A hand-off is
+ * the release of one session and the grant to the next session. A fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -7,15 +8,15 @@ import { Handoff } from './handoff.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 
 /**
- * When a client queues again: in the frame of its release, or after the release is confirmed, like
- * a program that awaits each step.
+ * When a session requests the key again: in the frame of its release, or (like a program that
+ * awaits each step) after the broker has confirmed the release.
  */
 export type Discipline = 'together' | 'awaited'
 
 export class RawHandoff extends Handoff {
   readonly #discipline: Discipline
   readonly #sessions: readonly RawSession[]
-  /** One callback for each client, so that a grant allocates no callback. */
+  /** The callback of each session, made once so that a grant allocates no callback. */
   readonly #onAnswers: readonly ((answer: RawAnswer) => void)[]
 
   constructor(

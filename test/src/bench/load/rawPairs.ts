@@ -1,5 +1,6 @@
 /**
- * The load of W1: locks and unlocks a different key in each session, with frames by hand.
+ * The load of W1: each session locks and unlocks its own keys, with frames by hand. A pair is one
+ * lock and its unlock. A fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
@@ -22,7 +23,12 @@ export class RawPairs implements Contestant {
     this.exclusion = exclusion
   }
 
-  /** @param prefix The prefix of the keys, which keeps two contestants apart. */
+  /**
+   * Opens the sessions.
+   *
+   * @param inFlight The number of pairs under way in each session.
+   * @param prefix The prefix of the keys, which must differ between two loads of one broker.
+   */
   static async open(
     server: Endpoint,
     { sessions, inFlight, prefix }: { sessions: number; inFlight: number; prefix: string },

@@ -1,6 +1,8 @@
 /**
- * A session of the broker with frames by hand: messages from templates, one frame for each turn,
- * and a callback for each answer. The session does only what a correct client must do.
+ * A session at the broker whose frames are written by hand, without the client library. Its
+ * messages come from templates, the messages of one turn of the event loop share a frame, and each
+ * request has a callback. The session does only what a correct client must do. A fence is the
+ * number of a grant, and the lease is how long the broker keeps a silent session.
  */
 import { subprotocol } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -21,12 +23,14 @@ export type OnAnswer = (answer: RawAnswer) => void
 export class RawSession {
   readonly #wire: Wire
   /**
-   * By id. A `Map` for each of a thousand sessions would change all the time and leave garbage in
-   * the old generation.
+   * The requests without an answer, by id. (A `Map` in each of a thousand sessions would change all
+   * the time, and leave garbage in the old generation.)
    */
   readonly #pending = new IdTable<{ readonly tableId: number; readonly onAnswer: OnAnswer }>()
-  #out: string[] | undefined
-  #inTurn = false
+  /** The messages of the next frame. */
+  #unsent: string[] | undefined
+  /** Whether the session is handling received frames. */
+  #isReceiving = false
   #id = 0
   #onWelcome: (() => void) | undefined
   /** Called for messages that are not answers: events and losses. */
@@ -45,8 +49,8 @@ export class RawSession {
   /**
    * Opens a session with the default settings of the broker.
    *
-   * @param fields Further fields of its `hello` as JSON text, such as `,"lease":5000`. @param
-   * localAddress The address that it connects from.
+   * @param fields Further fields of its `hello` as JSON text, such as `,"lease":5000`.
+   * @param localAddress The address from which the session connects.
    */
   static async open(url: string, fields = '', localAddress?: string): Promise<RawSession> {
     const session = new RawSession(await openWire(url, subprotocol, localAddress))
@@ -55,22 +59,22 @@ export class RawSession {
   }
 
   /**
-   * Requests a lock. The answer is `granted` or `failed`.
+   * Requests a lock, and returns the id of the request. The answer is `granted` or `failed`.
    *
    * @param fields Further fields as JSON text, such as `,"ttl":5000`.
    */
   lock(key: string, onAnswer: OnAnswer, fields = ''): number {
-    const id = this.#ask(onAnswer)
+    const id = this.#newRequest(onAnswer)
     this.#send(`{"type":"lock","id":${id},"key":"${key}"${fields}}`)
     return id
   }
 
   unlock(fence: number, onAnswer: OnAnswer): void {
-    this.#send(`{"type":"unlock","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+    this.#send(`{"type":"unlock","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
   refresh(fence: number, onAnswer: OnAnswer): void {
-    this.#send(`{"type":"refresh","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+    this.#send(`{"type":"refresh","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
   cancel(request: number): void {
@@ -78,19 +82,19 @@ export class RawSession {
   }
 
   watch(prefix: string): void {
-    this.#send(`{"type":"watch","id":${this.#ask(() => {})},"prefix":"${prefix}"}`)
+    this.#send(`{"type":"watch","id":${this.#newRequest(() => {})},"prefix":"${prefix}"}`)
   }
 
   /** The number of waiting requests for a key, or for all keys with a prefix. */
   waitingCount(scope: { readonly key: string } | { readonly prefix: string }): Promise<number> {
     const where = 'key' in scope ? `"key":"${scope.key}"` : `"prefix":"${scope.prefix}"`
     return new Promise((resolve) => {
-      const id = this.#ask(({ waitingCount }) => resolve(waitingCount ?? 0))
+      const id = this.#newRequest(({ waitingCount }) => resolve(waitingCount ?? 0))
       this.#send(`{"type":"query","id":${id},${where},"limit":1}`)
     })
   }
 
-  /** Sends `bye`; resolves when the broker has closed the connection. */
+  /** Sends `bye`, and resolves when the broker has closed the connection. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.onClose = resolve
@@ -106,49 +110,50 @@ export class RawSession {
   #hello(fields: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onWelcome = resolve
-      this.onClose = () => reject(new Error('the broker did not let the generator in'))
+      this.onClose = () => reject(new Error('The broker refused the session of the load generator'))
       this.#send(`{"type":"hello","name":"bench"${fields}}`)
     })
   }
 
-  #ask(onAnswer: OnAnswer): number {
+  /** Registers the callback of a new request, and returns the id of the request. */
+  #newRequest(onAnswer: OnAnswer): number {
     const id = ++this.#id
     this.#pending.add({ tableId: id, onAnswer })
     return id
   }
 
   /**
-   * Messages that are sent while a frame is handled leave together after the frame; other messages
-   * leave at the end of the turn.
+   * Adds a message to the next frame. Messages that answer received frames are sent together after
+   * these frames; other messages are sent at the end of the turn.
    */
   #send(message: string): void {
-    if (this.#out !== undefined) this.#out.push(message)
+    if (this.#unsent !== undefined) this.#unsent.push(message)
     else {
       // Allocates a new array each time, because an array in the old generation would keep its new
       // elements alive.
-      this.#out = [message]
-      if (!this.#inTurn) queueMicrotask(() => this.#flush())
+      this.#unsent = [message]
+      if (!this.#isReceiving) queueMicrotask(() => this.#flush())
     }
   }
 
   #flush(): void {
-    const messages = this.#out
+    const messages = this.#unsent
     if (messages === undefined) return
-    this.#out = undefined
+    this.#unsent = undefined
     if (messages.length === 1) this.#wire.send(messages[0]!)
     else for (const frame of framesOf(messages)) this.#wire.send(frame)
   }
 
   #onText(text: string): void {
-    this.#inTurn = true
+    this.#isReceiving = true
     const value = JSON.parse(text) as RawAnswer | RawAnswer[]
-    if (Array.isArray(value)) for (const each of value) this.#onMessage(each)
+    if (Array.isArray(value)) for (const message of value) this.#onMessage(message)
     else this.#onMessage(value)
   }
 
   #onTurn(): void {
     this.#flush()
-    this.#inTurn = false
+    this.#isReceiving = false
   }
 
   #onMessage(message: RawAnswer): void {
@@ -174,21 +179,21 @@ export class RawSession {
   }
 
   #onAnswer(answer: RawAnswer): void {
-    const asked = this.#pending.get(answer.id)
-    if (asked === undefined) return
-    this.#pending.remove(asked)
-    asked.onAnswer(answer)
+    const request = this.#pending.get(answer.id)
+    if (request === undefined) return
+    this.#pending.remove(request)
+    request.onAnswer(answer)
   }
 }
 
-/** Frames that are smaller than the broker accepts, also from clients without a token. */
+/** Joins messages to frames that the broker accepts, also from clients without a token. */
 function framesOf(messages: readonly string[]): string[] {
-  const most = { messages: 256, bytes: 16_200 }
+  const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []
   let bytes = 1
   for (const message of messages) {
-    if (frame.length === most.messages || bytes + message.length > most.bytes) {
+    if (frame.length === max.messages || bytes + message.length > max.bytes) {
       if (frame.length > 0) frames.push(`[${frame.join(',')}]`)
       frame = []
       bytes = 1

@@ -1,7 +1,8 @@
 /**
- * Measures brokers that share a log, each slice beside a slice of the bare log: the time of a
- * grant, the time of a hand-off between clients of two brokers, and the number of commands a
- * second.
+ * Measures brokers that share a command log, which orders the commands of all these brokers. The
+ * "bare log" is the same log without a broker. Slices of time with brokers and with the bare log
+ * alternate. The figures are the time of a grant, the time of a hand-off between clients of two
+ * brokers, and the number of commands a second. A fence is the number of a grant.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
@@ -16,45 +17,49 @@ import { median } from './statistics.js'
 
 export type Figures = Record<string, number>
 
-/** Repeats an action for a while and records its latencies. */
-async function repeat(ms: number, into: Latencies, once: () => Promise<number>): Promise<void> {
-  const until = performance.now() + ms
-  while (performance.now() < until) into.record(await once())
+/** Repeats a measurement for `ms` milliseconds, and records its results. */
+async function repeat(
+  ms: number,
+  latencies: Latencies,
+  measure: () => Promise<number>,
+): Promise<void> {
+  const end = performance.now() + ms
+  while (performance.now() < end) latencies.record(await measure())
 }
 
-/** Puts an entry and waits until the watch delivers it. */
-export class BareRound {
+/** Measures the time from the append of an entry to its delivery by the watch, without a broker. */
+export class BareRoundTrip {
   readonly #engine: EtcdEngine
   #count = 0
-  #onSeen: (entry: string) => void = () => {}
+  #onEntry: (entry: string) => void = () => {}
 
   private constructor(engine: EtcdEngine) {
     this.#engine = engine
   }
 
-  /** @param prefix Where it puts entries; every follower of this prefix sees them. */
-  static async open(endpoints: readonly string[], prefix: string): Promise<BareRound> {
+  /** @param prefix The prefix of the log in etcd. Every follower of this log sees the entries. */
+  static async open(endpoints: readonly string[], prefix: string): Promise<BareRoundTrip> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
     await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
-    const round = new BareRound(engine)
+    const roundTrip = new BareRoundTrip(engine)
     engine.follow(0, {
-      entry: (_, entry) => round.#onSeen(entry),
+      entry: (_, entry) => roundTrip.#onEntry(entry),
       compacted: () => {},
       failed: () => {},
     })
-    return round
+    return roundTrip
   }
 
-  readonly once = async (): Promise<number> => {
+  readonly measure = async (): Promise<number> => {
     const entry = JSON.stringify({ broker: 'round', n: this.#count++, rest: 'x'.repeat(160) })
     const began = performance.now()
-    const seen = new Promise<void>((resolve) => {
-      this.#onSeen = (other) => {
-        if (other === entry) resolve()
+    const delivered = new Promise<void>((resolve) => {
+      this.#onEntry = (deliveredEntry) => {
+        if (deliveredEntry === entry) resolve()
       }
     })
     const appended = this.#engine.append('bench', entry)
-    await seen
+    await delivered
     const elapsed = performance.now() - began
     await appended
     return elapsed
@@ -73,8 +78,8 @@ function unlock(session: RawSession, fence: number): Promise<RawAnswer> {
   return new Promise((resolve) => session.unlock(fence, resolve))
 }
 
-/** The time from a request to its grant, in one session. */
-export async function grantBy(broker: Server): Promise<() => Promise<number>> {
+/** Returns a function that measures the time from a request to its grant, in ms. */
+export async function prepareGrant(broker: Server): Promise<() => Promise<number>> {
   const session = await RawSession.open(broker.url)
   return async () => {
     const began = performance.now()
@@ -85,28 +90,31 @@ export async function grantBy(broker: Server): Promise<() => Promise<number>> {
   }
 }
 
-/** The time from an unlock by a client of one broker to the grant to a client of the other. */
-export async function handOffBetween(
+/**
+ * Returns a function that measures a hand-off, in ms: the time from the unlock by a client of one
+ * broker to the grant for a client of the other broker.
+ */
+export async function prepareHandOff(
   first: Server,
   second: Server,
 ): Promise<() => Promise<number>> {
-  let [holder, next] = [await RawSession.open(first.url), await RawSession.open(second.url)]
+  let [holder, waiter] = [await RawSession.open(first.url), await RawSession.open(second.url)]
   let { fence } = await lock(holder, 'handed')
   return async () => {
-    const granted = lock(next, 'handed')
-    // The request waits in the table of every broker.
+    const granted = lock(waiter, 'handed')
+    // Wait until the request has reached the table of the holder's broker.
     while ((await holder.waitingCount({ key: 'handed' })) === 0);
     const began = performance.now()
     const released = unlock(holder, fence)
     fence = (await granted).fence
     const elapsed = performance.now() - began
     await released
-    ;[holder, next] = [next, holder]
+    ;[holder, waiter] = [waiter, holder]
     return elapsed
   }
 }
 
-/** Runs slices of both by turns. */
+/** Compares the results of two measurements, whose slices of time alternate. */
 export async function compareLatency(
   pace: Pace,
   bare: () => Promise<number>,
@@ -118,12 +126,12 @@ export async function compareLatency(
   await repeat(pace.warmUpMs, new Latencies(), own)
   for (let round = 0; round < pace.rounds; round++) {
     const slice = { bare: new Latencies(), own: new Latencies() }
-    for (const [name, once] of [
+    for (const [name, measure] of [
       ['bare', bare],
       ['own', own],
     ] as const) {
       await repeat(pace.sliceMs, slice[name], async () => {
-        const elapsed = await once()
+        const elapsed = await measure()
         all[name].record(elapsed)
         return elapsed
       })
@@ -140,7 +148,7 @@ export async function compareLatency(
   }
 }
 
-/** The number of commands a second, of brokers under load and of drivers without brokers. */
+/** Compares the commands a second of brokers under load and of drivers of the bare log. */
 export async function compareRates(
   pace: Pace,
   drivers: readonly BareDriver[],
@@ -182,18 +190,24 @@ export async function compareRates(
   }
 }
 
-/** The load of W1: sessions spread over the brokers, with pairs under way in each. */
-export function pairsOver(
+/**
+ * Opens the load of W1 with its sessions spread over the brokers. A pair is a lock and an unlock.
+ */
+export function openPairs(
   brokers: readonly Server[],
   sessions: number,
   inFlight: number,
   prefix: string,
   exclusion: ExclusionCheck,
 ): Promise<RawPairs[]> {
-  const each = Math.round(sessions / brokers.length)
+  const sessionsEach = Math.round(sessions / brokers.length)
   return Promise.all(
     brokers.map((broker, i) =>
-      RawPairs.open(broker, { sessions: each, inFlight, prefix: `${prefix}${i}` }, exclusion),
+      RawPairs.open(
+        broker,
+        { sessions: sessionsEach, inFlight, prefix: `${prefix}${i}` },
+        exclusion,
+      ),
     ),
   )
 }

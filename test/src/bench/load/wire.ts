@@ -1,18 +1,19 @@
 /**
- * WebSocket frames by hand for the load generator. A WebSocket library in the client would cost as
- * much as the broker does, so it would hide what is measured.
+ * A WebSocket connection of the load generator, which writes and reads frames by hand. A WebSocket
+ * library in the load generator would cost as much as the broker, and so hide the cost of the
+ * broker.
  *
- * The protocol needs text frames only. Frames from the client have a mask other than zero, like
- * those of a browser, because servers have a faster path for zero masks.
+ * The protocol needs text frames only. Frames from the client have a mask other than zero, like the
+ * frames of a browser, because servers have a faster path for zero masks.
  */
 import { randomBytes, randomInt } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
 
-/** Receives what arrives on a connection. */
+/** The callbacks of a connection. */
 export interface WireListener {
-  /** A text frame. */
+  /** Called for each text frame. */
   onText(text: string): void
-  /** The last frame of this turn on this connection has been delivered. */
+  /** Called after the last frame that arrived in this turn of the event loop. */
   onTurn(): void
   onClose(): void
 }
@@ -22,6 +23,7 @@ const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
 export class Wire {
   readonly #socket: Socket
   readonly #mask = Array.from({ length: 4 }, () => randomInt(1, 256))
+  /** The beginning of a frame that has not arrived completely. */
   #rest: Buffer | undefined
   #listener: WireListener | undefined
 
@@ -29,7 +31,7 @@ export class Wire {
     this.#socket = socket
     socket.on('data', (chunk) => this.#onData(chunk))
     socket.on('close', () => this.#listener?.onClose())
-    // A close event follows every error.
+    // The event "close" follows every error.
     socket.on('error', () => {})
   }
 
@@ -37,7 +39,7 @@ export class Wire {
     this.#listener = listener
   }
 
-  /** @param text ASCII. */
+  /** Sends a text frame. @param text Must be ASCII. */
   send(text: string): void {
     this.#socket.write(this.#frame(opcodes.text, true, text))
   }
@@ -45,7 +47,7 @@ export class Wire {
   /**
    * Sends a message in fragments of one character each.
    *
-   * @param text ASCII.
+   * @param text Must be ASCII.
    */
   sendInFragments(text: string): void {
     const last = text.length - 1
@@ -55,7 +57,7 @@ export class Wire {
     this.#socket.write(Buffer.concat(parts))
   }
 
-  /** Sends `count` single frames at once. */
+  /** Sends `count` frames with this text at once. */
   sendSingly(text: string, count: number): void {
     const frame = this.#frame(opcodes.text, true, text)
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
@@ -94,7 +96,7 @@ export class Wire {
     this.#socket.resume()
   }
 
-  /** Reads and drops everything from now on. */
+  /** Reads and ignores all bytes from now on. */
   discard(): void {
     this.#socket.removeAllListeners('data')
     this.#socket.on('data', () => {})
@@ -116,7 +118,10 @@ export class Wire {
     else if (length < 65_536) {
       frame[1] = 0x80 | 126
       frame.writeUInt16BE(length, 2)
-    } else throw new RangeError('a frame of the generator is below 64 KiB')
+    } else
+      throw new RangeError(
+        `A frame of the load generator must be below 64 KiB, not ${length} bytes`,
+      )
     const mask = this.#mask
     for (let i = 0; i < 4; i++) frame[start - 4 + i] = mask[i]!
     frame.write(text, start, length, 'latin1')
@@ -155,7 +160,7 @@ interface Frame {
   readonly end: number
 }
 
-/** The frame that begins at `at`, if it has arrived completely. */
+/** The frame that begins at the offset `at`; undefined if the frame has not arrived completely. */
 function readFrame(data: Buffer, at: number): Frame | undefined {
   if (data.length < at + 2) return undefined
   let start = at + 2
@@ -174,9 +179,9 @@ function readFrame(data: Buffer, at: number): Frame | undefined {
 }
 
 /**
- * Opens a WebSocket; rejects if the server refuses.
+ * Opens a WebSocket. Rejects if the server refuses the upgrade.
  *
- * @param localAddress The address that it connects from; undefined for the default of the system.
+ * @param localAddress The local address of the connection. Default: the system chooses an address.
  */
 export function openWire(url: string, subprotocol: string, localAddress?: string): Promise<Wire> {
   const { hostname, port, pathname } = new URL(url)
@@ -191,16 +196,19 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     '\r\n',
   ]
   return new Promise((resolve, reject) => {
-    const place = { host: hostname, port: Number(port), noDelay: true }
-    const socket = createConnection(localAddress === undefined ? place : { ...place, localAddress })
+    const target = { host: hostname, port: Number(port), noDelay: true }
+    const options = localAddress === undefined ? target : { ...target, localAddress }
+    const socket = createConnection(options)
     socket.once('error', reject)
-    socket.once('close', () => reject(new Error('no upgrade: closed')))
+    socket.once('close', () =>
+      reject(new Error(`${url} closed the connection instead of an upgrade`)),
+    )
     socket.once('connect', () => socket.write(request.join('\r\n')))
-    // The server sends nothing before the client does, so the response comes alone.
+    // The server sends nothing else before the client's hello, so this chunk is the response only.
     socket.once('data', (answer) => {
       socket.off('error', reject)
       if (answer.toString('latin1', 0, 12) === 'HTTP/1.1 101') resolve(new Wire(socket))
-      else reject(new Error(`no upgrade: ${answer.toString('latin1', 0, 60)}`))
+      else reject(new Error(`${url} refused the upgrade: ${answer.toString('latin1', 0, 60)}`))
     })
   })
 }

@@ -1,6 +1,7 @@
 /**
- * etcd: locks of the `etcd3` client, each with a lease of its own. The client does not wait for a
- * held key, so it polls.
+ * The peer etcd: locks of the package `etcd3`, each with a lease of etcd. The package cannot wait
+ * for a held key, so this client polls. (The fence of a lock is undefined, because the package has
+ * none.)
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
@@ -21,7 +22,8 @@ interface Lock {
   release(): Promise<void>
 }
 
-const askAgainMs = 10
+/** The mean time between two polls. */
+const pollMs = 10
 
 async function connect(url: string, count: number, load: (name: string) => unknown) {
   const { Etcd3, EtcdLockFailedError } = load('etcd3') as Etcd3Package
@@ -29,13 +31,13 @@ async function connect(url: string, count: number, load: (name: string) => unkno
     const client = new Etcd3({ hosts: url })
     const lock = async (key: string): Promise<HeldLock> => {
       for (;;) {
-        const wanted = client.lock(key)
+        const etcdLock = client.lock(key)
         try {
-          await wanted.acquire()
-          return { fence: undefined, unlock: () => wanted.release() }
+          await etcdLock.acquire()
+          return { fence: undefined, unlock: () => etcdLock.release() }
         } catch (error) {
           if (!(error instanceof EtcdLockFailedError)) throw error
-          await sleep(askAgainMs * (0.5 + Math.random()))
+          await sleep(pollMs * (0.5 + Math.random()))
         }
       }
     }

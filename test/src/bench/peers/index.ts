@@ -1,4 +1,4 @@
-/** The peers, in the order of their measurement. */
+/** The peers, which are the other lock services that the bench measures, in their order. */
 import { etcd } from './etcd.js'
 import { liveMutex } from './liveMutex.js'
 import { mutexServer } from './mutexServer.js'
@@ -18,7 +18,7 @@ export const peers: readonly Peer[] = [
 
 /** @throws If no peer has this name. */
 export function peerNamed(name: string): Peer {
-  const peer = peers.find((each) => each.name === name)
+  const peer = peers.find((candidate) => candidate.name === name)
   if (peer === undefined) throw new Error(`Unknown peer: ${name}`)
   return peer
 }

@@ -1,6 +1,6 @@
 /**
- * live-mutex: a broker in Node over TCP that pushes grants. It is the only peer with the same
- * design, but it is not safe: when any client disconnects, it unlocks every key.
+ * The peer live-mutex: a broker in Node that pushes grants over TCP. Its design is like that of
+ * Holdfast, but it is not safe: it unlocks every key when any client disconnects.
  */
 import type { LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
@@ -17,7 +17,7 @@ interface Client {
   close(): void
 }
 
-/** Large enough that no lock expires and no request times out. */
+/** Limits so large that no lock expires and no request times out. */
 const longLimits = { ttl: 600_000, lockRequestTimeout: 600_000, unlockRequestTimeout: 600_000 }
 
 async function connect(url: string, count: number, load: (name: string) => unknown) {

@@ -1,6 +1,6 @@
 /**
- * mutex-server: remote mutexes over WebSocket in TypeScript, with pushed grants. The most similar
- * peer.
+ * The peer mutex-server: remote mutexes over WebSocket in TypeScript, with pushed grants. This peer
+ * is the most similar to Holdfast.
  */
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
@@ -38,16 +38,16 @@ async function connect(url: string, count: number, load: (name: string) => unkno
   return clients
 }
 
-/** Gets one mutex for each key and uses it again, as a program would. */
+/** Makes the function `lock` of a client. It reuses the mutex of each key, as a program would. */
 function lockOn(connector: Connector): LockClient['lock'] {
   const mutexes = new Map<string, Promise<RemoteMutex>>()
   return async (key): Promise<HeldLock> => {
-    let fetched = mutexes.get(key)
-    if (fetched === undefined) {
-      fetched = connector.getMutex(key)
-      mutexes.set(key, fetched)
+    let opening = mutexes.get(key)
+    if (opening === undefined) {
+      opening = connector.getMutex(key)
+      mutexes.set(key, opening)
     }
-    const mutex = await fetched
+    const mutex = await opening
     await mutex.lock()
     return { fence: undefined, unlock: () => mutex.unlock() }
   }

@@ -1,5 +1,6 @@
 /**
- * The packages of the peers, in a folder of their own: `test/.cache/peers`.
+ * Installs and loads the npm packages of the peers (other lock services). The packages are in the
+ * folder `test/.cache/peers`, so that they are no dependencies of this repository.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
@@ -13,7 +14,11 @@ const folder = fileURLToPath(new URL('../../../.cache/peers/', import.meta.url))
 /** Loads a package that {@link installPackages} has installed. */
 export const loadPackage: LoadPackage = createRequire(join(folder, 'package.json'))
 
-/** Installs missing packages. @returns why a peer cannot be measured; undefined if it can */
+/**
+ * Installs the missing packages of a peer.
+ *
+ * @returns Why the peer cannot be measured; undefined if the peer can be measured.
+ */
 export function installPackages({ packages }: Peer): string | undefined {
   const missing = packages.filter((spec) => !isInstalled(spec))
   if (missing.length === 0) return undefined

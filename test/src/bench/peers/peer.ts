@@ -1,26 +1,26 @@
 /**
- * What the bench needs of another lock service: how to start its server, how a client acquires a
- * lock, and its npm packages. The packages are installed in a folder of their own, so that they do
- * not become dependencies of this repository.
+ * A peer: what the bench must know of another lock service. That is how to start its server, how a
+ * client acquires a lock, and its npm packages. The packages are installed in a separate folder, so
+ * that they do not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'
 
 export interface Peer {
   /** The name in the tables. */
   readonly name: string
-  /** With versions, so that a table names what was measured. */
+  /** The npm packages of the client and the server, each with its version. */
   readonly packages: readonly string[]
   /**
-   * Whether waiters poll. Then the reference cannot run beside the peer, because a thousand polling
-   * clients use all of the processor.
+   * Whether waiting clients poll. Such clients are never idle, and a thousand of them use the whole
+   * processor. Therefore the reference cannot run by turns with such a peer.
    */
   readonly polls: boolean
   readonly server: PeerServer
-  /** Connects this many clients with one connection each. Runs in the generator. */
+  /** Connects this many clients with one connection each. Runs in the load generator. */
   readonly connect: (url: string, count: number, load: LoadPackage) => Promise<LockClient[]>
 }
 
-/** Loads an installed package; only the adapter knows its type. */
+/** Loads an installed package. The caller knows the type of the package. */
 export type LoadPackage = (name: string) => unknown
 
 /** A program of the system, or JavaScript that a process of the bench runs. */
@@ -30,7 +30,7 @@ export interface ProgramServer {
   readonly kind: 'program'
   /** The folders that may have the program, in addition to the PATH. */
   readonly folders?: readonly string[]
-  /** The program; without it the peer is skipped. */
+  /** The program of the server. The bench skips the peer if the program is missing. */
   readonly program: string
   /** The package that installs the program, for the message about a skipped peer. */
   readonly debianPackage: string
@@ -39,7 +39,7 @@ export interface ProgramServer {
   readonly args: (port: number, folder: string) => readonly string[]
   /** Matches the output of a server that is ready. */
   readonly ready: RegExp
-  /** The user that runs the program, if it refuses to run as root. */
+  /** The user that runs the program, if the program refuses to run as root. */
   readonly user?: string
   readonly url: (port: number) => string
 }

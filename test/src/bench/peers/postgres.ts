@@ -1,6 +1,6 @@
 /**
- * PostgreSQL: session-level advisory locks. They are fair and end with their connection, but every
- * waiter needs a process of the server.
+ * The peer PostgreSQL: session-level advisory locks. These locks are fair and end with their
+ * connection, but every waiting client needs a process of the server.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'

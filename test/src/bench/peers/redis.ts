@@ -1,7 +1,7 @@
 /**
- * Redis, with three ways in which Node programs acquire a lock: a minimal `SET NX` with a Lua
+ * Three peers on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
  * script for the release, `redis-semaphore`, and `redlock`. No client learns of a release, so all
- * of them poll every 10 ms, far more often than the defaults of the libraries.
+ * clients poll. They poll every 10 ms, far more often than by the defaults of the libraries.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,7 +10,8 @@ import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 
 const ioredis = 'ioredis@6.0.0'
 const lockMs = 600_000
-const askAgainMs = 10
+/** The mean time between two polls. */
+const pollMs = 10
 
 /** Releases the lock if the client still holds it. */
 const release = `if redis.call('get', KEYS[1]) == ARGV[1]
@@ -56,7 +57,7 @@ const minimal: LockOf = (redis) => {
   return async (key): Promise<HeldLock> => {
     const token = randomBytes(12).toString('base64')
     while ((await redis.set(key, token, 'PX', lockMs, 'NX')) === null) {
-      await sleep(askAgainMs * (0.5 + Math.random()))
+      await sleep(pollMs * (0.5 + Math.random()))
     }
     const unlock = async (): Promise<void> => void (await redis.releaseLock(key, token))
     return { fence: undefined, unlock }
@@ -76,7 +77,7 @@ const semaphore: LockOf = (redis, load) => {
   const options = {
     lockTimeout: lockMs,
     acquireTimeout: lockMs,
-    retryInterval: askAgainMs,
+    retryInterval: pollMs,
     refreshInterval: 0,
   }
   return async (key): Promise<HeldLock> => {
@@ -95,7 +96,7 @@ interface RedlockPackage {
 
 const redlockOf: LockOf = (redis, load) => {
   const { Redlock } = load('@sesamecare-oss/redlock') as RedlockPackage
-  const options = { retryCount: -1, retryDelay: askAgainMs, retryJitter: askAgainMs / 2 }
+  const options = { retryCount: -1, retryDelay: pollMs, retryJitter: pollMs / 2 }
   const redlock = new Redlock([redis], options)
   return async (key): Promise<HeldLock> => {
     const lock = await redlock.acquire([key], lockMs)

@@ -1,11 +1,12 @@
 /**
- * Loaded into a server before its own code if the machine has no `/proc`: answers its parent's
- * requests for the resources that the server has used.
+ * A module that Node loads into a server before the server's own code, if the machine has no
+ * `/proc`. The module answers the parent's requests for the CPU time and memory that the server has
+ * used.
  */
 import { ownUsage } from './usage.js'
 
 process.on('message', (message) => {
   if (message === 'usage') process.send?.(ownUsage())
 })
-// The process must be able to end without such a request.
+// The channel to the parent must not keep the process alive.
 process.channel?.unref()

@@ -1,14 +1,15 @@
 /**
- * The largest rate of a log on etcd without a broker: appends commands, a fixed number under way,
- * and follows the log. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. Batches commands like a
- * broker.
+ * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
+ * commands of brokers.) This program appends commands in batches like a broker, keeps a fixed
+ * number of commands under way, and follows the log. Usage: `bareLogDriver.js ENDPOINTS NAME
+ * INFLIGHT`.
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
-const mostInEntry = 2_000
+const maxCommandsInEntry = 2_000
 
-/** About as long as a command of a broker. */
+/** A command that is about as long as the command of a broker. */
 const command = JSON.stringify({
   type: 'lock',
   ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attach: 1, id: 12_345, key: 'bench:12:3' },
@@ -20,9 +21,12 @@ const client = new EtcdClient(members, nodeEnvironment.clock)
 const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
 await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 
+/** The number of commands that are not appended yet. */
 let waiting = 0
+/** The number of commands that the log has not delivered yet. */
 let underWay = 0
-let returned = 0
+/** The number of commands that the log has delivered since `go`. */
+let delivered = 0
 let isRunning = false
 let isAppending = false
 let onSettled = (): void => {}
@@ -31,7 +35,7 @@ engine.follow(0, {
   entry: (_, text) => {
     const { broker, commands } = JSON.parse(text) as { broker: string; commands: object[] }
     if (broker !== name) return
-    returned += commands.length
+    delivered += commands.length
     underWay -= commands.length
     if (isRunning) add(commands.length)
     else if (underWay === 0) onSettled()
@@ -51,24 +55,24 @@ function add(count: number): void {
 async function flush(): Promise<void> {
   if (isAppending || waiting === 0) return
   isAppending = true
-  const count = Math.min(waiting, mostInEntry)
+  const count = Math.min(waiting, maxCommandsInEntry)
   waiting -= count
   const commands = Array.from({ length: count }, () => command)
-  // Puts the text as it is, like the simplest program.
+  // The simplest code that appends an entry: one put.
   await client.put(`bare/log/${name}`, `{"broker":"${name}","commands":[${commands.join()}]}`)
   isAppending = false
   void flush()
 }
 
-process.on('message', (word: 'go' | 'stop') => {
-  if (word === 'go') {
-    returned = 0
+process.on('message', (command: 'go' | 'stop') => {
+  if (command === 'go') {
+    delivered = 0
     isRunning = true
     add(Number(inFlight))
     return
   }
   isRunning = false
-  const count = returned
+  const count = delivered
   onSettled = () => process.send!(count)
 })
 process.on('disconnect', () => process.exit())

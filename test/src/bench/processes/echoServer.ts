@@ -1,11 +1,13 @@
 /**
- * The references, in a process of their own: a WebSocket server on `ws` in the simplest code, with
- * one `send` for each message. The path selects its behaviour:
+ * The servers with which the bench compares the broker: a WebSocket server on `ws` in the simplest
+ * code, in a process of its own, with one `send` for each message. The path of the URL selects the
+ * behaviour. A fence is the number of a grant, and a hand-off is the release of one client and the
+ * grant to the next client.
  *
- * - `/echo`: sends every message back. Two messages count as a pair.
- * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue; when a
- *   connection sends `unlock` or closes, the server pushes a ready-made grant to the next one.
- * - `/ring`: for every message, pushes a ready-made grant to the next connection in the ring.
+ * - `/echo`: sends every message back. Two messages count as a pair (a lock and its unlock).
+ * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
+ *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
+ * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
  * - `/yes`: grants every request at once. The exclusion check must detect this server.
  */
 import { createServer } from 'node:http'
@@ -13,8 +15,8 @@ import type { AddressInfo } from 'node:net'
 import { subprotocol } from '@holdfast/shared'
 import { type WebSocket, WebSocketServer } from 'ws'
 
-const terms = '"resumed":false,"lease":15000,"grace":0,"at":0'
-const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${terms}}`
+const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
+const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
 const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfSecond = '{"type":"unlocked","id":2}'
 
@@ -22,47 +24,48 @@ function echo(socket: WebSocket): void {
   socket.on('message', (data) => socket.send(data, { binary: false }))
 }
 
-const line: WebSocket[] = []
-let served = 0
+/** The connections of `/chain` in the order of their requests, with granted requests first. */
+const queue: WebSocket[] = []
+let granted = 0
 
-function serveNext(): void {
-  line[served++]?.send(grantOfFirst)
+function grantNext(): void {
+  queue[granted++]?.send(grantOfFirst)
 }
 
 function chain(socket: WebSocket): void {
   socket.on('message', (data: Buffer) => {
-    // {"type":"hello" or {"type":"lock" or {"type":"unlock"
+    // The character at 9 is the first letter of the type: h of hello, l of lock or u of unlock.
     switch (data[9]) {
       case 0x68:
         socket.send(welcome)
         break
       case 0x6c:
-        line.push(socket)
-        if (line.length === 1) serveNext()
+        queue.push(socket)
+        if (queue.length === 1) grantNext()
         break
       case 0x75:
-        serveNext()
+        grantNext()
         socket.send(unlockOfSecond)
         break
     }
   })
   socket.on('close', () => {
-    if (line[served - 1] === socket) serveNext()
-    if (served >= line.length) served = line.length = 0
+    if (queue[granted - 1] === socket) grantNext()
+    if (granted >= queue.length) granted = queue.length = 0
   })
 }
 
 const ring: WebSocket[] = []
 
-function passOn(socket: WebSocket): void {
-  const next = ring.push(socket)
+function joinRing(socket: WebSocket): void {
+  const nextIndex = ring.push(socket)
   socket.on('message', () => {
-    ;(ring[next] ?? ring[0])?.send(grantOfFirst)
+    ;(ring[nextIndex] ?? ring[0])?.send(grantOfFirst)
     socket.send(unlockOfSecond)
   })
 }
 
-function sayYes(socket: WebSocket): void {
+function grantAll(socket: WebSocket): void {
   let fence = 0
   socket.on('message', (data: Buffer) => {
     const parsed = JSON.parse(data.toString()) as unknown
@@ -81,8 +84,8 @@ function sayYes(socket: WebSocket): void {
 const behaviours: Readonly<Record<string, (socket: WebSocket) => void>> = {
   '/echo': echo,
   '/chain': chain,
-  '/ring': passOn,
-  '/yes': sayYes,
+  '/ring': joinRing,
+  '/yes': grantAll,
 }
 
 const server = createServer()

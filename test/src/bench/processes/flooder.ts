@@ -1,7 +1,7 @@
 /**
  * A hostile client without a token, in a process of its own. It floods a broker with upgrades or
- * hellos as fast as it gets answers, or watches everything and reads nothing. Its parent starts and
- * stops the flood, and gets the numbers of accepted and refused attempts.
+ * hellos as fast as the broker answers, or it watches all keys and reads no events. Its parent
+ * starts and stops the flood, and gets the numbers of accepted and refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'
@@ -9,20 +9,20 @@ import { openWire, type Wire } from '../load/wire.js'
 
 export type Flood = 'upgrades' | 'hellos' | 'slow readers'
 
-export interface FloodOrder {
+export interface FloodCommand {
   readonly url: string
-  /** Undefined to stop the flood. */
+  /** The flood to start; undefined stops the flood. */
   readonly flood: Flood | undefined
 }
 
-export interface Flooded {
+export interface FloodCounts {
   readonly accepted: number
   readonly refused: number
 }
 
 /** The number of connections under way at once. */
 const connectionsAtOnce = 32
-/** The number of watches of a slow reader; each of them reports every change. */
+/** The number of watches of a slow reader. Each watch reports every change. */
 const watches = 20
 
 const open = new Set<Wire>()
@@ -30,7 +30,7 @@ let flood: Flood | undefined
 let counts = { accepted: 0, refused: 0 }
 let loops: Promise<unknown> = Promise.resolve()
 
-/** Sends a message and waits for the first answer, or for the close. */
+/** Sends a message, and resolves at the first answer or when the connection closes. */
 function request(wire: Wire, message: string): Promise<void> {
   return new Promise((resolve) => {
     wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: resolve })
@@ -68,16 +68,16 @@ async function runConnection(url: string): Promise<void> {
 }
 
 process.on('disconnect', () => process.exit())
-process.on('message', async (order: FloodOrder) => {
-  flood = order.flood
+process.on('message', async (command: FloodCommand) => {
+  flood = command.flood
   if (flood === undefined) {
     for (const wire of open) wire.destroy()
     await loops
   } else {
     counts = { accepted: 0, refused: 0 }
-    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runConnection(order.url)))
+    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runConnection(command.url)))
   }
-  process.send?.(counts satisfies Flooded)
+  process.send?.(counts satisfies FloodCounts)
 })
-// Lowest priority, because the flood's use of the processor is not what is measured.
+// The flood gets the lowest priority, so that it does not take the processor from the good client.
 setPriority(19)

@@ -1,18 +1,19 @@
 /**
- * The load generator, a process of its own: receives a job, runs the load of its workload, and
- * reports.
+ * The program of the load generator, which runs in a process of its own. It receives a job, runs
+ * the load of the job's workload, and reports the result to its parent.
  */
 import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
-type Order =
+/** A message of the parent. */
+type ParentMessage =
   | { readonly type: 'assignment'; readonly assignment: Assignment }
   | { readonly type: 'usage'; readonly usage: Usage }
 
 let onUsage: (usage: Usage) => void = () => {}
 
-/** What a server has used: read from outside, or requested through the parent. */
+/** The CPU time and memory of a server, read from `/proc` or requested through the parent. */
 function usageOf(pid: number): Promise<Usage> {
   if (hasProc) return Promise.resolve(usageFromProc(pid))
   return new Promise((resolve) => {
@@ -32,10 +33,10 @@ async function run(assignment: Assignment): Promise<void> {
   report({ type: 'result', result })
 }
 
-process.on('message', (order: Order) => {
-  if (order.type === 'usage') onUsage(order.usage)
+process.on('message', (received: ParentMessage) => {
+  if (received.type === 'usage') onUsage(received.usage)
   else {
-    run(order.assignment).catch((error: unknown) => {
+    run(received.assignment).catch((error: unknown) => {
       const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
       report({ type: 'failed', message })
     })

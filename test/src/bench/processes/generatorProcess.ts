@@ -1,6 +1,4 @@
-/**
- * Runs one job in a generator, on the side of the parent.
- */
+/** Starts the process of a load generator, and runs one job in that process. */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Assignment, JobResult, Report } from '../job.js'
@@ -15,7 +13,7 @@ export interface GeneratorOptions {
   readonly onProgress: (done: number) => void
 }
 
-/** Starts a generator, sends the assignment, and waits for the result. */
+/** Starts a load generator, sends the assignment, and resolves with the result. */
 export function generate({
   assignment,
   servers,
@@ -25,7 +23,7 @@ export function generate({
   const child = fork(generator, {
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
     serialization: 'advanced',
-    // Hides warnings about the code of the peers' clients.
+    // Node must not print warnings about the code of the peers' packages.
     env: { ...process.env, NODE_NO_WARNINGS: '1' },
   })
   endWithParent(child)
@@ -48,7 +46,9 @@ export function generate({
           break
       }
     })
-    child.once('exit', (code) => reject(new Error(`the generator ended with code ${code}`)))
+    child.once('exit', (code) =>
+      reject(new Error(`The load generator ended with code ${code} before it sent a result`)),
+    )
     child.send({ type: 'assignment', assignment })
   }).finally(() => child.kill('SIGKILL'))
 }

@@ -1,7 +1,8 @@
 /**
- * Hostile clients in a process of their own. The process prepares what the kind needs, reports that
- * it is ready, and runs from the order to begin until the order to stop. A session whose connection
- * closes connects again.
+ * The program of the hostile clients, which run in a process of their own. At the command
+ * "prepare", the process makes the preparations of the kind of hostile client, and reports their
+ * end. The hostile sessions then act from the command "begin" to the command "stop". A session
+ * whose connection closes connects again.
  */
 import { setPriority } from 'node:os'
 import type { Profile } from '@holdfast/server'
@@ -9,7 +10,7 @@ import { pause } from '../hostile/hostileSession.js'
 import { kindNamed } from '../hostile/index.js'
 import { HostileGroup, type Kind } from '../hostile/kind.js'
 
-export type HostileOrder =
+export type HostileCommand =
   | {
       readonly type: 'prepare'
       readonly url: string
@@ -23,7 +24,7 @@ export type HostileOrder =
 export interface HostileReport {
   /** The number of messages sent. */
   readonly sent: number
-  /** How often the broker closed a session's connection or refused it. */
+  /** How often the broker closed or refused the connection of a session. */
   readonly cuts: number
 }
 
@@ -37,17 +38,18 @@ let group: HostileGroup | undefined
 let kind: Kind | undefined
 let cuts = 0
 
+/** Opens a hostile session and lets it act; reconnects until the group has stopped. */
 async function runSession(
   index: number,
   { hello, reading, act }: Kind,
   group: HostileGroup,
 ): Promise<void> {
   while (!group.isOver) {
-    const session = await group.session(index, hello).catch(() => undefined)
+    const session = await group.openSession(index, hello).catch(() => undefined)
     if (session !== undefined) {
       session.read(reading)
       await act(session, group).catch(() => {})
-      group.closed(session)
+      group.onClosed(session)
     }
     if (group.isOver) return
     cuts++
@@ -57,16 +59,16 @@ async function runSession(
 
 function begin(group: HostileGroup, kind: Kind): void {
   const count = Math.min(kind.sessions ?? group.sessionsLeft, group.sessionsLeft)
-  const indexes = Array.from({ length: count }, () => group.takeIndex())
+  const indexes = Array.from({ length: count }, () => group.nextIndex())
   for (const index of indexes) void runSession(index, kind, group)
 }
 
 process.on('disconnect', () => process.exit())
-process.on('message', async (order: HostileOrder) => {
-  switch (order.type) {
+process.on('message', async (command: HostileCommand) => {
+  switch (command.type) {
     case 'prepare':
-      group = new HostileGroup(order.url, order.profile)
-      kind = kindNamed(order.kind)
+      group = new HostileGroup(command.url, command.profile)
+      kind = kindNamed(command.kind)
       await kind.prepare?.(group)
       break
     case 'begin':
@@ -78,5 +80,6 @@ process.on('message', async (order: HostileOrder) => {
   }
   process.send?.({ sent: group?.sent ?? 0, cuts } satisfies HostileReport)
 })
-// Lowest priority, because the hostile clients' use of the processor is not what is measured.
+// Hostile clients get the lowest priority, so that they do not take the processor from good
+// clients.
 setPriority(19)

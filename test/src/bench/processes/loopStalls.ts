@@ -1,21 +1,24 @@
 /**
- * How long the event loop of a server stalled, as recorded by the server in a file. The file exists
- * even if the server never responds again.
+ * Reads how long the event loop of a server stalled. The server records each stall in a file, so
+ * that the record exists even if the server never responds again.
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** How often the loop is checked, in ms; a delay of up to twice this time is not a stall. */
+/** The time between two checks of the loop, in ms. A stall is a delay of more than this time. */
 export const checkMs = 5
 
-/** The file of the process with this id. Each line has the end of a stall and its length. */
+/**
+ * The path of the file of a process. Each line of the file is the end of a stall, in ms since 1970,
+ * and the length of the stall, in ms.
+ */
 export function stallFile(pid: number): string {
   return join(tmpdir(), `holdfast-loop-${pid}`)
 }
 
 /**
- * The longest stall that ended after `since`, in ms; 0 if there was none.
+ * The longest stall that ended after `since`, in ms; 0 if no stall ended after `since`.
  *
  * @param since In ms since 1970.
  */
@@ -23,8 +26,8 @@ export function longestStall(pid: number, since: number): number {
   const lines = readFileSync(stallFile(pid), 'utf8').split('\n')
   let longest = 0
   for (const line of lines) {
-    const [at = 0, ms = 0] = line.split(' ').map(Number)
-    if (at >= since) longest = Math.max(longest, ms)
+    const [end = 0, ms = 0] = line.split(' ').map(Number)
+    if (end >= since) longest = Math.max(longest, ms)
   }
   return longest
 }

@@ -1,7 +1,7 @@
 /**
- * Runs the server of a peer that is written in JavaScript: `peerServer.js NAME PORT`.
+ * A program that runs the server of a peer (another lock service), if that server is written in
+ * JavaScript. Usage: `peerServer.js NAME PORT`.
  */
-
 import { peerNamed } from '../peers/index.js'
 import { loadPackage } from '../peers/packages.js'
 

@@ -1,6 +1,4 @@
-/**
- * Starts the server of a peer, if this machine has its program.
- */
+/** Starts the server of a peer (another lock service), if this machine has its program. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -13,18 +11,19 @@ import { pinned, type Server, startServer } from './servers.js'
 
 const script = fileURLToPath(new URL('./peerServer.js', import.meta.url))
 
-/** The folder of a program: one of its own, or one on the PATH; undefined if no folder has it. */
+/** The folder that has the program of a server; undefined if no folder has the program. */
 function folderOf({ program, folders = [] }: ProgramServer): string | undefined {
   const path = (process.env['PATH'] ?? '').split(':')
   return [...folders, ...path].find((folder) => existsSync(join(folder, program)))
 }
 
-/** Why the server cannot be started here; undefined if it can. */
+/** Why this machine cannot start the server of a peer; undefined if the machine can start it. */
 export function reasonToSkip({ name, server }: Peer): string | undefined {
   if (server.kind === 'script' || folderOf(server) !== undefined) return undefined
   return `${name} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
 }
 
+/** Starts the server of a peer on a free port, with an empty data folder. */
 export async function startPeer(peer: Peer): Promise<Server> {
   const port = await freePort()
   const { server } = peer

@@ -1,6 +1,6 @@
 /**
- * Starts and stops the measured servers in processes of their own, pinned to a core where the
- * machine allows it.
+ * Starts and stops the measured servers in processes of their own. The processes are pinned to a
+ * core, if the machine allows this.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -25,10 +25,10 @@ const loopPreload = new URL('./watchLoop.js', import.meta.url).href
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
-/** Whether server and generator can be pinned to one core each. */
+/** Whether a server and the load generator can be pinned to one core each. */
 export const canPin: boolean = hasTaskset && availableParallelism() >= 2
 
-/** The core of a generator; servers have core 0. */
+/** The core of the load generator. Servers have core 0. */
 export function generatorCore(placement: Placement): number {
   return placement === 'shared' ? 0 : 1
 }
@@ -52,7 +52,7 @@ export class Server implements Endpoint {
     this.url = url
   }
 
-  /** What the server has used; requested from the server itself if the machine has no `/proc`. */
+  /** The CPU time and memory of the server, from `/proc` or (without `/proc`) from the server. */
   async usage(): Promise<Usage> {
     if (hasProc) return usageFromProc(this.pid)
     if (!this.#process.connected) return { cpuUs: Number.NaN, rssBytes: Number.NaN }
@@ -64,7 +64,7 @@ export class Server implements Endpoint {
   /**
    * Ends the server.
    *
-   * @param signal SIGKILL for a server without data to write.
+   * @param signal SIGKILL, or SIGINT for a server that must write data or end child processes.
    */
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
@@ -84,17 +84,28 @@ export function startBroker(
   { limits, journal, profile, principals, heapMiB, watchesLoop }: BrokerJob,
   nodeFlags: readonly string[] = [],
 ): Promise<Server> {
-  const raised = Object.entries(limits).flatMap(([name, value]) => ['--limit', `${name}=${value}`])
+  const limitFlags = Object.entries(limits).flatMap(([name, value]) => [
+    '--limit',
+    `${name}=${value}`,
+  ])
   const folder =
     journal === undefined && principals === undefined ? undefined : makeTemporaryFolder()
   const journalFlags = journal === undefined ? [] : ['--journal', folder!, '--durability', journal]
   const tokenFlags = principals === undefined ? [] : ['--tokens', writeTokens(folder!, principals)]
   const profileFlags = profile === undefined ? [] : ['--profile', profile]
-  const serve = ['serve', '--port', '0', '--drain', '0', ...profileFlags, ...raised]
-  const heap = heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]
-  const watch = watchesLoop === true ? ['--import', loopPreload] : []
+  const serve = ['serve', '--port', '0', '--drain', '0', ...profileFlags, ...limitFlags]
+  const heapFlags = heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]
+  const preloadFlags = watchesLoop === true ? ['--import', loopPreload] : []
   return startNode(
-    [...nodeFlags, ...heap, ...watch, brokerCommand, ...serve, ...journalFlags, ...tokenFlags],
+    [
+      ...nodeFlags,
+      ...heapFlags,
+      ...preloadFlags,
+      brokerCommand,
+      ...serve,
+      ...journalFlags,
+      ...tokenFlags,
+    ],
     () => removeTemporaryFolder(folder),
   )
 }
@@ -113,7 +124,7 @@ function removeTemporaryFolder(folder: string | undefined): void {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Writes a token file in which every principal may do everything. @returns its path */
+/** Writes a token file in which each principal has all permissions, and returns its path. */
 function writeTokens(folder: string, principals: readonly string[]): string {
   const file = join(folder, 'tokens')
   const lines = principals.map((principal) => {
@@ -154,7 +165,7 @@ export interface ServerOptions {
   readonly onExit?: () => void
 }
 
-/** Starts a server that prints a line when it listens. */
+/** Starts a server, and resolves when its output matches `ready`. */
 export async function startServer(
   [program, args]: CommandLine,
   { ready, url, answersUsage = false, onExit, ...options }: ServerOptions,
@@ -168,24 +179,25 @@ export async function startServer(
 }
 
 /**
- * The first match in the output of a process; rejects with the output if the process ends before.
+ * Resolves with the first match of the pattern in the output of a process. Rejects with the output
+ * if the process ends before a match.
  */
 function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
-  const sent: string[] = []
+  const output: string[] = []
   const timer = setTimeout(() => child.kill('SIGKILL'), startMs)
   return new Promise<string>((resolve, reject) => {
     for (const input of [child.stdout!, child.stderr!]) {
       createInterface({ input }).on('line', (line) => {
         const match = pattern.exec(line)?.[0]
         if (match !== undefined) resolve(match)
-        if (sent.length < 20) sent.push(line)
+        if (output.length < 20) output.push(line)
       })
     }
     child.once('error', reject)
     child.once('exit', () =>
       reject(
         new Error(`The server exited before it listened:
-${sent.join('\n')}`),
+${output.join('\n')}`),
       ),
     )
   }).finally(() => clearTimeout(timer))

@@ -1,6 +1,7 @@
 /**
- * An etcd with three members, brokers that share a log on it, and as many drivers of the same log
- * without a broker. The system chooses their cores.
+ * Starts an etcd cluster of three members, brokers that share a command log in this cluster, and
+ * "bare drivers", which use the same kind of log without a broker. (The command log orders the
+ * commands of the brokers.) The operating system chooses the cores of these processes.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,8 +14,8 @@ const driver = fileURLToPath(new URL('./bareLogDriver.js', import.meta.url))
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
 export async function startCluster(): Promise<EtcdCluster> {
-  const place = { host: '127.0.0.1', command: anyCore }
-  return EtcdCluster.start({ places: [place, place, place] })
+  const member = { host: '127.0.0.1', command: anyCore }
+  return EtcdCluster.start({ places: [member, member, member] })
 }
 
 /** Starts a broker with these flags of `serve`. */
@@ -53,7 +54,7 @@ export class BareDriver {
     this.#process.send('go')
   }
 
-  /** Resolves with the number of commands that came back since `go`. */
+  /** Resolves with the number of commands that the log has delivered since `go`. */
   async stop(): Promise<number> {
     const answer = once(this.#process, 'message')
     this.#process.send('stop')

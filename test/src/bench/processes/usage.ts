@@ -1,6 +1,6 @@
 /**
- * The CPU time and memory that a process has used. The figures are read from `/proc` if the machine
- * has `/proc`; if not, they are requested from the process.
+ * Reads the CPU time and the memory that a process has used, and the traffic over loopback. The
+ * figures come from `/proc`. On a machine without `/proc`, each process reports its own figures.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 
@@ -16,23 +16,23 @@ const tickUs = 10_000
 
 export const hasProc: boolean = existsSync('/proc/self/stat')
 
-/** From `/proc`. Children, such as the backends of a database, count with their parent. */
+/** The usage of a process and its children (such as the backends of a database), from `/proc`. */
 export function usageFromProc(pid: number): Usage {
   let cpuUs = 0
   let rssBytes = 0
-  for (const each of withChildren(pid)) {
+  for (const processId of withChildren(pid)) {
     try {
-      cpuUs += cpuOf(each)
-      rssBytes += residentBytes(each)
+      cpuUs += cpuOf(processId)
+      rssBytes += residentBytes(processId)
     } catch (error) {
       // A child may end after it was listed.
-      if (each === pid) throw error
+      if (processId === pid) throw error
     }
   }
   return { cpuUs, rssBytes }
 }
 
-/** Exact to nanoseconds if the kernel reports them for each thread; otherwise in ticks. */
+/** The CPU time in µs: exact if the kernel reports it for each thread, or else in whole ticks. */
 function cpuOf(pid: number): number {
   if (!existsSync(`/proc/${pid}/schedstat`)) return ticksOf(pid) * tickUs
   let ns = 0
@@ -42,14 +42,14 @@ function cpuOf(pid: number): number {
   return ns / 1_000
 }
 
-/** User and system time: the 14th and the 15th field, counted after the name in brackets. */
+/** User and system time in ticks: fields 14 and 15. Field 2, the name, may contain spaces. */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return Number(fields[11]) + Number(fields[12])
 }
 
-/** The usage of this process; more exact than `/proc`. */
+/** The usage of this process, which Node reports more exactly than `/proc`. */
 export function ownUsage(): Usage {
   return { cpuUs: ownCpuUs(), rssBytes: process.memoryUsage.rss() }
 }
@@ -81,8 +81,8 @@ function withChildren(pid: number): number[] {
 }
 
 /**
- * The bytes and packets over loopback, of all processes; undefined if the system does not count
- * them.
+ * The numbers of bytes and packets that all processes have sent over loopback; undefined if the
+ * system does not count them.
  */
 export function loopbackTraffic(): { packets: number; bytes: number } | undefined {
   if (!existsSync('/proc/net/dev')) return undefined

@@ -1,6 +1,7 @@
 /**
- * Loaded into a broker before its own code: records how long its event loop stalls, see
- * `loopStalls.ts`. This costs the broker one timer every few milliseconds.
+ * A module that Node loads into a broker before the broker's own code. The module records how long
+ * the event loop stalls, in the file that `loopStalls.ts` reads. This costs the broker one timer
+ * every few milliseconds.
  */
 import { openSync, writeSync } from 'node:fs'
 import { checkMs, stallFile } from './loopStalls.js'

@@ -1,6 +1,6 @@
 /**
- * Draws a bar chart of the pairs a second of each system, relative to the echo. The SVG needs no
- * other file and suits light and dark pages.
+ * Draws a bar chart of the pairs a second of each system, relative to the echo server. (A pair is
+ * one lock and its unlock.) The SVG needs no other file and suits light and dark pages.
  */
 import type { Row } from '../job.js'
 import { formatFigure } from './columns.js'
@@ -17,11 +17,12 @@ interface Group {
   readonly bars: readonly {
     readonly label: string
     readonly ratio: number
+    /** Whether the bar shows Holdfast. */
     readonly own: boolean
   }[]
 }
 
-/** Draws every row that was measured beside the echo. */
+/** Draws every row that was measured beside the echo server. */
 export function chartOf(rows: readonly Row[], caption: string): string {
   const groups = groupsOf(rows)
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))

@@ -1,6 +1,4 @@
-/**
- * How a table shows figures: their titles, their order and their digits.
- */
+/** Defines how a table shows figures: their titles, their order and their digits. */
 
 /** Titles by the name of the figure, in the order of the columns. */
 const titles: Readonly<Record<string, string>> = {

@@ -1,6 +1,4 @@
-/**
- * The machine of a run, without which its figures mean nothing.
- */
+/** Describes the machine of a run, because figures can be compared only on the same machine. */
 import { arch, cpus, loadavg, release, totalmem, type } from 'node:os'
 
 export interface Machine {

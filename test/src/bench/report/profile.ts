@@ -1,5 +1,6 @@
 /**
- * Where the broker spends its time: the functions of a CPU profile, by their own time.
+ * Shows in which functions the broker spends its time: the functions of a CPU profile with the
+ * largest self time, which excludes called functions.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,9 +16,9 @@ interface CpuProfile {
   readonly timeDeltas: readonly number[]
 }
 
-const shownFunctions = 25
+const maxShownFunctions = 25
 
-/** The profiles in a folder as tables, one for each broker. */
+/** The profiles in a folder as Markdown tables, one table for each broker. */
 export async function profileTables(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
   const tables = files.map(async (file) => {
@@ -39,7 +40,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
     busy += time
     times.set(name, (times.get(name) ?? 0) + time)
   }
-  const top = [...times].sort(([, a], [, b]) => b - a).slice(0, shownFunctions)
+  const top = [...times].sort(([, a], [, b]) => b - a).slice(0, maxShownFunctions)
   const body = top.map(([name, time]) => [name, `${((time / busy) * 100).toFixed(1)} %`])
   return markdownTable([['function', 'share'], ...body], { align: ['l', 'r'] })
 }

@@ -1,6 +1,4 @@
-/**
- * Shows the progress of the run: a bar on a terminal, otherwise a line for each job.
- */
+/** Shows the progress of a run: a bar if stderr is a terminal, or else a line for each job. */
 import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {
@@ -16,16 +14,16 @@ export function showProgress(jobs: number): Progress {
 
 function bar(jobs: number): Progress {
   const format = '{bar} {value}/{total} jobs, {duration_formatted}: {title}'
-  const shown = new SingleBar(
+  const progressBar = new SingleBar(
     { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
     Presets.shades_classic,
   )
   let finished = -1
-  shown.start(jobs, 0, { title: '' })
+  progressBar.start(jobs, 0, { title: '' })
   return {
-    begin: (title) => shown.update(++finished, { title }),
-    advance: (done) => shown.update(finished + Math.min(done, 1)),
-    end: () => shown.stop(),
+    begin: (title) => progressBar.update(++finished, { title }),
+    advance: (done) => progressBar.update(finished + Math.min(done, 1)),
+    end: () => progressBar.stop(),
   }
 }
 

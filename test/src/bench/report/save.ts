@@ -1,6 +1,4 @@
-/**
- * Saves the results: the tables as text, everything as JSON, the chart as SVG.
- */
+/** Saves the results of a run: the figures as JSON, and the chart as SVG. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

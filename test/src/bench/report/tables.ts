@@ -1,19 +1,17 @@
-/**
- * The tables as Markdown, for a terminal or a page.
- */
+/** Formats the results as Markdown tables, for a terminal or a page. */
 import { markdownTable } from 'markdown-table'
 import type { Row, Workload } from '../job.js'
 import { columnsFor, formatFigure } from './columns.js'
 import type { TargetResult } from './targets.js'
 
-/** The rows of a workload. Rows with different figures go into separate tables. */
+/** The rows of a workload. Rows with and without a rate of pairs go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
-  const kinds = new Map<boolean, Row[]>()
+  const rowsByKind = new Map<boolean, Row[]>()
   for (const row of rows) {
     const hasRate = 'pairsPerSecond' in row.figures
-    kinds.set(hasRate, [...(kinds.get(hasRate) ?? []), row])
+    rowsByKind.set(hasRate, [...(rowsByKind.get(hasRate) ?? []), row])
   }
-  return [`## ${name}: ${title}\n`, ...[...kinds.values()].map(tableOf)].join('\n')
+  return [`## ${name}: ${title}\n`, ...[...rowsByKind.values()].map(tableOf)].join('\n')
 }
 
 function tableOf(rows: readonly Row[]): string {

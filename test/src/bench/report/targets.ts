@@ -1,14 +1,18 @@
 /**
- * The targets of the broker, and how to read each from the rows of a run.
+ * The targets of the broker, and how to read the measured figures from the rows of a run. The
+ * titles name the workload (W1 to W6), the shape of the load and the figure. A pair is one lock and
+ * its unlock; the echo is a WebSocket server without locks. "K=100" is a hot key with 100 clients.
  */
 import type { Placement, Row } from '../job.js'
 
 export interface Target {
   readonly title: string
   readonly target: number
+  /** A harder target, if there is one. */
   readonly stretch: number | undefined
+  /** Whether a larger or a smaller figure is better. */
   readonly better: 'more' | 'less'
-  /** The figure; undefined if the rows do not have it. */
+  /** Reads the measured figure; returns undefined if the rows do not have the figure. */
   readonly measure: (figures: Figures, system: string) => number | undefined
   /** Whether the target can also be measured with the client library in place of frames by hand. */
   readonly hasClient: boolean
@@ -23,7 +27,7 @@ export interface TargetResult {
   readonly outcome: Outcome
 }
 
-/** Finds figures in rows. */
+/** Finds figures in the rows of a run. */
 export class Figures {
   readonly #rows: readonly Row[]
 
@@ -47,7 +51,9 @@ export class Figures {
     )?.figures[figure]
   }
 
-  /** The largest figure of all shapes with this beginning; undefined if none was run. */
+  /**
+   * The largest figure of all shapes that begin with `beginning`; undefined without such a shape.
+   */
   largest(workload: string, beginning: string, figure: string): number | undefined {
     const found = this.#rows.flatMap((row) =>
       row.workload === workload && row.shape.startsWith(beginning) ? [row.figures[figure]!] : [],
@@ -65,14 +71,14 @@ function ratio(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || b === undefined ? undefined : a / b
 }
 
-type Read = readonly [workload: string, shape: string, figure: string, placement?: Placement]
+type FigurePlace = readonly [workload: string, shape: string, figure: string, placement?: Placement]
 
 /** A target for one figure of one row. */
 function figureTarget(
   title: string,
   [target, stretch]: readonly [number, number | undefined],
   better: Target['better'],
-  [workload, shape, figure, placement]: Read,
+  [workload, shape, figure, placement]: FigurePlace,
 ): Target {
   return {
     title,
@@ -260,7 +266,7 @@ const otherTargets: readonly Target[] = [
   ),
 ]
 
-/** The worst figures over all kinds of hostile clients. */
+/** The targets for the worst figures over all kinds of hostile clients. */
 const neighbours: readonly Target[] = (
   [
     ['private', 100],
@@ -287,20 +293,20 @@ const neighbours: readonly Target[] = (
   ]
 })
 
-/** Compares the broker with a peer in the same steps, each of which is awaited. */
+/** Compares the broker with a peer (another lock service). Both clients await each step. */
 function peerTarget(
   [workload, shape]: readonly [string, string],
   peer: string,
   levels: readonly [number, number],
 ): Target {
-  const ours = workload === 'W2' ? byHandAwaited : byHand
+  const ownSystem = workload === 'W2' ? byHandAwaited : byHand
   return comparisonTarget(
     `${workload} ${shape} against ${peer}`,
     levels,
     'more',
     (figures, system) =>
       ratio(
-        figures.of(workload, shape, system === byHand ? ours : system, 'ratioToEcho'),
+        figures.of(workload, shape, system === byHand ? ownSystem : system, 'ratioToEcho'),
         figures.of(`${workload} peers`, shape, peer, 'ratioToEcho'),
       ),
     true,

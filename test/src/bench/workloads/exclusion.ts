@@ -1,18 +1,18 @@
 /**
- * Checks exclusion: clients keep a lock for a while, and the check records which client held it
- * when. The same check must detect a server that grants every request; if it does not, the bench
- * stops.
+ * The workload that checks exclusion: clients hold a lock for a while, and the exclusion check
+ * records when a client holds the lock. As a control, the check must also detect a server that
+ * grants every request at once. If the check does not detect this server, the bench stops.
  */
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
-import { holdByTurns } from '../load/holders.js'
+import { runHolders } from '../load/holders.js'
 
 const clients = 50
 
 async function load({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
-  const { grants, violations } = await holdByTurns(server, clients, ms)
+  const { grants, violations } = await runHolders(server, clients, ms)
   progress(0.7)
-  const control = await holdByTurns({ ...echo, url: `${echo.url}/yes` }, clients, ms / 4)
+  const control = await runHolders({ ...echo, url: `${echo.url}/yes` }, clients, ms / 4)
   if (control.violations === 0)
     throw new Error('The exclusion check did not detect a server that grants every request')
   const { workload, shape, placement } = job

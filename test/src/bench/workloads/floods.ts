@@ -1,7 +1,7 @@
 /**
- * Floods: measures how many hostile clients without a token affect a good client. The good client
- * locks and unlocks at its own pace, by turns alone and beside each flood, which comes from another
- * process.
+ * The workload "floods": measures how hostile clients without a token affect a good client. The
+ * good client locks and unlocks at a fixed pace. In each round it runs alone ("calm"), and then
+ * beside each kind of flood, which comes from another process. A fence is the number of a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,18 +12,20 @@ import { ExclusionCheck } from '../load/exclusion.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
-import type { Flooded, FloodOrder } from '../processes/flooder.js'
+import type { FloodCommand, FloodCounts } from '../processes/flooder.js'
 
 const flooder = fileURLToPath(new URL('../processes/flooder.js', import.meta.url))
 const floods = ['upgrades', 'hellos', 'slow readers'] as const
 /** The time between two pairs of the good client, in ms. */
 const paceMs = 1
-/** A p99 needs more samples than the usual slices have. */
-const slicesEach = 4
-/** How long a flood runs before it is measured, in ms, because its start is different. */
+/** The length of a measurement, in slices of the usual length. A p99 needs so many samples. */
+const slicesPerMeasurement = 4
+/**
+ * How long a flood runs before the measurement, in ms, because the start of a flood is untypical.
+ */
 const settleMs = 300
 
-/** Limits that admit the clients of the flood, made for the profile `public`. */
+/** The limits of the profile `public` that concern the clients of a flood. */
 function limitsOfPublic(): Job['limits'] {
   const { connectionsPerSecond, connectionsPerSecondPerAddress, ...others } = defaultsOf('public')
   const {
@@ -49,18 +51,18 @@ function limitsOfPublic(): Job['limits'] {
 async function load(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const exclusion = new ExclusionCheck()
-  const client = new GoodClient(await RawSession.open(server.url), exclusion)
+  const client = new PacedClient(await RawSession.open(server.url), exclusion)
   const flooderProcess = fork(flooder, { serialization: 'advanced' })
   const kinds = [undefined, ...floods] as const
   const slicesOf = kinds.map((): Slice[] => [])
-  const ms = pace.sliceMs * slicesEach
+  const ms = pace.sliceMs * slicesPerMeasurement
   await client.run(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
     for (const [i, flood] of kinds.entries()) {
-      if (flood !== undefined) await tell(flooderProcess, { url: server.url, flood })
+      if (flood !== undefined) await command(flooderProcess, { url: server.url, flood })
       await pause(Math.min(settleMs, pace.sliceMs))
       const latencies = await client.run(ms)
-      const counts = await tell(flooderProcess, { url: server.url, flood: undefined })
+      const counts = await command(flooderProcess, { url: server.url, flood: undefined })
       slicesOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
     progress((round + 1) / pace.rounds)
@@ -76,20 +78,20 @@ async function load(context: LoadContext): Promise<JobResult> {
 
 interface Slice {
   readonly latencies: Latencies
-  readonly counts: Flooded | undefined
+  readonly counts: FloodCounts | undefined
 }
 
 function figuresOf(slices: readonly Slice[], calm: readonly Slice[], ms: number) {
-  const percentile = (each: Slice, percent: number): number => each.latencies.percentile(percent)
-  const ofCalm = (percent: number): number =>
-    median(slices.map((each, i) => percentile(each, percent) / percentile(calm[i]!, percent)))
-  const perSecond = (name: keyof Flooded): number =>
+  const percentile = (slice: Slice, percent: number): number => slice.latencies.percentile(percent)
+  const ratioToCalm = (percent: number): number =>
+    median(slices.map((slice, i) => percentile(slice, percent) / percentile(calm[i]!, percent)))
+  const perSecond = (name: keyof FloodCounts): number =>
     median(slices.map(({ counts }) => ((counts?.[name] ?? 0) * 1_000) / ms))
   return {
-    p50Us: median(slices.map((each) => percentile(each, 50))),
-    p99Us: median(slices.map((each) => percentile(each, 99))),
-    p50OfCalm: ofCalm(50),
-    p99OfCalm: ofCalm(99),
+    p50Us: median(slices.map((slice) => percentile(slice, 50))),
+    p99Us: median(slices.map((slice) => percentile(slice, 99))),
+    p50OfCalm: ratioToCalm(50),
+    p99OfCalm: ratioToCalm(99),
     acceptedPerSecond: perSecond('accepted'),
     refusedPerSecond: perSecond('refused'),
   }
@@ -99,14 +101,15 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-async function tell(flooderProcess: ChildProcess, order: FloodOrder): Promise<Flooded> {
-  flooderProcess.send(order)
-  const [counts] = (await once(flooderProcess, 'message')) as [Flooded]
+/** Starts or stops a flood, and resolves with the counts of the flood so far. */
+async function command(flooderProcess: ChildProcess, flood: FloodCommand): Promise<FloodCounts> {
+  flooderProcess.send(flood)
+  const [counts] = (await once(flooderProcess, 'message')) as [FloodCounts]
   return counts
 }
 
-/** Locks and unlocks a key, then waits a moment. */
-class GoodClient {
+/** A client that locks and unlocks a key, waits for `paceMs`, and begins again. */
+class PacedClient {
   readonly #session: RawSession
   readonly #exclusion: ExclusionCheck
 

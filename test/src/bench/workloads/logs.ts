@@ -1,7 +1,8 @@
 /**
- * The cost of a journal, and of a log that brokers share. A journal is measured beside bare commits
- * of the same store. Brokers on etcd are measured beside the bare log: a put and the watch that
- * delivers it, by the same client and as many processes.
+ * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
+ * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
+ * the same store. Brokers on etcd are compared with the bare log, which has no broker: one put, and
+ * the watch that delivers the put, by the same etcd client in as many processes.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,18 +22,18 @@ import {
 import { ExclusionCheck } from '../load/exclusion.js'
 import { fillHeld } from '../load/fill.js'
 import {
-  BareRound,
+  BareRoundTrip,
   compareLatency,
   compareRates,
   type Figures,
-  grantBy,
-  handOffBetween,
-  pairsOver,
+  openPairs,
+  prepareGrant,
+  prepareHandOff,
 } from '../load/sharedLog.js'
 import type { Server } from '../processes/servers.js'
 import { BareDriver, startBrokerWith, startCluster } from '../processes/sharedServers.js'
 
-/** The load of W1's 64×16. */
+/** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
 const sessions = 64
 const inFlight = 16
 
@@ -40,7 +41,7 @@ function jobs({ scale }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
   return [
     job('logs', 'journal', 'split', { brokers: 0 }),
-    ...etcd.map((brokers) => job('logs', `etcd, ${named(brokers)}`, 'split', { brokers })),
+    ...etcd.map((brokers) => job('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers })),
     ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
       const count = Math.max(1_000, held / scale)
       const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
@@ -49,18 +50,18 @@ function jobs({ scale }: Pace): readonly Job[] {
   ]
 }
 
-function named(brokers: number): string {
+function brokerCount(brokers: number): string {
   return brokers === 1 ? '1 broker' : `${brokers} brokers`
 }
 
 async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const isJournal = param(context.job, 'brokers') === 0
-  const rows = isJournal ? await journal(context) : await etcd(context, exclusion)
+  const rows = isJournal ? await measureJournal(context) : await measureEtcd(context, exclusion)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-async function journal({ job, pace }: LoadContext): Promise<Row[]> {
+async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   const store = await JournalStore.open(join(folder, 'bare'))
   const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
@@ -72,7 +73,7 @@ async function journal({ job, pace }: LoadContext): Promise<Row[]> {
       await store.append(++sequence, record)
       return performance.now() - began
     }
-    const single = await compareLatency(pace, commit, await grantBy(broker))
+    const single = await compareLatency(pace, commit, await prepareGrant(broker))
     return [row(job, 'bare commit', single.bare), row(job, 'a grant, alone', single.own)]
   } finally {
     await broker.stop('SIGKILL')
@@ -81,7 +82,7 @@ async function journal({ job, pace }: LoadContext): Promise<Row[]> {
   }
 }
 
-async function etcd(
+async function measureEtcd(
   { job, pace, progress }: LoadContext,
   exclusion: ExclusionCheck,
 ): Promise<Row[]> {
@@ -89,11 +90,12 @@ async function etcd(
   const cluster = await startCluster()
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
-  const round = await BareRound.open(cluster.endpoints, 'round')
-  const shared = await BareRound.open(cluster.endpoints, 'bare')
+  const roundTrip = await BareRoundTrip.open(cluster.endpoints, 'round')
+  const shared = await BareRoundTrip.open(cluster.endpoints, 'bare')
   const addDriver = async (): Promise<void> => {
-    const each = Math.round((sessions * inFlight) / count)
-    drivers.push(await BareDriver.start(cluster.endpoints, `d${drivers.length}`, each))
+    const inFlightEach = Math.round((sessions * inFlight) / count)
+    const name = `d${drivers.length}`
+    drivers.push(await BareDriver.start(cluster.endpoints, name, inFlightEach))
   }
   try {
     for (let i = 0; i < count; i++) {
@@ -103,14 +105,14 @@ async function etcd(
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
-    const seenByAll = await compareLatency(pace, round.once, shared.once)
+    const seenByAll = await compareLatency(pace, roundTrip.measure, shared.measure)
     await addDriver()
     progress(0.1)
-    const grant = await compareLatency(pace, round.once, await grantBy(last))
+    const grant = await compareLatency(pace, roundTrip.measure, await prepareGrant(last))
     progress(0.3)
-    const handOff = await compareLatency(pace, round.once, await handOffBetween(first, last))
+    const handOff = await compareLatency(pace, roundTrip.measure, await prepareHandOff(first, last))
     progress(0.6)
-    const pairs = await pairsOver(brokers, sessions, inFlight, 'pair', exclusion)
+    const pairs = await openPairs(brokers, sessions, inFlight, 'pair', exclusion)
     const rates = await compareRates(pace, drivers, pairs)
     return [
       row(job, 'bare put and watch', grant.bare),
@@ -121,7 +123,7 @@ async function etcd(
       row(job, `${sessions}×${inFlight}`, rates.own),
     ]
   } finally {
-    await Promise.all([round.close(), shared.close()])
+    await Promise.all([roundTrip.close(), shared.close()])
     for (const driver of drivers) driver.end()
     await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
     await cluster.stop()

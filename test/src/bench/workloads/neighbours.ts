@@ -1,7 +1,9 @@
 /**
- * Measures how hostile clients that stay within the limits affect well-behaved clients. The broker
- * has a core of its own and a table of 100,000 locks; hostile clients of one kind come from another
- * process. The well-behaved clients must lose nothing, and their pairs must stay fast.
+ * The workload "neighbours": measures how hostile clients that stay within the limits affect good
+ * (well-behaved) clients. The broker has a core of its own and a table of 100,000 locks. Hostile
+ * clients of one kind come from another process. The good clients must lose nothing, and their
+ * pairs (a lock and its unlock) must stay fast. The lease is how long the broker keeps a silent
+ * session.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,27 +16,26 @@ import { type Job, type JobResult, job, type LoadContext, param, type Workload }
 import { GoodClient, goodLeaseMs } from '../load/goodClient.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
-import type { HostileOrder, HostileReport } from '../processes/hostile.js'
+import type { HostileCommand, HostileReport } from '../processes/hostile.js'
 import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { peakBytes } from '../processes/usage.js'
 
-const hostile = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
+const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
 const tableLocks = 100_000
 const heapMiB = 512
-/**
- * The number of good clients, and the time between two pairs of each, in ms; within the limits for
- * clients without a token.
- */
+/** The number of good clients, and the time between two pairs of each good client, in ms. */
 const good = { count: 10, everyMs: 50 }
-/** The number of locks of each session that fills the table; small where messages are limited. */
-const fillEach = { private: 10_000, public: 180 }
+/** The number of locks of each session that fills the table. The profile `public` allows fewer. */
+const locksPerFiller = { private: 10_000, public: 180 }
 const fillersAtOnce = 25
 /** How long to wait for answers after the hostile clients have stopped, in ms. */
 const maxWaitMs = 20_000
-const times = { normal: 2_500, quick: 1_500, smoke: 500 }
+/** How long the hostile clients run at each pace, in ms. */
+const hostileMs = { normal: 2_500, quick: 1_500, smoke: 500 }
 
-function fillers(profile: Profile, locks: number): number {
-  return Math.ceil(locks / fillEach[profile])
+/** The number of sessions that fill the table. */
+function fillerCount(profile: Profile, locks: number): number {
+  return Math.ceil(locks / locksPerFiller[profile])
 }
 
 function jobs({ scale }: { readonly scale: number }): readonly Job[] {
@@ -47,8 +48,8 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
         profile,
         principals: principalsOf({
           good: good.count,
-          filler: fillers(profile, locks),
-          // A resume occupies a place beside its session.
+          filler: fillerCount(profile, locks),
+          // A session that resumes has two connections for a moment.
           hostile: 2 * maxSessions,
         }),
       }),
@@ -60,13 +61,13 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const profile = context.job.profile ?? 'private'
   const { workload, shape, placement } = context.job
-  const group = fork(hostile, { serialization: 'advanced' })
+  const group = fork(hostileProgram, { serialization: 'advanced' })
   try {
     await fillTable(server.url, profile, param(context.job, 'locks'))
     const clients = await Promise.all(
       Array.from({ length: good.count }, (_, i) => startGood(server.url, profile, i)),
     )
-    const calm = await runPairs(clients, times[pace.name] / 3)
+    const calm = await runPairs(clients, hostileMs[pace.name] / 3)
     progress(0.3)
     const { url } = server
     const kind = kinds[param(context.job, 'kind')]!.name
@@ -89,13 +90,15 @@ async function load(context: LoadContext): Promise<JobResult> {
   }
 }
 
+/** The good clients, the process of the hostile clients, and the hostile clients to prepare. */
 interface Scene {
   readonly clients: readonly GoodClient[]
   readonly group: ChildProcess
   readonly order: { readonly url: string; readonly kind: string; readonly profile: Profile }
 }
 
-interface BesideHostile {
+/** The figures of the good clients and of the broker beside hostile clients. */
+interface HostileFigures {
   readonly p50Us: number
   readonly p99Us: number
   readonly maxMs: number
@@ -110,7 +113,7 @@ interface BesideHostile {
 async function besideHostile(
   { server, pace, usageOf }: LoadContext,
   { clients, group, order }: Scene,
-): Promise<BesideHostile> {
+): Promise<HostileFigures> {
   let peak = 0
   let isDead = false
   const sample = async (): Promise<void> => {
@@ -124,8 +127,8 @@ async function besideHostile(
   const pairs = startPairs(clients)
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
   await Promise.race([tell(group, { type: 'prepare', ...order }), pause(maxWaitMs)])
-  group.send({ type: 'begin' } satisfies HostileOrder)
-  await untilOr(isOver, times[pace.name])
+  group.send({ type: 'begin' } satisfies HostileCommand)
+  await untilOr(isOver, hostileMs[pace.name])
   const report = await Promise.race([tell(group, { type: 'stop' }), pause(2_000)])
   group.kill('SIGKILL')
   clearInterval(pairs)
@@ -146,7 +149,7 @@ async function besideHostile(
 }
 
 /** A loop that never continued stalled for at least as long as the answers took. */
-function stallOf({ server }: LoadContext, since: number, { maxMs, died }: BesideHostile) {
+function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)
   const stallMs = died === 0 && maxMs > maxWaitMs ? Math.max(stall, maxMs) : stall
   return { stallMs }
@@ -204,14 +207,14 @@ function joined(clients: readonly GoodClient[]): Latencies {
 
 /** Fills the table with this many locks, of sessions that stay within the limits. */
 async function fillTable(url: string, profile: Profile, locks: number): Promise<void> {
-  const count = fillers(profile, locks)
-  const each = Math.ceil(locks / count)
+  const count = fillerCount(profile, locks)
+  const locksEach = Math.ceil(locks / count)
   for (let done = 0; done < count; done += fillersAtOnce) {
     const numbers = Array.from(
       { length: Math.min(fillersAtOnce, count - done) },
       (_, i) => done + i,
     )
-    await Promise.all(numbers.map((number) => fillBy(url, profile, number, each)))
+    await Promise.all(numbers.map((number) => fillBy(url, profile, number, locksEach)))
   }
 }
 
@@ -231,7 +234,7 @@ async function fillBy(url: string, profile: Profile, number: number, locks: numb
 
 // ----------------------------------------------------------------------------------- others
 
-async function tell(group: ChildProcess, order: HostileOrder): Promise<HostileReport> {
+async function tell(group: ChildProcess, order: HostileCommand): Promise<HostileReport> {
   group.send(order)
   const [report] = (await once(group, 'message')) as [HostileReport]
   return report

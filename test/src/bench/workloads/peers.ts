@@ -1,19 +1,20 @@
 /**
- * The peers under the loads of W1 and W2, each beside the same echo. Each step is awaited before
- * the next, as a program would do.
+ * Runs the peers (other lock services) under the loads of W1 and W2, each beside the same echo
+ * server. Like a usual program, the load awaits each step before the next step. The shape `64×16`
+ * is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'
 import { ClientHandoff } from '../load/clientHandoff.js'
 import { ClientPairs } from '../load/clientPairs.js'
-import { contest, rowsOf } from '../load/contest.js'
+import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { peerNamed } from '../peers/index.js'
 import { loadPackage } from '../peers/packages.js'
 import type { Peer } from '../peers/peer.js'
 
-/** The length of a slice for a polling peer with ten hand-offs a second, in ms. */
+/** The length of a slice for a peer whose clients poll, in ms, because it is so slow. */
 const pollSliceMs = 3_000
 
 type Shape = readonly [shape: string, placement: Placement, params: Job['params']]
@@ -44,10 +45,10 @@ async function loadPairs(context: LoadContext): Promise<JobResult> {
   const inFlight = param(job, 'inFlight')
   const exclusion = new ExclusionCheck()
   const clients = await peerNamed(job.subject).connect(server.url, sessions, loadPackage)
-  const about = { system: job.subject, serverPid: server.pid, prefix: 'peer' }
-  const results = await contest(context, [
+  const description = { system: job.subject, serverPid: server.pid, prefix: 'peer' }
+  const results = await runContest(context, [
     await EchoPairs.open(echo, sessions, inFlight),
-    new ClientPairs({ ...about, clients, inFlight, exclusion }),
+    new ClientPairs({ ...description, clients, inFlight, exclusion }),
   ])
   return result(job, results.slice(1), exclusion)
 }
@@ -57,13 +58,13 @@ async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const peer = peerNamed(job.subject)
   const exclusion = new ExclusionCheck()
   const clients = await peer.connect(server.url, param(job, 'clients'), loadPackage)
-  const about = { system: job.subject, serverPid: server.pid, key: 'hot' }
-  const handoff = new ClientHandoff(about, clients, exclusion, { stopsForGood: peer.polls })
+  const description = { system: job.subject, serverPid: server.pid, key: 'hot' }
+  const handoff = new ClientHandoff(description, clients, exclusion, { closesAtStop: peer.polls })
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace
   const reference = await EchoPairs.open(echo, 1, 1)
-  const results = await contest({ ...context, pace }, [reference, handoff])
+  const results = await runContest({ ...context, pace }, [reference, handoff])
   results[1]!.figures['unfairness'] = handoff.unfairness
   return result(job, results.slice(1), exclusion)
 }

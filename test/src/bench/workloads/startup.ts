@@ -1,15 +1,13 @@
-/**
- * The time from starting the command to the first grant.
- */
+/** The workload "startup": the time from the start of `holdfast serve` to the first grant. */
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
 import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
 import { startBroker } from '../processes/servers.js'
 
 async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
-  const toGrant: number[] = []
-  const cpu: number[] = []
-  // The first start reads the files from the disk and does not count.
+  const startMs: number[] = []
+  const cpuMs: number[] = []
+  // The first start does not count, because it reads the files from the disk.
   for (let i = 0; i <= pace.rounds * 2; i++) {
     const began = performance.now()
     const broker = await startBroker({ limits: {} })
@@ -17,8 +15,8 @@ async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobR
       const session = await RawSession.open(broker.url)
       await new Promise((resolve) => session.lock('first', resolve))
       if (i > 0) {
-        toGrant.push(performance.now() - began)
-        cpu.push((await usageOf(broker.pid)).cpuUs / 1_000)
+        startMs.push(performance.now() - began)
+        cpuMs.push((await usageOf(broker.pid)).cpuUs / 1_000)
       }
       session.destroy()
     } finally {
@@ -27,7 +25,7 @@ async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobR
     progress(i / (pace.rounds * 2))
   }
   const { workload, shape, placement } = job
-  const figures = { startMs: median(toGrant), startCpuMs: median(cpu) }
+  const figures = { startMs: median(startMs), startCpuMs: median(cpuMs) }
   const row = { workload, shape, placement, system: 'holdfast serve', figures }
   return { rows: [row], grants: 0, violations: 0 }
 }

@@ -1,12 +1,12 @@
 /**
- * The cost of validation, in a loop of its own: parsed messages of the hot path, beside the cost of
- * parsing them.
+ * The workload "validation": the cost to validate parsed messages of a client in a tight loop,
+ * beside the cost to parse these messages. A fence is the number of a grant.
  */
 import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
-const perLoop = 200_000
+const callsPerLoop = 200_000
 
 const texts: readonly string[] = [
   '{"type":"lock","id":1,"key":"orders:42"}',
@@ -14,34 +14,34 @@ const texts: readonly string[] = [
   '{"type":"unlock","id":3,"fence":1795394000000000}',
   '{"type":"pong","n":4}',
 ]
-/** Has no fast check, so the schema validates it. */
-const rare = '{"type":"refresh","id":5,"fence":1795394000000000}'
+/** A message of a type that has no fast check, so that the schema validates the message. */
+const rareText = '{"type":"refresh","id":5,"fence":1795394000000000}'
 
-/** Nanoseconds for each call. */
-function cost(action: (i: number) => unknown): number {
-  let used = 0
+/** The nanoseconds of one call of an action, which must return a value. */
+function nsPerCall(action: (i: number) => unknown): number {
+  let validCalls = 0
   const began = performance.now()
-  for (let i = 0; i < perLoop; i++) if (action(i) !== undefined) used++
-  const ns = ((performance.now() - began) * 1e6) / perLoop
-  if (used !== perLoop) throw new Error('A message of the bench failed validation')
+  for (let i = 0; i < callsPerLoop; i++) if (action(i) !== undefined) validCalls++
+  const ns = ((performance.now() - began) * 1e6) / callsPerLoop
+  if (validCalls !== callsPerLoop) throw new Error('A message of the bench failed validation')
   return ns
 }
 
 async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const messages = texts.map((text) => JSON.parse(text) as unknown)
-  const rareMessage: unknown = JSON.parse(rare)
+  const rareMessage: unknown = JSON.parse(rareText)
   const figures: Record<string, number[]> = { validateNs: [], validateRareNs: [], parseNs: [] }
   for (let round = -1; round < pace.rounds; round++) {
-    const validateNs = cost((i) => validate(messages[i & 3]))
-    const validateRareNs = cost(() => validate(rareMessage))
-    const parseNs = cost((i) => JSON.parse(texts[i & 3]!))
+    const validateNs = nsPerCall((i) => validate(messages[i & 3]))
+    const validateRareNs = nsPerCall(() => validate(rareMessage))
+    const parseNs = nsPerCall((i) => JSON.parse(texts[i & 3]!))
     if (round < 0) continue
     for (const [name, ns] of Object.entries({ validateNs, validateRareNs, parseNs })) {
       figures[name]!.push(ns)
     }
     progress((round + 1) / pace.rounds)
   }
-  const medians = Object.entries(figures).map(([name, each]) => [name, median(each)] as const)
+  const medians = Object.entries(figures).map(([name, values]) => [name, median(values)] as const)
   const { workload, shape, placement } = job
   const row = { workload, shape, placement, system: 'holdfast' }
   const rows = [{ ...row, figures: Object.fromEntries(medians) }]

@@ -1,10 +1,11 @@
 /**
- * W1: lock and unlock on keys that no other client uses: the cost of a free lock, which is the
- * usual case.
+ * W1: pairs of a lock and its unlock on keys that no other client uses. W1 measures the cost of a
+ * free lock, which is the usual case. The shape `64×16` is 64 sessions with 16 pairs under way in
+ * each. The reference is an echo server without locks.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
-import { type Contestant, contest, rowsOf } from '../load/contest.js'
+import { type Contestant, rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
@@ -31,11 +32,11 @@ async function load(context: LoadContext): Promise<JobResult> {
   }
   if (drivers.includes('client')) {
     const clients = await openHoldfastClients(server.url, sessions)
-    const about = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
-    contestants.push(new ClientPairs({ ...about, clients, inFlight, exclusion }))
+    const description = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
+    contestants.push(new ClientPairs({ ...description, clients, inFlight, exclusion }))
   }
   const reference = await EchoPairs.open(echo, sessions, inFlight)
-  const results = await contest(context, [reference, ...contestants])
+  const results = await runContest(context, [reference, ...contestants])
   const { grants, violations } = exclusion
   return { rows: rowsOf(context.job, results), grants, violations }
 }

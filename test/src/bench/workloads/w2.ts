@@ -1,9 +1,11 @@
 /**
- * W2: one key that every client wants all the time: the cost of a hand-off, and its fairness.
+ * W2: one hot key that all clients lock again and again. W2 measures the cost and the fairness of a
+ * hand-off, which is the release of one client and the grant to the next client. The shape `K=100`
+ * is 100 clients.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { ClientHandoff } from '../load/clientHandoff.js'
-import { contest, rowsOf } from '../load/contest.js'
+import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import type { Handoff } from '../load/handoff.js'
@@ -28,10 +30,10 @@ async function load(context: LoadContext): Promise<JobResult> {
   }
   if (drivers.includes('client')) {
     const sessions = await openHoldfastClients(server.url, clients)
-    const about = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
-    handoffs.push(new ClientHandoff(about, sessions, exclusion))
+    const description = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
+    handoffs.push(new ClientHandoff(description, sessions, exclusion))
   }
-  const results = await contest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
+  const results = await runContest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
   const figuresOf = ({ system }: Handoff): Record<string, number> =>
     results.find((result) => result.system === system)!.figures
   for (const handoff of handoffs) {

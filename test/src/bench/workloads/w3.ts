@@ -1,6 +1,7 @@
 /**
- * W3: the memory of the broker for an idle session, a held lock and a waiting request, and the cost
- * of a pair among a million of them.
+ * W3: the memory of the broker for an idle session, a held lock and a waiting request. W3 also
+ * measures the cost of a pair (a lock and its unlock) while the broker holds up to a million other
+ * locks.
  */
 import {
   type Job,
@@ -11,13 +12,13 @@ import {
   type Row,
   type Workload,
 } from '../job.js'
-import { contest } from '../load/contest.js'
+import { runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
-import { fillHeld, fillWaiting, openIdle, settledRss } from '../load/fill.js'
+import { fillHeld, fillWaiting, openIdle, rssWhenIdle } from '../load/fill.js'
 import { RawPairs } from '../load/rawPairs.js'
 
-/** The numbers of sessions, locks and waiting requests, and the number of keys with a queue. */
+/** The contents with which W3 fills the broker, and their names in the tables. */
 const fills = {
   sessions: 'idle sessions',
   held: 'held locks',
@@ -45,18 +46,18 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
     memory('held', 1_000_000),
     memory('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
     memory('waitingSpread', 1_000_000),
-    job('W3', 'a pair among many', 'split', { most: 1_000_000 / scale }),
+    job('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / scale }),
   ]
 }
 
 async function load(context: LoadContext): Promise<JobResult> {
   const { params } = context.job
-  if ('most' in params) return growth(context, param(context.job, 'most'))
+  if ('maxLocks' in params) return measurePairs(context, param(context.job, 'maxLocks'))
   const [fill, count] = Object.entries(params)[0]! as [Fill, number]
-  return { rows: await memory(context, fill, count), grants: 0, violations: 0 }
+  return { rows: await measureMemory(context, fill, count), grants: 0, violations: 0 }
 }
 
-async function memory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
+async function measureMemory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
   const { workload, shape, placement } = context.job
   const row = { workload, shape, placement }
   const holdfast = await bytesEach(context, context.server.pid, count, (onProgress) =>
@@ -73,6 +74,7 @@ async function memory(context: LoadContext, fill: Fill, count: number): Promise<
   return rows
 }
 
+/** Fills the broker. Resolves with a function that empties the broker, if that is possible. */
 async function fillWith(
   { server }: LoadContext,
   fill: Fill,
@@ -95,17 +97,18 @@ async function fillWith(
   return undefined
 }
 
+/** Measures the memory of a process before and after a fill, and the bytes of each filled item. */
 async function bytesEach(
   context: LoadContext,
   pid: number,
   count: number,
   fill: (onProgress: (done: number) => void) => Promise<(() => void) | undefined>,
 ): Promise<Record<string, number>> {
-  const before = await settledRss(context, pid)
+  const before = await rssWhenIdle(context, pid)
   const began = performance.now()
   const empty = await fill(context.progress)
   const fillSeconds = (performance.now() - began) / 1_000
-  const after = await settledRss(context, pid)
+  const after = await rssWhenIdle(context, pid)
   empty?.()
   return {
     count,
@@ -116,8 +119,8 @@ async function bytesEach(
   }
 }
 
-/** Measures the same pairs again and again, among a growing number of held locks. */
-async function growth(context: LoadContext, most: number): Promise<JobResult> {
+/** Measures the same pairs again and again, while the broker holds more and more other locks. */
+async function measurePairs(context: LoadContext, maxLocks: number): Promise<JobResult> {
   const { server, echo, pace } = context
   const { workload, placement } = context.job
   const exclusion = new ExclusionCheck()
@@ -129,13 +132,13 @@ async function growth(context: LoadContext, most: number): Promise<JobResult> {
   )
   const rows: Row[] = []
   let held = 0
-  for (let count = most / 1_000; count <= most; count *= 10) {
+  for (let count = maxLocks / 1_000; count <= maxLocks; count *= 10) {
     await fillHeld(server.url, `of${count}`, count - held, () => {})
     held = count
-    // The pairs must not pay for the garbage of the filling.
-    await settledRss(context, server.pid)
+    // Wait until the broker is idle, so that no garbage collection after the fill slows the pairs.
+    await rssWhenIdle(context, server.pid)
     const slices = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
-    const results = await contest({ ...context, pace: slices }, [reference, pairs])
+    const results = await runContest({ ...context, pace: slices }, [reference, pairs])
     for (const { system, figures } of results) {
       rows.push({
         workload,

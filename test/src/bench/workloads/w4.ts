@@ -1,7 +1,8 @@
 /**
- * W4: the stampede. A thousand clients wait for one key, its holder's connection dies, and each
- * client locks and unlocks the key once. The reference is the same number of frames over a plain
- * server without locks, which pushes a ready-made grant to the next in its queue.
+ * W4: the stampede. A thousand clients wait for one key. The connection of its holder dies, and
+ * then each client locks and unlocks the key once. The reference is the same number of frames at a
+ * plain server without locks, which sends a constant grant to the next client of its queue. A fence
+ * is the number of a grant.
  */
 import {
   type Endpoint,
@@ -18,11 +19,16 @@ import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
 
 const key = 'stampede'
-/** The plain server does not report its queue; after this time everything has arrived, in ms. */
+/**
+ * How long to wait until all requests have arrived, in ms, because the plain server cannot report
+ * the length of its queue.
+ */
 const settleMs = 250
 
 interface Stampede {
+  /** The time from the death of the holder to the first grant. */
   readonly firstMs: number
+  /** The time from the death of the holder to the last grant. */
   readonly allMs: number
 }
 
@@ -40,7 +46,7 @@ async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const locks: Stampede[] = []
   const bare: Stampede[] = []
-  // The first round of each only warms up the code.
+  // The first round of each server does not count, because it warms up the code.
   for (let round = 0; round <= pace.rounds; round++) {
     bare.push(await stampede(bareServer, clients, undefined))
     locks.push(await stampede(server, clients, exclusion))
@@ -85,15 +91,15 @@ async function stampede(
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))
   const result = await new Promise<Stampede>((resolve) => {
     let diedAt = Number.NaN
-    let first = Number.NaN
-    let done = 0
+    let firstMs = Number.NaN
+    let grants = 0
     for (const session of sessions) {
       session.lock(key, (answer) => {
         const ms = performance.now() - diedAt
-        if (done === 0) first = ms
+        if (grants === 0) firstMs = ms
         exclusion?.granted(key, answer.fence)
         exclusion?.released(key)
-        if (++done === clients) resolve({ firstMs: first, allMs: ms })
+        if (++grants === clients) resolve({ firstMs, allMs: ms })
         session.unlock(answer.fence, () => {})
       })
     }

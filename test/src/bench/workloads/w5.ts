@@ -1,9 +1,10 @@
 /**
- * W5: all kinds of requests at once. The figure has no reference; compare it before and after a
- * change, because code that is fast alone may be slow together.
+ * W5: all kinds of requests at once. Compare the figures of W5 before and after a change of the
+ * code, because changes that are fast in the other workloads may be slow together. The shape
+ * `100×4` is 100 sessions with 4 requests under way in each.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
-import { contest, rowsOf } from '../load/contest.js'
+import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { MixedLoad } from '../load/mixed.js'
@@ -19,7 +20,7 @@ async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const mixed = await MixedLoad.open(context.server, { sessions, inFlight, watchers }, exclusion)
   const reference = await EchoPairs.open(context.echo, sessions, inFlight)
-  const results = await contest(context, [reference, mixed])
+  const results = await runContest(context, [reference, mixed])
   Object.assign(results[1]!.figures, mixed.counts)
   const rows = rowsOf(context.job, results)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }

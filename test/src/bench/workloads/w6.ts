@@ -1,6 +1,7 @@
 /**
- * W6: the cost of the client library in its own process: the same pairs with the library and with
- * frames by hand, and the CPU time of the generator for each.
+ * W6: the cost of the client library in the process of the client. W6 runs the same pairs (a lock
+ * and its unlock) with the library and with frames by hand, and compares the CPU times of the load
+ * generator.
  */
 import {
   type Job,
@@ -12,7 +13,7 @@ import {
   type Workload,
 } from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
-import { contest, rowsOf } from '../load/contest.js'
+import { rowsOf, runContest } from '../load/contest.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawPairs } from '../load/rawPairs.js'
@@ -32,21 +33,21 @@ async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const byHand = await RawPairs.open(server, { sessions, inFlight, prefix: 'raw' }, exclusion)
   const clients = await openHoldfastClients(server.url, sessions)
-  const about = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
-  const library = new ClientPairs({ ...about, clients, inFlight, exclusion })
-  const rows = rowsOf(context.job, await contest(context, [byHand, library]))
+  const description = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
+  const library = new ClientPairs({ ...description, clients, inFlight, exclusion })
+  const rows = rowsOf(context.job, await runContest(context, [byHand, library]))
   const { grants, violations } = exclusion
   return {
-    rows: rows.map((row) => ({ ...row, figures: ownCost(row, rows[0]!) })),
+    rows: rows.map((row) => ({ ...row, figures: clientFigures(row, rows[0]!) })),
     grants,
     violations,
   }
 }
 
-/** Leaves out the broker, which is the same for both. */
-function ownCost({ figures }: Row, byHand: Row): Row['figures'] {
-  const kept = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
-  const own = Object.entries(figures).filter(([name]) => kept.includes(name))
+/** The figures of the client, without the figures of the broker, which is the same for both. */
+function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
+  const names = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
+  const own = Object.entries(figures).filter(([name]) => names.includes(name))
   const cost = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
   return { ...Object.fromEntries(own), generatorRatioToHand: cost }
 }
