@@ -52,8 +52,8 @@ function workloadsNamed(list: string): Workload[] {
 
 function peersNamed(list: string): Peer[] {
   return list.split(',').map((name) => {
-    const peer = peers.find((each) => each.name === name)
-    const known = peers.map((each) => each.name).join(', ')
+    const peer = peers.find((candidate) => candidate.name === name)
+    const known = peers.map((peer) => peer.name).join(', ')
     if (peer === undefined) throw new InvalidArgumentError(`Choose from ${known}.`)
     return peer
   })

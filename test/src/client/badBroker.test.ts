@@ -219,10 +219,10 @@ describe('a session whose broker sends invalid messages', () => {
   })
 
   it('shows the invalid message as the reason of jeopardy and of lost locks', async () => {
-    const kept = await openGraced()
+    const gracedScene = await openGraced()
     const errors: HoldfastError[] = []
-    kept.session.on('jeopardy', (error) => errors.push(error))
-    kept.socket.deliver(bad)
+    gracedScene.session.on('jeopardy', (error) => errors.push(error))
+    gracedScene.socket.deliver(bad)
     expect(messagesOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
     const scene = await openScene()
@@ -272,11 +272,11 @@ describe('a broker that sends impossible messages', () => {
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await asking).to.equal('UNAVAILABLE')
 
-    const kept = await openGraced()
-    await reconnect(kept)
-    const later = kept.session.lock('k', { ttl: 1_000 })
-    kept.socket.deliver(resumed, snapshot([held(1, 5)]))
-    expect(kept.session.state).to.equal('disconnected')
+    const gracedScene = await openGraced()
+    await reconnect(gracedScene)
+    const later = gracedScene.session.lock('k', { ttl: 1_000 })
+    gracedScene.socket.deliver(resumed, snapshot([held(1, 5)]))
+    expect(gracedScene.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })
 

@@ -69,11 +69,11 @@ describe('holding a lock', () => {
   it('ends after a pause of the process, before any timer fires', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
-    const heard: string[] = []
-    lock.signal.addEventListener('abort', () => heard.push('aborted'))
+    const abortEvents: string[] = []
+    lock.signal.addEventListener('abort', () => abortEvents.push('aborted'))
     scene.clock.stop(leaseMs)
     expect(lock.held).to.equal(false)
-    expect(heard).to.deep.equal(['aborted'])
+    expect(abortEvents).to.deep.equal(['aborted'])
     expect(scene.events).to.deep.equal(['lost session'])
   })
 

@@ -5,72 +5,72 @@ import { acquireLock, openScene, reportedBy } from '../support/scriptedSession.j
 describe('listening to a session', () => {
   it('calls listeners in the order in which they were added, with the details', async () => {
     const { session, socket } = await openScene()
-    const heard: string[] = []
+    const calls: string[] = []
     session
-      .on('draining', ({ within }) => heard.push(`first ${within}`))
-      .on('draining', ({ within }) => heard.push(`second ${within}`))
-      .on('expiring', () => heard.push('another event'))
+      .on('draining', ({ within }) => calls.push(`first ${within}`))
+      .on('draining', ({ within }) => calls.push(`second ${within}`))
+      .on('expiring', () => calls.push('another event'))
     socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
-    expect(heard).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
+    expect(calls).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
   })
 
   it('calls a once-listener once', async () => {
     const { session, socket } = await openScene()
-    const heard: number[] = []
-    session.once('draining', ({ within }) => heard.push(within))
+    const calls: number[] = []
+    session.once('draining', ({ within }) => calls.push(within))
     socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
-    expect(heard).to.deep.equal([1])
+    expect(calls).to.deep.equal([1])
   })
 
   it('calls a once-listener once, even if an earlier listener causes the event again', async () => {
     const scene = await openScene()
     const { session, socket } = scene
     for (const key of ['a', 'b']) await acquireLock(scene, { key })
-    const heard: string[] = []
+    const calls: string[] = []
     session.on('lost', () => void session.close())
-    session.once('lost', ({ key }) => heard.push(key))
+    session.once('lost', ({ key }) => calls.push(key))
     socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
-    expect(heard).to.deep.equal(['b'])
+    expect(calls).to.deep.equal(['b'])
   })
 
   it('keeps calling a function that was added both with on and with once', async () => {
     const { session, socket } = await openScene()
-    const heard: number[] = []
-    const listen = ({ within }: { within: number }) => heard.push(within)
+    const calls: number[] = []
+    const listen = ({ within }: { within: number }) => calls.push(within)
     session.on('draining', listen).once('draining', listen)
     socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
-    expect(heard).to.deep.equal([1, 1, 2])
+    expect(calls).to.deep.equal([1, 1, 2])
   })
 
   it('applies an add or a removal during an event from the next event on', async () => {
     const { session, socket } = await openScene()
-    const heard: string[] = []
-    const readded = () => heard.push('readded')
-    const removed = () => heard.push('removed')
-    session.on('draining', () => heard.push('stays')).on('expiring', readded)
+    const calls: string[] = []
+    const readded = () => calls.push('readded')
+    const removed = () => calls.push('removed')
+    session.on('draining', () => calls.push('stays')).on('expiring', readded)
     session.on('draining', readded).once('draining', readded).off('draining', readded)
     session.on('draining', () => session.off('draining', removed).on('draining', readded))
     session.on('draining', removed)
     // A listener that is removed during an event still hears of that event.
     socket.deliver({ type: 'draining', within: 1 })
-    expect(heard.splice(0)).to.deep.equal(['stays', 'removed'])
+    expect(calls.splice(0)).to.deep.equal(['stays', 'removed'])
     socket.deliver({ type: 'draining', within: 2 })
-    expect(heard.splice(0)).to.deep.equal(['stays', 'readded'])
+    expect(calls.splice(0)).to.deep.equal(['stays', 'readded'])
     socket.deliver({ type: 'expiring', within: 3 })
-    expect(heard).to.deep.equal(['readded'])
+    expect(calls).to.deep.equal(['readded'])
   })
 
   it('calls the other listeners when one throws, and reports the error', async () => {
     const { session, socket } = await openScene()
-    const heard: number[] = []
+    const calls: number[] = []
     const error = new Error('the listener failed')
     const fail = () => {
       throw error
     }
     session.on('draining', fail).once('draining', fail)
-    session.on('draining', ({ within }) => heard.push(within))
+    session.on('draining', ({ within }) => calls.push(within))
     const reported = await reportedBy(() => socket.deliver({ type: 'draining', within: 1 }))
-    expect(heard).to.deep.equal([1])
+    expect(calls).to.deep.equal([1])
     expect(reported).to.deep.equal([error, error])
     socket.deliver({ type: 'ping', n: 1 })
     expect(session.state).to.equal('connected')

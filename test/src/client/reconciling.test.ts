@@ -11,10 +11,10 @@ import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/script
 describe('reconciling after a resume', () => {
   it('loses locks that are not in the snapshot', async () => {
     const scene = await openGraced()
-    const lost = await acquireLock(scene, { fence: 7 })
-    const kept = await acquireLock(scene, { key: 'l', fence: 8 })
+    const lostLock = await acquireLock(scene, { fence: 7 })
+    const keptLock = await acquireLock(scene, { key: 'l', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'l')]))
-    expect([lost.held, kept.held]).to.deep.equal([false, true])
+    expect([lostLock.held, keptLock.held]).to.deep.equal([false, true])
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 

@@ -211,9 +211,9 @@ describe('the checks of options and arguments', () => {
 
     it(`${name} refuses options that are not an object`, async () => {
       const on = await scene()
-      for (const given of [null, 7, true, [], () => {}]) {
-        const error = await refusalOf(() => call(given as never, on))
-        expect(error?.code, String(given)).to.equal('INVALID_OPTION')
+      for (const options of [null, 7, true, [], () => {}]) {
+        const error = await refusalOf(() => call(options as never, on))
+        expect(error?.code, String(options)).to.equal('INVALID_OPTION')
       }
     })
   }

@@ -32,12 +32,12 @@ describe('watching keys', () => {
 
   it('passes an event to every watch that the message names', async () => {
     const { session, socket } = await openScene()
-    const heard: string[] = []
-    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => heard.push(name + event))
+    const lines: string[] = []
+    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => lines.push(name + event))
     await turn()
     const event = { event: 'unlocked', ...info }
     socket.deliver({ type: 'event', watch: [1, 3, 9], event })
-    expect(heard).to.deep.equal(['aunlocked', 'cunlocked'])
+    expect(lines).to.deep.equal(['aunlocked', 'cunlocked'])
   })
 
   it('watches again after a reconnect, and marks the new state as resync', async () => {

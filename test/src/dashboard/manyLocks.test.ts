@@ -155,7 +155,7 @@ describe('the dashboard with ten thousand locks', function () {
 /** Resolves when the element with this key has the keyboard focus. */
 async function waitForFocusOn(visitor: Visitor, key: string): Promise<void> {
   await visitor.page.waitForFunction(
-    (wanted) => document.activeElement?.textContent === wanted,
+    (expectedText) => document.activeElement?.textContent === expectedText,
     key,
   )
 }

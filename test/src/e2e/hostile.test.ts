@@ -112,16 +112,16 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       for (const _ of frame) fence = (await client.receive('granted')).fence
       client.send({ type: 'ack', ids: frame })
     }
-    const other = await openHostileClient(stage, url)
+    const attacker = await openHostileClient(stage, url)
     const attacks = Array.from({ length: 1_000 }, (_, i) => {
       const id = i + 1
       return i % 2 === 0
         ? { type: 'revoke', id, key: 'crowd', fence: fence - i, reason: 'hostile' }
         : { type: 'lock', id, key: 'crowd', timeout: 0 }
     })
-    for (const frame of framesOf(attacks)) other.send(...frame)
-    await other.receive('revoked')
-    other.send({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
+    for (const frame of framesOf(attacks)) attacker.send(...frame)
+    await attacker.receive('revoked')
+    attacker.send({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
     expect((await client.receive('lost')).fence).to.be.above(0)

@@ -77,18 +77,18 @@ describe('e2e: resume after a cut, with a grace', () => {
 
   it('keeps places in queues, and delivers a grant that the broker made during the outage', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    const other = await stage.session(url)
-    const first = await other.lock('k')
+    const otherSession = await stage.session(url)
+    const first = await otherSession.lock('k')
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const waiting = session.lock('k')
     await untilHandled(session)
-    const behind = other.lock('k')
-    await untilHandled(other)
+    const behind = otherSession.lock('k')
+    await untilHandled(otherSession)
     proxy.shut(true)
     proxy.cut()
     await next(session, 'jeopardy')
     await first.unlock()
-    await untilHandled(other)
+    await untilHandled(otherSession)
     const resumed = next(session, 'resumed')
     proxy.shut(false)
     await resumed
@@ -127,10 +127,10 @@ describe('e2e: resume after a cut, with a grace', () => {
     const slowReconnect = fixedInterval({ interval: 250_000 })
     const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
     const session = await stage.session(proxy.url, options)
-    const other = await stage.session(url)
+    const otherSession = await stage.session(url)
     const lock = await session.lock('k')
-    const waiting = other.lock('k')
-    await untilHandled(other)
+    const waiting = otherSession.lock('k')
+    await untilHandled(otherSession)
     const jeopardy = next(session, 'jeopardy')
     proxy.cut()
     await jeopardy
@@ -165,10 +165,10 @@ describe('e2e: a cut without a grace', () => {
   it('loses the locks at once, and the broker grants the locks to the next waiters', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
-    const other = await stage.session(url)
+    const otherSession = await stage.session(url)
     const lock = await session.lock('k')
-    const waiting = other.lock('k')
-    await untilHandled(other)
+    const waiting = otherSession.lock('k')
+    await untilHandled(otherSession)
     const lost = next(session, 'lost')
     const newSession = next(session, 'newSession')
     proxy.cut()
@@ -181,8 +181,8 @@ describe('e2e: a cut without a grace', () => {
 
   it('repeats waiting requests, with the rest of their timeouts and with their signals', async () => {
     const { proxy, url, broker } = await brokerBehindProxy(stage)
-    const other = await stage.session(url)
-    const first = await other.lock('k')
+    const otherSession = await stage.session(url)
+    const first = await otherSession.lock('k')
     const { frames, WebSocket } = recordingWebSocket()
     const session = await stage.session(proxy.url, { reconnect, WebSocket })
     const controller = new AbortController()
@@ -223,7 +223,7 @@ describe('e2e: watching over a cut', () => {
 
   it('reports the state again with resync, and continues', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    const other = await stage.session(url)
+    const otherSession = await stage.session(url)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const events = new Collector<WatchEvent>()
     session.watch('k', events.add)
@@ -231,7 +231,7 @@ describe('e2e: watching over a cut', () => {
     proxy.shut(true)
     proxy.cut()
     await next(session, 'jeopardy')
-    const lock = await other.lock('k')
+    const lock = await otherSession.lock('k')
     proxy.shut(false)
     const [before, after] = await events.count(2)
     expect(before).to.deep.include({ event: 'state', heldCount: 0, resync: false })

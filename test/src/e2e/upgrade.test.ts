@@ -233,8 +233,8 @@ describe('upgrade: beside a server of the user', () => {
   })
 
   it('shares a server with another broker on another path', async () => {
-    const other = createBroker()
-    other.attach(server, { path: '/other' })
+    const otherBroker = createBroker()
+    otherBroker.attach(server, { path: '/other' })
     const client = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
     const otherClient = await RawClient.open(`ws://127.0.0.1:${port}/other`)
     client.send({ type: 'lock', id: 1, key: 'k' })
@@ -242,9 +242,9 @@ describe('upgrade: beside a server of the user', () => {
     await client.receive('granted')
     await otherClient.receive('granted')
     expect(broker.query().heldCount).to.equal(1)
-    expect(other.query().heldCount).to.equal(1)
+    expect(otherBroker.query().heldCount).to.equal(1)
     expect(await statusOf(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
-    await other.close()
+    await otherBroker.close()
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     client.send({ type: 'stats', id: 2 })
     await client.receive('stats')

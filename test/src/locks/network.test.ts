@@ -47,7 +47,7 @@ describe('session.locks over a network', () => {
   it('sends the options of a request, and shows the options to the callback', async () => {
     const scene = await openScene()
     const metadata = { page: 7 }
-    const asked = requestLock(scene, { mode: 'shared', ttl: 5_000, metadata })
+    const request = requestLock(scene, { mode: 'shared', ttl: 5_000, metadata })
     requestLock(scene, { ifAvailable: true })
     requestLock(scene, { steal: true })
     await turn()
@@ -59,20 +59,20 @@ describe('session.locks over a network', () => {
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
     await turn()
     const expected = { name: 'a', mode: 'shared', fence: 9, ttl: 5_000, metadata, held: true }
-    expect(asked.lock).to.include(expected)
+    expect(request.lock).to.include(expected)
   })
 
   it('settles a request when the broker has confirmed the unlock', async () => {
     const scene = await openScene()
-    const asked = requestLock(scene, {}, Promise.resolve('fine'))
+    const request = requestLock(scene, {}, Promise.resolve('fine'))
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
-    expect(asked.outcome).to.equal('open')
+    expect(request.outcome).to.equal('open')
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     await turn()
-    expect(asked.outcome).to.equal('fine')
+    expect(request.outcome).to.equal('fine')
   })
 
   it('rejects a request with the reason of a loss, and aborts the signal of the callback', async () => {
@@ -85,31 +85,31 @@ describe('session.locks over a network', () => {
     ]
     for (const [reason, options, lose] of losses) {
       const scene = await openScene()
-      const asked = requestLock(scene, options)
+      const request = requestLock(scene, options)
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
       await turn()
-      const { signal } = asked.lock!
+      const { signal } = request.lock!
       lose(scene)
       expect(signal.aborted).to.equal(true)
-      expect(asked.lock!.held).to.equal(false)
+      expect(request.lock!.held).to.equal(false)
       await turn()
-      expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason })
-      expect(signal.reason).to.equal((asked.outcome as DOMException).cause)
+      expectAbortError(request.outcome, { code: 'LOCK_LOST', reason })
+      expect(signal.reason).to.equal((request.outcome as DOMException).cause)
     }
   })
 
   it('does not run a callback whose lock is lost already', async () => {
     const scene = await openScene()
-    const asked = requestLock(scene)
+    const request = requestLock(scene)
     await turn()
     scene.socket.deliver(
       { type: 'granted', id: 1, fence: 9 },
       { type: 'lost', fence: 9, reason: 'stolen' },
     )
     await turn()
-    expect(asked.lock).to.equal(undefined)
-    expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+    expect(request.lock).to.equal(undefined)
+    expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
   })
 
   it('does not run a callback whose request is aborted after the grant, before its task', async () => {
@@ -122,7 +122,7 @@ describe('session.locks over a network', () => {
     network.last.deliver(welcome())
     const session = await connecting
     const controller = new AbortController()
-    const asked = requestLock({ session }, { signal: controller.signal })
+    const request = requestLock({ session }, { signal: controller.signal })
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
@@ -130,23 +130,23 @@ describe('session.locks over a network', () => {
     controller.abort('enough')
     tasks[0]!()
     await turn()
-    expect(asked).to.deep.equal({ outcome: 'enough', lock: undefined })
+    expect(request).to.deep.equal({ outcome: 'enough', lock: undefined })
     expect(network.last.sent.at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
   })
 
   it('unlocks a grant that crosses an abort on the wire', async () => {
     const scene = await openScene()
     const controller = new AbortController()
-    const asked = requestLock(scene, { signal: controller.signal })
+    const request = requestLock(scene, { signal: controller.signal })
     await turn()
     controller.abort()
     await turn()
-    expect(asked.outcome).to.equal(controller.signal.reason)
+    expect(request.outcome).to.equal(controller.signal.reason)
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'cancel', request: 1 })
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
-    expect(asked.lock).to.equal(undefined)
+    expect(request.lock).to.equal(undefined)
   })
 
   it('rejects with an AbortError if the broker answers the unlock that the lock is lost', async () => {
@@ -154,15 +154,15 @@ describe('session.locks over a network', () => {
     for (const thrown of [undefined, new Error('mine')]) {
       const endCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
       const scene = await openScene()
-      const asked = requestLock(scene, {}, turn().then(turn).then(endCallback))
+      const request = requestLock(scene, {}, turn().then(turn).then(endCallback))
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
       await turn()
       await turn()
       scene.socket.deliver(notHeld)
       await turn()
-      if (thrown) expect(asked.outcome).to.equal(thrown)
-      else expectAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+      if (thrown) expect(request.outcome).to.equal(thrown)
+      else expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
     }
   })
 
@@ -190,11 +190,11 @@ describe('session.locks over a network', () => {
 
   it('passes on the errors of the broker', async () => {
     const scene = await openScene()
-    const asked = requestLock(scene)
+    const request = requestLock(scene)
     await turn()
     scene.socket.deliver({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'no more' })
     await turn()
-    expect(asked.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
+    expect(request.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
     scene.socket.end()
     const immediate = requestLock(scene, { ifAvailable: true })
     await turn()

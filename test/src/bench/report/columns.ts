@@ -64,7 +64,7 @@ export interface Column {
 
 /** The columns that these figures need. */
 export function columnsFor(figures: readonly Readonly<Record<string, number>>[]): Column[] {
-  const present = new Set(figures.flatMap((each) => Object.keys(each)))
+  const present = new Set(figures.flatMap((row) => Object.keys(row)))
   return Object.entries(titles)
     .filter(([figure]) => present.has(figure))
     .map(([figure, title]) => ({ figure, title }))

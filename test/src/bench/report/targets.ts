@@ -55,10 +55,10 @@ export class Figures {
    * The largest figure of all shapes that begin with `beginning`; undefined without such a shape.
    */
   largest(workload: string, beginning: string, figure: string): number | undefined {
-    const found = this.#rows.flatMap((row) =>
+    const values = this.#rows.flatMap((row) =>
       row.workload === workload && row.shape.startsWith(beginning) ? [row.figures[figure]!] : [],
     )
-    return found.length === 0 ? undefined : Math.max(...found)
+    return values.length === 0 ? undefined : Math.max(...values)
   }
 }
 

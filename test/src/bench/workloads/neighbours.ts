@@ -75,7 +75,7 @@ async function load(context: LoadContext): Promise<JobResult> {
     const figuresBeside = await besideHostile(context, {
       clients,
       group,
-      order: { url, kind, profile },
+      target: { url, kind, profile },
     })
     const figures = {
       ...calmFigures(calm),
@@ -94,7 +94,7 @@ async function load(context: LoadContext): Promise<JobResult> {
 interface Scene {
   readonly clients: readonly GoodClient[]
   readonly group: ChildProcess
-  readonly order: { readonly url: string; readonly kind: string; readonly profile: Profile }
+  readonly target: { readonly url: string; readonly kind: string; readonly profile: Profile }
 }
 
 /** The figures of the good clients and of the broker beside hostile clients. */
@@ -109,10 +109,13 @@ interface HostileFigures {
   readonly died: number
 }
 
-/** What good clients notice from the start of the hostile clients until all pairs are finished. */
+/**
+ * Runs the hostile clients, and measures the good clients from the start of the hostile clients
+ * until all pairs are finished.
+ */
 async function besideHostile(
   { server, pace, usageOf }: LoadContext,
-  { clients, group, order }: Scene,
+  { clients, group, target }: Scene,
 ): Promise<HostileFigures> {
   let peak = 0
   let isDead = false
@@ -126,16 +129,16 @@ async function besideHostile(
   const sampling = setInterval(sample, 100)
   const pairs = startPairs(clients)
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
-  await Promise.race([tell(group, { type: 'prepare', ...order }), pause(maxWaitMs)])
+  await Promise.race([send(group, { type: 'prepare', ...target }), pause(maxWaitMs)])
   group.send({ type: 'begin' } satisfies HostileCommand)
   await untilOr(isOver, hostileMs[pace.name])
-  const report = await Promise.race([tell(group, { type: 'stop' }), pause(2_000)])
+  const report = await Promise.race([send(group, { type: 'stop' }), pause(2_000)])
   group.kill('SIGKILL')
   clearInterval(pairs)
   await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
   clearInterval(sampling)
   await sample()
-  const latencies = joined(clients)
+  const latencies = takeAllLatencies(clients)
   return {
     p50Us: latencies.percentile(50),
     p99Us: latencies.percentile(99),
@@ -148,7 +151,10 @@ async function besideHostile(
   }
 }
 
-/** A loop that never continued stalled for at least as long as the answers took. */
+/**
+ * The longest stall of the event loop. A loop that never continued has recorded no stall; then the
+ * longest latency is the length of the stall.
+ */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)
   const stallMs = died === 0 && maxMs > maxWaitMs ? Math.max(stall, maxMs) : stall
@@ -179,14 +185,14 @@ async function startGood(url: string, profile: Profile, number: number): Promise
 
 /** Starts the pairs of all clients at their rate, spread evenly over time. */
 function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
-  let next = 0
+  let pairCount = 0
   let due = performance.now()
-  const each = good.everyMs / clients.length
+  const intervalMs = good.everyMs / clients.length
   return setInterval(() => {
-    for (const now = performance.now(); due <= now; due += each) {
-      clients[next++ % clients.length]!.startPair()
+    for (const now = performance.now(); due <= now; due += intervalMs) {
+      clients[pairCount++ % clients.length]!.startPair()
     }
-  }, each)
+  }, intervalMs)
 }
 
 async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Latencies> {
@@ -194,10 +200,10 @@ async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Lat
   await pause(ms)
   clearInterval(pairs)
   await untilOr(() => clients.every(({ pending }) => pending === 0), maxWaitMs)
-  return joined(clients)
+  return takeAllLatencies(clients)
 }
 
-function joined(clients: readonly GoodClient[]): Latencies {
+function takeAllLatencies(clients: readonly GoodClient[]): Latencies {
   const all = new Latencies()
   for (const client of clients) all.add(client.takeLatencies())
   return all
@@ -209,16 +215,21 @@ function joined(clients: readonly GoodClient[]): Latencies {
 async function fillTable(url: string, profile: Profile, locks: number): Promise<void> {
   const count = fillerCount(profile, locks)
   const locksEach = Math.ceil(locks / count)
-  for (let done = 0; done < count; done += fillersAtOnce) {
+  for (let opened = 0; opened < count; opened += fillersAtOnce) {
     const numbers = Array.from(
-      { length: Math.min(fillersAtOnce, count - done) },
-      (_, i) => done + i,
+      { length: Math.min(fillersAtOnce, count - opened) },
+      (_, i) => opened + i,
     )
-    await Promise.all(numbers.map((number) => fillBy(url, profile, number, locksEach)))
+    await Promise.all(numbers.map((number) => openFiller(url, profile, number, locksEach)))
   }
 }
 
-async function fillBy(url: string, profile: Profile, number: number, locks: number): Promise<void> {
+async function openFiller(
+  url: string,
+  profile: Profile,
+  number: number,
+  locks: number,
+): Promise<void> {
   const { hello, address } = originOf(profile, 'filler', number)
   const session = await RawSession.open(url, `,"lease":300000${hello}`, address)
   await new Promise<void>((resolve, reject) => {
@@ -234,8 +245,8 @@ async function fillBy(url: string, profile: Profile, number: number, locks: numb
 
 // ----------------------------------------------------------------------------------- others
 
-async function tell(group: ChildProcess, order: HostileCommand): Promise<HostileReport> {
-  group.send(order)
+async function send(group: ChildProcess, command: HostileCommand): Promise<HostileReport> {
+  group.send(command)
   const [report] = (await once(group, 'message')) as [HostileReport]
   return report
 }
@@ -244,7 +255,7 @@ function pause(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms))
 }
 
-/** Resolves when `isTrue` returns true, or after `ms`. */
+/** Resolves when `isTrue` returns true, or after this time. */
 async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
   for (const end = performance.now() + ms; performance.now() < end && !isTrue(); ) await pause(20)
 }

@@ -179,8 +179,8 @@ const order: Scenario = {
     await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
     await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, mustNotRun)
     await tryArguments(script, 'name before signal', '-a', { signal: aborted }, mustNotRun)
-    const both = { signal: aborted, ifAvailable: true }
-    await tryArguments(script, 'options before signal', 'a', both, mustNotRun)
+    const excluding = { signal: aborted, ifAvailable: true }
+    await tryArguments(script, 'options before signal', 'a', excluding, mustNotRun)
   },
   log: [
     ...['reads ifAvailable', 'reads mode', 'converts mode', 'reads signal', 'reads steal'],

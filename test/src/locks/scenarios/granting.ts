@@ -144,8 +144,8 @@ const available: Scenario = {
     await script.untilQuiet()
     script.request('behind', 'x', shared)
     await script.untilQuiet()
-    for (const each of [a, b, c]) {
-      each.release()
+    for (const request of [a, b, c]) {
+      request.release()
       await script.untilQuiet()
     }
     await script.recordState()
@@ -165,7 +165,7 @@ const outcomes: Scenario = {
   title: 'the request settles with the outcome of its callback',
   async run(script) {
     const name = `${script.prefix}x`
-    const mine = new Error('mine')
+    const customError = new Error('mine')
     const callbacks: Record<string, () => unknown> = {
       value: () => 7,
       nothing: () => {},
@@ -175,9 +175,9 @@ const outcomes: Scenario = {
         then: (resolve: (value: string) => void) => resolve('then'),
       }),
       throws: () => {
-        throw mine
+        throw customError
       },
-      rejects: () => Promise.reject(mine),
+      rejects: () => Promise.reject(customError),
       'throws text': () => {
         throw 'text'
       },
@@ -193,8 +193,8 @@ const outcomes: Scenario = {
     for (const [label, callback] of Object.entries(callbacks)) {
       await script.outcome(label, script.locks.request(name, callback))
     }
-    const same = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
-    script.record(`the very error: ${same === mine}`)
+    const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
+    script.record(`the very error: ${caught === customError}`)
     await script.locks.request(name, async () => {
       for (const [label, callback] of Object.entries(callbacks)) {
         const request = script.otherLocks.request(name, { ifAvailable: true }, (lock) => {
@@ -245,7 +245,7 @@ const tasks: Scenario = {
     const name = `${script.prefix}x`
     const gate = script.request('gate', 'x')
     await script.untilQuiet()
-    const both = ['a', 'b'].map((label) =>
+    const requests = ['a', 'b'].map((label) =>
       script.locks.request(name, { mode: 'shared' }, async () => {
         script.record(`${label} begins`)
         for (let i = 0; i < 50; i++) await undefined
@@ -255,7 +255,7 @@ const tasks: Scenario = {
     )
     await script.untilQuiet()
     gate.release()
-    await Promise.all(both)
+    await Promise.all(requests)
     await script.untilQuiet()
   },
   log: [
@@ -269,14 +269,14 @@ const order: Scenario = {
   async run(script) {
     const gate = script.request('gate', 'x')
     await script.untilQuiet()
-    const both = [
+    const requests = [
       script.request('first', 'x', { mode: 'shared', abortable: true }),
       script.request('second', 'x', { mode: 'shared' }),
     ]
     await script.untilQuiet()
     gate.release()
     await script.untilQuiet()
-    for (const { release } of both) release()
+    for (const { release } of requests) release()
     await script.untilQuiet()
   },
   log: [

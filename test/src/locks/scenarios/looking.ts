@@ -7,7 +7,7 @@ const shape: Scenario = {
   async run(script) {
     const own = await script.listOwn()
     script.record(`${own.held.length} ${own.pending.length}`)
-    const asked = [
+    const requests = [
       script.request('a', 'x', { mode: 'shared' }),
       script.request('b', 'x', { mode: 'shared' }),
       script.request('c', 'x'),
@@ -16,17 +16,17 @@ const shape: Scenario = {
     const state = await script.locks.query()
     const { held = [], pending = [] } = state
     script.record(`arrays: ${Array.isArray(state.held)} ${Array.isArray(state.pending)}`)
-    const mine = [...held, ...pending].filter(({ name }) => name?.startsWith(script.prefix))
-    for (const info of mine) {
+    const ownInfos = [...held, ...pending].filter(({ name }) => name?.startsWith(script.prefix))
+    for (const info of ownInfos) {
       const { name, mode, clientId, ...more } = info
       script.record(`${name?.slice(script.prefix.length)} ${mode} ${JSON.stringify(more)}`)
       script.record(`client: ${typeof clientId === 'string' && clientId !== ''}`)
     }
-    script.record(`clients: ${new Set(mine.map(({ clientId }) => clientId)).size}`)
+    script.record(`clients: ${new Set(ownInfos.map(({ clientId }) => clientId)).size}`)
     const again = await script.locks.query()
     script.record(`a new answer: ${again !== state}`)
-    for (const each of asked) {
-      each.release()
+    for (const request of requests) {
+      request.release()
       await script.untilQuiet()
     }
     await script.recordState()
@@ -46,16 +46,16 @@ const pendingOrder: Scenario = {
     const gate = script.request('gate', 'x')
     await script.untilQuiet()
     const modes = ['shared', 'exclusive', 'exclusive', 'shared', 'exclusive'] as const
-    const asked = []
+    const requests = []
     for (const [i, mode] of modes.entries()) {
-      asked.push(
+      requests.push(
         script.request(`${i}`, 'x', { mode }, i % 2 === 0 ? script.locks : script.otherLocks),
       )
       await script.untilQuiet()
     }
     await script.recordState()
-    for (const each of [gate, ...asked]) {
-      each.release()
+    for (const request of [gate, ...requests]) {
+      request.release()
       await script.untilQuiet()
     }
   },
@@ -63,7 +63,10 @@ const pendingOrder: Scenario = {
     'gate: granted',
     'held: x exclusive; pending: x shared, x exclusive, x exclusive, x shared, x exclusive',
     'gate: done undefined',
-    ...['0', '1', '2', '3', '4'].flatMap((each) => [`${each}: granted`, `${each}: done undefined`]),
+    ...['0', '1', '2', '3', '4'].flatMap((label) => [
+      `${label}: granted`,
+      `${label}: done undefined`,
+    ]),
   ],
 }
 
@@ -97,7 +100,7 @@ const deadlock: Scenario = {
     script.record(`held: ${held.join(', ')}; pending: ${pending.sort().join(', ')}`)
     const state = await script.locks.query()
     const clientOf = (list: LockInfo[] = [], name: string) =>
-      list.find((each) => each.name === script.prefix + name)?.clientId
+      list.find((info) => info.name === script.prefix + name)?.clientId
     script.record(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
     script.record(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
     c.abort()
@@ -112,7 +115,7 @@ const deadlock: Scenario = {
     ...['a: granted', 'b: granted'],
     'held: x exclusive, y exclusive; pending: x exclusive, y exclusive',
     ...['crossed: true', 'crossed: true'],
-    ...['c', 'd'].map((each) => `${each}: failed DOMException AbortError`),
+    ...['c', 'd'].map((label) => `${label}: failed DOMException AbortError`),
     ...['a: done undefined', 'b: done undefined'],
   ],
 }

@@ -6,10 +6,10 @@ const releaseFirst: Scenario = {
   title: 'the lock is released before the request settles',
   async run(script) {
     const name = `${script.prefix}x`
-    const mine = new Error('mine')
+    const customError = new Error('mine')
     const callbacks: (() => unknown)[] = [
       async () => 'fine',
-      () => Promise.reject(mine),
+      () => Promise.reject(customError),
       () => 'at once',
     ]
     for (const callback of callbacks) {

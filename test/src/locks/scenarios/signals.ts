@@ -6,10 +6,10 @@ const already: Scenario = {
   async run(script) {
     const name = `${script.prefix}x`
     const no = () => script.record('THE CALLBACK RAN')
-    const mine = new Error('mine')
+    const customError = new Error('mine')
     for (const reason of [
       undefined,
-      mine,
+      customError,
       'text',
       0,
       null,
@@ -19,9 +19,9 @@ const already: Scenario = {
       const signal = AbortSignal.abort(reason)
       await script.outcome('x', script.locks.request(name, { signal }, no))
     }
-    const signal = AbortSignal.abort(mine)
+    const signal = AbortSignal.abort(customError)
     const caught = await script.locks.request(name, { signal }, no).catch((error) => error)
-    script.record(`the very reason: ${caught === mine}`)
+    script.record(`the very reason: ${caught === customError}`)
     await script.untilQuiet()
     await script.recordState()
   },
@@ -52,7 +52,7 @@ const pending: Scenario = {
     d.abort('enough')
     await script.untilQuiet()
     d.abort('again')
-    for (const each of [a, c]) each.release()
+    for (const request of [a, c]) request.release()
     await script.untilQuiet()
     await script.recordState()
   },
@@ -140,12 +140,12 @@ const many: Scenario = {
     const controller = new AbortController()
     const { signal } = controller
     const no = () => script.record('THE CALLBACK RAN')
-    const asked = ['x', 'y', 'x'].map((name, i) =>
+    const outcomes = ['x', 'y', 'x'].map((name, i) =>
       script.outcome(`${i}`, locks.request(prefix + name, { signal }, no)),
     )
     await script.untilQuiet()
     controller.abort(new DOMException('', 'TimeoutError'))
-    await Promise.all(asked)
+    await Promise.all(outcomes)
     await script.untilQuiet()
     await script.recordState()
     gate.release()

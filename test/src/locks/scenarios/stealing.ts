@@ -34,8 +34,8 @@ const fromHolder: Scenario = {
     await script.recordState()
     thief.release('loot')
     await script.untilQuiet()
-    for (const each of [b, c]) {
-      each.release()
+    for (const request of [b, c]) {
+      request.release()
       await script.untilQuiet()
     }
     other.release()
