@@ -36,6 +36,7 @@ import {
 import { type BrokerStatus, gaugesOf, statusOf } from './http/status.js'
 import { Tarpit } from './http/tarpit.js'
 import { type CountedRefusal, UpgradePolicy } from './http/upgradePolicy.js'
+import { UpgradeQueue } from './http/upgradeQueue.js'
 import { acceptUpgrades } from './http/webSocketServer.js'
 import { clockFences, fileFences, ownFenceFile } from './log/fences.js'
 import type { Log } from './log/log.js'
@@ -99,6 +100,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #log: Log
   readonly #upgradePolicy: UpgradePolicy
+  readonly #upgradeQueue: UpgradeQueue
   readonly #tarpit = new Tarpit(nodeEnvironment.clock)
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
@@ -134,6 +136,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     // `listen()` reports this error; this handler only prevents an unhandled rejection.
     this.#broker.ready?.catch(() => {})
     this.#upgradePolicy = new UpgradePolicy(settings, nodeEnvironment.clock)
+    const { clock, endOfTurn } = nodeEnvironment
+    const { scheduler } = this.#broker
+    this.#upgradeQueue = new UpgradeQueue({ scheduler, limits: settings.limits, clock, endOfTurn })
     this.#dashboard = new Dashboard(settings.dashboard, this.#upgradePolicy)
     this.#settings = settings
     this.#endpoints = new AdminEndpoints({
@@ -230,6 +235,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const options = {
       path,
       upgradePolicy: this.#upgradePolicy,
+      upgradeQueue: this.#upgradeQueue,
       tarpit: this.#tarpit,
       isOwnPage,
       connect: this.#broker.connect.bind(this.#broker),
@@ -313,6 +319,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const stopping = this.#servers.map(stopListening)
     await drain(this.#broker, nodeEnvironment.clock, drainMs, this.#log.membership)
     for (const detach of this.#detachments) detach()
+    this.#upgradeQueue.close()
     this.#tarpit.close()
     await this.#broker.stop()
     this.#fenceFile?.close()

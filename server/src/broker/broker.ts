@@ -11,6 +11,7 @@
 import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
 import { Connection } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
+import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { LockTable } from '../core/index.js'
 import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Log, Membership } from '../log/log.js'
@@ -108,6 +109,11 @@ export class Broker {
     if (this.#isServing) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
+  }
+
+  /** Shares the work budget of each turn between the connections and the upgrades. */
+  get scheduler(): WorkScheduler {
+    return this.#components.scheduler
   }
 
   /**

@@ -35,7 +35,9 @@ export interface BrokerLimits {
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
    * that has the most. If the address of the new connection already has as many, the broker closes
-   * the new connection. Default the greater of 1,000 and a tenth of `connections`; public 200.
+   * the new connection. By the same rule, at most this many upgrades wait for a later turn of the
+   * event loop; the broker answers the others with 503. Default the greater of 1,000 and a tenth of
+   * `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */

@@ -21,6 +21,8 @@ export const costs = {
   effect: 1,
   /** Finding out and explaining why a message is invalid. */
   refusal: 50,
+  /** Accepting the upgrade of a new connection. */
+  upgrade: 200,
   /** Opening a session: its ids, hashes and records. */
   hello: 50,
   /** Checking a new token, which may need the verification of a signature. */
@@ -124,6 +126,8 @@ export const turnBudget = {
   minimum: 64,
   /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
+  /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */
+  upgrades: 1_000,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

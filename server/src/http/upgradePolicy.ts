@@ -102,6 +102,15 @@ export class UpgradePolicy {
     return { ...caller, token }
   }
 
+  /** The refusal of an upgrade that exceeds the number of upgrades that may wait. */
+  tooManyWaiting({ address, secure }: Caller): CountedRefusal {
+    const name = 'pendingConnections'
+    const limit = limitMessage(name, this.#settings.limits[name])
+    const reason = `Too many connections are waiting for their upgrade: ${limit}`
+    const cause = refusalCauseOf(name)
+    return { address, secure, status: '503 Service Unavailable', reason, cause, mayRetry: true }
+  }
+
   /**
    * Whether the `Host` header is a name of the broker: an item of `hosts`, a loopback name if the
    * request arrived over loopback, or any name beyond loopback if `hosts` is empty.

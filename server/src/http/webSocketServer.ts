@@ -12,6 +12,7 @@ import type { ByteCounters } from './byteCounters.js'
 import { FrameReader, plainTextFrame } from './fastPath/index.js'
 import type { Tarpit } from './tarpit.js'
 import type { AcceptedUpgrade, CountedRefusal, UpgradePolicy } from './upgradePolicy.js'
+import type { UpgradeQueue } from './upgradeQueue.js'
 import { refuse, routeUpgrades } from './upgradeRouting.js'
 
 const { endOfTurn } = nodeEnvironment
@@ -37,6 +38,7 @@ export interface UpgradeOptions {
    */
   readonly path: string | undefined
   readonly upgradePolicy: UpgradePolicy
+  readonly upgradeQueue: UpgradeQueue
   readonly tarpit: Tarpit
   /** Whether a request comes from a page that the broker itself serves. */
   readonly isOwnPage: (request: IncomingMessage) => boolean
@@ -50,8 +52,8 @@ export interface UpgradeOptions {
 
 /** Accepts the upgrades of an HTTP server. Returns a function that stops accepting upgrades. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, upgradePolicy, tarpit, isOwnPage, connect, frameBytes, byteCounters, onRefused } =
-    options
+  const { path, upgradePolicy, upgradeQueue, tarpit, isOwnPage, connect } = options
+  const { frameBytes, byteCounters, onRefused } = options
   const serverOptions: ServerOptions<typeof AdaptedWebSocket> & { readonly closeTimeout: number } =
     {
       WebSocket: AdaptedWebSocket,
@@ -70,18 +72,28 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     }
   const sockets = new WebSocketServer(serverOptions)
   return routeUpgrades(server, path, (request, raw, head) => {
+    const refuseUpgrade = (refusal: CountedRefusal): void => {
+      onRefused(refusal, request)
+      if (refusal.mayRetry) tarpit.refuseLater(raw, refusal)
+      else refuse(raw, refusal)
+    }
     const decision = upgradePolicy.admit(request, isOwnPage(request))
     if ('status' in decision) {
-      onRefused(decision, request)
-      if (decision.mayRetry) tarpit.refuseLater(raw, decision)
-      else refuse(raw, decision)
+      refuseUpgrade(decision)
       return
     }
-    sockets.handleUpgrade(request, raw, head, (websocket) => {
-      const socket = new WsSocket(websocket, request, decision, byteCounters)
-      serve(websocket, socket, connect)
-      const frameLimits = { maxBytes: frameBytes, maxFragments }
-      socket.reader = FrameReader.attach(websocket, request.socket, socket, frameLimits)
+    const accept = (): void =>
+      sockets.handleUpgrade(request, raw, head, (websocket) => {
+        const socket = new WsSocket(websocket, request, decision, byteCounters)
+        serve(websocket, socket, connect)
+        const frameLimits = { maxBytes: frameBytes, maxFragments }
+        socket.reader = FrameReader.attach(websocket, request.socket, socket, frameLimits)
+      })
+    upgradeQueue.add({
+      remoteAddress: decision.address,
+      raw,
+      accept,
+      refuse: () => refuseUpgrade(upgradePolicy.tooManyWaiting(decision)),
     })
   })
 }

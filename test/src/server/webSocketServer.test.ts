@@ -11,6 +11,7 @@ import {
   ByteCounters,
   type Socket,
   type SocketListener,
+  type Upgrade,
   type UpgradeOptions,
 } from '@holdfast/server/internal'
 import { subprotocol } from '@holdfast/shared'
@@ -62,6 +63,9 @@ class Peer {
       upgradePolicy: {
         admit: () => ({ address: undefined, token: undefined, secure: true }),
       } as unknown as UpgradeOptions['upgradePolicy'],
+      upgradeQueue: {
+        add: ({ accept }: Upgrade) => accept(),
+      } as unknown as UpgradeOptions['upgradeQueue'],
       tarpit: {} as UpgradeOptions['tarpit'],
       isOwnPage: () => false,
       connect: (connected) => {

@@ -1,0 +1,141 @@
+/**
+ * The queue of upgrades on a fake clock: how many upgrades the broker accepts in a turn, in which
+ * order, and which upgrade it refuses when too many wait.
+ */
+import { PassThrough } from 'node:stream'
+import {
+  costs,
+  defaultsOf,
+  turnBudget,
+  type Upgrade,
+  UpgradeQueue,
+  WorkScheduler,
+} from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { FakeEnvironment } from './fakeEnvironment.js'
+
+/** The number of upgrades that fit into the budget of a turn. */
+const eachTurn = turnBudget.upgrades / costs.upgrade
+
+describe('the queue of upgrades', () => {
+  let environment: FakeEnvironment
+  let scheduler: WorkScheduler
+  let queue: UpgradeQueue
+  let accepted: string[]
+  let refused: string[]
+
+  beforeEach(() => {
+    environment = new FakeEnvironment()
+    const { clock, endOfTurn } = environment
+    scheduler = new WorkScheduler({ clock, endOfTurn })
+    const limits = { ...defaultsOf('public'), pendingConnections: 20 }
+    queue = new UpgradeQueue({ scheduler, limits, clock, endOfTurn })
+    accepted = []
+    refused = []
+  })
+
+  function add(name: string, remoteAddress = '192.0.2.1'): PassThrough {
+    const raw = new PassThrough()
+    const upgrade: Upgrade = {
+      remoteAddress,
+      raw,
+      accept: () => accepted.push(name),
+      refuse: () => refused.push(name),
+    }
+    queue.add(upgrade)
+    return raw
+  }
+
+  /** Adds upgrades of one address, named after the letter and the order. */
+  function addMany(letter: string, count: number, remoteAddress: string): string[] {
+    const names = Array.from({ length: count }, (_, i) => `${letter}${i + 1}`)
+    for (const name of names) add(name, remoteAddress)
+    return names
+  }
+
+  it('accepts upgrades at once while the turn has work budget left', () => {
+    const names = addMany('a', eachTurn, '192.0.2.1')
+    expect(accepted).to.deep.equal(names)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.all - eachTurn * costs.upgrade)
+  })
+
+  it('accepts the other upgrades in later turns, in order', () => {
+    const names = addMany('a', 3 * eachTurn, '192.0.2.1')
+    for (const turns of [1, 2, 3]) {
+      expect(accepted).to.deep.equal(names.slice(0, turns * eachTurn))
+      environment.endOneTurn()
+    }
+    expect(accepted).to.deep.equal(names)
+  })
+
+  it('accepts no upgrade at once in a turn that messages have used up', () => {
+    scheduler.spend(turnBudget.all)
+    add('late')
+    expect(accepted).to.deep.equal([])
+    environment.endOneTurn()
+    expect(accepted).to.deep.equal(['late'])
+  })
+
+  it('accepts at least one upgrade in a turn, even if upgrades take very long', () => {
+    addMany('a', eachTurn, '192.0.2.1')
+    for (const name of ['slow', 'next']) {
+      queue.add({
+        remoteAddress: '192.0.2.1',
+        raw: new PassThrough(),
+        accept: () => {
+          accepted.push(name)
+          environment.stopFor(50)
+        },
+        refuse: () => {},
+      })
+    }
+    environment.endOneTurn()
+    expect(accepted.slice(eachTurn)).to.deep.equal(['slow'])
+    environment.endOneTurn()
+    expect(accepted.slice(eachTurn)).to.deep.equal(['slow', 'next'])
+  })
+
+  it('takes turns between addresses', () => {
+    scheduler.spend(turnBudget.all)
+    addMany('a', 15, '192.0.2.1')
+    addMany('b', 2, '192.0.2.2')
+    addMany('c', 1, '192.0.2.3')
+    environment.endOneTurn()
+    expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
+  })
+
+  it('refuses the oldest upgrade of the address with the most, beyond the limit', () => {
+    scheduler.spend(turnBudget.all)
+    addMany('a', 21, '192.0.2.1')
+    expect(refused).to.deep.equal(['a21'])
+    add('b1', '192.0.2.2')
+    expect(refused).to.deep.equal(['a21', 'a1'])
+    environment.endTurn()
+    expect(accepted).to.have.length(20).and.include('b1')
+  })
+
+  it('forgets an upgrade whose socket closes', async () => {
+    scheduler.spend(turnBudget.all)
+    const raw = add('gone')
+    add('stays')
+    raw.destroy(new Error('The client has gone'))
+    await new Promise((resolve) => raw.once('close', resolve))
+    environment.endTurn()
+    expect(accepted).to.deep.equal(['stays'])
+  })
+
+  it('destroys the sockets that wait when it is closed', () => {
+    scheduler.spend(turnBudget.all)
+    const sockets = [add('a'), add('b', '192.0.2.2')]
+    queue.close()
+    expect(sockets.map(({ destroyed }) => destroyed)).to.deep.equal([true, true])
+    environment.endTurn()
+    expect(accepted).to.deep.equal([])
+  })
+
+  it('does nothing while no client connects', () => {
+    add('a')
+    environment.endTurn()
+    expect(environment.endOneTurn()).to.equal(false)
+  })
+})
