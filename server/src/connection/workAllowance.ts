@@ -62,7 +62,7 @@ export class WorkAllowance {
     if (workPerSecond === Number.POSITIVE_INFINITY) return
     this.#workRate ??= new WorkRate(workPerSecond, now)
     this.#workRate.spend(units, now)
-    if (this.#workRate.waitMs(now) > 0) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    if (this.#workRate.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
   /** How many ms the connection must wait until the budget of a second allows more work. */
@@ -98,8 +98,15 @@ class WorkRate {
     this.#units -= units
   }
 
+  /** Whether the last message used more than the budget, which may have refilled since then. */
+  get isOverdrawn(): boolean {
+    return this.#units < 0
+  }
+
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
+    // Refilling only raises the budget. Each message comes here, so this saves a refill.
+    if (this.#units >= 0) return 0
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#perMs
   }
