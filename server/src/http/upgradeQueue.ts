@@ -1,8 +1,9 @@
 /**
  * Limits the work for new connections in a turn of the event loop. An upgrade is much work, so a
- * hundred upgrades at once would delay all sessions. Upgrades beyond the budget of the turn wait for
- * later turns. The queue accepts the waiting upgrades in order of arrival, but takes turns between
- * the addresses, so that one address with many upgrades does not delay the upgrades of others.
+ * hundred upgrades at once would delay all sessions. Upgrades beyond the budget of the turn wait
+ * for later turns. The queue accepts the waiting upgrades of an address in order of arrival, and
+ * the addresses take turns. So an address with many upgrades does not delay the upgrades of other
+ * addresses.
  *
  * At most `limits.pendingConnections` upgrades wait. `PendingConnections` chooses which upgrade is
  * refused when there are more.
@@ -43,7 +44,7 @@ export class UpgradeQueue {
   readonly #deps: UpgradeQueueDeps
   /** Bounds the waiting upgrades. Chooses the upgrade to refuse, fairly between the addresses. */
   readonly #pending: PendingConnections<WaitingUpgrade>
-  /** The waiting upgrades by address, the oldest first. The address whose turn is next comes first. */
+  /** The waiting upgrades by address, the oldest first. The next address comes first. */
   readonly #byAddress = new Map<string, Set<WaitingUpgrade>>()
   #isScheduled = false
   /** Units of work that new connections have left in this turn. */
