@@ -105,11 +105,24 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const url = await listen(broker, loaded)
   const dashboard = dashboardUrl(url, loaded)
   if (dashboard !== undefined) print(`holdfast serves its dashboard on ${dashboard}`)
+  if (process.stdout.isTTY) for (const line of firstSteps(url)) print(line)
   const signal = await signalled
   const { drain } = loaded.settings
   print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
   await broker.close({ drain })
   flushLog()
+}
+
+/** What a new user can paste to try the broker. Only a terminal shows these lines, not a log. */
+function firstSteps(url: string): string[] {
+  return [
+    'Try it in a second terminal, in this folder:',
+    `  npx holdfast run --url ${url} orders -- echo "I hold the lock"`,
+    'In a program:',
+    "  import { connect } from '@holdfast/client'",
+    `  const session = await connect('${url}')`,
+    "  const lock = await session.lock('orders')",
+  ]
 }
 
 async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {

@@ -326,8 +326,8 @@ export class LockTable {
   }
 
   /**
-   * Withdraws every waiting request of the session and puts their keys onto the worklist. Ends every
-   * call of the session at a barrier.
+   * Withdraws every waiting request of the session and puts their keys onto the worklist. Ends
+   * every call of the session at a barrier.
    */
   #withdrawAll(session: Session): void {
     for (const request of session.waiting.values()) {

@@ -34,6 +34,8 @@ const manual = 'dist/man/holdfast.1'
 const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
   ({ path }) => path.slice('server/'.length),
 )
+/** The pages of the client. */
+const clientPages = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
 
 /** The licences of the libraries in the client's bundle. */
 const bundleLicences = 'dist/bundle/holdfast.licences.txt'
@@ -43,6 +45,7 @@ const otherFiles = [
   ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
   ...page,
   ...deployed,
+  ...clientPages,
 ]
 
 /** Checks that a tarball has all necessary files and no other files. */
@@ -55,7 +58,7 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const targets = filesOf({ main, types, exports, imports, bin })
   for (const target of targets) assert.include(paths, target.replace('./', ''), name)
-  if (folder === 'client') assert.include(paths, bundleLicences)
+  if (folder === 'client') assert.includeMembers(paths, [bundleLicences, ...clientPages])
   if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))

@@ -1,7 +1,7 @@
 /**
- * Runs the example of the README with the commands of the README, except for the port: a broker
- * with a token, a command under a lock, a second command that waits, and a browser in which an
- * operator revokes the lock.
+ * Runs the example of `server/docs/shell.md` with the commands of the page, except for the port: a
+ * broker with a token, a command under a lock, a second command that waits, and a browser in which
+ * an operator revokes the lock.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -10,17 +10,17 @@ import { Holdfast } from '../ops/command.js'
 import { scratch } from '../ops/scratch.js'
 import { Visitors } from './visitors.js'
 
-const readme = new URL('../../../README.md', import.meta.url)
+const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
-/** The commands after the mark in the README, each as a list of its arguments. */
+/** The commands after the mark in the page, each as a list of its arguments. */
 function commands(): string[][] {
-  const page = readFileSync(readme, 'utf8')
+  const page = readFileSync(pageUrl, 'utf8')
   const [, block = ''] = /<!-- three terminals -->\s*```sh\n(.*?)\n```/s.exec(page) ?? []
   const lines = block.split('\n').filter((line) => line.startsWith('npx holdfast '))
   return lines.map((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(2))
 }
 
-describe('the example with the dashboard in the README', function () {
+describe('the example with the dashboard in the page about the shell', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)

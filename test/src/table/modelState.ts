@@ -117,7 +117,8 @@ export class ModelState {
 
   /**
    * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
-   * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
+   * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged
+   * answers of the session.
    */
   failureWithHolders(
     requester: ModelSession,

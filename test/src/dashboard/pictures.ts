@@ -1,0 +1,149 @@
+/**
+ * `npm run pictures`: takes the picture of the dashboard that README.md shows, from a real broker
+ * with a few dozen clients and a real Chromium. With a folder, takes a picture of every page as
+ * well: light, dark and on a phone, with locks and without.
+ *
+ *   npm run pictures                    writes test/dashboard.png
+ *   npm run pictures -- --all FOLDER    also writes the pictures of every page into FOLDER
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { connect, type Session } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+import { type Chromium, openChromium } from '../browser/chromium.js'
+import { Visitor } from './visitor.js'
+
+const { values } = parseArgs({ options: { all: { type: 'string' } } })
+const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.url))
+
+const screens = {
+  light: { width: 1_200, height: 860, colorScheme: 'light' },
+  dark: { width: 1_200, height: 860, colorScheme: 'dark' },
+  phone: { width: 375, height: 812, colorScheme: 'light' },
+} as const
+
+type Screen = keyof typeof screens
+
+/** How long clients lock and unlock before a picture is taken, in ms, so that charts have lines. */
+const warmUpMs = 55_000
+
+/** Clients that lock and unlock without pause, and a few that hold locks and wait. */
+class Clients {
+  readonly #sessions: Session[] = []
+  #isStopping = false
+  readonly #loops: Promise<void>[] = []
+
+  static async start(url: string): Promise<Clients> {
+    const clients = new Clients()
+    await clients.#holdAndWait(url)
+    for (let i = 1; i <= 24; i++) {
+      const session = await clients.#open(url, `worker-${i}`)
+      clients.#loops.push(clients.#work(session, i))
+    }
+    return clients
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(this.#sessions.map((session) => session.close()))
+    await Promise.allSettled(this.#loops)
+  }
+
+  async #open(url: string, name: string): Promise<Session> {
+    const session = await connect(url, { name })
+    this.#sessions.push(session)
+    return session
+  }
+
+  /** One holder of each key, and waiters behind some of the holders. */
+  async #holdAndWait(url: string): Promise<void> {
+    const people = ['Ada', 'Grace', 'Edsger', 'Barbara', 'Leslie', 'Nancy']
+    for (const [i, name] of people.entries()) {
+      const session = await this.#open(url, name)
+      await session.lock(`documents/${100 + i}`, { metadata: { title: `Chapter ${i + 1}` } })
+    }
+    const [first, ...others] = this.#sessions
+    await first!.lock('jobs/nightly-report', { ttl: 600_000, metadata: { host: 'batch-2' } })
+    for (const session of others) void session.lock('jobs/nightly-report').catch(() => {})
+    for (const session of others.slice(0, 2)) void session.lock('documents/100').catch(() => {})
+    await Promise.all(others.map((session) => session.lock('documents/shared', { mode: 'shared' })))
+  }
+
+  /** Locks one of a few keys again and again, and holds each lock for a short time. */
+  async #work(session: Session, seed: number): Promise<void> {
+    for (let round = seed; !this.#isStopping; round++) {
+      await session
+        .withLock(`orders/${round % 12}`, () => pause(5 + ((round * 7) % 40)))
+        .catch(() => {})
+      await pause((round * 13) % 90)
+    }
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+async function openVisitor(
+  { context }: Chromium,
+  url: string,
+  hash: string,
+  screen: Screen,
+): Promise<Visitor> {
+  const { width, height, colorScheme } = screens[screen]
+  const visitor = await Visitor.at(context, url, hash)
+  await visitor.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+  await visitor.page.setViewportSize({ width, height })
+  await visitor.isTold('Live')
+  return visitor
+}
+
+/** The pages of the dashboard as hashes, and the names of their pictures. */
+async function pagesOf(url: string): Promise<Record<string, string>> {
+  const session = await connect(url, { name: 'pictures' })
+  const { held } = await session.query({ limit: 1 })
+  await session.close()
+  const pages = { overview: '#/', locks: '#/locks', sessions: '#/sessions', events: '#/events' }
+  const [lock] = held
+  if (lock === undefined) return pages
+  return {
+    ...pages,
+    lock: `#/locks/${encodeURIComponent(lock.key)}`,
+    session: `#/sessions/${encodeURIComponent(lock.session)}`,
+  }
+}
+
+async function takeAll(chromium: Chromium, url: string, state: string, folder: string) {
+  for (const [page, hash] of Object.entries(await pagesOf(url))) {
+    for (const screen of Object.keys(screens) as Screen[]) {
+      const visitor = await openVisitor(chromium, url, hash, screen)
+      // The lists of the page arrive a moment after the connection.
+      await pause(1_000)
+      const path = join(folder, `${page}-${state}-${screen}.png`)
+      await visitor.page.screenshot({ path, fullPage: screen === 'phone' })
+      await visitor.page.close()
+    }
+  }
+}
+
+const folder = values.all
+if (folder !== undefined) await mkdir(folder, { recursive: true })
+const broker = createBroker()
+const { url } = await broker.listen({ port: 0 })
+const chromium = await openChromium()
+try {
+  if (folder !== undefined) await takeAll(chromium, url, 'empty', folder)
+  const clients = await Clients.start(url)
+  const visitor = await openVisitor(chromium, url, '#/', 'light')
+  await pause(warmUpMs)
+  await visitor.page.screenshot({ path: readmePicture })
+  process.stdout.write(`wrote ${readmePicture}\n`)
+  if (folder !== undefined) await takeAll(chromium, url, 'full', folder)
+  await clients.stop()
+} finally {
+  await chromium.close()
+  await broker.close()
+}

@@ -1,0 +1,34 @@
+/**
+ * `holdfast serve` at a terminal shows what a new user can paste next: a command and a program. The
+ * log of a supervisor, which is no terminal, does not get these lines.
+ */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { Holdfast } from './command.js'
+import { holdfast, Terminal } from './terminal.js'
+
+describe('holdfast serve at a terminal', () => {
+  needs('script')
+  const stage = Stage.forEachTest()
+
+  it('shows a command that takes a lock, and a program for the same broker', async () => {
+    const terminal = Terminal.start(stage, `exec ${holdfast} serve --port 0`)
+    const [, url] = /listening on (\S+)/.exec(await terminal.until(/listening on \S+\s/)) ?? []
+    const screen = await terminal.until(/session\.lock\('orders'\)/)
+    expect(screen).to.contain(`connect('${url}')`)
+    const [, args] = /npx holdfast (run [^\r\n]*)/.exec(screen) ?? []
+    expect(args).to.equal(`run --url ${url} orders -- echo "I hold the lock"`)
+    const command = ['run', '--url', url!, 'orders', '--', 'echo', 'I hold the lock']
+    expect(await Holdfast.run(stage, command)).to.deep.include({
+      code: 0,
+      out: ['I hold the lock'],
+    })
+  })
+
+  it('prints neither where its output is no terminal', async () => {
+    const broker = Holdfast.start(stage, ['serve', '--port', '0'])
+    const lines = await broker.out.count(2)
+    expect(lines.join('\n')).not.to.contain('Try it')
+  })
+})
