@@ -6,6 +6,7 @@ export {
   type Holder,
   HoldfastError,
   type LockEvent,
+  type LockItem,
   type LockMode,
   type LockStats,
   type LostReason,
@@ -16,9 +17,12 @@ export type { Lock } from './locks/lock.js'
 export type {
   AutoRefreshOptions,
   LockOptions,
+  LockSetItem,
+  LockSetOptions,
   RefreshOptions,
   SingleflightOptions,
   TryLockOptions,
+  TryLockSetOptions,
 } from './locks/options.js'
 export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type { ConnectOptions } from './options.js'

@@ -41,6 +41,10 @@ export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 export const maxLocksPerSession = 10_000
 /** Most answers that a broker stores for one session until the client acknowledges the answers. */
 export const maxUnacknowledged = 1_024
+/** Most permits that a key may have. */
+export const maxCapacity = 1_000_000
+/** Most keys of one set: a lock on several keys. */
+export const maxSetKeys = 64
 /** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
 /** Most locks, and also most waiting requests, that one query returns. */

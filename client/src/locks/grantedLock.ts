@@ -10,6 +10,7 @@ import type { HoldfastError, LockMode, LossReason } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
+import type { KindParams, LockParams } from '../transport/messages.js'
 import { type Expiry, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
 
@@ -28,6 +29,8 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
+  /** Undefined for an ordinary lock. */
+  readonly kind: KindParams | undefined
   readonly #ttl = new TtlExpiry()
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
@@ -38,10 +41,15 @@ export class GrantedLock implements Task, RefreshableLock {
   /** Whether the lock was lost, or its last handle was unlocked. */
   #isOver = false
 
-  constructor(owner: GrantedLockOwner, key: string, mode: LockMode, fence: number) {
+  constructor(
+    owner: GrantedLockOwner,
+    { key, mode, kind }: Pick<LockParams, 'key' | 'mode' | 'kind'>,
+    fence: number,
+  ) {
     this.#owner = owner
     this.key = key
     this.mode = mode
+    this.kind = kind
     this.fence = fence
   }
 

@@ -65,8 +65,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    * @param at When the ttl began, by the broker's clock; undefined if the broker did not say.
    */
   hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
-    const { key, mode, ttl } = request.params
-    const lock = new GrantedLock(this, key, mode, fence)
+    const { params } = request
+    const { ttl } = params
+    const lock = new GrantedLock(this, params, fence)
     this.#locks.add(lock)
     if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
     return lock

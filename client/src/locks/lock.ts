@@ -34,12 +34,30 @@ export class Lock {
     if (this.#reportedLoss === undefined) grantedLock.addHandle(this.#lossListener)
   }
 
+  /** The key; for a lock of several keys, the first key. */
   get key(): string {
     return this.#grantedLock.key
   }
 
+  /** All keys of the lock, in the order of the request. */
+  get keys(): readonly string[] {
+    const { kind, key } = this.#grantedLock
+    return kind?.items?.map((item) => item.key) ?? [key]
+  }
+
+  /** The mode; for a lock of several keys, the mode of the first key. */
   get mode(): LockMode {
     return this.#grantedLock.mode
+  }
+
+  /** How many permits the lock has; undefined unless the mode is `'permits'`. */
+  get permits(): number | undefined {
+    return this.#grantedLock.kind?.permits
+  }
+
+  /** How many permits the key has; undefined unless the mode is `'permits'`. */
+  get capacity(): number | undefined {
+    return this.#grantedLock.kind?.capacity
   }
 
   /**

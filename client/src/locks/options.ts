@@ -1,8 +1,12 @@
 /** The options of lock requests and refreshes, and their checks. */
 import {
   HoldfastError,
+  isIntegerFrom,
+  type LockItem,
   type LockMode,
+  maxCapacity,
   maxMetadataBytes,
+  maxSetKeys,
   type OptionNames,
   refuseUnknownOptions,
   utf8Length,
@@ -17,10 +21,10 @@ import {
   isObject,
   wrongMode,
 } from '../platform/checks.js'
-import type { LockParams } from '../transport/messages.js'
+import type { KindParams, LockParams } from '../transport/messages.js'
 
-/** The options of `session.tryLock`. */
-export interface TryLockOptions {
+/** The options of every request for a lock. */
+export interface TryLockSetOptions {
   /**
    * The lock expires this long after its grant or last refresh, in ms. Default: the lock never
    * expires.
@@ -28,11 +32,34 @@ export interface TryLockOptions {
   readonly ttl?: number | undefined
   /** When aborted, the request leaves the queue and is rejected with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
-  /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
-  readonly mode?: LockMode | undefined
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
 }
+
+/** The options of `session.lockAll`. */
+export interface LockSetOptions extends TryLockSetOptions {
+  /** As in {@link LockOptions}. */
+  readonly timeout?: number | undefined
+}
+
+/** The options of `session.tryLock`. */
+export interface TryLockOptions extends TryLockSetOptions {
+  /**
+   * Several sessions may hold a `'shared'` lock together. Default `'exclusive'`; with a `capacity`,
+   * the mode is `'permits'`, and this option must be left out.
+   */
+  readonly mode?: Exclude<LockMode, 'permits'> | undefined
+  /** How many permits the lock needs, 1 to `capacity`. Only with `capacity`. Default 1. */
+  readonly permits?: number | undefined
+  /**
+   * How many permits all locks of the key may have together, 1 to 1,000,000. All users of a key
+   * must give the same capacity, otherwise the request is rejected with `CAPACITY_MISMATCH`.
+   */
+  readonly capacity?: number | undefined
+}
+
+/** One key of `session.lockAll`: a key for an exclusive lock, or a key with a mode or permits. */
+export type LockSetItem = string | LockItem
 
 /** The options of `session.lock`. */
 export interface LockOptions extends TryLockOptions {
@@ -49,7 +76,7 @@ export interface LockOptions extends TryLockOptions {
 }
 
 /** The options of `session.singleflightLock`. */
-export type SingleflightOptions = Omit<LockOptions, 'steal'>
+export type SingleflightOptions = Omit<LockOptions, 'steal' | 'permits' | 'capacity'>
 
 /** The options of `lock.refresh`. */
 export interface RefreshOptions {
@@ -75,14 +102,17 @@ export interface CheckedLock {
 /** The reserved start of a key: only `session.locks` makes such keys; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
+export const tryLockSetOptions: OptionNames<TryLockSetOptions> = { ttl: 1, signal: 1, metadata: 1 }
+const lockSetOptions: OptionNames<LockSetOptions> = { ...tryLockSetOptions, timeout: 1 }
+const singleflightOptions: OptionNames<SingleflightOptions> = { ...lockSetOptions, mode: 1 }
 export const tryLockOptions: OptionNames<TryLockOptions> = {
-  ttl: 1,
-  signal: 1,
+  ...tryLockSetOptions,
   mode: 1,
-  metadata: 1,
+  permits: 1,
+  capacity: 1,
 }
-const singleflightOptions: OptionNames<SingleflightOptions> = { ...tryLockOptions, timeout: 1 }
-const lockOptions: OptionNames<LockOptions> = { ...singleflightOptions, steal: 1 }
+const lockOptions: OptionNames<LockOptions> = { ...tryLockOptions, timeout: 1, steal: 1 }
+const itemOptions: OptionNames<LockItem> = { key: 1, mode: 1, permits: 1, capacity: 1 }
 const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
 const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
 
@@ -105,25 +135,99 @@ export function checkLock(
   method = 'lock',
   isName = false,
 ): CheckedLock {
+  checkUsableKey(key, isName)
+  refuseUnknownOptions(method, options, lockOptions)
+  const { ttl, timeout, signal, metadata, steal = false } = options
+  checkTtl(ttl)
+  checkTimeout(timeout)
+  checkSignal(signal)
+  const { mode, kind } = checkKind(options)
+  checkBoolean('steal', steal)
+  check(
+    !steal || (mode === 'exclusive' && timeout === undefined),
+    'steal needs the mode exclusive and no timeout',
+  )
+  const params = { key, mode, ttl, steal, metadata: metadataText(metadata), kind }
+  return { params, timeout, signal }
+}
+
+/**
+ * Checks the arguments of a request for several keys.
+ *
+ * @throws HoldfastError like `checkLock`
+ */
+export function checkLockSet(
+  keys: unknown,
+  options: LockSetOptions,
+  method = 'lockAll',
+): CheckedLock {
+  check(Array.isArray(keys), `${method} takes an array of keys`)
+  check(
+    keys.length >= 1 && keys.length <= maxSetKeys,
+    `${method} takes 1 to ${maxSetKeys} keys, not ${keys.length}`,
+  )
+  refuseUnknownOptions(method, options, lockSetOptions)
+  const items = keys.map((item: LockSetItem) => checkItem(item, method))
+  const twice = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
+  check(twice === undefined, `${method} got the key ${JSON.stringify(twice?.key)} twice`)
+  const { ttl, timeout, signal, metadata } = options
+  checkTtl(ttl)
+  checkTimeout(timeout)
+  checkSignal(signal)
+  const [{ key, mode = 'exclusive', permits, capacity }] = items as [LockItem]
+  const firstMode: LockMode = capacity === undefined ? mode : 'permits'
+  const kind = { items, permits, capacity }
+  const metadataField = metadataText(metadata)
+  const params = { key, mode: firstMode, ttl, steal: false, metadata: metadataField, kind }
+  return { params, timeout, signal }
+}
+
+/** Checks one key of a set. Returns the item that is sent. */
+function checkItem(item: LockSetItem, method: string): LockItem {
+  if (typeof item === 'string') {
+    checkUsableKey(item, false)
+    return { key: item }
+  }
+  check(isObject(item), `${method} takes keys, or objects with a key`)
+  refuseUnknownOptions(`a key of ${method}`, item, itemOptions)
+  const { key } = item
+  checkUsableKey(key, false)
+  const { mode, kind } = checkKind(item)
+  if (kind !== undefined) return { key, ...kind }
+  return mode === 'exclusive' ? { key } : { key, mode: 'shared' }
+}
+
+/** Checks the mode, the permits and the capacity of one key. */
+function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
+  readonly mode: LockMode
+  readonly kind: KindParams | undefined
+} {
+  if (capacity === undefined) {
+    check(permits === undefined, 'permits need a capacity')
+    const chosen = mode === undefined ? 'exclusive' : mode
+    check(isMode(chosen), wrongMode)
+    return { mode: chosen, kind: undefined }
+  }
+  check(mode === undefined, 'a capacity makes the mode permits: leave out mode or capacity')
+  check(
+    isIntegerFrom(capacity, 1, maxCapacity),
+    `capacity must be an integer from 1 to ${maxCapacity}, not ${String(capacity)}`,
+  )
+  const wanted = permits === undefined ? 1 : permits
+  check(
+    isIntegerFrom(wanted, 1, capacity),
+    `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wanted)}`,
+  )
+  return { mode: 'permits', kind: { permits: wanted, capacity } }
+}
+
+function checkUsableKey(key: unknown, isName: boolean): asserts key is string {
   checkKey(key)
   check(
     isName || !isReserved(key),
     `keys that begin with ${reservedPrefix} are reserved for names of session.locks`,
     'INVALID_KEY',
   )
-  refuseUnknownOptions(method, options, lockOptions)
-  const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
-  checkTtl(ttl)
-  checkTimeout(timeout)
-  checkSignal(signal)
-  check(isMode(mode), wrongMode)
-  checkBoolean('steal', steal)
-  check(
-    !steal || (mode === 'exclusive' && timeout === undefined),
-    'steal needs the mode exclusive and no timeout',
-  )
-  const params = { key, mode, ttl, steal, metadata: metadataText(metadata) }
-  return { params, timeout, signal }
 }
 
 /** @throws HoldfastError like `checkLock` */

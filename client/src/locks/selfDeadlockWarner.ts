@@ -24,9 +24,7 @@ const checkedPerMs = 10
 /** Prints a warning for the developer. */
 export type Warn = (message: string, code: string) => void
 
-interface OwnLock {
-  readonly key: string
-  readonly mode: LockMode
+interface OwnLock extends Pick<LockParams, 'key' | 'mode' | 'kind'> {
   readonly fence: number
 }
 
@@ -82,21 +80,37 @@ export class SelfDeadlockWarner implements Task {
 
   #compare(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
     // One lock for each key is enough: if a session has several locks of a key, all are shared.
-    const ownLocks = new Map(locks.map((lock) => [lock.key, lock]))
-    for (const { key, mode } of wantedLocks) {
+    const ownLocks = new Map(
+      locks.flatMap((lock) =>
+        lockedKeysOf(lock).map(({ key, mode }) => [key, { mode, fence: lock.fence }] as const),
+      ),
+    )
+    for (const { key, mode } of wantedLocks.flatMap(lockedKeysOf)) {
       const lock = ownLocks.get(key)
-      if (lock === undefined || (lock.mode === 'shared' && mode === 'shared')) continue
+      if (lock === undefined || (lock.mode === mode && mode !== 'exclusive')) continue
       if (this.#warnedKeys.has(key) || this.#warnedKeys.size >= maxWarnings) continue
       this.#warnedKeys.add(key)
-      this.#warn(this.#messageFor(lock), 'HOLDFAST_SELF_WAIT')
+      this.#warn(this.#messageFor(key, lock.fence), 'HOLDFAST_SELF_WAIT')
     }
   }
 
-  #messageFor({ key, fence }: OwnLock): string {
+  #messageFor(key: string, fence: number): string {
     return (
       `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
       `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
       'pass the lock on instead. The option warnings of connect turns this warning off'
     )
   }
+}
+
+/** The keys of a lock or request with their modes: one, or all keys of a set. */
+function lockedKeysOf({ key, mode, kind }: Pick<LockParams, 'key' | 'mode' | 'kind'>): {
+  readonly key: string
+  readonly mode: LockMode
+}[] {
+  if (kind?.items === undefined) return [{ key, mode }]
+  return kind.items.map((item) => ({
+    key: item.key,
+    mode: item.capacity === undefined ? (item.mode ?? 'exclusive') : 'permits',
+  }))
 }

@@ -12,11 +12,16 @@ import { Lock } from '../locks/lock.js'
 import {
   type CheckedLock,
   checkLock,
+  checkLockSet,
   checkSingleflight,
   type LockOptions,
+  type LockSetItem,
+  type LockSetOptions,
   type SingleflightOptions,
   type TryLockOptions,
+  type TryLockSetOptions,
   tryLockOptions,
+  tryLockSetOptions,
 } from '../locks/options.js'
 import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
 import { Singleflight } from '../locks/singleflight.js'
@@ -130,6 +135,29 @@ export class Session extends SessionEmitter {
   }
 
   /**
+   * Waits for one lock on several keys, at most 64: all of them in one step, or none. Two calls for
+   * the same keys in another order cannot deadlock. A key is locked exclusively, unless the item is
+   * an object with `mode: 'shared'` or with a `capacity`. The lock has one fence. When one key is
+   * stolen or revoked, the whole lock is lost.
+   *
+   * While the call waits, the call stands in the queue of each key, and later requests for these
+   * keys wait behind it, even for a key that is free. Use a `timeout` to bound this.
+   *
+   * Rejects like `lock`. The `holders` of `LOCK_HELD` and `LOCK_TIMEOUT` have their `key`.
+   */
+  async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
+    return new Lock(await this.#requestLock(checkLockSet(keys, options)))
+  }
+
+  /** Takes one lock on several keys if all of them are free. Otherwise like `tryLock`. */
+  async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
+    refuseUnknownOptions('tryLockAll', options, tryLockSetOptions)
+    return new Lock(
+      await this.#requestLock(checkLockSet(keys, { ...options, timeout: 0 }, 'tryLockAll')),
+    )
+  }
+
+  /**
    * Waits for a lock, runs the callback, and unlocks the lock. Resolves with the result of the
    * callback. Rejects with the error that the callback throws. Rejects with `LOCK_LOST` if the
    * callback did not throw, but the lock was lost while the callback ran. Other errors are those of
@@ -142,6 +170,24 @@ export class Session extends SessionEmitter {
   ): Promise<T> {
     const checkedLock = checkLock(key, options, 'withLock')
     checkFunction('callback', callback)
+    return this.#runWithLock(checkedLock, callback)
+  }
+
+  /** Like `withLock`, with one lock on several keys. Other errors are those of `lockAll`. */
+  async withLockAll<T>(
+    keys: readonly LockSetItem[],
+    callback: (lock: Lock) => T | PromiseLike<T>,
+    options: LockSetOptions = {},
+  ): Promise<T> {
+    const checkedLock = checkLockSet(keys, options, 'withLockAll')
+    checkFunction('callback', callback)
+    return this.#runWithLock(checkedLock, callback)
+  }
+
+  async #runWithLock<T>(
+    checkedLock: CheckedLock,
+    callback: (lock: Lock) => T | PromiseLike<T>,
+  ): Promise<T> {
     const grantedLock = await this.#requestLock(checkedLock)
     const { trace } = grantedLock
     const lock = new Lock(grantedLock)

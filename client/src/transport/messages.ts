@@ -3,15 +3,26 @@
  * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
  * Their fields are few and were checked before.
  */
-import type { ClientMessage, LockMode } from '@holdfast/shared'
+import type { ClientMessage, LockItem, LockMode } from '@holdfast/shared'
+
+/** The parameters that make a lock one of permits or a lock on several keys. */
+export interface KindParams {
+  readonly permits?: number | undefined
+  readonly capacity?: number | undefined
+  /** The keys of a set; undefined for a lock of one key. */
+  readonly items?: readonly LockItem[] | undefined
+}
 
 /** The checked parameters of a lock request; `metadata` is JSON text. */
 export interface LockParams {
+  /** The key; for a set, the first key. */
   readonly key: string
   readonly mode: LockMode
   readonly ttl: number | undefined
   readonly steal: boolean
   readonly metadata: string | undefined
+  /** Undefined for an ordinary lock. */
+  readonly kind?: KindParams | undefined
 }
 
 /** Which locks a query or a watch selects: all locks if `key` and `prefix` are absent. */
@@ -29,13 +40,22 @@ export function messageText<T extends ClientMessage['type']>(
 }
 
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
-  let text = `{"type":"lock","id":${id},"key":${JSON.stringify(params.key)}`
-  if (params.mode === 'shared') text += ',"mode":"shared"'
+  let text = params.kind?.items === undefined ? oneKeyText(id, params) : setText(id, params.kind)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
   if (params.steal) text += ',"steal":true'
   if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
   return `${text}}`
+}
+
+function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
+  const text = `{"type":"lock","id":${id},"key":${JSON.stringify(key)}`
+  if (kind !== undefined) return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
+  return mode === 'shared' ? `${text},"mode":"shared"` : text
+}
+
+function setText(id: number, { items }: KindParams): string {
+  return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 
 export function unlockText(id: number, fence: number): string {

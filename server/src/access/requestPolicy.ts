@@ -3,7 +3,7 @@
  * size of the key and the metadata. If the settings refuse no message, {@link policiesFor} makes no
  * policy, so that the check of messages costs nothing.
  */
-import { maxKeyBytes, maxMetadataBytes, utf8Length } from '@holdfast/shared'
+import { maxKeyBytes, maxMetadataBytes, maxSetKeys, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
 import type { Identity, Operation } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
@@ -67,6 +67,11 @@ export class RequestPolicy implements ConnectionPolicy {
     }
     return undefined
   }
+
+  checkSetSize(keys: number): Denial | undefined {
+    const { keysPerSet } = this.#settings.limits
+    return keys > keysPerSet ? tooLarge('keysPerSet', keysPerSet) : undefined
+  }
 }
 
 /**
@@ -82,7 +87,8 @@ export function policiesFor(
     authorize === undefined &&
     limits.messagesPerSecond === off &&
     limits.keyBytes === maxKeyBytes &&
-    limits.metadataBytes === maxMetadataBytes
+    limits.metadataBytes === maxMetadataBytes &&
+    limits.keysPerSet === maxSetKeys
   if (refusesNothing) return undefined
   return (identity, now) => new RequestPolicy(settings, identity, now)
 }

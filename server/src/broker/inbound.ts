@@ -116,7 +116,8 @@ export class Inbound {
       connection.abort(closeCodes.overloaded)
       return false
     }
-    if (load === 'ok' || (message.type !== 'lock' && message.type !== 'barrier')) return true
+    const { type } = message
+    if (load === 'ok' || (type !== 'lock' && type !== 'lockAll' && type !== 'barrier')) return true
     connection.send(
       encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
     )

@@ -7,14 +7,20 @@
  * The `attachEpoch` in a command is the number of the connection among the connections of the
  * session. The lock table ignores a command of an older connection.
  */
-import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
+import {
+  type ClientMessage,
+  type Hello,
+  type LockItem,
+  type LockRequest,
+  maxQueryItems,
+} from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
 import type { Operation } from '../config/permissions.js'
-import { costOfMetadata, costOfNotifying, costs } from '../config/workCosts.js'
+import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import type { PacedMessages } from '../connection/sendQueue.js'
-import type { Command } from '../core/index.js'
+import type { Command, SetItem } from '../core/index.js'
 import type { RefusalNotice } from '../observability/observer.js'
 import {
   foundChunks,
@@ -97,6 +103,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   lock: lockHandler,
   unlock: unlockHandler,
 
+  lockAll: commandHandler(lockSetCommand, checkLockSet, 'lock'),
+
   refresh: commandHandler((connection, { id, fence, ttl }, at) => {
     const { session, attachEpoch } = connection
     return { type: 'refresh', session: session!.id, attachEpoch, id, fence, ttl, at }
@@ -177,19 +185,70 @@ function lockCommand(connection: Connection, message: LockRequest, at: number): 
     attachEpoch: connection.attachEpoch,
     id: message.id,
     key: message.key,
-    mode: message.mode ?? 'exclusive',
+    mode: modeOf(message),
     ttl: message.ttl,
     timeout: message.timeout,
     steal: message.steal ?? false,
     metadata,
     at,
+    extras: permitsOf(message),
   }
+}
+
+function lockSetCommand(
+  connection: Connection,
+  { id, items, ttl, timeout, metadata }: MessageOf<'lockAll'>,
+  at: number,
+): Command {
+  connection.charge(costOfSet(items.length))
+  const metadataText = metadata === undefined ? undefined : JSON.stringify(metadata)
+  if (metadataText !== undefined) connection.charge(costOfMetadata(metadataText.length))
+  return {
+    type: 'lockAll',
+    session: connection.session!.id,
+    attachEpoch: connection.attachEpoch,
+    id,
+    items: items.map(
+      (item): SetItem => ({ key: item.key, mode: modeOf(item), ...permitsOf(item) }),
+    ),
+    ttl,
+    timeout,
+    metadata: metadataText,
+    at,
+  }
+}
+
+function modeOf({ mode, capacity }: LockItem): SetItem['mode'] {
+  return capacity === undefined ? (mode ?? 'exclusive') : 'permits'
+}
+
+/** The permits of a request; undefined for a request with another mode. */
+function permitsOf({
+  permits = 1,
+  capacity,
+}: LockItem): Pick<SetItem, 'permits' | 'capacity'> | undefined {
+  return capacity === undefined ? undefined : { permits, capacity }
 }
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
   const { key, mode, steal, metadata } = message
   const operation = steal ? 'steal' : mode === 'shared' ? 'share' : 'lock'
   return policy.check(operation, key) ?? policy.checkSize(key, metadata)
+}
+
+/** Checks every key of a set. Each key needs the permission `lock`, whatever its mode. */
+function checkLockSet(
+  policy: ConnectionPolicy,
+  { items, metadata }: MessageOf<'lockAll'>,
+): Denial | undefined {
+  const denial = policy.checkSetSize(items.length)
+  if (denial !== undefined) return denial
+  for (const { key } of items) {
+    const keyDenial = policy.check('lock', key) ?? policy.checkSize(key, undefined)
+    if (keyDenial !== undefined)
+      return { ...keyDenial, message: `${JSON.stringify(key)}: ${keyDenial.message}` }
+  }
+  return policy.checkSize('', metadata)
 }
 
 /**

@@ -182,13 +182,14 @@ export class Outbound {
 
   #onGranted(lock: Lock, request: Request | undefined): void {
     if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
+    if (!lock.isPrimary) return
     const ttlStart = lock.ttl === undefined ? undefined : this.#startTtl(lock)
     this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, ttlStart))
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
-    if (reason === 'expired' || reason === 'stolen') {
+    if ((reason === 'expired' || reason === 'stolen') && lock.isPrimary) {
       this.#attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }

@@ -8,6 +8,7 @@ import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'
 import type { KeyState, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
+import { kindInfo } from '../protocol/encode.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
 /** Which keys a search or a watch covers. */
@@ -215,7 +216,8 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
 }
 
 /** A lock as callers in the same process see it. */
-export function toHeldInfo({ key, mode, session, metadata, fence, since }: Lock): HeldInfo {
+export function toHeldInfo(lock: Lock): HeldInfo {
+  const { key, mode, session, metadata, fence, since, extras } = lock
   const { id, name } = session
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   return {
@@ -226,10 +228,13 @@ export function toHeldInfo({ key, mode, session, metadata, fence, since }: Lock)
     ...metadataField,
     fence,
     since,
+    ...kindInfo(extras),
   }
 }
 
 /** A waiting request as callers in the same process see it. */
-export function toWaitingInfo({ key, mode, session: { id, name }, since }: Request): WaitingInfo {
-  return { key, mode, session: id, ...(name === undefined ? {} : { name }), since }
+export function toWaitingInfo({ key, mode, session, since, extras }: Request): WaitingInfo {
+  const { id, name } = session
+  const nameField = name === undefined ? {} : { name }
+  return { key, mode, session: id, ...nameField, since, ...kindInfo(extras) }
 }

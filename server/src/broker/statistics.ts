@@ -31,9 +31,10 @@ export class Statistics {
   count(effect: Effect): void {
     switch (effect.kind) {
       case 'granted':
-        this.#granted++
+        if (effect.lock.isPrimary) this.#granted++
         break
       case 'released':
+        if (!effect.lock.isPrimary) break
         if (effect.reason === 'unlocked') this.#unlocked++
         else if (effect.reason === 'expired') this.#expired++
         break
@@ -41,7 +42,7 @@ export class Statistics {
         this.#refreshed++
         break
       case 'withdrawn':
-        this.#failed++
+        if (effect.request.isPrimary) this.#failed++
         break
       case 'answer':
         if (!effect.repeat && isRefusedAtOnce(effect.answer)) this.#failed++

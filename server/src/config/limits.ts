@@ -14,6 +14,7 @@ import {
   maxKeyBytes,
   maxLocksPerSession,
   maxMetadataBytes,
+  maxSetKeys,
   maxUnacknowledged,
   maxWaitersPerKey,
   maxWatches,
@@ -89,7 +90,12 @@ export interface BrokerLimits {
   readonly keyBytes: number
   /** Largest metadata, in bytes of its JSON text. Default and maximum 4,096; public 1,024. */
   readonly metadataBytes: number
-  /** Held locks plus waiting requests of one session. Default 10,000; public 256. */
+  /** Keys of one set, which is a lock on several keys. Default and maximum 64; public 16. */
+  readonly keysPerSet: number
+  /**
+   * Locks that one session holds plus requests that it waits for; a set counts once for each key.
+   * Default 10,000; public 256.
+   */
   readonly locksPerSession: number
   /** Requests that may wait for one key. Default 100,000; public 1,000. */
   readonly waitersPerKey: number
@@ -164,6 +170,7 @@ export const limits = {
   frameBytes: { private: maxFrameBytes, public: 16 * 1024, max: maxFrameBytes },
   keyBytes: { private: maxKeyBytes, public: 256, max: maxKeyBytes },
   metadataBytes: { private: maxMetadataBytes, public: 1024, max: maxMetadataBytes },
+  keysPerSet: { private: maxSetKeys, public: 16, max: maxSetKeys },
   locksPerSession: { private: maxLocksPerSession, public: 256 },
   waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
   unacknowledged: { private: maxUnacknowledged, public: maxUnacknowledged },
@@ -228,6 +235,7 @@ const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
     `${value} calls of the session wait at barriers, the maximum; cancel a call first`,
   watchesPerSession: (value) => `the session has ${value} watches, the maximum; end a watch first`,
   keyBytes: (value) => `the key has more than ${value} bytes; use a shorter key`,
+  keysPerSet: (value) => `the set has more than ${value} keys; request fewer keys at once`,
   metadataBytes: (value) => `the metadata has more than ${value} bytes; use less metadata`,
   memoryBytes: (value) =>
     `the broker uses ${value} bytes for its clients, the maximum; try again later`,

@@ -52,6 +52,8 @@ const openingBrace = 0x7b
 const skippedHoldersPerUnit = 64
 /** Connections that are notified of an event for one unit. */
 const notifiedPerUnit = 4
+/** Keys of a set whose permissions are checked and whose queues are looked up for one unit. */
+const setKeysPerUnit = 2
 /** Locks, requests and stored answers of a session that a resume gathers for one unit. */
 const gatheredPerUnit = 4
 
@@ -94,6 +96,11 @@ export function costOfParsing(text: string): number {
 /** The cost of checking and encoding metadata, by the length of its JSON text. */
 export function costOfMetadata(chars: number): number {
   return chars / parsedCharsPerUnit
+}
+
+/** The cost of checking and looking up the keys of a set, besides the effects on each key. */
+export function costOfSet(keys: number): number {
+  return keys / setKeysPerUnit
 }
 
 /** The cost of skipping `holders` holders of one key. */

@@ -31,4 +31,6 @@ export interface ConnectionPolicy {
   check(operation: Operation, key: string): Denial | undefined
   /** Returns why this key or metadata is too large; undefined if the sizes are allowed. */
   checkSize(key: string, metadata: unknown): Denial | undefined
+  /** Returns why a set of this many keys is too large; undefined if the size is allowed. */
+  checkSetSize(keys: number): Denial | undefined
 }

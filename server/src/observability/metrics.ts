@@ -46,6 +46,7 @@ class BrokerMetrics implements Metrics {
   readonly #received = new Tally()
   readonly #refused = new Tally()
   readonly #grants = new Tally()
+  readonly #kinds = new Tally()
   readonly #failures = new Tally()
   readonly #releases = new Tally()
   readonly #losses = new Tally()
@@ -132,7 +133,7 @@ class BrokerMetrics implements Metrics {
         this.#depth.observe(effect.request.keyState.queue.length)
         break
       case 'withdrawn':
-        this.#failures.add(effect.reason)
+        if (effect.request.isPrimary) this.#failures.add(effect.reason)
         break
       case 'answer':
         if (effect.answer.kind === 'failed') this.#onFailed(effect)
@@ -166,6 +167,8 @@ class BrokerMetrics implements Metrics {
   }
 
   #onGranted({ lock, request }: Extract<Effect, { kind: 'granted' }>): void {
+    if (!lock.isPrimary) return
+    this.#kinds.add(kindOf(lock))
     this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
     if (request === undefined) return
     this.#wait.observe(Math.max(0, lock.since - request.since) / 1_000)
@@ -174,6 +177,7 @@ class BrokerMetrics implements Metrics {
   }
 
   #onReleased(lock: Lock, reason: string): void {
+    if (!lock.isPrimary) return
     this.#releases.add(reason)
     this.#hold.observe(Math.max(0, nodeEnvironment.clock.wall() - lock.since) / 1_000)
     if (reason === 'ended') this.#releasedWithSession++
@@ -207,6 +211,7 @@ class BrokerMetrics implements Metrics {
     const tallies: [Tally, string, string, string][] = [
       [this.#received, 'messages_received_total', 'type', 'Messages of open sessions.'],
       [this.#grants, 'grants_total', 'when', 'Granted locks.'],
+      [this.#kinds, 'grants_by_kind_total', 'kind', 'Granted locks, by their kind.'],
       [this.#failures, 'failures_total', 'reason', 'Lock requests that ended without a grant.'],
       [this.#releases, 'releases_total', 'reason', 'Locks that ended, by any reason.'],
       [this.#losses, 'losses_total', 'reason', 'Locks that ended without an unlock by the holder.'],
@@ -308,6 +313,11 @@ class BrokerMetrics implements Metrics {
       },
     })
   }
+}
+
+/** The kind of a lock, as a label. */
+function kindOf({ mode, extras }: Lock): string {
+  return extras?.set === undefined ? mode : 'set'
 }
 
 /** Registers a gauge. `value` is called at each scrape. */

@@ -251,8 +251,8 @@ function* keysOf(search: KeySearch): Generator<KeyState | number> {
 function waitersOf(keyState: KeyState, limit: number): WaiterInfo[] {
   const waiters: WaiterInfo[] = []
   if (limit <= 0) return waiters
-  for (const { mode, session, since } of keyState.queue) {
-    if (waiters.push({ mode, session, since }) >= limit) break
+  for (const { mode, session, since, extras } of keyState.queue) {
+    if (waiters.push({ mode, session, since, extras }) >= limit) break
   }
   return waiters
 }

@@ -11,6 +11,7 @@ import {
   type LockMode,
   type LockStats,
   type LossReason,
+  type WaitingInfo,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
@@ -98,11 +99,12 @@ function encodeMismatch(
   id: number,
   { request, mismatch }: Extract<Answer, { kind: 'failed' }>,
 ): string {
-  const { capacityInUse: capacity, requestedCapacity } = mismatch!
+  const { key, capacityInUse: capacity, requestedCapacity } = mismatch!
   const message =
     request === 'barrier'
       ? `the other calls at this barrier have ${capacity} parties, not ${requestedCapacity}`
-      : `the key is in use with the capacity ${capacity}, not ${requestedCapacity}`
+      : `the key ${JSON.stringify(key)} is in use with the capacity ${capacity}, not ` +
+        `${requestedCapacity}; use the same capacity`
   return JSON.stringify({ type: 'failed', id, code: 'CAPACITY_MISMATCH', message, capacity })
 }
 
@@ -181,15 +183,34 @@ export function encodeLockEvent(
 }
 
 /** The fields of a waiting request that a query shows, without the metadata, which can be large. */
-export type WaiterInfo = Pick<Request, 'mode' | 'session' | 'since'>
+export type WaiterInfo = Pick<Request, 'mode' | 'session' | 'since' | 'extras'>
 
-export function encodeWaitingInfo(key: string, { mode, session, since }: WaiterInfo): string {
-  return JSON.stringify({ key, mode, session: session.id, name: session.name, since })
+export function encodeWaitingInfo(key: string, waiter: WaiterInfo): string {
+  const { mode, session, since, extras } = waiter
+  const kind = kindInfo(extras)
+  return JSON.stringify({ key, mode, session: session.id, name: session.name, since, ...kind })
 }
 
-function heldFields({ key, mode, session, metadata, fence, since }: Lock): string {
+/** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
+export function kindInfo(
+  extras: Lock['extras'],
+): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount'> | undefined {
+  if (extras === undefined) return undefined
+  const { permits, capacity, set } = extras
+  // A granted set that has waited has both lists.
+  const keyCount = set && (set.locks.length || set.requests.length)
+  return {
+    ...(permits === undefined ? {} : { permits }),
+    ...(capacity === undefined ? {} : { capacity }),
+    ...(keyCount === undefined ? {} : { keyCount }),
+  }
+}
+
+function heldFields({ key, mode, session, metadata, fence, since, extras }: Lock): string {
   const holder = { session: session.id, name: session.name, metadata, fence, since }
-  return `${keyAndMode(key, mode)},${holderFields(holder)}`
+  const fields = `${keyAndMode(key, mode)},${holderFields(holder)}`
+  if (extras === undefined) return fields
+  return `${fields},${JSON.stringify(kindInfo(extras)).slice(1, -1)}`
 }
 
 function keyAndMode(key: string, mode: LockMode): string {
@@ -202,10 +223,14 @@ function encodeHolders(holders: readonly StoredHolder[]): string {
 }
 
 /** Encodes the fields of a holder. The metadata is JSON text already. */
-function holderFields({ session, name, metadata, fence, since }: StoredHolder): string {
+function holderFields(holder: StoredHolder): string {
+  const { session, name, metadata, fence, since, key, permits } = holder
   const nameField = name === undefined ? '' : `,"name":${JSON.stringify(name)}`
   const metadataField = metadata === undefined ? '' : `,"metadata":${metadata}`
-  return `"session":"${session}"${nameField}${metadataField},"fence":${fence},"since":${since}`
+  const keyField = key === undefined ? '' : `,"key":${JSON.stringify(key)}`
+  const permitsField = permits === undefined ? '' : `,"permits":${permits}`
+  const optionalFields = nameField + metadataField + keyField + permitsField
+  return `"session":"${session}"${optionalFields},"fence":${fence},"since":${since}`
 }
 
 function floor(at: number): number {

@@ -111,7 +111,10 @@ export interface Failed {
   readonly message: string
   /** The holders of the key, with `LOCK_HELD`; also with `LOCK_TIMEOUT`, but without metadata. */
   readonly holders?: readonly Holder[] | undefined
-  /** With `CAPACITY_MISMATCH`: the number of parties that the other calls of the barrier have. */
+  /**
+   * With `CAPACITY_MISMATCH`: the capacity with which the key is in use, or the number of parties
+   * that the other calls of the barrier have.
+   */
   readonly capacity?: number | undefined
 }
 
@@ -144,6 +147,10 @@ export interface Ack {
 export interface HeldInfo extends Holder {
   readonly key: string
   readonly mode: LockMode
+  /** How many permits the key has; only with the mode `permits`. */
+  readonly capacity?: number | undefined
+  /** How many keys the set has; only for a member of a set. All members have the same fence. */
+  readonly keyCount?: number | undefined
 }
 
 /** A request that waits, as queries show it. */
@@ -153,6 +160,12 @@ export interface WaitingInfo {
   readonly session: string
   readonly name?: string | undefined
   readonly since: number
+  /** How many permits the request wants; only with the mode `permits`. */
+  readonly permits?: number | undefined
+  /** How many permits the key has; only with the mode `permits`. */
+  readonly capacity?: number | undefined
+  /** How many keys the set has; only for a member of a set. */
+  readonly keyCount?: number | undefined
 }
 
 /**

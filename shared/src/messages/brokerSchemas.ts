@@ -30,16 +30,20 @@ import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSc
 
 /** A count, a duration or a time since 1970: an integer from 0. */
 const Amount = min(safeInteger, 0)
-const Mode = enums(['exclusive', 'shared'])
+const Mode = enums(['exclusive', 'shared', 'permits'])
 
 const holderFields = {
   session: string(),
   name: optional(string()),
   metadata: unknown(),
+  key: optional(Key),
+  permits: optional(Id),
   fence: Fence,
   since: Amount,
 }
-const heldFields = { key: Key, mode: Mode, ...holderFields }
+/** The fields of a lock or request that is not an ordinary one. */
+const kindFields = { permits: optional(Id), capacity: optional(Id), keyCount: optional(Id) }
+const heldFields = { ...holderFields, ...kindFields, key: Key, mode: Mode }
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
 const WaitingList = size(
@@ -50,6 +54,7 @@ const WaitingList = size(
       session: string(),
       name: optional(string()),
       since: Amount,
+      ...kindFields,
     }) as Describe<WaitingInfo>,
   ),
   0,

@@ -85,14 +85,29 @@ const amount = integerFrom(0)
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
 const duration = integerFrom(1, maxMs)
-const mode = oneOf('exclusive', 'shared')
+const mode = oneOf('exclusive', 'shared', 'permits')
 
 /**
  * A holder also has the field `metadata`, which has no finder, because it may be any JSON value.
  */
-const holder: Shape = { session: text, name: optional(text), fence: id, since: amount }
-const heldInfo: Shape = { key, mode, ...holder }
-const waitingInfo: Shape = { key, mode, session: text, name: optional(text), since: amount }
+const holder: Shape = {
+  session: text,
+  name: optional(text),
+  permits: optional(id),
+  fence: id,
+  since: amount,
+}
+/** The fields of a lock or request that is not an ordinary one. */
+const kind: Shape = { permits: optional(id), capacity: optional(id), keyCount: optional(id) }
+const heldInfo: Shape = { key, mode, ...holder, ...kind }
+const waitingInfo: Shape = {
+  key,
+  mode,
+  session: text,
+  name: optional(text),
+  since: amount,
+  ...kind,
+}
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
   id,
@@ -134,7 +149,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     id,
     code: text,
     message: text,
-    holders: optional(listOf(record(holder))),
+    holders: optional(listOf(record({ ...holder, key: optional(key) }))),
     capacity: optional(id),
   }),
   lost: record({

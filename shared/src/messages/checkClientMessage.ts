@@ -12,7 +12,7 @@
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { isKey } from '../keys.js'
-import { maxMetadataDepth, maxMs, maxUnacknowledged } from '../limits.js'
+import { maxCapacity, maxMetadataDepth, maxMs, maxUnacknowledged } from '../limits.js'
 import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
 import { isWithinJsonLimits } from './jsonLimits.js'
@@ -92,7 +92,9 @@ function codeFor(failure: StructError): ErrorCode {
   // With `never`, this message must not have the field. The field may still be called `ttl` or
   // `key`, because other messages have such fields, so the name must not choose the code.
   if (failure.type === 'never') return 'BAD_MESSAGE'
-  switch (failure.path[0]) {
+  // In a set, the field is that of one item.
+  const [field] = failure.path
+  switch (field === 'items' ? failure.path.at(-1) : field) {
     case 'key':
     case 'prefix':
     case 'after':
@@ -130,6 +132,7 @@ function isMs(value: unknown, min: number): boolean {
 /** Counts the required fields that are present; every field must be known and valid. */
 function isLock(value: object): boolean {
   let requiredFields = 0
+  let hasPermits = false
   for (const field in value) {
     const fieldValue = (value as Record<string, unknown>)[field]
     switch (field) {
@@ -146,6 +149,10 @@ function isLock(value: object): boolean {
       case 'mode':
         if (fieldValue !== 'exclusive' && fieldValue !== 'shared') return false
         break
+      case 'permits':
+      case 'capacity':
+        hasPermits = true
+        break
       case 'ttl':
         if (!isMs(fieldValue, 1)) return false
         break
@@ -160,7 +167,19 @@ function isLock(value: object): boolean {
         return false
     }
   }
-  return requiredFields === 2
+  return requiredFields === 2 && (!hasPermits || arePermits(value))
+}
+
+/** Whether the permits, the capacity and the mode of a lock are valid together. */
+function arePermits(value: object): boolean {
+  const { mode, permits = 1, capacity } = value as Record<string, unknown>
+  return (
+    mode === undefined &&
+    isPositiveInteger(permits) &&
+    isPositiveInteger(capacity) &&
+    permits <= capacity &&
+    capacity <= maxCapacity
+  )
 }
 
 function isUnlock(value: object): boolean {

@@ -18,6 +18,12 @@
  * All durations are in ms.
  */
 
+/**
+ * - `exclusive`: no other lock of the key is held at the same time.
+ * - `shared`: only other shared locks of the key may be held at the same time.
+ * - `permits`: only other locks with permits may be held at the same time, while the sum of their
+ *   permits stays within the capacity of the key.
+ */
 export type LockMode = 'exclusive' | 'shared' | 'permits'
 
 /** The first message of a connection: opens or resumes a session. Answer: `welcome`. */
@@ -54,8 +60,12 @@ export interface LockRequest {
   readonly type: 'lock'
   readonly id: number
   readonly key: string
-  /** Default `'exclusive'`. */
-  readonly mode?: LockMode | undefined
+  /** Default `'exclusive'`, and `'permits'` for a request with a capacity, which has no mode. */
+  readonly mode?: Exclude<LockMode, 'permits'> | undefined
+  /** How many permits the lock needs; default 1. Only with `capacity`. */
+  readonly permits?: number | undefined
+  /** How many permits all locks of the key may have together; makes this a lock with permits. */
+  readonly capacity?: number | undefined
   /**
    * The lock expires this long after its grant or last refresh. Default: the lock never expires.
    */
@@ -67,6 +77,31 @@ export interface LockRequest {
   readonly timeout?: number | undefined
   /** If true, the broker takes the lock from its holders. Needs exclusive mode and no timeout. */
   readonly steal?: boolean | undefined
+  /** Any JSON value, shown to other clients. */
+  readonly metadata?: unknown
+}
+
+/** One key of a {@link LockSetRequest}. */
+export interface LockItem {
+  readonly key: string
+  /** As in {@link LockRequest}. */
+  readonly mode?: Exclude<LockMode, 'permits'> | undefined
+  /** As in {@link LockRequest}. */
+  readonly permits?: number | undefined
+  /** As in {@link LockRequest}. */
+  readonly capacity?: number | undefined
+}
+
+/** Requests one lock on several keys: all of them or none. Answer: `granted` or `failed`. */
+export interface LockSetRequest {
+  readonly type: 'lockAll'
+  readonly id: number
+  /** 1 to 64 items with different keys. The first key stands for the set. */
+  readonly items: readonly LockItem[]
+  /** As in {@link LockRequest}. */
+  readonly ttl?: number | undefined
+  /** As in {@link LockRequest}. */
+  readonly timeout?: number | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
 }
@@ -108,7 +143,7 @@ export interface BarrierRequest {
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of the `lock` or `barrier` message to cancel. */
+  /** The id of the `lock`, `lockAll` or `barrier` message to cancel. */
   readonly request: number
 }
 
@@ -198,6 +233,7 @@ export interface Bye {
 export type ClientMessage =
   | Hello
   | LockRequest
+  | LockSetRequest
   | UnlockRequest
   | RefreshRequest
   | BarrierRequest

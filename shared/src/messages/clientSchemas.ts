@@ -24,6 +24,7 @@ import {
 } from 'superstruct'
 import { isKey, isPrefix, utf8Length } from '../keys.js'
 import {
+  maxCapacity,
   maxMetadataBytes,
   maxMetadataDepth,
   maxMs,
@@ -32,6 +33,7 @@ import {
   maxQueryItems,
   maxReasonLength,
   maxSecretLength,
+  maxSetKeys,
   maxTokenLength,
   maxUnacknowledged,
 } from '../limits.js'
@@ -43,7 +45,9 @@ import type {
   Cancel,
   ClientMessage,
   Hello,
+  LockItem,
   LockRequest,
+  LockSetRequest,
   Pong,
   QueryRequest,
   RefreshRequest,
@@ -104,22 +108,61 @@ const HelloSchema: Describe<Hello> = object({
   resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })
 
+/** The fields of a key in `lock` and `lockAll`. */
+const keyFields = {
+  key: Key,
+  mode: optional(enums(['exclusive', 'shared'])),
+  permits: optional(max(min(safeInteger, 1), maxCapacity)),
+  capacity: optional(max(min(safeInteger, 1), maxCapacity)),
+}
+
+/** Like every check of superstruct, returns true or the error message. */
+const checkPermits = ({ mode, permits, capacity }: LockItem) => {
+  if (capacity === undefined)
+    return permits === undefined || 'permits need a capacity: add the capacity of the key'
+  if (mode !== undefined) return 'a capacity makes the mode permits: leave out mode or capacity'
+  return (permits ?? 1) <= capacity || 'more permits than the capacity: use at most as many permits'
+}
+
+const checkSteal = ({ steal, mode, timeout, capacity }: LockRequest) =>
+  !steal ||
+  (mode !== 'shared' && timeout === undefined && capacity === undefined) ||
+  'a steal is exclusive and has no timeout: leave out mode, capacity and timeout'
+
 const LockSchema: Describe<LockRequest> = refine(
   object({
     type: literal('lock'),
     id: Id,
-    key: Key,
-    mode: optional(enums(['exclusive', 'shared'])),
+    ...keyFields,
     ttl: optional(Ttl),
     timeout: optional(Timeout),
     steal: optional(boolean()),
     metadata: optional(Metadata),
   }) as Describe<LockRequest>,
   'lock',
-  (message) =>
-    !message.steal ||
-    (message.mode !== 'shared' && message.timeout === undefined) ||
-    'a steal is exclusive and has no timeout: leave out mode and timeout',
+  (message) => {
+    const result = checkPermits(message)
+    return result === true ? checkSteal(message) : result
+  },
+)
+
+const LockSetSchema: Describe<LockSetRequest> = refine(
+  object({
+    type: literal('lockAll'),
+    id: Id,
+    items: array(object(keyFields) as Describe<LockItem>),
+    ttl: optional(Ttl),
+    timeout: optional(Timeout),
+    metadata: optional(Metadata),
+  }) as unknown as Describe<LockSetRequest>,
+  'lockAll',
+  ({ items }) => {
+    if (items.length < 1 || items.length > maxSetKeys)
+      return `a set has 1 to ${maxSetKeys} keys: add keys or use several sets`
+    if (new Set(items.map(({ key }) => key)).size < items.length)
+      return 'a set has the same key twice: name each key once'
+    return items.map(checkPermits).find((result) => result !== true) ?? true
+  },
 )
 
 const UnlockSchema: Describe<UnlockRequest> = object({
@@ -204,6 +247,7 @@ const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
 export const schemas = {
   hello: HelloSchema,
   lock: LockSchema,
+  lockAll: LockSetSchema,
   unlock: UnlockSchema,
   refresh: RefreshSchema,
   barrier: BarrierSchema,

@@ -29,6 +29,9 @@ interface Call {
 const { signal } = new AbortController()
 const tryLock = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 } }
 const lock = { ...tryLock, timeout: 5_000, steal: false }
+const permits = { ttl: 5_000, signal, metadata: { a: 1 }, permits: 2, capacity: 9 }
+const tryLockSet = { ttl: 5_000, signal, metadata: { a: 1 } }
+const lockSet = { ...tryLockSet, timeout: 5_000 }
 const limits = { maxRetries: 1, max: 5, jitter: 'full' }
 
 /** An environment that checks the options of a proxy as Node does, but connects without a proxy. */
@@ -73,6 +76,36 @@ const calls: readonly Call[] = [
     name: 'withLock',
     options: lock,
     call: (options, { session }) => session.withLock('k', () => {}, options),
+  },
+  {
+    name: 'lock',
+    options: { ...permits, timeout: 5_000 },
+    call: (options, { session }) => session.lock('k', options),
+  },
+  {
+    name: 'tryLock',
+    options: permits,
+    call: (options, { session }) => session.tryLock('k', options),
+  },
+  {
+    name: 'lockAll',
+    options: lockSet,
+    call: (options, { session }) => session.lockAll(['k', 'l'], options),
+  },
+  {
+    name: 'tryLockAll',
+    options: tryLockSet,
+    call: (options, { session }) => session.tryLockAll(['k', 'l'], options),
+  },
+  {
+    name: 'withLockAll',
+    options: lockSet,
+    call: (options, { session }) => session.withLockAll(['k', 'l'], () => {}, options),
+  },
+  {
+    name: 'a key of lockAll',
+    options: { key: 'k', permits: 2, capacity: 9 },
+    call: (item, { session }) => session.lockAll([item]),
   },
   {
     name: 'singleflightLock',
@@ -138,6 +171,8 @@ const allowed: Record<string, (value: unknown) => boolean> = {
   initial: (value) => value === 7 || value === 1.5,
   increment: (value) => value === 7 || value === 1.5,
   max: (value) => value === 7 || value === 1.5,
+  // The misspelling tests give two permits, so a capacity of 1 or less is refused.
+  'a key of lockAll.key': (value) => value === 'x',
   'fixedInterval.interval': (value) => value === 7 || value === 1.5,
 }
 const isInteger = (value: unknown) => value === 7

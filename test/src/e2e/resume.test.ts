@@ -58,6 +58,31 @@ describe('e2e: resume after a cut, with a grace', () => {
     await timed.unlock()
   })
 
+  it('keeps permits and sets, and the places of sets in all queues', async () => {
+    const { proxy, broker, url } = await brokerBehindProxy(stage)
+    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const other = await stage.session(url)
+    const permits = await session.lock('permits', { capacity: 3, permits: 2 })
+    const set = await session.lockAll(['a', 'b'])
+    const blocking = await other.lock('c')
+    const waiting = session.lockAll(['c', 'd'])
+    await untilHandled(session)
+    const resumed = next(session, 'resumed')
+    proxy.cut()
+    await resumed
+    expect([permits.held, permits.permits, set.held, set.keys]).to.deep.equal([
+      true,
+      2,
+      true,
+      ['a', 'b'],
+    ])
+    await blocking.unlock()
+    expect((await waiting).keys).to.deep.equal(['c', 'd'])
+    await set.unlock()
+    await permits.unlock()
+    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['c', 'd'])
+  })
+
   it('keeps the locks while the session is disconnected', async () => {
     const { proxy } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })

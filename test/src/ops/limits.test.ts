@@ -284,6 +284,21 @@ describe('the limits of requests', () => {
       /^QUOTA_EXCEEDED the key has more than 8 bytes; .* \(keyBytes\)$/,
     ],
     [
+      { keysPerSet: 2 },
+      [{ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b' }, { key: 'c' }] }],
+      /^QUOTA_EXCEEDED the set has more than 2 keys; .* \(keysPerSet\)$/,
+    ],
+    [
+      { keyBytes: 1 },
+      [{ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'bb' }] }],
+      /^QUOTA_EXCEEDED "bb": the key has more than 1 bytes; .* \(keyBytes\)$/,
+    ],
+    [
+      { locksPerSession: 2 },
+      [{ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b' }, { key: 'c' }] }],
+      /^QUOTA_EXCEEDED the session holds and waits for 2 locks, .* \(locksPerSession\)$/,
+    ],
+    [
       { metadataBytes: 10 },
       [{ type: 'lock', id: 1, key: 'a', metadata: '€€€' }],
       /^QUOTA_EXCEEDED the metadata has more than 10 bytes; .* \(metadataBytes\)$/,
@@ -291,7 +306,8 @@ describe('the limits of requests', () => {
   ]
   for (const [limits, messages, sentence] of cases) {
     const [name] = Object.keys(limits) as [keyof BrokerLimits]
-    it(`refuse a request beyond ${name}`, () => {
+    const type = (messages as { type: string }[]).at(-1)?.type
+    it(`refuse a ${type} beyond ${name}`, () => {
       const { bench } = under(limits)
       const client = bench.join({ grace: 1_000 })
       client.say(...messages)

@@ -24,6 +24,13 @@ export interface HeldKeys {
 /** Makes one message with this id. */
 type Maker = (id: number) => unknown
 
+/** A set of 64 keys: some of these keys, and others. */
+function bigSet(random: Random, keys: readonly string[]): object[] {
+  const others = Array.from({ length: 64 - keys.length }, (_, i) => `set ${random.below(4)} ${i}`)
+  const mode = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
+  return [...keys, ...others].map((key) => ({ key, ...mode }))
+}
+
 /** The makers of expensive messages, and of cheap messages that are expensive in large numbers. */
 function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
   const { prefix, crowd, withMetadata, withQueue } = heldKeys
@@ -44,6 +51,14 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'lock', id, key: `own ${id % 50}`, ttl: 1, timeout: 1, metadata }),
     (id) => ({ type: 'lock', id, key: crowd.key, mode: 'shared' }),
     (id) => ({ type: 'lock', id, key: withQueue, timeout: random.pick([1, 1_000, undefined]) }),
+    (id) => ({ type: 'lock', id, key: `permits ${id % 9}`, permits: 1, capacity: 1 + (id % 7) }),
+    (id) => ({
+      type: 'lockAll',
+      id,
+      items: bigSet(random, [ownKey, withQueue, crowd.key]),
+      metadata,
+    }),
+    (id) => ({ type: 'lockAll', id, items: bigSet(random, [ownKey]), timeout: 0 }),
     (id) => ({ type: 'cancel', request: random.chance(0.5) ? id - 100 : id }),
     (id) => {
       const fence = random.chance(0.5) ? random.pick(crowd.fences) : id

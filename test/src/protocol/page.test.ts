@@ -60,8 +60,10 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
       .filter(([name]) => name !== 'type')
       .map(([name, field]) => {
         const optional = field.is(undefined)
-        const isObject = typeof field.schema === 'object' && field.type === 'object'
-        return [name, isObject ? { optional, within: fieldsOf(field) } : { optional }]
+        const item =
+          field.type === 'array' ? (field.schema as unknown as Struct<never, unknown>) : field
+        const isObject = typeof item.schema === 'object' && item.type === 'object'
+        return [name, isObject ? { optional, within: fieldsOf(item) } : { optional }]
       }),
   )
 }
@@ -217,7 +219,8 @@ describe('PROTOCOL.md: numbers', () => {
     'ids in an `ack`': thousands(maxUnacknowledged),
     'items of a query': `${thousands(maxQueryItems)} locks and ${thousands(maxQueryItems)} requests`,
     'holders in a `failed`': `${maxHoldersNamed}, and 16 KiB`,
-    'locks of a session, held and waited for': thousands(maxLocksPerSession),
+    'locks of a session, held and waited for, a set once for each key':
+      thousands(maxLocksPerSession),
     'stored answers of a session': thousands(maxUnacknowledged),
     'waiting requests of a key': thousands(maxWaitersPerKey),
     'watches of a session': thousands(maxWatches),

@@ -81,11 +81,20 @@ export const hugeValues: readonly unknown[] = [
 /** The names of fields of the protocol, of every JavaScript object, and of no object. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
+  ...['permits', 'capacity', 'items'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forged],
 ]
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
+
+/** Makes one to four items with different keys, of every mode. */
+function setItems(random: Random): object[] {
+  return keys.slice(0, 1 + random.below(4)).map((key) => {
+    const modes = [{}, { mode: 'shared' }, { capacity: 3 }, { permits: 2, capacity: 2 }]
+    return { key, ...random.pick(modes) }
+  })
+}
 
 /** Makes a random valid message of a client. */
 export function goodMessage(random: Random): ClientMessage {
@@ -107,6 +116,17 @@ export function goodMessage(random: Random): ClientMessage {
       ...{ type: 'lock', id, key: random.pick(keys), steal: true },
       ...maybe({ mode: 'exclusive' }),
       ...maybe({ ttl: ms() }),
+    }),
+    () => ({
+      ...{ type: 'lock', id, key: random.pick(keys), capacity: random.pick([3, 1_000_000]) },
+      ...maybe({ permits: 1 + random.below(3) }),
+      ...maybe({ ttl: ms() }),
+    }),
+    () => ({
+      ...{ type: 'lockAll', id, items: setItems(random) },
+      ...maybe({ ttl: ms() }),
+      ...maybe({ timeout: random.pick([0, 1, 2 ** 31 - 1]) }),
+      ...maybe({ metadata: random.pick([null, [1, { a: 'b' }]]) }),
     }),
     () => ({ type: 'unlock', id, fence: 1 + random.below(2 ** 40) }),
     () => ({ type: 'refresh', id, fence: 1 + random.below(50), ...maybe({ ttl: ms() }) }),

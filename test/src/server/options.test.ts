@@ -56,6 +56,7 @@ describe('options', () => {
         workPerSecond: 1_000_000,
         frameBytes: 65_536,
         keyBytes: 512,
+        keysPerSet: 64,
         metadataBytes: 4_096,
         locksPerSession: 10_000,
         waitersPerKey: 100_000,

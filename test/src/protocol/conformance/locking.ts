@@ -17,6 +17,113 @@ export function locking(stage: Stage): void {
   describe('a steal', () => steals(stage))
   describe('a revoke', () => revokes(stage))
   describe('barrier: the broker', () => barriers(stage))
+  describe('permits: the broker', () => permits(stage))
+  describe('lockAll: the broker', () => sets(stage))
+}
+
+function permits(stage: Stage): void {
+  it('are granted within the capacity, in the order of arrival', async () => {
+    const [a, b, c] = await stage.openSeveral(3)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { capacity: 3, permits: 2 })
+    const large = b!.lock(key, { capacity: 3, permits: 2 })
+    await b!.settle()
+    // One permit is free, but the request of b came first.
+    const small = await c!.answer('failed', c!.lock(key, { capacity: 3, timeout: 0 }))
+    expect(small).to.include({ code: 'LOCK_HELD' })
+    await a!.release(fence)
+    await b!.answer('granted', large)
+    await c!.acquire(key, { capacity: 3 })
+  })
+
+  it('with another capacity are refused: CAPACITY_MISMATCH, and the id is not used', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { capacity: 3 })
+    const id = b!.lock(key, { capacity: 4 })
+    expect(await b!.answer('failed', id)).to.include({ code: 'CAPACITY_MISMATCH', capacity: 3 })
+    await a!.release(fence)
+    b!.say({ type: 'lock', id, key, capacity: 4 })
+    await b!.answer('granted', id)
+  })
+
+  it('exclude and are excluded by other modes', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    await a!.acquire(key, { capacity: 3 })
+    const shared = await b!.answer('failed', b!.lock(key, { mode: 'shared', timeout: 0 }))
+    expect(shared).to.include({ code: 'LOCK_HELD' })
+    expect((await queryAll(b!, { key })).held[0]).to.include({
+      mode: 'permits',
+      permits: 1,
+      capacity: 3,
+    })
+  })
+}
+
+function sets(stage: Stage): void {
+  const items = (...keys: string[]) => keys.map((key) => ({ key }))
+
+  it('grants all keys in one step, with one fence, and unlocks them together', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const [k, l] = [stage.key(), stage.key()]
+    const id = a!.request({ type: 'lockAll', items: items(k, l) })
+    const { fence } = await a!.answer('granted', id)
+    for (const key of [k, l]) {
+      expect((await queryAll(b!, { key })).held[0]).to.include({ fence, keyCount: 2 })
+    }
+    await a!.release(fence)
+    for (const key of [k, l]) expect((await queryAll(b!, { key })).held).to.deep.equal([])
+  })
+
+  it('waits in every queue, and takes nothing while it waits', async () => {
+    const [a, b, c] = await stage.openSeveral(3)
+    const [k, l] = [stage.key(), stage.key()]
+    const fence = await a!.acquire(k)
+    const id = b!.request({ type: 'lockAll', items: items(k, l) })
+    await b!.settle()
+    expect((await queryAll(c!, { key: l })).held).to.deep.equal([])
+    const late = c!.lock(l)
+    await c!.settle()
+    await a!.release(fence)
+    const granted = await b!.answer('granted', id)
+    await b!.release(granted.fence)
+    await c!.answer('granted', late)
+  })
+
+  it('leaves every queue after a cancel', async () => {
+    const [a, b, c] = await stage.openSeveral(3)
+    const [k, l] = [stage.key(), stage.key()]
+    await a!.acquire(k)
+    const id = b!.request({ type: 'lockAll', items: items(k, l) })
+    await b!.settle()
+    b!.say({ type: 'cancel', request: id })
+    expect(await b!.answer('failed', id)).to.include({ code: 'ABORTED' })
+    await c!.acquire(l)
+  })
+
+  it('names the holder of the key that prevents the grant, with the key', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const [k, l] = [stage.key(), stage.key()]
+    const fence = await a!.acquire(l)
+    const id = b!.request({ type: 'lockAll', items: items(k, l), timeout: 0 })
+    const failed = await b!.answer('failed', id)
+    expect(failed.holders?.map((holder) => [holder.key, holder.fence])).to.deep.equal([[l, fence]])
+    await a!.acquire(k)
+  })
+
+  it('ends on all keys when one of them is stolen: lost, once', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const [k, l] = [stage.key(), stage.key()]
+    const { fence } = await a!.answer(
+      'granted',
+      a!.request({ type: 'lockAll', items: items(k, l) }),
+    )
+    await b!.acquire(k, { steal: true })
+    expect(await a!.hear('lost')).to.include({ fence, reason: 'stolen' })
+    await b!.acquire(l)
+    expect(await a!.settle()).to.deep.equal([])
+  })
 }
 
 function grants(stage: Stage): void {

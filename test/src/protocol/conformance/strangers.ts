@@ -29,8 +29,9 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   else await expectOutcome(stranger, vector)
   const { accepted = [] } = vector.expect
   const after = await queryAll(bystander, {})
-  // Only an accepted `lock` may change the held locks, and only the locks of the sender.
-  if (!accepted.includes('lock')) expect(after).to.deep.equal(before)
+  // Only an accepted `lock` or `lockAll` may change the held locks, and only those of the sender.
+  if (!accepted.includes('lock') && !accepted.includes('lockAll'))
+    expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.settle()).to.deep.equal([])
 }
