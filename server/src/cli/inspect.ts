@@ -23,6 +23,7 @@ import {
 import {
   ago,
   metadataText,
+  modeText,
   print,
   printJson,
   rounded,
@@ -73,7 +74,7 @@ async function list(
 async function printLocks(locks: readonly ListedLock[]): Promise<void> {
   const rows = locks.map((lock) => [
     lock.key,
-    lock.mode,
+    modeText(lock),
     sessionLabel(lock),
     ago(lock.since),
     String(lock.fence),
@@ -114,6 +115,11 @@ function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags):
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
   if (held.length === 0) print(`${visible(key)} is free`)
   for (const lock of held) print(holderLine(lock))
+  const [first] = held
+  if (first?.mode === 'permits' && heldCount === held.length) {
+    const used = held.reduce((sum, { permits = 0 }) => sum + permits, 0)
+    print(`${used} of ${first.capacity} permits used`)
+  }
   if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
   for (const [place, request] of waiting.entries()) print(waiterLine(place + 1, request))
   if (waitingCount > waiting.length) print(`... and ${waitingCount - waiting.length} more wait`)
@@ -121,15 +127,21 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
 
 function holderLine(lock: HeldInfo): string {
   const metadata = metadataText(lock)
-  const holder = `held ${lock.mode === 'shared' ? '(shared) ' : ''}by ${sessionLabel(lock)}`
+  const holder = `held ${modeNote(lock)}by ${sessionLabel(lock)}`
   const details = `for ${ago(lock.since)}, fence ${lock.fence}, session ${lock.session}`
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
 function waiterLine(place: number, request: WaitingInfo): string {
-  const shared = request.mode === 'shared' ? ' (shared)' : ''
+  const mode = modeNote(request).trimEnd()
   const waited = `has waited for ${ago(request.since)}, session ${request.session}`
-  return `${place}. ${sessionLabel(request)}${shared} ${waited}`
+  return `${place}. ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
+}
+
+/** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
+function modeNote(lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount'>): string {
+  const text = modeText(lock)
+  return text === 'exclusive' ? '' : `(${text}) `
 }
 
 export function statsCommand(): Command {
@@ -195,7 +207,7 @@ function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: Bro
 }
 
 function lockText(lock: HeldInfo): string {
-  const holder = `${lock.mode} ${sessionLabel(lock)} fence ${lock.fence}`
+  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}`
   return `${visible(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
 }
 

@@ -116,6 +116,20 @@ export function sessionLabel({
   return name === undefined ? session : visible(name)
 }
 
+/**
+ * The mode of a lock or request, with its permits and the size of its set: `exclusive`,
+ * `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys.
+ */
+export function modeText({
+  mode,
+  permits,
+  capacity,
+  keyCount,
+}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount'>): string {
+  const kind = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
+  return keyCount === undefined ? kind : `${kind}, set of ${keyCount}`
+}
+
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */
 export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
   return metadata === undefined ? '' : visible(JSON.stringify(metadata))

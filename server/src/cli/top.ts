@@ -2,12 +2,21 @@
  * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
  * the output until Ctrl-C.
  */
-import type { LockStats, QueryResult, Session } from '@holdfast/client'
+import type { LockMode, LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
-import { ago, print, printJson, sessionLabel, table, visible, writeOut } from './output.js'
+import {
+  ago,
+  modeText,
+  print,
+  printJson,
+  sessionLabel,
+  table,
+  visible,
+  writeOut,
+} from './output.js'
 import { durationIn, integerIn } from './parse.js'
 
 interface TopFlags extends BrokerFlags {
@@ -113,10 +122,10 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys
       .slice(0, Math.max(5, rows - 4))
-      .map(({ key, waiting, mode, holder, since }) => [
+      .map(({ key, waiting, mode, holder, since, ...kind }) => [
         String(waiting),
         visible(key),
-        mode ?? '-',
+        mode === undefined ? '-' : modeText({ mode, ...kind }),
         holder ?? '-',
         since === undefined ? '-' : ago(since),
       ]),
@@ -156,7 +165,12 @@ interface BusyKey {
   readonly key: string
   /** How many requests wait. */
   waiting: number
-  mode?: string
+  mode?: LockMode
+  /** The permits that are used, and the permits of the key; only with the mode `permits`. */
+  permits?: number | undefined
+  capacity?: number | undefined
+  /** How many keys the set of the first holder has; undefined for a lock of one key. */
+  keyCount?: number | undefined
   holder?: string
   since?: number
 }
@@ -169,10 +183,13 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()
   for (const lock of held) {
     const busy = keys.get(lock.key)
-    if (busy !== undefined) busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
-    else {
-      const { key, mode, since } = lock
-      keys.set(key, { key, waiting: 0, mode, holder: sessionLabel(lock), since })
+    if (busy !== undefined) {
+      busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
+      if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
+    } else {
+      const { key, mode, since, permits, capacity, keyCount } = lock
+      const kind = { mode, permits, capacity, keyCount }
+      keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
   }
   for (const { key } of waiting) {

@@ -52,6 +52,27 @@ describe('the command holdfast', () => {
     expect(json.waiting[0]).to.include({ name: 'bob' })
   })
 
+  it('shows permits and sets with ls, show and top', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lock('gpu', { capacity: 3 })
+    await bob!.lock('gpu', { capacity: 3 })
+    bob!.lock('gpu', { capacity: 3, permits: 2 }).catch(() => {})
+    const set = await ann!.lockAll(['a', { key: 'b', mode: 'shared' }])
+    await untilHandled(bob!)
+    const { out } = await run(url, 'ls')
+    expect(out[1]).to.match(new RegExp(`^a +exclusive, set of 2 +ann +\\S+ +${set.fence} +0$`))
+    expect(out[2]).to.match(new RegExp(`^b +shared, set of 2 +ann +\\S+ +${set.fence} +0$`))
+    expect(out[3]).to.match(/^gpu +permits 1\/3 +ann .* 1$/)
+    const shown = (await run(url, 'show', 'gpu')).out
+    expect(shown[0]).to.match(/^held \(permits 1\/3\) by ann for /)
+    expect(shown[2]).to.equal('2 of 3 permits used')
+    expect(shown[3]).to.match(/^1\. bob \(permits 2\/3\) has waited for /)
+    expect((await run(url, 'show', 'a')).out[0]).to.match(/^held \(exclusive, set of 2\) by ann/)
+    const top = (await run(url, 'top', '--count', '1')).out
+    expect(top.find((line) => line.includes('gpu'))).to.match(/^1 +gpu +permits 2\/3 +ann, bob/)
+  })
+
   it('counts a long queue with ls, and the unlisted requests with show', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')

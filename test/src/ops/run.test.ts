@@ -61,6 +61,67 @@ describe('holdfast run', () => {
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
+  it('lets as many commands run as the key has permits, with --capacity and --permits', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    const held = await sessions[0]!.lock('render', { capacity: 2 })
+    const two = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
+    const refused = await run(url, two)
+    expect(refused.code).to.equal(75)
+    expect(refused.err[0]).to.match(/^holdfast: render is held by ann since /)
+    expect((await run(url, ['--capacity', '2', '--try', 'render', '--', 'true'])).code).to.equal(0)
+    const other = await run(url, ['--capacity', '3', 'render', '--', 'true'])
+    expect(other.code).to.equal(64)
+    expect(other.err[0]).to.match(/"render" is in use with the capacity 2, not 3/)
+    await held.unlock()
+    expect((await run(url, two)).code).to.equal(0)
+  })
+
+  it('locks all keys of --also in one step, or none', async () => {
+    const { url, sessions, broker } = await stage.brokerWith('ann')
+    const held = await sessions[0]!.lock('b')
+    const args = [
+      '--also',
+      'b',
+      '--also',
+      'c',
+      'a',
+      '--',
+      'sh',
+      '-c',
+      'echo $HOLDFAST_KEY; sleep 60',
+    ]
+    const refused = await run(url, ['--try', ...args])
+    expect(refused.code).to.equal(75)
+    expect(refused.err[0]).to.match(/^holdfast: b is held by ann since /)
+    expect(broker.query().heldCount).to.equal(1)
+    await held.unlock()
+    const command = start(url, args)
+    await command.out.count(1)
+    const locks = broker.query().held
+    expect(locks.map(({ key }) => key)).to.deep.equal(['a', 'b', 'c'])
+    expect(new Set(locks.map(({ fence }) => fence)).size).to.equal(1)
+    command.process.kill('SIGTERM')
+    expect((await command.ended()).out).to.deep.equal(['a'])
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  const wrongKinds: [string[], RegExp][] = [
+    [['--permits', '1'], /--permits needs --capacity/],
+    [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
+    [['--capacity', '0'], /--capacity/],
+    [['--shared', '--capacity', '3'], /cannot be used with/],
+    [['--also', 'k'], /--also names the key "k" twice/],
+    [Array.from({ length: 64 }, (_, i) => ['--also', `a${i}`]).flat(), /at most 64 keys, .* 65/],
+  ]
+  for (const [options, message] of wrongKinds) {
+    it(`refuses ${options.slice(0, 4).join(' ')} before the command runs`, async () => {
+      const { url } = await stage.broker()
+      const { code, out, err } = await run(url, [...options, 'k', '--', 'echo', 'ran'])
+      expect([code, out]).to.deep.equal([64, []])
+      expect(err.join('\n')).to.match(message)
+    })
+  }
+
   it('passes signals to the whole process group of the command', async () => {
     const { url, broker } = await stage.broker()
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"

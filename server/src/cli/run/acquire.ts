@@ -2,13 +2,13 @@
  * Acquires the lock of `run` and `hold`: connects and waits within the user's timeout, and prints
  * which sessions hold the lock.
  */
-import type { Lock, Session } from '@holdfast/client'
+import type { Lock, LockItem, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
 import { sessionLabel, span, visible } from '../output.js'
 import { exitOfSignal } from './child.js'
-import type { HoldingFlags } from './options.js'
+import { type HoldingFlags, lockItemsOf } from './options.js'
 
 /** How long to wait before "waiting for" is printed, in ms. */
 const quietMs = 1_000
@@ -23,6 +23,7 @@ const maxNamedHolders = 3
 interface HolderInfo {
   readonly session: string
   readonly name?: string | undefined
+  readonly key?: string | undefined
   /** By the broker's wall clock, in ms. */
   readonly since?: number | undefined
 }
@@ -82,23 +83,27 @@ export async function acquire(
   deadline: Deadline,
 ): Promise<Lock> {
   const { key, flags, metadata, signal } = params
+  const items = lockItemsOf(key, flags)
+  const [{ key: _, ...kind }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {
-    const holders = await holdersOf(session, key)
+    const holders = await holdersOf(session, items)
     // The lock may have been granted while the query was under way.
     if (isWaiting) printError(`Waiting for ${visible(key)}${holdersText(', held by ', holders)}`)
   }, quietMs)
   if (flags.quiet) clearTimeout(waitingTimer)
-  const mode = flags.shared ? 'shared' : 'exclusive'
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
+  const options = { timeout, metadata, signal }
   try {
-    return await session.lock(key, { mode, timeout, metadata, signal })
+    return items.length === 1
+      ? await session.lock(key, { ...kind, ...options })
+      : await session.lockAll(items, options)
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
     if (error.code === 'ABORTED') throw exitFor(signal)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
     isWaiting = false
-    throw await exitForConflict(params, session, error)
+    throw await exitForConflict(params, items, session, error)
   } finally {
     isWaiting = false
     clearTimeout(waitingTimer)
@@ -107,33 +112,41 @@ export async function acquire(
 
 async function exitForConflict(
   { key, flags }: AcquireParams,
+  items: readonly LockItem[],
   session: Session,
   error: HoldfastError,
 ): Promise<Exit> {
   const code = flags.conflictExitCode ?? exitCodes.notAcquired
   if (flags.quiet) return new Exit(code, '')
   const holdersInError: readonly HolderInfo[] = error.holders ?? []
-  const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, key)
+  const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, items)
+  // In a set, the key that is held need not be the key of the command.
+  const heldKey = holders[0]?.key ?? key
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
-    return new Exit(code, `${visible(key)}${held}`)
+    return new Exit(code, `${visible(heldKey)}${held}`)
   }
   const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
-  return new Exit(code, `${visible(key)} ${failure}${holdersText(': it is held by ', holders)}`)
+  const it = heldKey === key ? 'it' : visible(heldKey)
+  return new Exit(code, `${visible(key)} ${failure}${holdersText(`: ${it} is held by `, holders)}`)
 }
 
 /**
- * The holders of the key; empty if the session may not query, or if the broker does not answer
- * within 1 s.
+ * The holders of the first key that is held; empty if the session may not query, or if the broker
+ * does not answer within 1 s.
  */
-async function holdersOf(session: Session, key: string): Promise<readonly HolderInfo[]> {
+async function holdersOf(
+  session: Session,
+  items: readonly LockItem[],
+): Promise<readonly HolderInfo[]> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<undefined>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs, undefined)
   })
-  const result = await Promise.race([session.query({ key }).catch(() => undefined), timeout])
+  const queries = items.map(({ key }) => session.query({ key }).catch(() => undefined))
+  const results = await Promise.race([Promise.all(queries), timeout])
   clearTimeout(timer)
-  return result?.held ?? []
+  return results?.find((result) => result !== undefined && result.held.length > 0)?.held ?? []
 }
 
 /** The prefix and the holders, such as "billing-3 since 12:04"; empty if no holder is known. */

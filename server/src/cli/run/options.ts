@@ -4,11 +4,12 @@
  * of a silent client).
  */
 import { basename } from 'node:path'
-import type { Session } from '@holdfast/client'
+import type { LockItem, Session } from '@holdfast/client'
+import { maxCapacity, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { duration, integer } from '../parse.js'
+import { collect, duration, integer, integerIn } from '../parse.js'
 
 /** Time that SIGKILL may take to end a command, in ms. */
 export const reserveMs = 300
@@ -19,6 +20,11 @@ const maxExitCode = 255
 /** The options that `run` and `hold` share. */
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
+  /** How many permits the lock needs, and how many permits the key has. */
+  readonly permits?: number | undefined
+  readonly capacity?: number | undefined
+  /** More keys: the lock is a set, which is granted on all keys in one step. */
+  readonly also?: readonly string[] | undefined
   readonly try?: boolean | undefined
   /** How long to connect and to wait for the lock, in ms. */
   readonly timeout?: number | undefined
@@ -34,6 +40,21 @@ export interface HoldingFlags extends BrokerFlags {
 export function addHoldingOptions(command: Command): Command {
   return command
     .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))
+    .addOption(
+      new Option('--capacity <n>', 'let as many sessions hold the key as it has permits')
+        .argParser(integerIn(1, maxCapacity))
+        .conflicts('shared'),
+    )
+    .option(
+      '--permits <n>',
+      'take so many permits (default 1); only with --capacity',
+      integerIn(1, maxCapacity),
+    )
+    .option(
+      '--also <key>',
+      'lock this key too, all keys in one step or none; may be repeated',
+      collect,
+    )
     .addOption(
       new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
     )
@@ -51,6 +72,35 @@ export function addHoldingOptions(command: Command): Command {
       'how long the broker keeps the session after a dropped connection (default: the lease)',
       duration,
     )
+}
+
+/**
+ * The keys of the lock: the key of the command, and the keys of --also. --shared holds for all of
+ * them, --capacity and --permits for the key of the command.
+ * @throws {Exit} 64 if the options do not fit together
+ */
+export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockItem, ...LockItem[]] {
+  const { shared, capacity, permits, also = [] } = flags
+  if (permits !== undefined && (capacity === undefined || permits > capacity)) {
+    throw new Exit(
+      exitCodes.usage,
+      capacity === undefined
+        ? '--permits needs --capacity, the number of permits of the key'
+        : `--permits ${permits} is more than --capacity ${capacity}`,
+    )
+  }
+  if (also.length >= maxSetKeys) {
+    throw new Exit(
+      exitCodes.usage,
+      `A lock has at most ${maxSetKeys} keys, but this command names ${also.length + 1}`,
+    )
+  }
+  const twice = also.find((other, i) => other === key || also.indexOf(other) < i)
+  if (twice !== undefined)
+    throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(twice)} twice`)
+  const mode = shared ? ({ mode: 'shared' } as const) : {}
+  const first = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
+  return [first, ...also.map((other) => ({ key: other, ...mode }))]
 }
 
 /** For each option of flock(1): the option of `run` and `hold` with the same effect, or a hint. */

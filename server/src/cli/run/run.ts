@@ -49,6 +49,8 @@ holdfast run --try backup rsync -a src/ dst/         # exits 75 if the lock is h
 holdfast run --timeout 10s orders:42 -- node job.js  # one -- after the key is left out
 holdfast run deploy -c 'make && make install'        # a line for the shell
 holdfast run --shared catalogue ./read-only-job
+holdfast run --capacity 3 render ./render.sh         # at most three at once
+holdfast run --also account:2 account:1 ./transfer   # both keys or none
 holdfast run --try -E 0 --min-hold 1m daily ./job    # from cron, on many machines
 holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
   )
@@ -80,6 +82,11 @@ const notes = `
 Options stand before the key. Everything after the key is the command and its arguments, as in
 flock(1), with or without one "--" between. "-c LINE" directly after the key runs a line with the
 shell in the variable SHELL.
+
+With --capacity N the key has N permits, and each lock takes --permits of them. All users of the key
+must name the same capacity; otherwise the exit code is 64. With --also the lock is a set: while it
+waits for one key, later requests for its other keys wait behind it. HOLDFAST_KEY is the key of the
+command line, and HOLDFAST_FENCE is the fence of the whole set.
 
 The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
 HOLDFAST_FENCE, but no HOLDFAST_TOKEN without --pass-token. The exit code is that of the command:

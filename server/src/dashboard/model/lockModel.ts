@@ -132,10 +132,13 @@ export class LockModel {
     for (const event of locked) this.#removeFromQueue(event)
   }
 
-  #add({ key, mode, session, name, metadata, fence, since }: HeldInfo): void {
+  #add(info: HeldInfo): void {
+    const { key, mode, session, name, metadata, fence, since } = info
+    const { permits, capacity, keyCount } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
-    const lock = { key, mode, session, name, metadata, fence, since }
+    const kind = { permits, capacity, keyCount }
+    const lock = { key, mode, session, name, metadata, fence, since, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
     this.#knownHeld++
@@ -189,6 +192,26 @@ export class LockModel {
     if (row.held.length === 0 && row.waiting.length === 0) this.#rows.delete(row.key)
     else this.#rows.set(row.key, row)
   }
+}
+
+/** How many permits the locks of a key use together; undefined for another mode. */
+export function usedPermitsOf(held: readonly HeldInfo[]): number | undefined {
+  if (held[0]?.mode !== 'permits') return undefined
+  return held.reduce((sum, { permits = 0 }) => sum + permits, 0)
+}
+
+/**
+ * The keys of the set that a lock belongs to, as far as this page knows them, without the key of
+ * the lock. All locks of a set have the same fence.
+ */
+export function otherKeysOf(
+  { key, fence, keyCount }: HeldInfo,
+  rows: ReadonlyMap<string, KeyRow>,
+): string[] {
+  if (keyCount === undefined) return []
+  return [...rows.values()]
+    .filter((row) => row.key !== key && row.held.some((lock) => lock.fence === fence))
+    .map((row) => row.key)
 }
 
 function fenceOf({ fence }: { readonly fence: number }): number {

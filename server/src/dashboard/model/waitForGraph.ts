@@ -73,6 +73,14 @@ export function waitForGraphOf(
   }
 }
 
+/** A session that holds a key for which another session waits. */
+interface Blocker {
+  readonly to: string
+  readonly key: string
+  /** Whether the waiting session certainly cannot go on before this session unlocks the key. */
+  readonly isCertain: boolean
+}
+
 class GraphBuilder {
   readonly nodes = new Map<string, Node>()
   readonly #lockRows: ReadonlyMap<string, KeyRow>
@@ -115,13 +123,16 @@ class GraphBuilder {
     }
   }
 
-  blockersOf(session: string): { readonly to: string; readonly key: string }[] {
+  blockersOf(session: string): Blocker[] {
     const awaits = this.#sessions.get(session)?.awaits ?? []
-    return awaits.flatMap(({ key }) =>
-      sessionsOf(this.#lockRows.get(key)?.held ?? [])
+    return awaits.flatMap(({ key, mode }) => {
+      const held = this.#lockRows.get(key)?.held ?? []
+      // Any holder of permits may make room, so a cycle through one of them proves no deadlock.
+      const isCertain = mode !== 'permits' || held.length === 1
+      return sessionsOf(held)
         .slice(0, maxRows)
-        .map((to) => ({ to, key })),
-    )
+        .map((to) => ({ to, key, isCertain }))
+    })
   }
 
   edges(cycle: readonly string[]): Edge[] {
@@ -155,7 +166,8 @@ function cycleFrom(start: string, builder: GraphBuilder): string[] {
   const cameFrom = new Map<string, string>()
   const unvisited = [start]
   for (let session = unvisited.shift(); session !== undefined; session = unvisited.shift()) {
-    for (const { to } of builder.blockersOf(session)) {
+    for (const { to, isCertain } of builder.blockersOf(session)) {
+      if (!isCertain) continue
       if (to === start) return pathTo(session, start, cameFrom)
       if (cameFrom.has(to)) continue
       cameFrom.set(to, session)

@@ -2,11 +2,11 @@
 import type { HeldInfo, QueryResult } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { count, duration, plural, shortId, timeOf } from '../model/format.js'
-import type { KeyRow } from '../model/lockModel.js'
+import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waitForGraphOf } from '../model/waitForGraph.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
-import { Age, EmptyText, Mode, Note, Panel, SessionLink } from '../ui/components.js'
+import { Age, EmptyText, KeyLink, Mode, Note, Panel, SessionLink } from '../ui/components.js'
 import { EventLabel } from '../ui/events.js'
 import { QueueTable } from '../ui/queueTable.js'
 import { RevokeDialog } from '../ui/revokeDialog.js'
@@ -51,9 +51,12 @@ function resultOf(row: KeyRow | undefined): QueryResult {
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
-function stateOf({ heldCount, waitingCount }: QueryResult): string {
+function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string {
   if (heldCount === 0) return waitingCount === 0 ? 'Free' : `Free, ${count(waitingCount)} waiting`
-  const held = heldCount === 1 ? 'Held' : `Held by ${count(heldCount)} sessions`
+  const used = usedPermitsOf(locks)
+  const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
+  const holders = heldCount === 1 ? 'Held' : `Held by ${count(heldCount)} sessions`
+  const held = `${holders}${permits}`
   return `${held}, ${waitingCount === 0 ? 'none' : count(waitingCount)} waiting`
 }
 
@@ -106,7 +109,9 @@ function Holders({ held }: { held: readonly HeldInfo[] }) {
 }
 
 function Holder({ lock }: { lock: HeldInfo }) {
-  const { session, name, mode, since, fence, metadata } = lock
+  const { feed } = useFeed()
+  const { session, name, since, fence, metadata, keyCount } = lock
+  const otherKeys = otherKeysOf(lock, feed.locks.rows)
   return (
     <dl class="facts facts-row">
       <div>
@@ -118,7 +123,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
       <div>
         <dt>Mode</dt>
         <dd>
-          <Mode mode={mode} />
+          <Mode {...lock} />
         </dd>
       </div>
       <div>
@@ -131,6 +136,19 @@ function Holder({ lock }: { lock: HeldInfo }) {
         <dt>Fence</dt>
         <dd class="fence">{fence}</dd>
       </div>
+      {keyCount !== undefined && (
+        <div class="facts-wide">
+          <dt>Other keys of the set</dt>
+          <dd class="keys-of-set">
+            {otherKeys.map((key) => (
+              <KeyLink key={key} name={key} />
+            ))}
+            {otherKeys.length < keyCount - 1 && (
+              <span class="quiet">{count(keyCount - 1 - otherKeys.length)} not known here</span>
+            )}
+          </dd>
+        </div>
+      )}
       {metadata !== undefined && (
         <div class="facts-wide">
           <dt>Metadata</dt>

@@ -6,7 +6,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
 import { count, plural } from '../model/format.js'
-import type { KeyRow } from '../model/lockModel.js'
+import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useFeed } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, QueueLength, SessionLink } from '../ui/components.js'
 import { replaceArgument } from '../ui/router.js'
@@ -89,10 +89,11 @@ export function LocksPage({ text }: { text: string }) {
   )
 }
 
-function cellsOf({ key, held: [first, ...others], waiting }: KeyRow, isActive: boolean) {
+function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean) {
+  const [first, ...others] = held
   return [
     <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
-    first === undefined ? '' : <Mode mode={first.mode} />,
+    first === undefined ? '' : <Mode {...first} permits={usedPermitsOf(held)} />,
     first === undefined ? (
       <span class="quiet">no session</span>
     ) : (

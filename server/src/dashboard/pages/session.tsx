@@ -30,10 +30,11 @@ export function SessionPage({ id }: { id: string }) {
               kind="session-holds"
               heads={['Key', 'Mode', 'Held for', 'Queue']}
               items={row.holds}
-              idOf={({ fence }) => String(fence)}
-              cells={({ key, mode, since }, isActive) => [
+              // All locks of a set have the same fence.
+              idOf={({ fence, key }) => `${fence} ${key}`}
+              cells={({ key, since, ...lock }, isActive) => [
                 <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
-                <Mode mode={mode} />,
+                <Mode {...lock} />,
                 <Age since={since} />,
                 <QueueLength length={rows.get(key)?.waiting.length ?? 0} />,
               ]}
@@ -56,7 +57,7 @@ export function SessionPage({ id }: { id: string }) {
               cells={(request, isActive) => [
                 <KeyLink name={request.key} tabIndex={isActive ? 0 : -1} />,
                 placeOf(request, rows.get(request.key)?.waiting ?? []),
-                <Mode mode={request.mode} />,
+                <Mode {...request} />,
                 <Age since={request.since} />,
               ]}
             />

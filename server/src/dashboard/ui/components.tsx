@@ -39,8 +39,24 @@ export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
   )
 }
 
-export function Mode({ mode }: { mode: LockMode }) {
-  return <span class={`mode mode-${mode}`}>{mode}</span>
+interface ModeProps {
+  readonly mode: LockMode
+  /** The permits of the lock, or the permits that all locks of the key use together. */
+  readonly permits?: number | undefined
+  readonly capacity?: number | undefined
+  /** How many keys the set of the lock has; undefined for a lock of one key. */
+  readonly keyCount?: number | undefined
+}
+
+/** The mode of a lock, with its permits and the size of its set. */
+export function Mode({ mode, permits, capacity, keyCount }: ModeProps) {
+  const kind = mode === 'permits' ? `permits ${permits ?? 0}/${capacity ?? '?'}` : mode
+  return (
+    <>
+      <span class={`mode mode-${mode}`}>{kind}</span>
+      {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
+    </>
+  )
 }
 
 /** The time since `since`, with the exact time as a tooltip. */

@@ -30,10 +30,10 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
         heads={['Place', 'Session', 'Mode', 'Waiting for']}
         items={queueRows(waiting)}
         idOf={({ id }) => id}
-        cells={({ place, session, name, mode, since }, isActive) => [
+        cells={({ place, session, name, since, ...request }, isActive) => [
           count(place),
           <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
-          <Mode mode={mode} />,
+          <Mode {...request} />,
           <Age since={since} />,
         ]}
       />
