@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
@@ -105,6 +106,67 @@ describe('log: an unusable etcd', function () {
     )
   })
 
+  describe('with one unfit endpoint', () => {
+    async function opened(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
+      const made = engine(endpoints, { openTimeoutMs: 10_000, ...options })
+      await made.open(config)
+      await made.append('b', 'entry')
+      return made.warning
+    }
+
+    it('is used if this endpoint answers like a proxy', async () => {
+      const { endpoints } = await cluster({ members: 2 })
+      const proxy = await standIn((_, response) => response.writeHead(503).end('no upstream'))
+      expect(await opened([proxy, ...endpoints])).to.equal(undefined)
+      expect(await refusal(engine([proxy]), 'UNAVAILABLE')).to.equal(
+        `etcd at ${proxy} answered 503, as a proxy does`,
+      )
+    })
+
+    it('is used with a warning if this endpoint is another program', async () => {
+      const { endpoints } = await cluster({ members: 1 })
+      const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
+      const warning = `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`
+      expect(await opened([page, ...endpoints])).to.equal(warning)
+    })
+
+    it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
+      const files = scratch(stage)
+      const { certPath, keyPath, cert } = certificate(files)
+      const expired = certificate(scratch(stage))
+      const flags = ['--cert-file', certPath, '--key-file', keyPath]
+      const { endpoints } = await cluster({ members: 1, tls: true, flags })
+      const server = createTlsServer({ cert: expired.cert, key: expired.key }).listen(0)
+      await once(server, 'listening')
+      stage.onClear(() => server.close())
+      const other = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+      expect(await opened([other, ...endpoints], { tls: { ca: cert } })).to.match(
+        /has an untrusted certificate, or/,
+      )
+    })
+
+    it('is used with a warning, and never writes to a member of another cluster', async () => {
+      const [one, two] = [await cluster({ members: 2 }), await cluster({ members: 1 })]
+      const [foreign] = two.endpoints
+      const warning =
+        `etcd at ${foreign} belongs to another etcd cluster than the other endpoints: ` +
+        'remove it from the log'
+      const made = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
+      await made.open(config)
+      expect(made.warning).to.equal(warning)
+      // Every call fails over to the other member, and none reaches the foreign member.
+      for (const member of one.members) member.freeze()
+      await rejection(made.append('b', 'entry'), 'UNAVAILABLE')
+      for (const member of one.members) member.thaw()
+      const [key, range_end] = [base64('p/'), base64('p0')]
+      const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', {
+        key,
+        range_end,
+      })
+      expect(found.kvs).to.equal(undefined)
+    })
+  })
+
   it('that is full is reported', async () => {
     const { members, endpoints } = await cluster({
       members: 1,
@@ -193,7 +255,7 @@ describe('log: an unusable etcd', function () {
     await ask('role/grant', { name: 'broker', perm: { permType: 2, key, range_end } })
     await ask('enable', {})
     const as = (user: string, password = `${user}'s`) =>
-      engine(endpoints, { auth: { user, password } })
+      engine(endpoints, { auth: { user, password }, openTimeoutMs: 10_000 })
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.include(
       'requires a user and a password',
     )

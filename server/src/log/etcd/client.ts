@@ -7,7 +7,7 @@
  * entries of this broker is also the first member that can deliver these entries back.
  */
 import type { Clock } from '@holdfast/shared'
-import { EtcdError } from './errors.js'
+import { compactionRefused, EtcdError } from './errors.js'
 import { type EtcdTls, type LineListener, Transport } from './transport.js'
 import {
   type Header,
@@ -16,7 +16,6 @@ import {
   put,
   type RangeAnswer,
   read,
-  type Status,
   type Txn,
   type TxnAnswer,
   toBase64,
@@ -34,10 +33,14 @@ export interface EtcdAuth {
   readonly password: string
 }
 
-/** The storage quota of a member, in bytes. */
-export interface QuotaUsage {
+/** What a member says about itself. */
+export interface MemberMetrics {
   readonly endpoint: string
+  /** Whether the member knows a leader. */
+  readonly hasLeader: boolean
+  /** The size of the database file, in bytes. */
   readonly used: number
+  /** The storage quota, in bytes. */
   readonly quota: number
 }
 
@@ -47,7 +50,7 @@ const maxDeadlineDoublings = 2
 const firstPauseMs = 20
 
 export class EtcdClient {
-  readonly #endpoints: readonly string[]
+  #endpoints: readonly string[]
   readonly #auth: EtcdAuth | undefined
   readonly #clock: Clock
   readonly #transport: Transport
@@ -144,25 +147,45 @@ export class EtcdClient {
     } catch (error) {
       // Another broker has compacted up to this revision. Or this broker has compacted, and the
       // answer was lost.
-      if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
+      if (!(error instanceof EtcdError)) throw error
+      if (error.kind === 'forbidden') throw compactionRefused(error)
+      if (error.kind !== 'compacted') throw error
     }
   }
 
-  /** Reads the status of one member, which answers even if the other members are down. */
-  status(endpoint: string): Promise<Status> {
-    return this.#attempt(endpoint, '/v3/maintenance/status', {})
+  /**
+   * Reads a key from the state of one member, which answers even if the other members are down.
+   * The brokers do not ask for the status of a member, because etcd may require the role root.
+   */
+  readAt(endpoint: string, key: string): Promise<RangeAnswer> {
+    const request = { key: toBase64(key), serializable: true, keys_only: true }
+    return this.#attempt(endpoint, '/v3/kv/range', request)
   }
 
   /**
-   * The used space and the quota of the member in use; undefined if the member reports no quota.
+   * Reads the metrics of one member, which etcd shows without a user. The numbers are NaN if the
+   * member does not show them.
+   *
+   * @throws {EtcdError} if the member does not answer, or shows no metrics.
    */
-  async usage(): Promise<QuotaUsage | undefined> {
-    const { endpoint } = this
+  async metricsAt(endpoint: string): Promise<MemberMetrics> {
     const page = await this.#transport.getPage(endpoint, '/metrics', this.#deadlineMs)
-    const [used, quota] = ['etcd_mvcc_db_total_size_in_bytes', 'etcd_server_quota_backend_bytes']
-      .map((name) => new RegExp(`^${name} (\\S+)$`, 'm').exec(page)?.[1])
-      .map(Number) as [number, number]
-    return quota > 0 ? { endpoint, used, quota } : undefined
+    const metric = (name: string): number =>
+      Number(new RegExp(`^etcd_${name} (\\S+)$`, 'm').exec(page)?.[1])
+    return {
+      endpoint,
+      hasLeader: metric('server_has_leader') !== 0,
+      used: metric('mvcc_db_total_size_in_bytes'),
+      quota: metric('server_quota_backend_bytes'),
+    }
+  }
+
+  /** Uses only these members from now on. */
+  useOnly(endpoints: readonly string[]): void {
+    const inUse = this.endpoint
+    this.#endpoints = endpoints
+    this.#memberIndex = Math.max(0, endpoints.indexOf(inUse))
+    if (this.endpoint !== inUse) for (const callback of [...this.#moveListeners]) callback()
   }
 
   /** Starts a watch at the member in use. Returns this member and how to stop the watch. */

@@ -10,6 +10,8 @@ export type EtcdErrorKind =
   | 'notEtcd'
   /** The certificate is not trusted, or only one side uses TLS. */
   | 'tls'
+  /** The member belongs to another etcd cluster than most of the endpoints. */
+  | 'foreign'
   /** The member does not accept the token, for example because the token has expired. */
   | 'unauthenticated'
   /** The user or password is wrong, or the user lacks permission. */
@@ -41,7 +43,7 @@ export class EtcdError extends Error {
 
   /** Whether retrying cannot help, because a setting is wrong. */
   get isPermanent(): boolean {
-    return ['notEtcd', 'tls', 'forbidden', 'unauthenticated'].includes(this.kind)
+    return ['notEtcd', 'tls', 'foreign', 'forbidden', 'unauthenticated'].includes(this.kind)
   }
 }
 
@@ -55,6 +57,13 @@ export function outOfSpace(endpoint: string): EtcdError {
   const problem =
     'has used up its quota: compact and defragment etcd or raise the quota, then disarm the alarm'
   return new EtcdError('noSpace', endpoint, problem)
+}
+
+/** Recent versions of etcd let only the role root compact. */
+export function compactionRefused({ endpoint, cause }: EtcdError): EtcdError {
+  const problem =
+    'does not let this user compact: start etcd with --auto-compaction-retention, or give the user the role root'
+  return new EtcdError('forbidden', endpoint, problem, cause)
 }
 
 /** Converts an error of Node about the connection. */
@@ -82,6 +91,8 @@ const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
 export function answerError(endpoint: string, status: number, body: string): EtcdError {
   const { code, message } = parseErrorBody(body)
   if (code !== undefined) return grpcError(endpoint, code, message)
+  // A proxy in front of etcd answers so while etcd is down.
+  if (status >= 500) return new EtcdError('busy', endpoint, `answered ${status}, as a proxy does`)
   const problem = `answered ${status}: it must be etcd 3.4 or newer with its JSON gateway`
   return new EtcdError('notEtcd', endpoint, problem)
 }

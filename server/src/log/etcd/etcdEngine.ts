@@ -21,6 +21,7 @@ import { encodeValue } from './packing.js'
 import { preflight } from './preflight.js'
 import { QuotaMonitor } from './quota.js'
 import { SnapshotStore } from './snapshotStore.js'
+import { UnfitMembers } from './unfitMembers.js'
 import { logReplaced, WatchStream } from './watchStream.js'
 import {
   allUnder,
@@ -49,6 +50,7 @@ export class EtcdEngine implements Engine {
   readonly #openTimeoutMs: number
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
+  readonly #unfitMembers: UnfitMembers
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
   #clusterId = ''
@@ -62,6 +64,7 @@ export class EtcdEngine implements Engine {
     this.#clock = clock
     this.#quota = new QuotaMonitor(this.#client, clock)
     this.#prefix = options.prefix
+    this.#unfitMembers = new UnfitMembers(this.#client, clock, this.#configKey)
     this.#openTimeoutMs = options.openTimeoutMs ?? 10_000
     this.#snapshots = new SnapshotStore(this.#client, options.prefix, newId)
   }
@@ -79,7 +82,7 @@ export class EtcdEngine implements Engine {
   }
 
   get warning(): string | undefined {
-    return this.#quota.warning
+    return this.#quota.warning ?? this.#unfitMembers.warning
   }
 
   async append(slot: string, entry: string): Promise<void> {
@@ -126,15 +129,28 @@ export class EtcdEngine implements Engine {
     await this.#convertErrors(async () => {
       await this.#snapshots.removeBefore(position)
       await this.#removeDeadSlots(liveSlots)
-      if (position > 0) await this.#client.compact(position)
+      if (position > 0) await this.#compactHistory(position)
     })
+  }
+
+  /**
+   * Drops the overwritten entries. A refusal is no problem if etcd compacts by itself, as the
+   * missing start of the log shows.
+   */
+  async #compactHistory(position: number): Promise<void> {
+    try {
+      await this.#client.compact(position)
+    } catch (error) {
+      const isRefused = error instanceof EtcdError && error.kind === 'forbidden'
+      if (!isRefused || (await this.canReplayFrom(0))) throw error
+    }
   }
 
   canReplayFrom(position: number): Promise<boolean> {
     const revision = String(Math.max(position, this.#configRevision) + 1)
     return this.#convertErrors(async () => {
       try {
-        await this.#client.range({ key: toBase64(`${this.#prefix}/config`), revision })
+        await this.#client.range({ key: toBase64(this.#configKey), revision })
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
@@ -148,6 +164,7 @@ export class EtcdEngine implements Engine {
     for (const watchStream of this.#watchStreams) watchStream.stop()
     this.#watchStreams.clear()
     this.#quota.stop()
+    this.#unfitMembers.stop()
     await this.#client.close()
   }
 
@@ -158,7 +175,14 @@ export class EtcdEngine implements Engine {
   async #checkAndOpen(config: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
     const until = this.#clock.monotonic() + this.#openTimeoutMs
     for (;;) {
-      this.#clusterId = await preflight(this.#client, this.#clock, until)
+      const { clusterId, unfit } = await preflight(
+        this.#client,
+        this.#clock,
+        this.#configKey,
+        until,
+      )
+      this.#clusterId = clusterId
+      this.#unfitMembers.replace(unfit, clusterId)
       try {
         return await this.#readOrWriteConfig(config)
       } catch (error) {
@@ -175,7 +199,7 @@ export class EtcdEngine implements Engine {
   async #readOrWriteConfig(
     config: ClusterConfig,
   ): Promise<{ found: ClusterConfig; revision: number }> {
-    const key = `${this.#prefix}/config`
+    const key = this.#configKey
     const keyPrefix = `${this.#prefix}/`
     const { succeeded, header, responses } = await this.#client.txn({
       compare: [isEmpty(keyPrefix)],
@@ -196,6 +220,10 @@ export class EtcdEngine implements Engine {
     return this.#prefixError(
       `has keys of another program (${JSON.stringify(key)}): choose an unused prefix`,
     )
+  }
+
+  get #configKey(): string {
+    return `${this.#prefix}/config`
   }
 
   #slotKey(slot: string): string {

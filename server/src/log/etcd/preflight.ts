@@ -1,94 +1,140 @@
 /**
- * Checks etcd before the broker opens the log: the endpoints are reachable, belong to one etcd
- * cluster, and have space to write.
+ * Checks etcd before the broker opens the log: at least one member with a leader is usable, and all
+ * members that the broker uses belong to one etcd cluster. A member that is not usable does not
+ * stop the start while another member is.
+ *
+ * The checks use plain reads of one key and the metrics of a member, because etcd gives the status
+ * of a member only to users with the role root.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
-import { EtcdError, outOfSpace, toHoldfastError } from './errors.js'
-import type { Status } from './wire.js'
+import { EtcdError, toHoldfastError } from './errors.js'
 
 const retryMs = 250
+
+export interface PreflightResult {
+  /** The id of the etcd cluster. */
+  readonly clusterId: string
+  /** Why some of the members cannot be used. */
+  readonly unfit: readonly EtcdError[]
+}
+
+/** A member of etcd that answers. */
+export interface FitMember {
+  readonly endpoint: string
+  readonly clusterId: string
+  readonly hasLeader: boolean
+}
 
 /**
  * Waits until a member with a leader answers.
  *
+ * @param key A key that the broker may read.
  * @param until A deadline on the monotonic clock.
- * @returns The id of the etcd cluster.
  * @throws {HoldfastError} `UNAVAILABLE`, or `INVALID_OPTION` if the endpoints are wrong.
  */
-export async function preflight(client: EtcdClient, clock: Clock, until: number): Promise<string> {
+export async function preflight(
+  client: EtcdClient,
+  clock: Clock,
+  key: string,
+  until: number,
+): Promise<PreflightResult> {
+  const { endpoints } = client
   for (;;) {
-    const answers = await Promise.all(
-      client.endpoints.map((endpoint) => statusOf(client, endpoint)),
-    )
-    checkOneCluster(answers)
-    const members = answers.filter(
-      (answer): answer is MemberStatus => !(answer instanceof EtcdError),
-    )
-    const ready = members.find(({ status }) => status.leader !== undefined && status.leader !== '0')
-    if (ready !== undefined) {
-      checkSpace(members)
-      return ready.status.header.cluster_id ?? ''
+    const probes = await Promise.all(endpoints.map((endpoint) => probe(client, endpoint, key)))
+    const { members, unfit } = selectCluster(probes)
+    if (members.some(({ hasLeader }) => hasLeader)) {
+      return { clusterId: members[0]!.clusterId, unfit: unfit.filter((error) => error.isPermanent) }
     }
-    if (client.isClosed || clock.monotonic() + retryMs > until)
-      throw notReadyError(answers, members)
+    if (members.length === 0) refuseIfHopeless(unfit)
+    if (client.isClosed || clock.monotonic() + retryMs > until) throw notReadyError(members, unfit)
     await client.sleep(retryMs)
   }
 }
 
-interface MemberStatus {
-  readonly endpoint: string
-  readonly status: Status
-}
-
-async function statusOf(client: EtcdClient, endpoint: string): Promise<MemberStatus | EtcdError> {
+/** Asks one member for the id of its cluster, and whether the member knows a leader. */
+export async function probe(
+  client: EtcdClient,
+  endpoint: string,
+  key: string,
+): Promise<FitMember | EtcdError> {
   try {
-    const status = await client.status(endpoint)
-    const isEtcd =
-      status?.header?.cluster_id !== undefined && /^3\.([4-9]|\d\d)/.test(status.version)
-    if (!isEtcd) return new EtcdError('notEtcd', endpoint, 'is not etcd 3.4 or newer')
-    return { endpoint, status }
+    const { header } = (await client.readAt(endpoint, key)) ?? {}
+    const clusterId = header?.cluster_id
+    if (clusterId === undefined) {
+      return new EtcdError('notEtcd', endpoint, 'is not etcd 3.4 or newer')
+    }
+    return { endpoint, clusterId, hasLeader: await hasLeader(client, endpoint) }
   } catch (error) {
     if (error instanceof EtcdError) return error
     throw error
   }
 }
 
-function checkOneCluster(answers: readonly (MemberStatus | EtcdError)[]): void {
-  const [first, ...others] = answers.filter(
-    (answer): answer is MemberStatus => !(answer instanceof EtcdError),
-  )
-  const misconfigured = answers.find((answer) => answer instanceof EtcdError && answer.isPermanent)
-  if (misconfigured instanceof EtcdError) throw toHoldfastError(misconfigured)
-  const clusterOf = ({ status }: MemberStatus) => status.header.cluster_id
-  const other = others.find((answer) => clusterOf(answer) !== clusterOf(first!))
-  if (other === undefined) return
-  const endpoints = `${first!.endpoint} and ${other.endpoint}`
-  const message = `${endpoints} belong to different etcd clusters: use the endpoints of one cluster`
-  throw new HoldfastError('INVALID_OPTION', message)
-}
-
-function checkSpace(members: readonly MemberStatus[]): void {
-  const full = members.find(({ status }) =>
-    status.errors?.some((error) => error.includes('NOSPACE')),
-  )
-  if (full !== undefined) throw toHoldfastError(outOfSpace(full.endpoint))
-}
-
-function notReadyError(
-  answers: readonly (MemberStatus | EtcdError)[],
-  members: readonly MemberStatus[],
-): HoldfastError {
-  const [failed] = answers.filter((answer) => answer instanceof EtcdError)
-  if (members.length === 0) {
-    const others = `, and no other of the ${answers.length} endpoints works`
-    const message = `${failed!.message}${answers.length === 1 ? '' : others}${hintFor(failed!)}`
-    return new HoldfastError('UNAVAILABLE', message)
+/**
+ * Whether the member knows a leader. True if the member does not show its metrics, because the
+ * calls that follow fail without a leader.
+ */
+async function hasLeader(client: EtcdClient, endpoint: string): Promise<boolean> {
+  try {
+    return (await client.metricsAt(endpoint)).hasLeader
+  } catch (error) {
+    if (error instanceof EtcdError) return true
+    throw error
   }
-  return new HoldfastError(
-    'UNAVAILABLE',
-    `etcd at ${members[0]!.endpoint} has no leader: start the majority of its members`,
+}
+
+/**
+ * Selects the members of the cluster to which most members belong. The other members are unfit.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` if two clusters have the same number of members.
+ */
+function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
+  readonly members: readonly FitMember[]
+  readonly unfit: readonly EtcdError[]
+} {
+  const answering = probes.filter((found): found is FitMember => !(found instanceof EtcdError))
+  const failed = probes.filter((found) => found instanceof EtcdError)
+  const clusters = [...new Set(answering.map(({ clusterId }) => clusterId))].map((id) =>
+    answering.filter(({ clusterId }) => clusterId === id),
   )
+  const [largest = [], second = []] = clusters.sort((a, b) => b.length - a.length)
+  if (largest.length > 0 && largest.length === second.length) {
+    const endpoints = `${largest[0]!.endpoint} and ${second[0]!.endpoint}`
+    const problem = 'belong to different etcd clusters: use the endpoints of one cluster'
+    throw new HoldfastError('INVALID_OPTION', `${endpoints} ${problem}`)
+  }
+  const foreign = answering
+    .filter((member) => !largest.includes(member))
+    .map(({ endpoint }) => foreignMember(endpoint))
+  return { members: largest, unfit: [...failed, ...foreign] }
+}
+
+export function foreignMember(endpoint: string): EtcdError {
+  const problem = 'belongs to another etcd cluster than the other endpoints: remove it from the log'
+  return new EtcdError('foreign', endpoint, problem)
+}
+
+/**
+ * Refuses the start if waiting cannot help: all endpoints are wrong, or etcd refuses the user, as
+ * every other member of the cluster would.
+ */
+function refuseIfHopeless(unfit: readonly EtcdError[]): void {
+  const refused = unfit.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')
+  if (refused !== undefined) throw toHoldfastError(refused)
+  if (unfit.every(({ isPermanent }) => isPermanent)) throw toHoldfastError(unfit[0]!)
+}
+
+function notReadyError(members: readonly FitMember[], unfit: readonly EtcdError[]): HoldfastError {
+  const [member] = members
+  if (member !== undefined) {
+    const problem = 'has no leader: start the majority of its members'
+    return new HoldfastError('UNAVAILABLE', `etcd at ${member.endpoint} ${problem}`)
+  }
+  const [failed] = unfit
+  const others = `, and no other of the ${unfit.length} endpoints works`
+  const message = `${failed!.message}${unfit.length === 1 ? '' : others}${hintFor(failed!)}`
+  return new HoldfastError('UNAVAILABLE', message)
 }
 
 /**

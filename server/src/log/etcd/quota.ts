@@ -28,12 +28,12 @@ export class QuotaMonitor {
 
   async check(): Promise<void> {
     try {
-      const usage = await this.#client.usage()
-      const share = usage === undefined ? 0 : usage.used / usage.quota
+      const { endpoint, used, quota } = await this.#client.metricsAt(this.#client.endpoint)
+      const share = quota > 0 ? used / quota : 0
       this.#warning =
         share < warningShare
           ? undefined
-          : `etcd at ${usage!.endpoint} has used ${Math.round(100 * share)} % of its quota`
+          : `etcd at ${endpoint} has used ${Math.round(100 * share)} % of its quota`
     } catch {
       // Ignores the error. If the member does not answer, other calls report this. If the member
       // does not show its metrics, the monitor cannot warn.

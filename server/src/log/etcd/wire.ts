@@ -15,16 +15,6 @@ export interface KeyValue {
   readonly mod_revision?: string
 }
 
-export interface Status {
-  readonly header: Header
-  readonly version: string
-  readonly dbSize?: string
-  readonly dbSizeInUse?: string
-  readonly leader?: string
-  /** The problems of the member, such as alarms or the lack of a leader. */
-  readonly errors?: readonly string[]
-}
-
 export interface WatchAnswer {
   readonly header: Header
   readonly created?: boolean
@@ -35,6 +25,7 @@ export interface WatchAnswer {
 }
 
 export interface RangeAnswer {
+  readonly header?: Header
   readonly kvs?: readonly KeyValue[]
   readonly more?: boolean
 }

@@ -59,12 +59,17 @@ export async function loadSnapshot(
  */
 export type SnapshotOutcome = number | 'compacted' | undefined
 
-/** Makes a snapshot up to a position, and compacts the log up to the previous snapshot. */
+/**
+ * Makes a snapshot up to a position, and compacts the log up to the previous snapshot.
+ *
+ * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
+ */
 export async function makeSnapshot(
   engine: Engine,
   config: ClusterConfig,
   upTo: number,
   at: number,
+  onProblem?: (why: string) => void,
 ): Promise<SnapshotOutcome> {
   await engine.open(config)
   const former = await loadSnapshot(engine)
@@ -85,9 +90,27 @@ export async function makeSnapshot(
   }
   const head: Head = { v: formatVersion, at, members: members.state }
   if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
-  // Keeps the entries after the previous snapshot, which another broker may be loading now.
-  if (former !== undefined) await engine.compact(former.position, [...members.live.keys()])
+  await compactTo(engine, former, members, onProblem)
   return position
+}
+
+/**
+ * Compacts the log up to the former snapshot, because another broker may be loading this snapshot
+ * and the entries after it. Does not throw, because the other brokers must learn of the new
+ * snapshot even if the log cannot be compacted.
+ */
+async function compactTo(
+  engine: Engine,
+  former: { readonly position: number } | undefined,
+  members: MemberList,
+  onProblem: ((why: string) => void) | undefined,
+): Promise<void> {
+  if (former === undefined) return
+  try {
+    await engine.compact(former.position, [...members.live.keys()])
+  } catch (error) {
+    onProblem?.(error instanceof Error ? error.message : String(error))
+  }
 }
 
 /**

@@ -10,7 +10,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ClusterConfig, EngineSource } from './engine.js'
 import { makeSnapshot, type SnapshotOutcome } from './snapshot.js'
-import type { SnapshotThreadInput } from './snapshotThread.js'
+import type { SnapshotThreadInput, SnapshotThreadResult } from './snapshotThread.js'
 
 export interface SnapshotSchedulerDeps {
   readonly source: EngineSource
@@ -38,6 +38,7 @@ export class SnapshotScheduler {
   #characters = 0
   #newest: { readonly position: number; readonly at: number } | undefined
   #problem: string | undefined
+  #compactionProblem: string | undefined
   /** The monotonic time of the last check. */
   #checkedAt: number | undefined
   #isCompacted = false
@@ -55,9 +56,13 @@ export class SnapshotScheduler {
     return { position, ageMs: Math.max(0, this.#deps.wall() - at) }
   }
 
-  /** Why the last snapshot failed, or had to be made early. */
+  /** Why the last snapshot or compaction failed, or why a snapshot had to be made early. */
   get problem(): string | undefined {
-    return this.#problem ?? (this.#isCompacted ? compactedByOthers : undefined)
+    return (
+      this.#problem ??
+      this.#compactionProblem ??
+      (this.#isCompacted ? compactedByOthers : undefined)
+    )
   }
 
   /** Records a snapshot of this position, made at this wall time. */
@@ -121,6 +126,7 @@ export class SnapshotScheduler {
    */
   #make(upTo: number | undefined, saveOwnState: SaveOwnState): void {
     const { onMade, wall } = this.#deps
+    this.#compactionProblem = undefined
     // A failed snapshot is tried again after the same number of entries.
     this.#entries = 0
     this.#characters = 0
@@ -151,11 +157,15 @@ export class SnapshotScheduler {
       : this.#makeInWorker(upTo)
   }
 
+  readonly #onCompactionProblem = (why: string): void => {
+    this.#compactionProblem = `the log was not compacted (${why})`
+  }
+
   #makeInThisThread(upTo: number): [Promise<SnapshotOutcome>, () => void] {
     const { source, config, wall } = this.#deps
     const engine = source.create()
-    const making = makeSnapshot(engine, config, upTo, wall()).finally(() => engine.close())
-    return [making, () => void engine.close()]
+    const making = makeSnapshot(engine, config, upTo, wall(), this.#onCompactionProblem)
+    return [making.finally(() => engine.close()), () => void engine.close()]
   }
 
   #makeInWorker(upTo: number): [Promise<SnapshotOutcome>, () => void] {
@@ -164,7 +174,10 @@ export class SnapshotScheduler {
     const workerData: SnapshotThreadInput<unknown> = { options, config, upTo, at: wall() }
     const worker = new Worker(thread, { workerData })
     const making = new Promise<SnapshotOutcome>((resolve, reject) => {
-      worker.once('message', resolve)
+      worker.once('message', ({ outcome, compactionProblem }: SnapshotThreadResult) => {
+        if (compactionProblem !== undefined) this.#onCompactionProblem(compactionProblem)
+        resolve(outcome)
+      })
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the snapshot thread has exited early')))
     })

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ClusterConfig, Engine } from './engine.js'
-import { makeSnapshot } from './snapshot.js'
+import { makeSnapshot, type SnapshotOutcome } from './snapshot.js'
 
 /** The input of the thread. */
 export interface SnapshotThreadInput<Options> {
@@ -17,6 +17,13 @@ export interface SnapshotThreadInput<Options> {
   readonly at: number
 }
 
+/** The message that the thread sends. */
+export interface SnapshotThreadResult {
+  readonly outcome: SnapshotOutcome
+  /** Why the log was not compacted; undefined if the log was compacted. */
+  readonly compactionProblem: string | undefined
+}
+
 /** The main function of the thread: makes one snapshot and reports its outcome. */
 export async function runSnapshotThread<Options>(
   createEngine: (options: Options) => Engine,
@@ -24,7 +31,12 @@ export async function runSnapshotThread<Options>(
   const { options, config, upTo, at } = workerData as SnapshotThreadInput<Options>
   const engine = createEngine(options)
   try {
-    parentPort!.postMessage(await makeSnapshot(engine, config, upTo, at))
+    let compactionProblem: string | undefined
+    const outcome = await makeSnapshot(engine, config, upTo, at, (why) => {
+      compactionProblem = why
+    })
+    const result: SnapshotThreadResult = { outcome, compactionProblem }
+    parentPort!.postMessage(result)
   } finally {
     await engine.close()
   }

@@ -1,0 +1,71 @@
+/**
+ * Remembers the endpoints of etcd that the broker could not use when it opened the log, and tries
+ * them again from time to time. Until then the operator sees a warning.
+ *
+ * The client never calls a member of another etcd cluster, because a write to that cluster could
+ * change another log. The client may call other unfit members: they fail, and the client goes on to
+ * the next member.
+ */
+import type { Clock, Timer } from '@holdfast/shared'
+import type { EtcdClient } from './client.js'
+import { EtcdError } from './errors.js'
+import { foreignMember, probe } from './preflight.js'
+
+const checkIntervalMs = 60_000
+
+export class UnfitMembers {
+  readonly #client: EtcdClient
+  readonly #clock: Clock
+  readonly #key: string
+  /** All endpoints that the operator has listed, in their order. */
+  readonly #endpoints: readonly string[]
+  #clusterId = ''
+  #unfit: readonly EtcdError[] = []
+  #timer: Timer
+  #isOver = false
+
+  /** @param key A key that the broker may read. */
+  constructor(client: EtcdClient, clock: Clock, key: string) {
+    this.#client = client
+    this.#clock = clock
+    this.#key = key
+    this.#endpoints = client.endpoints
+  }
+
+  /** A warning for the operator; undefined if all members can be used. */
+  get warning(): string | undefined {
+    return this.#unfit[0]?.message
+  }
+
+  /** Replaces the list of unfit members. The other members belong to the cluster with this id. */
+  replace(unfit: readonly EtcdError[], clusterId: string): void {
+    this.#unfit = unfit
+    this.#clusterId = clusterId
+    const foreign = unfit.filter(({ kind }) => kind === 'foreign')
+    this.#client.useOnly(
+      this.#endpoints.filter((listed) => !foreign.some(({ endpoint }) => endpoint === listed)),
+    )
+    this.#clock.clearTimer(this.#timer)
+    if (unfit.length === 0 || this.#isOver) return
+    this.#timer = this.#clock.setTimer(() => void this.#check(), checkIntervalMs)
+  }
+
+  stop(): void {
+    this.#isOver = true
+    this.#clock.clearTimer(this.#timer)
+  }
+
+  async #check(): Promise<void> {
+    const probes = await Promise.all(
+      this.#unfit.map(({ endpoint }) => probe(this.#client, endpoint, this.#key)),
+    )
+    const stillUnfit = probes.flatMap((found, i) => {
+      const former = this.#unfit[i]!
+      if (found instanceof EtcdError) {
+        return [former.kind === 'foreign' || !found.isPermanent ? former : found]
+      }
+      return found.clusterId === this.#clusterId ? [] : [foreignMember(found.endpoint)]
+    })
+    if (!this.#isOver) this.replace(stillUnfit, this.#clusterId)
+  }
+}

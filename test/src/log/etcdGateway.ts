@@ -1,0 +1,59 @@
+/**
+ * A proxy between a broker and one member of etcd, on the level of HTTP. A test can answer some of
+ * the calls instead of the member, as another version of etcd or another proxy would.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { pipeline } from 'node:stream/promises'
+import type { Stage } from '../e2e/stage.js'
+
+/** The answer that the proxy gives instead of the member. */
+export interface Instead {
+  readonly status: number
+  readonly body: string
+}
+
+/** The answer of an etcd to a call that needs the role root. */
+export const permissionDenied: Instead = {
+  status: 403,
+  body: JSON.stringify({ error: 'etcdserver: permission denied', code: 7 }),
+}
+
+/**
+ * Starts a proxy and returns its endpoint.
+ *
+ * @param answerTo Returns the answer to a call of this path; undefined to pass the call on.
+ */
+export async function etcdGateway(
+  stage: Stage,
+  target: string,
+  answerTo: (path: string) => Instead | undefined,
+): Promise<string> {
+  const server = createServer((request, response) => {
+    const { url = '', method = 'GET' } = request
+    const body: Buffer[] = []
+    request.on('data', (piece: Buffer) => body.push(piece))
+    request.on('end', async () => {
+      const instead = answerTo(url)
+      if (instead !== undefined) {
+        response.writeHead(instead.status).end(instead.body)
+        return
+      }
+      const abort = new AbortController()
+      response.on('close', () => abort.abort())
+      const init = method === 'GET' ? { method } : { method, body: Buffer.concat(body) }
+      try {
+        const answer = await fetch(`${target}${url}`, { ...init, signal: abort.signal })
+        response.writeHead(answer.status)
+        await pipeline(answer.body!, response)
+      } catch {
+        response.destroy()
+      }
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  stage.onClear(() => server.close())
+  stage.onClear(() => server.closeAllConnections())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}

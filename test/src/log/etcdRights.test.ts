@@ -1,0 +1,62 @@
+/**
+ * Recent versions of etcd let only the role root compact and ask for the status of a member. A
+ * broker whose role may only read and write its own keys must start and announce its snapshots all
+ * the same. The etcd of Debian does not refuse these calls, so a proxy refuses them.
+ */
+import { etcdLog } from '@holdfast/server'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { etcdGateway, permissionDenied } from './etcdGateway.js'
+import { EtcdStage } from './etcdStage.js'
+
+const refusal = /^the log was not compacted \(.*does not let this user compact: start etcd with/
+
+describe('log: an etcd that refuses compaction and status', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite({ members: 1 })
+  const stage = Stage.forEachTest()
+
+  /** Starts a broker at a proxy, and takes locks until `condition` returns true. */
+  async function broker() {
+    const calls = new Set<string>()
+    const endpoint = await etcdGateway(stage, etcd.cluster.endpoints[0]!, (path) => {
+      calls.add(path)
+      return /compaction|maintenance/.test(path) ? permissionDenied : undefined
+    })
+    const { prefix } = etcd
+    const log = etcdLog({ endpoints: [endpoint], prefix, deadMs: 1_500, snapshotEntries: 20 })
+    const { url } = await stage.broker({ log })
+    const session = await stage.session(url, { grace: 'lease' })
+    const status = () => log.membership!.status
+    const lockUntil = async (condition: () => boolean): Promise<void> => {
+      while (!condition()) await (await session.lock('busy')).unlock()
+    }
+    return { calls, status, lockUntil }
+  }
+
+  it('still gets snapshots, which are announced with a warning', async () => {
+    const { calls, status, lockUntil } = await broker()
+    await lockUntil(() => status().problem !== undefined)
+    expect(status().problem).to.match(refusal)
+    const first = status().snapshot!.position
+    await lockUntil(() => (status().snapshot?.position ?? 0) > first)
+    expect([...calls]).to.include('/v3/kv/compaction')
+    expect([...calls].filter((path) => path.includes('maintenance'))).to.deep.equal([])
+    const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
+    expect(chunks.length).to.be.within(1, 3)
+  })
+
+  it('causes no warning if etcd compacts by itself', async () => {
+    const { status, lockUntil } = await broker()
+    await lockUntil(() => status().problem !== undefined)
+    const member = await etcd.cluster.leader()
+    const { header } = (await member.status())!
+    // Compacts less than the newest snapshot contains, as a long retention does.
+    const revision = Math.min(Number(header.revision), status().snapshot!.position)
+    await member.ask('/v3/kv/compaction', { revision: String(revision) })
+    await lockUntil(() => status().problem === undefined)
+    const { position } = status().snapshot!
+    await lockUntil(() => status().snapshot!.position > position)
+    expect(status().problem).to.equal(undefined)
+  })
+})
