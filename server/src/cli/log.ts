@@ -11,6 +11,8 @@ import type { SettingName, Settings } from './settings.js'
 /** The settings that only a replicated log uses. */
 const replicatedSettings = [
   'deadTime',
+  'snapshotEvery',
+  'sharedEtcd',
   'logCa',
   'logCert',
   'logKey',
@@ -76,6 +78,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile, deadTime } = settings
+  const { snapshotEvery, sharedEtcd } = settings
   const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
   try {
     return etcdLog({
@@ -86,6 +89,8 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
           ? undefined
           : { user: logUser, password: readText(logPasswordFile).trimEnd() },
       deadMs: deadTime,
+      snapshotMs: snapshotEvery,
+      sharedEtcd,
     })
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error

@@ -78,6 +78,16 @@ export const settings = {
     kind: 'ms',
     help: 'silence after which the other brokers declare a broker dead',
   },
+  snapshotEvery: {
+    group: 'Sharing a log with other brokers',
+    kind: 'ms',
+    help: 'longest time between two snapshots (default 10m); etcd must retain twice as much',
+  },
+  sharedEtcd: {
+    group: 'Sharing a log with other brokers',
+    kind: 'boolean',
+    help: 'other programs use this etcd: leave its compaction to etcd itself',
+  },
   logCa: {
     group: 'Sharing a log with other brokers',
     value: 'file',

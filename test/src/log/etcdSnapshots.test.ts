@@ -14,9 +14,10 @@ describe('log: snapshots on etcd', function () {
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
 
-  async function broker({ snapshotEntries = 20 } = {}) {
+  async function broker({ snapshotEntries = 20, sharedEtcd = false } = {}) {
     const { endpoints } = etcd.cluster
-    const log = etcdLog({ endpoints, prefix: etcd.prefix, deadMs: 1_500, snapshotEntries })
+    const { prefix } = etcd
+    const log = etcdLog({ endpoints, prefix, deadMs: 1_500, snapshotEntries, sharedEtcd })
     return { log, ...(await stage.broker({ log })) }
   }
 
@@ -43,6 +44,22 @@ describe('log: snapshots on etcd', function () {
     expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
     await kept.unlock()
     expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+  })
+
+  it('do not compact an etcd that other programs use', async () => {
+    const { log, url } = await broker({ sharedEtcd: true })
+    const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
+    const session = await stage.session(url)
+    const positions = new Set<number>()
+    while (positions.size < 4) {
+      await (await session.lock('busy')).unlock()
+      const { snapshot } = log.membership!.status
+      if (snapshot !== undefined) positions.add(snapshot.position)
+    }
+    expect(Math.min(...positions)).to.be.greaterThan(revision)
+    expect(await (await etcd.opened()).canReplayFrom(revision)).to.equal(true)
+    const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
+    expect(chunks.length).to.be.within(1, 3)
   })
 
   it('are made for a joining broker if etcd has compacted the entries that it needs', async () => {

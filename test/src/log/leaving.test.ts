@@ -113,7 +113,7 @@ describe('replicated log: joining and leaving', () => {
     const source = new MemorySource(new MemoryStore(nodeEnvironment))
     for (const options of [
       ...[{ deadMs: 999 }, { deadMs: 60_001 }, { deadMs: 1_500.5 }],
-      ...[{ snapshotEntries: 0 }, { snapshotCharacters: 0 }],
+      ...[{ snapshotEntries: 0 }, { snapshotCharacters: 0 }, { snapshotMs: 9_999 }],
     ]) {
       expect(() => new ReplicatedLog(source, options, nodeEnvironment)).to.throw(HoldfastError)
     }

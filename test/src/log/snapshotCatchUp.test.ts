@@ -70,6 +70,23 @@ describe('replicated log: snapshots', () => {
     expect(cluster.store.snapshots.length).to.equal(1)
   })
 
+  it('are made after some time, even if only a few entries came', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.join({ snapshotMs: 30_000 })
+    const b = await cluster.join({ snapshotMs: 60_000 })
+    await cluster.pass(29_000)
+    expect(cluster.store.snapshots.length).to.equal(0)
+    await cluster.pass(2_000)
+    expect(cluster.store.snapshots.length).to.equal(1)
+    expect(b.log.status.snapshot?.position).to.equal(cluster.store.snapshots[0]!.position)
+    // The other member becomes the oldest member, and continues after its own interval.
+    await cluster.until(a.log.close())
+    await cluster.pass(50_000)
+    expect(cluster.store.snapshots.length).to.equal(1)
+    await cluster.pass(12_000)
+    expect(cluster.store.snapshots.length).to.equal(2)
+  })
+
   it('are loaded by a broker that was cut off until its entries were compacted', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(options), await cluster.join(options)]
@@ -184,7 +201,7 @@ describe('replicated log: snapshots', () => {
       await compactedLog(cluster, a)
       await cluster.pass(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
-      expect(a.log.status.problem).to.contain('another program than the brokers has compacted')
+      expect(a.log.status.problem).to.contain('another program has compacted entries')
       await cluster.pass(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.equal(undefined)
@@ -192,6 +209,31 @@ describe('replicated log: snapshots', () => {
       for (const { source } of [a, b]) source.cut()
       const c = await cluster.join()
       expect([...c.dump()]).to.deep.equal([...a.dump()])
+    })
+
+    it('only the newest two snapshots are kept, however often it does so', async () => {
+      const cluster = new Cluster()
+      const a = await cluster.join()
+      for (let i = 0; i < 4; i++) {
+        await compactedLog(cluster, a)
+        await cluster.pass(65_000)
+      }
+      expect(cluster.store.snapshots.length).to.equal(2)
+    })
+
+    it('no entry is lost if it retains entries for twice the time between snapshots', async () => {
+      const cluster = new Cluster()
+      const a = await cluster.join({ snapshotMs: 30_000 })
+      const positions: number[] = []
+      for (let seconds = 0; seconds < 300; seconds++) {
+        positions.push(cluster.store.position)
+        if (seconds >= 60) cluster.store.compact(positions[seconds - 60]!)
+        await cluster.pass(1_000)
+        expect(a.log.status.problem).to.equal(undefined)
+      }
+      expect(a.log.status.snapshot?.ageMs).to.be.at.most(31_000)
+      const b = await cluster.join()
+      expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
     it('a start fails if no broker is live', async () => {

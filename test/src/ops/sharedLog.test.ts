@@ -42,6 +42,16 @@ describe('the settings of holdfast serve --log', () => {
       /^holdfast: deadTime is set without log/,
     ],
     [
+      'a snapshot interval without a shared log',
+      ['--snapshot-every', '3m'],
+      /^holdfast: snapshotEvery is set without log/,
+    ],
+    [
+      'a snapshot interval that is too short',
+      ['--log', nowhere, '--snapshot-every', '9s'],
+      /snapshotMs must be an integer from 10000 to/,
+    ],
+    [
       'a dead time that is too short',
       ['--log', nowhere, '--dead-time', '999'],
       /deadMs must be an integer from/,

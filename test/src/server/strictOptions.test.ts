@@ -46,7 +46,7 @@ const functions: Record<string, [(options: never) => unknown, readonly string[]]
     etcdLog,
     [
       ...['endpoints', 'prefix', 'tls', 'auth', 'deadMs', 'cluster'],
-      ...['snapshotEntries', 'snapshotCharacters'],
+      ...['snapshotEntries', 'snapshotCharacters', 'snapshotMs', 'sharedEtcd'],
     ],
   ],
   'tls of etcdLog': [

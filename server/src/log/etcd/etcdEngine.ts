@@ -39,6 +39,8 @@ import {
 export interface EngineOptions extends ClientOptions, EtcdAddress {
   /** How long `open` waits until etcd is reachable, in ms. Default 10,000. */
   readonly openTimeoutMs?: number | undefined
+  /** Whether other programs use this etcd, so that the engine must not compact. Default false. */
+  readonly isShared?: boolean | undefined
 }
 
 const removeBatchSize = 100
@@ -48,6 +50,7 @@ export class EtcdEngine implements Engine {
   readonly #clock: Clock
   readonly #prefix: string
   readonly #openTimeoutMs: number
+  readonly #isShared: boolean
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
   readonly #unfitMembers: UnfitMembers
@@ -66,6 +69,7 @@ export class EtcdEngine implements Engine {
     this.#prefix = options.prefix
     this.#unfitMembers = new UnfitMembers(this.#client, clock, this.#configKey)
     this.#openTimeoutMs = options.openTimeoutMs ?? 10_000
+    this.#isShared = options.isShared ?? false
     this.#snapshots = new SnapshotStore(this.#client, options.prefix, newId)
   }
 
@@ -129,7 +133,7 @@ export class EtcdEngine implements Engine {
     await this.#convertErrors(async () => {
       await this.#snapshots.removeBefore(position)
       await this.#removeDeadSlots(liveSlots)
-      if (position > 0) await this.#compactHistory(position)
+      if (position > 0 && !this.#isShared) await this.#compactHistory(position)
     })
   }
 

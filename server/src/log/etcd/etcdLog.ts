@@ -18,8 +18,8 @@ export interface EtcdLogOptions {
   readonly endpoints: readonly string[]
   /**
    * All keys of the log begin with this prefix and a slash. The prefix must be equal for all
-   * brokers of a cluster. 1 to 200 letters, digits and `. _ ~ -`, in parts separated by slashes. An
-   * etcd cluster must serve one log only, because compacting one log drops the history of all keys.
+   * brokers of a cluster. 1 to 200 letters, digits and `. _ ~ -`, in parts separated by slashes. If
+   * another program or another log uses the same etcd, set `sharedEtcd`.
    */
   readonly prefix: string
   /** Certificates as PEM, for `https://`. Default: Node's authorities, no client certificate. */
@@ -36,10 +36,18 @@ export interface EtcdLogOptions {
    * prefix by mistake, the name lets the second cluster detect the mistake. Default ''.
    */
   readonly cluster?: string | undefined
+  /**
+   * Whether other programs use this etcd. If so, the brokers do not compact, because a compaction
+   * drops the history of all keys. etcd must then compact by itself, and must retain entries for at
+   * least twice `snapshotMs`. Default false.
+   */
+  readonly sharedEtcd?: boolean | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
   readonly snapshotEntries?: number | undefined
   /** Characters of entries after which a snapshot is made. Default 67,108,864. */
   readonly snapshotCharacters?: number | undefined
+  /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
+  readonly snapshotMs?: number | undefined
 }
 
 const knownOptions: OptionNames<EtcdLogOptions> = {
@@ -51,6 +59,8 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
   cluster: 1,
   snapshotEntries: 1,
   snapshotCharacters: 1,
+  snapshotMs: 1,
+  sharedEtcd: 1,
 }
 
 /**
@@ -64,8 +74,13 @@ export function etcdLog(options: EtcdLogOptions): Log {
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, { ca: 1, cert: 1, key: 1 })
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1 })
-  const { tls, auth, ...settings } = options
-  const engine: EngineOptions = { ...checkAddress(options), tls, auth }
+  const { tls, auth, sharedEtcd, ...settings } = options
+  const engine: EngineOptions = {
+    ...checkAddress(options),
+    tls,
+    auth,
+    isShared: sharedEtcd === true,
+  }
   const thread = new URL('./snapshotThread.js', import.meta.url)
   const source: EngineSource = {
     create: () => new EtcdEngine(engine, nodeEnvironment),

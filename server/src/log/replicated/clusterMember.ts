@@ -21,15 +21,9 @@ import { Incarnation } from './incarnation.js'
 import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
 import { FailureDetector } from './selfLease.js'
-import {
-  emptyLog,
-  type LoadedSnapshot,
-  loadSnapshot,
-  type SnapshotOutcome,
-  saveState,
-} from './snapshot.js'
+import { emptyLog, type LoadedSnapshot, loadSnapshot, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
-import type { SnapshotScheduler } from './snapshotScheduler.js'
+import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 
 /** How long a loss stays visible in the status, in ms, so that operators and alerts see it. */
 const lossVisibleMs = 60_000
@@ -309,12 +303,12 @@ export class ClusterMember {
       snapshots.requestSnapshot(snapshotWantedAfter, saveOwnState)
   }
 
-  readonly #saveOwnState = async (): Promise<SnapshotOutcome> => {
+  readonly #saveOwnState: SaveOwnState = async (onCompactionProblem) => {
     // The table is reliable only while this broker serves.
     if (this.#state !== 'serving') return undefined
     const { engine, environment, stateMachine } = this.#deps
     const state = { position: this.#position, at: environment.clock.wall(), members: this.#members }
-    return saveState(engine, state, stateMachine.dump())
+    return saveState(engine, state, stateMachine.dump(), onCompactionProblem)
   }
 
   #applyEntry(entry: LogEntry, commands: readonly Command[]): void {

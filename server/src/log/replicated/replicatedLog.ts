@@ -26,6 +26,8 @@ export interface ReplicatedOptions {
   readonly snapshotEntries?: number | undefined
   /** Characters of entries after which a snapshot is made. Default 67,108,864. */
   readonly snapshotCharacters?: number | undefined
+  /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
+  readonly snapshotMs?: number | undefined
 }
 
 /** How long `start` waits until the broker has joined, in ms. */
@@ -55,16 +57,18 @@ export class ReplicatedLog implements Log, Membership {
     const { cluster = '', deadMs = 6_000 } = options
     const { snapshotEntries: entries = 20_000 } = options
     const { snapshotCharacters: characters = 64 * 1024 * 1024 } = options
+    const { snapshotMs = 600_000 } = options
     checkRange('deadMs', deadMs, 1_000, 60_000)
     checkRange('snapshotEntries', entries, 1, Number.MAX_SAFE_INTEGER)
     checkRange('snapshotCharacters', characters, 1, Number.MAX_SAFE_INTEGER)
+    checkRange('snapshotMs', snapshotMs, 10_000, 86_400_000)
     this.#environment = environment
     this.#source = source
     this.#config = { format: formatVersion, deadMs, cluster }
     this.#snapshots = new SnapshotScheduler({
       source,
       config: this.#config,
-      interval: { entries, characters },
+      interval: { entries, characters, ms: snapshotMs },
       wall: () => environment.clock.wall(),
       monotonic: () => environment.clock.monotonic(),
       canReplayFrom: (position) => this.#engine!.canReplayFrom(position),

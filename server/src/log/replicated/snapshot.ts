@@ -116,16 +116,23 @@ async function compactTo(
 /**
  * Saves this broker's present table as a snapshot. Call this function only if
  * {@link makeSnapshot} cannot read the entries, because this function blocks the event loop, and an
- * error in the table would enter the snapshot.
+ * error in the table would enter the snapshot. Removes the snapshots before the former snapshot, as
+ * {@link makeSnapshot} does.
+ *
+ * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
  */
 export async function saveState(
   engine: Engine,
   state: { readonly position: number; readonly at: number; readonly members: MemberList },
   items: Iterable<SnapshotItem>,
+  onProblem: (why: string) => void,
 ): Promise<SnapshotOutcome> {
   const { position, at, members } = state
   const parts = [...partsOf({ v: formatVersion, at, members: members.state }, items)]
-  return (await engine.saveSnapshot(position, parts)) ? position : undefined
+  const former = await engine.snapshot()
+  if (!(await engine.saveSnapshot(position, parts))) return undefined
+  await compactTo(engine, former, members, onProblem)
+  return position
 }
 
 /** Reads the log up to a position. Resolves with false if some of the entries are compacted. */

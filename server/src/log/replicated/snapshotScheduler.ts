@@ -1,6 +1,8 @@
 /**
  * Decides when this broker makes a snapshot of a shared log. The oldest member makes a snapshot
- * when enough entries have come since the last snapshot. If two brokers make a snapshot at once,
+ * when enough entries have come, or enough time has passed, since the last snapshot. Therefore an
+ * etcd that compacts by itself never drops entries that no snapshot contains, if it retains entries
+ * for at least twice this time. If two brokers make a snapshot at once,
  * the engine keeps one of the two snapshots.
  *
  * Snapshots are made from the entries of the log, not from the broker's table. If another program
@@ -15,8 +17,11 @@ import type { SnapshotThreadInput, SnapshotThreadResult } from './snapshotThread
 export interface SnapshotSchedulerDeps {
   readonly source: EngineSource
   readonly config: ClusterConfig
-  /** A snapshot is due after this many entries, or after entries with this many characters. */
-  readonly interval: { readonly entries: number; readonly characters: number }
+  /**
+   * A snapshot is due after this many entries, after entries with this many characters, or this
+   * time after the newest snapshot, in ms.
+   */
+  readonly interval: { readonly entries: number; readonly characters: number; readonly ms: number }
   readonly wall: () => number
   readonly monotonic: () => number
   /** Whether all entries after this position are available. */
@@ -26,16 +31,22 @@ export interface SnapshotSchedulerDeps {
 }
 
 /** Saves the broker's present table as a snapshot. */
-export type SaveOwnState = () => Promise<SnapshotOutcome>
+export type SaveOwnState = (onCompactionProblem: (why: string) => void) => Promise<SnapshotOutcome>
 
 /** The time between two checks that the entries after the newest snapshot are available, in ms. */
 const checkIntervalMs = 60_000
-const compactedByOthers = 'another program than the brokers has compacted the shared log'
+/** A failed snapshot is tried again after this share of the interval. */
+const retryShare = 0.1
+const compactedByOthers =
+  'another program has compacted entries of the shared log that no snapshot contains: ' +
+  'retain entries for at least twice the time between two snapshots (snapshotEvery)'
 
 export class SnapshotScheduler {
   readonly #deps: SnapshotSchedulerDeps
   #entries = 0
   #characters = 0
+  /** The monotonic time at which the next snapshot is due; undefined before the first entry. */
+  #dueAt: number | undefined
   #newest: { readonly position: number; readonly at: number } | undefined
   #problem: string | undefined
   #compactionProblem: string | undefined
@@ -71,6 +82,9 @@ export class SnapshotScheduler {
     this.#newest = { position, at }
     this.#entries = 0
     this.#characters = 0
+    const { interval, wall, monotonic } = this.#deps
+    const ageMs = Math.max(0, wall() - at)
+    this.#dueAt = monotonic() + Math.max(0, interval.ms - ageMs)
   }
 
   /**
@@ -82,9 +96,14 @@ export class SnapshotScheduler {
   countEntry(position: number, characters: number, saveOwnState: SaveOwnState | undefined): void {
     this.#entries++
     this.#characters += characters
+    const { interval, monotonic } = this.#deps
+    const now = monotonic()
+    this.#dueAt ??= now + interval.ms
     if (saveOwnState === undefined || this.#abort !== undefined) return
-    const { interval } = this.#deps
-    const isDue = this.#entries >= interval.entries || this.#characters >= interval.characters
+    const isDue =
+      this.#entries >= interval.entries ||
+      this.#characters >= interval.characters ||
+      now >= this.#dueAt
     if (isDue) this.#make(position, saveOwnState)
     else this.#checkReplayable(saveOwnState)
   }
@@ -125,16 +144,21 @@ export class SnapshotScheduler {
    *   undefined for a snapshot from this broker's table.
    */
   #make(upTo: number | undefined, saveOwnState: SaveOwnState): void {
-    const { onMade, wall } = this.#deps
+    const { onMade, wall, interval, monotonic } = this.#deps
     this.#compactionProblem = undefined
-    // A failed snapshot is tried again after the same number of entries.
+    // A failed snapshot is tried again after the same number of entries, or after some time.
     this.#entries = 0
     this.#characters = 0
+    this.#dueAt = monotonic() + retryShare * interval.ms
     const [making, abort] =
-      upTo === undefined ? [saveOwnState(), () => {}] : this.#makeFromLog(upTo)
+      upTo === undefined
+        ? [saveOwnState(this.#onCompactionProblem), () => {}]
+        : this.#makeFromLog(upTo)
     this.#abort = abort
     making
-      .then((outcome) => (outcome === 'compacted' ? saveOwnState() : outcome))
+      .then((outcome) =>
+        outcome === 'compacted' ? saveOwnState(this.#onCompactionProblem) : outcome,
+      )
       .then(
         (outcome) => {
           this.#abort = undefined
