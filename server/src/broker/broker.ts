@@ -106,7 +106,7 @@ export class Broker {
     const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
     allConnections.add(connection)
-    if (this.#isServing) connections.admit(connection)
+    if (this.#isServing && !this.#isFounding) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
   }
@@ -118,13 +118,18 @@ export class Broker {
 
   /**
    * Whether the broker accepts clients. False while the broker drains (prepares its end). In a
-   * cluster also false while this broker is not a member.
+   * cluster also false while this broker is not a member, and while too few brokers have joined a
+   * new log.
    */
   get isServing(): boolean {
     // Calls `isLive` before it reads `#isServing`: `isLive` may find that the membership has ended,
     // and then clears `#isServing`.
     const isLive = this.#membership === undefined || this.#membership.isLive()
-    return isLive && this.#isServing
+    return isLive && this.#isServing && !this.#isFounding
+  }
+
+  get #isFounding(): boolean {
+    return this.#membership?.isFounding ?? false
   }
 
   /** The open connections, in order of arrival. */

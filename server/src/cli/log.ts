@@ -11,6 +11,8 @@ import type { SettingName, Settings } from './settings.js'
 /** The settings that only a replicated log uses. */
 const replicatedSettings = [
   'deadTime',
+  'brokers',
+  'name',
   'snapshotEvery',
   'sharedEtcd',
   'logCa',
@@ -78,7 +80,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile, deadTime } = settings
-  const { snapshotEvery, sharedEtcd } = settings
+  const { snapshotEvery, sharedEtcd, brokers, name } = settings
   const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
   try {
     return etcdLog({
@@ -91,6 +93,8 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
       deadMs: deadTime,
       snapshotMs: snapshotEvery,
       sharedEtcd,
+      brokers,
+      name,
     })
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error

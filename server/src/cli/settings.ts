@@ -78,6 +78,18 @@ export const settings = {
     kind: 'ms',
     help: 'silence after which the other brokers declare a broker dead',
   },
+  brokers: {
+    group: 'Sharing a log with other brokers',
+    kind: 'port',
+    value: 'n',
+    help: 'number of brokers; a new log serves no client until a majority of them has joined',
+  },
+  name: {
+    group: 'Sharing a log with other brokers',
+    kind: 'text',
+    value: 'name',
+    help: 'name of this broker in status, metrics and log lines (default: a random id)',
+  },
   snapshotEvery: {
     group: 'Sharing a log with other brokers',
     kind: 'ms',

@@ -181,6 +181,9 @@ function logRows(log: LogReport): Row[] {
   return [
     ['log', `replicated, ${log.members.length} members`],
     ['member', log.live ? `yes, for at least ${span(log.selfLeaseMs)} more` : 'no'],
+    ...(log.otherLogs.length === 0
+      ? []
+      : [['other logs', log.otherLogs.map(visible).join(' ')] as const]),
     ...log.members.map((name): Row => ['broker', memberText(name, log.name)]),
     ['log lag', lag],
     ...rows,

@@ -62,6 +62,11 @@ export interface Membership {
    * this method calls `resign` of the state machine and then returns false.
    */
   isLive(): boolean
+  /**
+   * Whether the log is new, and fewer than a majority of the expected brokers has joined. Such a
+   * broker must refuse clients, because its operator may have mistyped the address of the log.
+   */
+  readonly isFounding?: boolean | undefined
   readonly status: LogStatus
 }
 

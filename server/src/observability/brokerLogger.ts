@@ -160,6 +160,7 @@ class LogHealth {
   #problemSince: number | undefined
   /** The field `serves` of the last line about the problem; undefined if no line was logged. */
   #loggedServes: boolean | undefined
+  #hasWarnedOfOtherLogs = false
 
   constructor(logger: Logger, clock: Clock, status: () => LogStatus | undefined) {
     this.#logger = logger
@@ -183,23 +184,39 @@ class LogHealth {
     const status = this.#status()
     if (status === undefined) return
     const now = this.#clock.monotonic()
-    const { name, problem } = status
+    const { name, problem, givenName } = status
+    this.#warnOfOtherLogs(status)
     const serves = name !== undefined
     if (serves) this.#hasServed = true
     if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)
     else if (this.#problemSince === undefined) this.#problemSince = now
     else if (this.#loggedServes !== serves) {
       this.#loggedServes = serves
-      this.#logger.warn({ problem: problem ?? notMember, serves }, 'Replicated log has a problem')
+      const fields = { ...brokerField(givenName), problem: problem ?? notMember, serves }
+      this.#logger.warn(fields, 'Replicated log has a problem')
     }
+  }
+
+  /** A mistyped address makes a second log, which shares no locks with the first log. */
+  #warnOfOtherLogs({ givenName, otherLogs }: LogStatus): void {
+    if (this.#hasWarnedOfOtherLogs || otherLogs.length === 0) return
+    this.#hasWarnedOfOtherLogs = true
+    const fields = { ...brokerField(givenName), otherLogs: otherLogs.map(logText) }
+    this.#logger.warn(fields, 'The storage has other Holdfast logs, whose brokers share no locks')
   }
 
   #onHealthy(now: number): void {
     if (this.#loggedServes !== undefined) {
       const lastedMs = Math.round(now - this.#problemSince!)
-      this.#logger.warn({ lastedMs }, 'Replicated log recovered')
+      const broker = brokerField(this.#status()?.givenName)
+      this.#logger.warn({ ...broker, lastedMs }, 'Replicated log recovered')
     }
     this.#loggedServes = undefined
     this.#problemSince = undefined
   }
+}
+
+/** The field with the name of this broker, if the operator has named the broker. */
+function brokerField(broker: string | undefined): object {
+  return broker === undefined ? {} : { broker }
 }

@@ -13,6 +13,13 @@ export interface LogStatus {
    * undefined before the first entry.
    */
   readonly lagMs: number | undefined
+  /** The name that the operator gave to this broker; undefined without such a name. */
+  readonly givenName: string | undefined
+  /**
+   * Other logs of Holdfast in the same storage, which brokers with another address use. The brokers
+   * of different logs do not share locks.
+   */
+  readonly otherLogs: readonly string[]
   /** Names of the members, in order of joining. */
   readonly members: readonly string[]
   /** The name of this broker; undefined while this broker is not a member. */

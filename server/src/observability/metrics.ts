@@ -95,6 +95,7 @@ class BrokerMetrics implements Metrics {
     this.#registerGauges(gauges)
     const { log } = gauges()
     if (log === undefined) return
+    this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
     registerLogGauges(this.#gauge.bind(this), () => gauges().log ?? log)
   }
 
@@ -261,6 +262,19 @@ class BrokerMetrics implements Metrics {
       () => gauges().bytesReceived,
     )
     this.#total('sent_bytes_total', 'Bytes sent to clients.', () => gauges().bytesSent)
+  }
+
+  /** The name that the operator gave to the broker, as a label of a constant metric. */
+  #registerBrokerInfo(name: () => string): void {
+    new Gauge({
+      name: 'holdfast_log_broker_info',
+      help: 'Constant 1, with the name of this broker (empty without a name).',
+      labelNames: ['name'],
+      registers: [this.#registry],
+      collect() {
+        this.set({ name: name() }, 1)
+      },
+    })
   }
 
   #registerProcessMetrics(): void {

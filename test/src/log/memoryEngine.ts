@@ -31,6 +31,9 @@ export class MemoryStore {
   readonly allTexts: string[] = []
   snapshots: StoredParts[] = []
   config: ClusterConfig | undefined
+  /** Whether the first broker marks the log as founding. */
+  marksFounding = false
+  isFounding = false
   /** The position up to which all entries are removed. */
   compactedTo = 0
   #position = 0
@@ -97,10 +100,19 @@ export class MemoryEngine implements Engine {
 
   async open(config: ClusterConfig): Promise<void> {
     await this.#call()
+    if (this.#store.config === undefined) this.#store.isFounding = this.#store.marksFounding
     this.#store.config ??= config
     if (JSON.stringify(config) !== JSON.stringify(this.#store.config)) {
       throw new HoldfastError('INVALID_OPTION', 'The log has another config.')
     }
+  }
+
+  get isFounding(): boolean {
+    return this.#store.isFounding
+  }
+
+  async endFounding(): Promise<void> {
+    this.#store.isFounding = false
   }
 
   async append(_slot: string, entry: string): Promise<void> {

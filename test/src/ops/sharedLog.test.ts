@@ -7,7 +7,7 @@
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
-import { Stage } from '../e2e/stage.js'
+import { rejection, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { full } from '../support/counts.js'
 import { Holdfast } from './command.js'
@@ -45,6 +45,16 @@ describe('the settings of holdfast serve --log', () => {
       'a snapshot interval without a shared log',
       ['--snapshot-every', '3m'],
       /^holdfast: snapshotEvery is set without log/,
+    ],
+    [
+      'a name with a space',
+      ['--log', nowhere, '--name', 'a b'],
+      /name must be 1 to 32 letters, digits and \. _ -, not "a b"/,
+    ],
+    [
+      'no brokers',
+      ['--log', nowhere, '--brokers', '0'],
+      /brokers must be an integer from 1 to 100, not 0/,
     ],
     [
       'a snapshot interval that is too short',
@@ -142,6 +152,46 @@ describe('holdfast serve --log on etcd', function () {
     expect(sentence).to.equal(
       `holdfast: The prefix ${etcd.prefix} on etcd has a log with a dead time of 2000 ms, ` +
         'not 3000 ms: use the dead time of the log',
+    )
+  })
+
+  it('serves no client of a new log until a majority of the brokers has joined', async () => {
+    const named = (name: string) => start('--brokers', '3', '--name', name)
+    const first = await named('first')
+    const report = await Holdfast.run(stage, ['status', first])
+    expect(report.code).to.equal(1)
+    expect(report.out.join('\n')).to.match(/problem +the log is new, and only 1 of 3 brokers have/)
+    const refusal = await rejection(connect(first, { grace: 'lease' }), 'UNAVAILABLE')
+    expect(refusal.message).to.include('closed with 1012')
+    const second = await named('second')
+    const statusOfSecond = () => Holdfast.run(stage, ['status', second])
+    let ready = await statusOfSecond()
+    while (ready.code !== 0) ready = await statusOfSecond()
+    const session = await connect(second, { grace: 'lease' })
+    stage.onClear(() => session.close())
+    expect(ready.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
+    // The log is not new any more, so a broker of this log serves alone.
+    expect(await etcd.keys()).not.to.include('founding')
+  })
+
+  it('warns that the same etcd has another log', async () => {
+    await start()
+    const args = ['serve', '--port', '0', '--name', 'lost', '--metrics', '--admin-port', '0']
+    const log = ['--log', etcd.cluster.address(`${etcd.prefix}-mistyped/log`)]
+    const serve = Holdfast.start(stage, [...args, ...log])
+    const [line] = await serve.err.count(1)
+    const warning = JSON.parse(line!)
+    expect(warning.msg).to.equal(
+      'The storage has other Holdfast logs, whose brokers share no locks',
+    )
+    expect(warning.otherLogs).to.include(etcd.prefix)
+    expect(warning.broker).to.equal('lost')
+    const lines = await serve.out.until((all) => all.some((text) => text.includes('admin')))
+    const [admin] = /http:\S+/.exec(lines.join('\n'))!
+    const { out } = await Holdfast.run(stage, ['status', admin])
+    expect(out.join('\n')).to.match(new RegExp(`other logs .*\\b${etcd.prefix}\\b`))
+    expect(await (await fetch(`${admin}/metrics`)).text()).to.include(
+      'holdfast_log_broker_info{name="lost"} 1',
     )
   })
 

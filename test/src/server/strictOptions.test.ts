@@ -47,6 +47,7 @@ const functions: Record<string, [(options: never) => unknown, readonly string[]]
     [
       ...['endpoints', 'prefix', 'tls', 'auth', 'deadMs', 'cluster'],
       ...['snapshotEntries', 'snapshotCharacters', 'snapshotMs', 'sharedEtcd'],
+      ...['brokers', 'name'],
     ],
   ],
   'tls of etcdLog': [

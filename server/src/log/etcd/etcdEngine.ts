@@ -7,6 +7,7 @@
  * wrongly, and plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
+ *   prefix/founding                   exists until enough brokers have joined a new log
  *   prefix/log/incarnation            the newest entry; etcd keeps the older entries as history
  *   prefix/snapshot                   the pointer to the newest snapshot
  *   prefix/chunks/position-id/index   the chunks of this snapshot and of the previous snapshot
@@ -17,6 +18,7 @@ import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../repl
 import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
 import { EtcdError, toHoldfastError } from './errors.js'
+import { findOtherLogs, parseConfig } from './otherLogs.js'
 import { encodeValue } from './packing.js'
 import { preflight } from './preflight.js'
 import { QuotaMonitor } from './quota.js'
@@ -41,6 +43,8 @@ export interface EngineOptions extends ClientOptions, EtcdAddress {
   readonly openTimeoutMs?: number | undefined
   /** Whether other programs use this etcd, so that the engine must not compact. Default false. */
   readonly isShared?: boolean | undefined
+  /** Whether a new log is marked as founding until `endFounding` is called. Default false. */
+  readonly marksFounding?: boolean | undefined
 }
 
 const removeBatchSize = 100
@@ -51,6 +55,8 @@ export class EtcdEngine implements Engine {
   readonly #prefix: string
   readonly #openTimeoutMs: number
   readonly #isShared: boolean
+  readonly #marksFounding: boolean
+  #isFounding = false
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
   readonly #unfitMembers: UnfitMembers
@@ -70,6 +76,7 @@ export class EtcdEngine implements Engine {
     this.#unfitMembers = new UnfitMembers(this.#client, clock, this.#configKey)
     this.#openTimeoutMs = options.openTimeoutMs ?? 10_000
     this.#isShared = options.isShared ?? false
+    this.#marksFounding = options.marksFounding ?? false
     this.#snapshots = new SnapshotStore(this.#client, options.prefix, newId)
   }
 
@@ -83,6 +90,21 @@ export class EtcdEngine implements Engine {
     if (mismatch !== undefined) throw this.#prefixError(mismatch)
     this.#configRevision = revision
     await this.#quota.check()
+  }
+
+  get isFounding(): boolean {
+    return this.#isFounding
+  }
+
+  async endFounding(): Promise<void> {
+    await this.#convertErrors(() =>
+      this.#client.txn({ compare: [], success: [remove(this.#foundingKey)] }),
+    )
+    this.#isFounding = false
+  }
+
+  findOtherLogs(): Promise<readonly string[]> {
+    return this.#convertErrors(() => findOtherLogs(this.#client, this.#prefix))
   }
 
   get warning(): string | undefined {
@@ -207,14 +229,20 @@ export class EtcdEngine implements Engine {
     const keyPrefix = `${this.#prefix}/`
     const { succeeded, header, responses } = await this.#client.txn({
       compare: [isEmpty(keyPrefix)],
-      success: [put(key, JSON.stringify(config))],
+      success: [
+        put(key, JSON.stringify(config)),
+        ...(this.#marksFounding ? [put(this.#foundingKey, '')] : []),
+      ],
       failure: [
         read(key),
+        read(this.#foundingKey),
         { request_range: { ...allUnder(keyPrefix), limit: '1', keys_only: true } },
       ],
     })
+    this.#isFounding = succeeded === true && this.#marksFounding
     if (succeeded) return { found: config, revision: numberFrom(header.revision) }
-    const [configKey, anyKey] = firstKeys(responses)
+    const [configKey, foundingKey, anyKey] = firstKeys(responses)
+    this.#isFounding = foundingKey !== undefined
     const found = parseConfig(configKey?.value)
     if (found === undefined) throw this.#foreignKeyError(textFrom((configKey ?? anyKey)?.key))
     return { found, revision: numberFrom(configKey?.create_revision) }
@@ -228,6 +256,10 @@ export class EtcdEngine implements Engine {
 
   get #configKey(): string {
     return `${this.#prefix}/config`
+  }
+
+  get #foundingKey(): string {
+    return `${this.#prefix}/founding`
   }
 
   #slotKey(slot: string): string {
@@ -263,18 +295,6 @@ export class EtcdEngine implements Engine {
 
 function firstKeys(responses: TxnAnswer['responses'] = []) {
   return responses.map(({ response_range }) => response_range?.kvs?.[0])
-}
-
-function parseConfig(value: string | undefined): ClusterConfig | undefined {
-  try {
-    const { format, deadMs, cluster } = JSON.parse(textFrom(value)) as Partial<ClusterConfig>
-    if (typeof format === 'number' && typeof deadMs === 'number' && typeof cluster === 'string') {
-      return { format, deadMs, cluster }
-    }
-  } catch {
-    // The value is not a configuration.
-  }
-  return undefined
 }
 
 /**

@@ -42,6 +42,17 @@ export interface EtcdLogOptions {
    * least twice `snapshotMs`. Default false.
    */
   readonly sharedEtcd?: boolean | undefined
+  /**
+   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds one that is
+   * still being founded, refuses clients until a majority of these brokers has joined. So a broker
+   * with a mistyped prefix grants nothing. Default: a new log serves at once.
+   */
+  readonly brokers?: number | undefined
+  /**
+   * The name of this broker, which the status, metrics and log lines show: 1 to 32 letters, digits
+   * and `. _ -`. Each broker of a log must have another name. Default: a random id.
+   */
+  readonly name?: string | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
   readonly snapshotEntries?: number | undefined
   /** Characters of entries after which a snapshot is made. Default 67,108,864. */
@@ -61,6 +72,8 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
   snapshotCharacters: 1,
   snapshotMs: 1,
   sharedEtcd: 1,
+  brokers: 1,
+  name: 1,
 }
 
 /**
@@ -77,9 +90,8 @@ export function etcdLog(options: EtcdLogOptions): Log {
   const { tls, auth, sharedEtcd, ...settings } = options
   const engine: EngineOptions = {
     ...checkAddress(options),
-    tls,
-    auth,
-    isShared: sharedEtcd === true,
+    ...{ tls, auth, isShared: sharedEtcd === true },
+    marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)
   const source: EngineSource = {

@@ -18,6 +18,7 @@ import { DivergenceCheck } from './divergenceCheck.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
 import { Incarnation } from './incarnation.js'
+import { nameIn, namesOf, newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
 import { FailureDetector } from './selfLease.js'
@@ -39,9 +40,13 @@ export interface ClusterMemberDeps {
   readonly engine: Engine
   readonly environment: LogEnvironment
   readonly config: ClusterConfig
+  /** The name of this broker for operators. */
+  readonly name: string | undefined
   readonly snapshots: SnapshotScheduler
   /** Called each time the broker begins to serve. */
   readonly onServing: () => void
+  /** Called when an entry of the present incarnation has returned from the log. */
+  readonly onOwnEntry: () => void
   /** Called when the `leave` entry has returned from the log, or can no longer be sent. */
   readonly onLeft: () => void
   /** Called when the member has failed for good. */
@@ -60,6 +65,8 @@ export class ClusterMember {
   /** Whether the `join` of the present incarnation has returned. */
   #hasJoined = false
   #failureDetector: FailureDetector | undefined
+  /** The incarnations that have sent an entry since the present incarnation joined. */
+  readonly #heardSinceJoin = new Set<string>()
   #lagMs: number | undefined
   #snapshotCatchUp: SnapshotCatchUp | undefined
   #problem: string | undefined
@@ -75,17 +82,25 @@ export class ClusterMember {
     return this.#state === 'serving' || this.#state === 'leaving' ? this.#incarnation!.id : ''
   }
 
+  /**
+   * How many members have sent an entry since this broker joined. Unlike the member list, this
+   * number does not include members that have died unnoticed.
+   */
+  get heardMemberCount(): number {
+    return [...this.#members.live.keys()].filter((id) => this.#heardSinceJoin.has(id)).length
+  }
+
   get load(): LogLoad {
     return this.#batch.load
   }
 
-  get status(): LogStatus {
+  get status(): Omit<LogStatus, 'givenName' | 'otherLogs'> {
     const until = this.name === '' ? 0 : this.#incarnation!.selfLease.until
     return {
       position: this.#position,
       lagMs: this.#lagMs,
-      members: [...this.#members.live.keys()],
-      name: this.name === '' ? undefined : this.name,
+      members: namesOf([...this.#members.live.keys()]),
+      name: this.name === '' ? undefined : nameIn(this.name, this.#members.live.keys()),
       selfLeaseMs: Math.max(0, until - this.#now()),
       waiting: this.#batch.length,
       snapshot: this.#deps.snapshots.newest,
@@ -172,12 +187,20 @@ export class ClusterMember {
   #join(replaces: string | undefined): void {
     this.#state = 'joining'
     this.#hasJoined = false
+    this.#heardSinceJoin.clear()
     this.#failureDetector = undefined
-    const { engine, environment, config } = this.#deps
+    const { engine, environment, config, name } = this.#deps
     const { clock, endOfTurn } = environment
     const { deadMs } = config
     this.#incarnation = new Incarnation({
-      ...{ id: environment.newId(), engine, clock, endOfTurn, deadMs, batch: this.#batch },
+      ...{
+        id: newIncarnationId(name, environment.newId()),
+        engine,
+        clock,
+        endOfTurn,
+        deadMs,
+        batch: this.#batch,
+      },
       onSelfLeaseOver: () => {
         if (this.name !== '') this.#resign()
       },
@@ -320,6 +343,7 @@ export class ClusterMember {
       else this.#deps.stateMachine.apply(command)
     }
     if (!this.#checkDigests(entry, commands.length)) return
+    if (this.#hasJoined) this.#heardSinceJoin.add(broker)
     if (broker === this.#incarnation?.id) this.#onOwnEntry(entry)
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
   }
@@ -337,6 +361,8 @@ export class ClusterMember {
       const others = [...this.#members.live.keys()].filter((broker) => broker !== incarnation.id)
       this.#failureDetector = new FailureDetector(this.#deps.config.deadMs, others, now)
     }
+    this.#heardSinceJoin.add(incarnation.id)
+    this.#deps.onOwnEntry()
     if (n === incarnation.leaveNumber) {
       this.#deps.onLeft()
     } else if (this.#state === 'joining') {

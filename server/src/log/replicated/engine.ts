@@ -92,6 +92,18 @@ export interface Engine {
    * @param position 0 for the beginning of the log.
    */
   canReplayFrom(position: number): Promise<boolean>
+  /**
+   * Whether the log is being founded: a broker has made the log, and waits until a majority of the
+   * expected brokers has joined. Set by {@link open}. Undefined if the engine cannot tell.
+   */
+  readonly isFounding?: boolean | undefined
+  /** Ends the founding of the log, for all brokers and all later starts. */
+  endFounding?(): Promise<void>
+  /**
+   * Finds other logs of Holdfast in the same storage. Such logs can be the result of a mistyped
+   * address, and brokers of different logs do not share locks.
+   */
+  findOtherLogs?(): Promise<readonly string[]>
   /** A warning for the operator, in one sentence; undefined if all is well. */
   readonly warning?: string | undefined
   /** Cancels all calls that are under way, and stops all followers. */

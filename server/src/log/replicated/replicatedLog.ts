@@ -22,6 +22,10 @@ export interface ReplicatedOptions {
    * 1,000 to 60,000, default 6,000.
    */
   readonly deadMs?: number | undefined
+  /** How many brokers the log is for, 1 to 100. Default: a new log serves at once. */
+  readonly brokers?: number | undefined
+  /** The name of this broker for operators: 1 to 32 letters, digits and `. _ -`. */
+  readonly name?: string | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
   readonly snapshotEntries?: number | undefined
   /** Characters of entries after which a snapshot is made. Default 67,108,864. */
@@ -37,7 +41,7 @@ const leaveMs = 3_000
 
 const initialStatus: LogStatus = {
   ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
-  ...{ snapshot: undefined, problem: undefined },
+  ...{ snapshot: undefined, problem: undefined, givenName: undefined, otherLogs: [] },
 }
 
 export class ReplicatedLog implements Log, Membership {
@@ -45,6 +49,12 @@ export class ReplicatedLog implements Log, Membership {
   readonly #source: EngineSource
   readonly #config: ClusterConfig
   readonly #snapshots: SnapshotScheduler
+  /** How many brokers the log is for. */
+  readonly #brokers: number
+  readonly #name: string | undefined
+  #otherLogs: readonly string[] = []
+  /** Whether this broker waits for a majority of the brokers, because the log is new. */
+  #isFounding = false
   #engine: Engine | undefined
   #member: ClusterMember | undefined
   /** Rejects the `start` that is under way. */
@@ -57,10 +67,14 @@ export class ReplicatedLog implements Log, Membership {
     const { cluster = '', deadMs = 6_000 } = options
     const { snapshotEntries: entries = 20_000 } = options
     const { snapshotCharacters: characters = 64 * 1024 * 1024 } = options
-    const { snapshotMs = 600_000 } = options
+    const { snapshotMs = 600_000, brokers, name } = options
     checkRange('deadMs', deadMs, 1_000, 60_000)
     checkRange('snapshotEntries', entries, 1, Number.MAX_SAFE_INTEGER)
     checkRange('snapshotCharacters', characters, 1, Number.MAX_SAFE_INTEGER)
+    if (brokers !== undefined) checkRange('brokers', brokers, 1, 100)
+    if (name !== undefined) checkName(name)
+    this.#brokers = brokers ?? 1
+    this.#name = name
     checkRange('snapshotMs', snapshotMs, 10_000, 86_400_000)
     this.#environment = environment
     this.#source = source
@@ -92,8 +106,19 @@ export class ReplicatedLog implements Log, Membership {
     return this.#member?.isLive() ?? false
   }
 
+  get isFounding(): boolean {
+    return this.#isFounding
+  }
+
   get status(): LogStatus {
-    return this.#member?.status ?? initialStatus
+    const status = this.#member?.status ?? initialStatus
+    const own = { givenName: this.#name, otherLogs: this.#otherLogs }
+    if (!this.#isFounding) return { ...status, ...own }
+    const seen = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokers}`
+    const problem =
+      `the log is new, and only ${seen} brokers have joined, so this broker refuses clients: ` +
+      'start the other brokers, or check the address of the log'
+    return { ...status, ...own, problem: status.problem ?? problem }
   }
 
   async start(stateMachine: StateMachine): Promise<void> {
@@ -167,15 +192,35 @@ export class ReplicatedLog implements Log, Membership {
       engine: this.#engine!,
       environment: this.#environment,
       config: this.#config,
+      name: this.#name,
       snapshots: this.#snapshots,
       onServing,
+      onOwnEntry: () => this.#checkFounding(),
       onLeft: () => this.#onLeft(),
       onFailed,
     })
   }
 
+  /** Ends the founding of the log as soon as a majority of the brokers has joined. */
+  #checkFounding(): void {
+    if (!this.#isFounding || this.#member!.heardMemberCount <= this.#brokers / 2) return
+    this.#isFounding = false
+    this.#engine?.endFounding?.().catch(() => {
+      // The mark stays, so the next broker that starts waits for a majority once more.
+    })
+  }
+
   async #begin(engine: Engine, member: ClusterMember): Promise<void> {
     await engine.open(this.#config)
+    this.#isFounding = engine.isFounding === true
+    engine.findOtherLogs?.().then(
+      (found) => {
+        this.#otherLogs = found
+      },
+      () => {
+        // The search only serves a warning, and the member reports a log that does not answer.
+      },
+    )
     await member.begin()
   }
 
@@ -191,6 +236,14 @@ function checkRange(name: string, value: number, least: number, most: number): v
   throw new HoldfastError(
     'INVALID_OPTION',
     `${name} must be an integer from ${least} to ${most}, not ${value}`,
+  )
+}
+
+function checkName(name: string): void {
+  if (typeof name === 'string' && /^[\w.-]{1,32}$/.test(name)) return
+  throw new HoldfastError(
+    'INVALID_OPTION',
+    `name must be 1 to 32 letters, digits and . _ -, not ${JSON.stringify(name)}`,
   )
 }
 

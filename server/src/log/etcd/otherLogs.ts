@@ -1,0 +1,64 @@
+/**
+ * Finds the logs of Holdfast in an etcd, by the key with which each log begins. A broker with a
+ * mistyped prefix makes a log of its own, and grants locks that brokers of the right log grant too.
+ */
+import type { ClusterConfig } from '../replicated/engine.js'
+import type { EtcdClient } from './client.js'
+import { EtcdError } from './errors.js'
+import { textFrom, toBase64 } from './wire.js'
+
+const pageSize = 1_000
+/** An etcd that other programs use may have many keys, and each page costs etcd some time. */
+const maxPages = 50
+const maxFound = 10
+const configSuffix = '/config'
+/** In a range, a zero byte as the end means all later keys. */
+const allLaterKeys = toBase64('\0')
+
+/**
+ * Returns the prefixes of other logs, at most 10. Returns none if the user may not read all keys.
+ */
+export async function findOtherLogs(
+  client: EtcdClient,
+  ownPrefix: string,
+): Promise<readonly string[]> {
+  const found: string[] = []
+  let start = '\0'
+  try {
+    for (let page = 0; page < maxPages; page++) {
+      const range = { key: toBase64(start), range_end: allLaterKeys }
+      const request = { ...range, limit: String(pageSize), keys_only: true, serializable: true }
+      const { kvs = [], more } = await client.range(request)
+      const keys = kvs.map(({ key }) => textFrom(key)).filter((key) => key.endsWith(configSuffix))
+      for (const key of keys) {
+        const prefix = key.slice(0, -configSuffix.length)
+        if (prefix !== ownPrefix && (await isConfig(client, key))) found.push(prefix)
+        if (found.length === maxFound) return found
+      }
+      const last = kvs.at(-1)
+      if (more !== true || last === undefined) break
+      start = `${textFrom(last.key)}\0`
+    }
+  } catch (error) {
+    if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error
+  }
+  return found
+}
+
+async function isConfig(client: EtcdClient, key: string): Promise<boolean> {
+  const { kvs } = await client.range({ key: toBase64(key), serializable: true })
+  return parseConfig(kvs?.[0]?.value) !== undefined
+}
+
+/** Parses the value of the key with the settings of a log; undefined for any other value. */
+export function parseConfig(value: string | undefined): ClusterConfig | undefined {
+  try {
+    const { format, deadMs, cluster } = JSON.parse(textFrom(value)) as Partial<ClusterConfig>
+    if (typeof format === 'number' && typeof deadMs === 'number' && typeof cluster === 'string') {
+      return { format, deadMs, cluster }
+    }
+  } catch {
+    // The value is not a configuration.
+  }
+  return undefined
+}

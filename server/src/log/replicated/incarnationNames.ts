@@ -1,0 +1,30 @@
+/**
+ * The ids of incarnations, and the names that operators see. An id must be unique for ever. If the
+ * operator has named the broker, the id begins with this name, and operators see only the name.
+ */
+
+/** Separates the name of a broker from the random part of an id. No name has this character. */
+const separator = '~'
+
+export function newIncarnationId(name: string | undefined, randomId: string): string {
+  return name === undefined ? randomId : `${name}${separator}${randomId}`
+}
+
+/**
+ * The names of these incarnations. If two brokers have the same name, operators see their ids,
+ * because otherwise they could not tell the brokers apart.
+ */
+export function namesOf(ids: readonly string[]): string[] {
+  return ids.map((id) => nameIn(id, ids))
+}
+
+/** The name of one incarnation among these incarnations. */
+export function nameIn(id: string, ids: Iterable<string>): string {
+  const name = nameOf(id)
+  const isUnique = [...ids].every((other) => other === id || nameOf(other) !== name)
+  return isUnique ? name : id
+}
+
+function nameOf(id: string): string {
+  return id.split(separator, 1)[0] as string
+}
