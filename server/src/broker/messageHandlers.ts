@@ -177,6 +177,7 @@ export function handlerOf({ type }: SessionMessage): MessageHandler<SessionMessa
 }
 
 function lockCommand(connection: Connection, message: LockRequest, at: number): Command {
+  const { capacity } = message
   const metadata = message.metadata === undefined ? undefined : JSON.stringify(message.metadata)
   if (metadata !== undefined) connection.charge(costOfMetadata(metadata.length))
   return {
@@ -185,13 +186,13 @@ function lockCommand(connection: Connection, message: LockRequest, at: number): 
     attachEpoch: connection.attachEpoch,
     id: message.id,
     key: message.key,
-    mode: modeOf(message),
+    mode: capacity === undefined ? (message.mode ?? 'exclusive') : 'permits',
     ttl: message.ttl,
     timeout: message.timeout,
     steal: message.steal ?? false,
     metadata,
     at,
-    extras: permitsOf(message),
+    extras: capacity === undefined ? undefined : permitsOf(message),
   }
 }
 

@@ -491,11 +491,12 @@ export class KeyState extends LinkedList<Lock> {
    * compatible with none, shared locks with shared locks, and permits with permits while their sum
    * stays within the capacity.
    */
-  admits({ mode, extras }: { mode: LockMode; extras?: ExtraTerms | undefined }): boolean {
+  admits(terms: { readonly mode: LockMode; readonly extras?: ExtraTerms | undefined }): boolean {
     const holder = this.first
     if (holder === undefined) return true
+    const { mode } = terms
     if (mode !== holder.mode || mode === 'exclusive') return false
-    return mode === 'shared' || this.extras!.permits!.hasRoomFor(extras!.permits!)
+    return mode === 'shared' || this.extras!.permits!.hasRoomFor(terms.extras!.permits!)
   }
 }
 

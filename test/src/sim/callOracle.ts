@@ -24,6 +24,7 @@ const failureCodes: ReadonlySet<ErrorCode> = new Set([
   'LOCK_TIMEOUT',
   'LOCK_LOST',
   'ABORTED',
+  'CAPACITY_MISMATCH',
   'SESSION_CLOSED',
   'SESSION_EXPIRED',
   'UNAVAILABLE',
@@ -38,6 +39,8 @@ const lossCodes: readonly ErrorCode[] = [
 /** The options of one lock request. */
 export interface LockRequest {
   mode?: 'exclusive' | 'shared'
+  permits?: number
+  capacity?: number
   ttl?: number
   timeout?: number
   signal?: AbortSignal

@@ -18,10 +18,20 @@ import type { SimProcess } from './simProcess.js'
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
+/** What a lock holds of one key. */
+interface LockPart {
+  readonly mode: LockMode
+  readonly permits: number
+  readonly capacity: number
+}
+
 /** A lock that the broker has granted. */
 interface GrantRecord {
+  /** The first key, and its mode. */
   readonly key: string
   readonly mode: LockMode
+  /** What the lock holds of each of its keys. */
+  readonly parts: Map<string, LockPart>
   readonly session: string
   readonly lease: number
   releasedAt: number | undefined
@@ -103,24 +113,46 @@ export class HolderOracle {
   }
 
   granted(lock: Lock, isSteal: boolean): void {
-    const { fence, key, mode } = lock
+    const { fence, key, mode, extras } = lock
+    const part = { mode, permits: extras?.permits ?? 0, capacity: extras?.capacity ?? 0 }
+    if (lock.isPrimary) this.#addGrant(lock)
+    this.#grants.get(fence)?.parts.set(key, part)
+    let permits = part.permits
+    const others: HeldLock[] = []
+    for (const heldLocks of this.#heldLocks.values()) {
+      for (const heldLock of heldLocks) {
+        const held = this.#grants.get(heldLock.lock.fence)?.parts.get(key)
+        if (held === undefined || heldLock.lock.fence === fence || !believes(heldLock)) continue
+        if (held.mode === 'permits' && mode === 'permits') {
+          permits += held.permits
+          others.push(heldLock)
+        } else if (held.mode !== 'shared' || mode !== 'shared')
+          this.#checkConflict(heldLock, fence, isSteal)
+      }
+    }
+    if (permits <= part.capacity || others.length === 0) return
+    // The table is within the capacity, so at least one of these clients believes for too long.
+    const isExcused = others.some(
+      ({ lock: believedLock }) => this.#grants.get(believedLock.fence)?.exemption !== undefined,
+    )
+    if (isExcused) this.#report.count('more permits believed than the capacity')
+    else {
+      const detail = `${permits} of ${part.capacity} on ${key}: ${others.map(describe).join(', ')}`
+      this.#report.violated('clients do not believe in more permits than the capacity', detail)
+    }
+  }
+
+  #addGrant({ fence, key, mode, session }: Lock): void {
     this.#grants.set(fence, {
       key,
       mode,
-      session: lock.session.id,
-      lease: lock.session.lease,
+      parts: new Map(),
+      session: session.id,
+      lease: session.lease,
       releasedAt: undefined,
       reason: undefined,
       exemption: undefined,
     })
-    for (const heldLocks of this.#heldLocks.values()) {
-      for (const heldLock of heldLocks) {
-        const { lock: believedLock } = heldLock
-        if (believedLock.key !== key || (believedLock.mode === 'shared' && mode === 'shared'))
-          continue
-        if (believes(heldLock)) this.#checkConflict(heldLock, fence, isSteal)
-      }
-    }
   }
 
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {

@@ -3,7 +3,7 @@
  * product breaks. This class passes on to the oracles what the network, the lock tables, the
  * command logs and the client programs report. All oracles write to one trace and one report.
  */
-import type { Command, Effect, LockTable, Session } from '@holdfast/server/core'
+import type { Command, Effect, Lock, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
 import { AnswerOracle } from './answerOracle.js'
 import { BarrierOracle } from './barrierOracle.js'
@@ -261,6 +261,7 @@ export class Oracles {
     switch (effect.kind) {
       case 'granted':
         report.count(effect.request === undefined ? 'granted at once' : 'granted to a waiter')
+        this.#countKind(effect.lock)
         this.holderOracle.granted(effect.lock, command.type === 'lock' && command.steal)
         break
       case 'released': {
@@ -286,6 +287,11 @@ export class Oracles {
         report.count('resume: refused')
         break
     }
+  }
+
+  #countKind({ mode, extras, isPrimary }: Lock): void {
+    if (mode === 'permits') this.report.count('granted permits')
+    if (isPrimary && (extras?.set?.locks.length ?? 0) > 1) this.report.count('granted set')
   }
 
   #welcomed(connection: Connection, frame: string): void {

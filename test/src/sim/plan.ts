@@ -31,6 +31,8 @@ export const actions = [
   'steal',
   'query',
   'barrier',
+  'permits',
+  'lockAll',
   'reconnect',
 ] as const
 
@@ -161,6 +163,8 @@ function planActions(random: Random): Record<Action, number> {
     steal: sometimes(1, 0.2),
     query: sometimes(1, 0.3),
     barrier: sometimes(3, 0.3),
+    permits: sometimes(6, 0.4),
+    lockAll: sometimes(6, 0.4),
     reconnect: sometimes(0.5, 0.3),
   }
 }

@@ -3,7 +3,7 @@
  * refreshes and unlocks locks, aborts requests, closes its session and connects again. Oracles
  * (test code that observes the run) check every result and every error.
  */
-import type { Lock, Session } from '@holdfast/client'
+import type { Lock, LockItem, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
 import { CallOracle, type LockRequest, lateToleranceMs } from './callOracle.js'
 import type { HeldLock } from './holderOracle.js'
@@ -182,6 +182,18 @@ export class Program {
         request.metadata.isShared = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }
+      case 'permits': {
+        const { mode: _, ...request } = this.#newRequest()
+        const capacity = random.chance(0.95) ? 3 : 2
+        const permits = random.int(1, 2)
+        const permitsRequest = { ...request, capacity, permits }
+        return this.#request(key, permitsRequest, (options) => session.lock(key, options))
+      }
+      case 'lockAll': {
+        const { mode: _, ...request } = this.#newRequest()
+        const items = this.#newItems()
+        return this.#request(items[0]!.key, request, (options) => session.lockAll(items, options))
+      }
       case 'withLock':
         return this.#withLock(session, key)
       case 'query':
@@ -191,6 +203,19 @@ export class Program {
       case 'reconnect':
         return this.#close()
     }
+  }
+
+  /** The keys of a set, in random order, with random modes. */
+  #newItems(): LockItem[] {
+    const { random, plan } = this.#deps
+    const keys = [...plan.keys]
+    const size = random.int(1, Math.min(3, keys.length))
+    return Array.from({ length: size }, (): LockItem => {
+      const [key] = keys.splice(random.int(0, keys.length - 1), 1)
+      const kind = random.weighted({ exclusive: 4, shared: 2, permits: 1 })
+      if (kind === 'permits') return { key: key!, capacity: 3 }
+      return kind === 'shared' ? { key: key!, mode: 'shared' } : { key: key! }
+    })
   }
 
   #newMetadata(): LockRequest['metadata'] {

@@ -131,11 +131,14 @@ export class SessionOracle {
           if (effect.lockOrRequest instanceof Lock) this.#ttlBegins(effect.lockOrRequest)
           break
         case 'released':
+          // Of a set, only the first lock has a ttl.
+          if (!effect.lock.isPrimary) break
           if (effect.reason === 'expired') this.#checkExpired(effect.lock)
           this.#ttlStarts.delete(effect.lock.fence)
           this.#expiring.delete(effect.lock.fence)
           break
         case 'withdrawn':
+          if (!effect.request.isPrimary) break
           if (command.type === 'suspend') this.#checkWithdrawn(effect.request)
           break
         case 'suspended':

@@ -9,10 +9,12 @@ import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server
 import type { RunReport } from './runReport.js'
 
 interface SessionRecord {
-  readonly held: Set<number>
-  readonly waiting: Set<number>
-  /** The ids of all requests that were ever granted. */
-  readonly granted: Set<number>
+  /** The held locks by fence and key, because the locks of a set have the same fence. */
+  readonly held: Set<string>
+  /** The waiting requests by id and key, because the requests of a set have the same id. */
+  readonly waiting: Set<string>
+  /** The requests that were ever granted, by id and key. */
+  readonly granted: Set<string>
 }
 
 export class TableOracle {
@@ -100,7 +102,9 @@ export class TableOracle {
       case 'released':
         touched.add(effect.lock.key)
         this.#held--
-        if (this.#sessions.get(effect.lock.session.id)?.held.delete(effect.lock.fence) !== true) {
+        if (
+          this.#sessions.get(effect.lock.session.id)?.held.delete(heldName(effect.lock)) !== true
+        ) {
           this.#report.violated('a lock is released once', `fence ${effect.lock.fence}`)
         }
         break
@@ -117,7 +121,7 @@ export class TableOracle {
     if (queue.has(name))
       this.#report.violated('a request runs once', `${name} is queued a second time`)
     queue.add(name)
-    this.#sessions.get(request.session.id)?.waiting.add(request.id)
+    this.#sessions.get(request.session.id)?.waiting.add(`${request.id} ${request.key}`)
     this.#waiting++
   }
 
@@ -127,13 +131,17 @@ export class TableOracle {
       this.#report.violated('a waiter leaves a queue once', nameOf(request))
     }
     if (queue?.size === 0) this.#queues.delete(request.key)
-    this.#sessions.get(request.session.id)?.waiting.delete(request.id)
+    this.#sessions.get(request.session.id)?.waiting.delete(`${request.id} ${request.key}`)
     this.#waiting--
   }
 
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
     const name = `${lock.session.id}#${lock.id}`
-    if (lock.fence <= this.#highestFence) {
+    // The locks of a set have one fence.
+    const isHigher = lock.isPrimary
+      ? lock.fence > this.#highestFence
+      : lock.fence === this.#highestFence
+    if (!isHigher) {
       this.#report.violated('fences rise', `${lock.fence} after ${this.#highestFence}`)
     }
     this.#highestFence = Math.max(this.#highestFence, lock.fence)
@@ -161,10 +169,11 @@ export class TableOracle {
       this.#report.violated('only an open session holds a lock', name)
       return
     }
-    if (session.granted.has(lock.id))
+    const grantName = `${lock.id} ${lock.key}`
+    if (session.granted.has(grantName))
       this.#report.violated('a request runs once', `${name} granted`)
-    session.granted.add(lock.id)
-    session.held.add(lock.fence)
+    session.granted.add(grantName)
+    session.held.add(heldName(lock))
     this.#held++
   }
 
@@ -178,18 +187,20 @@ export class TableOracle {
 
   #checkKey(table: LockTable, key: string): void {
     const state = table.keys.get(key)
-    let exclusive = 0
-    let shared = 0
-    for (const lock of state?.holders ?? []) lock.mode === 'shared' ? shared++ : exclusive++
-    if (exclusive > 1 || (exclusive > 0 && shared > 0)) {
-      this.#report.violated(
-        'the table holds no incompatible locks',
-        `${key}: ${exclusive} and ${shared} shared`,
-      )
+    const holders = [...(state?.holders ?? [])]
+    if (!areCompatible(holders)) {
+      const modes = holders.map((lock) => `${lock.mode} ${lock.extras?.permits ?? ''}`.trim())
+      this.#report.violated('the table holds no incompatible locks', `${key}: ${modes.join(', ')}`)
     }
     const first = state?.queue.first
     if (first === undefined || this.#isQuiet) return
-    if (exclusive === 0 && (shared === 0 || first.mode === 'shared')) {
+    const members = first.extras?.set?.requests ?? [first]
+    const canHold = members.every(
+      (member) =>
+        [...(this.#queues.get(member.key) ?? [])][0] === nameOf(member) &&
+        areCompatible([...(table.keys.get(member.key)?.holders ?? []), member]),
+    )
+    if (canHold) {
       this.#report.violated(
         'a waiter that can hold the lock is granted it',
         `${nameOf(first)} waits for a free ${key}`,
@@ -204,6 +215,20 @@ export class TableOracle {
     }
     return usedKeys
   }
+}
+
+/** Whether these locks and requests may be held on one key together. */
+function areCompatible(locks: readonly (Lock | Request)[]): boolean {
+  if (locks.length < 2) return true
+  const [{ mode, extras }] = locks as [Lock]
+  if (mode === 'exclusive' || locks.some((lock) => lock.mode !== mode)) return false
+  if (mode === 'shared') return true
+  const permits = locks.reduce((sum, lock) => sum + (lock.extras?.permits ?? 0), 0)
+  return permits <= (extras?.capacity ?? 0)
+}
+
+function heldName({ fence, key }: Lock): string {
+  return `${fence} ${key}`
 }
 
 function nameOf(request: Request): string {

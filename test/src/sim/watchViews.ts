@@ -7,8 +7,11 @@ import type { CallOracle } from './callOracle.js'
 
 export class WatchView {
   readonly #callOracle: CallOracle
-  /** The fences (unique numbers) of the held locks; undefined until the first state. */
-  #held: Set<number> | undefined
+  /**
+   * The held locks by fence (number of the grant) and key; undefined until the first state. The
+   * locks of a set have the same fence.
+   */
+  #held: Set<string> | undefined
 
   constructor(callOracle: CallOracle) {
     this.#callOracle = callOracle
@@ -24,17 +27,17 @@ export class WatchView {
     switch (event.event) {
       case 'state':
         if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
-        this.#held = new Set(event.held.map(({ fence }) => fence))
+        this.#held = new Set(event.held.map(nameOf))
         break
       case 'refused':
         this.#violated('the watch is refused')
         break
       case 'locked':
-        if (held === undefined || held.has(event.fence)) this.#violated(`locked ${event.fence}`)
-        held?.add(event.fence)
+        if (held === undefined || held.has(nameOf(event))) this.#violated(`locked ${event.fence}`)
+        held?.add(nameOf(event))
         break
       default:
-        if (held?.delete(event.fence) !== true) this.#violated(`${event.event} ${event.fence}`)
+        if (held?.delete(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)
     }
   }
 
@@ -78,4 +81,8 @@ export class WatchViews {
     const view = new WatchView(this.#callOracle)
     return { view, watch: this.#session.watch({ prefix: '' }, view.onEvent) }
   }
+}
+
+function nameOf({ fence, key }: { readonly fence: number; readonly key: string }): string {
+  return `${fence} ${key}`
 }

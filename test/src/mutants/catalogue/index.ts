@@ -4,9 +4,11 @@ import { brokerMutants } from './broker.js'
 import { clientMutants } from './client.js'
 import { clusterMutants } from './cluster.js'
 import { lockTableMutants } from './lockTable.js'
+import { permitsAndSetsMutants } from './permitsAndSets.js'
 
 export const mutants: readonly Mutant[] = [
   ...lockTableMutants,
+  ...permitsAndSetsMutants,
   ...brokerMutants,
   ...clusterMutants,
   ...clientMutants,

@@ -1,0 +1,64 @@
+/**
+ * Mutants (planted bugs) in permits, where the locks of a key share a number of permits, and in
+ * sets, where one lock has several keys.
+ */
+import type { Mutant } from '../mutant.js'
+
+export const permitsAndSetsMutants: readonly Mutant[] = [
+  {
+    name: 'permits-exceed-capacity',
+    in: 'KeyPermits.hasRoomFor',
+    find: 'this.used + $PERMITS <= this.capacity',
+    replace: 'this.used < this.capacity',
+    why: 'The table grants two permits although only one permit is left.',
+  },
+  {
+    name: 'permits-stay-used-after-release',
+    in: 'removePermits',
+    find: '$KEY.extras.permits.used -= $TERMS.permits',
+    replace: 'undefined',
+    why: 'The table counts the permits of a released lock as used while the key has other users.',
+  },
+  {
+    name: 'permits-accept-another-capacity',
+    in: 'capacityMismatch',
+    find: '$KEY_EXTRAS?.permits?.capacity',
+    replace: 'undefined',
+    why: 'The table mixes requests with different capacities at one key.',
+  },
+  {
+    name: 'set-granted-while-one-key-is-held',
+    in: 'LockTable.#isReady',
+    find: '$SET === undefined || canGrantSet($SET)',
+    replace: 'true',
+    why: 'The table grants a waiting set when its first key is free, and does not look at the others.',
+  },
+  {
+    name: 'set-steal-takes-one-key',
+    in: 'LockTable.#removeLock',
+    find: '$LOCK.extras?.set',
+    replace: `(reason === 'stolen' ? undefined : $LOCK.extras?.set)`,
+    why: 'A steal takes one key of a set, and the session keeps the other keys.',
+  },
+  {
+    name: 'set-release-serves-one-queue',
+    in: 'LockTable.#removeLock',
+    find: 'this.#worklist.add($KEY)',
+    replace: 'undefined',
+    why: 'The release of a set grants the waiters of its first key only.',
+  },
+  {
+    name: 'set-withdrawal-serves-one-queue',
+    in: 'LockTable.#removeRequest',
+    find: 'this.#worklist.add($KEY)',
+    replace: 'undefined',
+    why: 'A set that gives up leaves requests waiting for its other keys, although they are free.',
+  },
+  {
+    name: 'set-has-a-fence-for-each-key',
+    in: 'LockTable.#grantSet',
+    find: 'this.#grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE, $AT, $REQUEST)',
+    replace: 'this.#grant($KEY, $SESSION, $REQUEST, $EXTRAS, ++this.#fence, $AT, $REQUEST)',
+    why: 'A set that waited gets another fence for each of its keys.',
+  },
+]
