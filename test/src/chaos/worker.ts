@@ -1,8 +1,8 @@
 /**
  * A worker is a client that uses locks all the time and records the answers of the brokers. It uses
- * three kinds of locks: a lock that it keeps, the locks that all workers share, and a lock that
- * only this worker uses. The grants of the last lock show when the worker is served again after a
- * fault.
+ * a lock that it keeps, locks of the keys that all workers share, sets of two of these keys, and
+ * permits of one key. It also uses a lock of its own, whose grants show when the worker is served
+ * again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -20,6 +20,10 @@ import type { Random } from '../support/counts.js'
 /** The lease of the worker's session: how long the broker keeps a silent session, in ms. */
 export const leaseMs = 3_000
 
+/** The key whose permits all workers share, and how many permits it has. */
+export const permitsKey = 'permits'
+export const permitsCapacity = 3
+
 /** The lock that a worker keeps, and the id of its session. */
 export interface KeptLock {
   readonly lock: Lock
@@ -30,6 +34,8 @@ export class Worker {
   readonly name: string
   /** The tenures of the shared keys, by key. A tenure is one use of a lock. */
   readonly history = new Map<string, Tenure[]>()
+  /** The tenures of the key whose permits all workers share. */
+  readonly permitsHistory: Tenure[] = []
   /** Why the worker lost the lock that it keeps, once for each loss. */
   readonly losses: string[] = []
   readonly #urls: readonly string[]
@@ -133,7 +139,8 @@ export class Worker {
     while (!this.#isPaused && !this.#isClosed) {
       try {
         await this.#acquireKeptLock()
-        await this.#useSharedLock(this.#shared[this.#random.below(this.#shared.length)]!)
+        await this.#useSharedLock()
+        await this.#usePermits()
         await this.#useOwnLock()
       } catch (error) {
         // The lock was lost, or all brokers disconnected the client. The faults cause such errors.
@@ -152,13 +159,37 @@ export class Worker {
     })
   }
 
-  async #useSharedLock(key: string): Promise<void> {
+  /** Uses one shared key, or two shared keys as a set. */
+  async #useSharedLock(): Promise<void> {
+    const first = this.#random.below(this.#shared.length)
+    const second = (first + 1 + this.#random.below(this.#shared.length - 1)) % this.#shared.length
+    const keys = [this.#shared[first]!, this.#shared[second]!]
+    const isSet = this.#random.below(4) === 0
+    const session = this.#session!
+    const tenure = await this.#use(() => (isSet ? session.lockAll(keys) : session.lock(keys[0]!)))
+    if (tenure === undefined) return
+    for (const key of isSet ? keys : keys.slice(0, 1)) {
+      const tenures = this.history.get(key)
+      if (tenures === undefined) this.history.set(key, [tenure])
+      else tenures.push(tenure)
+    }
+  }
+
+  async #usePermits(): Promise<void> {
+    const permits = 1 + this.#random.below(2)
+    const request = () => this.#session!.lock(permitsKey, { capacity: permitsCapacity, permits })
+    const tenure = await this.#use(request)
+    if (tenure !== undefined) this.permitsHistory.push({ ...tenure, permits })
+  }
+
+  /** Requests, holds and unlocks a lock. Resolves with undefined if the lock was never used. */
+  async #use(request: () => Promise<Lock>): Promise<Tenure | undefined> {
     const requestedAt = process.hrtime.bigint()
-    const lock = await this.#session!.lock(key)
+    const lock = await request()
     const grantedAt = process.hrtime.bigint()
     // The lock was granted and lost before the client received the grant, so the client never used
     // the lock.
-    if (!lock.held) return
+    if (!lock.held) return undefined
     // The worker uses the lock only while `held` is true.
     let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
@@ -168,10 +199,7 @@ export class Worker {
       () => undefined,
     )
     const times = { requestedAt, grantedAt, givenUpAt, unlockConfirmedAt }
-    const tenure: Tenure = { process: this.name, fence: lock.fence, ...times }
-    const tenures = this.history.get(key)
-    if (tenures === undefined) this.history.set(key, [tenure])
-    else tenures.push(tenure)
+    return { process: this.name, fence: lock.fence, ...times }
   }
 
   async #useOwnLock(): Promise<void> {

@@ -5,12 +5,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
 import { EtcdEngine, makeSnapshot, nodeEnvironment } from '@holdfast/server/internal'
-import { findFenceViolations, type Tenure } from '../faults/history.js'
+import { findFenceViolations, findPermitsViolations, type Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { BrokerProcess } from './broker.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
-import { Worker } from './worker.js'
+import { permitsCapacity, Worker } from './worker.js'
 
 /** The silence after which the other brokers declare a broker dead, in ms. */
 export const deadMs = 1_500
@@ -156,6 +156,8 @@ export class World {
       })
       violations.push(...findFenceViolations(history).map((violation) => `${key}: ${violation}`))
     }
+    const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
+    violations.push(...findPermitsViolations(permits, permitsCapacity))
     const kept = this.workers.flatMap((worker) => {
       const { kept } = worker
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]

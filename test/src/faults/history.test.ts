@@ -9,7 +9,12 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { findFenceViolations, isLinearizable, type Tenure } from './history.js'
+import {
+  findFenceViolations,
+  findPermitsViolations,
+  isLinearizable,
+  type Tenure,
+} from './history.js'
 import type { Entry } from './programs/contender.js'
 
 /**
@@ -70,6 +75,21 @@ describe('faults: the oracles of histories', () => {
     expect(findFenceViolations(falling)).to.include(
       'b 1 and a 2: the later request has the lower fence',
     )
+  })
+
+  it('accept permits within the capacity, and find more permits than the capacity', () => {
+    const history = [
+      { ...tenure('a', 1, 0, 2, 5, 8), permits: 2 },
+      { ...tenure('b', 2, 1, 3, 9, 11), permits: 1 },
+      { ...tenure('c', 3, 1, 5, 7, 8), permits: 2 },
+    ]
+    expect(findPermitsViolations(history, 3)).to.deep.equal([])
+    expect(findPermitsViolations(history, 2)).to.deep.equal([
+      'b 2: 3 permits were held, and the capacity is 2',
+      'c 3: 3 permits were held, and the capacity is 2',
+    ])
+    const repeated = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 1, 4, 5, 6, 7)]
+    expect(findPermitsViolations(repeated, 1)).to.deep.equal(['b 1: the same fence twice'])
   })
 
   it('find a linear order without fences, and find that no order exists', () => {

@@ -20,6 +20,8 @@ export interface Tenure {
   readonly givenUpAt: bigint
   /** When the unlock was confirmed; undefined if the lock ended in another way. */
   readonly unlockConfirmedAt: bigint | undefined
+  /** The permits of the lock; undefined for an exclusive lock. */
+  readonly permits?: number | undefined
 }
 
 /**
@@ -37,6 +39,34 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
     if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
     if (tenure.grantedAt < previous.requestedAt)
       violations.push(`${names}: the later request has the lower fence`)
+  }
+  return violations
+}
+
+/**
+ * Returns the violations in a history of locks with permits: no fence may repeat, and at no time may
+ * the users hold more permits together than the capacity.
+ */
+export function findPermitsViolations(history: readonly Tenure[], capacity: number): string[] {
+  const violations: string[] = []
+  const fences = new Set<number>()
+  for (const { fence, process } of history) {
+    if (fences.has(fence)) violations.push(`${process} ${fence}: the same fence twice`)
+    fences.add(fence)
+  }
+  const changes = history
+    .filter(({ grantedAt, givenUpAt }) => grantedAt < givenUpAt)
+    .flatMap(({ process, fence, grantedAt, givenUpAt, permits = 1 }) => [
+      { at: grantedAt, permits, name: `${process} ${fence}` },
+      { at: givenUpAt, permits: -permits, name: '' },
+    ])
+    // A release comes before a grant at the same time.
+    .sort((a, b) => (a.at === b.at ? a.permits - b.permits : a.at < b.at ? -1 : 1))
+  let used = 0
+  for (const { permits, name } of changes) {
+    used += permits
+    if (permits > 0 && used > capacity)
+      violations.push(`${name}: ${used} permits were held, and the capacity is ${capacity}`)
   }
   return violations
 }
