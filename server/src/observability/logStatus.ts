@@ -9,8 +9,8 @@ export interface LogStatus {
   /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
-   * The time from the append of this broker's newest entry until the log returned the entry, in ms;
-   * undefined before the first entry.
+   * The age of this broker's oldest entry that the log has not returned, in ms, or the time that
+   * the newest returned entry took if this time is longer. Undefined before the first entry.
    */
   readonly lagMs: number | undefined
   /** The name that the operator gave to this broker; undefined without such a name. */
@@ -32,6 +32,12 @@ export interface LogStatus {
   readonly waiting: number
   /** The newest known snapshot, and its age by the wall clock, in ms. */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
+  /** How often this broker has taken over the sessions of another broker. */
+  readonly takeovers: number
+  /** How often this broker has ended its membership because its entries did not return in time. */
+  readonly resignations: number
+  /** How many snapshots have failed at this broker. */
+  readonly failedSnapshots: number
   /** The last problem, until the problem is solved; or a warning of a coming problem. */
   readonly problem: string | undefined
 }

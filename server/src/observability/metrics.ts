@@ -96,7 +96,7 @@ class BrokerMetrics implements Metrics {
     const { log } = gauges()
     if (log === undefined) return
     this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
-    registerLogGauges(this.#gauge.bind(this), () => gauges().log ?? log)
+    registerLogMetrics(this.#gauge.bind(this), this.#total.bind(this), () => gauges().log ?? log)
   }
 
   close(): void {
@@ -334,14 +334,11 @@ function kindOf({ mode, extras }: Lock): string {
   return extras?.set === undefined ? mode : 'set'
 }
 
-/** Registers a gauge. `value` is called at each scrape. */
-type MakeGauge = (name: string, help: string, value: () => number) => void
+/** Registers a gauge or a counter. `value` is called at each scrape. */
+type Register = (name: string, help: string, value: () => number) => void
 
-/**
- * Registers gauges for the log that brokers share: the position of this broker, the members, the
- * lag, and the age of the newest snapshot.
- */
-function registerLogGauges(gauge: MakeGauge, status: () => LogStatus): void {
+/** Registers gauges and counters for the log that brokers share. */
+function registerLogMetrics(gauge: Register, total: Register, status: () => LogStatus): void {
   const seconds = (ms: number | undefined): number => (ms ?? 0) / 1_000
   gauge(
     'log_position',
@@ -352,8 +349,26 @@ function registerLogGauges(gauge: MakeGauge, status: () => LogStatus): void {
   gauge('log_serving', '1 if this broker is a member and serves clients, else 0.', () =>
     status().name === undefined ? 0 : 1,
   )
-  gauge('log_lag_seconds', 'Time from the append of the newest own entry to its return.', () =>
+  gauge('log_lag_seconds', 'Age of the oldest own entry that has not returned.', () =>
     seconds(status().lagMs),
+  )
+  gauge('log_problem', '1 if the log has a problem, which the status names, else 0.', () =>
+    status().problem === undefined ? 0 : 1,
+  )
+  total(
+    'log_takeovers_total',
+    'Brokers whose sessions this broker has taken over.',
+    () => status().takeovers,
+  )
+  total(
+    'log_resignations_total',
+    'How often this broker stopped serving because its entries did not return.',
+    () => status().resignations,
+  )
+  total(
+    'log_snapshot_failures_total',
+    'Snapshots that failed at this broker.',
+    () => status().failedSnapshots,
   )
   gauge('log_self_lease_seconds', 'How long this broker still serves if etcd falls silent.', () =>
     seconds(status().selfLeaseMs),

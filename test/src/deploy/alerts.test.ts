@@ -28,7 +28,7 @@ const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
 
 /** The metrics in an expression: all names except functions, labels and keywords. */
 function metricsOf(expr: string): string[] {
-  const bare = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\[[^\]]*\]/g, '')
+  const bare = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\band\b|\[[^\]]*\]/g, '')
   return [...bare.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
 }
 
@@ -41,6 +41,14 @@ const firing: Readonly<Record<string, readonly string[]>> = {
   HoldfastNotServing: ['holdfast_log_serving{job="holdfast"} 0x30'],
   HoldfastBrokersMissing: ['holdfast_log_brokers{job="holdfast"} 2x30'],
   HoldfastLogSlow: ['holdfast_log_lag_seconds{job="holdfast"} 1.5x30'],
+  HoldfastLogProblem: [
+    'holdfast_log_problem{job="holdfast"} 1x30',
+    'holdfast_log_serving{job="holdfast"} 1x30',
+  ],
+  HoldfastResigning: ['holdfast_log_resignations_total{job="holdfast"} 0+1x30'],
+  HoldfastTakingOver: ['holdfast_log_takeovers_total{job="holdfast"} 0+1x30'],
+  HoldfastSnapshotsFailing: ['holdfast_log_snapshot_failures_total{job="holdfast"} 0+1x30'],
+  HoldfastSnapshotOld: ['holdfast_log_snapshot_age_seconds{job="holdfast"} 3601x30'],
   HoldfastLogBacklog: ['holdfast_log_waiting{job="holdfast"} 1001x30'],
   HoldfastMemoryNearBound: [
     'holdfast_memory_used_bytes{job="holdfast"} 81x30',

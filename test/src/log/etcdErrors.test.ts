@@ -174,6 +174,8 @@ describe('log: an unusable etcd', function () {
     })
     const writer = engine(endpoints)
     await writer.open(config)
+    const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
+    for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
     const write = async (): Promise<never> => {
       for (;;) await append()
@@ -188,14 +190,27 @@ describe('log: an unusable etcd', function () {
       warning = late.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
-    const sentence =
-      `etcd at ${endpoints[0]} has used up its quota: ` +
-      'compact and defragment etcd or raise the quota, then disarm the alarm'
+    const full = `etcd at ${endpoints[0]} has used up its quota: `
+    const disarm = ', then run "etcdctl alarm disarm"'
+    const sentence = `${full}restart each member with a larger --quota-backend-bytes${disarm}`
     expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(sentence)
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(sentence)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
+    // etcd counts the freed space when it writes again, and accepts only removals now.
+    const isFragmented = async (): Promise<boolean> => {
+      const page = await (await fetch(`${endpoints[0]}/metrics`)).text()
+      const sizes = ['db_total_size_in_use', 'db_total_size'].map((name) =>
+        Number(new RegExp(`^etcd_mvcc_${name}_in_bytes (\\S+)$`, 'm').exec(page)?.[1]),
+      )
+      return sizes[0]! < 0.8 * sizes[1]!
+    }
+    while (!(await isFragmented())) {
+      await members[0]!.ask('/v3/kv/deleterange', { key: spares.pop() })
+    }
+    const defragment = `${full}run "etcdctl defrag" for each member${disarm}`
+    expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(defragment)
     await members[0]!.ask('/v3/maintenance/defragment', {})
     await members[0]!.ask('/v3/maintenance/alarm', {
       action: 'DEACTIVATE',

@@ -214,11 +214,13 @@ describe('the logger of a broker with a failing shared log', () => {
     ])
   })
 
-  it('writes that the broker is not a member if no other problem is known', async () => {
+  it('writes that the log is slow, and then that the broker is not a member', async () => {
     const { cluster, member, read } = await loggedBroker()
     member.source.faults.delayMs = 60_000
     await cluster.pass(12_000)
-    const [[, { problem }]] = read() as [[string, { problem: string }]]
-    expect(problem).to.match(/^this broker is not a member/)
+    const lines = read() as [string, { problem: string; serves: boolean }][]
+    expect(lines.map(([, { serves }]) => serves)).to.deep.equal([true, false])
+    expect(lines[0]![1].problem).to.match(/^the shared log is slow: an entry of this broker takes/)
+    expect(lines[1]![1].problem).to.match(/^this broker is not a member/)
   })
 })

@@ -15,6 +15,7 @@ import { expect } from 'chai'
 import { pino } from 'pino'
 import { RawClient, statusOf } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
+import { Cluster } from '../log/cluster.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
 const noGauges: BrokerGauges = {
@@ -107,7 +108,8 @@ describe('the metrics', () => {
 
   it('include every metric of the Grafana dashboard', async () => {
     const { metrics } = measured()
-    metrics.attach?.(() => noGauges)
+    const log = new Cluster().newLog().log.status
+    metrics.attach?.(() => ({ ...noGauges, log }))
     const text = await metrics.text()
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)

@@ -40,6 +40,8 @@ export interface MemberMetrics {
   readonly hasLeader: boolean
   /** The size of the database file, in bytes. */
   readonly used: number
+  /** The part of the database file that holds data, in bytes. A defragmentation frees the rest. */
+  readonly inUse: number
   /** The storage quota, in bytes. */
   readonly quota: number
 }
@@ -176,6 +178,7 @@ export class EtcdClient {
       endpoint,
       hasLeader: metric('server_has_leader') !== 0,
       used: metric('mvcc_db_total_size_in_bytes'),
+      inUse: metric('mvcc_db_total_size_in_use_in_bytes'),
       quota: metric('server_quota_backend_bytes'),
     }
   }

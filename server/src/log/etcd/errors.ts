@@ -53,10 +53,9 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
   return new HoldfastError(code, error.message, { cause: error })
 }
 
-export function outOfSpace(endpoint: string): EtcdError {
-  const problem =
-    'has used up its quota: compact and defragment etcd or raise the quota, then disarm the alarm'
-  return new EtcdError('noSpace', endpoint, problem)
+/** The advice depends on the numbers of the member, which `withAdvice` asks for. */
+function outOfSpace(endpoint: string): EtcdError {
+  return new EtcdError('noSpace', endpoint, 'has used up its quota')
 }
 
 /** Recent versions of etcd let only the role root compact. */

@@ -21,7 +21,7 @@ import { EtcdError, toHoldfastError } from './errors.js'
 import { findOtherLogs, parseConfig } from './otherLogs.js'
 import { encodeValue } from './packing.js'
 import { preflight } from './preflight.js'
-import { QuotaMonitor } from './quota.js'
+import { QuotaMonitor, withAdvice } from './quota.js'
 import { SnapshotStore } from './snapshotStore.js'
 import { UnfitMembers } from './unfitMembers.js'
 import { logReplaced, WatchStream } from './watchStream.js'
@@ -288,7 +288,7 @@ export class EtcdEngine implements Engine {
       return await work()
     } catch (error) {
       if (!(error instanceof EtcdError)) throw error
-      throw toHoldfastError(error)
+      throw toHoldfastError(await withAdvice(this.#client, error))
     }
   }
 }

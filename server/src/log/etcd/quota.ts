@@ -4,10 +4,36 @@
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
+import { EtcdError } from './errors.js'
 
 const checkIntervalMs = 60_000
+/** If less than this share of the database file holds data, a defragmentation frees enough. */
+const fragmentedShare = 0.8
 /** The monitor warns when at least this share of the quota is used. */
 const warningShare = 0.8
+
+/**
+ * Adds to an error about a full etcd the one piece of advice that helps. Compaction alone frees no
+ * space for other data, and a defragmentation helps only if the data leave gaps in the file.
+ */
+export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<EtcdError> {
+  const { kind, endpoint, message } = error
+  if (kind !== 'noSpace') return error
+  const problem = message.slice(message.indexOf('has used up'))
+  return new EtcdError(kind, endpoint, `${problem}: ${await adviceFor(client, endpoint)}`)
+}
+
+async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> {
+  const disarm = 'then run "etcdctl alarm disarm"'
+  const raise = `restart each member with a larger --quota-backend-bytes, ${disarm}`
+  const defragment = `run "etcdctl defrag" for each member, ${disarm}`
+  try {
+    const { used, inUse } = await client.metricsAt(endpoint)
+    return inUse < fragmentedShare * used ? defragment : raise
+  } catch {
+    return `${defragment}; if etcd is full again, raise --quota-backend-bytes`
+  }
+}
 
 export class QuotaMonitor {
   readonly #client: EtcdClient

@@ -21,7 +21,7 @@ import { Incarnation } from './incarnation.js'
 import { nameIn, namesOf, newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
-import { FailureDetector } from './selfLease.js'
+import { FailureDetector, heartbeatMsFor } from './selfLease.js'
 import { emptyLog, type LoadedSnapshot, loadSnapshot, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
@@ -67,7 +67,12 @@ export class ClusterMember {
   #failureDetector: FailureDetector | undefined
   /** The incarnations that have sent an entry since the present incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
+  /** The time that the newest returned entry took, in ms. */
   #lagMs: number | undefined
+  /** When a former incarnation sent its oldest entry that has not returned. */
+  #unreturnedSince: number | undefined
+  #takeovers = 0
+  #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
   #problem: string | undefined
   /** The newest entry that proved a loss. */
@@ -98,18 +103,41 @@ export class ClusterMember {
     const until = this.name === '' ? 0 : this.#incarnation!.selfLease.until
     return {
       position: this.#position,
-      lagMs: this.#lagMs,
+      lagMs: this.#currentLagMs,
       members: namesOf([...this.#members.live.keys()]),
       name: this.name === '' ? undefined : nameIn(this.name, this.#members.live.keys()),
       selfLeaseMs: Math.max(0, until - this.#now()),
       waiting: this.#batch.length,
       snapshot: this.#deps.snapshots.newest,
+      takeovers: this.#takeovers,
+      resignations: this.#resignations,
+      failedSnapshots: this.#deps.snapshots.failureCount,
       problem:
         this.#lossProblem ??
         this.#problem ??
         this.#deps.snapshots.problem ??
-        this.#deps.engine.warning,
+        this.#deps.engine.warning ??
+        this.#slowProblem,
     }
+  }
+
+  /** The age of the oldest own entry that has not returned, also of former incarnations. */
+  get #unreturnedMs(): number | undefined {
+    const since = this.#unreturnedSince ?? this.#incarnation?.selfLease.oldestUnreturnedAt
+    return since === undefined ? undefined : this.#now() - since
+  }
+
+  get #currentLagMs(): number | undefined {
+    const unreturnedMs = this.#unreturnedMs
+    return unreturnedMs === undefined ? this.#lagMs : Math.max(unreturnedMs, this.#lagMs ?? 0)
+  }
+
+  /** Says that the log is slow, if an entry takes longer than the time between two heartbeats. */
+  get #slowProblem(): string | undefined {
+    const lagMs = this.#currentLagMs ?? 0
+    if (this.name === '' || lagMs <= heartbeatMsFor(this.#deps.config.deadMs)) return undefined
+    const seconds = Math.round(lagMs / 100) / 10
+    return `the shared log is slow: an entry of this broker takes ${seconds} s and more`
   }
 
   get #lossProblem(): string | undefined {
@@ -224,10 +252,14 @@ export class ClusterMember {
   #stepDown(): boolean {
     const state = this.#state
     if (state === 'ended' || state === 'new') return false
+    this.#unreturnedSince ??= this.#incarnation!.selfLease.oldestUnreturnedAt
     this.#incarnation!.end()
     this.#batch.clear()
     this.#state = 'joining'
-    if (state !== 'joining') this.#deps.stateMachine.resign()
+    if (state !== 'joining') {
+      this.#resignations++
+      this.#deps.stateMachine.resign()
+    }
     if (state === 'leaving') this.#deps.onLeft()
     return state !== 'leaving'
   }
@@ -337,8 +369,7 @@ export class ClusterMember {
   #applyEntry(entry: LogEntry, commands: readonly Command[]): void {
     const { broker } = entry
     for (const command of commands) {
-      if (command.type === 'restart' && command.formerOwner !== undefined)
-        this.#failureDetector?.remove(command.formerOwner)
+      if (command.type === 'restart') this.#onTakeover(command)
       if (this.name === '') this.#deps.stateMachine.replay(command)
       else this.#deps.stateMachine.apply(command)
     }
@@ -346,6 +377,12 @@ export class ClusterMember {
     if (this.#hasJoined) this.#heardSinceJoin.add(broker)
     if (broker === this.#incarnation?.id) this.#onOwnEntry(entry)
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
+  }
+
+  #onTakeover({ formerOwner, ownerBroker }: Extract<Command, { type: 'restart' }>): void {
+    if (formerOwner === undefined) return
+    this.#failureDetector?.remove(formerOwner)
+    if (this.#hasJoined && ownerBroker === this.#incarnation?.id) this.#takeovers++
   }
 
   /**
@@ -356,6 +393,7 @@ export class ClusterMember {
     const incarnation = this.#incarnation!
     const now = this.#now()
     this.#lagMs = incarnation.onOwnEntry(n) ?? this.#lagMs
+    this.#unreturnedSince = undefined
     if (!this.#hasJoined) {
       this.#hasJoined = true
       const others = [...this.#members.live.keys()].filter((broker) => broker !== incarnation.id)

@@ -42,6 +42,7 @@ const leaveMs = 3_000
 const initialStatus: LogStatus = {
   ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
   ...{ snapshot: undefined, problem: undefined, givenName: undefined, otherLogs: [] },
+  ...{ takeovers: 0, resignations: 0, failedSnapshots: 0 },
 }
 
 export class ReplicatedLog implements Log, Membership {

@@ -37,6 +37,11 @@ export class SelfLease {
     return this.#until
   }
 
+  /** When the oldest own entry that has not returned was sent; undefined if all have returned. */
+  get oldestUnreturnedAt(): number | undefined {
+    return this.#sent[0]?.at
+  }
+
   isOver(now: number): boolean {
     return now >= this.#until
   }

@@ -48,6 +48,7 @@ export class SnapshotScheduler {
   /** The monotonic time at which the next snapshot is due; undefined before the first entry. */
   #dueAt: number | undefined
   #newest: { readonly position: number; readonly at: number } | undefined
+  #failureCount = 0
   #problem: string | undefined
   #compactionProblem: string | undefined
   /** The monotonic time of the last check. */
@@ -65,6 +66,11 @@ export class SnapshotScheduler {
     if (this.#newest === undefined) return undefined
     const { position, at } = this.#newest
     return { position, ageMs: Math.max(0, this.#deps.wall() - at) }
+  }
+
+  /** How many snapshots have failed at this broker. */
+  get failureCount(): number {
+    return this.#failureCount
   }
 
   /** Why the last snapshot or compaction failed, or why a snapshot had to be made early. */
@@ -169,6 +175,7 @@ export class SnapshotScheduler {
         },
         (reason: unknown) => {
           this.#abort = undefined
+          this.#failureCount++
           const problem = reason instanceof Error ? reason.message : String(reason)
           this.#problem = `no snapshot could be made (${problem})`
         },

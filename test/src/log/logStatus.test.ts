@@ -1,0 +1,100 @@
+/**
+ * The figures of a replicated log for operators: the age of the oldest entry that has not returned,
+ * the counters of takeovers, resignations and failed snapshots, and the problem of a slow log. The
+ * dead time is the silence after which the other brokers declare a broker dead, here 6 s.
+ */
+
+import type { BrokerGauges } from '@holdfast/server'
+import { brokerMetrics } from '@holdfast/server/metrics'
+import { expect } from 'chai'
+import { Cluster } from './cluster.js'
+import { raiseFenceFloor } from './logSuite.js'
+
+describe('replicated log: figures for operators', () => {
+  it('have the age of the oldest entry that has not returned, also during an outage', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.join()
+    await cluster.pass(5_000)
+    expect(a.log.status.lagMs).to.be.at.most(50)
+    a.source.cut()
+    await cluster.pass(1_000)
+    for (const seconds of [4, 20, 60]) {
+      await cluster.pass(seconds * 1_000)
+      const before = a.log.status.lagMs!
+      await cluster.pass(1_000)
+      // The broker resigns after 6 s, but the age goes on.
+      expect(a.log.status.lagMs! - before).to.equal(1_000)
+    }
+    expect(a.log.status.lagMs).to.be.at.least(84_000)
+    a.source.mend()
+    await cluster.pass(3_000)
+    expect(a.log.status.lagMs).to.be.at.most(50)
+  })
+
+  it('count takeovers and resignations once, at the broker that took over or resigned', async () => {
+    const cluster = new Cluster()
+    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    c.source.cut()
+    await cluster.pass(20_000)
+    c.source.mend()
+    await cluster.pass(5_000)
+    const counts = [a, b, c].map(({ log: { status } }) => [status.takeovers, status.resignations])
+    expect(counts.map(([takeovers]) => takeovers).reduce((sum, n) => sum! + n!)).to.equal(1)
+    expect(counts.map(([, resignations]) => resignations)).to.deep.equal([0, 0, 1])
+  })
+
+  it('count failed snapshots, and are exported as metrics', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.join({ snapshotEntries: 10, name: 'first' })
+    const create = a.source.create.bind(a.source)
+    a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
+    for (let i = 0; i < 25; i++) {
+      a.log.submit(raiseFenceFloor(i))
+      await cluster.settle()
+    }
+    expect(a.log.status.failedSnapshots).to.equal(2)
+    const numbers = [
+      'connections',
+      'sessions',
+      'held',
+      'waiting',
+      'keys',
+      'memoryUsed',
+      'memoryLimit',
+    ]
+    const zeros = [...numbers, 'bytesReceived', 'bytesSent'].map((name) => [name, 0])
+    const gauges = { ...Object.fromEntries(zeros), stats: { refreshCount: 0 }, log: a.log.status }
+    const metrics = brokerMetrics()
+    metrics.attach?.(() => gauges as BrokerGauges)
+    const text = await metrics.text()
+    metrics.close?.()
+    for (const line of [
+      'log_snapshot_failures_total 2',
+      'log_takeovers_total 0',
+      'log_resignations_total 0',
+      'log_problem 1',
+      'log_broker_info{name="first"} 1',
+    ]) {
+      expect(text).to.include(`\nholdfast_${line}\n`)
+    }
+  })
+
+  it('name a slow log as the problem, while entries take longer than a sixth of the dead time', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.join()
+    a.source.faults.delayMs = 700
+    await cluster.pass(10_000)
+    expect(a.eventNames).to.deep.equal(['serve'])
+    const problems = new Set<string | undefined>()
+    for (let i = 0; i < 50; i++) {
+      await cluster.pass(100)
+      problems.add(a.log.status.problem)
+    }
+    for (const problem of problems) {
+      expect(problem).to.match(/^the shared log is slow: an entry of this broker takes 1\.\d s and/)
+    }
+    a.source.faults.delayMs = 0
+    await cluster.pass(5_000)
+    expect(a.log.status.problem).to.equal(undefined)
+  })
+})
