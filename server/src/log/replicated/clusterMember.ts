@@ -22,7 +22,7 @@ import { nameIn, namesOf, newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
 import { FailureDetector, heartbeatMsFor } from './selfLease.js'
-import { emptyLog, type LoadedSnapshot, loadSnapshot, saveState } from './snapshot.js'
+import { emptyLog, type LoadedSnapshot, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 
@@ -71,6 +71,9 @@ export class ClusterMember {
   #lagMs: number | undefined
   /** When a former incarnation sent its oldest entry that has not returned. */
   #unreturnedSince: number | undefined
+  /** The most parts that an attempt to load a snapshot has loaded. */
+  #partsLoaded = 0
+  #positionOnJoining = 0
   #takeovers = 0
   #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
@@ -93,6 +96,18 @@ export class ClusterMember {
    */
   get heardMemberCount(): number {
     return [...this.#members.live.keys()].filter((id) => this.#heardSinceJoin.has(id)).length
+  }
+
+  /**
+   * A number that rises while this broker comes nearer to its first join: with each part of the
+   * snapshot, and with each entry before its own `join`. Other entries are no progress, because a
+   * broker that cannot write to the log still reads the entries of the other brokers.
+   */
+  get joinProgress(): number {
+    if (!this.#hasJoined && this.#incarnation?.isJoinAppended === true) {
+      this.#positionOnJoining = this.#position
+    }
+    return this.#partsLoaded + this.#positionOnJoining
   }
 
   get load(): LogLoad {
@@ -147,7 +162,9 @@ export class ClusterMember {
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
-    this.#restore(await loadSnapshot(this.#deps.engine))
+    const loaded = await this.#newCatchUp().newest()
+    this.#problem = undefined
+    this.#restore(loaded)
     this.#join(undefined)
   }
 
@@ -303,19 +320,26 @@ export class ClusterMember {
 
   /** Restores the snapshot that `findSnapshot` returns, and joins as the next incarnation. */
   #beginAgain(findSnapshot: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
+    findSnapshot(this.#newCatchUp())
+      .then((loaded) => {
+        this.#restore(loaded)
+        this.#join(this.#incarnation!.id)
+      })
+      .catch((error: HoldfastError) => this.#fail(error))
+  }
+
+  #newCatchUp(): SnapshotCatchUp {
     const { engine, environment, config } = this.#deps
     this.#snapshotCatchUp = new SnapshotCatchUp({
       engine,
       environment,
       config,
       onProblem: this.#onProblem,
+      onPart: (count) => {
+        this.#partsLoaded = Math.max(this.#partsLoaded, count)
+      },
     })
-    findSnapshot(this.#snapshotCatchUp)
-      .then((loaded) => {
-        this.#restore(loaded)
-        this.#join(this.#incarnation!.id)
-      })
-      .catch((error: HoldfastError) => this.#fail(error))
+    return this.#snapshotCatchUp
   }
 
   readonly #onProblem = (problem: string | undefined): void => {

@@ -62,6 +62,11 @@ export class Incarnation {
     return this.#lastSentNumber
   }
 
+  /** Whether the `join` entry is known to be in the log. */
+  get isJoinAppended(): boolean {
+    return this.#lastSentNumber > 1 || (this.#lastSentNumber === 1 && !this.#isAppending)
+  }
+
   /** The number of the `leave` entry, once it was sent. */
   get leaveNumber(): number | undefined {
     return this.#leaveNumber

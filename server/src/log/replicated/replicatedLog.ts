@@ -34,7 +34,7 @@ export interface ReplicatedOptions {
   readonly snapshotMs?: number | undefined
 }
 
-/** How long `start` waits until the broker has joined, in ms. */
+/** `start` fails when the broker has come no nearer to its join for this time, in ms. */
 const startMs = 30_000
 /** How long `close` waits until the `leave` entry has returned from the log, in ms. */
 const leaveMs = 3_000
@@ -123,7 +123,6 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   async start(stateMachine: StateMachine): Promise<void> {
-    const { clock } = this.#environment
     this.#engine = this.#source.create()
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
@@ -141,12 +140,7 @@ export class ReplicatedLog implements Log, Membership {
         else stateMachine.fail(error)
       })
     })
-    const timer = clock.setTimer(() => {
-      const problem = this.status.problem ?? 'none of its entries returned'
-      this.#abortStart(
-        unusableLog(`this broker could not join within ${startMs / 1_000} s (${problem})`),
-      )
-    }, startMs)
+    const stopTimer = this.#abortStartWithoutProgress()
     try {
       // An aborted start does not wait for an engine that never answers.
       await Promise.race([this.#begin(this.#engine, this.#member!), joined])
@@ -155,8 +149,28 @@ export class ReplicatedLog implements Log, Membership {
       await this.#stop()
       throw error instanceof HoldfastError ? error : unusableLog(messageOf(error), error)
     } finally {
-      clock.clearTimer(timer)
+      stopTimer()
     }
+  }
+
+  /** Aborts the start when it makes no progress. Returns a function that stops the check. */
+  #abortStartWithoutProgress(): () => void {
+    const { clock } = this.#environment
+    let progress = 0
+    const check = (): void => {
+      const now = this.#member!.joinProgress
+      if (now > progress) {
+        progress = now
+        timer = clock.setTimer(check, startMs)
+        return
+      }
+      const problem = this.status.problem ?? 'none of its entries returned'
+      this.#abortStart(
+        unusableLog(`this broker could not join: no progress within ${startMs / 1_000} s (${problem})`),
+      )
+    }
+    let timer = clock.setTimer(check, startMs)
+    return () => clock.clearTimer(timer)
   }
 
   submit(command: Command): void {

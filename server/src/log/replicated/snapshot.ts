@@ -36,15 +36,17 @@ export function emptyLog(): LoadedSnapshot {
 /**
  * Loads the newest snapshot; undefined if there is none.
  *
+ * @param onPart Called with the number of loaded parts, each time a part was loaded.
  * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged or has a newer format.
  */
 export async function loadSnapshot(
   engine: Pick<Engine, 'snapshot'>,
+  onPart: (count: number) => void = () => {},
 ): Promise<LoadedSnapshot | undefined> {
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
   const items: unknown[] = []
-  for await (const line of linesOf(stored.parts)) items.push(parsed(line))
+  for await (const line of linesOf(counted(stored.parts, onPart))) items.push(parsed(line))
   const head = items.shift() as Partial<Head> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
@@ -181,6 +183,17 @@ function* partsOf(head: Head, items: Iterable<SnapshotItem>): Generator<string> 
     }
   }
   if (text !== '') yield text
+}
+
+async function* counted(
+  parts: AsyncIterable<string>,
+  onPart: (count: number) => void,
+): AsyncGenerator<string> {
+  let count = 0
+  for await (const part of parts) {
+    onPart(++count)
+    yield part
+  }
 }
 
 async function* linesOf(parts: AsyncIterable<string>): AsyncGenerator<string> {

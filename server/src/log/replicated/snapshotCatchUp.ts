@@ -24,6 +24,8 @@ export interface SnapshotCatchUpDeps {
   readonly config: Pick<ClusterConfig, 'deadMs'>
   /** Called with the reason why the catch-up takes longer. */
   readonly onProblem: (problem: string) => void
+  /** Called with the number of loaded parts of a snapshot, each time a part was loaded. */
+  readonly onPart: (count: number) => void
 }
 
 export class SnapshotCatchUp {
@@ -49,7 +51,7 @@ export class SnapshotCatchUp {
    *   snapshot is damaged; `INVALID_OPTION` if the log cannot be used with these options.
    */
   async after(position: number): Promise<LoadedSnapshot> {
-    const { engine, environment, config, onProblem } = this.#deps
+    const { engine, environment, config, onProblem, onPart } = this.#deps
     const { clock, newId } = environment
     // The timeout is long enough for the brokers to declare the oldest member dead, and for the
     // next oldest member to make the snapshot.
@@ -58,7 +60,7 @@ export class SnapshotCatchUp {
     let requestedAt: number | undefined
     for (;;) {
       try {
-        const loaded = await loadSnapshot(engine)
+        const loaded = await loadSnapshot(engine, onPart)
         if (loaded !== undefined && loaded.position > position) return loaded
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           throw noSnapshotAvailable(position)
@@ -88,10 +90,10 @@ export class SnapshotCatchUp {
    * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged.
    */
   async newest(): Promise<LoadedSnapshot | undefined> {
-    const { engine, onProblem } = this.#deps
+    const { engine, onProblem, onPart } = this.#deps
     for (;;) {
       try {
-        return await loadSnapshot(engine)
+        return await loadSnapshot(engine, onPart)
       } catch (error) {
         if (isPermanent(error)) throw error
         onProblem(error instanceof Error ? error.message : String(error))

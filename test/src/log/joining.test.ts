@@ -1,0 +1,94 @@
+/**
+ * The start of a broker in a replicated log. With millions of locks, loading the snapshot and
+ * reading the later entries take longer than any fixed time, so a start may take as long as it
+ * makes progress.
+ */
+import type { Engine } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { Cluster } from './cluster.js'
+import { raiseFenceFloor } from './logSuite.js'
+
+describe('replicated log: the time to join', () => {
+  /** A cluster whose log has a snapshot and later entries. */
+  async function filledCluster(): Promise<Cluster> {
+    const cluster = new Cluster()
+    const a = await cluster.join({ snapshotEntries: 300 })
+    for (let i = 0; i < 310; i++) {
+      a.log.submit(raiseFenceFloor(i))
+      await cluster.settle()
+    }
+    expect(cluster.store.snapshots.length).to.equal(1)
+    return cluster
+  }
+
+  /** A log that has not started, whose engine is changed by `change`. */
+  function changedLog(cluster: Cluster, change: (engine: Engine) => Partial<Engine>) {
+    const { log, source } = cluster.newLog()
+    const create = source.create.bind(source)
+    source.create = () => {
+      const engine = create()
+      return Object.assign(engine, change(engine))
+    }
+    return { log, stateMachine: cluster.stateMachine(log, source) }
+  }
+
+  it('is unlimited while parts of the snapshot arrive', async () => {
+    const cluster = await filledCluster()
+    const [stored] = cluster.store.snapshots
+    const text = stored!.parts.join('')
+    const pauseMs = 20_000
+    const pieces = 5
+    const { log, stateMachine } = changedLog(cluster, () => ({
+      snapshot: async () => ({ position: stored!.position, parts: slowParts() }),
+    }))
+    async function* slowParts(): AsyncGenerator<string> {
+      const length = Math.ceil(text.length / pieces)
+      for (let i = 0; i < pieces; i++) {
+        await new Promise((resolve) => cluster.machine.clock.setTimer(() => resolve(0), pauseMs))
+        yield text.slice(i * length, (i + 1) * length)
+      }
+    }
+    let hasJoined = false
+    const starting = log.start(stateMachine).then(() => {
+      hasJoined = true
+    })
+    await cluster.pass(pieces * pauseMs - 1_000)
+    expect(hasJoined).to.equal(false)
+    await cluster.until(starting)
+    expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
+  })
+
+  it('ends if no further part arrives', async () => {
+    const cluster = await filledCluster()
+    const { log, stateMachine } = changedLog(cluster, () => ({
+      snapshot: () => new Promise<undefined>(() => {}),
+    }))
+    const before = cluster.machine.clock.monotonic()
+    const error = await cluster.until(log.start(stateMachine).catch((reason) => reason))
+    expect(error.message).to.match(/this broker could not join: no progress within 30 s/)
+    expect(cluster.machine.clock.monotonic() - before).to.be.within(30_000, 31_000)
+  })
+
+  it('ends if the broker reads the entries of the others, but cannot write', async () => {
+    const cluster = await filledCluster()
+    const { log, stateMachine } = changedLog(cluster, () => ({
+      append: () => Promise.reject(new Error('read only')),
+    }))
+    const error = await cluster.until(log.start(stateMachine).catch((reason) => reason))
+    expect(error.message).to.match(/no progress within 30 s \(read only\)/)
+  })
+
+  it('goes on after a part could not be read', async () => {
+    const cluster = await filledCluster()
+    let failures = 2
+    const { log, stateMachine } = changedLog(cluster, (engine) => {
+      const snapshot = engine.snapshot.bind(engine)
+      return {
+        snapshot: () => (failures-- > 0 ? Promise.reject(new Error('no answer')) : snapshot()),
+      }
+    })
+    await cluster.until(log.start(stateMachine))
+    expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
+    expect(log.status.problem).to.equal(undefined)
+  })
+})
