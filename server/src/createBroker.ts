@@ -22,7 +22,7 @@ import { type BrokerSettings, invalid } from './config/settings.js'
 import { AdminEndpoints } from './http/adminEndpoints.js'
 import { ByteCounters } from './http/byteCounters.js'
 import { Dashboard } from './http/dashboardFiles.js'
-import { drain } from './http/drain.js'
+import { drain, rebalance } from './http/drain.js'
 import {
   checkListenOptions,
   checkServer,
@@ -295,6 +295,25 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   cleanExpiredLocks(): number {
     return this.#broker.cleanExpiredLocks()
+  }
+
+  /**
+   * Sends all clients away that other brokers can serve, with their locks: those with a grace. Each
+   * returns to the first URL of its list, or to the broker that a load balancer chooses. Call this
+   * method after a broker has recovered, because clients do not return by themselves. Only a broker
+   * with a shared log and another member sends clients away.
+   *
+   * @param options `over`: the time over which the clients leave, in ms. Default 10,000.
+   * @returns How many clients were sent away.
+   * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
+   */
+  async rebalance(options: { readonly over?: number | undefined } = {}): Promise<number> {
+    refuseUnknownOptions('rebalance', options, { over: 1 })
+    const { over = 10_000 } = options
+    if (!Number.isInteger(over) || over < 0 || over > maxMs) {
+      throw new HoldfastError('INVALID_TIMEOUT')
+    }
+    return rebalance(this.#broker, nodeEnvironment.clock, over, this.#log.membership)
   }
 
   /**

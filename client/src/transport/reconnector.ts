@@ -5,8 +5,10 @@
  * once the broker has answered the client's `hello` with `welcome`.
  *
  * A round tries every URL once. The first round after a drop begins with the URL of the connection
- * that dropped. After a drop, the reconnector waits before each round for a delay of the retry
- * strategy. When a connection is open again, the delays start anew.
+ * that dropped. If the broker has sent the client away, the round begins with the first URL of the
+ * list instead, so that a client that was moved returns to the broker that it prefers. After a
+ * drop, the reconnector waits before each round for a delay of the retry strategy. When a
+ * connection is open again, the delays start anew.
  */
 import {
   closeCodes,
@@ -239,6 +241,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     }
     // After a fault, the round begins with the next broker, which may not have that fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
+    else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))
     // The listener may have closed the reconnector or started a round.
     if (!this.#closed && this.#connection === undefined) this.#waitForRound()

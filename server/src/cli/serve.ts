@@ -102,6 +102,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
     printError(message)
     process.exit(exitCodes.io)
   })
+  rebalanceOnSignal(broker)
   const url = await listen(broker, loaded)
   const dashboard = dashboardUrl(url, loaded)
   if (dashboard !== undefined) print(`holdfast serves its dashboard on ${dashboard}`)
@@ -123,6 +124,18 @@ function firstSteps(url: string): string[] {
     `  const session = await connect('${url}')`,
     "  const lock = await session.lock('orders')",
   ]
+}
+
+/**
+ * Lets the broker send its clients back to the brokers that they prefer, at each SIGUSR2. A signal
+ * needs no token, because only the user of the process and root can send one.
+ */
+function rebalanceOnSignal(broker: HoldfastBroker): void {
+  process.on('SIGUSR2', () => {
+    void broker.rebalance().then((count) => {
+      print(`holdfast got SIGUSR2 and has sent ${count} clients to their preferred brokers`)
+    })
+  })
 }
 
 async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {

@@ -3,6 +3,9 @@
  * broker closes the connections of other clients one by one, so that these clients do not all reach
  * another broker at once. If another broker can take over a session, the session keeps its locks,
  * so the broker closes the connection of such a session without waiting.
+ *
+ * A rebalance closes connections in the same way, but the broker goes on: each client returns to
+ * the first broker of its list, or to the broker that a load balancer chooses.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Broker } from '../broker/broker.js'
@@ -47,6 +50,37 @@ export async function drain(
   const giveUpAt = clock.monotonic() + lastHandshakesMs
   while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) await pause(clock, 5)
   for (const connection of broker.connections) connection.terminate()
+}
+
+/**
+ * Closes, one by one, the present connections of sessions that another broker can take over.
+ * Resolves with the number of these connections. The broker accepts new connections meanwhile.
+ *
+ * @param overMs The time over which the broker spreads the closing.
+ * @param membership Undefined unless several brokers share the log.
+ */
+export async function rebalance(
+  broker: Broker,
+  clock: Clock,
+  overMs: number,
+  membership: Membership | undefined,
+): Promise<number> {
+  const movable = [...broker.connections].filter(
+    ({ state, session }) =>
+      state !== 'closing' && session !== undefined && canFailOver(session, membership),
+  )
+  const startedAt = clock.monotonic()
+  let closedCount = 0
+  while (closedCount < movable.length) {
+    const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(overMs, stepMs))
+    const target = Math.ceil(movable.length * share)
+    for (; closedCount < target; closedCount++) {
+      const connection = movable[closedCount]!
+      if (connection.state !== 'closing') broker.dismiss(connection)
+    }
+    if (closedCount < movable.length) await pause(clock, stepMs)
+  }
+  return movable.length
 }
 
 /**

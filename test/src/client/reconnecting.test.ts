@@ -238,6 +238,22 @@ describe('reconnecting', () => {
     expect(session.state).to.equal('connected')
   })
 
+  it('returns to the first broker of its list when a broker sends it away', async () => {
+    const { environment, network, clock } = stage()
+    const connecting = connectIn(['ws://a.test', 'ws://b.test'], { reconnect: [10] }, environment)
+    await turn()
+    network.last.end()
+    network.last.accept()
+    network.last.deliver(welcome())
+    const session = await connecting
+    network.last.end(1012)
+    clock.advance(10)
+    expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('aba')
+    network.last.accept()
+    network.last.deliver(newWelcome)
+    expect(session.state).to.equal('connected')
+  })
+
   it('sends the newest token that was not refused', async () => {
     const scene = await openScene({ token: 'first', allowInsecure: true })
     const hellos: unknown[] = []

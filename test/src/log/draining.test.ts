@@ -5,7 +5,7 @@
  * connection. The grace is the time that a session outlives its connection. A fence is the number
  * of a grant.
  */
-import { drain } from '@holdfast/server/internal'
+import { drain, rebalance } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import type { Client } from '../server/harness.js'
@@ -88,5 +88,40 @@ describe('draining a broker that shares its log', () => {
     await cluster.lock(holder, 1, 'k')
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
     expect(duration).to.be.at.least(drainMs)
+  })
+})
+
+describe('rebalancing a broker that shares its log', () => {
+  it('closes the connections that other brokers can serve, one by one, and goes on', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.broker()
+    await cluster.broker()
+    const movable: Client[] = []
+    for (let i = 0; i < 10; i++) movable.push(await cluster.client(a, { grace: 'lease' }))
+    const withoutGrace = await cluster.client(a)
+    await cluster.lock(movable[0]!, 1, 'k')
+    let count: number | undefined
+    void rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership).then((result) => {
+      count = result
+    })
+    const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
+    await cluster.passAlive(500, withoutGrace)
+    expect(closedCount()).to.be.within(4, 7)
+    await cluster.passAlive(600, withoutGrace)
+    expect([closedCount(), count]).to.deep.equal([10, 10])
+    for (const { socket } of movable) {
+      expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
+    }
+    expect(withoutGrace.socket.closedWith).to.equal(undefined)
+    expect(a.broker.isServing).to.equal(true)
+    expect((await cluster.client(a)).welcome.resumed).to.equal(false)
+  })
+
+  it('closes no connection without another member', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.broker()
+    const client = await cluster.client(a, { grace: 'lease' })
+    expect(await rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership)).to.equal(0)
+    expect(client.socket.closedWith).to.equal(undefined)
   })
 })

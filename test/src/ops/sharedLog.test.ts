@@ -15,6 +15,8 @@ import { scratch } from './scratch.js'
 
 /** An address without an etcd. */
 const nowhere = 'etcd://127.0.0.1:1/p'
+/** The URL of a broker that does not run. */
+const nobody = 'ws://127.0.0.1:1'
 
 describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
@@ -193,6 +195,22 @@ describe('holdfast serve --log on etcd', function () {
     expect(await (await fetch(`${admin}/metrics`)).text()).to.include(
       'holdfast_log_broker_info{name="lost"} 1',
     )
+  })
+
+  it('sends its clients away at SIGUSR2, with their locks, and goes on', async () => {
+    const preferred = await start()
+    const serve = Holdfast.start(stage, serveArgs())
+    const [line] = await serve.out.count(1)
+    const other = /ws:\S+/.exec(line!)![0]
+    // No broker runs at the first URL.
+    const session = await connect([nobody, other, preferred], { grace: 'lease' })
+    stage.onClear(() => session.close())
+    const lock = await session.lock('kept')
+    const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
+    serve.process.kill('SIGUSR2')
+    await serve.out.until((all) => all.some((text) => text.includes('has sent 1 clients')))
+    await resumed
+    expect(lock.held).to.equal(true)
   })
 
   it('exits 78 if the port is in use', async () => {

@@ -166,7 +166,9 @@ export class ReplicatedLog implements Log, Membership {
       }
       const problem = this.status.problem ?? 'none of its entries returned'
       this.#abortStart(
-        unusableLog(`this broker could not join: no progress within ${startMs / 1_000} s (${problem})`),
+        unusableLog(
+          `this broker could not join: no progress within ${startMs / 1_000} s (${problem})`,
+        ),
       )
     }
     let timer = clock.setTimer(check, startMs)
