@@ -20,7 +20,7 @@ export const layers = {
     'closeCodes',
     'errors',
     'keys',
-    'urls',
+    'redactUrls',
     'strictOptions',
     'messages',
     'codec',

@@ -36,6 +36,7 @@ export type {
   SessionEvents,
   SessionState,
 } from './session/sessionEvents.js'
+// `RefusedEvent` and `StateEvent` are two kinds of `WatchEvent`, the events of a watch.
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './session/watch.js'
 export {
   type ExponentialBackoffOptions,

@@ -6,7 +6,7 @@
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'
 export {
-  type ClockReading,
+  type ClockTimes,
   type Environment,
   platformEnvironment,
   readClocks,

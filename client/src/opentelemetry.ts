@@ -59,11 +59,14 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
   }
 }
 
-/** @param holdContext The context of the hold span, which a browser loses after an `await`. */
+/**
+ * @param holdContext The context of the hold span. The tracer keeps this context, because in a
+ *   browser the active context is lost after an `await`.
+ */
 function holdTrace(hold: Span, holdContext: Context): HoldTrace {
   return {
     run: (callback) => context.with(holdContext, callback),
-    ended: (lost) => end(hold, lost),
+    ended: (lossError) => end(hold, lossError),
   }
 }
 

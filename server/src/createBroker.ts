@@ -10,7 +10,7 @@ import {
   isKey,
   isPrefix,
   type LockStats,
-  maxMs,
+  maxDurationMs,
   maxQueryItems,
   refuseUnknownOptions,
   type WaitingInfo,
@@ -55,16 +55,17 @@ export interface Query {
   /** Maximum of locks, and maximum of requests, to return: 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
   /**
-   * Asks for one page in the order of keys, as JavaScript compares strings. The page has the first
-   * keys after this key, each with all its locks and its whole queue. Use `''` for the first page.
-   * If one key has more than `limit` locks or requests, its page has only that key, and lists at
-   * most `limit` locks and `limit` requests. The counts include all locks and requests after this
-   * key.
+   * Asks for one page in the order of keys, as JavaScript compares strings. The page lists the
+   * first keys that follow `after`, each with all its locks and its whole queue. Use `''` for the
+   * first page. If the first of these keys has more than `limit` locks or requests, the page lists
+   * that key alone, with at most `limit` locks and `limit` requests. The counts include the locks
+   * and requests of all keys that follow `after`.
    */
   readonly after?: string | undefined
   /**
-   * The fence of a lock of the key `after`. The page then begins with the locks of that key that
-   * have a higher fence. (A fence is an integer that rises with every grant.)
+   * The fence of a lock of the key `after`. With this option the page begins within that key, with
+   * its locks that have a higher fence, and then lists the keys that follow. (A fence is an integer
+   * that rises with every grant.)
    */
   readonly afterFence?: number | undefined
 }
@@ -96,6 +97,10 @@ export interface BrokerEvents {
   failed: (error: HoldfastError) => void
 }
 
+/**
+ * A broker with its HTTP servers: the public class. A `Broker` (a private class) serves the
+ * connections that these servers accept.
+ */
 export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #log: Log
@@ -154,10 +159,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * only if their brokers share a log, because otherwise each worker would grant the same locks.
    *
    * @param options `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback without `authenticate` or
-   *   without TLS, unless `allowUnauthenticated` or `allowInsecure` is set; and for an invalid
-   *   certificate or key. `UNAVAILABLE` if the port is not available, the command log cannot start,
-   *   or the broker is closed before it listens.
+   * @throws {HoldfastError} `INVALID_OPTION` for an invalid certificate or key. For a host beyond
+   *   loopback also `INVALID_OPTION` if the broker has neither `authenticate` nor
+   *   `allowUnauthenticated`, and if it has neither TLS nor `allowInsecure`. `UNAVAILABLE` if the
+   *   port is not available, the command log cannot start, or the broker is closed before it
+   *   listens.
    */
   async listen(options: ListenOptions = {}): Promise<Listening> {
     refuseUnknownOptions('listen', options, { port: 1, host: 1 })
@@ -222,8 +228,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
     checkServer(server, this.#log)
-    // The program serves the pages of its own server, so no page of that server is the dashboard of
-    // this broker.
+    // The server of the program does not serve the dashboard of this broker. So no upgrade comes
+    // from a page of the dashboard.
     this.#accept(server, options.path, () => false)
   }
 
@@ -327,7 +333,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   async close(options: { readonly drain?: number | undefined } = {}): Promise<void> {
     refuseUnknownOptions('close', options, { drain: 1 })
     const { drain: drainMs = 0 } = options
-    if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > maxMs) {
+    if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > maxDurationMs) {
       throw new HoldfastError('INVALID_TIMEOUT')
     }
     this.#closing ??= this.#close(drainMs)

@@ -33,7 +33,7 @@ export { crashReason } from './log/journal/integrityCheck.js'
 export { JournalStore } from './log/journal/store.js'
 export type { Log, Membership, StateMachine } from './log/log.js'
 export { MemoryLog } from './log/memory.js'
-export { Batch } from './log/replicated/batch.js'
+export { CommandQueue } from './log/replicated/commandQueue.js'
 export { Digest } from './log/replicated/digest.js'
 export { DivergenceCheck } from './log/replicated/divergenceCheck.js'
 export type {

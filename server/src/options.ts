@@ -7,7 +7,7 @@ import type { BlockList } from 'node:net'
 import {
   HoldfastError,
   leaseMs,
-  maxMs,
+  maxDurationMs,
   type OptionNames,
   refuseUnknownOptions,
 } from '@holdfast/shared'
@@ -130,8 +130,10 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   const limits = limitsOf(options)
   const lease = { ...leaseMs, ...withoutUndefined(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
-    if (!Number.isSafeInteger(value) || value < 1 || value > maxMs) {
-      throw invalid(`lease.${name} must be an integer from 1 to ${maxMs} ms, not ${String(value)}`)
+    if (!Number.isSafeInteger(value) || value < 1 || value > maxDurationMs) {
+      throw invalid(
+        `lease.${name} must be an integer from 1 to ${maxDurationMs} ms, not ${String(value)}`,
+      )
     }
   }
   if (lease.min > lease.default || lease.default > lease.max) {
@@ -196,8 +198,10 @@ function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
 function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds): number {
   if (value === undefined || value === false) return 0
   if (value === true) return lease.max
-  if (Number.isSafeInteger(value) && value >= 0 && value <= maxMs) return value
-  throw invalid(`quietStart must be true, or an integer from 0 to ${maxMs} ms, not ${value}`)
+  if (Number.isSafeInteger(value) && value >= 0 && value <= maxDurationMs) return value
+  throw invalid(
+    `quietStart must be true, or an integer from 0 to ${maxDurationMs} ms, not ${value}`,
+  )
 }
 
 function withoutUndefined<T extends object>(partial: T | undefined): Partial<T> {

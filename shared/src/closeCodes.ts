@@ -11,7 +11,10 @@
 /** One row of the table. */
 export interface CloseCode {
   readonly code: number
-  /** True if the client must not reconnect by itself: the broker would refuse the client again. */
+  /**
+   * True if the client must not reconnect by itself, because a new connection would fail for the
+   * same reason, would disturb the connection that replaced this connection, or is not wanted.
+   */
   readonly final: boolean
   /**
    * The reason in the broker's close frame: a stable text for logs. With 1007 and 1009 the frame
@@ -40,8 +43,9 @@ export const closeCodes = {
 
 /**
  * Whether a client must not reconnect after its connection was closed with this code. The function
- * reads single rows and does not search the table, so that a bundler can leave the table out.
- * A test compares the function with the table.
+ * names each row that it reads and does not loop over the table. So a bundler can put the numbers
+ * in place of the rows, and then leave the table out of the bundle. A test compares the function
+ * with the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499

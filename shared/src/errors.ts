@@ -25,22 +25,24 @@ export const errorCodes = {
   SESSION_CLOSED: 'the session is closed; connect again',
   UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
   FORBIDDEN: 'the broker does not permit this; ask its operator',
-  CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use theirs',
+  CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use the same',
   QUOTA_EXCEEDED: 'a limit of the broker is reached; release locks or try again later',
   BAD_MESSAGE: 'the message is not in the protocol; update the client',
   UNAVAILABLE: 'no broker is reachable and ready; try again later',
 } as const
 
 /**
- * Why a living session lost a lock: the ttl passed, another request stole it, or it was revoked.
+ * Why a session that did not end lost a lock: the lock's ttl passed, another request stole the
+ * lock, or an operator revoked the lock.
  */
-export type LossReason = 'expired' | 'stolen' | 'revoked'
+export type LockLossReason = 'expired' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost: for a {@link LossReason}, or because its session ended. `'session'` means
- * that the session was closed, that its lease ran out, or that its connection dropped for too long.
+ * Why a lock was lost: for a {@link LockLossReason}, or because its session ended. `'session'`
+ * means that the session was closed, that its lease ran out, or that its connection dropped for too
+ * long.
  */
-export type LostReason = LossReason | 'session'
+export type LostReason = LockLossReason | 'session'
 
 /** A stable error code. */
 export type ErrorCode = keyof typeof errorCodes
@@ -55,7 +57,7 @@ export interface Holder {
   readonly metadata?: unknown
   /** The key of the lock; only in an error of a request for several keys. */
   readonly key?: string | undefined
-  /** How many permits the lock has; undefined for a lock with another mode. */
+  /** How many permits a lock of a semaphore has; undefined for an exclusive or shared lock. */
   readonly permits?: number | undefined
   /** Fencing token of the lock. */
   readonly fence: number
@@ -77,7 +79,7 @@ export interface HoldfastErrorOptions {
   readonly heldByThisSession?: boolean | undefined
   /** Why a lock was lost, or the reason with which a broker closed the connection. */
   readonly reason?: string | undefined
-  /** The reason that the operator gave for a revocation. */
+  /** The explanation that the operator gave for a revocation. */
   readonly note?: string | undefined
 }
 
@@ -139,7 +141,7 @@ export class HoldfastError extends Error {
    * know. For a session that the broker closed: the reason in the close frame.
    */
   declare readonly reason?: LostReason | (string & {})
-  /** With the reason `'revoked'`: the reason that the operator gave, 1 to 256 characters. */
+  /** With the reason `'revoked'`: the explanation that the operator gave, 1 to 256 characters. */
   declare readonly note?: string
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {

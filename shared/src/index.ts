@@ -1,12 +1,13 @@
 /**
  * The main entry point of the package: the parts of the protocol that client and broker share. It
  * imports neither Node nor the DOM nor the library superstruct, so that browser bundles stay small.
- * The other entry points:
- * - `@holdfast/shared/clientChecks`: the check that a broker runs on messages from clients
+ * The other entry points (`client` and `broker` name the sender of the messages):
+ * - `@holdfast/shared/clientChecks`: checks messages from clients, and runs in the broker
+ * - `@holdfast/shared/brokerChecks`: checks messages from brokers, and runs in the client. This
+ *   entry point exports the two stages of the check, for tests
  * - `@holdfast/shared/clientSchemas` and `brokerSchemas`: the schemas of all messages, for tools
- * - `@holdfast/shared/brokerChecks`: the two stages of the check that a client runs on messages
- *   from brokers, for tests
- * - `@holdfast/shared/idTable`: the only module that the broker's core may import at run time
+ * - `@holdfast/shared/idTable`: a table of objects by numeric id. It is an entry point of its own,
+ *   because the broker's core may import nothing else at run time
  */
 
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
@@ -18,7 +19,7 @@ export {
   HoldfastError,
   type HoldfastErrorOptions,
   isErrorCode,
-  type LossReason,
+  type LockLossReason,
   type LostReason,
 } from './errors.js'
 export type { Clock, Timer } from './internal/clock.js'
@@ -27,12 +28,12 @@ export { expiryMargin, safeDuration, slowestClockRate } from './internal/expiryM
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
 export * from './messages/brokerMessages.js'
-export { faultOf, isIntegerFrom } from './messages/checkBrokerMessage.js'
+export { faultOfBrokerMessage, isIntegerInRange } from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
+export { redactUrl, redactUrls } from './redactUrls.js'
 export {
   nearest,
   type OptionNames,
   refuseUnknownName,
   refuseUnknownOptions,
 } from './strictOptions.js'
-export { redactUrl, redactUrls } from './urls.js'

@@ -1,6 +1,8 @@
 /**
  * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
- * quotas. The quotas are defaults; the operator of a broker may set other quotas.
+ * quotas. Five quotas are defaults, and the operator of a broker may set other values:
+ * `maxLocksPerSession`, `maxUnacknowledgedResponses`, `maxWaitersPerKey`,
+ * `maxBarrierCallsPerSession` and `maxWatches`.
  */
 
 /** The WebSocket subprotocol. The client offers it and the broker accepts it. */
@@ -13,7 +15,10 @@ export const defaultPort = 7420
 export const maxFrameBytes = 64 * 1024
 /** Largest frame that a client may send before the broker has accepted its `hello`, in bytes. */
 export const maxHelloBytes = 4 * 1024
-/** Largest frame that a broker sends, in bytes, unless a single message is longer. */
+/**
+ * A broker joins several messages into one frame of at most this many bytes. A longer message gets
+ * its own frame.
+ */
 export const maxOutputFrameBytes = 32 * 1024
 
 /** Longest key, in bytes of UTF-8. */
@@ -23,7 +28,7 @@ export const maxNameLength = 256
 /** Longest token, in UTF-16 units. */
 export const maxTokenLength = 3072
 /** Longest session id, and longest secret for resuming a session, in UTF-16 units. */
-export const maxSecretLength = 64
+export const maxIdOrSecretLength = 64
 /** Longest reason that an operator may give for revoking a lock, in UTF-16 units. */
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
@@ -32,7 +37,7 @@ export const maxMetadataBytes = 4 * 1024
 export const maxMetadataDepth = 64
 
 /** Longest ttl of a lock (after which it expires) and longest timeout of a request, in ms. */
-export const maxMs = 2 ** 31 - 1
+export const maxDurationMs = 2 ** 31 - 1
 
 /** The lease: how long the broker keeps a session without hearing from its client, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
@@ -40,7 +45,7 @@ export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 /** Most locks that one session may have: the locks that it holds plus its waiting requests. */
 export const maxLocksPerSession = 10_000
 /** Most answers that a broker stores for one session until the client acknowledges the answers. */
-export const maxUnacknowledged = 1_024
+export const maxUnacknowledgedResponses = 1_024
 /** Most permits that a key may have. */
 export const maxCapacity = 1_000_000
 /** Most keys of one set: a lock on several keys. */
@@ -52,7 +57,7 @@ export const maxQueryItems = 1_000
 /** Most holders that the broker names in a `failed` message with `LOCK_HELD` or `LOCK_TIMEOUT`. */
 export const maxHoldersNamed = 16
 /** Most calls of one session that may wait at barriers. */
-export const maxBarriers = 1_000
+export const maxBarrierCallsPerSession = 1_000
 /** Most parties of one barrier, because the broker answers all of them in one step. */
 export const maxParties = 1_000
 /** Most watches that one session may have. A watch reports each change of a key's locks. */

@@ -93,7 +93,8 @@ function commonStart(a: string, b: string): number {
 
 /**
  * How many letters must be inserted, deleted, changed or swapped to turn `a` into `b`; `Infinity`
- * if more than `maxDistance`. The maximum bounds the cost, because each edit is tried in four ways.
+ * if more than `maxDistance`. The function tries each edit in four ways, so `maxDistance` must be
+ * small: each further edit multiplies the cost by up to four.
  */
 function editDistance(a: string, b: string, maxDistance: number): number {
   if (a === b) return 0

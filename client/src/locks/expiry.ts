@@ -11,21 +11,21 @@
  * while a laptop sleeps, and the wall clock may be set back.
  */
 import { safeDuration, slowestClockRate } from '@holdfast/shared'
-import type { ClockReading } from '../platform/environment.js'
+import type { ClockTimes } from '../platform/environment.js'
 
 /**
  * When the client must treat a lock or session as lost, on whichever clock shows the time first.
  */
-export type Expiry = ClockReading
+export type Expiry = ClockTimes
 
 /** The time of one message: its sending by the client's clocks, its receipt by the broker's. */
 export interface ClockSample {
-  readonly sent: ClockReading
+  readonly sent: ClockTimes
   readonly received: number
 }
 
 /** The expiry of a period of `ms`, which began at the broker at `since` or later. */
-export function expiryFrom(since: ClockReading, ms: number): Expiry {
+export function expiryFrom(since: ClockTimes, ms: number): Expiry {
   return shift(since, safeDuration(ms))
 }
 
@@ -39,11 +39,7 @@ export function expiryBySample({ sent, received }: ClockSample, at: number, ttl:
  * time. Of the times that passed on the client's two clocks, the longer time counts, because the
  * monotonic clock may have stood still.
  */
-export function isPossible(
-  { sent, received }: ClockSample,
-  at: number,
-  now: ClockReading,
-): boolean {
+export function isPossible({ sent, received }: ClockSample, at: number, now: ClockTimes): boolean {
   const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
   // Plus 1 ms, because the broker rounds `at` and `received` down.
   return at - received <= passed / slowestClockRate + 1
@@ -62,7 +58,7 @@ export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
 
-function shift({ monotonic, wall }: ClockReading, ms: number): ClockReading {
+function shift({ monotonic, wall }: ClockTimes, ms: number): ClockTimes {
   return { monotonic: monotonic + ms, wall: wall + ms }
 }
 
@@ -70,7 +66,7 @@ function shift({ monotonic, wall }: ClockReading, ms: number): ClockReading {
 export interface PendingRefresh {
   /** The new ttl in ms; undefined keeps the present ttl. */
   readonly ttl: number | undefined
-  readonly sentAt: ClockReading | undefined
+  readonly sentAt: ClockTimes | undefined
 }
 
 /**

@@ -6,7 +6,7 @@
  * granted lock has one handle. If several callers share one request, each caller gets a handle, and
  * the lock is unlocked when the last handle is unlocked.
  */
-import type { HoldfastError, LockMode, LossReason } from '@holdfast/shared'
+import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
@@ -19,7 +19,7 @@ export interface GrantedLockOwner {
   readonly scheduler: Scheduler
   unlock(lock: GrantedLock): Promise<void>
   refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest
-  lose(locks: readonly GrantedLock[], reason?: LossReason): void
+  lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 
 /** Called when the lock is lost, unless its handle was unlocked before. */

@@ -3,7 +3,7 @@
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
-import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
+import { type HeldItem, HoldfastError, type LockLossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
@@ -24,7 +24,7 @@ import {
 } from './expiry.js'
 import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
 
-const lossTexts: Record<LossReason, string> = {
+const lossTexts: Record<LockLossReason, string> = {
   expired: 'its ttl ran out',
   stolen: 'another request stole it',
   revoked: 'an operator revoked it',
@@ -104,7 +104,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    * @param reason Undefined if the locks have ended at the broker and the broker did not say why.
    * @param note The operator's reason for a revocation.
    */
-  lose(locks: readonly GrantedLock[], reason?: LossReason, note?: string): void {
+  lose(locks: readonly GrantedLock[], reason?: LockLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
       const lossReason = reason ?? likelyReason(ttl)
       const text = `the lock was lost: ${lossTexts[lossReason]}`
@@ -157,6 +157,6 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 }
 
 /** The likely reason of a loss that the broker could not report while the connection was gone. */
-export function likelyReason(ttl: number | undefined): LossReason {
+export function likelyReason(ttl: number | undefined): LockLossReason {
   return ttl === undefined ? 'stolen' : 'expired'
 }

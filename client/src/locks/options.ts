@@ -1,7 +1,7 @@
 /** The options of lock requests and refreshes, and their checks. */
 import {
   HoldfastError,
-  isIntegerFrom,
+  isIntegerInRange,
   type LockItem,
   type LockMode,
   maxCapacity,
@@ -210,12 +210,12 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
   }
   check(mode === undefined, 'a capacity makes the mode permits: leave out mode or capacity')
   check(
-    isIntegerFrom(capacity, 1, maxCapacity),
+    isIntegerInRange(capacity, 1, maxCapacity),
     `capacity must be an integer from 1 to ${maxCapacity}, not ${String(capacity)}`,
   )
   const wanted = permits === undefined ? 1 : permits
   check(
-    isIntegerFrom(wanted, 1, capacity),
+    isIntegerInRange(wanted, 1, capacity),
     `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wanted)}`,
   )
   return { mode: 'permits', kind: { permits: wanted, capacity } }

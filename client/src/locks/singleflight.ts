@@ -40,41 +40,42 @@ export class Singleflight {
   async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
     const { key } = params
     throwIfAborted(signal, key)
-    // A key contains no line break, so different combinations never give the same name.
-    const name = `${params.mode}\n${params.ttl}\n${params.key}`
-    const request = this.#requests.get(name) ?? this.#begin(name, params)
+    // A key contains no line break, so different combinations never give the same request key.
+    const requestKey = `${params.mode}\n${params.ttl}\n${params.key}`
+    const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
       const end = () => {
         stopListening()
-        this.#scheduler.cancel(caller)
+        this.#scheduler.cancel(timeoutTask)
       }
       const giveUp = (error: HoldfastError) => {
         end()
-        request.callers.delete(caller)
+        request.callers.delete(timeoutTask)
         if (request.callers.size === 0) {
-          this.#close(name, request)
+          this.#close(requestKey, request)
           request.controller.abort()
         }
         reject(withKey(key, error))
       }
-      const caller: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      const timeoutTask: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       const stopListening = onAbort(signal, giveUp)
-      if (timeout !== undefined) this.#scheduler.after(caller, timeout)
-      request.callers.add(caller)
+      if (timeout !== undefined) this.#scheduler.after(timeoutTask, timeout)
+      request.callers.add(timeoutTask)
       request.grantedLock.then((grantedLock) => {
         end()
-        // All callers get their handles before the first caller can unlock, so the lock stays held.
-        if (request.callers.has(caller)) resolve(new Lock(grantedLock))
+        // The functions of all callers run here one directly after another. So all callers have
+        // their handles before the first caller can unlock, and the lock stays held until then.
+        if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock))
       }, giveUp)
     })
   }
 
-  #begin(name: string, params: LockParams): SharedRequest {
+  #begin(requestKey: string, params: LockParams): SharedRequest {
     const controller = new AbortController()
     const grantedLock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
     const request: SharedRequest = { grantedLock, controller, callers: new Set() }
-    this.#requests.set(name, request)
-    const close = () => this.#close(name, request)
+    this.#requests.set(requestKey, request)
+    const close = () => this.#close(requestKey, request)
     grantedLock.then((lock) => {
       close()
       // If all callers gave up before the grant arrived, no caller will unlock.
@@ -84,7 +85,7 @@ export class Singleflight {
   }
 
   /** Lets no further caller share this request. */
-  #close(name: string, request: SharedRequest): void {
-    if (this.#requests.get(name) === request) this.#requests.delete(name)
+  #close(requestKey: string, request: SharedRequest): void {
+    if (this.#requests.get(requestKey) === request) this.#requests.delete(requestKey)
   }
 }

@@ -2,15 +2,15 @@
 import {
   type ErrorCode,
   HoldfastError,
-  isIntegerFrom,
+  isIntegerInRange,
   isKey,
   type LockMode,
-  maxMs,
+  maxDurationMs,
 } from '@holdfast/shared'
 
 /** Whether the value is an integer of ms from `min` to 2^31 - 1. */
 export function isMs(value: unknown, min: number): value is number {
-  return isIntegerFrom(value, min, maxMs)
+  return isIntegerInRange(value, min, maxDurationMs)
 }
 
 export function isObject(value: unknown): value is object {

@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from '@holdfast/shared'
-import { adviceOn, PlatformWebSocket, platformWebSocket, warn } from '#websocket'
+import { adviceOnConnectionError, PlatformWebSocket, warn, webSocketWithOptions } from '#websocket'
 import { type Page, page } from './page.js'
 import type { PlatformOptions, WebSocketConstructor } from './webSocket/types.js'
 
@@ -32,18 +32,18 @@ export interface Environment {
   /** Prints a warning for the developer; undefined prints no warnings. */
   readonly warn?: ((message: string, code: string) => void) | undefined
   /** Returns how to fix an error of the platform's WebSocket; undefined for an unknown error. */
-  readonly adviceOn?: ((error: unknown) => string | undefined) | undefined
+  readonly adviceOnConnectionError?: ((error: unknown) => string | undefined) | undefined
   /** The page or worker in which the client runs, in a browser. */
   readonly page?: Page | undefined
 }
 
-/** One moment, by the monotonic clock and by the wall clock, in ms. */
-export interface ClockReading {
+/** One moment, past or future, as a time of the monotonic clock and of the wall clock, in ms. */
+export interface ClockTimes {
   readonly monotonic: number
   readonly wall: number
 }
 
-export function readClocks(clock: Clock): ClockReading {
+export function readClocks(clock: Clock): ClockTimes {
   return { monotonic: clock.monotonic(), wall: clock.wall() }
 }
 
@@ -75,8 +75,8 @@ export const platformEnvironment: Environment = {
   endOfTurn: (callback) => void resolvedPromise.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
-  webSocketFor: platformWebSocket,
-  adviceOn,
+  webSocketFor: webSocketWithOptions,
+  adviceOnConnectionError,
   warn,
   page,
 }

@@ -6,8 +6,8 @@
  * of the expiry; such tasks run before plain tasks. The timer may fire late, in a hidden tab by a
  * minute. So code that depends on an expiry must call `expireDue` first.
  */
-import { type Clock, DeadlineHeap, maxMs, type Timer } from '@holdfast/shared'
-import { type ClockReading, readClocks } from './environment.js'
+import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
+import { type ClockTimes, readClocks } from './environment.js'
 
 export interface Task {
   run(): void
@@ -30,7 +30,7 @@ export class Scheduler {
     this.#clock = clock
   }
 
-  now(): ClockReading {
+  now(): ClockTimes {
     return readClocks(this.#clock)
   }
 
@@ -38,20 +38,20 @@ export class Scheduler {
     return this.#clock.monotonic()
   }
 
-  /** Runs the task at this time of the monotonic clock, which replaces the task's former time. */
+  /** Runs the task at `due`, a time of the monotonic clock. Replaces the task's former time. */
   at(task: Task, due: number): void {
     if (this.#stopped) return
     this.#plain.set(task, due)
     if (due < this.#armedFor) this.#arm()
   }
 
-  /** Runs the task after `ms`, which replaces the task's former time. */
+  /** Runs the task `ms` from now. Replaces the task's former time. */
   after(task: Task, ms: number): void {
     this.at(task, this.#clock.monotonic() + ms)
   }
 
   /** Runs the task when the expiry has passed on one clock. Replaces the task's former expiry. */
-  atExpiry(task: Task, expiry: ClockReading): void {
+  atExpiry(task: Task, expiry: ClockTimes): void {
     if (this.#stopped) return
     this.#byMonotonic.set(task, expiry.monotonic)
     this.#byWall.set(task, expiry.wall)
@@ -107,11 +107,11 @@ export class Scheduler {
     this.#disarm()
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
-    this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxMs))
+    this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxDurationMs))
     if (!this.#keepsProcessAlive) this.#applyRef()
   }
 
-  /** Only a timer of Node has `ref` and `unref`; other timers are numbers. */
+  /** Applies `#keepsProcessAlive` to the timer. Only Node's timers have `ref` and `unref`. */
   #applyRef(): void {
     const timer = this.#timer as { ref?(): void; unref?(): void }
     if (this.#keepsProcessAlive) timer.ref?.()

@@ -8,7 +8,7 @@
  * never has to store too many responses. In a session without a grace the broker stores no
  * responses, and the window has no limit.
  */
-import { maxUnacknowledged } from '@holdfast/shared'
+import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
@@ -46,8 +46,8 @@ export class AckWindow {
     return this.#sentNumbers.length >= windowSize
   }
 
-  /** How many responses that the client has received are possibly still stored at the broker. */
-  get unconfirmed(): number {
+  /** How many responses the client has received that the broker may still store. */
+  get unconfirmedCount(): number {
     return this.#inFlightIds.length + this.#unackedResponses.size
   }
 
@@ -78,7 +78,7 @@ export class AckWindow {
    */
   acknowledge(connection: Connection): void {
     do {
-      const ids = [...this.#unackedResponses].slice(0, maxUnacknowledged)
+      const ids = [...this.#unackedResponses].slice(0, maxUnacknowledgedResponses)
       for (const id of ids) this.#unackedResponses.delete(id)
       const messageNumber = connection.send(messageText('ack', { ids }))
       this.#inFlightAcks.push({ messageNumber, ids })

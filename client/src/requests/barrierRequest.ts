@@ -4,7 +4,7 @@
  */
 import {
   HoldfastError,
-  isIntegerFrom,
+  isIntegerInRange,
   maxParties,
   type OptionNames,
   refuseUnknownOptions,
@@ -36,7 +36,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   refuseUnknownOptions('barrier', options, barrierOptions)
   const { parties, timeout, signal } = options
   check(
-    isIntegerFrom(parties, 2, maxParties),
+    isIntegerInRange(parties, 2, maxParties),
     `parties must be an integer from 2 to ${maxParties}, not ${String(parties).slice(0, 32)}`,
   )
   check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
@@ -45,7 +45,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
 }
 
 export class BarrierRequest extends Request<void> {
-  readonly stored = true
+  readonly hasStoredResponse = true
   readonly responseType = 'passed'
   readonly key: string
   declare readonly timeout: number | undefined

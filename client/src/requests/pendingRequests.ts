@@ -29,7 +29,7 @@ export class PendingRequests {
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
   #connection: Connection | undefined
   /** The stored requests that wait, in order, because too many responses are not acknowledged. */
-  #waitingForWindow: Request[] = []
+  #waitingForAck: Request[] = []
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler
@@ -68,16 +68,17 @@ export class PendingRequests {
    * itself. Returns false if the refusal is final. Two refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. The broker refused the request before, and that
-   *   response was lost. The broker has since seen higher ids, so it refuses the lower id of the
-   *   repetition.
+   * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored
+   *   responses, and refuses any other id that is not higher than all ids before. The broker stores
+   *   no refusal. So the broker refused the request the first time, and that response was lost.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const mayReissue =
-      request.stored &&
+      request.hasStoredResponse &&
       (code === 'BAD_MESSAGE'
         ? request.isRepeat
-        : code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmed > request.reissueAbove)
+        : code === 'QUOTA_EXCEEDED' &&
+          this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove)
     if (!mayReissue) return false
     this.remove(request)
     if (request.wanted) {
@@ -127,11 +128,11 @@ export class PendingRequests {
       const isWaiting = waiting?.has(request.id)
       this.#scheduleTimeout(request)
       if (isWaiting && !request.wanted) this.#sendCancel(request)
-      if (request.stored && !isWaiting) this.#dispatch(request)
+      if (request.hasStoredResponse && !isWaiting) this.#dispatch(request)
     }
     for (const request of requests) {
-      if (request.stored) continue
-      // The request gets a new id, because the broker refuses an id that it has seen before.
+      if (request.hasStoredResponse) continue
+      // The broker stores no response to this request, so it would refuse the former id.
       this.remove(request)
       this.add(request)
     }
@@ -140,11 +141,14 @@ export class PendingRequests {
   /** Ends the connection: requests wait for the next connection. */
   disconnect(): void {
     this.#connection = undefined
-    this.#waitingForWindow = []
+    this.#waitingForAck = []
     for (const request of this.all) this.#scheduleTimeout(request)
   }
 
-  /** Ends the session: some requests end too, and the next session sends the others again. */
+  /**
+   * Ends the session. Removes the requests that end with their session. The client sends the other
+   * requests again in its next session.
+   */
   endSession(message: string): void {
     for (const request of this.all) {
       if (request.endWithSession(message)) this.remove(request)
@@ -170,9 +174,9 @@ export class PendingRequests {
   /** Call when the broker has received the first `receivedCount` messages of the connection. */
   onAck(receivedCount: number): void {
     this.#ackWindow.onAck(receivedCount)
-    const waiting = this.#waitingForWindow
+    const waiting = this.#waitingForAck
     if (waiting.length === 0 || this.#ackWindow.isFull) return
-    this.#waitingForWindow = []
+    this.#waitingForAck = []
     for (const request of waiting) this.#dispatch(request)
   }
 
@@ -190,15 +194,15 @@ export class PendingRequests {
       this.remove(request)
       return
     }
-    if (request.stored && (this.#waitingForWindow.length > 0 || this.#ackWindow.isFull)) {
-      this.#waitingForWindow.push(request)
+    if (request.hasStoredResponse && (this.#waitingForAck.length > 0 || this.#ackWindow.isFull)) {
+      this.#waitingForAck.push(request)
       return
     }
     request.isRepeat = request.sentOn !== undefined
     const messageNumber = connection.send(request.text(this.#scheduler), request)
-    if (!request.stored) return
+    if (!request.hasStoredResponse) return
     this.#ackWindow.onSent(messageNumber)
-    // The broker's answer to this `ack` opens the window again.
+    // When the broker has confirmed this message `ack`, `onAck` sends the requests that wait.
     if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }
 

@@ -15,7 +15,7 @@ import {
   isErrorCode,
   type ServerMessage,
 } from '@holdfast/shared'
-import type { ClockReading } from '../platform/environment.js'
+import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import { type Connection, ProtocolViolation, type Sendable } from '../transport/connection.js'
 import { type LockParams, lockText, messageText, unlockText } from '../transport/messages.js'
@@ -43,7 +43,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** The number of the request's message among all messages of the connection `sentOn`. */
   messageNumber = 0
   /** When the request was sent last. */
-  sentAt: ClockReading | undefined = undefined
+  sentAt: ClockTimes | undefined = undefined
   /** Whether the request was sent before with this id, on another connection. */
   isRepeat = false
   /** False once the caller has given up, which only the caller of a lock request can do. */
@@ -58,7 +58,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * Whether the broker stores the response until the client acknowledges the response. If true, the
    * client sends the request with the same id again after a resume.
    */
-  abstract readonly stored: boolean
+  abstract readonly hasStoredResponse: boolean
   /** The type of the response to a request that does not fail. */
   abstract readonly responseType: Response['type']
   /** The key in the errors of this request; undefined if the request is not about a single key. */
@@ -68,7 +68,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * responses that the broker stores. If the client has received more than this many responses that
    * the broker possibly stores, the client sends the request again.
    */
-  readonly reissueAbove: number = 1
+  readonly reissueIfUnconfirmedAbove: number = 1
   readonly promise: Promise<T>
   /**
    * Resolves the promise. Declared with the type of a method, because the compiler then accepts a
@@ -165,9 +165,9 @@ export interface LockKeeper<L> {
 
 /** Asks for a lock. */
 export class LockRequest<L = unknown> extends Request<L> {
-  readonly stored = true
+  readonly hasStoredResponse = true
   readonly responseType = 'granted'
-  override readonly reissueAbove: number = manyResponses
+  override readonly reissueIfUnconfirmedAbove: number = manyResponses
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
@@ -241,7 +241,7 @@ export class LockRequest<L = unknown> extends Request<L> {
 
 /** Unlocks the lock with this fence. */
 export class UnlockRequest extends Request<void> {
-  readonly stored = true
+  readonly hasStoredResponse = true
   readonly responseType = 'unlocked'
   readonly fence: number
   readonly key: string | undefined
@@ -284,7 +284,7 @@ export interface RefreshableLock {
 
 /** Starts the ttl of a lock anew. */
 export class RefreshRequest extends Request<void> {
-  readonly stored = true
+  readonly hasStoredResponse = true
   readonly responseType = 'refreshed'
   /** The new ttl in ms; undefined keeps the present ttl. */
   readonly ttl: number | undefined

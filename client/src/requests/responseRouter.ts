@@ -1,6 +1,6 @@
 /** Passes each response of the broker to the request that it answers. */
 import type { Failed } from '@holdfast/shared'
-import type { ClockReading } from '../platform/environment.js'
+import type { ClockTimes } from '../platform/environment.js'
 import type { Connection } from '../transport/connection.js'
 import type { PendingRequests } from './pendingRequests.js'
 import { errorOfFailed, type Request, type Response } from './requests.js'
@@ -17,7 +17,8 @@ export class ResponseRouter {
 
   /**
    * Handles a response. If the response is the first sign that the request has reached the broker,
-   * returns when the request was sent; otherwise returns undefined.
+   * returns the time at which the request was sent. The client extends its lease from that time.
+   * Otherwise returns undefined.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming True while the client does not know yet which locks the session holds.
@@ -28,7 +29,7 @@ export class ResponseRouter {
     connection: Connection,
     isStored: boolean,
     isResuming: boolean,
-  ): ClockReading | undefined {
+  ): ClockTimes | undefined {
     const { id } = response
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
@@ -37,9 +38,11 @@ export class ResponseRouter {
       return undefined
     }
     request.checkResponse(response)
-    if (request.stored) this.#pendingRequests.onStoredResponse(id, connection)
+    if (request.hasStoredResponse) this.#pendingRequests.onStoredResponse(id, connection)
     const sentAt =
-      request.sentOn === connection ? connection.recordReceipt(request.messageNumber) : undefined
+      request.sentOn === connection
+        ? connection.noteReceivedByBroker(request.messageNumber)
+        : undefined
     if (response.type === 'failed') this.#onFailed(request, response)
     else if (request.onResponse(response, isResuming)) this.#pendingRequests.remove(request)
     return sentAt

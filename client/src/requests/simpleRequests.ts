@@ -6,7 +6,7 @@
 import {
   type Found,
   type HeldInfo,
-  isIntegerFrom,
+  isIntegerInRange,
   isPrefix,
   type LockStats,
   maxQueryItems,
@@ -78,7 +78,7 @@ export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions
   check(options !== undefined, 'revoke needs the options fence and reason')
   refuseUnknownOptions('revoke', options, revokeOptions)
   const { fence, reason } = options
-  check(isIntegerFrom(fence, 1), 'fence must be the fence of a lock')
+  check(isIntegerInRange(fence, 1), 'fence must be the fence of a lock')
   checkText('reason', reason, maxReasonLength)
   return { fence, reason }
 }
@@ -94,12 +94,12 @@ export function checkQuery(options: QueryOptions): QueryOptions {
   const { key, prefix, limit, after, afterFence } = options
   const selection = checkSelection('query', { key, prefix })
   check(
-    limit === undefined || isIntegerFrom(limit, 1, maxQueryItems),
+    limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
     `limit must be an integer from 1 to ${maxQueryItems}`,
   )
   check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
   check(
-    afterFence === undefined || isIntegerFrom(afterFence, 1),
+    afterFence === undefined || isIntegerInRange(afterFence, 1),
     'afterFence must be the fence of a lock',
   )
   check(afterFence === undefined || after !== undefined, 'afterFence needs the option after')
@@ -122,7 +122,7 @@ export function checkSelection(method: string, selection: Selection): Selection 
 
 export class SimpleRequest<T> extends Request<T> {
   readonly responseType: Response['type']
-  readonly stored: boolean
+  readonly hasStoredResponse: boolean
   readonly key: string | undefined
   readonly #write: (id: number) => string
   readonly #read: (response: Response) => T
@@ -137,7 +137,7 @@ export class SimpleRequest<T> extends Request<T> {
   ) {
     super()
     this.responseType = responseType
-    this.stored = stored
+    this.hasStoredResponse = stored
     this.#write = write
     this.#read = read
     this.key = key

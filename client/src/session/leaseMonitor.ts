@@ -10,7 +10,7 @@
  */
 
 import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
-import type { ClockReading } from '../platform/environment.js'
+import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
 export interface LeaseListener {
@@ -28,7 +28,7 @@ export class LeaseMonitor {
   #lease = 0
   #expiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
-  #lastArrivedSentAt: ClockReading | undefined
+  #lastArrivedSentAt: ClockTimes | undefined
   /** When the client learned of the arrival of that message, by the monotonic clock. */
   #arrivalKnownAt = 0
   /** Whether the client knows which locks the session holds; false during a resume. */
@@ -45,7 +45,7 @@ export class LeaseMonitor {
    * Begins a new session, whose `hello` was sent at `sentAt`.
    * @param watchesSilence False for a session that another connection could not resume.
    */
-  start(lease: number, sentAt: ClockReading, watchesSilence: boolean): void {
+  start(lease: number, sentAt: ClockTimes, watchesSilence: boolean): void {
     this.#lease = lease
     this.#knowsLocks = true
     this.extend(sentAt)
@@ -56,7 +56,7 @@ export class LeaseMonitor {
    * Begins the resume of the session by a `hello` that was sent at `sentAt`. The session may have
    * lost locks while the connection was gone, so the expiry must not move before `onResumed`.
    */
-  resume(sentAt: ClockReading): void {
+  resume(sentAt: ClockTimes): void {
     this.#knowsLocks = false
     this.extend(sentAt)
     this.#watchSilence()
@@ -77,7 +77,7 @@ export class LeaseMonitor {
   }
 
   /** Counts the lease from `sentAt`: a message that was sent then has reached the broker. */
-  extend(sentAt: ClockReading): void {
+  extend(sentAt: ClockTimes): void {
     // All messages of one write share one clock reading, so most responses report the same time.
     if (sentAt === this.#lastArrivedSentAt) return
     this.#lastArrivedSentAt = sentAt

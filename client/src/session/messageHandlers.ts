@@ -77,7 +77,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       scheduler.run()
     },
     ack: ({ n: receivedCount, at }, connection) => {
-      const sent = connection.recordReceipt(receivedCount)
+      const sent = connection.noteReceivedByBroker(receivedCount)
       pendingRequests.onAck(receivedCount)
       if (sent === undefined) return
       heldLocks.clockSample = { sent, received: at }

@@ -19,7 +19,7 @@ import {
 } from '@holdfast/shared'
 import { HeldLocks } from '../locks/heldLocks.js'
 import { Reconciler } from '../locks/reconciler.js'
-import type { ClockReading, Environment } from '../platform/environment.js'
+import type { ClockTimes, Environment } from '../platform/environment.js'
 import { Scheduler, type Task } from '../platform/scheduler.js'
 import { PendingRequests } from '../requests/pendingRequests.js'
 import { type Request, withKey } from '../requests/requests.js'
@@ -182,7 +182,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.scheduler.expireDue()
   }
 
-  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void {
+  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockTimes): void {
     if (this.#closing !== undefined) {
       connection.send(byeText)
       return

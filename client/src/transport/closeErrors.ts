@@ -11,7 +11,7 @@ import {
 import type { Environment } from '../platform/environment.js'
 import type { Closing } from './connection.js'
 
-type Platform = Pick<Environment, 'adviceOn' | 'page'>
+type Platform = Pick<Environment, 'adviceOnConnectionError' | 'page'>
 
 /** The error for a close code after which the client must not reconnect; default `UNAVAILABLE`. */
 const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
@@ -80,8 +80,8 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
   )
 }
 
-function advice({ code, cause }: Closing, { adviceOn, page }: Platform): string {
-  const text = adviceOn?.(cause) ?? 'check that a broker runs there'
+function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Platform): string {
+  const text = adviceOnConnectionError?.(cause) ?? 'check that a broker runs there'
   // A browser hides a refused upgrade from its pages, so the advice covers that cause too.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`

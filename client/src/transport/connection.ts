@@ -8,14 +8,14 @@
  * the timers and reconnects.
  */
 import {
-  faultOf,
+  faultOfBrokerMessage,
   maxFrameBytes,
   parseFrame,
   type ServerMessage,
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
-import { type ClockReading, type Environment, readClocks } from '../platform/environment.js'
+import { type ClockTimes, type Environment, readClocks } from '../platform/environment.js'
 import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/types.js'
 
 /**
@@ -46,7 +46,7 @@ export interface ConnectionListener {
   /** Called before the messages of a frame are handled. The listener checks deadlines first. */
   onFrame(): void
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
-  onWelcome(welcome: Welcome, sentAt: ClockReading): void
+  onWelcome(welcome: Welcome, sentAt: ClockTimes): void
   onMessage(message: ServerMessage): void
   /** The connection has ended, but not by `drop`. The listener gets no further call. */
   onClose(closing: Closing): void
@@ -57,7 +57,7 @@ export interface Sendable {
   sentOn: Connection | undefined
   /** The number of the message among the messages of that connection. */
   messageNumber: number
-  sentAt: ClockReading | undefined
+  sentAt: ClockTimes | undefined
   /** Called when the socket has accepted the message. */
   onSent?(): void
 }
@@ -79,7 +79,7 @@ export class Connection {
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
   /** The writes, oldest first: the number of the first message, and the time of the write. */
-  readonly #writes: { readonly first: number; readonly at: ClockReading }[] = []
+  readonly #writes: { readonly first: number; readonly at: ClockTimes }[] = []
   #cause: unknown
 
   /** @throws the error of the WebSocket constructor, for a URL that it refuses */
@@ -150,7 +150,7 @@ export class Connection {
    * of these messages was sent. Returns undefined if the client knows already that the broker has
    * received a later message.
    */
-  recordReceipt(receivedCount: number): ClockReading | undefined {
+  noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes
     if (receivedCount > this.#messageCount) return undefined
     while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
@@ -216,7 +216,7 @@ export class Connection {
     this.#listener.onFrame()
     for (let i = 0; i < messages.length; i++) {
       if (this.#state === 'closed') return
-      const fault = faultOf(messages[i]) ?? this.#handle(messages[i] as ServerMessage)
+      const fault = faultOfBrokerMessage(messages[i]) ?? this.#handle(messages[i] as ServerMessage)
       if (fault !== undefined) {
         const position = messages.length > 1 ? ` (message ${i + 1} of ${messages.length})` : ''
         this.#failByFault(new Error(`the broker sent an invalid message: ${fault}${position}`))
@@ -243,7 +243,7 @@ export class Connection {
     this.#listener.onWelcome(message, this.#writes[0]!.at)
   }
 
-  #recordWrite(first: number): ClockReading {
+  #recordWrite(first: number): ClockTimes {
     const at = readClocks(this.#environment.clock)
     this.#writes.push({ first, at })
     return at

@@ -13,11 +13,11 @@
 import {
   closeCodes,
   HoldfastError,
-  maxMs,
+  maxDurationMs,
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import type { ClockReading, Environment } from '../platform/environment.js'
+import type { ClockTimes, Environment } from '../platform/environment.js'
 import type { PageLifecycleListener } from '../platform/page.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { WebSocketConstructor } from '../platform/webSocket/types.js'
@@ -76,7 +76,7 @@ export interface ReconnectorListener {
   helloText(): string
   /** Called before the messages of a frame are handled. */
   onFrame(): void
-  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
+  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockTimes): void
   onMessage(message: ServerMessage): void
   /** The connection is gone, and the reconnector is about to open another connection. */
   onDisconnected(code: number, error: HoldfastError): void
@@ -197,7 +197,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#listener.onFrame()
   }
 
-  onWelcome(welcome: Welcome, sentAt: ClockReading): void {
+  onWelcome(welcome: Welcome, sentAt: ClockTimes): void {
     this.#scheduler.cancel(this.#tryTimeout)
     this.#isConnected = true
     this.#wasEverConnected = true
@@ -337,5 +337,5 @@ function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
  * becomes 0.
  */
 function usableDelay(ms: number): number {
-  return Math.min(Math.max(Number(ms) || 0, 0), maxMs)
+  return Math.min(Math.max(Number(ms) || 0, 0), maxDurationMs)
 }

@@ -5,7 +5,7 @@
  *
  * Only the reconnector uses retries. A lock request is not retried, because it waits at the broker.
  */
-import { maxMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { maxDurationMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkFunction } from '../platform/checks.js'
 import { random as platformRandom } from '../platform/environment.js'
 
@@ -98,7 +98,7 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 }
 
 function delays(
-  { maxRetries = Infinity, max = maxMs, jitter = 'none' }: RetryLimits,
+  { maxRetries = Infinity, max = maxDurationMs, jitter = 'none' }: RetryLimits,
   random: () => number = platformRandom,
   firstDelay: number,
   nextDelay: (delay: number) => number,
@@ -123,7 +123,7 @@ function delays(
 }
 
 function checkDelay(value: number | undefined, name: string): number {
-  const isDelay = typeof value === 'number' && value >= 0 && value <= maxMs
+  const isDelay = typeof value === 'number' && value >= 0 && value <= maxDurationMs
   check(isDelay, `${name} must be a number of ms from 0 to 2^31 - 1`, 'INVALID_INTERVAL')
   return value!
 }

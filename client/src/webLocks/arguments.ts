@@ -21,7 +21,7 @@ export interface LockRequestOptions {
   readonly ifAvailable?: boolean | undefined
   /** Takes the lock from its present holder, before all waiting requests. Default false. */
   readonly steal?: boolean | undefined
-  /** When aborted while the request waits, cancels the request. */
+  /** If this signal is aborted while the request waits, the request is cancelled. */
   readonly signal?: AbortSignal | undefined
   /**
    * The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: the lock never
@@ -44,7 +44,7 @@ export interface Arguments {
   readonly metadata: unknown
 }
 
-/** @throws TypeError, or the error of a getter or a conversion of the caller */
+/** @throws TypeError, or any error that a getter or `toString` of the caller's objects throws */
 export function convertArguments(args: readonly unknown[]): Arguments {
   if (args.length < 2) throw new TypeError('request takes a name and a callback')
   const name = `${args[0] as string}`

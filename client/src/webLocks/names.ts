@@ -14,9 +14,9 @@ import { isReserved, reservedPrefix } from '../locks/options.js'
 const escapedCharacters = /[%\p{Cc}\p{Cs}]/gu
 
 /**
- * Returns the key for a name: the name itself if it is a valid key, otherwise its escape. Returns
- * undefined if the escape is longer than a key may be. A name of up to 100 characters always has a
- * key.
+ * Returns the key for a name: the name itself if it is a valid key without the reserved prefix,
+ * otherwise its escape. Returns undefined if the escape is longer than a key may be. A name of up
+ * to 100 characters always has a key.
  */
 export function keyForName(name: string): string | undefined {
   if (isKey(name) && !isReserved(name)) return name

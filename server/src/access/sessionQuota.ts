@@ -50,8 +50,8 @@ export class SessionQuota {
   }
 
   /**
-   * Updates the counts after an effect of the lock table: counts sessions that were not reserved
-   * here, for example after a restart, and removes sessions that ended.
+   * Updates the counts after an effect (one change that the lock table made): counts sessions that
+   * were not reserved here, for example after a restart, and removes sessions that ended.
    */
   onEffect(effect: Effect): void {
     const { kind } = effect

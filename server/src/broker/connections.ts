@@ -28,6 +28,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
+  /** Counts the effects of the commands, which measure the work of a command. */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -56,7 +57,10 @@ export class Connections implements ConnectionListener<Connection> {
     this.close(rejected.connection, { ...closeCodes.overloaded, reason })
   }
 
-  /** Closes a connection, and sets a broker timer that drops the socket if the client is slow. */
+  /**
+   * Closes a connection. Sets a timer that drops the socket if the client does not finish the
+   * closing handshake.
+   */
   close(connection: Connection, closeCode: CloseCode): void {
     connection.close(closeCode)
     this.#releaseResources(connection)
@@ -99,16 +103,17 @@ export class Connections implements ConnectionListener<Connection> {
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
     const { log, clock, liveTable, scheduler } = this.#deps
-    const submitSuspend = (): number => {
+    const suspend = (): number => {
       if (this.attached.get(session) !== connection) return 0
       const before = liveTable.effectCount
       const at = clock.wall()
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return liveTable.effectCount - before
     }
-    // Suspending may release thousands of locks. If so, the scheduler lets other clients go first.
-    if (canEndInOneTurn(session)) submitSuspend()
-    else scheduler.add({ work: submitSuspend })
+    // To suspend a session without a grace may end the session and release thousands of locks. If
+    // so, the scheduler handles the messages of other clients first.
+    if (canEndInOneTurn(session)) suspend()
+    else scheduler.add({ work: suspend })
   }
 
   /** Ends the deadline and the watches of a connection, and stops counting the connection. */

@@ -6,7 +6,10 @@
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
 
-/** Holds the current lock table. Only the state machine changes the table. */
+/**
+ * Holds the lock table from which the broker serves its clients, in contrast to a table that is
+ * being built from a snapshot. Only the state machine changes the table.
+ */
 export class LiveTable {
   /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()

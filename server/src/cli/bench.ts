@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
-import { maxMs, redactUrl } from '@holdfast/shared'
+import { maxDurationMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
 import { print, printJson, rounded, table, writeError } from './output.js'
@@ -32,7 +32,7 @@ holdfast bench --contended --json`,
   )
     .argument('[url]', 'URL of the broker; use your own broker, because bench loads it fully')
     .option('--sessions <n>', 'number of sessions at the same time', integerIn(1, 10_000), 16)
-    .option('--time <time>', 'how long to measure', durationIn(1, maxMs), 5_000)
+    .option('--time <time>', 'how long to measure', durationIn(1, maxDurationMs), 5_000)
     .option('--contended', 'all sessions lock one key, instead of one key for each session')
     .addHelpText(
       'after',

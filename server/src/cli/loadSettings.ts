@@ -4,7 +4,7 @@
  * refused, and the error suggests the most similar known name.
  */
 import { readFileSync } from 'node:fs'
-import { maxMs, nearest } from '@holdfast/shared'
+import { maxDurationMs, nearest } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../config/limits.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { duration } from './parse.js'
@@ -169,7 +169,7 @@ function checked(name: SettingName, value: unknown, label: string): unknown {
       try {
         return duration(String(value))
       } catch {
-        const range = `from 0 to ${maxMs}, such as 500 (ms), "10s" or "2m"`
+        const range = `from 0 to ${maxDurationMs}, such as 500 (ms), "10s" or "2m"`
         throw invalid(`${label} must be a time ${range}, not ${shortJson(value)}`)
       }
     case 'boolean':

@@ -23,8 +23,8 @@ const replicatedSettings = [
 ] as const
 
 /**
- * The rules for the settings of the log. Each item has whether the settings break the rule, and the
- * error message.
+ * The rules for the settings of the log. Each item is a pair: true if the settings break the rule,
+ * and the error message for that case.
  */
 export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings
@@ -42,7 +42,8 @@ export function logRules(settings: Settings): [boolean, string][] {
     ],
     [
       (quietStart ?? 0) > 0 && log !== undefined,
-      'quietStart and log are both set: remove quietStart, because a shared log keeps all locks',
+      'quietStart and log are both set: remove quietStart, because a broker with a shared log ' +
+        'knows all locks when it starts, and need not wait for old locks to end',
     ],
     [
       log === undefined && replicatedSetting !== undefined,
@@ -71,12 +72,12 @@ export function logRules(settings: Settings): [boolean, string][] {
  * @throws {Exit} 78 if the address of etcd is invalid, or a file cannot be read.
  */
 export async function logFrom(settings: Settings): Promise<Log | undefined> {
-  const { journal, log, durability = 'flushed' } = settings
+  const { journal, log: etcdUrl, durability = 'flushed' } = settings
   if (journal !== undefined) {
     const { journalLog } = await import('../log/journal/journal.js')
     return journalLog({ dir: journal, durability: durability as 'flushed' | 'relaxed' })
   }
-  if (log === undefined) return undefined
+  if (etcdUrl === undefined) return undefined
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile, deadTime } = settings
@@ -84,7 +85,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
   const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
   try {
     return etcdLog({
-      ...parseAddress(log),
+      ...parseAddress(etcdUrl),
       tls: { ca: file(logCa), cert: file(logCert), key: file(logKey) },
       auth:
         logUser === undefined || logPasswordFile === undefined

@@ -2,7 +2,7 @@
  * Parses the values of options (numbers, durations, lists) and reads the files that options name.
  */
 import { readFileSync } from 'node:fs'
-import { maxMs } from '@holdfast/shared'
+import { maxDurationMs } from '@holdfast/shared'
 import { InvalidArgumentError } from 'commander'
 import { Exit, exitCodes } from './exitCodes.js'
 
@@ -11,7 +11,7 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 /**
  * Parses a duration to ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`.
  */
-export const duration = durationIn(0, maxMs)
+export const duration = durationIn(0, maxDurationMs)
 
 /** Makes a parser for a {@link duration} from `min` to `max` ms. */
 export function durationIn(min: number, max: number): (text: string) => number {

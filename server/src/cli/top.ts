@@ -3,7 +3,7 @@
  * the output until Ctrl-C.
  */
 import type { LockMode, LockStats, QueryResult, Session } from '@holdfast/client'
-import { maxMs } from '@holdfast/shared'
+import { maxDurationMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
@@ -42,7 +42,12 @@ holdfast top orders: --interval 5s
 holdfast top --json --count 1`,
   )
     .argument('[prefix]', 'only keys that begin with this prefix', '')
-    .option('-i, --interval <time>', 'time between two refreshes', durationIn(100, maxMs), 1_000)
+    .option(
+      '-i, --interval <time>',
+      'time between two refreshes',
+      durationIn(100, maxDurationMs),
+      1_000,
+    )
     .option(
       '-n, --count <n>',
       'stop after so many refreshes (default: run until Ctrl-C)',

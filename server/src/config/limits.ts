@@ -9,13 +9,13 @@
  * these limits on.
  */
 import {
-  maxBarriers,
+  maxBarrierCallsPerSession,
   maxFrameBytes,
   maxKeyBytes,
   maxLocksPerSession,
   maxMetadataBytes,
   maxSetKeys,
-  maxUnacknowledged,
+  maxUnacknowledgedResponses,
   maxWaitersPerKey,
   maxWatches,
 } from '@holdfast/shared'
@@ -173,8 +173,8 @@ export const limits = {
   keysPerSet: { private: maxSetKeys, public: 16, max: maxSetKeys },
   locksPerSession: { private: maxLocksPerSession, public: 256 },
   waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
-  unacknowledged: { private: maxUnacknowledged, public: maxUnacknowledged },
-  barriersPerSession: { private: maxBarriers, public: 16 },
+  unacknowledged: { private: maxUnacknowledgedResponses, public: maxUnacknowledgedResponses },
+  barriersPerSession: { private: maxBarrierCallsPerSession, public: 16 },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },

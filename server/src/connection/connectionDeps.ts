@@ -13,8 +13,8 @@ export type InvalidRequest = InvalidMessage & { readonly id: number }
 /** The broker implements this interface to learn that a connection ends. */
 export interface ConnectionListener<Connection> {
   /**
-   * The broker has aborted the connection, and the client may not know this. Called before
-   * `onClosed`.
+   * The broker ends the connection without a message of the client, so the client may not know that
+   * the connection has ended. `onClosed` is called later, when the socket is closed.
    */
   onAborted(connection: Connection): void
   /** The socket is closed. */

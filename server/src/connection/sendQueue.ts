@@ -4,10 +4,10 @@
  * queue keeps the messages.
  *
  * The queue writes to the socket only up to a bound, because output in the queue takes less memory
- * than output in the socket. In the queue all connections share the text of an event; each socket
- * has a copy. The queue encodes the parts of a stream (a snapshot, the answer to a query) only when
- * the socket has room. The queue keeps the order: a message that is added after a stream is written
- * after the stream.
+ * than output in the socket. For example, the queues of all connections refer to the same text of
+ * an event, but each socket would copy the text. The queue encodes the parts of a stream (a
+ * snapshot, the answer to a query) only when the socket has room. The queue keeps the order: a
+ * message that is added after a stream is written after the stream.
  */
 import { joinFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'
@@ -15,7 +15,7 @@ import type { Socket } from './socket.js'
 
 /** If more bytes than this wait in the socket, all output waits in the queue. */
 const roomBytes = 64 * 1024
-/** If more characters than this wait in the queue, the next messages of the client wait too. */
+/** If more characters than this wait in the queue, the broker handles no message of the client. */
 const fullChars = 64 * 1024
 
 /** A message that is encoded when it is written. */
@@ -85,7 +85,7 @@ export class SendQueue {
     return this.#socket.bufferedBytes > roomBytes
   }
 
-  /** Whether so much output waits that the next messages of the client must wait. */
+  /** Whether so much output waits that the broker must handle no further message of the client. */
   get isFull(): boolean {
     return this.#blockingStreamCount > 0 || this.#waitingChars > fullChars
   }
@@ -96,14 +96,14 @@ export class SendQueue {
   }
 
   /**
-   * Bytes that wait for the client to read, in this queue and in the socket. Streams do not count,
-   * because their messages are not encoded yet.
+   * Bytes that wait for the client to read, in this queue and in the socket. Each character in the
+   * queue counts as one byte. Streams do not count, because the length of a stream is not known.
    */
   get backlogBytes(): number {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
-  /** Maximum of memory that the queue uses, in bytes, without the texts that connections share. */
+  /** Bytes of memory that the queue uses now, at most, without the texts that connections share. */
   get memoryBytes(): number {
     const ownChars = this.#waitingChars - this.#sharedChars
     // In V8 one character outside Latin-1 makes every character of its string take two bytes.
@@ -160,8 +160,8 @@ export class SendQueue {
    *
    * @param units Units of work that streams and deferred messages may use before the rest of the
    *   output waits. Default: no limit.
-   * @param streamUnits The limit for streams alone, because each step of a stream can cost much.
-   *   Default: `units`.
+   * @param streamUnits A lower limit, after which no stream takes a further step. It is lower,
+   *   because the step of a stream may cost much more than a message. Default: `units`.
    * @returns How many units of work were used.
    */
   flush(units = Number.POSITIVE_INFINITY, streamUnits = units): number {
@@ -171,7 +171,11 @@ export class SendQueue {
     return 0
   }
 
-  /** Writes all encoded messages before the close frame, even if the socket has no room. */
+  /**
+   * Writes the last output; call this before the close frame is sent. Writes the encoded messages
+   * even if the socket has no room. Encodes streams and deferred messages only within a small
+   * budget of work and while the socket has room.
+   */
   flushMessages(): void {
     if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, true)
     else this.#writeAll()
@@ -196,8 +200,8 @@ export class SendQueue {
   /**
    * Writes the output in order, until the socket has no room or the units are used up.
    *
-   * @param isClosing Whether to discard deferred messages for which the socket has no room, and
-   *   then to write the encoded messages that come after the discarded messages.
+   * @param isClosing True before a close. A deferred message that cannot be encoded now is then
+   *   discarded, and the output after that message is still written.
    */
   #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
     const batch = new MessageBatch((messages) => this.#write(messages))

@@ -59,11 +59,11 @@ export interface BrokerGauges {
   readonly connections: number
   /** Sessions in the lock table. With a shared log, these are the sessions of all brokers. */
   readonly sessions: number
-  /** Locks held in the lock table, counted like `sessions`. */
+  /** Locks held in the lock table; with a shared log, the locks of all brokers. */
   readonly held: number
-  /** Waiting requests in the lock table, counted like `sessions`. */
+  /** Waiting requests in the lock table; with a shared log, the requests at all brokers. */
   readonly waiting: number
-  /** Keys with a holder or a waiter in the lock table, counted like `sessions`. */
+  /** Keys with a holder or a waiter in the lock table; with a shared log, at all brokers. */
   readonly keys: number
   /** Bytes received over all connections since the start. */
   readonly bytesReceived: number

@@ -8,9 +8,9 @@
 import {
   type ErrorCode,
   errorCodes,
+  type LockLossReason,
   type LockMode,
   type LockStats,
-  type LossReason,
   type WaitingInfo,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
@@ -117,7 +117,7 @@ function limitMessageFor(
 }
 
 /** @param note The reason that the operator gave for a revocation. */
-export function encodeLost(fence: number, reason: LossReason, note?: string): string {
+export function encodeLost(fence: number, reason: LockLossReason, note?: string): string {
   const noteField = note === undefined ? '' : `,"note":${JSON.stringify(note)}`
   return `{"type":"lost","fence":${fence},"reason":"${reason}"${noteField}}`
 }

@@ -30,9 +30,9 @@ interface DeadlineCarrier<S> {
 export class DeadlineHeap<S extends object> {
   readonly #heap: Deadline<S>[] = []
   /**
-   * The property in which a subject stores its deadline. After a deadline is over, the subject
-   * keeps the object for its next deadline. A `Map` from subjects to deadlines would leave
-   * long-lived garbage, because thousands of subjects a second are added and removed.
+   * The property in which a subject stores its deadline. When a deadline ends, the subject keeps
+   * the `Deadline` object and reuses it for its next deadline. A `Map` from subjects to deadlines
+   * would leave long-lived garbage, because thousands of subjects a second are added and removed.
    */
   readonly #property = Symbol('deadline')
   #setCount = 0

@@ -1,13 +1,14 @@
 /**
- * Computes how long one side may rely on a right that the other side will end, when each side
- * measures time by its own clock. Because of this formula, the holder of a lock knows that the lock
- * has ended before the broker grants the lock to another session.
+ * The broker ends a lock or a session after a time that the broker measures by its own clock. This
+ * file computes, by the clock of the client, how long the client may rely on that lock or session.
+ * Because of this formula, the holder of a lock knows that the lock has ended before the broker
+ * grants the lock to another session.
  *
  * The formula has three uses:
  * - lease: the broker ends a session of which it has heard nothing for the lease
  * - ttl: the broker ends a lock when the lock's ttl has passed
- * - self-lease: brokers that share a command log (the ordered list of all changes) declare a broker
- *   dead that they have not heard from. That broker must stop earlier, at the end of its self-lease
+ * - self-lease: brokers that share a command log (the ordered list of all changes) declare a silent
+ *   broker dead. Before that moment, at the end of its self-lease, the silent broker stops granting
  *
  * In each use, a *keeper* grants a *user* a right for a period of `T` ms. The user sends a message
  * at the time `s` of its clock, and counts the period from `s`. The keeper receives that message at
@@ -42,7 +43,8 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
- *   a ttl, pass the ttl, because `ms` may also contain the time from an older message to the grant.
+ *   a ttl, pass the ttl. There `ms` counts from an earlier message of the client, so `ms` is the
+ *   ttl plus the time from that message to the grant.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

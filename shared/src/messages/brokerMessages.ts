@@ -7,7 +7,7 @@
  * client may only compare with another `at` of this connection. `since` is a time of the broker's
  * calendar in ms since 1970, for display.
  */
-import type { ErrorCode, Holder, LossReason } from '../errors.js'
+import type { ErrorCode, Holder, LockLossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
 
 /** The answer to `hello`: the session of this connection, with its lease and grace. */
@@ -122,7 +122,7 @@ export interface Failed {
 export interface Lost {
   readonly type: 'lost'
   readonly fence: number
-  readonly reason: LossReason
+  readonly reason: LockLossReason
   /** With `'revoked'`: the reason that the operator gave, 1 to 256 characters. */
   readonly note?: string | undefined
 }

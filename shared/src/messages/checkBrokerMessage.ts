@@ -17,7 +17,7 @@
  * higher fence. A ttl is the time in ms after which a lock expires.
  */
 import { isKey } from '../keys.js'
-import { maxMs, maxQueryItems, maxSecretLength } from '../limits.js'
+import { maxDurationMs, maxIdOrSecretLength, maxQueryItems } from '../limits.js'
 import type { ServerMessage } from './brokerMessages.js'
 
 /**
@@ -39,7 +39,7 @@ const accepting =
     isValid(value) ? undefined : faultText(value)
 
 const integerFrom = (min: number, max?: number): FaultFinder =>
-  accepting((value) => isIntegerFrom(value, min, max))
+  accepting((value) => isIntegerInRange(value, min, max))
 
 const oneOf = (...values: readonly unknown[]): FaultFinder =>
   accepting((value) => values.includes(value))
@@ -76,7 +76,7 @@ const text = accepting((value) => typeof value === 'string')
 const flag = accepting((value) => typeof value === 'boolean')
 const key = accepting(isKey)
 const shortText = accepting(
-  (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxSecretLength,
+  (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxIdOrSecretLength,
 )
 /** Accepts an id, a fence or a number of messages: an integer from 1. */
 const id = integerFrom(1)
@@ -84,7 +84,7 @@ const amount = integerFrom(0)
 /** A point in time by the broker's monotonic clock, in ms. */
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
-const duration = integerFrom(1, maxMs)
+const duration = integerFrom(1, maxDurationMs)
 const mode = oneOf('exclusive', 'shared', 'permits')
 
 /**
@@ -128,7 +128,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     resumed: flag,
     secret: optional(shortText),
     lease: duration,
-    grace: integerFrom(0, maxMs),
+    grace: integerFrom(0, maxDurationMs),
     at: instant,
   }),
   snapshot: record({
@@ -191,7 +191,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
  * -1"). Returns undefined for a valid message, and for a message of unknown type, because a client
  * ignores unknown types. Never throws. The returned text quotes no string of the broker.
  */
-export function faultOf(message: unknown): string | undefined {
+export function faultOfBrokerMessage(message: unknown): string | undefined {
   return isValidFast(message) ? undefined : faultByShape(message)
 }
 
@@ -205,19 +205,22 @@ export function isValidFast(message: unknown): boolean {
   switch (type) {
     case 'granted':
       return (
-        isIntegerFrom(id, 1) &&
-        isIntegerFrom(fence, 1) &&
+        isIntegerInRange(id, 1) &&
+        isIntegerInRange(fence, 1) &&
         (at === undefined || Number.isSafeInteger(at))
       )
     case 'unlocked':
     case 'refreshed':
-      return isIntegerFrom(id, 1)
+      return isIntegerInRange(id, 1)
     default:
       return false
   }
 }
 
-/** The second stage: returns what {@link faultOf} returns, but by the table `shapes` alone. */
+/**
+ * The second stage: returns what {@link faultOfBrokerMessage} returns, but by the table `shapes`
+ * alone.
+ */
 export function faultByShape(message: unknown): string | undefined {
   if (!isRecord(message)) return `it${faultText(message)}`
   const type = ownField(message, 'type')
@@ -228,7 +231,7 @@ export function faultByShape(message: unknown): string | undefined {
 }
 
 /** Whether a value is a safe integer from `min` to `max`, `min` and `max` included. */
-export function isIntegerFrom(value: unknown, min: number, max = Infinity): value is number {
+export function isIntegerInRange(value: unknown, min: number, max = Infinity): value is number {
   return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 }
 

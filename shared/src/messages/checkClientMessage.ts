@@ -12,14 +12,19 @@
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { isKey } from '../keys.js'
-import { maxCapacity, maxMetadataDepth, maxMs, maxUnacknowledged } from '../limits.js'
+import {
+  maxCapacity,
+  maxDurationMs,
+  maxMetadataDepth,
+  maxUnacknowledgedResponses,
+} from '../limits.js'
 import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
 import { isWithinJsonLimits } from './jsonLimits.js'
 
-/** Why a value is not a valid message, with the error that the broker answers. */
+/** The result for a value that is not a valid message: the error that the broker answers. */
 export interface InvalidMessage {
-  /** Tells an invalid message from a valid message: no message of a client has this type. */
+  /** Always `'refusal'`, which is not the `type` of any message of a client. */
   readonly type: 'refusal'
   /** The id in the value, for the answer; undefined if the value has no valid id. */
   readonly id: number | undefined
@@ -89,8 +94,8 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // With `never`, this message must not have the field. The field may still be called `ttl` or
-  // `key`, because other messages have such fields, so the name must not choose the code.
+  // The schema type `never` means that messages of this type have no such field. The code is then
+  // BAD_MESSAGE even for a field with the name `ttl` or `key`, which other types of messages have.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   // In a set, the field is that of one item.
   const [field] = failure.path
@@ -126,10 +131,15 @@ function isPositiveInteger(value: unknown): value is number {
 
 /** Whether the value is an integer of ms from `min` to the longest time of the protocol. */
 function isMs(value: unknown, min: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= maxMs
+  return (
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= maxDurationMs
+  )
 }
 
-/** Counts the required fields that are present; every field must be known and valid. */
+/**
+ * True if the value certainly is a valid `lock` message: every field is known and valid, and no
+ * required field is missing.
+ */
 function isLock(value: object): boolean {
   let requiredFields = 0
   let hasPermits = false
@@ -210,7 +220,8 @@ function isAck(value: object): boolean {
   for (const field in value) {
     if (field === 'type') continue
     const ids: unknown = (value as Record<string, unknown>)[field]
-    if (field !== 'ids' || !Array.isArray(ids) || ids.length > maxUnacknowledged) return false
+    if (field !== 'ids' || !Array.isArray(ids) || ids.length > maxUnacknowledgedResponses)
+      return false
     if (!ids.every(isPositiveInteger)) return false
     requiredFields++
   }

@@ -25,17 +25,17 @@ import {
 import { isKey, isPrefix, utf8Length } from '../keys.js'
 import {
   maxCapacity,
+  maxDurationMs,
+  maxIdOrSecretLength,
   maxMetadataBytes,
   maxMetadataDepth,
-  maxMs,
   maxNameLength,
   maxParties,
   maxQueryItems,
   maxReasonLength,
-  maxSecretLength,
   maxSetKeys,
   maxTokenLength,
-  maxUnacknowledged,
+  maxUnacknowledgedResponses,
 } from '../limits.js'
 import type {
   Acknowledge,
@@ -76,9 +76,9 @@ export const Fence = min(safeInteger, 1)
 export const Key = customSchema<string>('key', isKey)
 const Prefix = customSchema<string>('prefix', isPrefix)
 /** A ttl or a lease: a duration in ms, at least 1. */
-export const Ttl = max(min(safeInteger, 1), maxMs)
+export const Ttl = max(min(safeInteger, 1), maxDurationMs)
 /** A timeout or a grace: a duration in ms that may be 0. */
-export const Timeout = max(min(safeInteger, 0), maxMs)
+export const Timeout = max(min(safeInteger, 0), maxDurationMs)
 /** Any JSON value within the limits of {@link isMetadata}. */
 const Metadata = customSchema<unknown>('metadata', isMetadata)
 
@@ -97,7 +97,7 @@ const wellFormed = customSchema<string>(
 
 const Token = size(string(), 1, maxTokenLength)
 /** A session id or a resume secret. */
-export const ShortText = size(string(), 1, maxSecretLength)
+export const ShortText = size(string(), 1, maxIdOrSecretLength)
 
 const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
@@ -239,7 +239,7 @@ const AuthSchema: Describe<AuthRequest> = object({
 const PongSchema: Describe<Pong> = object({ type: literal('pong'), n: min(safeInteger, 0) })
 const AckSchema: Describe<Acknowledge> = object({
   type: literal('ack'),
-  ids: size(array(Id), 0, maxUnacknowledged),
+  ids: size(array(Id), 0, maxUnacknowledgedResponses),
 })
 const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
 

@@ -9,7 +9,7 @@
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
-import { faultOf, type HoldfastError } from '@holdfast/shared'
+import { faultOfBrokerMessage, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { goodBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/strangers.js'
@@ -133,7 +133,7 @@ describe('a client that receives invalid messages', () => {
     for (const good of goodBrokerMessages) {
       for (const { change, value } of variantsOf(good, values)) {
         const result = await resultOfFrame(JSON.stringify(value))
-        const fault = faultOf(JSON.parse(JSON.stringify(value)))
+        const fault = faultOfBrokerMessage(JSON.parse(JSON.stringify(value)))
         if (fault === undefined) continue
         failed++
         expect(result, good.type + change).to.contain(`invalid message: ${fault}`)

@@ -5,7 +5,7 @@
  * monotonic clock and the wall clock of the client.
  */
 import {
-  type ClockReading,
+  type ClockTimes,
   earlier,
   expiryBySample,
   expiryFrom,
@@ -17,9 +17,9 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-const start: ClockReading = { monotonic: 1_000, wall: 9_000 }
+const start: ClockTimes = { monotonic: 1_000, wall: 9_000 }
 
-function startPlus(ms: number): ClockReading {
+function startPlus(ms: number): ClockTimes {
   return { monotonic: start.monotonic + ms, wall: start.wall + ms }
 }
 

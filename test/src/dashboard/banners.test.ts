@@ -4,24 +4,24 @@
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { Visitors } from './visitors.js'
+import { DashboardPages } from './dashboardPages.js'
 
 describe('the banners of the dashboard', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
-  const visitors = Visitors.forSuite(stage)
+  const dashboardPages = DashboardPages.forSuite(stage)
 
   it('announce that the draining broker will stop', async () => {
     // A draining broker closes idle sessions one after the other, and the dashboard's session last.
     const { broker, url, sessions } = await stage.brokerWith('ann', 'bob', 'cid', 'dan')
     await sessions[0]!.lock('k')
-    const visitor = await visitors.at(url)
-    await visitor.isTold('Live')
+    const dashboardPage = await dashboardPages.openPage(url)
+    await dashboardPage.waitForState('Live')
     const closed = broker.close({ drain: 60_000 })
-    await visitor.sees(/^The broker stops in /)
-    await visitor.isTold('Live')
-    visitor.expectNoProblems()
-    await visitor.page.close()
+    await dashboardPage.waitForText(/^The broker stops in /)
+    await dashboardPage.waitForState('Live')
+    dashboardPage.expectNoProblems()
+    await dashboardPage.page.close()
     await Promise.all(sessions.map((session) => session.close()))
     await closed
   })
@@ -30,13 +30,13 @@ describe('the banners of the dashboard', function () {
     const limits = { sessionsPerPrincipal: 1 }
     const { url } = await stage.broker({ authenticate: () => 'ann', limits })
     const ann = await stage.session(url)
-    const visitor = await visitors.at(url)
-    const alert = visitor.page.getByRole('alert')
+    const dashboardPage = await dashboardPages.openPage(url)
+    const alert = dashboardPage.page.getByRole('alert')
     await alert.getByText(/^The broker has closed the connection: .*sessionsPerPrincipal/).waitFor()
     await ann.close()
     await alert.getByRole('button', { name: 'Connect again' }).click()
-    await visitor.isTold('Live')
+    await dashboardPage.waitForState('Live')
     expect(await alert.count()).to.equal(0)
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 })

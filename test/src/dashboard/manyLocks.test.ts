@@ -6,8 +6,8 @@
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
-import type { Visitor } from './visitor.js'
-import { Visitors } from './visitors.js'
+import type { DashboardPage } from './dashboardPage.js'
+import { DashboardPages } from './dashboardPages.js'
 
 const lockCount = 10_000
 /** More rows than the page draws: the visible rows and some rows beyond the edges. */
@@ -24,53 +24,53 @@ async function lockMany(session: Session): Promise<void> {
 describe('the dashboard with ten thousand locks', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
-  const visitors = Visitors.forSuite(stage)
+  const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows that it knows only a thousand locks, and finds other locks by a prefix', async () => {
     const { url, sessions } = await stage.brokerWith('bulk')
     await lockMany(sessions[0]!)
-    const visitor = await visitors.live(url, '#/locks')
-    await visitor.sees(/1,000 of 10,000 are known here/)
-    await visitor.sees('10,000 locks held, 0 waiting')
-    const search = visitor.page.getByRole('searchbox')
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
+    await dashboardPage.waitForText(/1,000 of 10,000 are known here/)
+    await dashboardPage.waitForText('10,000 locks held, 0 waiting')
+    const search = dashboardPage.page.getByRole('searchbox')
     await search.fill('key/0987')
-    await visitor.seesRows(
+    await dashboardPage.seesRows(
       'Locks',
       Array.from({ length: 10 }, (_, n) => `key/0987${n}`),
     )
     await search.fill('key/')
-    await visitor.sees(/10,000 locks begin with “key\/”/)
-    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
-    visitor.expectNoProblems()
+    await dashboardPage.waitForText(/10,000 locks begin with “key\/”/)
+    expect(await dashboardPage.rows('Locks').count()).to.be.below(maxDrawnRows)
+    dashboardPage.expectNoProblems()
   })
 
   it('knows all locks that were granted while the page was open, and draws only visible rows', async () => {
     const { url, sessions } = await stage.brokerWith('bulk', 'waiter')
     const [bulk, waiter] = sessions
-    const visitor = await visitors.live(url, '#/locks')
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await lockMany(bulk!)
     void waiter!.lock(keyOf(9_999)).catch(() => {})
     await untilHandled(waiter!)
-    const { page } = visitor
+    const { page } = dashboardPage
     const table = page.getByRole('table', { name: 'Locks' })
     await page.locator('[role=table][aria-rowcount="10001"]').waitFor()
-    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
-    await visitor.rows('Locks').first().getByRole('link').first().focus()
+    expect(await dashboardPage.rows('Locks').count()).to.be.below(maxDrawnRows)
+    await dashboardPage.rows('Locks').first().getByRole('link').first().focus()
     await page.keyboard.press('ArrowDown')
-    await waitForFocusOn(visitor, keyOf(1))
+    await waitForFocusOn(dashboardPage, keyOf(1))
     await page.keyboard.press('End')
-    await waitForFocusOn(visitor, keyOf(9_999))
+    await waitForFocusOn(dashboardPage, keyOf(9_999))
     await page.keyboard.press('PageUp')
     await page.keyboard.press('Home')
-    await waitForFocusOn(visitor, keyOf(0))
-    expect(await visitor.rows('Locks').count()).to.be.below(maxDrawnRows)
+    await waitForFocusOn(dashboardPage, keyOf(0))
+    expect(await dashboardPage.rows('Locks').count()).to.be.below(maxDrawnRows)
     await page.getByRole('checkbox', { name: 'Only with a queue' }).check()
-    await visitor.seesRows('Locks', [keyOf(9_999)])
+    await dashboardPage.seesRows('Locks', [keyOf(9_999)])
     await page.getByRole('checkbox', { name: 'Only with a queue' }).uncheck()
     await page.getByRole('searchbox').fill('key/00042')
-    await visitor.seesRows('Locks', [keyOf(42)])
+    await dashboardPage.seesRows('Locks', [keyOf(42)])
     expect(await table.getByRole('row').count()).to.equal(2)
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('shows the start and the length of a queue of thousands', async () => {
@@ -79,19 +79,19 @@ describe('the dashboard with ten thousand locks', function () {
     const lock = await holder!.lock('k')
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
     await untilHandled(crowd!)
-    const visitor = await visitors.live(url, '#/lock/k')
-    await visitor.sees('Held, 3,000 waiting')
-    await visitor.sees('The first 1,000 of 3,000 waiting requests.')
-    expect(await visitor.rows('Queue').count()).to.be.below(maxDrawnRows)
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    await dashboardPage.waitForText('Held, 3,000 waiting')
+    await dashboardPage.waitForText('The first 1,000 of 3,000 waiting requests.')
+    expect(await dashboardPage.rows('Queue').count()).to.be.below(maxDrawnRows)
     await lock.unlock()
-    await visitor.sees('Held, 2,999 waiting')
-    visitor.expectNoProblems()
+    await dashboardPage.waitForText('Held, 2,999 waiting')
+    dashboardPage.expectNoProblems()
   })
 
   it('adds no events to the list of events while the list is paused', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
-    const visitor = await visitors.live(url, '#/events')
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/events')
+    const { page } = dashboardPage
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
     await page.locator('[role=table][aria-rowcount="11"]').waitFor()
     await page.getByRole('button', { name: 'Pause' }).click()
@@ -100,10 +100,10 @@ describe('the dashboard with ten thousand locks', function () {
     await page.locator('[role=table][aria-rowcount="13"]').waitFor()
     await page.getByRole('checkbox', { name: 'unlocked' }).uncheck()
     await page.locator('[role=table][aria-rowcount="7"]').waitFor()
-    await visitor.seesRows('Events, newest first', [
+    await dashboardPage.seesRows('Events, newest first', [
       ...['second', 'first/4', 'first/3', 'first/2', 'first/1', 'first/0'],
     ])
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('has an accessible name for every control, and fits on the screen of a phone', async () => {
@@ -113,27 +113,27 @@ describe('the dashboard with ten thousand locks', function () {
     })
     await sessions[1]!.lock('k')
     void sessions[0]!.lock('k').catch(() => {})
-    const visitor = await visitors.live(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
     const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events']
     pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
     for (const width of [1280, 390, 320]) {
       await page.setViewportSize({ width, height: 800 })
       for (const hash of pages) {
-        await visitor.go(hash)
+        await dashboardPage.go(hash)
         await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' })
         const { nameless, overflowPx } = await page.evaluate(inspect)
         expect(nameless, hash).to.deep.equal([])
         expect(overflowPx, `${hash} at ${width}`).to.equal(0)
       }
     }
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('uses the theme of the system or the chosen theme, also after a reload', async () => {
     const { url } = await stage.broker()
-    const visitor = await visitors.live(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
     const colorScheme = () =>
       page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
     await page.emulateMedia({ colorScheme: 'dark' })
@@ -141,20 +141,20 @@ describe('the dashboard with ten thousand locks', function () {
     await page.getByRole('button', { name: /^Theme: system/ }).click()
     expect(await colorScheme()).to.equal('light')
     await page.reload()
-    await visitor.isTold('Live')
+    await dashboardPage.waitForState('Live')
     expect(await colorScheme()).to.equal('light')
     await page.getByRole('button', { name: /^Theme: light/ }).click()
     await page.emulateMedia({ colorScheme: 'light' })
     expect(await colorScheme()).to.equal('dark')
     await page.getByRole('button', { name: /^Theme: dark/ }).click()
     expect(await colorScheme()).to.equal('light')
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 })
 
 /** Resolves when the element with this key has the keyboard focus. */
-async function waitForFocusOn(visitor: Visitor, key: string): Promise<void> {
-  await visitor.page.waitForFunction(
+async function waitForFocusOn(dashboardPage: DashboardPage, key: string): Promise<void> {
+  await dashboardPage.page.waitForFunction(
     (expectedText) => document.activeElement?.textContent === expectedText,
     key,
   )

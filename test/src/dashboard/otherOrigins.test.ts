@@ -7,12 +7,12 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { Visitors } from './visitors.js'
+import { DashboardPages } from './dashboardPages.js'
 
 describe('the dashboard and pages of other origins', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
-  const visitors = Visitors.forSuite(stage)
+  const dashboardPages = DashboardPages.forSuite(stage)
 
   it('refuses the WebSocket, the files, the script and the frame of another origin', async () => {
     const { port } = await stage.broker()
@@ -22,7 +22,7 @@ describe('the dashboard and pages of other origins', function () {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     stage.onClear(() => server.close())
     stage.onClear(() => server.closeAllConnections())
-    const page = await visitors.context.newPage()
+    const page = await dashboardPages.context.newPage()
     stage.onClear(() => page.close())
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
     const outcome = await page.evaluate(async (brokerPort) => {

@@ -7,12 +7,12 @@ import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
 import { aborted, Collector, next, Stage, untilHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
-import { Visitors } from './visitors.js'
+import { DashboardPages } from './dashboardPages.js'
 
 describe('the dashboard in Chromium', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
-  const visitors = Visitors.forSuite(stage)
+  const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows the numbers, the longest queues and the charts of the broker', async () => {
     const { url, sessions } = await stage.brokerWith('ann', 'bob')
@@ -20,8 +20,8 @@ describe('the dashboard in Chromium', function () {
     await ann!.lock('orders:1', { metadata: { job: 7 } })
     void bob!.lock('orders:1').catch(() => {})
     await untilHandled(bob!)
-    const visitor = await visitors.live(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
@@ -29,8 +29,8 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: latency$/ }).waitFor()
     await ann!.lock('another')
-    await visitor.sees('another')
-    visitor.expectNoProblems()
+    await dashboardPage.waitForText('another')
+    dashboardPage.expectNoProblems()
   })
 
   it('finds a lock by its key and by its holder', async () => {
@@ -38,26 +38,26 @@ describe('the dashboard in Chromium', function () {
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
     await bob!.lock('reports')
-    const visitor = await visitors.live(url, '#/locks')
-    const { page } = visitor
-    await visitor.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
+    const { page } = dashboardPage
+    await dashboardPage.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
     // Move the focus away from the search field first.
     await page.getByRole('heading', { name: 'Locks' }).click()
     await page.keyboard.press('/')
     await page.keyboard.type('orders')
-    await visitor.seesRows('Locks', ['orders:1', 'orders:2'])
+    await dashboardPage.seesRows('Locks', ['orders:1', 'orders:2'])
     await page.getByRole('searchbox').fill('bob')
-    await visitor.seesRows('Locks', ['reports'])
+    await dashboardPage.seesRows('Locks', ['reports'])
     await page.getByRole('searchbox').fill('nothing like it')
-    await visitor.sees(/No key or session matches/)
+    await dashboardPage.waitForText(/No key or session matches/)
     await page.getByRole('searchbox').fill('REPORTS')
     await page.getByRole('link', { name: 'reports' }).press('Enter')
     await page.getByRole('heading', { name: 'reports', level: 1 }).waitFor()
     // The back button restores the search.
     await page.goBack()
-    await visitor.seesRows('Locks', ['reports'])
+    await dashboardPage.seesRows('Locks', ['reports'])
     expect(await page.getByRole('searchbox').inputValue()).to.equal('REPORTS')
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('shows the queue of a key as it moves', async () => {
@@ -72,21 +72,21 @@ describe('the dashboard in Chromium', function () {
       )
       await untilHandled(session)
     }
-    const visitor = await visitors.live(url, '#/lock/k')
-    await visitor.seesRows('Queue', ['bob', 'cid', 'dan'])
-    const graph = visitor.page.getByRole('region', { name: /^Wait-for graph: / })
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    await dashboardPage.seesRows('Queue', ['bob', 'cid', 'dan'])
+    const graph = dashboardPage.page.getByRole('region', { name: /^Wait-for graph: / })
     expect(await graph.getAttribute('aria-label')).to.include('cid waits for ann (k)')
     await lock.unlock()
-    await granted.count(1)
-    await visitor.seesRows('Queue', ['cid', 'dan'])
-    await visitor.sees('Held, 2 waiting')
+    await granted.waitForCount(1)
+    await dashboardPage.seesRows('Queue', ['cid', 'dan'])
+    await dashboardPage.waitForText('Held, 2 waiting')
     // The page was opened during ann's lock, and saw its end. The page saw bob's lock from its
     // grant.
-    const history = visitor.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
+    const history = dashboardPage.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)
     expect(await history.nth(2).textContent()).to.match(/ann.*unlocked/)
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('reports a deadlock', async () => {
@@ -96,13 +96,13 @@ describe('the dashboard in Chromium', function () {
     await bob!.lock('b')
     void ann!.lock('b').catch(() => {})
     void bob!.lock('a').catch(() => {})
-    const visitor = await visitors.live(url, '#/lock/a')
-    await visitor.sees('ann → bob → ann')
-    await visitor.page.getByRole('link', { name: /^bob/ }).first().click()
-    await visitor.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
-    await visitor.seesRows('Locks that the session holds', ['b'])
-    await visitor.seesRows('Locks that the session waits for', ['a'])
-    visitor.expectNoProblems()
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/a')
+    await dashboardPage.waitForText('ann → bob → ann')
+    await dashboardPage.page.getByRole('link', { name: /^bob/ }).first().click()
+    await dashboardPage.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
+    await dashboardPage.seesRows('Locks that the session holds', ['b'])
+    await dashboardPage.seesRows('Locks that the session waits for', ['a'])
+    dashboardPage.expectNoProblems()
   })
 
   it('revokes a lock with a reason', async () => {
@@ -114,8 +114,8 @@ describe('the dashboard in Chromium', function () {
     const lock = await ann.lock('stuck')
     const waiting = bob.lock('stuck')
     await untilHandled(bob)
-    const visitor = await visitors.live(url, '#/lock/stuck')
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/stuck')
+    const { page } = dashboardPage
     await page.getByRole('button', { name: 'Revoke…' }).click()
     const dialog = page.getByRole('dialog', { name: 'Revoke this lock?' })
     await dialog.getByText(String(lock.fence)).waitFor()
@@ -127,18 +127,18 @@ describe('the dashboard in Chromium', function () {
     await dialog.getByLabel(/^Reason/).press('Enter')
     expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
     await waiting
-    await visitor.sees(/The lock stuck of ann was revoked/)
-    await visitor.sees('Held, none waiting')
+    await dashboardPage.waitForText(/The lock stuck of ann was revoked/)
+    await dashboardPage.waitForText('Held, none waiting')
     expect(await dialog.isVisible()).to.equal(false)
     expect(lines.filter(({ reason }) => reason === 'the nightly job hangs')).to.have.length(1)
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
   })
 
   it('closes the revoke dialog, and reports that a lock has already ended', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
-    const visitor = await visitors.live(url, '#/lock/k')
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    const { page } = dashboardPage
     const open = page.getByRole('button', { name: 'Revoke…' })
     await open.click()
     await page.getByRole('dialog').waitFor()
@@ -147,8 +147,8 @@ describe('the dashboard in Chromium', function () {
     await page.getByLabel(/^Reason/).fill('why not')
     await lock.unlock()
     await page.getByRole('button', { name: 'Revoke', exact: true }).click()
-    await visitor.sees('The lock has ended meanwhile. Nothing was changed.')
-    visitor.expectNoProblems()
+    await dashboardPage.waitForText('The lock has ended meanwhile. Nothing was changed.')
+    dashboardPage.expectNoProblems()
   })
 
   it('asks for a token, and allows only the operations of the token', async () => {
@@ -159,19 +159,19 @@ describe('the dashboard in Chromium', function () {
     const { url } = await stage.broker({ authenticate })
     const ann = await stage.session(url, { token: 'sesame' })
     await ann.lock('k')
-    const visitor = await visitors.at(url, '#/lock/k')
-    const { page } = visitor
-    await visitor.isTold('Token needed')
+    const dashboardPage = await dashboardPages.openPage(url, '#/lock/k')
+    const { page } = dashboardPage
+    await dashboardPage.waitForState('Token needed')
     await page.getByLabel('Token').fill('wrong')
     await page.getByRole('button', { name: 'Sign in' }).click()
-    await visitor.sees('The broker refused this token.')
+    await dashboardPage.waitForText('The broker refused this token.')
     await page.getByLabel('Token').fill('sesame')
     await page.getByLabel('Token').press('Enter')
-    await visitor.isTold('Live')
+    await dashboardPage.waitForState('Live')
     await page.getByRole('button', { name: 'Revoke…' }).click()
     await page.getByLabel(/^Reason/).fill('why not')
     await page.getByRole('button', { name: 'Revoke', exact: true }).click()
-    await visitor.sees('Your token has no permission to revoke locks of this key.')
+    await dashboardPage.waitForText('Your token has no permission to revoke locks of this key.')
     await page.keyboard.press('Escape')
     expect(await page.getByRole('button', { name: 'Revoke…' }).count()).to.equal(0)
     // The page must keep the token in memory only.
@@ -180,8 +180,8 @@ describe('the dashboard in Chromium', function () {
     )
     expect(storedText).to.not.include('sesame')
     await page.reload()
-    await visitor.isTold('Token needed')
-    visitor.expectNoProblems()
+    await dashboardPage.waitForState('Token needed')
+    dashboardPage.expectNoProblems()
   })
 
   it('asks for a new token before the present token expires', async () => {
@@ -192,20 +192,20 @@ describe('the dashboard in Chromium', function () {
           ? { principal: 'ann', expiresAt: Date.now() + 25_000 }
           : undefined
     const { url } = await stage.broker({ authenticate })
-    const visitor = await visitors.at(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openPage(url)
+    const { page } = dashboardPage
     await page.getByLabel('Token').fill('short')
     await page.getByLabel('Token').press('Enter')
-    await visitor.sees(/Your token expires in/)
+    await dashboardPage.waitForText(/Your token expires in/)
     await page.getByRole('button', { name: 'Enter a new token' }).click()
     await page.getByLabel('Token').fill('wrong')
     await page.getByRole('button', { name: 'Use this token' }).click()
     await page.getByRole('alert').waitFor()
     await page.getByLabel('Token').fill('long')
     await page.getByRole('button', { name: 'Use this token' }).click()
-    await visitor.seesNoMore(/Your token expires in/)
-    await visitor.isTold('Live')
-    visitor.expectNoProblems()
+    await dashboardPage.waitUntilHidden(/Your token expires in/)
+    await dashboardPage.waitForState('Live')
+    dashboardPage.expectNoProblems()
   })
 
   it('reconnects by itself after the connection is lost', async () => {
@@ -214,21 +214,23 @@ describe('the dashboard in Chromium', function () {
     await ann.lock('before')
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
-    const visitor = await visitors.live(proxy.url, '#/locks')
-    await visitor.seesRows('Locks', ['before'])
-    await visitor.page.evaluate(() => {
+    const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/locks')
+    await dashboardPage.seesRows('Locks', ['before'])
+    await dashboardPage.page.evaluate(() => {
       document.body.dataset['mark'] = 'the same page'
     })
     const connections = proxy.count
     proxy.cut()
     await ann.lock('meanwhile')
-    await visitor.seesRows('Locks', ['before', 'meanwhile'])
-    await visitor.isTold('Live')
+    await dashboardPage.seesRows('Locks', ['before', 'meanwhile'])
+    await dashboardPage.waitForState('Live')
     expect(proxy.count).to.be.above(connections)
     await ann.lock('since')
-    await visitor.seesRows('Locks', ['before', 'meanwhile', 'since'])
-    expect(await visitor.page.locator('body').getAttribute('data-mark')).to.equal('the same page')
-    visitor.expectNoProblems()
+    await dashboardPage.seesRows('Locks', ['before', 'meanwhile', 'since'])
+    expect(await dashboardPage.page.locator('body').getAttribute('data-mark')).to.equal(
+      'the same page',
+    )
+    dashboardPage.expectNoProblems()
   })
 
   it('reports a stopped broker, and connects to the next broker on the same port', async () => {
@@ -236,17 +238,17 @@ describe('the dashboard in Chromium', function () {
     const ann = await stage.session(url, { name: 'ann' })
     const lost = next(ann, 'lost')
     await ann.lock('old')
-    const visitor = await visitors.live(url, '#/locks')
-    await visitor.seesRows('Locks', ['old'])
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
+    await dashboardPage.seesRows('Locks', ['old'])
     await broker.close()
     await lost
-    await visitor.isTold('Connection lost')
-    await visitor.sees(/Reconnecting to the broker/)
+    await dashboardPage.waitForState('Connection lost')
+    await dashboardPage.waitForText(/Reconnecting to the broker/)
     await stage.broker({}, port)
-    await visitor.isTold('Live')
-    await visitor.sees('No session holds a lock.')
+    await dashboardPage.waitForState('Live')
+    await dashboardPage.waitForText('No session holds a lock.')
     // The browser itself logs every refused connection; a page cannot prevent that.
-    const otherProblems = visitor.problems.filter(
+    const otherProblems = dashboardPage.problems.filter(
       (text) => !/WebSocket connection to .* failed/.test(text),
     )
     expect(otherProblems).to.deep.equal([])
@@ -254,14 +256,14 @@ describe('the dashboard in Chromium', function () {
 
   it('measures hand-offs when the operator switches this on, and leaves no lock behind', async () => {
     const { broker, url } = await stage.broker()
-    const visitor = await visitors.live(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
     expect(broker.stats().totalLocks).to.equal(0)
     await page.getByRole('switch', { name: 'Measure hand-offs' }).check()
     await page.locator('.legend-item', { hasText: /Hand-off \d/ }).waitFor()
     await page.getByRole('switch', { name: 'Measure hand-offs' }).uncheck()
-    await visitor.sees('No events since this page was opened.')
-    visitor.expectNoProblems()
+    await dashboardPage.waitForText('No events since this page was opened.')
+    dashboardPage.expectNoProblems()
   })
 })
 

@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util'
 import { connect, type Session } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { type Chromium, openChromium } from '../browser/chromium.js'
-import { Visitor } from './visitor.js'
+import { DashboardPage } from './dashboardPage.js'
 
 const { values } = parseArgs({ options: { all: { type: 'string' } } })
 const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.url))
@@ -87,18 +87,18 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-async function openVisitor(
+async function openPicturedPage(
   { context }: Chromium,
   url: string,
   hash: string,
   screen: Screen,
-): Promise<Visitor> {
+): Promise<DashboardPage> {
   const { width, height, colorScheme } = screens[screen]
-  const visitor = await Visitor.at(context, url, hash)
-  await visitor.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-  await visitor.page.setViewportSize({ width, height })
-  await visitor.isTold('Live')
-  return visitor
+  const dashboardPage = await DashboardPage.open(context, url, hash)
+  await dashboardPage.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+  await dashboardPage.page.setViewportSize({ width, height })
+  await dashboardPage.waitForState('Live')
+  return dashboardPage
 }
 
 /** The pages of the dashboard as hashes, and the names of their pictures. */
@@ -119,12 +119,12 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
 async function takeAll(chromium: Chromium, url: string, state: string, folder: string) {
   for (const [page, hash] of Object.entries(await pagesOf(url))) {
     for (const screen of Object.keys(screens) as Screen[]) {
-      const visitor = await openVisitor(chromium, url, hash, screen)
+      const dashboardPage = await openPicturedPage(chromium, url, hash, screen)
       // The lists of the page arrive a moment after the connection.
       await pause(1_000)
       const path = join(folder, `${page}-${state}-${screen}.png`)
-      await visitor.page.screenshot({ path, fullPage: screen === 'phone' })
-      await visitor.page.close()
+      await dashboardPage.page.screenshot({ path, fullPage: screen === 'phone' })
+      await dashboardPage.page.close()
     }
   }
 }
@@ -137,9 +137,9 @@ const chromium = await openChromium()
 try {
   if (folder !== undefined) await takeAll(chromium, url, 'empty', folder)
   const clients = await Clients.start(url)
-  const visitor = await openVisitor(chromium, url, '#/', 'light')
+  const dashboardPage = await openPicturedPage(chromium, url, '#/', 'light')
   await pause(warmUpMs)
-  await visitor.page.screenshot({ path: readmePicture })
+  await dashboardPage.page.screenshot({ path: readmePicture })
   process.stdout.write(`wrote ${readmePicture}\n`)
   if (folder !== undefined) await takeAll(chromium, url, 'full', folder)
   await clients.stop()

@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { scratch } from '../ops/scratch.js'
-import { Visitors } from './visitors.js'
+import { DashboardPages } from './dashboardPages.js'
 
 const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
@@ -23,7 +23,7 @@ function commands(): string[][] {
 describe('the example with the dashboard in the page about the shell', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
-  const visitors = Visitors.forSuite(stage)
+  const dashboardPages = DashboardPages.forSuite(stage)
 
   it('revokes the lock of a stuck job in a browser', async () => {
     const folder = scratch(stage)
@@ -32,23 +32,23 @@ describe('the example with the dashboard in the page about the shell', function 
     )
     const token = (await Holdfast.run(stage, createToken!)).out[0]!
     const broker = Holdfast.start(stage, [...serve!, '--port', '0'])
-    const lines = await broker.out.count(2)
+    const lines = await broker.out.waitForCount(2)
     const url = lines[0]!.split(' ').at(-1)!
     const dashboard = lines[1]!.split(' ').at(-1)!
     const env = { HOLDFAST_TOKEN: token, HOLDFAST_URL: url }
     const holder = Holdfast.start(stage, hold!, { env })
 
-    const visitor = await visitors.at(url)
-    const { page } = visitor
+    const dashboardPage = await dashboardPages.openPage(url)
+    const { page } = dashboardPage
     expect(page.url()).to.equal(dashboard)
     await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
-    await visitor.isTold('Live')
+    await dashboardPage.waitForState('Live')
     const waiter = Holdfast.start(stage, wait!, { env })
-    const [errorLine] = await waiter.err.count(1)
+    const [errorLine] = await waiter.err.waitForCount(1)
     expect(errorLine).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)
     await page.getByRole('link', { name: 'nightly-report' }).first().click()
-    await visitor.sees('Held, 1 waiting')
+    await dashboardPage.waitForText('Held, 1 waiting')
 
     await page.getByRole('button', { name: 'Revoke…' }).click()
     await page.getByLabel(/^Reason/).fill('it hangs')
@@ -57,7 +57,7 @@ describe('the example with the dashboard in the page about the shell', function 
     expect(stopped.code).to.equal(76)
     expect(stopped.err[0]).to.match(/revoked .*: stopping the command$/)
     expect(await waiter.ended()).to.deep.include({ code: 0, out: ['done'] })
-    visitor.expectNoProblems()
+    dashboardPage.expectNoProblems()
     await page.close()
   })
 })

@@ -89,7 +89,7 @@ describe('the alerts', () => {
       const log = ['--log', etcd.cluster.address(etcd.prefix)]
       const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...log]
       const serve = Holdfast.start(stage, args)
-      const lines = await serve.out.until((all) =>
+      const lines = await serve.out.waitUntil((all) =>
         all.some((line) => line.includes('admin endpoints on')),
       )
       const [, admin] = /admin endpoints on (http:\S+)/.exec(lines.join('\n')) ?? []

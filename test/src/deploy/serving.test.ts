@@ -99,7 +99,7 @@ describe('the files to deploy: a broker with their settings', function () {
     ...args: string[]
   ): Promise<{ url: string; broker: Holdfast }> {
     const broker = Holdfast.start(stage, ['serve', ...args], { env })
-    const lines = await broker.out.until((all) =>
+    const lines = await broker.out.waitUntil((all) =>
       all.some((line) => line.includes('admin endpoints on')),
     )
     const [, scheme, port] = /listening on (wss?):\/\/0\.0\.0\.0:(\d+)/.exec(lines.join('\n')) ?? []

@@ -89,7 +89,7 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')
     await ann!.lock('k', { ttl: 30 })
-    const [, locked, expired] = await events.count(3)
+    const [, locked, expired] = await events.waitForCount(3)
     expect([locked?.event, expired?.event]).to.deep.equal(['locked', 'expired'])
     expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 0 })
   })

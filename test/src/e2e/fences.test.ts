@@ -66,24 +66,31 @@ describe('e2e: an unwritable fence file', function () {
     // The broker writes a temporary file with a longer name, which no user can create, not even
     // root.
     path = join(folder, 'f'.repeat(235))
-    const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', path)
-    expect((await served.exit()).code).to.equal(78)
-    expect(served.errorLines.items).to.deep.equal([errorLineFor(path)])
+    const serveProcess = ServeProcess.runCommand(
+      stage,
+      'serve',
+      '--port',
+      '0',
+      '--fence-file',
+      path,
+    )
+    expect((await serveProcess.exit()).code).to.equal(78)
+    expect(serveProcess.errorLines.items).to.deep.equal([errorLineFor(path)])
   })
 
   // The broker must use up all reserved fences, which takes a million grants.
   if (full) {
     it('ends the broker before the broker uses a fence that is not reserved on the disk', async () => {
-      const served = await ServeProcess.start(stage, '--fence-file', path)
-      const session = await stage.session(served.url, { reconnect: false })
+      const serveProcess = await ServeProcess.startListening(stage, '--fence-file', path)
+      const session = await stage.session(serveProcess.url, { reconnect: false })
       const lock = await session.lock('held')
       renameSync(folder, `${folder}.away`)
-      await useUpFences(served.url)
+      await useUpFences(serveProcess.url)
       await aborted(lock.signal)
-      expect((await served.exit()).code).to.equal(74)
-      expect(served.errorLines.items).to.deep.equal([errorLineFor(path)])
+      expect((await serveProcess.exit()).code).to.equal(74)
+      expect(serveProcess.errorLines.items).to.deep.equal([errorLineFor(path)])
       renameSync(`${folder}.away`, folder)
-      const restarted = await ServeProcess.start(stage, '--fence-file', path)
+      const restarted = await ServeProcess.startListening(stage, '--fence-file', path)
       const newSession = await stage.session(restarted.url)
       expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })

@@ -27,26 +27,26 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
-  async function startSmallBroker(): Promise<{ served: ServeProcess; bystander: Bystander }> {
-    const served = await ServeProcess.startSmall(stage, heapMiB)
-    return { served, bystander: await Bystander.start(stage, served.url) }
+  async function startSmallBroker(): Promise<{ serveProcess: ServeProcess; bystander: Bystander }> {
+    const serveProcess = await ServeProcess.startWithSmallHeap(stage, heapMiB)
+    return { serveProcess, bystander: await Bystander.start(stage, serveProcess.url) }
   }
 
-  async function expectAlive(served: ServeProcess, bystander: Bystander): Promise<void> {
+  async function expectAlive(serveProcess: ServeProcess, bystander: Bystander): Promise<void> {
     await bystander.lockAndUnlock(10)
     await bystander.expectUnharmed()
-    expect(served.process.exitCode).to.equal(null)
+    expect(serveProcess.process.exitCode).to.equal(null)
     if (process.platform === 'linux') {
-      expect(peakMiB(served.process.pid!)).to.be.below(maxProcessMiB)
+      expect(peakMiB(serveProcess.process.pid!)).to.be.below(maxProcessMiB)
     }
   }
 
   it('with responses to queries that it does not read, while other clients change the holders', async () => {
-    const { served, bystander } = await startSmallBroker()
-    const holder = await openHostileClient(stage, served.url)
+    const { serveProcess, bystander } = await startSmallBroker()
+    const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_094)
     const heldCount = 500
-    const reader = await openHostileClient(stage, served.url)
+    const reader = await openHostileClient(stage, serveProcess.url)
     reader.socket.pause()
     const ended = reader.closed()
     let isDisconnected = false
@@ -72,19 +72,19 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       reader.send({ type: 'query', id: 1 })
       await bystander.lockAndUnlock(1)
     }
-    await expectAlive(served, bystander)
+    await expectAlive(serveProcess, bystander)
   })
 
   it('with refusals that it never acknowledges, while the holders change', async () => {
-    const { served, bystander } = await startSmallBroker()
-    const holder = await openHostileClient(stage, served.url)
+    const { serveProcess, bystander } = await startSmallBroker()
+    const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
     const [responses, holders] = [1_000, 16]
     // Each stored refusal keeps the metadata of its holders, which have unlocked since.
     const sessions = Math.ceil((attackMiB * 1_024) / (responses * holders * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessions; i++) {
-      const client = await openHostileClient(stage, served.url, { grace: 'lease' })
+      const client = await openHostileClient(stage, serveProcess.url, { grace: 'lease' })
       for (let round = 1; round <= responses; round++) {
         if (fences.length > 0) {
           holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
@@ -102,12 +102,12 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       client.drop()
       await bystander.lockAndUnlock(1)
     }
-    await expectAlive(served, bystander)
+    await expectAlive(serveProcess, bystander)
   })
 
   it('with WebSocket pings whose pongs it does not read', async () => {
-    const { served, bystander } = await startSmallBroker()
-    const client = await openHostileClient(stage, served.url)
+    const { serveProcess, bystander } = await startSmallBroker()
+    const client = await openHostileClient(stage, serveProcess.url)
     client.socket.pause()
     let isDisconnected = false
     client.socket.once('close', () => {
@@ -119,12 +119,12 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       for (let i = 0; i < 2_000; i++) client.socket.ping(payload)
       await bystander.lockAndUnlock(1)
     }
-    await expectAlive(served, bystander)
+    await expectAlive(serveProcess, bystander)
   })
 
   it('with events of its own changes that it does not read', async () => {
-    const { served, bystander } = await startSmallBroker()
-    const client = await openHostileClient(stage, served.url)
+    const { serveProcess, bystander } = await startSmallBroker()
+    const client = await openHostileClient(stage, serveProcess.url)
     client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     for (let i = 0; i < 1_000; i++) await client.receive('watching')
     client.socket.pause()
@@ -133,6 +133,6 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       client.send({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
       await bystander.lockAndUnlock(1)
     }
-    await expectAlive(served, bystander)
+    await expectAlive(serveProcess, bystander)
   })
 })

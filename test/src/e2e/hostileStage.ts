@@ -78,7 +78,7 @@ export class Bystander {
 }
 
 export interface HostileStage {
-  readonly served: ServeProcess
+  readonly serveProcess: ServeProcess
   readonly url: string
   readonly bystander: Bystander
 }
@@ -94,10 +94,10 @@ export async function startHostileStage(
   locks: number,
   ...flags: readonly string[]
 ): Promise<HostileStage> {
-  const served = await ServeProcess.start(stage, ...flags)
-  const { url } = served
+  const serveProcess = await ServeProcess.startListening(stage, ...flags)
+  const { url } = serveProcess
   await fillTable(stage, url, locks)
-  return { served, url, bystander: await Bystander.start(stage, url) }
+  return { serveProcess, url, bystander: await Bystander.start(stage, url) }
 }
 
 /** Opens a hostile client. Its lease is so long that the client need not answer pings. */

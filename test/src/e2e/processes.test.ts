@@ -128,7 +128,7 @@ describe('e2e: a session that is never closed', () => {
     stage.onClear(() => program.kill('SIGKILL'))
     const lines = new Collector<string>()
     createInterface(program.stdout).on('line', lines.add)
-    await lines.until((items) => items.includes('connected'))
+    await lines.waitUntil((items) => items.includes('connected'))
     return { ...running, lock, program, lines }
   }
 
@@ -143,7 +143,7 @@ describe('e2e: a session that is never closed', () => {
   it('does not keep its process alive while it is disconnected', async () => {
     const { program, broker, lines } = await start('option')
     await broker.close()
-    await lines.until((items) => items.includes('jeopardy'))
+    await lines.waitUntil((items) => items.includes('jeopardy'))
     program.stdin.end()
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   })
@@ -151,9 +151,9 @@ describe('e2e: a session that is never closed', () => {
   it('keeps its process alive again after ref', async () => {
     const { program, lock, lines } = await start('ref')
     program.stdin.end()
-    await lines.until((items) => items.includes('done'))
+    await lines.waitUntil((items) => items.includes('done'))
     await lock.unlock()
-    await lines.until((items) => items.includes('granted'))
+    await lines.waitUntil((items) => items.includes('granted'))
     expect(program.exitCode).to.equal(null)
   })
 })

@@ -72,7 +72,9 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     const refreshing = lock.autoRefresh({ interval: 40, timeout: 1_000 })
     const waiting = ben.lock('k')
     // 40 refreshes, 40 ms apart, take longer than the ttl.
-    await frames.until((sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 40)
+    await frames.waitUntil(
+      (sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 40,
+    )
     expect(lock.held).to.equal(true)
     await lock.unlock()
     await refreshing
@@ -103,7 +105,9 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     const session = await stage.session(url, { WebSocket })
     const lock = await session.lock('k')
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 60_000 })
-    await frames.until((sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 3)
+    await frames.waitUntil(
+      (sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 3,
+    )
     await lock.unlock()
     await refreshing
     expect(broker.stats().refreshCount).to.be.at.least(3)

@@ -133,7 +133,7 @@ export class RemoteClient {
   async event(name: string, fence?: number): Promise<RemoteEvent> {
     const matches = (event: RemoteEvent) =>
       event.event === name && (fence === undefined || event.fence === fence)
-    return (await this.events.until((items) => items.some(matches))).find(matches)!
+    return (await this.events.waitUntil((items) => items.some(matches))).find(matches)!
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -161,32 +161,32 @@ export class ServeProcess {
     createInterface(this.process.stderr!).on('line', this.errorLines.add)
   }
 
-  /** Starts the command with these arguments, and does not wait. The command may fail. */
-  static run(stage: Stage, ...flags: readonly string[]): ServeProcess {
-    const served = new ServeProcess(flags)
-    killAfterTest(stage, served.process)
-    return served
+  /** Runs `holdfast` with these arguments, and does not wait. The command may fail. */
+  static runCommand(stage: Stage, ...flags: readonly string[]): ServeProcess {
+    const serveProcess = new ServeProcess(flags)
+    killAfterTest(stage, serveProcess.process)
+    return serveProcess
   }
 
   /** Starts a broker and waits until it listens. It uses a free port unless the flags name one. */
-  static async start(stage: Stage, ...flags: readonly string[]): Promise<ServeProcess> {
+  static async startListening(stage: Stage, ...flags: readonly string[]): Promise<ServeProcess> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
-    const served = ServeProcess.run(stage, 'serve', ...port, ...flags)
-    await served.lines.count(1)
-    return served
+    const serveProcess = ServeProcess.runCommand(stage, 'serve', ...port, ...flags)
+    await serveProcess.lines.waitForCount(1)
+    return serveProcess
   }
 
   /** Starts a broker with a heap of this size in MiB. */
-  static async startSmall(
+  static async startWithSmallHeap(
     stage: Stage,
     heapMiB: number,
     ...flags: readonly string[]
   ): Promise<ServeProcess> {
     const heap = [`--max-old-space-size=${heapMiB}`]
-    const served = new ServeProcess(['serve', '--port', '0', ...flags], heap)
-    killAfterTest(stage, served.process)
-    await served.lines.count(1)
-    return served
+    const serveProcess = new ServeProcess(['serve', '--port', '0', ...flags], heap)
+    killAfterTest(stage, serveProcess.process)
+    await serveProcess.lines.waitForCount(1)
+    return serveProcess
   }
 
   get url(): string {

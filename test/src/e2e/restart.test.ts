@@ -18,7 +18,7 @@ describe('e2e: restart of a broker', () => {
   const stage = Stage.forEachTest()
 
   it('after kill -9 loses the locks, and clients repeat waiting requests in new sessions', async () => {
-    const first = await ServeProcess.start(stage)
+    const first = await ServeProcess.startListening(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })
     const lock = await ann.lock('k')
@@ -32,7 +32,7 @@ describe('e2e: restart of a broker', () => {
     expect(lock.held).to.equal(false)
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
     await first.exit()
-    await ServeProcess.start(stage, '--port', first.port)
+    await ServeProcess.startListening(stage, '--port', first.port)
     await newSession
     expect(ben.id).not.to.equal(id)
     const second = await waiting
@@ -64,13 +64,13 @@ describe('e2e: restart of a broker', () => {
     writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
     let highest = fenceAhead
     for (let restart = 0; restart < 3; restart++) {
-      const served = await ServeProcess.start(stage, '--fence-file', file)
-      const session = await stage.session(served.url, { reconnect: false })
+      const serveProcess = await ServeProcess.startListening(stage, '--fence-file', file)
+      const session = await stage.session(serveProcess.url, { reconnect: false })
       const { fence } = await session.lock('k')
       expect(fence).to.be.above(highest)
       highest = fence
-      served.kill('SIGKILL')
-      await served.exit()
+      serveProcess.kill('SIGKILL')
+      await serveProcess.exit()
       expect(Number(/\d+/.exec(readFileSync(file, 'utf8'))?.[0])).to.be.above(highest)
     }
   })
@@ -81,9 +81,16 @@ describe('e2e: restart of a broker', () => {
     const file = join(folder, 'fences')
     writeFileSync(file, 'not a number')
     expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)
-    const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', file)
-    expect((await served.exit()).code).to.equal(78)
-    const [errorLine] = await served.errorLines.count(1)
+    const serveProcess = ServeProcess.runCommand(
+      stage,
+      'serve',
+      '--port',
+      '0',
+      '--fence-file',
+      file,
+    )
+    expect((await serveProcess.exit()).code).to.equal(78)
+    const [errorLine] = await serveProcess.errorLines.waitForCount(1)
     expect(errorLine).to.match(/^holdfast: The fence file .* is not a fence file/)
   })
 })

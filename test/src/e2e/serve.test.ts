@@ -8,111 +8,123 @@ describe('e2e: holdfast serve', () => {
   const stage = Stage.forEachTest()
 
   it('prints the URL at which it listens, and serves clients', async () => {
-    const served = await ServeProcess.start(stage)
-    expect(served.lines.items[0]).to.match(/^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/)
-    const session = await stage.session(served.url)
+    const serveProcess = await ServeProcess.startListening(stage)
+    expect(serveProcess.lines.items[0]).to.match(
+      /^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/,
+    )
+    const session = await stage.session(serveProcess.url)
     expect((await session.lock('k')).held).to.equal(true)
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`drains at ${signal}, informs its clients, and exits 0`, async () => {
-      const served = await ServeProcess.start(stage, '--drain', '60000')
-      const session = await stage.session(served.url, { reconnect: false })
+      const serveProcess = await ServeProcess.startListening(stage, '--drain', '60000')
+      const session = await stage.session(serveProcess.url, { reconnect: false })
       const lock = await session.lock('k')
       const draining = next(session, 'draining')
-      served.kill(signal)
+      serveProcess.kill(signal)
       expect(await draining).to.deep.equal({ within: 60_000 })
       expect(lock.held).to.equal(true)
       await lock.unlock()
       await session.close()
-      expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
-      expect(served.lines.items.at(-1)).to.match(new RegExp(`got ${signal} and is draining`))
-      expect(served.errorLines.items).to.deep.equal([])
+      expect(await serveProcess.exit()).to.deep.equal({ code: 0, signal: null })
+      expect(serveProcess.lines.items.at(-1)).to.match(new RegExp(`got ${signal} and is draining`))
+      expect(serveProcess.errorLines.items).to.deep.equal([])
     })
   }
 
   it('stops at once at a second signal', async () => {
-    const served = await ServeProcess.start(stage, '--drain', '60000')
-    const session = await stage.session(served.url, { reconnect: false })
+    const serveProcess = await ServeProcess.startListening(stage, '--drain', '60000')
+    const session = await stage.session(serveProcess.url, { reconnect: false })
     await session.lock('k')
     const brief = await session.lock('brief')
     const draining = next(session, 'draining')
-    served.kill('SIGTERM')
+    serveProcess.kill('SIGTERM')
     await draining
     // One Ctrl-C may send two signals within milliseconds, which count as one. So the test waits
     // 1.5 s, until this lock expires, before it sends the second signal.
     await brief.refresh(1_500)
     await aborted(brief.signal)
-    served.kill('SIGTERM')
-    expect((await served.exit()).code).to.equal(1)
+    serveProcess.kill('SIGTERM')
+    expect((await serveProcess.exit()).code).to.equal(1)
   })
 
   it('prints the URL of its dashboard, unless the dashboard is off', async () => {
-    const served = await ServeProcess.start(stage)
-    const lines = await served.lines.count(2)
+    const serveProcess = await ServeProcess.startListening(stage)
+    const lines = await serveProcess.lines.waitForCount(2)
     const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
     expect((await fetch(String(page))).status).to.equal(200)
-    const without = await ServeProcess.start(stage, '--dashboard', 'none')
-    expect((await fetch(`http://127.0.0.1:${without.port}/dashboard/`)).status).to.equal(426)
-    without.kill('SIGTERM')
-    await without.exit()
-    expect(without.lines.items.join()).to.not.include('dashboard')
+    const processWithoutDashboard = await ServeProcess.startListening(stage, '--dashboard', 'none')
+    expect(
+      (await fetch(`http://127.0.0.1:${processWithoutDashboard.port}/dashboard/`)).status,
+    ).to.equal(426)
+    processWithoutDashboard.kill('SIGTERM')
+    await processWithoutDashboard.exit()
+    expect(processWithoutDashboard.lines.items.join()).to.not.include('dashboard')
   })
 
   it('listens at the address of --host and --port', async () => {
-    const first = await ServeProcess.start(stage, '--host', 'localhost')
+    const first = await ServeProcess.startListening(stage, '--host', 'localhost')
     const session = await stage.session(first.url)
     await session.close()
     const { port } = first
     first.kill('SIGTERM')
     await first.exit()
-    const second = await ServeProcess.start(stage, '--port', port)
+    const second = await ServeProcess.startListening(stage, '--port', port)
     expect(second.port).to.equal(port)
   })
 
   it('accepts any number of limits', async () => {
     const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
-    const served = await ServeProcess.start(stage, ...limits)
-    const session = await stage.session(served.url)
+    const serveProcess = await ServeProcess.startListening(stage, ...limits)
+    const session = await stage.session(serveProcess.url)
     await session.lock('a')
     await session.lock('b')
     await rejection(session.lock('c'), 'QUOTA_EXCEEDED')
-    const late = new RawClient(served.url)
+    const late = new RawClient(serveProcess.url)
     expect((await late.closed()).code).to.equal(4408)
   })
 
   it('admits pages with --origin and --dev, and no others', async () => {
-    const served = await ServeProcess.start(stage, '--origin', 'https://app.example', '--dev')
-    const from = (origin: string) => statusOf(Number(served.port), upgradeHead('/', { origin }))
+    const serveProcess = await ServeProcess.startListening(
+      stage,
+      '--origin',
+      'https://app.example',
+      '--dev',
+    )
+    const from = (origin: string) =>
+      statusOf(Number(serveProcess.port), upgradeHead('/', { origin }))
     expect(await from('https://app.example')).to.match(/ 101 /)
     expect(await from('http://localhost:5173')).to.match(/ 101 /)
     expect(await from('https://evil.example')).to.match(/ 403 /)
   })
 
   it('grants no lock within the time of --quiet-start, and then grants the waiting requests', async () => {
-    const served = await ServeProcess.start(stage, '--quiet-start', '200')
-    const session = await stage.session(served.url)
+    const serveProcess = await ServeProcess.startListening(stage, '--quiet-start', '200')
+    const session = await stage.session(serveProcess.url)
     const waiting = session.lock('k')
     await rejection(session.tryLock('k'), 'LOCK_HELD')
     expect((await waiting).held).to.equal(true)
   })
 
-  it('listens beyond loopback only if a flag names the risk', async () => {
-    const refused = ServeProcess.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
+  it('listens on 0.0.0.0 only with --allow-unauthenticated', async () => {
+    const refused = ServeProcess.runCommand(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
     expect((await refused.exit()).code).to.equal(78)
-    const [errorLine] = await refused.errorLines.count(1)
+    const [errorLine] = await refused.errorLines.waitForCount(1)
     expect(errorLine).to.match(/^holdfast: Cannot listen on 0\.0\.0\.0/)
     const flags = ['--host', '0.0.0.0', '--allow-unauthenticated']
-    const served = await ServeProcess.start(stage, ...flags)
-    const session = await stage.session(`ws://127.0.0.1:${served.port}`)
+    const serveProcess = await ServeProcess.startListening(stage, ...flags)
+    const session = await stage.session(`ws://127.0.0.1:${serveProcess.port}`)
     expect(session.state).to.equal('connected')
   })
 
   it('exits 78 when the port is in use', async () => {
     const { port } = await stage.broker()
-    const served = ServeProcess.run(stage, 'serve', '--port', String(port))
-    expect((await served.exit()).code).to.equal(78)
-    expect((await served.errorLines.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
+    const serveProcess = ServeProcess.runCommand(stage, 'serve', '--port', String(port))
+    expect((await serveProcess.exit()).code).to.equal(78)
+    expect((await serveProcess.errorLines.waitForCount(1))[0]).to.match(
+      /^holdfast: Cannot listen on/,
+    )
   })
 
   const invalidFlags: string[][] = [
@@ -125,17 +137,17 @@ describe('e2e: holdfast serve', () => {
   ]
   for (const flags of invalidFlags) {
     it(`exits 64 at ${flags.join(' ')}, and prints an error`, async () => {
-      const served = ServeProcess.run(stage, 'serve', ...flags)
-      expect((await served.exit()).code).to.equal(64)
-      await served.errorLines.count(1)
-      expect(served.errorLines.items[0]).to.match(/^error: /)
+      const serveProcess = ServeProcess.runCommand(stage, 'serve', ...flags)
+      expect((await serveProcess.exit()).code).to.equal(64)
+      await serveProcess.errorLines.waitForCount(1)
+      expect(serveProcess.errorLines.items[0]).to.match(/^error: /)
     })
   }
 
   it('prints its help and its version', async () => {
-    const help = ServeProcess.run(stage, 'serve', '--help')
+    const help = ServeProcess.runCommand(stage, 'serve', '--help')
     expect((await help.exit()).code).to.equal(0)
-    const text = (await help.lines.until((lines) => lines.length > 20)).join('\n')
+    const text = (await help.lines.waitUntil((lines) => lines.length > 20)).join('\n')
     const flags = [
       '--port',
       '--host',
@@ -146,25 +158,25 @@ describe('e2e: holdfast serve', () => {
       '--dev',
     ]
     for (const flag of flags) expect(text).to.include(flag)
-    const version = ServeProcess.run(stage, '--version')
+    const version = ServeProcess.runCommand(stage, '--version')
     expect((await version.exit()).code).to.equal(0)
-    expect((await version.lines.count(1))[0]).to.match(/^\d+\.\d+\.\d+$/)
+    expect((await version.lines.waitForCount(1))[0]).to.match(/^\d+\.\d+\.\d+$/)
   })
 
   it('logs nothing about a client that disconnects in the middle of a frame', async () => {
-    const served = await ServeProcess.start(stage, '--drain', '0')
-    const status = async () => (await fetch(`http://127.0.0.1:${served.port}/status`)).json()
-    const socket = await openTcp(Number(served.port))
+    const serveProcess = await ServeProcess.startListening(stage, '--drain', '0')
+    const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
+    const socket = await openTcp(Number(serveProcess.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
     // A masked text frame of 5 bytes, of which only two bytes of the mask follow.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()
-    const session = await stage.session(served.url)
+    const session = await stage.session(serveProcess.url)
     expect((await session.lock('k')).held).to.equal(true)
     while (((await status()) as { connections: number }).connections > 1) await session.stats()
-    served.kill('SIGTERM')
-    expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
-    expect(served.errorLines.items).to.deep.equal([])
+    serveProcess.kill('SIGTERM')
+    expect(await serveProcess.exit()).to.deep.equal({ code: 0, signal: null })
+    expect(serveProcess.errorLines.items).to.deep.equal([])
   })
 })

@@ -122,7 +122,7 @@ export class Collector<T> {
   }
 
   /** Resolves with all items when `enough` returns true. */
-  async until(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
+  async waitUntil(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
     while (!enough(this.items)) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
@@ -132,8 +132,8 @@ export class Collector<T> {
   }
 
   /** Resolves with all items when there are at least this many. */
-  async count(minimum: number): Promise<readonly T[]> {
-    return this.until((items) => items.length >= minimum)
+  async waitForCount(minimum: number): Promise<readonly T[]> {
+    return this.waitUntil((items) => items.length >= minimum)
   }
 }
 
@@ -141,7 +141,7 @@ export class Collector<T> {
 export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
   const events = new Collector<WatchEvent>()
   session.watch(key, events.add)
-  await events.count(1)
+  await events.waitForCount(1)
   return events
 }
 

@@ -145,7 +145,7 @@ describe('e2e: unlock channel -> session.watch', () => {
     await untilHandled(ben!)
     await first.unlock()
     await (await second).unlock()
-    await events.count(4)
+    await events.waitForCount(4)
     const lines = events.items.map((event) =>
       event.event === 'state'
         ? `state ${event.held.map(({ name, metadata }) => `${name} ${metadata}`)} ${event.resync}`
@@ -164,7 +164,7 @@ describe('e2e: unlock channel -> session.watch', () => {
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()
     const watch = eve!.watch({ prefix: 'orders:' }, events.add)
-    await events.count(1)
+    await events.waitForCount(1)
     await ann!.lock('orders:1')
     await ann!.lock('invoices:1')
     await ann!.lock('orders:2')

@@ -29,7 +29,7 @@ class Writer {
 
   /** Resolves with the next message of the program. */
   async nextMessage(): Promise<WriterMessage> {
-    const messages = await this.#messages.count(++this.#receivedCount)
+    const messages = await this.#messages.waitForCount(++this.#receivedCount)
     return messages[this.#receivedCount - 1]!
   }
 

@@ -132,14 +132,14 @@ class Contender {
    */
   async requested(times: number): Promise<void> {
     const isRequest = ({ kind }: Entry) => kind === 'requested'
-    await this.entries.until(
+    await this.entries.waitUntil(
       (entries) =>
         entries.filter(isRequest).length >= times && entries.at(-1)?.kind !== 'requested',
     )
   }
 
   async finished(): Promise<void> {
-    await this.entries.until((entries) => entries.at(-1)?.kind === 'finished')
+    await this.entries.waitUntil((entries) => entries.at(-1)?.kind === 'finished')
   }
 
   tenures(processName: string): Tenure[] {

@@ -54,7 +54,7 @@ describe('faults: memory while clients do not read', function () {
   const stage = Stage.forEachTest()
 
   it(`grows by at most half of the limit for each of ${readers} clients`, async () => {
-    const served = await ServeProcess.start(stage)
+    const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const stalledReaders: RawClient[] = []
     for (let i = 0; i < readers; i++) {
@@ -77,9 +77,9 @@ describe('faults: memory while clients do not read', function () {
     }
     const events = new Collector<WatchEvent>()
     busy.watch('k', events.add)
-    await events.count(1)
+    await events.waitForCount(1)
     await busy.lock('k')
-    await events.count(2)
+    await events.waitForCount(2)
   })
 
   it('keeps all events, in order, for a client that reads again later', async () => {
@@ -87,7 +87,7 @@ describe('faults: memory while clients do not read', function () {
       '--limit',
       `${name}=${2 * bytesPerReader}`,
     ])
-    const served = await ServeProcess.start(stage, ...flags)
+    const served = await ServeProcess.startListening(stage, ...flags)
     const reader = await RawClient.open(served.url, { lease: 300_000 })
     stage.onClear(() => reader.drop())
     reader.send({ type: 'watch', id: 1 })

@@ -46,7 +46,7 @@ async function pauseHolder(
 }
 
 async function pauseBroker(stage: Stage): Promise<void> {
-  const broker = await ServeProcess.start(stage)
+  const broker = await ServeProcess.startListening(stage)
   const options = { lease: 2_000, grace: 'lease' } as const
   const holder = await RemoteClient.start(stage, broker.url, options)
   const waiter = await RemoteClient.start(stage, broker.url, options)
@@ -108,7 +108,7 @@ describe('faults: processes that are paused', function () {
     [
       'a broker that is paused past the timeout of a request reports the timeout as soon as it continues',
       async (stage) => {
-        const broker = await ServeProcess.start(stage)
+        const broker = await ServeProcess.startListening(stage)
         const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         const waiter = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         await holder.lock('k')

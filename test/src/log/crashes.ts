@@ -112,14 +112,14 @@ class Scene {
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
     // When a session has lost its connection, it has read all output of the broker.
-    await this.#disconnected.until((sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length)
+    await this.#disconnected.waitUntil((sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length)
     this.#recordLies(`${point}, at visit ${visit}`, this.#ledger.lies(await tableIn(this.#dir)))
   }
 
   /** Starts a broker that does not crash, so that all requests complete. */
   async finish(): Promise<void> {
     await this.#start()
-    await this.#disconnected.until((sets) => (sets.at(-1)?.size ?? 0) === 0)
+    await this.#disconnected.waitUntil((sets) => (sets.at(-1)?.size ?? 0) === 0)
     this.#isOver = true
     await Promise.all(this.#work)
     const { heldCount, waitingCount } = await this.#sessions[0]!.query()

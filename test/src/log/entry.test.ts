@@ -6,7 +6,7 @@
  */
 import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
-  Batch,
+  CommandQueue,
   decodeEntry,
   encodeCommands,
   encodeEntry,
@@ -65,28 +65,38 @@ describe('batch', () => {
   })
 
   it('returns as many commands as fit into an entry, in order', () => {
-    const batch = new Batch()
+    const batch = new CommandQueue()
     const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
     for (const command of submitted) batch.add(command)
-    const parts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
+    const parts = [
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+    ]
     expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
     expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(submitted)
   })
 
   it('limits the length of an entry too, but returns at least one command', () => {
-    const batch = new Batch()
+    const batch = new CommandQueue()
     for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(longCommand(length))
-    const counts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
+    const counts = [
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+      batch.takeForEntry(),
+    ]
     expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
   it('reports overload by number and by length until enough commands are taken', () => {
-    const batch = new Batch()
+    const batch = new CommandQueue()
     for (let i = 0; i < 99_999; i++) batch.add(raiseFenceFloor(i))
     expect(batch.load).to.equal('ok')
     batch.add(raiseFenceFloor(0))
     expect(batch.load).to.equal('rejectNew')
-    batch.takeBatch()
+    batch.takeForEntry()
     expect(batch.load).to.equal('ok')
     for (let i = 0; i < 102_000; i++) batch.add(raiseFenceFloor(i))
     expect([batch.load, batch.length]).to.deep.equal(['disconnect', 200_000])
@@ -94,7 +104,7 @@ describe('batch', () => {
     expect([batch.load, batch.length]).to.deep.equal(['ok', 0])
     for (let i = 0; i < 34; i++) batch.add(longCommand(1_000_000))
     expect(batch.load).to.equal('rejectNew')
-    while (batch.length > 0) batch.takeBatch()
+    while (batch.length > 0) batch.takeForEntry()
     expect(batch.load).to.equal('ok')
   })
 })

@@ -38,7 +38,7 @@ describe('log: the engine on etcd', function () {
     const perEngine = count(50, 500)
     const written = engines.map((_, i) => Array.from({ length: perEngine }, (_, n) => `${i}:${n}`))
     await Promise.all(engines.map((engine, i) => appendAll(engine, `b${i}`, written[i]!)))
-    for (const reader of readers) await reader.entries.count(3 * perEngine)
+    for (const reader of readers) await reader.entries.waitForCount(3 * perEngine)
     const [first, ...others] = readers.map(({ entries }) => entries.items)
     for (const other of others) expect(other).to.deep.equal(first)
     const positions = first!.map(([position]) => position)
@@ -55,12 +55,12 @@ describe('log: the engine on etcd', function () {
     const reader = new Reader()
     const { stop } = engine.follow(0, reader)
     expect(reader.texts).to.deep.equal([])
-    await reader.entries.count(1)
+    await reader.entries.waitForCount(1)
     stop()
     await engine.append('b', 'two')
     const other = new Reader()
     engine.follow(0, other)
-    await other.entries.count(2)
+    await other.entries.waitForCount(2)
     expect(reader.texts).to.deep.equal(['one'])
   })
 
@@ -77,12 +77,12 @@ describe('log: the engine on etcd', function () {
     await appendAll(engine, 'b', texts)
     const fullReader = new Reader()
     engine.follow(0, fullReader)
-    await fullReader.entries.count(6)
+    await fullReader.entries.waitForCount(6)
     expect(fullReader.texts).to.deep.equal(texts)
     for (const [i, [position]] of fullReader.entries.items.entries()) {
       const laterReader = new Reader()
       engine.follow(position, laterReader)
-      await laterReader.entries.count(5 - i)
+      await laterReader.entries.waitForCount(5 - i)
       expect(laterReader.texts).to.deep.equal(texts.slice(i + 1))
     }
   })
@@ -96,7 +96,7 @@ describe('log: the engine on etcd', function () {
     await appendAll(engine, 'b', entries)
     const reader = new Reader()
     engine.follow(0, reader)
-    await reader.entries.count(entries.length)
+    await reader.entries.waitForCount(entries.length)
     for (const [i, text] of reader.texts.entries()) expect(text === entries[i]).to.equal(true)
   })
 
@@ -182,7 +182,7 @@ describe('log: the engine on etcd', function () {
     await appendAll(engine, 'living', ['b', 'c', 'd'])
     const reader = new Reader()
     engine.follow(0, reader)
-    await reader.entries.count(4)
+    await reader.entries.waitForCount(4)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     const before = await engine.snapshot()
@@ -196,16 +196,16 @@ describe('log: the engine on etcd', function () {
     expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
     const since = new Reader()
     engine.follow(b, since)
-    await since.entries.count(2)
+    await since.entries.waitForCount(2)
     expect(since.texts).to.deep.equal(['c', 'd'])
     const late = new Reader()
     engine.follow(0, late)
-    expect(await late.ends.count(1)).to.deep.equal(['compacted'])
+    expect(await late.ends.waitForCount(1)).to.deep.equal(['compacted'])
     expect(late.texts).to.deep.equal([])
     // Several brokers may compact again, at the same time.
     await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')
-    await reader.entries.count(5)
+    await reader.entries.waitForCount(5)
     expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
   })
 
@@ -214,7 +214,7 @@ describe('log: the engine on etcd', function () {
     const reader = new Reader()
     engine.follow(0, reader)
     for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
-    const entries = await reader.entries.count(3)
+    const entries = await reader.entries.waitForCount(3)
     const [a, b, c] = entries.map(([position]) => position) as [number, number, number]
     const results = () =>
       Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
@@ -232,11 +232,11 @@ describe('log: the engine on etcd', function () {
     for (let i = 0; i < total; i++) {
       await writer!.append(`b${i % 3}`, `${i}`)
       if (i % 10 !== 9) continue
-      await reader.entries.count(i - 4)
+      await reader.entries.waitForCount(i - 4)
       const [position] = reader.entries.items[i - 6]!
       await writer!.compact(position, ['b0'])
     }
-    await reader.entries.count(total)
+    await reader.entries.waitForCount(total)
     expect(reader.texts).to.deep.equal(Array.from({ length: total }, (_, i) => `${i}`))
     expect(reader.ends.items).to.deep.equal([])
   })

@@ -289,7 +289,7 @@ describe('log: an unusable etcd', function () {
       await member.start()
     }
     await broker.append('b', 'two').catch(() => broker.append('b', 'two'))
-    await reader.entries.until((entries) => entries.some(([, text]) => text === 'two'))
+    await reader.entries.waitUntil((entries) => entries.some(([, text]) => text === 'two'))
     await broker.saveSnapshot(1, ['s'])
     await broker.compact(1, ['b'])
   })
@@ -321,11 +321,11 @@ describe('log: an unusable etcd', function () {
     const reader = new Reader()
     broker.follow(0, reader)
     for (const entry of ['a', 'b', 'c']) await broker.append('b', entry)
-    await reader.entries.count(3)
+    await reader.entries.waitForCount(3)
     target = second.endpoints[0]!
     const { message } = await rejection(broker.append('b', 'd'), 'UNAVAILABLE')
     const sentence = /^The log on etcd was replaced \(revision 2 followed 5, as/
     expect(message).to.match(sentence)
-    expect((await reader.ends.count(1))[0]).to.match(sentence)
+    expect((await reader.ends.waitForCount(1))[0]).to.match(sentence)
   })
 })

@@ -87,7 +87,7 @@ describe('log: the engine on a failing etcd', function () {
     for (const writer of writers) await writer.write(1)
     const last = writers.map(({ written }) => written.at(-1)!)
     for (const reader of readers) {
-      await reader.entries.until(() => last.every((text) => reader.texts.includes(text)))
+      await reader.entries.waitUntil(() => last.every((text) => reader.texts.includes(text)))
     }
     // A paused member may still append an entry after its pause, which then reaches all readers.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
@@ -199,7 +199,7 @@ describe('log: the engine on a failing etcd', function () {
     await engine.append('b', 'after')
     const reader = new Reader()
     engine.follow(0, reader)
-    await reader.entries.count(4)
+    await reader.entries.waitForCount(4)
     expect(reader.texts).to.deep.equal(['before', 'again', 'again', 'after'])
   })
 
@@ -220,14 +220,14 @@ describe('log: the engine on a failing etcd', function () {
     const reader = new Reader()
     engine!.follow(0, reader)
     await engine!.append('b', 'one')
-    await reader.entries.count(1)
+    await reader.entries.waitForCount(1)
     valve.shut()
     await engine!.append('b', 'two')
     await Promise.race(proxies.map((proxy) => proxy.nextConnection()))
     valve.open()
-    await reader.entries.count(2)
+    await reader.entries.waitForCount(2)
     await engine!.append('b', 'three')
-    await reader.entries.count(3)
+    await reader.entries.waitForCount(3)
     expect(reader.texts).to.deep.equal(['one', 'two', 'three'])
   })
 

@@ -78,7 +78,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     a.log.submit(raiseFenceFloor(7))
     await a.broker.hasApplied(1)
     a.log.submit(raiseFenceFloor(8))
-    await b.broker.events.until(() => b.broker.events.items.length === 4)
+    await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
     expect(b.broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.broker.replayed).to.deep.include(raiseFenceFloor(7))
     expect(b.broker.replayed).to.deep.include(raiseFenceFloor(8))
@@ -96,7 +96,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     const brokers = [await start(isDropped), await start(isDropped)]
     brokers[0]!.log.submit(raiseFenceFloor(7))
     for (const { broker } of brokers) {
-      await broker.events.until(() => broker.failure !== undefined)
+      await broker.events.waitUntil(() => broker.failure !== undefined)
       expect(broker.failure?.message).to.match(/has lost entry \d+ of broker .* from a backup/)
       expect(broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'fail'])
     }

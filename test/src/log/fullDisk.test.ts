@@ -76,14 +76,14 @@ describe('journal: on a full disk', () => {
   it('makes the broker stop granting, print the reason and exit 74; no lock is lost', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
-    const first = await ServeProcess.start(stage, ...args)
+    const first = await ServeProcess.startListening(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
     const session = await stage.session(first.url, { grace: 'lease', lease: 60_000, reconnect })
     // The client emits `jeopardy` when it loses the broker and may lose its locks.
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
-    const errorLines = await first.errorLines.until((lines) =>
+    const errorLines = await first.errorLines.waitUntil((lines) =>
       lines.some((line) => /^holdfast/.test(line)),
     )
     expect(errorLines.filter((line) => /^holdfast/.test(line))).to.have.length(1)
@@ -93,7 +93,7 @@ describe('journal: on a full disk', () => {
 
     mount('-o', 'remount,size=64m', disk)
     const back = next(session, 'resumed')
-    await ServeProcess.start(stage, ...args)
+    await ServeProcess.startListening(stage, ...args)
     await back
     const { held } = await session.query()
     const now = new Map(held.map(({ key, fence }) => [key, fence]))

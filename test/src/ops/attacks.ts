@@ -183,7 +183,7 @@ export const attacks: readonly Attack[] = [
       await client.receive('failed')
       client.send({ type: 'bye' })
       await client.closed()
-      const lines = await logged.until((all) => all.some((line) => line.includes('goodbye')))
+      const lines = await logged.waitUntil((all) => all.some((line) => line.includes('goodbye')))
       const isClean = lines.every(
         (line) => JSON.parse(line).msg !== 'forged' && !/\p{C}/u.test(line.trimEnd()),
       )

@@ -15,7 +15,7 @@ describe('holdfast hold', () => {
   it('holds the lock until standard input ends', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['--name', 'deployer', 'k'], { open: true })
-    const [line] = await command.out.count(1)
+    const [line] = await command.out.waitForCount(1)
     const [lock] = broker.query().held
     expect(line).to.equal(`held k fence ${lock?.fence}`)
     expect(lock).to.include({ key: 'k', name: 'deployer' })
@@ -28,7 +28,7 @@ describe('holdfast hold', () => {
     it(`holds the lock until ${signal}, with /dev/null as standard input`, async () => {
       const { url, broker } = await stage.broker()
       const command = start(url, ['--json', 'k'], { stdin: 'ignore' })
-      const [line] = await command.out.count(1)
+      const [line] = await command.out.waitForCount(1)
       const fence = broker.query().held[0]?.fence
       expect(JSON.parse(line!)).to.deep.equal({ key: 'k', fence, held: true })
       command.process.kill('SIGWINCH')
@@ -41,7 +41,7 @@ describe('holdfast hold', () => {
   it('exits 76 and prints the reason when the lock is revoked', async () => {
     const { url, sessions } = await stage.brokerWith('ops')
     const command = start(url, ['k'], { open: true })
-    const fence = Number((await command.out.count(1))[0]!.split(' ').at(-1))
+    const fence = Number((await command.out.waitForCount(1))[0]!.split(' ').at(-1))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
@@ -50,9 +50,9 @@ describe('holdfast hold', () => {
 
   it('exits 76 before the lease is over when the broker does not answer', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
-    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     const command = start(url, ['--lease', '2s', 'k'], { open: true })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     serve.process.kill('SIGSTOP')
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
@@ -64,7 +64,9 @@ describe('holdfast hold', () => {
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k'], { open: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
-    expect((await waits.err.count(1))[0]).to.match(/^holdfast: Waiting for k, held by ann since/)
+    expect((await waits.err.waitForCount(1))[0]).to.match(
+      /^holdfast: Waiting for k, held by ann since/,
+    )
     waits.process.kill('SIGTERM')
     expect((await waits.ended()).code, 'ended by the signal while it waited').to.equal(143)
     await lock.unlock()

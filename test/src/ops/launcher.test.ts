@@ -23,7 +23,7 @@ describe('the launcher of holdfast', () => {
     const args = ['serve', '--port', '0', '--drain', '0']
     const inside = ['taskset', '-c', list]
     const command = Holdfast.start(stage, args, { inside, launched: true })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     return readFileSync(`/proc/${command.process.pid}/cmdline`, 'utf8').split('\0')
   }
 

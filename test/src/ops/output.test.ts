@@ -86,7 +86,7 @@ describe('holdfast with output that cannot be written', () => {
   it('exits 74 if serve cannot print its URL, but first serves until a signal', async () => {
     const inside = ['sh', '-c', `exec "$@" >${fullDevice}`, 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
-    expect((await serve.err.count(1))[0]).to.include('ENOSPC')
+    expect((await serve.err.waitForCount(1))[0]).to.include('ENOSPC')
     serve.process.kill('SIGTERM')
     expect((await serve.ended()).code).to.equal(74)
   })

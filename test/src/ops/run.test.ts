@@ -36,7 +36,7 @@ describe('holdfast run', () => {
   it('shows the command and the machine in the metadata of the lock', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['k', '--', 'sh', '-c', 'echo up; sleep 60'])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const [lock] = broker.query().held
     expect(lock?.name).to.match(/^sh on ./)
     expect(lock?.metadata).to.include({ command: 'sh', pid: command.process.pid })
@@ -96,7 +96,7 @@ describe('holdfast run', () => {
     expect(broker.query().heldCount).to.equal(1)
     await held.unlock()
     const command = start(url, args)
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const locks = broker.query().held
     expect(locks.map(({ key }) => key)).to.deep.equal(['a', 'b', 'c'])
     expect(new Set(locks.map(({ fence }) => fence)).size).to.equal(1)
@@ -126,7 +126,7 @@ describe('holdfast run', () => {
     const { url, broker } = await stage.broker()
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     command.process.kill('SIGTERM')
     expect(await command.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
     expect(broker.query().heldCount).to.equal(0)
@@ -137,7 +137,7 @@ describe('holdfast run', () => {
     const fifo = scratch(stage).path('go')
     const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
     const command = start(url, ['k', '--', 'sh', '-c', script])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const [before] = broker.query().held
     const again = proxy.nextConnection()
     proxy.cut()
@@ -171,7 +171,7 @@ describe('holdfast run', () => {
       '-c',
       script,
     ])
-    await command.out.until((lines) => lines.length >= 3)
+    await command.out.waitUntil((lines) => lines.length >= 3)
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(direct)
     const granted = waiter.lock('k')
@@ -193,7 +193,7 @@ describe('holdfast run', () => {
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const waiter = await stage.session(direct)
     const granted = waiter.lock('k')
     silence()
@@ -204,11 +204,11 @@ describe('holdfast run', () => {
   /** The network works, and only the broker is stopped. */
   async function endWithStoppedBroker(): Promise<void> {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
-    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '300ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
-    const [pid] = await command.out.count(1)
+    const [pid] = await command.out.waitForCount(1)
     serve.process.kill('SIGSTOP')
     expect((await command.ended()).code).to.equal(76)
     expect(isAlive(Number(pid))).to.equal(false)
@@ -221,7 +221,7 @@ describe('holdfast run', () => {
     const script =
       "trap 'echo clean; exit 0' TERM; echo $HOLDFAST_FENCE; while :; do sleep 0.05; done"
     const command = start(url, ['k', '--', 'sh', '-c', script])
-    const [fence] = await command.out.count(1)
+    const [fence] = await command.out.waitForCount(1)
     await ops!.revoke('k', { fence: Number(fence), reason: 'stuck' })
     const { code, out, err } = await command.ended()
     expect([code, out[1]]).to.deep.equal([76, 'clean'])
@@ -233,7 +233,7 @@ describe('holdfast run', () => {
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
-    const lines = await command.out.count(2)
+    const lines = await command.out.waitForCount(2)
     const fence = Number(lines.find((line) => line !== 'up'))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
     // The child processes share the output of the command. So `ended` resolves only when all child

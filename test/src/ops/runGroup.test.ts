@@ -25,7 +25,7 @@ describe('holdfast run with a process group', () => {
     const command = start(url, ['k', '-c', line])
     const message =
       'holdfast: The command has ended, but \\d process(es)? of its group still run: k is kept'
-    expect((await command.err.count(1))[0]).to.match(new RegExp(`^${message}`))
+    expect((await command.err.waitForCount(1))[0]).to.match(new RegExp(`^${message}`))
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
     const { code, out, err } = await command.ended()
@@ -37,8 +37,8 @@ describe('holdfast run with a process group', () => {
     const { url, broker } = await stage.broker()
     const line = "(trap 'echo got it; exit' USR1; echo up; while :; do sleep 0.05; done) & exit 3"
     const command = start(url, ['k', '-c', line])
-    await command.err.count(1)
-    await command.out.count(1)
+    await command.err.waitForCount(1)
+    await command.out.waitForCount(1)
     command.process.kill('SIGUSR1')
     expect(await command.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
     expect(broker.query().heldCount).to.equal(0)
@@ -47,7 +47,7 @@ describe('holdfast run with a process group', () => {
   it('stops the group too when the lock is revoked after the command has ended', async () => {
     const { url, sessions } = await stage.brokerWith('ops')
     const command = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
-    await command.err.count(1)
+    await command.err.waitForCount(1)
     const [fence, pid] = command.out.items[0]!.split(' ').map(Number)
     await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
     expect((await command.ended()).code).to.equal(76)
@@ -86,7 +86,7 @@ describe('holdfast run with a process group', () => {
   it('keeps the lock for --min-hold, however short the command is', async () => {
     const { url, broker, sessions } = await stage.brokerWith('ann')
     const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const next = sessions[0]!.lock('k')
     // `ended` would wait for --min-hold, so this test looks for the end of the child process.
     await untilNoChild(command.process.pid as number)
@@ -99,7 +99,7 @@ describe('holdfast run with a process group', () => {
   it('exits with the code of the command although the broker has stopped', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['k', '-c', 'echo up; cat'], { open: true })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     await broker.close()
     command.process.stdin!.end()
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
@@ -133,10 +133,10 @@ describe('holdfast run with a command of another user', () => {
     // Like other users, root without this capability cannot signal processes of another user.
     const inside = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
     const command = Holdfast.start(stage, [...args, 'sh', '-c', line], { inside })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     command.process.kill('SIGTERM')
     command.process.kill('SIGTERM')
-    const [message] = await command.err.count(1)
+    const [message] = await command.err.waitForCount(1)
     expect(message).to.match(/^holdfast: Cannot send SIGTERM.*another user \(EPERM\).*lock is kept/)
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')

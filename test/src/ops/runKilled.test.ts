@@ -32,7 +32,7 @@ describe('holdfast run after a kill', () => {
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const command = Holdfast.start(stage, args)
-    const pids = (await command.out.count(2)).map(Number)
+    const pids = (await command.out.waitForCount(2)).map(Number)
     const waiter = await stage.session(url)
     const granted = waiter.lock(key)
     await untilHandled(waiter)
@@ -52,7 +52,7 @@ describe('holdfast run after a kill', () => {
         const marker = `600.${process.pid}${round + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const command = Holdfast.start(stage, args)
-        await events.until((all) => all.some(({ event }) => event === 'locked'))
+        await events.waitUntil((all) => all.some(({ event }) => event === 'locked'))
         command.process.kill('SIGKILL')
         const waiter = await stage.session(url)
         await waiter.lock(key)
@@ -71,7 +71,7 @@ describe('holdfast run after a kill', () => {
       const { url } = await stage.broker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
       const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
-      const [pid] = (await command.out.count(1)).map(Number)
+      const [pid] = (await command.out.waitForCount(1)).map(Number)
       process.kill(command.process.pid as number, signal)
       // The command shares the output, so the output ends only when the command is dead or dying.
       await command.ended()
@@ -83,7 +83,7 @@ describe('holdfast run after a kill', () => {
     const { url } = await stage.broker()
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
     const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const [first] = watchdogsOf(command.process.pid as number)
     process.kill(first as number, 'SIGKILL')
     let second: number | undefined
@@ -99,7 +99,7 @@ describe('holdfast run after a kill', () => {
     const { url } = await stage.broker()
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
     const command = Holdfast.start(stage, args, { open: true })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     const [watchdog] = watchdogsOf(command.process.pid as number)
     expect(isAlive(watchdog as number)).to.equal(true)
     command.process.stdin!.end()

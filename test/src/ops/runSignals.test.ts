@@ -31,10 +31,10 @@ describe('holdfast run with signals', () => {
     const traps = passedSignals.map((signal) => `trap 'echo ${signal}' ${signal}`).join('; ')
     const idle = `(trap '' ${passedSignals.join(' ')}; exec sleep 600) & while :; do wait $!; done`
     const command = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     for (const [i, signal] of passedSignals.entries()) {
       process.kill(command.process.pid as number, signal)
-      expect((await command.out.count(i + 2))[i + 1]).to.equal(String(signal))
+      expect((await command.out.waitForCount(i + 2))[i + 1]).to.equal(String(signal))
     }
     expect(command.err.items).to.deep.equal([])
     command.process.kill('SIGKILL')
@@ -46,7 +46,7 @@ describe('holdfast run with signals', () => {
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
     const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const command = start(url, args, { inside, launched: true, open: true })
-    const [line] = await command.out.count(1)
+    const [line] = await command.out.waitForCount(1)
     expect(line).to.match(/^SigIgn:\s0+3$/)
     // Signals arrive in the order of their numbers. `holdfast` ignores the first two signals. When
     // the third signal arrives, the first two have arrived too.
@@ -59,7 +59,7 @@ describe('holdfast run with signals', () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const command = start(url, ['k', 'echo', 'up'], { inside: ['nohup'], launched: true })
-    await command.err.until((lines) => lines.some((line) => line.includes('Waiting for k')))
+    await command.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
     command.process.kill('SIGHUP')
     await lock.unlock()
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
@@ -68,7 +68,7 @@ describe('holdfast run with signals', () => {
   it('leaves a broker running under nohup', async () => {
     const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside, launched: true })
-    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     serve.process.kill('SIGHUP')
     serve.process.kill('SIGINT')
     expect((await start(url, ['k', 'true']).ended()).code).to.equal(0)

@@ -22,7 +22,7 @@ describe('holdfast run before the grant', () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k', 'echo', 'at last'])
-    const [message] = await waits.err.count(1)
+    const [message] = await waits.err.waitForCount(1)
     const expected = `^holdfast: Waiting for k, held by ann since ${timeOfDay}$`
     expect(message).to.match(new RegExp(expected))
     await lock.unlock()
@@ -74,7 +74,7 @@ describe('holdfast run before the grant', () => {
   it('uses the value of --name as the name of its session', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], { open: true })
-    await command.out.count(1)
+    await command.out.waitForCount(1)
     expect(broker.query().held[0]?.name).to.equal('billing-3')
     command.process.stdin!.end()
     expect((await command.ended()).code).to.equal(0)
@@ -89,9 +89,9 @@ describe('holdfast run before the grant', () => {
     })
     const env = { HOLDFAST_TOKEN: 'worker' }
     const first = start(url, ['k', '-c', 'echo up; cat'], { env, open: true })
-    await first.out.count(1)
+    await first.out.waitForCount(1)
     const second = start(url, ['k', 'true'], { env })
-    expect(await second.err.count(1)).to.deep.equal(['holdfast: Waiting for k'])
+    expect(await second.err.waitForCount(1)).to.deep.equal(['holdfast: Waiting for k'])
     first.process.stdin!.end()
     expect((await second.ended()).code).to.equal(0)
     expect(broker.query().heldCount).to.equal(0)
@@ -128,7 +128,7 @@ describe('holdfast run before the grant', () => {
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waits = start(url, ['k', 'echo', 'never'])
-      await waits.err.count(1)
+      await waits.err.waitForCount(1)
       waits.process.kill('SIGWINCH')
       waits.process.kill(signal)
       const { code, out, err } = await waits.ended()

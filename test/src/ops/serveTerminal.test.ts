@@ -28,7 +28,7 @@ describe('holdfast serve at a terminal', () => {
 
   it('prints neither where its output is no terminal', async () => {
     const broker = Holdfast.start(stage, ['serve', '--port', '0'])
-    const lines = await broker.out.count(2)
+    const lines = await broker.out.waitForCount(2)
     expect(lines.join('\n')).not.to.contain('Try it')
   })
 })

@@ -54,7 +54,7 @@ describe('the settings of holdfast serve', () => {
   it('are printed at the start of the broker if they come from variables or the file', async () => {
     const around = { env: { HOLDFAST_PORT: '0', HOLDFAST_LIMITS: 'helloMs=100' } }
     const serve = Holdfast.start(stage, ['serve', '--drain', '1s'], around)
-    await serve.out.count(3)
+    await serve.out.waitForCount(3)
     expect(serve.out.items[0]).to.match(/^holdfast is listening on ws:/)
     expect(serve.out.items.slice(1, 3)).to.deep.equal([
       'holdfast uses port 0 from HOLDFAST_PORT',
@@ -89,7 +89,7 @@ describe('the settings of holdfast serve', () => {
   it('serve metrics and health on the admin port', async () => {
     const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0']
     const serve = Holdfast.start(stage, args)
-    const [, line] = await serve.out.count(2)
+    const [, line] = await serve.out.waitForCount(2)
     const url = /http:\S+/.exec(line!)![0]
     expect(await (await fetch(`${url}/metrics`)).text()).to.include('holdfast_sessions 0')
     expect((await fetch(`${url}/readyz`)).status).to.equal(200)
@@ -97,10 +97,10 @@ describe('the settings of holdfast serve', () => {
 
   it('set the level of the log lines, which are JSON on standard error', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--log-level', 'info'])
-    const [line] = await serve.out.count(1)
+    const [line] = await serve.out.waitForCount(1)
     const url = line!.split(' ').at(-1)!
     await Holdfast.run(stage, ['ping', '--count', '1', '--url', url])
-    const [logged] = await serve.err.count(1)
+    const [logged] = await serve.err.waitForCount(1)
     expect(JSON.parse(logged!)).to.include({ msg: 'Session ended', reason: 'goodbye' })
   })
 

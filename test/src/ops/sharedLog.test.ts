@@ -121,7 +121,7 @@ describe('holdfast serve --log on etcd', function () {
 
   async function start(...more: string[]): Promise<string> {
     const serve = Holdfast.start(stage, serveArgs(...more))
-    const [line] = await serve.out.count(1)
+    const [line] = await serve.out.waitForCount(1)
     return /ws:\S+/.exec(line!)![0]
   }
 
@@ -181,14 +181,14 @@ describe('holdfast serve --log on etcd', function () {
     const args = ['serve', '--port', '0', '--name', 'lost', '--metrics', '--admin-port', '0']
     const log = ['--log', etcd.cluster.address(`${etcd.prefix}-mistyped/log`)]
     const serve = Holdfast.start(stage, [...args, ...log])
-    const [line] = await serve.err.count(1)
+    const [line] = await serve.err.waitForCount(1)
     const warning = JSON.parse(line!)
     expect(warning.msg).to.equal(
       'The storage has other Holdfast logs, whose brokers share no locks',
     )
     expect(warning.otherLogs).to.include(etcd.prefix)
     expect(warning.broker).to.equal('lost')
-    const lines = await serve.out.until((all) => all.some((text) => text.includes('admin')))
+    const lines = await serve.out.waitUntil((all) => all.some((text) => text.includes('admin')))
     const [admin] = /http:\S+/.exec(lines.join('\n'))!
     const { out } = await Holdfast.run(stage, ['status', admin])
     expect(out.join('\n')).to.match(new RegExp(`other logs .*\\b${etcd.prefix}\\b`))

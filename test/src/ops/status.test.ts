@@ -18,7 +18,7 @@ import { scratch } from './scratch.js'
 /** Starts a broker, and returns the two URLs that it prints: for clients and for operators. */
 async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
-  const lines = await command.out.count(args.includes('--admin-port') ? 2 : 1)
+  const lines = await command.out.waitForCount(args.includes('--admin-port') ? 2 : 1)
   const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
   return { process: command.process, url: url!, admin, errorLines: command.err }
 }
@@ -214,7 +214,7 @@ describe('holdfast status with a replicated log', function () {
     expect(text).to.match(/^problem +etcd at http/m)
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
     const untilLogged = (text: string) =>
-      errorLines.until((lines) => lines.some((line) => line.includes(text)))
+      errorLines.waitUntil((lines) => lines.some((line) => line.includes(text)))
     await untilLogged('"serves":false,"msg":"Replicated log has a problem"')
     isBack = true
     await member!.start()

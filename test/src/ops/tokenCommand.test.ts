@@ -22,7 +22,7 @@ describe('holdfast token', () => {
     expect(readFileSync(file, 'utf8')).to.match(/^[0-9a-f]{64} billing lock orders:\*\n$/)
     expect(statSync(file).mode & 0o777).to.equal(0o600)
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', file])
-    const [line] = await serve.out.count(1)
+    const [line] = await serve.out.waitForCount(1)
     const url = line!.split(' ').at(-1)!
     const around = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
     expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], around)).code).to.equal(0)

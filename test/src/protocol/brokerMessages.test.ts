@@ -1,9 +1,9 @@
 /**
- * The client checks the messages of a broker by hand-written code (`faultOf`), which returns an
- * error message for an invalid message. The check must accept the same messages as the schemas,
- * name the wrong field, and never throw. A fence is the number of a grant.
+ * The client checks the messages of a broker by hand-written code (`faultOfBrokerMessage`), which
+ * returns an error message for an invalid message. The check must accept the same messages as the
+ * schemas, name the wrong field, and never throw. A fence is the number of a grant.
  */
-import { faultOf } from '@holdfast/shared'
+import { faultOfBrokerMessage } from '@holdfast/shared'
 import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { expect } from 'chai'
@@ -31,13 +31,13 @@ function isAcceptedBySchema(value: unknown): boolean {
 }
 
 /**
- * Checks that `faultOf`, the fast check and the schemas agree. Makes no error message before a
- * check fails, because some values are too deep to print.
+ * Checks that `faultOfBrokerMessage`, the fast check and the schemas agree. Makes no error message
+ * before a check fails, because some values are too deep to print.
  */
 function checkAgreement(value: unknown, change: string): void {
-  const fault = faultOf(value)
+  const fault = faultOfBrokerMessage(value)
   if ((fault === undefined) !== isAcceptedBySchema(value)) {
-    throw new Error(`${change}: faultOf returns ${fault}, and the schema disagrees`)
+    throw new Error(`${change}: faultOfBrokerMessage returns ${fault}, and the schema disagrees`)
   }
   if (isValidFast(value) && faultByShape(value) !== undefined) {
     throw new Error(`${change}: only the fast check accepts the message`)
@@ -46,13 +46,13 @@ function checkAgreement(value: unknown, change: string): void {
   if (fault.length > 120 || fault.includes(forged.trim())) throw new Error(`${change}: ${fault}`)
 }
 
-describe('faultOf: messages from a broker', () => {
+describe('faultOfBrokerMessage: messages from a broker', () => {
   it('accepts valid messages, with and without optional and unknown fields', () => {
     const types = goodBrokerMessages.map(({ type }) => type)
     expect(types).to.have.members(Object.keys(brokerSchemas))
     for (const message of goodBrokerMessages) {
-      expect(faultOf(message), message.type).to.equal(undefined)
-      expect(faultOf({ ...message, later: 1 }), message.type).to.equal(undefined)
+      expect(faultOfBrokerMessage(message), message.type).to.equal(undefined)
+      expect(faultOfBrokerMessage({ ...message, later: 1 }), message.type).to.equal(undefined)
       checkAgreement(message, message.type)
     }
   })
@@ -82,7 +82,9 @@ describe('faultOf: messages from a broker', () => {
 
   it('accepts messages of unknown types with any name', () => {
     for (const type of ['later', 'constructor', '__proto__', 'toString', '']) {
-      expect(faultOf(JSON.parse(`{"type":${JSON.stringify(type)}}`)), type).to.equal(undefined)
+      expect(faultOfBrokerMessage(JSON.parse(`{"type":${JSON.stringify(type)}}`)), type).to.equal(
+        undefined,
+      )
     }
   })
 
@@ -101,6 +103,6 @@ describe('faultOf: messages from a broker', () => {
       [[], 'it cannot be this array'],
       [{ type: 7 }, 'its type cannot be 7'],
     ]
-    for (const [value, fault] of cases) expect(faultOf(value)).to.equal(fault)
+    for (const [value, fault] of cases) expect(faultOfBrokerMessage(value)).to.equal(fault)
   })
 })

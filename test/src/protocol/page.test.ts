@@ -8,21 +8,21 @@ import {
   errorCodes,
   isFinalClose,
   leaseMs,
+  maxDurationMs,
   maxFrameBytes,
   maxHelloBytes,
   maxHoldersNamed,
+  maxIdOrSecretLength,
   maxKeyBytes,
   maxLocksPerSession,
   maxMetadataBytes,
   maxMetadataDepth,
-  maxMs,
   maxNameLength,
   maxOutputFrameBytes,
   maxQueryItems,
   maxReasonLength,
-  maxSecretLength,
   maxTokenLength,
-  maxUnacknowledged,
+  maxUnacknowledgedResponses,
   maxWaitersPerKey,
   maxWatches,
   parseFrame,
@@ -214,14 +214,14 @@ describe('PROTOCOL.md: numbers', () => {
     token: `${thousands(maxTokenLength)} units`,
     name: `${maxNameLength} units`,
     reason: `${maxReasonLength} units`,
-    'ttl, timeout': `${thousands(maxMs)} ms`,
+    'ttl, timeout': `${thousands(maxDurationMs)} ms`,
     lease: `${thousands(leaseMs.min)} to ${thousands(leaseMs.max)} ms`,
-    'ids in an `ack`': thousands(maxUnacknowledged),
+    'ids in an `ack`': thousands(maxUnacknowledgedResponses),
     'items of a query': `${thousands(maxQueryItems)} locks and ${thousands(maxQueryItems)} requests`,
     'holders in a `failed`': `${maxHoldersNamed}, and 16 KiB`,
     'locks of a session, held and waited for, a set once for each key':
       thousands(maxLocksPerSession),
-    'stored answers of a session': thousands(maxUnacknowledged),
+    'stored answers of a session': thousands(maxUnacknowledgedResponses),
     'waiting requests of a key': thousands(maxWaitersPerKey),
     'watches of a session': thousands(maxWatches),
   }
@@ -246,15 +246,15 @@ describe('PROTOCOL.md: numbers', () => {
     'default lease': `${thousands(leaseMs.default)} without a wish`,
     holders: `at most ${maxHoldersNamed} holders, and at most 16 KiB of them`,
     limit: `| \`limit\` | integer | 1 to ${thousands(maxQueryItems)} | no: ${thousands(maxQueryItems)} |`,
-    ids: `| \`ids\` | array of ids | 0 to ${thousands(maxUnacknowledged)} items |`,
-    answers: `At ${thousands(maxUnacknowledged)}\n  stored answers`,
-    secret: `| \`secret\` | text, units | 1 to ${maxSecretLength} |`,
+    ids: `| \`ids\` | array of ids | 0 to ${thousands(maxUnacknowledgedResponses)} items |`,
+    answers: `At ${thousands(maxUnacknowledgedResponses)}\n  stored answers`,
+    secret: `| \`secret\` | text, units | 1 to ${maxIdOrSecretLength} |`,
   }
   for (const [name, sentence] of Object.entries(numbers)) {
     it(`says for ${name}: ${sentence}`, () => expect(page).to.include(sentence))
   }
 
-  it('gives 2^31 - 1 as the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
+  it('gives 2^31 - 1 as the longest time', () => expect(maxDurationMs).to.equal(2 ** 31 - 1))
 })
 
 describe('PROTOCOL.md: worked numbers', () => {

@@ -87,20 +87,20 @@ export class Faults {
 
   #cause(kind: FaultKind, client: ClientMachine, machine: BrokerMachine, random: Random): void {
     switch (kind) {
-      case 'cut':
+      case 'cutConnection':
         this.#connectionOf(client)?.cut(randomCut(random, this.#connectionOf(client)))
         break
-      case 'cutAtFrame': {
+      case 'cutConnectionAtFrame': {
         const connection = this.#connectionOf(client)
         if (connection === undefined) break
         const frames = random.int(1, 8)
         connection.framesUntilCut = { frames, cut: randomCut(random, connection) }
         break
       }
-      case 'delay':
+      case 'delayPath':
         this.#delay(client, random)
         break
-      case 'block':
+      case 'blockPath':
         this.#block(client, random)
         break
       case 'stopClient':

@@ -70,10 +70,16 @@ export class Oracles {
     this.trace = new Trace(world, lines)
     this.report = new RunReport(() => ({ time: world.now, event: world.events }))
     const { report } = this
-    const { quietStart, isPassive } = plan
+    const { quietStart, hasPassiveOracles } = plan
     const maxLogDelayMs = shared?.deadMs ?? 0
     const now = () => world.now
-    this.holderOracle = new HolderOracle({ report, now, quietStart, isPassive, maxLogDelayMs })
+    this.holderOracle = new HolderOracle({
+      report,
+      now,
+      quietStart,
+      isPassive: hasPassiveOracles,
+      maxLogDelayMs,
+    })
     this.#tableOracle = new TableOracle(this.report)
     this.#barrierOracle = new BarrierOracle(this.report)
     this.#answerOracle = new AnswerOracle(this.report, now)

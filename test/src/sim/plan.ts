@@ -1,15 +1,16 @@
 /**
- * Draws the properties of a world from a seed. Each seed leaves out much of what could happen,
- * because a world in which everything goes wrong all the time never reaches the rare states. A
- * world without cuts, for example, has long quiet stretches in which other bugs show.
+ * Chooses the properties of a world (a simulated system of brokers, clients and network) by chance,
+ * from a seed. Each seed leaves out most kinds of faults and actions, because a world in which
+ * everything goes wrong all the time never reaches the rare states. A world in which no connection
+ * is cut, for example, has long quiet stretches in which other bugs show.
  */
 import type { Random } from './random.js'
 
 const faultKinds = [
-  'cut',
-  'cutAtFrame',
-  'delay',
-  'block',
+  'cutConnection',
+  'cutConnectionAtFrame',
+  'delayPath',
+  'blockPath',
   'stopClient',
   'sleepClient',
   'stopBroker',
@@ -48,8 +49,8 @@ export interface ClientPlan {
   /** Whether the client has a WebSocket as in a browser, without `terminate`. */
   readonly isBrowser: boolean
   /**
-   * Whether a turn of the event loop ends when its promises have settled, as in the real client.
-   * Otherwise a turn ends after all waiting input.
+   * True: a turn of the event loop ends when its promises have settled, as in the real client.
+   * False: the turn handles all waiting input first, which gives another order of events.
    */
   readonly endsTurnsEarly: boolean
   /** Whether the program watches keys and follows which locks are held. */
@@ -67,9 +68,11 @@ export interface Plan {
   readonly thinkMs: number
   /** The mean time for which a program holds a lock, in ms. */
   readonly holdMs: number
-  /** The probability that a request is for a shared lock, has a timeout, and is aborted. */
+  /** The probability that a request is for a shared lock. */
   readonly shared: number
+  /** The probability that a request has a timeout. */
   readonly timeout: number
+  /** The probability that a request is aborted. */
   readonly abort: number
   /** The probability that a request limits how long its lock lasts without a refresh. */
   readonly ttl: number
@@ -77,11 +80,13 @@ export interface Plan {
   readonly faults: Readonly<Record<FaultKind, number>>
   /** The mean time between two faults, in ms. */
   readonly faultGapMs: number
-  /** The least latency of a network path and the most that chance adds, in ms. */
+  /** The least latency of a network path, in ms. */
   readonly latencyMs: number
+  /** The longest time by which chance lengthens the latency, in ms. */
   readonly jitterMs: number
+  /** The clock rate of the broker, relative to real time. */
   readonly brokerRate: number
-  /** Whether a restarted broker grants no locks for the longest lease. */
+  /** Whether a restarted broker waits as long as the longest lease before its first grant. */
   readonly quietStart: boolean
   /**
    * The longest time by which other work sometimes delays the broker's event loop, in ms; too short
@@ -96,11 +101,11 @@ export interface Plan {
   /** Whether the broker disconnects slow readers early, and the network has small send buffers. */
   readonly hasTightBuffers: boolean
   /**
-   * Whether the oracles read `held` of a lock only where the client has just read its clock.
-   * Elsewhere, reading `held` would make the client notice a loss that the client must notice by
-   * itself.
+   * Whether the oracles (the checks of the simulation) read `lock.held` only directly after the
+   * client has read its clock. At any other moment, this read would make the client notice a loss
+   * that the client must notice by itself.
    */
-  readonly isPassive: boolean
+  readonly hasPassiveOracles: boolean
   /** Whether a client tries retired resume secrets. */
   readonly hasHijacker: boolean
   /** Whether a client sends many messages twice. */
@@ -131,7 +136,7 @@ export function planFor(random: Random): Plan {
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
     hasTightBuffers,
-    isPassive: random.chance(0.5),
+    hasPassiveOracles: random.chance(0.5),
     hasHijacker: random.chance(0.2),
     hasDuplicatingClient: random.chance(0.2),
     hasRevoker: random.chance(0.1),

@@ -74,7 +74,7 @@ export class Invariants {
     this.follow(command, effects)
     ensure(this.#table.fence === this.#fence, 'the fence moved without a grant')
     this.#compareTallies()
-    checkRecords(this.#table, this.#unfinished)
+    checkTableRecords(this.#table, this.#unfinished)
   }
 
   /** Call instead of `check` for a command that was checked before. */
@@ -166,7 +166,7 @@ export class Invariants {
 }
 
 /** Checks that the table's records are consistent. Throws if not. */
-export function checkRecords(table: LockTable, unfinished = new Set<string>()): void {
+export function checkTableRecords(table: LockTable, unfinished = new Set<string>()): void {
   ensure(table.bytes === bytesOf(table), `${bytesOf(table)} bytes, counted ${table.bytes}`)
   let held = 0
   let waiting = 0

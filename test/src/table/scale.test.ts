@@ -6,7 +6,7 @@
  * grant.
  */
 import { expect } from 'chai'
-import { checkRecords } from './invariants.js'
+import { checkTableRecords } from './invariants.js'
 import { TableDriver } from './tableDriver.js'
 
 const waiterCount = 10_000
@@ -32,7 +32,7 @@ describe('table: ten thousand waiters', () => {
       'granted w0#1 k f2',
       'answer holder#2 unlocked',
     ])
-    checkRecords(driver.table)
+    checkTableRecords(driver.table)
   })
 
   it('all waiters leave one after another, in a scattered order, without a grant', () => {
@@ -47,7 +47,7 @@ describe('table: ten thousand waiters', () => {
       ])
     }
     expect(driver.table.waitingCount).to.equal(0)
-    checkRecords(driver.table)
+    checkTableRecords(driver.table)
   })
 
   it('a chain of releases grants every waiter once, in order', () => {
@@ -58,16 +58,17 @@ describe('table: ten thousand waiters', () => {
       expect(granted).to.equal(`granted w${i}#1 k f${i + 2}`)
       holder = `w${i}`
     }
-    checkRecords(driver.table)
+    checkTableRecords(driver.table)
   })
 
-  it('shared waiters are granted a thousand at a time, without recursion', () => {
+  it('one release grants a thousand shared waiters, and each later command a thousand more', () => {
     const driver = new TableDriver(false)
     driver.open('holder')
     driver.lock('holder', 'k')
     driver.open('w')
     for (let i = 0; i < waiterCount; i++) driver.lock('w', 'k', { mode: 'shared' })
-    // A thousand grants, the release, the answer, and the effect for the unfinished key.
+    // A thousand grants, the release, the answer, and the effect that says that more waiters of the
+    // key must be granted.
     expect(driver.unlock('holder', 1)).to.have.length(1_003)
     const grantMore = { type: 'grantUnfinishedKeys', keys: ['k'], at: 0 } as const
     for (let remaining = waiterCount - 1_000; remaining > 0; remaining -= 1_000)
@@ -87,6 +88,6 @@ describe('table: ten thousand waiters', () => {
     driver.lock('last', 'k')
     driver.end('w')
     expect(driver.unlock('holder', 1)).to.include('granted last#1 k f2')
-    checkRecords(driver.table)
+    checkTableRecords(driver.table)
   })
 })

@@ -6,7 +6,7 @@ import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/co
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
-import { checkRecords } from './invariants.js'
+import { checkTableRecords } from './invariants.js'
 import { plainEffect, plainState } from './plainValues.js'
 import { StepRunner, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
@@ -30,7 +30,7 @@ describe('table: snapshots', () => {
       }
       const copy = copyOf(table)
       expect(isSame(plainState(copy), plainState(table))).to.equal(true)
-      checkRecords(copy)
+      checkTableRecords(copy)
       for (const stepToRun of steps.slice(snapshotAt)) {
         const command = runner.commandOf(stepToRun, plainState(table))
         if (command === undefined) continue

@@ -7,7 +7,7 @@ export const PlatformWebSocket: WebSocketConstructor = globalThis.WebSocket
 /**
  * @throws HoldfastError `INVALID_OPTION` always, because a page cannot set certificates or a proxy
  */
-export function platformWebSocket(_: PlatformOptions): WebSocketConstructor {
+export function webSocketWithOptions(_: PlatformOptions): WebSocketConstructor {
   throw new HoldfastError('INVALID_OPTION', 'ca and proxy work in Node only')
 }
 
@@ -15,5 +15,8 @@ export function warn(message: string, code: string): void {
   console.warn(`Holdfast: ${message} (${code})`)
 }
 
-/** Gives no advice, because a browser does not tell its pages why a connection failed. */
-export const adviceOn = undefined
+/**
+ * In Node this is a function that says how to fix a failed connection. It is undefined here,
+ * because a browser does not tell its pages why a connection failed.
+ */
+export const adviceOnConnectionError = undefined

@@ -64,7 +64,7 @@ type WsConstructor = new (
  * Makes a WebSocket class that uses these certificates and this proxy.
  * @throws HoldfastError `INVALID_OPTION`
  */
-export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketConstructor {
+export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketConstructor {
   if (ca !== undefined) checkCertificates(ca)
   checkProxy(proxy)
   return class NodeWebSocket extends (Ws as WsConstructor) {
@@ -192,7 +192,7 @@ function textOf(file: unknown): string {
   return typeof file === 'string' ? file : ''
 }
 
-export const PlatformWebSocket: WebSocketConstructor = platformWebSocket({})
+export const PlatformWebSocket: WebSocketConstructor = webSocketWithOptions({})
 
 export function warn(message: string, code: string): void {
   process.emitWarning(message, { type: 'HoldfastWarning', code })
@@ -202,7 +202,7 @@ export function warn(message: string, code: string): void {
 const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
 
 /** Returns how to fix the error of a connection; undefined for an unknown error. */
-export function adviceOn(error: unknown): string | undefined {
+export function adviceOnConnectionError(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown }
   return typeof code === 'string' && untrusted.test(code)
     ? "pass the certificate of the server's authority in the option ca (--ca)"

@@ -34,8 +34,8 @@ export const inUseExitCode = 100
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process has the file of the journal open. */
-  readonly isOurs: boolean
+  /** Whether this process has the file of the journal open, after a former journal has failed. */
+  readonly isOpenInThisProcess: boolean
   /** Cancels the check. */
   readonly signal: AbortSignal
 }
@@ -54,14 +54,14 @@ export async function checkIntegrity(path: string, options: IntegrityCheckOption
 }
 
 /** Resolves with the problem that the child process had; undefined if the journal is complete. */
-function runChildProcess(path: string, { isOurs, signal }: IntegrityCheckOptions) {
+function runChildProcess(path: string, { isOpenInThisProcess, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
     // Options of this process, such as --inspect or a preload, must not apply to the child process.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
-    const args = [program, path, ...(isOurs ? [String(process.pid)] : [])]
+    const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...limits })
     child.once('error', () => {
       // If the child process was started, this function waits for the exit of the child process,

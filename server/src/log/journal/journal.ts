@@ -18,7 +18,7 @@ import type { Log, StateMachine } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
 import { checkIntegrity } from './integrityCheck.js'
 import { damagedJournal, encodeRecord } from './record.js'
-import { JournalStore, loadLmdb, type MadeSnapshot } from './store.js'
+import { JournalStore, loadLmdb, type SnapshotInfo } from './store.js'
 
 export interface JournalOptions {
   /**
@@ -75,7 +75,7 @@ class JournalLog implements Log {
   /** Bytes of the records since the last snapshot. */
   #bytesSinceSnapshot = 0
   #snapshotWorker: Worker | undefined
-  #newestSnapshot: MadeSnapshot | undefined
+  #newestSnapshot: SnapshotInfo | undefined
   #hasFailed = false
   /** Called when no command waits and no commit is under way, or when the journal has failed. */
   #onIdle: (() => void) | undefined
@@ -105,6 +105,7 @@ class JournalLog implements Log {
     this.#onSnapshot = onSnapshot
   }
 
+  /** The status that the interface `Log` requires of a journal. */
   get journal(): JournalStatus {
     const newest = this.#newestSnapshot
     const now = nodeEnvironment.clock.wall()
@@ -131,7 +132,8 @@ class JournalLog implements Log {
     const exists = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
     try {
-      if (exists) await checkIntegrity(this.#dir, { isOurs: leftOpen.has(this.#dir), signal })
+      if (exists)
+        await checkIntegrity(this.#dir, { isOpenInThisProcess: leftOpen.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed')
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
       this.#load(this.#store, stateMachine)
@@ -151,7 +153,8 @@ class JournalLog implements Log {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    // Waits for the start, because the start must not lock or write to the directory later.
+    // Waits until the start has ended, so that the start cannot lock the directory, or write to it,
+    // after this method has returned.
     await this.#starting?.catch(() => {})
     if (!this.#hasFailed && (this.#isCommitting || this.#waiting.length > 0)) {
       await new Promise<void>((resolve) => {
@@ -210,14 +213,14 @@ class JournalLog implements Log {
     else this.#onIdle?.()
   }
 
-  /** Starts a snapshot in a worker thread, which builds its own table from the journal. */
+  /** Starts a worker thread, which builds a lock table from the journal and saves a snapshot. */
   #startSnapshot(): void {
     if (this.#snapshotWorker !== undefined) return
     this.#bytesSinceSnapshot = 0
     const workerData = { dir: this.#dir, isFlushed: this.#isFlushed, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
     this.#snapshotWorker = worker
-    worker.once('message', (made: MadeSnapshot) => {
+    worker.once('message', (made: SnapshotInfo) => {
       this.#newestSnapshot = made
     })
     worker.once('error', (cause) => this.#fail(this.#ioError(cause)))

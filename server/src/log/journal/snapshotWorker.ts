@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { JournalStore, type MadeSnapshot } from './store.js'
+import { JournalStore, type SnapshotInfo } from './store.js'
 
 interface SnapshotTask {
   readonly dir: string
@@ -30,4 +30,4 @@ for (const record of store.recordsAfter(sequence, checksum)) {
 const at = nodeEnvironment.clock.wall()
 await store.saveSnapshot({ sequence, checksum, at, items: dump(table) })
 await store.close()
-parentPort!.postMessage({ sequence, at } satisfies MadeSnapshot)
+parentPort!.postMessage({ sequence, at } satisfies SnapshotInfo)

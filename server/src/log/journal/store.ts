@@ -41,9 +41,9 @@ interface Pointer {
 }
 
 /** The last record in a new snapshot, and the time of the snapshot. */
-export type MadeSnapshot = Pick<Pointer, 'sequence' | 'at'>
+export type SnapshotInfo = Pick<Pointer, 'sequence' | 'at'>
 
-export interface Snapshot extends MadeSnapshot {
+export interface Snapshot extends SnapshotInfo {
   readonly checksum: number
   readonly items: Iterable<SnapshotItem>
 }

@@ -13,7 +13,7 @@ import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
 import type { LogEnvironment } from '../../platform/environment.js'
 import type { LogLoad, StateMachine } from '../log.js'
-import { Batch } from './batch.js'
+import { CommandQueue } from './commandQueue.js'
 import { DivergenceCheck } from './divergenceCheck.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
@@ -55,7 +55,7 @@ export interface ClusterMemberDeps {
 
 export class ClusterMember {
   readonly #deps: ClusterMemberDeps
-  readonly #batch = new Batch()
+  readonly #commandQueue = new CommandQueue()
   #state: State = 'new'
   #subscription: { stop(): void } | undefined
   #position = 0
@@ -111,7 +111,7 @@ export class ClusterMember {
   }
 
   get load(): LogLoad {
-    return this.#batch.load
+    return this.#commandQueue.load
   }
 
   get status(): Omit<LogStatus, 'givenName' | 'otherLogs'> {
@@ -122,7 +122,7 @@ export class ClusterMember {
       members: namesOf([...this.#members.live.keys()]),
       name: this.name === '' ? undefined : nameIn(this.name, this.#members.live.keys()),
       selfLeaseMs: Math.max(0, until - this.#now()),
-      waiting: this.#batch.length,
+      waiting: this.#commandQueue.length,
       snapshot: this.#deps.snapshots.newest,
       takeovers: this.#takeovers,
       resignations: this.#resignations,
@@ -170,7 +170,7 @@ export class ClusterMember {
 
   submit(command: Command): void {
     if (this.#state !== 'serving') return
-    this.#batch.add(command)
+    this.#commandQueue.add(command)
     this.#incarnation!.flushSoon()
   }
 
@@ -196,7 +196,7 @@ export class ClusterMember {
 
   /** Tells the other brokers about a snapshot that this broker has saved. */
   announceSnapshot(snapshot: number): void {
-    this.#incarnation?.sendNotices({ snapshot })
+    this.#incarnation?.sendEntrySoon({ snapshot })
   }
 
   /** Stops for good: applies and appends no more entries. */
@@ -205,7 +205,7 @@ export class ClusterMember {
     this.#snapshotCatchUp?.stop()
     this.#subscription?.stop()
     this.#incarnation?.end()
-    this.#batch.clear()
+    this.#commandQueue.clear()
   }
 
   // -------------------------------------------------------------------------- joining and leaving
@@ -244,7 +244,7 @@ export class ClusterMember {
         clock,
         endOfTurn,
         deadMs,
-        batch: this.#batch,
+        commandQueue: this.#commandQueue,
       },
       onSelfLeaseOver: () => {
         if (this.name !== '') this.#resign()
@@ -271,7 +271,7 @@ export class ClusterMember {
     if (state === 'ended' || state === 'new') return false
     this.#unreturnedSince ??= this.#incarnation!.selfLease.oldestUnreturnedAt
     this.#incarnation!.end()
-    this.#batch.clear()
+    this.#commandQueue.clear()
     this.#state = 'joining'
     if (state !== 'joining') {
       this.#resignations++
@@ -429,7 +429,7 @@ export class ClusterMember {
       this.#deps.onLeft()
     } else if (this.#state === 'joining') {
       // If the entry returned so late that the self-lease is over already, send a newer entry.
-      if (incarnation.selfLease.isOver(now)) incarnation.sendNotices()
+      if (incarnation.selfLease.isOver(now)) incarnation.sendEntrySoon()
       else this.#beginServing()
     } else this.#detectFailures(n, now)
   }
@@ -438,8 +438,8 @@ export class ClusterMember {
     const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
     const silent = detector.onOwnEntry(n, incarnation.lastSent, now)
     const dead = silent.map((broker) => ({ broker, last: this.#members.live.get(broker)! }))
-    if (dead.length > 0) incarnation.sendNotices({ dead })
-    else if (detector.hasSuspects) incarnation.sendNotices()
+    if (dead.length > 0) incarnation.sendEntrySoon({ dead })
+    else if (detector.hasSuspects) incarnation.sendEntrySoon()
   }
 
   /**
@@ -453,7 +453,7 @@ export class ClusterMember {
     const now = this.#now()
     if (check.shouldRequestRound(commandCount, now) && this.name !== '' && this.name === oldest) {
       check.noteRound(now)
-      this.#incarnation!.sendNotices({ digestRound: true })
+      this.#incarnation!.sendEntrySoon({ digestRound: true })
     }
     if (digestRound === true || check.isDue(count)) {
       // The value includes the number of valid entries, so that brokers whose member lists accepted
@@ -461,7 +461,7 @@ export class ClusterMember {
       const value = `${count} ${this.#deps.stateMachine.digest()}`
       check.noteRound(now)
       check.beginRound(this.#position, value, live.keys())
-      if (this.name !== '') this.#incarnation!.sendNotices({ digest: [this.#position, value] })
+      if (this.name !== '') this.#incarnation!.sendEntrySoon({ digest: [this.#position, value] })
     }
     if (digest !== undefined) check.addDigest(entry.broker, digest)
     const divergence = check.verdict(live)

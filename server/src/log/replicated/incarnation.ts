@@ -6,7 +6,7 @@
  * does the incarnation make the next entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
-import type { Batch } from './batch.js'
+import type { CommandQueue } from './commandQueue.js'
 import type { Engine } from './engine.js'
 import { encodeCommands, encodeEntry, type Notices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
@@ -20,9 +20,9 @@ export interface IncarnationDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
   readonly deadMs: number
-  /** The source of the commands. */
-  readonly batch: Batch
-  /** Called when the self-lease was valid and has ended. */
+  /** The commands that wait to be appended. */
+  readonly commandQueue: CommandQueue
+  /** Called when the self-lease has ended; not called if the self-lease never began. */
   readonly onSelfLeaseOver: () => void
   /** Called with the reason when an append fails, and with undefined when an append succeeds. */
   readonly onProblem: (problem: string | undefined) => void
@@ -35,10 +35,10 @@ export class Incarnation {
   readonly #heartbeatMs: number
   /** The number of the newest entry that was sent. */
   #lastSentNumber = 0
-  /** The number of the newest entry that has returned. */
-  #lastReturned = 0
+  /** The number of the newest entry of this incarnation that this broker read back from the log. */
+  #lastReadBackNumber = 0
   #sentAt = Number.NEGATIVE_INFINITY
-  #notices: Notices | undefined
+  #unsentNotices: Notices | undefined
   /** Whether an entry must be sent even without commands. */
   #mustSend = false
   #isLeaving = false
@@ -85,11 +85,11 @@ export class Incarnation {
   }
 
   /**
-   * Must be called when an entry of this incarnation has returned, which shows that the entry is in
-   * the log. Returns the time from the first sending of the entry, in ms; undefined if unknown.
+   * Must be called when this broker has read an entry of this incarnation back from the log.
+   * Returns the time since the entry was first sent, in ms; undefined if that time is unknown.
    */
   onOwnEntry(n: number): number | undefined {
-    this.#lastReturned = n
+    this.#lastReadBackNumber = n
     const sentAt = this.selfLease.onOwnEntry(n)
     if (n === this.#lastSentNumber && this.#retryTimer !== undefined) {
       this.#deps.clock.clearTimer(this.#retryTimer)
@@ -99,9 +99,13 @@ export class Incarnation {
     return sentAt === undefined ? undefined : this.#deps.clock.monotonic() - sentAt
   }
 
-  /** Sends these notices with the next entry. Without notices, sends at least a heartbeat. */
-  sendNotices(notices?: Notices): void {
-    this.#notices = notices === undefined ? this.#notices : { ...this.#notices, ...notices }
+  /**
+   * Sends an entry soon, even if no command waits: with these notices for the other brokers, or
+   * without notices as a heartbeat.
+   */
+  sendEntrySoon(notices?: Notices): void {
+    this.#unsentNotices =
+      notices === undefined ? this.#unsentNotices : { ...this.#unsentNotices, ...notices }
     this.#mustSend = true
     this.flushSoon()
   }
@@ -134,12 +138,12 @@ export class Incarnation {
 
   #flush(): void {
     if (this.#isAppending || this.#isOver || this.#leaveNumber !== undefined) return
-    const { id: broker, clock, batch } = this.#deps
+    const { id: broker, clock, commandQueue } = this.#deps
     const at = clock.wall()
-    if (batch.length > 0 || this.#mustSend) {
-      const [commands, notices] = [batch.takeBatch(), this.#notices]
+    if (commandQueue.length > 0 || this.#mustSend) {
+      const [commands, notices] = [commandQueue.takeForEntry(), this.#unsentNotices]
       this.#mustSend = false
-      this.#notices = undefined
+      this.#unsentNotices = undefined
       this.#send((n) => encodeCommands({ broker, n, at }, commands, notices))
     } else if (this.#isLeaving) {
       this.#leaveNumber = this.#lastSentNumber + 1
@@ -162,7 +166,7 @@ export class Incarnation {
       },
       (reason: unknown) => {
         if (this.#isOver) return
-        if (this.#lastReturned === this.#lastSentNumber) {
+        if (this.#lastReadBackNumber === this.#lastSentNumber) {
           this.#onAppended()
           return
         }
@@ -193,7 +197,7 @@ export class Incarnation {
       this.#deps.onSelfLeaseOver()
       if (this.#isOver) return
     }
-    if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.sendNotices()
+    if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.sendEntrySoon()
     const untilHeartbeatMs = this.#isAppending
       ? this.#heartbeatMs
       : this.#sentAt + this.#heartbeatMs - now

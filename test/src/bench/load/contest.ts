@@ -1,15 +1,16 @@
 /**
  * Runs contestants (the systems to compare) by turns in one process: in each round, each contestant
- * runs for one slice of time. Therefore other load on the machine slows all contestants alike. The
- * result of a contestant is its ratio to the reference, which is the first contestant, in the same
- * round. A pair is one lock and its unlock, or two round trips of the echo.
+ * runs for one slice of time. Therefore other load on the machine slows all contestants alike. A
+ * pair is one lock and its unlock; for an echo server, a pair is two round trips. The first
+ * contestant is the reference. In each round, the pairs per second of a contestant are divided by
+ * the pairs per second of the reference.
  */
 import type { Job, LoadContext, Row } from '../job.js'
 import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'
 import type { Latencies } from './latencies.js'
 import { median } from './statistics.js'
 
-/** A load that runs during its slices. */
+/** A system to compare, with the load on that system. The load runs from `start` to `stop`. */
 export interface Contestant {
   readonly system: string
   /** The id of the process of its server. */
@@ -18,7 +19,7 @@ export interface Contestant {
   /** The number of finished pairs since the start. */
   readonly pairs: number
   start(): void
-  /** Stops to begin pairs. Resolves when all pairs under way are finished. */
+  /** Begins no further pair. Resolves when all pairs under way are finished. */
   stop(): Promise<void>
 }
 
@@ -26,8 +27,8 @@ export interface Contestant {
 interface Slice {
   readonly seconds: number
   readonly pairs: number
-  readonly serverUs: number
-  readonly generatorUs: number
+  readonly serverCpuUs: number
+  readonly loadGeneratorCpuUs: number
   readonly packets: number
   readonly bytes: number
 }
@@ -84,8 +85,8 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
   return {
     seconds,
     pairs: contestant.pairs - pairsBefore,
-    generatorUs,
-    serverUs: (await context.usageOf(serverPid)).cpuUs - usageBefore.cpuUs,
+    loadGeneratorCpuUs: generatorUs,
+    serverCpuUs: (await context.usageOf(serverPid)).cpuUs - usageBefore.cpuUs,
     packets: (trafficAfter?.packets ?? Number.NaN) - (trafficBefore?.packets ?? Number.NaN),
     bytes: (trafficAfter?.bytes ?? Number.NaN) - (trafficBefore?.bytes ?? Number.NaN),
   }
@@ -100,18 +101,18 @@ function figuresOf(
   const ratios = rates.map((ownRate, i) => ownRate / rate(reference[i]!))
   const pairs = sum(slices, 'pairs')
   const referencePairs = sum(reference, 'pairs')
-  const serverUs = sum(slices, 'serverUs') / pairs
+  const serverUs = sum(slices, 'serverCpuUs') / pairs
   return {
     pairsPerSecond: median(rates),
-    ratioToEcho: median(ratios),
-    ratioLeast: Math.min(...ratios),
-    ratioMost: Math.max(...ratios),
+    ratioToReference: median(ratios),
+    lowestRatio: Math.min(...ratios),
+    highestRatio: Math.max(...ratios),
     p50Us: latencies.percentile(50),
     p99Us: latencies.percentile(99),
     maxUs: latencies.max,
     serverUsPerPair: serverUs,
-    serverRatioToEcho: serverUs / (sum(reference, 'serverUs') / referencePairs),
-    generatorUsPerPair: sum(slices, 'generatorUs') / pairs,
+    serverRatioToReference: serverUs / (sum(reference, 'serverCpuUs') / referencePairs),
+    generatorUsPerPair: sum(slices, 'loadGeneratorCpuUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,
   }

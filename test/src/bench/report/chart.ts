@@ -67,7 +67,7 @@ ${parts.join('\n')}
 function groupsOf(rows: readonly Row[]): Group[] {
   const groups = new Map<string, Group['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {
-    const ratio = figures['ratioToEcho']
+    const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
     const cores = placement === 'shared' ? 'one core' : 'a core each'
     const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`

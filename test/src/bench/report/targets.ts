@@ -102,13 +102,17 @@ function comparisonTarget(
 }
 
 const uncontended: readonly Target[] = [
-  figureTarget('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', ['W1', '64×16', 'ratioToEcho']),
+  figureTarget('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', [
+    'W1',
+    '64×16',
+    'ratioToReference',
+  ]),
   figureTarget('W1 64×16, server CPU a pair, of echo’s', [0.6, 0.4], 'less', [
     'W1',
     '64×16',
-    'serverRatioToEcho',
+    'serverRatioToReference',
   ]),
-  figureTarget('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToEcho']),
+  figureTarget('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToReference']),
   comparisonTarget(
     'W1 64×1, p99 of p50',
     [4, undefined],
@@ -120,7 +124,7 @@ const uncontended: readonly Target[] = [
   figureTarget('W1 1×1, one core, pairs/s, of echo', [0.8, 0.9], 'more', [
     'W1',
     '1×1',
-    'ratioToEcho',
+    'ratioToReference',
     'shared',
   ]),
   comparisonTarget(
@@ -141,7 +145,7 @@ const handoffs: readonly Target[] = [
     figureTarget(`W2 ${shape}, hand-offs/s, of echo pairs`, [0.72, 0.85], 'more', [
       'W2',
       shape,
-      'ratioToEcho',
+      'ratioToReference',
     ]),
   ),
   comparisonTarget(
@@ -150,8 +154,8 @@ const handoffs: readonly Target[] = [
     'more',
     (figures, system) =>
       ratio(
-        figures.of('W2', 'K=1000', system, 'ratioToEcho'),
-        figures.of('W2', 'K=2', system, 'ratioToEcho'),
+        figures.of('W2', 'K=1000', system, 'ratioToReference'),
+        figures.of('W2', 'K=2', system, 'ratioToReference'),
       ),
     true,
   ),
@@ -187,8 +191,8 @@ const memory: readonly Target[] = [
     'less',
     (figures) =>
       ratio(
-        figures.of('W3', 'a pair among 1,000,000 locks', byHand, 'serverRatioToEcho'),
-        figures.of('W3', 'a pair among 1,000 locks', byHand, 'serverRatioToEcho'),
+        figures.of('W3', 'a pair among 1,000,000 locks', byHand, 'serverRatioToReference'),
+        figures.of('W3', 'a pair among 1,000 locks', byHand, 'serverRatioToReference'),
       ),
   ),
 ]
@@ -306,8 +310,8 @@ function peerTarget(
     'more',
     (figures, system) =>
       ratio(
-        figures.of(workload, shape, system === byHand ? ownSystem : system, 'ratioToEcho'),
-        figures.of(`${workload} peers`, shape, peer, 'ratioToEcho'),
+        figures.of(workload, shape, system === byHand ? ownSystem : system, 'ratioToReference'),
+        figures.of(`${workload} peers`, shape, peer, 'ratioToReference'),
       ),
     true,
   )

@@ -64,8 +64,8 @@ async function load(context: LoadContext): Promise<JobResult> {
       figures: {
         ...figuresOf(locks.slice(1)),
         timeRatioToBare: median(ratios),
-        ratioLeast: Math.min(...ratios),
-        ratioMost: Math.max(...ratios),
+        lowestRatio: Math.min(...ratios),
+        highestRatio: Math.max(...ratios),
       },
     },
   ]

@@ -113,8 +113,8 @@ const requests: Mutant[] = [
   {
     name: 'client-resume-sends-nothing-again',
     in: 'PendingRequests.startSending',
-    find: '$REQUEST.stored && !$WAITS',
-    replace: '$REQUEST.stored && !$WAITS && $REQUEST.sentOn === undefined',
+    find: '$REQUEST.hasStoredResponse && !$WAITS',
+    replace: '$REQUEST.hasStoredResponse && !$WAITS && $REQUEST.sentOn === undefined',
     why: 'After a resume, the client does not send a request again that never arrived.',
   },
   {

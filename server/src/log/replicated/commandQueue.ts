@@ -1,6 +1,6 @@
 /**
- * Commands that wait to be appended, as text. All commands that arrive while an entry is under way
- * form the next entry, so a slower log has larger entries.
+ * The commands that wait to be appended, as text. All commands that arrive while an append is under
+ * way form the next entry, so a slower log has larger entries.
  */
 import type { Command } from '../../core/index.js'
 import type { LogLoad } from '../log.js'
@@ -13,7 +13,7 @@ const perEntry = { commands: 2_000, characters: 256 * 1024 }
  */
 const queue = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
-export class Batch {
+export class CommandQueue {
   #waiting: string[] = []
   /** How many of the waiting commands were taken already. */
   #takenCount = 0
@@ -35,7 +35,7 @@ export class Batch {
   }
 
   /** Removes and returns the oldest commands that fit into one entry. */
-  takeBatch(): readonly string[] {
+  takeForEntry(): readonly string[] {
     let end = this.#takenCount
     const last = Math.min(this.#waiting.length, end + perEntry.commands)
     let characters = 0

@@ -6,9 +6,9 @@ import type { BrowserContext } from 'playwright-core'
 import { type Chromium, openChromium } from '../browser/chromium.js'
 import type { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
-import { Visitor } from './visitor.js'
+import { DashboardPage } from './dashboardPage.js'
 
-export class Visitors {
+export class DashboardPages {
   readonly #stage: Stage
   #chromium: Chromium | undefined
 
@@ -17,14 +17,14 @@ export class Visitors {
   }
 
   /** Must be called in a `describe`. Its tests are skipped if the machine has no Chromium. */
-  static forSuite(stage: Stage): Visitors {
+  static forSuite(stage: Stage): DashboardPages {
     needs('chromium')
-    const visitors = new Visitors(stage)
+    const dashboardPages = new DashboardPages(stage)
     before(async () => {
-      visitors.#chromium = await openChromium()
+      dashboardPages.#chromium = await openChromium()
     })
-    after(() => visitors.#chromium?.close())
-    return visitors
+    after(() => dashboardPages.#chromium?.close())
+    return dashboardPages
   }
 
   get context(): BrowserContext {
@@ -36,16 +36,16 @@ export class Visitors {
    *
    * @param url The URL of the broker, `ws://host:port`.
    */
-  async at(url: string, hash?: string): Promise<Visitor> {
-    const visitor = await Visitor.at(this.context, url, hash)
-    this.#stage.onClear(() => visitor.page.close())
-    return visitor
+  async openPage(url: string, hash?: string): Promise<DashboardPage> {
+    const dashboardPage = await DashboardPage.open(this.context, url, hash)
+    this.#stage.onClear(() => dashboardPage.page.close())
+    return dashboardPage
   }
 
-  /** Opens a page as {@link at} does, and waits until the page has connected to the broker. */
-  async live(url: string, hash?: string): Promise<Visitor> {
-    const visitor = await this.at(url, hash)
-    await visitor.isTold('Live')
-    return visitor
+  /** Opens a page as {@link openPage} does. Waits until the page has connected to the broker. */
+  async openConnectedPage(url: string, hash?: string): Promise<DashboardPage> {
+    const dashboardPage = await this.openPage(url, hash)
+    await dashboardPage.waitForState('Live')
+    return dashboardPage
   }
 }

@@ -1,11 +1,11 @@
 /**
- * A user of the dashboard in Chromium, for tests. The visitor collects the problems of the page,
- * and a test checks at its end that there are none.
+ * A page of the dashboard in Chromium, for tests. It collects its errors and warnings, and a test
+ * checks at its end that there are none.
  */
 import { expect } from 'chai'
 import type { BrowserContext, Locator, Page } from 'playwright-core'
 
-export class Visitor {
+export class DashboardPage {
   readonly page: Page
   /** Errors and warnings of the console, uncaught errors, and requests to other origins. */
   readonly problems: string[] = []
@@ -20,21 +20,22 @@ export class Visitor {
    * @param url The URL of the broker, `ws://host:port`.
    * @param hash The page of the dashboard, such as `#/locks`. Default: the overview.
    */
-  static async at(context: BrowserContext, url: string, hash = ''): Promise<Visitor> {
+  static async open(context: BrowserContext, url: string, hash = ''): Promise<DashboardPage> {
     const page = await context.newPage()
     const origin = url.replace(/^ws/, 'http')
-    const visitor = new Visitor(page)
+    const dashboardPage = new DashboardPage(page)
     // The timeout is long, because a busy machine is slow.
     page.setDefaultTimeout(100_000)
     page.on('console', (message) => {
-      if (/error|warning|assert/.test(message.type())) visitor.problems.push(message.text())
+      if (/error|warning|assert/.test(message.type())) dashboardPage.problems.push(message.text())
     })
-    page.on('pageerror', ({ message }) => visitor.problems.push(message))
+    page.on('pageerror', ({ message }) => dashboardPage.problems.push(message))
     page.on('request', (request) => {
-      if (!request.url().startsWith(`${origin}/dashboard/`)) visitor.problems.push(request.url())
+      if (!request.url().startsWith(`${origin}/dashboard/`))
+        dashboardPage.problems.push(request.url())
     })
     await page.goto(`${origin}/dashboard/${hash}`)
-    return visitor
+    return dashboardPage
   }
 
   /** Navigates to a page of the dashboard, as a link does. */
@@ -45,17 +46,19 @@ export class Visitor {
   }
 
   /** Resolves when the page shows this text. */
-  async sees(text: string | RegExp): Promise<void> {
+  async waitForText(text: string | RegExp): Promise<void> {
     await this.page.getByText(text).first().waitFor()
   }
 
   /** Resolves when the page no longer shows this text. */
-  async seesNoMore(text: string | RegExp): Promise<void> {
+  async waitUntilHidden(text: string | RegExp): Promise<void> {
     await this.page.getByText(text).first().waitFor({ state: 'hidden' })
   }
 
   /** Resolves when the badge shows this state of the connection. */
-  async isTold(state: 'Live' | 'Connection lost' | 'Connecting' | 'Token needed'): Promise<void> {
+  async waitForState(
+    state: 'Live' | 'Connection lost' | 'Connecting' | 'Token needed',
+  ): Promise<void> {
     await this.page.getByRole('status').getByText(state, { exact: true }).waitFor()
   }
 

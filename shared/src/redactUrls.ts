@@ -17,7 +17,10 @@ const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 
 /** Matches the user name and password of a URL. */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
-/** Matches everything before the last `@` of a text that is not a URL. */
+/**
+ * For a text that is not a URL: matches a scheme, if there is one, and all text from there to the
+ * last `@`. Only the scheme is kept.
+ */
 const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
