@@ -32,12 +32,12 @@ export async function connectIn(
   options: ConnectOptions,
   environment: Environment,
 ): Promise<Session> {
-  const checkedConnect = checkConnect(url, options)
-  const { urls, settings, signal, reconnect, warnings, platform, unref } = checkedConnect
+  const checkedOptions = checkConnect(url, options)
+  const { urls, settings, signal, reconnect, warnings, platformOptions, unref } = checkedOptions
   throwIfAborted(signal)
   const WebSocket =
-    checkedConnect.WebSocket ??
-    (platform && environment.webSocketFor?.(platform)) ??
+    checkedOptions.WebSocket ??
+    (platformOptions && environment.webSocketFor?.(platformOptions)) ??
     environment.WebSocket
   check(
     typeof WebSocket === 'function',

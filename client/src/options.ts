@@ -33,8 +33,8 @@ export interface ConnectOptions {
    */
   readonly grace?: number | 'lease' | undefined
   /**
-   * When aborted, `connect` rejects with `ABORTED`. The signal has no effect after `connect` has
-   * resolved.
+   * If this signal is aborted, `connect` rejects with `ABORTED`. The signal has no effect after
+   * `connect` has resolved.
    */
   readonly signal?: AbortSignal | undefined
   /**
@@ -43,8 +43,8 @@ export interface ConnectOptions {
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**
-   * Allows a token over plain `ws://` to another machine, although others on the network can read
-   * the token. Default false: `connect` then rejects with `INVALID_OPTION`.
+   * Allows a token over plain `ws://` to another machine, although every machine on the way can
+   * read the token. Default false: `connect` then rejects with `INVALID_OPTION`.
    */
   readonly allowInsecure?: boolean | undefined
   /** Traces waiting and holding. Example: `openTelemetry()` of `@holdfast/client/opentelemetry`. */
@@ -76,7 +76,7 @@ export interface ConnectOptions {
 }
 
 /** The checked options of `connect`. */
-export interface CheckedConnect {
+export interface CheckedConnectOptions {
   readonly urls: readonly string[]
   readonly settings: SessionSettings
   readonly signal: AbortSignal | undefined
@@ -84,7 +84,7 @@ export interface CheckedConnect {
   readonly warnings: boolean
   readonly WebSocket: WebSocketConstructor | undefined
   /** Undefined if the platform's WebSocket connects with its defaults. */
-  readonly platform: PlatformOptions | undefined
+  readonly platformOptions: PlatformOptions | undefined
   readonly unref: boolean
 }
 
@@ -108,7 +108,7 @@ const connectOptions: OptionNames<ConnectOptions> = {
  * Checks the arguments of `connect`.
  * @throws HoldfastError `INVALID_OPTION`
  */
-export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
+export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnectOptions {
   refuseUnknownOptions('connect', options, connectOptions)
   const { token, name, lease, grace, signal, reconnect, WebSocket } = options
   const { allowInsecure, tracer, warnings = true, ca, proxy, unref = false } = options
@@ -126,8 +126,11 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   checkBoolean('allowInsecure', allowInsecure)
   checkBoolean('unref', unref)
-  const isDefault = ca === undefined && proxy === undefined
-  check(isDefault || WebSocket === undefined, 'give ca and proxy to your own WebSocket class')
+  const usesPlatformDefaults = ca === undefined && proxy === undefined
+  check(
+    usesPlatformDefaults || WebSocket === undefined,
+    'give ca and proxy to your own WebSocket class',
+  )
   checkBoolean('warnings', warnings)
   check(
     tracer === undefined || (isObject(tracer) && typeof tracer.request === 'function'),
@@ -135,16 +138,16 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, lease, grace }
-  // Leaves room for the field `resume` of later connections, which takes about 120 bytes. The
-  // broker chooses the length of that field.
+  // 256 bytes stay free for the field `resume`, which the `hello` of a later connection also has.
+  // The field usually takes about 120 bytes; the broker chooses its length.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,
     'token and name are too long together',
   )
   const urls = checkUrls(url)
   if (token !== undefined && !allowInsecure) checkTokenSecrecy(urls)
-  const platform = isDefault ? undefined : { ca, proxy }
-  return { urls, settings, signal, reconnect, warnings, WebSocket, platform, unref }
+  const platformOptions = usesPlatformDefaults ? undefined : { ca, proxy }
+  return { urls, settings, signal, reconnect, warnings, WebSocket, platformOptions, unref }
 }
 
 function isStrategy(value: unknown): value is RetryStrategy {

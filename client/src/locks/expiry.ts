@@ -6,16 +6,14 @@
  * from the *receipt* of that message. `expiryMargin.ts` of `@holdfast/shared` has the formula and
  * its proof.
  *
- * An expiry is a time on each of the client's two clocks. The expiry has passed as soon as one of
- * the clocks has reached its time. One clock is not enough: the monotonic clock may stand still
- * while a laptop sleeps, and the wall clock may be set back.
+ * An expiry is a pair of times: one for the monotonic clock and one for the wall clock. The expiry
+ * has passed as soon as one of the two clocks has reached its time. One clock is not enough: the
+ * monotonic clock may stand still while a laptop sleeps, and the wall clock may be set back.
  */
 import { safeDuration, slowestClockRate } from '@holdfast/shared'
 import type { ClockTimes } from '../platform/environment.js'
 
-/**
- * When the client must treat a lock or session as lost, on whichever clock shows the time first.
- */
+/** When the client must treat a lock or session as lost: when one clock has reached its time. */
 export type Expiry = ClockTimes
 
 /** The time of one message: its sending by the client's clocks, its receipt by the broker's. */
@@ -36,10 +34,14 @@ export function expiryBySample({ sent, received }: ClockSample, at: number, ttl:
 
 /**
  * Whether the broker's clock can have reached `at` by now. False means that the broker sent a wrong
- * time. Of the times that passed on the client's two clocks, the longer time counts, because the
- * monotonic clock may have stood still.
+ * time. The client's two clocks may show different durations since the sample. The longer duration
+ * counts, because the monotonic clock may have stood still.
  */
-export function isPossible({ sent, received }: ClockSample, at: number, now: ClockTimes): boolean {
+export function canHaveReached(
+  { sent, received }: ClockSample,
+  at: number,
+  now: ClockTimes,
+): boolean {
   const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
   // Plus 1 ms, because the broker rounds `at` and `received` down.
   return at - received <= passed / slowestClockRate + 1
@@ -53,7 +55,7 @@ export function earlier(a: Expiry, b: Expiry): Expiry {
   }
 }
 
-/** Combines two expiries that are right: the later expiry. */
+/** Combines two expiries that are both right: returns the later expiry. */
 export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
@@ -94,30 +96,30 @@ export class TtlExpiry {
   }
 
   /**
-   * The broker confirms the ttl once more, with another expiry. If the ttl is unchanged, the former
-   * expiry is right too, and the later expiry counts: since the former confirmation, the broker can
-   * only have started the ttl anew.
+   * After a resume the broker confirms the ttl once more, with another expiry. If the ttl is
+   * unchanged, both expiries are right, and the later expiry counts: since the former confirmation,
+   * the broker can only have started the ttl anew.
    */
-  confirmAgain(ttl: number, expiry: Expiry): void {
+  confirmAfterResume(ttl: number, expiry: Expiry): void {
     const former = this.#ttl === ttl ? this.#confirmed : undefined
     this.confirm(ttl, former === undefined ? expiry : later(former, expiry))
   }
 
   /** Adds a refresh that is being sent. A refresh that is sent again is not added twice. */
-  begin(refresh: PendingRefresh): void {
+  addRefresh(refresh: PendingRefresh): void {
     if (!this.#pending.includes(refresh)) this.#pending.push(refresh)
   }
 
   /** The broker has confirmed this refresh. */
-  succeed(refresh: PendingRefresh): void {
-    this.abandon(refresh)
+  confirmRefresh(refresh: PendingRefresh): void {
+    this.removeRefresh(refresh)
     const ttl = refresh.ttl ?? this.#ttl
     if (ttl === undefined || refresh.sentAt === undefined) return
     this.confirm(ttl, expiryFrom(refresh.sentAt, ttl))
   }
 
   /** Removes a refresh that the broker has refused or has not received. */
-  abandon(refresh: PendingRefresh): void {
+  removeRefresh(refresh: PendingRefresh): void {
     const index = this.#pending.indexOf(refresh)
     if (index >= 0) this.#pending.splice(index, 1)
   }

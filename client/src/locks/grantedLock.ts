@@ -37,7 +37,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #lossListeners: LossListener[] = []
   /** The tracer's object for this lock, which is informed when the lock ends. */
   trace: HoldTrace | undefined
-  #lost: HoldfastError | undefined
+  #lossError: HoldfastError | undefined
   /** Whether the lock was lost, or its last handle was unlocked. */
   #isOver = false
 
@@ -63,8 +63,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /** Why the lock was lost; undefined while the session may treat the lock as held. */
-  get lost(): HoldfastError | undefined {
-    return this.#lost
+  get lossError(): HoldfastError | undefined {
+    return this.#lossError
   }
 
   addHandle(listener: LossListener): void {
@@ -92,13 +92,13 @@ export class GrantedLock implements Task, RefreshableLock {
    * time are marked.
    */
   lose(error: HoldfastError): void {
-    this.#lost ??= error
+    this.#lossError ??= error
     this.#end(error)
   }
 
   /** Calls the loss listeners of all handles. */
   notifyLoss(): void {
-    for (const listener of this.#lossListeners) listener(this.#lost!)
+    for (const listener of this.#lossListeners) listener(this.#lossError!)
   }
 
   /** The scheduler calls this method when the expiry has passed. */
@@ -119,25 +119,25 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The broker confirms the ttl after a resume, with another expiry. */
   confirmTtl(ttl: number, expiry: Expiry): void {
-    this.#ttl.confirmAgain(ttl, expiry)
+    this.#ttl.confirmAfterResume(ttl, expiry)
     this.#updateExpiry()
   }
 
   onRefreshSent(refresh: RefreshRequest): void {
-    this.#ttl.begin(refresh)
+    this.#ttl.addRefresh(refresh)
     this.#updateExpiry()
   }
 
   onRefreshed(refresh: RefreshRequest): void {
-    this.#ttl.succeed(refresh)
+    this.#ttl.confirmRefresh(refresh)
     this.#updateExpiry()
     // The client had treated the lock as lost. The broker has refreshed the lock, so the session
     // still holds the lock at the broker.
-    if (this.#lost !== undefined) void this.#owner.unlock(this)
+    if (this.#lossError !== undefined) void this.#owner.unlock(this)
   }
 
   onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
-    this.#ttl.abandon(refresh)
+    this.#ttl.removeRefresh(refresh)
     this.#updateExpiry()
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
@@ -149,11 +149,11 @@ export class GrantedLock implements Task, RefreshableLock {
     else this.scheduler.atExpiry(this, expiry)
   }
 
-  #end(lost: HoldfastError | undefined): void {
+  #end(lossError: HoldfastError | undefined): void {
     this.#isOver = true
     this.scheduler.cancel(this)
     const { trace } = this
     this.trace = undefined
-    if (trace !== undefined) callSafely(() => trace.ended(lost))
+    if (trace !== undefined) callSafely(() => trace.ended(lossError))
   }
 }

@@ -15,11 +15,11 @@ import {
 } from '../requests/requests.js'
 import {
   type ClockSample,
+  canHaveReached,
   type Expiry,
   earlier,
   expiryBySample,
   expiryFrom,
-  isPossible,
   later,
 } from './expiry.js'
 import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
@@ -119,7 +119,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     this.#lose(this.all, ({ key }) => new HoldfastError('LOCK_LOST', message, { ...options, key }))
   }
 
-  /** Marks all these locks as lost before the first listener is called. */
+  /** Marks all these locks as lost, and only then calls the first listener. */
   #lose(locks: readonly GrantedLock[], errorFor: (lock: GrantedLock) => HoldfastError): void {
     const lost = locks.filter((lock) => this.get(lock.fence) === lock)
     for (const lock of lost) {
@@ -131,9 +131,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * Computes the expiry of a new lock in two ways: the ttl began after the request was sent, and
-   * the ttl began at `at` of the broker's clock. The two expiries are right, so the later expiry
-   * counts.
+   * Computes the expiry of a new lock in two ways: from the sending of the request, because the ttl
+   * began later, and from the time `at` of the broker's clock, at which the ttl began. Both
+   * expiries are right, so the later expiry counts.
    */
   #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
     const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
@@ -151,7 +151,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     const { clockSample } = this
     if (at === undefined || clockSample === undefined) return undefined
     const now = this.scheduler.now()
-    if (!isPossible(clockSample, at, now)) return undefined
+    if (!canHaveReached(clockSample, at, now)) return undefined
     return earlier(expiryBySample(clockSample, at, ttl), expiryFrom(now, ttl))
   }
 }

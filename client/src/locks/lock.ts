@@ -30,7 +30,7 @@ export class Lock {
   /** Internal. Call `lock` of a session to get a lock. */
   constructor(grantedLock: GrantedLock) {
     this.#grantedLock = grantedLock
-    this.#reportedLoss = grantedLock.lost
+    this.#reportedLoss = grantedLock.lossError
     if (this.#reportedLoss === undefined) grantedLock.addHandle(this.#lossListener)
   }
 
@@ -198,7 +198,8 @@ export class Lock {
    */
   get #currentLoss(): HoldfastError | undefined {
     return (
-      this.#reportedLoss ?? (this.#unlocking === undefined ? this.#grantedLock.lost : undefined)
+      this.#reportedLoss ??
+      (this.#unlocking === undefined ? this.#grantedLock.lossError : undefined)
     )
   }
 
@@ -227,8 +228,8 @@ export class Lock {
 
 /**
  * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
- * of a refresh to the sending of the next refresh, so the ttl need cover no more than interval plus
- * timeout.
+ * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
+ * timeout is long enough.
  *
  * @param onStart Called once with the function `end`, which must be called when the lock ends:
  *   without an error after an unlock, with the loss after a loss.

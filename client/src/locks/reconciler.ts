@@ -10,7 +10,7 @@
  */
 import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import type { LockRequest, Reconciliation } from '../requests/requests.js'
+import type { LockRequest, PendingLockListener } from '../requests/requests.js'
 import { ProtocolViolation } from '../transport/connection.js'
 import type { GrantedLock } from './grantedLock.js'
 import { type HeldLocks, likelyReason } from './heldLocks.js'
@@ -18,9 +18,9 @@ import { type HeldLocks, likelyReason } from './heldLocks.js'
 /** A lock that this session holds at the broker. The ttl is absent after a new `granted`. */
 type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
-export class Reconciler implements Reconciliation {
+export class Reconciler implements PendingLockListener {
   /** The fences of the locks that the session has lost since the resume. */
-  readonly lost = new Set<number>()
+  readonly lostFences = new Set<number>()
   readonly #pendingRequests: PendingRequests
   readonly #heldLocks: HeldLocks
   /** The locks at the broker, by the ids of their requests. */
@@ -68,43 +68,47 @@ export class Reconciler implements Reconciliation {
    * are called last, because a listener may call the session.
    */
   settle(): ReadonlySet<number> {
-    for (const request of this.#pendingRequests.all) request.reconcile(this)
-    for (const { id, granted } of this.#pendingLocks) {
+    for (const request of this.#pendingRequests.all) request.reportPendingLock(this)
+    for (const { id, grantedDuringResume } of this.#pendingLocks) {
       // The grant came after the part of the snapshot that listed the request as waiting.
-      if (granted !== undefined && this.#waiting.delete(id)) this.#held.set(id, granted)
+      if (grantedDuringResume !== undefined && this.#waiting.delete(id))
+        this.#held.set(id, grantedDuringResume)
     }
-    // The locks at the broker that no lock or request of this session has claimed yet, by fence.
-    const surplus = new Map<number, BrokerLock>()
+    // The locks that the session holds at the broker, by fence. When a lock, an unlock or a request
+    // of the client turns out to belong to such a lock, the lock is removed from this map.
+    const unclaimed = new Map<number, BrokerLock>()
     for (const lock of this.#held.values()) {
-      if (!this.lost.has(lock.fence)) surplus.set(lock.fence, lock)
+      if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)
     }
-    const goneLocks = this.#heldLocks.all.filter((lock) => !this.#confirm(lock, surplus))
-    for (const fence of this.#pendingUnlocks) surplus.delete(fence)
-    for (const request of this.#pendingLocks) this.#settleLock(request, surplus)
-    // The locks that are left are held at the broker, and no caller of this session wants them.
-    for (const fence of surplus.keys()) {
+    const locksGoneAtBroker = this.#heldLocks.all.filter(
+      (lock) => !this.#confirmIfHeld(lock, unclaimed),
+    )
+    for (const fence of this.#pendingUnlocks) unclaimed.delete(fence)
+    for (const request of this.#pendingLocks) this.#settleLock(request, unclaimed)
+    // No caller of this session wants the locks that are left in the map.
+    for (const fence of unclaimed.keys()) {
       this.#heldLocks.unlockFence(fence)
     }
-    this.#heldLocks.lose(goneLocks)
+    this.#heldLocks.lose(locksGoneAtBroker)
     return this.#waiting
   }
 
   /** Confirms a lock that the session holds at the broker. Returns false for any other lock. */
-  #confirm(lock: GrantedLock, surplus: Map<number, BrokerLock>): boolean {
-    const brokerLock = surplus.get(lock.fence)
+  #confirmIfHeld(lock: GrantedLock, unclaimed: Map<number, BrokerLock>): boolean {
+    const brokerLock = unclaimed.get(lock.fence)
     if (brokerLock !== undefined) this.#heldLocks.confirm(lock, brokerLock)
-    return surplus.delete(lock.fence)
+    return unclaimed.delete(lock.fence)
   }
 
-  #settleLock(request: LockRequest, surplus: Map<number, BrokerLock>): void {
-    const { id, granted, wanted } = request
+  #settleLock(request: LockRequest, unclaimed: Map<number, BrokerLock>): void {
+    const { id, grantedDuringResume, isWanted } = request
     if (this.#waiting.has(id)) return
     const held = this.#held.get(id)
     // The broker does not know the request, so the client must send the request again.
-    if (wanted && held === undefined && granted === undefined) return
+    if (isWanted && held === undefined && grantedDuringResume === undefined) return
     this.#pendingRequests.remove(request)
-    if (!wanted) return
-    if (held !== undefined && surplus.delete(held.fence)) {
+    if (!isWanted) return
+    if (held !== undefined && unclaimed.delete(held.fence)) {
       request.hold(held.fence, held.at)
       return
     }

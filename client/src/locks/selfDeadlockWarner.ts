@@ -13,7 +13,7 @@ import type { LockParams } from '../transport/messages.js'
 
 /** How long a request waits before it is checked, and between two checks, in ms. */
 const checkAfterMs = 5_000
-/** Most keys for which one session warns, because more warnings would not help. */
+/** Most keys for which one session warns. Further warnings would not help the developer. */
 const maxWarnings = 100
 /**
  * A check visits all pending requests and all locks. To bound the cost, the next check is at least
@@ -64,8 +64,8 @@ export class SelfDeadlockWarner implements Task {
     const locks = heldLocks.all
     const overdue: LockParams[] = []
     let next = Infinity
-    for (const { params, wanted, sentAt } of requests) {
-      if (params === undefined || !wanted) continue
+    for (const { params, isWanted, sentAt } of requests) {
+      if (params === undefined || !isWanted) continue
       // A request that was not sent waits for a connection, not for a lock.
       const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
       if (dueAt <= now) overdue.push(params)

@@ -32,8 +32,8 @@ export interface HoldTrace {
   /** Runs the callback of `withLock`. */
   run<T>(callback: () => T): T
   /**
-   * Called once when the lock ends. `lost` is the error if the lock was lost; after an unlock it is
-   * undefined.
+   * Called once when the lock ends. `lossError` is the error if the lock was lost; after an unlock
+   * `lossError` is undefined.
    */
-  ended(lost: HoldfastError | undefined): void
+  ended(lossError: HoldfastError | undefined): void
 }

@@ -81,7 +81,7 @@ export class PendingRequests {
           this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove)
     if (!mayReissue) return false
     this.remove(request)
-    if (request.wanted) {
+    if (request.isWanted) {
       request.sentOn = undefined
       request.isRepeat = false
       if (this.#connection !== undefined) this.#ackWindow.acknowledge(this.#connection)
@@ -92,7 +92,7 @@ export class PendingRequests {
 
   /** Cancels a request whose caller has given up: the request leaves the broker's queue. */
   abandon(request: Request): void {
-    request.wanted = false
+    request.isWanted = false
     this.#scheduler.cancel(request)
     if (request.sentOn === undefined) this.remove(request)
     else this.#sendCancel(request)
@@ -127,7 +127,7 @@ export class PendingRequests {
     for (const request of requests) {
       const isWaiting = waiting?.has(request.id)
       this.#scheduleTimeout(request)
-      if (isWaiting && !request.wanted) this.#sendCancel(request)
+      if (isWaiting && !request.isWanted) this.#sendCancel(request)
       if (request.hasStoredResponse && !isWaiting) this.#dispatch(request)
     }
     for (const request of requests) {
@@ -190,7 +190,7 @@ export class PendingRequests {
   #dispatch(request: Request): void {
     const connection = this.#connection!
     if (this.#requests.get(request.id) !== request) return
-    if (!request.wanted) {
+    if (!request.isWanted) {
       this.remove(request)
       return
     }
@@ -212,7 +212,7 @@ export class PendingRequests {
    */
   #scheduleTimeout(request: Request): void {
     const { timeout, dueAt } = request
-    if (timeout === undefined || dueAt === undefined || !request.wanted) return
+    if (timeout === undefined || dueAt === undefined || !request.isWanted) return
     if (this.#connection === undefined) this.#scheduler.at(request, dueAt)
     // With `timeout: 0` the caller waits for the broker's response, however long that takes.
     else if (timeout === 0) this.#scheduler.cancel(request)

@@ -23,13 +23,11 @@ import { type LockParams, lockText, messageText, unlockText } from '../transport
 /** The messages of the broker that answer a request, completely or in part. */
 export type Response = Exclude<Extract<ServerMessage, { id: number }>, { type: 'watching' }>
 
-/**
- * The value of `reissueAbove` for lock requests.
- */
-const manyResponses = 512
+/** The value of `reissueIfUnconfirmedAbove` for lock requests. */
+const lockReissueThreshold = 512
 
-/** Receives the lock and unlock requests that are pending after a resume. */
-export interface Reconciliation {
+/** Receives the lock and unlock requests that have no response after a resume. */
+export interface PendingLockListener {
   onPendingLock(request: LockRequest): void
   onPendingUnlock(fence: number): void
 }
@@ -47,7 +45,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** Whether the request was sent before with this id, on another connection. */
   isRepeat = false
   /** False once the caller has given up, which only the caller of a lock request can do. */
-  wanted = true
+  isWanted = true
   /** The parameters of a lock request; undefined for other kinds of requests. */
   declare readonly params?: LockParams
   /** The timeout of a lock request, in ms; undefined if the request waits for ever. */
@@ -65,8 +63,9 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   abstract readonly key: string | undefined
   /**
    * When the broker refuses a stored request with `QUOTA_EXCEEDED`, the cause may be the number of
-   * responses that the broker stores. If the client has received more than this many responses that
-   * the broker possibly stores, the client sends the request again.
+   * responses that the broker stores. The client counts the responses that it has received and that
+   * the broker may still store. If the count is above this number, the client sends the request
+   * again.
    */
   readonly reissueIfUnconfirmedAbove: number = 1
   readonly promise: Promise<T>
@@ -89,7 +88,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return this.id
   }
 
-  /** Writes the message. Called when the request is sent, because a timeout shortens until then. */
+  /** Writes the message when it is sent, because the message has the timeout that is left then. */
   abstract text(scheduler: Scheduler): string
 
   /**
@@ -144,7 +143,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   }
 
   /** Reports a pending lock or unlock after a resume. */
-  reconcile(_reconciliation: Reconciliation): void {}
+  reportPendingLock(_listener: PendingLockListener): void {}
 
   /** The scheduler calls this method when the timeout has passed. */
   run(): void {}
@@ -167,7 +166,7 @@ export interface LockKeeper<L> {
 export class LockRequest<L = unknown> extends Request<L> {
   readonly hasStoredResponse = true
   readonly responseType = 'granted'
-  override readonly reissueIfUnconfirmedAbove: number = manyResponses
+  override readonly reissueIfUnconfirmedAbove: number = lockReissueThreshold
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
@@ -175,7 +174,7 @@ export class LockRequest<L = unknown> extends Request<L> {
    * A `granted` that arrived during a resume. The snapshot, which lists the session's locks at the
    * broker, then shows whether the lock still exists.
    */
-  granted: Granted | undefined = undefined
+  grantedDuringResume: Granted | undefined = undefined
   readonly #keeper: LockKeeper<L>
   readonly #onTimeout: () => void
 
@@ -211,8 +210,8 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   onResponse(response: Response, isResuming: boolean): boolean {
     const granted = response as Granted
-    if (isResuming) this.granted = granted
-    else if (this.wanted) this.hold(granted.fence, granted.at)
+    if (isResuming) this.grantedDuringResume = granted
+    else if (this.isWanted) this.hold(granted.fence, granted.at)
     else this.#keeper.unlockFence(granted.fence)
     return !isResuming
   }
@@ -224,14 +223,14 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   /** Lets the next session send the request again, unless the caller has given up. */
   override endWithSession(): boolean {
-    this.granted = undefined
+    this.grantedDuringResume = undefined
     this.sentOn = undefined
     this.sentAt = undefined
-    return !this.wanted
+    return !this.isWanted
   }
 
-  override reconcile(reconciliation: Reconciliation): void {
-    reconciliation.onPendingLock(this)
+  override reportPendingLock(listener: PendingLockListener): void {
+    listener.onPendingLock(this)
   }
 
   override run(): void {
@@ -268,8 +267,8 @@ export class UnlockRequest extends Request<void> {
     return this.onResponse()
   }
 
-  override reconcile(reconciliation: Reconciliation): void {
-    reconciliation.onPendingUnlock(this.fence)
+  override reportPendingLock(listener: PendingLockListener): void {
+    listener.onPendingUnlock(this.fence)
   }
 }
 

@@ -130,14 +130,14 @@ export class SimpleRequest<T> extends Request<T> {
   /** @param read Reads one part of the response. The last part's value resolves the promise. */
   constructor(
     responseType: Response['type'],
-    stored: boolean,
+    hasStoredResponse: boolean,
     write: (id: number) => string,
     read: (response: Response) => T = () => undefined as T,
     key?: string | undefined,
   ) {
     super()
     this.responseType = responseType
-    this.hasStoredResponse = stored
+    this.hasStoredResponse = hasStoredResponse
     this.#write = write
     this.#read = read
     this.key = key

@@ -25,11 +25,11 @@ export class LeaseMonitor {
   readonly #listener: LeaseListener
   readonly #leaseOverTask: Task = { run: () => this.#listener.onLeaseOver() }
   readonly #silenceTask: Task = { run: () => this.#checkSilence() }
-  #lease = 0
+  #leaseMs = 0
   #expiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockTimes | undefined
-  /** When the client learned of the arrival of that message, by the monotonic clock. */
+  /** When the client learned that this message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true
@@ -46,7 +46,7 @@ export class LeaseMonitor {
    * @param watchesSilence False for a session that another connection could not resume.
    */
   start(lease: number, sentAt: ClockTimes, watchesSilence: boolean): void {
-    this.#lease = lease
+    this.#leaseMs = lease
     this.#knowsLocks = true
     this.extend(sentAt)
     if (watchesSilence) this.#watchSilence()
@@ -66,11 +66,11 @@ export class LeaseMonitor {
   onResumed(): void {
     this.#knowsLocks = true
     if (this.#lastArrivedSentAt !== undefined)
-      this.#setExpiry(expiryFrom(this.#lastArrivedSentAt, this.#lease))
+      this.#setExpiry(expiryFrom(this.#lastArrivedSentAt, this.#leaseMs))
   }
 
   /** How long the session surely lasts if no further message reaches the broker, in ms. */
-  get left(): number {
+  get leftMs(): number {
     if (this.#expiry === undefined) return 0
     const { monotonic, wall } = this.#scheduler.now()
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
@@ -78,18 +78,18 @@ export class LeaseMonitor {
 
   /** Counts the lease from `sentAt`: a message that was sent then has reached the broker. */
   extend(sentAt: ClockTimes): void {
-    // All messages of one write share one clock reading, so most responses report the same time.
+    // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#lastArrivedSentAt) return
     this.#lastArrivedSentAt = sentAt
     this.#arrivalKnownAt = this.#scheduler.monotonic()
-    if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#lease))
+    if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
   }
 
   /**
    * The connection is gone. From now on the broker keeps the session at most for the grace, so the
    * expiry moves to the end of the grace, unless the expiry is earlier already.
    */
-  limitTo(grace: number): void {
+  limitToGrace(grace: number): void {
     this.#scheduler.cancel(this.#silenceTask)
     const graceEnd = expiryFrom(this.#scheduler.now(), grace)
     this.#setExpiry(this.#expiry === undefined ? graceEnd : earlier(this.#expiry, graceEnd))
@@ -109,18 +109,19 @@ export class LeaseMonitor {
 
   #watchSilence(): void {
     this.#checkRanLate = false
-    this.#scheduler.at(this.#silenceTask, this.#arrivalKnownAt + this.#lease / 2)
+    this.#scheduler.at(this.#silenceTask, this.#arrivalKnownAt + this.#leaseMs / 2)
   }
 
   #checkSilence(): void {
     const now = this.#scheduler.monotonic()
     const silentMs = now - this.#arrivalKnownAt
-    if (silentMs < this.#lease / 2) {
+    if (silentMs < this.#leaseMs / 2) {
       this.#watchSilence()
-    } else if (silentMs > this.#lease * 0.6 && !this.#checkRanLate) {
-      // This check ran late, so the process was stopped for a while. It may have unread frames.
+    } else if (silentMs > this.#leaseMs * 0.6 && !this.#checkRanLate) {
+      // This check ran late, so the process was stopped for a while. Frames of the broker may have
+      // arrived that the client has not read yet, so the client checks once more.
       this.#checkRanLate = true
-      this.#scheduler.at(this.#silenceTask, now + this.#lease / 10)
+      this.#scheduler.at(this.#silenceTask, now + this.#leaseMs / 10)
     } else {
       this.#listener.onSilence()
     }

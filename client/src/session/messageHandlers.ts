@@ -62,10 +62,10 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     failed: (message, connection) => {
       if (!watches.onFailed(message)) onStoredResponse(message, connection)
     },
-    watching: (message) => watches.onPart(message),
+    watching: (message) => watches.onWatching(message),
     event: (message) => watches.onEvent(message),
     lost: ({ fence, reason, note }) => {
-      targets.reconciler?.lost.add(fence)
+      targets.reconciler?.lostFences.add(fence)
       const lock = heldLocks.get(fence)
       if (lock !== undefined) {
         heldLocks.lose([lock], reason, note?.slice(0, maxReasonLength) || undefined)

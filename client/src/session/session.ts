@@ -48,7 +48,7 @@ import type { SessionController } from './sessionController.js'
 import { SessionEmitter, type SessionState } from './sessionEvents.js'
 import type { Watch, WatchEvent } from './watch.js'
 
-/** What `connect` gives to a session: functions of the platform, and checked options. */
+/** The functions and options that `connect` passes to a session. */
 export interface SessionDeps {
   readonly newTask: LockManagerSession['newTask']
   readonly tracer: Tracer | undefined
@@ -99,7 +99,7 @@ export class Session extends SessionEmitter {
    * stop before this value is shorter than that time. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
-    return this.#controller.lease.left
+    return this.#controller.lease.leftMs
   }
 
   get state(): SessionState {
@@ -362,8 +362,8 @@ export class Session extends SessionEmitter {
       callSafely(() => {
         const holdTrace = trace.granted(grantedLock.fence)
         // The lock may have been lost after the grant and before this code runs.
-        if (grantedLock.lost === undefined) grantedLock.trace = holdTrace
-        else holdTrace.ended(grantedLock.lost)
+        if (grantedLock.lossError === undefined) grantedLock.trace = holdTrace
+        else holdTrace.ended(grantedLock.lossError)
       })
       return grantedLock
     } catch (error) {
@@ -373,9 +373,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * `#sendLock` and `#requestLock` are not `async`, because an `async` function makes one more
-   * promise, which costs time for every lock. If every call awaits the same number of promises,
-   * calls whose locks arrive in one frame also resolve in order.
+   * `#sendLock` and `#requestLock` are not `async`, for two reasons. An `async` function makes one
+   * more promise, which costs time for every lock. And if several locks arrive in one frame, their
+   * calls resolve in order only if every call awaits the same number of promises.
    */
   #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
     throwIfAborted(signal, params.key)

@@ -43,7 +43,7 @@ import { Watches } from './watch.js'
 /** How long `close` may take, in ms. */
 const maxCloseMs = 1_000
 
-/** What `welcome` says about the session. */
+/** The fields of `welcome` that describe the session. */
 type SessionInfo = Pick<Welcome, 'session' | 'lease' | 'grace'>
 
 export class SessionController implements ReconnectorListener, LeaseListener, MessageTargets {
@@ -62,10 +62,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   /** Describes the present session; after its end, the last session. */
   #info: SessionInfo = { session: '', lease: 0, grace: 0 }
   /** The secret for the next resume; undefined if the session cannot be resumed. */
-  #secret: string | undefined
+  #resumeSecret: string | undefined
   /**
-   * Counts the tries to resume. Each `hello` has the count, so that the broker ignores an old
-   * `hello`.
+   * The number of tries to resume the session. Each `hello` contains the number, so that the broker
+   * can recognise and ignore an old `hello` that arrives late.
    */
   #resumeTries = 0
   /** Defined while the session is being resumed. */
@@ -74,7 +74,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   #closing: Promise<void> | undefined
   #onClosed: (() => void) | undefined
   readonly #closeTimeout: Task = { run: () => this.#finish() }
-  /** The error that ended the session; undefined before, and after `close`. */
+  /** The error that ended the session; undefined while the session lives, and after `close`. */
   #endError: HoldfastError | undefined
 
   constructor(
@@ -87,8 +87,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.listener = listener
     this.scheduler = new Scheduler(environment.clock)
     this.pendingRequests = new PendingRequests(this.scheduler)
-    this.heldLocks = new HeldLocks(this.scheduler, this.pendingRequests, ({ key, fence, lost }) =>
-      listener.notify('lost', { key, fence, reason: lost!.reason as LostReason }),
+    this.heldLocks = new HeldLocks(
+      this.scheduler,
+      this.pendingRequests,
+      ({ key, fence, lossError }) =>
+        listener.notify('lost', { key, fence, reason: lossError!.reason as LostReason }),
     )
     this.watches = new Watches(this.pendingRequests)
     this.responseRouter = new ResponseRouter(this.pendingRequests, () => this.#info.session)
@@ -129,7 +132,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return request.promise
   }
 
-  /** Chooses whether the connection and the timer keep the process alive. By default they do. */
+  /** Chooses whether the connection and the timer keep the process alive. Default: true. */
   keepProcessAlive(keepAlive: boolean): void {
     if (this.#state === 'closed') return
     this.scheduler.keepProcessAlive(keepAlive)
@@ -159,7 +162,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     this.scheduler.after(this.#closeTimeout, maxCloseMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
-    else if (this.#secret !== undefined) this.#reconnector.tryOnceMore()
+    else if (this.#resumeSecret !== undefined) this.#reconnector.tryOnceMore()
     else this.#finish()
     return this.#closing
   }
@@ -172,7 +175,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   /** Makes the `hello` for the next connection. If possible, the `hello` resumes the session. */
   helloText(): string {
-    const secret = this.#secret
+    const secret = this.#resumeSecret
     const { session } = this.#info
     const resume = secret === undefined ? undefined : { session, secret, try: ++this.#resumeTries }
     return messageText('hello', { ...this.settings, resume })
@@ -188,13 +191,13 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     const isFirstSession = this.#state === 'connecting'
-    const isSameSession = this.#secret !== undefined && welcome.session === this.#info.session
+    const isSameSession = this.#resumeSecret !== undefined && welcome.session === this.#info.session
     const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
     this.#info = welcome
-    this.#secret = welcome.grace > 0 ? welcome.secret : undefined
+    this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
-    this.pendingRequests.connect(connection, this.#secret !== undefined, isResumed)
+    this.pendingRequests.connect(connection, this.#resumeSecret !== undefined, isResumed)
     if (isResumed) {
       this.#reconciler = new Reconciler(this.pendingRequests, this.heldLocks)
       this.lease.resume(sentAt)
@@ -203,7 +206,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (!isFirstSession) this.#endSession('the session could not be resumed')
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
-    this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
+    this.lease.start(welcome.lease, sentAt, this.#resumeSecret !== undefined)
     this.#startSending(connection)
     if (isFirstSession) this.listener.onOpen()
     else this.listener.notify('newSession')
@@ -232,13 +235,13 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.scheduler.expireDue()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
-    if (code === closeCodes.expired.code) this.#secret = undefined
-    if (this.#secret === undefined) {
+    if (code === closeCodes.expired.code) this.#resumeSecret = undefined
+    if (this.#resumeSecret === undefined) {
       this.lease.stop()
       this.#endSession('the connection dropped, and the session ended', error)
       return
     }
-    this.lease.limitTo(this.#info.grace)
+    this.lease.limitToGrace(this.#info.grace)
     if (wasConnected) this.listener.notify('jeopardy', error)
   }
 

@@ -107,8 +107,8 @@ export class SessionEmitter {
    */
   off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
     checkEvent(event)
-    for (const call of this.#emitter.listeners(event) as WrappedListener[]) {
-      if (call.listener === listener) this.#emitter.off(event, call)
+    for (const wrapped of this.#emitter.listeners(event) as WrappedListener[]) {
+      if (wrapped.listener === listener) this.#emitter.off(event, wrapped)
     }
     return this
   }

@@ -52,7 +52,7 @@ interface ActiveWatch {
   readonly callback: (event: WatchEvent) => void
   /** The id of the watch on the present connection. */
   id: number
-  /** The parts of the state that have arrived on the present connection. */
+  /** The locks in those parts of the state that have arrived on the present connection. */
   held: HeldInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
@@ -100,7 +100,7 @@ export class Watches {
    * Handles a part of the state of a watch.
    * @throws ProtocolViolation if the parts list more locks than a broker may list
    */
-  onPart({ id, held, heldCount, more }: Watching): void {
+  onWatching({ id, held, heldCount, more }: Watching): void {
     const watch = this.#watches.get(id)
     if (watch === undefined) return
     watch.held.push(...held)

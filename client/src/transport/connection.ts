@@ -48,7 +48,7 @@ export interface ConnectionListener {
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockTimes): void
   onMessage(message: ServerMessage): void
-  /** The connection has ended, but not by `drop`. The listener gets no further call. */
+  /** The connection has ended by any cause but `drop`. The listener gets no further call. */
   onClose(closing: Closing): void
 }
 
@@ -73,9 +73,9 @@ export class Connection {
   /** `greeting`: `hello` is sent, and `welcome` has not arrived. `up`: `welcome` has arrived. */
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   /** The queued messages. */
-  #texts: string[] = []
-  /** The queued messages whose objects record when they are sent. */
-  #awaitingClockReading: Sendable[] = []
+  #queuedTexts: string[] = []
+  /** The objects of queued messages that record when they are sent. */
+  #queuedSendables: Sendable[] = []
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
   /** The writes, oldest first: the number of the first message, and the time of the write. */
@@ -108,24 +108,24 @@ export class Connection {
 
   /** Queues a message for the end of the turn. Returns its number on this connection. */
   send(text: string, message?: Sendable): number {
-    if (this.#texts.length === 0) this.#environment.endOfTurn(() => this.flush())
-    this.#texts.push(text)
+    if (this.#queuedTexts.length === 0) this.#environment.endOfTurn(() => this.flush())
+    this.#queuedTexts.push(text)
     this.#messageCount++
     if (message !== undefined) {
       message.sentOn = this
       message.messageNumber = this.#messageCount
-      this.#awaitingClockReading.push(message)
+      this.#queuedSendables.push(message)
     }
     return this.#messageCount
   }
 
   /** Writes the queued messages now. */
   flush(): void {
-    const texts = this.#texts
+    const texts = this.#queuedTexts
     if (this.#state !== 'up' || texts.length === 0) return
-    const messages = this.#awaitingClockReading
-    this.#texts = []
-    this.#awaitingClockReading = []
+    const messages = this.#queuedSendables
+    this.#queuedTexts = []
+    this.#queuedSendables = []
     const at = this.#recordWrite(this.#messageCount - texts.length + 1)
     // Sets `sentAt` before the write, because a socket that fails may have sent some messages.
     for (const message of messages) message.sentAt = at
@@ -146,9 +146,9 @@ export class Connection {
   }
 
   /**
-   * Records that the broker has received the first `receivedCount` messages. Returns when the last
-   * of these messages was sent. Returns undefined if the client knows already that the broker has
-   * received a later message.
+   * Records that the broker has received the first `receivedCount` messages. Returns the time at
+   * which the last of these messages was sent. Returns undefined if the client knows already that
+   * the broker has received a later message.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes

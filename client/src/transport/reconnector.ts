@@ -27,9 +27,9 @@ import { byeText } from './messages.js'
 import type { RetryStrategy } from './retryStrategies.js'
 
 /**
- * The reconnector gives up after this many faulty connections in a row, because another connection
- * would only repeat the fault while callers wait. A connection is faulty if the broker sent an
- * invalid message, or if the WebSocket threw.
+ * The reconnector gives up after this many faulty connections in a row. Another connection would
+ * probably be faulty too, and callers would wait in vain. A connection is faulty if the broker sent
+ * an invalid message, or if the WebSocket threw.
  */
 const maxFaults = 3
 /** A fault that comes later than this after the `welcome`, in ms, begins a new count. */
@@ -101,7 +101,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #isConnected = false
   /** Whether a connection was ever open. */
   #wasEverConnected = false
-  #closed = false
+  #isClosed = false
   #keepsProcessAlive = true
   /** Whether the user has left the page. The client then waits until the page is shown again. */
   #isPageLeft = false
@@ -160,7 +160,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 
   /** Drops the connection, and opens no further connection. */
   close(): void {
-    this.#closed = true
+    this.#isClosed = true
     this.#stopWatching?.()
     this.#scheduler.cancel(this.#nextRound)
     this.#scheduler.cancel(this.#tryTimeout)
@@ -188,7 +188,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   onWake(): void {
     this.#isPageLeft = false
     this.#scheduler.expireDue()
-    if (!this.#closed && this.#wasEverConnected && this.#connection === undefined) this.#tryNow()
+    if (!this.#isClosed && this.#wasEverConnected && this.#connection === undefined) this.#tryNow()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -244,7 +244,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))
     // The listener may have closed the reconnector or started a round.
-    if (!this.#closed && this.#connection === undefined) this.#waitForRound()
+    if (!this.#isClosed && this.#connection === undefined) this.#waitForRound()
   }
 
   #countFault({ isFault }: Closing): void {
@@ -307,7 +307,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     if (this.#triesLeft === 0) this.#failedRounds++
     if (this.#triesLeft > 0 && !this.#isPageLeft) this.#try()
     else if (this.#wasEverConnected && !this.#isLastRound) this.#waitForRound()
-    else this.#giveUp(urls.length === 1 ? error : noneAnswered(urls.length, error))
+    else this.#giveUp(urls.length === 1 ? error : noneAnsweredError(urls.length, error))
   }
 
   #giveUp(error: HoldfastError): void {
@@ -327,7 +327,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 }
 
-function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
+function noneAnsweredError(brokers: number, cause: HoldfastError): HoldfastError {
   const message = `none of the ${brokers} brokers answered; the last: ${cause.message}`
   return new HoldfastError('UNAVAILABLE', message, { cause })
 }

@@ -3,7 +3,8 @@
  * session waits for the next delay before each round of tries to reconnect. For each outage the
  * session gets a new iterator. If the iterator ends, the session ends.
  *
- * Only the reconnector uses retries. A lock request is not retried, because it waits at the broker.
+ * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
+ * in the broker's queue until the lock is granted.
  */
 import { maxDurationMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkFunction } from '../platform/checks.js'

@@ -75,38 +75,38 @@ describe('the ttl of a lock under refreshes', () => {
 
   it('keeps the later expiry when the broker confirms the same ttl, but not another ttl', () => {
     const lock = held(1_000)
-    lock.confirmAgain(1_000, startPlus(500))
+    lock.confirmAfterResume(1_000, startPlus(500))
     expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
-    lock.confirmAgain(1_000, startPlus(2_000))
+    lock.confirmAfterResume(1_000, startPlus(2_000))
     expect(lock.expiry).to.deep.equal(startPlus(2_000))
-    lock.confirmAgain(900, startPlus(600))
+    lock.confirmAfterResume(900, startPlus(600))
     expect(lock.expiry).to.deep.equal(startPlus(600))
   })
 
   it('counts a confirmed refresh from when the client sent the refresh', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
-    lock.begin(refresh)
+    lock.addRefresh(refresh)
     expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
-    lock.succeed(refresh)
+    lock.confirmRefresh(refresh)
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
   it('uses a shorter ttl as soon as its refresh is sent', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
-    lock.begin(refresh)
+    lock.addRefresh(refresh)
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(100), 1_000))
     expect(lock.ttl).to.equal(60_000)
-    lock.succeed(refresh)
+    lock.confirmRefresh(refresh)
     expect(lock.ttl).to.equal(1_000)
   })
 
   it('returns to the former expiry when the broker refuses the refresh', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
-    lock.begin(refresh)
-    lock.abandon(refresh)
+    lock.addRefresh(refresh)
+    lock.removeRefresh(refresh)
     expect(lock.expiry).to.deep.equal(expiryFrom(start, 60_000))
   })
 
@@ -114,27 +114,27 @@ describe('the ttl of a lock under refreshes', () => {
     const lock = held(1_000)
     const long = { ttl: 60_000, sentAt: startPlus(10) }
     const short = { ttl: 500, sentAt: startPlus(20) }
-    lock.begin(long)
-    lock.begin(short)
-    lock.succeed(long)
+    lock.addRefresh(long)
+    lock.addRefresh(short)
+    lock.confirmRefresh(long)
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
-    lock.succeed(short)
+    lock.confirmRefresh(short)
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
   it('uses the ttl of the former refresh for a refresh without a ttl', () => {
     const lock = held(60_000)
-    lock.begin({ ttl: 500, sentAt: startPlus(0) })
-    lock.begin({ ttl: undefined, sentAt: startPlus(100) })
+    lock.addRefresh({ ttl: 500, sentAt: startPlus(0) })
+    lock.addRefresh({ ttl: undefined, sentAt: startPlus(100) })
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
   })
 
   it('has no expiry without a ttl, however often the lock is refreshed', () => {
     const lock = held(undefined)
     const refresh = { ttl: undefined, sentAt: startPlus(5) }
-    lock.begin(refresh)
+    lock.addRefresh(refresh)
     expect(lock.expiry).to.equal(undefined)
-    lock.succeed(refresh)
+    lock.confirmRefresh(refresh)
     expect(lock.expiry).to.equal(undefined)
   })
 })

@@ -169,11 +169,11 @@ function isHttp(url: string): boolean {
   return /^https?:\/\//i.test(url) && URL.canParse(url)
 }
 
-const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
+const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
 /** Throws if Node cannot read a certificate, which Node would otherwise silently ignore. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const certificates = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
+  const certificates = [ca].flat().map((file) => textOf(file).match(certificatePattern) ?? [])
   check(
     certificates.length > 0 && certificates.every((inFile) => inFile.length > 0),
     'ca must be one or more certificates in PEM form',
@@ -199,12 +199,12 @@ export function warn(message: string, code: string): void {
 }
 
 /** The OpenSSL error codes for a certificate that no trusted authority has signed. */
-const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
+const untrustedCodePattern = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
 
 /** Returns how to fix the error of a connection; undefined for an unknown error. */
 export function adviceOnConnectionError(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown }
-  return typeof code === 'string' && untrusted.test(code)
+  return typeof code === 'string' && untrustedCodePattern.test(code)
     ? "pass the certificate of the server's authority in the option ca (--ca)"
     : undefined
 }

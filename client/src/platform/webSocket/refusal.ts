@@ -15,7 +15,7 @@ export interface UpgradeResponse {
 /** Most characters of each text of the response that the error message shows. */
 const maxShown = 200
 
-const advice: Readonly<Record<number, string>> = {
+const adviceByStatus: Readonly<Record<number, string>> = {
   401: 'give a token that the broker accepts',
   403: 'the options hosts, origins and authenticate of the broker decide who may connect',
   404: 'check the path of the URL',
@@ -53,7 +53,7 @@ function serverAdvice(status: number, location: unknown): string {
   if (status >= 300 && status < 400 && typeof location === 'string') {
     return `; connect to ${printable(redactUrl(location))} instead`
   }
-  return `; ${advice[status] ?? 'check that the URL is that of a Holdfast broker'}`
+  return `; ${adviceByStatus[status] ?? 'check that the URL is that of a Holdfast broker'}`
 }
 
 function proxyAdvice(status: number): string {

@@ -43,7 +43,7 @@ const clocks: Mutant[] = [
   },
   {
     name: 'client-refresh-counts-late',
-    in: 'TtlExpiry.succeed',
+    in: 'TtlExpiry.confirmRefresh',
     find: 'expiryFrom($SENT, $TTL)',
     replace: 'expiryFrom({ monotonic: $SENT.monotonic + 300, wall: $SENT.wall + 300 }, $TTL)',
     why: 'A holder counts a refreshed ttl from 300 ms after it sent the refresh.',
