@@ -316,7 +316,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   async rebalance(options: { readonly over?: number | undefined } = {}): Promise<number> {
     refuseUnknownOptions('rebalance', options, { over: 1 })
     const { over = 10_000 } = options
-    if (!Number.isInteger(over) || over < 0 || over > maxMs) {
+    if (!Number.isInteger(over) || over < 0 || over > maxDurationMs) {
       throw new HoldfastError('INVALID_TIMEOUT')
     }
     return rebalance(this.#broker, nodeEnvironment.clock, over, this.#log.membership)
