@@ -200,7 +200,7 @@ describe('holdfast serve --log on etcd', function () {
   it('sends its clients away at SIGUSR2, with their locks, and goes on', async () => {
     const preferred = await start()
     const serve = Holdfast.start(stage, serveArgs())
-    const [line] = await serve.out.count(1)
+    const [line] = await serve.out.waitForCount(1)
     const other = /ws:\S+/.exec(line!)![0]
     // No broker runs at the first URL.
     const session = await connect([nobody, other, preferred], { grace: 'lease' })
@@ -208,7 +208,7 @@ describe('holdfast serve --log on etcd', function () {
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
     serve.process.kill('SIGUSR2')
-    await serve.out.until((all) => all.some((text) => text.includes('has sent 1 clients')))
+    await serve.out.waitUntil((lines) => lines.some((text) => text.includes('has sent 1 clients')))
     await resumed
     expect(lock.held).to.equal(true)
   })
