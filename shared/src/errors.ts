@@ -32,10 +32,10 @@ export const errorCodes = {
 } as const
 
 /**
- * Why a session that did not end lost a lock: the lock's ttl passed, another request stole the
- * lock, or an operator revoked the lock.
+ * Why a session that did not end lost a lock: the lock's ttl or its `maxHold` passed,
+ * another request stole the lock, or an operator revoked the lock.
  */
-export type LockLossReason = 'expired' | 'stolen' | 'revoked'
+export type LockLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
 /**
  * Why a lock was lost: for a {@link LockLossReason}, or because its session ended. `'session'`
@@ -59,6 +59,8 @@ export interface Holder {
   readonly key?: string | undefined
   /** How many permits a lock of a semaphore has; undefined for an exclusive or shared lock. */
   readonly permits?: number | undefined
+  /** Longest time that the lock is held, in ms; undefined for a lock without such a limit. */
+  readonly maxHold?: number | undefined
   /** Fencing token of the lock. */
   readonly fence: number
   /** When the lock was granted, by the broker's calendar, in ms since 1970. For display only. */

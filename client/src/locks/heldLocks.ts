@@ -26,6 +26,7 @@ import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
 
 const lossTexts: Record<LockLossReason, string> = {
   expired: 'its ttl ran out',
+  maxHold: 'its maxHold ran out',
   stolen: 'another request stole it',
   revoked: 'an operator revoked it',
 }

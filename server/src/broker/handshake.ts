@@ -12,7 +12,7 @@ import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
 import type { SessionQuota } from '../access/sessionQuota.js'
 import { tokenOverPlainText } from '../access/tokenExpiry.js'
-import { limitReason } from '../config/limits.js'
+import { limitReason, off } from '../config/limits.js'
 import { type Identity, identify } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
 import type { Connection } from '../connection/connection.js'
@@ -88,8 +88,10 @@ export class Handshake {
     this.#observer = observer
     this.#policyFor = policiesFor(settings)
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
-    const { barriersPerSession: barriers } = settings.limits
-    this.#sessionLimits = { locks, answers, waitersPerKey, barriers }
+    const { barriersPerSession: barriers, maxHoldMs } = settings.limits
+    // JSON, the format of the command log, has no Infinity.
+    const maxHold = maxHoldMs === off ? undefined : maxHoldMs
+    this.#sessionLimits = { locks, answers, waitersPerKey, barriers, maxHold }
   }
 
   /** Begins the handshake of a connection that has sent `hello`. */

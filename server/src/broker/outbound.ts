@@ -189,7 +189,8 @@ export class Outbound {
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
-    if ((reason === 'expired' || reason === 'stolen') && lock.isPrimary) {
+    const isLost = reason === 'expired' || reason === 'maxHold' || reason === 'stolen'
+    if (isLost && lock.isPrimary) {
       this.#attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }

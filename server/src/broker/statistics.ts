@@ -39,7 +39,7 @@ export class Statistics {
       case 'released':
         if (!effect.lock.isPrimary) break
         if (effect.reason === 'unlocked') this.#unlocked++
-        else if (effect.reason === 'expired') this.#expired++
+        else if (effect.reason === 'expired' || effect.reason === 'maxHold') this.#expired++
         break
       case 'refreshed':
         this.#refreshed++

@@ -22,6 +22,7 @@ type LockEventName = 'locked' | 'unlocked' | 'expired' | 'lost'
 const eventForReason = {
   unlocked: 'unlocked',
   expired: 'expired',
+  maxHold: 'expired',
   stolen: 'lost',
   revoked: 'lost',
   ended: 'lost',

@@ -14,6 +14,7 @@ import {
   maxKeyBytes,
   maxLocksPerSession,
   maxMetadataBytes,
+  maxMs,
   maxSetKeys,
   maxUnacknowledgedResponses,
   maxWaitersPerKey,
@@ -103,6 +104,12 @@ export interface BrokerLimits {
   readonly unacknowledged: number
   /** Calls of one session that wait at barriers. Default 1,000; public 16. */
   readonly barriersPerSession: number
+  /**
+   * Longest time for which a lock is held, in ms, also for a client that asks for a longer time or
+   * for none. Then the broker ends the lock. Holds for sessions that begin at this broker. Default
+   * off.
+   */
+  readonly maxHoldMs: number
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
@@ -175,6 +182,7 @@ export const limits = {
   waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
   unacknowledged: { private: maxUnacknowledgedResponses, public: maxUnacknowledgedResponses },
   barriersPerSession: { private: maxBarrierCallsPerSession, public: 16 },
+  maxHoldMs: { private: off, public: off, max: maxMs, canBeOff: true },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
@@ -218,6 +226,7 @@ const sessionLimitNames = {
   answers: 'unacknowledged',
   waitersPerKey: 'waitersPerKey',
   barriers: 'barriersPerSession',
+  maxHold: 'maxHoldMs',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
 /** The name of the broker limit from which a limit of the lock table gets its value. */

@@ -47,6 +47,8 @@ export interface SessionLimits {
    * barriers: no limit.
    */
   readonly barriers?: number | undefined
+  /** Longest `maxHold` of a lock, in ms. Undefined: no limit. */
+  readonly maxHold?: number | undefined
 }
 
 /**
@@ -170,6 +172,8 @@ export interface RequestLockSet extends FromSession {
   readonly timeout: number | undefined
   /** JSON text. */
   readonly metadata: string | undefined
+  /** The extras of the whole set. */
+  readonly extras?: Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined
 }
 
 export interface Unlock extends FromSession {
@@ -242,6 +246,17 @@ export interface ExpireLock extends Base {
   readonly generation: number
 }
 
+/**
+ * Proposal: the `maxHold` of this lock is over. Needs no generation, because a refresh does not
+ * prolong `maxHold`, and a later lock has another fence. The proposal of a former owner broker is
+ * right as well: the time has passed since the grant.
+ */
+export interface EndHold extends Base {
+  readonly type: 'endHold'
+  readonly session: string
+  readonly fence: number
+}
+
 /** Proposal: grant more waiters of these keys, where a command reached its limit of grants. */
 export interface GrantUnfinishedKeys extends Base {
   readonly type: 'grantUnfinishedKeys'
@@ -267,6 +282,7 @@ export type Command =
   | ConfirmWelcome
   | TimeOutRequest
   | ExpireLock
+  | EndHold
   | GrantUnfinishedKeys
 
 /**

@@ -11,7 +11,7 @@ import type { EndReason } from './commands.js'
 import type { Answer, BarrierCall, Lock, Request, Session } from './records.js'
 
 /** Why a lock ended. */
-export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'ended'
+export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'revoked' | 'ended'
 
 /** Why a request left its queue without a grant. */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
@@ -42,7 +42,7 @@ export type Effect =
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
-   * The ttl of the lock, or the timeout of the request, starts again in full at the session's owner
+   * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the session's owner
    * broker. Before, another broker kept the deadline, or no broker kept it. A call at a barrier is
    * restarted like a request.
    */

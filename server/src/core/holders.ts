@@ -143,7 +143,8 @@ function holderOf(lock: Lock, showMetadata: boolean, showKey = false): StoredHol
   const { id, name } = session
   const holder = { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
   if (!showKey && extras === undefined) return holder
-  return { ...holder, key: showKey ? key : undefined, permits: extras?.permits }
+  const { permits, maxHold } = extras ?? {}
+  return { ...holder, key: showKey ? key : undefined, permits, maxHold }
 }
 
 function bytesOf({ session, name, metadata, key }: StoredHolder): number {

@@ -3,7 +3,7 @@ export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export { LinkedList } from './linkedList.js'
-export type { ExtraTerms, SetItem } from './lockExtras.js'
+export type { ExtraTerms, NoticeName, SetItem } from './lockExtras.js'
 export type { CapacityMismatch } from './permits.js'
 export {
   type Answer,

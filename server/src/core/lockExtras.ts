@@ -4,12 +4,25 @@
  */
 import type { LockMode } from '@holdfast/shared'
 
+/**
+ * What the broker tells the client of a request, if the client asks for the notice. `queued`: the
+ * request has to wait. `contended`: requests wait behind the lock.
+ */
+export type NoticeName = 'queued' | 'contended'
+
 /** The terms of a command that few requests have. They travel in commands, so they are plain. */
 export interface ExtraTerms {
   /** How many permits the request wants; present if and only if the mode is `permits`. */
   readonly permits?: number | undefined
   /** How many permits the key has; present if and only if the mode is `permits`. */
   readonly capacity?: number | undefined
+  /**
+   * The lock ends this long after its grant, even if the client refreshes the lock. In ms;
+   * undefined: never.
+   */
+  readonly maxHold?: number | undefined
+  /** The notices that the client asks for. */
+  readonly notify?: readonly NoticeName[] | undefined
 }
 
 /** One key of a set. `permits` and `capacity` are as in {@link ExtraTerms}. */
@@ -43,13 +56,31 @@ export class LockExtras<L, R> {
   /** As in {@link ExtraTerms}. */
   readonly permits: number | undefined
   readonly capacity: number | undefined
+  readonly maxHold: number | undefined
+  readonly notify: readonly NoticeName[] | undefined
   /** The set that the lock or request is a member of; undefined for a lock of one key. */
   readonly set: LockSet<L, R> | undefined
 
-  constructor({ permits, capacity }: ExtraTerms, set?: LockSet<L, R>) {
+  constructor({ permits, capacity, maxHold, notify }: ExtraTerms, set?: LockSet<L, R>) {
     this.permits = permits
     this.capacity = capacity
+    this.maxHold = maxHold
+    this.notify = notify
     this.set = set
+  }
+
+  /**
+   * The extras of a new request; undefined for an ordinary lock. The limit of the session bounds
+   * `maxHold`, and is the `maxHold` of a request without one.
+   */
+  static of<L, R>(
+    terms: ExtraTerms | undefined,
+    limits: { readonly maxHold?: number | undefined },
+    set?: LockSet<L, R>,
+  ): LockExtras<L, R> | undefined {
+    if (limits.maxHold === undefined) return terms && new LockExtras(terms, set)
+    const maxHold = Math.min(terms?.maxHold ?? limits.maxHold, limits.maxHold)
+    return new LockExtras({ ...terms, maxHold }, set)
   }
 }
 

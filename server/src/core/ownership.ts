@@ -15,7 +15,9 @@ export function takeOwnership(
 ): (Lock | Request | BarrierCall)[] {
   const changesOwner = session.ownerBroker !== ownerBroker
   session.ownerBroker = ownerBroker
-  const locks = session.held.values().filter(({ ttl }) => ttl !== undefined)
+  const locks = session.held
+    .values()
+    .filter(({ ttl, extras }) => ttl !== undefined || extras?.maxHold !== undefined)
   if (changesOwner) for (const lock of locks) lock.generation++
   const requests = session.waiting.values().filter(({ timeout }) => timeout !== undefined)
   const calls = session.barrierCalls.values().filter(({ timeout }) => timeout !== undefined)

@@ -153,8 +153,8 @@ class RestoredSets {
 function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefined {
   const { extras } = lockOrRequest
   if (extras === undefined) return undefined
-  const { permits, capacity, set } = extras
-  const terms = { permits, capacity }
+  const { permits, capacity, maxHold, notify, set } = extras
+  const terms = { permits, capacity, maxHold, notify }
   if (set === undefined) return { terms }
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests

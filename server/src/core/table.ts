@@ -188,6 +188,7 @@ export class LockTable {
         this.#timeOut(command)
         break
       case 'expire':
+      case 'endHold':
         this.#expire(command)
         break
       case 'open':
@@ -377,7 +378,7 @@ export class LockTable {
     const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
-      const extras = command.extras && new LockExtras<Lock, Request>(command.extras)
+      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#grant(keyState, session, command, extras, ++this.#fence, at, undefined)
       if (this.#worklist.size > 0) this.#grantWorklist(at)
     } else if (command.timeout === 0) {
@@ -390,7 +391,7 @@ export class LockTable {
       this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
-      const extras = command.extras && new LockExtras<Lock, Request>(command.extras)
+      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#enqueue(keyState, session, command, extras)
     }
   }
@@ -415,7 +416,8 @@ export class LockTable {
         const set = new LockSet<Lock, Request>()
         if (decision.kind === 'grant') this.#fence++
         for (const [i, keyState] of keyStates.entries()) {
-          const extras = new LockExtras(items[i]!, set)
+          const itemTerms = { ...items[i]!, ...command.extras }
+          const extras = LockExtras.of(itemTerms, session.limits, set)
           const terms = memberTerms(command, i)
           if (decision.kind === 'wait') this.#enqueue(keyState, session, terms, extras)
           else this.#grant(keyState, session, terms, extras, this.#fence, at, undefined)
@@ -517,9 +519,11 @@ export class LockTable {
     this.#responder.answer(session, command.id, answers.revoked)
   }
 
-  #expire(command: Commands.ExpireLock): void {
+  #expire(command: Commands.ExpireLock | Commands.EndHold): void {
     const lock = this.#sessions.get(command.session)?.held.get(command.fence)
-    if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
+    if (command.type === 'endHold') {
+      if (lock?.extras?.maxHold !== undefined) this.#release(lock, 'maxHold', command.at)
+    } else if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
   }
 
   /** Ends all locks of the key. The waiting requests of the key stay in the queue. */

@@ -62,6 +62,7 @@ describe('options', () => {
         waitersPerKey: 100_000,
         unacknowledged: 1_024,
         barriersPerSession: 1_000,
+        maxHoldMs: Number.POSITIVE_INFINITY,
         watchesPerSession: 1_000,
         slowBytes: 262_144,
         slowMs: 5_000,

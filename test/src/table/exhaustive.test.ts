@@ -405,6 +405,38 @@ const oneByOne: World = {
   ],
 }
 
+/**
+ * Three sessions that hold for a limited time, at two brokers. Session b has a lower limit. One
+ * session can resume. A refresh, another owner broker and a late proposal do not prolong a hold.
+ */
+const limitedHolds: World = {
+  start: [
+    open('a', 5_000),
+    { ...open('b', 0), limits: { ...limits, maxHold: 7 } } as Command,
+    open('c', 0),
+  ],
+  moves: (state) => [
+    { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
+    ...distinctSessions(state).flatMap((session): Command[] => {
+      const { id, attachEpoch, lastId, held } = session
+      const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
+      const limitedLock = lock(session, 'k', 'exclusive', { ttl: 60_000 })
+      const limitedSet = lockAll(session, [exclusive('k'), shared('l')])
+      return [
+        { ...limitedLock, extras: { maxHold: 9, notify: ['queued'] } } as Command,
+        { ...limitedSet, extras: { maxHold: 5, notify: ['contended'] } } as Command,
+        lock(session, 'l', 'shared'),
+        lock(session, 'l', 'exclusive', { timeout: 0 }),
+        ...endings(session),
+        ...definedValues(held[0], held.at(-1), 1).flatMap((fence): Command[] => [
+          { type: 'endHold', at: 0, session: id, fence },
+          { type: 'refresh', ...fields, fence, ttl: 3 },
+        ]),
+      ]
+    }),
+  ],
+}
+
 describe('table: small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions and two keys', contention, count(4, 6)],
@@ -413,6 +445,7 @@ describe('table: small worlds', () => {
     ['two sessions at three brokers', ownerBrokers, count(5, 6)],
     ['three sessions and two barriers', gathering, count(5, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(5, 7)],
+    ['three sessions that hold for a limited time', limitedHolds, count(4, 5)],
     ['three sessions that share permits', sharing, count(4, 6)],
     ['three sessions with sets', together, count(4, 5)],
     ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],

@@ -288,6 +288,10 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
     ensure(session.held.get(fence) === first, `fence ${fence} is not in its session's index`)
     checkMember(lock, extras?.set?.locks)
     ensure(
+      (extras?.maxHold ?? Infinity) <= (session.limits.maxHold ?? Infinity),
+      `fence ${fence} is held for longer than the limit of its session`,
+    )
+    ensure(
       fence <= table.fence && id <= session.lastId,
       `fence ${fence} or its request id is higher than the highest so far`,
     )

@@ -46,6 +46,8 @@ describe('table: grant', () => {
         since: 12_345,
         permits: undefined,
         capacity: undefined,
+        maxHold: undefined,
+        notify: undefined,
         set: undefined,
       },
     })

@@ -81,13 +81,14 @@ export class Model {
         this.#barriers.giveUp(command.session, command.request, 'timeout')
         this.#withdraw(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
         break
+      case 'endHold': {
+        const lock = this.#state.lock(command.session, command.fence)
+        if (lock?.maxHold !== undefined) this.#endLock(lock, 'maxHold', command.at)
+        break
+      }
       case 'expire': {
         const lock = this.#state.lock(command.session, command.fence)
-        if (lock !== undefined && lock.generation === command.generation) {
-          const locks = this.#state.locksOf(lock.fence)
-          this.#release(locks, 'expired')
-          this.#grantWaiters(keysOf(locks), command.at)
-        }
+        if (lock?.generation === command.generation) this.#endLock(lock, 'expired', command.at)
         break
       }
       default:
@@ -147,13 +148,17 @@ export class Model {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       const { id, key, mode, ttl, timeout, metadata, at, extras } = command
-      const { permits, capacity } = extras ?? {}
-      const common = { session: session.id, id, ttl, timeout, metadata, since: at }
+      const { permits, capacity, notify } = extras ?? {}
+      const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
+      const own = { session: session.id, id, ttl, timeout, metadata, since: at }
+      const common = { ...own, maxHold, notify }
       const request = { ...common, key, mode, permits, capacity, set: undefined }
       this.#request(session, [request], command.steal, at)
     } else if (command.type === 'lockAll') {
       const { id, items, ttl, timeout, metadata, at } = command
-      const common = { session: session.id, id, metadata, since: at, set: keysOf(items) }
+      const maxHold = shortestOf(command.extras?.maxHold, session.limits.maxHold)
+      const own = { session: session.id, id, metadata, since: at, set: keysOf(items) }
+      const common = { ...own, maxHold, notify: command.extras?.notify }
       const requests = items.map(({ key, mode, permits, capacity }, i) => {
         // The first member has the deadlines of the set.
         const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
@@ -360,9 +365,7 @@ export class Model {
         this.#effects.push({ kind, lock: { ...lock }, by, note })
         this.#state.session(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
-      const locks = this.#state.locksOf(lock.fence)
-      this.#release(locks, kind)
-      this.#grantWaiters(keysOf(locks), command.at)
+      this.#endLock(lock, kind, command.at)
       this.#answer(session, command.id, { kind }, command.type)
     } else {
       lock.generation += 1
@@ -371,6 +374,13 @@ export class Model {
       const answer = { kind: 'refreshed', fence: lock.fence } as const
       this.#answer(session, command.id, answer, 'refresh')
     }
+  }
+
+  /** Ends a lock, or the whole set that the lock is a member of, and grants the waiters. */
+  #endLock({ fence }: PlainLock, reason: string, at: number): void {
+    const locks = this.#state.locksOf(fence)
+    this.#release(locks, reason)
+    this.#grantWaiters(keysOf(locks), at)
   }
 
   #release(locks: readonly PlainLock[], reason: string): void {
@@ -455,6 +465,12 @@ export class Model {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }
+}
+
+/** The shorter of two durations, where undefined means without an end. */
+function shortestOf(a: number | undefined, b: number | undefined): number | undefined {
+  const durations = [a, b].filter((duration) => duration !== undefined)
+  return durations.length === 0 ? undefined : Math.min(...durations)
 }
 
 function keysOf(members: readonly { readonly key: string }[]): string[] {

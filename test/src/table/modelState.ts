@@ -132,9 +132,9 @@ export class ModelState {
     const availableBytes = Math.min(16 * 1024, 256 * 1024 - sum(storedHolders.map(sizeOf)))
     const [first, ...others] = keys
       .flatMap((key) => this.locks.filter((lock) => lock.key === key))
-      .map(({ session, key, metadata, fence, since, permits }) => {
+      .map(({ session, key, metadata, fence, since, permits, maxHold }) => {
         const { name } = this.session(session)!
-        const holder = { session, name, metadata, fence, since, permits }
+        const holder = { session, name, metadata, fence, since, permits, maxHold }
         return isSet ? { ...holder, key } : holder
       })
       .map((holder) => (code === 'LOCK_HELD' ? holder : { ...holder, metadata: undefined }))
@@ -162,7 +162,9 @@ export class ModelState {
   ): (PlainLock | PlainRequest | PlainBarrierCall)[] {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    const locks = this.locks.filter((lock) => lock.session === session.id && lock.ttl !== undefined)
+    const locks = this.#firstMembers(this.locks, session).filter(
+      (lock) => lock.ttl !== undefined || lock.maxHold !== undefined,
+    )
     for (const lock of locks) if (changesOwner) lock.generation += 1
     const requests = this.waitingRequests.filter(
       (request) => request.session === session.id && request.timeout !== undefined,

@@ -11,6 +11,7 @@ import {
   type Effect,
   Lock,
   type LockTable,
+  type NoticeName,
   type Request,
   type Session,
   type StoredHolder,
@@ -43,6 +44,10 @@ export interface PlainLock {
   readonly since: number
   readonly permits: number | undefined
   readonly capacity: number | undefined
+  /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
+  readonly maxHold: number | undefined
+  /** The notices that the client asked for. */
+  readonly notify: readonly NoticeName[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
 }
@@ -59,6 +64,8 @@ export interface PlainRequest {
   readonly since: number
   readonly permits: number | undefined
   readonly capacity: number | undefined
+  readonly maxHold: number | undefined
+  readonly notify: readonly NoticeName[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
 }
@@ -162,14 +169,19 @@ function plainLock(lock: Lock): PlainLock {
   const { id, key, mode, fence, ttl, generation, metadata, since, extras } = lock
   const own = { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
   const set = extras?.set?.locks.map((member) => member.key)
-  return { ...own, permits: extras?.permits, capacity: extras?.capacity, set }
+  return { ...own, ...plainExtras(extras), set }
+}
+
+function plainExtras(extras: Lock['extras']) {
+  const { permits, capacity, maxHold, notify } = extras ?? {}
+  return { permits, capacity, maxHold, notify }
 }
 
 function plainRequest(request: Request): PlainRequest {
   const { id, key, mode, ttl, timeout, metadata, since, extras } = request
   const own = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
   const set = extras?.set?.requests.map((member) => member.key)
-  return { ...own, permits: extras?.permits, capacity: extras?.capacity, set }
+  return { ...own, ...plainExtras(extras), set }
 }
 
 function plainBarrierCall({ session, id, barrier, timeout, since }: BarrierCall): PlainBarrierCall {

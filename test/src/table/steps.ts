@@ -5,7 +5,7 @@
  * number of a grant), a connection or an id that is out of date. A history is still valid without
  * some of its steps, so a test can shorten a failing history.
  */
-import type { Command } from '@holdfast/server/core'
+import type { Command, ExtraTerms } from '@holdfast/server/core'
 import fc from 'fast-check'
 import type { PlainSession, PlainState } from './plainValues.js'
 
@@ -20,6 +20,7 @@ const kinds = [
   'cancel',
   'timeout',
   'expire',
+  'endHold',
   'ack',
   'confirm',
   'suspend',
@@ -34,7 +35,7 @@ const kinds = [
 ] as const
 
 /** The relative frequency of each kind, in the order of `kinds`. */
-const weights = [30, 10, 12, 20, 9, 3, 14, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
+const weights = [30, 10, 12, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -70,6 +71,8 @@ const brokers = ['one', 'two', 'three']
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
 const limits = { locks: 8, answers: 10, waitersPerKey: 4, barriers: 2 }
+/** The limit of `maxHold` for the sessions of each seat, in ms. */
+const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
 /** Converts steps to commands. */
 export class StepRunner {
@@ -147,6 +150,8 @@ export class StepRunner {
         const generation = (lock?.generation ?? 0) - (isWrong ? 1 : 0)
         return { type: 'expire', ...base, fence, generation }
       }
+      case 'endHold':
+        return { type: 'endHold', ...base, fence: pickFence(session, state, pick, isWrong) }
       case 'ack': {
         const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []
         return { type: 'ack', ...fields, ids: isWrong ? [pick % 40] : answeredIds.slice(pick % 3) }
@@ -178,7 +183,7 @@ export class StepRunner {
       lease: 15_000,
       grace,
       secret: grace > 0 ? `${id} 1` : undefined,
-      limits,
+      limits: { ...limits, maxHold: maxHoldLimits[seat] },
     }
   }
 
@@ -215,7 +220,15 @@ function lock(
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     steal: pick % 5 < 3 && pick % 11 === 0,
     metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
+    extras: holdTerms(pick),
   }
+}
+
+/** A `maxHold` and notices for some requests; undefined for most requests. */
+function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
+  if ((pick >> 6) % 4 !== 0) return undefined
+  const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
+  return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
 }
 
 /** A request for some of three permits, rarely with another capacity. */
@@ -235,7 +248,7 @@ function permits(
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     steal: false,
     metadata: undefined,
-    extras: { permits: 1 + ((pick >> 3) % 3), capacity },
+    extras: { permits: 1 + ((pick >> 3) % 3), capacity, ...holdTerms(pick) },
   }
 }
 
@@ -261,6 +274,7 @@ function lockAll(
     ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
+    extras: holdTerms(pick),
   }
 }
 

@@ -4,7 +4,13 @@
  * driver numbers the requests of each session, as a client does. By default, a command comes on the
  * present connection of its session.
  */
-import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
+import {
+  type Command,
+  LockTable,
+  type NoticeName,
+  type SessionLimits,
+  type SetItem,
+} from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Invariants } from './invariants.js'
@@ -31,6 +37,8 @@ interface LockOptions extends RequestOverrides {
   /** The number of permits, for a lock with the mode `permits`; default 1 with a capacity. */
   readonly permits?: number
   readonly capacity?: number
+  readonly maxHold?: number
+  readonly notify?: readonly NoticeName[]
 }
 
 /** A key for an exclusive lock, or an item. */
@@ -102,18 +110,21 @@ export class TableDriver {
 
   lock(session: string, key: string, options: LockOptions = {}): string[] {
     const { capacity, permits = 1, ttl, timeout, steal = false, metadata } = options
-    const extras = capacity === undefined ? undefined : { permits, capacity }
+    const { maxHold, notify } = options
+    const permitsTerms = capacity === undefined ? undefined : { permits, capacity }
+    const isOrdinary = capacity === undefined && maxHold === undefined && notify === undefined
+    const extras = isOrdinary ? undefined : { ...permitsTerms, maxHold, notify }
     const mode = capacity === undefined ? (options.mode ?? 'exclusive') : 'permits'
     const wanted = { key, mode, ttl, timeout, steal, metadata, extras }
     return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
   }
 
   lockAll(session: string, keys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
-    const { ttl, timeout, metadata } = options
+    const { ttl, timeout, metadata, maxHold, notify } = options
     const items = keys.map(
       (item): SetItem => (typeof item === 'string' ? { key: item, mode: 'exclusive' } : item),
     )
-    const wanted = { items, ttl, timeout, metadata }
+    const wanted = { items, ttl, timeout, metadata, extras: { maxHold, notify } }
     return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...wanted })
   }
 
@@ -199,6 +210,10 @@ export class TableDriver {
 
   expire(session: string, fence: number, generation = 0): string[] {
     return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
+  }
+
+  endHold(session: string, fence: number): string[] {
+    return this.apply({ type: 'endHold', at: this.now++, session, fence })
   }
 
   raiseFenceFloor(fence: number): string[] {

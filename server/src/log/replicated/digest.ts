@@ -99,7 +99,10 @@ export class Digest {
  * and its requests the same session and id.
  */
 function textOf(extras: Lock['extras']): string {
-  return extras?.permits === undefined ? '' : ` ${extras.permits}/${extras.capacity}`
+  if (extras === undefined) return ''
+  const { permits, capacity, maxHold } = extras
+  const permitsText = permits === undefined ? '' : ` ${permits}/${capacity}`
+  return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`
 }
 
 function mixed(hash: number): number {
