@@ -1,5 +1,6 @@
 /** The public exports of `@holdfast/client`. */
 export {
+  type DequeueReason,
   type ErrorCode,
   errorCodes,
   type HeldInfo,
@@ -10,6 +11,8 @@ export {
   type LockMode,
   type LockStats,
   type LostReason,
+  type QueuedInfo,
+  type QueueEvent,
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
@@ -38,6 +41,7 @@ export type {
 } from './session/sessionEvents.js'
 // `RefusedEvent` and `StateEvent` are two kinds of `WatchEvent`, the events of a watch.
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './session/watch.js'
+export type { ContendedNotice, QueuedNotice, WatchOptions } from './transport/messages.js'
 export {
   type ExponentialBackoffOptions,
   exponentialBackoff,

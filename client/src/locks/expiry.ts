@@ -47,6 +47,11 @@ export function canHaveReached(
   return at - received <= passed / slowestClockRate + 1
 }
 
+/** Whether one of the clocks has reached the time of the expiry. */
+export function hasPassed(expiry: Expiry, now: ClockTimes): boolean {
+  return now.monotonic >= expiry.monotonic || now.wall >= expiry.wall
+}
+
 /** Combines two expiries of which only one may be right: the earlier time of each clock. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {

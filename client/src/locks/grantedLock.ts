@@ -10,8 +10,8 @@ import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
-import type { KindParams, LockParams } from '../transport/messages.js'
-import { type Expiry, TtlExpiry } from './expiry.js'
+import type { ContendedNotice, HoldParams, KindParams, LockParams } from '../transport/messages.js'
+import { type Expiry, earlier, hasPassed, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
 
 /** The part of `HeldLocks` that one lock uses. */
@@ -31,6 +31,9 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly fence: number
   /** Undefined for an ordinary lock. */
   readonly kind: KindParams | undefined
+  readonly #params: HoldParams | undefined
+  /** When the longest hold ends; undefined without a longest hold. Nothing moves this time. */
+  #holdExpiry: Expiry | undefined
   readonly #ttl = new TtlExpiry()
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
@@ -43,13 +46,14 @@ export class GrantedLock implements Task, RefreshableLock {
 
   constructor(
     owner: GrantedLockOwner,
-    { key, mode, kind }: Pick<LockParams, 'key' | 'mode' | 'kind'>,
+    { key, mode, kind, hold }: Pick<LockParams, 'key' | 'mode' | 'kind' | 'hold'>,
     fence: number,
   ) {
     this.#owner = owner
     this.key = key
     this.mode = mode
     this.kind = kind
+    this.#params = hold
     this.fence = fence
   }
 
@@ -103,7 +107,21 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The scheduler calls this method when the expiry has passed. */
   run(): void {
-    this.#owner.lose([this], 'expired')
+    const isHoldOver = this.#holdExpiry && hasPassed(this.#holdExpiry, this.scheduler.now())
+    this.#owner.lose([this], isHoldOver ? 'maxHold' : 'expired')
+  }
+
+  /**
+   * Requests wait behind this lock. Calls the caller in a later task, because the call of `lock`
+   * may not have resolved yet, and the caller needs the lock to unlock it.
+   */
+  onContended(notice: ContendedNotice): void {
+    const onContended = this.#params?.onContended
+    if (onContended === undefined) return
+    const run = () => {
+      if (!this.#isOver) callSafely(() => onContended(notice))
+    }
+    this.scheduler.after({ run }, 0)
   }
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
@@ -114,6 +132,12 @@ export class GrantedLock implements Task, RefreshableLock {
   /** Sets the ttl and the expiry of a new lock. */
   startTtl(ttl: number, expiry: Expiry | undefined): void {
     this.#ttl.confirm(ttl, expiry)
+    this.#updateExpiry()
+  }
+
+  /** Sets when the longest hold ends. */
+  startHold(expiry: Expiry | undefined): void {
+    this.#holdExpiry = expiry
     this.#updateExpiry()
   }
 
@@ -144,7 +168,11 @@ export class GrantedLock implements Task, RefreshableLock {
 
   #updateExpiry(): void {
     if (this.#isOver) return
-    const { expiry } = this.#ttl
+    const ttlExpiry = this.#ttl.expiry
+    const expiry =
+      ttlExpiry && this.#holdExpiry
+        ? earlier(ttlExpiry, this.#holdExpiry)
+        : (ttlExpiry ?? this.#holdExpiry)
     if (expiry === undefined) this.scheduler.cancel(this)
     else this.scheduler.atExpiry(this, expiry)
   }

@@ -42,6 +42,8 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    * the present connection, because the clocks of different brokers cannot be compared.
    */
   clockSample: ClockSample | undefined
+  /** The operator's limit of the longest hold, in ms, from `welcome`; undefined without a limit. */
+  maxHoldLimit: number | undefined
 
   constructor(
     scheduler: Scheduler,
@@ -63,14 +65,17 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 
   /**
    * Adds a granted lock.
-   * @param at When the ttl began, by the broker's clock; undefined if the broker did not say.
+   * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
+   *   broker did not say.
    */
   hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
     const { params } = request
-    const { ttl } = params
+    const { ttl, hold } = params
     const lock = new GrantedLock(this, params, fence)
     this.#locks.add(lock)
     if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
+    const maxHold = Math.min(hold?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
+    if (maxHold < Infinity) lock.startHold(this.#expiryOf(request, maxHold, at))
     return lock
   }
 
@@ -132,8 +137,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * Computes the expiry of a new lock in two ways: from the sending of the request, because the ttl
-   * began later, and from the time `at` of the broker's clock, at which the ttl began. Both
+   * Computes the expiry of the ttl or of the longest hold of a new lock in two ways: from the
+   * sending of the request, because the period began later, and from the time `at` of the broker's
+   * clock, at which the period began. Both
    * expiries are right, so the later expiry counts.
    */
   #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
@@ -158,6 +164,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 }
 
 /** The likely reason of a loss that the broker could not report while the connection was gone. */
-export function likelyReason(ttl: number | undefined): LockLossReason {
-  return ttl === undefined ? 'stolen' : 'expired'
+export function likelyReason(ttl: number | undefined, maxHold?: number): LockLossReason {
+  if (ttl !== undefined) return 'expired'
+  return maxHold === undefined ? 'stolen' : 'maxHold'
 }

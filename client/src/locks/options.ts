@@ -5,6 +5,7 @@ import {
   type LockItem,
   type LockMode,
   maxCapacity,
+  maxDurationMs,
   maxMetadataBytes,
   maxSetKeys,
   type OptionNames,
@@ -14,6 +15,7 @@ import {
 import {
   check,
   checkBoolean,
+  checkFunction,
   checkKey,
   checkSignal,
   isMode,
@@ -21,7 +23,13 @@ import {
   isObject,
   wrongMode,
 } from '../platform/checks.js'
-import type { KindParams, LockParams } from '../transport/messages.js'
+import type {
+  ContendedNotice,
+  HoldParams,
+  KindParams,
+  LockParams,
+  QueuedNotice,
+} from '../transport/messages.js'
 
 /** The options of every request for a lock. */
 export interface TryLockSetOptions {
@@ -34,10 +42,32 @@ export interface TryLockSetOptions {
   readonly signal?: AbortSignal | undefined
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
+  /**
+   * The lock is lost this long after its grant, with the reason `'maxHold'`, even if it is
+   * refreshed. In ms. The operator of the broker may have set a lower limit. Default: that limit,
+   * or never.
+   */
+  readonly maxHold?: number | undefined
+  /**
+   * Called when requests wait behind the lock: with `waiting`, the number of requests that wait; of
+   * several keys, for the key with the most. Called at most once a second for each lock, and after
+   * the call of `lock` has resolved.
+   */
+  readonly onContended?: ((contended: ContendedNotice) => void) | undefined
+}
+
+/** The options of every request for a lock that may wait. */
+interface WaitingOptions {
+  /**
+   * Called once if the request has to wait: with `ahead`, the number of requests that wait before
+   * this request, and `holders`, as in the error `LOCK_HELD`. Not called if the connection is lost
+   * at that moment.
+   */
+  readonly onQueued?: ((queued: QueuedNotice) => void) | undefined
 }
 
 /** The options of `session.lockAll`. */
-export interface LockSetOptions extends TryLockSetOptions {
+export interface LockSetOptions extends TryLockSetOptions, WaitingOptions {
   /** As in {@link LockOptions}. */
   readonly timeout?: number | undefined
 }
@@ -62,7 +92,7 @@ export interface TryLockOptions extends TryLockSetOptions {
 export type LockSetItem = string | LockItem
 
 /** The options of `session.lock`. */
-export interface LockOptions extends TryLockOptions {
+export interface LockOptions extends TryLockOptions, WaitingOptions {
   /**
    * After this time, in ms, the request is rejected with `LOCK_TIMEOUT`. 0 does not wait, as
    * `tryLock` does. Default: waits for ever.
@@ -76,7 +106,10 @@ export interface LockOptions extends TryLockOptions {
 }
 
 /** The options of `session.singleflightLock`. */
-export type SingleflightOptions = Omit<LockOptions, 'steal' | 'permits' | 'capacity'>
+export type SingleflightOptions = Omit<
+  LockOptions,
+  'steal' | 'permits' | 'capacity' | 'onQueued' | 'onContended'
+>
 
 /** The options of `lock.refresh`. */
 export interface RefreshOptions {
@@ -102,16 +135,33 @@ export interface CheckedLock {
 /** The reserved start of a key: only `session.locks` makes such keys; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
-export const tryLockSetOptions: OptionNames<TryLockSetOptions> = { ttl: 1, signal: 1, metadata: 1 }
-const lockSetOptions: OptionNames<LockSetOptions> = { ...tryLockSetOptions, timeout: 1 }
-const singleflightOptions: OptionNames<SingleflightOptions> = { ...lockSetOptions, mode: 1 }
+const commonOptions = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
+const singleflightOptions: OptionNames<SingleflightOptions> = {
+  ...commonOptions,
+  timeout: 1,
+  mode: 1,
+}
+export const tryLockSetOptions: OptionNames<TryLockSetOptions> = {
+  ...commonOptions,
+  onContended: 1,
+}
+const lockSetOptions: OptionNames<LockSetOptions> = {
+  ...tryLockSetOptions,
+  timeout: 1,
+  onQueued: 1,
+}
 export const tryLockOptions: OptionNames<TryLockOptions> = {
   ...tryLockSetOptions,
   mode: 1,
   permits: 1,
   capacity: 1,
 }
-const lockOptions: OptionNames<LockOptions> = { ...tryLockOptions, timeout: 1, steal: 1 }
+const lockOptions: OptionNames<LockOptions> = {
+  ...tryLockOptions,
+  timeout: 1,
+  steal: 1,
+  onQueued: 1,
+}
 const itemOptions: OptionNames<LockItem> = { key: 1, mode: 1, permits: 1, capacity: 1 }
 const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
 const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
@@ -147,7 +197,8 @@ export function checkLock(
     !steal || (mode === 'exclusive' && timeout === undefined),
     'steal needs the mode exclusive and no timeout',
   )
-  const params = { key, mode, ttl, steal, metadata: metadataText(metadata), kind }
+  const hold = checkHold(options)
+  const params = { key, mode, ttl, steal, metadata: metadataText(metadata), kind, hold }
   return { params, timeout, signal }
 }
 
@@ -178,8 +229,21 @@ export function checkLockSet(
   const firstMode: LockMode = capacity === undefined ? mode : 'permits'
   const kind = { items, permits, capacity }
   const metadataField = metadataText(metadata)
-  const params = { key, mode: firstMode, ttl, steal: false, metadata: metadataField, kind }
+  const hold = checkHold(options)
+  const params = { key, mode: firstMode, ttl, steal: false, metadata: metadataField, kind, hold }
   return { params, timeout, signal }
+}
+
+/** Checks the longest hold and the callbacks. Returns undefined if the request has none. */
+function checkHold({ maxHold, onQueued, onContended }: LockOptions): HoldParams | undefined {
+  if (maxHold === undefined && onQueued === undefined && onContended === undefined) return undefined
+  check(
+    maxHold === undefined || isMs(maxHold, 1),
+    `maxHold must be an integer from 1 to ${maxDurationMs}, not ${String(maxHold)}`,
+  )
+  if (onQueued !== undefined) checkFunction('onQueued', onQueued)
+  if (onContended !== undefined) checkFunction('onContended', onContended)
+  return { maxHold, onQueued, onContended }
 }
 
 /** Checks one key of a set. Returns the item that is sent. */

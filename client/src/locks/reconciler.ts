@@ -112,7 +112,8 @@ export class Reconciler implements PendingLockListener {
       request.hold(held.fence, held.at)
       return
     }
-    const reason = likelyReason(request.params.ttl)
+    const { ttl, hold } = request.params
+    const reason = likelyReason(ttl, hold?.maxHold)
     const message = 'the lock was granted and lost while the connection was gone'
     request.fail(new HoldfastError('LOCK_LOST', message, { reason }))
   }

@@ -1,8 +1,8 @@
 /**
- * Lets callers of one session share a lock request and its lock, if they ask for the same key, mode
- * and ttl. Each caller has its own handle, timeout and signal. The last caller who gives up cancels
- * the request, and the last caller who unlocks frees the lock. The lock does not exclude the
- * callers who share it, and they share no result.
+ * Lets callers of one session share a lock request and its lock, if they ask for the same key,
+ * mode, ttl and longest hold. Each caller has its own handle, timeout and signal. The last caller
+ * who gives up cancels the request, and the last caller who unlocks frees the lock. The lock does
+ * not exclude the callers who share it, and they share no result.
  *
  * A caller can only join a request that has no response yet. A caller who comes after the grant
  * sends a new request, which waits in the broker's queue like any other request.
@@ -29,7 +29,7 @@ interface SharedRequest {
 export class Singleflight {
   readonly #scheduler: Scheduler
   readonly #requestLock: RequestLock
-  /** The requests that callers can join, by mode, ttl and key. */
+  /** The requests that callers can join, by mode, ttl, longest hold and key. */
   readonly #requests = new Map<string, SharedRequest>()
 
   constructor(scheduler: Scheduler, requestLock: RequestLock) {
@@ -41,7 +41,7 @@ export class Singleflight {
     const { key } = params
     throwIfAborted(signal, key)
     // A key contains no line break, so different combinations never give the same request key.
-    const requestKey = `${params.mode}\n${params.ttl}\n${params.key}`
+    const requestKey = `${params.mode}\n${params.ttl}\n${params.hold?.maxHold}\n${params.key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
       const end = () => {

@@ -15,13 +15,23 @@ import {
   isErrorCode,
   type ServerMessage,
 } from '@holdfast/shared'
+import { callSafely } from '../platform/callbacks.js'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import { type Connection, ProtocolViolation, type Sendable } from '../transport/connection.js'
-import { type LockParams, lockText, messageText, unlockText } from '../transport/messages.js'
+import {
+  type LockParams,
+  lockText,
+  messageText,
+  type QueuedNotice,
+  unlockText,
+} from '../transport/messages.js'
 
 /** The messages of the broker that answer a request, completely or in part. */
-export type Response = Exclude<Extract<ServerMessage, { id: number }>, { type: 'watching' }>
+export type Response = Exclude<
+  Extract<ServerMessage, { id: number }>,
+  { type: 'watching' | 'queued' }
+>
 
 /** The value of `reissueIfUnconfirmedAbove` for lock requests. */
 const lockReissueThreshold = 512
@@ -115,6 +125,9 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     }
   }
 
+  /** Handles the notice that the request has to wait. Only a lock request asks for the notice. */
+  onQueued(_notice: QueuedNotice): void {}
+
   /** Handles the refusal of the broker. */
   onFailed(error: HoldfastError): void {
     this.fail(error)
@@ -155,7 +168,8 @@ export interface LockKeeper<L> {
   get(fence: number): L | undefined
   /**
    * Adds the granted lock.
-   * @param at When the ttl began, by the broker's clock; undefined if the broker did not say.
+   * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
+   *   broker did not say.
    */
   hold(request: LockRequest<L>, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */
@@ -175,6 +189,7 @@ export class LockRequest<L = unknown> extends Request<L> {
    * broker, then shows whether the lock still exists.
    */
   grantedDuringResume: Granted | undefined = undefined
+  #wasQueued = false
   readonly #keeper: LockKeeper<L>
   readonly #onTimeout: () => void
 
@@ -199,6 +214,14 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   text(scheduler: Scheduler): string {
     return lockText(this.id, this.params, this.timeoutLeft(scheduler))
+  }
+
+  /** The next session may send the request again, but the caller gets the notice only once. */
+  override onQueued(notice: QueuedNotice): void {
+    const onQueued = this.params.hold?.onQueued
+    if (onQueued === undefined || this.#wasQueued || !this.isWanted) return
+    this.#wasQueued = true
+    callSafely(() => onQueued(notice))
   }
 
   override checkResponse(response: Response): void {

@@ -17,9 +17,9 @@ import {
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
-import { check, checkKey, checkText } from '../platform/checks.js'
+import { check, checkBoolean, checkKey, checkText } from '../platform/checks.js'
 import { ProtocolViolation } from '../transport/connection.js'
-import { messageText, type Selection } from '../transport/messages.js'
+import { messageText, type Selection, type WatchOptions } from '../transport/messages.js'
 import { Request, type Response } from './requests.js'
 
 /** Which lock `session.revoke` ends, and why. */
@@ -65,6 +65,7 @@ export interface QueryResult {
 
 const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
 const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
+const watchOptions: OptionNames<WatchOptions> = { ...selectionOptions, queue: 1 }
 const queryOptions: OptionNames<QueryOptions> = {
   ...selectionOptions,
   limit: 1,
@@ -92,7 +93,7 @@ export function checkToken(token: unknown): void {
 export function checkQuery(options: QueryOptions): QueryOptions {
   refuseUnknownOptions('query', options, queryOptions)
   const { key, prefix, limit, after, afterFence } = options
-  const selection = checkSelection('query', { key, prefix })
+  const selection = checkSelection('query', { key, prefix }, selectionOptions)
   check(
     limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
     `limit must be an integer from 1 to ${maxQueryItems}`,
@@ -110,14 +111,25 @@ export function checkQuery(options: QueryOptions): QueryOptions {
  * @param method The name of the method for the error message.
  * @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION`
  */
-export function checkSelection(method: string, selection: Selection): Selection {
+function checkSelection<T extends Selection>(
+  method: string,
+  selection: T,
+  names: OptionNames<T>,
+): Selection {
   check(selection !== undefined, `${method} needs a key or an object with options`)
-  refuseUnknownOptions(method, selection, selectionOptions)
+  refuseUnknownOptions(method, selection, names)
   const { key, prefix } = selection
   if (key !== undefined) checkKey(key)
   check(prefix === undefined || isPrefix(prefix), 'prefix must begin a valid key', 'INVALID_KEY')
   check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
   return { key, prefix }
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkWatch(options: WatchOptions): WatchOptions {
+  const selection = checkSelection('watch', options, watchOptions)
+  checkBoolean('queue', options.queue)
+  return { ...selection, queue: options.queue }
 }
 
 export class SimpleRequest<T> extends Request<T> {

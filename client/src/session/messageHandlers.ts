@@ -71,6 +71,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
         heldLocks.lose([lock], reason, note?.slice(0, maxReasonLength) || undefined)
       }
     },
+    queued: ({ id, ahead, holders }) => pendingRequests.get(id)?.onQueued({ ahead, holders }),
+    contended: ({ fence, waiting }) => heldLocks.get(fence)?.onContended({ waiting }),
     ping: ({ n: pingNumber }, connection) => {
       pendingRequests.pong(pingNumber, connection)
       // Runs due tasks, because a hidden tab delays timers by up to a minute, but no messages.

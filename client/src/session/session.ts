@@ -6,7 +6,12 @@
  * client. The grace is the time for which the broker keeps a session after its connection dropped.
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
-import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
+import {
+  HoldfastError,
+  type LockStats,
+  type QueueEvent,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
 import { Lock } from '../locks/lock.js'
 import {
@@ -34,8 +39,8 @@ import {
   authRequest,
   checkQuery,
   checkRevoke,
-  checkSelection,
   checkToken,
+  checkWatch,
   type QueryOptions,
   type QueryResult,
   queryRequest,
@@ -43,6 +48,7 @@ import {
   revokeRequest,
   statsRequest,
 } from '../requests/simpleRequests.js'
+import type { WatchOptions } from '../transport/messages.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
 import type { SessionController } from './sessionController.js'
 import { SessionEmitter, type SessionState } from './sessionEvents.js'
@@ -264,18 +270,31 @@ export class Session extends SessionEmitter {
   /**
    * Watches a key, or all keys with a prefix. The callback first gets the list of the held locks of
    * these keys (event `state`), and then each change: `locked`, `unlocked`, `expired` or `lost`.
+   * With `queue: true` the list also has the requests that wait, and further events are `queued`,
+   * and `dequeued` with a reason.
    * After a reconnect the callback gets the list again, with `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch(
-    selection: string | Pick<QueryOptions, 'key' | 'prefix'>,
+    selection: WatchOptions & { readonly queue: true },
+    callback: (event: WatchEvent | QueueEvent) => void,
+  ): Watch
+  watch(
+    selection: string | (WatchOptions & { readonly queue?: false | undefined }),
     callback: (event: WatchEvent) => void,
+  ): Watch
+  watch(
+    selection: string | WatchOptions,
+    callback: (event: WatchEvent & QueueEvent) => void,
   ): Watch {
     const options = typeof selection === 'string' ? { key: selection } : selection
-    const checkedSelection = checkSelection('watch', options)
+    const checkedSelection = checkWatch(options)
     checkFunction('callback', callback)
     if (this.state === 'closed') throw this.#controller.closedError()
-    return this.#controller.watches.add(checkedSelection, callback)
+    return this.#controller.watches.add(
+      checkedSelection,
+      callback as (event: WatchEvent | QueueEvent) => void,
+    )
   }
 
   /**

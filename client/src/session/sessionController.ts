@@ -197,6 +197,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#info = welcome
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
+    this.heldLocks.maxHoldLimit = welcome.maxHoldMs
     this.pendingRequests.connect(connection, this.#resumeSecret !== undefined, isResumed)
     if (isResumed) {
       this.#reconciler = new Reconciler(this.pendingRequests, this.heldLocks)

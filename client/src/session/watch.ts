@@ -1,8 +1,8 @@
 /**
  * The watches of a session. A watch selects a key, or all keys with a prefix. The callback of a
- * watch first gets the state, which is a list of the held locks of these keys, and then an event
- * for each change. After a reconnect the callback gets the state again, because the client may have
- * missed events.
+ * watch first gets the state, which is a list of the held locks of these keys, and with `queue` a
+ * list of the requests that wait. Then the callback gets an event for each change. After a
+ * reconnect the callback gets the state again, because the client may have missed events.
  */
 import {
   type Failed,
@@ -10,6 +10,8 @@ import {
   type HoldfastError,
   type LockEvent,
   maxQueryItems,
+  type QueuedInfo,
+  type QueueEvent,
   type Watching,
   type WatchEvent as WatchMessage,
 } from '@holdfast/shared'
@@ -17,7 +19,7 @@ import { callSafely, dispose } from '../platform/callbacks.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
 import { errorOfFailed, withKey } from '../requests/requests.js'
 import { type Connection, ProtocolViolation } from '../transport/connection.js'
-import { messageText, type Selection } from '../transport/messages.js'
+import { messageText, type WatchOptions } from '../transport/messages.js'
 
 /** The locks at one moment: the first event of a watch, and the first event after a reconnect. */
 export interface StateEvent {
@@ -26,6 +28,10 @@ export interface StateEvent {
   readonly held: readonly HeldInfo[]
   /** How many held locks the watch selects, including those that the list leaves out. */
   readonly heldCount: number
+  /** The requests that wait, at most 1,000; only with `queue: true`. */
+  readonly waiting?: readonly QueuedInfo[] | undefined
+  /** How many requests wait, including those that the list leaves out; only with `queue: true`. */
+  readonly waitingCount?: number | undefined
   /** True for the state after a reconnect: the client may have missed events before. */
   readonly resync: boolean
 }
@@ -48,12 +54,13 @@ export interface Watch {
 
 /** The session's record of a watch that is not closed. */
 interface ActiveWatch {
-  readonly selection: Selection
-  readonly callback: (event: WatchEvent) => void
+  readonly selection: WatchOptions
+  readonly callback: (event: WatchEvent | QueueEvent) => void
   /** The id of the watch on the present connection. */
   id: number
   /** The locks in those parts of the state that have arrived on the present connection. */
   held: HeldInfo[]
+  waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
 }
@@ -69,8 +76,15 @@ export class Watches {
     this.#pendingRequests = pendingRequests
   }
 
-  add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hasState: false }
+  add(selection: WatchOptions, callback: (event: WatchEvent | QueueEvent) => void): Watch {
+    const watch: ActiveWatch = {
+      selection,
+      callback,
+      id: 0,
+      held: [],
+      waiting: [],
+      hasState: false,
+    }
     this.#send(watch)
     const close = () => {
       if (this.#watches.delete(watch.id)) {
@@ -100,22 +114,25 @@ export class Watches {
    * Handles a part of the state of a watch.
    * @throws ProtocolViolation if the parts list more locks than a broker may list
    */
-  onWatching({ id, held, heldCount, more }: Watching): void {
+  onWatching({ id, held, heldCount, waiting = [], waitingCount, more }: Watching): void {
     const watch = this.#watches.get(id)
     if (watch === undefined) return
     watch.held.push(...held)
-    if (watch.held.length > maxQueryItems) {
-      throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks`)
+    watch.waiting.push(...waiting)
+    if (Math.max(watch.held.length, watch.waiting.length) > maxQueryItems) {
+      throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks or requests`)
     }
     if (more) return
     const stateEvent = {
       event: 'state',
       held: watch.held,
       heldCount,
+      ...(watch.selection.queue && { waiting: watch.waiting, waitingCount }),
       resync: watch.hasState,
     } as const
     watch.hasState = true
     watch.held = []
+    watch.waiting = []
     deliver(watch, stateEvent)
   }
 
@@ -138,11 +155,12 @@ export class Watches {
   #send(watch: ActiveWatch): void {
     watch.id = this.#pendingRequests.newId()
     watch.held = []
+    watch.waiting = []
     this.#watches.set(watch.id, watch)
     this.#connection?.send(messageText('watch', { id: watch.id, ...watch.selection }))
   }
 }
 
-function deliver(watch: ActiveWatch | undefined, event: WatchEvent): void {
+function deliver(watch: ActiveWatch | undefined, event: WatchEvent | QueueEvent): void {
   if (watch !== undefined) callSafely(() => watch.callback(event))
 }

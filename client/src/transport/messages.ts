@@ -3,7 +3,7 @@
  * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
  * Their fields are few and were checked before.
  */
-import type { ClientMessage, LockItem, LockMode } from '@holdfast/shared'
+import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
 /** The parameters that make a lock one of permits or a lock on several keys. */
 export interface KindParams {
@@ -12,6 +12,18 @@ export interface KindParams {
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
 }
+
+/** The parameters about the time after the request. */
+export interface HoldParams {
+  readonly maxHold: number | undefined
+  readonly onQueued: ((queued: QueuedNotice) => void) | undefined
+  readonly onContended: ((contended: ContendedNotice) => void) | undefined
+}
+
+/** The argument of `onQueued`. */
+export type QueuedNotice = Omit<Queued, 'type' | 'id'>
+/** The argument of `onContended`. */
+export type ContendedNotice = Omit<Contended, 'type' | 'fence'>
 
 /** The checked parameters of a lock request; `metadata` is JSON text. */
 export interface LockParams {
@@ -23,12 +35,20 @@ export interface LockParams {
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
   readonly kind?: KindParams | undefined
+  /** Undefined for a request without a longest hold and without callbacks. */
+  readonly hold?: HoldParams | undefined
 }
 
 /** Which locks a query or a watch selects: all locks if `key` and `prefix` are absent. */
 export interface Selection {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
+}
+
+/** The options of `session.watch`. */
+export interface WatchOptions extends Selection {
+  /** Whether the watch also shows the requests that wait. Default false. */
+  readonly queue?: boolean | undefined
 }
 
 /** Writes a message with these fields. Leaves undefined fields out. */
@@ -45,7 +65,13 @@ export function lockText(id: number, params: LockParams, timeout: number | undef
   if (timeout !== undefined) text += `,"timeout":${timeout}`
   if (params.steal) text += ',"steal":true'
   if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
-  return `${text}}`
+  return `${text}${params.hold === undefined ? '' : holdText(params.hold)}}`
+}
+
+function holdText({ maxHold, onQueued, onContended }: HoldParams): string {
+  const notices = [onQueued && '"queued"', onContended && '"contended"'].filter(Boolean)
+  const notify = notices.length === 0 ? '' : `,"notify":[${notices.join()}]`
+  return maxHold === undefined ? notify : `,"maxHold":${maxHold}${notify}`
 }
 
 function oneKeyText(id: number, { key, mode, kind }: LockParams): string {

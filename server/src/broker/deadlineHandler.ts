@@ -10,6 +10,8 @@ import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { BarrierCall, type Command, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
+import { HoldDeadline } from './holdDeadlines.js'
+import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /** The time after a start in which the broker grants no lock. A broker timer ends this time. */
@@ -25,17 +27,24 @@ export class QuietStart {
 export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubject>
 
 /**
- * The object that a client deadline is set for: a lock that the client must refresh, a session
- * whose client must send a message in each lease, or a connection whose client must finish its
- * handshake or read its output.
+ * The object that a client deadline is set for: a lock that the client must refresh, the longest
+ * time for which a lock is held, a session whose client must send a message in each lease, or a
+ * connection whose client must finish its handshake or read its output.
  */
-type ClientDeadlineSubject = Lock | Session | Connection
+type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 
 /**
  * The object that a broker timer is set for: a request whose timeout ends, a connection that the
- * broker must ping or drop, a token that is about to expire, or the quiet start.
+ * broker must ping or drop, a token that is about to expire, the quiet start, or a key whose
+ * holders may get notices again.
  */
-type BrokerTimerSubject = Request | BarrierCall | Connection | TokenDeadline | QuietStart
+type BrokerTimerSubject =
+  | Request
+  | BarrierCall
+  | Connection
+  | TokenDeadline
+  | QuietStart
+  | ContendedKey
 
 /** How long the broker may need to read the input that arrived during a pause, in ms. */
 const inputDelayMs = 50
@@ -44,6 +53,7 @@ export interface DeadlineHandlerDeps {
   readonly time: BrokerTimekeeper
   readonly tokenExpiry: TokenExpiry
   readonly flusher: OutputFlusher
+  readonly notices: Notices
   readonly connections: {
     /** The connection of each attached session. */
     readonly attached: ReadonlyMap<Session, Connection>
@@ -66,6 +76,7 @@ export class DeadlineHandler
   onClientDeadline(subject: ClientDeadlineSubject): void {
     const { connections, flusher } = this.#deps
     if (subject instanceof Lock) this.#expireLock(subject)
+    else if (subject instanceof HoldDeadline) this.#endHold(subject.lock)
     else if (subject instanceof Session) this.#endIfSilent(subject)
     else if (subject.state === 'open') flusher.disconnectIfSlow(subject)
     else {
@@ -85,6 +96,7 @@ export class DeadlineHandler
         at: clock.wall(),
       })
     } else if (subject instanceof TokenDeadline) tokenExpiry.onTimer(subject)
+    else if (subject instanceof ContendedKey) this.#deps.notices.onTimer(subject)
     else if (subject.state === 'open') {
       subject.ping()
       time.setTimer(subject, subject.session!.lease / 3)
@@ -103,6 +115,15 @@ export class DeadlineHandler
       return
     }
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
+  }
+
+  /**
+   * Submits the end of a lock that was held for its `maxHold`. Does not wait for unread input,
+   * because no message of the client can prolong the hold.
+   */
+  #endHold({ session, fence }: Lock): void {
+    const { log, clock } = this.#deps
+    log.submit({ type: 'endHold', session: session.id, fence, at: clock.wall() })
   }
 
   /** Submits the end of a session, unless its client has sent messages or may have done so. */

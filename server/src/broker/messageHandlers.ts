@@ -20,7 +20,7 @@ import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/wor
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import type { PacedMessages } from '../connection/sendQueue.js'
-import type { Command, SetItem } from '../core/index.js'
+import type { Command, ExtraTerms, SetItem } from '../core/index.js'
 import type { RefusalNotice } from '../observability/observer.js'
 import {
   foundChunks,
@@ -192,15 +192,16 @@ function lockCommand(connection: Connection, message: LockRequest, at: number): 
     steal: message.steal ?? false,
     metadata,
     at,
-    extras: capacity === undefined ? undefined : permitsOf(message),
+    extras: extrasOf(message),
   }
 }
 
 function lockSetCommand(
   connection: Connection,
-  { id, items, ttl, timeout, metadata }: MessageOf<'lockAll'>,
+  message: MessageOf<'lockAll'>,
   at: number,
 ): Command {
+  const { id, items, ttl, timeout, metadata } = message
   connection.charge(costOfSet(items.length))
   const metadataText = metadata === undefined ? undefined : JSON.stringify(metadata)
   if (metadataText !== undefined) connection.charge(costOfMetadata(metadataText.length))
@@ -216,6 +217,7 @@ function lockSetCommand(
     timeout,
     metadata: metadataText,
     at,
+    extras: holdTermsOf(message),
   }
 }
 
@@ -229,6 +231,25 @@ function permitsOf({
   capacity,
 }: LockItem): Pick<SetItem, 'permits' | 'capacity'> | undefined {
   return capacity === undefined ? undefined : { permits, capacity }
+}
+
+/** The terms that only few requests have; undefined for an ordinary request. */
+function extrasOf(message: LockRequest): ExtraTerms | undefined {
+  const { capacity, maxHold, notify } = message
+  if (capacity === undefined && maxHold === undefined && notify === undefined) return undefined
+  const permits = permitsOf(message)
+  const holdTerms = holdTermsOf(message)
+  return permits && holdTerms ? { ...permits, ...holdTerms } : (permits ?? holdTerms)
+}
+
+/** The longest hold and the notices of a request; undefined for a request with neither. */
+function holdTermsOf({
+  maxHold,
+  notify,
+}: Pick<LockRequest, 'maxHold' | 'notify'>): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
+  const notices = notify?.length === 0 ? undefined : notify
+  if (maxHold === undefined && notices === undefined) return undefined
+  return { maxHold, notify: notices }
 }
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
@@ -283,7 +304,7 @@ function query(
 function watch(
   { liveTable, watchRegistry, limits, report }: AnswerContext,
   connection: Connection,
-  { id, key, prefix }: MessageOf<'watch'>,
+  { id, key, prefix, queue = false }: MessageOf<'watch'>,
 ): void {
   const limit = limits.watchesPerSession
   if (!watchRegistry.has(connection, id) && watchRegistry.countOf(connection) >= limit) {
@@ -292,11 +313,14 @@ function watch(
     return
   }
   const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
-  // The client gets the locks that are held now before the events, because the send queue keeps the
-  // order of this call and of the events.
+  // The client gets the locks and requests of now before the events, because the send queue keeps
+  // the order of this call and of the events.
   const search = new TableSearch(liveTable.current, scope)
-  connection.stream(endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems)), true)
-  watchRegistry.add(connection, id, scope, search)
+  connection.stream(
+    endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems, queue)),
+    true,
+  )
+  watchRegistry.add(connection, id, scope, search, queue)
 }
 
 /**

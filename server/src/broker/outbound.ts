@@ -27,6 +27,8 @@ import {
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
+import { HoldDeadlines } from './holdDeadlines.js'
+import type { Notices } from './notices.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
 
 export interface OutboundDeps {
@@ -44,6 +46,7 @@ export interface OutboundDeps {
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
   readonly unfinishedKeys: UnfinishedKeys
+  readonly notices: Notices
 }
 
 const closeCodeFor: Record<EndReason, CloseCode> = {
@@ -62,10 +65,12 @@ export class Outbound {
   readonly #deps: OutboundDeps
   /** The connection of each attached session. */
   readonly #attached: Map<Session, Connection>
+  readonly #holdDeadlines: HoldDeadlines
 
   constructor(deps: OutboundDeps) {
     this.#deps = deps
     this.#attached = deps.connections.attached
+    this.#holdDeadlines = new HoldDeadlines(deps.time)
   }
 
   /** Sends the messages and sets or clears the deadlines that follow from an effect. */
@@ -88,7 +93,7 @@ export class Outbound {
         break
       case 'answer': {
         const { session, id, answer } = effect
-        const text = encodeAnswer(id, answer, this.#ttlStartInAnswer(answer), session.limits)
+        const text = encodeAnswer(id, answer, this.#startInAnswer(answer), session.limits)
         attached.get(session)?.send(text)
         break
       }
@@ -97,6 +102,7 @@ export class Outbound {
         break
       case 'queued':
         this.#startTimeout(effect.request)
+        this.#deps.notices.onQueued(effect.request)
         break
       case 'withdrawn':
         if (effect.request.timeout !== undefined) time.clearTimer(effect.request)
@@ -108,7 +114,7 @@ export class Outbound {
         if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
         break
       case 'deadlineRestarted':
-        if (effect.lockOrRequest instanceof Lock) this.#startTtl(effect.lockOrRequest)
+        if (effect.lockOrRequest instanceof Lock) this.#startDeadlinesOf(effect.lockOrRequest)
         else this.#startTimeout(effect.lockOrRequest)
         break
       case 'unfinished':
@@ -142,12 +148,13 @@ export class Outbound {
    * Starts the deadlines of the sessions that this broker owns, of their locks and of their
    * requests. Each deadline runs in full from now.
    */
-  startDeadlines(sessions: Iterable<Session>): void {
-    const { time } = this.#deps
-    for (const session of sessions) {
+  startDeadlines(sessions: ReadonlyMap<string, Session>): void {
+    const { time, notices } = this.#deps
+    notices.reset(sessions.values())
+    for (const session of sessions.values()) {
       if (!this.#isOwned(session)) continue
       time.setClientDeadline(session, time.now() + session.lease)
-      for (const lock of session.held.values()) this.#startTtl(lock)
+      for (const lock of session.held.values()) this.#startDeadlinesOf(lock)
       for (const request of session.waiting.values()) this.#startTimeout(request)
       for (const call of session.barrierCalls.values()) this.#startTimeout(call)
     }
@@ -157,6 +164,7 @@ export class Outbound {
   detachAll(sessions: Iterable<Session>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
     this.#attached.clear()
+    this.#deps.notices.clear()
   }
 
   /** Whether this broker is the owner broker of the session, so that it keeps the deadlines. */
@@ -167,7 +175,10 @@ export class Outbound {
   #clearDeadlines(session: Session): void {
     const { time } = this.#deps
     time.clearClientDeadline(session)
-    for (const lock of session.held.values()) time.clearClientDeadline(lock)
+    for (const lock of session.held.values()) {
+      time.clearClientDeadline(lock)
+      this.#holdDeadlines.clear(lock)
+    }
     for (const request of session.waiting.values()) time.clearTimer(request)
     for (const call of session.barrierCalls.values()) time.clearTimer(call)
   }
@@ -182,13 +193,19 @@ export class Outbound {
 
   #onGranted(lock: Lock, request: Request | undefined): void {
     if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
-    if (!lock.isPrimary) return
-    const ttlStart = lock.ttl === undefined ? undefined : this.#startTtl(lock)
-    this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, ttlStart))
+    if (lock.isPrimary) {
+      const start = this.#startDeadlinesOf(lock)
+      this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, start))
+    }
+    if (lock.extras !== undefined) this.#deps.notices.onGranted(lock)
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
+    if (lock.extras !== undefined) {
+      this.#holdDeadlines.clear(lock)
+      this.#deps.notices.onReleased(lock)
+    }
     const isLost = reason === 'expired' || reason === 'maxHold' || reason === 'stolen'
     if (isLost && lock.isPrimary) {
       this.#attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
@@ -241,13 +258,13 @@ export class Outbound {
     // unread output. The broker would then disconnect the client, and the client would resume and
     // get the same answers again.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
-      encodeAnswer(id, answer, this.#ttlStartInAnswer(answer))
+      encodeAnswer(id, answer, this.#startInAnswer(answer))
     if (answers.size > 0) {
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {
       const { id, key, mode, fence, ttl } = lock
-      return { id, key, mode, fence, ttl, at: this.#ttlStartOf(lock) }
+      return { id, key, mode, fence, ttl, at: this.#startOf(lock) }
     })
     const waiting = [...session.waiting.values(), ...session.barrierCalls.values()].map(
       ({ id }) => id,
@@ -255,6 +272,7 @@ export class Outbound {
     connection.charge(costOfGathering(held.length + waiting.length + answers.size))
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * 8
     connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
+    this.#deps.notices.onResumed(session)
   }
 
   /** Suspends a session whose connection closed during the handshake. */
@@ -298,21 +316,34 @@ export class Outbound {
 
   /**
    * Starts the ttl of a lock (how long the lock lives without a refresh) if this broker owns its
-   * session. Returns the start in compensated time (see `timekeeper.ts`).
+   * session. The start is in compensated time (see `timekeeper.ts`).
    */
-  #startTtl(lock: Lock): number | undefined {
-    if (lock.ttl === undefined || !this.#isOwned(lock.session)) return undefined
+  #startTtl(lock: Lock): void {
+    if (lock.ttl === undefined || !this.#isOwned(lock.session)) return
+    this.#deps.time.setClientDeadline(lock, this.#deps.time.now() + lock.ttl)
+  }
+
+  /**
+   * Starts the ttl and the `maxHold` of a lock if this broker owns its session. Returns the start
+   * in compensated time; undefined for a lock without both.
+   */
+  #startDeadlinesOf(lock: Lock): number | undefined {
+    const hasMaxHold = lock.extras?.maxHold !== undefined
+    if ((lock.ttl === undefined && !hasMaxHold) || !this.#isOwned(lock.session)) return undefined
     const now = this.#deps.time.now()
-    this.#deps.time.setClientDeadline(lock, now + lock.ttl)
+    if (lock.ttl !== undefined) this.#deps.time.setClientDeadline(lock, now + lock.ttl)
+    this.#holdDeadlines.start(lock, now)
     return now
   }
 
-  #ttlStartOf(lock: Lock): number | undefined {
+  /** When the ttl of a lock started; for a lock without a ttl, when its `maxHold` started. */
+  #startOf(lock: Lock): number | undefined {
+    if (lock.ttl === undefined) return this.#holdDeadlines.startOf(lock)
     const endsAt = this.#deps.time.clientDeadlineOf(lock)
-    return endsAt === undefined || lock.ttl === undefined ? undefined : endsAt - lock.ttl
+    return endsAt === undefined ? undefined : endsAt - lock.ttl
   }
 
-  #ttlStartInAnswer(answer: Answer): number | undefined {
-    return answer.kind === 'granted' ? this.#ttlStartOf(answer.lock) : undefined
+  #startInAnswer(answer: Answer): number | undefined {
+    return answer.kind === 'granted' ? this.#startOf(answer.lock) : undefined
   }
 }

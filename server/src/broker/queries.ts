@@ -193,6 +193,14 @@ export class TableSearch implements KeySearch {
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#fence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence
+    return this.willVisit(keyState)
+  }
+
+  /**
+   * Whether the search will still visit a key. The search reads the whole queue of a key at its
+   * visit.
+   */
+  willVisit(keyState: KeyState): boolean {
     return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)
   }
 

@@ -6,7 +6,6 @@
  * event, `SessionWatches` finds the watches that match, and charges the connection for this work.
  */
 import type { DeferredMessage } from '../connection/sendQueue.js'
-import type { Lock } from '../core/index.js'
 import { PrefixTree } from './prefixTree.js'
 import type { Scope, TableSearch } from './queries.js'
 
@@ -18,7 +17,7 @@ export interface Subscriber {
   charge(units: number): void
 }
 
-/** An event of a lock. All connections that watch the key of the lock share this object. */
+/** An event of a lock or a queue. All connections that watch its key share this object. */
 export interface PublishedEvent {
   readonly key: string
   /** Number of the event; a later event has a higher number. */
@@ -94,8 +93,8 @@ class WatchGroup {
   }
 }
 
-/** The search for the locks that are held when a watch begins. */
-type StateSearch = Pick<TableSearch, 'willFind'>
+/** The search for the locks and the waiting requests that a client gets before the events. */
+export type StateSearch = Pick<TableSearch, 'willFind' | 'willVisit'>
 
 /** The two groups of one text: watches with the text as their prefix, and as their key. */
 interface TextGroups {
@@ -186,14 +185,15 @@ export class SessionWatches {
   /**
    * Queues the event, if this connection may see its key.
    *
-   * @param endedLock The lock that ended with this event; undefined for a grant.
+   * @param isForState Whether a search has yet to list what the event is about. The client of the
+   *   newest watch then must not get the event: the state has the change, or a lock that the client
+   *   does not know has ended.
    */
-  publish(event: PublishedEvent, endedLock: Lock | undefined): void {
+  publish(event: PublishedEvent, isForState: (search: StateSearch) => boolean): void {
     if (this.#isVisible?.(event.key) === false) return
-    // The search has not listed this lock before the lock ended. So the client of the newest watch
-    // does not know the lock, and must not get the event of its end.
-    const isUnlisted = endedLock !== undefined && this.#newestWatch?.search.willFind(endedLock)
-    const excludedId = isUnlisted ? this.#newestWatch?.id : undefined
+    const newestWatch = this.#newestWatch
+    const isExcluded = newestWatch !== undefined && isForState(newestWatch.search)
+    const excludedId = isExcluded ? newestWatch.id : undefined
     this.subscriber.defer(new QueuedEvent(this, event, excludedId))
   }
 

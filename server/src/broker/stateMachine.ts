@@ -94,7 +94,7 @@ export class BrokerStateMachine implements StateMachine {
     const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
     ownerBroker.name = membership!.name
     sessionQuota.reset(this.#liveTable.current.sessions.values())
-    outbound.startDeadlines(this.#liveTable.current.sessions.values())
+    outbound.startDeadlines(this.#liveTable.current.sessions)
     listener.onServe()
   }
 

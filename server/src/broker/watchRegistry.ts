@@ -5,15 +5,18 @@
  * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
  * all connections.
  */
+import type { DequeueReason } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
-import type { Effect, Lock } from '../core/index.js'
-import { encodeLockEvent } from '../protocol/encode.js'
+
+import type { Effect, Lock, Request } from '../core/index.js'
+import { encodeLockEvent, encodeQueueEvent } from '../protocol/encode.js'
 import { PrefixTree } from './prefixTree.js'
-import type { Scope, TableSearch } from './queries.js'
+import type { Scope } from './queries.js'
 import {
   type PublishedEvent,
   type ScopeIndex,
   SessionWatches,
+  type StateSearch,
   type Subscriber,
 } from './sessionWatches.js'
 
@@ -33,9 +36,18 @@ const watchBytes = 768
 /** Bytes that an event takes without its text. */
 const eventBytes = 256
 
+/** The watches of one connection. */
+interface WatchesOfSubscriber {
+  /** All watches, for the events of locks. */
+  readonly locks: SessionWatches
+  /** The watches with `queue`, for the events of queues; undefined before the first. */
+  queues: SessionWatches | undefined
+}
+
 export class WatchRegistry {
-  readonly #bySubscriber = new Map<Subscriber, SessionWatches>()
-  readonly #index = new WatchIndex()
+  readonly #bySubscriber = new Map<Subscriber, WatchesOfSubscriber>()
+  readonly #lockIndex = new WatchIndex()
+  readonly #queueIndex = new WatchIndex()
   /** Sequence number of the newest event. */
   #newestSequence = 0
   #bytes = 0
@@ -47,41 +59,46 @@ export class WatchRegistry {
 
   /** How many watches this connection has. */
   countOf(subscriber: Subscriber): number {
-    return this.#bySubscriber.get(subscriber)?.size ?? 0
+    return this.#bySubscriber.get(subscriber)?.locks.size ?? 0
   }
 
   /** Whether this connection has a watch with this id. */
   has(subscriber: Subscriber, id: number): boolean {
-    return this.#bySubscriber.get(subscriber)?.has(id) === true
+    return this.#bySubscriber.get(subscriber)?.locks.has(id) === true
   }
 
   /**
    * Adds a watch, which gets every event from now on. Replaces the watch of this connection with
    * the same id, if there is one.
    *
-   * @param search The search for the locks that are held now. The client gets these locks before
-   *   the events.
+   * @param search The search for the locks and requests of now. The client gets these before the
+   *   events.
+   * @param withQueue Whether the watch gets the events of queues too.
    */
   add(
     subscriber: Subscriber,
     id: number,
     scope: Scope,
-    search?: Pick<TableSearch, 'willFind'>,
+    search?: StateSearch,
+    withQueue = false,
   ): void {
     let watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) {
-      watches = new SessionWatches(subscriber, this.#index)
+      const locks = new SessionWatches(subscriber, this.#lockIndex)
+      watches = { locks, queues: undefined }
       this.#bySubscriber.set(subscriber, watches)
     } else this.#remove(watches, id)
-    watches.add(id, scope, this.#newestSequence, search)
-    this.#bytes += bytesOf(watches, id)
+    this.#addTo(watches.locks, id, scope, search)
+    if (!withQueue) return
+    watches.queues ??= new SessionWatches(subscriber, this.#queueIndex)
+    this.#addTo(watches.queues, id, scope, search)
   }
 
   remove(subscriber: Subscriber, id: number): void {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#remove(watches, id)
-    if (watches.size === 0) this.#bySubscriber.delete(subscriber)
+    if (watches.locks.size === 0) this.#bySubscriber.delete(subscriber)
   }
 
   /** Removes all watches of a connection that has ended. */
@@ -89,27 +106,50 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#bySubscriber.delete(subscriber)
-    for (const id of watches.ids()) this.#bytes -= bytesOf(watches, id)
-    watches.clear()
+    for (const list of [watches.locks, watches.queues]) {
+      if (list === undefined) continue
+      for (const id of list.ids()) this.#bytes -= bytesOf(list, id)
+      list.clear()
+    }
   }
 
   /**
-   * Sends an event to the connections that watch the key, if the effect grants or ends a lock.
+   * Sends events to the connections that watch the key, if the effect grants or ends a lock, or if
+   * a request begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
    */
   notify(effect: Effect): number {
     if (this.#bySubscriber.size === 0) return 0
-    if (effect.kind === 'granted') return this.#publish('locked', effect.lock)
-    if (effect.kind !== 'released') return 0
-    return this.#publish(eventForReason[effect.reason], effect.lock)
+    switch (effect.kind) {
+      case 'granted': {
+        const { lock, request } = effect
+        const cost = request === undefined ? 0 : this.#publishQueue('dequeued', request, 'granted')
+        return cost + this.#publishLock('locked', lock)
+      }
+      case 'released':
+        return this.#publishLock(eventForReason[effect.reason], effect.lock)
+      case 'queued':
+        return this.#publishQueue('queued', effect.request, undefined)
+      case 'withdrawn':
+        return this.#publishQueue('dequeued', effect.request, effect.reason)
+      default:
+        return 0
+    }
   }
 
-  #remove(watches: SessionWatches, id: number): void {
-    if (!watches.has(id)) return
-    this.#bytes -= bytesOf(watches, id)
-    watches.remove(id)
+  #addTo(watches: SessionWatches, id: number, scope: Scope, search?: StateSearch): void {
+    watches.add(id, scope, this.#newestSequence, search)
+    this.#bytes += bytesOf(watches, id)
+  }
+
+  #remove({ locks, queues }: WatchesOfSubscriber, id: number): void {
+    for (const watches of [locks, queues]) {
+      if (watches === undefined || !watches.has(id)) continue
+      this.#bytes -= bytesOf(watches, id)
+      watches.remove(id)
+    }
   }
 
   /** Makes an event. Its bytes count once while at least one connection keeps the event. */
@@ -129,14 +169,39 @@ export class WatchRegistry {
     }
   }
 
-  #publish(name: LockEventName, lock: Lock): number {
-    const { key } = lock
-    const matching = this.#index.watchesOf(key)
+  #publishLock(name: LockEventName, lock: Lock): number {
+    const matching = this.#lockIndex.watchesOf(lock.key)
     if (matching.length === 0) return 0
-    const event = this.#makeEvent(key, encodeLockEvent(name, lock))
-    const endedLock = name === 'locked' ? undefined : lock
-    for (const watches of matching) watches.publish(event, endedLock)
-    return costOfNotifying(matching.length) + costOfBytes(event.text.length)
+    const text = encodeLockEvent(name, lock)
+    return this.#publish(
+      matching,
+      lock.key,
+      text,
+      (search) => name !== 'locked' && search.willFind(lock),
+    )
+  }
+
+  #publishQueue(
+    name: 'queued' | 'dequeued',
+    request: Request,
+    reason: DequeueReason | undefined,
+  ): number {
+    const { key, keyState } = request
+    const matching = this.#queueIndex.watchesOf(key)
+    if (matching.length === 0) return 0
+    const text = encodeQueueEvent(name, request, reason)
+    return this.#publish(matching, key, text, (search) => search.willVisit(keyState))
+  }
+
+  #publish(
+    matching: readonly SessionWatches[],
+    key: string,
+    text: string,
+    isForState: (search: StateSearch) => boolean,
+  ): number {
+    const event = this.#makeEvent(key, text)
+    for (const watches of matching) watches.publish(event, isForState)
+    return costOfNotifying(matching.length) + costOfBytes(text.length)
   }
 }
 

@@ -20,6 +20,7 @@ import { type BrokerTimekeeper, DeadlineHandler } from './deadlineHandler.js'
 import { Handshake, type OwnerBroker } from './handshake.js'
 import { Inbound } from './inbound.js'
 import { MemoryAccount } from './memoryAccount.js'
+import { Notices } from './notices.js'
 import { Outbound } from './outbound.js'
 import { BrokerStateMachine, type StateMachineListener } from './stateMachine.js'
 import { LiveTable, Statistics } from './statistics.js'
@@ -98,8 +99,9 @@ function makeConnections({ settings, environment, log, observer }: BrokerDeps, s
     connections,
     observer,
   })
-  time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, connections, log, clock }))
-  return { tokenExpiry, admission, connections, flusher }
+  const notices = new Notices({ time, attached: connections.attached, liveTable })
+  time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))
+  return { tokenExpiry, admission, connections, flusher, notices }
 }
 
 type ConnectionComponents = ReturnType<typeof makeConnections>
@@ -142,7 +144,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const input = makeInput(deps, state, connectionComponents)
 
   const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } = state
-  const { admission, connections, flusher } = connectionComponents
+  const { admission, connections, flusher, notices } = connectionComponents
   const { handshake, inbound } = input
   const outbound = new Outbound({
     time,
@@ -153,6 +155,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     log,
     clock: environment.clock,
     unfinishedKeys: state.unfinishedKeys,
+    notices,
   })
   const stateMachine = new BrokerStateMachine({
     liveTable,

@@ -10,11 +10,11 @@
  */
 import {
   maxBarrierCallsPerSession,
+  maxDurationMs,
   maxFrameBytes,
   maxKeyBytes,
   maxLocksPerSession,
   maxMetadataBytes,
-  maxMs,
   maxSetKeys,
   maxUnacknowledgedResponses,
   maxWaitersPerKey,
@@ -182,7 +182,7 @@ export const limits = {
   waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
   unacknowledged: { private: maxUnacknowledgedResponses, public: maxUnacknowledgedResponses },
   barriersPerSession: { private: maxBarrierCallsPerSession, public: 16 },
-  maxHoldMs: { private: off, public: off, max: maxMs, canBeOff: true },
+  maxHoldMs: { private: off, public: off, max: maxDurationMs, canBeOff: true },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },

@@ -42,9 +42,9 @@ export type Effect =
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
-   * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the session's owner
-   * broker. Before, another broker kept the deadline, or no broker kept it. A call at a barrier is
-   * restarted like a request.
+   * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the
+   * session's owner broker. Before, another broker kept the deadline, or no broker kept it. A call
+   * at a barrier is restarted like a request.
    */
   | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request | BarrierCall }
   /** A call waits at a barrier. */

@@ -1,9 +1,11 @@
 /** The exports of the lock table, which applies commands and returns their effects. */
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
+export { HolderAnswers } from './holders.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export { LinkedList } from './linkedList.js'
-export type { ExtraTerms, NoticeName, SetItem } from './lockExtras.js'
+export type { ExtraTerms, SetItem } from './lockExtras.js'
+export { blockedKeysOf } from './lockSets.js'
 export type { CapacityMismatch } from './permits.js'
 export {
   type Answer,

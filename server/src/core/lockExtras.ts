@@ -2,13 +2,7 @@
  * What only few locks and few keys have, in one optional object each. An ordinary lock has no such
  * object, so it stays as small and as fast as a table without these kinds of locks.
  */
-import type { LockMode } from '@holdfast/shared'
-
-/**
- * What the broker tells the client of a request, if the client asks for the notice. `queued`: the
- * request has to wait. `contended`: requests wait behind the lock.
- */
-export type NoticeName = 'queued' | 'contended'
+import type { LockMode, NoticeType } from '@holdfast/shared'
 
 /** The terms of a command that few requests have. They travel in commands, so they are plain. */
 export interface ExtraTerms {
@@ -22,7 +16,7 @@ export interface ExtraTerms {
    */
   readonly maxHold?: number | undefined
   /** The notices that the client asks for. */
-  readonly notify?: readonly NoticeName[] | undefined
+  readonly notify?: readonly NoticeType[] | undefined
 }
 
 /** One key of a set. `permits` and `capacity` are as in {@link ExtraTerms}. */
@@ -57,7 +51,7 @@ export class LockExtras<L, R> {
   readonly permits: number | undefined
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
-  readonly notify: readonly NoticeName[] | undefined
+  readonly notify: readonly NoticeType[] | undefined
   /** The set that the lock or request is a member of; undefined for a lock of one key. */
   readonly set: LockSet<L, R> | undefined
 

@@ -179,10 +179,11 @@ class BrokerMetrics implements Metrics {
 
   #onReleased(lock: Lock, reason: string): void {
     if (!lock.isPrimary) return
-    this.#releases.add(reason)
+    const label = reason === 'maxHold' ? 'max_hold' : reason
+    this.#releases.add(label)
     this.#hold.observe(Math.max(0, nodeEnvironment.clock.wall() - lock.since) / 1_000)
     if (reason === 'ended') this.#releasedWithSession++
-    else if (reason !== 'unlocked') this.#losses.add(reason)
+    else if (reason !== 'unlocked') this.#losses.add(label)
   }
 
   #onFailed(effect: Extract<Effect, { kind: 'answer' }>): void {

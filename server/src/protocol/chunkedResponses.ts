@@ -8,6 +8,7 @@ import { joinFrames, utf8Length } from '@holdfast/shared'
 import type { KeyState, Lock } from '../core/index.js'
 import {
   encodeHeldInfo,
+  encodeQueuedInfo,
   encodeSnapshotLock,
   encodeWaitingInfo,
   type SnapshotLock,
@@ -199,35 +200,51 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
 }
 
 /**
- * Encodes the locks that are held when a watch begins.
+ * Encodes the locks that are held when a watch begins, and the requests that wait.
  *
- * @param limit Maximum of locks to list. The count includes all matches.
+ * @param limit Maximum of locks, and maximum of requests, to list. The counts include all matches.
+ * @param withQueue Whether the watch shows the requests that wait.
  */
-export function* watchingChunks(id: number, search: KeySearch, limit: number): PacedChunks {
+export function* watchingChunks(
+  id: number,
+  search: KeySearch,
+  limit: number,
+  withQueue: boolean,
+): PacedChunks {
   const chunk = new Chunk()
-  let count = 0
+  const counts = { held: 0, waiting: 0 }
   const encodeChunk = (more: boolean): string => {
-    const { held } = chunk.removeLists()
-    return `{"type":"watching","id":${id},"held":[${held}],"heldCount":${count},"more":${more}}`
+    const { held, waiting } = chunk.removeLists()
+    const queueFields = withQueue ? `"waiting":[${waiting}],"waitingCount":${counts.waiting},` : ''
+    const heldFields = `"held":[${held}],"heldCount":${counts.held}`
+    return `{"type":"watching","id":${id},${heldFields},${queueFields}"more":${more}}`
   }
-  let remaining = limit
+  const unlisted = { held: limit, waiting: withQueue ? limit : 0 }
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
       yield keyState
       continue
     }
-    if (remaining <= 0) {
-      count += search.countOf(keyState)
-      continue
+    // Copied before the first `yield`, because the watch gets the events of this queue from now on.
+    const waiters = waitersOf(keyState, unlisted.waiting)
+    counts.waiting += keyState.queue.length
+    unlisted.waiting -= waiters.length
+    if (unlisted.held <= 0) counts.held += search.countOf(keyState)
+    else {
+      for (const lock of search.locksOf(keyState, unlisted.held)) {
+        unlisted.held--
+        counts.held++
+        const item = encodeHeldInfo(lock)
+        if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
+        chunk.add('held', item)
+      }
+      counts.held += search.unlistedCountOf(keyState)
     }
-    for (const lock of search.locksOf(keyState, remaining)) {
-      remaining--
-      count++
-      const item = encodeHeldInfo(lock)
+    for (const waiter of waiters) {
+      const item = encodeQueuedInfo(keyState.key, waiter)
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
-      chunk.add('held', item)
+      chunk.add('waiting', item)
     }
-    count += search.unlistedCountOf(keyState)
   }
   yield encodeChunk(false)
 }
@@ -251,8 +268,8 @@ function* keysOf(search: KeySearch): Generator<KeyState | number> {
 function waitersOf(keyState: KeyState, limit: number): WaiterInfo[] {
   const waiters: WaiterInfo[] = []
   if (limit <= 0) return waiters
-  for (const { mode, session, since, extras } of keyState.queue) {
-    if (waiters.push({ mode, session, since, extras }) >= limit) break
+  for (const { id, mode, session, since, extras } of keyState.queue) {
+    if (waiters.push({ id, mode, session, since, extras }) >= limit) break
   }
   return waiters
 }

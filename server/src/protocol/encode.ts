@@ -6,11 +6,13 @@
  * is how long the lock lives without a refresh.
  */
 import {
+  type DequeueReason,
   type ErrorCode,
   errorCodes,
   type LockLossReason,
   type LockMode,
   type LockStats,
+  type QueuedInfo,
   type WaitingInfo,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
@@ -28,7 +30,7 @@ export function encodeWelcome(
   secret: string | undefined,
   at: number,
 ): string {
-  const { id, lease, grace } = session
+  const { id, lease, grace, limits } = session
   return JSON.stringify({
     type: 'welcome',
     session: id,
@@ -36,13 +38,17 @@ export function encodeWelcome(
     secret,
     lease,
     grace,
+    maxHoldMs: limits.maxHold,
     at: floor(at),
   })
 }
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
-/** @param ttlStart When the ttl of the lock started, in ms; undefined for a lock without a ttl. */
+/**
+ * @param ttlStart When the ttl and the maxHold of the lock started, in ms; undefined for a lock
+ *   without both.
+ */
 export function encodeGranted(id: number, fence: number, ttlStart: number | undefined): string {
   return ttlStart === undefined
     ? `{"type":"granted","id":${id},"fence":${fence}}`
@@ -65,7 +71,8 @@ export function encodeFailed(
 }
 
 /**
- * @param ttlStart When the ttl of a granted lock started, in ms; undefined for other answers.
+ * @param ttlStart When the ttl and the maxHold of a granted lock started, in ms; undefined for
+ *   other answers.
  * @param limits The limits of the session, for the error message about a limit that the session has
  *   reached.
  */
@@ -122,6 +129,16 @@ export function encodeLost(fence: number, reason: LockLossReason, note?: string)
   return `{"type":"lost","fence":${fence},"reason":"${reason}"${noteField}}`
 }
 
+/** @param ahead How many requests wait before this request. */
+export function encodeQueued(id: number, ahead: number, holders: readonly StoredHolder[]): string {
+  return `{"type":"queued","id":${id},"ahead":${ahead},"holders":[${encodeHolders(holders)}]}`
+}
+
+/** @param waiting How many requests wait behind the lock with this fence. */
+export function encodeContended(fence: number, waiting: number): string {
+  return `{"type":"contended","fence":${fence},"waiting":${waiting}}`
+}
+
 export function encodePing(pingNumber: number): string {
   return `{"type":"ping","n":${pingNumber}}`
 }
@@ -157,7 +174,7 @@ export interface SnapshotLock {
   readonly mode: LockMode
   readonly fence: number
   readonly ttl: number | undefined
-  /** When the ttl started, in ms; undefined without a ttl. */
+  /** When the ttl started, or else the maxHold, in ms; undefined without both. */
   readonly at: number | undefined
 }
 
@@ -182,27 +199,52 @@ export function encodeLockEvent(
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
+/**
+ * Encodes a waiting request and the name of its event.
+ *
+ * @param reason Why the request waits no longer; only for `dequeued`.
+ */
+export function encodeQueueEvent(
+  event: 'queued' | 'dequeued',
+  request: Request,
+  reason: DequeueReason | undefined,
+): string {
+  return JSON.stringify({ event, ...queuedFields(request.key, request), reason })
+}
+
+/** Encodes a waiting request for a watch, with the id of the request. */
+export function encodeQueuedInfo(key: string, waiter: WaiterInfo): string {
+  return JSON.stringify(queuedFields(key, waiter))
+}
+
 /** The fields of a waiting request that a query shows, without the metadata, which can be large. */
-export type WaiterInfo = Pick<Request, 'mode' | 'session' | 'since' | 'extras'>
+export type WaiterInfo = Pick<Request, 'id' | 'mode' | 'session' | 'since' | 'extras'>
 
 export function encodeWaitingInfo(key: string, waiter: WaiterInfo): string {
-  const { mode, session, since, extras } = waiter
-  const kind = kindInfo(extras)
-  return JSON.stringify({ key, mode, session: session.id, name: session.name, since, ...kind })
+  return JSON.stringify(waitingFields(key, waiter))
+}
+
+function waitingFields(key: string, { mode, session, since, extras }: WaiterInfo): WaitingInfo {
+  return { key, mode, session: session.id, name: session.name, since, ...kindInfo(extras) }
+}
+
+function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
+  return { ...waitingFields(key, waiter), request: waiter.id }
 }
 
 /** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
 export function kindInfo(
   extras: Lock['extras'],
-): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount'> | undefined {
+): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold'> | undefined {
   if (extras === undefined) return undefined
-  const { permits, capacity, set } = extras
+  const { permits, capacity, maxHold, set } = extras
   // A granted set that has waited has both lists.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
     ...(permits === undefined ? {} : { permits }),
     ...(capacity === undefined ? {} : { capacity }),
     ...(keyCount === undefined ? {} : { keyCount }),
+    ...(maxHold === undefined ? {} : { maxHold }),
   }
 }
 
@@ -210,7 +252,9 @@ function heldFields({ key, mode, session, metadata, fence, since, extras }: Lock
   const holder = { session: session.id, name: session.name, metadata, fence, since }
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}`
   if (extras === undefined) return fields
-  return `${fields},${JSON.stringify(kindInfo(extras)).slice(1, -1)}`
+  // A lock whose client only wants notices has no further field.
+  const kindFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
+  return kindFields === '' ? fields : `${fields},${kindFields}`
 }
 
 function keyAndMode(key: string, mode: LockMode): string {
@@ -224,12 +268,13 @@ function encodeHolders(holders: readonly StoredHolder[]): string {
 
 /** Encodes the fields of a holder. The metadata is JSON text already. */
 function holderFields(holder: StoredHolder): string {
-  const { session, name, metadata, fence, since, key, permits } = holder
+  const { session, name, metadata, fence, since, key, permits, maxHold } = holder
   const nameField = name === undefined ? '' : `,"name":${JSON.stringify(name)}`
   const metadataField = metadata === undefined ? '' : `,"metadata":${metadata}`
   const keyField = key === undefined ? '' : `,"key":${JSON.stringify(key)}`
   const permitsField = permits === undefined ? '' : `,"permits":${permits}`
-  const optionalFields = nameField + metadataField + keyField + permitsField
+  const maxHoldField = maxHold === undefined ? '' : `,"maxHold":${maxHold}`
+  const optionalFields = nameField + metadataField + keyField + permitsField + maxHoldField
   return `"session":"${session}"${optionalFields},"fence":${fence},"since":${since}`
 }
 

@@ -25,6 +25,8 @@ export interface Welcome {
   readonly lease: number
   /** The grace that the broker chose. With 0, the session ends when its connection drops. */
   readonly grace: number
+  /** Longest time for which a lock of this session is held, in ms. Absent: no limit. */
+  readonly maxHoldMs?: number | undefined
   /** When the broker received `hello`. */
   readonly at: number
 }
@@ -37,7 +39,10 @@ export interface HeldItem {
   readonly mode: LockMode
   readonly fence: number
   readonly ttl?: number | undefined
-  /** With `ttl`: when the ttl began to run. */
+  /**
+   * When the ttl began to run; for a lock without a ttl, when its `maxHold` began to run. Absent
+   * without both.
+   */
   readonly at?: number | undefined
 }
 
@@ -61,7 +66,7 @@ export interface Granted {
   readonly type: 'granted'
   readonly id: number
   readonly fence: number
-  /** Only for a lock with a ttl: when the ttl began to run. */
+  /** Only for a lock with a ttl or a `maxHold`: when both began to run. */
   readonly at?: number | undefined
 }
 
@@ -127,6 +132,31 @@ export interface Lost {
   readonly note?: string | undefined
 }
 
+/**
+ * The request has to wait. The broker sends this message at most once for a request, and only if
+ * the field `notify` of the request has `queued`.
+ */
+export interface Queued {
+  readonly type: 'queued'
+  /** The id of the request. */
+  readonly id: number
+  /** How many requests wait before this request; of a set, at the key with the most. */
+  readonly ahead: number
+  /** The holders of the key; of a set, those of the keys that prevent the grant. */
+  readonly holders: readonly Holder[]
+}
+
+/**
+ * Requests wait behind this lock. The broker sends this message at most once a second for a lock,
+ * and only if the field `notify` of the request had `contended`.
+ */
+export interface Contended {
+  readonly type: 'contended'
+  readonly fence: number
+  /** How many requests wait for the key; of a set, for the key with the most. */
+  readonly waiting: number
+}
+
 /** The client must answer with `pong` at once. The answer proves that the client program runs. */
 export interface Ping {
   readonly type: 'ping'
@@ -166,6 +196,14 @@ export interface WaitingInfo {
   readonly capacity?: number | undefined
   /** How many keys the set has; only for a member of a set. */
   readonly keyCount?: number | undefined
+  /** The `maxHold` that the lock will have, in ms; absent without. */
+  readonly maxHold?: number | undefined
+}
+
+/** A request that waits, as a watch with `queue` shows it. */
+export interface QueuedInfo extends WaitingInfo {
+  /** The id of the request, which no other request of the same session has. */
+  readonly request: number
 }
 
 /**
@@ -192,6 +230,10 @@ export interface Watching {
   readonly id: number
   readonly held: readonly HeldInfo[]
   readonly heldCount: number
+  /** The requests that wait; only with `queue`. */
+  readonly waiting?: readonly QueuedInfo[] | undefined
+  /** In the last part, how many requests wait; only with `queue`. */
+  readonly waitingCount?: number | undefined
   /** False in the last part. */
   readonly more: boolean
 }
@@ -205,6 +247,20 @@ export type LockEvent = HeldInfo & {
   readonly event: 'locked' | 'unlocked' | 'expired' | 'lost'
 }
 
+/** A change of a queue, as a watch with `queue` reports the change. */
+export type QueueEvent = QueuedInfo & {
+  /** `queued`: the request began to wait. `dequeued`: the request waits no longer. */
+  readonly event: 'queued' | 'dequeued'
+  /** Only with `dequeued`: why the request waits no longer. */
+  readonly reason?: DequeueReason | undefined
+}
+
+/**
+ * Why a request left its queue. `granted`: the event `locked` of the lock follows. `ended`: the
+ * session ended, or no client can resume it.
+ */
+export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended'
+
 /**
  * A change of a lock, for one or more watches of this connection. The message type `event` is not
  * the field `event`: the field holds the change, and `event.event` is the kind of the change.
@@ -213,7 +269,7 @@ export interface WatchEvent {
   readonly type: 'event'
   /** The id of the watch that selects this lock; a list of ids if several watches select it. */
   readonly watch: number | readonly number[]
-  readonly event: LockEvent
+  readonly event: LockEvent | QueueEvent
 }
 
 /** The counters of a broker since its start. */
@@ -227,7 +283,7 @@ export interface LockStats {
    * client cancelled the request, or its session ended.
    */
   readonly failedLocks: number
-  /** Locks that expired because their ttl passed. */
+  /** Locks that expired because their ttl or their `maxHold` passed. */
   readonly expiredLocks: number
   readonly refreshCount: number
   readonly unlockCount: number
@@ -261,6 +317,8 @@ export type ServerMessage =
   | Expiring
   | Failed
   | Lost
+  | Queued
+  | Contended
   | Ping
   | Ack
   | Found

@@ -25,7 +25,7 @@ import {
 } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
-import type { HeldInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
+import type { HeldInfo, QueuedInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
 
 /** A count, a duration or a time since 1970: an integer from 0. */
@@ -38,28 +38,31 @@ const holderFields = {
   metadata: unknown(),
   key: optional(Key),
   permits: optional(Id),
+  maxHold: optional(Ttl),
   fence: Fence,
   since: Amount,
 }
 /** The fields of a lock or request that is not an ordinary one. */
-const kindFields = { permits: optional(Id), capacity: optional(Id), keyCount: optional(Id) }
+const kindFields = {
+  permits: optional(Id),
+  capacity: optional(Id),
+  keyCount: optional(Id),
+  maxHold: optional(Ttl),
+}
 const heldFields = { ...holderFields, ...kindFields, key: Key, mode: Mode }
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
-const WaitingList = size(
-  array(
-    type({
-      key: Key,
-      mode: Mode,
-      session: string(),
-      name: optional(string()),
-      since: Amount,
-      ...kindFields,
-    }) as Describe<WaitingInfo>,
-  ),
-  0,
-  maxQueryItems,
-)
+const waitingFields = {
+  key: Key,
+  mode: Mode,
+  session: string(),
+  name: optional(string()),
+  since: Amount,
+  ...kindFields,
+}
+const WaitingList = size(array(type(waitingFields) as Describe<WaitingInfo>), 0, maxQueryItems)
+const queuedFields = { ...waitingFields, request: Id }
+const QueuedList = size(array(type(queuedFields) as Describe<QueuedInfo>), 0, maxQueryItems)
 /** The held locks in `snapshot`, with fewer fields. */
 const HeldItems = array(
   type({
@@ -90,6 +93,7 @@ export const brokerSchemas = {
     secret: optional(ShortText),
     lease: Ttl,
     grace: Timeout,
+    maxHoldMs: optional(Ttl),
     at: safeInteger,
   }),
   snapshot: type({
@@ -117,9 +121,16 @@ export const brokerSchemas = {
   lost: type({
     type: literal('lost'),
     fence: Fence,
-    reason: enums(['expired', 'stolen', 'revoked']),
+    reason: enums(['expired', 'maxHold', 'stolen', 'revoked']),
     note: optional(string()),
   }),
+  queued: type({
+    type: literal('queued'),
+    id: Id,
+    ahead: Amount,
+    holders: array(type(holderFields)),
+  }),
+  contended: type({ type: literal('contended'), fence: Fence, waiting: Amount }),
   ping: type({ type: literal('ping'), n: Amount }),
   ack: type({ type: literal('ack'), n: Id, at: safeInteger }),
   found: type({
@@ -136,12 +147,21 @@ export const brokerSchemas = {
     id: Id,
     held: HeldList,
     heldCount: Amount,
+    waiting: optional(QueuedList),
+    waitingCount: optional(Amount),
     more: boolean(),
   }),
   event: type({
     type: literal('event'),
     watch: union([Id, array(Id)]),
-    event: type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldFields }),
+    event: union([
+      type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldFields }),
+      type({
+        event: enums(['queued', 'dequeued']),
+        reason: optional(enums(['granted', 'timeout', 'aborted', 'ended'])),
+        ...queuedFields,
+      }),
+    ]),
   }),
   stats: type({ type: literal('stats'), id: Id, stats: Counters }),
   draining: type({ type: literal('draining'), within: Amount }),

@@ -94,11 +94,17 @@ const holder: Shape = {
   session: text,
   name: optional(text),
   permits: optional(id),
+  maxHold: optional(duration),
   fence: id,
   since: amount,
 }
 /** The fields of a lock or request that is not an ordinary one. */
-const kind: Shape = { permits: optional(id), capacity: optional(id), keyCount: optional(id) }
+const kind: Shape = {
+  permits: optional(id),
+  capacity: optional(id),
+  keyCount: optional(id),
+  maxHold: optional(duration),
+}
 const heldInfo: Shape = { key, mode, ...holder, ...kind }
 const waitingInfo: Shape = {
   key,
@@ -108,6 +114,14 @@ const waitingInfo: Shape = {
   since: amount,
   ...kind,
 }
+const queuedInfo: Shape = { ...waitingInfo, request: id }
+const lockEvent = record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo })
+const queueEvent = record({
+  event: oneOf('queued', 'dequeued'),
+  reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended')),
+  ...queuedInfo,
+})
+const holders = listOf(record({ ...holder, key: optional(key) }))
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
   id,
@@ -129,6 +143,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     secret: optional(shortText),
     lease: duration,
     grace: integerFrom(0, maxDurationMs),
+    maxHoldMs: optional(duration),
     at: instant,
   }),
   snapshot: record({
@@ -149,14 +164,16 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     id,
     code: text,
     message: text,
-    holders: optional(listOf(record({ ...holder, key: optional(key) }))),
+    holders: optional(holders),
     capacity: optional(id),
   }),
   lost: record({
     fence: id,
-    reason: oneOf('expired', 'stolen', 'revoked'),
+    reason: oneOf('expired', 'maxHold', 'stolen', 'revoked'),
     note: optional(text),
   }),
+  queued: record({ id, ahead: amount, holders }),
+  contended: record({ fence: id, waiting: amount }),
   ping: record({ n: amount }),
   ack: record({ n: id, at: instant }),
   found: record({
@@ -164,12 +181,16 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     waiting: listOf(record(waitingInfo), maxQueryItems),
     waitingCount: amount,
   }),
-  watching: record(heldListFields),
-  // The message `event` has a field `event` with the change of a lock, whose own field `event`
-  // is the kind of the change.
+  watching: record({
+    ...heldListFields,
+    waiting: optional(listOf(record(queuedInfo), maxQueryItems)),
+    waitingCount: optional(amount),
+  }),
+  // The message `event` has a field `event` with the change of a lock or a queue, whose own field
+  // `event` is the kind of the change.
   event: record({
     watch: idOrIds,
-    event: record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo }),
+    event: (value) => (isQueueEvent(value) ? queueEvent(value) : lockEvent(value)),
   }),
   stats: record({
     id,
@@ -233,6 +254,12 @@ export function faultByShape(message: unknown): string | undefined {
 /** Whether a value is a safe integer from `min` to `max`, `min` and `max` included. */
 export function isIntegerInRange(value: unknown, min: number, max = Infinity): value is number {
   return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+}
+
+function isQueueEvent(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const event = ownField(value, 'event')
+  return event === 'queued' || event === 'dequeued'
 }
 
 function isRecord(value: unknown): value is object {

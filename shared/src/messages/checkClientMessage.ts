@@ -164,6 +164,7 @@ function isLock(value: object): boolean {
         hasPermits = true
         break
       case 'ttl':
+      case 'maxHold':
         if (!isMs(fieldValue, 1)) return false
         break
       case 'timeout':
@@ -173,7 +174,8 @@ function isLock(value: object): boolean {
         if (!isMetadata(fieldValue)) return false
         break
       default:
-        // The schema decides about `steal`, because it is rare and its rule involves other fields.
+        // The schema decides about `steal` and `notify`, because both are rare and have rules of
+        // their own.
         return false
     }
   }

@@ -55,6 +55,12 @@ export interface Resume {
   readonly try?: number | undefined
 }
 
+/**
+ * A message that the broker sends only to a client that asks for it. `queued`: the request has to
+ * wait. `contended`: requests wait behind the lock.
+ */
+export type NoticeType = 'queued' | 'contended'
+
 /** Requests a lock. Answer: `granted` or `failed`, possibly much later. */
 export interface LockRequest {
   readonly type: 'lock'
@@ -79,6 +85,13 @@ export interface LockRequest {
   readonly steal?: boolean | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
+  /**
+   * The lock ends this long after its grant, even if it is refreshed, in ms. Default: the limit of
+   * the broker, or never.
+   */
+  readonly maxHold?: number | undefined
+  /** The notices that the client wants to get about this request and its lock. Default: none. */
+  readonly notify?: readonly NoticeType[] | undefined
 }
 
 /** One key of a {@link LockSetRequest}. */
@@ -104,6 +117,10 @@ export interface LockSetRequest {
   readonly timeout?: number | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
+  /** As in {@link LockRequest}. */
+  readonly maxHold?: number | undefined
+  /** As in {@link LockRequest}. */
+  readonly notify?: readonly NoticeType[] | undefined
 }
 
 /** Releases a lock. Answer: `unlocked`, or `failed` with `LOCK_NOT_HELD`. */
@@ -168,6 +185,8 @@ export interface WatchRequest {
   readonly id: number
   readonly key?: string | undefined
   readonly prefix?: string | undefined
+  /** If true, the watch also shows the requests that wait. */
+  readonly queue?: boolean | undefined
 }
 
 /** Ends a watch. The broker sends no answer. Events that are on their way may still arrive. */

@@ -48,6 +48,7 @@ import type {
   LockItem,
   LockRequest,
   LockSetRequest,
+  NoticeType,
   Pong,
   QueryRequest,
   RefreshRequest,
@@ -79,6 +80,8 @@ const Prefix = customSchema<string>('prefix', isPrefix)
 export const Ttl = max(min(safeInteger, 1), maxDurationMs)
 /** A timeout or a grace: a duration in ms that may be 0. */
 export const Timeout = max(min(safeInteger, 0), maxDurationMs)
+/** The notices that a request asks for: each at most once. */
+const Notices = customSchema<readonly NoticeType[]>('list of notices', isNoticeList)
 /** Any JSON value within the limits of {@link isMetadata}. */
 const Metadata = customSchema<unknown>('metadata', isMetadata)
 
@@ -87,6 +90,15 @@ export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
+}
+
+/** Whether a value is a list of notices in which no notice comes twice. */
+function isNoticeList(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((notice) => notice === 'queued' || notice === 'contended') &&
+    new Set(value).size === value.length
+  )
 }
 
 /** Text without lone surrogates. */
@@ -107,6 +119,9 @@ const HelloSchema: Describe<Hello> = object({
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
   resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })
+
+/** The fields of `lock` and `lockAll` about the time after the request. */
+const holdFields = { maxHold: optional(Ttl), notify: optional(Notices) }
 
 /** The fields of a key in `lock` and `lockAll`. */
 const keyFields = {
@@ -138,6 +153,7 @@ const LockSchema: Describe<LockRequest> = refine(
     timeout: optional(Timeout),
     steal: optional(boolean()),
     metadata: optional(Metadata),
+    ...holdFields,
   }) as Describe<LockRequest>,
   'lock',
   (message) => {
@@ -154,6 +170,7 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     ttl: optional(Ttl),
     timeout: optional(Timeout),
     metadata: optional(Metadata),
+    ...holdFields,
   }) as unknown as Describe<LockSetRequest>,
   'lockAll',
   ({ items }) => {
@@ -210,7 +227,13 @@ const QuerySchema: Describe<QueryRequest> = refine(
 )
 
 const WatchSchema: Describe<WatchRequest> = refine(
-  object({ type: literal('watch'), id: Id, key: optional(Key), prefix: optional(Prefix) }),
+  object({
+    type: literal('watch'),
+    id: Id,
+    key: optional(Key),
+    prefix: optional(Prefix),
+    queue: optional(boolean()),
+  }),
   'watch',
   checkKeyOrPrefix,
 )

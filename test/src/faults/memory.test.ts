@@ -3,7 +3,7 @@
  * grow by half of its limit for each such watcher, and the broker must serve all other clients.
  */
 import { readFileSync } from 'node:fs'
-import type { Session, WatchEvent } from '@holdfast/client'
+import type { LockEvent, Session, WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
 import { ServeProcess } from '../e2e/remote.js'
@@ -97,7 +97,7 @@ describe('faults: memory while clients do not read', function () {
     reader.socket.resume()
     const eventByFence = new Map<number, string>()
     for (let i = 0; i < events; i++) {
-      const { event, fence } = (await reader.receive('event')).event
+      const { event, fence } = (await reader.receive('event')).event as LockEvent
       expect(eventByFence.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
       eventByFence.set(fence, event)
     }

@@ -43,6 +43,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'query', id, prefix: 'nothing' }),
     (id) => ({ type: 'query', id, key: crowd.key, limit }),
     (id) => ({ type: 'watch', id, prefix: '' }),
+    (id) => ({ type: 'watch', id, prefix: '', queue: true }),
     (id) => ({ type: 'watch', id, prefix: prefix.slice(0, id % prefix.length) }),
     (id) =>
       id % 2 === 0 ? { type: 'watch', id: 1, prefix: 'nothing' } : { type: 'unwatch', watch: 1 },
@@ -51,6 +52,9 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'lock', id, key: `own ${id % 50}`, ttl: 1, timeout: 1, metadata }),
     (id) => ({ type: 'lock', id, key: crowd.key, mode: 'shared' }),
     (id) => ({ type: 'lock', id, key: withQueue, timeout: random.pick([1, 1_000, undefined]) }),
+    (id) => ({ type: 'lock', id, key: withMetadata, notify: ['queued'] }),
+    (id) => ({ type: 'lock', id, key: crowd.key, notify: ['queued', 'contended'] }),
+    (id) => ({ type: 'lock', id, key: `own ${id % 50}`, maxHold: 1, notify: ['contended'] }),
     (id) => ({ type: 'lock', id, key: `permits ${id % 9}`, permits: 1, capacity: 1 + (id % 7) }),
     (id) => ({
       type: 'lockAll',

@@ -48,8 +48,8 @@ function checkAgreement(value: unknown, change: string): void {
 
 describe('faultOfBrokerMessage: messages from a broker', () => {
   it('accepts valid messages, with and without optional and unknown fields', () => {
-    const types = goodBrokerMessages.map(({ type }) => type)
-    expect(types).to.have.members(Object.keys(brokerSchemas))
+    const types = new Set(goodBrokerMessages.map(({ type }) => type))
+    expect([...types]).to.have.members(Object.keys(brokerSchemas))
     for (const message of goodBrokerMessages) {
       expect(faultOfBrokerMessage(message), message.type).to.equal(undefined)
       expect(faultOfBrokerMessage({ ...message, later: 1 }), message.type).to.equal(undefined)

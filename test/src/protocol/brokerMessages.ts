@@ -8,7 +8,17 @@ import { hostileValues, hugeValues } from './strangers.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
 const heldInfo = { key: 'k', mode: 'exclusive', ...holder } as const
+const holderOfSet = {
+  session: 's',
+  name: 'n',
+  fence: 3,
+  since: 4,
+  key: 'k',
+  permits: 1,
+  maxHold: 9,
+}
 const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
+const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9 } as const
 
 export const noStats = {
   totalLocks: 0,
@@ -21,7 +31,16 @@ export const noStats = {
 } as const
 
 export const goodBrokerMessages: readonly ServerMessage[] = [
-  { type: 'welcome', session: 's', resumed: false, secret: 't', lease: 10_000, grace: 1, at: 5 },
+  {
+    type: 'welcome',
+    session: 's',
+    resumed: false,
+    secret: 't',
+    lease: 10_000,
+    grace: 1,
+    maxHoldMs: 9,
+    at: 5,
+  },
   {
     type: 'snapshot',
     held: [{ id: 1, key: 'k', mode: 'exclusive', fence: 3, ttl: 1_000, at: 5 }],
@@ -37,6 +56,9 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'expiring', within: 30_000 },
   { type: 'failed', id: 1, code: 'LOCK_HELD', message: 'm', holders: [holder], capacity: 3 },
   { type: 'lost', fence: 3, reason: 'stolen' },
+  { type: 'lost', fence: 3, reason: 'maxHold' },
+  { type: 'queued', id: 1, ahead: 0, holders: [holderOfSet] },
+  { type: 'contended', fence: 3, waiting: 1 },
   { type: 'ping', n: 1 },
   { type: 'ack', n: 1, at: 5 },
   {
@@ -49,7 +71,18 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     more: false,
   },
   { type: 'watching', id: 1, held: [heldInfo], heldCount: 1, more: false },
+  {
+    type: 'watching',
+    id: 1,
+    held: [],
+    heldCount: 0,
+    waiting: [queuedInfo],
+    waitingCount: 1,
+    more: false,
+  },
   { type: 'event', watch: 1, event: { event: 'locked', ...heldInfo } },
+  { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
+  { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
   { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5 } },
   { type: 'draining', within: 1_000 },
 ]

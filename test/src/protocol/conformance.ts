@@ -11,6 +11,7 @@
  * is the time that the broker keeps a session without a message), and leaves no locks behind.
  */
 import { connecting } from './conformance/connecting.js'
+import { holding } from './conformance/holding.js'
 import { liveness } from './conformance/liveness.js'
 import { locking } from './conformance/locking.js'
 import { looking } from './conformance/looking.js'
@@ -28,7 +29,7 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     started ??= target()
     return started
   }
-  for (const group of [connecting, locking, looking, resuming, strangers, liveness]) {
+  for (const group of [connecting, locking, holding, looking, resuming, strangers, liveness]) {
     describe('conformance', () => {
       const stage = new Stage(getTarget)
       // The tests of `liveness` share clients, which must stay connected until the last test.

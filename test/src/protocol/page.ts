@@ -55,10 +55,29 @@ function ownText(section: string): string {
   return section.split('\n#')[0]!
 }
 
-/** The fields of the section that a link such as `[held items](#held-item)` leads to. */
+/**
+ * The fields of the sections that links such as `[held items](#held-item)` lead to. Of several
+ * sections, which are alternatives, a field is optional unless all sections require the field.
+ */
 function linkedFields(type: string): Fields | undefined {
-  const anchor = /\]\(#([\w-]+)\)/.exec(type)?.[1]
-  if (anchor === undefined) return undefined
+  const anchors = Array.from(type.matchAll(/\]\(#([\w-]+)\)/g), ([, anchor]) => anchor!)
+  return anchors.length === 0 ? undefined : alternatives(anchors.map(fieldsOfItem))
+}
+
+/** The fields of an object that has the fields of one of these objects. */
+function alternatives(objects: readonly Fields[]): Fields {
+  const names = new Set(objects.flatMap((fields) => Object.keys(fields)))
+  return Object.fromEntries(
+    [...names].map((name) => {
+      const optional = objects.some((fields) => fields[name]?.optional !== false)
+      const withField = objects.find((fields) => fields[name] !== undefined)!
+      return [name, { ...withField[name]!, optional }]
+    }),
+  )
+}
+
+/** The fields of the section with this anchor. */
+function fieldsOfItem(anchor: string): Fields {
   const heading = Array.from(page.matchAll(/\n(#### (.+))\n/g)).find(
     ([, , title]) => title!.toLowerCase().replaceAll(' ', '-') === anchor,
   )
@@ -198,15 +217,18 @@ export function declaredMessages(): DeclaredMessages {
         continue
       }
       const inner = /^(?:readonly )?(\w+)(?:\[\])?(?: \| undefined)?$/.exec(fieldType!)?.[1]
+      const union = fieldType!.split(' | ').filter((member) => bodies.has(member))
       const inline = Array.from(fieldType!.matchAll(/readonly (\w+\??): /g), ([, innerField]) =>
         fieldFrom(innerField!),
       )
       const within =
         inline.length > 0
           ? Object.fromEntries(inline)
-          : inner !== undefined && bodies.has(inner)
-            ? read(inner).fields
-            : undefined
+          : union.length > 1
+            ? alternatives(union.map((member) => read(member).fields))
+            : inner !== undefined && bodies.has(inner)
+              ? read(inner).fields
+              : undefined
       fields[field!] = { optional: optional === '?', ...(within === undefined ? {} : { within }) }
     }
     return { type, fields }

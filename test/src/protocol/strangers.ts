@@ -81,7 +81,7 @@ export const hugeValues: readonly unknown[] = [
 /** The names of fields of the protocol, of every JavaScript object, and of no object. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
-  ...['permits', 'capacity', 'items'],
+  ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forged],
 ]
@@ -121,6 +121,11 @@ export function goodMessage(random: Random): ClientMessage {
       ...{ type: 'lock', id, key: random.pick(keys), capacity: random.pick([3, 1_000_000]) },
       ...maybe({ permits: 1 + random.below(3) }),
       ...maybe({ ttl: ms() }),
+    }),
+    () => ({
+      ...{ type: 'lock', id, key: random.pick(keys) },
+      ...maybe({ maxHold: ms() }),
+      ...maybe({ notify: random.pick([[], ['queued'], ['contended', 'queued']]) }),
     }),
     () => ({
       ...{ type: 'lockAll', id, items: setItems(random) },

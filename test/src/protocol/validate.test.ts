@@ -46,7 +46,7 @@ function isFrequent(value: unknown): boolean {
   const { type } = value as { type?: unknown }
   return (
     ['unlock', 'pong', 'ack'].includes(type as string) ||
-    (type === 'lock' && !Object.hasOwn(value, 'steal'))
+    (type === 'lock' && !Object.hasOwn(value, 'steal') && !Object.hasOwn(value, 'notify'))
   )
 }
 

@@ -22,7 +22,7 @@ class DerivedState {
         expect(this.#isComplete, 'the state comes once, before any event').to.equal(false)
         for (const { fence } of message.held) this.held.add(fence)
         this.#isComplete = !message.more
-      } else if (message.type === 'event') this.#apply(message.event)
+      } else if (message.type === 'event') this.#apply(message.event as LockEvent)
     }
   }
 

@@ -5,6 +5,7 @@
  * of its client. The grace is the time that a session outlives its connection. A fence is the
  * number of a grant.
  */
+import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'
 import { BrokerHarness, type Client, passAlive } from './harness.js'
@@ -231,7 +232,7 @@ describe('slow readers', () => {
     slowReader.socket.isReading = true
     slowReader.socket.read()
     harness.environment.endTurn()
-    const events = slowReader.socket.heardOf('event').map(({ event }) => event.fence)
+    const events = slowReader.socket.heardOf('event').map(({ event }) => (event as LockEvent).fence)
     expect(events.at(-1)).to.equal(fence)
     expect(new Set(events).size).to.equal(fence - 1)
   })

@@ -11,12 +11,11 @@ import {
   type Effect,
   Lock,
   type LockTable,
-  type NoticeName,
   type Request,
   type Session,
   type StoredHolder,
 } from '@holdfast/server/core'
-import type { ErrorCode, LockMode } from '@holdfast/shared'
+import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
@@ -47,7 +46,7 @@ export interface PlainLock {
   /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
   readonly maxHold: number | undefined
   /** The notices that the client asked for. */
-  readonly notify: readonly NoticeName[] | undefined
+  readonly notify: readonly NoticeType[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
 }
@@ -65,7 +64,7 @@ export interface PlainRequest {
   readonly permits: number | undefined
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
-  readonly notify: readonly NoticeName[] | undefined
+  readonly notify: readonly NoticeType[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
 }

@@ -4,14 +4,8 @@
  * driver numbers the requests of each session, as a client does. By default, a command comes on the
  * present connection of its session.
  */
-import {
-  type Command,
-  LockTable,
-  type NoticeName,
-  type SessionLimits,
-  type SetItem,
-} from '@holdfast/server/core'
-import type { LockMode } from '@holdfast/shared'
+import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
+import type { LockMode, NoticeType } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Invariants } from './invariants.js'
 import { formatEffect, plainEffect, plainState } from './plainValues.js'
@@ -38,7 +32,7 @@ interface LockOptions extends RequestOverrides {
   readonly permits?: number
   readonly capacity?: number
   readonly maxHold?: number
-  readonly notify?: readonly NoticeName[]
+  readonly notify?: readonly NoticeType[]
 }
 
 /** A key for an exclusive lock, or an item. */

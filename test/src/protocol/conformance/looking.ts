@@ -3,7 +3,7 @@
  * the number of a grant, which identifies a lock. A peer is a client without the client library.
  * The ttl of a lock is the time after which the lock expires.
  */
-import { maxOutputFrameBytes } from '@holdfast/shared'
+import { type LockEvent, maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { queryAll, type Stage } from './stage.js'
 
@@ -146,7 +146,7 @@ function watches(stage: Stage): void {
       const { event, ...rest } = await watcher!.hear('event')
       expect(rest).to.deep.equal({ type: 'event', watch })
       expect(event).to.include({ key, mode: 'exclusive' })
-      events.push(`${event.event} ${event.fence}`)
+      events.push(`${event.event} ${(event as LockEvent).fence}`)
     }
     expect(events).to.deep.equal([
       `unlocked ${first}`,

@@ -1,0 +1,216 @@
+/**
+ * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker:
+ * what the client sends, when the client gives up a lock, and when it calls the callbacks. A fence
+ * is the number of a grant. The ttl is how long a lock lasts without a refresh.
+ */
+import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
+import { safeDuration } from '@holdfast/shared'
+import { expect } from 'chai'
+import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import {
+  acknowledge,
+  acquireLock,
+  openScene,
+  reconnect,
+  turn,
+  welcome,
+  welcomeWithGrace,
+} from '../support/scriptedSession.js'
+
+describe('maxHold at the client', () => {
+  it('is sent, and ends the lock by the formula of a ttl, counted from the request', async () => {
+    const scene = await openScene({}, welcome({ lease: 60_000 }))
+    const lock = await acquireLock(scene, { maxHold: 5_000 })
+    expect(scene.socket.newMessages()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'k', maxHold: 5_000 },
+    ])
+    scene.clock.advance(safeDuration(5_000) - 1)
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1)
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+    expect(scene.events).to.deep.equal(['lost maxHold'])
+  })
+
+  it('is not moved by a refresh, and the earlier of ttl and maxHold counts', async () => {
+    const scene = await openScene({}, welcome({ lease: 60_000 }))
+    const lock = await acquireLock(scene, { ttl: 3_000, maxHold: 5_000, at: 50_000 })
+    for (let id = 2; id <= 3; id++) {
+      scene.clock.advance(2_000)
+      const refreshing = lock.refresh()
+      await turn()
+      scene.socket.deliver({ type: 'refreshed', id })
+      await refreshing
+    }
+    scene.clock.advance(1_000)
+    expect(lock.lost?.reason).to.equal('maxHold')
+  })
+
+  it('after a long wait counts from the grant, by the clock of the broker', async () => {
+    const scene = await openScene({}, welcome({ lease: 60_000, at: 50_000 }))
+    const asking = scene.session.lock('k', { maxHold: 1_000 })
+    await turn()
+    scene.clock.advance(4_000)
+    acknowledge(scene)
+    scene.clock.advance(4_000)
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 58_000 })
+    const lock = await asking
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1_000)
+    expect(lock.lost?.reason).to.equal('maxHold')
+  })
+
+  it('has the limit of welcome, also for a lock without maxHold', async () => {
+    const scene = await openScene({}, welcome({ lease: 60_000, maxHoldMs: 2_000 }))
+    const [first, second] = [
+      await acquireLock(scene),
+      await acquireLock(scene, { key: 'l', maxHold: 9_000 }),
+    ]
+    scene.clock.advance(2_000)
+    expect([first.lost?.reason, second.lost?.reason]).to.deep.equal(['maxHold', 'maxHold'])
+  })
+
+  it('keeps its bound through a resume', async () => {
+    const scene = await openGraced()
+    const lock = await acquireLock(scene, { maxHold: 5_000, fence: 1 })
+    scene.clock.advance(3_000)
+    await resume(scene, snapshot([{ ...held(1, 1), at: 90_000 }]))
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(2_000)
+    expect(lock.lost?.reason).to.equal('maxHold')
+  })
+
+  it('is the reason of a lock that was granted and lost while the connection was gone', async () => {
+    const scene = await openGraced()
+    const asking = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
+    await turn()
+    await resume(scene, { type: 'granted', id: 1, fence: 3 }, snapshot())
+    expect(await asking).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+  })
+
+  it('is the reason when the broker says so first', async () => {
+    const scene = await openScene()
+    const lock = await acquireLock(scene, { maxHold: 5_000 })
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'maxHold' })
+    expect(lock.lost).to.include({ reason: 'maxHold' })
+    expect(lock.lost?.message).to.equal('the lock was lost: its maxHold ran out')
+  })
+
+  it('separates callers of singleflightLock with different values', async () => {
+    const { session, socket } = await openScene()
+    for (const maxHold of [5_000, 5_000, undefined]) void session.singleflightLock('k', { maxHold })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'k', maxHold: 5_000 },
+      { type: 'lock', id: 2, key: 'k' },
+    ])
+  })
+})
+
+describe('onQueued', () => {
+  const holders = [{ session: 'other', fence: 3, since: 4 }]
+
+  it('is called once, also if a next session sends the request again', async () => {
+    const scene = await openScene()
+    const notices: QueuedNotice[] = []
+    void scene.session.lock('k', { onQueued: (notice) => notices.push(notice) })
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'k', notify: ['queued'] },
+    ])
+    scene.socket.deliver({ type: 'queued', id: 1, ahead: 2, holders })
+    await reconnect(scene)
+    scene.socket.deliver(welcome({ session: 's2' }))
+    await turn()
+    scene.socket.deliver({ type: 'queued', id: 1, ahead: 0, holders: [] })
+    expect(notices).to.deep.equal([{ ahead: 2, holders }])
+  })
+
+  it('is not called for a request that was given up, or for an unknown request', async () => {
+    const { session, socket } = await openScene()
+    let calls = 0
+    const controller = new AbortController()
+    const asking = session.lock('k', { onQueued: () => calls++, signal: controller.signal })
+    await turn()
+    controller.abort()
+    await asking.catch(() => {})
+    socket.deliver({ type: 'queued', id: 1, ahead: 0, holders })
+    socket.deliver({ type: 'queued', id: 9, ahead: 0, holders })
+    expect(calls).to.equal(0)
+  })
+})
+
+describe('onContended', () => {
+  it('is called after the call of lock has resolved, even if the notice comes with the grant', async () => {
+    const { session, socket, clock } = await openScene()
+    const order: string[] = []
+    const notices: ContendedNotice[] = []
+    const onContended = (notice: ContendedNotice) => {
+      notices.push(notice)
+      order.push('contended')
+    }
+    const asking = session.lockAll(['k', 'l'], { onContended }).then(() => order.push('lock'))
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], notify: ['contended'] },
+    ])
+    socket.deliver(
+      { type: 'granted', id: 1, fence: 7 },
+      { type: 'contended', fence: 7, waiting: 3 },
+    )
+    await asking
+    clock.advance(1)
+    expect(order).to.deep.equal(['lock', 'contended'])
+    expect(notices).to.deep.equal([{ waiting: 3 }])
+  })
+
+  it('is not called after the lock was unlocked', async () => {
+    const scene = await openScene()
+    let calls = 0
+    const lock = await acquireLock(scene, { onContended: () => calls++ })
+    scene.socket.deliver({ type: 'contended', fence: 1, waiting: 1 })
+    void lock.unlock()
+    scene.clock.advance(1)
+    scene.socket.deliver({ type: 'contended', fence: 1, waiting: 1 })
+    scene.clock.advance(1)
+    expect(calls).to.equal(0)
+  })
+
+  it('hears of requests that began to wait while the connection was gone', async () => {
+    const scene = await openGraced()
+    let calls = 0
+    await acquireLock(scene, { onContended: () => calls++ })
+    await reconnect(scene)
+    scene.socket.deliver(resumed, snapshot([held(1, 1)]), {
+      type: 'contended',
+      fence: 1,
+      waiting: 1,
+    })
+    scene.clock.advance(1)
+    expect(calls).to.equal(1)
+    expect(scene.session.grace).to.equal(welcomeWithGrace().grace)
+  })
+})
+
+describe('watching a queue', () => {
+  const info = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
+
+  it('passes the waiting requests of all parts with the state, and then the events', async () => {
+    const { session, socket } = await openScene()
+    const events: (WatchEvent | QueueEvent)[] = []
+    session.watch({ prefix: 'k', queue: true }, (event) => events.push(event))
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, prefix: 'k', queue: true }])
+    const part = { type: 'watching', id: 1, held: [], heldCount: 0, waiting: [info] }
+    socket.deliver(
+      { ...part, waitingCount: 1, more: true },
+      { ...part, waitingCount: 2, more: false },
+    )
+    const event = { event: 'dequeued', reason: 'granted', ...info }
+    socket.deliver({ type: 'event', watch: 1, event })
+    const counts = { heldCount: 0, waitingCount: 2 }
+    expect(events).to.deep.equal([
+      { event: 'state', held: [], ...counts, waiting: [info, info], resync: false },
+      event,
+    ])
+  })
+})

@@ -1,0 +1,113 @@
+/**
+ * Longest holds, notices and watches with the queue over a real broker. A fence is the number of a
+ * grant.
+ */
+import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
+import { expect } from 'chai'
+import { aborted, Collector, next, rejection, Stage, untilHandled } from './stage.js'
+
+describe('e2e: maxHold', () => {
+  const stage = Stage.forEachTest()
+
+  it('ends a lock that is refreshed all the time, before the next session gets the lock', async () => {
+    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const [ann, ben] = sessions
+    const lock = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
+    void lock.autoRefresh({ interval: 50, timeout: 5_000 })
+    const waiting = ben!.lock('k').then((granted) => ({ granted, isHeldTwice: lock.held }))
+    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+    expect((await waiting).isHeldTwice).to.equal(false)
+    await rejection(lock.unlock(), 'LOCK_NOT_HELD')
+  })
+
+  it('ends a set as a whole, and withLock rejects with LOCK_LOST', async () => {
+    const { sessions } = await stage.brokerWith('ann')
+    const lost = sessions[0]!.withLockAll(['a', 'b'], (set) => aborted(set.signal), {
+      maxHold: 100,
+    })
+    expect(await rejection(lost, 'LOCK_LOST')).to.include({ reason: 'maxHold' })
+    // The broker ends the set a little later than the client does.
+    expect((await sessions[0]!.lockAll(['b', 'a'])).held).to.equal(true)
+  })
+
+  it('has the limit of the operator', async () => {
+    const { url, broker } = await stage.broker({ limits: { maxHoldMs: 200 } })
+    const session = await stage.session(url)
+    const lost = next(session, 'lost')
+    const lock = await session.lock('k')
+    expect(broker.query().held[0]).to.include({ maxHold: 200 })
+    expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'maxHold' })
+  })
+
+  const wrong: [string, object, RegExp][] = [
+    ['0', { maxHold: 0 }, /maxHold must be an integer from 1 to 2147483647, not 0/],
+    ['a text', { maxHold: '1m' }, /maxHold must be an integer/],
+    ['too long a time', { maxHold: 2 ** 31 }, /maxHold must be an integer/],
+    ['an onQueued that is no function', { onQueued: 7 }, /onQueued must be a function/],
+    ['an onContended that is no function', { onContended: {} }, /onContended must be a function/],
+  ]
+  for (const [name, options, message] of wrong) {
+    it(`is refused with ${name} before anything is sent`, async () => {
+      const { sessions, broker } = await stage.brokerWith('ann')
+      const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
+      expect(error.message).to.match(message)
+      expect(broker.query().heldCount).to.equal(0)
+    })
+  }
+})
+
+describe('e2e: notices', () => {
+  const stage = Stage.forEachTest()
+
+  it('tell a waiter of the holders, and a holder of the waiters, who then hands over', async () => {
+    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const [ann, ben] = sessions
+    const contended: ContendedNotice[] = []
+    const lock = await ann!.lock('k', {
+      onContended: (notice) => {
+        contended.push(notice)
+        void lock.unlock()
+      },
+    })
+    const queued: QueuedNotice[] = []
+    const granted = await ben!.lock('k', { onQueued: (notice) => queued.push(notice) })
+    expect(granted.fence).to.be.above(lock.fence)
+    expect(contended).to.deep.equal([{ waiting: 1 }])
+    expect(queued.map(({ ahead, holders }) => [ahead, holders[0]?.name])).to.deep.equal([
+      [0, 'ann'],
+    ])
+  })
+
+  it('are refused by singleflightLock, whose callers share one request', async () => {
+    const { sessions } = await stage.brokerWith('ann')
+    const options = { onContended: () => {} } as object
+    const error = await rejection(sessions[0]!.singleflightLock('k', options), 'INVALID_OPTION')
+    expect(error.message).to.match(/no option "onContended"/)
+  })
+})
+
+describe('e2e: a watch with the queue', () => {
+  const stage = Stage.forEachTest()
+
+  it('first passes the waiting requests, and then queued and dequeued with a reason', async () => {
+    const { sessions } = await stage.brokerWith('ann', 'ben', 'watcher')
+    const [ann, ben, watcher] = sessions
+    const held = await ann!.lock('doc:1')
+    const waiting = ben!.lock('doc:1', { mode: 'shared' })
+    await untilHandled(ben!)
+    const events = new Collector<WatchEvent | QueueEvent>()
+    watcher!.watch({ prefix: 'doc:', queue: true }, events.add)
+    const [state] = await events.waitForCount(1)
+    expect(state).to.include({ event: 'state', heldCount: 1, waitingCount: 1 })
+    expect(state).to.have.nested.property('waiting[0].name', 'ben')
+    await rejection(ben!.lock('doc:1', { timeout: 1 }), 'LOCK_TIMEOUT')
+    await held.unlock()
+    await waiting
+    const [, ...changes] = await events.waitForCount(6)
+    expect(
+      changes.map((change) =>
+        'reason' in change ? `${change.event} ${change.reason}` : change.event,
+      ),
+    ).to.deep.equal(['queued', 'dequeued timeout', 'unlocked', 'dequeued granted', 'locked'])
+  })
+})

@@ -1,0 +1,161 @@
+/**
+ * Tests of PROTOCOL.md over a socket: the longest time for which a lock is held, the notices that a
+ * client asks for, and watches that show the requests that wait. A fence is the number of a grant,
+ * which identifies a lock. The ttl is the time after which a lock expires without a refresh. A peer
+ * is a client without the client library.
+ */
+import type { QueueEvent } from '@holdfast/shared'
+import { expect } from 'chai'
+import { queryAll, type Stage } from './stage.js'
+
+export function holding(stage: Stage): void {
+  describe('maxHold: the broker', () => longestHolds(stage))
+  describe('notices: the broker', () => notices(stage))
+  describe('watch with queue: the broker', () => queueWatches(stage))
+}
+
+function longestHolds(stage: Stage): void {
+  it('ends a lock after its maxHold although it is refreshed, and grants the next waiter', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { ttl: 60_000, maxHold: 300 })
+    const waiting = b!.lock(key)
+    await a!.answer('refreshed', a!.request({ type: 'refresh', fence, ttl: 60_000 }))
+    expect(await a!.hear('lost')).to.deep.equal({ type: 'lost', fence, reason: 'maxHold' })
+    await b!.answer('granted', waiting)
+  })
+
+  it('says when the maxHold began, and shows it to others', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const granted = await a!.answer('granted', a!.lock(key, { maxHold: 60_000 }))
+    expect(granted.at).to.be.a('number')
+    expect((await queryAll(b!, { key })).held[0]).to.include({ maxHold: 60_000 })
+    const failed = await b!.answer('failed', b!.lock(key, { timeout: 0 }))
+    expect(failed.holders?.[0]).to.include({ fence: granted.fence, maxHold: 60_000 })
+  })
+
+  it('ends a set on all its keys', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const items = [{ key: stage.key() }, { key: stage.key() }]
+    await a!.answer('granted', a!.request({ type: 'lockAll', items, maxHold: 50 }))
+    await a!.hear('lost')
+    await b!.answer('granted', b!.request({ type: 'lockAll', items, timeout: 0 }))
+  })
+}
+
+function notices(stage: Stage): void {
+  it('sends queued once, with the holders and the number of requests ahead', async () => {
+    const [a, b, c] = await stage.openSeveral(3)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { metadata: { job: 7 } })
+    const first = b!.lock(key, { notify: ['queued'] })
+    const queued = await b!.hear('queued')
+    expect(queued).to.include({ id: first, ahead: 0 })
+    expect(queued.holders.map((holder) => [holder.fence, holder.metadata])).to.deep.equal([
+      [fence, { job: 7 }],
+    ])
+    const second = c!.lock(key, { notify: ['queued'] })
+    expect(await c!.hear('queued')).to.include({ id: second, ahead: 1 })
+    await a!.release(fence)
+    await b!.answer('granted', first)
+    expect(await c!.settle()).to.deep.equal([])
+  })
+
+  it('sends no queued to a request that is granted at once, refused, or did not ask', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    await a!.acquire(key, { notify: ['queued'] })
+    await b!.answer('failed', b!.lock(key, { timeout: 0, notify: ['queued'] }))
+    b!.lock(key)
+    expect(await a!.settle()).to.deep.equal([])
+    expect(await b!.settle()).to.deep.equal([])
+  })
+
+  it('sends contended when a request begins to wait behind the lock', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { notify: ['contended'] })
+    b!.lock(key)
+    expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 1 })
+  })
+
+  it('sends contended after the grant if requests wait already', async () => {
+    const [a, b, c] = await stage.openSeveral(3)
+    const key = stage.key()
+    const first = await a!.acquire(key)
+    const id = b!.lock(key, { notify: ['contended'] })
+    await b!.settle()
+    c!.lock(key)
+    await c!.settle()
+    await a!.release(first)
+    const { fence } = await b!.answer('granted', id)
+    expect(await b!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 1 })
+  })
+
+  it('sends a second contended about a second after the first, with the newest number', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const fence = await a!.acquire(key, { notify: ['contended'] })
+    b!.lock(key)
+    await a!.hear('contended')
+    for (let i = 0; i < 3; i++) b!.lock(key)
+    expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 4 })
+  })
+}
+
+function queueWatches(stage: Stage): void {
+  it('lists the waiting requests, and reports when a request begins and ceases to wait', async () => {
+    const [watcher, a, b] = await stage.openSeveral(3)
+    const key = stage.key()
+    const fence = await a!.acquire(key)
+    const first = b!.lock(key)
+    await b!.settle()
+    const watch = watcher!.request({ type: 'watch', key, queue: true })
+    const [state] = await watcher!.answers('watching', watch)
+    expect(state).to.include({ heldCount: 1, waitingCount: 1, more: false })
+    expect(state!.waiting!.map(({ request, mode }) => [request, mode])).to.deep.equal([
+      [first, 'exclusive'],
+    ])
+    const aborted = b!.lock(key)
+    const late = b!.lock(key, { timeout: 20 })
+    await b!.answer('failed', late)
+    b!.say({ type: 'cancel', request: aborted })
+    await b!.answer('failed', aborted)
+    const shared = b!.lock(key, { mode: 'shared' })
+    await b!.settle()
+    await a!.release(fence)
+    await b!.answer('granted', first)
+    b!.drop()
+    const events: string[] = []
+    while (events.length < 10) {
+      const { event } = await watcher!.hear('event')
+      const { request, reason = '' } = event as QueueEvent
+      events.push(`${event.event} ${request ?? ''} ${reason}`.trim())
+    }
+    expect(events).to.deep.equal([
+      `queued ${aborted}`,
+      `queued ${late}`,
+      `dequeued ${late} timeout`,
+      `dequeued ${aborted} aborted`,
+      `queued ${shared}`,
+      'unlocked',
+      `dequeued ${first} granted`,
+      'locked',
+      `dequeued ${shared} ended`,
+      'lost',
+    ])
+  })
+
+  it('sends no event of a queue to a watch without queue', async () => {
+    const [watcher, a, b] = await stage.openSeveral(3)
+    const key = stage.key()
+    await a!.acquire(key)
+    const watch = watcher!.request({ type: 'watch', key })
+    const [state] = await watcher!.answers('watching', watch)
+    expect(state).to.not.have.any.keys('waiting', 'waitingCount')
+    b!.lock(key)
+    await b!.settle()
+    expect(await watcher!.settle()).to.deep.equal([])
+  })
+}

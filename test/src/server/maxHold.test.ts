@@ -1,0 +1,82 @@
+/**
+ * The longest hold on a fake clock: when the broker ends a lock, and what `welcome` and `granted`
+ * tell the client. The ttl is how long a lock lasts without a refresh. A fence is the number of a
+ * grant.
+ */
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, passAlive } from './harness.js'
+
+const lost = (fence: number): ServerMessage => ({ type: 'lost', fence, reason: 'maxHold' })
+
+describe('maxHold', () => {
+  it('ends a lock that is refreshed all the time, counted from the grant', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ lease: 60_000 })
+    const fence = holder.acquire('k', { ttl: 300, maxHold: 1_000 })
+    for (let passed = 0; passed < 900; passed += 100) {
+      harness.environment.pass(100)
+      holder.refresh(fence)
+    }
+    expect(holder.heard()).to.not.deep.include(lost(fence))
+    harness.environment.pass(100)
+    expect(holder.heard()).to.deep.include(lost(fence))
+    expect(harness.broker.table.heldCount).to.equal(0)
+  })
+
+  it('of a request that waited begins at the grant, which tells the time', () => {
+    const harness = new BrokerHarness()
+    const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
+    const fence = first.acquire('k')
+    const id = second.lock('k', { maxHold: 1_000 })
+    harness.environment.pass(800)
+    first.unlock(fence)
+    const at = Math.floor(harness.environment.clock.monotonic())
+    expect(second.heard()).to.deep.include({ type: 'granted', id, fence: fence + 1, at })
+    harness.environment.pass(900)
+    expect(harness.broker.table.heldCount).to.equal(1)
+    harness.environment.pass(100)
+    expect(harness.broker.table.heldCount).to.equal(0)
+  })
+
+  it('leaves no deadline behind after an unlock', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ lease: 60_000 })
+    holder.unlock(holder.acquire('k', { maxHold: 500 }))
+    const later = holder.acquire('k')
+    holder.heard()
+    passAlive(harness, 1_000, holder)
+    expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(later)
+  })
+
+  it('has the limit of the operator, which welcome tells and a resume repeats', () => {
+    const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
+    const holder = harness.join({ lease: 60_000, grace: 'lease' })
+    expect(holder.welcome.maxHoldMs).to.equal(1_000)
+    const [first, second] = [holder.acquire('k'), holder.acquire('l', { maxHold: 5_000 })]
+    holder.socket.drop()
+    const resumed = harness.connectWithHello(holder.resume({}, 1))
+    const heard = resumed.heard()
+    expect(heard[0]).to.include({ type: 'welcome', maxHoldMs: 1_000 })
+    const snapshot = heard.find(({ type }) => type === 'snapshot')
+    expect(snapshot).to.have.nested.property('held[0].at')
+    harness.environment.pass(1_000)
+    expect(resumed.heard()).to.deep.include.members([lost(first), lost(second)])
+  })
+
+  it('is off by default: welcome names no limit', () => {
+    expect(new BrokerHarness().join().welcome).to.not.have.property('maxHoldMs')
+  })
+
+  it('counts as an expired lock in the counters and in the events of a watch', () => {
+    const harness = new BrokerHarness()
+    const [holder, watcher] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
+    holder.acquire('k', { maxHold: 100 })
+    watcher.say({ type: 'watch', id: 1 })
+    harness.environment.pass(100)
+    watcher.say({ type: 'stats', id: 2 })
+    const [, event, stats] = watcher.heard()
+    expect(event).to.have.nested.property('event.event', 'expired')
+    expect(stats).to.have.nested.property('stats.expiredLocks', 1)
+  })
+})

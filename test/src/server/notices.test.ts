@@ -1,0 +1,154 @@
+/**
+ * The notices `queued` and `contended` on a fake clock: which client gets a notice, how often, and
+ * how much work a crowd of holders causes. A fence is the number of a grant, which identifies a
+ * lock.
+ */
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client, passAlive } from './harness.js'
+
+/** The numbers of waiting requests in the `contended` notices that a client got. */
+function contendedIn(messages: readonly ServerMessage[]): number[] {
+  return messages.flatMap((message) => (message.type === 'contended' ? [message.waiting] : []))
+}
+
+function setUp(count: number): { harness: BrokerHarness; clients: Client[] } {
+  const harness = new BrokerHarness()
+  const clients = Array.from({ length: count }, () => harness.join({ lease: 60_000 }))
+  return { harness, clients }
+}
+
+const contended = { notify: ['contended'] }
+
+describe('contended notices', () => {
+  it('come at once, then at most once a second with the newest number', () => {
+    const { harness, clients } = setUp(2)
+    const [holder, busy] = clients as [Client, Client]
+    holder.acquire('k', contended)
+    busy.lock('k')
+    expect(contendedIn(holder.heard())).to.deep.equal([1])
+    for (let i = 0; i < 3; i++) busy.lock('k')
+    expect(contendedIn(passAlive(harness, 900, holder, busy)[0]!)).to.deep.equal([])
+    expect(contendedIn(passAlive(harness, 200, holder, busy)[0]!)).to.deep.equal([4])
+    expect(contendedIn(passAlive(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
+  })
+
+  it('do not come because requests leave the queue', () => {
+    const { harness, clients } = setUp(2)
+    const [holder, busy] = clients as [Client, Client]
+    holder.acquire('k', contended)
+    const ids = [busy.lock('k'), busy.lock('k')]
+    holder.heard()
+    passAlive(harness, 1_500, holder, busy)
+    busy.say({ type: 'cancel', request: ids[0] })
+    expect(contendedIn(passAlive(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
+  })
+
+  it('come at the grant if requests wait already, also right after a notice of the former holder', () => {
+    const { clients } = setUp(3)
+    const [first, second, third] = clients as [Client, Client, Client]
+    const fence = first.acquire('k', contended)
+    second.lock('k', contended)
+    third.lock('k')
+    first.unlock(fence)
+    expect(contendedIn(second.heard())).to.deep.equal([1])
+  })
+
+  it('come to none but the holders that asked', () => {
+    const { clients } = setUp(3)
+    const [asking, silent, busy] = clients as [Client, Client, Client]
+    asking.acquire('k', { ...contended, mode: 'shared' })
+    silent.acquire('k', { mode: 'shared' })
+    busy.lock('k')
+    expect(contendedIn(asking.heard())).to.deep.equal([1])
+    expect(silent.heard()).to.deep.equal([])
+  })
+
+  it('of a set name the key with the most requests, and keep one limit for all keys', () => {
+    const { harness, clients } = setUp(2)
+    const [holder, busy] = clients as [Client, Client]
+    holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })
+    busy.lock('k')
+    busy.lock('l')
+    busy.lock('l')
+    expect(contendedIn(holder.heard())).to.deep.equal([1])
+    expect(contendedIn(passAlive(harness, 1_100, holder, busy)[0]!)).to.deep.equal([2])
+  })
+
+  it('come again after a resume, because the first may be lost', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ lease: 60_000, grace: 'lease' })
+    const busy = harness.join({ lease: 60_000 })
+    holder.acquire('k', contended)
+    holder.socket.drop()
+    busy.lock('k')
+    const resumed = harness.connectWithHello(holder.resume({}, 1))
+    const types = resumed.heard().map(({ type }) => type)
+    expect(types.slice(-2)).to.deep.equal(['snapshot', 'contended'])
+  })
+
+  it('reach thousands of holders of one key in several turns, and each holder once', () => {
+    const { harness, clients } = setUp(4)
+    const [busy, ...holders] = clients as [Client, Client, Client, Client]
+    for (const holder of holders) {
+      const ids = Array.from({ length: 400 }, (_, i) => i + 1)
+      const terms = { key: 'k', mode: 'shared', ...contended }
+      holder.say(...ids.map((id) => ({ type: 'lock', id, ...terms })))
+      holder.heard()
+    }
+    const before = harness.broker.table.heldCount
+    expect(before).to.equal(1_200)
+    busy.socket.say({ type: 'lock', id: 1, key: 'k' })
+    harness.environment.endOneTurn()
+    const inFirstTurn = holders.flatMap((holder) => contendedIn(holder.heard()))
+    expect(inFirstTurn.length).to.be.within(1, 64)
+    const later = passAlive(harness, 900, ...holders, busy).slice(0, 3)
+    expect(later.flatMap(contendedIn).length + inFirstTurn.length).to.equal(1_200)
+  })
+
+  it('stop with the lock, and leave no timer behind', () => {
+    const { harness, clients } = setUp(2)
+    const [holder, busy] = clients as [Client, Client]
+    const fence = holder.acquire('k', contended)
+    busy.lock('k')
+    busy.lock('k')
+    holder.unlock(fence)
+    holder.heard()
+    expect(contendedIn(passAlive(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
+  })
+})
+
+describe('queued notices', () => {
+  it('of a set name the holders with their keys, and the longest queue', () => {
+    const { clients } = setUp(3)
+    const [holder, busy, waiter] = clients as [Client, Client, Client]
+    const fence = holder.acquire('l')
+    busy.lock('l')
+    const items = [{ key: 'k' }, { key: 'l' }]
+    waiter.say({ type: 'lockAll', id: 1, items, notify: ['queued'] })
+    const holders = [{ session: holder.session, key: 'l', fence, since: 1_700_000_000_000 }]
+    expect(waiter.heard()).to.deep.equal([{ type: 'queued', id: 1, ahead: 1, holders }])
+  })
+
+  it('describe at most 16 holders', () => {
+    const { clients } = setUp(2)
+    const [crowd, waiter] = clients as [Client, Client]
+    for (let i = 0; i < 20; i++) crowd.acquire('k', { mode: 'shared' })
+    waiter.lock('k', { notify: ['queued'] })
+    const [queued] = waiter.heard()
+    expect(queued?.type === 'queued' && queued.holders).to.have.length(16)
+  })
+
+  it('come once, and not again when the client repeats the request after a resume', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ lease: 60_000 })
+    const waiter = harness.join({ lease: 60_000, grace: 'lease' })
+    holder.acquire('k')
+    const id = waiter.lock('k', { notify: ['queued'] })
+    expect(waiter.heard().map(({ type }) => type)).to.deep.equal(['queued'])
+    waiter.socket.drop()
+    const resumed = harness.clientOn(harness.connectWithHello(waiter.resume({}, 1)))
+    resumed.say({ type: 'lock', id, key: 'k', notify: ['queued'] })
+    expect(resumed.heard().map(({ type }) => type)).to.not.include('queued')
+  })
+})

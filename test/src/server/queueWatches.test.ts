@@ -1,0 +1,195 @@
+/**
+ * A watch with `queue` first sends the requests that wait, and then an event for each change of a
+ * queue. If the broker needs many turns of the event loop to send the waiting requests, queues
+ * change between these turns. The list and the events together must still be exact.
+ */
+import type { QueueEvent } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { BrokerHarness, type Client } from './harness.js'
+
+/** The queues that a client derives from the messages of its watch, by key. */
+class DerivedQueues {
+  readonly queues = new Map<string, string[]>()
+  #isComplete = false
+
+  update(client: Client): void {
+    for (const message of client.heard()) {
+      if (message.type === 'watching') {
+        expect(this.#isComplete, 'the state comes once, before any event').to.equal(false)
+        for (const { key, session, request } of message.waiting!) {
+          this.#queueOf(key).push(`${session}#${request}`)
+        }
+        this.#isComplete = !message.more
+      } else if (message.type === 'event' && 'request' in message.event) this.#apply(message.event)
+    }
+  }
+
+  #apply({ event, key, session, request }: QueueEvent): void {
+    expect(this.#isComplete).to.equal(true)
+    const queue = this.#queueOf(key)
+    const name = `${session}#${request}`
+    const index = queue.indexOf(name)
+    if (event === 'queued') {
+      expect(index, `${key} ${name} is queued twice`).to.equal(-1)
+      queue.push(name)
+    } else {
+      expect(index, `${key} ${name} is dequeued but was not queued`).to.not.equal(-1)
+      queue.splice(index, 1)
+    }
+  }
+
+  #queueOf(key: string): string[] {
+    const queue = this.queues.get(key) ?? []
+    this.queues.set(key, queue)
+    return queue
+  }
+}
+
+const step = fc.record({
+  act: fc.constantFrom('lock', 'set', 'cancel', 'release', 'turn', 'turn'),
+  key: fc.nat(5),
+  nth: fc.nat(500),
+})
+
+describe('a watch with a long queue', function () {
+  this.timeout(60_000)
+
+  it('reports each waiting request once, in the list or as an event, and its end', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
+        const harness = new BrokerHarness()
+        const [holder, busy] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
+        const keys = Array.from({ length: 300 }, (_, i) => `k${i}`)
+        holder.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
+        busy.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
+        busy.say(...keys.map((_, i) => ({ type: 'lock', id: i + 301, key: 'k0' })))
+        const fences = keys.map((_, i) => i + 1)
+        const watcher = harness.join({ lease: 60_000 })
+        const derived = new DerivedQueues()
+        watcher.socket.isReading = false
+        const scope = byPrefix ? { prefix: 'k' } : { key: 'k0' }
+        watcher.socket.say({ type: 'watch', id: 1, queue: true, ...scope })
+        let id = 1_000
+        for (const { act, key, nth } of steps) {
+          if (act === 'turn') {
+            watcher.socket.read()
+            harness.environment.endOneTurn()
+          } else if (act === 'release') {
+            const [fence] = fences.splice(nth % fences.length, 1)
+            holder.socket.say({ type: 'unlock', id: id++, fence })
+          } else if (act === 'cancel') {
+            busy.socket.say({ type: 'cancel', request: nth })
+          } else if (act === 'lock') {
+            busy.socket.say({ type: 'lock', id: id++, key: `k${key}` })
+          } else {
+            const items = [{ key: `k${key}` }, { key: `k${key + 1}`, mode: 'shared' }]
+            busy.socket.say({ type: 'lockAll', id: id++, items })
+          }
+          derived.update(watcher)
+        }
+        while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
+          watcher.socket.read()
+          derived.update(watcher)
+        }
+        for (const { key, queue } of harness.broker.table.keys.values()) {
+          if (!byPrefix && key !== 'k0') continue
+          const actual = [...queue].map((request) => `${request.session.id}#${request.id}`)
+          expect(derived.queues.get(key) ?? [], key).to.deep.equal(actual)
+        }
+      }),
+      { numRuns: 30 },
+    )
+  })
+})
+
+describe('a watch with queue', () => {
+  /** The events that a client got, each with its key and its reason. */
+  function eventsOf(client: Client): string[] {
+    return client.heard().flatMap((message) => {
+      if (message.type !== 'event') return []
+      const { event, key } = message.event
+      const { reason } = message.event as QueueEvent
+      return [`${[message.watch].flat().join()} ${event} ${key}${reason ? ` ${reason}` : ''}`]
+    })
+  }
+
+  it('shares one message with other watches with queue, but not with watches without', () => {
+    const harness = new BrokerHarness()
+    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    watcher.say({ type: 'watch', id: 1, prefix: '' })
+    watcher.say({ type: 'watch', id: 2, prefix: 'k', queue: true })
+    watcher.say({ type: 'watch', id: 3, key: 'k', queue: true })
+    watcher.heard()
+    const fence = holder.acquire('k')
+    busy.lock('k')
+    expect(eventsOf(watcher)).to.deep.equal(['1,2,3 locked k', '2,3 queued k'])
+    watcher.say({ type: 'unwatch', watch: 2 })
+    holder.unlock(fence)
+    expect(eventsOf(watcher)).to.deep.equal([
+      '1,3 unlocked k',
+      '3 dequeued k granted',
+      '1,3 locked k',
+    ])
+  })
+
+  it('loses the queue if a watch without queue takes its id', () => {
+    const harness = new BrokerHarness()
+    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    watcher.say({ type: 'watch', id: 1, queue: true })
+    watcher.say({ type: 'watch', id: 1 })
+    watcher.heard()
+    holder.acquire('k')
+    busy.lock('k')
+    expect(eventsOf(watcher)).to.deep.equal(['1 locked k'])
+  })
+
+  it('reports one event for each key of a set', () => {
+    const harness = new BrokerHarness()
+    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    watcher.say({ type: 'watch', id: 1, queue: true })
+    watcher.heard()
+    holder.acquire('l')
+    busy.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], timeout: 10 })
+    harness.environment.pass(10)
+    expect(eventsOf(watcher)).to.deep.equal([
+      '1 locked l',
+      '1 queued k',
+      '1 queued l',
+      '1 dequeued k timeout',
+      '1 dequeued l timeout',
+    ])
+  })
+
+  it('shows only the keys that the client may watch', async () => {
+    const harness = new BrokerHarness({
+      authorize: (_principal, operation, key) => operation !== 'watch' || key.startsWith('open:'),
+    })
+    const watcher = harness.join()
+    const [holder, busy] = [harness.join(), harness.join()]
+    for (const key of ['open:k', 'closed:k']) {
+      holder.acquire(key)
+      busy.lock(key)
+    }
+    watcher.say({ type: 'watch', id: 1, queue: true })
+    const [state] = watcher.heard()
+    expect(state).to.have.nested.property('waitingCount', 1)
+    expect(state).to.have.nested.property('waiting[0].key', 'open:k')
+    for (const key of ['open:k', 'closed:k']) busy.lock(key)
+    expect(eventsOf(watcher)).to.deep.equal(['1 queued open:k'])
+  })
+
+  it('frees its memory with its connection', () => {
+    const harness = new BrokerHarness()
+    const watcher = harness.join()
+    const before = harness.broker.memory.usedBytes
+    watcher.say(
+      { type: 'watch', id: 1, queue: true },
+      { type: 'watch', id: 2, key: 'k', queue: true },
+    )
+    expect(harness.broker.memory.usedBytes).to.be.above(before)
+    watcher.say({ type: 'unwatch', watch: 1 }, { type: 'unwatch', watch: 2 })
+    watcher.heard()
+    expect(harness.broker.memory.usedBytes).to.equal(before)
+  })
+})
