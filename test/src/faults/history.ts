@@ -44,8 +44,8 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
 }
 
 /**
- * Returns the violations in a history of locks with permits: no fence may repeat, and at no time may
- * the users hold more permits together than the capacity.
+ * Returns the violations in a history of locks with permits: no fence may repeat, and at no time
+ * may the users hold more permits together than the capacity.
  */
 export function findPermitsViolations(history: readonly Tenure[], capacity: number): string[] {
   const violations: string[] = []
