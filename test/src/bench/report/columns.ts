@@ -53,6 +53,9 @@ const titles: Readonly<Record<string, string>> = {
   validateNs: 'hot message, ns',
   validateRareNs: 'by the schema, ns',
   parseNs: 'JSON.parse, ns',
+  setPairUs: 'a set, µs',
+  setOneByOneUs: 'its keys one by one, µs',
+  setHandOffUs: 'a hand-off of a set, µs',
   startMs: 'start to grant, ms',
   startCpuMs: 'CPU time, ms',
 }

@@ -7,6 +7,7 @@ import { journal } from './journal.js'
 import { logs } from './logs.js'
 import { neighbours } from './neighbours.js'
 import { peerWorkloads } from './peers.js'
+import { sets } from './sets.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
 import { w1 } from './w1.js'
@@ -29,6 +30,7 @@ export const workloads: readonly Workload[] = [
   neighbours,
   logs,
   validation,
+  sets,
   startup,
 ]
 

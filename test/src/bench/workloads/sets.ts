@@ -1,0 +1,100 @@
+/**
+ * The workload "sets": the cost of a set, which is one lock on several keys, in the lock table
+ * alone. A pair is a grant and its unlock. For comparison, the same keys are locked one by one. A
+ * hand-off is the unlock of a set for whose keys another set waits.
+ */
+import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
+import { type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import { median } from '../load/statistics.js'
+
+/** The number of locked keys in each loop, so that each loop takes about as long. */
+const keysPerLoop = 400_000
+
+/** A table with two sessions, which numbers the requests of both. */
+class Bench {
+  readonly #table = new LockTable()
+  readonly #items: readonly SetItem[]
+  #id = 0
+  fence = 0
+
+  constructor(keyCount: number) {
+    const keys = Array.from({ length: keyCount }, (_, i) => `account:${i}`)
+    this.#items = keys.map((key) => ({ key, mode: 'exclusive' }))
+    const limits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
+    const client = { principal: '', name: undefined, lease: 15_000, grace: 0, secret: undefined }
+    for (const session of ['a', 'b']) {
+      const names = { handshakeId: session, session, ownerBroker: '' }
+      this.#table.apply({ type: 'open', at: 0, ...names, ...client, limits })
+    }
+  }
+
+  lockAll(session: string): void {
+    const terms = { ttl: undefined, timeout: undefined, metadata: undefined }
+    this.#apply({ type: 'lockAll', ...this.#from(session), items: this.#items, ...terms })
+  }
+
+  unlock(session: string, fence: number): void {
+    this.#apply({ type: 'unlock', ...this.#from(session), fence })
+  }
+
+  /** Locks all keys one by one, and unlocks them. */
+  lockOneByOne(session: string): void {
+    const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
+    for (const { key, mode } of this.#items)
+      this.#apply({ type: 'lock', ...this.#from(session), key, mode, ...terms })
+    const last = this.fence
+    for (let i = this.#items.length - 1; i >= 0; i--) this.unlock(session, last - i)
+  }
+
+  #from(session: string) {
+    return { at: 0, session, attachEpoch: 1, id: ++this.#id }
+  }
+
+  #apply(command: Command): void {
+    this.#table.apply(command)
+    this.fence = this.#table.fence
+  }
+}
+
+/** The µs of one call of an action. */
+function usPerCall(calls: number, action: () => void): number {
+  const began = performance.now()
+  for (let i = 0; i < calls; i++) action()
+  return ((performance.now() - began) * 1_000) / calls
+}
+
+async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
+  const keyCount = param(job, 'keys')
+  const calls = Math.max(10, Math.floor(keysPerLoop / pace.scale / keyCount))
+  const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
+  for (let round = -1; round < pace.rounds; round++) {
+    const bench = new Bench(keyCount)
+    const setPairUs = usPerCall(calls, () => {
+      bench.lockAll('a')
+      bench.unlock('a', bench.fence)
+    })
+    const setOneByOneUs = usPerCall(calls, () => bench.lockOneByOne('a'))
+    bench.lockAll('a')
+    let [holder, waiter] = ['a', 'b']
+    const setHandOffUs = usPerCall(calls, () => {
+      bench.lockAll(waiter)
+      bench.unlock(holder, bench.fence)
+      ;[holder, waiter] = [waiter, holder]
+    })
+    if (round < 0) continue
+    for (const [name, us] of Object.entries({ setPairUs, setOneByOneUs, setHandOffUs }))
+      figures[name]!.push(us)
+    progress((round + 1) / pace.rounds)
+  }
+  const medians = Object.entries(figures).map(([name, values]) => [name, median(values)] as const)
+  const { workload, shape, placement } = job
+  const row = { workload, shape, placement, system: 'holdfast' }
+  return { rows: [{ ...row, figures: Object.fromEntries(medians) }], grants: 0, violations: 0 }
+}
+
+export const sets: Workload = {
+  name: 'sets',
+  title: 'sets: one lock on several keys',
+  jobs: () => [2, 8, 64].map((keys) => job('sets', `${keys} keys`, 'split', { keys })),
+  load,
+}
