@@ -57,7 +57,7 @@ export const layers = {
     // Exports the internal modules of all layers, including the command line, to the tests.
     'internal',
   ],
-  'server/src/log': ['log', 'memory', 'fences', 'journal', 'replicated', 'etcd'],
+  'server/src/log': ['log', 'memory', 'fences', 'journal', 'replicated', 'etcd', 'postgres'],
 }
 
 /** The dashboard is a client of the broker, so it is not a layer of the server. */

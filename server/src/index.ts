@@ -35,6 +35,8 @@ export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
 export type { EtcdTls } from './log/etcd/transport.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
 export type { Log, LogLoad, Membership, StateMachine } from './log/log.js'
+export type { PostgresTls } from './log/postgres/connection.js'
+export { type PostgresLogOptions, postgresLog } from './log/postgres/postgresLog.js'
 export type { Logger } from './observability/brokerLogger.js'
 export type { JournalStatus, LogStatus } from './observability/logStatus.js'
 export type {

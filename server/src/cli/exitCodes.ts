@@ -12,7 +12,7 @@ export const exitCodes = {
   failed: 1,
   /** The command line is wrong. */
   usage: 64,
-  /** No broker answers, or no etcd answers the broker. */
+  /** No broker answers, or neither PostgreSQL nor etcd answers the broker. */
   unavailable: 69,
   /** A bug of this program. */
   internal: 70,
@@ -30,10 +30,10 @@ export const exitCodes = {
 
 /** The exit codes as text, for the end of every `--help`. */
 export const exitHelp = `
-Exit codes: 0 success; 1 no such lock, or the broker is not ready, or the listing is incomplete;
-64 wrong usage; 69 no broker (or no etcd) answers; 70 bug in holdfast; 74 the log, the fence file
-or the output cannot be written; 75 the lock was not acquired; 76 the lock was lost or about to be
-lost; 77 not allowed; 78 invalid setting.`
+Exit codes: 0 success; 1 no such lock, or the broker is not ready, or the listing is incomplete; 64
+wrong usage; 69 no broker (or no PostgreSQL or etcd) answers; 70 bug in holdfast; 74 the log, the
+fence file or the output cannot be written; 75 the lock was not acquired; 76 the lock was lost or
+about to be lost; 77 not allowed; 78 invalid setting.`
 
 /** Ends the command with an exit code and an error message; an empty message prints nothing. */
 export class Exit extends Error {

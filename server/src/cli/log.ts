@@ -1,6 +1,6 @@
 /**
  * Makes the command log of `holdfast serve` from its settings: in memory, in a journal, or
- * replicated with other brokers through etcd.
+ * replicated with other brokers through PostgreSQL or etcd.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
@@ -31,6 +31,7 @@ export function logRules(settings: Settings): [boolean, string][] {
   const isSet = (name: SettingName): boolean => settings[name] !== undefined
   const replicatedSetting = replicatedSettings.find(isSet)
   const tlsSetting = (['logCa', 'logCert'] as const).find(isSet)
+  const isPostgres = log !== undefined && isPostgresUrl(log)
   return [
     [
       durability !== undefined && journal === undefined,
@@ -54,51 +55,84 @@ export function logRules(settings: Settings): [boolean, string][] {
       `${isSet('logCert') ? 'logCert' : 'logKey'} is set alone: set both logCert and logKey`,
     ],
     [
-      isSet('logUser') !== isSet('logPasswordFile'),
+      !isPostgres && isSet('logUser') !== isSet('logPasswordFile'),
       `${isSet('logUser') ? 'logUser' : 'logPasswordFile'} is set alone: ` +
         'set both logUser and logPasswordFile',
     ],
     [
-      tlsSetting !== undefined && log?.startsWith('etcds:') === false,
+      isPostgres && isSet('sharedEtcd'),
+      'sharedEtcd is set, but log is in PostgreSQL: remove sharedEtcd',
+    ],
+    [
+      tlsSetting !== undefined && log?.startsWith('etcd:') === true,
       `${tlsSetting} needs etcd over TLS: begin log with etcds://`,
     ],
+    [
+      tlsSetting !== undefined && isPostgres && /[?&]sslmode=disable(&|$)/.test(log),
+      `${tlsSetting} needs PostgreSQL over TLS: remove sslmode=disable from log`,
+    ],
   ]
+}
+
+function isPostgresUrl(log: string): boolean {
+  return /^postgres(ql)?:/.test(log)
 }
 
 /**
  * Makes the log. Imports only the module of the configured kind of log, because this shortens the
  * start of a broker with a log in memory by a quarter.
  *
- * @throws {Exit} 78 if the address of etcd is invalid, or a file cannot be read.
+ * @throws {Exit} 78 if the address of the log is invalid, or a file cannot be read.
  */
 export async function logFrom(settings: Settings): Promise<Log | undefined> {
-  const { journal, log: etcdUrl, durability = 'flushed' } = settings
+  const { journal, log, durability = 'flushed' } = settings
   if (journal !== undefined) {
     const { journalLog } = await import('../log/journal/journal.js')
     return journalLog({ dir: journal, durability: durability as 'flushed' | 'relaxed' })
   }
-  if (etcdUrl === undefined) return undefined
-  const { parseAddress } = await import('../log/etcd/address.js')
-  const { etcdLog } = await import('../log/etcd/etcdLog.js')
-  const { logCa, logCert, logKey, logUser, logPasswordFile, deadTime } = settings
-  const { snapshotEvery, sharedEtcd, brokers, name } = settings
-  const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
+  if (log === undefined) return undefined
   try {
-    return etcdLog({
-      ...parseAddress(etcdUrl),
-      tls: { ca: file(logCa), cert: file(logCert), key: file(logKey) },
-      auth:
-        logUser === undefined || logPasswordFile === undefined
-          ? undefined
-          : { user: logUser, password: readText(logPasswordFile).trimEnd() },
-      deadMs: deadTime,
-      snapshotMs: snapshotEvery,
-      sharedEtcd,
-      brokers,
-      name,
-    })
+    return await (isPostgresUrl(log) ? postgresLogFrom(log, settings) : etcdLogFrom(log, settings))
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
     throw new Exit(exitCodes.config, error.message)
   }
+}
+
+async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
+  const { parseAddress } = await import('../log/etcd/address.js')
+  const { etcdLog } = await import('../log/etcd/etcdLog.js')
+  const { logUser, logPasswordFile } = settings
+  return etcdLog({
+    ...replicatedOptions(settings),
+    sharedEtcd: settings.sharedEtcd,
+    ...parseAddress(log),
+    tls: tlsFrom(settings),
+    auth:
+      logUser === undefined || logPasswordFile === undefined
+        ? undefined
+        : { user: logUser, password: readText(logPasswordFile).trimEnd() },
+  })
+}
+
+async function postgresLogFrom(log: string, settings: Settings): Promise<Log> {
+  const { postgresLog } = await import('../log/postgres/postgresLog.js')
+  const { logUser, logPasswordFile } = settings
+  return postgresLog({
+    ...replicatedOptions(settings),
+    url: log,
+    user: logUser,
+    password: logPasswordFile === undefined ? undefined : readText(logPasswordFile).trimEnd(),
+    tls: tlsFrom(settings),
+  })
+}
+
+/** The options that all replicated logs have. */
+function replicatedOptions({ deadTime, snapshotEvery, brokers, name }: Settings) {
+  return { deadMs: deadTime, snapshotMs: snapshotEvery, brokers, name }
+}
+
+function tlsFrom({ logCa, logCert, logKey }: Settings) {
+  const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
+  return { ca: file(logCa), cert: file(logCert), key: file(logKey) }
 }

@@ -40,6 +40,7 @@ unit: 10s, 2m.
 Examples:
   holdfast serve
   holdfast serve --port 7000 --journal /var/lib/holdfast/journal
+  holdfast serve --log postgres://holdfast@db.example/app?schema=holdfast
   holdfast serve --log etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/holdfast
   holdfast serve --dev --limit locksPerSession=100 --limit helloMs=2000
   holdfast token billing --file tokens && holdfast serve --tokens tokens

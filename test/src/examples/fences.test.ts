@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import postgres from 'postgres'
 import initSqlJs from 'sql.js'
-import { Postgres } from '../faults/postgres.js'
 import { needs } from '../support/needs.js'
+import { Postgres } from '../support/postgres.js'
 
 const page = readFileSync(new URL('../../../client/docs/fences.md', import.meta.url), 'utf8')
 

@@ -13,7 +13,7 @@ import postgres from 'postgres'
 import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
-import { Postgres } from './postgres.js'
+import { Postgres } from '../support/postgres.js'
 import type { Protection, WriterMessage } from './programs/writer.js'
 
 class Writer {

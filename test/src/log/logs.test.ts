@@ -2,11 +2,12 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { etcdLog, journalLog } from '@holdfast/server'
+import { etcdLog, journalLog, postgresLog } from '@holdfast/server'
 import { MemoryLog, nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { EtcdStage } from './etcdStage.js'
 import { logSuite } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
+import { PostgresStage } from './postgresStage.js'
 
 const newDirectory = (): string => mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
 
@@ -23,6 +24,12 @@ describe('on a real etcd', function () {
   logSuite('etcd', () => {
     return etcdLog({ endpoints: etcd.cluster.endpoints, prefix: etcd.prefix, deadMs: 1_500 })
   })
+})
+
+describe('on a real PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+  logSuite('PostgreSQL', () => postgresLog({ url: postgres.url, deadMs: 1_500 }))
 })
 
 function replicated(faults: Partial<MemorySource['faults']> = {}): ReplicatedLog {

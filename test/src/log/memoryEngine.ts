@@ -3,13 +3,14 @@
  * command log that several brokers share. All brokers have one store, and each broker has its own
  * engine. A test can let the connection between an engine and the store fail.
  */
-import type {
-  ClusterConfig,
-  Engine,
-  EngineSource,
-  LogEnvironment,
-  LogListener,
-  StoredSnapshot,
+import {
+  type ClusterConfig,
+  configMismatch,
+  type Engine,
+  type EngineSource,
+  type LogEnvironment,
+  type LogListener,
+  type StoredSnapshot,
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 
@@ -102,9 +103,8 @@ export class MemoryEngine implements Engine {
     await this.#call()
     if (this.#store.config === undefined) this.#store.isFounding = this.#store.marksFounding
     this.#store.config ??= config
-    if (JSON.stringify(config) !== JSON.stringify(this.#store.config)) {
-      throw new HoldfastError('INVALID_OPTION', 'The log has another config.')
-    }
+    const mismatch = configMismatch(config, this.#store.config, 'store')
+    if (mismatch !== undefined) throw new HoldfastError('INVALID_OPTION', `The store ${mismatch}`)
   }
 
   get isFounding(): boolean {

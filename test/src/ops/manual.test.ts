@@ -42,6 +42,6 @@ describe('holdfast(1)', () => {
     for (const heading of ['NAME', 'SYNOPSIS', 'OPTIONS', 'COMMANDS', 'EXIT STATUS']) {
       expect(text).to.match(new RegExp(`^${heading}$`, 'm'))
     }
-    expect(text.match(/no broker \(or no etcd\)/g)).to.have.length(1)
+    expect(text.match(/no broker \(or no PostgreSQL or etcd\)/g)).to.have.length(1)
   })
 })

@@ -13,6 +13,7 @@ export interface EtcdAddress {
 }
 
 const form = 'etcd://host:port,host:port/prefix, or etcds:// for TLS'
+const postgresForm = 'postgres://user@host/database'
 const defaultPort = 2379
 const maxEndpoints = 16
 const maxPrefixLength = 200
@@ -25,7 +26,10 @@ const maxPrefixLength = 200
 export function parseAddress(text: string): EtcdAddress {
   const [, scheme, authority = '', path] = /^(\w+):\/\/([^/]*)(?:\/(.*))?$/.exec(text) ?? []
   if (scheme !== 'etcd' && scheme !== 'etcds')
-    throw invalid(`The address of a log must be ${form}, not "${redactUrl(text)}"`)
+    throw invalid(
+      `The address of a log must be ${form}, or ${postgresForm} for PostgreSQL, ` +
+        `not "${redactUrl(text)}"`,
+    )
   if (authority.includes('@')) {
     throw invalid(
       'The address of a log is public, so it must not contain a user and password: use the options',

@@ -14,12 +14,13 @@
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
+import { configMismatch } from '../replicated/clusterConfig.js'
 import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../replicated/engine.js'
+import { encodeValue } from '../replicated/packing.js'
 import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
 import { EtcdError, toHoldfastError } from './errors.js'
 import { findOtherLogs, parseConfig } from './otherLogs.js'
-import { encodeValue } from './packing.js'
 import { preflight } from './preflight.js'
 import { QuotaMonitor, withAdvice } from './quota.js'
 import { SnapshotStore } from './snapshotStore.js'
@@ -86,7 +87,7 @@ export class EtcdEngine implements Engine {
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { found, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
-    const mismatch = configMismatch(config, found)
+    const mismatch = configMismatch(config, found, 'prefix')
     if (mismatch !== undefined) throw this.#prefixError(mismatch)
     this.#configRevision = revision
     await this.#quota.check()
@@ -295,23 +296,4 @@ export class EtcdEngine implements Engine {
 
 function firstKeys(responses: TxnAnswer['responses'] = []) {
   return responses.map(({ response_range }) => response_range?.kvs?.[0])
-}
-
-/**
- * Returns how the stored configuration differs from the configuration of this broker; undefined if
- * the configurations are equal.
- */
-function configMismatch(wanted: ClusterConfig, found: ClusterConfig): string | undefined {
-  if (found.format !== wanted.format) {
-    return `has a log of format ${found.format}, but this Holdfast needs format ${wanted.format}`
-  }
-  if (found.cluster !== wanted.cluster) {
-    const [stored, own] = [found, wanted].map(({ cluster }) => JSON.stringify(cluster))
-    return `belongs to the cluster ${stored}, not ${own}: choose another prefix`
-  }
-  if (found.deadMs !== wanted.deadMs) {
-    const difference = `has a log with a dead time of ${found.deadMs} ms, not ${wanted.deadMs} ms`
-    return `${difference}: use the dead time of the log`
-  }
-  return undefined
 }

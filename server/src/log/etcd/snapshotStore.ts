@@ -3,18 +3,12 @@
  * store changes the pointer after all chunks are written, and only if no other broker has changed
  * the pointer in the meantime.
  */
-import { crc32, gunzipSync, gzipSync } from 'node:zlib'
+import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
 import type { StoredSnapshot } from '../replicated/engine.js'
+import { joinParts, splitChunk } from '../replicated/snapshotChunks.js'
 import type { EtcdClient } from './client.js'
 import { allUnder, bytesFrom, isUnchanged, numberFrom, put, removeAll, textFrom } from './wire.js'
-
-/**
- * A chunk is complete when it has at least this many characters. The last part may make the chunk
- * longer, but the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
- * three bytes and does not compress.
- */
-const chunkLength = 192 * 1024
 
 /** The value of the pointer key, which names the valid snapshot. */
 interface Pointer {
@@ -55,7 +49,7 @@ export class SnapshotStore {
     if ((before.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newName()}`
     const chunks: number[] = []
-    for (const chunk of chunksOf(parts)) {
+    for (const chunk of joinParts(parts)) {
       await this.#client.put(this.#keyOf(name, chunks.length), chunk)
       chunks.push(crc32(chunk))
     }
@@ -109,29 +103,13 @@ export class SnapshotStore {
       const value = await this.#client.readLinearizable(key)
       const chunk = bytesFrom(value?.value)
       if (value === undefined || crc32(chunk) !== checksum) throw missingChunk(key)
-      yield* JSON.parse(gunzipSync(chunk).toString()) as string[]
+      yield* splitChunk(chunk)
     }
   }
 
   #keyOf(name: string, index: number): string {
     return `${this.#chunkPrefix}${name}/${sortable(index)}`
   }
-}
-
-/** Joins several parts in each chunk, because every member must write every chunk. */
-function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
-  let waiting: string[] = []
-  let length = 0
-  const makeChunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
-  for (const part of parts) {
-    waiting.push(part)
-    length += part.length
-    if (length < chunkLength) continue
-    yield makeChunk()
-    waiting = []
-    length = 0
-  }
-  if (waiting.length > 0) yield makeChunk()
 }
 
 /** A position or an index as text, so that the order of the texts is the order of the numbers. */

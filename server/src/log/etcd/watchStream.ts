@@ -7,9 +7,9 @@
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
+import { decodeValue } from '../replicated/packing.js'
 import type { EtcdClient } from './client.js'
 import { EtcdError, toHoldfastError } from './errors.js'
-import { decodeValue } from './packing.js'
 import { allUnder, bytesFrom, numberFrom, type WatchAnswer } from './wire.js'
 
 export interface WatchStreamDeps {

@@ -5,7 +5,7 @@
  */
 import { connect } from '@holdfast/client'
 import postgres from 'postgres'
-import type { Address } from '../postgres.js'
+import type { Address } from '../../support/postgres.js'
 
 /**
  * Whether the store ignores fences or checks fences. A fence is a number that rises with every
@@ -20,8 +20,8 @@ export type Protection = 'none' | 'fence'
 export type WriterMessage = 'ready' | 'read' | 'wrote' | 'refused'
 
 const [, , url = '', address = '', protection = 'none'] = process.argv
-const { host, user } = JSON.parse(address) as Address
-const sql = postgres({ host, user, database: 'postgres', max: 1, onnotice: () => {} })
+const { host, port, user } = JSON.parse(address) as Address
+const sql = postgres({ host, port, user, database: 'postgres', max: 1, onnotice: () => {} })
 const session = await connect(url)
 
 function tell(message: WriterMessage): void {

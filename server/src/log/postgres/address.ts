@@ -1,0 +1,165 @@
+/**
+ * Parses and validates the address of a log in PostgreSQL, such as
+ * `postgres://holdfast@db.example/app?schema=holdfast`. Several hosts are a primary and the standbys
+ * that may replace it: `postgres://holdfast@db1,db2/app`.
+ */
+import { redactUrl } from '@holdfast/shared'
+import { isLoopback } from '../../config/addresses.js'
+import { invalid } from '../../config/settings.js'
+
+export interface PostgresHost {
+  /** A host name or address, or the absolute path of the folder of a Unix socket. */
+  readonly host: string
+  readonly port: number
+}
+
+/** What libpq calls `sslmode`. */
+export type SslMode = 'disable' | 'require' | 'verify-ca' | 'verify-full'
+
+export interface PostgresAddress {
+  /** The primary and the standbys that may replace it, 1 to 16. */
+  readonly hosts: readonly PostgresHost[]
+  readonly user: string
+  readonly database: string
+  /** The schema that has the tables of the log. */
+  readonly schema: string
+  readonly sslMode: SslMode
+}
+
+const form = 'postgres://user@host:port/database?schema=holdfast'
+const defaultPort = 5432
+const maxHosts = 16
+/** The longest name that PostgreSQL keeps, in bytes. */
+const maxNameBytes = 63
+const sslModes = ['disable', 'require', 'verify-ca', 'verify-full'] as const
+const parameterNames = ['schema', 'sslmode', 'host']
+
+/**
+ * Parses an address.
+ *
+ * @param user The user, if the address has none.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
+ */
+export function parsePostgresAddress(text: unknown, user?: string | undefined): PostgresAddress {
+  const [, userInfo, authority = '', path = '', query = ''] = match(text)
+  const parameters = parseParameters(query)
+  const hosts = parseHosts(authority, parameters.get('host'))
+  const database = decode(path)
+  if (database === '' || !isName(database))
+    throw invalid(`The address of a log must name a database of at most 63 bytes: use ${form}`)
+  return {
+    hosts,
+    user: parseUser(userInfo, user),
+    database,
+    schema: checkSchema(parameters.get('schema') ?? 'holdfast'),
+    sslMode: sslModeFor(hosts, parameters.get('sslmode')),
+  }
+}
+
+function match(text: unknown): readonly (string | undefined)[] {
+  const pattern = /^postgres(?:ql)?:\/\/(?:([^/?#@]*)@)?([^/?#@]*)(?:\/([^?#/]*))?(?:\?([^#]*))?$/
+  const found = typeof text === 'string' ? pattern.exec(text) : null
+  if (found === null) {
+    const redacted = typeof text === 'string' ? `"${redactUrl(text)}"` : typeof text
+    throw invalid(`The address of a log in PostgreSQL must be ${form}, not ${redacted}`)
+  }
+  return found
+}
+
+function parseUser(userInfo: string | undefined, userOption: string | undefined): string {
+  if (userInfo?.includes(':') === true) {
+    throw invalid(
+      'The address of a log is public, so it must not contain a password: use the option for it',
+    )
+  }
+  const inAddress = userInfo === undefined || userInfo === '' ? undefined : decode(userInfo)
+  if (inAddress !== undefined && userOption !== undefined && inAddress !== userOption) {
+    throw invalid(`The address of the log has the user ${inAddress}, and the option ${userOption}`)
+  }
+  const user = inAddress ?? userOption ?? ''
+  if (user === '' || !isName(user))
+    throw invalid(`The address of a log must name a user of at most 63 bytes: use ${form}`)
+  return user
+}
+
+function parseParameters(query: string): Map<string, string> {
+  const parameters = new Map<string, string>()
+  for (const part of query.split('&').filter((text) => text !== '')) {
+    const [name = '', ...values] = part.split('=')
+    if (!parameterNames.includes(name) || parameters.has(name)) {
+      throw invalid(
+        `The address of a log in PostgreSQL may have the parameters ${parameterNames.join(', ')}, ` +
+          `each once: remove "${parameterNames.includes(name) ? name : redactUrl(name)}"`,
+      )
+    }
+    parameters.set(name, decode(values.join('=')))
+  }
+  return parameters
+}
+
+function parseHosts(authority: string, socket: string | undefined): readonly PostgresHost[] {
+  if (socket !== undefined) {
+    const port = /^(?::(\d{1,5}))?$/.exec(authority)
+    if (!socket.startsWith('/') || port === null) {
+      throw invalid(
+        'The parameter host of the address of a log must be the folder of a Unix socket, and the ' +
+          'address must name no other host: use postgres://user@/database?host=/run/postgresql',
+      )
+    }
+    return [{ host: socket, port: portFrom(port[1]) }]
+  }
+  const texts = authority.split(',').filter((host) => host !== '')
+  if (texts.length === 0 || texts.length > maxHosts)
+    throw invalid(`The address of a log must name 1 to ${maxHosts} hosts: use ${form}`)
+  const hosts = texts.map(parseHost)
+  const keys = hosts.map(({ host, port }) => `${host}:${port}`)
+  const duplicate = keys.find((key, i) => keys.indexOf(key) !== i)
+  if (duplicate !== undefined) throw invalid(`The host ${duplicate} occurs twice in the address`)
+  return hosts
+}
+
+function parseHost(text: string): PostgresHost {
+  const [, ipv6, name, port] = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text) ?? []
+  const host = ipv6 ?? name
+  if (host === undefined)
+    throw invalid(`"${redactUrl(text)}" is not a host of PostgreSQL, such as 10.0.0.1:5432`)
+  return { host, port: portFrom(port) }
+}
+
+function portFrom(text: string | undefined): number {
+  const port = text === undefined ? defaultPort : Number(text)
+  if (port < 1 || port > 65_535)
+    throw invalid(`The port of PostgreSQL must be from 1 to 65535, not ${text}`)
+  return port
+}
+
+function checkSchema(schema: string): string {
+  if (!/^[a-z_][a-z\d_]*$/.test(schema) || schema.length > maxNameBytes || /^pg_/.test(schema)) {
+    throw invalid(
+      `The schema of a log must be 1 to ${maxNameBytes} small letters, digits and _, and must ` +
+        `begin with neither a digit nor pg_, not "${redactUrl(schema)}"`,
+    )
+  }
+  return schema
+}
+
+/** Without `sslmode`, connections beyond this machine must be safe. */
+function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): SslMode {
+  const isLocal = hosts.every(({ host }) => host.startsWith('/') || isLoopback(host))
+  const mode = text ?? (isLocal ? 'disable' : 'verify-full')
+  if (!sslModes.includes(mode as SslMode))
+    throw invalid(`sslmode must be ${sslModes.join(', ')}, not "${redactUrl(mode)}"`)
+  return mode as SslMode
+}
+
+function isName(text: string): boolean {
+  return Buffer.byteLength(text) <= maxNameBytes && !text.includes('\0')
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw invalid(`The address of a log has an invalid escape: write "%25" for "%"`)
+  }
+}

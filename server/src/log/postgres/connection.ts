@@ -1,0 +1,185 @@
+/**
+ * One connection to one server, with the driver `pg`. Every call has a deadline. A connection that
+ * misses a deadline is closed, because its server may be paused or cut off.
+ */
+import type { Clock } from '@holdfast/shared'
+import type { Client, QueryResult } from 'pg'
+import type { PostgresHost, SslMode } from './address.js'
+import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
+
+/** TLS files as PEM text. */
+export interface PostgresTls {
+  /** The trusted certificate authorities. Default: those of Node. */
+  readonly ca?: string | Buffer | undefined
+  /** The broker's own certificate and key, if the server asks for them. */
+  readonly cert?: string | Buffer | undefined
+  readonly key?: string | Buffer | undefined
+}
+
+export interface Credentials {
+  readonly user: string
+  readonly database: string
+  readonly password?: string | undefined
+  readonly sslMode: SslMode
+  readonly tls?: PostgresTls | undefined
+}
+
+export type Row = Readonly<Record<string, unknown>>
+
+/** The rows of the last statement of a call. */
+export interface Answer {
+  readonly rows: readonly Row[]
+  /** How many rows the statement returned or changed. */
+  readonly rowCount: number
+  /** Whether the server sent a warning during the call. */
+  readonly hasWarning: boolean
+}
+
+export interface ConnectionListener {
+  /** Called with the number of the server process that sent the notification. */
+  readonly onNotification: ((processId: number) => void) | undefined
+  /** The connection broke. Nothing is called after this. */
+  readonly onBroken: (() => void) | undefined
+}
+
+/** How long `close` waits until the server has closed the connection, in ms. */
+const closeMs = 200
+/** How long a connection may be idle before the system checks that the server is alive, in ms. */
+const keepAliveMs = 10_000
+
+/** The first bytes that a PostgreSQL server may send, with and without TLS. */
+const firstBytes = 'RENSv'
+
+export class Connection {
+  readonly host: PostgresHost
+  readonly #client: Client
+  readonly #clock: Clock
+  #listener: ConnectionListener | undefined
+  #warnings = 0
+  #error: PostgresError | undefined
+
+  private constructor(host: PostgresHost, client: Client, clock: Clock) {
+    this.host = host
+    this.#client = client
+    this.#clock = clock
+    client.on('error', (error) => this.#break(fromDriver(host, error)))
+    client.on('end', () => this.#break(fromDriver(host, new Error('connection ended'))))
+    client.on('notification', ({ processId }) => this.#listener?.onNotification?.(processId))
+    // Sessions set `client_min_messages`, so that the server sends no lesser messages.
+    client.on('notice', () => this.#warnings++)
+  }
+
+  /** @throws {PostgresError} */
+  static async open(
+    host: PostgresHost,
+    credentials: Credentials,
+    clock: Clock,
+    deadlineMs: number,
+  ): Promise<Connection> {
+    // Only a broker with a log in PostgreSQL loads the driver.
+    const { default: pg } = await import('pg')
+    const { user, database, password } = credentials
+    const client = new pg.Client({
+      ...host,
+      user,
+      database,
+      // A function, because the driver would otherwise look for a file with passwords.
+      password: () => password ?? '',
+      ssl: tlsFor(host, credentials),
+      application_name: 'holdfast',
+      keepAlive: true,
+      keepAliveInitialDelayMillis: keepAliveMs,
+      connectionTimeoutMillis: deadlineMs,
+    })
+    const connection = new Connection(host, client, clock)
+    let isForeign = false
+    try {
+      const connecting = client.connect()
+      client.connection.stream.once('data', (bytes: Buffer) => {
+        isForeign = !firstBytes.includes(String.fromCharCode(bytes[0]!))
+      })
+      await connecting
+    } catch (error) {
+      connection.#destroy()
+      throw isForeign ? notPostgres(host, error) : fromDriver(host, error)
+    }
+    return connection
+  }
+
+  /** The number of the server process that the connection was opened with. */
+  get processId(): number | undefined {
+    return (this.#client as unknown as { readonly processID: number | null }).processID ?? undefined
+  }
+
+  get isBroken(): boolean {
+    return this.#error !== undefined
+  }
+
+  set listener(listener: ConnectionListener | undefined) {
+    this.#listener = listener
+  }
+
+  /**
+   * Executes a text of one or several statements as one message. The caller makes one call at a
+   * time.
+   *
+   * @throws {PostgresError}
+   */
+  async call(text: string, deadlineMs: number): Promise<Answer> {
+    if (this.#error !== undefined) throw this.#error
+    const warnings = this.#warnings
+    const timer = this.#clock.setTimer(() => {
+      const why = `${nameOf(this.host)} did not answer within ${deadlineMs} ms`
+      this.#break(new PostgresError('timeout', why))
+    }, deadlineMs)
+    try {
+      const result: unknown = await this.#client.query(text)
+      const { rows, rowCount } = (Array.isArray(result) ? result.at(-1) : result) as QueryResult
+      return { rows, rowCount: rowCount ?? 0, hasWarning: this.#warnings > warnings }
+    } catch (error) {
+      throw this.#error ?? fromDriver(this.host, error)
+    } finally {
+      this.#clock.clearTimer(timer)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#listener = undefined
+    if (this.#error !== undefined) return
+    this.#error = fromDriver(this.host, new Error('the connection was closed'))
+    const ended = this.#client.end().catch(() => {})
+    await new Promise<void>((resolve) => {
+      const timer = this.#clock.setTimer(resolve, closeMs)
+      void ended.then(() => {
+        this.#clock.clearTimer(timer)
+        resolve()
+      })
+    })
+    this.#destroy()
+  }
+
+  #break(error: PostgresError): void {
+    if (this.#error !== undefined) return
+    this.#error = error
+    this.#destroy()
+    const listener = this.#listener
+    this.#listener = undefined
+    listener?.onBroken?.()
+  }
+
+  #destroy(): void {
+    this.#client.connection.stream.destroy()
+  }
+}
+
+function tlsFor({ host }: PostgresHost, { sslMode, tls }: Credentials) {
+  if (sslMode === 'disable' || host.startsWith('/')) return false
+  const { ca, cert, key } = tls ?? {}
+  // As in libpq, `require` verifies the certificate only if an authority is given.
+  const rejectUnauthorized = sslMode !== 'require' || ca !== undefined
+  const checksName = sslMode === 'verify-full'
+  return {
+    ...{ ca, cert, key, rejectUnauthorized },
+    ...(checksName ? {} : { checkServerIdentity: () => undefined }),
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Follows a log in PostgreSQL until the caller stops the stream. A notification, an append of this
+ * broker, or a timer makes the stream read the next entries. The notification is only a hint,
+ * because a session can lose its LISTEN without notice. Each read therefore also checks the
+ * session.
+ *
+ * Each entry names the entry before it. The stream compares this name, so it notices a log that
+ * lost entries and got others in their place.
+ */
+import { type Clock, HoldfastError, type Timer } from '@holdfast/shared'
+import type { LogListener } from '../replicated/engine.js'
+import { decodeValue } from '../replicated/packing.js'
+import type { Row } from './connection.js'
+import { PostgresError } from './errors.js'
+import type { LogIdentity } from './logIdentity.js'
+import type { Session, SessionOptions } from './session.js'
+import { maxPageSize, noId, type Statements } from './statements.js'
+
+export interface EntryStreamDeps {
+  /** Makes the session of this stream. */
+  readonly newSession: (options: Partial<SessionOptions>) => Session
+  /** Whether a notification came from the server process that appends for this broker. */
+  readonly isOwnAppend: (processId: number) => boolean
+  readonly statements: Statements
+  readonly identity: LogIdentity
+  readonly clock: Clock
+  /** The position of the last entry that need not be delivered. */
+  readonly position: number
+  readonly listener: LogListener
+  /** How often the stream reads without a hint, in ms. */
+  readonly pollMs: number
+  /** Called when the log can never be followed again. */
+  readonly onLogEnd: (error: PostgresError) => void
+}
+
+/** The place of an entry in the log. */
+export interface EntryPlace {
+  readonly position: number
+  readonly id: string
+  readonly previousId: string
+}
+
+export class EntryStream {
+  readonly #deps: EntryStreamDeps
+  readonly #session: Session
+  #position: number
+  /** The id of the entry at the position; undefined if it is not known. */
+  #id: string | undefined
+  /** The server process of the session; undefined after a reconnect. */
+  #pid: number | undefined
+  /** How many entries the next read asks for. A slow server gets smaller reads. */
+  #pageSize = maxPageSize
+  #isReading = false
+  /** Whether a hint arrived during a read. */
+  #mustRead = false
+  #isOver = false
+  #timer: Timer
+
+  constructor(deps: EntryStreamDeps) {
+    const { position, statements } = deps
+    this.#deps = deps
+    this.#position = position
+    this.#id = position === 0 ? noId : undefined
+    this.#session = deps.newSession({
+      prepare: statements.prepareRead(),
+      onConnect: () => {
+        this.#pid = undefined
+      },
+      onNotification: (processId) => {
+        // The answer to the append comes by itself.
+        if (!deps.isOwnAppend(processId)) this.hint()
+      },
+      onBroken: () => this.hint(),
+    })
+    this.hint()
+  }
+
+  /** Reads soon, because new entries may exist. */
+  hint(): void {
+    this.#mustRead = true
+    if (!this.#isReading && !this.#isOver) void this.#readAll()
+  }
+
+  /** Delivers an entry that this broker has just appended. If it is the next one, saves a read. */
+  offer(place: EntryPlace, text: string): void {
+    if (place.position <= this.#position || this.#isOver) return
+    const isNext = place.position === this.#position + 1 && place.previousId === this.#id
+    if (isNext) this.#deliver(place, text)
+    else this.hint()
+  }
+
+  /** Stops for good. Resolves when the session is closed. */
+  async stop(): Promise<void> {
+    this.#isOver = true
+    this.#deps.clock.clearTimer(this.#timer)
+    await this.#session.close()
+  }
+
+  /** Stops for good, and passes the error to the listener. */
+  fail(error: PostgresError): void {
+    if (this.#isOver) return
+    void this.stop()
+    this.#deps.listener.failed(new HoldfastError('UNAVAILABLE', error.message, { cause: error }))
+  }
+
+  async #readAll(): Promise<void> {
+    const { clock, pollMs } = this.#deps
+    this.#isReading = true
+    clock.clearTimer(this.#timer)
+    try {
+      while (this.#mustRead && !this.#isOver) {
+        this.#mustRead = false
+        const pageSize = this.#pageSize
+        if ((await this.#readPage(pageSize)) === pageSize) this.#mustRead = true
+        this.#pageSize = Math.min(2 * pageSize, maxPageSize)
+      }
+    } catch (error) {
+      if (!(error instanceof PostgresError)) throw error
+      if (error.endsLog) this.#deps.onLogEnd(error)
+      else this.#pageSize = Math.ceil(this.#pageSize / 2)
+    }
+    this.#isReading = false
+    if (!this.#isOver) this.#timer = clock.setTimer(() => this.hint(), pollMs)
+  }
+
+  /** Reads the next entries. Returns their number. */
+  async #readPage(pageSize: number): Promise<number> {
+    const { statements, identity } = this.#deps
+    const from = this.#position
+    const { rows } = await this.#session.call(statements.read(from, pageSize))
+    if (this.#isOver) return 0
+    const [head] = rows
+    if (head === undefined) throw identity.lost('its settings are gone', false)
+    this.#checkSession(head)
+    // During the read, the stream may have delivered an entry of this broker.
+    if (this.#position === from) {
+      const seenId = identity.compare(head, { position: from, id: this.#id })
+      this.#id ??= seenId
+    }
+    const entries = rows.filter((row) => row['position'] !== null)
+    for (const row of entries) {
+      if (Number(row['position']) > this.#position && !this.#onRow(row)) return 0
+    }
+    if (Number(head['newest']) > this.#position && entries.length === 0) this.#onGap(head)
+    return entries.length
+  }
+
+  /** Delivers the entry of a row. Returns whether the stream continues. */
+  #onRow(row: Row): boolean {
+    const place = {
+      position: Number(row['position']),
+      id: row['id'] as string,
+      previousId: row['previous_id'] as string,
+    }
+    if (place.position !== this.#position + 1) {
+      this.#onGap(row)
+      return false
+    }
+    if (this.#id !== undefined && place.previousId !== this.#id)
+      throw this.#deps.identity.lost(`entry ${this.#position} is another one now`)
+    this.#deliver(place, decodeValue(row['entry'] as Buffer))
+    return !this.#isOver
+  }
+
+  #deliver({ position, id }: EntryPlace, text: string): void {
+    this.#position = position
+    this.#id = id
+    this.#deps.identity.onSeen(position, id)
+    this.#deps.listener.entry(position, text)
+  }
+
+  /** The next entry is missing, because it was compacted or another program deleted it. */
+  #onGap(row: Row): void {
+    if (Number(row['compacted']) <= this.#position)
+      throw this.#deps.identity.lost(`entry ${this.#position + 1} is missing`)
+    void this.stop()
+    this.#deps.listener.compacted()
+  }
+
+  #checkSession(row: Row): void {
+    const pid = row['pid'] as number
+    this.#pid ??= pid
+    if (pid !== this.#pid) throw this.#session.pooledError()
+    if (row['is_listening'] !== true) void this.#listen()
+  }
+
+  /** Listens again. If this fails, the stream continues by its timer. */
+  async #listen(): Promise<void> {
+    try {
+      await this.#session.call(this.#deps.statements.listen())
+      // Entries may have arrived between the read and this call.
+      this.hint()
+    } catch (error) {
+      if (!(error instanceof PostgresError)) throw error
+    }
+  }
+}

@@ -1,0 +1,161 @@
+/** The errors of calls from a broker to PostgreSQL, with their kinds and messages. */
+import { HoldfastError } from '@holdfast/shared'
+import type { PostgresHost } from './address.js'
+
+export type PostgresErrorKind =
+  /** No connection, or the connection broke. */
+  | 'unreachable'
+  /** No answer before the deadline: the server is paused, or the network is cut. */
+  | 'timeout'
+  /** A temporary failure: the server starts, stops, has no free connection or no space. */
+  | 'busy'
+  /** The server is a replica, or allows reading only. */
+  | 'readOnly'
+  /** The server is not PostgreSQL 13 or newer. */
+  | 'notPostgres'
+  /** The certificate is not trusted, or only one side uses TLS. */
+  | 'tls'
+  /** The server does not accept the user, the password or the database. */
+  | 'forbidden'
+  /** The user lacks a right. */
+  | 'noRight'
+  /** A pooler changes the connection to the server between two transactions. */
+  | 'pooler'
+  /** A table or column of the log does not exist. */
+  | 'missing'
+  /** The entry is in the log already. */
+  | 'duplicate'
+  /** Another entry has the position. */
+  | 'positionTaken'
+  /** The log is not the one that the broker has read. */
+  | 'replaced'
+  /** PostgreSQL refused the statement for another reason. */
+  | 'refused'
+
+const permanentKinds: readonly PostgresErrorKind[] = [
+  'notPostgres',
+  'tls',
+  'forbidden',
+  'noRight',
+  'pooler',
+  'missing',
+  'replaced',
+]
+
+/** A failed call. PostgreSQL may have executed the call nevertheless. */
+export class PostgresError extends Error {
+  readonly kind: PostgresErrorKind
+
+  constructor(kind: PostgresErrorKind, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.kind = kind
+  }
+
+  /** Whether the session is over, and the next call needs a new one. */
+  get endsSession(): boolean {
+    return ['unreachable', 'timeout', 'readOnly', 'pooler', 'replaced'].includes(this.kind)
+  }
+
+  /** Whether trying again cannot help, because a setting is wrong. */
+  get isPermanent(): boolean {
+    return permanentKinds.includes(this.kind)
+  }
+
+  /** Whether a broker that has already served can never follow the log again. */
+  get endsLog(): boolean {
+    return ['pooler', 'missing', 'replaced'].includes(this.kind)
+  }
+}
+
+/** Converts an error for callers outside of this folder. */
+export function toHoldfastError(error: PostgresError): HoldfastError {
+  const code = error.isPermanent ? 'INVALID_OPTION' : 'UNAVAILABLE'
+  return new HoldfastError(code, error.message, { cause: error })
+}
+
+/** How messages name a server. */
+export function nameOf({ host, port }: PostgresHost): string {
+  if (host.startsWith('/')) return `PostgreSQL at ${host}/.s.PGSQL.${port}`
+  return `PostgreSQL at ${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** The error for a server that is another program. */
+export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
+  const why = `${nameOf(host)} does not answer like PostgreSQL: correct the address of the log`
+  return new PostgresError('notPostgres', why, cause)
+}
+
+/** Kinds by the beginning of the SQLSTATE; the longest that fits counts. */
+const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
+  '08': 'unreachable',
+  '23505': 'duplicate',
+  '25006': 'readOnly',
+  '28': 'forbidden',
+  '3D000': 'forbidden',
+  '3F000': 'missing',
+  '40': 'busy',
+  '42501': 'noRight',
+  '42703': 'missing',
+  '42P01': 'missing',
+  '53': 'busy',
+  '55': 'busy',
+  '57': 'busy',
+  '57P01': 'unreachable',
+  '57P02': 'unreachable',
+  '57P05': 'unreachable',
+  '58': 'busy',
+}
+
+/** How the operator solves a problem that PostgreSQL reports. */
+const adviceByState: Readonly<Record<string, string>> = {
+  '28000': '; correct the user or sslmode, or allow the broker in pg_hba.conf',
+  '28P01': '; correct the user, or its password in logPasswordFile',
+  '3D000': '; create the database, or correct the address of the log',
+  '42501': '; grant the right to the user',
+  '53100': '; free space on the disk',
+  '53300': '; raise max_connections, or the connection limit of the user or database',
+}
+
+/** An error of the driver `pg`, of the server or of Node about the connection. */
+interface DriverError extends Error {
+  readonly code?: string
+  readonly severity?: string
+  readonly constraint?: string
+}
+
+function kindOf(state: string, constraint: string | undefined): PostgresErrorKind {
+  if (state === '23505' && constraint === 'log_entries_pkey') return 'positionTaken'
+  return kindByState[state] ?? kindByState[state.slice(0, 2)] ?? 'refused'
+}
+
+/** Converts an error of the driver. */
+export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
+  if (error instanceof PostgresError) return error
+  const { code = '', message, constraint } = error as DriverError
+  const server = nameOf(host)
+  if (/^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)) {
+    const kind = kindOf(code, constraint)
+    const advice = adviceByState[code] ?? ''
+    return new PostgresError(kind, `${server} answered: ${message} (${code})${advice}`, error)
+  }
+  if (/password must be/i.test(message)) {
+    const advice = 'requires a password: set logPasswordFile, or password in a program'
+    return new PostgresError('forbidden', `${server} ${advice}`, error)
+  }
+  if (/does not support SSL/.test(message)) {
+    const advice = 'does not use TLS: turn it on there, or set sslmode=disable'
+    return new PostgresError('tls', `${server} ${advice}`, error)
+  }
+  if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code)) {
+    const advice = `has an untrusted certificate (${code}): set logCa, or sslmode=require`
+    return new PostgresError('tls', `${server} ${advice}`, error)
+  }
+  if (/invalid response|unexpected message|establishing an SSL|SASL:/i.test(message)) {
+    return notPostgres(host, error)
+  }
+  if (/timeout expired/.test(message)) {
+    return new PostgresError('timeout', `${server} did not accept the connection in time`, error)
+  }
+  const why = code === '' ? message : code
+  return new PostgresError('unreachable', `${server} cannot be reached (${why})`, error)
+}

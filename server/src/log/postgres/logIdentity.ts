@@ -1,0 +1,97 @@
+/**
+ * What a broker knows about the log that it uses: the id of the log, and the newest entry that the
+ * broker has seen. Every new connection compares this with the database. A database that was
+ * restored, or a standby that lost commits when it replaced the primary, has an older log. Then no
+ * broker can know which locks exist, so all brokers must stop.
+ */
+import type { Connection, Row } from './connection.js'
+import { PostgresError } from './errors.js'
+import type { Statements } from './statements.js'
+
+/** An entry that the broker has seen. The id is undefined if the entry was compacted. */
+export interface SeenEntry {
+  readonly position: number
+  readonly id: string | undefined
+}
+
+export class LogIdentity {
+  readonly #statements: Statements
+  readonly #schema: string
+  #logId: string | undefined
+  #seen: SeenEntry = { position: 0, id: undefined }
+
+  constructor(statements: Statements, schema: string) {
+    this.#statements = statements
+    this.#schema = schema
+  }
+
+  /** The log of this id is the one that the broker uses from now on. */
+  set logId(id: string) {
+    this.#logId = id
+  }
+
+  /** Records an entry that is known to be in the log. */
+  onSeen(position: number, id: string): void {
+    if (position > this.#seen.position) this.#seen = { position, id }
+  }
+
+  /**
+   * Checks the log on a new connection. If the log has lost entries, also stops the other brokers.
+   *
+   * @throws {PostgresError}
+   */
+  async check(connection: Connection, deadlineMs: number): Promise<void> {
+    if (this.#logId === undefined) return
+    const seen = this.#seen
+    const { rows } = await connection.call(this.#statements.check(seen.position), deadlineMs)
+    const [row] = rows
+    if (row === undefined) throw this.lost('its settings are gone', false)
+    this.compare(row, seen)
+  }
+
+  /**
+   * Compares the log with an entry that the broker has seen. Returns the id of the entry at this
+   * position; undefined if the entry was compacted.
+   *
+   * @throws {PostgresError}
+   */
+  compare(row: Row, seen: SeenEntry): string | undefined {
+    if (row['log_id'] !== this.#logId) throw this.lost('it is another log now', false)
+    if (row['broken'] !== null) throw this.lost(String(row['broken']), false)
+    const newest = Number(row['newest'])
+    if (newest < seen.position)
+      throw this.lost(`its position went back from ${seen.position} to ${newest}`)
+    const id = (row['seen_id'] as string | null) ?? undefined
+    if (id !== undefined && seen.id !== undefined && id !== seen.id)
+      throw this.lost(`entry ${seen.position} is another one now`)
+    return id
+  }
+
+  /**
+   * The error for a log that the broker must not use.
+   *
+   * @param isOwn Whether this is the log of the broker, so that its other brokers must stop too.
+   */
+  lost(why: string, isOwn = true): LostLogError {
+    return new LostLogError(this.#schema, why, isOwn)
+  }
+}
+
+/** The log has lost entries, or is another log. */
+export class LostLogError extends PostgresError {
+  /** What has happened, for the other brokers. */
+  readonly why: string
+  /** Whether the log must be marked, so that its other brokers stop. */
+  readonly mustMark: boolean
+
+  constructor(schema: string, why: string, mustMark: boolean) {
+    super(
+      'replaced',
+      `The log in the schema ${schema} of PostgreSQL was replaced (${why}), as by a restore or by a ` +
+        'standby without the newest commits: stop all brokers, wait for the longest lease, drop the ' +
+        'schema and start the brokers again',
+    )
+    this.why = why
+    this.mustMark = mustMark
+  }
+}

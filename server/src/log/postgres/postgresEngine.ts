@@ -1,0 +1,317 @@
+/**
+ * The engine of the replicated log in PostgreSQL. One table has the entries of all brokers. A
+ * counter in one row numbers them: the statement that inserts an entry also increments the counter,
+ * so the row is locked until the commit, and positions have the order of commits, without gaps. A
+ * sequence gives no such order, because a later number can be committed first.
+ *
+ * The id of an entry is a hash of its text, and unique. An append of unknown outcome is repeated,
+ * and the second copy is refused if the first one is in the log.
+ */
+import type { Clock } from '@holdfast/shared'
+import type { Environment } from '../../platform/environment.js'
+import { configMismatch } from '../replicated/clusterConfig.js'
+import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../replicated/engine.js'
+import { encodeValue } from '../replicated/packing.js'
+import type { PostgresAddress } from './address.js'
+import type { Answer, Connection, PostgresTls } from './connection.js'
+import { type EntryPlace, EntryStream } from './entryStream.js'
+import { nameOf, PostgresError, toHoldfastError } from './errors.js'
+import { Hosts } from './hosts.js'
+import { LogIdentity, LostLogError } from './logIdentity.js'
+import { preflight, refused, type StoredState } from './preflight.js'
+import { Session, type SessionOptions } from './session.js'
+import { SnapshotStore } from './snapshotStore.js'
+import { deleteSize, Statements } from './statements.js'
+
+export interface PostgresEngineOptions extends PostgresAddress {
+  readonly password?: string | undefined
+  readonly tls?: PostgresTls | undefined
+  /** How long `open` waits until the primary is reachable, in ms. Default 10,000. */
+  readonly openTimeoutMs?: number | undefined
+  /** Whether a new log is marked as founding until `endFounding` is called. Default false. */
+  readonly marksFounding?: boolean | undefined
+  /** The deadline of a call that reads or writes much, in ms. Default 10,000. */
+  readonly choreMs?: number | undefined
+}
+
+const openRetryMs = 250
+const defaultChoreMs = 10_000
+/** How often such a call is repeated after a temporary error, and the first pause, in ms. */
+const choreRetries = { count: 5, pauseMs: 50 }
+
+export class PostgresEngine implements Engine {
+  readonly #options: PostgresEngineOptions
+  readonly #clock: Clock
+  readonly #hash: Environment['hash']
+  readonly #hosts: Hosts
+  readonly #statements: Statements
+  readonly #identity: LogIdentity
+  readonly #snapshots: SnapshotStore
+  /** The session for snapshots, compaction and checks. */
+  readonly #chores: Session
+  /** The session for appends, which nothing else may delay. */
+  #appends: Session | undefined
+  readonly #streams = new Set<EntryStream>()
+  #isFounding = false
+  #callMs = 1_000
+  #pollMs = 250
+  #logEnd: PostgresError | undefined
+  #isClosed = false
+  readonly #closing: Promise<void>[] = []
+
+  constructor(
+    options: PostgresEngineOptions,
+    { clock, newId, hash }: Pick<Environment, 'clock' | 'newId' | 'hash'>,
+  ) {
+    this.#options = options
+    this.#clock = clock
+    this.#hash = hash
+    this.#hosts = new Hosts(options.hosts)
+    this.#statements = new Statements(options.schema)
+    this.#identity = new LogIdentity(this.#statements, options.schema)
+    this.#chores = this.#newSession({}, options.choreMs ?? defaultChoreMs)
+    this.#snapshots = new SnapshotStore(
+      (text) => this.#chore(text),
+      this.#statements,
+      () => uuidFrom(hash(newId())),
+    )
+  }
+
+  async open(config: ClusterConfig): Promise<void> {
+    // A call must be able to time out several times before the other brokers declare this broker
+    // dead, but must not time out too early for a slow server.
+    this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
+    this.#pollMs = Math.min(250, config.deadMs / 24)
+    const state = await this.#convertErrors(() => this.#openLog(config))
+    const mismatch = configMismatch(config, state.config, 'schema')
+    if (mismatch !== undefined) throw toHoldfastError(refused(this.#options, mismatch))
+    this.#identity.logId = state.logId
+    this.#isFounding = state.isFounding
+    if (state.broken !== undefined) throw toHoldfastError(this.#identity.lost(state.broken))
+    this.#appends = this.#newSession({ prepare: this.#statements.prepare() })
+  }
+
+  get isFounding(): boolean {
+    return this.#isFounding
+  }
+
+  async endFounding(): Promise<void> {
+    await this.#convertErrors(() => this.#chore(this.#statements.endFounding()))
+    this.#isFounding = false
+  }
+
+  findOtherLogs(): Promise<readonly string[]> {
+    return this.#convertErrors(async () => {
+      const { rows } = await this.#chore(this.#statements.otherLogs())
+      return rows.map(({ schema }) => schema as string)
+    })
+  }
+
+  async append(slot: string, entry: string): Promise<void> {
+    if (this.#logEnd !== undefined) throw toHoldfastError(this.#logEnd)
+    // The same entry of the same slot always has the same id, also after a restart of the server.
+    const id = uuidFrom(this.#hash(`${slot}\0${entry}`))
+    try {
+      const place = await this.#append(id, encodeValue(entry))
+      if (this.#logEnd !== undefined) throw this.#logEnd
+      // A copy that was compacted meanwhile has no place.
+      if (place === undefined) return
+      this.#identity.onSeen(place.position, id)
+      for (const stream of [...this.#streams]) stream.offer(place, entry)
+    } catch (error) {
+      // The entry may be in the log, and the streams ignore the notifications of this broker.
+      for (const stream of this.#streams) stream.hint()
+      throw error instanceof PostgresError ? toHoldfastError(error) : error
+    }
+  }
+
+  follow(position: number, listener: LogListener): { stop(): void } {
+    const stream = new EntryStream({
+      newSession: (options) => this.#newSession(options),
+      isOwnAppend: (processId) => processId === this.#appends?.processId,
+      statements: this.#statements,
+      identity: this.#identity,
+      clock: this.#clock,
+      position,
+      listener,
+      pollMs: this.#pollMs,
+      onLogEnd: (error) => {
+        void this.#endLog(error)
+      },
+    })
+    this.#streams.add(stream)
+    return {
+      stop: () => {
+        this.#streams.delete(stream)
+        this.#closing.push(stream.stop())
+      },
+    }
+  }
+
+  snapshot(): Promise<StoredSnapshot | undefined> {
+    return this.#convertErrors(() => this.#snapshots.newest())
+  }
+
+  saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
+    return this.#convertErrors(() => this.#snapshots.save(position, parts))
+  }
+
+  async compact(position: number): Promise<void> {
+    await this.#convertErrors(async () => {
+      await this.#snapshots.removeBefore(position)
+      // First the mark, so that a reader knows why entries are missing.
+      await this.#chore(this.#statements.setCompacted(position))
+      for (let deleted = deleteSize; deleted === deleteSize; ) {
+        deleted = (await this.#chore(this.#statements.deleteEntries(position))).rowCount
+      }
+    })
+  }
+
+  canReplayFrom(position: number): Promise<boolean> {
+    return this.#convertErrors(async () => {
+      const { rows } = await this.#chore(this.#statements.canReplayFrom(position))
+      return rows[0]?.['can_replay'] === true
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const streams = [...this.#streams].map((stream) => stream.stop())
+    this.#streams.clear()
+    await Promise.all([...streams, ...this.#closing, this.#chores.close(), this.#appends?.close()])
+  }
+
+  /** Repeats the checks after a temporary error until the time for the start is over. */
+  async #openLog(config: ClusterConfig): Promise<StoredState> {
+    const { openTimeoutMs = 10_000, hosts } = this.#options
+    const until = this.#clock.monotonic() + openTimeoutMs
+    for (;;) {
+      try {
+        return await preflight(this.#chores, this.#statements, this.#options, config)
+      } catch (error) {
+        if (!(error instanceof PostgresError) || error.isPermanent) throw error
+        // A lone replica is the wrong address. Of several hosts, one may soon be the primary.
+        if (error.kind === 'readOnly' && hosts.length === 1)
+          throw new PostgresError('forbidden', error.message, error)
+        const isLate = this.#clock.monotonic() + openRetryMs > until
+        if (this.#isClosed || isLate || error.kind === 'refused') throw error
+      }
+      await this.#sleep(openRetryMs)
+    }
+  }
+
+  async #append(id: string, value: string | Buffer): Promise<EntryPlace | undefined> {
+    const session = this.#appends!
+    try {
+      const answer = await session.call(this.#statements.append(id, value))
+      return this.#placeFrom(id, answer, session)
+    } catch (error) {
+      if (error instanceof PostgresError && error.kind === 'positionTaken') {
+        const lost = this.#identity.lost('its position is behind its entries')
+        await this.#endLog(lost)
+        throw lost
+      }
+      if (!(error instanceof PostgresError && error.kind === 'duplicate')) throw error
+      return this.#placeFrom(id, await session.call(this.#statements.confirm(id)), session)
+    }
+  }
+
+  /**
+   * The place of an entry, from the answer to `append` or `confirm`. A warning means that the
+   * commit did not wait for the synchronous standbys, so that a failover can still lose the entry.
+   */
+  #placeFrom(id: string, { rows, hasWarning }: Answer, session: Session) {
+    const [row] = rows
+    // The state of the log refused the entry. The check of a stream finds the reason.
+    if (row === undefined)
+      throw new PostgresError('busy', `The log in PostgreSQL does not accept entries any more`)
+    if (hasWarning) {
+      const why = 'committed an entry without its synchronous standby, so the entry is not safe yet'
+      throw new PostgresError('busy', `${nameOf(session.host)} ${why}`)
+    }
+    if (row['position'] === null) return undefined
+    const position = Number(row['position'])
+    return { position, id, previousId: row['previous_id'] as string }
+  }
+
+  #newSession(options: Partial<SessionOptions>, callMs = this.#callMs): Session {
+    const check = (connection: Connection, deadlineMs: number) =>
+      this.#check(connection, deadlineMs)
+    return new Session(this.#hosts, this.#options, this.#clock, { ...options, callMs, check })
+  }
+
+  /** Checks the log on a new connection. If it has lost entries, tells the other brokers. */
+  async #check(connection: Connection, deadlineMs: number): Promise<void> {
+    try {
+      await this.#identity.check(connection, deadlineMs)
+    } catch (error) {
+      if (!(error instanceof PostgresError && error.endsLog)) throw error
+      await this.#mark(error, (text) => connection.call(text, deadlineMs))
+      throw this.#endStreams(error)
+    }
+  }
+
+  /** A stream has found that the log can never be followed again. */
+  async #endLog(error: PostgresError): Promise<void> {
+    if (this.#logEnd !== undefined) return
+    // Appends have no effect from now on.
+    this.#logEnd = error
+    // The mark comes first, because the process may end with its streams.
+    await this.#mark(error, (text) => this.#appends!.call(text))
+    this.#endStreams(error)
+  }
+
+  /** Marks a log that has lost entries, so that the other brokers end too. */
+  async #mark(error: PostgresError, call: (text: string) => Promise<unknown>): Promise<void> {
+    if (!(error instanceof LostLogError && error.mustMark)) return
+    try {
+      await call(this.#statements.markBroken(error.why))
+    } catch {
+      // The log cannot be written. Each broker that reads the log finds the loss by itself.
+    }
+  }
+
+  /** Ends all streams. Returns the error that they report. */
+  #endStreams(cause: PostgresError): PostgresError {
+    const isMissing = cause.kind === 'missing'
+    const error = isMissing ? this.#identity.lost('its tables are gone', false) : cause
+    this.#logEnd = error
+    for (const stream of [...this.#streams]) stream.fail(error)
+    return error
+  }
+
+  /** A call that may be repeated, and is repeated after a temporary error. */
+  async #chore(text: string): Promise<Answer> {
+    for (let retries = choreRetries.count, pauseMs = choreRetries.pauseMs; ; pauseMs *= 2) {
+      try {
+        return await this.#chores.call(text)
+      } catch (error) {
+        const isOver = this.#isClosed || retries-- === 0
+        if (!(error instanceof PostgresError) || error.isPermanent || isOver) throw error
+      }
+      await this.#sleep(pauseMs)
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.setTimer(resolve, ms)
+    })
+  }
+
+  async #convertErrors<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof PostgresError)) throw error
+      throw toHoldfastError(error)
+    }
+  }
+}
+
+/** Makes a UUID of a hash, which the environment returns as base64url. */
+function uuidFrom(hash: string): string {
+  const hex = Buffer.from(hash, 'base64url').toString('hex')
+  const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)]
+  return [...parts, hex.slice(20, 32)].join('-')
+}

@@ -1,0 +1,95 @@
+/** The public function that creates a shared log in PostgreSQL. */
+import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { nodeEnvironment } from '../../platform/environment.js'
+import type { Log } from '../log.js'
+import type { EngineSource } from '../replicated/engine.js'
+import { ReplicatedLog } from '../replicated/replicatedLog.js'
+import { parsePostgresAddress } from './address.js'
+import type { PostgresTls } from './connection.js'
+import { PostgresEngine, type PostgresEngineOptions } from './postgresEngine.js'
+
+export interface PostgresLogOptions {
+  /**
+   * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. List the standbys
+   * that may replace the primary too: `postgres://holdfast@db1,db2/app`. Parameters: `schema`, the
+   * schema of the tables (default `holdfast`); `sslmode`, which is `disable`, `require`, `verify-ca`
+   * or `verify-full` (default `disable` on this machine, `verify-full` beyond); `host`, the folder
+   * of a Unix socket. All brokers of a cluster must have the same database and schema.
+   */
+  readonly url: string
+  /** The user, if the URL has none. */
+  readonly user?: string | undefined
+  /** The password of the user. Default: none. */
+  readonly password?: string | undefined
+  /** Certificates as PEM. Default: Node's authorities, no client certificate. */
+  readonly tls?: PostgresTls | undefined
+  /**
+   * Silence after which the other brokers declare a broker dead, in ms; equal for all brokers of a
+   * cluster. 1,000 to 60,000, default 6,000.
+   */
+  readonly deadMs?: number | undefined
+  /**
+   * A name for the cluster of brokers, equal for all these brokers. If two clusters have the same
+   * schema by mistake, the name lets the second cluster detect the mistake. Default ''.
+   */
+  readonly cluster?: string | undefined
+  /**
+   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds one that is
+   * still being founded, refuses clients until a majority of these brokers has joined. So a broker
+   * with a mistyped schema grants nothing. Default: a new log serves at once.
+   */
+  readonly brokers?: number | undefined
+  /**
+   * The name of this broker, which the status, metrics and log lines show: 1 to 32 letters, digits
+   * and `. _ -`. Each broker of a log must have another name. Default: a random id.
+   */
+  readonly name?: string | undefined
+  /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
+  readonly snapshotMs?: number | undefined
+  /** Entries after which a snapshot is made. Default 20,000. */
+  readonly snapshotEntries?: number | undefined
+  /** Characters of entries after which a snapshot is made. Default 67,108,864. */
+  readonly snapshotCharacters?: number | undefined
+}
+
+const knownOptions: OptionNames<PostgresLogOptions> = {
+  url: 1,
+  user: 1,
+  password: 1,
+  tls: 1,
+  deadMs: 1,
+  cluster: 1,
+  brokers: 1,
+  name: 1,
+  snapshotMs: 1,
+  snapshotEntries: 1,
+  snapshotCharacters: 1,
+}
+
+/**
+ * Creates the log for `createBroker({ log })`, for one broker. The broker connects to PostgreSQL
+ * when the broker starts: `listen` rejects with `UNAVAILABLE` if PostgreSQL cannot be used now, or
+ * with `INVALID_OPTION` if a setting is wrong.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
+ */
+export function postgresLog(options: PostgresLogOptions): Log {
+  refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
+  refuseUnknownOptions('tls of postgresLog', options.tls, { ca: 1, cert: 1, key: 1 })
+  const { url, user, password, tls, ...settings } = options
+  for (const [name, value] of Object.entries({ user, password })) {
+    if (value !== undefined && typeof value !== 'string')
+      throw new HoldfastError('INVALID_OPTION', `${name} must be text, not ${typeof value}`)
+  }
+  const engine: PostgresEngineOptions = {
+    ...parsePostgresAddress(url, user),
+    ...{ password, tls },
+    marksFounding: options.brokers !== undefined,
+  }
+  const thread = new URL('./snapshotThread.js', import.meta.url)
+  const source: EngineSource = {
+    create: () => new PostgresEngine(engine, nodeEnvironment),
+    snapshotWorker: { thread, options: engine },
+  }
+  return new ReplicatedLog(source, settings, nodeEnvironment)
+}

@@ -1,0 +1,140 @@
+/**
+ * Prepares the database before the broker opens the log: the schema, the tables, the rights of the
+ * user, and the settings that all brokers of the log share.
+ */
+import type { ClusterConfig } from '../replicated/engine.js'
+import type { PostgresAddress } from './address.js'
+import type { Row } from './connection.js'
+import { PostgresError } from './errors.js'
+import type { Session } from './session.js'
+import { type Statements, tableNames } from './statements.js'
+
+/** What the log has stored at its creation, and its state. */
+export interface StoredState {
+  readonly config: ClusterConfig
+  readonly logId: string
+  /** Whether a broker has made the log, and waits for a majority of the expected brokers. */
+  readonly isFounding: boolean
+  /** Why the log must not be used; undefined if it may be used. */
+  readonly broken: string | undefined
+}
+
+/** The rights that the broker needs, for each table. */
+const rights: Readonly<Record<(typeof tableNames)[number], readonly string[]>> = {
+  log_state: ['SELECT', 'INSERT', 'UPDATE'],
+  log_entries: ['SELECT', 'INSERT', 'DELETE'],
+  log_snapshots: ['SELECT', 'INSERT', 'DELETE'],
+  log_snapshot_chunks: ['SELECT', 'INSERT', 'DELETE'],
+}
+
+/**
+ * Creates what is missing, and returns the stored settings, which are those of the first broker.
+ *
+ * @throws {PostgresError}
+ */
+export async function preflight(
+  session: Session,
+  statements: Statements,
+  address: PostgresAddress & { readonly marksFounding?: boolean | undefined },
+  config: ClusterConfig,
+): Promise<StoredState> {
+  await prepareTables(session, statements, address)
+  try {
+    await session.call(statements.createState(config, address.marksFounding ?? false))
+    const { rows } = await session.call(statements.readState())
+    return stateFrom(rows[0]!)
+  } catch (error) {
+    if (!(error instanceof PostgresError && error.kind === 'missing')) throw error
+    throw refused(address, 'has tables of another program: choose another schema', 'missing')
+  }
+}
+
+async function prepareTables(
+  session: Session,
+  statements: Statements,
+  address: PostgresAddress,
+): Promise<void> {
+  const { schema, user, database } = address
+  const { rows } = await session.call(inspection(schema))
+  const found = rows[0]!
+  const tables = found['tables'] as readonly string[]
+  if (found['has_schema'] !== true) {
+    if (found['may_create_schema'] !== true) {
+      const advice = `create it with: CREATE SCHEMA ${schema} AUTHORIZATION "${user}"`
+      throw refused(address, `does not exist in the database ${database}: ${advice}`)
+    }
+    await session.call(statements.createTables(true))
+    return
+  }
+  if (found['may_use_schema'] !== true)
+    throw lacks(address, 'USAGE', `GRANT USAGE ON SCHEMA ${schema} TO "${user}"`)
+  const missing = tableNames.filter((name) => !tables.includes(name))
+  if (missing.length === tableNames.length) {
+    if (found['may_create_tables'] !== true)
+      throw lacks(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
+    await session.call(statements.createTables(false))
+    return
+  }
+  if (missing.length > 0) {
+    const problem = `has the table ${tables[0]} but not ${missing[0]}: choose another schema`
+    throw refused(address, problem, 'missing')
+  }
+  await checkRights(session, address)
+}
+
+async function checkRights(session: Session, { schema, user }: PostgresAddress): Promise<void> {
+  const wanted = tableNames.flatMap((table) => rights[table].map((right) => ({ table, right })))
+  const columns = wanted.map(({ table, right }, i) => {
+    return `has_table_privilege('${schema}.${table}', '${right}') as r${i}`
+  })
+  const { rows } = await session.call(`select ${columns.join(', ')}`)
+  const lacking = wanted.find((_, i) => rows[0]![`r${i}`] !== true)
+  if (lacking === undefined) return
+  const grant = `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO "${user}"`
+  throw new PostgresError(
+    'noRight',
+    `The user ${user} lacks the right ${lacking.right} on the table ${schema}.${lacking.table}: ` +
+      `run ${grant}`,
+  )
+}
+
+/** Reads what exists, and what the user may do. No right is necessary for that. */
+function inspection(schema: string): string {
+  const names = tableNames.map((name) => `'${name}'`).join(', ')
+  return `select namespace.oid is not null as has_schema,
+      has_database_privilege(current_database(), 'CREATE') as may_create_schema,
+      has_schema_privilege(namespace.oid, 'USAGE') as may_use_schema,
+      has_schema_privilege(namespace.oid, 'CREATE') as may_create_tables,
+      array(select relname::text from pg_class
+        where relnamespace = namespace.oid and relname in (${names})) as tables
+    from (select 1) as always
+    left join pg_namespace as namespace on nspname = '${schema}'`
+}
+
+function stateFrom(row: Row): StoredState {
+  const { format, dead_ms: deadMs, cluster, log_id: logId, broken } = row
+  return {
+    config: {
+      format: format as number,
+      deadMs: deadMs as number,
+      cluster: cluster as string,
+    },
+    logId: logId as string,
+    isFounding: row['is_founding'] === true,
+    broken: (broken as string | null) ?? undefined,
+  }
+}
+
+function lacks({ schema, user }: PostgresAddress, right: string, grant: string): PostgresError {
+  const why = `The user ${user} lacks the right ${right} on the schema ${schema}: run ${grant}`
+  return new PostgresError('noRight', why)
+}
+
+/** An error whose message is a sentence about the schema. */
+export function refused(
+  { schema }: PostgresAddress,
+  problem: string,
+  kind: 'noRight' | 'missing' = 'noRight',
+): PostgresError {
+  return new PostgresError(kind, `The schema ${schema} in PostgreSQL ${problem}`)
+}

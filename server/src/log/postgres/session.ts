@@ -1,0 +1,251 @@
+/**
+ * A session at the primary. The session connects when it is used, checks the server, and prepares
+ * its statements. After a failure the next call connects again, if necessary to another host.
+ */
+import type { Clock } from '@holdfast/shared'
+import type { PostgresHost } from './address.js'
+import { type Answer, Connection, type Credentials } from './connection.js'
+import { nameOf, PostgresError } from './errors.js'
+import type { Hosts } from './hosts.js'
+
+/** How a session of one kind is set up. */
+export interface SessionOptions {
+  /** The deadline of one call, in ms. It doubles while calls time out. */
+  readonly callMs: number
+  /** Statements that prepare the session; undefined if it needs none. */
+  readonly prepare?: string | undefined
+  /** Checks the log on each new connection. Throws if the broker must not use the log. */
+  readonly check?: ((connection: Connection, deadlineMs: number) => Promise<void>) | undefined
+  /** Called for each new connection, before its first call. */
+  readonly onConnect?: (() => void) | undefined
+  /** Called for each notification, with the number of the server process that sent it. */
+  readonly onNotification?: ((processId: number) => void) | undefined
+  /** Called when the connection has broken. */
+  readonly onBroken?: (() => void) | undefined
+}
+
+/** How often the deadline doubles while calls time out, because the server may be slow. */
+const maxDeadlineDoublings = 2
+/** The deadline of a call, as a multiple of the time after which the server gives up by itself. */
+const deadlineFactor = 1.5
+const minVersion = 130_000
+
+export class Session {
+  readonly #hosts: Hosts
+  readonly #credentials: Credentials
+  readonly #clock: Clock
+  readonly #options: SessionOptions
+  #connection: Connection | undefined
+  /** The calls of a session are made one after the other. */
+  #lastCall: Promise<unknown> = Promise.resolve()
+  /** Calls in a row that timed out. */
+  #timeouts = 0
+  #isClosed = false
+
+  constructor(hosts: Hosts, credentials: Credentials, clock: Clock, options: SessionOptions) {
+    this.#hosts = hosts
+    this.#credentials = credentials
+    this.#clock = clock
+    this.#options = options
+  }
+
+  /** @throws {PostgresError} */
+  call(text: string): Promise<Answer> {
+    const answer = this.#lastCall.then(() => this.#call(text))
+    this.#lastCall = answer.catch(() => {})
+    return answer
+  }
+
+  /** The host in use. */
+  get host(): PostgresHost {
+    return this.#connection?.host ?? this.#hosts.current
+  }
+
+  /** The number of the server process; undefined without a connection. */
+  get processId(): number | undefined {
+    return this.#connection?.processId
+  }
+
+  /** The error for a session whose server process changes. */
+  pooledError(): PostgresError {
+    return pooled(this.host)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#connection?.close()
+  }
+
+  get #deadlineMs(): number {
+    const doublings = Math.min(this.#timeouts, maxDeadlineDoublings)
+    return Math.round(this.#options.callMs * deadlineFactor * 2 ** doublings)
+  }
+
+  async #call(text: string): Promise<Answer> {
+    try {
+      if (this.#connection === undefined || this.#connection.isBroken) await this.#connect()
+      const answer = await this.#connection!.call(text, this.#deadlineMs)
+      this.#timeouts = 0
+      return answer
+    } catch (error) {
+      if (!(error instanceof PostgresError)) throw error
+      if (error.kind === 'timeout') this.#timeouts++
+      if (error.endsSession) await this.#drop()
+      throw error
+    }
+  }
+
+  /** Closes the connection, and begins with another host the next time. */
+  async #drop(): Promise<void> {
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection === undefined) return
+    this.#hosts.moveFrom(connection.host)
+    await connection.close()
+  }
+
+  /** Tries all hosts, beginning with the host in use. */
+  async #connect(): Promise<void> {
+    const errors: PostgresError[] = []
+    const hosts = this.#hosts.inOrder
+    for (const host of hosts) {
+      if (this.#isClosed) throw closed(host)
+      try {
+        this.#connection = await this.#open(host)
+        this.#hosts.use(host)
+        return
+      } catch (error) {
+        if (!(error instanceof PostgresError)) throw error
+        errors.push(error)
+        if (error.endsLog) break
+      }
+    }
+    throw summaryOf(errors, hosts.length)
+  }
+
+  async #open(host: PostgresHost): Promise<Connection> {
+    const deadlineMs = this.#deadlineMs
+    const connection = await Connection.open(host, this.#credentials, this.#clock, deadlineMs)
+    try {
+      await checkServer(connection, this.#credentials, this.#clock, deadlineMs)
+      await connection.call(settingsFor(this.#options.callMs), deadlineMs)
+      await this.#options.check?.(connection, deadlineMs)
+      const { prepare, onConnect, onNotification, onBroken } = this.#options
+      if (prepare !== undefined) await connection.call(prepare, deadlineMs)
+      if (this.#isClosed) throw closed(host)
+      onConnect?.()
+      connection.listener = { onNotification, onBroken }
+      return connection
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+  }
+}
+
+/** Checks that this server is a primary of a suitable version, and not behind a pooler. */
+async function checkServer(
+  connection: Connection,
+  credentials: Credentials,
+  clock: Clock,
+  deadlineMs: number,
+): Promise<void> {
+  const { rows } = await connection.call(
+    `select current_setting('server_version_num')::int as version,
+      current_setting('server_version') as version_name,
+      pg_is_in_recovery() as is_replica,
+      current_setting('transaction_read_only') = 'on' as is_read_only,
+      pg_backend_pid() as pid`,
+    deadlineMs,
+  )
+  const [server] = rows
+  const name = nameOf(connection.host)
+  const version = server?.['version']
+  if (typeof version !== 'number' || version < minVersion) {
+    const versionName = String(server?.['version_name'])
+    const why = `${name} has version ${versionName}: Holdfast needs PostgreSQL 13 or newer`
+    throw new PostgresError('notPostgres', why)
+  }
+  if (server!['is_replica'] === true) {
+    const why = `${name} is a replica: give the address of the primary`
+    throw new PostgresError('readOnly', why)
+  }
+  if (server!['is_read_only'] === true) {
+    const why = `${name} allows reading only: set default_transaction_read_only=off for the user`
+    throw new PostgresError('readOnly', why)
+  }
+  const pid = server!['pid'] as number
+  // A pooler makes up a number of its own, so a session with the server's number has no pooler.
+  if (pid === connection.processId) return
+  const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
+  if (isPooled) throw pooled(connection.host)
+}
+
+/**
+ * Whether a second session gets the server process of the first session, which is still open. A
+ * pooler does so in the modes "transaction" and "statement", but not in the mode "session".
+ */
+async function sharesServer(
+  connection: Connection,
+  pid: number,
+  credentials: Credentials,
+  clock: Clock,
+  deadlineMs: number,
+): Promise<boolean> {
+  const { host } = connection
+  const pidOf = async (session: Connection, text: string): Promise<unknown> => {
+    const { rows } = await session.call(text, deadlineMs)
+    return rows[0]?.['pid']
+  }
+  const second = await Connection.open(host, credentials, clock, deadlineMs)
+  try {
+    if ((await pidOf(second, 'select pg_backend_pid() as pid')) === pid) return true
+    // The open transaction keeps its server process, so the first session may need another one.
+    const secondPid = await pidOf(second, 'begin; select pg_backend_pid() as pid')
+    return secondPid === pid || (await pidOf(connection, 'select pg_backend_pid() as pid')) !== pid
+  } finally {
+    await second.close()
+  }
+}
+
+function pooled(host: PostgresHost): PostgresError {
+  return new PostgresError(
+    'pooler',
+    `${nameOf(host)} is reached through a pooler in transaction mode, which loses LISTEN: give the ` +
+      'address of the server, or set the pooler to session mode',
+  )
+}
+
+/**
+ * The settings of every session. The server gives up a statement that waits for a lock, so that
+ * abandoned statements do not pile up. It does not give up a commit that waits for a standby.
+ */
+function settingsFor(callMs: number): string {
+  return `
+    set search_path = pg_catalog;
+    set standard_conforming_strings = on;
+    set client_min_messages = warning;
+    set bytea_output = hex;
+    set default_transaction_isolation = 'read committed';
+    set statement_timeout = ${Math.round(callMs)};
+    set lock_timeout = 0;
+    set tcp_keepalives_idle = 10;
+    set tcp_keepalives_interval = 5;
+    set tcp_keepalives_count = 3;
+    select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')`
+}
+
+function closed(host: PostgresHost): PostgresError {
+  const why = `${nameOf(host)} was not called, because the log is closed`
+  return new PostgresError('unreachable', why)
+}
+
+/** The most useful error of several hosts. A replica is normal where another host is a primary. */
+function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
+  const permanent = errors.find(({ isPermanent }) => isPermanent)
+  const first = permanent ?? errors.find(({ kind }) => kind !== 'readOnly') ?? errors[0]!
+  if (hostCount === 1 || first === permanent) return first
+  const message = `${first.message}, and no other of the ${hostCount} hosts is a primary`
+  return new PostgresError(first.kind, message, first)
+}

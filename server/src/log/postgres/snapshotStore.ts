@@ -1,0 +1,85 @@
+/**
+ * Stores snapshots in PostgreSQL: rows with chunks, and a row in the list of snapshots, which makes
+ * the chunks valid. The store writes the row of the list after all chunks, and only if no other
+ * broker has listed a snapshot of the same position or a later one.
+ */
+import { crc32 } from 'node:zlib'
+import { HoldfastError } from '@holdfast/shared'
+import type { StoredSnapshot } from '../replicated/engine.js'
+import { joinParts, splitChunk } from '../replicated/snapshotChunks.js'
+import type { Answer } from './connection.js'
+import type { Statements } from './statements.js'
+
+/** A call that is repeated after a temporary error. */
+type Call = (text: string) => Promise<Answer>
+
+interface ListedSnapshot {
+  readonly id: string
+  readonly position: number
+  readonly chunks: number
+}
+
+export class SnapshotStore {
+  readonly #call: Call
+  readonly #statements: Statements
+  /** Makes a new UUID. */
+  readonly #newId: () => string
+
+  constructor(call: Call, statements: Statements, newId: () => string) {
+    this.#call = call
+    this.#statements = statements
+    this.#newId = newId
+  }
+
+  async newest(): Promise<StoredSnapshot | undefined> {
+    const listed = await this.#newestListed()
+    if (listed === undefined) return undefined
+    return { position: listed.position, parts: this.#parts(listed) }
+  }
+
+  async save(position: number, parts: Iterable<string>): Promise<boolean> {
+    if (((await this.#newestListed())?.position ?? -1) >= position) return false
+    const id = this.#newId()
+    let count = 0
+    for (const chunk of joinParts(parts)) {
+      await this.#call(this.#statements.writeChunk(id, count, position, chunk, crc32(chunk)))
+      count++
+    }
+    const { rows } = await this.#call(this.#statements.listSnapshot(id, position, count))
+    if (rows[0]?.['is_listed'] === true) return true
+    await this.#call(this.#statements.deleteChunks(id))
+    return false
+  }
+
+  /** Removes all snapshots before this position, also incomplete snapshots. */
+  async removeBefore(position: number): Promise<void> {
+    await this.#call(this.#statements.deleteSnapshotsBefore(position))
+  }
+
+  async #newestListed(): Promise<ListedSnapshot | undefined> {
+    const { rows } = await this.#call(this.#statements.newestSnapshot())
+    const [row] = rows
+    if (row === undefined) return undefined
+    const { id, position, chunks } = row
+    return { id: id as string, position: Number(position), chunks: chunks as number }
+  }
+
+  async *#parts({ id, chunks }: ListedSnapshot): AsyncGenerator<string> {
+    for (let i = 0; i < chunks; i++) {
+      const { rows } = await this.#call(this.#statements.readChunk(id, i))
+      const [row] = rows
+      const chunk = row?.['chunk'] as Buffer | undefined
+      if (chunk === undefined || crc32(chunk) !== Number(row!['checksum']))
+        throw missingChunk(id, i)
+      yield* splitChunk(chunk)
+    }
+  }
+}
+
+function missingChunk(id: string, index: number): HoldfastError {
+  return new HoldfastError(
+    'UNAVAILABLE',
+    `The snapshot in PostgreSQL is damaged (chunk ${index} of ${id}): restart the broker, which ` +
+      'loads a newer snapshot if there is one',
+  )
+}

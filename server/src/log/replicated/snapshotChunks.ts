@@ -1,0 +1,33 @@
+/**
+ * Joins the parts of a snapshot to compressed chunks, as engines store them, and takes chunks apart
+ * again. Several parts share a chunk, because every machine of the engine must write every chunk.
+ */
+import { gunzipSync, gzipSync } from 'node:zlib'
+
+/**
+ * A chunk is complete when it has at least this many characters. The last part may make the chunk
+ * longer, but the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
+ * three bytes and does not compress.
+ */
+const chunkLength = 192 * 1024
+
+/** Joins parts to chunks. Reads the parts one after the other. */
+export function* joinParts(parts: Iterable<string>): Generator<Buffer> {
+  let waiting: string[] = []
+  let length = 0
+  const chunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
+  for (const part of parts) {
+    waiting.push(part)
+    length += part.length
+    if (length < chunkLength) continue
+    yield chunk()
+    waiting = []
+    length = 0
+  }
+  if (waiting.length > 0) yield chunk()
+}
+
+/** The parts of a chunk. */
+export function splitChunk(chunk: Buffer): readonly string[] {
+  return JSON.parse(gunzipSync(chunk).toString()) as string[]
+}

@@ -1,0 +1,233 @@
+/**
+ * The common suite of all engines. An engine stores the entries of a shared command log, which
+ * orders all changes of the lock table. All readers must get all entries once and in one order. The
+ * engine must also store one configuration, complete snapshots, and remove old entries by
+ * compaction.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Engine } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { rejection } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
+import { config, Reader } from './etcdStage.js'
+
+/** Makes the engines of one test. All of them share one log. */
+export interface EngineStage {
+  engine(): Engine
+  /** An engine with the usual configuration. */
+  opened(): Promise<Engine>
+}
+
+/** @param makeStage Called once, inside the suite, so that it may register hooks. */
+export function engineSuite(name: string, makeStage: () => EngineStage): void {
+  describe(`log: the engine ${name}`, function () {
+    this.timeout(60_000)
+    const stage = makeStage()
+    ordering(stage)
+    snapshots(stage)
+    compaction(stage)
+  })
+}
+
+async function appendAll(engine: Engine, slot: string, entries: readonly string[]) {
+  for (const entry of entries) await engine.append(slot, entry)
+}
+
+/** The parts of the newest snapshot; undefined if there is none. */
+export async function partsOf(engine: Engine): Promise<string[] | undefined> {
+  const found = await engine.snapshot()
+  if (found === undefined) return undefined
+  const parts: string[] = []
+  for await (const part of found.parts) parts.push(part)
+  return parts
+}
+
+function ordering(stage: EngineStage): void {
+  it('delivers each entry once and in the same order to all readers', async () => {
+    const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
+    const readers = engines.map((engine) => {
+      const reader = new Reader()
+      engine.follow(0, reader)
+      return reader
+    })
+    const perEngine = count(50, 500)
+    const written = engines.map((_, i) => Array.from({ length: perEngine }, (_, n) => `${i}:${n}`))
+    await Promise.all(engines.map((engine, i) => appendAll(engine, `b${i}`, written[i]!)))
+    for (const reader of readers) await reader.entries.waitForCount(3 * perEngine)
+    const [first, ...others] = readers.map(({ entries }) => entries.items)
+    for (const other of others) expect(other).to.deep.equal(first)
+    const positions = first!.map(([position]) => position)
+    expect(positions).to.deep.equal([...new Set(positions)].sort((a, b) => a - b))
+    for (const [i, own] of written.entries()) {
+      const texts = readers[0]!.texts.filter((text) => text.startsWith(`${i}:`))
+      expect(texts).to.deep.equal(own)
+    }
+  })
+
+  it('delivers nothing before follow has returned', async () => {
+    const engine = await stage.opened()
+    await engine.append('b', 'one')
+    const reader = new Reader()
+    const { stop } = engine.follow(0, reader)
+    expect(reader.texts).to.deep.equal([])
+    await reader.entries.waitForCount(1)
+    stop()
+    await engine.append('b', 'two')
+    const other = new Reader()
+    engine.follow(0, other)
+    await other.entries.waitForCount(2)
+    expect(reader.texts).to.deep.equal(['one'])
+  })
+
+  it('delivers the entries after any position, with any text', async () => {
+    const engine = await stage.opened()
+    const texts = [
+      '{}',
+      '"ключ \u{1f512}\\n"',
+      'x'.repeat(700_000),
+      '',
+      '\0',
+      `\0${'ключ'.repeat(9_999)}`,
+    ]
+    await appendAll(engine, 'b', texts)
+    const fullReader = new Reader()
+    engine.follow(0, fullReader)
+    await fullReader.entries.waitForCount(6)
+    expect(fullReader.texts).to.deep.equal(texts)
+    for (const [i, [position]] of fullReader.entries.items.entries()) {
+      const laterReader = new Reader()
+      engine.follow(position, laterReader)
+      await laterReader.entries.waitForCount(5 - i)
+      expect(laterReader.texts).to.deep.equal(texts.slice(i + 1))
+    }
+  })
+
+  it('catches up with a history of many megabytes', async () => {
+    const engine = await stage.opened()
+    // Random text cannot be compressed, so the history has its full length.
+    const entries = Array.from({ length: count(80, 200) }, () =>
+      randomBytes(150_000).toString('base64'),
+    )
+    await appendAll(engine, 'b', entries)
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await reader.entries.waitForCount(entries.length)
+    for (const [i, text] of reader.texts.entries()) expect(text === entries[i]).to.equal(true)
+  })
+
+  it('stores the configuration of the first broker, and refuses all others', async () => {
+    const engines = Array.from({ length: 5 }, () => stage.engine())
+    const deadTimes = engines.map((_, i) => 1_500 + i)
+    const results = await Promise.allSettled(
+      engines.map((engine, i) => engine.open({ ...config, deadMs: deadTimes[i]! })),
+    )
+    expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
+    const winner = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue
+      const { message } = await rejection(Promise.reject(result.reason), 'INVALID_OPTION')
+      expect(message).to.match(
+        new RegExp(
+          `has a log with a dead time of ${winner} ms, not \\d+ ms: use the dead time of the log$`,
+        ),
+      )
+    }
+    await stage.engine().open({ ...config, deadMs: winner })
+  })
+}
+
+function snapshots(stage: EngineStage): void {
+  it('stores the newest snapshot, of any size', async () => {
+    const engine = await stage.opened()
+    expect(await partsOf(engine)).to.equal(undefined)
+    expect(await engine.saveSnapshot(10, [])).to.equal(true)
+    expect(await partsOf(engine)).to.deep.equal([])
+    const parts = Array.from(
+      { length: 40 },
+      (_, i) => `${i} ключ ${'\u{1f512}x'.repeat(i * 4_000)}`,
+    )
+    expect(await engine.saveSnapshot(20, parts)).to.equal(true)
+    expect((await (await stage.opened()).snapshot())?.position).to.equal(20)
+    expect(await partsOf(engine)).to.deep.equal(parts)
+    expect(await engine.saveSnapshot(20, ['same'])).to.equal(false)
+    expect(await engine.saveSnapshot(19, ['older'])).to.equal(false)
+    expect(await partsOf(engine)).to.deep.equal(parts)
+  })
+
+  it('stores one of several snapshots of the same position', async () => {
+    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
+    const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
+    expect(saved.filter((isStored) => isStored)).to.have.length(1)
+    expect(await partsOf(engines[0]!)).to.deep.equal([`${saved.indexOf(true)}`])
+  })
+
+  it('stores the snapshot with the later position of two that are saved at once', async () => {
+    const engines = await Promise.all([1, 2].map(() => stage.opened()))
+    const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
+    expect((await Promise.all(race))[1]).to.equal(true)
+    expect(await partsOf(engines[0]!)).to.deep.equal(['9'])
+  })
+}
+
+function compaction(stage: EngineStage): void {
+  it('removes old entries and snapshots, but keeps the newest two snapshots', async () => {
+    const engine = await stage.opened()
+    await appendAll(engine, 'dead', ['a'])
+    await appendAll(engine, 'living', ['b', 'c', 'd'])
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await reader.entries.waitForCount(4)
+    const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
+    for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
+    const before = await engine.snapshot()
+    await engine.compact(b, ['living'])
+    expect(before?.position).to.equal(c)
+    expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
+    const since = new Reader()
+    engine.follow(b, since)
+    await since.entries.waitForCount(2)
+    expect(since.texts).to.deep.equal(['c', 'd'])
+    const late = new Reader()
+    engine.follow(0, late)
+    expect(await late.ends.waitForCount(1)).to.deep.equal(['compacted'])
+    expect(late.texts).to.deep.equal([])
+    // Several brokers may compact again, at the same time.
+    await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
+    await engine.append('living', 'e')
+    await reader.entries.waitForCount(5)
+    expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
+  })
+
+  it('reports from which position the log can be followed', async () => {
+    const engine = await stage.opened()
+    const reader = new Reader()
+    engine.follow(0, reader)
+    for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
+    const entries = await reader.entries.waitForCount(3)
+    const [a, b, c] = entries.map(([position]) => position) as [number, number, number]
+    const canReplay = () =>
+      Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
+    expect(await canReplay()).to.deep.equal([true, true, true, true])
+    await engine.compact(c, ['slot'])
+    const [fromStart, fromA, , fromC] = await canReplay()
+    // Whether c itself is kept, so that a follower can start at b, depends on the engine.
+    expect([fromStart, fromA, fromC]).to.deep.equal([false, false, true])
+  })
+
+  it('delivers every entry while entries that the follower has read are compacted', async () => {
+    const [writer, other] = await Promise.all([stage.opened(), stage.opened()])
+    const reader = new Reader()
+    other!.follow(0, reader)
+    const total = count(100, 1_000)
+    for (let i = 0; i < total; i++) {
+      await writer!.append(`b${i % 3}`, `${i}`)
+      if (i % 10 !== 9) continue
+      await reader.entries.waitForCount(i - 4)
+      const [position] = reader.entries.items[i - 6]!
+      await writer!.compact(position, ['b0'])
+    }
+    await reader.entries.waitForCount(total)
+    expect(reader.texts).to.deep.equal(Array.from({ length: total }, (_, i) => `${i}`))
+    expect(reader.ends.items).to.deep.equal([])
+  })
+}

@@ -1,0 +1,20 @@
+/** The common suite of engines on the engine in memory, which other tests rely on. */
+import { nodeEnvironment } from '@holdfast/server/internal'
+import { type EngineStage, engineSuite } from './engineSuite.js'
+import { config } from './etcdStage.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+
+engineSuite('in memory', (): EngineStage => {
+  let source: MemorySource
+  beforeEach(() => {
+    source = new MemorySource(new MemoryStore(nodeEnvironment))
+  })
+  return {
+    engine: () => source.create(),
+    opened: async () => {
+      const engine = source.create()
+      await engine.open(config)
+      return engine
+    },
+  }
+})

@@ -1,0 +1,123 @@
+/** Addresses of a log in PostgreSQL: what they mean, and which are refused with which message. */
+import { HoldfastError, postgresLog } from '@holdfast/server'
+import { parsePostgresAddress } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+function messageOf(action: () => unknown): string {
+  try {
+    action()
+  } catch (error) {
+    expect(error).to.be.instanceOf(HoldfastError).that.includes({ code: 'INVALID_OPTION' })
+    const { message } = error as HoldfastError
+    expect(message).to.match(/^\S.*[^.\s]$/)
+    return message
+  }
+  throw new Error('the address was accepted')
+}
+
+describe('log: the address of a log in PostgreSQL', () => {
+  it('has a host, a user, a database, and defaults for the rest', () => {
+    expect(parsePostgresAddress('postgres://u@db.example/app')).to.deep.equal({
+      hosts: [{ host: 'db.example', port: 5432 }],
+      user: 'u',
+      database: 'app',
+      schema: 'holdfast',
+      sslMode: 'verify-full',
+    })
+    expect(parsePostgresAddress('postgresql://u@127.0.0.1:6000/app').sslMode).to.equal('disable')
+    expect(parsePostgresAddress('postgres://localhost/a%20b?schema=s_1', 'me')).to.deep.include({
+      user: 'me',
+      database: 'a b',
+      schema: 's_1',
+      sslMode: 'disable',
+    })
+  })
+
+  it('may have several hosts, IPv6 addresses, and the folder of a socket', () => {
+    const { hosts, sslMode } = parsePostgresAddress(
+      'postgres://u@a,b:6000,[::1]:7000/app?sslmode=require',
+    )
+    expect(hosts).to.deep.equal([
+      { host: 'a', port: 5432 },
+      { host: 'b', port: 6000 },
+      { host: '::1', port: 7000 },
+    ])
+    expect(sslMode).to.equal('require')
+    const socket = parsePostgresAddress('postgres://u@:6000/app?host=%2Frun%2Fpostgresql')
+    expect(socket.hosts).to.deep.equal([{ host: '/run/postgresql', port: 6000 }])
+    expect(socket.sslMode).to.equal('disable')
+  })
+
+  const form = /must be postgres:\/\/user@host:port\/database\?schema=holdfast, not /
+  const wrong: [string, RegExp][] = [
+    ['', form],
+    ['postgres', form],
+    ['postgres:', form],
+    ['postgres:/u@h/d', form],
+    ['pg://u@h/d', form],
+    ['mysql://u@h/d', form],
+    ['http://h/d', form],
+    [' postgres://u@h/d', form],
+    ['postgres://u@h/d/e', form],
+    ['postgres://u@h/d#part', form],
+    ['postgres://u@v@h/d', form],
+    ['postgres://u:secret@h/d', /must not contain a password/],
+    ['postgres://u:@h/d', /must not contain a password/],
+    ['postgres://h/d', /must name a user/],
+    ['postgres://@h/d', /must name a user/],
+    [`postgres://${'u'.repeat(64)}@h/d`, /must name a user of at most 63 bytes/],
+    ['postgres://u@/d', /must name 1 to 16 hosts/],
+    ['postgres://u@,,/d', /must name 1 to 16 hosts/],
+    [`postgres://u@${Array.from({ length: 17 }, (_, i) => `h${i}`)}/d`, /1 to 16 hosts/],
+    ['postgres://u@h:0/d', /port of PostgreSQL must be from 1 to 65535, not 0/],
+    ['postgres://u@h:65536/d', /port of PostgreSQL must be from 1 to 65535/],
+    ['postgres://u@h:abc/d', /"h:abc" is not a host of PostgreSQL/],
+    ['postgres://u@::1/d', /is not a host of PostgreSQL/],
+    ['postgres://u@a b/d', /"a b" is not a host of PostgreSQL/],
+    ['postgres://u@h,h:5432/d', /host h:5432 occurs twice/],
+    ['postgres://u@h', /must name a database/],
+    ['postgres://u@h/', /must name a database/],
+    [`postgres://u@h/${'d'.repeat(64)}`, /must name a database of at most 63 bytes/],
+    ['postgres://u@h/%', /has an invalid escape/],
+    ['postgres://u%ff@h/d', /has an invalid escape/],
+    ['postgres://u@h/%00', /must name a database/],
+    ['postgres://u@h/d?schema=', /schema of a log must be/],
+    ['postgres://u@h/d?schema=A', /small letters, digits and _.*not "A"/],
+    ['postgres://u@h/d?schema=1a', /must begin with neither a digit nor pg_/],
+    ['postgres://u@h/d?schema=pg_log', /must begin with neither a digit nor pg_/],
+    ["postgres://u@h/d?schema=a'b", /schema of a log must be/],
+    ['postgres://u@h/d?schema=a;drop', /schema of a log must be/],
+    [`postgres://u@h/d?schema=${'s'.repeat(64)}`, /1 to 63 small letters/],
+    ['postgres://u@h/d?schema=a&schema=b', /each once: remove "schema"/],
+    ['postgres://u@h/d?sslmode=prefer', /sslmode must be disable, require, verify-ca, verify-full/],
+    ['postgres://u@h/d?sslmode', /sslmode must be/],
+    ['postgres://u@h/d?ssl=true', /may have the parameters schema, sslmode, host/],
+    ['postgres://u@h/d?password=secret', /may have the parameters/],
+    ['postgres://u@h/d?host=/run', /must name no other host/],
+    ['postgres://u@/d?host=run', /must be the folder of a Unix socket/],
+  ]
+  for (const [address, sentence] of wrong) {
+    it(`is refused with a message: ${JSON.stringify(address.slice(0, 60))}`, () => {
+      const message = messageOf(() => parsePostgresAddress(address))
+      expect(message).to.match(sentence)
+      expect(message).not.to.include('secret')
+    })
+  }
+
+  it('is refused if the options contradict it or are of another type', () => {
+    const url = 'postgres://u@h/d'
+    expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(/has the user u, and the/)
+    const options: [object, RegExp][] = [
+      [{ url: 5 }, /not number$/],
+      [{}, /not undefined$/],
+      [{ url, password: 5 }, /password must be text, not number/],
+      [{ url, user: {} }, /user must be text, not object/],
+      [{ url, schema: 's' }, /schema/],
+      [{ url, tls: { cert: 'c', k: 'k' } }, /tls of postgresLog/],
+      [{ url, deadMs: 1 }, /deadMs must be an integer from 1000/],
+    ]
+    for (const [given, sentence] of options)
+      expect(messageOf(() => postgresLog(given as never))).to.match(sentence)
+    expect(messageOf(() => postgresLog(undefined as never))).to.match(/postgresLog/)
+  })
+})

@@ -1,0 +1,33 @@
+/** The common suite of engines on a real PostgreSQL, and what other engines do in another way. */
+import { expect } from 'chai'
+import { engineSuite } from './engineSuite.js'
+import { PostgresStage } from './postgresStage.js'
+
+engineSuite('in PostgreSQL', () => PostgresStage.forSuite())
+
+describe('log: a new log in PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+
+  it('is being founded, for all brokers, until one of them ends the founding', async () => {
+    const first = await postgres.opened({ marksFounding: true })
+    const second = await postgres.opened({ marksFounding: true })
+    expect([first.isFounding, second.isFounding]).to.deep.equal([true, true])
+    await first.endFounding()
+    const third = await postgres.opened({ marksFounding: true })
+    expect([first.isFounding, third.isFounding]).to.deep.equal([false, false])
+  })
+
+  it('serves at once if no number of brokers is expected', async () => {
+    const engine = await postgres.opened()
+    expect(engine.isFounding).to.equal(false)
+  })
+
+  it('knows the other logs of its database', async () => {
+    const schemas = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
+    for (const schema of schemas) await postgres.opened({ schema })
+    const found = await (await postgres.opened()).findOtherLogs()
+    expect(found).to.include.members(schemas)
+    expect(found).not.to.include(postgres.schema)
+  })
+})

@@ -1,0 +1,50 @@
+/**
+ * Snapshots of brokers that share a log in PostgreSQL: a thread makes them while clients go on, a
+ * new broker loads the newest, and older ones are removed, with their entries.
+ */
+import { postgresLog } from '@holdfast/server'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { PostgresStage } from './postgresStage.js'
+
+describe('log: snapshots in PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  async function broker({ snapshotEntries = 20 } = {}) {
+    const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries })
+    return { log, ...(await stage.broker({ log })) }
+  }
+
+  it('are made in a thread, and a new broker begins with the newest', async () => {
+    const first = await broker()
+    const session = await stage.session(first.url, { grace: 'lease' })
+    const kept = await session.lock('kept', { metadata: { of: 'the first' } })
+    const positions = new Set<number>()
+    // The snapshot before the newest stays, so the third one removes the first.
+    while (positions.size < 4) {
+      await (await session.lock('busy')).unlock()
+      const { snapshot } = first.log.membership!.status
+      if (snapshot !== undefined) positions.add(snapshot.position)
+    }
+    expect(first.log.membership!.status.problem).to.equal(undefined)
+    const { schema } = postgres
+    const [stored] = await postgres.server.sql.unsafe(`
+      select (select count(*) from ${schema}.log_snapshots)::int as snapshots,
+        (select min(position) from ${schema}.log_entries)::int as first_entry,
+        (select compacted from ${schema}.log_state)::int as compacted`)
+    expect(stored!['snapshots']).to.be.within(1, 3)
+    expect(stored!['first_entry']).to.equal(stored!['compacted'] + 1)
+    expect(stored!['compacted']).to.be.at.least([...positions][0]!)
+
+    const second = await broker()
+    expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
+    const other = await stage.session(second.url)
+    const { held } = await other.query({ key: 'kept' })
+    expect(held).to.have.length(1)
+    expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
+    await kept.unlock()
+    expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+  })
+})

@@ -1,0 +1,70 @@
+/**
+ * Shared by the tests of the engine in PostgreSQL: one server for a suite, a schema for each test,
+ * and engines that are closed after the test.
+ */
+import {
+  nodeEnvironment,
+  PostgresEngine,
+  type PostgresEngineOptions,
+  parsePostgresAddress,
+} from '@holdfast/server/internal'
+import { needs } from '../support/needs.js'
+import { Postgres, type PostgresOptions } from '../support/postgres.js'
+import type { EngineStage } from './engineSuite.js'
+import { config } from './etcdStage.js'
+
+/** The tests of a schema differ by its name. */
+let count = 0
+
+export class PostgresStage implements EngineStage {
+  #server: Postgres | undefined
+  #engines: PostgresEngine[] = []
+
+  /** A stage for the tests of the calling suite, which need PostgreSQL. */
+  static forSuite(options: PostgresOptions = {}): PostgresStage {
+    const stage = new PostgresStage()
+    needs('postgres', 'setpriv')
+    before('PostgreSQL', async function () {
+      this.timeout(60_000)
+      stage.#server = await Postgres.start(options)
+    })
+    beforeEach(() => {
+      count++
+    })
+    afterEach(() => Promise.all(stage.#engines.splice(0).map((engine) => engine.close())))
+    after(() => stage.#server?.stop())
+    return stage
+  }
+
+  get server(): Postgres {
+    return this.#server!
+  }
+
+  /** The schema of this test. */
+  get schema(): string {
+    return `test${count}`
+  }
+
+  /** The address for `--log`. */
+  get url(): string {
+    return this.server.url(this.schema)
+  }
+
+  engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
+    const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 5_000 }
+    const engine = new PostgresEngine({ ...address, ...options }, nodeEnvironment)
+    this.#engines.push(engine)
+    return engine
+  }
+
+  async opened(options: Partial<PostgresEngineOptions> = {}): Promise<PostgresEngine> {
+    const engine = this.engine(options)
+    await engine.open(config)
+    return engine
+  }
+
+  /** An engine that reaches the server through this port. */
+  through(port: number, options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
+    return this.engine({ hosts: [{ host: '127.0.0.1', port }], ...options })
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * A PostgreSQL server for tests, with its data and its socket in a temporary folder. It can be
+ * killed, stopped and restarted, and have a standby that replaces it. Root must not run PostgreSQL,
+ * so root runs it as the user `nobody`.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import postgres from 'postgres'
+import type { Place } from './etcd.js'
+import { freePort } from './freePort.js'
+
+/** The ids of `nobody` and `nogroup` on Debian. */
+const nobody = 65_534
+const isRoot = process.getuid?.() === 0
+const debian = '/usr/lib/postgresql'
+const user = 'holdfast'
+const here: Place = { host: '127.0.0.1', command: [] }
+/** How often the state of a server is read, in ms. */
+const againMs = 20
+
+/** How a client connects. */
+export interface Address {
+  /** The folder of the socket. */
+  readonly host: string
+  readonly port: number
+  readonly user: string
+}
+
+export interface PostgresOptions {
+  /** Where the server runs if not on the loopback of this machine. */
+  readonly place?: Place | undefined
+  /** Lines for the beginning of `pg_hba.conf`. The other lines let every user in. */
+  readonly hba?: readonly string[] | undefined
+  /** Further settings, such as `fsync=on`. */
+  readonly settings?: readonly string[] | undefined
+}
+
+export type Sql = postgres.Sql
+
+export class Postgres {
+  readonly address: Address
+  /** The host and port for connections by TCP. */
+  readonly host: string
+  readonly port: number
+  readonly #folder: string
+  readonly #place: Place
+  readonly #settings: readonly string[]
+  #process: ChildProcess | undefined
+  #sql: Sql | undefined
+
+  private constructor(folder: string, port: number, place: Place, settings: readonly string[]) {
+    this.#folder = folder
+    this.#place = place
+    this.host = place.host
+    this.port = port
+    this.address = { host: folder, port, user }
+    this.#settings = settings
+  }
+
+  /** Resolves when the server accepts connections. */
+  static async start(options: PostgresOptions = {}): Promise<Postgres> {
+    const { place = here, settings = [], hba = [] } = options
+    const folder = newFolder()
+    const server = new Postgres(folder, await freePort(), place, settings)
+    await run('initdb', ['-D', server.data, '-U', user, '-A', 'trust', '--no-sync', '--locale=C'])
+    letIn(server.data, hba)
+    await server.start()
+    return server
+  }
+
+  /** The folder of the data. */
+  get data(): string {
+    return join(this.#folder, 'data')
+  }
+
+  /** The address for `--log`. */
+  url(schema: string, asUser = user): string {
+    return `postgres://${asUser}@${this.host}:${this.port}/postgres?schema=${schema}&sslmode=disable`
+  }
+
+  /** Connections of the administrator, for what a test does beside the brokers. */
+  get sql(): Sql {
+    this.#sql ??= postgres({
+      host: this.host,
+      port: this.port,
+      user,
+      database: 'postgres',
+      max: 4,
+      onnotice: () => {},
+    })
+    return this.#sql
+  }
+
+  /** Starts the server again, on the same port. */
+  async start(): Promise<void> {
+    const settings = [
+      `listen_addresses=${this.host}`,
+      `port=${this.port}`,
+      `unix_socket_directories=${this.#folder}`,
+      'fsync=off',
+      'max_connections=200',
+      // A standby waits so long, in ms, before it connects to a restarted primary again.
+      'wal_retrieve_retry_interval=100',
+      ...this.#settings,
+    ]
+    const args = ['-D', this.data, ...settings.flatMap((setting) => ['-c', setting])]
+    const asNobody = isRoot
+      ? ['--reuid', `${nobody}`, '--regid', `${nobody}`, '--clear-groups']
+      : []
+    const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', ...asNobody]
+    const [first, ...rest] = [...command, program('postgres'), ...args] as [string, ...string[]]
+    const server = spawn(first, rest, { stdio: ['ignore', 'ignore', 'pipe'], cwd: this.#folder })
+    this.#process = server
+    const last: string[] = []
+    for await (const line of createInterface(server.stderr)) {
+      if (/ready to accept (read-only )?connections/.test(line)) {
+        server.stderr.resume()
+        return
+      }
+      last.push(line)
+    }
+    throw new Error(`PostgreSQL did not start:\n${last.slice(-5).join('\n')}`)
+  }
+
+  /**
+   * Makes a standby of this server, which copies every commit. The standby runs until it is
+   * stopped, and accepts reads only until it is promoted.
+   */
+  async standby({ place = here, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
+    const folder = newFolder()
+    const server = new Postgres(folder, await freePort(), place, settings)
+    await server.copyFrom(this)
+    return server
+  }
+
+  /** Throws the data away, copies those of a primary, and starts as its standby. */
+  async copyFrom(primary: Postgres): Promise<void> {
+    rmSync(this.data, { recursive: true, force: true })
+    const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', user]
+    await run('pg_basebackup', [
+      ...source,
+      '-D',
+      this.data,
+      '-c',
+      'fast',
+      '--no-sync',
+      '-X',
+      'stream',
+      '-R',
+    ])
+    const line = `host=${primary.host} port=${primary.port} user=${user} application_name=standby`
+    // The last line of this name counts.
+    appendFileSync(join(this.data, 'postgresql.auto.conf'), `primary_conninfo = '${line}'\n`)
+    await this.start()
+  }
+
+  /** Makes the primary of a standby. Resolves when it accepts writes. */
+  async promote(): Promise<void> {
+    await run('pg_ctl', ['promote', '-D', this.data, '-w'])
+  }
+
+  /** Sets a setting of the running server. */
+  async set(name: string, value: string): Promise<void> {
+    await this.sql.unsafe(`alter system set ${name} = '${value}'`)
+    await this.sql`select pg_reload_conf()`
+    for (;;) {
+      const [row] = await this.sql.unsafe(`show ${name}`)
+      if (row?.[name] === value) return
+      await sleep(againMs)
+    }
+  }
+
+  /** Ends the server: at once without a clean-up (SIGQUIT), or like a crash of the machine. */
+  async end(signal: 'SIGQUIT' | 'SIGKILL' = 'SIGQUIT'): Promise<void> {
+    const server = this.#process
+    this.#process = undefined
+    const sql = this.#sql
+    this.#sql = undefined
+    await sql?.end({ timeout: 0 })
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+    const children = childrenOf(server.pid!)
+    const gone = once(server, 'exit')
+    server.kill(signal)
+    for (const child of signal === 'SIGKILL' ? children : []) signalProcess(child, 'SIGKILL')
+    await gone
+    // A new server refuses to start while a process of the former one lives.
+    while (children.some(isAlive)) await sleep(againMs)
+  }
+
+  /** Stops all processes of the server, like SIGSTOP: its connections stay open without answers. */
+  freeze(): void {
+    const { pid } = this.#process!
+    signalProcess(pid!, 'SIGSTOP')
+    for (const child of childrenOf(pid!)) signalProcess(child, 'SIGSTOP')
+  }
+
+  thaw(): void {
+    const { pid } = this.#process!
+    for (const child of childrenOf(pid!)) signalProcess(child, 'SIGCONT')
+    signalProcess(pid!, 'SIGCONT')
+  }
+
+  async stop(): Promise<void> {
+    if (this.#process !== undefined) this.thaw()
+    await this.end()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-pg-'))
+  if (isRoot) chownSync(folder, nobody, nobody)
+  return folder
+}
+
+/** Lets users and standbys on other addresses than loopback in, after the given lines. */
+function letIn(data: string, first: readonly string[]): void {
+  const file = join(data, 'pg_hba.conf')
+  const last = ['host all all 0.0.0.0/0 trust', 'host replication all 0.0.0.0/0 trust']
+  writeFileSync(file, [...first, readFileSync(file, 'utf8'), ...last, ''].join('\n'))
+}
+
+/** Runs a program of PostgreSQL. Does not block, because clients may run in this process. */
+async function run(name: string, args: readonly string[]): Promise<void> {
+  const options = isRoot ? { uid: nobody, gid: nobody } : {}
+  await promisify(execFile)(program(name), args, { ...options, cwd: tmpdir() })
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    return text.split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
+}
+
+function isAlive(pid: number): boolean {
+  // A process that has ended, and that its parent has not noticed yet, is in the state Z.
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // The process has ended.
+  }
+}
+
+/** The newest installed version on Debian, or the one on the PATH. */
+function program(name: string): string {
+  const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
+  if (versions.length === 0) return name
+  return join(debian, String(Math.max(...versions)), 'bin', name)
+}
