@@ -1,20 +1,22 @@
 /**
- * `holdfast serve --log` starts brokers that share a command log on etcd. The command log orders
- * all changes of the lock table. For invalid settings the command prints one message. Its exit code
- * shows whether a supervisor should start it again: 78 for no, 69 for yes. The dead time is the
- * time after which the other brokers declare a silent broker dead. A fence is the number of a
- * grant. A journal is a command log on disk.
+ * `holdfast serve --log` starts brokers that share a command log in PostgreSQL or etcd. The command
+ * log orders all changes of the lock table. For invalid settings the command prints one message.
+ * Its exit code shows whether a supervisor should start it again: 78 for no, 69 for yes. The dead
+ * time is the time after which the other brokers declare a silent broker dead. A fence is the
+ * number of a grant. A journal is a command log on disk.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
+import { PostgresStage } from '../log/postgresStage.js'
 import { full } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
 /** An address without an etcd. */
 const nowhere = 'etcd://127.0.0.1:1/p'
+const noDatabase = 'postgres://u@127.0.0.1:1/d'
 /** The URL of a broker that does not run. */
 const nobody = 'ws://127.0.0.1:1'
 
@@ -87,6 +89,36 @@ describe('the settings of holdfast serve --log', () => {
       'a missing file',
       ['--log', nowhere, '--log-user', 'x', '--log-password-file', '/nonexistent'],
       /The file \/nonexistent cannot be read \(ENOENT\)/,
+    ],
+    [
+      'an address with an unknown scheme',
+      ['--log', 'mysql://u@127.0.0.1/d'],
+      /must be etcd:\/\/.*, or postgres:\/\/user@host\/database for PostgreSQL, not "mysql:/,
+    ],
+    [
+      'an address of PostgreSQL without a user',
+      ['--log', 'postgres://127.0.0.1/d'],
+      /must name a user/,
+    ],
+    [
+      'two users for PostgreSQL',
+      ['--log', noDatabase, '--log-user', 'v'],
+      /address of the log has the user u, and the option v$/,
+    ],
+    [
+      'a password in the address of PostgreSQL',
+      ['--log', 'postgres://u:secret@127.0.0.1/d'],
+      /must not contain a password: use the option for it$/,
+    ],
+    [
+      'a missing password file for PostgreSQL',
+      ['--log', noDatabase, '--log-password-file', '/nonexistent'],
+      /The file \/nonexistent cannot be read \(ENOENT\)/,
+    ],
+    [
+      'TLS files for PostgreSQL without TLS',
+      ['--log', `${noDatabase}?sslmode=disable`, '--log-ca', 'x'],
+      /logCa needs PostgreSQL over TLS: remove sslmode=disable from log$/,
     ],
   ]
   for (const [problem, args, sentence] of wrong) {
@@ -238,6 +270,93 @@ describe('holdfast serve --log on etcd', function () {
       expect(refusal).to.deep.equal({
         code: 69,
         sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+      })
+    })
+  }
+})
+
+describe('holdfast serve --log in PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  const serveArgs = (log: string, ...more: string[]): string[] => {
+    return ['serve', '--port', '0', '--log', log, ...more]
+  }
+
+  async function start(log: string): Promise<{ serve: Holdfast; url: string }> {
+    const serve = Holdfast.start(stage, serveArgs(log))
+    const [line] = await serve.out.waitForCount(1)
+    return { serve, url: /ws:\S+/.exec(line!)![0] }
+  }
+
+  async function refused(log: string, ...more: string[]) {
+    const { code, err, out } = await Holdfast.run(stage, serveArgs(log, ...more))
+    expect(out).to.deep.equal([])
+    expect(err).to.have.length(1)
+    return { code, sentence: err[0] }
+  }
+
+  it('shares all locks between two brokers', async () => {
+    const urls = [(await start(postgres.url)).url, (await start(postgres.url)).url]
+    const sessions = await Promise.all(urls.map((url) => connect(url, { grace: 'lease' })))
+    for (const session of sessions) stage.onClear(() => session.close())
+    const [alice, bob] = sessions
+    const lock = await alice!.lock('orders:42')
+    const waiting = bob!.lock('orders:42')
+    // The other broker reads the entry a little later.
+    let { held } = await bob!.query({ key: 'orders:42' })
+    while (held.length === 0) ({ held } = await bob!.query({ key: 'orders:42' }))
+    expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
+    await lock.unlock()
+    const next = await waiting
+    expect(next.fence).to.be.greaterThan(lock.fence)
+  })
+
+  it('exits 78 for what another try does not solve', async () => {
+    const { server, schema } = postgres
+    await start(postgres.url)
+    await server.sql.unsafe('create role powerless login')
+    const wrong: [string, string[], RegExp][] = [
+      [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
+      [server.url(schema, 'missing'), [], /role "missing" does not exist/],
+      [server.url(schema, 'powerless'), [], /lacks the right USAGE on the schema/],
+      [server.url(`${schema}_2`, 'powerless'), [], /does not exist in the database postgres/],
+      [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
+    ]
+    for (const [log, more, sentence] of wrong) {
+      const result = await refused(log, ...more)
+      expect(result.sentence).to.match(/^holdfast: /)
+      expect(result.sentence).to.match(sentence)
+      expect(result.code).to.equal(78)
+    }
+  })
+
+  it('every broker exits 74 when the log was replaced, and 78 if it starts again', async () => {
+    const brokers = [await start(postgres.url), await start(postgres.url)]
+    const { sql } = postgres.server
+    // Like a standby that lost the newest commits.
+    await sql.unsafe(`
+      update ${postgres.schema}.log_state set position = position - 1;
+      delete from ${postgres.schema}.log_entries
+        where position = (select max(position) from ${postgres.schema}.log_entries)`)
+    const sentence = /was replaced \(.*\), as by a restore .* start the brokers again$/
+    for (const { serve } of brokers) {
+      const { code, err } = await serve.ended()
+      expect(err.at(-1)).to.match(sentence)
+      expect(code).to.equal(74)
+    }
+    const again = await refused(postgres.url)
+    expect(again.sentence).to.match(sentence)
+    expect(again.code).to.equal(78)
+  })
+
+  // This test takes ten seconds, as long as a start may take. So it runs only with full counts.
+  if (full) {
+    it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
+      expect(await refused(noDatabase)).to.deep.equal({
+        code: 69,
+        sentence: 'holdfast: PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
       })
     })
   }

@@ -44,6 +44,8 @@ const requirements = {
    * A PostgreSQL server for one test. Debian installs the programs of the server outside the PATH.
    */
   postgres: { commands: ['psql'], package: 'postgresql' },
+  /** A pooler in front of PostgreSQL. */
+  pgbouncer: { commands: ['pgbouncer'], package: 'pgbouncer' },
   iptables: { root: true, commands: ['iptables'], package: 'iptables' },
   chromium: { commands: ['chromium'], package: 'chromium' },
   redis: { commands: ['redis-server'], package: 'redis-server' },

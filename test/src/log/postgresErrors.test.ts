@@ -1,0 +1,338 @@
+/**
+ * Wrong settings and broken states of PostgreSQL, each with its error message. `UNAVAILABLE` means
+ * that another try may help (exit code 69 of `holdfast serve`), and `INVALID_OPTION` that it does
+ * not (78).
+ */
+import { chownSync, copyFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { PostgresEngine, PostgresEngineOptions } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+import { type Filter, TcpProxy } from '../faults/proxy.js'
+import { certificate } from '../ops/certificate.js'
+import { scratch } from '../ops/scratch.js'
+import { count } from '../support/counts.js'
+import { needs } from '../support/needs.js'
+import { config, Reader } from './etcdStage.js'
+import { PostgresStage } from './postgresStage.js'
+
+type Code = 'UNAVAILABLE' | 'INVALID_OPTION'
+
+describe('log: an unusable PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite({ hba: ['host all guarded all scram-sha-256'] })
+  const stage = Stage.forEachTest()
+
+  async function refusal(engine: PostgresEngine, code: Code): Promise<string> {
+    const { message } = await rejection(engine.open(config), code)
+    expect(message).to.match(/^[^\n]*[^.\n]$/)
+    return message
+  }
+
+  function impatient(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
+    return postgres.engine({ openTimeoutMs: 600, ...options })
+  }
+
+  /** A role of this name, which has no rights. */
+  async function role(name: string, attributes = ''): Promise<string> {
+    await postgres.server.sql.unsafe(`create role ${name} login ${attributes}`)
+    await postgres.server.sql.unsafe('revoke create on database postgres from public')
+    return name
+  }
+
+  async function standIn(onData: (write: (text: string) => void) => void): Promise<number> {
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => onData((text) => socket.end(text)))
+      stage.onClear(() => socket.destroy())
+    })
+    stage.onClear(() => server.close())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return (server.address() as { port: number }).port
+  }
+
+  async function behind(filters: () => { up?: Filter; down?: Filter }): Promise<TcpProxy> {
+    const proxy = await TcpProxy.to(postgres.server.port, filters)
+    stage.onClear(() => proxy.close())
+    return proxy
+  }
+
+  const portOf = (proxy: TcpProxy): number => Number(new URL(proxy.url).port)
+
+  it('that is unreachable is reported', async () => {
+    const [one, two] = [1, 2].map((port) => ({ host: '127.0.0.1', port }))
+    expect(await refusal(impatient({ hosts: [one!] }), 'UNAVAILABLE')).to.equal(
+      'PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+    )
+    expect(await refusal(impatient({ hosts: [one!, two!] }), 'UNAVAILABLE')).to.equal(
+      'PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED), and no other of the 2 hosts is ' +
+        'a primary',
+    )
+    const socket = { host: '/nonexistent', port: 5432 }
+    expect(await refusal(impatient({ hosts: [socket] }), 'UNAVAILABLE')).to.equal(
+      'PostgreSQL at /nonexistent/.s.PGSQL.5432 cannot be reached (ENOENT)',
+    )
+  })
+
+  it('that does not answer is reported', async () => {
+    const port = await standIn(() => {})
+    const engine = impatient({ hosts: [{ host: '127.0.0.1', port }], choreMs: 300 })
+    expect(await refusal(engine, 'UNAVAILABLE')).to.equal(
+      `PostgreSQL at 127.0.0.1:${port} did not accept the connection in time`,
+    )
+  })
+
+  it('that is another program is reported', async () => {
+    const port = await standIn((write) => write('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
+    expect(await refusal(engine, 'INVALID_OPTION')).to.equal(
+      `PostgreSQL at 127.0.0.1:${port} does not answer like PostgreSQL: correct the address of the log`,
+    )
+  })
+
+  it('that is too old is reported', async () => {
+    const down: Filter = (bytes, passage) => {
+      const text = bytes.toString('latin1').replace(/\b1[3-9]0(\d{3})/, '120$1')
+      passage.pass(Buffer.from(text, 'latin1'))
+    }
+    const port = portOf(await behind(() => ({ down })))
+    const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
+    expect(await refusal(engine, 'INVALID_OPTION')).to.match(
+      /^PostgreSQL at \S+ has version \d\S*.*: Holdfast needs PostgreSQL 13 or newer$/,
+    )
+  })
+
+  it('without the database or the user is reported', async () => {
+    expect(await refusal(impatient({ database: 'nowhere' }), 'INVALID_OPTION')).to.match(
+      /answered: database "nowhere" does not exist \(3D000\); create the database, or correct/,
+    )
+    expect(await refusal(impatient({ user: 'stranger' }), 'INVALID_OPTION')).to.match(
+      /answered: role "stranger" does not exist \(28000\); correct the user/,
+    )
+  })
+
+  it('without a free connection is reported', async () => {
+    const user = await role('crowded', 'connection limit 0')
+    expect(await refusal(impatient({ user }), 'UNAVAILABLE')).to.match(
+      /too many connections for role "crowded" \(53300\); raise max_connections/,
+    )
+  })
+
+  it('checks passwords', async () => {
+    const user = await role('guarded', "password 'right'")
+    const { schema } = postgres
+    await postgres.server.sql.unsafe(`create schema ${schema} authorization guarded`)
+    const needsPassword = /requires a password: set logPasswordFile/
+    expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.match(needsPassword)
+    expect(await refusal(impatient({ user, password: 'wrong' }), 'INVALID_OPTION')).to.match(
+      /password authentication failed for user "guarded" \(28P01\); correct the user, or its/,
+    )
+    await postgres.opened({ user, password: 'right' })
+  })
+
+  it('without the schema, or the right to make it, is reported', async () => {
+    const user = await role('poor')
+    const { schema } = postgres
+    const { sql } = postgres.server
+    expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.equal(
+      `The schema ${schema} in PostgreSQL does not exist in the database postgres: ` +
+        `create it with: CREATE SCHEMA ${schema} AUTHORIZATION "poor"`,
+    )
+    await sql.unsafe(`create schema ${schema}`)
+    expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.equal(
+      `The user poor lacks the right USAGE on the schema ${schema}: run GRANT USAGE ON SCHEMA ${schema} TO "poor"`,
+    )
+    await sql.unsafe(`grant usage on schema ${schema} to poor`)
+    expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.equal(
+      `The user poor lacks the right CREATE on the schema ${schema}: run GRANT CREATE ON SCHEMA ${schema} TO "poor"`,
+    )
+    await sql.unsafe(`grant create on schema ${schema} to poor`)
+    await postgres.opened({ user })
+  })
+
+  it('works for a user with exactly the documented rights, and misses each of them', async () => {
+    const user = await role('exact')
+    const { schema } = postgres
+    const { sql } = postgres.server
+    // The administrator makes the tables by a first start.
+    await (await postgres.opened()).append('s', 'first')
+    await sql.unsafe(`grant usage on schema ${schema} to exact`)
+    const grants = {
+      log_state: ['select', 'insert', 'update'],
+      log_entries: ['select', 'insert', 'delete'],
+      log_snapshots: ['select', 'insert', 'delete'],
+      log_snapshot_chunks: ['select', 'insert', 'delete'],
+    }
+    for (const [table, rights] of Object.entries(grants)) {
+      for (const right of rights) {
+        expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.equal(
+          `The user exact lacks the right ${right.toUpperCase()} on the table ${schema}.${table}: ` +
+            `run GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO "exact"`,
+        )
+        await sql.unsafe(`grant ${right} on ${schema}.${table} to exact`)
+      }
+    }
+    const engine = await postgres.opened({ user })
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await engine.append('s', 'second')
+    await reader.entries.waitForCount(2)
+    expect(await engine.saveSnapshot(1, ['a'])).to.equal(true)
+    await engine.compact(1)
+    expect(await engine.canReplayFrom(1)).to.equal(true)
+  })
+
+  it('with tables of another program is reported', async () => {
+    const { schema } = postgres
+    const { sql } = postgres.server
+    await sql.unsafe(`create schema ${schema}; create table ${schema}.log_entries (line text)`)
+    expect(await refusal(impatient(), 'INVALID_OPTION')).to.equal(
+      `The schema ${schema} in PostgreSQL has the table log_entries but not log_state: choose another schema`,
+    )
+    for (const table of ['log_state', 'log_snapshots', 'log_snapshot_chunks'])
+      await sql.unsafe(`create table ${schema}.${table} (line text)`)
+    expect(await refusal(impatient(), 'INVALID_OPTION')).to.equal(
+      `The schema ${schema} in PostgreSQL has tables of another program: choose another schema`,
+    )
+  })
+
+  it('that allows the user to read only is reported', async () => {
+    const user = await role('reader')
+    await postgres.server.sql.unsafe('alter role reader set default_transaction_read_only = on')
+    expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.match(
+      /allows reading only: set default_transaction_read_only=off for the user$/,
+    )
+  })
+
+  it('with a log of other settings is reported', async () => {
+    await postgres.opened()
+    const open = (change: object) =>
+      rejection(postgres.engine().open({ ...config, ...change }), 'INVALID_OPTION')
+    expect((await open({ deadMs: 2_000 })).message).to.equal(
+      `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 1500 ms, not 2000 ms: use the dead time of the log`,
+    )
+    expect((await open({ cluster: "it's" })).message).to.equal(
+      `The schema ${postgres.schema} in PostgreSQL belongs to the cluster "", not "it's": choose another schema`,
+    )
+    expect((await open({ format: 9 })).message).to.match(/has a log of format 2/)
+  })
+
+  it('with a damaged snapshot is reported', async () => {
+    const engine = await postgres.opened()
+    await engine.saveSnapshot(10, ['old'])
+    const old = await engine.snapshot()
+    await engine.saveSnapshot(20, ['new'])
+    await engine.compact(20)
+    const reading = (async () => {
+      for await (const _ of old!.parts) throw new Error('there should be none')
+    })()
+    const { message } = await rejection(reading, 'UNAVAILABLE')
+    expect(message).to.match(/^The snapshot in PostgreSQL is damaged \(chunk 0 of /)
+  })
+
+  it('several logs in one database do not see each other', async () => {
+    const names = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
+    for (const schema of names) {
+      const engine = await postgres.opened({ schema })
+      await engine.append('s', schema)
+      const reader = new Reader()
+      engine.follow(0, reader)
+      await reader.entries.waitForCount(1)
+      expect(reader.entries.items).to.deep.equal([[1, schema]])
+    }
+  })
+
+  /** Opens the log, and uses all of it once. */
+  async function useAll(engine: PostgresEngine): Promise<void> {
+    await engine.open(config)
+    const reader = new Reader()
+    engine.follow(0, reader)
+    for (;;) {
+      const isKnown = await engine.append('s', 'a').then(
+        () => true,
+        () => false,
+      )
+      if (isKnown) break
+    }
+    await reader.entries.waitForCount(1)
+    await engine.saveSnapshot(1, ['a'])
+  }
+
+  it('that disappears at any point of the start is reported, and waited for if it returns', async () => {
+    let answers = 0
+    let last = Number.POSITIVE_INFINITY
+    let proxy: TcpProxy
+    const down: Filter = (bytes, passage) => {
+      if (++answers <= last) return passage.pass(bytes)
+      passage.cut()
+      proxy.shut(true)
+    }
+    proxy = await behind(() => ({ down }))
+    const hosts = [{ host: '127.0.0.1', port: portOf(proxy) }]
+    await useAll(postgres.engine({ hosts, schema: `${postgres.schema}_0` }))
+    const total = answers
+    expect(total).to.be.greaterThan(8)
+    const step = count(3, 1)
+    for (let point = 0; point < total; point += step) {
+      const schema = `${postgres.schema}_${point + 1}`
+      answers = 0
+      last = point
+      proxy.shut(false)
+      const gone = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
+      const outcome = await gone.open(config).then(
+        () => undefined,
+        (error: Error) => error,
+      )
+      if (outcome !== undefined) {
+        await rejection(Promise.reject(outcome), 'UNAVAILABLE')
+        expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
+      }
+      await gone.close()
+      // The same, but the database returns.
+      answers = 0
+      proxy.shut(false)
+      const using = useAll(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
+      while (answers <= point) await proxy.nextConnection()
+      last = Number.POSITIVE_INFINITY
+      proxy.shut(false)
+      await using
+    }
+  })
+})
+
+describe('log: PostgreSQL over TLS', function () {
+  this.timeout(60_000)
+  needs('openssl')
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  it('is used as sslmode demands, and refused with a message', async () => {
+    const open = (options: Partial<PostgresEngineOptions>) =>
+      postgres.engine({ openTimeoutMs: 600, ...options }).open(config)
+    const refused = async (options: Partial<PostgresEngineOptions>) =>
+      (await rejection(open(options), 'INVALID_OPTION')).message
+    expect(await refused({ sslMode: 'require' })).to.match(
+      /does not use TLS: turn it on there, or set sslmode=disable$/,
+    )
+    const { certPath, keyPath, cert } = certificate(scratch(stage))
+    const { data } = postgres.server
+    for (const [from, name] of [
+      [certPath, 'server.crt'],
+      [keyPath, 'server.key'],
+    ] as const) {
+      copyFileSync(from, join(data, name))
+      if (process.getuid?.() === 0) chownSync(join(data, name), 65_534, 65_534)
+    }
+    await postgres.server.set('ssl', 'on')
+    await open({ sslMode: 'require' })
+    for (const sslMode of ['verify-ca', 'verify-full'] as const) {
+      expect(await refused({ sslMode })).to.match(
+        /has an untrusted certificate \(\w+\): set logCa, or sslmode=require$/,
+      )
+      await open({ sslMode, tls: { ca: cert } })
+    }
+    const safe = await postgres.server.sql`select from pg_stat_ssl where ssl`
+    expect(safe.length).to.be.greaterThan(0)
+  })
+})

@@ -1,0 +1,278 @@
+/**
+ * The engine in PostgreSQL behind a pooler, at a replica, with synchronous replication, and when a
+ * standby replaces the primary, with and without the newest commits.
+ */
+import type { PostgresEngine } from '@holdfast/server/internal'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
+import { needs } from '../support/needs.js'
+import { PgBouncer } from '../support/pgbouncer.js'
+import { Postgres } from '../support/postgres.js'
+import { config, Reader } from './etcdStage.js'
+import { PostgresStage } from './postgresStage.js'
+
+async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
+  for (;;) {
+    try {
+      await engine.append(slot, entry)
+      return
+    } catch (error) {
+      // The outcome is unknown: append the same entry again, as a broker does.
+      if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
+    }
+  }
+}
+
+describe('log: pitfalls of poolers in front of PostgreSQL', function () {
+  this.timeout(60_000)
+  needs('pgbouncer')
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  async function pooler(mode: 'session' | 'transaction' | 'statement'): Promise<PgBouncer> {
+    const made = await PgBouncer.start(postgres.server, mode)
+    stage.onClear(() => made.stop())
+    return made
+  }
+
+  for (const mode of ['transaction', 'statement'] as const) {
+    it(`7: refuses a pooler in the mode "${mode}"`, async () => {
+      const { port } = await pooler(mode)
+      const { message } = await rejection(postgres.through(port).open(config), 'INVALID_OPTION')
+      expect(message).to.equal(
+        `PostgreSQL at 127.0.0.1:${port} is reached through a pooler in transaction mode, which ` +
+          'loses LISTEN: give the address of the server, or set the pooler to session mode',
+      )
+    })
+  }
+
+  it('7: works through a pooler in the mode "session"', async () => {
+    const { port } = await pooler('session')
+    const engine = postgres.through(port)
+    await engine.open(config)
+    const reader = new Reader()
+    engine.follow(0, reader)
+    for (const text of ['a', 'b', 'c']) await engine.append('s', text)
+    await reader.entries.waitForCount(3)
+    expect(reader.texts).to.deep.equal(['a', 'b', 'c'])
+  })
+})
+
+describe('log: pitfalls of replication in PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  afterEach(() => postgres.server.set('synchronous_standby_names', ''))
+
+  async function standbyOf(server: Postgres): Promise<Postgres> {
+    const standby = await server.standby()
+    stage.onClear(() => standby.stop())
+    return standby
+  }
+
+  /** A primary of its own, because the test ends it. */
+  async function primaryAndStandby(...settings: string[]) {
+    const primary = await Postgres.start({ settings })
+    stage.onClear(() => primary.stop())
+    const standby = await standbyOf(primary)
+    const hosts = [primary, standby].map(({ host, port }) => ({ host, port }))
+    return { primary, standby, hosts }
+  }
+
+  /** Resolves when the standby has everything that the primary has. */
+  async function untilCaughtUp(primary: Postgres): Promise<void> {
+    for (;;) {
+      const [row] = await primary.sql`
+        select bool_and(replay_lsn = pg_current_wal_lsn()) as is_even from pg_stat_replication`
+      if (row!['is_even'] === true) return
+    }
+  }
+
+  /** The server process whose commit waits for a standby; undefined if there is none now. */
+  async function findWaitingCommit(): Promise<number | undefined> {
+    const [row] = await postgres.server.sql`
+      select pid from pg_stat_activity where wait_event = 'SyncRep'`
+    return row?.['pid'] as number | undefined
+  }
+
+  async function waitingCommit(): Promise<number> {
+    for (;;) {
+      const pid = await findWaitingCommit()
+      if (pid !== undefined) return pid
+    }
+  }
+
+  /**
+   * Makes commits wait for a standby that does not exist. A server process learns of the setting a
+   * little later, so this function tries commits of its own until one waits.
+   */
+  async function makeCommitsWait(): Promise<void> {
+    const { sql } = postgres.server
+    await postgres.server.set('synchronous_standby_names', 'missing')
+    for (;;) {
+      let isCommitted = false
+      const commit = sql`select pg_logical_emit_message(true, '', '')`.then(() => {
+        isCommitted = true
+      })
+      while (!isCommitted) {
+        const pid = await findWaitingCommit()
+        if (pid === undefined) continue
+        await sql`select pg_cancel_backend(${pid})`
+        await commit
+        return
+      }
+    }
+  }
+
+  it('8: refuses a replica', async () => {
+    const { host, port } = await standbyOf(postgres.server)
+    const engine = postgres.engine({ hosts: [{ host, port }] })
+    const { message } = await rejection(engine.open(config), 'INVALID_OPTION')
+    expect(message).to.equal(
+      `PostgreSQL at 127.0.0.1:${port} is a replica: give the address of the primary`,
+    )
+  })
+
+  it('8: reads and writes at the primary, although the replica comes first in the address', async () => {
+    const standby = await standbyOf(postgres.server)
+    const hosts = [standby, postgres.server].map(({ host, port }) => ({ host, port }))
+    const engine = await postgres.opened({ hosts })
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await engine.append('s', 'a')
+    await reader.entries.waitForCount(1)
+    const sessions = await standby.sql`
+      select from pg_stat_activity where application_name = 'holdfast'`
+    expect(sessions).to.have.length(0)
+  })
+
+  it('9: a commit that did not wait for its standby counts as unknown', async () => {
+    const engine = postgres.engine()
+    await engine.open({ ...config, deadMs: 6_000 })
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await engine.append('s', 'before')
+    await makeCommitsWait()
+    const appending = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
+    const pid = await waitingCommit()
+    await postgres.server.sql`select pg_cancel_backend(${pid})`
+    expect((await appending).message).to.match(
+      /committed an entry without its synchronous standby, so the entry is not safe yet$/,
+    )
+    // The entry is in the log, but the second attempt must wait for the standby too.
+    const again = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
+    await postgres.server.sql`select pg_cancel_backend(${await waitingCommit()})`
+    await again
+    await postgres.server.set('synchronous_standby_names', '')
+    await appendUntilKnown(engine, 's', 'unsafe')
+    await engine.append('s', 'after')
+    await reader.entries.waitForCount(3)
+    expect(reader.texts).to.deep.equal(['before', 'unsafe', 'after'])
+  })
+
+  it('9: commits wait for the disk, although the administrator turned that off', async () => {
+    await postgres.server.set('synchronous_commit', 'off')
+    const engine = await postgres.opened()
+    await engine.append('s', 'a')
+    const { sql } = postgres.server
+    const setting = await sql`select source from pg_settings where name = 'synchronous_commit'`
+    expect(setting[0]!['source']).to.equal('configuration file')
+    const before = await sql`select pg_current_wal_lsn() as at`
+    await engine.append('s', 'b')
+    const [flushed] = await sql`
+      select pg_current_wal_flush_lsn() > ${before[0]!['at'] as string} as is_flushed`
+    expect(flushed!['is_flushed']).to.equal(true)
+    await postgres.server.set('synchronous_commit', 'on')
+  })
+
+  it('9: continues at a synchronous standby that replaces the primary, and loses nothing', async () => {
+    const { primary, standby, hosts } = await primaryAndStandby()
+    await primary.set('synchronous_standby_names', 'standby')
+    const engine = await postgres.opened({ hosts })
+    const other = await postgres.opened({ hosts })
+    const readers = [engine, other].map((each) => {
+      const reader = new Reader()
+      each.follow(0, reader)
+      return reader
+    })
+    for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
+    const more = (async () => {
+      for (let i = 20; i < 60; i++) await appendUntilKnown(engine, 's', `${i}`)
+    })()
+    await readers[1]!.entries.waitForCount(25)
+    await primary.end('SIGKILL')
+    // As the tool does that manages the failover.
+    await standby.set('synchronous_standby_names', '')
+    await standby.promote()
+    await more
+    for (const reader of readers) {
+      await reader.entries.waitForCount(60)
+      expect(reader.texts).to.deep.equal(Array.from({ length: 60 }, (_, i) => `${i}`))
+      expect(reader.ends.items).to.deep.equal([])
+    }
+  })
+
+  for (const isOvertaken of [false, true]) {
+    const what = isOvertaken ? 'lost commits and has others in their place' : 'lost commits'
+    it(`9: every broker stops when a standby that ${what} replaces the primary`, async () => {
+      const { primary, standby, hosts } = await primaryAndStandby()
+      // The way of the first broker to the standby can be shut.
+      const proxy = await TcpProxy.to(standby.port)
+      stage.onClear(() => proxy.close())
+      const proxied = { host: '127.0.0.1', port: Number(new URL(proxy.url).port) }
+      const engine = await postgres.opened({ hosts: [hosts[0]!, proxied] })
+      const behind = await postgres.opened({ hosts })
+      const [reader, readerBehind] = [new Reader(), new Reader()]
+      engine.follow(0, reader)
+      const following = behind.follow(0, readerBehind)
+      await engine.append('s', 'kept')
+      await readerBehind.entries.waitForCount(1)
+      await untilCaughtUp(primary)
+      following.stop()
+      await standby.end()
+      for (const text of ['lost 1', 'lost 2']) await engine.append('s', text)
+      await reader.entries.waitForCount(3)
+      proxy.shut(true)
+      await primary.end('SIGKILL')
+      await standby.start()
+      await standby.promote()
+      if (isOvertaken) {
+        for (let i = 0; i < 3; i++) await appendUntilKnown(behind, 'other', `${i}`)
+      }
+      proxy.shut(false)
+      const [message] = await reader.ends.waitForCount(1)
+      expect(message).to.match(
+        isOvertaken
+          ? /was replaced \(entry 3 is another one now\)/
+          : /was replaced \(its position went back from 3 to 1\)/,
+      )
+      expect(message).to.match(/: stop all brokers, wait .* and start the brokers again$/)
+      // The other broker has not seen the lost entries, and stops all the same.
+      behind.follow(0, readerBehind)
+      const [otherMessage] = await readerBehind.ends.waitForCount(1)
+      expect(otherMessage).to.equal(message)
+      await rejection(engine.append('s', 'more'), 'INVALID_OPTION')
+      const late = postgres.engine({ hosts })
+      expect((await rejection(late.open(config), 'INVALID_OPTION')).message).to.equal(message)
+    })
+  }
+
+  it('every broker stops when the schema is dropped, or made anew by others', async () => {
+    const engine = await postgres.opened()
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await engine.append('s', 'a')
+    await reader.entries.waitForCount(1)
+    await postgres.server.sql.unsafe(`drop schema ${postgres.schema} cascade`)
+    expect((await reader.ends.waitForCount(1))[0]).to.match(/was replaced \(its tables are gone\)/)
+    const next = await postgres.opened()
+    const other = new Reader()
+    next.follow(0, other)
+    await next.append('s', 'b')
+    await other.entries.waitForCount(1)
+    expect(other.entries.items).to.deep.equal([[1, 'b']])
+  })
+})

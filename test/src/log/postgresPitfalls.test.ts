@@ -1,0 +1,290 @@
+/**
+ * The known pitfalls of a log in PostgreSQL, as other projects have met them. Each test is named
+ * after its pitfall.
+ */
+import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+import { type Filter, TcpProxy } from '../faults/proxy.js'
+import { Valve } from '../faults/valve.js'
+import { count } from '../support/counts.js'
+import { config, Reader } from './etcdStage.js'
+import { PostgresStage } from './postgresStage.js'
+
+describe('log: pitfalls of a log in PostgreSQL', function () {
+  this.timeout(60_000)
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  /** A proxy in front of the server, whose filters see each connection. */
+  async function proxy(...args: [] | [(index: number) => { up?: Filter; down?: Filter }]) {
+    const made = await TcpProxy.to(postgres.server.port, ...args)
+    stage.onClear(() => made.close())
+    return { proxy: made, port: Number(new URL(made.url).port) }
+  }
+
+  function following(engine: PostgresEngine, position = 0): Reader {
+    const reader = new Reader()
+    engine.follow(position, reader)
+    return reader
+  }
+
+  async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
+    for (;;) {
+      try {
+        await engine.append(slot, entry)
+        return
+      } catch (error) {
+        // The outcome is unknown: append the same entry again, as a broker does.
+        if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
+      }
+    }
+  }
+
+  it('1: positions have the order of commits, although a transaction is slow', async () => {
+    const [engine, other] = [await postgres.opened(), await postgres.opened()]
+    const { schema } = postgres
+    const reader = following(other)
+    await engine.append('a', 'first')
+    // A slow transaction takes the next number, and does not commit.
+    const slow = await postgres.server.sql.reserve()
+    await slow.unsafe('begin')
+    await slow.unsafe(`update ${schema}.log_state set position = position`)
+    const fast = engine.append('a', 'second')
+    await slow.unsafe('rollback')
+    slow.release()
+    await fast
+    await reader.entries.waitForCount(2)
+    expect(reader.entries.items).to.deep.equal([
+      [1, 'first'],
+      [2, 'second'],
+    ])
+    expect(reader.ends.items).to.deep.equal([])
+  })
+
+  it('1: a reader stops at a gap, because the log has lost an entry', async () => {
+    const engine = await postgres.opened()
+    for (const text of ['a', 'b', 'c']) await engine.append('s', text)
+    await postgres.server.sql.unsafe(
+      `delete from ${postgres.schema}.log_entries where position = 2`,
+    )
+    const reader = following(await postgres.opened())
+    const [message] = await reader.ends.waitForCount(1)
+    expect(message).to.match(/was replaced \(entry 2 is missing\)/)
+    expect(reader.texts).to.deep.equal(['a'])
+  })
+
+  it('2: every broker stops if the position is behind the entries', async () => {
+    const engine = await postgres.opened()
+    const reader = following(engine)
+    for (const text of ['a', 'b']) await engine.append('s', text)
+    await reader.entries.waitForCount(2)
+    await postgres.server.sql.unsafe(`update ${postgres.schema}.log_state set position = 1`)
+    await engine.append('s', 'c').catch(() => {})
+    expect((await reader.ends.waitForCount(1))[0]).to.match(/ was replaced \(its position /)
+    expect(reader.texts).to.deep.equal(['a', 'b'])
+  })
+
+  it('2: positions have no gaps after a sudden shutdown', async () => {
+    const [engine, reader] = [await postgres.opened(), new Reader()]
+    engine.follow(0, reader)
+    for (let round = 0; round < count(2, 6); round++) {
+      const writing = (async () => {
+        for (let i = 0; i < 30; i++) await appendUntilKnown(engine, 's', `${round}:${i}`)
+      })()
+      await reader.entries.waitUntil((items) => items.length >= round * 30 + 10)
+      await postgres.server.end()
+      await postgres.server.start()
+      await writing
+    }
+    const total = count(2, 6) * 30
+    await reader.entries.waitForCount(total)
+    const positions = reader.entries.items.map(([position]) => position)
+    expect(positions).to.deep.equal(Array.from({ length: total }, (_, i) => i + 1))
+    expect(new Set(reader.texts).size).to.equal(total)
+  })
+
+  it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
+    let isLost = false
+    const down: Filter = (bytes, passage) => {
+      // The answer to the append has the id of the entry before it, as text of 36 characters.
+      if (!isLost || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
+        return passage.pass(bytes)
+      isLost = false
+      passage.cut()
+    }
+    const { port } = await proxy(() => ({ down }))
+    const engine = postgres.through(port)
+    await engine.open(config)
+    await engine.append('s', 'before')
+    isLost = true
+    await rejection(engine.append('s', 'again'), 'UNAVAILABLE')
+    expect(isLost).to.equal(false)
+    await engine.append('s', 'again')
+    await engine.append('s', 'after')
+    const reader = following(await postgres.opened())
+    await reader.entries.waitForCount(3)
+    expect(reader.texts).to.deep.equal(['before', 'again', 'after'])
+  })
+
+  it('3: the same entry is appended once by many sessions at once', async () => {
+    const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.opened()))
+    await Promise.all(engines.map((engine) => engine.append('s', 'one')))
+    await engines[0]!.append('s', 'two')
+    const reader = following(engines[1]!)
+    await reader.entries.waitForCount(2)
+    expect(reader.texts).to.deep.equal(['one', 'two'])
+  })
+
+  it('4: there is one notification for each entry', async () => {
+    const engine = await postgres.opened()
+    let notified = 0
+    const listening = await postgres.server.sql.listen(postgres.schema, () => notified++)
+    for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
+    const last = new Promise<void>((resolve) => {
+      void postgres.server.sql.listen(`${postgres.schema}_end`, () => resolve())
+    })
+    // Notifications come in the order of commits.
+    await postgres.server.sql.notify(`${postgres.schema}_end`, '')
+    await last
+    await listening.unlisten()
+    expect(notified).to.equal(20)
+  })
+
+  it('4: an entry without a notification is read all the same', async () => {
+    let dropped = 0
+    const down: Filter = (bytes, passage) => {
+      // A notification ends with the channel and an empty text.
+      if (bytes.includes(Buffer.from(`${postgres.schema}\0\0`))) dropped++
+      else passage.pass(bytes)
+    }
+    const { port } = await proxy(() => ({ down }))
+    const [engine, other] = [await postgres.opened(), postgres.through(port)]
+    await other.open(config)
+    const reader = following(other)
+    for (const text of ['a', 'b', 'c']) {
+      await engine.append('s', text)
+      await reader.entries.waitUntil(() => reader.texts.includes(text))
+    }
+    expect(reader.texts).to.deep.equal(['a', 'b', 'c'])
+    expect(dropped).to.be.greaterThan(0)
+  })
+
+  it('5: no session is in a transaction between its calls, and the queue stays empty', async () => {
+    const [engine, other] = [await postgres.opened(), await postgres.opened()]
+    const reader = following(other)
+    for (let i = 0; i < 200; i++) await engine.append('s', `${i}`)
+    await reader.entries.waitForCount(200)
+    const { sql } = postgres.server
+    const sessions = await sql`
+      select state from pg_stat_activity where application_name = 'holdfast'`
+    expect(sessions.length).to.be.at.least(3)
+    expect(sessions.filter(({ state }) => /in transaction/.test(state))).to.deep.equal([])
+    const [queue] = await sql`select pg_notification_queue_usage() as usage`
+    expect(queue!['usage']).to.equal(0)
+  })
+
+  it('6: a session that lost its LISTEN listens again', async () => {
+    let dropped = 0
+    const up: Filter = (bytes, passage) => {
+      const text = bytes.toString('latin1')
+      const listen = `listen ${postgres.schema}`
+      if (dropped > 0 || !text.includes(listen)) return passage.pass(bytes)
+      dropped++
+      const other = 'select 1'.padEnd(listen.length)
+      passage.pass(Buffer.from(text.replace(listen, other), 'latin1'))
+    }
+    const { port } = await proxy(() => ({ up }))
+    const engine = postgres.through(port)
+    await engine.open(config)
+    following(engine)
+    const { sql } = postgres.server
+    const isListening = async (): Promise<boolean> => {
+      const rows = await sql`select query from pg_stat_activity where application_name = 'holdfast'`
+      return dropped > 0 && rows.some(({ query }) => /^listen /.test(query))
+    }
+    // The next read finds the lost LISTEN; afterwards the session shows its read again.
+    let wasListening = false
+    while (!wasListening) wasListening = await isListening()
+    expect(dropped).to.equal(1)
+  })
+
+  it('6: a session without answers is replaced, and no entry is missed', async () => {
+    const valve = new Valve()
+    const listening = new Set<number>()
+    const { port, proxy: inFront } = await proxy(() => ({
+      up: (bytes, passage) => {
+        if (bytes.includes('listen ')) listening.add(passage.index)
+        passage.pass(bytes)
+      },
+      down: (bytes, passage) => {
+        if (listening.has(passage.index)) valve.filter(bytes, passage)
+        else passage.pass(bytes)
+      },
+    }))
+    const [writer, engine] = [await postgres.opened(), postgres.through(port)]
+    await engine.open(config)
+    const reader = following(engine)
+    await writer.append('s', 'one')
+    await reader.entries.waitForCount(1)
+    valve.shut()
+    const reconnected = inFront.nextConnection()
+    await writer.append('s', 'two')
+    await reconnected
+    valve.open()
+    await reader.entries.waitForCount(2)
+    await writer.append('s', 'three')
+    await reader.entries.waitForCount(3)
+    expect(reader.texts).to.deep.equal(['one', 'two', 'three'])
+  })
+
+  it('6: a session that the server ends is replaced, and no entry is missed', async () => {
+    const [writer, engine] = [await postgres.opened(), await postgres.opened()]
+    const reader = following(engine)
+    for (let i = 0; i < 10; i++) {
+      await appendUntilKnown(writer, 's', `${i}`)
+      await postgres.server.sql`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'holdfast'`
+    }
+    await reader.entries.waitForCount(10)
+    expect(reader.texts).to.deep.equal(Array.from({ length: 10 }, (_, i) => `${i}`))
+  })
+
+  it('10: the log uses no replication slot', async () => {
+    const engine = await postgres.opened()
+    following(engine)
+    await engine.append('s', 'a')
+    const slots = await postgres.server.sql`select from pg_replication_slots`
+    expect(slots).to.have.length(0)
+  })
+
+  it('11: a broker renews its self-lease several times before others declare it dead', () => {
+    for (const deadMs of [1_000, 1_500, 6_000, 60_000]) {
+      expect(heartbeatMsFor(deadMs) * 3).to.be.lessThan(deadMs)
+    }
+  })
+
+  it('an append that is stopped in the middle leaves no row locked', async () => {
+    const writing = new Promise<void>((resolve) => {
+      void proxy(() => ({
+        up: (bytes, passage) => {
+          if (!bytes.includes('execute holdfast_append')) return passage.pass(bytes)
+          passage.pass(bytes.subarray(0, bytes.length - 4))
+          resolve()
+        },
+      })).then(async ({ port }) => {
+        const stopped = postgres.through(port)
+        await stopped.open(config)
+        stopped.append('s', 'half').catch(() => {})
+      })
+    })
+    await writing
+    const engine = await postgres.opened()
+    await engine.append('s', 'whole')
+    const reader = following(engine)
+    await reader.entries.waitForCount(1)
+    expect(reader.texts).to.deep.equal(['whole'])
+  })
+})

@@ -1,0 +1,67 @@
+/** PgBouncer for a test: a pooler in front of a PostgreSQL server. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { freePort } from './freePort.js'
+import type { Postgres } from './postgres.js'
+
+/** The id of `nobody`, because PgBouncer refuses to run as root. */
+const nobody = '65534'
+
+export class PgBouncer {
+  readonly port: number
+  readonly #folder: string
+  readonly #process: ChildProcess
+
+  private constructor(port: number, folder: string, bouncer: ChildProcess) {
+    this.port = port
+    this.#folder = folder
+    this.#process = bouncer
+  }
+
+  /** Resolves when the pooler accepts connections. */
+  static async start(
+    server: Postgres,
+    mode: 'session' | 'transaction' | 'statement',
+  ): Promise<PgBouncer> {
+    const port = await freePort()
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-pgbouncer-'))
+    chmodSync(folder, 0o755)
+    const file = join(folder, 'pgbouncer.ini')
+    const settings = [
+      '[databases]',
+      `postgres = host=${server.host} port=${server.port} user=holdfast`,
+      '[pgbouncer]',
+      'listen_addr = 127.0.0.1',
+      `listen_port = ${port}`,
+      'unix_socket_dir =',
+      'auth_type = any',
+      `pool_mode = ${mode}`,
+      'default_pool_size = 20',
+    ]
+    writeFileSync(file, `${settings.join('\n')}\n`)
+    const asNobody =
+      process.getuid?.() === 0 ? ['--reuid', nobody, '--regid', nobody, '--clear-groups'] : []
+    const args = ['--pdeathsig', 'KILL', ...asNobody, 'pgbouncer', file]
+    const bouncer = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const lines: string[] = []
+    for await (const line of createInterface(bouncer.stderr)) {
+      if (line.includes('process up')) {
+        bouncer.stderr.resume()
+        return new PgBouncer(port, folder, bouncer)
+      }
+      lines.push(line)
+    }
+    throw new Error(`PgBouncer did not start:\n${lines.join('\n')}`)
+  }
+
+  async stop(): Promise<void> {
+    const gone = once(this.#process, 'exit')
+    this.#process.kill('SIGKILL')
+    await gone
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
