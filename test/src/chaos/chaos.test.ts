@@ -1,69 +1,84 @@
 /**
- * Three brokers that share a command log in a real etcd, with real failures of brokers, etcd
- * members and links. The command log orders the commands of all brokers. After each fault, an
- * oracle (the checks of `World`) searches for violations. No two sessions may have held a lock at
- * the same time. Every broker must have exactly the locks that clients keep. No client of an
+ * Three brokers that share a command log in a real etcd or PostgreSQL, with real failures of
+ * brokers, servers and links. The command log orders the commands of all brokers. After each fault,
+ * an oracle (the checks of `World`) searches for violations. No two sessions may have held a lock
+ * at the same time. Every broker must have exactly the locks that clients keep. No client of an
  * unaffected broker may have lost a lock. At the end no lock may remain.
  */
 import { expect } from 'chai'
 import { full, Random, seed } from '../support/counts.js'
-import { has, needs, skip } from '../support/needs.js'
+import { has, type Need, needs, skip } from '../support/needs.js'
 import { runFault } from './chaos.js'
-import { faults } from './faults.js'
+import { faultsOf } from './faults.js'
+import { type EngineName, engineNames } from './store.js'
 import { World } from './world.js'
 
 /** The faults of a run with small counts, each once. */
-const shortRunFaults = ['etcd-leader-stopped', 'broker-killed']
+const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
+  etcd: ['etcd-leader-stopped', 'broker-killed'],
+  postgres: ['postgres-failover', 'broker-killed'],
+}
+const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
+  etcd: ['etcd'],
+  postgres: ['postgres', 'setpriv'],
+}
 const rounds = full ? 2 : 1
 
-describe('chaos: the oracle', function () {
-  this.timeout(120_000)
-  needs('etcd')
+for (const engine of engineNames) {
+  describe(`chaos: the oracle over ${engine}`, function () {
+    this.timeout(120_000)
+    needs(...needsOf[engine])
 
-  it('detects brokers that do not share a command log', async () => {
-    const world = await World.start(new Random(seed), false, true)
-    try {
-      await world.servedSince(performance.now())
-      await world.servedSince(performance.now())
-      const violations = await world.findViolations(100)
-      expect(
-        violations.filter((violation) =>
-          /both held the lock|same fence|lower fence/.test(violation),
-        ),
-      ).not.to.be.empty
-      expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
-    } finally {
-      await world.close()
-    }
-  })
-})
-
-describe('chaos: three brokers over etcd', function () {
-  this.timeout(300_000)
-  needs('etcd')
-  let world: World | undefined
-  const random = new Random(seed)
-
-  before(async () => {
-    world = await World.start(random, has('namespaces'))
-  })
-
-  after(() => world?.close())
-
-  for (const fault of faults.filter(({ name }) => full || shortRunFaults.includes(name))) {
-    it(`finds no violation after the fault ${fault.name}, and all clients are served again`, async function () {
-      if (fault.isPossible?.(world!) === false) {
-        skip(this, 'needs network namespaces, to cut members of etcd off from each other')
-      }
-      for (let round = 0; round < rounds; round++) {
-        const outcome = await runFault(world!, fault, random)
-        expect(outcome.violations).to.deep.equal([])
+    it('detects brokers that do not share a command log', async () => {
+      const world = await World.start(new Random(seed), {
+        engine,
+        withNamespaces: false,
+        areApart: true,
+      })
+      try {
+        await world.servedSince(performance.now())
+        await world.servedSince(performance.now())
+        const violations = await world.findViolations(100)
+        expect(
+          violations.filter((violation) =>
+            /both held the lock|same fence|lower fence/.test(violation),
+          ),
+        ).not.to.be.empty
+        expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
+      } finally {
+        await world.close()
       }
     })
-  }
-
-  it('leaves no lock when all clients have left', async () => {
-    expect(world!.tenures).to.be.greaterThan(20)
-    expect(await world!.drain()).to.deep.equal([])
   })
-})
+
+  describe(`chaos: three brokers over ${engine}`, function () {
+    this.timeout(300_000)
+    needs(...needsOf[engine])
+    let world: World | undefined
+    const random = new Random(seed)
+
+    before(async () => {
+      world = await World.start(random, { engine, withNamespaces: has('namespaces') })
+    })
+
+    after(() => world?.close())
+
+    const isChosen = (name: string) => full || shortRunFaults[engine].includes(name)
+    for (const fault of faultsOf(engine).filter(({ name }) => isChosen(name))) {
+      it(`finds no violation after the fault ${fault.name}, and all clients are served again`, async function () {
+        if (fault.isPossible?.(world!) === false) {
+          skip(this, 'needs network namespaces, to cut members of etcd off from each other')
+        }
+        for (let round = 0; round < rounds; round++) {
+          const outcome = await runFault(world!, fault, random)
+          expect(outcome.violations).to.deep.equal([])
+        }
+      })
+    }
+
+    it('leaves no lock when all clients have left', async () => {
+      expect(world!.tenures).to.be.greaterThan(20)
+      expect(await world!.drain()).to.deep.equal([])
+    })
+  })
+}

@@ -3,6 +3,7 @@
  * (if this is possible), and then ends.
  */
 import type { Random } from '../support/counts.js'
+import { type EngineName, EtcdStore, PostgresStore } from './store.js'
 import { deadMs, type World } from './world.js'
 
 export interface Fault {
@@ -31,19 +32,29 @@ export interface ActiveFault {
 const declaredDeadMs = 2 * deadMs
 const allBrokers = [0, 1, 2]
 
+function etcdOf({ store }: World): EtcdStore {
+  if (!(store instanceof EtcdStore)) throw new Error('this fault needs etcd')
+  return store
+}
+
+function postgresOf({ store }: World): PostgresStore {
+  if (!(store instanceof PostgresStore)) throw new Error('this fault needs PostgreSQL')
+  return store
+}
+
 const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => [
   {
     name: `etcd-${role}-killed`,
-    cause: async ({ cluster }) => {
-      const member = await cluster[role]()
+    cause: async (world) => {
+      const member = await etcdOf(world).cluster[role]()
       await member.kill()
       return { end: () => member.start() }
     },
   },
   {
     name: `etcd-${role}-stopped`,
-    cause: async ({ cluster }) => {
-      const member = await cluster[role]()
+    cause: async (world) => {
+      const member = await etcdOf(world).cluster[role]()
       member.freeze()
       return { lastsMs: declaredDeadMs, end: async () => member.thaw() }
     },
@@ -51,7 +62,9 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => 
   {
     name: `etcd-${role}-cut-off`,
     isPossible: ({ network }) => network.canCut('member0', 'member1'),
-    cause: async ({ cluster, network }) => {
+    cause: async (world) => {
+      const { network } = world
+      const { cluster } = etcdOf(world)
       const member = await cluster[role]()
       const machines = cluster.members.map((_, i) => `member${i}` as const)
       const isolated = machines[cluster.members.indexOf(member)]!
@@ -60,6 +73,100 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => 
     },
   },
 ])
+
+/** The faults of the links between a broker and etcd, and of the whole etcd. */
+const moreEtcdFaults: Fault[] = [
+  {
+    name: 'broker-cut-from-etcd',
+    cause: async (world, random) => {
+      const { brokers, network } = world
+      const i = random.below(brokers.length)
+      etcdOf(world).cluster.members.forEach((_, j) => {
+        network.cut(`broker${i}`, `member${j}`)
+      })
+      return { affectedBrokers: [i], lastsMs: declaredDeadMs, end: async () => network.mend() }
+    },
+  },
+  {
+    name: 'broker-cut-from-a-member',
+    cause: async ({ brokers, network }, random) => {
+      const i = random.below(brokers.length)
+      // The broker tries this etcd member first.
+      network.cut(`broker${i}`, `member${i}`)
+      return { lastsMs: declaredDeadMs, end: async () => network.mend() }
+    },
+  },
+  {
+    name: 'etcd-restarted',
+    cause: async (world) => {
+      const { cluster } = etcdOf(world)
+      await Promise.all(cluster.members.map((member) => member.kill()))
+      const end = async () => {
+        await Promise.all(cluster.members.map((member) => member.start()))
+      }
+      return { affectedBrokers: allBrokers, isServed: false, end }
+    },
+  },
+]
+
+const postgresFaults: Fault[] = [
+  ...(['SIGQUIT', 'SIGKILL'] as const).map(
+    (signal): Fault => ({
+      name: signal === 'SIGQUIT' ? 'postgres-stopped-at-once' : 'postgres-killed',
+      cause: async (world) => {
+        const { primary } = postgresOf(world).pair
+        await primary.end(signal)
+        return { affectedBrokers: allBrokers, isServed: false, end: () => primary.start() }
+      },
+    }),
+  ),
+  {
+    // As with a slow disk. No broker may be declared dead, and no client may lose a lock.
+    name: 'postgres-paused-briefly',
+    cause: async (world) => {
+      const { primary } = postgresOf(world).pair
+      primary.freeze()
+      return { isServed: false, lastsMs: deadMs / 3, end: async () => primary.thaw() }
+    },
+  },
+  {
+    name: 'postgres-paused',
+    cause: async (world) => {
+      const { primary } = postgresOf(world).pair
+      primary.freeze()
+      const end = async () => primary.thaw()
+      return { affectedBrokers: allBrokers, isServed: false, lastsMs: declaredDeadMs, end }
+    },
+  },
+  {
+    name: 'postgres-failover',
+    cause: async (world) => {
+      const { pair } = postgresOf(world)
+      await pair.failOver()
+      return { affectedBrokers: allBrokers, end: () => pair.repair() }
+    },
+  },
+  {
+    name: 'postgres-sessions-ended',
+    cause: async (world) => {
+      const { sql } = postgresOf(world).pair.primary
+      await sql`
+        select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holdfast'`
+      return { end: async () => {} }
+    },
+  },
+  {
+    name: 'broker-cut-from-postgres',
+    cause: async (world, random) => {
+      const { brokers, network } = world
+      const i = random.below(brokers.length)
+      postgresOf(world).pair.servers.forEach((_, j) => {
+        network.cut(`broker${i}`, `member${j}`)
+      })
+      return { affectedBrokers: [i], lastsMs: declaredDeadMs, end: async () => network.mend() }
+    },
+  },
+]
 
 const brokerFaults: Fault[] = [
   {
@@ -76,25 +183,6 @@ const brokerFaults: Fault[] = [
       const i = random.below(brokers.length)
       brokers[i]!.freeze()
       return { affectedBrokers: [i], lastsMs: declaredDeadMs, end: async () => brokers[i]!.thaw() }
-    },
-  },
-  {
-    name: 'broker-cut-from-etcd',
-    cause: async ({ brokers, cluster, network }, random) => {
-      const i = random.below(brokers.length)
-      cluster.members.forEach((_, j) => {
-        network.cut(`broker${i}`, `member${j}`)
-      })
-      return { affectedBrokers: [i], lastsMs: declaredDeadMs, end: async () => network.mend() }
-    },
-  },
-  {
-    name: 'broker-cut-from-a-member',
-    cause: async ({ brokers, network }, random) => {
-      const i = random.below(brokers.length)
-      // The broker tries this etcd member first.
-      network.cut(`broker${i}`, `member${i}`)
-      return { lastsMs: declaredDeadMs, end: async () => network.mend() }
     },
   },
   {
@@ -150,16 +238,10 @@ const restarts: Fault[] = [
       return { affectedBrokers: allBrokers, isServed: false, end }
     },
   },
-  {
-    name: 'etcd-restarted',
-    cause: async ({ cluster }) => {
-      await Promise.all(cluster.members.map((member) => member.kill()))
-      const end = async () => {
-        await Promise.all(cluster.members.map((member) => member.start()))
-      }
-      return { affectedBrokers: allBrokers, isServed: false, end }
-    },
-  },
 ]
 
-export const faults: readonly Fault[] = [...etcdFaults, ...brokerFaults, ...restarts]
+/** The faults of a world over this engine. */
+export function faultsOf(engine: EngineName): readonly Fault[] {
+  const own = engine === 'etcd' ? [...etcdFaults, ...moreEtcdFaults] : postgresFaults
+  return [...own, ...brokerFaults, ...restarts]
+}

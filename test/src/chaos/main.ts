@@ -1,7 +1,8 @@
 /**
- * `npm run chaos`: three brokers over a real etcd, and all faults of `faults.ts`.
+ * `npm run chaos`: three brokers over a real etcd or PostgreSQL, and all faults of `faults.ts`.
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
+ *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
  *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
  *   npm run chaos -- --seed 17                       the same choices again, at other moments
  *   npm run chaos -- --proxies                       without network namespaces
@@ -12,18 +13,26 @@ import { markdownTable } from 'markdown-table'
 import { seed as processSeed, Random } from '../support/counts.js'
 import { has } from '../support/needs.js'
 import { type FaultOutcome, runFault } from './chaos.js'
-import { faults } from './faults.js'
+import { faultsOf } from './faults.js'
+import { type EngineName, engineNames } from './store.js'
 import { World } from './world.js'
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '1' },
+    engine: { type: 'string', default: 'etcd' },
     only: { type: 'string' },
     seed: { type: 'string' },
     proxies: { type: 'boolean', default: false },
   },
 })
 
+const engine = values.engine as EngineName
+if (!engineNames.includes(engine)) {
+  console.error(`There is no engine ${engine}; use ${engineNames.join(' or ')}`)
+  process.exit(64)
+}
+const faults = faultsOf(engine)
 const only = values.only?.split(',')
 const unknownFault = only?.find((name) => !faults.some((fault) => fault.name === name))
 if (unknownFault !== undefined) {
@@ -34,7 +43,10 @@ if (unknownFault !== undefined) {
 }
 const seed = values.seed === undefined ? processSeed : Number(values.seed)
 const random = new Random(seed)
-const world = await World.start(random, has('namespaces') && !values.proxies)
+const world = await World.start(random, {
+  engine,
+  withNamespaces: has('namespaces') && !values.proxies,
+})
 const outcomes: FaultOutcome[] = []
 try {
   const possibleFaults = faults.filter(

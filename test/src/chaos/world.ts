@@ -1,21 +1,22 @@
 /**
- * Three etcd members, three brokers that share a command log in etcd, and clients of all brokers.
+ * Three brokers that share a command log in etcd or PostgreSQL, and clients of all brokers.
  * `findViolations` checks the rules that must hold after every fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
-import { EtcdEngine, makeSnapshot, nodeEnvironment } from '@holdfast/server/internal'
+import { makeSnapshot } from '@holdfast/server/internal'
 import { findFenceViolations, findPermitsViolations, type Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
-import { EtcdCluster } from '../support/etcd.js'
 import { BrokerProcess } from './broker.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
+import { type EngineName, memberCounts, type Store, startStore } from './store.js'
 import { permitsCapacity, Worker } from './worker.js'
 
 /** The silence after which the other brokers declare a broker dead, in ms. */
 export const deadMs = 1_500
-const prefix = 'holdfast'
-/** The number of brokers, and of etcd members. */
+/** The name of the command log. */
+const logName = 'holdfast'
+/** The number of brokers. */
 const size = 3
 /** The number of clients for each broker. */
 const workersPerBroker = 3
@@ -23,9 +24,17 @@ const sharedKeys = ['a', 'b', 'c']
 /** The timeout of every step, in ms. */
 const stepTimeoutMs = 30_000
 
+export interface WorldOptions {
+  readonly engine: EngineName
+  /** Whether each machine has a network namespace of its own. */
+  readonly withNamespaces: boolean
+  /** Whether each broker has a log of its own, which the oracle must detect. Default false. */
+  readonly areApart?: boolean | undefined
+}
+
 export class World {
   readonly network: Network
-  readonly cluster: EtcdCluster
+  readonly store: Store
   readonly brokers: readonly BrokerProcess[]
   readonly workers: readonly Worker[]
   /** The URLs at which clients reach the brokers. */
@@ -33,40 +42,39 @@ export class World {
 
   private constructor(
     network: Network,
-    cluster: EtcdCluster,
+    store: Store,
     brokers: readonly BrokerProcess[],
     urls: readonly string[],
     workers: readonly Worker[],
   ) {
     this.network = network
-    this.cluster = cluster
+    this.store = store
     this.brokers = brokers
     this.urls = urls
     this.workers = workers
   }
 
-  /**
-   * @param areApart Whether each broker has its own command log. The checks must then find
-   * violations.
-   */
-  static async start(random: Random, withNamespaces: boolean, areApart = false): Promise<World> {
-    const names = (['member', 'broker'] as const).flatMap((kind) =>
-      Array.from({ length: size }, (_, i): Machine => `${kind}${i}`),
-    )
+  static async start(random: Random, options: WorldOptions): Promise<World> {
+    const { engine, withNamespaces, areApart = false } = options
+    const machines = (kind: 'member' | 'broker', count: number): Machine[] =>
+      Array.from({ length: count }, (_, i): Machine => `${kind}${i}`)
+    const members = machines('member', memberCounts[engine])
+    const names = [...members, ...machines('broker', size)]
     const network = withNamespaces ? new NamespaceNetwork(names) : new ProxyNetwork()
     const closing = [() => network.close()]
     try {
-      const places = names.slice(0, size).map((name) => network.placeOf(name))
-      const cluster = await EtcdCluster.start({ places })
-      closing.push(() => cluster.stop())
+      const store = await startStore(
+        engine,
+        members.map((name) => network.placeOf(name)),
+      )
+      closing.push(() => store.stop())
       const brokers: BrokerProcess[] = []
       const urls: string[] = []
       closing.push(async () => {
         await Promise.all(brokers.map((broker) => broker.end('SIGKILL')))
       })
       for (let i = 0; i < size; i++) {
-        const address = await logAddress(network, cluster, i)
-        const log = areApart ? `${address}${i}` : address
+        const log = await store.logAddress(network, i, areApart ? `${logName}${i}` : logName)
         const flags = [
           '--log',
           log,
@@ -85,7 +93,7 @@ export class World {
         const order = [...urls.slice(i % size), ...urls.slice(0, i % size)]
         return new Worker(`w${i}`, order, sharedKeys, random)
       })
-      const world = new World(network, cluster, brokers, urls, workers)
+      const world = new World(network, store, brokers, urls, workers)
       await Promise.all(workers.map((worker) => worker.connect()))
       for (const worker of workers) worker.work()
       return world
@@ -124,10 +132,8 @@ export class World {
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
-      const status = await (await this.cluster.leader()).status()
-      const position = Number(status!.header.revision) + 1
-      const { endpoints } = this.cluster
-      const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
+      const position = (await this.store.position(logName)) + 1
+      const engine = this.store.newEngine(logName)
       try {
         await makeSnapshot(engine, { format: 2, deadMs, cluster: '' }, position, Date.now())
       } finally {
@@ -193,7 +199,7 @@ export class World {
     this.network.mend()
     await Promise.all(this.workers.map((worker) => worker.close()))
     await Promise.all(this.brokers.map((broker) => broker.end('SIGKILL')))
-    await this.cluster.stop()
+    await this.store.stop()
     await this.network.close()
   }
 
@@ -212,18 +218,6 @@ export class World {
       await sleep(100)
     }
   }
-}
-
-/**
- * Returns the address of the command log for one broker: all etcd endpoints as this broker reaches
- * them, beginning with the member that has the same number.
- */
-async function logAddress(network: Network, cluster: EtcdCluster, i: number): Promise<string> {
-  const endpoints = await Promise.all(
-    cluster.endpoints.map((url, j) => network.address(`broker${i}`, `member${j}`, url)),
-  )
-  const order = [...endpoints.slice(i), ...endpoints.slice(0, i)]
-  return `etcd://${order.map((url) => new URL(url).host).join(',')}/${prefix}`
 }
 
 /** Resolves with the held locks that one broker reports. */

@@ -1,0 +1,118 @@
+/**
+ * The storage behind the log of the brokers: an etcd of three members, or a PostgreSQL with a
+ * synchronous standby.
+ */
+import {
+  type Engine,
+  EtcdEngine,
+  nodeEnvironment,
+  PostgresEngine,
+  parsePostgresAddress,
+} from '@holdfast/server/internal'
+import { EtcdCluster, type Place } from '../support/etcd.js'
+import { PostgresPair } from '../support/postgresPair.js'
+import type { Machine, Network } from './network.js'
+
+export const engineNames = ['etcd', 'postgres'] as const
+export type EngineName = (typeof engineNames)[number]
+
+export interface Store {
+  /** The address of a log of this name, as this broker reaches the storage. */
+  logAddress(network: Network, broker: number, log: string): Promise<string>
+  /** An engine of the log of this name, on the machine of the clients. */
+  newEngine(log: string): Engine
+  /** The newest position of this log, or a later one. */
+  position(log: string): Promise<number>
+  stop(): Promise<void>
+}
+
+/** How many machines the storage has. */
+export const memberCounts: Readonly<Record<EngineName, number>> = { etcd: 3, postgres: 2 }
+
+export function startStore(engine: EngineName, places: readonly Place[]): Promise<Store> {
+  return engine === 'etcd' ? EtcdStore.start(places) : PostgresStore.start(places)
+}
+
+export class EtcdStore implements Store {
+  readonly cluster: EtcdCluster
+
+  private constructor(cluster: EtcdCluster) {
+    this.cluster = cluster
+  }
+
+  static async start(places: readonly Place[]): Promise<EtcdStore> {
+    return new EtcdStore(await EtcdCluster.start({ places }))
+  }
+
+  /** All endpoints, beginning with the member that has the number of the broker. */
+  async logAddress(network: Network, broker: number, log: string): Promise<string> {
+    const { endpoints } = this.cluster
+    const reached = await hostsAt(network, broker, endpoints)
+    const order = [...reached.slice(broker), ...reached.slice(0, broker)]
+    return `etcd://${order.join(',')}/${log}`
+  }
+
+  newEngine(log: string): Engine {
+    return new EtcdEngine({ endpoints: this.cluster.endpoints, prefix: log }, nodeEnvironment)
+  }
+
+  async position(): Promise<number> {
+    const status = await (await this.cluster.leader()).status()
+    return Number(status!.header.revision)
+  }
+
+  stop(): Promise<void> {
+    return this.cluster.stop()
+  }
+}
+
+export class PostgresStore implements Store {
+  readonly pair: PostgresPair
+
+  private constructor(pair: PostgresPair) {
+    this.pair = pair
+  }
+
+  static async start(places: readonly Place[]): Promise<PostgresStore> {
+    return new PostgresStore(await PostgresPair.start([places[0]!, places[1]!]))
+  }
+
+  async logAddress(network: Network, broker: number, log: string): Promise<string> {
+    return addressOf(await hostsAt(network, broker, this.#urls), log)
+  }
+
+  newEngine(log: string): Engine {
+    const hosts = this.#urls.map((url) => new URL(url).host)
+    return new PostgresEngine(parsePostgresAddress(addressOf(hosts, log)), nodeEnvironment)
+  }
+
+  async position(log: string): Promise<number> {
+    const rows = await this.pair.primary.sql.unsafe(`select position from ${log}.log_state`)
+    return Number(rows[0]!['position'])
+  }
+
+  stop(): Promise<void> {
+    return this.pair.stop()
+  }
+
+  get #urls(): string[] {
+    return this.pair.servers.map(({ host, port }) => `tcp://${host}:${port}`)
+  }
+}
+
+function addressOf(hosts: readonly string[], log: string): string {
+  return `postgres://holdfast@${hosts.join(',')}/postgres?schema=${log}&sslmode=disable`
+}
+
+/** The hosts and ports by which a broker reaches the members of the storage. */
+async function hostsAt(
+  network: Network,
+  broker: number,
+  urls: readonly string[],
+): Promise<string[]> {
+  const machine: Machine = `broker${broker}`
+  const reached = await Promise.all(
+    urls.map((url, i) => network.address(machine, `member${i}`, url)),
+  )
+  return reached.map((url) => new URL(url).host)
+}

@@ -1,0 +1,64 @@
+/**
+ * A primary of PostgreSQL and its synchronous standby, each on a machine of its own. The standby
+ * can replace the primary, and the former primary becomes the standby then.
+ */
+import type { Place } from './etcd.js'
+import { Postgres } from './postgres.js'
+
+export class PostgresPair {
+  #primary: Postgres
+  #standby: Postgres
+  /** Both servers, in the order of their machines. */
+  readonly servers: readonly [Postgres, Postgres]
+
+  private constructor(primary: Postgres, standby: Postgres) {
+    this.#primary = primary
+    this.#standby = standby
+    this.servers = [primary, standby]
+  }
+
+  static async start(places: readonly [Place, Place]): Promise<PostgresPair> {
+    const primary = await Postgres.start({ place: places[0] })
+    try {
+      const standby = await primary.standby({ place: places[1] })
+      const pair = new PostgresPair(primary, standby)
+      await pair.#makeSynchronous()
+      return pair
+    } catch (error) {
+      await primary.stop()
+      throw error
+    }
+  }
+
+  get primary(): Postgres {
+    return this.#primary
+  }
+
+  /** The primary dies, and the standby replaces it. */
+  async failOver(): Promise<void> {
+    await this.#primary.end('SIGKILL')
+    await this.#standby.set('synchronous_standby_names', '')
+    await this.#standby.promote()
+    ;[this.#primary, this.#standby] = [this.#standby, this.#primary]
+  }
+
+  /** Makes the dead server the standby of the other server. */
+  async repair(): Promise<void> {
+    await this.#standby.copyFrom(this.#primary)
+    await this.#makeSynchronous()
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.stop()))
+  }
+
+  /** Commits wait for the standby from now on. Resolves when the standby has caught up. */
+  async #makeSynchronous(): Promise<void> {
+    await this.#primary.set('synchronous_standby_names', 'standby')
+    for (;;) {
+      const standbys = await this.#primary.sql`
+        select from pg_stat_replication where sync_state = 'sync' and state = 'streaming'`
+      if (standbys.length > 0) return
+    }
+  }
+}
