@@ -105,6 +105,12 @@ export function podsOf(path: string): { readonly object: Yaml; readonly containe
   }))
 }
 
+export const composeFiles = [
+  'compose/compose.yaml',
+  'compose/cluster.yaml',
+  'compose/postgres.yaml',
+] as const
+
 /** The services of a Compose file that run the image of the broker. */
 export function brokersOf(path: string): [name: string, service: Yaml][] {
   const [{ services }] = yaml(path)
@@ -117,7 +123,7 @@ export function brokersOf(path: string): [name: string, service: Yaml][] {
  */
 export function environments(): ReadonlyMap<string, Environment> {
   const found = new Map<string, Environment>()
-  for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+  for (const path of composeFiles) {
     for (const [name, { environment }] of brokersOf(path)) found.set(`${path} ${name}`, environment)
   }
   for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {

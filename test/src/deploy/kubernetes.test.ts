@@ -9,6 +9,7 @@ import { root } from '../conventions/repository.js'
 import {
   allFiles,
   brokersOf,
+  composeFiles,
   environments,
   folder,
   imageEnvironment,
@@ -130,9 +131,7 @@ describe('the Kubernetes files', () => {
 })
 
 describe('the Compose files', () => {
-  const files = ['compose/compose.yaml', 'compose/cluster.yaml']
-
-  for (const path of files) {
+  for (const path of composeFiles) {
     it(`${path}: builds from the clone, and mounts only existing files and secrets`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
@@ -179,16 +178,35 @@ describe('the Compose files', () => {
         assert.include(command, flag)
       }
     }
+    const log = `etcd://${etcds.map((name) => `${name}:2379`).join(',')}/holdfast`
+    checkBrokers('compose/cluster.yaml', log)
+  })
+
+  it('postgres.yaml: brokers name PostgreSQL, nginx names each broker, brokers trust nginx', () => {
+    const [{ services }] = yaml('compose/postgres.yaml')
+    const user = services.postgres.environment.POSTGRES_USER
+    const log = `postgres://${user}@postgres:5432/${user}?schema=holdfast&sslmode=disable`
+    checkBrokers('compose/postgres.yaml', log)
+    // The brokers and PostgreSQL read one password.
+    const [, file] = /^(\.\/[^:]+):/.exec(services.postgres.volumes[1]) ?? []
+    for (const [, { environment, volumes }] of brokersOf('compose/postgres.yaml')) {
+      const [source, target] = volumes[0].split(':')
+      assert.equal(file, environment.HOLDFAST_LOG_PASSWORD_FILE.replace(target, source))
+    }
+  })
+
+  /** Checks that the brokers, their log and nginx fit together. */
+  function checkBrokers(path: string, log: string): void {
+    const [{ services }] = yaml(path)
     const conf = text('nginx/holdfast.conf')
     const upstreams = Array.from(conf.matchAll(/^ {2}server (\S+):/gm), ([, name]) => name)
-    const brokers = brokersOf('compose/cluster.yaml')
+    const brokers = brokersOf(path)
     assert.deepEqual(
       brokers.map(([name]) => name),
       upstreams,
     )
     const [, serverName] = /server_name (\S+);/.exec(conf) ?? []
     const address = services.nginx.networks.holdfast.ipv4_address
-    const log = `etcd://${etcds.map((name) => `${name}:2379`).join(',')}/holdfast`
     for (const [, { environment }] of brokers) {
       assert.deepInclude(environment, {
         HOLDFAST_LOG: log,
@@ -199,7 +217,7 @@ describe('the Compose files', () => {
     const all = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
     const fixed = all.filter((address) => address !== undefined)
     assert.lengthOf(new Set(fixed), 4)
-  })
+  }
 
   it('set no variable that the image sets', () => {
     for (const [path, environment] of environments()) {

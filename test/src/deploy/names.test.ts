@@ -9,6 +9,7 @@ import { read } from '../conventions/repository.js'
 import {
   allFiles,
   brokersOf,
+  composeFiles,
   environments,
   exitCodes,
   flagsOf,
@@ -165,7 +166,7 @@ describe('the files to deploy: times and limits', () => {
   const closingSeconds = 2
 
   it('kill a broker only after its drain', () => {
-    for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+    for (const path of composeFiles) {
       for (const [, { stop_grace_period: period, environment }] of brokersOf(path)) {
         assert.isAbove(seconds(period), seconds(environment.HOLDFAST_DRAIN) + closingSeconds, path)
       }
@@ -193,7 +194,7 @@ describe('the files to deploy: times and limits', () => {
     const { connections } = settingsFrom({}).limits
     const [, files] = /^LimitNOFILE=(\d+)$/m.exec(text('systemd/holdfast.service')) ?? []
     assert.isAbove(Number(files), connections)
-    for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+    for (const path of composeFiles) {
       for (const [, { ulimits }] of brokersOf(path)) assert.isAbove(ulimits.nofile, connections)
     }
   })

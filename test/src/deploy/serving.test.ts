@@ -5,12 +5,13 @@
  * A journal is a command log on disk.
  */
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { dirname, join } from 'node:path'
 import { assert } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
+import { PostgresStage } from '../log/postgresStage.js'
 import { type Certificate, certificate } from '../ops/certificate.js'
 import { Holdfast, launcher } from '../ops/command.js'
 import { type Scratch, scratch } from '../ops/scratch.js'
@@ -57,6 +58,7 @@ describe('the files to deploy: a broker with their settings', function () {
     /^--(auto-compaction|quota)/.test(flag),
   )
   const etcd = EtcdStage.forSuite({ flags })
+  const postgres = PostgresStage.forSuite()
 
   async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
@@ -73,13 +75,14 @@ describe('the files to deploy: a broker with their settings', function () {
       mkdirSync(dirname(testPath), { recursive: true, mode: 0o700 })
       const source = { crt: certs.certPath, key: certs.keyPath }[path.split('.').at(-1) ?? '']
       if (source !== undefined) copyFileSync(source, testPath)
+      if (path.endsWith('-password')) writeFileSync(testPath, 'secret\n')
       if (path.endsWith('/tokens')) copyFileSync(files.path('tokens'), testPath)
       return testPath
     }
     return { files, certs, token, makeFile }
   }
 
-  /** Replaces the ports, the files and the etcd of an environment by those of this test. */
+  /** Replaces the ports, the files and the log of an environment by those of this test. */
   async function adapt(environment: Environment, { makeFile }: Preparation): Promise<Environment> {
     const adapted: Record<string, string> = { ...environment }
     for (const [name, value] of Object.entries(adapted)) {
@@ -87,9 +90,9 @@ describe('the files to deploy: a broker with their settings', function () {
     }
     adapted['HOLDFAST_PORT'] = '0'
     adapted['HOLDFAST_ADMIN_PORT'] = String(await freePort())
-    if (adapted['HOLDFAST_LOG'] !== undefined) {
-      adapted['HOLDFAST_LOG'] = etcd.cluster.address(etcd.prefix)
-    }
+    const log = adapted['HOLDFAST_LOG']
+    if (log?.startsWith('postgres:')) adapted['HOLDFAST_LOG'] = postgres.url
+    else if (log !== undefined) adapted['HOLDFAST_LOG'] = etcd.cluster.address(etcd.prefix)
     return adapted
   }
 
