@@ -1,6 +1,6 @@
 /**
- * Starts an etcd cluster of three members, brokers that share a command log in this cluster, and
- * "bare drivers", which use the same kind of log without a broker. (The command log orders the
+ * Starts an etcd cluster of three members or a PostgreSQL, brokers that share a command log there,
+ * and "bare drivers", which use the same storage without a broker. (The command log orders the
  * commands of the brokers.) The operating system chooses the cores of these processes.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -8,14 +8,24 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { EtcdCluster } from '../../support/etcd.js'
+import { Postgres } from '../../support/postgres.js'
 import { brokerCommand, canPin, type Server, startServer } from './servers.js'
 
-const driver = fileURLToPath(new URL('./bareLogDriver.js', import.meta.url))
+const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const programs = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
 export async function startCluster(): Promise<EtcdCluster> {
   const member = { host: '127.0.0.1', command: anyCore }
   return EtcdCluster.start({ places: [member, member, member] })
+}
+
+/** Starts a PostgreSQL that flushes every commit, with a table for bare inserts. */
+export async function startDatabase(): Promise<Postgres> {
+  const place = { host: '127.0.0.1', command: anyCore }
+  const server = await Postgres.start({ place, settings: ['fsync=on'] })
+  await server.sql`create table bench (entry text)`
+  return server
 }
 
 /** Starts a broker with these flags of `serve`. */
@@ -25,7 +35,7 @@ export function startBrokerWith(flags: readonly string[]): Promise<Server> {
   return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined })
 }
 
-/** A process that appends to the log and follows it without a broker. */
+/** A process that writes to the storage of a log without a broker. */
 export class BareDriver {
   readonly #process: ChildProcess
 
@@ -33,14 +43,10 @@ export class BareDriver {
     this.#process = process
   }
 
-  static async start(
-    endpoints: readonly string[],
-    name: string,
-    inFlight: number,
-  ): Promise<BareDriver> {
-    const args = [endpoints.join(), name, String(inFlight)]
+  /** @param args The arguments of the program. */
+  static async start(storage: keyof typeof programs, args: readonly string[]): Promise<BareDriver> {
     const child = fork(
-      driver,
+      pathOf(programs[storage]),
       args,
       anyCore.length === 0
         ? {}
@@ -54,7 +60,7 @@ export class BareDriver {
     this.#process.send('go')
   }
 
-  /** Resolves with the number of commands that the log has delivered since `go`. */
+  /** Resolves with the number of commands that the storage has confirmed since `go`. */
   async stop(): Promise<number> {
     const answer = once(this.#process, 'message')
     this.#process.send('stop')

@@ -223,6 +223,15 @@ const logs: readonly Target[] = [
       ),
     ]
   }),
+  ...['1 broker', '3 brokers'].map((brokers) =>
+    comparisonTarget(
+      `logs PostgreSQL, ${brokers}, a grant, of a bare commit`,
+      [2, 1.5],
+      'less',
+      (figures) =>
+        figures.of('logs', `PostgreSQL, ${brokers}`, 'a grant, alone', 'timeRatioToBareLog'),
+    ),
+  ),
   comparisonTarget('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
     figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
   ),

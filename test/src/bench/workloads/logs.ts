@@ -1,8 +1,9 @@
 /**
  * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
  * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
- * the same store. Brokers on etcd are compared with the bare log, which has no broker: one put, and
- * the watch that delivers the put, by the same etcd client in as many processes.
+ * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
+ * Brokers on etcd are compared with the bare log, which has no broker: one put, and the watch that
+ * delivers the put, by the same etcd client in as many processes.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,7 +32,12 @@ import {
   prepareHandOff,
 } from '../load/sharedLog.js'
 import type { Server } from '../processes/servers.js'
-import { BareDriver, startBrokerWith, startCluster } from '../processes/sharedServers.js'
+import {
+  BareDriver,
+  startBrokerWith,
+  startCluster,
+  startDatabase,
+} from '../processes/sharedServers.js'
 
 /** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
 const sessions = 64
@@ -39,8 +45,12 @@ const inFlight = 16
 
 function jobs({ scale }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
+  const postgres = has('postgres') ? [1, 2, 3] : []
   return [
     job('logs', 'journal', 'split', { brokers: 0 }),
+    ...postgres.map((brokers) =>
+      job('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
+    ),
     ...etcd.map((brokers) => job('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers })),
     ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
       const count = Math.max(1_000, held / scale)
@@ -57,7 +67,9 @@ function brokerCount(brokers: number): string {
 async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const isJournal = param(context.job, 'brokers') === 0
-  const rows = isJournal ? await measureJournal(context) : await measureEtcd(context, exclusion)
+  const isPostgres = context.job.params['postgres'] !== undefined
+  const measureLog = isPostgres ? measurePostgres : measureEtcd
+  const rows = isJournal ? await measureJournal(context) : await measureLog(context, exclusion)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
@@ -94,8 +106,8 @@ async function measureEtcd(
   const shared = await BareRoundTrip.open(cluster.endpoints, 'bare')
   const addDriver = async (): Promise<void> => {
     const inFlightEach = Math.round((sessions * inFlight) / count)
-    const name = `d${drivers.length}`
-    drivers.push(await BareDriver.start(cluster.endpoints, name, inFlightEach))
+    const args = [cluster.endpoints.join(), `d${drivers.length}`, `${inFlightEach}`]
+    drivers.push(await BareDriver.start('etcd', args))
   }
   try {
     for (let i = 0; i < count; i++) {
@@ -130,13 +142,57 @@ async function measureEtcd(
   }
 }
 
+async function measurePostgres(
+  { job, pace, progress }: LoadContext,
+  exclusion: ExclusionCheck,
+): Promise<Row[]> {
+  const count = param(job, 'brokers')
+  const database = await startDatabase()
+  const brokers: Server[] = []
+  const drivers: BareDriver[] = []
+  try {
+    const each = Math.round((sessions * inFlight) / count)
+    const { host, port } = database
+    for (let i = 0; i < count; i++) {
+      brokers.push(await startBrokerWith(['--log', database.url('bench')]))
+      const url = `postgres://holdfast@${host}:${port}/postgres`
+      drivers.push(await BareDriver.start('postgres', [url, `${each}`]))
+    }
+    const [first, last] = [brokers[0]!, brokers.at(-1)!]
+    const text = 'x'.repeat(200)
+    const commit = async (): Promise<number> => {
+      const began = performance.now()
+      await database.sql`insert into bench (entry) values (${text})`
+      return performance.now() - began
+    }
+    const grant = await compareLatency(pace, commit, await prepareGrant(last))
+    progress(0.3)
+    const handOff = await compareLatency(pace, commit, await prepareHandOff(first, last))
+    progress(0.6)
+    const pairs = await openPairs(brokers, sessions, inFlight, 'pair', exclusion)
+    const rates = await compareRates(pace, drivers, pairs)
+    return [
+      row(job, 'bare commit', grant.bare),
+      row(job, 'a grant, alone', grant.own),
+      row(job, 'a hand-off', handOff.own),
+      row(job, `bare inserts of ${each}`, rates.bare),
+      row(job, `${sessions}×${inFlight}`, rates.own),
+    ]
+  } finally {
+    for (const driver of drivers) driver.end()
+    await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
+    await database.stop()
+  }
+}
+
 function row({ workload, shape, placement }: Job, system: string, figures: Figures): Row {
   return { workload, shape, placement, system, figures }
 }
 
 export const logs: Workload = {
   name: 'logs',
-  title: 'a journal beside bare commits, brokers on etcd beside the bare log',
+  title:
+    'a journal and brokers over PostgreSQL beside bare commits, brokers on etcd beside the bare log',
   jobs,
   load,
 }

@@ -1,0 +1,35 @@
+/**
+ * The largest rate of inserts into PostgreSQL without a broker: one row for each batch of commands,
+ * one insert under way. Usage: `bareInsertDriver.js URL COMMANDS`, with the commands in a batch.
+ */
+import postgres from 'postgres'
+
+const [url = '', commandCount = ''] = process.argv.slice(2)
+
+/** About as long as a command of a broker. */
+const command = JSON.stringify({
+  type: 'lock',
+  ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attach: 1, id: 12_345, key: 'bench:12:3' },
+  ...{ mode: 'exclusive', at: 1_700_000_000_000 },
+})
+const batch = Array.from({ length: Number(commandCount) }, () => command).join()
+
+const sql = postgres(url, { max: 1, onnotice: () => {} })
+let isRunning = false
+
+async function run(): Promise<void> {
+  let commands = 0
+  while (isRunning) {
+    await sql`insert into bench (entry) values (${batch})`
+    commands += Number(commandCount)
+  }
+  process.send!(commands)
+}
+
+process.on('message', (word: 'go' | 'stop') => {
+  isRunning = word === 'go'
+  if (isRunning) void run()
+})
+process.on('disconnect', () => process.exit())
+await sql`select 1`
+process.send!('ready')
