@@ -7,7 +7,8 @@ import { HoldfastError } from '@holdfast/shared'
 /**
  * The operations that need a permission.
  *
- * - `lock`: lock a key in exclusive mode. `share`: lock a key in shared mode.
+ * - `lock`: lock a key in exclusive mode, take permits of the key, or lock the key in a set, in any
+ *   mode. `share`: lock a key in shared mode.
  * - `steal`: take a lock from its holders.
  * - `query`, `watch`: see the holders and the waiters of a key.
  * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.

@@ -423,8 +423,18 @@ export class BarrierCall {
   }
 }
 
-/** All keys without waiters, which are nearly all keys, share this queue. It stays empty. */
-const emptyQueue = new LinkedList<Request>()
+/**
+ * The queue of a key. The queue also has the extras of the key, so that a key with neither takes no
+ * memory for them.
+ */
+class KeyQueue extends LinkedList<Request> {
+  extras: KeyExtras | undefined = undefined
+}
+
+/**
+ * All keys without waiters and extras, which are nearly all keys, share this queue. It stays empty.
+ */
+const emptyQueue = new KeyQueue()
 
 /**
  * A key with its holders and its queue. The object itself is the list of the holders, because there
@@ -438,8 +448,6 @@ export class KeyState extends LinkedList<Lock> {
    */
   order = 0
   #queue = emptyQueue
-  /** Undefined for nearly all keys. */
-  extras: KeyExtras | undefined = undefined
   previous: KeyState | undefined = undefined
   next: KeyState | undefined = undefined
 
@@ -456,6 +464,16 @@ export class KeyState extends LinkedList<Lock> {
     return this.#queue
   }
 
+  /** What only few keys have; undefined for nearly all keys. */
+  get extras(): KeyExtras | undefined {
+    return this.#queue.extras
+  }
+
+  set extras(extras: KeyExtras | undefined) {
+    if (this.#queue === emptyQueue) this.#queue = new KeyQueue()
+    this.#queue.extras = extras
+  }
+
   /** Whether the key has neither a holder nor a waiter. */
   get isIdle(): boolean {
     return this.first === undefined && this.#queue.first === undefined
@@ -463,7 +481,7 @@ export class KeyState extends LinkedList<Lock> {
 
   /** Appends a request to the queue. */
   enqueue(request: Request): void {
-    if (this.#queue === emptyQueue) this.#queue = new LinkedList<Request>()
+    if (this.#queue === emptyQueue) this.#queue = new KeyQueue()
     this.#queue.append(request)
     if (request.extras?.permits !== undefined) addPermitsUser(this, request.extras)
   }

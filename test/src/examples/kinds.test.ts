@@ -1,0 +1,46 @@
+/**
+ * Runs the examples of the page "Which kind of lock do I need?" (client/docs/kinds.md), each with a
+ * broker and a session of its own.
+ */
+import { readFileSync } from 'node:fs'
+import type { Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+
+const page = readFileSync(new URL('../../../client/docs/kinds.md', import.meta.url), 'utf8')
+
+/** The code of each example, by the name behind "```js". */
+const examples = new Map(
+  Array.from(page.matchAll(/```js (\w+)\n(.*?)\n```/gs), ([, name, code]) => [name!, code!]),
+)
+
+/** The results that the examples must return. */
+const results: Readonly<Record<string, unknown>> = {
+  permits: [1, 2, 3, 4, 5].map((frame) => `frame ${frame} with 1 of 3`),
+  set: { 'account:1': 120, 'account:2': 80 },
+  convoy: ['LOCK_TIMEOUT', 'busy', true],
+}
+
+type Example = (session: Session) => Promise<unknown>
+
+/** Compiles the code of an example, which may contain `await` and `return`. */
+function compile(code: string): Example {
+  const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => Example
+  return new AsyncFunction('session', code)
+}
+
+describe('the examples of client/docs/kinds.md', () => {
+  const stage = Stage.forEachTest()
+
+  it('have an expected result each', () => {
+    expect([...examples.keys()].sort()).to.deep.equal(Object.keys(results).sort())
+  })
+
+  for (const [name, code] of examples) {
+    it(`return the expected result, in at most twelve lines: ${name}`, async () => {
+      expect(code.split('\n').length).to.be.at.most(12)
+      const { sessions } = await stage.brokerWith('example')
+      expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])
+    })
+  }
+})
