@@ -8,7 +8,8 @@
  * hundred thousand stored answers otherwise take much memory, and much time of the garbage
  * collector.
  */
-import type { Answer, KeyState, Lock, StoredHolder } from './records.js'
+import type { StoredHolder } from './plainRecords.js'
+import type { Answer, KeyState, Lock } from './records.js'
 
 /** Most holders that one answer describes. */
 const maxHolders = 16

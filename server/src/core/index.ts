@@ -7,6 +7,7 @@ export { LinkedList } from './linkedList.js'
 export type { ExtraTerms, SetItem } from './lockExtras.js'
 export { blockedKeysOf } from './lockSets.js'
 export type { CapacityMismatch } from './permits.js'
+export type { StoredHolder } from './plainRecords.js'
 export {
   type Answer,
   Barrier,
@@ -16,7 +17,6 @@ export {
   Request,
   type RequestType,
   Session,
-  type StoredHolder,
 } from './records.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'

@@ -12,7 +12,8 @@
 import type { RequestLockSet, SessionLimits } from './commands.js'
 import type { LockSet, SetItem } from './lockExtras.js'
 import { type CapacityMismatch, capacityMismatch } from './permits.js'
-import type { KeyState, Lock, Request, RequestTerms, Session } from './records.js'
+import type { RequestTerms } from './plainRecords.js'
+import type { KeyState, Lock, Request, Session } from './records.js'
 
 /** The terms of one member of a set. Only the first member has a ttl and a timeout. */
 export function memberTerms(command: RequestLockSet, index: number): RequestTerms {

@@ -5,7 +5,7 @@
  *
  * Code outside `core` may read these records, but must not change them.
  */
-import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
+import type { ErrorCode, LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, SessionLimits } from './commands.js'
 import { LinkedList } from './linkedList.js'
@@ -17,6 +17,7 @@ import {
   removePermits,
   removePermitsUser,
 } from './permits.js'
+import type { LockTerms, RequestTerms, Revocation, StoredHolder } from './plainRecords.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
@@ -50,17 +51,6 @@ export type Answer =
       /** For `CAPACITY_MISMATCH` only. */
       readonly mismatch?: CapacityMismatch | undefined
     }
-
-/** A {@link Holder} whose metadata is still JSON text. */
-export interface StoredHolder extends Omit<Holder, 'metadata'> {
-  readonly metadata: string | undefined
-}
-
-/** A lock that an operator ended, and the operator's reason. */
-export interface Revocation {
-  readonly fence: number
-  readonly note: string
-}
 
 const noRevocations: readonly Revocation[] = []
 /** How many revocations a session keeps, for the client that resumes. */
@@ -252,15 +242,6 @@ function holderBytesOf(answer: Answer | undefined): number {
 /** Keys up to this length stay with the stored grant of a released lock. */
 const keptKeyLength = 64
 
-/** The fields that a lock command and a waiting request have in common. */
-export interface LockTerms {
-  readonly id: number
-  readonly mode: LockMode
-  readonly ttl: number | undefined
-  /** JSON text. */
-  readonly metadata: string | undefined
-}
-
 /** The extras of a request, which become those of its lock. */
 export type Extras = LockExtras<Lock, Request>
 
@@ -320,14 +301,6 @@ export class Lock implements LockTerms {
   get tableId(): number {
     return this.fence
   }
-}
-
-/** The fields of a request that do not come from its key and session. */
-export interface RequestTerms extends LockTerms {
-  /** In ms; undefined if the request waits for ever. */
-  readonly timeout: number | undefined
-  /** Wall time of the request. */
-  readonly at: number
 }
 
 /** A lock request in the queue of a key. Of a set, the request for one key. */
@@ -431,9 +404,7 @@ class KeyQueue extends LinkedList<Request> {
   extras: KeyExtras | undefined = undefined
 }
 
-/**
- * All keys without waiters and extras, which are nearly all keys, share this queue. It stays empty.
- */
+/** The queue of all keys without waiters and extras, which are nearly all keys. It stays empty. */
 const emptyQueue = new KeyQueue()
 
 /**

@@ -11,15 +11,8 @@ import { BarrierTable } from './barriers.js'
 import type { ArriveAtBarrier, OpenSession, RequestLock } from './commands.js'
 import { KeyTable } from './keyTable.js'
 import { type ExtraTerms, LockExtras, LockSet } from './lockExtras.js'
-import {
-  type Answer,
-  type Extras,
-  formerLock,
-  Lock,
-  Request,
-  type Revocation,
-  Session,
-} from './records.js'
+import type { Revocation } from './plainRecords.js'
+import { type Answer, type Extras, formerLock, Lock, Request, Session } from './records.js'
 import { LockTable } from './table.js'
 
 /** An answer with the fence in place of the lock: a repeated answer needs only the fence. */

@@ -30,15 +30,8 @@ import { LockExtras, LockSet } from './lockExtras.js'
 import { blockedKeysOf, canGrantSet, decideSet, memberTerms } from './lockSets.js'
 import { takeOwnership } from './ownership.js'
 import { capacityMismatch } from './permits.js'
-import {
-  type Extras,
-  type KeyState,
-  Lock,
-  type LockTerms,
-  Request,
-  type RequestTerms,
-  Session,
-} from './records.js'
+import type { LockTerms, RequestTerms } from './plainRecords.js'
+import { type Extras, type KeyState, Lock, Request, Session } from './records.js'
 import { Responder } from './responder.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
 import { bytesOfLock, bytesOfRecords, bytesOfRequest, bytesOfSession } from './weights.js'
