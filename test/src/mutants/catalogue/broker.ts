@@ -108,8 +108,8 @@ const messages: Mutant[] = [
   {
     name: 'stolen-lock-not-reported',
     in: 'Outbound.#onReleased',
-    find: `$REASON === 'expired' || $REASON === 'stolen'`,
-    replace: `$REASON === 'expired'`,
+    find: `$OTHERS || $REASON === 'stolen'`,
+    replace: '$OTHERS',
     why: 'The broker does not tell a holder that its lock was stolen.',
   },
   {
