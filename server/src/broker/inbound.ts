@@ -7,7 +7,7 @@ import type { TokenExpiry } from '../access/tokenExpiry.js'
 import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { InvalidRequest } from '../connection/connectionDeps.js'
-import type { Command, Session } from '../core/index.js'
+import type { Command, KeyState, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
 import { type Observer, type RefusalNotice, refusalCauseOf } from '../observability/observer.js'
 import { encodeFailed } from '../protocol/encode.js'
@@ -98,9 +98,8 @@ export class Inbound {
     const { type, steal, key } = element as Record<string, unknown>
     if (type === 'bye') return !canEndInOneTurn(session)
     if (steal !== true || typeof key !== 'string') return false
-    return (
-      (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= releasesNeedingOwnTurn
-    )
+    const keyState = this.#deps.liveTable.current.keys.get(key)
+    return keyState !== undefined && !canStealInOneTurn(keyState)
   }
 
   /**
@@ -180,6 +179,17 @@ export class Inbound {
       principal: connection.session?.principal,
     })
   }
+}
+
+/** Whether the holders of a key have so few keys that a steal can end all of them in one turn. */
+function canStealInOneTurn({ holders }: KeyState): boolean {
+  let releases = 0
+  for (const { extras } of holders) {
+    // A steal of one key ends the whole set.
+    releases += extras?.set?.locks.length ?? 1
+    if (releases >= releasesNeedingOwnTurn) return false
+  }
+  return true
 }
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */

@@ -92,6 +92,22 @@ describe('the lock model of the dashboard', () => {
     expect(model.hasUnknownQueues).to.equal(false)
   })
 
+  it('adds up the permits of a key, and knows the other keys of a set by their fence', async () => {
+    const { usedPermitsOf, otherKeysOf } = await load('lockModel')
+    const permits = (fence: number, count: number): HeldInfo => {
+      return { ...held('gpu', fence), mode: 'permits', permits: count, capacity: 3 }
+    }
+    const ofSet = (key: string): HeldInfo => ({ ...held(key, 9), keyCount: 3 })
+    begin(model, [permits(1, 2), permits(2, 1), ofSet('a'), ofSet('b'), held('c', 3)])
+    expect(usedPermitsOf(model.rows.get('gpu')!.held)).to.equal(3)
+    expect(usedPermitsOf(model.rows.get('c')!.held)).to.equal(undefined)
+    // The page does not know the third key of the set.
+    expect(otherKeysOf(model.rows.get('a')!.held[0]!, model.rows)).to.deep.equal(['b'])
+    expect(otherKeysOf(model.rows.get('c')!.held[0]!, model.rows)).to.deep.equal([])
+    for (const key of ['a', 'b']) model.onEvent(event('unlocked', ofSet(key)))
+    expect(contentOf(model)).to.deep.equal(['c: 3 <-', 'gpu: 1 2 <-'])
+  })
+
   it('removes the locks that a complete result does not have', () => {
     begin(model, [held('a', 1), held('b', 2)])
     model.applyResult(model.beginQuery(), found([held('b', 2)]))

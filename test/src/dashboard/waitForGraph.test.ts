@@ -3,7 +3,7 @@
  * that they wait for. Also tests the list of the grants that the page has seen. A fence is the
  * number of a grant.
  */
-import type { HeldInfo, LockEvent, WaitingInfo } from '@holdfast/client'
+import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
 import type { WaitForGraph } from '../../../server/src/dashboard/model/waitForGraph.js'
@@ -12,10 +12,9 @@ import { load } from './modules.js'
 /** Locks by key, such as `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait. */
 type Table = Readonly<Record<string, string>>
 
-function rowsFrom(table: Table): Map<string, KeyRow> {
+function rowsFrom(table: Table, mode: LockMode): Map<string, KeyRow> {
   const names = (text: string) => text.split(' ').filter((name) => name !== '')
-  const lockOf = (key: string, session: string) =>
-    ({ key, session, mode: 'shared', since: 1 }) as const
+  const lockOf = (key: string, session: string) => ({ key, session, mode, since: 1 }) as const
   return new Map(
     Object.entries(table).map(([key, text]) => {
       const [holders = '', waiters = ''] = text.split('<')
@@ -29,9 +28,13 @@ function rowsFrom(table: Table): Map<string, KeyRow> {
   )
 }
 
-async function graphOf(key: string, table: Table): Promise<WaitForGraph> {
+async function graphOf(
+  key: string,
+  table: Table,
+  mode: LockMode = 'shared',
+): Promise<WaitForGraph> {
   const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
-  const rows = rowsFrom(table)
+  const rows = rowsFrom(table, mode)
   return graphs.waitForGraphOf(key, rows, sessions.sessionRows(rows.values()))
 }
 
@@ -51,6 +54,15 @@ describe('the wait-for graph', () => {
     expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 0, c: 1 })
     expect(edgesOf(graph)).to.deep.equal(['c>a k', 'c>b k'])
     expect(graph.cycle).to.deep.equal([])
+  })
+
+  it('reports no deadlock if another holder of permits can make room', async () => {
+    const table = { k: 'a c < b', l: 'b < a' }
+    const graph = await graphOf('k', table, 'permits')
+    expect(edgesOf(graph)).to.include('b>a k')
+    expect(graph.cycle).to.deep.equal([])
+    const alone = await graphOf('k', { k: 'a < b', l: 'b < a' }, 'permits')
+    expect(alone.cycle).to.have.members(['a', 'b'])
   })
 
   it('also shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {

@@ -66,6 +66,7 @@ describe('the metrics', () => {
     const expected: Record<string, number> = {
       'holdfast_messages_received_total{type="lock"}': 12,
       'holdfast_grants_total{when="after_waiting"}': 1,
+      'holdfast_grants_by_kind_total{kind="exclusive"}': 7,
       'holdfast_failures_total{reason="held"}': 1,
       'holdfast_failures_total{reason="timeout"}': 1,
       'holdfast_releases_total{reason="unlocked"}': 1,
@@ -94,6 +95,26 @@ describe('the metrics', () => {
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
     bench.join({ resume: { session: ann.session, secret: ann.secret! } })
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(0)
+    metrics.close?.()
+  })
+
+  it('count a set once, and its grant by its kind', async () => {
+    const { metrics, bench } = measured()
+    const [ann, bob] = [bench.join(), bench.join()]
+    ann.say({ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b', mode: 'shared' }] })
+    bob.say({ type: 'lock', id: 1, key: 'gpu', capacity: 3 })
+    bob.say({ type: 'lockAll', id: 2, items: [{ key: 'b' }, { key: 'a' }], timeout: 0 })
+    ann.say({ type: 'unlock', id: 2, fence: ann.socket.heardOf('granted')[0]!.fence })
+    const text = await metrics.text()
+    for (const [series, value] of Object.entries({
+      'holdfast_grants_by_kind_total{kind="set"}': 1,
+      'holdfast_grants_by_kind_total{kind="permits"}': 1,
+      'holdfast_grants_total{when="immediate"}': 2,
+      'holdfast_releases_total{reason="unlocked"}': 1,
+      'holdfast_failures_total{reason="held"}': 1,
+    })) {
+      expect(seriesOf(text, series), series).to.equal(value)
+    }
     metrics.close?.()
   })
 

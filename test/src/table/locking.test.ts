@@ -10,6 +10,13 @@ import { expect } from 'chai'
 import { plainEffect } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
 
+describe('table: a command of a newer version', () => {
+  it('is an error, because a table that skips a command differs from other tables', () => {
+    const apply = () => new TableDriver().table.apply({ type: 'later', at: 0 } as never)
+    expect(apply).to.throw('unknown type "later": update Holdfast')
+  })
+})
+
 describe('table: grant', () => {
   it('grants a free key at once', () => {
     expect(TableDriver.withSessions('a').lock('a', 'k')).to.deep.equal(['granted a#1 k f1'])
