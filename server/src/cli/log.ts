@@ -102,16 +102,20 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
 async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
-  const { logUser, logPasswordFile } = settings
+  const { logCa, logCert, logKey, logUser, logPasswordFile } = settings
+  // The log reads the files by itself, but an unreadable file is a wrong setting.
+  for (const path of [logCa, logCert, logKey, logPasswordFile]) {
+    if (path !== undefined) readText(path)
+  }
   return etcdLog({
     ...replicatedOptions(settings),
     sharedEtcd: settings.sharedEtcd,
     ...parseAddress(log),
-    tls: tlsFrom(settings),
+    tls: { caFile: logCa, certFile: logCert, keyFile: logKey },
     auth:
       logUser === undefined || logPasswordFile === undefined
         ? undefined
-        : { user: logUser, password: readText(logPasswordFile).trimEnd() },
+        : { user: logUser, passwordFile: logPasswordFile },
   })
 }
 

@@ -7,8 +7,9 @@
  * entries of this broker is also the first member that can deliver these entries back.
  */
 import type { Clock } from '@holdfast/shared'
+import { type EtcdAuth, type EtcdTls, passwordOf } from './credentials.js'
 import { compactionRefused, EtcdError } from './errors.js'
-import { type EtcdTls, type LineListener, Transport } from './transport.js'
+import { type LineListener, Transport } from './transport.js'
 import {
   type Header,
   type KeyValue,
@@ -25,12 +26,6 @@ export interface ClientOptions {
   readonly endpoints: readonly string[]
   readonly tls?: EtcdTls | undefined
   readonly auth?: EtcdAuth | undefined
-}
-
-/** A user of etcd. */
-export interface EtcdAuth {
-  readonly user: string
-  readonly password: string
 }
 
 /** What a member says about itself. */
@@ -278,10 +273,20 @@ export class EtcdClient {
     }
   }
 
+  #passwordAt(endpoint: string): string {
+    try {
+      return passwordOf(this.#auth!)
+    } catch (cause) {
+      const problem = `was not called, because the password cannot be read (${String(cause)})`
+      throw new EtcdError('busy', endpoint, problem, cause)
+    }
+  }
+
   /** Returns the present token, or asks the member for a new token if there is none. */
   async #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#auth === undefined || this.#token !== undefined) return this.#token
-    const { user, password } = this.#auth
+    const { user } = this.#auth
+    const password = this.#passwordAt(endpoint)
     const { token } = await this.#transport.request<{ readonly token: string }>({
       endpoint,
       path: '/v3/auth/authenticate',

@@ -1,13 +1,13 @@
 /** The public function that creates a shared log on etcd. */
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { invalid } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
 import { checkAddress } from './address.js'
-import type { EtcdAuth } from './client.js'
+import { type EtcdAuth, type EtcdTls, passwordOf, TlsSource } from './credentials.js'
 import { type EngineOptions, EtcdEngine } from './etcdEngine.js'
-import type { EtcdTls } from './transport.js'
 
 export interface EtcdLogOptions {
   /**
@@ -22,7 +22,10 @@ export interface EtcdLogOptions {
    * another program or another log uses the same etcd, set `sharedEtcd`.
    */
   readonly prefix: string
-  /** Certificates as PEM, for `https://`. Default: Node's authorities, no client certificate. */
+  /**
+   * Certificates as PEM or as files, for `https://`. Default: Node's authorities, no client
+   * certificate.
+   */
   readonly tls?: EtcdTls | undefined
   /** A user of etcd that may read and write all keys with the prefix. Default: none. */
   readonly auth?: EtcdAuth | undefined
@@ -85,8 +88,12 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  */
 export function etcdLog(options: EtcdLogOptions): Log {
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
-  refuseUnknownOptions('tls of etcdLog', options.tls, { ca: 1, cert: 1, key: 1 })
-  refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1 })
+  refuseUnknownOptions('tls of etcdLog', options.tls, {
+    ...{ ca: 1, cert: 1, key: 1 },
+    ...{ caFile: 1, certFile: 1, keyFile: 1 },
+  })
+  refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
+  checkCredentials(options)
   const { tls, auth, sharedEtcd, ...settings } = options
   const engine: EngineOptions = {
     ...checkAddress(options),
@@ -99,4 +106,15 @@ export function etcdLog(options: EtcdLogOptions): Log {
     snapshotWorker: { thread, options: engine },
   }
   return new ReplicatedLog(source, settings, nodeEnvironment)
+}
+
+/** Reads the files once, so that a wrong path or a damaged certificate is an error at once. */
+function checkCredentials({ tls, auth }: EtcdLogOptions): void {
+  try {
+    new TlsSource(nodeEnvironment.clock, tls)
+    if (auth !== undefined) passwordOf(auth)
+  } catch (cause) {
+    const { message } = cause as Error
+    throw invalid(`The certificates or the password for etcd cannot be used: ${message}`)
+  }
 }

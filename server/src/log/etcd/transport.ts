@@ -6,16 +6,8 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Clock } from '@holdfast/shared'
+import { type EtcdTls, TlsSource } from './credentials.js'
 import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
-
-/** TLS files as PEM text. */
-export interface EtcdTls {
-  /** The trusted certificate authorities. Default: the authorities that Node trusts. */
-  readonly ca?: string | Buffer | undefined
-  /** The broker's own certificate and key, if etcd asks for a client certificate. */
-  readonly cert?: string | Buffer | undefined
-  readonly key?: string | Buffer | undefined
-}
 
 export interface EtcdCall {
   readonly endpoint: string
@@ -39,14 +31,14 @@ export class Transport {
   readonly #clock: Clock
   readonly #agent: http.Agent
   readonly #request: typeof http.request
-  readonly #tls: EtcdTls
+  readonly #tls: TlsSource
 
-  constructor(clock: Clock, isTls: boolean, tls: EtcdTls = {}) {
+  constructor(clock: Clock, isTls: boolean, tls: EtcdTls | undefined) {
     this.#clock = clock
     const options = { keepAlive: true, noDelay: true }
     this.#agent = isTls ? new https.Agent(options) : new http.Agent(options)
     this.#request = isTls ? https.request : http.request
-    this.#tls = tls
+    this.#tls = new TlsSource(clock, tls)
   }
 
   /**
@@ -169,7 +161,7 @@ export class Transport {
           'content-length': Buffer.byteLength(text),
           ...(token === undefined ? {} : { authorization: token }),
         },
-        ...withoutUndefined(this.#tls),
+        ...this.#tls.texts,
       },
       onResponse,
     )
@@ -219,8 +211,4 @@ function parseLine(line: string, endpoint: string): unknown {
   const { result, error } = parsed
   if (error !== undefined) throw grpcError(endpoint, error.grpc_code ?? 0, error.message ?? '')
   return result
-}
-
-function withoutUndefined(tls: EtcdTls): https.RequestOptions {
-  return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined))
 }

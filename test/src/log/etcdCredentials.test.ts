@@ -1,0 +1,111 @@
+/**
+ * The certificates and the password for etcd. They change while a broker runs, and the broker must
+ * read the changed files without a restart.
+ */
+import { copyFileSync, writeFileSync } from 'node:fs'
+import { etcdLog } from '@holdfast/server'
+import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { certificate } from '../ops/certificate.js'
+import { scratch } from '../ops/scratch.js'
+import { EtcdCluster } from '../support/etcd.js'
+import { FakeClock } from '../support/fakeClock.js'
+import { needs } from '../support/needs.js'
+import { config } from './etcdStage.js'
+
+describe('log: the certificates and the password for etcd', function () {
+  this.timeout(60_000)
+  needs('etcd', 'openssl')
+  const stage = Stage.forEachTest()
+
+  async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
+    const made = await EtcdCluster.start(options)
+    stage.onClear(() => made.stop())
+    return made
+  }
+
+  it('are read again from changed files', async () => {
+    const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
+    const own = scratch(stage)
+    const [certFile, keyFile] = [own.path('cert.pem'), own.path('key.pem')]
+    const install = ({ certPath, keyPath }: typeof first): void => {
+      copyFileSync(certPath, certFile)
+      copyFileSync(keyPath, keyFile)
+    }
+    install(first)
+    const flags = ['--cert-file', certFile, '--key-file', keyFile]
+    const trust = ['--client-cert-auth', '--trusted-ca-file', certFile]
+    const { members, endpoints } = await cluster({
+      members: 1,
+      tls: true,
+      flags: [...flags, ...trust],
+    })
+    const clock = new FakeClock()
+    // The clock of the engine stands still, except where the test moves it.
+    const environment = { ...nodeEnvironment, clock: steppedClock(clock) }
+    const tls = { caFile: certFile, certFile, keyFile }
+    const engine = new EtcdEngine({ endpoints, prefix: 'p', tls }, environment)
+    stage.onClear(() => engine.close())
+    await engine.open(config)
+    install(second)
+    await members[0]!.kill()
+    await members[0]!.start()
+    const failure = await engine.append('b', 'entry').catch((error) => error.message)
+    expect(failure).to.match(/has an untrusted certificate, or/)
+    clock.advance(5_000)
+    await engine.append('b', 'entry')
+    // A half-written file does not replace the certificates in use.
+    writeFileSync(certFile, 'half of a cert')
+    clock.advance(5_000)
+    await engine.append('b', 'entry')
+  })
+
+  /** The time of `clock`, with the timers of the machine. */
+  function steppedClock(clock: FakeClock) {
+    const { clock: real } = nodeEnvironment
+    return {
+      wall: () => real.wall(),
+      monotonic: () => clock.monotonic(),
+      setTimer: real.setTimer.bind(real),
+      clearTimer: real.clearTimer.bind(real),
+    }
+  }
+
+  it('are read again when etcd does not accept the token any more', async () => {
+    const { members, endpoints } = await cluster({ members: 1 })
+    const [member] = members
+    const ask = <T>(path: string, body: object, headers = {}) =>
+      member!.ask<T>(`/v3/auth/${path}`, body, headers)
+    await ask('user/add', { name: 'root', password: 'old' })
+    await ask('role/add', { name: 'root' })
+    await ask('user/grant', { user: 'root', role: 'root' })
+    await ask('enable', {})
+    const passwordFile = scratch(stage).write('password', 'old\n')
+    const auth = { user: 'root', passwordFile }
+    const engine = new EtcdEngine({ endpoints, prefix: 'p', auth }, nodeEnvironment)
+    stage.onClear(() => engine.close())
+    await engine.open(config)
+    const { token } = await ask<{ token: string }>('authenticate', {
+      name: 'root',
+      password: 'old',
+    })
+    await ask('user/changepw', { name: 'root', password: 'new' }, { authorization: token })
+    writeFileSync(passwordFile, 'new\n')
+    await engine.append('b', 'entry')
+  })
+
+  it('are refused at once if a file cannot be read or is damaged', () => {
+    const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
+    const damaged = scratch(stage).write('ca.pem', '-----BEGIN CERTIFICATE-----\nno\n')
+    for (const wrong of [
+      { tls: { caFile: '/nonexistent' } },
+      { tls: { certFile: damaged } },
+      { auth: { user: 'u', passwordFile: '/nonexistent' } },
+    ]) {
+      expect(() => etcdLog({ ...options, ...wrong }))
+        .to.throw(/^The certificates or the password for etcd cannot be used: /)
+        .with.property('code', 'INVALID_OPTION')
+    }
+  })
+})
