@@ -18,6 +18,7 @@ import {
 import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
+import { brokerFeatures, brokerVersion } from './features.js'
 
 /**
  * @param secret What the client must send to resume the session; undefined without a grace (the
@@ -40,6 +41,8 @@ export function encodeWelcome(
     grace,
     maxHoldMs: limits.maxHold,
     at: floor(at),
+    version: brokerVersion,
+    features: brokerFeatures,
   })
 }
 

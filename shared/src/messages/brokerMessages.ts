@@ -29,6 +29,10 @@ export interface Welcome {
   readonly maxHoldMs?: number | undefined
   /** When the broker received `hello`. */
   readonly at: number
+  /** The version of the broker, such as `0.1.0`. Only for display. */
+  readonly version?: string | undefined
+  /** The names of optional message types and options that the broker knows. */
+  readonly features?: readonly string[] | undefined
 }
 
 /** One lock in a {@link Snapshot}. */

@@ -95,6 +95,8 @@ export const brokerSchemas = {
     grace: Timeout,
     maxHoldMs: optional(Ttl),
     at: safeInteger,
+    version: optional(ShortText),
+    features: optional(array(ShortText)),
   }),
   snapshot: type({
     type: literal('snapshot'),

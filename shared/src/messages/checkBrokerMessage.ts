@@ -145,6 +145,8 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     grace: integerFrom(0, maxDurationMs),
     maxHoldMs: optional(duration),
     at: instant,
+    version: optional(shortText),
+    features: optional(listOf(shortText)),
   }),
   snapshot: record({
     held: listOf(

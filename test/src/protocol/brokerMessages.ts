@@ -40,6 +40,8 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     grace: 1,
     maxHoldMs: 9,
     at: 5,
+    version: '0.1.0',
+    features: ['permits', 'of a newer broker'],
   },
   {
     type: 'snapshot',

@@ -7,6 +7,7 @@
 import type { Authenticate } from '@holdfast/server'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
+import { read } from '../conventions/repository.js'
 import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
@@ -200,5 +201,36 @@ describe('handshake: with a slow command log, the broker', () => {
     harness.environment.endTurn()
     expect(earlier.closedWith?.code).to.equal(closeCodes.replaced.code)
     expect(later.heardOf('welcome')[0]?.resumed).to.equal(true)
+  })
+})
+
+describe('handshake: what the broker says about itself', () => {
+  it('has the version of the package, and the features that PROTOCOL.md lists', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connectWithHello({})
+    const [welcome] = socket.heardOf('welcome')
+    expect(welcome!.version).to.equal(JSON.parse(read('server/package.json').text).version)
+    const [, section = ''] = /\*\*Features\.\*\*(.*?)\n### /s.exec(read('shared/PROTOCOL.md').text)!
+    const listed = Array.from(section.matchAll(/^- `(\w+)`: /gm), ([, name]) => name)
+    expect(welcome!.features).to.deep.equal(listed)
+  })
+
+  it('lists only features that the broker has', () => {
+    const { features } = new BrokerHarness().join().welcome
+    const requests: Record<string, object> = {
+      barrier: { type: 'barrier', id: 1, key: 'b', parties: 2 },
+      lockAll: { type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b' }] },
+      maxHold: { type: 'lock', id: 1, key: 'm', maxHold: 1_000 },
+      notify: { type: 'lock', id: 1, key: 'n', notify: ['queued'] },
+      queue: { type: 'watch', id: 1, key: 'q', queue: true },
+      permits: { type: 'lock', id: 1, key: 'p', permits: 1, capacity: 2 },
+    }
+    expect(features).to.have.members(Object.keys(requests))
+    for (const request of Object.values(requests)) {
+      const client = new BrokerHarness().join()
+      client.say(request)
+      expect(client.socket.closedWith).to.equal(undefined)
+      expect(client.socket.heardOf('failed')).to.deep.equal([])
+    }
   })
 })

@@ -44,7 +44,7 @@ export function connecting(stage: Stage): void {
 function welcomes(stage: Stage): void {
   it('is answered with a welcome that has the lease and the grace of the session', async () => {
     const { welcome } = await stage.open()
-    expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
+    expect(welcome).to.include.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
     expect(welcome).to.include({ resumed: false, grace: 0 })
     expect(welcome.session).to.be.a('string').with.length.above(0)
     expect(Number.isSafeInteger(welcome.at)).to.equal(true)

@@ -1,0 +1,27 @@
+/**
+ * What this broker tells each client about itself in `welcome`, so that clients and operators can
+ * see which brokers of a cluster are upgraded.
+ */
+
+/** The version of this package. A test compares it with `package.json`. */
+export const brokerVersion = '0.1.0'
+
+/**
+ * The message types and options that brokers of this protocol version may lack. A broker refuses
+ * fields and types that it does not know, so a client must look here before it sends one.
+ *
+ * - `barrier`: the message `barrier`
+ * - `lockAll`: the message `lockAll`, one lock on several keys
+ * - `maxHold`: the field `maxHold` of `lock` and `lockAll`
+ * - `notify`: the field `notify` of `lock` and `lockAll`
+ * - `permits`: the fields `permits` and `capacity` of `lock` and `lockAll`
+ * - `queue`: the field `queue` of `watch`
+ */
+export const brokerFeatures: readonly string[] = [
+  'barrier',
+  'lockAll',
+  'maxHold',
+  'notify',
+  'permits',
+  'queue',
+]
