@@ -99,9 +99,10 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   // Handle signals before the broker listens, because a supervisor that reads "is listening" may
   // send a signal at once.
   const signalled = nextSignal()
-  broker.once('failed', ({ message }) => {
+  broker.once('failed', ({ code, message }) => {
     printError(message)
-    process.exit(exitCodes.io)
+    // A log of a newer version stays newer, so a supervisor must not start this broker again.
+    process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
   const url = await listen(broker, loaded)

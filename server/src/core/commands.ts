@@ -285,6 +285,23 @@ export type Command =
   | EndHold
   | GrantUnfinishedKeys
 
+const commandTypes: Readonly<Record<Command['type'], 1>> = {
+  ...{ raiseFenceFloor: 1, quiet: 1, restart: 1, open: 1 },
+  ...{ resume: 1, suspend: 1, end: 1, lock: 1 },
+  ...{ lockAll: 1, unlock: 1, refresh: 1, revoke: 1 },
+  ...{ barrier: 1, cancel: 1, ack: 1, confirm: 1 },
+  ...{ timeout: 1, expire: 1, endHold: 1, grantUnfinishedKeys: 1 },
+}
+
+/**
+ * Returns the type of the first command that this version of Holdfast does not know; undefined if
+ * it knows all. A log must check the commands of its entries before the table applies one of them.
+ */
+export function findUnknownType(commands: readonly Command[]): string | undefined {
+  const unknown = commands.find((command) => !Object.hasOwn(commandTypes, command?.type))
+  return unknown === undefined ? undefined : String((unknown as Command | null)?.type)
+}
+
 /**
  * The error for a command of a newer version of Holdfast. A table that skipped the command would
  * differ from the tables of other brokers.

@@ -42,6 +42,16 @@ describe('log entry', () => {
     expect(() => decodeEntry('{"v":3,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 3')
   })
 
+  it('with a command of a newer version is refused with an error that names the command', () => {
+    const known = '{"type":"raiseFenceFloor","fence":1,"at":0}'
+    for (const command of ['{"type":"grow","size":2}', '{"type":"constructor"}', '7', 'null']) {
+      const text = `{"v":2,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`
+      expect(() => decodeEntry(text, 5))
+        .to.throw(HoldfastError, /has a command ".*" at position 5, which this version/)
+        .with.property('code', 'INVALID_OPTION')
+    }
+  })
+
   const invalidTexts = [
     ...['', 'nonsense', 'null', '7', '[]', '{}', '{"v":0,"broker":"a","n":1,"at":0,"leave":true}'],
     '{"v":2,"broker":"a","n":1,"at":0}',

@@ -248,9 +248,26 @@ describe('journal', () => {
     }
     writeFileSync(dataFile(), bytes)
     const error = await refusal()
-    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.code).to.equal('INVALID_OPTION')
     expect(error.message).to.match(
       /^The journal has format 9, but .* supports up to 2: update Holdfast$/,
+    )
+  })
+
+  it('refuses a command of a newer version, and does not skip the command', async () => {
+    await session([raiseFenceFloor(1)])
+    const bytes = readFileSync(dataFile())
+    const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+      const record = bytes.subarray(at - 16, at + text.length)
+      record.write('raiseFenceRoof ', record.indexOf('raiseFenceFloor'))
+      record.writeUInt32LE(crc32(record.subarray(4)), 0)
+    }
+    writeFileSync(dataFile(), bytes)
+    const error = await refusal()
+    expect(error.code).to.equal('INVALID_OPTION')
+    expect(error.message).to.match(
+      /^The journal has a command "raiseFenceRoof " in record \d+, which/,
     )
   })
 

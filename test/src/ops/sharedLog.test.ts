@@ -245,6 +245,20 @@ describe('holdfast serve --log on etcd', function () {
     expect(lock.held).to.equal(true)
   })
 
+  it('exits 78 at an entry of a newer version, while it runs and when it starts', async () => {
+    const serve = Holdfast.start(stage, serveArgs())
+    await serve.out.waitForCount(1)
+    const member = await etcd.cluster.leader()
+    const key = Buffer.from(`${etcd.prefix}/log/newer`).toString('base64')
+    const entry = { v: 99, broker: 'newer', n: 1, at: 0, join: {} }
+    const value = Buffer.from(JSON.stringify(entry)).toString('base64')
+    await member.ask('/v3/kv/put', { key, value })
+    const [sentence] = await serve.err.waitForCount(1)
+    expect(sentence).to.match(/^holdfast: The shared log has format 99, .*: update this broker$/)
+    expect((await serve.ended()).code).to.equal(78)
+    expect(await refused(serveArgs())).to.deep.equal({ code: 78, sentence })
+  })
+
   it('exits 78 if the port is in use', async () => {
     const { port } = new URL(await start())
     const refusal = await refused([...serveArgs(), '--port', port])

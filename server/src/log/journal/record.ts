@@ -13,7 +13,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
-import type { Command } from '../../core/index.js'
+import { type Command, findUnknownType } from '../../core/index.js'
 
 /**
  * The format of records and snapshots. Unstable until 1.0. Rises when the lock table gets commands
@@ -59,8 +59,8 @@ export function encodeRecord(
 /**
  * @param sequence The expected number of the record.
  * @param previousChecksum The checksum of the previous record.
- * @throws {HoldfastError} `UNAVAILABLE` if the record is damaged, out of order or of a newer
- *   format.
+ * @throws {HoldfastError} `UNAVAILABLE` if the record is damaged or out of order; `INVALID_OPTION`
+ *   if the record has a newer format or commands of a newer version.
  */
 export function decodeRecord(
   bytes: Buffer,
@@ -77,6 +77,8 @@ export function decodeRecord(
     throw damagedJournal(`record ${sequence} does not follow the previous record`)
   }
   const commands = JSON.parse(bytes.toString('utf8', headBytes)) as Command[]
+  const unknownType = findUnknownType(commands)
+  if (unknownType !== undefined) throw newerCommand(sequence, unknownType)
   return { sequence, size: bytes.length, checksum: bytes.readUInt32LE(0), commands }
 }
 
@@ -87,9 +89,17 @@ export function damagedJournal(problem: string): HoldfastError {
   )
 }
 
+function newerCommand(sequence: number, type: string): HoldfastError {
+  return new HoldfastError(
+    'INVALID_OPTION',
+    `The journal has a command "${type}" in record ${sequence}, which this version of Holdfast ` +
+      'does not know: update Holdfast',
+  )
+}
+
 export function newerFormat(version: number): HoldfastError {
   return new HoldfastError(
-    'UNAVAILABLE',
+    'INVALID_OPTION',
     `The journal has format ${version}, but this version of Holdfast supports up to ` +
       `${formatVersion}: update Holdfast`,
   )

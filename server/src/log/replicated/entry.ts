@@ -6,8 +6,8 @@
  * kinds of entries: duplicates, because a broker appends an entry again when the acknowledgement is
  * lost, and entries of brokers that were declared dead.
  */
-import type { Command } from '../../core/index.js'
-import { formatVersion, invalidEntry, newerFormat } from './logErrors.js'
+import { type Command, findUnknownType } from '../../core/index.js'
+import { formatVersion, invalidEntry, newerCommand, newerFormat } from './logErrors.js'
 
 interface Base {
   /** The incarnation that sent the entry. */
@@ -87,7 +87,8 @@ export function encodeEntry(entry: JoinEntry | LeaveEntry): string {
 
 /**
  * @param position The position of the entry, for error messages.
- * @throws {HoldfastError} `UNAVAILABLE` for a newer format, and for text that is not an entry.
+ * @throws {HoldfastError} `INVALID_OPTION` for a newer format and for commands of a newer version;
+ *   `UNAVAILABLE` for text that is not an entry.
  */
 export function decodeEntry(text: string, position: number): LogEntry {
   let value: unknown
@@ -111,5 +112,7 @@ export function decodeEntry(text: string, position: number): LogEntry {
   ) {
     throw invalidEntry(position)
   }
+  const unknownType = commands === undefined ? undefined : findUnknownType(commands as Command[])
+  if (unknownType !== undefined) throw newerCommand(position, unknownType)
   return value as LogEntry
 }

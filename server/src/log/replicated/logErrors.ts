@@ -11,9 +11,18 @@ import { HoldfastError } from '@holdfast/shared'
 export const formatVersion = 2
 
 export function newerFormat(version: number): HoldfastError {
-  return permanentError(
+  return new PermanentLogError(
+    'INVALID_OPTION',
     `The shared log has format ${version}, but this version of Holdfast supports up to ` +
       `${formatVersion}: update this broker`,
+  )
+}
+
+export function newerCommand(position: number, type: string): HoldfastError {
+  return new PermanentLogError(
+    'INVALID_OPTION',
+    `The shared log has a command "${type}" at position ${position}, which this version of ` +
+      'Holdfast does not know: update this broker',
   )
 }
 
