@@ -6,10 +6,13 @@
  *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
  *   npm run chaos -- --seed 17                       the same choices again, at other moments
  *   npm run chaos -- --proxies                       without network namespaces
+ *   npm run chaos -- --history FILE                  also writes a history for check-history
  */
+import { writeFileSync } from 'node:fs'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { markdownTable } from 'markdown-table'
+import { formatHistories } from '../faults/historyFile.js'
 import { seed as processSeed, Random } from '../support/counts.js'
 import { has } from '../support/needs.js'
 import { type FaultOutcome, runFault } from './chaos.js'
@@ -23,6 +26,7 @@ const { values } = parseArgs({
     engine: { type: 'string', default: 'etcd' },
     only: { type: 'string' },
     seed: { type: 'string' },
+    history: { type: 'string' },
     proxies: { type: 'boolean', default: false },
   },
 })
@@ -69,6 +73,7 @@ try {
   ]
   console.log(table(outcomes))
   console.log(`${world.tenures} tenures of shared locks; seed ${seed}`)
+  if (values.history !== undefined) writeFileSync(values.history, formatHistories(world.histories))
   for (const violation of violations) console.log(`VIOLATION ${violation}`)
   process.exitCode = violations.length === 0 ? 0 : 1
 } finally {

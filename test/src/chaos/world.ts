@@ -6,11 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
 import { makeSnapshot } from '@holdfast/server/internal'
 import { findFenceViolations, findPermitsViolations, type Tenure } from '../faults/history.js'
+import type { KeyHistory } from '../faults/historyFile.js'
 import type { Random } from '../support/counts.js'
 import { BrokerProcess } from './broker.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
 import { type EngineName, memberCounts, type Store, startStore } from './store.js'
-import { permitsCapacity, Worker } from './worker.js'
+import { permitsCapacity, permitsKey, Worker } from './worker.js'
 
 /** The silence after which the other brokers declare a broker dead, in ms. */
 export const deadMs = 1_500
@@ -176,6 +177,17 @@ export class World {
     }
     for (const worker of this.workers) worker.work()
     return violations
+  }
+
+  /** The uses of all shared keys, as the clients saw them. */
+  get histories(): KeyHistory[] {
+    const locks = sharedKeys.map((key) => ({
+      key,
+      capacity: undefined,
+      tenures: this.workers.flatMap((worker) => worker.history.get(key) ?? []),
+    }))
+    const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
+    return [...locks, { key: permitsKey, capacity: permitsCapacity, tenures: permits }]
   }
 
   /** The number of tenures (single uses) of shared locks. */

@@ -71,6 +71,25 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
   return violations
 }
 
+/**
+ * Returns the pairs of uses that overlap, without regard to fences. An exclusive lock has a linear
+ * order of all operations exactly if this list is empty: if the times from grant to give-up do not
+ * overlap, each release can take effect at its give-up, and each acquire just before its grant.
+ */
+export function findOverlaps(history: readonly Tenure[]): string[] {
+  const violations: string[] = []
+  const byGrant = [...history].sort((a, b) => (a.grantedAt < b.grantedAt ? -1 : 1))
+  let latest: Tenure | undefined
+  for (const tenure of byGrant) {
+    if (latest !== undefined && latest.givenUpAt >= tenure.grantedAt) {
+      const names = `${latest.process} ${latest.fence} and ${tenure.process} ${tenure.fence}`
+      violations.push(`${names}: both held the lock`)
+    }
+    if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
+  }
+  return violations
+}
+
 interface Operation {
   readonly kind: 'acquire' | 'release'
   readonly tenure: number

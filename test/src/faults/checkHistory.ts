@@ -1,0 +1,33 @@
+/**
+ * `npm run check-history FILE`: judges the history of locks in a file. Exits with 0 if the history
+ * has no violation, with 1 if it has one, and with 65 if the file does not fit the format.
+ */
+import { readFileSync } from 'node:fs'
+import process from 'node:process'
+import { InvalidHistory, judgeHistory, type KeyHistory, parseHistories } from './historyFile.js'
+
+const [, , path, ...more] = process.argv
+if (path === undefined || more.length > 0) {
+  console.error('Usage: npm run check-history FILE')
+  process.exit(64)
+}
+let violationCount = 0
+for (const history of load(path)) {
+  const violations = judgeHistory(history)
+  violationCount += violations.length
+  console.log(`${history.key}: ${history.tenures.length} uses, ${violations.length} violations`)
+  for (const violation of violations) console.log(`VIOLATION ${history.key}: ${violation}`)
+}
+process.exitCode = violationCount === 0 ? 0 : 1
+
+function load(file: string): KeyHistory[] {
+  try {
+    return parseHistories(readFileSync(file, 'utf8'))
+  } catch (error) {
+    const isExpected =
+      error instanceof InvalidHistory || (error as { code?: string }).code !== undefined
+    if (!isExpected) throw error
+    console.error(`${file}: ${(error as Error).message}`)
+    process.exit(65)
+  }
+}

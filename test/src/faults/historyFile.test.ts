@@ -1,0 +1,119 @@
+/**
+ * Histories of locks as files, and the program that judges them. A tenure is one use of a lock by
+ * one process; a fence is the number of a grant.
+ */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { scratch } from '../ops/scratch.js'
+import { count, Random, seed } from '../support/counts.js'
+import { findOverlaps, isLinearizable, type Tenure } from './history.js'
+import { formatHistories, InvalidHistory, judgeHistory, parseHistories } from './historyFile.js'
+
+const tenure = (process: string, fence: number, ...at: readonly number[]): Tenure => {
+  const [requestedAt, grantedAt, givenUpAt, confirmedAt] = at.map(BigInt)
+  const required = { requestedAt: requestedAt!, grantedAt: grantedAt!, givenUpAt: givenUpAt! }
+  return { process, fence, ...required, unlockConfirmedAt: confirmedAt }
+}
+
+const good = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 2, 0, 3, 5), tenure('a', 3, 4, 6, 7, 8)]
+
+describe('a file with a history of locks', () => {
+  it('has every field of the history', () => {
+    const histories = [
+      { key: 'k', capacity: undefined, tenures: good },
+      { key: 'p', capacity: 2, tenures: [{ ...good[0]!, permits: 2 }] },
+    ]
+    expect(parseHistories(formatHistories(histories))).to.deep.equal(histories)
+  })
+
+  const line = formatHistories([{ key: 'k', capacity: undefined, tenures: [good[0]!] }])
+  const invalid: [string, string, string][] = [
+    ['text that is not JSON', 'no', 'Line 2: it must be JSON'],
+    ['an array', '[]', 'Line 2: it must be an object'],
+    ['an unknown field', '{"lock":1}', 'Line 2: unknown field "lock"'],
+    ['a missing fence', line.replace('"fence":1,', ''), 'Line 2: fence must be a positive'],
+    ['a time that is no integer', line.replace('"1"', '1.5'), 'grantedAt must be a time in ns'],
+    ['a grant before its request', line.replace('"0"', '"2"'), 'grantedAt is before requestedAt'],
+    ['a changed capacity', line.replace('{', '{"capacity":2,'), 'the capacity of a key must not'],
+  ]
+  for (const [problem, text, message] of invalid) {
+    it(`is refused with the number of the line for ${problem}`, () => {
+      expect(() => parseHistories(`${line}${text}\n`)).to.throw(InvalidHistory, message)
+    })
+  }
+})
+
+describe('the judge of histories', () => {
+  const judge = (...tenures: Tenure[]) => judgeHistory({ key: 'k', capacity: undefined, tenures })
+
+  it('accepts a history without violations, in any order of its lines', () => {
+    expect(judge(...good)).to.deep.equal([])
+    expect(judge(...[...good].reverse())).to.deep.equal([])
+  })
+
+  it('finds two holders, repeated fences, and fences that do not rise', () => {
+    expect(judge(tenure('a', 1, 0, 1, 5), tenure('b', 2, 2, 3, 4)).join()).to.include('both held')
+    expect(judge(tenure('a', 1, 0, 1, 2), tenure('b', 1, 3, 4, 5)).join()).to.include(
+      'the same fence twice',
+    )
+    expect(judge(tenure('a', 2, 0, 1, 2), tenure('b', 1, 3, 4, 5)).join()).to.include(
+      'the later request has the lower fence',
+    )
+  })
+
+  it('finds more permits than the capacity', () => {
+    const tenures = [tenure('a', 1, 0, 1, 5), tenure('b', 2, 0, 2, 5)]
+    expect(judgeHistory({ key: 'k', capacity: 2, tenures })).to.deep.equal([])
+    expect(judgeHistory({ key: 'k', capacity: 1, tenures }).join()).to.include(
+      '2 permits were held',
+    )
+  })
+
+  it('finds an overlap exactly if no linear order exists', () => {
+    const random = new Random(seed)
+    const results = new Set<boolean>()
+    for (let i = 0; i < count(300, 3_000); i++) {
+      const tenures = Array.from({ length: 4 }, (_, n) => {
+        // Different times, because real clocks in ns do not repeat.
+        const moments = Array.from({ length: 4 }, () => random.below(40) * 4 + n)
+        return tenure(`p${n}`, n + 1, ...moments.sort((a, b) => a - b))
+      })
+      const distinct = new Set(tenures.flatMap((t) => [t.requestedAt, t.grantedAt, t.givenUpAt]))
+      if (distinct.size < 12) continue
+      const isClean = findOverlaps(tenures).length === 0
+      results.add(isClean)
+      expect(
+        isLinearizable(tenures),
+        JSON.stringify(tenures, (_, v) => String(v)),
+      ).to.equal(isClean)
+    }
+    expect(results.size).to.equal(2)
+  })
+})
+
+describe('npm run check-history', () => {
+  const stage = Stage.forEachTest()
+  const program = fileURLToPath(new URL('./checkHistory.js', import.meta.url))
+
+  function check(text: string) {
+    const file = scratch(stage).write('history.jsonl', text)
+    const { status, stdout, stderr } = spawnSync(process.execPath, [program, file], {
+      encoding: 'utf8',
+    })
+    return { status, out: `${stdout}${stderr}` }
+  }
+
+  it('exits 0 without a violation, 1 with a violation, and 65 for another file', () => {
+    const text = (tenures: readonly Tenure[]) =>
+      formatHistories([{ key: 'k', capacity: undefined, tenures }])
+    expect(check(text(good))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
+    const overlapping = check(text([...good, tenure('c', 4, 0, 1, 9)]))
+    expect(overlapping.status).to.equal(1)
+    expect(overlapping.out).to.match(/^VIOLATION k: /m)
+    const wrong = check('# a comment\n')
+    expect(wrong.status).to.equal(65)
+    expect(wrong.out).to.match(/history\.jsonl: Line 1: it must be JSON\n$/)
+  })
+})
