@@ -18,10 +18,10 @@ import {
 import { EventEmitter } from 'eventemitter3'
 import { Broker } from './broker/broker.js'
 import { toHeldInfo, toWaitingInfo } from './broker/queries.js'
-import { type BrokerSettings, invalid } from './config/settings.js'
+import { type BrokerSettings, invalidOption } from './config/settings.js'
 import { AdminEndpoints } from './http/adminEndpoints.js'
 import { ByteCounters } from './http/byteCounters.js'
-import { Dashboard } from './http/dashboardFiles.js'
+import { DashboardFiles } from './http/dashboardFiles.js'
 import { drain, rebalance } from './http/drain.js'
 import {
   checkListenOptions,
@@ -35,7 +35,7 @@ import {
 } from './http/httpServer.js'
 import { type BrokerStatus, gaugesOf, statusOf } from './http/status.js'
 import { Tarpit } from './http/tarpit.js'
-import { type CountedRefusal, UpgradePolicy } from './http/upgradePolicy.js'
+import { type ClientRefusal, UpgradePolicy } from './http/upgradePolicy.js'
 import { UpgradeQueue } from './http/upgradeQueue.js'
 import { acceptUpgrades } from './http/webSocketServer.js'
 import { clockFences, fileFences, ownFenceFile } from './log/fences.js'
@@ -110,7 +110,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
   readonly #endpoints: AdminEndpoints
-  readonly #dashboard: Dashboard
+  readonly #dashboard: DashboardFiles
   readonly #byteCounters = new ByteCounters()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
@@ -144,7 +144,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const { clock, endOfTurn } = nodeEnvironment
     const { scheduler } = this.#broker
     this.#upgradeQueue = new UpgradeQueue({ scheduler, limits: settings.limits, clock, endOfTurn })
-    this.#dashboard = new Dashboard(settings.dashboard, this.#upgradePolicy)
+    this.#dashboard = new DashboardFiles(settings.dashboard, this.#upgradePolicy)
     this.#settings = settings
     this.#endpoints = new AdminEndpoints({
       metrics: options.metrics,
@@ -247,7 +247,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
       byteCounters: this.#byteCounters,
-      onRefused: ({ cause, address }: CountedRefusal, { headers }: IncomingMessage) => {
+      onRefused: ({ cause, address }: ClientRefusal, { headers }: IncomingMessage) => {
         this.#observer?.onRefused({ cause, remoteAddress: address, origin: headers.origin })
       },
     }
@@ -269,13 +269,16 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const { key, prefix, limit = maxQueryItems, after, afterFence } = query
     if (key !== undefined && !isKey(key)) throw new HoldfastError('INVALID_KEY')
     if (prefix !== undefined && !isPrefix(prefix)) throw new HoldfastError('INVALID_KEY')
-    if (key !== undefined && prefix !== undefined) throw invalid('give a key or a prefix, not both')
+    if (key !== undefined && prefix !== undefined)
+      throw invalidOption('give a key or a prefix, not both')
     if (!Number.isInteger(limit) || limit < 1 || limit > maxQueryItems) {
-      throw invalid(`limit must be an integer from 1 to ${maxQueryItems}, not ${String(limit)}`)
+      throw invalidOption(
+        `limit must be an integer from 1 to ${maxQueryItems}, not ${String(limit)}`,
+      )
     }
     if (after !== undefined && !isPrefix(after)) throw new HoldfastError('INVALID_KEY')
     if (afterFence !== undefined && (after === undefined || !Number.isSafeInteger(afterFence))) {
-      throw invalid('afterFence must be the fence of a lock, and needs the option after')
+      throw invalidOption('afterFence must be the fence of a lock, and needs the option after')
     }
     const page = after === undefined ? undefined : { after, afterFence }
     const { held, waiting, ...counts } = this.#broker.find({ key, prefix, page }, limit)

@@ -22,7 +22,12 @@ import {
   type Profile,
 } from './config/limits.js'
 import type { Authenticate, Authorize } from './config/permissions.js'
-import { type BrokerSettings, invalid, type LeaseBounds, type TlsFiles } from './config/settings.js'
+import {
+  type BrokerSettings,
+  invalidOption,
+  type LeaseBounds,
+  type TlsFiles,
+} from './config/settings.js'
 import type { Log } from './log/log.js'
 import type { Logger } from './observability/brokerLogger.js'
 import type { Metrics, Observer } from './observability/observer.js'
@@ -131,18 +136,20 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   const lease = { ...leaseMs, ...withoutUndefined(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
     if (!Number.isSafeInteger(value) || value < 1 || value > maxDurationMs) {
-      throw invalid(
+      throw invalidOption(
         `lease.${name} must be an integer from 1 to ${maxDurationMs} ms, not ${String(value)}`,
       )
     }
   }
   if (lease.min > lease.default || lease.default > lease.max) {
     const values = `${lease.min}, ${lease.default} and ${lease.max}`
-    throw invalid(`lease.min, lease.default and lease.max must be in rising order, not ${values}`)
+    throw invalidOption(
+      `lease.min, lease.default and lease.max must be in rising order, not ${values}`,
+    )
   }
   const quietStart = quietStartFrom(options.quietStart, lease)
   if (quietStart > 0 && options.log?.membership !== undefined) {
-    throw invalid(
+    throw invalidOption(
       'quietStart must not be set with a shared log, which keeps the locks over a restart',
     )
   }
@@ -165,12 +172,12 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
 
 function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): BrokerLimits {
   if (profile !== 'private' && profile !== 'public') {
-    throw invalid(`profile must be "private" or "public", not ${describe(profile)}`)
+    throw invalidOption(`profile must be "private" or "public", not ${describe(profile)}`)
   }
   const definedOverrides = withoutUndefined(overrides)
   for (const [name, value] of Object.entries(definedOverrides)) {
     const fault = limitFault(name as LimitName, value)
-    if (fault !== undefined) throw invalid(fault)
+    if (fault !== undefined) throw invalidOption(fault)
   }
   return limitsFrom(profile, definedOverrides)
 }
@@ -181,7 +188,7 @@ function validated(
 ): readonly string[] {
   for (const name of names) {
     const fault = findFault(name)
-    if (fault !== undefined) throw invalid(fault)
+    if (fault !== undefined) throw invalidOption(fault)
   }
   return names
 }
@@ -190,7 +197,7 @@ function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
   if (proxies.length === 0) return undefined
   const list = proxyList(proxies)
   if (!('fault' in list)) return list
-  throw invalid(
+  throw invalidOption(
     `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${list.fault}"`,
   )
 }
@@ -199,7 +206,7 @@ function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds)
   if (value === undefined || value === false) return 0
   if (value === true) return lease.max
   if (Number.isSafeInteger(value) && value >= 0 && value <= maxDurationMs) return value
-  throw invalid(
+  throw invalidOption(
     `quietStart must be true, or an integer from 0 to ${maxDurationMs} ms, not ${value}`,
   )
 }

@@ -50,12 +50,12 @@ export class ConnectionAdmission {
     const { limits, time, memory } = this.#deps
     if (memory.isOverfull) return this.#rejected(connection, 'memoryBytes')
     const isFull = this.#open.size >= limits.connections
-    const { refused, displaced } = this.#pendingConnections.add(connection, isFull)
-    if (refused !== undefined) return this.#rejected(connection, refused)
+    const { exceededLimit, displacedConnection } = this.#pendingConnections.add(connection, isFull)
+    if (exceededLimit !== undefined) return this.#rejected(connection, exceededLimit)
     this.#open.add(connection)
     time.setClientDeadline(connection, time.now() + limits.helloMs)
-    if (displaced === undefined) return undefined
-    return this.#rejected(displaced, isFull ? 'connections' : 'pendingConnections')
+    if (displacedConnection === undefined) return undefined
+    return this.#rejected(displacedConnection, isFull ? 'connections' : 'pendingConnections')
   }
 
   /** Must be called when a session was attached to the connection, which ends the handshake. */

@@ -16,7 +16,7 @@ import {
   type PermissionRule,
   permissionsFrom,
 } from '../config/permissions.js'
-import { invalid } from '../config/settings.js'
+import { invalidOption } from '../config/settings.js'
 
 /**
  * The module `jose`. Only {@link jwtTokens} loads the module, because loading takes time that
@@ -96,7 +96,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
   const keyFrom = keyFor(options, algorithms)
-  const loading = import('jose').then((jose) => ({ jose, key: keyFrom(jose) }))
+  const loadingKey = import('jose').then((jose) => ({ jose, key: keyFrom(jose) }))
   const verifyOptions: JWTVerifyOptions = {
     algorithms,
     audience,
@@ -106,7 +106,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   }
   return async ({ token }) => {
     if (token === undefined) return undefined
-    const { jose, key } = await loading
+    const { jose, key } = await loadingKey
     const payload = await verify(jose, token, key, verifyOptions)
     return payload && identityFrom(payload, options, principal, clockTolerance)
   }
@@ -160,7 +160,9 @@ function identityFrom(
 function checkGrantsOption(grants: readonly PermissionRule[] | undefined): void {
   if (grants === undefined) return
   if (rulesFrom(grants) === undefined) {
-    throw invalid('jwt.grants must be a list such as [{ keys: ["orders:*"], allow: ["lock"] }]')
+    throw invalidOption(
+      'jwt.grants must be a list such as [{ keys: ["orders:*"], allow: ["lock"] }]',
+    )
   }
   for (const rule of grants) refuseUnknownOptions('jwt.grants', rule, { keys: 1, allow: 1 })
 }
@@ -185,7 +187,7 @@ function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
   const chosen = algorithms ?? (secret === undefined ? ['RS256', 'ES256'] : ['HS256'])
   const unsupported = chosen.find((algorithm) => !supported.includes(algorithm))
   if (unsupported === undefined && chosen.length > 0) return chosen
-  throw invalid(
+  throw invalidOption(
     `jwt.algorithms must have one or more of ${supported.join(', ')} for this kind of key`,
   )
 }
@@ -199,15 +201,15 @@ function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose
   const { secret, publicKey, jwks, jwksUrl } = options
   const givenKeys = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
   if (givenKeys.length !== 1) {
-    throw invalid('jwt must have exactly one of secret, publicKey, jwks and jwksUrl')
+    throw invalidOption('jwt must have exactly one of secret, publicKey, jwks and jwksUrl')
   }
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
-    if (bytes.length < 32) throw invalid('jwt.secret must have at least 32 bytes')
+    if (bytes.length < 32) throw invalidOption('jwt.secret must have at least 32 bytes')
     return () => bytes
   }
   if (jwks !== undefined) {
-    if (!isKeySet(jwks)) throw invalid('jwt.jwks must be a set of keys, { keys: [...] }')
+    if (!isKeySet(jwks)) throw invalidOption('jwt.jwks must be a set of keys, { keys: [...] }')
     return ({ createLocalJWKSet }) => createLocalJWKSet(jwks)
   }
   if (jwksUrl !== undefined) {
@@ -225,10 +227,10 @@ function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKey
 function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
   const [algorithm, ...others] = algorithms as [string, ...string[]]
   if (others.length > 0) {
-    throw invalid('jwt.algorithms must have exactly one item with jwt.publicKey')
+    throw invalidOption('jwt.algorithms must have exactly one item with jwt.publicKey')
   }
   if (!pem.includes('BEGIN PUBLIC KEY')) {
-    throw invalid('jwt.publicKey must be the PEM of a public key')
+    throw invalidOption('jwt.publicKey must be the PEM of a public key')
   }
   return ({ importSPKI }) => {
     const key = importSPKI(pem, algorithm)
@@ -248,12 +250,12 @@ function safeUrl(text: string): URL {
   const isSafe =
     url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(hostOf(url)))
   if (url === undefined || !isSafe) {
-    throw invalid('jwt.jwksUrl must be an https URL, or an http URL on loopback')
+    throw invalidOption('jwt.jwksUrl must be an https URL, or an http URL on loopback')
   }
   // A URL with a password is refused here, because a later error of `fetch` would show the
   // password.
   if (url.username + url.password !== '') {
-    throw invalid('jwt.jwksUrl must not have a user name or a password')
+    throw invalidOption('jwt.jwksUrl must not have a user name or a password')
   }
   return url
 }

@@ -16,12 +16,12 @@ export interface PendingConnection {
   readonly remoteAddress: string | undefined
 }
 
-/** The outcome for a new connection. */
+/** The result of adding a new connection. Empty if no limit is exceeded. */
 export interface AdmissionResult<C> {
   /** The limit that the new connection exceeds; undefined if the connection was added. */
-  readonly refused?: LimitName
+  readonly exceededLimit?: LimitName
   /** An older connection that was removed to make room for the new connection. */
-  readonly displaced?: C
+  readonly displacedConnection?: C
 }
 
 /** The address that all Unix sockets share. */
@@ -32,9 +32,9 @@ export class PendingConnections<C extends PendingConnection> {
   /** The pending connections of each address, the oldest first. */
   readonly #byAddress = new Map<string, Set<C>>()
   /**
-   * At index `n`: the groups of the addresses that have `n` pending connections. This array finds
-   * the address with the most pending connections without a search, because a search for each
-   * connection of a flood would block the broker.
+   * At index `n`: one set for each address that has `n` pending connections, with these
+   * connections. With this array the broker finds the address with the most pending connections
+   * without a search. A search for each connection of a flood would block the broker.
    */
   readonly #bySize: Set<Set<C>>[] = []
   /** The largest number of pending connections that an address has. */
@@ -58,17 +58,17 @@ export class PendingConnections<C extends PendingConnection> {
     const ownSize = this.#byAddress.get(address)?.size ?? 0
     const hasOwnLimit = pendingConnectionsPerAddress !== off && address !== unixSockets
     if (hasOwnLimit && ownSize >= pendingConnectionsPerAddress)
-      return { refused: 'pendingConnectionsPerAddress' }
+      return { exceededLimit: 'pendingConnectionsPerAddress' }
     let displaced: C | undefined
     if (isFull || this.#count >= pendingConnections) {
       if (ownSize >= this.#largestSize) {
-        return { refused: isFull ? 'connections' : 'pendingConnections' }
+        return { exceededLimit: isFull ? 'connections' : 'pendingConnections' }
       }
       displaced = this.#oldestOfLargest()
       this.remove(displaced)
     }
     this.#insert(address, connection)
-    return displaced === undefined ? {} : { displaced }
+    return displaced === undefined ? {} : { displacedConnection: displaced }
   }
 
   /**
@@ -77,36 +77,36 @@ export class PendingConnections<C extends PendingConnection> {
    */
   remove(connection: C): void {
     const address = addressOf(connection)
-    const group = this.#byAddress.get(address)
-    if (group?.has(connection) !== true) return
+    const ofAddress = this.#byAddress.get(address)
+    if (ofAddress?.has(connection) !== true) return
     this.#count--
-    this.#bySize[group.size]?.delete(group)
-    group.delete(connection)
-    if (group.size === 0) this.#byAddress.delete(address)
-    else this.#bySize[group.size]?.add(group)
+    this.#bySize[ofAddress.size]?.delete(ofAddress)
+    ofAddress.delete(connection)
+    if (ofAddress.size === 0) this.#byAddress.delete(address)
+    else this.#bySize[ofAddress.size]?.add(ofAddress)
     while (this.#largestSize > 0 && this.#bySize[this.#largestSize]?.size === 0) {
       this.#largestSize--
     }
   }
 
   #insert(address: string, connection: C): void {
-    let group = this.#byAddress.get(address)
-    if (group === undefined) {
-      group = new Set()
-      this.#byAddress.set(address, group)
+    let ofAddress = this.#byAddress.get(address)
+    if (ofAddress === undefined) {
+      ofAddress = new Set()
+      this.#byAddress.set(address, ofAddress)
     }
-    this.#bySize[group.size]?.delete(group)
-    group.add(connection)
-    while (this.#bySize.length <= group.size) this.#bySize.push(new Set())
-    this.#bySize[group.size]?.add(group)
-    this.#largestSize = Math.max(this.#largestSize, group.size)
+    this.#bySize[ofAddress.size]?.delete(ofAddress)
+    ofAddress.add(connection)
+    while (this.#bySize.length <= ofAddress.size) this.#bySize.push(new Set())
+    this.#bySize[ofAddress.size]?.add(ofAddress)
+    this.#largestSize = Math.max(this.#largestSize, ofAddress.size)
     this.#count++
   }
 
   /** The oldest pending connection of an address that has the most pending connections. */
   #oldestOfLargest(): C {
-    const [group] = this.#bySize[this.#largestSize] as Set<Set<C>>
-    const [oldest] = group as Set<C>
+    const [ofAddress] = this.#bySize[this.#largestSize] as Set<Set<C>>
+    const [oldest] = ofAddress as Set<C>
     return oldest as C
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Decides whether a client may send a message: checks its permissions, its message rate, and the
- * size of the key and the metadata. If the settings refuse no message, {@link policiesFor} makes no
- * policy, so that the check of messages costs nothing.
+ * size of the key and the metadata. If the settings allow every message, {@link policiesFor} makes
+ * no policy, so that the check of messages costs nothing.
  */
 import { maxKeyBytes, maxMetadataBytes, maxSetKeys, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
@@ -15,7 +15,10 @@ export class RequestPolicy implements ConnectionPolicy {
   readonly #bucket: TokenBucket | undefined
   #identity: Identity
 
-  /** @param now In ms of a monotonic clock; {@link consume} must get the time of the same clock. */
+  /**
+   * @param now In ms of a monotonic clock; {@link countMessage} must get the time of the same
+   *   clock.
+   */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits
     this.#settings = settings
@@ -28,11 +31,11 @@ export class RequestPolicy implements ConnectionPolicy {
     return this.#identity
   }
 
-  renew(identity: Identity): void {
+  replaceIdentity(identity: Identity): void {
     this.#identity = identity
   }
 
-  consume(now: number): boolean {
+  countMessage(now: number): boolean {
     return this.#bucket === undefined || this.#bucket.tryConsume(now)
   }
 
@@ -50,7 +53,7 @@ export class RequestPolicy implements ConnectionPolicy {
     return may !== undefined || operation !== 'revoke' || authenticate === undefined
   }
 
-  check(operation: Operation, key: string): Denial | undefined {
+  checkPermission(operation: Operation, key: string): Denial | undefined {
     if (this.may(operation, key)) return undefined
     return { code: 'FORBIDDEN', message: `you may not ${phrases[operation]}`, limit: undefined }
   }

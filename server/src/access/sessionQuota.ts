@@ -19,8 +19,8 @@ interface SessionOrigin {
 /** Counts each session from the request that opens the session until the session ends. */
 export class SessionQuota {
   readonly #limits: BrokerLimits
-  readonly #principals = new Counts()
-  readonly #addresses = new Counts()
+  readonly #principals = new CountsByName()
+  readonly #addresses = new CountsByName()
   readonly #origins = new Map<string, SessionOrigin>()
 
   /**
@@ -41,8 +41,8 @@ export class SessionQuota {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     if (this.#isOff) return undefined
     const group = address === undefined ? undefined : addressGroup(address)
-    if (this.#principals.of(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
-    if (group !== undefined && this.#addresses.of(group) >= sessionsPerAddress) {
+    if (this.#principals.countOf(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
+    if (group !== undefined && this.#addresses.countOf(group) >= sessionsPerAddress) {
       return 'sessionsPerAddress'
     }
     this.#add(session, { principal, group })
@@ -90,19 +90,19 @@ export class SessionQuota {
 }
 
 /** A counter for each name. */
-class Counts {
+class CountsByName {
   readonly #byName = new Map<string, number>()
 
-  of(name: string): number {
+  countOf(name: string): number {
     return this.#byName.get(name) ?? 0
   }
 
   add(name: string): void {
-    this.#byName.set(name, this.of(name) + 1)
+    this.#byName.set(name, this.countOf(name) + 1)
   }
 
   remove(name: string): void {
-    const remaining = this.of(name) - 1
+    const remaining = this.countOf(name) - 1
     if (remaining > 0) this.#byName.set(name, remaining)
     else this.#byName.delete(name)
   }

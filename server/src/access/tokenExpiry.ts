@@ -114,7 +114,7 @@ export class TokenExpiry {
     } else if (identity?.principal !== policy.identity.principal) {
       connection.send(encodeFailed(id, 'UNAUTHORIZED'))
     } else {
-      policy.renew(identity)
+      policy.replaceIdentity(identity)
       this.start(connection)
       connection.send(encodeAuthenticated(id))
     }

@@ -10,8 +10,8 @@
  * - Operations are separated by commas. The default `everyday` means all operations but `steal` and
  *   `revoke`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
- *   default `*` means all keys. Only a prefix that ends before the space can match a key with a
- *   space.
+ *   default `*` means all keys. To allow a key that contains a space, write a prefix of the key
+ *   that ends before the space.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
  * random.
@@ -29,15 +29,15 @@ import {
 import { sameText } from '../core/secrets.js'
 import { nodeEnvironment } from '../platform/environment.js'
 
-interface Token {
+interface FileToken {
   readonly hash: string
   readonly identity: Identity
 }
 
 /**
  * Makes an `authenticate` option that accepts clients with a token of the file. The file is read
- * again when it changes. When a line is removed, its token opens no new connections, and open
- * connections stay open.
+ * again when it changes. After a line was removed, the broker refuses new connections with the
+ * token of that line. Open connections stay open.
  *
  * @param onFault Called once for each change that makes the file unusable. Until the file is valid
  *   again, the former lines stay valid.
@@ -48,10 +48,10 @@ export function tokensFromFile(
   onFault: (error: HoldfastError) => void = () => {},
 ): Authenticate {
   if (typeof path !== 'string' || path === '') {
-    throw unusable(`tokensFromFile takes the path of a file, not ${typeName(path)}`)
+    throw invalidOption(`tokensFromFile takes the path of a file, not ${typeName(path)}`)
   }
   if (typeof onFault !== 'function') {
-    throw unusable(`onFault of tokensFromFile must be a function, not ${typeName(onFault)}`)
+    throw invalidOption(`onFault of tokensFromFile must be a function, not ${typeName(onFault)}`)
   }
   let readVersion = versionOf(path)
   let tokens = readTokens(path)
@@ -94,18 +94,20 @@ export function tokenLine(
   keys: readonly string[] = ['*'],
 ): string {
   if (typeof token !== 'string' || token === '') {
-    throw unusable(`tokenLine takes a token that is not empty, not ${typeName(token)}`)
+    throw invalidOption(`tokenLine takes a token that is not empty, not ${typeName(token)}`)
   }
   for (const [name, list] of Object.entries({ allow, keys })) {
     if (Array.isArray(list)) continue
-    throw unusable(`${name} of tokenLine must be a list of texts, not ${typeName(list)}`)
+    throw invalidOption(`${name} of tokenLine must be a list of texts, not ${typeName(list)}`)
   }
   const unknown = allow.find((name) => !isOperation(name))
   if (unknown !== undefined) {
-    throw unusable(`tokenLine cannot allow "${unknown}": operations are ${operations.join(', ')}`)
+    throw invalidOption(
+      `tokenLine cannot allow "${unknown}": operations are ${operations.join(', ')}`,
+    )
   }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
-    throw unusable(
+    throw invalidOption(
       'A line of the token file must have a principal, an operation and a key, without white space',
     )
   }
@@ -127,14 +129,14 @@ function versionOf(path: string): string {
   return stat === undefined ? 'none' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
 }
 
-function readTokens(path: string): Token[] {
+function readTokens(path: string): FileToken[] {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw unusable(`The token file ${path} cannot be read: check its path and its mode`, cause)
+    throw invalidOption(`The token file ${path} cannot be read: check its path and its mode`, cause)
   }
-  const tokens: Token[] = []
+  const tokens: FileToken[] = []
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     const content = line.trim()
     if (content === '' || content.startsWith('#')) continue
@@ -150,10 +152,12 @@ function readTokens(path: string): Token[] {
  */
 function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
   if (!/^[0-9a-f]{64}$/i.test(hash)) {
-    throw unusable(`${where} does not begin with a SHA-256 in hex: add lines with holdfast token`)
+    throw invalidOption(
+      `${where} does not begin with a SHA-256 in hex: add lines with holdfast token`,
+    )
   }
   if (principal === undefined) {
-    throw unusable(`${where} has no principal: write the owner of the token after the hash`)
+    throw invalidOption(`${where} has no principal: write the owner of the token after the hash`)
   }
   const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
   return {
@@ -168,10 +172,10 @@ function operationsFrom(text: string, where: string): readonly Operation[] {
   const names = text.split(',')
   if (names.every(isOperation)) return names
   const validNames = ['all', 'everyday', ...operations].join(', ')
-  throw unusable(`${where} allows an operation that is none of ${validNames}`)
+  throw invalidOption(`${where} allows an operation that is none of ${validNames}`)
 }
 
-function unusable(message: string, cause?: unknown): HoldfastError {
+function invalidOption(message: string, cause?: unknown): HoldfastError {
   return new HoldfastError('INVALID_OPTION', message, cause === undefined ? undefined : { cause })
 }
 

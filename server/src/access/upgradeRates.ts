@@ -2,8 +2,8 @@
  * Limits the WebSocket upgrades of a second, for each address and in total.
  *
  * All addresses share the total. When the total is used up, an address without an upgrade in the
- * last second still gets one upgrade. Addresses with several upgrades then get one upgrade less
- * later. So addresses that connect again and again do not keep other clients out.
+ * last second still gets one upgrade. To keep the total, the addresses with several upgrades get
+ * one upgrade less later. So addresses that connect again and again do not keep other clients out.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'

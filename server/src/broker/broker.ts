@@ -67,8 +67,8 @@ export class Broker {
 
   /** Begins to serve, after the start of a command log that only this broker uses. */
   #onLogStarted(quietStart: number): void {
-    // A broker that cannot reserve fences (the numbers of locks) must fail at its start, not at its
-    // first lock.
+    // A broker that cannot reserve fences (the numbers of grants) must fail when it starts, and not
+    // later when it grants the first lock.
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })

@@ -46,8 +46,8 @@ type BrokerTimerSubject =
   | QuietStart
   | ContendedKey
 
-/** How long the broker may need to read the input that arrived during a pause, in ms. */
-const inputDelayMs = 50
+/** How long the broker needs, at most, to read the input that arrived during a pause, in ms. */
+const maxInputDelayMs = 50
 
 export interface DeadlineHandlerDeps {
   readonly time: BrokerTimekeeper
@@ -109,9 +109,9 @@ export class DeadlineHandler
     const { session, fence, generation } = lock
     const connection = connections.attached.get(session)
     const now = time.now()
-    if (connection?.isPaused || now < (connection?.readingResumedAt ?? 0) + inputDelayMs) {
+    if (connection?.isPaused || now < (connection?.readingResumedAt ?? 0) + maxInputDelayMs) {
       // A refresh or an unlock may have arrived that the broker has not read or handled yet.
-      time.setClientDeadline(lock, now + inputDelayMs)
+      time.setClientDeadline(lock, now + maxInputDelayMs)
       return
     }
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })

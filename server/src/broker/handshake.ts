@@ -23,9 +23,9 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * The name of this broker as an owner broker. Each session names its owner broker, which keeps the
- * deadlines of the session. Without a cluster every session names ''. In a cluster the name of this
- * broker is '' until the broker serves, and no session names ''.
+ * The name of this broker as an owner broker. Each session has the name of its owner broker, which
+ * keeps the deadlines of the session. Without a cluster the name of the owner broker is ''. In a
+ * cluster the name of this broker is '' until the broker serves, and no session has that name.
  */
 export interface OwnerBroker {
   name: string

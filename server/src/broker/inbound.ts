@@ -129,7 +129,7 @@ export class Inbound {
    */
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
-    if (!policy.consume(connection.handledAt)) {
+    if (!policy.countMessage(connection.handledAt)) {
       const value = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })
       connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', value) })

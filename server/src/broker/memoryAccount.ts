@@ -5,7 +5,7 @@
  * table, because the brokers of a cluster have different amounts of memory.
  *
  * The estimate counts the lock table with its idle keys, the connections, unread output and
- * watches. The estimate does not count the program itself, or the data of the messages that the
+ * watches. The estimate counts neither the program itself nor the data of the messages that the
  * broker is handling. Each change updates the counts, so that reading the estimate costs a few
  * additions.
  */

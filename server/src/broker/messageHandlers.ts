@@ -123,7 +123,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
       return { type: 'barrier', ...fields }
     },
-    (policy, { key }) => policy.check('lock', key) ?? policy.checkSize(key, undefined),
+    (policy, { key }) => policy.checkPermission('lock', key) ?? policy.checkSize(key, undefined),
     'lock',
   ),
 
@@ -132,7 +132,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const { session, attachEpoch } = connection
       return { type: 'revoke', session: session!.id, attachEpoch, id, key, fence, note, at }
     },
-    (policy, { key }) => policy.check('revoke', key),
+    (policy, { key }) => policy.checkPermission('revoke', key),
   ),
 
   ack: commandHandler((connection, { ids }, at) => {
@@ -151,7 +151,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   stats: answerHandler(
     ({ statistics, liveTable }, connection, { id }) =>
       connection.send(encodeStats(id, statistics.snapshot(liveTable.current.heldCount))),
-    (policy) => policy.check('stats', ''),
+    (policy) => policy.checkPermission('stats', ''),
   ),
 
   query: answerHandler(query, checkKey('query')),
@@ -255,7 +255,7 @@ function holdTermsOf({
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
   const { key, mode, steal, metadata } = message
   const operation = steal ? 'steal' : mode === 'shared' ? 'share' : 'lock'
-  return policy.check(operation, key) ?? policy.checkSize(key, metadata)
+  return policy.checkPermission(operation, key) ?? policy.checkSize(key, metadata)
 }
 
 /** Checks every key of a set. Each key needs the permission `lock`, whatever its mode. */
@@ -266,7 +266,7 @@ function checkLockSet(
   const denial = policy.checkSetSize(items.length)
   if (denial !== undefined) return denial
   for (const { key } of items) {
-    const keyDenial = policy.check('lock', key) ?? policy.checkSize(key, undefined)
+    const keyDenial = policy.checkPermission('lock', key) ?? policy.checkSize(key, undefined)
     if (keyDenial !== undefined)
       return { ...keyDenial, message: `${JSON.stringify(key)}: ${keyDenial.message}` }
   }
@@ -283,7 +283,8 @@ function checkKey(
   policy: ConnectionPolicy,
   message: { readonly key?: string | undefined },
 ) => Denial | undefined {
-  return (policy, { key }) => (key === undefined ? undefined : policy.check(operation, key))
+  return (policy, { key }) =>
+    key === undefined ? undefined : policy.checkPermission(operation, key)
 }
 
 function query(

@@ -46,7 +46,7 @@ export interface TimekeeperDeps {
   readonly liveTable?: { readonly effectCount: number }
 }
 
-const noTable = { effectCount: 0 }
+const noEffects = { effectCount: 0 }
 
 export class Timekeeper<ClientSubject extends object, TimerSubject extends object> {
   readonly #clock: Clock
@@ -66,7 +66,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #isHandling = false
   #isStopped = false
 
-  constructor({ clock, endOfTurn, liveTable = noTable }: TimekeeperDeps) {
+  constructor({ clock, endOfTurn, liveTable = noEffects }: TimekeeperDeps) {
     this.#clock = clock
     this.#endOfTurn = endOfTurn
     this.#liveTable = liveTable
@@ -122,20 +122,20 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * @returns Whether every passed deadline was handled.
    */
   run(limit = Number.POSITIVE_INFINITY): boolean {
-    // Uses one time for the whole call, so that a deadline that a handler sets again waits for the
-    // next call.
+    // The whole call uses the same time. So if a handler sets a deadline again, that deadline waits
+    // for the next call.
     const realNow = this.#realNow()
-    let handled = 0
+    let handledCount = 0
     const effectsBefore = this.#liveTable.effectCount
     const isBelowLimit = (): boolean =>
-      handled + this.#liveTable.effectCount - effectsBefore < limit
-    for (; isBelowLimit(); handled++) {
+      handledCount + this.#liveTable.effectCount - effectsBefore < limit
+    for (; isBelowLimit(); handledCount++) {
       const subject = this.#brokerTimers.popDue(realNow)
       if (subject === undefined) break
       this.#listener?.onBrokerTimer(subject)
     }
     const compensatedNow = realNow - this.#pausedMs
-    for (; isBelowLimit(); handled++) {
+    for (; isBelowLimit(); handledCount++) {
       const subject = this.#clientDeadlines.popDue(compensatedNow)
       if (subject === undefined) break
       this.#listener?.onClientDeadline(subject)

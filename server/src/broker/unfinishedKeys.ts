@@ -13,7 +13,7 @@ export interface UnfinishedKeysDeps {
   readonly scheduler: WorkScheduler
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  /** Counts the effects of the lock table that the broker has handled. */
+  /** Counts the effects (changes of the lock table) that the broker has handled. */
   readonly liveTable: { readonly effectCount: number }
 }
 
@@ -47,8 +47,8 @@ export class UnfinishedKeys implements PacedWork {
     for (const key of keys) this.#keys.delete(key)
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
     const { log, clock, liveTable } = this.#deps
-    const before = liveTable.effectCount
+    const effectsBefore = liveTable.effectCount
     log.submit({ type: 'grantUnfinishedKeys', keys, at: clock.wall() })
-    return liveTable.effectCount - before
+    return liveTable.effectCount - effectsBefore
   }
 }

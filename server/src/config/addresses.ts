@@ -6,11 +6,11 @@ import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-/** The client of a request, according to the connection and the headers of trusted proxies. */
-export interface Caller {
+/** Where a request comes from, by its connection and by the headers of trusted proxies. */
+export interface ClientAddress {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
-  /** Whether no other party can read the request, because of TLS or within this machine. */
+  /** Whether no other party can read the request: it uses TLS, or it stays on this machine. */
   readonly secure: boolean
 }
 
@@ -42,19 +42,19 @@ export function proxyList(proxies: readonly string[]): BlockList | { readonly fa
   return list
 }
 
-/** The client of a request. */
-export function callerOf(
+/** Finds out where a request comes from. */
+export function clientAddressOf(
   { headers, socket }: IncomingMessage,
   proxies: BlockList | undefined,
-): Caller {
+): ClientAddress {
   const peer = socket.remoteAddress
   if (peer === undefined) return { address: undefined, secure: true }
   if (!includesAddress(proxies, peer)) {
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
-  // Every proxy appends the address of its peer. A client can forge the addresses on the left, so
-  // the loop removes the trusted proxies from the right. Then the last address is the address of
-  // the client.
+  // Every proxy appends the address of its peer on the right. A client can forge the addresses that
+  // stand on the left. So the loop removes the trusted proxies from the right until the last
+  // address is the address of the client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const proto = lastForwardedProto(headers)

@@ -23,7 +23,7 @@ export function originFault(origin: unknown): string | undefined {
   if (origin.includes('*')) {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
-  const correct = correctOrigin(origin)
+  const correct = probableOrigin(origin)
   if (correct === origin) return undefined
   const advice = correct ?? 'https://app.example'
   const form = 'browsers send scheme, host and any port that is not the default'
@@ -31,7 +31,7 @@ export function originFault(origin: unknown): string | undefined {
 }
 
 /** The origin that the operator probably means, as browsers send it; undefined if unknown. */
-function correctOrigin(origin: string): string | undefined {
+function probableOrigin(origin: string): string | undefined {
   const text = origin.trim()
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? []
   if (scheme === undefined) return text === '' ? undefined : guessOrigin(text)
@@ -77,7 +77,7 @@ export function hostFault(host: unknown): string | undefined {
   if (host.includes('*')) {
     return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
-  const correct = correctHost(host)
+  const correct = probableHost(host)
   if (correct === host.toLowerCase()) return undefined
   const advice = correct ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'
@@ -85,7 +85,7 @@ export function hostFault(host: unknown): string | undefined {
 }
 
 /** The host name that the operator probably means; undefined if unknown. */
-function correctHost(host: string): string | undefined {
+function probableHost(host: string): string | undefined {
   const text = host.trim()
   if (isIP(text) === 6) return parse(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)

@@ -48,6 +48,6 @@ export interface BrokerSettings {
 }
 
 /** Makes the error for an invalid option. @param rule A sentence: "x must be …, not …". */
-export function invalid(rule: string): HoldfastError {
+export function invalidOption(rule: string): HoldfastError {
   return new HoldfastError('INVALID_OPTION', rule)
 }

@@ -45,7 +45,7 @@ export class Connection implements SocketListener, PacedWork {
   /** The input that waits during a pause; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
   /** Whether the socket has closed; input may still wait to be handled. */
-  #isClosed = false
+  #isSocketClosed = false
   #pingCount = 0
   /**
    * Made at the first `ack` of the client. A client that cannot resume its session sends no `ack`.
@@ -198,7 +198,7 @@ export class Connection implements SocketListener, PacedWork {
   onClose(): void {
     if (this.#state === 'gone') return
     this.#sendQueue.clear()
-    this.#isClosed = true
+    this.#isSocketClosed = true
     // The broker must first handle the input that arrived before the end, such as a `bye`.
     if (this.#input !== undefined && this.#acceptsInput()) this.#deps.scheduler.add(this)
     else this.#finish()
@@ -213,14 +213,14 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Queues an encoded message for the end of this turn. */
   send(message: string): void {
-    if (this.#state !== 'open' || this.#isClosed) return
+    if (this.#state !== 'open' || this.#isSocketClosed) return
     this.#sendQueue.add(message)
     this.#requestFlush()
   }
 
   /** Queues a message that is encoded when it is written. */
   defer(message: DeferredMessage): void {
-    if (this.#state !== 'open' || this.#isClosed) message.discard()
+    if (this.#state !== 'open' || this.#isSocketClosed) message.discard()
     else this.#sendQueue.defer(message)
     this.#requestFlush()
   }
@@ -233,7 +233,7 @@ export class Connection implements SocketListener, PacedWork {
    * @param keptBytes Bytes that the stream keeps in memory until its end.
    */
   stream(messages: PacedMessages, blocksInput = false, keptBytes = 0): void {
-    if (this.#state !== 'open' || this.#isClosed) {
+    if (this.#state !== 'open' || this.#isSocketClosed) {
       messages.return?.()
       return
     }
@@ -253,7 +253,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    if (this.#isClosed && !this.#acceptsInput()) this.#finish()
+    if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units)
     if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
@@ -317,7 +317,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Closes the connection with a closing handshake, after all queued messages. */
   close(closeCode: CloseCode): void {
     if (!this.#acceptsInput()) return
-    if (!this.#isClosed) this.#sendQueue.flushMessages()
+    if (!this.#isSocketClosed) this.#sendQueue.flushMessages()
     this.#state = 'closing'
     this.#sendQueue.clear()
     this.#dropInput()
@@ -338,7 +338,7 @@ export class Connection implements SocketListener, PacedWork {
    * Aborts the connection and discards the queued output. Drops the socket at once, because a close
    * frame would wait behind the output that the client does not read.
    */
-  abortUnread(closeCode: CloseCode): void {
+  abortWithoutOutput(closeCode: CloseCode): void {
     this.#sendQueue.clear()
     this.abort(closeCode)
     this.#socket.terminate()
@@ -352,11 +352,11 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state === 'gone') return
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
-    if (this.#isClosed) this.#deps.scheduler.add(this)
+    if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
   #requestFlush(): void {
-    if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isClosed) return
+    if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isSocketClosed) return
     this.#isAwaitingFlush = true
     this.#deps.flusher.add(this)
   }
@@ -408,7 +408,7 @@ export class Connection implements SocketListener, PacedWork {
     scheduler.spend(used)
     if (!this.#acceptsInput()) return
     // Does not count the `pong` of an idle session, because counting needs memory.
-    if (used > costs.message + 1 || this.#allowance.countsSeconds)
+    if (used > costs.message + 1 || this.#allowance.hasSecondBudget)
       this.#allowance.chargeSecond(used, at)
   }
 
@@ -458,13 +458,13 @@ export class Connection implements SocketListener, PacedWork {
     this.#input = undefined
     this.readingResumedAt = this.#deps.time.now()
     if (this.countedBytes > 0) this.#requestFlush()
-    if (this.#isClosed) this.#finish()
+    if (this.#isSocketClosed) this.#finish()
     else this.#socket.resume()
   }
 
   #dropInput(): void {
     this.#deps.scheduler.remove(this)
-    if (this.#isClosed) this.#deps.scheduler.add(this)
+    if (this.#isSocketClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined
     // The broker must read the close frame of the client.

@@ -19,16 +19,16 @@ export interface ConnectionPolicy {
   /** The client that the token names. */
   readonly identity: Identity
   /** Replaces the identity, after the client has sent a new token with the same client name. */
-  renew(identity: Identity): void
+  replaceIdentity(identity: Identity): void
   /**
    * Counts one message, and returns whether the limit of messages in a second allows this message.
    * `now` is a monotonic time in ms.
    */
-  consume(now: number): boolean
+  countMessage(now: number): boolean
   /** Whether the client has the permission for this operation on this key. */
   may(operation: Operation, key: string): boolean
   /** Returns why this operation on this key is refused; undefined if the operation is allowed. */
-  check(operation: Operation, key: string): Denial | undefined
+  checkPermission(operation: Operation, key: string): Denial | undefined
   /** Returns why this key or metadata is too large; undefined if the sizes are allowed. */
   checkSize(key: string, metadata: unknown): Denial | undefined
   /** Returns why a set of this many keys is too large; undefined if the size is allowed. */

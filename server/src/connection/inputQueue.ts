@@ -6,7 +6,10 @@
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
-/** The text to add for input that is not a text frame. The queue reports this text as malformed. */
+/**
+ * The text that stands in the queue for input that is not a text frame. `removeNext` reports this
+ * text as malformed.
+ */
 export const invalidFrame = ''
 
 interface Frame {

@@ -1,6 +1,6 @@
 /**
  * Writes the queued messages of all connections at the end of each turn of the event loop, and
- * disconnects clients that read too slowly. The broker keeps unread output in its memory. So the
+ * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
  * or more than `limits.backlogBytes` at any time.
  */
@@ -55,7 +55,7 @@ export class OutputFlusher {
     this.#unflushed = []
     for (const connection of connections) {
       // This check comes before the next write, because a long answer fills the socket again.
-      if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
+      if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
       connection.flush()
       if (connection.state === 'open') this.#checkBacklog(connection)
     }
@@ -68,7 +68,7 @@ export class OutputFlusher {
     memory.updateConnection(connection)
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
-    else if (this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
+    else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
     // Output that waits for the broker to encode it does not count while the socket has room,
     // because the client is not slow.
     else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
@@ -91,13 +91,13 @@ export class OutputFlusher {
     return backlogBytes <= this.#deps.limits.slowBytes && !isBlockedByClient
   }
 
-  #clearSlow(connection: Connection): void {
+  #endSlowness(connection: Connection): void {
     if (connection.isSlow) this.#deps.time.clearClientDeadline(connection)
     connection.isSlow = false
   }
 
   #disconnect(connection: Connection, limit: LimitName): void {
     this.#deps.connections.report(connection, refusalCauseOf(limit))
-    connection.abortUnread(closeCodes.tooSlow)
+    connection.abortWithoutOutput(closeCodes.tooSlow)
   }
 }

@@ -18,7 +18,7 @@ export class WorkAllowance {
   #unitsLeft = 0
   #turn = -1
   /** The budget of a second; made at the first charge, so that an idle connection has none. */
-  #workRate: WorkRate | undefined = undefined
+  #secondBudget: SecondBudget | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
     this.#deps = deps
@@ -29,9 +29,9 @@ export class WorkAllowance {
     return this.#unitsLeft
   }
 
-  /** Whether this connection has begun to count the work of a second. */
-  get countsSeconds(): boolean {
-    return this.#workRate !== undefined
+  /** Whether the budget of a second exists, because this connection was charged before. */
+  get hasSecondBudget(): boolean {
+    return this.#secondBudget !== undefined
   }
 
   /** Sets the budget of the turn at the first call in a turn. `now` is a monotonic time in ms. */
@@ -60,14 +60,14 @@ export class WorkAllowance {
   chargeSecond(units: number, now: number): void {
     const { workPerSecond } = this.#deps
     if (workPerSecond === Number.POSITIVE_INFINITY) return
-    this.#workRate ??= new WorkRate(workPerSecond, now)
-    this.#workRate.spend(units, now)
-    if (this.#workRate.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    this.#secondBudget ??= new SecondBudget(workPerSecond, now)
+    this.#secondBudget.spend(units, now)
+    if (this.#secondBudget.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
   /** How many ms the connection must wait until the budget of a second allows more work. */
   waitMs(now: number): number {
-    return this.#workRate === undefined ? 0 : this.#workRate.waitMs(now)
+    return this.#secondBudget === undefined ? 0 : this.#secondBudget.waitMs(now)
   }
 }
 
@@ -76,7 +76,7 @@ export class WorkAllowance {
  * steady rate up to the work of one second. A message is never interrupted, so the work for a
  * message may overdraw the budget.
  */
-class WorkRate {
+class SecondBudget {
   readonly #perMs: number
   readonly #maxUnits: number
   #units: number
@@ -105,7 +105,7 @@ class WorkRate {
 
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
-    // Refilling only raises the budget. Each message comes here, so this saves a refill.
+    // A refill only raises the budget. Each message calls this method, so this line saves time.
     if (this.#units >= 0) return 0
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#perMs

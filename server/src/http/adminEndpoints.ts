@@ -69,13 +69,13 @@ export class AdminEndpoints {
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     switch (path) {
       case '/healthz':
-        send(response, 200, 'ok\n')
+        sendText(response, 200, 'ok\n')
         return true
       case '/readyz':
         sendReadiness(response, status())
         return true
       case '/status':
-        send(response, 200, `${JSON.stringify(status())}\n`, 'application/json; charset=utf-8')
+        sendText(response, 200, `${JSON.stringify(status())}\n`, 'application/json; charset=utf-8')
         return true
       case '/metrics':
         if (metrics === undefined) return false
@@ -97,18 +97,18 @@ function pathOf({ url = '/' }: IncomingMessage): string {
 }
 
 function sendReadiness(response: ServerResponse, { ready }: BrokerStatus): void {
-  send(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
+  sendText(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
 }
 
 async function scrape(metrics: Metrics, response: ServerResponse): Promise<void> {
   try {
-    send(response, 200, await metrics.text(), metrics.contentType)
+    sendText(response, 200, await metrics.text(), metrics.contentType)
   } catch {
-    send(response, 500, 'The metrics could not be read\n')
+    sendText(response, 500, 'The metrics could not be read\n')
   }
 }
 
-function send(
+function sendText(
   response: ServerResponse,
   status: number,
   body: string,

@@ -20,7 +20,7 @@ export class ByteCounters {
     this.#sent += socket.bytesWritten
   }
 
-  get bytes(): { readonly received: number; readonly sent: number } {
+  get totals(): { readonly received: number; readonly sent: number } {
     let received = this.#received
     let sent = this.#sent
     for (const socket of this.#open) {

@@ -2,9 +2,9 @@
  * Serves the dashboard's files, which were bundled when the broker was built. The files hold no
  * secret: the permissions of the page's session decide what the page may see and do.
  *
- * The page may connect although its origin is not in `origins`. Therefore strict headers keep other
- * pages from framing the dashboard or running scripts in the dashboard, and the broker serves the
- * page only under the broker's own host names.
+ * The page of the dashboard may connect although its origin is not in `origins`. Other pages could
+ * misuse this. Therefore strict headers keep other pages from framing the dashboard or running
+ * scripts in the dashboard, and the broker serves the page only under the broker's own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -56,7 +56,7 @@ interface StaticFile {
   readonly tag: string
 }
 
-export class Dashboard {
+export class DashboardFiles {
   /**
    * True: serve the page to every client; undefined: only to browsers on this machine; false: to no
    * client.
@@ -133,7 +133,7 @@ export class Dashboard {
     else response.end(body)
   }
 
-  /** Reads all files at the first request, because most brokers never serve the dashboard. */
+  /** Reads all files at the first request and not earlier, because most brokers get no request. */
   #find(name: string): StaticFile | undefined {
     this.#files ??= readFiles()
     return this.#files.get(name)

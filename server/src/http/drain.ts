@@ -38,7 +38,7 @@ export async function drain(
   const startedAt = clock.monotonic()
   const endsAt = startedAt + drainMs
   const countAtStart = broker.connections.size
-  // The time over which the broker spreads the closing of connections.
+  // The broker closes the connections one by one over this time.
   const spreadMs =
     membership === undefined ? drainMs : Math.min(drainMs, countAtStart * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
@@ -88,9 +88,9 @@ export async function rebalance(
  * unless another broker can take the session over.
  */
 function dismissIdle(broker: Broker, openTarget: number, membership: Membership | undefined): void {
-  const open = [...broker.connections].filter(({ state }) => state !== 'closing')
-  let excess = open.length - openTarget
-  for (const connection of open) {
+  const openConnections = [...broker.connections].filter(({ state }) => state !== 'closing')
+  let excess = openConnections.length - openTarget
+  for (const connection of openConnections) {
     if (excess <= 0) return
     const session = connection.session
     const isBusy = session !== undefined && session.lockCount > 0

@@ -15,7 +15,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
-import { invalid, type TlsFiles } from '../config/settings.js'
+import { invalidOption, type TlsFiles } from '../config/settings.js'
 import type { Log } from '../log/log.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 import { refuse } from './upgradeRouting.js'
@@ -48,8 +48,8 @@ const requestMs = 5_000
 const headerBytes = 16 * 1024
 
 /**
- * All sockets of each TLS server. This map has the sockets, because Node does not list a socket
- * before its TLS handshake is over.
+ * All sockets of each TLS server. The map is necessary, because Node does not list a socket before
+ * its TLS handshake is over.
  */
 const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
 
@@ -101,7 +101,7 @@ export function createHttpServer(
 }
 
 /** The answers to requests that cannot be parsed, by the code of Node's error. */
-const answersToErrors: Readonly<Record<string, RefusedUpgrade>> = {
+const answersByErrorCode: Readonly<Record<string, RefusedUpgrade>> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
     reason: `The headers have more than ${headerBytes} bytes: send fewer cookies, or a shorter token`,
@@ -111,7 +111,7 @@ const answersToErrors: Readonly<Record<string, RefusedUpgrade>> = {
     reason: `The request did not arrive within ${requestMs} ms`,
   },
 }
-const notHttp: RefusedUpgrade = {
+const notHttpAnswer: RefusedUpgrade = {
   status: '400 Bad Request',
   reason: 'The request is not proper HTTP',
 }
@@ -120,7 +120,7 @@ const notHttp: RefusedUpgrade = {
 function explainClientErrors(server: Server): Server {
   return server.on('clientError', (error: NodeJS.ErrnoException, raw: Duplex) => {
     if (error.code === 'ECONNRESET' || !raw.writable) raw.destroy()
-    else refuse(raw, answersToErrors[error.code ?? ''] ?? notHttp)
+    else refuse(raw, answersByErrorCode[error.code ?? ''] ?? notHttpAnswer)
   })
 }
 
@@ -176,7 +176,7 @@ export function stopListening(server: Server): Promise<void> {
   })
 }
 
-/** Terminates all connections of the server, also those in a TLS handshake. */
+/** Terminates all connections of the server, including connections in a TLS handshake. */
 export function terminateAll(server: Server): void {
   server.closeAllConnections()
   for (const socket of tlsSocketsOf.get(server) ?? []) socket.destroy()
@@ -185,10 +185,10 @@ export function terminateAll(server: Server): void {
 /** @throws {HoldfastError} `INVALID_OPTION` for an invalid port or host. */
 export function checkListenOptions(port: unknown, host: unknown): void {
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) {
-    throw invalid('port must be an integer from 0 to 65535')
+    throw invalidOption('port must be an integer from 0 to 65535')
   }
   if (typeof host !== 'string' || host === '') {
-    throw invalid('host must be an address or a host name')
+    throw invalidOption('host must be an address or a host name')
   }
 }
 
@@ -202,11 +202,11 @@ export function checkListenOptions(port: unknown, host: unknown): void {
  */
 export function checkServer(server: unknown, log: Log): void {
   const isServer = typeof server === 'object' && server !== null && 'listen' in server
-  if (!isServer) throw invalid('attach takes a server of node:http or node:https')
+  if (!isServer) throw invalidOption('attach takes a server of node:http or node:https')
   // A journal needs no check here, because a journal refuses a second broker.
   if (!cluster.isWorker || log.membership !== undefined || log.journal !== undefined) return
-  throw invalid(
-    'attach in a worker of node:cluster needs a log that outlives it, because every worker with ' +
-      `a log in memory would grant the same locks: ${fixForWorkers}`,
+  throw invalidOption(
+    'attach in a worker of node:cluster does not work with a log in memory, because every worker ' +
+      `would grant the same locks: ${fixForWorkers}`,
   )
 }

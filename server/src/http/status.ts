@@ -10,11 +10,11 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 import type { BrokerGauges } from '../observability/observer.js'
 import type { ByteCounters } from './byteCounters.js'
 
-/** The state of the broker's command log. */
+/** The kind and the state of the broker's command log, as `/status` shows them. */
 export type LogReport =
   | { readonly kind: 'memory' }
   | ({ readonly kind: 'journal' } & JournalStatus)
-  /** `live`: whether this broker is now a member of the cluster, the brokers that share the log. */
+  /** `live`: whether this broker is a member of the cluster (the brokers that share the log). */
   | ({ readonly kind: 'replicated'; readonly live: boolean } & LogStatus)
 
 /** The JSON of `/status`, where undefined fields are left out. */
@@ -28,7 +28,7 @@ export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
 }
 
 /** The current values of all gauges. */
-export function gaugesOf(broker: Broker, { bytes }: ByteCounters): BrokerGauges {
+export function gaugesOf(broker: Broker, { totals }: ByteCounters): BrokerGauges {
   const { connections, table, memory, logStatus } = broker
   return {
     connections: connections.size,
@@ -36,8 +36,8 @@ export function gaugesOf(broker: Broker, { bytes }: ByteCounters): BrokerGauges 
     held: table.heldCount,
     waiting: table.waitingCount,
     keys: table.keys.size,
-    bytesReceived: bytes.received,
-    bytesSent: bytes.sent,
+    bytesReceived: totals.received,
+    bytesSent: totals.sent,
     memoryUsed: memory.usedBytes,
     memoryLimit: memory.limitBytes === off ? undefined : memory.limitBytes,
     stats: broker.stats(),

@@ -13,7 +13,12 @@ import { isIP } from 'node:net'
 import { type Clock, HoldfastError, maxTokenLength, subprotocol } from '@holdfast/shared'
 import { isFromThisMachine } from '../access/localRequests.js'
 import { UpgradeRates } from '../access/upgradeRates.js'
-import { type Caller, callerOf, forwardedProto, isLoopback } from '../config/addresses.js'
+import {
+  type ClientAddress,
+  clientAddressOf,
+  forwardedProto,
+  isLoopback,
+} from '../config/addresses.js'
 import { limitMessage } from '../config/limits.js'
 import type { BrokerSettings } from '../config/settings.js'
 import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
@@ -27,15 +32,15 @@ export interface RefusedUpgrade {
   readonly mayRetry?: true | undefined
 }
 
-/** A refusal with its cause. The broker counts refusals by their cause. */
-interface Refusal extends RefusedUpgrade {
+/** A refusal with its cause, by which metrics count refusals. */
+interface RefusalWithCause extends RefusedUpgrade {
   readonly cause: RefusalCause
 }
 
-/** A refusal with the address of the refused client. */
-export interface CountedRefusal extends Refusal, Caller {}
+/** A refusal with its cause, and with the address of the refused client. */
+export interface ClientRefusal extends RefusalWithCause, ClientAddress {}
 
-export interface AcceptedUpgrade extends Caller {
+export interface AcceptedUpgrade extends ClientAddress {
   /** The token in the upgrade request; undefined if the request has no token. */
   readonly token: string | undefined
 }
@@ -45,7 +50,7 @@ export interface AcceptedUpgrade extends Caller {
  * broker never selects this subprotocol.
  */
 const bearerPrefix = 'bearer.'
-const malformed = Symbol('malformed')
+const malformedToken = Symbol('malformed')
 
 export class UpgradePolicy {
   readonly #settings: BrokerSettings
@@ -88,12 +93,12 @@ export class UpgradePolicy {
    *
    * @param isOwnPage Whether the request comes from a page that the broker itself serves.
    */
-  admit(request: IncomingMessage, isOwnPage = false): AcceptedUpgrade | CountedRefusal {
-    const caller = callerOf(request, this.#settings.trustedProxies)
+  admit(request: IncomingMessage, isOwnPage = false): AcceptedUpgrade | ClientRefusal {
+    const caller = clientAddressOf(request, this.#settings.trustedProxies)
     const refusal = this.#refusal(request, caller, isOwnPage)
     if (refusal !== undefined) return { ...caller, ...refusal }
     const token = tokenOf(request)
-    if (token === malformed) {
+    if (token === malformedToken) {
       const reason =
         `A token has 1 to ${maxTokenLength} characters, and must be base64url in a subprotocol: ` +
         'send a valid token'
@@ -103,7 +108,7 @@ export class UpgradePolicy {
   }
 
   /** The refusal of an upgrade that exceeds the number of upgrades that may wait. */
-  tooManyWaiting({ address, secure }: Caller): CountedRefusal {
+  tooManyWaiting({ address, secure }: ClientAddress): ClientRefusal {
     const name = 'pendingConnections'
     const limit = limitMessage(name, this.#settings.limits[name])
     const reason = `Too many connections are waiting for their upgrade: ${limit}`
@@ -112,16 +117,17 @@ export class UpgradePolicy {
   }
 
   /**
-   * Whether the `Host` header is a name of the broker: an item of `hosts`, a loopback name if the
-   * request arrived over loopback, or any name beyond loopback if `hosts` is empty.
+   * Whether the `Host` header is a name of the broker. An item of `hosts` always is. For a request
+   * over loopback, every loopback name is also a name of the broker. For any other request, every
+   * name is a name of the broker if `hosts` is empty.
    */
   isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings
     const name = hostName(headers.host)
     if (name === undefined) return false
     if (hosts.has(name)) return true
-    const local = isLoopback(socket.localAddress ?? '')
-    return local ? isLoopback(name) : hosts.size === 0
+    const isOverLoopback = isLoopback(socket.localAddress ?? '')
+    return isOverLoopback ? isLoopback(name) : hosts.size === 0
   }
 
   /**
@@ -142,14 +148,18 @@ export class UpgradePolicy {
     return forwardedProto(request, this.#settings.trustedProxies)
   }
 
-  #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Refusal | undefined {
+  #refusal(
+    request: IncomingMessage,
+    caller: ClientAddress,
+    isOwnPage: boolean,
+  ): RefusalWithCause | undefined {
     const { origin } = request.headers
     if (!this.isAllowedHost(request)) {
       const reason =
         'Host header not allowed: connect to a name of the broker, or add this name to its `hosts`'
       return { status: '403 Forbidden', reason, cause: 'host' }
     }
-    if (origin !== undefined && !isOwnPage && !this.#isAllowed(origin)) {
+    if (origin !== undefined && !isOwnPage && !this.#isAllowedOrigin(origin)) {
       const reason = 'Origin not allowed: add the origin of the page to `origins` of the broker'
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
@@ -163,7 +173,7 @@ export class UpgradePolicy {
     return this.#rateRefusal(caller)
   }
 
-  #rateRefusal({ address }: Caller): Refusal | undefined {
+  #rateRefusal({ address }: ClientAddress): RefusalWithCause | undefined {
     const name = this.#rates.tryConsume(address, this.#clock.monotonic())
     if (name === undefined) return undefined
     const isAddressLimit = name === 'connectionsPerSecondPerAddress'
@@ -174,7 +184,7 @@ export class UpgradePolicy {
     return { status, reason, cause: refusalCauseOf(name), mayRetry: true }
   }
 
-  #isAllowed(origin: string): boolean {
+  #isAllowedOrigin(origin: string): boolean {
     if (this.#settings.origins.has(origin)) return true
     if (!this.#settings.dev || !URL.canParse(origin)) return false
     const { hostname } = new URL(origin)
@@ -192,9 +202,9 @@ function hostName(host: string | undefined): string | undefined {
  * The token in an `Authorization` header or a subprotocol. The URL is ignored, because URLs appear
  * in the logs of proxies.
  */
-function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformed {
+function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformedToken {
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
-  if (header !== undefined) return header.length <= maxTokenLength ? header : malformed
+  if (header !== undefined) return header.length <= maxTokenLength ? header : malformedToken
   const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
   const encoded = offered.find((name) => name !== subprotocol && name.startsWith(bearerPrefix))
   if (encoded === undefined) return undefined
@@ -202,7 +212,7 @@ function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malf
   const token = Buffer.from(text, 'base64url')
   // `Buffer.from` skips invalid characters, so the text is valid only if encoding the token again
   // gives this text.
-  if (text === '' || token.toString('base64url') !== text) return malformed
+  if (text === '' || token.toString('base64url') !== text) return malformedToken
   const plain = token.toString('utf8')
-  return plain.length <= maxTokenLength ? plain : malformed
+  return plain.length <= maxTokenLength ? plain : malformedToken
 }

@@ -104,12 +104,12 @@ export class UpgradeQueue {
     const { remoteAddress, raw } = upgrade
     const onClose = (): void => this.#remove(waiting)
     const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
-    const { refused, displaced } = this.#pending.add(waiting, false)
-    if (displaced !== undefined) {
-      this.#remove(displaced)
-      displaced.upgrade.refuse()
+    const { exceededLimit, displacedConnection } = this.#pending.add(waiting, false)
+    if (displacedConnection !== undefined) {
+      this.#remove(displacedConnection)
+      displacedConnection.upgrade.refuse()
     }
-    if (refused !== undefined) {
+    if (exceededLimit !== undefined) {
       upgrade.refuse()
       return
     }

@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { invalid } from '../config/settings.js'
+import { invalidOption } from '../config/settings.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 
 export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffer) => void
@@ -36,12 +36,12 @@ export function routeUpgrades(
   handler: UpgradeHandler,
 ): () => void {
   if (path !== undefined && !/^\/[^?#\s]*$/.test(path)) {
-    throw invalid('path must begin with a slash and must not have a query')
+    throw invalidOption('path must begin with a slash and must not have a query')
   }
   const { handlers, onUpgrade } = routesOf.get(server) ?? listenOn(server)
   if (handlers.has(path)) {
     const takenPath = path ?? 'all paths'
-    throw invalid(
+    throw invalidOption(
       `path: a broker is already attached to ${takenPath} of this server: use another path`,
     )
   }

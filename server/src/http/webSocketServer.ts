@@ -11,7 +11,7 @@ import { nodeEnvironment } from '../platform/environment.js'
 import type { ByteCounters } from './byteCounters.js'
 import { FrameReader, plainTextFrame } from './fastPath/index.js'
 import type { Tarpit } from './tarpit.js'
-import type { AcceptedUpgrade, CountedRefusal, UpgradePolicy } from './upgradePolicy.js'
+import type { AcceptedUpgrade, ClientRefusal, UpgradePolicy } from './upgradePolicy.js'
 import type { UpgradeQueue } from './upgradeQueue.js'
 import { refuse, routeUpgrades } from './upgradeRouting.js'
 
@@ -21,7 +21,7 @@ const { endOfTurn } = nodeEnvironment
  * A socket with more unsent bytes than this is full. A full socket answers no ping. When the socket
  * is no longer full, the socket calls `onDrain`.
  */
-const drainBytes = 32 * 1024
+const fullSocketBytes = 32 * 1024
 /** Most bytes of the header of a frame from the broker. */
 const headerBytes = 10
 /** Most fragments of a message, which is enough for 64 KiB. */
@@ -47,7 +47,7 @@ export interface UpgradeOptions {
   /** Most bytes of a client's frame. */
   readonly frameBytes: number
   readonly byteCounters: ByteCounters
-  readonly onRefused: (refusal: CountedRefusal, request: IncomingMessage) => void
+  readonly onRefused: (refusal: ClientRefusal, request: IncomingMessage) => void
 }
 
 /** Accepts the upgrades of an HTTP server. Returns a function that stops accepting upgrades. */
@@ -65,14 +65,14 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       // WsSocket answers pings itself, and only the newest ping of a turn of the event loop.
       autoPong: false,
       maxBufferedChunks: 4096,
-      // If the client offers no valid subprotocol, there is no `Connection` that ends the closing
-      // handshake in time. Then only this timeout ends the handshake.
+      // For a client that offers no valid subprotocol, the broker makes no `Connection`. Then only
+      // this timeout ends the closing handshake.
       closeTimeout,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     }
   const sockets = new WebSocketServer(serverOptions)
   return routeUpgrades(server, path, (request, raw, head) => {
-    const refuseUpgrade = (refusal: CountedRefusal): void => {
+    const refuseUpgrade = (refusal: ClientRefusal): void => {
       onRefused(refusal, request)
       if (refusal.mayRetry) tarpit.refuseLater(raw, refusal)
       else refuse(raw, refusal)
@@ -85,7 +85,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     const accept = (): void =>
       sockets.handleUpgrade(request, raw, head, (websocket) => {
         const socket = new WsSocket(websocket, request, decision, byteCounters)
-        serve(websocket, socket, connect)
+        connectToBroker(websocket, socket, connect)
         const frameLimits = { maxBytes: frameBytes, maxFragments }
         socket.reader = FrameReader.attach(websocket, request.socket, socket, frameLimits)
       })
@@ -98,7 +98,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
   })
 }
 
-function serve(
+function connectToBroker(
   websocket: AdaptedWebSocket,
   socket: WsSocket,
   connect: (socket: Socket) => SocketListener,
@@ -251,7 +251,7 @@ class WsSocket implements Socket {
   #answerPing(): void {
     const ping = this.#ping
     if (ping === undefined) return
-    if (this.#isOpen && this.#websocket.bufferedAmount > drainBytes) {
+    if (this.#isOpen && this.#websocket.bufferedAmount > fullSocketBytes) {
       // Copies the ping, because the ping is a part of a chunk and would keep the memory of the
       // whole chunk.
       this.#ping = Buffer.from(ping)
@@ -285,12 +285,12 @@ class WsSocket implements Socket {
    * socket.
    */
   #sentCallbackFor(bytes: number): (() => void) | undefined {
-    if (this.#websocket.bufferedAmount + bytes <= drainBytes) return undefined
+    if (this.#websocket.bufferedAmount + bytes <= fullSocketBytes) return undefined
     return () => this.#onSent()
   }
 
   #onSent(): void {
-    if (this.#websocket.bufferedAmount > drainBytes) return
+    if (this.#websocket.bufferedAmount > fullSocketBytes) return
     this.#answerPing()
     this.listener?.onDrain()
   }

@@ -28,13 +28,13 @@ const maxLoggedChars = 64
  * text to 64 characters with "…" at the end.
  */
 export function logText(text: string): string {
-  const start = [...text.slice(0, 2 * maxLoggedChars)]
-  const printable = start
+  const firstChars = [...text.slice(0, 2 * maxLoggedChars)]
+  const printable = firstChars
     .slice(0, maxLoggedChars)
     .map((char) => (/[\p{C}\p{Zl}\p{Zp}]/u.test(char) ? `\\u{${hex(char)}}` : char))
     .join('')
-  const isCut = start.length > maxLoggedChars || text.length > 2 * maxLoggedChars
-  return isCut ? `${printable}…` : printable
+  const isShortened = firstChars.length > maxLoggedChars || text.length > 2 * maxLoggedChars
+  return isShortened ? `${printable}…` : printable
 }
 
 function hex(char: string): string {
@@ -158,7 +158,10 @@ class LogHealth {
    * problem.
    */
   #problemSince: number | undefined
-  /** The field `serves` of the last line about the problem; undefined if no line was logged. */
+  /**
+   * Whether this broker served its clients when the last line about the problem was logged;
+   * undefined if no line was logged.
+   */
   #loggedServes: boolean | undefined
   #hasWarnedOfOtherLogs = false
 

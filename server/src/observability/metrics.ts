@@ -11,7 +11,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock, Session } from '../core/index.js'
-import { type LoopLag, nodeEnvironment, watchLoop } from '../platform/environment.js'
+import { type EventLoopLag, nodeEnvironment, watchEventLoopLag } from '../platform/environment.js'
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './observer.js'
 
@@ -46,28 +46,28 @@ class BrokerMetrics implements Metrics {
   readonly #received = new Tally()
   readonly #refused = new Tally()
   readonly #grants = new Tally()
-  readonly #kinds = new Tally()
+  readonly #grantsByKind = new Tally()
   readonly #failures = new Tally()
   readonly #releases = new Tally()
   readonly #losses = new Tally()
-  readonly #ended = new Tally()
-  readonly #sessions = new Tally()
-  readonly #wait = this.#histogram(
+  readonly #endedSessions = new Tally()
+  readonly #openedAndResumed = new Tally()
+  readonly #waitSeconds = this.#histogram(
     'wait_seconds',
     'Time from a request that waited to its grant.',
     longBuckets,
   )
-  readonly #hold = this.#histogram(
+  readonly #holdSeconds = this.#histogram(
     'hold_seconds',
     'Time from the grant of a lock to its end.',
     longBuckets,
   )
-  readonly #depth = this.#histogram(
+  readonly #queueDepth = this.#histogram(
     'queue_depth',
-    'Length of a queue when a request joined it, with that request.',
+    'Length of a queue when a request joined it, including that request.',
     depthBuckets,
   )
-  readonly #handoff = this.#histogram(
+  readonly #handoffSeconds = this.#histogram(
     'handoff_seconds',
     'Time from a grant after waiting to its write to the connection.',
     shortBuckets,
@@ -83,7 +83,7 @@ class BrokerMetrics implements Metrics {
    * monotonic clock.
    */
   readonly #unwrittenGrants: number[] = []
-  #lag: LoopLag | undefined
+  #eventLoopLag: EventLoopLag | undefined
 
   constructor() {
     this.#registerTallies()
@@ -91,7 +91,7 @@ class BrokerMetrics implements Metrics {
   }
 
   attach(gauges: () => BrokerGauges): void {
-    this.#lag = watchLoop()
+    this.#eventLoopLag = watchEventLoopLag()
     this.#registerGauges(gauges)
     const { log } = gauges()
     if (log === undefined) return
@@ -100,8 +100,8 @@ class BrokerMetrics implements Metrics {
   }
 
   close(): void {
-    this.#lag?.stop()
-    this.#lag = undefined
+    this.#eventLoopLag?.stop()
+    this.#eventLoopLag = undefined
   }
 
   get contentType(): string {
@@ -131,7 +131,7 @@ class BrokerMetrics implements Metrics {
         this.#onReleased(effect.lock, effect.reason)
         break
       case 'queued':
-        this.#depth.observe(effect.request.keyState.queue.length)
+        this.#queueDepth.observe(effect.request.keyState.queue.length)
         break
       case 'withdrawn':
         if (effect.request.isPrimary) this.#failures.add(effect.reason)
@@ -143,10 +143,10 @@ class BrokerMetrics implements Metrics {
         this.#suspended.add(effect.session.id)
         break
       case 'opened':
-        this.#sessions.add('opened')
+        this.#openedAndResumed.add('opened')
         break
       case 'resumed':
-        this.#sessions.add('resumed')
+        this.#openedAndResumed.add('resumed')
         this.#suspended.delete(effect.session.id)
         break
       case 'ended':
@@ -163,16 +163,17 @@ class BrokerMetrics implements Metrics {
   onFlushed(): void {
     if (this.#unwrittenGrants.length === 0) return
     const now = nodeEnvironment.clock.monotonic()
-    for (const grantedAt of this.#unwrittenGrants) this.#handoff.observe((now - grantedAt) / 1_000)
+    for (const grantedAt of this.#unwrittenGrants)
+      this.#handoffSeconds.observe((now - grantedAt) / 1_000)
     this.#unwrittenGrants.length = 0
   }
 
   #onGranted({ lock, request }: Extract<Effect, { kind: 'granted' }>): void {
     if (!lock.isPrimary) return
-    this.#kinds.add(kindOf(lock))
+    this.#grantsByKind.add(kindOf(lock))
     this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
     if (request === undefined) return
-    this.#wait.observe(Math.max(0, lock.since - request.since) / 1_000)
+    this.#waitSeconds.observe(Math.max(0, lock.since - request.since) / 1_000)
     // A suspended session has no connection, so its grant is written only when the session resumes.
     if (!lock.session.suspended) this.#unwrittenGrants.push(nodeEnvironment.clock.monotonic())
   }
@@ -181,7 +182,7 @@ class BrokerMetrics implements Metrics {
     if (!lock.isPrimary) return
     const label = reason === 'maxHold' ? 'max_hold' : reason
     this.#releases.add(label)
-    this.#hold.observe(Math.max(0, nodeEnvironment.clock.wall() - lock.since) / 1_000)
+    this.#holdSeconds.observe(Math.max(0, nodeEnvironment.clock.wall() - lock.since) / 1_000)
     if (reason === 'ended') this.#releasedWithSession++
     else if (reason !== 'unlocked') this.#losses.add(label)
   }
@@ -198,7 +199,7 @@ class BrokerMetrics implements Metrics {
   }
 
   #onEnded(reason: string): void {
-    this.#ended.add(reason)
+    this.#endedSessions.add(reason)
     if (reason !== 'goodbye') {
       for (let uncounted = this.#releasedWithSession; uncounted > 0; uncounted--) {
         this.#losses.add(`session_${reason}`)
@@ -213,13 +214,13 @@ class BrokerMetrics implements Metrics {
     const tallies: [Tally, string, string, string][] = [
       [this.#received, 'messages_received_total', 'type', 'Messages of open sessions.'],
       [this.#grants, 'grants_total', 'when', 'Granted locks.'],
-      [this.#kinds, 'grants_by_kind_total', 'kind', 'Granted locks, by their kind.'],
+      [this.#grantsByKind, 'grants_by_kind_total', 'kind', 'Granted locks, by their kind.'],
       [this.#failures, 'failures_total', 'reason', 'Lock requests that ended without a grant.'],
       [this.#releases, 'releases_total', 'reason', 'Locks that ended, by any reason.'],
       [this.#losses, 'losses_total', 'reason', 'Locks that ended without an unlock by the holder.'],
       [this.#refused, 'refused_total', 'cause', 'Refused clients and requests, by limit or rule.'],
-      [this.#sessions, 'sessions_total', 'event', 'Opened and resumed sessions.'],
-      [this.#ended, 'sessions_ended_total', 'reason', 'Sessions that ended.'],
+      [this.#openedAndResumed, 'sessions_total', 'event', 'Opened and resumed sessions.'],
+      [this.#endedSessions, 'sessions_ended_total', 'reason', 'Sessions that ended.'],
     ]
     for (const [tally, name, label, help] of tallies) {
       new Counter({
@@ -236,7 +237,7 @@ class BrokerMetrics implements Metrics {
 
   #registerGauges(gauges: () => BrokerGauges): void {
     this.#gauge('connections', 'Open connections.', () => gauges().connections)
-    this.#gauge('sessions', 'Open sessions, with the suspended ones.', () => gauges().sessions)
+    this.#gauge('sessions', 'Open sessions, including suspended ones.', () => gauges().sessions)
     this.#gauge(
       'sessions_suspended',
       'Sessions without a connection whose grace is not over.',
@@ -279,7 +280,7 @@ class BrokerMetrics implements Metrics {
   }
 
   #registerProcessMetrics(): void {
-    const readLag = () => this.#lag?.read()
+    const readLag = () => this.#eventLoopLag?.read()
     new Gauge({
       name: 'holdfast_event_loop_lag_seconds',
       help: 'Delay of the event loop since the last scrape.',

@@ -54,13 +54,13 @@ export const nodeEnvironment: Environment = {
 export const heapLimitBytes = getHeapStatistics().heap_size_limit
 
 /** The lag of the event loop, in seconds, since the last `read`. */
-export interface LoopLag {
+export interface EventLoopLag {
   read(): { readonly p50: number; readonly p99: number; readonly max: number }
   stop(): void
 }
 
 /** Measures the lag of this process's event loop, with a timer that fires 50 times a second. */
-export function watchLoop(): LoopLag {
+export function watchEventLoopLag(): EventLoopLag {
   const delay = monitorEventLoopDelay({ resolution: 20 })
   delay.enable()
   const seconds = (ns: number): number => (Number.isFinite(ns) ? Math.max(0, ns / 1e9 - 0.02) : 0)

@@ -35,10 +35,10 @@ export interface OwnershipHandle {
  * @returns Undefined if the name is claimed already.
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
-  // These names of sockets are not files, so a crash leaves no file behind.
+  // On Linux and Windows such a name is not a file, so a crash leaves no file behind.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
-  // Darwin and the BSDs can lock a file at opening. Node has no constant for that flag.
+  // Darwin and the BSDs can lock a file when they open it. Node has no constant for that flag.
   const exclusively = 0x20
   const { O_RDWR, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
   const flags = O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | exclusively
@@ -53,7 +53,7 @@ export function claim(name: string, lockFile: string): OwnershipHandle | undefin
   }
 }
 
-const prober = fileURLToPath(new URL('./probingOwner.js', import.meta.url))
+const probeProgram = fileURLToPath(new URL('./probingOwner.js', import.meta.url))
 /** The exit code of the probing process if it reached a live process. */
 export const aliveExitCode = 100
 
@@ -77,7 +77,7 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     removeSocket(join(folder, ownName))
-    // The path of a socket must be short, and this path is short however deep the folder is.
+    // The path of a socket must be short. A path through `/proc` is short even for a deep folder.
     const owner = listenOn(`/proc/self/fd/${directory}/${ownName}`)
     const otherNames = readdirSync(folder).filter((name) => name !== ownName && isLock(name, stem))
     if (otherNames.some((name) => isAlive(folder, name))) {
@@ -107,7 +107,7 @@ function isAlive(folder: string, name: string): boolean {
   if (statBefore === undefined) return false
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
-  const { status } = spawnSync(process.execPath, [prober, name], options)
+  const { status } = spawnSync(process.execPath, [probeProgram, name], options)
   // Only exit code 0 shows that the process is dead. Any other result may be an error of the probe.
   if (status !== 0) return true
   // A new process of that container may have replaced the socket during the probe.

@@ -34,10 +34,10 @@ describe('e2e: workers of a cluster', () => {
   })
 
   it('cannot attach brokers with locks in memory', async () => {
-    const why = 'every worker with a log in memory would grant the same locks'
+    const why = 'every worker would grant the same locks'
     const refused =
-      'INVALID_OPTION attach in a worker of node:cluster needs a log that outlives it, because ' +
-      `${why}: ${remedy}`
+      'INVALID_OPTION attach in a worker of node:cluster does not work with a log in memory, ' +
+      `because ${why}: ${remedy}`
     expect(await outcomesOf('attach', '')).to.deep.equal([refused, refused])
   })
 })

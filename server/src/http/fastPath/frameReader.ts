@@ -55,10 +55,10 @@ interface WebSocketState {
  * The field of a socket that has its reader. The listeners find the reader in this field, so that
  * all sockets share the same listener functions.
  */
-const reader = Symbol('reader')
+const readerField = Symbol('reader')
 
 interface ReadSocket extends Duplex {
-  [reader]?: FrameReader
+  [readerField]?: FrameReader
 }
 
 /**
@@ -71,11 +71,9 @@ interface ForwardedFrame {
   isSkipped: boolean
   /** The first byte of the current frame. */
   firstByte: number
-  /**
-   * How many frames and bytes of an unfinished fragmented message have arrived; 0 without such a
-   * message.
-   */
+  /** How many frames of an unfinished fragmented message have arrived; 0 without such a message. */
   fragments: number
+  /** How many bytes of that message have arrived; 0 without such a message. */
   messageBytes: number
   /** Whether `ws` has emitted the message that ends with the current frame. */
   hasMessage: boolean
@@ -89,7 +87,7 @@ export class FrameReader {
   readonly #readByWs: OnData
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
-  /** Undefined unless `ws` is reading a frame or a fragmented message. */
+  /** Defined while `ws` is reading a frame or a fragmented message; otherwise undefined. */
   #forwarded: ForwardedFrame | undefined
   /** Chunks that were unread when the socket closed; undefined before that. */
   #unreadChunks: Buffer[] | undefined
@@ -124,7 +122,7 @@ export class FrameReader {
     const [readByWs, otherListener] = socket.listeners('data') as OnData[]
     if (readByWs === undefined || otherListener !== undefined) return undefined
     const frameReader = new FrameReader(websocket, socket, readByWs, listener, limits)
-    ;(socket as ReadSocket)[reader] = frameReader
+    ;(socket as ReadSocket)[readerField] = frameReader
     socket.on('data', onData)
     socket.off('data', readByWs)
     return frameReader
@@ -315,11 +313,11 @@ export class FrameReader {
 }
 
 function onData(this: ReadSocket, chunk: Buffer): void {
-  this[reader]?.read(chunk)
+  this[readerField]?.read(chunk)
 }
 
 function onClose(this: ReadSocket): void {
-  this[reader]?.end()
+  this[readerField]?.end()
 }
 
 /**

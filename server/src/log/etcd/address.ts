@@ -3,7 +3,7 @@
  * such as `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`, or as two options.
  */
 import { redactUrl } from '@holdfast/shared'
-import { invalid } from '../../config/settings.js'
+import { invalidOption } from '../../config/settings.js'
 
 export interface EtcdAddress {
   /** The endpoints of etcd's members, in the form of etcd: `http://10.0.0.1:2379`. */
@@ -26,21 +26,21 @@ const maxPrefixLength = 200
 export function parseAddress(text: string): EtcdAddress {
   const [, scheme, authority = '', path] = /^(\w+):\/\/([^/]*)(?:\/(.*))?$/.exec(text) ?? []
   if (scheme !== 'etcd' && scheme !== 'etcds')
-    throw invalid(
+    throw invalidOption(
       `The address of a log must be ${form}, or ${postgresForm} for PostgreSQL, ` +
         `not "${redactUrl(text)}"`,
     )
   if (authority.includes('@')) {
-    throw invalid(
+    throw invalidOption(
       'The address of a log is public, so it must not contain a user and password: use the options',
     )
   }
   if (/[?#]/.test(text))
-    throw invalid(`The address of a log must not have a query or fragment: use ${form}`)
+    throw invalidOption(`The address of a log must not have a query or fragment: use ${form}`)
   const hosts = authority.split(',').filter((host) => host !== '')
-  if (hosts.length === 0) throw invalid(`The address of a log must name a host: use ${form}`)
+  if (hosts.length === 0) throw invalidOption(`The address of a log must name a host: use ${form}`)
   if (path === undefined || path === '')
-    throw invalid(`The address of a log must have a prefix: use ${form}`)
+    throw invalidOption(`The address of a log must have a prefix: use ${form}`)
   const protocol = scheme === 'etcd' ? 'http' : 'https'
   return checkAddress({ endpoints: hosts.map((host) => `${protocol}://${host}`), prefix: path })
 }
@@ -52,17 +52,17 @@ export function parseAddress(text: string): EtcdAddress {
  */
 export function checkAddress({ endpoints, prefix }: EtcdAddress): EtcdAddress {
   if (!Array.isArray(endpoints) || endpoints.length === 0 || endpoints.length > maxEndpoints) {
-    throw invalid(
+    throw invalidOption(
       `endpoints must be 1 to ${maxEndpoints} addresses of etcd, such as http://host:2379`,
     )
   }
   const normalized = endpoints.map(normalizeEndpoint)
   const [first] = normalized
   if (normalized.some((endpoint) => schemeOf(endpoint) !== schemeOf(first!))) {
-    throw invalid('endpoints must be all http:// or all https://')
+    throw invalidOption('endpoints must be all http:// or all https://')
   }
   const duplicate = normalized.find((endpoint, i) => normalized.indexOf(endpoint) !== i)
-  if (duplicate !== undefined) throw invalid(`The endpoint ${duplicate} occurs twice`)
+  if (duplicate !== undefined) throw invalidOption(`The endpoint ${duplicate} occurs twice`)
   return { endpoints: normalized, prefix: normalizePrefix(prefix) }
 }
 
@@ -76,7 +76,7 @@ function normalizeEndpoint(text: string): string {
   const isBare = url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
   if (url === undefined || !/^https?:$/.test(url.protocol) || !isBare || url.username !== '') {
     const redacted = redactUrl(text)
-    throw invalid(
+    throw invalidOption(
       `"${redacted}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`,
     )
   }
@@ -89,7 +89,7 @@ function normalizeEndpoint(text: string): string {
 function normalizePrefix(text: string): string {
   const prefix = text.replace(/^\/+|\/+$/g, '')
   if (!/^[\w.~-]+(?:\/[\w.~-]+)*$/.test(prefix) || prefix.length > maxPrefixLength) {
-    throw invalid(
+    throw invalidOption(
       `The prefix of a log must be 1 to ${maxPrefixLength} letters, digits and . _ ~ - in parts ` +
         'separated by /',
     )
