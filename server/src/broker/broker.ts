@@ -85,7 +85,7 @@ export class Broker {
 
   #serve(): void {
     const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.start, at })
+    this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.floor, at })
     this.#isServing = !this.#isDraining
   }
 

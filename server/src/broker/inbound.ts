@@ -21,7 +21,7 @@ import {
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** A command that releases this many locks and requests needs its own turn of the event loop. */
+/** A command that releases at least this many locks and requests gets its own turn. */
 const releasesNeedingOwnTurn = 100
 
 export interface InboundDeps {

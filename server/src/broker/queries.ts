@@ -82,10 +82,10 @@ export class TableSearch implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
   /**
-   * The search leaves out locks with a higher fence (the number of a lock), which were granted
+   * The search leaves out locks with a higher fence (the number of the grant), which were granted
    * after the search began.
    */
-  #fence: number
+  #newestFence: number
   readonly #walk: KeyWalk | undefined
   #hasEnded = false
   /** Holders that the search has skipped since the last call of {@link resetSkippedCost}. */
@@ -95,17 +95,17 @@ export class TableSearch implements KeySearch {
   /** The fence of the last lock that {@link locksOf} has listed. */
   #listedFence = 0
   /** How many keys the search may visit between two checks of the work budget. */
-  readonly stepKeys: number
-  /** The cost of {@link stepKeys} keys, in units of work. */
-  readonly stepCost: number
+  readonly keysPerStep: number
+  /** The cost of {@link keysPerStep} keys, in units of work. */
+  readonly costPerStep: number
 
   constructor(table: Table, scope: Scope) {
     this.#table = table
     this.#scope = scope
-    this.#fence = table.fence
+    this.#newestFence = table.fence
     const checksPermission = scope.isVisible !== undefined
-    this.stepKeys = keysFor(unitsPerStep, checksPermission)
-    this.stepCost = costOfKeys(this.stepKeys, checksPermission)
+    this.keysPerStep = keysFor(unitsPerStep, checksPermission)
+    this.costPerStep = costOfKeys(this.keysPerStep, checksPermission)
     if (scope.key === undefined) this.#walk = table.keys.walk()
   }
 
@@ -138,10 +138,10 @@ export class TableSearch implements KeySearch {
       lock !== undefined && remaining > 0;
       remaining--
     ) {
-      if (lock.fence > this.#fence) break
+      if (lock.fence > this.#newestFence) break
       this.#listedFence = lock.fence
       yield lock
-      // A lock that the table has released during the `yield` has no place among the holders.
+      // If the table released the lock during the `yield`, the lock has no successor any more.
       const isStillHeld = lock.next !== undefined || keyState.holders.last === lock
       lock = isStillHeld ? lock.next : firstAfter(keyState, this.#listedFence)
     }
@@ -149,7 +149,7 @@ export class TableSearch implements KeySearch {
 
   /** From now on {@link locksOf} also lists the locks that were granted during the search. */
   includeNewLocks(): void {
-    this.#fence = this.#table.fence
+    this.#newestFence = this.#table.fence
   }
 
   /** The present state of a key; undefined if the table does not have the key. */
@@ -175,7 +175,7 @@ export class TableSearch implements KeySearch {
   countOf({ holders }: KeyState): number {
     let count = holders.length
     for (let lock = holders.last; lock !== undefined; lock = lock.previous) {
-      if (lock.fence <= this.#fence) break
+      if (lock.fence <= this.#newestFence) break
       count--
     }
     this.#skippedHolders += holders.length - count
@@ -191,7 +191,7 @@ export class TableSearch implements KeySearch {
 
   /** Whether the search would still have found a lock that is released now. */
   willFind({ fence, keyState }: Lock): boolean {
-    if (fence > this.#fence) return false
+    if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence
     return this.willVisit(keyState)
   }

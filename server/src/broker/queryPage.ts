@@ -74,7 +74,7 @@ export class PageBuilder implements KeyPageBuilder {
 
   /**
    * Builds the page. Call this method after every key was added. The counts include all locks and
-   * requests after the start, also those of later pages.
+   * requests after the start, including the locks and requests of later pages.
    */
   build(keyStateOf: (key: string) => KeyState | undefined): {
     readonly keys: readonly PageKey[]

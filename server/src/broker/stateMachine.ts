@@ -43,7 +43,7 @@ export interface StateMachineListener {
   onServe(): void
   /** This broker is not a member any more, and must close all its connections. */
   onResign(): void
-  /** The log has failed, or no more fences (the numbers of locks) can be reserved. */
+  /** The log has failed, or no more fences (the numbers of grants) can be reserved. */
   onFailure(error: HoldfastError): void
 }
 

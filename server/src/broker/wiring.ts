@@ -34,7 +34,7 @@ export interface BrokerDeps {
   readonly log: Log
   readonly fences: Fences
   /**
-   * Called when the log has failed, or no more fences (the numbers of locks) can be reserved. The
+   * Called when the log has failed, or no more fences (the numbers of grants) can be reserved. The
    * broker has then closed all its connections.
    */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined

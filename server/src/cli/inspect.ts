@@ -216,7 +216,7 @@ function timestamp(): string {
 }
 
 /**
- * The error for a key that is not held with the fence (the number of a lock) that the user gave.
+ * The error for a key that is not held with the fence (the number of a grant) that the user gave.
  *
  * @param result The current holders of the key, for the message; undefined if the holders are not
  *   known.

@@ -1,6 +1,6 @@
 /**
- * Chooses the first fence of a broker. A fence is the number of a lock. Fences must rise across
- * restarts of the broker, so that a storage can reject the holder of an older lock.
+ * Chooses the first fence of a broker. A fence is the number of a grant. Fences must rise across
+ * restarts of the broker, so that a protected resource can reject the holder of an older lock.
  *
  * Without a file, fences begin at the wall clock in ms times 1,024. Then the fences of a broker are
  * higher than all fences of an earlier broker, with two exceptions: the earlier broker granted more
@@ -22,13 +22,13 @@ type FenceUsage = Pick<LockTable, 'fence' | 'waitingCount'>
 /** How many fences are reserved at a time. */
 const blockSize = 2 ** 20
 
-const tooHigh =
+const tooHighProblem =
   'has fences after the year 2099, as after a start with a wrong clock: use another path, and ' +
   'reset the fences of the protected resources'
 
 export interface Fences {
   /** The first fence is higher than this number. */
-  readonly start: number
+  readonly floor: number
   /**
    * Reserves all fences up to `upTo`. The broker must call this method before it uses the fences.
    *
@@ -43,7 +43,7 @@ export interface Fences {
  * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099.
  */
 export function clockFences(wallMs: number): Fences {
-  return { start: startFromClock(wallMs), reserve: refuseUnsafe }
+  return { floor: startFromClock(wallMs), reserve: refuseUnsafeFence }
 }
 
 /**
@@ -65,7 +65,7 @@ function startFromClock(wallMs: number): number {
  *
  * @throws {HoldfastError} `UNAVAILABLE` if `upTo` is above 2^53 - 1.
  */
-function refuseUnsafe(upTo: number): void {
+function refuseUnsafeFence(upTo: number): void {
   if (upTo <= Number.MAX_SAFE_INTEGER) return
   throw new HoldfastError(
     'UNAVAILABLE',
@@ -122,20 +122,20 @@ export function fileFences(path: string, wallMs: number): Fences {
   // The earlier broker may have used all reserved fences, so the new fences begin after the
   // reserved fences.
   const start = Math.max(readReserved(path), startFromClock(wallMs))
-  // The table would ignore such a start, and its fences would be lower than former fences.
-  if (start > maxFenceFloor) throw unusableError(path, tooHigh, undefined)
+  // The lock table would ignore a floor that is so high, and would grant lower fences than before.
+  if (start > maxFenceFloor) throw unusableError(path, tooHighProblem, undefined)
   convertWriteError(path, () => removeLeftovers(path))
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
-    refuseUnsafe(upTo + blockSize)
-    // The claim cannot keep out a broker on another machine, so the file itself is checked too.
+    refuseUnsafeFence(upTo + blockSize)
+    // The claim cannot keep out a broker on another machine, so this line reads the file as well.
     if (readReserved(path) > reserved) throw inUseError(path)
     writeReserved(path, upTo + blockSize)
     reserved = upTo + blockSize
   }
   reserve(start + 1)
-  return { start, reserve }
+  return { floor: start, reserve }
 }
 
 /**

@@ -16,8 +16,8 @@ export class MemoryLog implements Log {
 
   submit(command: Command): void {
     if (this.#isApplying) {
-      // The broker submits this command while it acts on an effect of another command. This command
-      // waits until the broker has acted on all effects of the other command.
+      // The broker submits this command while it handles an effect of an earlier command. This
+      // command waits until the broker has handled all effects of the earlier command.
       this.#submittedWhileApplying.push(command)
       return
     }

@@ -20,14 +20,14 @@ const chunkBytes = 16 * 1024
 
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
-  /** The caller must yield {@link stepCost} after each group of this many keys. */
-  readonly stepKeys: number
-  /** The cost of {@link stepKeys} keys, in units of work (see `config/workCosts.ts`). */
-  readonly stepCost: number
+  /** The caller must yield {@link costPerStep} after each group of this many keys. */
+  readonly keysPerStep: number
+  /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */
+  readonly costPerStep: number
   /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
   /**
-   * Lists at most `limit` locks of a key, by rising fence (the number of the lock). Leaves out
+   * Lists at most `limit` locks of a key, by rising fence (the number of the grant). Leaves out
    * locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
@@ -256,7 +256,7 @@ function* keysOf(search: KeySearch): Generator<KeyState | number> {
     for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
       if (keyState !== 'noMatch') yield keyState
       const skippedCost = search.resetSkippedCost()
-      if (++visited % search.stepKeys === 0) yield search.stepCost + skippedCost
+      if (++visited % search.keysPerStep === 0) yield search.costPerStep + skippedCost
       else if (skippedCost > 0) yield skippedCost
     }
   } finally {

@@ -2,7 +2,7 @@
  * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
  * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
  *
- * The messages carry times in ms, rounded down. A fence is the number of a lock; the ttl of a lock
+ * The messages carry times in ms, rounded down. A fence is the number of a grant; the ttl of a lock
  * is how long the lock lives without a refresh.
  */
 import {

@@ -83,7 +83,7 @@ describe('divergence check', () => {
         check.beginRound(1_000, own, members)
         const errors = digests.map(([member, value]) => {
           check.addDigest(member, [1_000, value])
-          return check.verdict(live)?.message
+          return check.decideRound(live)?.message
         })
         return [own, errors.find((error) => error !== undefined)]
       }),
@@ -91,7 +91,7 @@ describe('divergence check', () => {
   }
 
   const minority =
-    /^The lock table of this broker differs from that of the majority at position 1000 of/
+    /^The lock table of this broker differs from the table of the majority at position 1000 of/
   const tie = /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
 
   it('stops the broker outside the majority, in any order of the digests', () => {
@@ -144,13 +144,13 @@ describe('divergence check', () => {
     ]
     for (const [member, digest] of entries) {
       check.addDigest(member, digest)
-      expect(check.verdict(live), member).to.equal(undefined)
+      expect(check.decideRound(live), member).to.equal(undefined)
     }
   })
 
   it('ignores digests of a round that began before this broker joined', () => {
     const check = new DivergenceCheck()
     check.addDigest('a', [1_000, 'y'])
-    expect(check.verdict(new Map([['a', 1]]))).to.equal(undefined)
+    expect(check.decideRound(new Map([['a', 1]]))).to.equal(undefined)
   })
 })

@@ -164,7 +164,7 @@ describe('replicated log: permanent errors', () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
     await runComparison(cluster, [a, b, c])
-    expect(a.failure?.message).to.contain('differs from that of the majority at position')
+    expect(a.failure?.message).to.contain('differs from the table of the majority at position')
     await cluster.pass(9_000)
     for (const { failure, eventNames } of [b, c]) {
       expect(failure).to.equal(undefined)
@@ -180,7 +180,7 @@ describe('replicated log: permanent errors', () => {
     c.digestValue = 'another'
     b.log.submit(raiseFenceFloor(1))
     await cluster.pass(6_500)
-    expect(c.failure?.message).to.contain('differs from that of the majority at position')
+    expect(c.failure?.message).to.contain('differs from the table of the majority at position')
     expect(cluster.store.allTexts.length).to.be.lessThan(100)
     for (const { failure, eventNames } of [a, b]) {
       expect(failure).to.equal(undefined)

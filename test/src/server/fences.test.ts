@@ -51,11 +51,11 @@ function expectUnavailable(act: () => unknown, message: RegExp): void {
 
 describe('fences: without a file, fences', () => {
   it('start at 1,024 for every millisecond since 1970, and stay below 2^53', () => {
-    expect(clockFences(now).start).to.equal(now * 1_024)
-    expect(clockFences(now + 0.7).start).to.equal(now * 1_024)
-    const { start } = clockFences(year2100 - 1)
+    expect(clockFences(now).floor).to.equal(now * 1_024)
+    expect(clockFences(now + 0.7).floor).to.equal(now * 1_024)
+    const { floor } = clockFences(year2100 - 1)
     expect(maxFenceFloor).to.equal(year2100 * 1_024)
-    expect(start).to.be.lessThan(maxFenceFloor)
+    expect(floor).to.be.lessThan(maxFenceFloor)
     expect(maxFenceFloor).to.be.lessThan(Number.MAX_SAFE_INTEGER - 2 ** 52)
   })
 
@@ -95,8 +95,8 @@ describe('fences: with a file, fences', () => {
 
   it('start at the clock in a new file, and a block is reserved before the first fence', () => {
     const fences = fileFences(path, now)
-    expect(fences.start).to.equal(now * 1_024)
-    expect(reservedIn(path)).to.be.at.least(fences.start + block)
+    expect(fences.floor).to.equal(now * 1_024)
+    expect(reservedIn(path)).to.be.at.least(fences.floor + block)
   })
 
   it('are reserved on disk before they are used, one block at a time', () => {
@@ -110,24 +110,24 @@ describe('fences: with a file, fences', () => {
 
   it('start above all reserved fences, although the clock was set back', () => {
     const before = fileFences(path, now)
-    before.reserve(before.start + 5 * block)
+    before.reserve(before.floor + 5 * block)
     const reserved = reservedIn(path)
     const after = fileFences(path, now - 86_400_000)
-    expect(after.start).to.be.at.least(reserved)
-    expect(reservedIn(path)).to.be.above(after.start)
+    expect(after.floor).to.be.at.least(reserved)
+    expect(reservedIn(path)).to.be.above(after.floor)
   })
 
   it('start at the clock if the clock is ahead of the file', () => {
     fileFences(path, now)
-    expect(fileFences(path, now + 3_600_000).start).to.equal((now + 3_600_000) * 1_024)
+    expect(fileFences(path, now + 3_600_000).floor).to.equal((now + 3_600_000) * 1_024)
   })
 
   it('rise over a hundred restarts in the same millisecond', () => {
     let highest = 0
     for (let i = 0; i < 100; i++) {
-      const { start } = fileFences(path, now)
-      expect(start).to.be.at.least(highest)
-      highest = start + 1
+      const { floor } = fileFences(path, now)
+      expect(floor).to.be.at.least(highest)
+      highest = floor + 1
     }
   })
 
@@ -166,7 +166,7 @@ describe('fences: with a file, fences', () => {
   it('rise although a crash left an incomplete temporary file', () => {
     const fences = fileFences(path, now)
     writeFileSync(`${path}.new`, 'holdfast fen')
-    expect(fileFences(path, now).start).to.be.at.least(fences.start + block)
+    expect(fileFences(path, now).floor).to.be.at.least(fences.floor + block)
     expect(existsSync(`${path}.new`)).to.equal(false)
   })
 
@@ -334,7 +334,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
       if (upTo > highest) throw failure
     }
     const onFailure = (error: HoldfastError) => failures.push(error)
-    return { reservations, failures, deps: { fences: { start: 0, reserve }, onFailure } }
+    return { reservations, failures, deps: { fences: { floor: 0, reserve }, onFailure } }
   }
 
   it('grants nothing more, closes all connections, and reports the failure once', () => {

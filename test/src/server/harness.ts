@@ -31,7 +31,7 @@ export class BrokerHarness {
       log,
       observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
       // A fence is the number of a grant, which rises with every grant. The first fence is 1.
-      fences: { start: 0, reserve: () => {} },
+      fences: { floor: 0, reserve: () => {} },
       ...deps,
     })
   }

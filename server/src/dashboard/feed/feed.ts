@@ -86,7 +86,7 @@ export class Feed {
   }
 
   /**
-   * Revokes the lock with this fence (the number of the lock). Rejects as `session.revoke` does.
+   * Revokes the lock with this fence (the number of the grant). Rejects as `session.revoke` does.
    */
   async revoke(key: string, fence: number, reason: string): Promise<void> {
     if (this.session === undefined) throw new HoldfastError('SESSION_CLOSED')

@@ -142,11 +142,11 @@ export class EtcdClient {
     try {
       await this.call('/v3/kv/compaction', { revision: String(revision) })
     } catch (error) {
-      // Another broker has compacted up to this revision. Or this broker has compacted, and the
-      // answer was lost.
       if (!(error instanceof EtcdError)) throw error
       if (error.kind === 'forbidden') throw compactionRefused(error)
       if (error.kind !== 'compacted') throw error
+      // `compacted` means success: another broker has compacted up to this revision, or this broker
+      // has compacted and the answer was lost.
     }
   }
 

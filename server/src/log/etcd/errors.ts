@@ -53,7 +53,7 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
   return new HoldfastError(code, error.message, { cause: error })
 }
 
-/** The advice depends on the numbers of the member, which `withAdvice` asks for. */
+/** An error without advice: `withAdvice` reads the sizes of the member and adds the advice. */
 function outOfSpace(endpoint: string): EtcdError {
   return new EtcdError('noSpace', endpoint, 'has used up its quota')
 }

@@ -1,6 +1,6 @@
 /**
- * The engine of the replicated log on etcd. A broker gets a new incarnation, which is a name, each
- * time the broker becomes a member. Each incarnation writes its entries (batches of commands) to
+ * The engine of the replicated log on etcd. Each time a broker becomes a member, it begins a new
+ * incarnation, which has its own name. Each incarnation writes its entries (batches of commands) to
  * its own key, and every broker watches all of these keys. A watch also delivers values that a
  * later entry has overwritten. The revision numbers of etcd are the order of the entries. The
  * engine uses neither the leases nor the plain reads of etcd, because etcd has revoked leases

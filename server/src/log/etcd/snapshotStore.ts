@@ -45,8 +45,8 @@ export class SnapshotStore {
   }
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
-    const before = await this.#readPointer()
-    if ((before.pointer?.position ?? -1) >= position) return false
+    const pointerBefore = await this.#readPointer()
+    if ((pointerBefore.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newName()}`
     const chunks: number[] = []
     for (const chunk of joinParts(parts)) {
@@ -54,12 +54,12 @@ export class SnapshotStore {
       chunks.push(crc32(chunk))
     }
     const pointer: Pointer = { position, name, chunks }
-    if (await this.#movePointer(pointer, before)) return true
+    if (await this.#movePointer(pointer, pointerBefore)) return true
     await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunkPrefix}${name}/`)] })
     return false
   }
 
-  /** Removes all snapshots before this position, also incomplete snapshots. */
+  /** Removes all snapshots before this position, including incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
     const { key } = allUnder(this.#chunkPrefix)
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
@@ -73,20 +73,20 @@ export class SnapshotStore {
    * Moves the pointer, unless another broker has saved a snapshot of this or a later position.
    * Returns whether the pointer moved.
    */
-  async #movePointer(pointer: Pointer, before: PointerRead): Promise<boolean> {
+  async #movePointer(pointer: Pointer, pointerBefore: PointerRead): Promise<boolean> {
     const { position, name } = pointer
     const value = JSON.stringify(pointer)
-    for (let { revision } = before; ; ) {
+    for (let { revision } = pointerBefore; ; ) {
       const { succeeded } = await this.#client.txn({
         compare: [isUnchanged(this.#pointerKey, revision)],
         success: [put(this.#pointerKey, value)],
       })
       if (succeeded) return true
-      const now = await this.#readPointer()
+      const current = await this.#readPointer()
       // If the pointer has this name, this broker moved it, and the answer of etcd was lost.
-      if (now.pointer?.name === name) return true
-      if ((now.pointer?.position ?? -1) >= position) return false
-      revision = now.revision
+      if (current.pointer?.name === name) return true
+      if ((current.pointer?.position ?? -1) >= position) return false
+      revision = current.revision
     }
   }
 

@@ -26,9 +26,9 @@ const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
  * The offsets of the fields that this file reads in a meta page of the database LMDB, in bytes.
  * There are two meta pages. The meta page with the higher transaction number is valid.
  */
-const meta = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
+const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
-const magic = 0xbeefc0de
+const lmdbMagic = 0xbeefc0de
 /** A new journal needs at least this many free bytes. */
 const minFreeBytes = 64 * 1024
 
@@ -99,18 +99,18 @@ function checkFreeSpace(path: string): void {
 function checkSize(path: string): void {
   const { size } = statSync(path)
   const file = openSync(path, 'r')
-  const head = Buffer.alloc(meta.bytes)
+  const head = Buffer.alloc(metaPage.bytes)
   let newest: { transaction: bigint; bytes: bigint } | undefined
   try {
     let pageSize = 0
     for (const page of [0, 1]) {
-      if (readSync(file, head, 0, meta.bytes, page * pageSize) < meta.bytes) break
-      if (head.readUInt32LE(meta.magicAt) !== magic) {
+      if (readSync(file, head, 0, metaPage.bytes, page * pageSize) < metaPage.bytes) break
+      if (head.readUInt32LE(metaPage.magicAt) !== lmdbMagic) {
         throw damagedJournal(`${path} is not a database`)
       }
-      pageSize = head.readUInt32LE(meta.pageSizeAt)
-      const transaction = head.readBigUInt64LE(meta.transactionAt)
-      const bytes = (head.readBigUInt64LE(meta.lastPageAt) + 1n) * BigInt(pageSize)
+      pageSize = head.readUInt32LE(metaPage.pageSizeAt)
+      const transaction = head.readBigUInt64LE(metaPage.transactionAt)
+      const bytes = (head.readBigUInt64LE(metaPage.lastPageAt) + 1n) * BigInt(pageSize)
       if (newest === undefined || transaction > newest.transaction) newest = { transaction, bytes }
     }
   } finally {

@@ -39,7 +39,7 @@ export interface JournalOptions {
   readonly onSnapshot?: (() => void) | undefined
 }
 
-/** Directories of failed journals. This process keeps the files of these journals open. */
+/** Directories of failed journals, whose files this process still has open (see `close`). */
 const leftOpen = new Set<string>()
 
 const knownOptions: OptionNames<JournalOptions> = {

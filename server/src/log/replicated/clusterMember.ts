@@ -464,7 +464,7 @@ export class ClusterMember {
       if (this.name !== '') this.#incarnation!.sendEntrySoon({ digest: [this.#position, value] })
     }
     if (digest !== undefined) check.addDigest(entry.broker, digest)
-    const divergence = check.verdict(live)
+    const divergence = check.decideRound(live)
     if (divergence !== undefined) this.#fail(divergence)
     return divergence === undefined
   }

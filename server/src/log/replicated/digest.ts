@@ -66,11 +66,11 @@ export class Digest {
   }
 
   #lock({ fence, mode, session, key, extras }: Lock, sign: 1 | -1): void {
-    this.#add(`l ${fence} ${mode} ${session.id} ${key}${textOf(extras)}`, sign)
+    this.#add(`l ${fence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
   }
 
   #request({ id, mode, session, key, extras }: Request, sign: 1 | -1): void {
-    this.#add(`r ${id} ${mode} ${session.id} ${key}${textOf(extras)}`, sign)
+    this.#add(`r ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
   }
 
   #barrierCall({ id, session, barrier }: BarrierCall, sign: 1 | -1): void {
@@ -78,8 +78,8 @@ export class Digest {
   }
 
   /**
-   * Adds or subtracts two multiplicative 32-bit hashes. Mixing makes every character affect every
-   * bit.
+   * Adds or subtracts two multiplicative 32-bit hashes. `mixBits` makes every character of the text
+   * affect every bit of the hash.
    */
   #add(text: string, sign: 1 | -1): void {
     let low = 0x811c9dc5
@@ -89,8 +89,8 @@ export class Digest {
       low = Math.imul(low ^ code, 0x01000193)
       high = Math.imul(high ^ code, 0x85ebca6b)
     }
-    this.#low = (this.#low + sign * mixed(low)) >>> 0
-    this.#high = (this.#high + sign * mixed(high ^ text.length)) >>> 0
+    this.#low = (this.#low + sign * mixBits(low)) >>> 0
+    this.#high = (this.#high + sign * mixBits(high ^ text.length)) >>> 0
   }
 }
 
@@ -98,14 +98,14 @@ export class Digest {
  * The extras of a lock or request. A set needs none here, because its locks have the same fence,
  * and its requests the same session and id.
  */
-function textOf(extras: Lock['extras']): string {
+function extrasText(extras: Lock['extras']): string {
   if (extras === undefined) return ''
   const { permits, capacity, maxHold } = extras
   const permitsText = permits === undefined ? '' : ` ${permits}/${capacity}`
   return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`
 }
 
-function mixed(hash: number): number {
+function mixBits(hash: number): number {
   const once = Math.imul(hash ^ (hash >>> 16), 0x7feb352d)
   const twice = Math.imul(once ^ (once >>> 15), 0x846ca68b)
   return (twice ^ (twice >>> 16)) >>> 0

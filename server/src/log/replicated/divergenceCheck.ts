@@ -5,9 +5,9 @@
  * which it does every 5 s. The digest of the majority is right. A broker with another digest stops,
  * because the broker cannot trust its table.
  *
- * Without a majority, as with two brokers that differ, no broker can know which table is right.
- * Then all brokers stop, because going on with different tables would be worse. After a restart the
- * brokers read equal tables from the log.
+ * Without a majority, for example with two brokers whose digests differ, no broker can know which
+ * table is right. Then all brokers stop, because with different tables two brokers could grant the
+ * same lock. After a restart the brokers read equal tables from the log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
@@ -25,7 +25,7 @@ interface DigestRound {
    */
   readonly position: number
   /** The digest of this broker's table. */
-  readonly own: string
+  readonly ownDigest: string
   /** The members at that position, which are the brokers that have a table to compare. */
   readonly members: readonly string[]
   /** The digests that have arrived, by broker. */
@@ -65,7 +65,7 @@ export class DivergenceCheck {
 
   /** Begins a round with this broker's digest after the entry at this position. */
   beginRound(position: number, own: string, live: Iterable<string>): void {
-    this.#round = { position, own, members: [...live], digests: new Map() }
+    this.#round = { position, ownDigest: own, members: [...live], digests: new Map() }
   }
 
   /** Adds the digest of a broker, which may be this broker. */
@@ -80,9 +80,9 @@ export class DivergenceCheck {
    * @returns The error with which this broker must stop. Undefined if the broker need not stop, or
    *   if the round is undecided.
    */
-  verdict(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
+  decideRound(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
     if (this.#round === undefined) return undefined
-    const { position, own, members, digests } = this.#round
+    const { position, ownDigest, members, digests } = this.#round
     const liveMembers = members.filter((member) => live.has(member))
     const values = liveMembers
       .map((member) => digests.get(member))
@@ -90,7 +90,7 @@ export class DivergenceCheck {
     const majority = values.find((value) => 2 * countOf(values, value) > liveMembers.length)
     if (majority === undefined && values.length < liveMembers.length) return undefined
     this.#round = undefined
-    if (majority === own || liveMembers.length === 0) return undefined
+    if (majority === ownDigest || liveMembers.length === 0) return undefined
     return majority === undefined ? divergenceUndecided(position) : tablesDiffer(position)
   }
 }

@@ -36,8 +36,7 @@ export function invalidEntry(position: number, cause?: unknown): HoldfastError {
 
 export function damagedSnapshot(cause?: unknown): HoldfastError {
   return permanentError(
-    'The snapshot of the shared log is damaged: restore the log from a backup, or use an ' +
-      'empty one',
+    'The snapshot of the shared log is damaged: restore the log from a backup, or use an empty log',
     cause,
   )
 }
@@ -53,13 +52,13 @@ export function noSnapshotAvailable(position: number): HoldfastError {
 export function entryLost(broker: string, n: number, position: number): HoldfastError {
   return permanentError(
     `The shared log has lost entry ${n} of broker ${broker}, which must be before position ` +
-      `${position}: restore the log from a backup, or use an empty one`,
+      `${position}: restore the log from a backup, or use an empty log`,
   )
 }
 
 export function tablesDiffer(position: number): HoldfastError {
   return permanentError(
-    `The lock table of this broker differs from that of the majority at position ${position} ` +
+    `The lock table of this broker differs from the table of the majority at position ${position} ` +
       'of the shared log, so this broker has stopped: start it again',
   )
 }
@@ -79,7 +78,7 @@ export function unusableLog(problem: string, cause?: unknown): HoldfastError {
   return permanentError(`The shared log cannot be used: ${problem}`, cause)
 }
 
-/** An error that would also end another attempt. */
+/** An error that every further attempt would meet again, so that no retry can help. */
 export class PermanentLogError extends HoldfastError {}
 
 function permanentError(message: string, cause?: unknown): PermanentLogError {

@@ -77,19 +77,19 @@ export class MemberList {
    */
   missingBefore(entry: LogEntry): MissingEntry | undefined {
     const { broker, n } = entry
-    const last = this.#lastKnown(broker)
+    const last = this.#lastKnownNumber(broker)
     if (last < n - 1) return { broker, n: last + 1 }
     // The notices of an entry that was appended twice may be old, but the entries that they name
     // are in the log.
     for (const { broker: silent, last: lastSeen } of noticesIn(entry).dead ?? []) {
-      const lastApplied = this.#lastKnown(silent)
+      const lastApplied = this.#lastKnownNumber(silent)
       if (lastApplied < lastSeen) return { broker: silent, n: lastApplied + 1 }
     }
     return undefined
   }
 
   /** The number of an incarnation's last entry: 0 before its join, infinite after its death. */
-  #lastKnown(broker: string): number {
+  #lastKnownNumber(broker: string): number {
     return this.#dead.has(broker) ? Number.POSITIVE_INFINITY : (this.#live.get(broker) ?? 0)
   }
 

@@ -35,9 +35,9 @@ export interface ReplicatedOptions {
 }
 
 /** `start` fails when the broker has come no nearer to its join for this time, in ms. */
-const startMs = 30_000
+const maxStallMs = 30_000
 /** How long `close` waits until the `leave` entry has returned from the log, in ms. */
-const leaveMs = 3_000
+const maxLeaveMs = 3_000
 
 const initialStatus: LogStatus = {
   ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
@@ -161,17 +161,17 @@ export class ReplicatedLog implements Log, Membership {
       const now = this.#member!.joinProgress
       if (now > progress) {
         progress = now
-        timer = clock.setTimer(check, startMs)
+        timer = clock.setTimer(check, maxStallMs)
         return
       }
       const problem = this.status.problem ?? 'none of its entries returned'
       this.#abortStart(
         unusableLog(
-          `this broker could not join: no progress within ${startMs / 1_000} s (${problem})`,
+          `this broker could not join: no progress within ${maxStallMs / 1_000} s (${problem})`,
         ),
       )
     }
-    let timer = clock.setTimer(check, startMs)
+    let timer = clock.setTimer(check, maxStallMs)
     return () => clock.clearTimer(timer)
   }
 
@@ -189,7 +189,7 @@ export class ReplicatedLog implements Log, Membership {
     if (this.#member?.leave() === true) {
       const { clock } = this.#environment
       await new Promise<void>((resolve) => {
-        const timer = clock.setTimer(resolve, leaveMs)
+        const timer = clock.setTimer(resolve, maxLeaveMs)
         this.#onLeft = () => {
           clock.clearTimer(timer)
           resolve()

@@ -12,8 +12,8 @@ import { MemberList, type MemberListState } from './memberList.js'
 /** Characters of a part. A part has at most three times as many bytes of UTF-8. */
 const partLength = 64 * 1024
 
-/** The first line of a snapshot: the state that is not in the table. */
-interface Head {
+/** The first line of a snapshot: the format, the time, and the member list. */
+interface SnapshotHead {
   readonly v: number
   /** The wall time at which the snapshot was made, for display. */
   readonly at: number
@@ -47,7 +47,7 @@ export async function loadSnapshot(
   if (stored === undefined) return undefined
   const items: unknown[] = []
   for await (const line of linesOf(counted(stored.parts, onPart))) items.push(parsed(line))
-  const head = items.shift() as Partial<Head> | undefined
+  const head = items.shift() as Partial<SnapshotHead> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
   const { position } = stored
@@ -79,18 +79,18 @@ export async function makeSnapshot(
   const members = former?.members ?? new MemberList()
   let position = former?.position ?? 0
   if (position >= upTo) return undefined
-  const isWhole = await followTo(engine, position, upTo, (next, text) => {
+  const isComplete = await followTo(engine, position, upTo, (next, text) => {
     position = next
     const entry = decodeEntry(text, next)
     const missing = members.missingBefore(entry)
     if (missing !== undefined) throw entryLost(missing.broker, missing.n, next)
     for (const command of members.applyEntry(entry) ?? []) table.apply(command)
   })
-  if (!isWhole) {
+  if (!isComplete) {
     const newest = await engine.snapshot()
     return newest?.position === former?.position ? 'compacted' : undefined
   }
-  const head: Head = { v: formatVersion, at, members: members.state }
+  const head: SnapshotHead = { v: formatVersion, at, members: members.state }
   if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
   await compactTo(engine, former, members, onProblem)
   return position
@@ -171,7 +171,7 @@ function followTo(
  * Yields the lines of a snapshot as parts. A part may begin and end within a line, because the line
  * of a session with many answers can be longer than a part.
  */
-function* partsOf(head: Head, items: Iterable<SnapshotItem>): Generator<string> {
+function* partsOf(head: SnapshotHead, items: Iterable<SnapshotItem>): Generator<string> {
   let text = `${JSON.stringify(head)}\n`
   for (const item of items) {
     text += `${JSON.stringify(item)}\n`

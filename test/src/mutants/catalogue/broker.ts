@@ -129,8 +129,8 @@ const messages: Mutant[] = [
   {
     name: 'paused-query-skips-key',
     in: 'keysOf',
-    find: 'yield $SEARCH.stepCost + $SKIPPED_COST;',
-    replace: '{ yield $SEARCH.stepCost + $SKIPPED_COST; $SEARCH.next() }',
+    find: 'yield $SEARCH.costPerStep + $SKIPPED_COST;',
+    replace: '{ yield $SEARCH.costPerStep + $SKIPPED_COST; $SEARCH.next() }',
     why: 'A query that continues after a pause leaves out one key.',
   },
   {
