@@ -8,8 +8,8 @@ import type { Session } from '@holdfast/client'
 import { maxDurationMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
-import { print, printJson, rounded, table, writeError } from './output.js'
-import { durationIn, integerIn } from './parse.js'
+import { formatTable, print, printJson, rounded, writeError } from './output.js'
+import { durationParser, integerParser } from './parse.js'
 
 interface BenchFlags extends BrokerFlags {
   readonly sessions: number
@@ -31,8 +31,8 @@ holdfast bench --sessions 50 --time 10s
 holdfast bench --contended --json`,
   )
     .argument('[url]', 'URL of the broker; use your own broker, because bench loads it fully')
-    .option('--sessions <n>', 'number of sessions at the same time', integerIn(1, 10_000), 16)
-    .option('--time <time>', 'how long to measure', durationIn(1, maxDurationMs), 5_000)
+    .option('--sessions <n>', 'number of sessions at the same time', integerParser(1, 10_000), 16)
+    .option('--time <time>', 'how long to measure', durationParser(1, maxDurationMs), 5_000)
     .option('--contended', 'all sessions lock one key, instead of one key for each session')
     .addHelpText(
       'after',
@@ -124,7 +124,7 @@ async function report(
     ['lock', ...Object.values(lock).map(String)],
     ['unlock', ...Object.values(unlock).map(String)],
   ]
-  for (const line of await table(['ms', ...names], rows)) print(line)
+  for (const line of await formatTable(['ms', ...names], rows)) print(line)
 }
 
 /** Percentiles in ms, to a hundredth. */

@@ -7,7 +7,7 @@ import { defaultPort } from '@holdfast/shared'
 import { Command } from 'commander'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
-import { collect, readText } from './parse.js'
+import { appendValue, readText } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 
 export interface BrokerFlags {
@@ -29,14 +29,21 @@ const ownGroup = 'Options:'
  * @param examples Command lines for the help, each on a line of its own.
  */
 export function brokerCommand(usage: string, description: string, examples: string): Command {
-  return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
+  return brokerCommandWithoutJson(usage, description, examples).option(
+    '--json',
+    'print JSON, one value a line',
+  )
 }
 
 /**
  * Makes a command like {@link brokerCommand}, but without `--json`, for a command that prints no
  * result.
  */
-export function quietCommand(usage: string, description: string, examples: string): Command {
+export function brokerCommandWithoutJson(
+  usage: string,
+  description: string,
+  examples: string,
+): Command {
   return new Command(usage)
     .description(description)
     .optionsGroup(brokerGroup)
@@ -44,7 +51,7 @@ export function quietCommand(usage: string, description: string, examples: strin
       '-u, --url <url>',
       'URL of a broker, wss:// beyond this machine (repeatable; or HOLDFAST_URL; ' +
         `default ${defaultUrl})`,
-      collect,
+      appendValue,
     )
     .option('--token-file <file>', 'file with the token to send (or HOLDFAST_TOKEN)')
     .option('--ca <file>', caHelp)

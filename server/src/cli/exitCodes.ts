@@ -4,7 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import { CommanderError } from 'commander'
-import { onOutputFailure, visible, visibleLines, writeError } from './output.js'
+import { escapeLines, escapeText, onOutputFailure, writeError } from './output.js'
 
 export const exitCodes = {
   done: 0,
@@ -78,18 +78,18 @@ export function reportError(error: unknown): number {
 }
 
 /**
- * Prints the stack of an unexpected error. The stack is escaped, because the stack may quote text
- * of a broker.
+ * Prints the stack of an unexpected error. The stack is escaped, because it may contain text that a
+ * broker sent.
  */
 function reportBug(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  writeError(`holdfast: Unexpected error, please report it\n${visibleLines(text)}\n`)
+  writeError(`holdfast: Unexpected error, please report it\n${escapeLines(text)}\n`)
   return exitCodes.internal
 }
 
 /** Prints a message on standard error, with every control character escaped. */
 export function printError(message: string): void {
-  writeError(`holdfast: ${visible(message)}\n`)
+  writeError(`holdfast: ${escapeText(message)}\n`)
 }
 
 /**

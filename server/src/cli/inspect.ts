@@ -22,14 +22,14 @@ import {
 } from './listing.js'
 import {
   ago,
+  escapeText,
+  formatTable,
   metadataText,
   modeText,
   print,
   printJson,
   rounded,
   sessionLabel,
-  table,
-  visible,
 } from './output.js'
 
 export function lsCommand(): Command {
@@ -80,7 +80,10 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
     String(lock.fence),
     String(lock.waiting),
   ])
-  for (const line of await table(['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'], rows))
+  for (const line of await formatTable(
+    ['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'],
+    rows,
+  ))
     print(line)
 }
 
@@ -113,7 +116,7 @@ function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags):
 }
 
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
-  if (held.length === 0) print(`${visible(key)} is free`)
+  if (held.length === 0) print(`${escapeText(key)} is free`)
   for (const lock of held) print(holderLine(lock))
   const [first] = held
   if (first?.mode === 'permits' && heldCount === held.length) {
@@ -154,7 +157,7 @@ export function statsCommand(): Command {
 async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
   if (flags.json) printJson(stats)
   else
-    for (const line of await table(['COUNTER', 'VALUE'], Object.entries(stats).map(statsRow)))
+    for (const line of await formatTable(['COUNTER', 'VALUE'], Object.entries(stats).map(statsRow)))
       print(line)
 }
 
@@ -208,7 +211,7 @@ function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: Bro
 
 function lockText(lock: HeldInfo): string {
   const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}`
-  return `${visible(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
+  return `${escapeText(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
 }
 
 function timestamp(): string {
@@ -223,7 +226,7 @@ function timestamp(): string {
  */
 export function wrongFence(key: string, result: QueryResult | undefined): Exit {
   const current = result === undefined ? '' : `: ${currentFences(result)}`
-  return new Exit(exitCodes.failed, `${visible(key)} is not held with this fence${current}`)
+  return new Exit(exitCodes.failed, `${escapeText(key)} is not held with this fence${current}`)
 }
 
 function currentFences({ held }: QueryResult): string {

@@ -5,7 +5,7 @@
 import type { HeldInfo, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'
 import { exitCodes, printError } from './exitCodes.js'
-import { integerIn } from './parse.js'
+import { integerParser } from './parse.js'
 
 /** The maximum of locks, and the maximum of waiting requests, that one query returns. */
 export const pageSize = 1_000
@@ -21,7 +21,7 @@ export function withListFlags(command: Command, items: string, hasPages: boolean
   command.option(
     '--limit <n>',
     `list at most so many ${items} (default ${pageSize}, with exit code 1 if there are more)`,
-    integerIn(1, maxLocks),
+    integerParser(1, maxLocks),
   )
   return hasPages ? command.option('--all', `list all ${items}, however many there are`) : command
 }
@@ -57,8 +57,8 @@ export async function listLocks(
   for await (const page of pagesOf(session, prefix)) {
     heldCount ||= page.heldCount
     const queues = countByKey(page.waiting)
-    // If one key fills the page, the page lacks a part of the queue of that key. So ask the broker
-    // for the length of the queue.
+    // If one key fills the page, the page may list only a part of the queue of that key. So ask the
+    // broker for the length of the queue.
     const key = onlyKeyOf(page)
     if (key !== undefined && key !== longQueue?.key) {
       longQueue = { key, waiting: (await session.query({ key, limit: 1 })).waitingCount }

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { maxDurationMs, nearest } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../config/limits.js'
 import { Exit, exitCodes } from './exitCodes.js'
-import { duration } from './parse.js'
+import { parseDuration } from './parse.js'
 import {
   defaults,
   flagOf,
@@ -74,7 +74,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
       variables.map((variable) => variable.slice(9)),
     )
     if (suggestion !== undefined) {
-      throw invalid(`${name} is not a setting: did you mean HOLDFAST_${suggestion}?`)
+      throw invalidSetting(`${name} is not a setting: did you mean HOLDFAST_${suggestion}?`)
     }
   }
   const values: Record<string, unknown> = {}
@@ -126,16 +126,16 @@ function fromFile(path: string): Record<string, unknown> {
     parsed = JSON.parse(readFileSync(path, 'utf8'))
   } catch (cause) {
     const problem = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read'
-    throw invalid(`The config file ${path} ${problem}: ${(cause as Error).message}`)
+    throw invalidSetting(`The config file ${path} ${problem}: ${(cause as Error).message}`)
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw invalid(`The config file ${path} must be an object such as { "port": 7420 }`)
+    throw invalidSetting(`The config file ${path} must be an object such as { "port": 7420 }`)
   }
   const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(parsed)) {
     if (name === '$schema') continue
     if (!settingNames.includes(name as SettingName)) {
-      throw invalid(unknownName(name, settingNames, path))
+      throw invalidSetting(unknownName(name, settingNames, path))
     }
     values[name] = checked(name as SettingName, value, `${name} in ${path}`)
   }
@@ -164,28 +164,30 @@ function checked(name: SettingName, value: unknown, label: string): unknown {
       if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65_535) {
         return value
       }
-      throw invalid(`${label} must be a whole number from 0 to 65535, not ${shortJson(value)}`)
+      throw invalidSetting(
+        `${label} must be a whole number from 0 to 65535, not ${shortJson(value)}`,
+      )
     case 'ms':
       try {
-        return duration(String(value))
+        return parseDuration(String(value))
       } catch {
         const range = `from 0 to ${maxDurationMs}, such as 500 (ms), "10s" or "2m"`
-        throw invalid(`${label} must be a time ${range}, not ${shortJson(value)}`)
+        throw invalidSetting(`${label} must be a time ${range}, not ${shortJson(value)}`)
       }
     case 'boolean':
       if (typeof value === 'boolean') return value
-      throw invalid(`${label} must be true or false, not ${shortJson(value)}`)
+      throw invalidSetting(`${label} must be true or false, not ${shortJson(value)}`)
     case 'list':
       if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
-      throw invalid(`${label} must be a list of texts, not ${shortJson(value)}`)
+      throw invalidSetting(`${label} must be a list of texts, not ${shortJson(value)}`)
     case 'limits':
       return limitsOf(value, label)
     case 'text':
       if (typeof value !== 'string' || value === '') {
-        throw invalid(`${label} must be a text that is not empty, not ${shortJson(value)}`)
+        throw invalidSetting(`${label} must be a text that is not empty, not ${shortJson(value)}`)
       }
       if (choices === undefined || choices.includes(value)) return value
-      throw invalid(`${label} must be one of ${choices.join(', ')}, not ${shortJson(value)}`)
+      throw invalidSetting(`${label} must be one of ${choices.join(', ')}, not ${shortJson(value)}`)
   }
 }
 
@@ -196,16 +198,18 @@ function checked(name: SettingName, value: unknown, label: string): unknown {
  */
 export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid(`${label} must be an object such as { "helloMs": 2000 }, not ${shortJson(value)}`)
+    throw invalidSetting(
+      `${label} must be an object such as { "helloMs": 2000 }, not ${shortJson(value)}`,
+    )
   }
   const limits: Record<string, number> = {}
   for (const [name, given] of Object.entries(value)) {
     if (!limitNames.includes(name as LimitName)) {
-      throw invalid(unknownName(name, limitNames, label))
+      throw invalidSetting(unknownName(name, limitNames, label))
     }
     const limit: unknown = given === 'off' ? off : given
     const fault = limitFault(name as LimitName, limit)
-    if (fault !== undefined) throw invalid(`${label}: ${fault.replace('Infinity', '"off"')}`)
+    if (fault !== undefined) throw invalidSetting(`${label}: ${fault.replace('Infinity', '"off"')}`)
     limits[name] = limit as number
   }
   return limits
@@ -219,6 +223,6 @@ function shortJson(value: unknown): string {
   return String(JSON.stringify(value)).slice(0, 64)
 }
 
-function invalid(message: string): Exit {
+function invalidSetting(message: string): Exit {
   return new Exit(exitCodes.config, message)
 }

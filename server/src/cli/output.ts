@@ -16,9 +16,9 @@ import type { HeldInfo, WaitingInfo } from '@holdfast/client'
  */
 const invisible = /[\p{C}\p{Zl}\p{Zp}]/gu
 
-/** Escapes a line with {@link visible} and prints it. */
+/** Escapes a line with {@link escapeText} and prints it. */
 export function print(line: string): void {
-  writeOut(`${visible(line)}\n`)
+  writeOut(`${escapeText(line)}\n`)
 }
 
 /** Prints a value as one line of JSON, escaped with {@link plainJson}. */
@@ -31,18 +31,18 @@ export function jsonLine(value: unknown): string {
 }
 
 /** Escapes every character that a terminal interprets or hides, such as `\u{1b}`. */
-export function visible(text: string): string {
+export function escapeText(text: string): string {
   return text.replace(invisible, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 }
 
-/** Escapes each line of a text with {@link visible}, and keeps the line feeds. */
-export function visibleLines(text: string): string {
-  return text.split('\n').map(visible).join('\n')
+/** Escapes each line of a text with {@link escapeText}, and keeps the line feeds. */
+export function escapeLines(text: string): string {
+  return text.split('\n').map(escapeText).join('\n')
 }
 
 /**
- * Escapes the same characters as {@link visible} by the rules of JSON, so that the values stay the
- * same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
+ * Escapes the same characters as {@link escapeText} by the rules of JSON, so that the values stay
+ * the same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
  */
 export function plainJson(json: string): string {
   return json.replace(invisible, (char) =>
@@ -57,14 +57,14 @@ export function plainJson(json: string): string {
  * Formats a table with a line of column names. Each column is as wide as its widest cell in a
  * terminal, where an East Asian character or an emoji takes two cells and a combining mark none.
  */
-export async function table(
+export async function formatTable(
   names: readonly string[],
   rows: readonly (readonly string[])[],
 ): Promise<string[]> {
   // Import this module only when a table is printed, because its import takes 30 ms. `run` and
   // `serve` print no table.
   const { default: stringWidth } = await import('string-width')
-  const all = [names, ...rows].map((row) => row.map(visible))
+  const all = [names, ...rows].map((row) => row.map(escapeText))
   const widths = names.map((_, i) =>
     all.reduce((widest, row) => Math.max(widest, stringWidth(row[i] ?? '')), 0),
   )
@@ -113,7 +113,7 @@ export function sessionLabel({
   session,
   name,
 }: Pick<HeldInfo | WaitingInfo, 'session' | 'name'>): string {
-  return name === undefined ? session : visible(name)
+  return name === undefined ? session : escapeText(name)
 }
 
 /**
@@ -132,7 +132,7 @@ export function modeText({
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */
 export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
-  return metadata === undefined ? '' : visible(JSON.stringify(metadata))
+  return metadata === undefined ? '' : escapeText(JSON.stringify(metadata))
 }
 
 // ---------------------------------------------------------------------------------- writing

@@ -11,10 +11,10 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 /**
  * Parses a duration to ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`.
  */
-export const duration = durationIn(0, maxDurationMs)
+export const parseDuration = durationParser(0, maxDurationMs)
 
-/** Makes a parser for a {@link duration} from `min` to `max` ms. */
-export function durationIn(min: number, max: number): (text: string) => number {
+/** Makes a parser for a {@link parseDuration} from `min` to `max` ms. */
+export function durationParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const [, digits, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
     // Calculate with whole thousandths, because 2.01 * 1000 is not 2010 in floating point.
@@ -35,10 +35,10 @@ export function durationText(ms: number): string {
 }
 
 /** Parses a whole number from 0. */
-export const integer = integerIn(0, Number.MAX_SAFE_INTEGER)
+export const parseInteger = integerParser(0, Number.MAX_SAFE_INTEGER)
 
 /** Makes a parser for a whole number from `min` to `max`. */
-export function integerIn(min: number, max: number): (text: string) => number {
+export function integerParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
     if (/^\d{1,16}$/.test(text) && value >= min && value <= max) return value
@@ -51,7 +51,7 @@ function rangeText(min: number, max: number): string {
 }
 
 /** Adds the value of a repeatable option to its earlier values. */
-export function collect(value: string, earlier: readonly string[] = []): string[] {
+export function appendValue(value: string, earlier: readonly string[] = []): string[] {
   return [...earlier, value]
 }
 

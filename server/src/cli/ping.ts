@@ -6,7 +6,7 @@ import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
 import { print, printJson, rounded } from './output.js'
-import { integerIn } from './parse.js'
+import { integerParser } from './parse.js'
 
 interface PingFlags extends BrokerFlags {
   readonly count: number
@@ -19,7 +19,7 @@ export function pingCommand(): Command {
     `holdfast ping
 holdfast ping --url wss://locks.example --count 10`,
   )
-    .option('-n, --count <n>', 'how many sessions', integerIn(1, 1_000_000), 4)
+    .option('-n, --count <n>', 'how many sessions', integerParser(1, 1_000_000), 4)
     .action((flags: PingFlags) => ping(flags))
 }
 

@@ -10,7 +10,7 @@ import { completionCommand } from './completion.js'
 import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exitCodes.js'
 import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
-import { visibleLines, writeError, writeOut } from './output.js'
+import { escapeLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
 import { holdCommand } from './run/hold.js'
@@ -76,7 +76,7 @@ function configure(command: Command): void {
       // Escape the message, because the message quotes arguments, and an argument may be a file
       // name.
       outputError: (text, write) =>
-        write(visibleLines(`${text.trimEnd()}${suggestionFor(command, text)}\n`)),
+        write(escapeLines(`${text.trimEnd()}${suggestionFor(command, text)}\n`)),
     })
     .configureHelp({ groupItems: ownGroupsFirst })
 }

@@ -8,7 +8,7 @@ import type { HoldfastBroker } from '../createBroker.js'
 import { Exit, exitCodes, exitHelp, printError } from './exitCodes.js'
 import { type LoadedSettings, limitsOf, loadSettings } from './loadSettings.js'
 import { print } from './output.js'
-import { collect, duration, integer } from './parse.js'
+import { appendValue, parseDuration, parseInteger } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 import {
   defaults,
@@ -62,9 +62,9 @@ function optionFor(name: SettingName): Option {
   const defaultValue = defaults[name as keyof typeof defaults]
   if (defaultValue !== undefined) option.description += ` (default ${defaultValue})`
   if (choices !== undefined) option.choices(choices)
-  if (kind === 'port') option.argParser(integer)
-  if (kind === 'ms') option.argParser(duration)
-  if (kind === 'list') option.argParser(collect)
+  if (kind === 'port') option.argParser(parseInteger)
+  if (kind === 'ms') option.argParser(parseDuration)
+  if (kind === 'list') option.argParser(appendValue)
   if (kind === 'limits') option.argParser(addLimit)
   // Commander returns each flag under the name of its setting.
   option.attributeName = () => name
@@ -116,7 +116,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   flushLog()
 }
 
-/** What a new user can paste to try the broker. Only a terminal shows these lines, not a log. */
+/** Lines that a new user can copy to try the broker. They are printed only to a terminal. */
 function firstSteps(url: string): string[] {
   return [
     'Try it in a second terminal, in this folder:',
@@ -196,11 +196,11 @@ function isFromFileOrVariable({ sources }: LoadedSettings, name: SettingName): b
 
 /** Prints settings with their sources. No setting is a secret, because secrets are in files. */
 function printSettings(
-  { settings: used, sources }: LoadedSettings,
+  { settings: usedSettings, sources }: LoadedSettings,
   names: readonly SettingName[],
 ): void {
   for (const name of names) {
-    const value = used[name]
+    const value = usedSettings[name]
     if (value === undefined) continue
     const text = typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)
     print(`holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}`)

@@ -10,8 +10,8 @@ import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
-import { print, printJson, rounded, span, table, visible } from './output.js'
-import { collect } from './parse.js'
+import { escapeText, formatTable, print, printJson, rounded, span } from './output.js'
+import { appendValue } from './parse.js'
 
 /** How long a broker may take to answer, in ms. */
 const answerMs = 5_000
@@ -34,7 +34,7 @@ export function statusCommand(): Command {
   return new Command('status')
     .description('show whether a broker is ready, and the state of its command log')
     .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
-    .option('-u, --url <url>', 'the URL as an option, as in the other commands', collect)
+    .option('-u, --url <url>', 'the URL as an option, as in the other commands', appendValue)
     .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
@@ -70,7 +70,7 @@ function addressOf(text: string): URL {
   if (isAddress && new URL(http).username === '') return new URL('/status', http)
   throw new Exit(
     exitCodes.usage,
-    `"${visible(redactUrl(text))}" is not the URL of a broker: ` +
+    `"${escapeText(redactUrl(text))}" is not the URL of a broker: ` +
       'use one such as ws://127.0.0.1:7420, without a user name',
   )
 }
@@ -79,7 +79,7 @@ async function fetchStatus(address: URL, ca: string | undefined): Promise<Broker
   const { origin } = address
   let answer: Answer
   try {
-    answer = await get(address, ca)
+    answer = await httpGet(address, ca)
   } catch (error) {
     throw new Exit(exitCodes.unavailable, `The broker at ${origin} ${failureOf(error as Error)}`)
   }
@@ -105,7 +105,7 @@ interface Answer {
 }
 
 /** Uses `http` and `https`, because `fetch` cannot be given certificates. */
-async function get(address: URL, ca: string | undefined): Promise<Answer> {
+async function httpGet(address: URL, ca: string | undefined): Promise<Answer> {
   const signal = AbortSignal.timeout(answerMs)
   const options = { signal, agent: false, ...(ca === undefined ? {} : { ca }) }
   const request = address.protocol === 'https:' ? https.get : http.get
@@ -124,7 +124,7 @@ async function get(address: URL, ca: string | undefined): Promise<Answer> {
 
 function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
   if (name === 'TimeoutError') return `did not answer within ${answerMs / 1_000} s`
-  return `cannot be reached (${visible(code ?? message)})`
+  return `cannot be reached (${escapeText(code ?? message)})`
 }
 
 /**
@@ -160,7 +160,7 @@ function linesOf(address: URL, report: BrokerStatus): Promise<string[]> {
     ['locks', `${held} held, ${waiting} waiting`],
     ['memory', memoryText(memoryUsed, memoryLimit)],
   ]
-  return table(['BROKER', address.origin], rows)
+  return formatTable(['BROKER', address.origin], rows)
 }
 
 function memoryText(used: number, limit: number | undefined): string {
@@ -183,16 +183,16 @@ function logRows(log: LogReport): Row[] {
     ['member', log.live ? `yes, for at least ${span(log.selfLeaseMs)} more` : 'no'],
     ...(log.otherLogs.length === 0
       ? []
-      : [['other logs', log.otherLogs.map(visible).join(' ')] as const]),
+      : [['other logs', log.otherLogs.map(escapeText).join(' ')] as const]),
     ...log.members.map((name): Row => ['broker', memberText(name, log.name)]),
     ['log lag', lag],
     ...rows,
-    ['problem', log.problem === undefined ? 'none' : visible(log.problem)],
+    ['problem', log.problem === undefined ? 'none' : escapeText(log.problem)],
   ]
 }
 
 function memberText(name: string, ownName: string | undefined): string {
-  return name === ownName ? `${visible(name)} (this broker)` : visible(name)
+  return name === ownName ? `${escapeText(name)} (this broker)` : escapeText(name)
 }
 
 function snapshotText({ snapshot }: Exclude<LogReport, { kind: 'memory' }>): string {

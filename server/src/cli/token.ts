@@ -12,8 +12,8 @@ import {
   operations,
 } from '../config/permissions.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
-import { deliver, jsonLine, visible } from './output.js'
-import { collect } from './parse.js'
+import { deliver, escapeText, jsonLine } from './output.js'
+import { appendValue } from './parse.js'
 import { prepareWith } from './tokenFile.js'
 
 interface TokenFlags {
@@ -64,11 +64,11 @@ async function makeToken(name: string, { allow, key, file, json }: TokenFlags): 
   const prepared = file === undefined ? undefined : await prepareWith(file, line)
   const text = json
     ? jsonLine({ principal: name, token, line: line.trimEnd() })
-    : `${visible(token)}\n`
+    : `${escapeText(token)}\n`
   try {
     await deliver(process.stdout, text)
     if (file === undefined && !json) {
-      await deliver(process.stderr, `The line for the token file:\n${visible(line.trimEnd())}\n`)
+      await deliver(process.stderr, `The line for the token file:\n${escapeText(line.trimEnd())}\n`)
     }
   } catch (cause) {
     prepared?.discard()
@@ -84,7 +84,7 @@ function principalFrom(text: string): string {
 }
 
 function addPattern(text: string, earlier?: readonly string[]): string[] {
-  if (isOneWord(text)) return collect(text, earlier)
+  if (isOneWord(text)) return appendValue(text, earlier)
   throw new InvalidArgumentError(
     'It must not contain spaces, because a space begins the next key in the token file.',
   )

@@ -9,15 +9,15 @@ import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './co
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
 import {
   ago,
+  escapeText,
+  formatTable,
   modeText,
   print,
   printJson,
   sessionLabel,
-  table,
-  visible,
   writeOut,
 } from './output.js'
-import { durationIn, integerIn } from './parse.js'
+import { durationParser, integerParser } from './parse.js'
 
 interface TopFlags extends BrokerFlags {
   readonly all?: boolean | undefined
@@ -45,13 +45,13 @@ holdfast top --json --count 1`,
     .option(
       '-i, --interval <time>',
       'time between two refreshes',
-      durationIn(100, maxDurationMs),
+      durationParser(100, maxDurationMs),
       1_000,
     )
     .option(
       '-n, --count <n>',
       'stop after so many refreshes (default: run until Ctrl-C)',
-      integerIn(1, 1_000_000),
+      integerParser(1, 1_000_000),
     )
     .option('--all', `read all locks and requests, not only the first ${pageSize} of each`)
     .action((prefix: string, flags: TopFlags) =>
@@ -123,13 +123,13 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
   print(unread > 0 ? `${unread} locks and requests were not read: use --all` : '')
-  const lines = await table(
+  const lines = await formatTable(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys
       .slice(0, Math.max(5, rows - 4))
       .map(({ key, waiting, mode, holder, since, ...kind }) => [
         String(waiting),
-        visible(key),
+        escapeText(key),
         mode === undefined ? '-' : modeText({ mode, ...kind }),
         holder ?? '-',
         since === undefined ? '-' : ago(since),

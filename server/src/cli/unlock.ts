@@ -7,8 +7,8 @@ import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
 import { wrongFence } from './inspect.js'
-import { print, printJson, visible } from './output.js'
-import { integerIn } from './parse.js'
+import { escapeText, print, printJson } from './output.js'
+import { integerParser } from './parse.js'
 
 interface UnlockFlags extends BrokerFlags {
   readonly fence: number
@@ -26,7 +26,7 @@ holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since n
     .requiredOption(
       '--fence <n>',
       'the fence that the lock has now',
-      integerIn(1, Number.MAX_SAFE_INTEGER),
+      integerParser(1, Number.MAX_SAFE_INTEGER),
     )
     .requiredOption(
       '--reason <text>',
@@ -53,5 +53,5 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
     }
   })
   if (flags.json) printJson({ key, fence, revoked: true })
-  else print(`${visible(key)}: the lock with fence ${fence} is revoked`)
+  else print(`${escapeText(key)}: the lock with fence ${fence} is revoked`)
 }

@@ -4,8 +4,8 @@
  */
 import { render } from 'preact'
 import { App } from './app.js'
+import { BrokerFeed } from './feed/brokerFeed.js'
 import { ChangeNotifier } from './feed/changeNotifier.js'
-import { Feed } from './feed/feed.js'
 import { pageEnvironment } from './pageEnvironment.js'
 import { AppContext } from './ui/appState.js'
 import { applyTheme, savedTheme } from './ui/theme.js'
@@ -15,7 +15,7 @@ document.addEventListener('DOMContentLoaded', renderApp)
 
 function renderApp(): void {
   const changes = new ChangeNotifier(pageEnvironment)
-  const feed = new Feed(brokerUrl(), pageEnvironment, changes)
+  const feed = new BrokerFeed(brokerUrl(), pageEnvironment, changes)
   void feed.start()
   render(
     <AppContext.Provider value={{ feed, changes, environment: pageEnvironment }}>

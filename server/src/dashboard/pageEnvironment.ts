@@ -7,7 +7,7 @@ export interface PageEnvironment {
   now(): number
   /** The wall clock, in ms since 1970. */
   wall(): number
-  /** Calls `run` once after so many ms; returns a function that cancels the call. */
+  /** Calls `run` once, `ms` from now. Returns a function that cancels the call. */
   after(ms: number, run: () => void): () => void
   /** Calls `run` before the next frame is drawn, or soon if the page is in the background. */
   soon(run: () => void): void

@@ -16,7 +16,7 @@ function sample(now: number, counts: Partial<LockStats>) {
 
 describe('the charts', () => {
   it('show the differences of counters per second', async () => {
-    const series = new (await load('series')).Series()
+    const series = new (await load('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10, failedLocks: 4 }))
     expect(series.times).to.deep.equal([])
     series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
@@ -29,7 +29,7 @@ describe('the charts', () => {
   })
 
   it('have a gap at a lost connection and at a restart of the broker', async () => {
-    const series = new (await load('series')).Series()
+    const series = new (await load('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10 }))
     series.add(sample(1_000, { totalLocks: 20 }))
     series.addGap(1_001_500)
@@ -41,7 +41,7 @@ describe('the charts', () => {
   })
 
   it('show the slowest hand-off of each second', async () => {
-    const series = new (await load('series')).Series()
+    const series = new (await load('series')).TimeSeries()
     series.add(sample(0, {}))
     series.addHandoff(2)
     series.addHandoff(9)
@@ -51,8 +51,8 @@ describe('the charts', () => {
   })
 
   it('keep ten minutes of rows', async () => {
-    const { Series, maxRows, columns } = await load('series')
-    const series = new Series()
+    const { TimeSeries, maxRows, columns } = await load('series')
+    const series = new TimeSeries()
     for (let n = 0; n <= maxRows + 5; n++) series.add(sample(n * 1_000, { totalLocks: n }))
     expect(series.times).to.have.length(maxRows)
     for (const name of columns) expect(series.column(name)).to.have.length(maxRows)
@@ -61,10 +61,10 @@ describe('the charts', () => {
 
 describe('the formats of the dashboard', () => {
   it('show durations with at most two units', async () => {
-    const { span, ms } = await load('format')
-    const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
+    const { formatSpan, formatMs } = await load('format')
+    const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(formatSpan)
     expect(texts).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
-    expect([null, 0.04, 3.26, 12.7, 1_250].map(ms)).to.deep.equal([
+    expect([null, 0.04, 3.26, 12.7, 1_250].map(formatMs)).to.deep.equal([
       '–',
       '0.0 ms',
       '3.3 ms',
@@ -74,14 +74,26 @@ describe('the formats of the dashboard', () => {
   })
 
   it('show counts and rates, and do not round a share up to 100 %', async () => {
-    const { count, percent, plural, rate, compactCount } = await load('format')
-    expect([count(12_345), compactCount(9_999), compactCount(12_345)]).to.deep.equal([
-      '12,345',
-      '9,999',
-      '12.3K',
+    const { formatCount, formatPercent, formatPlural, formatRate, formatCompactCount } =
+      await load('format')
+    expect([
+      formatCount(12_345),
+      formatCompactCount(9_999),
+      formatCompactCount(12_345),
+    ]).to.deep.equal(['12,345', '9,999', '12.3K'])
+    expect([1, 0, 0.99999, 0.5].map(formatPercent)).to.deep.equal([
+      '100 %',
+      '0 %',
+      '99.9 %',
+      '50 %',
     ])
-    expect([1, 0, 0.99999, 0.5].map(percent)).to.deep.equal(['100 %', '0 %', '99.9 %', '50 %'])
-    expect([null, 0, 2.25, 4.04, 17.6].map(rate)).to.deep.equal(['–', '0', '2.3', '4.0', '18'])
-    expect([plural(1, 'lock'), plural(2, 'lock')]).to.deep.equal(['1 lock', '2 locks'])
+    expect([null, 0, 2.25, 4.04, 17.6].map(formatRate)).to.deep.equal([
+      '–',
+      '0',
+      '2.3',
+      '4.0',
+      '18',
+    ])
+    expect([formatPlural(1, 'lock'), formatPlural(2, 'lock')]).to.deep.equal(['1 lock', '2 locks'])
   })
 })

@@ -1,12 +1,21 @@
 /** The command `holdfast` parses and formats durations, names, numbers and tables. */
-import { duration, durationIn, integerIn, nearest, span, table } from '@holdfast/server/internal'
+import {
+  durationParser,
+  formatTable,
+  integerParser,
+  nearest,
+  parseDuration,
+  span,
+} from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 describe('the formatting of holdfast', () => {
   it('parses durations', () => {
     const times = ['0', '500', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
-    expect(times.map(duration)).to.deep.equal([0, 500, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
-    expect(duration('2147483647')).to.equal(2 ** 31 - 1)
+    expect(times.map(parseDuration)).to.deep.equal([
+      0, 500, 500, 10_000, 120_000, 90_000, 1, 7_200_000,
+    ])
+    expect(parseDuration('2147483647')).to.equal(2 ** 31 - 1)
     for (const text of [
       '',
       ' 5',
@@ -19,7 +28,7 @@ describe('the formatting of holdfast', () => {
       '5d',
       '2147483648',
     ]) {
-      expect(() => duration(text), text).to.throw(/It must be a time/)
+      expect(() => parseDuration(text), text).to.throw(/It must be a time/)
     }
   })
 
@@ -46,7 +55,7 @@ describe('the formatting of holdfast', () => {
       ['orders:42', '', '1'],
       ['é😀', 'ann', '10'],
     ]
-    expect(await table(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
+    expect(await formatTable(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
       'KEY        WHO  N',
       'orders:42       1',
       'é😀        ann  10',
@@ -56,7 +65,7 @@ describe('the formatting of holdfast', () => {
   it('aligns wide characters and combining marks as a terminal shows them', async () => {
     const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
     const rows = keys.map((key) => [key, '|'])
-    const lines = (await table(['KEY', 'N'], rows)).slice(1)
+    const lines = (await formatTable(['KEY', 'N'], rows)).slice(1)
     const widths = [6, 3, 3, 4, 2, 4, 2, 5]
     for (const [i, line] of lines.entries()) {
       const gap = /( +)\|$/.exec(line)![1]!.length
@@ -65,13 +74,13 @@ describe('the formatting of holdfast', () => {
   })
 
   it('prints the range for a number or a time out of range', () => {
-    expect(() => durationIn(1_000, 60_000)('500')).to.throw('a time from 1s to 1m')
-    expect(() => durationIn(100, 2 ** 31 - 1)('99')).to.throw('from 100ms to 2147483647ms')
-    expect(durationIn(1_000, 60_000)('1m')).to.equal(60_000)
+    expect(() => durationParser(1_000, 60_000)('500')).to.throw('a time from 1s to 1m')
+    expect(() => durationParser(100, 2 ** 31 - 1)('99')).to.throw('from 100ms to 2147483647ms')
+    expect(durationParser(1_000, 60_000)('1m')).to.equal(60_000)
     for (const text of ['-1', '65536', '1.5', '', '0x1', '1e3', ' 1']) {
-      expect(() => integerIn(0, 65_535)(text), text).to.throw('a whole number from 0 to 65535')
+      expect(() => integerParser(0, 65_535)(text), text).to.throw('a whole number from 0 to 65535')
     }
-    expect(() => integerIn(1, Number.MAX_SAFE_INTEGER)('0')).to.throw('at least 1')
-    expect(() => integerIn(1, Number.MAX_SAFE_INTEGER)('9007199254740993')).to.throw('whole')
+    expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('0')).to.throw('at least 1')
+    expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('9007199254740993')).to.throw('whole')
   })
 })

@@ -6,12 +6,12 @@ import type { Lock, LockItem, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
-import { sessionLabel, span, visible } from '../output.js'
+import { escapeText, sessionLabel, span } from '../output.js'
 import { exitOfSignal } from './child.js'
 import { type HoldingFlags, lockItemsOf } from './options.js'
 
 /** How long to wait before "waiting for" is printed, in ms. */
-const quietMs = 1_000
+const silentWaitMs = 1_000
 /** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
 const tryConnectMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */
@@ -66,7 +66,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
     // Without an answer of a broker, nothing shows that another session exists.
     throw new Exit(
       isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
-      `No broker answered ${within} at ${visible(urls)}`,
+      `No broker answered ${within} at ${escapeText(urls)}`,
     )
   } finally {
     clearTimeout(timer)
@@ -89,8 +89,8 @@ export async function acquire(
   const waitingTimer = setTimeout(async () => {
     const holders = await holdersOf(session, items)
     // The lock may have been granted while the query was under way.
-    if (isWaiting) printError(`Waiting for ${visible(key)}${holdersText(', held by ', holders)}`)
-  }, quietMs)
+    if (isWaiting) printError(`Waiting for ${escapeText(key)}${holdersText(', held by ', holders)}`)
+  }, silentWaitMs)
   if (flags.quiet) clearTimeout(waitingTimer)
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
   const options = { timeout, metadata, signal }
@@ -124,11 +124,14 @@ async function exitForConflict(
   const heldKey = holders[0]?.key ?? key
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
-    return new Exit(code, `${visible(heldKey)}${held}`)
+    return new Exit(code, `${escapeText(heldKey)}${held}`)
   }
   const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
-  const it = heldKey === key ? 'it' : visible(heldKey)
-  return new Exit(code, `${visible(key)} ${failure}${holdersText(`: ${it} is held by `, holders)}`)
+  const it = heldKey === key ? 'it' : escapeText(heldKey)
+  return new Exit(
+    code,
+    `${escapeText(key)} ${failure}${holdersText(`: ${it} is held by `, holders)}`,
+  )
 }
 
 /**

@@ -6,7 +6,7 @@
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { visible } from '../output.js'
+import { escapeText } from '../output.js'
 
 /** The arguments after the name of this program, in bytes; empty if the system hides them. */
 const rawWords =
@@ -35,8 +35,8 @@ export function addRawVariable(assignment: Buffer): void {
 export function bytesOfLastWords(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const raw = rawWords.at(i - words.length)
-    // A word that differs does not come from the command line. An example is the shell that `-c`
-    // adds.
+    // A word that differs from the command line was added by this program, for example the shell
+    // for the option `-c`.
     return raw === undefined || isUtf8(raw) || raw.toString('utf8') !== word ? undefined : raw
   })
 }
@@ -58,7 +58,7 @@ export function refuseInvalidUtf8(wrappedCount: number): void {
   if (invalid === undefined) return
   throw new Exit(
     exitCodes.usage,
-    `The argument "${visible(invalid.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
+    `The argument "${escapeText(invalid.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
       'of options must be. Only the command of "holdfast run" and its arguments may have other bytes',
   )
 }
@@ -67,7 +67,7 @@ export function refuseInvalidUtf8(wrappedCount: number): void {
  * Encodes bytes for `printf %b` of a POSIX shell: printable ASCII except the backslash stays, and
  * all other bytes become octal.
  */
-export function octal(bytes: Uint8Array): string {
+export function encodeForPrintf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>
     byte > 0x20 && byte < 0x7f && byte !== 0x5c
       ? String.fromCharCode(byte)

@@ -8,7 +8,7 @@ import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { brokerCommand } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { onOutputFailure, print, printJson, visible } from '../output.js'
+import { escapeText, onOutputFailure, print, printJson } from '../output.js'
 import { acquire, Deadline, openSession, release } from './acquire.js'
 import { LockGuard } from './lockGuard.js'
 import {
@@ -67,12 +67,12 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => end.abort())
       onOutputFailure(() => end.abort())
       const { signal } = end
-      // The guard can end only this process, because this process did not start the work.
+      // The guard ends this process, and not the work, because another program does the work.
       const child = { signal: () => end.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
-      else print(`held ${visible(key)} fence ${lock.fence}`)
+      else print(`held ${escapeText(key)} fence ${lock.fence}`)
       if (!signal.aborted) {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
       }

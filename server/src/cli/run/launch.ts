@@ -6,8 +6,8 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Exit } from '../exitCodes.js'
-import { visible } from '../output.js'
-import { bytesOfLastWords, bytesOfVariable, octal } from './bytes.js'
+import { escapeText } from '../output.js'
+import { bytesOfLastWords, bytesOfVariable, encodeForPrintf } from './bytes.js'
 import { ignoredSignals, plainName } from './launcher.js'
 
 export interface Launch {
@@ -39,10 +39,10 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
     const encodedName = `${oddPrefix}${i}`
     return `${decode(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
   })
-  const settings = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
+  const assignments = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
   const isOption = launch.command[0]?.startsWith('-') ?? false
   // `env` understands "--", but the `exec` of some shells does not.
-  const env = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${settings}`
+  const env = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
   return [
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
@@ -80,7 +80,7 @@ export function launchWords({ command }: Launch): readonly string[] {
   if (bytes.every((word) => word === undefined)) return command
   return command.map((word, i) => {
     const raw = bytes[i]
-    return raw === undefined ? `t${word}` : `b${octal(raw)}`
+    return raw === undefined ? `t${word}` : `b${encodeForPrintf(raw)}`
   })
 }
 
@@ -93,7 +93,7 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
   const env = { ...launch.env }
   for (const [i, { name, bytes }] of oddVariables(launch).entries()) {
     delete env[name]
-    env[`${oddPrefix}${i}`] = octal(bytes)
+    env[`${oddPrefix}${i}`] = encodeForPrintf(bytes)
   }
   return env
 }
@@ -110,8 +110,8 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
 }
 
 /**
- * Looks for the command as the shell does, because the error message here is clearer than that of
- * the shell.
+ * Looks for the command as the shell does, because this function can print a clearer error message
+ * than the shell.
  * @throws {Exit} 127 if the command does not exist, 126 if the command cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {
@@ -141,7 +141,7 @@ export function cannotRun(name: string, code: string): Exit {
   // As in shells: 127 for a command that does not exist, 126 for a command that cannot be run.
   return new Exit(
     code === 'ENOENT' ? 127 : 126,
-    `Cannot run "${visible(shortName)}": ${reason} (${code})${hint}`,
+    `Cannot run "${escapeText(shortName)}": ${reason} (${code})${hint}`,
   )
 }
 

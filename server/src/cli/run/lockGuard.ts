@@ -6,7 +6,7 @@
  */
 import type { Lock, Session } from '@holdfast/client'
 import { printError } from '../exitCodes.js'
-import { visible } from '../output.js'
+import { escapeText } from '../output.js'
 
 export interface LockGuardDeps {
   readonly session: Session
@@ -100,7 +100,7 @@ export class LockGuard {
   /** Prints the reason with the key, because several commands may write to one log file. */
   #report(reason: string): void {
     const { lock, action } = this.#deps
-    printError(`${visible(lock.key)}: ${visible(reason)}: ${action}`)
+    printError(`${escapeText(lock.key)}: ${escapeText(reason)}: ${action}`)
   }
 }
 

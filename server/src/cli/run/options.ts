@@ -9,7 +9,7 @@ import { maxCapacity, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { collect, duration, integer, integerIn } from '../parse.js'
+import { appendValue, integerParser, parseDuration, parseInteger } from '../parse.js'
 
 /** Time that SIGKILL may take to end a command, in ms. */
 export const reserveMs = 300
@@ -42,23 +42,23 @@ export function addHoldingOptions(command: Command): Command {
     .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))
     .addOption(
       new Option('--capacity <n>', 'let as many sessions hold the key as it has permits')
-        .argParser(integerIn(1, maxCapacity))
+        .argParser(integerParser(1, maxCapacity))
         .conflicts('shared'),
     )
     .option(
       '--permits <n>',
       'take so many permits (default 1); only with --capacity',
-      integerIn(1, maxCapacity),
+      integerParser(1, maxCapacity),
     )
     .option(
       '--also <key>',
       'lock this key too, all keys in one step or none; may be repeated',
-      collect,
+      appendValue,
     )
     .addOption(
       new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
     )
-    .option('--timeout <time>', 'connect and wait for at most so long, then exit 75', duration)
+    .option('--timeout <time>', 'connect and wait for at most so long, then exit 75', parseDuration)
     .option(
       '-E, --conflict-exit-code <n>',
       'exit with this code instead of 75 if another session holds the lock',
@@ -66,11 +66,15 @@ export function addHoldingOptions(command: Command): Command {
     )
     .option('--name <name>', 'name of the session (default: the command and the machine)')
     .option('-q, --quiet', 'print only errors, and nothing about waiting or a held lock')
-    .option('--lease <time>', 'how long the broker keeps the session of a silent client', duration)
+    .option(
+      '--lease <time>',
+      'how long the broker keeps the session of a silent client',
+      parseDuration,
+    )
     .option(
       '--grace <time>',
       'how long the broker keeps the session after a dropped connection (default: the lease)',
-      duration,
+      parseDuration,
     )
 }
 
@@ -125,7 +129,7 @@ export function flockHint(command: Command, option: string): string | undefined 
 }
 
 function exitCode(text: string): number {
-  const code = integer(text)
+  const code = parseInteger(text)
   if (code <= maxExitCode) return code
   throw new InvalidArgumentError(`It must be an exit code from 0 to ${maxExitCode}.`)
 }

@@ -119,7 +119,7 @@ export function signalGroup(group: number, signal: NodeJS.Signals | 0): SignalRe
  * @param onWait Called once, with the number of living processes, if a process of the group is
  *   still alive after 200 ms.
  */
-export function groupEnd(group: number, onWait: (members: number) => void): Promise<void> {
+export function untilGroupEnds(group: number, onWait: (members: number) => void): Promise<void> {
   const startedAt = performance.now()
   let hasReported = false
   let wasEmpty = false

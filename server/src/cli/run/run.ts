@@ -10,10 +10,10 @@
 import { hostname } from 'node:os'
 import type { Lock, Session } from '@holdfast/client'
 import type { Command } from 'commander'
-import { quietCommand } from '../connecting.js'
+import { brokerCommandWithoutJson } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
-import { visible } from '../output.js'
-import { duration } from '../parse.js'
+import { escapeText } from '../output.js'
+import { parseDuration } from '../parse.js'
 import { acquire, Deadline, openSession, release } from './acquire.js'
 import type { Child } from './child.js'
 import { LockGuard } from './lockGuard.js'
@@ -26,7 +26,7 @@ import {
   reserveMs,
   shortened,
 } from './options.js'
-import { groupEnd } from './processes.js'
+import { untilGroupEnds } from './processes.js'
 import { Signals } from './signals.js'
 import { startChild } from './terminalChild.js'
 import { Watchdog } from './watchdog.js'
@@ -41,7 +41,7 @@ interface RunFlags extends HoldingFlags {
 }
 
 export function runCommand(): Command {
-  const command = quietCommand(
+  const command = brokerCommandWithoutJson(
     'run',
     'run a command under a lock',
     `holdfast run nightly-report ./report.sh
@@ -62,9 +62,13 @@ holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
       .option(
         '--kill-after <time>',
         'time from SIGTERM to SIGKILL (default a fifth of the lease)',
-        duration,
+        parseDuration,
       )
-      .option('--min-hold <time>', 'keep the lock for at least so long after its grant', duration)
+      .option(
+        '--min-hold <time>',
+        'keep the lock for at least so long after its grant',
+        parseDuration,
+      )
       .option(
         '--leader-only',
         'unlock when the command ends, even if its child processes still run',
@@ -219,7 +223,8 @@ class Run {
       // Processes that the command started may ignore SIGTERM, and another session may hold the
       // lock after this session has closed.
       if (guard.danger !== undefined) child.signal('SIGKILL')
-      if (!flags.leaderOnly) await groupEnd(child.group, (members) => this.#printWait(members))
+      if (!flags.leaderOnly)
+        await untilGroupEnds(child.group, (members) => this.#printWait(members))
       if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
       return exitCode
     } finally {
@@ -232,7 +237,7 @@ class Run {
     if (flags.quiet) return
     const processes = members === 1 ? '1 process' : `${members} processes`
     printError(
-      `The command has ended, but ${processes} of its group still run: ${visible(lock.key)} is ` +
+      `The command has ended, but ${processes} of its group still run: ${escapeText(lock.key)} is ` +
         'kept until they end (--leader-only does not wait for them)',
     )
   }

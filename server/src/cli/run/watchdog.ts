@@ -22,7 +22,7 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many times a dead watchdog is replaced. After that, an error is printed instead. */
+/** How many times a dead watchdog is replaced. When the next watchdog dies, prints an error. */
 const maxReplacements = 10
 
 export class Watchdog {

@@ -6,7 +6,7 @@
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/client'
 import type { LockModel } from '../model/lockModel.js'
-import type { Series } from '../model/series.js'
+import type { TimeSeries } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
@@ -32,7 +32,7 @@ export interface SearchResult {
 interface BrokerSource {
   readonly session: Session | undefined
   readonly locks: LockModel
-  readonly series: Series
+  readonly series: TimeSeries
 }
 
 export class BrokerPoller {

@@ -5,7 +5,7 @@
  * broker include this lock, so the probe is off until the user turns the probe on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
-import type { Series } from '../model/series.js'
+import type { TimeSeries } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
@@ -19,7 +19,7 @@ const timeoutMs = 5_000
 /** The part of the feed that the probe needs. The session changes when the dashboard reconnects. */
 interface ProbeSource {
   readonly session: Session | undefined
-  readonly series: Series
+  readonly series: TimeSeries
 }
 
 export class HandoffProbe {

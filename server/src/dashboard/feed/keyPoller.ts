@@ -25,7 +25,9 @@ export class KeyPoller {
   result: QueryResult | undefined
   problem: string | undefined
   #isQuerying = false
-  /** Whether an event or a refresh came during the query under way, so that another must follow. */
+  /**
+   * Whether an event or a refresh came during the present query, so that a new query must follow.
+   */
   #isStale = false
   #cancelTimer: (() => void) | undefined
 

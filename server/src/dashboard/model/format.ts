@@ -5,36 +5,38 @@ const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFracti
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
 const calendar = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 
-export function count(value: number): string {
+export function formatCount(value: number): string {
   return wholeNumber.format(value)
 }
 
 /** Formats a number; from 10,000 on in compact notation, such as 12.3K. */
-export function compactCount(value: number): string {
+export function formatCompactCount(value: number): string {
   return value < 10_000 ? wholeNumber.format(value) : compact.format(value)
 }
 
 /** A rate per second. */
-export function rate(value: number | null): string {
+export function formatRate(value: number | null): string {
   if (value === null) return '–'
-  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : compactCount(Math.round(value))
+  return value < 10 && !Number.isInteger(value)
+    ? value.toFixed(1)
+    : formatCompactCount(Math.round(value))
 }
 
-export function percent(share: number): string {
+export function formatPercent(share: number): string {
   // Round down, so that a share below 1 is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
 
 /** A number of ms, with few digits. */
-export function ms(value: number | null): string {
+export function formatMs(value: number | null): string {
   if (value === null) return '–'
   if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`
 }
 
 /** A duration in its two largest units. */
-export function span(milliseconds: number): string {
+export function formatSpan(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000))
   const units: readonly (readonly [number, string])[] = [
     [Math.floor(seconds / 86_400), 'd'],
@@ -52,16 +54,16 @@ export function span(milliseconds: number): string {
 }
 
 /** Formats a duration; a duration below 10 s has tenths of a second. */
-export function duration(milliseconds: number): string {
-  if (milliseconds >= 10_000) return span(milliseconds)
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds >= 10_000) return formatSpan(milliseconds)
   return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`
 }
 
-export function timeOf(wall: number): string {
+export function formatTime(wall: number): string {
   return clock.format(wall)
 }
 
-export function dateOf(wall: number): string {
+export function formatDate(wall: number): string {
   return calendar.format(wall)
 }
 
@@ -70,6 +72,6 @@ export function shortId(session: string): string {
   return session.slice(0, 6)
 }
 
-export function plural(value: number, singular: string, pluralForm = `${singular}s`): string {
-  return `${count(value)} ${value === 1 ? singular : pluralForm}`
+export function formatPlural(value: number, singular: string, pluralForm = `${singular}s`): string {
+  return `${formatCount(value)} ${value === 1 ? singular : pluralForm}`
 }

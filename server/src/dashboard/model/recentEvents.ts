@@ -33,7 +33,8 @@ export class RecentEvents {
   #count = 0
 
   /**
-   * The number of all events since the page was opened, also of those that are not kept any more.
+   * The number of all events since the page was opened, including events that are not kept any
+   * more.
    */
   get count(): number {
     return this.#count

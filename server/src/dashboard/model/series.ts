@@ -33,7 +33,7 @@ export const columns = [
 
 export type Column = (typeof columns)[number]
 
-export class Series {
+export class TimeSeries {
   /** The time of each row, in seconds since 1970. */
   readonly times: number[] = []
   readonly #columns = new Map<Column, (number | null)[]>(columns.map((name) => [name, []]))

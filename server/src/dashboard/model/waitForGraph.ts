@@ -127,7 +127,7 @@ class GraphBuilder {
     const awaits = this.#sessions.get(session)?.awaits ?? []
     return awaits.flatMap(({ key, mode }) => {
       const held = this.#lockRows.get(key)?.held ?? []
-      // Any holder of permits may make room, so a cycle through one of them proves no deadlock.
+      // Any holder of permits may make room, so a cycle through one holder proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
       return sessionsOf(held)
         .slice(0, maxRows)
@@ -137,10 +137,10 @@ class GraphBuilder {
 
   edges(cycle: readonly string[]): Edge[] {
     const successors = cycle.map((_, index) => cycle[(index + 1) % cycle.length])
-    const next = new Map(cycle.map((session, index) => [session, successors[index]]))
+    const successorOf = new Map(cycle.map((session, index) => [session, successors[index]]))
     return [...this.nodes.keys()].flatMap((from) =>
       this.blockersOf(from)
-        .map(({ to, key }) => ({ from, to, key, isInCycle: next.get(from) === to }))
+        .map(({ to, key }) => ({ from, to, key, isInCycle: successorOf.get(from) === to }))
         .filter((edge) => edge.isInCycle || this.#leadsToKey(edge)),
     )
   }
@@ -150,8 +150,8 @@ class GraphBuilder {
    * key.
    */
   #leadsToKey({ from, to }: Edge): boolean {
-    const [a, b] = [this.nodes.get(from), this.nodes.get(to)]
-    return a !== undefined && b !== undefined && a.column > b.column
+    const [fromNode, toNode] = [this.nodes.get(from), this.nodes.get(to)]
+    return fromNode !== undefined && toNode !== undefined && fromNode.column > toNode.column
   }
 
   #sessionsIn(column: number): string[] {

@@ -3,7 +3,7 @@
  * list.
  */
 import { useMemo, useState } from 'preact/hooks'
-import { count, plural, timeOf } from '../model/format.js'
+import { formatCount, formatPlural, formatTime } from '../model/format.js'
 import { type EventKind, maxEvents, type TimedEvent } from '../model/recentEvents.js'
 import { useFeed } from '../ui/appState.js'
 import { EmptyText, KeyLink, Note, SessionLink } from '../ui/components.js'
@@ -31,8 +31,8 @@ export function EventsPage() {
       <div class="page-head">
         <h1>Events</h1>
         <p class="quiet">
-          {plural(feed.recentEvents.count, 'event')} since this page was opened
-          {feed.recentEvents.count > maxEvents && `; the last ${count(maxEvents)} are kept`}
+          {formatPlural(feed.recentEvents.count, 'event')} since this page was opened
+          {feed.recentEvents.count > maxEvents && `; the last ${formatCount(maxEvents)} are kept`}
         </p>
       </div>
       <div class="tools">
@@ -55,7 +55,7 @@ export function EventsPage() {
         >
           {frozen === undefined
             ? 'Pause'
-            : `Continue${missed > 0 ? ` (${count(missed)} new)` : ''}`}
+            : `Continue${missed > 0 ? ` (${formatCount(missed)} new)` : ''}`}
         </button>
       </div>
       {feed.watchProblem !== undefined && (
@@ -84,7 +84,7 @@ export function EventsPage() {
 
 function cellsOf({ at, event }: TimedEvent, isActive: boolean) {
   return [
-    <span class="time">{timeOf(at)}</span>,
+    <span class="time">{formatTime(at)}</span>,
     <EventLabel kind={event.event} />,
     <KeyLink name={event.key} tabIndex={isActive ? 0 : -1} />,
     <SessionLink session={event.session} name={event.name} tabIndex={-1} />,

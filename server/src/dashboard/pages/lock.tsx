@@ -1,7 +1,7 @@
 /** The page of one key: its holders, its queue, its wait-for graph, and its last grants. */
 import type { HeldInfo, QueryResult } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { count, duration, plural, shortId, timeOf } from '../model/format.js'
+import { formatCount, formatDuration, formatPlural, formatTime, shortId } from '../model/format.js'
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waitForGraphOf } from '../model/waitForGraph.js'
@@ -52,12 +52,13 @@ function resultOf(row: KeyRow | undefined): QueryResult {
 }
 
 function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string {
-  if (heldCount === 0) return waitingCount === 0 ? 'Free' : `Free, ${count(waitingCount)} waiting`
+  if (heldCount === 0)
+    return waitingCount === 0 ? 'Free' : `Free, ${formatCount(waitingCount)} waiting`
   const used = usedPermitsOf(locks)
   const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
-  const holders = heldCount === 1 ? 'Held' : `Held by ${count(heldCount)} sessions`
+  const holders = heldCount === 1 ? 'Held' : `Held by ${formatCount(heldCount)} sessions`
   const held = `${holders}${permits}`
-  return `${held}, ${waitingCount === 0 ? 'none' : count(waitingCount)} waiting`
+  return `${held}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
 }
 
 function CopyButton({ text }: { text: string }) {
@@ -144,7 +145,9 @@ function Holder({ lock }: { lock: HeldInfo }) {
               <KeyLink key={key} name={key} />
             ))}
             {otherKeys.length < keyCount - 1 && (
-              <span class="quiet">{count(keyCount - 1 - otherKeys.length)} not known here</span>
+              <span class="quiet">
+                {formatCount(keyCount - 1 - otherKeys.length)} not known here
+              </span>
             )}
           </dd>
         </div>
@@ -182,8 +185,8 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
       )}
       <WaitForGraphView graph={graph} about={name} />
       <p class="quiet caption">
-        An arrow leads from a waiter to a holder. {more > 0 && `${count(more)} more wait. `}
-        {hiddenHolders > 0 && `${plural(hiddenHolders, 'more holder')}.`}
+        An arrow leads from a waiter to a holder. {more > 0 && `${formatCount(more)} more wait. `}
+        {hiddenHolders > 0 && `${formatPlural(hiddenHolders, 'more holder')}.`}
       </p>
     </Panel>
   )
@@ -207,12 +210,16 @@ function History({ past }: { past: readonly SeenLock[] }) {
           <tbody>
             {past.map(({ lock, end }) => (
               <tr key={lock.fence}>
-                <td class="time">{timeOf(lock.since)}</td>
+                <td class="time">{formatTime(lock.since)}</td>
                 <td>
                   <SessionLink session={lock.session} name={lock.name} />
                 </td>
                 <td>
-                  {end === undefined ? <Age since={lock.since} /> : duration(end.at - lock.since)}
+                  {end === undefined ? (
+                    <Age since={lock.since} />
+                  ) : (
+                    formatDuration(end.at - lock.since)
+                  )}
                 </td>
                 <td>{end === undefined ? 'held' : <EventLabel kind={end.how} />}</td>
               </tr>

@@ -4,8 +4,8 @@
  * the search.
  */
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import type { Feed } from '../feed/feed.js'
-import { count, plural } from '../model/format.js'
+import type { BrokerFeed } from '../feed/brokerFeed.js'
+import { formatCount, formatPlural } from '../model/format.js'
 import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useFeed } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, QueueLength, SessionLink } from '../ui/components.js'
@@ -99,7 +99,7 @@ function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean) {
     ) : (
       <>
         <SessionLink session={first.session} name={first.name} tabIndex={-1} />
-        {others.length > 0 && <span class="more">and {count(others.length)} more</span>}
+        {others.length > 0 && <span class="more">and {formatCount(others.length)} more</span>}
       </>
     ),
     first === undefined ? '' : <Age since={first.since} />,
@@ -121,7 +121,7 @@ function useSearch(text: string): void {
 }
 
 /** A note about the locks or requests that are not shown. */
-function PartialNote({ feed, text }: { feed: Feed; text: string }) {
+function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
   const { locks, brokerPoller } = feed
   const { searchResult } = brokerPoller
   if (
@@ -129,37 +129,38 @@ function PartialNote({ feed, text }: { feed: Feed; text: string }) {
     searchResult.prefix === text &&
     searchResult.listed < searchResult.heldCount
   ) {
-    const all = plural(searchResult.heldCount, 'lock')
+    const all = formatPlural(searchResult.heldCount, 'lock')
     return (
       <Note kind="wait">
-        {all} begin with “{text}”, and the broker lists {count(searchResult.listed)} of them at a
-        time. Type more of the key.
+        {all} begin with “{text}”, and the broker lists {formatCount(searchResult.listed)} of them
+        at a time. Type more of the key.
       </Note>
     )
   }
   if (locks.hasUnknownLocks && searchResult === undefined) {
     return (
       <Note kind="wait">
-        The broker lists 1,000 locks at a time: {count(locks.knownHeld)} of
-        {` ${count(locks.heldCount)}`} are known here. Search for the beginning of a key to see
-        other locks.
+        The broker lists 1,000 locks at a time: {formatCount(locks.knownHeld)} of
+        {` ${formatCount(locks.heldCount)}`} are known here. Search for the beginning of a key to
+        see other locks.
       </Note>
     )
   }
   if (locks.hasUnknownQueues) {
     return (
       <Note kind="wait">
-        {count(locks.knownWaiting)} of {plural(locks.waitingCount, 'waiting request')} are known
-        here, so a queue may be longer than shown. The page of a key shows its queue in full.
+        {formatCount(locks.knownWaiting)} of {formatPlural(locks.waitingCount, 'waiting request')}{' '}
+        are known here, so a queue may be longer than shown. The page of a key shows its queue in
+        full.
       </Note>
     )
   }
   return null
 }
 
-function summary({ locks }: Feed, found: number, isFiltered: boolean): string {
-  const all = `${plural(locks.heldCount, 'lock')} held, ${count(locks.waitingCount)} waiting`
-  return isFiltered ? `${plural(found, 'key')} found; ${all}` : all
+function summary({ locks }: BrokerFeed, found: number, isFiltered: boolean): string {
+  const all = `${formatPlural(locks.heldCount, 'lock')} held, ${formatCount(locks.waitingCount)} waiting`
+  return isFiltered ? `${formatPlural(found, 'key')} found; ${all}` : all
 }
 
 function filterLocks(

@@ -1,7 +1,13 @@
 /** The overview of the broker: rates, latency, the longest queues, and the last events. */
 import { useMemo } from 'preact/hooks'
-import type { Feed } from '../feed/feed.js'
-import { compactCount, count, ms, percent, rate } from '../model/format.js'
+import type { BrokerFeed } from '../feed/brokerFeed.js'
+import {
+  formatCompactCount,
+  formatCount,
+  formatMs,
+  formatPercent,
+  formatRate,
+} from '../model/format.js'
 import type { KeyRow } from '../model/lockModel.js'
 import type { Column } from '../model/series.js'
 import { useFeed } from '../ui/appState.js'
@@ -35,13 +41,13 @@ export function OverviewPage() {
       <div class="columns">
         <Panel title="Rates, per second">
           {brokerPoller.statsProblem === undefined ? (
-            <Chart label="rates" lines={rates} format={rate} {...{ series, version }} />
+            <Chart label="rates" lines={rates} format={formatRate} {...{ series, version }} />
           ) : (
             <Note>The broker does not show its counters: {brokerPoller.statsProblem}.</Note>
           )}
         </Panel>
         <Panel title="Latency" aside={<HandoffSwitch />}>
-          <Chart label="latency" lines={latency} format={ms} {...{ series, version }} />
+          <Chart label="latency" lines={latency} format={formatMs} {...{ series, version }} />
           {feed.handoffProbe.problem !== undefined && (
             <Note kind="bad">{feed.handoffProbe.problem}</Note>
           )}
@@ -56,7 +62,7 @@ export function OverviewPage() {
 }
 
 /** Notes about the data that the token has no permission to see. */
-function PermissionNotes({ feed }: { feed: Feed }) {
+function PermissionNotes({ feed }: { feed: BrokerFeed }) {
   const { queryProblem } = feed.brokerPoller
   return (
     <>
@@ -71,24 +77,26 @@ function PermissionNotes({ feed }: { feed: Feed }) {
 function Tiles() {
   const { feed } = useFeed()
   const { locks, series, brokerPoller } = feed
-  const rateOf = (column: Column) => rate(series.latest(column))
+  const rateOf = (column: Column) => formatRate(series.latest(column))
   return (
     <ul class="tiles" aria-label="Key figures">
-      <Tile label="Locks held" value={compactCount(locks.heldCount)} column="held" />
+      <Tile label="Locks held" value={formatCompactCount(locks.heldCount)} column="held" />
       <Tile
         label="Requests waiting"
-        value={compactCount(locks.waitingCount)}
+        value={formatCompactCount(locks.waitingCount)}
         column="waiting"
         tone="wait"
       />
       <Tile label="Granted per second" value={rateOf('grants')} column="grants" />
       <Tile
         label="Success rate since the start"
-        value={brokerPoller.stats === undefined ? '–' : percent(brokerPoller.stats.successRate)}
+        value={
+          brokerPoller.stats === undefined ? '–' : formatPercent(brokerPoller.stats.successRate)
+        }
         more={
           brokerPoller.stats === undefined
             ? undefined
-            : `of ${count(brokerPoller.stats.totalLocks)} finished requests`
+            : `of ${formatCount(brokerPoller.stats.totalLocks)} finished requests`
         }
       />
     </ul>

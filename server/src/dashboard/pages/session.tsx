@@ -1,6 +1,6 @@
 /** The page of one session: the locks that it holds, and the requests that wait. */
 import type { WaitingInfo } from '@holdfast/client'
-import { count } from '../model/format.js'
+import { formatCount } from '../model/format.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, Panel, QueueLength } from '../ui/components.js'
 import { VirtualTable } from '../ui/virtualTable.js'
@@ -21,7 +21,10 @@ export function SessionPage({ id }: { id: string }) {
         </Note>
       )}
       <div class="columns">
-        <Panel title="Holds" aside={<span class="quiet">{count(row?.holds.length ?? 0)}</span>}>
+        <Panel
+          title="Holds"
+          aside={<span class="quiet">{formatCount(row?.holds.length ?? 0)}</span>}
+        >
           {row === undefined || row.holds.length === 0 ? (
             <EmptyText>No locks.</EmptyText>
           ) : (
@@ -43,7 +46,7 @@ export function SessionPage({ id }: { id: string }) {
         </Panel>
         <Panel
           title="Waits for"
-          aside={<span class="quiet">{count(row?.awaits.length ?? 0)}</span>}
+          aside={<span class="quiet">{formatCount(row?.awaits.length ?? 0)}</span>}
         >
           {row === undefined || row.awaits.length === 0 ? (
             <EmptyText>No requests.</EmptyText>
@@ -70,5 +73,5 @@ export function SessionPage({ id }: { id: string }) {
 
 function placeOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
   const place = queue.indexOf(request)
-  return place < 0 ? '–' : count(place + 1)
+  return place < 0 ? '–' : formatCount(place + 1)
 }

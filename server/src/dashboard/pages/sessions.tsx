@@ -3,7 +3,7 @@
  * sessions.
  */
 import { useMemo, useState } from 'preact/hooks'
-import { count, plural } from '../model/format.js'
+import { formatCount, formatPlural } from '../model/format.js'
 import type { SessionRow } from '../model/sessionRows.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, Note, QueueLength, SessionLink } from '../ui/components.js'
@@ -22,7 +22,7 @@ export function SessionsPage() {
       <div class="page-head">
         <h1>Sessions</h1>
         <p class="quiet" aria-live="polite">
-          {plural(found.length, 'session')} that hold a lock or wait for a lock
+          {formatPlural(found.length, 'session')} that hold a lock or wait for a lock
         </p>
       </div>
       <div class="tools">
@@ -55,7 +55,7 @@ export function SessionsPage() {
 function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
   return [
     <SessionLink session={id} name={name} tabIndex={isActive ? 0 : -1} />,
-    holds.length === 0 ? <span class="queue-none">–</span> : count(holds.length),
+    holds.length === 0 ? <span class="queue-none">–</span> : formatCount(holds.length),
     <QueueLength length={awaits.length} />,
     <Age since={Math.min(...[...holds, ...awaits].slice(0, 1_000).map(({ since }) => since))} />,
   ]

@@ -1,13 +1,13 @@
 /** The state that all views share: the feed, its change notifications, and the environment. */
 import { createContext } from 'preact'
 import { useContext, useEffect, useMemo, useReducer } from 'preact/hooks'
+import type { BrokerFeed } from '../feed/brokerFeed.js'
 import type { ChangeNotifier } from '../feed/changeNotifier.js'
-import type { Feed } from '../feed/feed.js'
 import { type SessionRow, sessionRows } from '../model/sessionRows.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 
 export interface AppState {
-  readonly feed: Feed
+  readonly feed: BrokerFeed
   readonly changes: ChangeNotifier
   readonly environment: PageEnvironment
 }

@@ -3,8 +3,8 @@
  */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import { timeOf } from '../model/format.js'
-import type { Column, Series } from '../model/series.js'
+import { formatTime } from '../model/format.js'
+import type { Column, TimeSeries } from '../model/series.js'
 
 export interface Line {
   readonly column: Column
@@ -15,7 +15,7 @@ export interface Line {
 
 interface ChartProps {
   readonly label: string
-  readonly series: Series
+  readonly series: TimeSeries
   readonly lines: readonly Line[]
   readonly format: (value: number | null) => string
   /** The version of the data. The chart is drawn again when the version changes. */
@@ -68,7 +68,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   )
 }
 
-function dataOf(series: Series, lines: readonly Line[]): uPlot.AlignedData {
+function dataOf(series: TimeSeries, lines: readonly Line[]): uPlot.AlignedData {
   const columns = lines.map(({ column }) => [...series.column(column)])
   return [[...series.times], ...columns] as uPlot.AlignedData
 }
@@ -98,7 +98,7 @@ function optionsFor(
         ...axis,
         size: 26,
         space: 70,
-        values: (_, ticks) => ticks.map((tick) => timeOf(tick * 1_000)),
+        values: (_, ticks) => ticks.map((tick) => formatTime(tick * 1_000)),
       },
       { ...axis, size: 46, space: 34 },
     ],

@@ -1,7 +1,7 @@
 /** Small components that all pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
-import { count, dateOf, shortId, span } from '../model/format.js'
+import { formatCount, formatDate, formatSpan, shortId } from '../model/format.js'
 import { useAppState } from './appState.js'
 import { addressOf } from './router.js'
 
@@ -63,8 +63,8 @@ export function Mode({ mode, permits, capacity, keyCount }: ModeProps) {
 export function Age({ since }: { since: number }) {
   const { environment } = useAppState()
   return (
-    <span class="age" title={dateOf(since)}>
-      {span(environment.wall() - since)}
+    <span class="age" title={formatDate(since)}>
+      {formatSpan(environment.wall() - since)}
     </span>
   )
 }
@@ -81,7 +81,7 @@ export function QueueLength({
   return (
     <span class="queue">
       <span class="queue-count">
-        {count(length)}
+        {formatCount(length)}
         {isPartial && '+'}
       </span>
       <span class="queue-dots" aria-hidden="true">

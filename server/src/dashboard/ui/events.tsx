@@ -1,6 +1,6 @@
 /** The label of an event, and a line with its time, key and session. */
 
-import { timeOf } from '../model/format.js'
+import { formatTime } from '../model/format.js'
 import type { EventKind, TimedEvent } from '../model/recentEvents.js'
 import { KeyLink, SessionLink } from './components.js'
 
@@ -18,7 +18,7 @@ export function EventLabel({ kind }: { kind: EventKind }) {
 export function EventLine({ timedEvent: { at, event } }: { timedEvent: TimedEvent }) {
   return (
     <span class="event-line">
-      <span class="time">{timeOf(at)}</span>
+      <span class="time">{formatTime(at)}</span>
       <EventLabel kind={event.event} />
       <KeyLink name={event.key} />
       <SessionLink session={event.session} name={event.name} />

@@ -1,6 +1,6 @@
 /** The queue of a key as a table, in the order in which the requests will be granted. */
 import type { WaitingInfo } from '@holdfast/client'
-import { count, plural } from '../model/format.js'
+import { formatCount, formatPlural } from '../model/format.js'
 import { Age, EmptyText, Mode, Note, SessionLink } from './components.js'
 import { VirtualTable } from './virtualTable.js'
 
@@ -21,7 +21,7 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
     <>
       {waiting.length < length && (
         <Note kind="wait">
-          The first {count(waiting.length)} of {plural(length, 'waiting request')}.
+          The first {formatCount(waiting.length)} of {formatPlural(length, 'waiting request')}.
         </Note>
       )}
       <VirtualTable
@@ -31,7 +31,7 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
         items={queueRows(waiting)}
         idOf={({ id }) => id}
         cells={({ place, session, name, since, ...request }, isActive) => [
-          count(place),
+          formatCount(place),
           <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
           <Mode {...request} />,
           <Age since={since} />,

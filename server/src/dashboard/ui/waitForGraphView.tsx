@@ -3,7 +3,7 @@
  * session that it waits for.
  */
 
-import { plural, shortId } from '../model/format.js'
+import { formatPlural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
 import { addressOf } from './router.js'
 
@@ -173,5 +173,5 @@ function summary({ nodes, edges }: WaitForGraph): string {
     return node?.name ?? shortId(session)
   }
   const lines = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
-  return `Wait-for graph: ${plural(nodes.length, 'session')}. ${lines.join('; ')}`
+  return `Wait-for graph: ${formatPlural(nodes.length, 'session')}. ${lines.join('; ')}`
 }

@@ -1,12 +1,12 @@
 /**
- * The dashboard's own session, and the data that comes from it: locks, recent events, and time
- * series for the charts. The feed opens the session, and opens another session after a failure. The
- * broker treats the dashboard like every other client.
+ * The dashboard's own session with the broker, and the data that this session receives: locks,
+ * recent events, and time series for the charts. The feed opens the session, and opens another
+ * session after a failure. The broker treats the dashboard like every other client.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
 import { LockModel } from '../model/lockModel.js'
 import { RecentEvents } from '../model/recentEvents.js'
-import { Series } from '../model/series.js'
+import { TimeSeries } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import { BrokerPoller } from './brokerPoller.js'
 import type { ChangeNotifier } from './changeNotifier.js'
@@ -31,10 +31,10 @@ const graceMs = 5_000
 /** Time between two attempts to connect, in ms. */
 const retryMs = 2_000
 
-export class Feed {
+export class BrokerFeed {
   readonly locks = new LockModel()
   readonly recentEvents = new RecentEvents()
-  readonly series = new Series()
+  readonly series = new TimeSeries()
   readonly brokerPoller: BrokerPoller
   readonly handoffProbe: HandoffProbe
   readonly keyPoller: KeyPoller
