@@ -147,11 +147,11 @@ function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
     )
   }
   if (locks.hasUnknownQueues) {
+    const waiting = formatPlural(locks.waitingCount, 'waiting request')
     return (
       <Note kind="wait">
-        {formatCount(locks.knownWaiting)} of {formatPlural(locks.waitingCount, 'waiting request')}{' '}
-        are known here, so a queue may be longer than shown. The page of a key shows its queue in
-        full.
+        {formatCount(locks.knownWaiting)} of {waiting} are known here, so a queue may be longer than
+        shown. The page of a key shows its queue in full.
       </Note>
     )
   }

@@ -5,7 +5,7 @@
  */
 import { redactUrl } from '@holdfast/shared'
 import { isLoopback } from '../../config/addresses.js'
-import { invalid } from '../../config/settings.js'
+import { invalidOption } from '../../config/settings.js'
 
 export interface PostgresHost {
   /** A host name or address, or the absolute path of the folder of a Unix socket. */
@@ -46,7 +46,9 @@ export function parsePostgresAddress(text: unknown, user?: string | undefined): 
   const hosts = parseHosts(authority, parameters.get('host'))
   const database = decode(path)
   if (database === '' || !isName(database))
-    throw invalid(`The address of a log must name a database of at most 63 bytes: use ${form}`)
+    throw invalidOption(
+      `The address of a log must name a database of at most 63 bytes: use ${form}`,
+    )
   return {
     hosts,
     user: parseUser(userInfo, user),
@@ -61,24 +63,26 @@ function match(text: unknown): readonly (string | undefined)[] {
   const found = typeof text === 'string' ? pattern.exec(text) : null
   if (found === null) {
     const redacted = typeof text === 'string' ? `"${redactUrl(text)}"` : typeof text
-    throw invalid(`The address of a log in PostgreSQL must be ${form}, not ${redacted}`)
+    throw invalidOption(`The address of a log in PostgreSQL must be ${form}, not ${redacted}`)
   }
   return found
 }
 
 function parseUser(userInfo: string | undefined, userOption: string | undefined): string {
   if (userInfo?.includes(':') === true) {
-    throw invalid(
+    throw invalidOption(
       'The address of a log is public, so it must not contain a password: use the option for it',
     )
   }
   const inAddress = userInfo === undefined || userInfo === '' ? undefined : decode(userInfo)
   if (inAddress !== undefined && userOption !== undefined && inAddress !== userOption) {
-    throw invalid(`The address of the log has the user ${inAddress}, and the option ${userOption}`)
+    throw invalidOption(
+      `The address of the log has the user ${inAddress}, and the option ${userOption}`,
+    )
   }
   const user = inAddress ?? userOption ?? ''
   if (user === '' || !isName(user))
-    throw invalid(`The address of a log must name a user of at most 63 bytes: use ${form}`)
+    throw invalidOption(`The address of a log must name a user of at most 63 bytes: use ${form}`)
   return user
 }
 
@@ -87,7 +91,7 @@ function parseParameters(query: string): Map<string, string> {
   for (const part of query.split('&').filter((text) => text !== '')) {
     const [name = '', ...values] = part.split('=')
     if (!parameterNames.includes(name) || parameters.has(name)) {
-      throw invalid(
+      throw invalidOption(
         `The address of a log in PostgreSQL may have the parameters ${parameterNames.join(', ')}, ` +
           `each once: remove "${parameterNames.includes(name) ? name : redactUrl(name)}"`,
       )
@@ -101,7 +105,7 @@ function parseHosts(authority: string, socket: string | undefined): readonly Pos
   if (socket !== undefined) {
     const port = /^(?::(\d{1,5}))?$/.exec(authority)
     if (!socket.startsWith('/') || port === null) {
-      throw invalid(
+      throw invalidOption(
         'The parameter host of the address of a log must be the folder of a Unix socket, and the ' +
           'address must name no other host: use postgres://user@/database?host=/run/postgresql',
       )
@@ -110,11 +114,12 @@ function parseHosts(authority: string, socket: string | undefined): readonly Pos
   }
   const texts = authority.split(',').filter((host) => host !== '')
   if (texts.length === 0 || texts.length > maxHosts)
-    throw invalid(`The address of a log must name 1 to ${maxHosts} hosts: use ${form}`)
+    throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${form}`)
   const hosts = texts.map(parseHost)
   const keys = hosts.map(({ host, port }) => `${host}:${port}`)
   const duplicate = keys.find((key, i) => keys.indexOf(key) !== i)
-  if (duplicate !== undefined) throw invalid(`The host ${duplicate} occurs twice in the address`)
+  if (duplicate !== undefined)
+    throw invalidOption(`The host ${duplicate} occurs twice in the address`)
   return hosts
 }
 
@@ -122,20 +127,20 @@ function parseHost(text: string): PostgresHost {
   const [, ipv6, name, port] = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text) ?? []
   const host = ipv6 ?? name
   if (host === undefined)
-    throw invalid(`"${redactUrl(text)}" is not a host of PostgreSQL, such as 10.0.0.1:5432`)
+    throw invalidOption(`"${redactUrl(text)}" is not a host of PostgreSQL, such as 10.0.0.1:5432`)
   return { host, port: portFrom(port) }
 }
 
 function portFrom(text: string | undefined): number {
   const port = text === undefined ? defaultPort : Number(text)
   if (port < 1 || port > 65_535)
-    throw invalid(`The port of PostgreSQL must be from 1 to 65535, not ${text}`)
+    throw invalidOption(`The port of PostgreSQL must be from 1 to 65535, not ${text}`)
   return port
 }
 
 function checkSchema(schema: string): string {
   if (!/^[a-z_][a-z\d_]*$/.test(schema) || schema.length > maxNameBytes || /^pg_/.test(schema)) {
-    throw invalid(
+    throw invalidOption(
       `The schema of a log must be 1 to ${maxNameBytes} small letters, digits and _, and must ` +
         `begin with neither a digit nor pg_, not "${redactUrl(schema)}"`,
     )
@@ -148,7 +153,7 @@ function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): S
   const isLocal = hosts.every(({ host }) => host.startsWith('/') || isLoopback(host))
   const mode = text ?? (isLocal ? 'disable' : 'verify-full')
   if (!sslModes.includes(mode as SslMode))
-    throw invalid(`sslmode must be ${sslModes.join(', ')}, not "${redactUrl(mode)}"`)
+    throw invalidOption(`sslmode must be ${sslModes.join(', ')}, not "${redactUrl(mode)}"`)
   return mode as SslMode
 }
 
@@ -160,6 +165,6 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw invalid(`The address of a log has an invalid escape: write "%25" for "%"`)
+    throw invalidOption(`The address of a log has an invalid escape: write "%25" for "%"`)
   }
 }
