@@ -38,7 +38,7 @@ const accepting =
   (value) =>
     isValid(value) ? undefined : faultText(value)
 
-const integerFrom = (min: number, max?: number): FaultFinder =>
+const integerBetween = (min: number, max?: number): FaultFinder =>
   accepting((value) => isIntegerInRange(value, min, max))
 
 const oneOf = (...values: readonly unknown[]): FaultFinder =>
@@ -79,12 +79,12 @@ const shortText = accepting(
   (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxIdOrSecretLength,
 )
 /** Accepts an id, a fence or a number of messages: an integer from 1. */
-const id = integerFrom(1)
-const amount = integerFrom(0)
+const id = integerBetween(1)
+const amount = integerBetween(0)
 /** A point in time by the broker's monotonic clock, in ms. */
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
-const duration = integerFrom(1, maxDurationMs)
+const duration = integerBetween(1, maxDurationMs)
 const mode = oneOf('exclusive', 'shared', 'permits')
 
 /**
@@ -142,7 +142,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     resumed: flag,
     secret: optional(shortText),
     lease: duration,
-    grace: integerFrom(0, maxDurationMs),
+    grace: integerBetween(0, maxDurationMs),
     maxHoldMs: optional(duration),
     at: instant,
     version: optional(shortText),

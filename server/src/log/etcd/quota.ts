@@ -7,14 +7,16 @@ import type { EtcdClient } from './client.js'
 import { EtcdError } from './errors.js'
 
 const checkIntervalMs = 60_000
-/** If less than this share of the database file holds data, a defragmentation frees enough. */
+/**
+ * If less than this share of the database file holds data, a defragmentation frees enough space.
+ */
 const fragmentedShare = 0.8
 /** The monitor warns when at least this share of the quota is used. */
 const warningShare = 0.8
 
 /**
- * Adds to an error about a full etcd the one piece of advice that helps. Compaction alone frees no
- * space for other data, and a defragmentation helps only if the data leave gaps in the file.
+ * Adds advice to an error about a full etcd: to defragment, or to raise the quota. Compaction alone
+ * frees no space for other data. A defragmentation helps only if the database file has gaps.
  */
 export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<EtcdError> {
   const { kind, endpoint, message } = error
@@ -25,11 +27,11 @@ export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<
 
 async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> {
   const disarm = 'then run "etcdctl alarm disarm"'
-  const raise = `restart each member with a larger --quota-backend-bytes, ${disarm}`
+  const raiseQuota = `restart each member with a larger --quota-backend-bytes, ${disarm}`
   const defragment = `run "etcdctl defrag" for each member, ${disarm}`
   try {
     const { used, inUse } = await client.metricsAt(endpoint)
-    return inUse < fragmentedShare * used ? defragment : raise
+    return inUse < fragmentedShare * used ? defragment : raiseQuota
   } catch {
     return `${defragment}; if etcd is full again, raise --quota-backend-bytes`
   }

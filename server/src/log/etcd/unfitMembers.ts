@@ -1,6 +1,7 @@
 /**
  * Remembers the endpoints of etcd that the broker could not use when it opened the log, and tries
- * them again from time to time. Until then the operator sees a warning.
+ * these endpoints again once a minute. While an endpoint cannot be used, the operator sees a
+ * warning.
  *
  * The client never calls a member of another etcd cluster, because a write to that cluster could
  * change another log. The client may call other unfit members: they fail, and the client goes on to

@@ -1,7 +1,7 @@
 /**
  * Parses and validates the address of a log in PostgreSQL, such as
- * `postgres://holdfast@db.example/app?schema=holdfast`. Several hosts are a primary and the standbys
- * that may replace it: `postgres://holdfast@db1,db2/app`.
+ * `postgres://holdfast@db.example/app?schema=holdfast`. Several hosts are a primary and the
+ * standbys that may replace it: `postgres://holdfast@db1,db2/app`.
  */
 import { redactUrl } from '@holdfast/shared'
 import { isLoopback } from '../../config/addresses.js'

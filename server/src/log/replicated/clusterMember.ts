@@ -162,7 +162,7 @@ export class ClusterMember {
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
-    const loaded = await this.#newCatchUp().newest()
+    const loaded = await this.#newCatchUp().newestSnapshot()
     this.#problem = undefined
     this.#restore(loaded)
     this.#join(undefined)
@@ -288,7 +288,7 @@ export class ClusterMember {
   #onCompacted(): void {
     this.#subscription?.stop()
     if (!this.#stepDown()) return
-    this.#beginAgain((catchUp) => catchUp.after(this.#position))
+    this.#beginAgain((catchUp) => catchUp.snapshotAfter(this.#position))
   }
 
   /**
@@ -315,7 +315,7 @@ export class ClusterMember {
     const problem = `this broker did not receive ${entryText}, so it reads the log again`
     this.#loss = { position, at: this.#now(), problem }
     if (!this.#stepDown()) return
-    this.#beginAgain(async (catchUp) => (await catchUp.newest()) ?? emptyLog())
+    this.#beginAgain(async (catchUp) => (await catchUp.newestSnapshot()) ?? emptyLog())
   }
 
   /** Restores the snapshot that `findSnapshot` returns, and joins as the next incarnation. */

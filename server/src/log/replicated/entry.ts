@@ -9,7 +9,7 @@
 import { type Command, findUnknownType } from '../../core/index.js'
 import { formatVersion, invalidEntry, newerCommand, newerFormat } from './logErrors.js'
 
-interface Base {
+interface EntryBase {
   /** The incarnation that sent the entry. */
   readonly broker: string
   /** Number of the entry among the entries of its incarnation. The `join` has number 1. */
@@ -19,12 +19,12 @@ interface Base {
 }
 
 /** A broker joins. `replaces` names the previous incarnation of the broker, which has ended. */
-export interface JoinEntry extends Base {
+export interface JoinEntry extends EntryBase {
   readonly join: { readonly replaces?: string | undefined }
 }
 
 /** A broker leaves, so that the other brokers need not wait until its silence shows its end. */
-export interface LeaveEntry extends Base {
+export interface LeaveEntry extends EntryBase {
   readonly leave: true
 }
 
@@ -32,11 +32,12 @@ export interface LeaveEntry extends Base {
  * The commands of a broker's clients and timers, and the notices of the broker. A heartbeat is an
  * entry without commands and notices.
  */
-export interface CommandsEntry extends Base {
+export interface CommandsEntry extends EntryBase {
   readonly commands: readonly Command[]
   readonly notices?: Notices | undefined
 }
 
+/** What the sender of an entry tells the other brokers, besides its commands. */
 export interface Notices {
   /** Members that were silent for too long. */
   readonly dead?: readonly DeathNotice[] | undefined
@@ -73,7 +74,7 @@ export function noticesIn(entry: LogEntry): Notices {
 
 /** Encodes an entry whose commands are JSON already. */
 export function encodeCommands(
-  { broker, n, at }: Base,
+  { broker, n, at }: EntryBase,
   commands: readonly string[],
   notices: Notices | undefined,
 ): string {

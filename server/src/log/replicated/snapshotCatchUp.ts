@@ -50,7 +50,7 @@ export class SnapshotCatchUp {
    * @throws {HoldfastError} `UNAVAILABLE` if no live broker makes a snapshot in time or the
    *   snapshot is damaged; `INVALID_OPTION` if the log cannot be used with these options.
    */
-  async after(position: number): Promise<LoadedSnapshot> {
+  async snapshotAfter(position: number): Promise<LoadedSnapshot> {
     const { engine, environment, config, onProblem, onPart } = this.#deps
     const { clock, newId } = environment
     // The timeout is long enough for the brokers to declare the oldest member dead, and for the
@@ -65,8 +65,8 @@ export class SnapshotCatchUp {
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           throw noSnapshotAvailable(position)
         }
-        // The sender `broker` never joins, so the entry is invalid. But every broker reads the
-        // notice of the entry.
+        // The sender `broker` never joins, so every broker ignores the commands of this entry. But
+        // every broker reads its notice.
         const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
@@ -89,7 +89,7 @@ export class SnapshotCatchUp {
    *
    * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged.
    */
-  async newest(): Promise<LoadedSnapshot | undefined> {
+  async newestSnapshot(): Promise<LoadedSnapshot | undefined> {
     const { engine, onProblem, onPart } = this.#deps
     for (;;) {
       try {

@@ -2,8 +2,8 @@
  * Decides when this broker makes a snapshot of a shared log. The oldest member makes a snapshot
  * when enough entries have come, or enough time has passed, since the last snapshot. Therefore an
  * etcd that compacts by itself never drops entries that no snapshot contains, if it retains entries
- * for at least twice this time. If two brokers make a snapshot at once,
- * the engine keeps one of the two snapshots.
+ * for at least twice this time. If two brokers make a snapshot at once, the engine keeps one of the
+ * two snapshots.
  *
  * Snapshots are made from the entries of the log, not from the broker's table. If another program
  * has compacted the log, entries after the last snapshot may be missing. Only then does the broker
@@ -110,14 +110,14 @@ export class SnapshotScheduler {
       this.#entries >= interval.entries ||
       this.#characters >= interval.characters ||
       now >= this.#dueAt
-    if (isDue) this.#make(position, saveOwnState)
+    if (isDue) this.#makeSnapshot(position, saveOwnState)
     else this.#checkReplayable(saveOwnState)
   }
 
   /** Makes a snapshot that is newer than this position, because another broker needs it. */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
-    if ((this.#newest?.position ?? -1) <= position) this.#make(undefined, saveOwnState)
+    if ((this.#newest?.position ?? -1) <= position) this.#makeSnapshot(undefined, saveOwnState)
   }
 
   /** Cancels the snapshot under way. */
@@ -149,7 +149,7 @@ export class SnapshotScheduler {
    * @param upTo The last position that the snapshot includes, for a snapshot from the log;
    *   undefined for a snapshot from this broker's table.
    */
-  #make(upTo: number | undefined, saveOwnState: SaveOwnState): void {
+  #makeSnapshot(upTo: number | undefined, saveOwnState: SaveOwnState): void {
     const { onMade, wall, interval, monotonic } = this.#deps
     this.#compactionProblem = undefined
     // A failed snapshot is tried again after the same number of entries, or after some time.
