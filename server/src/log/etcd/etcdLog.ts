@@ -1,6 +1,6 @@
 /** The public function that creates a shared log on etcd. */
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
-import { invalid } from '../../config/settings.js'
+import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
@@ -115,6 +115,6 @@ function checkCredentials({ tls, auth }: EtcdLogOptions): void {
     if (auth !== undefined) passwordOf(auth)
   } catch (cause) {
     const { message } = cause as Error
-    throw invalid(`The certificates or the password for etcd cannot be used: ${message}`)
+    throw invalidOption(`The certificates or the password for etcd cannot be used: ${message}`)
   }
 }
