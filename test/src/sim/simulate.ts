@@ -272,7 +272,10 @@ class Simulation {
   /** Waits until the watches report that no lock is held. */
   async #checkWatchViews(): Promise<void> {
     const isClear = () =>
-      this.#clientMachines.every(({ program }) => (program?.watchViews?.heldCount ?? 0) === 0)
+      this.#clientMachines.every(({ program }) => {
+        const { heldCount = 0, waitingCount = 0 } = program?.watchViews ?? {}
+        return heldCount === 0 && waitingCount === 0
+      })
     await this.#runUntil(watchMs, isClear)
     if (!isClear())
       this.#oracles.violated('a watch reports every change once', 'a watch still reports a lock')
