@@ -142,7 +142,9 @@ function waiterLine(place: number, request: WaitingInfo): string {
 }
 
 /** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
-function modeNote(lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount'>): string {
+function modeNote(
+  lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold'>,
+): string {
   const text = modeText(lock)
   return text === 'exclusive' ? '' : `(${text}) `
 }

@@ -117,17 +117,21 @@ export function sessionLabel({
 }
 
 /**
- * The mode of a lock or request, with its permits and the size of its set: `exclusive`,
- * `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys.
+ * The mode of a lock or request, with its permits, the size of its set and its longest hold:
+ * `exclusive`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
+ * `exclusive, at most 10m`.
  */
 export function modeText({
   mode,
   permits,
   capacity,
   keyCount,
-}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount'>): string {
+  maxHold,
+}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold'>): string {
   const kind = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
-  return keyCount === undefined ? kind : `${kind}, set of ${keyCount}`
+  const set = keyCount === undefined ? '' : `, set of ${keyCount}`
+  const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
+  return `${kind}${set}${hold}`
 }
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */

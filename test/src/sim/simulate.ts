@@ -153,7 +153,8 @@ class Simulation {
    */
   #addHostile(network: Network): void {
     const random = new Random(`seed ${this.#seed}/hostile`)
-    if (!random.chance(hostileChance)) return
+    // Hostile clients expect that their locks stay held, so no operator may limit the holds.
+    if (!random.chance(hostileChance) || this.#plan.maxHoldLimit !== undefined) return
     const oracles = this.#oracles
     const { keys, hasRevoker, hasTightBuffers, busyMs } = this.#plan
     const isSlow = hasTightBuffers || busyMs > slowTurnMs
