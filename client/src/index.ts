@@ -17,6 +17,7 @@ export {
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
 export type { Lock } from './locks/lock.js'
+export type { OnceOptions, Run } from './locks/once.js'
 export type {
   AutoRefreshOptions,
   LockOptions,

@@ -33,7 +33,12 @@ export const maxIdOrSecretLength = 64
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
-/** Most levels of nesting in the metadata of a lock. `[]` has one level. */
+/** Largest value of a `once`, in bytes of its JSON text. */
+export const maxResultBytes = 32 * 1024
+/**
+ * Most levels of nesting in the metadata of a lock, and in the value of a `once`. `[]` has one
+ * level.
+ */
 export const maxMetadataDepth = 64
 
 /** Longest ttl of a lock (after which it expires) and longest timeout of a request, in ms. */

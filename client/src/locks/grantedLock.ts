@@ -10,7 +10,13 @@ import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
-import type { ContendedNotice, HoldParams, KindParams, LockParams } from '../transport/messages.js'
+import type {
+  Completion,
+  ContendedNotice,
+  HoldParams,
+  KindParams,
+  LockParams,
+} from '../transport/messages.js'
 import { type Expiry, earlier, hasPassed, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
 
@@ -40,6 +46,8 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #lossListeners: LossListener[] = []
   /** The tracer's object for this lock, which is informed when the lock ends. */
   trace: HoldTrace | undefined
+  /** Set before the lock of a successful run is unlocked. */
+  completion: Completion | undefined
   #lossError: HoldfastError | undefined
   /** Whether the lock was lost, or its last handle was unlocked. */
   #isOver = false
@@ -87,6 +95,12 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#owner.unlock(this)
   }
 
+  /** Unlocks the lock of a run whose completion the broker has refused. */
+  abandon(): void {
+    this.completion = undefined
+    void this.#owner.unlock(this)
+  }
+
   refresh(ttl: number | undefined): RefreshRequest {
     return this.#owner.refresh(this, ttl)
   }
@@ -109,14 +123,6 @@ export class GrantedLock implements Task, RefreshableLock {
   run(): void {
     const isHoldOver = this.#holdExpiry && hasPassed(this.#holdExpiry, this.scheduler.now())
     this.#owner.lose([this], isHoldOver ? 'maxHold' : 'expired')
-  }
-
-  /** How long until the longest hold is over, in ms; Infinity without a longest hold. */
-  get holdLeft(): number {
-    if (this.#holdExpiry === undefined) return Infinity
-    const { monotonic, wall } = this.scheduler.now()
-    const left = Math.min(this.#holdExpiry.monotonic - monotonic, this.#holdExpiry.wall - wall)
-    return Math.max(0, left)
   }
 
   /**

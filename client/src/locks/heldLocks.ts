@@ -6,6 +6,7 @@
 import { type HeldItem, HoldfastError, type LockLossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
+import { CompleteRequest } from '../requests/onceRequest.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
 import {
   type LockKeeper,
@@ -88,12 +89,18 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 
   unlock(lock: GrantedLock): Promise<void> {
     this.#locks.remove(lock)
-    return this.unlockFence(lock.fence, lock.key)
+    const { fence, key, completion } = lock
+    return completion === undefined
+      ? this.unlockFence(fence, key)
+      : this.#unlock(new CompleteRequest(fence, key, completion))
   }
 
   /** Unlocks a lock by its fence. Leave `key` out for a lock that no caller wants. */
   unlockFence(fence: number, key?: string): Promise<void> {
-    const request = new UnlockRequest(fence, key)
+    return this.#unlock(new UnlockRequest(fence, key))
+  }
+
+  #unlock(request: UnlockRequest): Promise<void> {
     this.#pendingRequests.add(request)
     return request.promise
   }

@@ -341,17 +341,26 @@ export function checkAutoRefresh(
   return { interval, timeout }
 }
 
-/** Converts the metadata to JSON text. @throws HoldfastError `INVALID_OPTION` */
 function metadataText(metadata: unknown): string | undefined {
-  if (metadata === undefined) return undefined
+  return jsonText('metadata', metadata, maxMetadataBytes)
+}
+
+/**
+ * Converts a value to JSON text; undefined stays undefined.
+ *
+ * @param name What the value is, for the error message.
+ * @throws HoldfastError `INVALID_OPTION` if the value is no JSON value, or too large
+ */
+export function jsonText(name: string, value: unknown, maxBytes: number): string | undefined {
+  if (value === undefined) return undefined
   let text: string | undefined
   let cause: unknown
   try {
-    text = JSON.stringify(metadata)
+    text = JSON.stringify(value)
   } catch (error) {
     cause = error
   }
-  if (text !== undefined && utf8Length(text) <= maxMetadataBytes) return text
-  const message = `metadata must be a JSON value of at most ${maxMetadataBytes} bytes`
+  if (text !== undefined && utf8Length(text) <= maxBytes) return text
+  const message = `${name} must be a JSON value of at most ${maxBytes} bytes`
   throw new HoldfastError('INVALID_OPTION', message, { cause })
 }

@@ -115,7 +115,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    */
   checkResponse({ type, id }: Response): void {
     if (type === 'failed') return
-    if (type !== this.responseType) {
+    if (!this.isAnsweredBy(type)) {
       throw new ProtocolViolation(
         `${type} cannot answer request ${id}, which waits for ${this.responseType}`,
       )
@@ -127,6 +127,10 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
   /** Handles the notice that the request has to wait. Only a lock request asks for the notice. */
   onQueued(_notice: QueuedNotice): void {}
+
+  protected isAnsweredBy(type: Response['type']): boolean {
+    return type === this.responseType
+  }
 
   /** Handles the refusal of the broker. */
   onFailed(error: HoldfastError): void {
@@ -286,7 +290,7 @@ export class UnlockRequest extends Request<void> {
   }
 
   /** Succeeds, because the end of the session has released the lock. */
-  override endWithSession(): boolean {
+  override endWithSession(_message?: string, _error?: HoldfastError): boolean {
     return this.onResponse()
   }
 

@@ -56,6 +56,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     refreshed: onStoredResponse,
     revoked: onStoredResponse,
     passed: onStoredResponse,
+    result: onStoredResponse,
     authenticated: onUnstoredResponse,
     found: onUnstoredResponse,
     stats: onUnstoredResponse,

@@ -10,10 +10,12 @@ import {
   HoldfastError,
   type LockStats,
   type QueueEvent,
+  type Result,
   refuseUnknownOptions,
 } from '@holdfast/shared'
-import type { GrantedLock } from '../locks/grantedLock.js'
+import { GrantedLock } from '../locks/grantedLock.js'
 import { Lock } from '../locks/lock.js'
+import { checkOnce, type OnceOptions, type Run, runOnce } from '../locks/once.js'
 import {
   type CheckedLock,
   checkLock,
@@ -34,7 +36,8 @@ import type { RequestTrace, Tracer } from '../locks/tracing.js'
 import { asyncDispose, callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 import { type BarrierOptions, BarrierRequest, checkBarrier } from '../requests/barrierRequest.js'
-import { LockRequest, type Request } from '../requests/requests.js'
+import { OnceRequest } from '../requests/onceRequest.js'
+import { LockRequest, type Request, withKey } from '../requests/requests.js'
 import {
   authRequest,
   checkQuery,
@@ -51,7 +54,12 @@ import {
 import type { WatchOptions } from '../transport/messages.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
 import type { SessionController } from './sessionController.js'
-import { SessionEmitter, type SessionState } from './sessionEvents.js'
+import {
+  isEventName,
+  SessionEmitter,
+  type SessionEvents,
+  type SessionState,
+} from './sessionEvents.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** The functions and options that `connect` passes to a session. */
@@ -230,6 +238,55 @@ export class Session extends SessionEmitter {
   }
 
   /**
+   * Calls the listener at the next such event. With another name, runs a function once for all
+   * callers with this key: see the other signature.
+   */
+  override once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this
+  /**
+   * Runs a function once for all callers with this key, in any session and process. The first
+   * caller runs the function under an exclusive lock. All callers that wait meanwhile get the value
+   * of this run, as a copy made by JSON: at most 32 KiB, `undefined` included. With `keep`, later
+   * callers get the value too, for so many ms.
+   *
+   * If the function throws, this call rejects with that error and the next caller runs its own
+   * function. If the lock of the run is lost, or the session ends, the call rejects at once and
+   * does not wait for the function. A caller that is not the runner never gets a value that is
+   * older than its call, except a value that is kept.
+   *
+   * A key that is the name of an event, such as `closed`, needs the options, at least `{}`: without
+   * options, `once` adds a listener for the event.
+   *
+   * Rejects like `lock`, and with `INVALID_OPTION` if the value is not JSON or is too large, with
+   * `LOCK_LOST` if the lock was lost during the run, and with the errors of the function.
+   */
+  override once<T>(
+    key: string,
+    run: (run: Run) => T | PromiseLike<T>,
+    options?: OnceOptions,
+  ): Promise<T>
+  override once(name: string, callback: (...details: never) => unknown, options?: OnceOptions) {
+    if (options === undefined && isEventName(name)) {
+      return super.once(name as keyof SessionEvents, callback as () => void)
+    }
+    return this.#once(name, callback as () => unknown, options)
+  }
+
+  async #once<T>(
+    key: string,
+    run: (run: Run) => T | PromiseLike<T>,
+    options: OnceOptions = {},
+  ): Promise<T> {
+    const checkedLock = checkOnce(key, options)
+    checkFunction('the function of once', run)
+    const answer = await this.#sendOnce(checkedLock)
+    if (!(answer instanceof GrantedLock)) return answer.value as T
+    return runOnce(answer, run, options.keep).catch((error) => {
+      const isLost = this.state === 'closed' && error === answer.lossError
+      throw isLost ? withKey(key, this.#controller.closedError()) : error
+    })
+  }
+
+  /**
    * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all of
    * them resolve together, and the next call begins a new barrier with the same key. Each call is
    * one party. Barriers and locks have separate keys: a barrier excludes no lock.
@@ -398,17 +455,41 @@ export class Session extends SessionEmitter {
    */
   #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
     throwIfAborted(signal, params.key)
-    const giveUp = (error: HoldfastError) => this.#giveUp(request, error)
-    const onTimeout = () => giveUp(timeoutError(timeout))
     const { heldLocks } = this.#controller
-    const request = new LockRequest(params, timeout, this.#dueAt(timeout), heldLocks, onTimeout)
-    const grantedLock = this.#controller.submit(request)
+    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
+    const request: LockRequest<GrantedLock> = new LockRequest(
+      params,
+      timeout,
+      this.#dueAt(timeout),
+      heldLocks,
+      onTimeout,
+    )
+    return this.#submitLock(request, signal)
+  }
+
+  /** Requests the lock of a run, or the value of another run. */
+  #sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
+    throwIfAborted(signal, params.key)
+    const { heldLocks } = this.#controller
+    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
+    const request: OnceRequest<GrantedLock> = new OnceRequest<GrantedLock>(
+      params,
+      timeout,
+      this.#dueAt(timeout),
+      heldLocks,
+      onTimeout,
+    )
+    return this.#submitLock(request, signal)
+  }
+
+  #submitLock<T>(request: LockRequest<T>, signal: AbortSignal | undefined): Promise<T> {
+    const answer = this.#controller.submit(request)
     this.#selfDeadlockWarner?.onRequest()
     if (signal !== undefined) {
-      const stopListening = onAbort(signal, giveUp)
-      grantedLock.then(stopListening, stopListening)
+      const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
+      answer.then(stopListening, stopListening)
     }
-    return grantedLock
+    return answer
   }
 
   /** When a timeout that begins now ends, by the monotonic clock. */

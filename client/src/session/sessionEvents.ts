@@ -72,6 +72,14 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   closed: 1,
 }
 
+/**
+ * Whether `once` adds a listener for this name. `events.once` of Node adds a listener for `error`,
+ * which no session emits.
+ */
+export function isEventName(name: unknown): boolean {
+  return name === 'error' || Object.hasOwn(eventNames, String(name))
+}
+
 /** The function that `eventemitter3` calls, with the caller's listener as a property. */
 type WrappedListener = ((...details: unknown[]) => void) & { readonly listener?: unknown }
 
@@ -133,10 +141,6 @@ export class SessionEmitter {
   }
 }
 
-/**
- * Throws for an unknown event. Allows the event `error`, which no session emits, because
- * `events.once` of Node also adds a listener for `error`.
- */
 function checkEvent(event: string): void {
-  if (event !== 'error') refuseUnknownName('a session has no event', String(event), eventNames)
+  if (!isEventName(event)) refuseUnknownName('a session has no event', String(event), eventNames)
 }

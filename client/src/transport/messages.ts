@@ -5,10 +5,12 @@
  */
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
-/** The parameters that make a lock one of permits or a lock on several keys. */
+/** The parameters that make a lock one of permits, a lock on several keys or that of a run. */
 export interface KindParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
+  /** True for the lock of a run of `session.once`. */
+  readonly once?: true | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
 }
@@ -75,13 +77,30 @@ function holdText({ maxHold, onQueued, onContended }: HoldParams): string {
 }
 
 function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
-  const text = `{"type":"lock","id":${id},"key":${JSON.stringify(key)}`
+  const fields = `,"id":${id},"key":${JSON.stringify(key)}`
+  if (kind?.once) return `{"type":"once"${fields}`
+  const text = `{"type":"lock"${fields}`
   if (kind !== undefined) return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 
 function setText(id: number, { items }: KindParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
+}
+
+/** How a run ended; `value` is JSON text. */
+export interface Completion {
+  /** Undefined for the value `undefined`. */
+  readonly value: string | undefined
+  /** How long later callers get the value, in ms. */
+  readonly keep: number | undefined
+}
+
+export function completeText(id: number, fence: number, { value, keep }: Completion): string {
+  let text = `{"type":"complete","id":${id},"fence":${fence}`
+  if (value !== undefined) text += `,"value":${value}`
+  if (keep !== undefined) text += `,"keep":${keep}`
+  return `${text}}`
 }
 
 export function unlockText(id: number, fence: number): string {

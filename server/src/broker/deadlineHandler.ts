@@ -8,7 +8,7 @@ import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
 import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
-import { BarrierCall, type Command, Lock, Request, Session } from '../core/index.js'
+import { BarrierCall, type Command, KeptResult, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
 import { HoldDeadline } from './holdDeadlines.js'
 import { ContendedKey, type Notices } from './notices.js'
@@ -34,13 +34,14 @@ export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubj
 type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 
 /**
- * The object that a broker timer is set for: a request whose timeout ends, a connection that the
- * broker must ping or drop, a token that is about to expire, the quiet start, or a key whose
- * holders may get notices again.
+ * The object that a broker timer is set for: a request whose timeout ends, a kept result whose time
+ * ends, a connection that the broker must ping or drop, a token that is about to expire, the quiet
+ * start, or a key whose holders may get notices again.
  */
 type BrokerTimerSubject =
   | Request
   | BarrierCall
+  | KeptResult
   | Connection
   | TokenDeadline
   | QuietStart
@@ -95,6 +96,9 @@ export class DeadlineHandler
         request: subject.id,
         at: clock.wall(),
       })
+    } else if (subject instanceof KeptResult) {
+      const { key, result } = subject
+      log.submit({ type: 'forgetResult', key, fence: result.fence, at: clock.wall() })
     } else if (subject instanceof TokenDeadline) tokenExpiry.onTimer(subject)
     else if (subject instanceof ContendedKey) this.#deps.notices.onTimer(subject)
     else if (subject.state === 'open') {

@@ -91,7 +91,9 @@ export class Handshake {
     const { barriersPerSession: barriers, maxHoldMs } = settings.limits
     // JSON, the format of the command log, has no Infinity.
     const maxHold = maxHoldMs === off ? undefined : maxHoldMs
-    this.#sessionLimits = { locks, answers, waitersPerKey, barriers, maxHold }
+    const { keptResults, keptResultBytes } = settings.limits
+    const ownLimits = { locks, answers, waitersPerKey, barriers, maxHold }
+    this.#sessionLimits = { ...ownLimits, keptResults, keptResultBytes }
   }
 
   /** Begins the handshake of a connection that has sent `hello`. */

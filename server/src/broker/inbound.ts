@@ -115,8 +115,7 @@ export class Inbound {
       connection.abort(closeCodes.overloaded)
       return false
     }
-    const { type } = message
-    if (load === 'ok' || (type !== 'lock' && type !== 'lockAll' && type !== 'barrier')) return true
+    if (load === 'ok' || !('id' in message) || !waitingTypes.has(message.type)) return true
     connection.send(
       encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
     )
@@ -191,6 +190,9 @@ function canStealInOneTurn({ holders }: KeyState): boolean {
   }
   return true
 }
+
+/** The requests that add a lock, a waiting request or a call at a barrier. */
+const waitingTypes: ReadonlySet<string> = new Set(['lock', 'lockAll', 'once', 'barrier'])
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
 export function canEndInOneTurn(session: Session): boolean {

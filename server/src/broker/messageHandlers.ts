@@ -127,6 +127,26 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     'lock',
   ),
 
+  once: commandHandler(
+    (connection, { id, key, ttl, timeout, metadata }, at) => {
+      const { session, attachEpoch } = connection
+      const metadataText = metadata === undefined ? undefined : JSON.stringify(metadata)
+      if (metadataText !== undefined) connection.charge(costOfMetadata(metadataText.length))
+      const terms = { key, ttl, timeout, metadata: metadataText }
+      return { type: 'once', session: session!.id, attachEpoch, id, ...terms, at }
+    },
+    (policy, { key, metadata }) =>
+      policy.checkPermission('lock', key) ?? policy.checkSize(key, metadata),
+    'lock',
+  ),
+
+  complete: commandHandler((connection, { id, fence, value, keep }, at) => {
+    const { session, attachEpoch } = connection
+    const text = value === undefined ? undefined : JSON.stringify(value)
+    if (text !== undefined) connection.charge(costOfMetadata(text.length))
+    return { type: 'complete', session: session!.id, attachEpoch, id, fence, value: text, keep, at }
+  }),
+
   revoke: commandHandler(
     (connection, { id, key, fence, reason: note }, at) => {
       const { session, attachEpoch } = connection

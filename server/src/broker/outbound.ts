@@ -4,7 +4,7 @@
  * only this broker keeps the deadlines of the session, of its locks and of its requests.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
-import { costOfGathering } from '../config/workCosts.js'
+import { costOfBytes, costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import {
   type Answer,
@@ -12,6 +12,7 @@ import {
   type Command,
   type Effect,
   type EndReason,
+  type KeptResult,
   Lock,
   type ReleaseReason,
   type Request,
@@ -76,7 +77,6 @@ export class Outbound {
   /** Sends the messages and sets or clears the deadlines that follow from an effect. */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
-    const attached = this.#attached
     switch (effect.kind) {
       case 'granted':
         this.#onGranted(effect.lock, effect.request)
@@ -84,21 +84,18 @@ export class Outbound {
       case 'revoked':
         // `lost` is sent here and not by `#onReleased`, because only this effect has the operator's
         // note.
-        attached
+        this.#attached
           .get(effect.lock.session)
           ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
         break
       case 'released':
         this.#onReleased(effect.lock, effect.reason)
         break
-      case 'answer': {
-        const { session, id, answer } = effect
-        const text = encodeAnswer(id, answer, this.#startInAnswer(answer), session.limits)
-        attached.get(session)?.send(text)
+      case 'answer':
+        this.#onAnswer(effect)
         break
-      }
       case 'acknowledged':
-        attached.get(effect.session)?.sendDeferredAck()
+        this.#attached.get(effect.session)?.sendDeferredAck()
         break
       case 'queued':
         this.#startTimeout(effect.request)
@@ -114,11 +111,17 @@ export class Outbound {
         if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
         break
       case 'deadlineRestarted':
-        if (effect.lockOrRequest instanceof Lock) this.#startDeadlinesOf(effect.lockOrRequest)
-        else this.#startTimeout(effect.lockOrRequest)
+        this.#restartDeadline(effect.lockOrRequest)
+        break
+      case 'kept':
+      case 'keepRestarted':
+        this.#startKeep(effect.kept)
+        break
+      case 'forgotten':
+        time.clearTimer(effect.kept)
         break
       case 'unfinished':
-        if (this.#isOwned(effect.request.session)) this.#deps.unfinishedKeys.add(effect.request.key)
+        this.#onUnfinished(effect.request)
         break
       case 'refreshed':
         this.#startTtl(effect.lock)
@@ -128,9 +131,8 @@ export class Outbound {
           this.#attach(effect.session, effect.handshakeId, undefined)
         break
       case 'resumed':
-        if (this.#isOwned(effect.session)) {
-          this.#attach(effect.session, effect.handshakeId, effect.answers)
-        } else this.#detachMoved(effect.session)
+        if (!this.#isOwned(effect.session)) this.#detachMoved(effect.session)
+        else this.#attach(effect.session, effect.handshakeId, effect.answers)
         break
       case 'refused':
         this.#deps.handshake.onResumeRefused(effect.handshakeId)
@@ -146,9 +148,12 @@ export class Outbound {
 
   /**
    * Starts the deadlines of the sessions that this broker owns, of their locks and of their
-   * requests. Each deadline runs in full from now.
+   * requests, and of the kept results that this broker owns. Each deadline runs in full from now.
    */
-  startDeadlines(sessions: ReadonlyMap<string, Session>): void {
+  startDeadlines(
+    sessions: ReadonlyMap<string, Session>,
+    keptResults: ReadonlyMap<string, KeptResult>,
+  ): void {
     const { time, notices } = this.#deps
     notices.reset(sessions.values())
     for (const session of sessions.values()) {
@@ -158,18 +163,20 @@ export class Outbound {
       for (const request of session.waiting.values()) this.#startTimeout(request)
       for (const call of session.barrierCalls.values()) this.#startTimeout(call)
     }
+    for (const kept of keptResults.values()) this.#startKeep(kept)
   }
 
-  /** Clears the deadlines of the sessions that this broker owns, and detaches all sessions. */
-  detachAll(sessions: Iterable<Session>): void {
+  /** Clears the deadlines that this broker keeps, and detaches all sessions. */
+  detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
+    for (const kept of keptResults) this.#deps.time.clearTimer(kept)
     this.#attached.clear()
     this.#deps.notices.clear()
   }
 
-  /** Whether this broker is the owner broker of the session, so that it keeps the deadlines. */
-  #isOwned(session: Session): boolean {
-    return session.ownerBroker === this.#deps.ownerBroker.name
+  /** Whether this broker keeps the deadlines of the session, or the time of the kept result. */
+  #isOwned({ ownerBroker }: Session | KeptResult): boolean {
+    return ownerBroker === this.#deps.ownerBroker.name
   }
 
   #clearDeadlines(session: Session): void {
@@ -312,6 +319,27 @@ export class Outbound {
     const { session, timeout } = request
     if (timeout === undefined || !this.#isOwned(session)) return
     this.#deps.time.setTimer(request, timeout)
+  }
+
+  #onUnfinished({ session, key }: Request): void {
+    if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
+  }
+
+  #restartDeadline(lockOrRequest: Lock | Request | BarrierCall): void {
+    if (lockOrRequest instanceof Lock) this.#startDeadlinesOf(lockOrRequest)
+    else this.#startTimeout(lockOrRequest)
+  }
+
+  #onAnswer({ session, id, answer }: Extract<Effect, { kind: 'answer' }>): void {
+    const connection = this.#attached.get(session)
+    if (connection === undefined) return
+    // The client pays for the value that it receives, because its request is small.
+    if (answer.kind === 'result') connection.charge(costOfBytes(answer.result.value?.length ?? 0))
+    connection.send(encodeAnswer(id, answer, this.#startInAnswer(answer), session.limits))
+  }
+
+  #startKeep(kept: KeptResult): void {
+    if (this.#isOwned(kept)) this.#deps.time.setTimer(kept, kept.keep)
   }
 
   /**

@@ -92,17 +92,18 @@ export class BrokerStateMachine implements StateMachine {
 
   serve(): void {
     const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
+    const { sessions, keptResults } = this.#liveTable.current
     ownerBroker.name = membership!.name
-    sessionQuota.reset(this.#liveTable.current.sessions.values())
-    outbound.startDeadlines(this.#liveTable.current.sessions)
+    sessionQuota.reset(sessions.values())
+    outbound.startDeadlines(sessions, keptResults)
     listener.onServe()
   }
 
   resign(): void {
     const { ownerBroker, outbound, observer, listener } = this.#deps
-    const sessions = this.#liveTable.current.sessions
+    const { sessions, keptResults } = this.#liveTable.current
     listener.onResign()
-    outbound.detachAll(sessions.values())
+    outbound.detachAll(sessions.values(), keptResults.values())
     for (const session of sessions.values()) {
       if (session.ownerBroker === ownerBroker.name) observer?.onSessionMoved?.(session)
     }
@@ -147,7 +148,7 @@ export class BrokerStateMachine implements StateMachine {
   }
 }
 
-/** The session that an effect concerns; undefined for a refused resume. */
+/** The session that an effect concerns; undefined for a refused resume and for a kept result. */
 function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {
     case 'granted':
@@ -166,6 +167,9 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'deadlineRestarted':
       return effect.lockOrRequest.session
     case 'refused':
+    case 'kept':
+    case 'keepRestarted':
+    case 'forgotten':
       return undefined
     default:
       return effect.session

@@ -45,7 +45,8 @@ export class Statistics {
         this.#refreshed++
         break
       case 'withdrawn':
-        if (effect.request.isPrimary) this.#failed++
+        // A follower of a `once` has got what it asked for.
+        if (effect.request.isPrimary && effect.reason !== 'answered') this.#failed++
         break
       case 'answer':
         if (!effect.repeat && isRefusedAtOnce(effect.answer)) this.#failed++

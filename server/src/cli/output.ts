@@ -117,21 +117,19 @@ export function sessionLabel({
 }
 
 /**
- * The mode of a lock or request, with its permits, the size of its set and its longest hold:
- * `exclusive`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
- * `exclusive, at most 10m`.
+ * The mode of a lock or request, with its permits and the size of its set: `exclusive`, `once`,
+ * `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys.
  */
 export function modeText({
   mode,
   permits,
   capacity,
   keyCount,
-  maxHold,
-}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold'>): string {
+  once,
+}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'once'>): string {
+  if (once) return 'once'
   const kind = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
-  const set = keyCount === undefined ? '' : `, set of ${keyCount}`
-  const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
-  return `${kind}${set}${hold}`
+  return keyCount === undefined ? kind : `${kind}, set of ${keyCount}`
 }
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */
@@ -145,6 +143,11 @@ export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
 export function writeOut(text: string): void {
   if (isDirect(process.stdout)) writeOrEmitError(process.stdout, text)
   else process.stdout.write(text)
+}
+
+/** Writes the output of another program to standard output, unchanged. */
+export function writeBytes(bytes: Uint8Array): void {
+  process.stdout.write(bytes)
 }
 
 /**

@@ -176,8 +176,8 @@ interface BusyKey {
   capacity?: number | undefined
   /** How many keys the set of the first holder has; undefined for a lock of one key. */
   keyCount?: number | undefined
-  /** The longest hold of the first holder, in ms; undefined without. */
-  maxHold?: number | undefined
+  /** Whether the first holder runs a `once`. */
+  once?: true | undefined
   holder?: string
   since?: number
 }
@@ -194,8 +194,8 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
       busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
       if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
     } else {
-      const { key, mode, since, permits, capacity, keyCount, maxHold } = lock
-      const kind = { mode, permits, capacity, keyCount, maxHold }
+      const { key, mode, since, permits, capacity, keyCount, once } = lock
+      const kind = { mode, permits, capacity, keyCount, once }
       keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
   }

@@ -110,6 +110,10 @@ export interface BrokerLimits {
    * off.
    */
   readonly maxHoldMs: number
+  /** Results of `once` that the broker keeps for all clients. Default 1,000; public 1,000. */
+  readonly keptResults: number
+  /** Bytes of these results, in bytes. Default 16 MiB; public 4 MiB. */
+  readonly keptResultBytes: number
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
@@ -183,6 +187,8 @@ export const limits = {
   unacknowledged: { private: maxUnacknowledgedResponses, public: maxUnacknowledgedResponses },
   barriersPerSession: { private: maxBarrierCallsPerSession, public: 16 },
   maxHoldMs: { private: off, public: off, max: maxDurationMs, canBeOff: true },
+  keptResults: { private: 1_000, public: 1_000 },
+  keptResultBytes: { private: 16 * 1024 * 1024, public: 4 * 1024 * 1024 },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
@@ -227,6 +233,8 @@ const sessionLimitNames = {
   waitersPerKey: 'waitersPerKey',
   barriers: 'barriersPerSession',
   maxHold: 'maxHoldMs',
+  keptResults: 'keptResults',
+  keptResultBytes: 'keptResultBytes',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
 /** The name of the broker limit from which a limit of the lock table gets its value. */

@@ -10,6 +10,7 @@ const requestTypeOf = {
   refreshed: 'refresh',
   revoked: 'revoke',
   passed: 'barrier',
+  result: 'lock',
 } as const
 
 /**

@@ -49,6 +49,13 @@ export interface SessionLimits {
   readonly barriers?: number | undefined
   /** Longest `maxHold` of a lock, in ms. Undefined: no limit. */
   readonly maxHold?: number | undefined
+  /**
+   * Most kept results of all sessions together, after this session has added a result. Undefined in
+   * a command of an older broker: a default.
+   */
+  readonly keptResults?: number | undefined
+  /** Most bytes of these results, as `weights.ts` estimates them. Undefined as above. */
+  readonly keptResultBytes?: number | undefined
 }
 
 /**
@@ -176,6 +183,33 @@ export interface RequestLockSet extends FromSession {
   readonly extras?: Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined
 }
 
+/**
+ * Requests the exclusive lock of a key in order to run a function, or the value of the run of
+ * another caller. The request is answered with the lock, with the value of the run that it has
+ * waited for, or with a kept value.
+ */
+export interface RequestOnce extends FromSession {
+  readonly type: 'once'
+  readonly id: number
+  readonly key: string
+  readonly ttl: number | undefined
+  /** As in {@link RequestLock}. */
+  readonly timeout: number | undefined
+  /** JSON text. */
+  readonly metadata: string | undefined
+}
+
+/** Releases the lock of a `once`, and gives the value of the run to its followers. */
+export interface CompleteOnce extends FromSession {
+  readonly type: 'complete'
+  readonly id: number
+  readonly fence: number
+  /** JSON text; undefined for the value `undefined`. */
+  readonly value: string | undefined
+  /** How long later calls get the value too, in ms; undefined: not at all. */
+  readonly keep: number | undefined
+}
+
 export interface Unlock extends FromSession {
   readonly type: 'unlock'
   readonly id: number
@@ -257,22 +291,28 @@ export interface EndHold extends Base {
   readonly fence: number
 }
 
-/** Proposal: grant more waiters of these keys, where a command reached its limit of grants. */
+/** Proposal: the time for which the table keeps the result with this fence is over. */
+export interface ForgetResult extends Base {
+  readonly type: 'forgetResult'
+  readonly key: string
+  readonly fence: number
+}
+
+/**
+ * Proposal: grant more waiters of these keys, and answer more followers of a `once`, where a
+ * command reached its limit of grants.
+ */
 export interface GrantUnfinishedKeys extends Base {
   readonly type: 'grantUnfinishedKeys'
   readonly keys: readonly string[]
 }
 
-export type Command =
-  | RaiseFenceFloor
-  | SetQuiet
-  | Restart
-  | OpenSession
-  | ResumeSession
-  | SuspendSession
-  | EndSession
+/** A command that follows from a message of a client about its locks and requests. */
+export type ClientCommand =
   | RequestLock
   | RequestLockSet
+  | RequestOnce
+  | CompleteOnce
   | Unlock
   | Refresh
   | RevokeLock
@@ -280,17 +320,28 @@ export type Command =
   | CancelRequest
   | AcknowledgeAnswers
   | ConfirmWelcome
+
+export type Command =
+  | ClientCommand
+  | RaiseFenceFloor
+  | SetQuiet
+  | Restart
+  | OpenSession
+  | ResumeSession
+  | SuspendSession
+  | EndSession
   | TimeOutRequest
   | ExpireLock
   | EndHold
+  | ForgetResult
   | GrantUnfinishedKeys
 
 const commandTypes: Readonly<Record<Command['type'], 1>> = {
   ...{ raiseFenceFloor: 1, quiet: 1, restart: 1, open: 1 },
   ...{ resume: 1, suspend: 1, end: 1, lock: 1 },
-  ...{ lockAll: 1, unlock: 1, refresh: 1, revoke: 1 },
+  ...{ lockAll: 1, once: 1, complete: 1, unlock: 1, refresh: 1, revoke: 1 },
   ...{ barrier: 1, cancel: 1, ack: 1, confirm: 1 },
-  ...{ timeout: 1, expire: 1, endHold: 1, grantUnfinishedKeys: 1 },
+  ...{ timeout: 1, expire: 1, endHold: 1, forgetResult: 1, grantUnfinishedKeys: 1 },
 }
 
 /**

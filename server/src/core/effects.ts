@@ -9,15 +9,19 @@
  */
 import type { EndReason } from './commands.js'
 import type { Answer, BarrierCall, Lock, Request, Session } from './records.js'
+import type { KeptResult } from './sharedResults.js'
 
 /** Why a lock ended. */
 export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'revoked' | 'ended'
 
-/** Why a request left its queue without a grant. */
-export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
+/**
+ * Why a request left its queue without a grant. `answered`: the request is a `once` and gets the
+ * value of a run.
+ */
+export type WithdrawReason = 'aborted' | 'timeout' | 'ended' | 'answered'
 
 /** Why a call left its barrier: all parties have arrived, or the call was given up. */
-export type DepartReason = WithdrawReason | 'passed'
+export type DepartReason = 'aborted' | 'timeout' | 'ended' | 'passed'
 
 export type Effect =
   | { readonly kind: 'opened'; readonly session: Session; readonly handshakeId: string }
@@ -47,6 +51,15 @@ export type Effect =
    * at a barrier is restarted like a request.
    */
   | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request | BarrierCall }
+  /**
+   * The table keeps the result of a `once` for later calls. The broker with the name
+   * `kept.ownerBroker` submits `forgetResult` when the time is over.
+   */
+  | { readonly kind: 'kept'; readonly kept: KeptResult }
+  /** Another broker takes over a kept result, whose time starts again in full. */
+  | { readonly kind: 'keepRestarted'; readonly kept: KeptResult }
+  /** The table keeps the result no longer. */
+  | { readonly kind: 'forgotten'; readonly kept: KeptResult }
   /** A call waits at a barrier. */
   | { readonly kind: 'arrived'; readonly call: BarrierCall }
   /** A call waits at its barrier no longer. An `answer` follows, unless the session has ended. */

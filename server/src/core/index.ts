@@ -18,6 +18,7 @@ export {
   type RequestType,
   Session,
 } from './records.js'
+export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
 export {
@@ -27,6 +28,7 @@ export {
   bytesOfLock,
   bytesOfRequest,
   bytesOfSession,
+  keptResultBytes,
   keyStateBytes,
   revocationBytes,
   textBytes,

@@ -3,6 +3,7 @@
  * object, so it stays as small and as fast as a table without these kinds of locks.
  */
 import type { LockMode, NoticeType } from '@holdfast/shared'
+import type { FollowerGroup } from './sharedResults.js'
 
 /** The terms of a command that few requests have. They travel in commands, so they are plain. */
 export interface ExtraTerms {
@@ -17,6 +18,8 @@ export interface ExtraTerms {
   readonly maxHold?: number | undefined
   /** The notices that the client asks for. */
   readonly notify?: readonly NoticeType[] | undefined
+  /** Present for a `once`: the holder runs a function, and followers wait for its value. */
+  readonly once?: true | undefined
 }
 
 /** One key of a set. `permits` and `capacity` are as in {@link ExtraTerms}. */
@@ -54,13 +57,18 @@ export class LockExtras<L, R> {
   readonly notify: readonly NoticeType[] | undefined
   /** The set that the lock or request is a member of; undefined for a lock of one key. */
   readonly set: LockSet<L, R> | undefined
+  /** As in {@link ExtraTerms}. */
+  readonly once: true | undefined
+  /** The group of a `once` request that waits. */
+  followers: FollowerGroup<R> | undefined = undefined
 
-  constructor({ permits, capacity, maxHold, notify }: ExtraTerms, set?: LockSet<L, R>) {
+  constructor({ permits, capacity, maxHold, notify, once }: ExtraTerms, set?: LockSet<L, R>) {
     this.permits = permits
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
     this.set = set
+    this.once = once
   }
 
   /**
@@ -96,13 +104,21 @@ export class KeyPermits {
   }
 }
 
-/** The extras of a key. A key without any of them has no such object. */
-export class KeyExtras {
+/**
+ * The extras of a key. A key without any of them has no such object.
+ *
+ * @template R The class of requests.
+ */
+export class KeyExtras<R = unknown> {
   /** The permits of the key; undefined while no lock and no request has the mode `permits`. */
   permits: KeyPermits | undefined = undefined
+  /** The `once` requests that wait; undefined if none waits. */
+  followers: FollowerGroup<R> | undefined = undefined
+  /** The followers of a run that has ended, who must still be answered; undefined if none. */
+  delivery: FollowerGroup<R> | undefined = undefined
 
   /** Whether the key needs this object no longer. */
   get isEmpty(): boolean {
-    return this.permits === undefined
+    return this.permits === undefined && this.followers === undefined && this.delivery === undefined
   }
 }

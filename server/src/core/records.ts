@@ -18,6 +18,7 @@ import {
   removePermitsUser,
 } from './permits.js'
 import type { LockTerms, RequestTerms, Revocation, StoredHolder } from './plainRecords.js'
+import type { SharedResult } from './sharedResults.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
@@ -37,6 +38,8 @@ export type Answer =
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }
+  /** The value of the run that a `once` request has waited for, or a kept value. */
+  | { readonly kind: 'result'; readonly result: SharedResult }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
@@ -86,6 +89,8 @@ export class Session {
   readonly answers: Map<number, Answer> | undefined
   /** Bytes of the holders in the stored answers. */
   storedHolderBytes = 0
+  /** How many stored answers have the result of a `once`. */
+  storedResults = 0
   /**
    * The newest revoked locks of a session that can resume, oldest first. A resume reports these
    * locks again, because the client may have been disconnected when the operator revoked them.
@@ -189,7 +194,7 @@ export class Session {
     return bytes
   }
 
-  /** Bytes of the stored answers. */
+  /** Bytes of the stored answers, without the results of `once`, which sessions share. */
   get answerBytes(): number {
     const count = this.answers?.size ?? 0
     return count === 0 ? 0 : count * answerBytes + 2 * this.storedHolderBytes
@@ -202,6 +207,10 @@ export class Session {
   storeAnswer(id: number, answer: Answer): number {
     if (this.answers === undefined) return 0
     this.answers.set(id, answer)
+    if (answer.kind === 'result') {
+      this.storedResults++
+      return answerBytes + answer.result.addReference()
+    }
     const holderBytes = holderBytesOf(answer)
     this.storedHolderBytes += holderBytes
     return answerBytes + 2 * holderBytes
@@ -225,6 +234,7 @@ export class Session {
     if (answers === undefined) return 0
     let bytes = 0
     for (const id of ids) {
+      if (this.storedResults > 0) bytes += this.#releaseResult(answers.get(id))
       // Most sessions have no answers with holders, so the lookup is skipped for them.
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
@@ -232,6 +242,20 @@ export class Session {
       bytes += answerBytes + 2 * holderBytes
     }
     return bytes
+  }
+
+  /** Drops all answers, because the session ends. Returns the bytes that this frees. */
+  dropAnswers(): number {
+    let bytes = this.answerBytes
+    if (this.storedResults > 0)
+      for (const answer of this.answers!.values()) bytes += this.#releaseResult(answer)
+    return bytes
+  }
+
+  #releaseResult(answer: Answer | undefined): number {
+    if (answer?.kind !== 'result') return 0
+    this.storedResults--
+    return answer.result.removeReference()
   }
 }
 
@@ -401,7 +425,7 @@ export class BarrierCall {
  * memory for them.
  */
 class KeyQueue extends LinkedList<Request> {
-  extras: KeyExtras | undefined = undefined
+  extras: KeyExtras<Request> | undefined = undefined
 }
 
 /** The queue of all keys without waiters and extras, which are nearly all keys. It stays empty. */
@@ -436,11 +460,11 @@ export class KeyState extends LinkedList<Lock> {
   }
 
   /** What only few keys have; undefined for nearly all keys. */
-  get extras(): KeyExtras | undefined {
+  get extras(): KeyExtras<Request> | undefined {
     return this.#queue.extras
   }
 
-  set extras(extras: KeyExtras | undefined) {
+  set extras(extras: KeyExtras<Request> | undefined) {
     if (this.#queue === emptyQueue) this.#queue = new KeyQueue()
     this.#queue.extras = extras
   }

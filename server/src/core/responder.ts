@@ -13,6 +13,21 @@ import type { Effect } from './effects.js'
 import type { CapacityMismatch } from './permits.js'
 import type { Answer, RequestType, Session } from './records.js'
 
+/** A command that has an answer. */
+interface AnsweredCommand {
+  readonly id: number
+  readonly type: RequestType | 'lockAll' | 'once' | 'complete'
+}
+
+/**
+ * The type of request that a repeated command counts as. A grant answers `lock`, `lockAll` and
+ * `once`, so the table does not tell these three apart; `unlock` and `complete` likewise.
+ */
+function requestTypeOf({ type }: AnsweredCommand): RequestType {
+  if (type === 'lockAll' || type === 'once') return 'lock'
+  return type === 'complete' ? 'unlock' : type
+}
+
 export class Responder {
   /** The effects of the present command so far, in order. */
   effects: Effect[] = []
@@ -24,7 +39,7 @@ export class Responder {
    * first answer if its id was used before, or with `QUOTA_EXCEEDED` if the client has not
    * acknowledged enough answers.
    */
-  accepts(session: Session, command: { id: number; type: RequestType | 'lockAll' }): boolean {
+  accepts(session: Session, command: AnsweredCommand): boolean {
     return !this.#isRepeat(session, command) && !this.#isOverQuota(session, command.id)
   }
 
@@ -57,12 +72,12 @@ export class Responder {
   /**
    * Whether the id of this request was used before. If so, repeats the stored answer, or sends
    * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
-   * neither, or if the first request was of another type. `lock` and `lockAll` count as one type.
+   * neither, or if the first request was of another type.
    */
-  #isRepeat(session: Session, command: { id: number; type: RequestType | 'lockAll' }): boolean {
+  #isRepeat(session: Session, command: AnsweredCommand): boolean {
     const { id } = command
     if (id > session.lastId) return false
-    const type = command.type === 'lockAll' ? 'lock' : command.type
+    const type = requestTypeOf(command)
     const answer = session.answers?.get(id)
     if (answer !== undefined && isAnswerTo(answer, type)) {
       this.effects.push({ kind: 'answer', session, id, answer, repeat: true })

@@ -13,18 +13,26 @@ import { KeyTable } from './keyTable.js'
 import { type ExtraTerms, LockExtras, LockSet } from './lockExtras.js'
 import type { Revocation } from './plainRecords.js'
 import { type Answer, type Extras, formerLock, Lock, Request, Session } from './records.js'
+import { ResultTable } from './results.js'
+import { KeptResult, SharedResult } from './sharedResults.js'
 import { LockTable } from './table.js'
 
-/** An answer with the fence in place of the lock: a repeated answer needs only the fence. */
+/**
+ * An answer with the fence in place of the lock, because a repeated answer needs only the fence.
+ * The fence also stands for a result, because the item `result` has the value once for all answers.
+ */
 type SnapshotAnswer =
-  | Exclude<Answer, { readonly lock: Lock }>
+  | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>
   | { readonly kind: 'granted'; readonly fence: number }
+  | { readonly kind: 'result'; readonly fence: number }
 
 /** The extras of a lock or request, which most items do not have. */
 interface SnapshotExtras {
   readonly terms: ExtraTerms
   /** The place of a member in its set, and the number of members. */
   readonly member?: readonly [index: number, size: number] | undefined
+  /** The fence of the result that a follower must still be answered with. */
+  readonly result?: number | undefined
 }
 
 export type SnapshotItem =
@@ -58,15 +66,41 @@ export type SnapshotItem =
       RequestLock,
       'type' | 'attachEpoch' | 'steal' | 'extras'
     >)
+  /** A result that a later item refers to by its fence. */
+  | {
+      readonly item: 'result'
+      readonly key: string
+      readonly fence: number
+      readonly value: string | undefined
+    }
+  | {
+      readonly item: 'kept'
+      readonly fence: number
+      readonly keep: number
+      readonly ownerBroker: string
+      readonly since: number
+    }
   | ({ readonly item: 'barrierCall' } & Omit<ArriveAtBarrier, 'type' | 'attachEpoch'>)
 
 /** Yields the items of the table. The table must not change until the last item was read. */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield { item: 'table', fence: table.fence, quiet: table.quiet }
-  for (const session of table.sessions.values()) yield sessionItem(session)
-  for (const { key, holders, queue } of table.keys.values()) {
+  const yielded = new Set<number>()
+  for (const session of table.sessions.values()) {
+    if (session.storedResults > 0)
+      for (const answer of session.answers!.values())
+        if (answer.kind === 'result') yield* resultItem(yielded, answer.result)
+    yield sessionItem(session)
+  }
+  for (const { key, holders, queue, extras } of table.keys.values()) {
+    const delivered = extras?.delivery?.result
+    if (delivered !== undefined) yield* resultItem(yielded, delivered)
     for (const lock of holders) yield lockItem(key, lock)
     for (const request of queue) yield requestItem(key, request)
+  }
+  for (const { result, keep, ownerBroker, since } of table.keptResults.values()) {
+    yield* resultItem(yielded, result)
+    yield { item: 'kept', fence: result.fence, keep, ownerBroker, since }
   }
   for (const { key, parties, calls } of table.barriers.values()) {
     for (const { session, id, timeout, since } of calls) {
@@ -75,12 +109,26 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
   }
 }
 
+/**
+ * Yields a result before the first item that refers to the result.
+ *
+ * @param yielded The fences of the results that were yielded before.
+ */
+function* resultItem(yielded: Set<number>, result: SharedResult): Generator<SnapshotItem> {
+  const { key, fence, value } = result
+  if (yielded.has(fence)) return
+  yielded.add(fence)
+  yield { item: 'result', key, fence, value }
+}
+
 /** Rebuilds a table from its items. @throws {Error} if an item names an unknown session. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
   const keys = new KeyTable()
   const barriers = new BarrierTable()
   const sets = new RestoredSets()
+  const results = new ResultTable()
+  const resultsByFence = new Map<number, SharedResult>()
   const answers: (readonly [Session, number, SnapshotAnswer])[] = []
   let tableItem = { fence: 0, quiet: false }
   for (const item of items) {
@@ -113,17 +161,38 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
         keyState.enqueue(request)
         session.addWaiting(request)
+        if (extras?.once) {
+          const resultFence = item.extras?.result
+          const result =
+            resultFence === undefined ? undefined : findResult(resultsByFence, resultFence)
+          results.restoreFollower(request, result)
+        }
         break
       }
+      case 'result':
+        resultsByFence.set(item.fence, new SharedResult(item.key, item.fence, item.value))
+        break
+      case 'kept':
+        results.restoreKept(
+          new KeptResult(
+            findResult(resultsByFence, item.fence),
+            item.keep,
+            item.ownerBroker,
+            item.since,
+          ),
+        )
+        break
       case 'barrierCall':
         barriers.add(findSession(sessions, item.session), item)
         break
     }
   }
   for (const [session, id, answer] of answers) {
-    session.storeAnswer(id, restoreAnswer(session, id, answer))
+    session.storeAnswer(id, restoreAnswer(session, id, answer, resultsByFence))
   }
-  return new LockTable({ sessions, keys, barriers, fence: tableItem.fence, quiet: tableItem.quiet })
+  results.bytes += sumOf(resultsByFence.values())
+  const { fence, quiet } = tableItem
+  return new LockTable({ sessions, keys, barriers, results, fence, quiet })
 }
 
 /** Connects the members of the sets that a snapshot contains. */
@@ -146,8 +215,9 @@ class RestoredSets {
 function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefined {
   const { extras } = lockOrRequest
   if (extras === undefined) return undefined
-  const { permits, capacity, maxHold, notify, set } = extras
-  const terms = { permits, capacity, maxHold, notify }
+  const { permits, capacity, maxHold, notify, set, once, followers } = extras
+  const terms = { permits, capacity, maxHold, notify, once }
+  if (once) return { terms, result: followers?.result?.fence }
   if (set === undefined) return { terms }
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
@@ -208,7 +278,8 @@ function sessionItem(session: Session): SnapshotItem {
 }
 
 function snapshotAnswer(answer: Answer): SnapshotAnswer {
-  return 'lock' in answer ? { kind: answer.kind, fence: answer.lock.fence } : answer
+  if (answer.kind === 'granted') return { kind: answer.kind, fence: answer.lock.fence }
+  return answer.kind === 'result' ? { kind: answer.kind, fence: answer.result.fence } : answer
 }
 
 function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Session {
@@ -222,10 +293,32 @@ function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Sessi
   return session
 }
 
-function restoreAnswer(session: Session, id: number, answer: SnapshotAnswer): Answer {
+function restoreAnswer(
+  session: Session,
+  id: number,
+  answer: SnapshotAnswer,
+  results: ReadonlyMap<number, SharedResult>,
+): Answer {
+  if (answer.kind === 'result') {
+    return { kind: answer.kind, result: findResult(results, answer.fence) }
+  }
   if (answer.kind !== 'granted') return answer
   const lock = session.held.get(answer.fence) ?? formerLock(session, id, answer.fence)
   return { kind: answer.kind, lock }
+}
+
+function findResult(results: ReadonlyMap<number, SharedResult>, fence: number): SharedResult {
+  const result = results.get(fence)
+  if (result === undefined) {
+    throw new Error(`the snapshot refers to the result ${fence} but does not contain it`)
+  }
+  return result
+}
+
+function sumOf(results: Iterable<SharedResult>): number {
+  let bytes = 0
+  for (const result of results) bytes += result.bytes
+  return bytes
 }
 
 function findSession(sessions: ReadonlyMap<string, Session>, id: string): Session {

@@ -14,6 +14,8 @@
  * - A command from a replaced connection changes nothing (`#currentSession`).
  * - A set is granted on all its keys in one step, when its requests are the heads of all their
  *   queues and each is admitted (`#grantWaitersOf`, `#grantSet`).
+ * - A `once` request that waits gets the value of the run that it waited for, and the requests for
+ *   locks around it keep their places (`#complete`, `#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`#grantWaiters`).
  * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
@@ -33,7 +35,9 @@ import { capacityMismatch } from './permits.js'
 import type { LockTerms, RequestTerms } from './plainRecords.js'
 import { type Extras, type KeyState, Lock, Request, Session } from './records.js'
 import { Responder } from './responder.js'
+import { ResultTable } from './results.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
+import type { FollowerGroup } from './sharedResults.js'
 import { bytesOfLock, bytesOfRecords, bytesOfRequest, bytesOfSession } from './weights.js'
 
 /** The part of a command that names its session and its connection. */
@@ -44,6 +48,7 @@ export interface TableState {
   readonly sessions: Map<string, Session>
   readonly keys: KeyTable
   readonly barriers: BarrierTable
+  readonly results: ResultTable
   readonly fence: number
   readonly quiet: boolean
 }
@@ -58,6 +63,7 @@ export class LockTable {
   readonly #sessions: Map<string, Session>
   readonly #keys: KeyTable
   readonly #barriers: BarrierTable
+  readonly #results: ResultTable
   #fence: number
   #held = 0
   #waiting = 0
@@ -91,6 +97,7 @@ export class LockTable {
     this.#sessions = state?.sessions ?? new Map()
     this.#keys = state?.keys ?? new KeyTable()
     this.#barriers = state?.barriers ?? new BarrierTable()
+    this.#results = state?.results ?? new ResultTable()
     this.#fence = state?.fence ?? 0
     this.#quiet = state?.quiet ?? false
     for (const { holders, queue } of this.#keys.values()) {
@@ -115,6 +122,11 @@ export class LockTable {
     return this.#barriers
   }
 
+  /** The results that the table keeps for later `once` calls, by key, oldest first. */
+  get keptResults(): ResultTable['kept'] {
+    return this.#results.kept
+  }
+
   /** The highest fence so far. */
   get fence(): number {
     return this.#fence
@@ -135,7 +147,8 @@ export class LockTable {
    * estimates them. The number is equal at every broker.
    */
   get bytes(): number {
-    return this.#bytes + this.#keys.bytes + this.#barriers.bytes + this.#responder.bytes
+    const ownBytes = this.#bytes + this.#keys.bytes + this.#barriers.bytes
+    return ownBytes + this.#results.bytes + this.#responder.bytes
   }
 
   /** Whether the table grants only requests that steal the lock. */
@@ -146,12 +159,25 @@ export class LockTable {
   /** Executes a command. Returns its effects, in order. */
   apply(command: Commands.Command): readonly Effect[] {
     this.#responder.effects = []
+    this.#execute(command)
+    if (this.#unfinished.size > 0) this.#reportUnfinished()
+    this.#grantsLeft = this.#grantsPerCommand
+    return this.#responder.effects
+  }
+
+  #execute(command: Commands.Command): void {
     switch (command.type) {
       case 'lock':
         this.#request(command)
         break
       case 'lockAll':
         this.#requestSet(command)
+        break
+      case 'once':
+        this.#requestOnce(command)
+        break
+      case 'complete':
+        this.#complete(command)
         break
       case 'unlock':
         this.#unlock(command)
@@ -176,6 +202,17 @@ export class LockTable {
         break
       case 'confirm':
         this.#currentSession(command)
+        break
+      default:
+        this.#executeOther(command)
+    }
+  }
+
+  /** Executes a command of a timer or of the broker, or the beginning or end of a connection. */
+  #executeOther(command: Exclude<Commands.Command, Commands.ClientCommand>): void {
+    switch (command.type) {
+      case 'forgetResult':
+        this.#results.forget(this.#responder, command)
         break
       case 'timeout':
         this.#timeOut(command)
@@ -212,9 +249,6 @@ export class LockTable {
       default:
         throw unknownCommand(command)
     }
-    if (this.#unfinished.size > 0) this.#reportUnfinished()
-    this.#grantsLeft = this.#grantsPerCommand
-    return this.#responder.effects
   }
 
   // -------------------------------------------------------------------------------- sessions
@@ -282,12 +316,13 @@ export class LockTable {
       (session) => formerOwner === undefined || session.ownerBroker === formerOwner,
     )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
+    this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
     // This loop follows the loop above, because suspending one session can grant a lock to any of
     // the others. All sessions must have their new owner before.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
-    // The former owner may have left keys unfinished: keys with waiters that can be granted.
+    // The former owner may have left keys unfinished.
     for (const keyState of this.#keys.values())
-      if (this.#isReady(keyState)) this.#unfinished.add(keyState)
+      if (this.#isUnfinished(keyState)) this.#unfinished.add(keyState)
   }
 
   #takeOwnership(session: Session, ownerBroker: string): void {
@@ -309,7 +344,7 @@ export class LockTable {
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
     this.#bytes -= bytesOfSession(session) + session.revocationBytes
-    this.#responder.bytes -= session.answerBytes
+    this.#responder.bytes -= session.dropAnswers()
     this.#withdrawAll(session)
     for (const lock of session.held.values()) {
       this.#worklist.add(lock.keyState)
@@ -356,6 +391,24 @@ export class LockTable {
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
+    this.#requestLock(session, command)
+  }
+
+  /** Answers with a kept result, or requests the lock for a run. */
+  #requestOnce(command: Commands.RequestOnce): void {
+    const session = this.#currentSession(command)
+    if (session === undefined || !this.#responder.accepts(session, command)) return
+    const kept = this.#results.kept.get(command.key)
+    if (kept === undefined) {
+      const terms = { mode: 'exclusive', steal: false, extras: { once: true } } as const
+      this.#requestLock(session, { ...command, ...terms })
+      return
+    }
+    session.lastId = command.id
+    this.#responder.answer(session, command.id, { kind: 'result', result: kept.result })
+  }
+
+  #requestLock(session: Session, command: Omit<Commands.RequestLock, 'type'>): void {
     if (session.lockCount >= session.limits.locks) {
       this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
       return
@@ -369,9 +422,9 @@ export class LockTable {
     }
     if (command.steal) this.#steal(keyState)
     const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
-    const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
+      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#grant(keyState, session, command, extras, ++this.#fence, at, undefined)
       if (this.#worklist.size > 0) this.#grantWorklist(at)
     } else if (command.timeout === 0) {
@@ -384,6 +437,7 @@ export class LockTable {
       this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
+      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#enqueue(keyState, session, command, extras)
     }
   }
@@ -408,7 +462,8 @@ export class LockTable {
         const set = new LockSet<Lock, Request>()
         if (decision.kind === 'grant') this.#fence++
         for (const [i, keyState] of keyStates.entries()) {
-          const extras = LockExtras.of({ ...items[i]!, ...command.extras }, session.limits, set)
+          const itemTerms = { ...items[i]!, ...command.extras }
+          const extras = LockExtras.of(itemTerms, session.limits, set)
           const terms = memberTerms(command, i)
           if (decision.kind === 'wait') this.#enqueue(keyState, session, terms, extras)
           else this.#grant(keyState, session, terms, extras, this.#fence, at, undefined)
@@ -428,6 +483,7 @@ export class LockTable {
     if (extras !== undefined) extras.set?.requests.push(request)
     keyState.enqueue(request)
     session.addWaiting(request)
+    if (extras?.once) this.#results.addFollower(request)
     this.#waiting++
     this.#bytes += bytesOfRequest(request)
     this.#responder.effects.push({ kind: 'queued', request })
@@ -472,6 +528,25 @@ export class LockTable {
     }
     // Granting the next waiter precedes this answer, because a client is waiting for that grant.
     this.#release(lock, 'unlocked', command.at)
+    this.#responder.answer(session, command.id, answers.unlocked)
+  }
+
+  /**
+   * Releases the lock of a `once`. First answers the followers, and then grants the next waiter,
+   * because the followers need not wait for this waiter.
+   */
+  #complete(command: Commands.CompleteOnce): void {
+    const session = this.#currentSession(command)
+    if (session === undefined || !this.#responder.accepts(session, command)) return
+    session.lastId = command.id
+    const lock = session.held.get(command.fence)
+    if (lock?.extras?.once === undefined) {
+      this.#responder.answer(session, command.id, answers.notHeld.unlock)
+      return
+    }
+    this.#removeLock(lock, 'unlocked')
+    this.#results.complete(this.#responder, lock, command)
+    this.#grantWaiters(lock.keyState, command.at)
     this.#responder.answer(session, command.id, answers.unlocked)
   }
 
@@ -574,6 +649,7 @@ export class LockTable {
 
   #dequeue(request: Request): void {
     request.keyState.dequeue(request)
+    if (request.extras?.once) this.#results.removeFollower(request)
     request.session.removeWaiting(request)
     this.#waiting--
     this.#bytes -= bytesOfRequest(request)
@@ -595,11 +671,14 @@ export class LockTable {
   }
 
   /**
-   * Grants waiters from the head of the queue. Stops before the first waiter that cannot be
+   * Answers the followers of a run that has ended. Then grants waiters from the head of the queue.
+   * Stops before the first waiter that cannot be
    * granted, or when this command has used up its grants. Marks the key as idle if it has neither
    * holders nor waiters then.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
+    const delivery = keyState.extras?.delivery
+    if (delivery !== undefined && !this.#answerFollowers(keyState, delivery)) return
     while (this.#isReady(keyState)) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)
@@ -615,6 +694,21 @@ export class LockTable {
       } else this.#grantSet(set, at)
     }
     this.#markIdleIfUnused(keyState)
+  }
+
+  /** Returns false if this command has used up its grants before the last follower. */
+  #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
+    for (const request of requests) {
+      if (this.#grantsLeft === 0) {
+        this.#unfinished.add(keyState)
+        return false
+      }
+      this.#grantsLeft = Math.max(0, this.#grantsLeft - result!.answerCost)
+      this.#dequeue(request)
+      this.#responder.effects.push({ kind: 'withdrawn', request, reason: 'answered' })
+      this.#responder.answer(request.session, request.id, { kind: 'result', result: result! })
+    }
+    return true
   }
 
   /** Grants a set that waited. Puts its keys onto the worklist. */
@@ -645,10 +739,15 @@ export class LockTable {
     return set === undefined || canGrantSet(set)
   }
 
+  /** Whether a later command must answer followers of the key, or grant a waiter of the key. */
+  #isUnfinished(keyState: KeyState): boolean {
+    return keyState.extras?.delivery !== undefined || this.#isReady(keyState)
+  }
+
   #reportUnfinished(): void {
     for (const keyState of this.#unfinished) {
       const request = keyState.queue.first
-      if (request !== undefined && this.#isReady(keyState)) {
+      if (request !== undefined && this.#isUnfinished(keyState)) {
         this.#responder.effects.push({ kind: 'unfinished', request })
       }
     }

@@ -21,6 +21,10 @@ export const barrierCallBytes = 256
  * Bytes of the extras of a lock or request, with its share of a set and of the permits of its key.
  */
 export const extrasBytes = 320
+/** Bytes of the result of a `once`, without its key and its value. */
+export const resultBytes = 128
+/** Bytes of the record of a kept result, without the result. */
+export const keptResultBytes = 256
 /** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224
 /** Bytes of a stored answer, with the part that the answer keeps of a released lock. */

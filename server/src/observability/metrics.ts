@@ -134,7 +134,8 @@ class BrokerMetrics implements Metrics {
         this.#queueDepth.observe(effect.request.keyState.queue.length)
         break
       case 'withdrawn':
-        if (effect.request.isPrimary) this.#failures.add(effect.reason)
+        if (effect.request.isPrimary && effect.reason !== 'answered')
+          this.#failures.add(effect.reason)
         break
       case 'answer':
         if (effect.answer.kind === 'failed') this.#onFailed(effect)
@@ -246,6 +247,9 @@ class BrokerMetrics implements Metrics {
     this.#gauge('locks_held', 'Held locks.', () => gauges().held)
     this.#gauge('requests_waiting', 'Requests that wait for a lock.', () => gauges().waiting)
     this.#gauge('keys', 'Keys with a holder or a waiter.', () => gauges().keys)
+    this.#gauge('barriers', 'Barriers at which calls wait.', () => gauges().barriers)
+    this.#gauge('barrier_calls', 'Calls that wait at barriers.', () => gauges().barrierCalls)
+    this.#gauge('kept_results', 'Kept results of once.', () => gauges().keptResults)
     const memoryLimit = () => gauges().memoryLimit ?? Number.POSITIVE_INFINITY
     this.#gauge(
       'memory_used_bytes',
@@ -333,6 +337,7 @@ class BrokerMetrics implements Metrics {
 
 /** The kind of a lock, as a label. */
 function kindOf({ mode, extras }: Lock): string {
+  if (extras?.once) return 'once'
   return extras?.set === undefined ? mode : 'set'
 }
 

@@ -65,6 +65,12 @@ export interface BrokerGauges {
   readonly waiting: number
   /** Keys with a holder or a waiter in the lock table; with a shared log, at all brokers. */
   readonly keys: number
+  /** Barriers at which calls wait; with a shared log, at all brokers. */
+  readonly barriers: number
+  /** Calls that wait at barriers; with a shared log, at all brokers. */
+  readonly barrierCalls: number
+  /** Results of `once` that the table keeps; with a shared log, of all brokers. */
+  readonly keptResults: number
   /** Bytes received over all connections since the start. */
   readonly bytesReceived: number
   /** Bytes sent over all connections since the start. */

@@ -17,7 +17,7 @@ import {
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
-import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
+import type { Answer, Lock, Request, Session, SharedResult, StoredHolder } from '../core/index.js'
 import { brokerFeatures, brokerVersion } from './features.js'
 
 /**
@@ -96,6 +96,8 @@ export function encodeAnswer(
       return `{"type":"revoked","id":${id}}`
     case 'passed':
       return `{"type":"passed","id":${id}}`
+    case 'result':
+      return encodeResult(id, answer.result)
     case 'failed':
       if (answer.code === 'CAPACITY_MISMATCH') return encodeMismatch(id, answer)
       // The lock table fails a request with BAD_MESSAGE only if the id was used before.
@@ -103,6 +105,11 @@ export function encodeAnswer(
         ? encodeFailed(id, answer.code, usedIdMessage)
         : encodeFailed(id, answer.code, limitMessageFor(answer.limit, limits), answer.holders)
   }
+}
+
+function encodeResult(id: number, { fence, value }: SharedResult): string {
+  const valueField = value === undefined ? '' : `,"value":${value}`
+  return `{"type":"result","id":${id},"fence":${fence}${valueField}}`
 }
 
 function encodeMismatch(
@@ -238,9 +245,9 @@ function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
 /** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
 export function kindInfo(
   extras: Lock['extras'],
-): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold'> | undefined {
+): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'> | undefined {
   if (extras === undefined) return undefined
-  const { permits, capacity, maxHold, set } = extras
+  const { permits, capacity, maxHold, set, once } = extras
   // A granted set that has waited has both lists.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
@@ -248,6 +255,7 @@ export function kindInfo(
     ...(capacity === undefined ? {} : { capacity }),
     ...(keyCount === undefined ? {} : { keyCount }),
     ...(maxHold === undefined ? {} : { maxHold }),
+    ...(once === undefined ? {} : { once }),
   }
 }
 

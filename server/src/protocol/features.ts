@@ -14,6 +14,7 @@ export const brokerVersion = '0.1.0'
  * - `lockAll`: the message `lockAll`, one lock on several keys
  * - `maxHold`: the field `maxHold` of `lock` and `lockAll`
  * - `notify`: the field `notify` of `lock` and `lockAll`
+ * - `once`: the messages `once` and `complete`
  * - `permits`: the fields `permits` and `capacity` of `lock` and `lockAll`
  * - `queue`: the field `queue` of `watch`
  */
@@ -22,6 +23,7 @@ export const brokerFeatures: readonly string[] = [
   'lockAll',
   'maxHold',
   'notify',
+  'once',
   'permits',
   'queue',
 ]

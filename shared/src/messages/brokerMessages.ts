@@ -98,6 +98,16 @@ export interface Passed {
   readonly id: number
 }
 
+/** The value that answers a `once` whose client need not run. */
+export interface Result {
+  readonly type: 'result'
+  readonly id: number
+  /** The fence of the lock of the run that had this value. */
+  readonly fence: number
+  /** Any JSON value; absent for the value `undefined`. */
+  readonly value?: unknown
+}
+
 /** The broker accepted the new token, which replaces the former token from now on. */
 export interface Authenticated {
   readonly type: 'authenticated'
@@ -185,6 +195,8 @@ export interface HeldInfo extends Holder {
   readonly capacity?: number | undefined
   /** How many keys the set has; only for a member of a set. All members have the same fence. */
   readonly keyCount?: number | undefined
+  /** Only for the lock of a run of `once`. */
+  readonly once?: true | undefined
 }
 
 /** A request that waits, as queries show it. */
@@ -202,6 +214,8 @@ export interface WaitingInfo {
   readonly keyCount?: number | undefined
   /** The `maxHold` that the lock will have, in ms; absent without. */
   readonly maxHold?: number | undefined
+  /** Only for a `once` request. */
+  readonly once?: true | undefined
 }
 
 /** A request that waits, as a watch with `queue` shows it. */
@@ -263,7 +277,7 @@ export type QueueEvent = QueuedInfo & {
  * Why a request left its queue. `granted`: the event `locked` of the lock follows. `ended`: the
  * session ended, or no client can resume it.
  */
-export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended'
+export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'
 
 /**
  * A change of a lock, for one or more watches of this connection. The message type `event` is not
@@ -317,6 +331,7 @@ export type ServerMessage =
   | Refreshed
   | Revoked
   | Passed
+  | Result
   | Authenticated
   | Expiring
   | Failed

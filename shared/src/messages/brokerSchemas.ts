@@ -48,6 +48,7 @@ const kindFields = {
   capacity: optional(Id),
   keyCount: optional(Id),
   maxHold: optional(Ttl),
+  once: optional(literal(true)) as unknown as Describe<true | undefined>,
 }
 const heldFields = { ...holderFields, ...kindFields, key: Key, mode: Mode }
 /** The held locks in `found` and `watching`. */
@@ -109,6 +110,7 @@ export const brokerSchemas = {
   refreshed: type({ type: literal('refreshed'), id: Id }),
   revoked: type({ type: literal('revoked'), id: Id }),
   passed: type({ type: literal('passed'), id: Id }),
+  result: type({ type: literal('result'), id: Id, fence: Fence, value: unknown() }),
   authenticated: type({ type: literal('authenticated'), id: Id }),
   expiring: type({ type: literal('expiring'), within: Amount }),
   failed: type({
@@ -160,7 +162,7 @@ export const brokerSchemas = {
       type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldFields }),
       type({
         event: enums(['queued', 'dequeued']),
-        reason: optional(enums(['granted', 'timeout', 'aborted', 'ended'])),
+        reason: optional(enums(['granted', 'timeout', 'aborted', 'ended', 'answered'])),
         ...queuedFields,
       }),
     ]),

@@ -104,6 +104,7 @@ const kind: Shape = {
   capacity: optional(id),
   keyCount: optional(id),
   maxHold: optional(duration),
+  once: optional(oneOf(true)),
 }
 const heldInfo: Shape = { key, mode, ...holder, ...kind }
 const waitingInfo: Shape = {
@@ -118,7 +119,7 @@ const queuedInfo: Shape = { ...waitingInfo, request: id }
 const lockEvent = record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
-  reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended')),
+  reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
   ...queuedInfo,
 })
 const holders = listOf(record({ ...holder, key: optional(key) }))
@@ -160,6 +161,8 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   refreshed: onlyId,
   revoked: onlyId,
   passed: onlyId,
+  // The value may be any JSON value.
+  result: record({ id, fence: id }),
   authenticated: onlyId,
   expiring: onlyWithin,
   failed: record({

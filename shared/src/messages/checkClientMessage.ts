@@ -20,7 +20,7 @@ import {
 } from '../limits.js'
 import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
-import { isWithinJsonLimits } from './jsonLimits.js'
+import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
 
 /** The result for a value that is not a valid message: the error that the broker answers. */
 export interface InvalidMessage {
@@ -72,7 +72,8 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  if (!isWithinJsonLimits(value, maxMetadataDepth + 1)) {
+  const parts = type === 'complete' ? maxResultParts : undefined
+  if (!isWithinJsonLimits(value, maxMetadataDepth + 1, parts)) {
     return invalidMessage(
       value,
       'BAD_MESSAGE',

@@ -154,13 +154,45 @@ export interface BarrierRequest {
 }
 
 /**
+ * Requests the exclusive lock of a key in order to run a function, or the value of the run of
+ * another caller. Answer: `granted` (the client must run, and then send `complete`, or `unlock` if
+ * the run failed), `result` (the value of the run that the call waited for, or a kept value) or
+ * `failed`.
+ */
+export interface OnceRequest {
+  readonly type: 'once'
+  readonly id: number
+  readonly key: string
+  /** As in {@link LockRequest}. */
+  readonly ttl?: number | undefined
+  /** As in {@link LockRequest}. */
+  readonly timeout?: number | undefined
+  /** Any JSON value, shown to other clients. */
+  readonly metadata?: unknown
+}
+
+/**
+ * Releases the lock of a `once`, and answers all `once` requests that wait for the key with the
+ * value. Answer: `unlocked`, or `failed` with `LOCK_NOT_HELD`.
+ */
+export interface CompleteRequest {
+  readonly type: 'complete'
+  readonly id: number
+  readonly fence: number
+  /** Any JSON value of at most 32 KiB; absent for the value `undefined`. */
+  readonly value?: unknown
+  /** How long later calls get the value too, in ms. Default: later calls do not get it. */
+  readonly keep?: number | undefined
+}
+
+/**
  * Cancels a lock request or a call at a barrier. If the request still waits, the broker answers
  * that request with `failed` and `ABORTED`. If the broker has answered the request before, `cancel` changes nothing: a client
  * that then receives `granted` must unlock that lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of the `lock`, `lockAll` or `barrier` message to cancel. */
+  /** The id of the `lock`, `lockAll`, `once` or `barrier` message to cancel. */
   readonly request: number
 }
 
@@ -256,6 +288,8 @@ export type ClientMessage =
   | UnlockRequest
   | RefreshRequest
   | BarrierRequest
+  | OnceRequest
+  | CompleteRequest
   | Cancel
   | QueryRequest
   | WatchRequest

@@ -33,6 +33,7 @@ import {
   maxParties,
   maxQueryItems,
   maxReasonLength,
+  maxResultBytes,
   maxSetKeys,
   maxTokenLength,
   maxUnacknowledgedResponses,
@@ -44,11 +45,13 @@ import type {
   Bye,
   Cancel,
   ClientMessage,
+  CompleteRequest,
   Hello,
   LockItem,
   LockRequest,
   LockSetRequest,
   NoticeType,
+  OnceRequest,
   Pong,
   QueryRequest,
   RefreshRequest,
@@ -58,7 +61,7 @@ import type {
   Unwatch,
   WatchRequest,
 } from './clientMessages.js'
-import { isWithinJsonLimits } from './jsonLimits.js'
+import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
 
 /**
  * Makes a schema whose error message does not contain the value. By default superstruct prints the
@@ -99,6 +102,17 @@ function isNoticeList(value: unknown): boolean {
     value.every((notice) => notice === 'queued' || notice === 'contended') &&
     new Set(value).size === value.length
   )
+}
+
+/** Any JSON value within the limits of {@link isResult}. */
+const ResultValue = customSchema<unknown>('value', isResult)
+
+/** Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. */
+function isResult(value: unknown): boolean {
+  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxResultParts))
+    return false
+  const text = JSON.stringify(value)
+  return text.length <= maxResultBytes && utf8Length(text) <= maxResultBytes
 }
 
 /** Text without lone surrogates. */
@@ -254,6 +268,21 @@ const BarrierSchema: Describe<BarrierRequest> = object({
   parties: max(min(safeInteger, 2), maxParties),
   timeout: optional(Timeout),
 })
+const OnceSchema: Describe<OnceRequest> = object({
+  type: literal('once'),
+  id: Id,
+  key: Key,
+  ttl: optional(Ttl),
+  timeout: optional(Timeout),
+  metadata: optional(Metadata),
+}) as Describe<OnceRequest>
+const CompleteSchema: Describe<CompleteRequest> = object({
+  type: literal('complete'),
+  id: Id,
+  fence: Fence,
+  value: optional(ResultValue),
+  keep: optional(Ttl),
+}) as Describe<CompleteRequest>
 const AuthSchema: Describe<AuthRequest> = object({
   type: literal('auth'),
   id: Id,
@@ -274,6 +303,8 @@ export const schemas = {
   unlock: UnlockSchema,
   refresh: RefreshSchema,
   barrier: BarrierSchema,
+  once: OnceSchema,
+  complete: CompleteSchema,
   cancel: CancelSchema,
   query: QuerySchema,
   watch: WatchSchema,

@@ -5,21 +5,23 @@
  *
  * Each object, array, string, number, boolean and null in a value is a part of that value.
  */
-import { maxMetadataBytes } from '../limits.js'
+import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
  * The most parts that a value may have. Metadata has no room for more parts, because the JSON text
  * of a part and its separator takes two bytes or more. The 64 further parts are a reserve.
  */
 const maxParts = maxMetadataBytes / 2 + 64
+/** The same for the value of a `once`. */
+export const maxResultParts = maxResultBytes / 2 + 64
 
 /**
- * Whether a parsed JSON value has at most `maxParts` parts and at most `maxDepth` levels. A string
- * or a number has no level; an empty array has one level. The check visits at most `maxParts`
- * parts, so its time is bounded.
+ * Whether a parsed JSON value has at most `parts` parts and at most `maxDepth` levels. A string or
+ * a number has no level; an empty array has one level. The check visits at most `parts` parts, so
+ * its time is bounded.
  */
-export function isWithinJsonLimits(value: unknown, maxDepth: number): boolean {
-  return partsLeft(value, maxDepth, maxParts) >= 0
+export function isWithinJsonLimits(value: unknown, maxDepth: number, parts = maxParts): boolean {
+  return partsLeft(value, maxDepth, parts) >= 0
 }
 
 /**

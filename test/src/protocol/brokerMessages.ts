@@ -54,6 +54,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'refreshed', id: 1 },
   { type: 'revoked', id: 1 },
   { type: 'passed', id: 1 },
+  { type: 'result', id: 1, fence: 3, value: { any: 'value' } },
   { type: 'authenticated', id: 1 },
   { type: 'expiring', within: 30_000 },
   { type: 'failed', id: 1, code: 'LOCK_HELD', message: 'm', holders: [holder], capacity: 3 },

@@ -15,6 +15,7 @@ import { holding } from './conformance/holding.js'
 import { liveness } from './conformance/liveness.js'
 import { locking } from './conformance/locking.js'
 import { looking } from './conformance/looking.js'
+import { once } from './conformance/once.js'
 import type { Target } from './conformance/peer.js'
 import { resuming } from './conformance/resuming.js'
 import { Stage } from './conformance/stage.js'
@@ -29,7 +30,8 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     started ??= target()
     return started
   }
-  for (const group of [connecting, locking, holding, looking, resuming, strangers, liveness]) {
+  const groups = [connecting, locking, once, holding, looking, resuming, strangers, liveness]
+  for (const group of groups) {
     describe('conformance', () => {
       const stage = new Stage(getTarget)
       // The tests of `liveness` share clients, which must stay connected until the last test.

@@ -63,6 +63,8 @@ describe('options', () => {
         unacknowledged: 1_024,
         barriersPerSession: 1_000,
         maxHoldMs: Number.POSITIVE_INFINITY,
+        keptResults: 1_000,
+        keptResultBytes: 16 * 1024 * 1024,
         watchesPerSession: 1_000,
         slowBytes: 262_144,
         slowMs: 5_000,

@@ -159,10 +159,7 @@ export class BrokerMachine implements LogOracleBroker {
     const broker = new Broker({
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
-        limits: {
-          ...(plan.hasTightBuffers && tightLimits),
-          ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
-        },
+        limits: plan.hasTightBuffers ? tightLimits : {},
         quietStart: log === undefined && plan.quietStart && run > 0 ? longestLeaseMs : 0,
       }),
       environment,

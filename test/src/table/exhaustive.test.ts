@@ -348,6 +348,45 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
   ]
 }
 
+/**
+ * Three sessions, one of which can resume, that run once for a key or lock the key. Each command
+ * grants or answers one waiter, and the table keeps one result.
+ */
+const runs: World = {
+  grantsPerCommand: 1,
+  start: [open('a', 5_000), open('b', 0), open('c', 0)].map((command) => {
+    return { ...command, limits: { ...limits, keptResults: 1, keptResultBytes: 10_000 } } as Command
+  }),
+  moves: (state) => [
+    { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
+    { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
+    ...state.keptResults.map(({ key, fence }): Command => {
+      return { type: 'forgetResult', at: 0, key, fence }
+    }),
+    ...distinctSessions(state).flatMap((session): Command[] => {
+      const { id, attachEpoch, lastId, held } = session
+      const fields = { at: 0, session: id, attachEpoch }
+      const once = (key: string, timeout?: number): Command => {
+        const terms = { key, ttl: undefined, timeout, metadata: undefined }
+        return { type: 'once', ...fields, id: lastId + 1, ...terms }
+      }
+      return [
+        once('k'),
+        once('k', 0),
+        once('l'),
+        lock(session, 'k', 'exclusive'),
+        lock(session, 'k', 'exclusive', { steal: true }),
+        { type: 'suspend', ...fields, keep: true },
+        ...endings(session),
+        ...definedValues(held[0], held.at(-1)).flatMap((fence): Command[] => [
+          { type: 'complete', ...fields, id: lastId + 1, fence, value: '1', keep: undefined },
+          { type: 'complete', ...fields, id: lastId + 1, fence, value: undefined, keep: 9 },
+        ]),
+      ]
+    }),
+  ],
+}
+
 /** Three sessions that share three permits, beside exclusive and shared requests. */
 const sharing: World = {
   start: ['a', 'b', 'c'].map((session) => open(session, 0)),
@@ -446,6 +485,7 @@ describe('table: small worlds', () => {
     ['three sessions and two barriers', gathering, count(5, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(5, 7)],
     ['three sessions that hold for a limited time', limitedHolds, count(4, 5)],
+    ['three sessions that run once', runs, count(4, 6)],
     ['three sessions that share permits', sharing, count(4, 6)],
     ['three sessions with sets', together, count(4, 5)],
     ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],

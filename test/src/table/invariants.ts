@@ -18,6 +18,7 @@ import type {
   LockTable,
   Request,
   Session,
+  SharedResult,
 } from '@holdfast/server/core'
 import {
   answerBytes,
@@ -26,6 +27,7 @@ import {
   bytesOfLock,
   bytesOfRequest,
   bytesOfSession,
+  keptResultBytes,
   keyStateBytes,
   revocationBytes,
   textBytes,
@@ -258,12 +260,26 @@ function bytesOf(table: LockTable): number {
   for (const { key, calls } of table.barriers.values()) {
     bytes += barrierBytes + textBytes(key) + calls.size * barrierCallBytes
   }
+  bytes += keptResultBytes * table.keptResults.size
+  for (const result of resultsOf(table)) bytes += result.bytes
   for (const session of table.sessions.values()) {
     bytes += bytesOfSession(session)
     bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
     for (const { note } of session.revocations) bytes += revocationBytes + textBytes(note)
   }
   return bytes
+}
+
+/** Returns each result that the table has, once. */
+function resultsOf(table: LockTable): Set<SharedResult> {
+  const results = new Set<SharedResult>()
+  for (const { result } of table.keptResults.values()) results.add(result)
+  for (const { extras } of table.keys.values())
+    if (extras?.delivery !== undefined) results.add(extras.delivery.result!)
+  for (const { answers } of table.sessions.values())
+    for (const answer of answers?.values() ?? [])
+      if (answer.kind === 'result') results.add(answer.result)
+  return results
 }
 
 /** Checks that the counted bytes of the stored holders equal the sum over the answers. */
@@ -298,6 +314,7 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
   }
   ensure(areCompatible([...holders]), `the locks on ${key} are not compatible`)
   checkPermits(keyState)
+  checkFollowers(keyState)
   for (const request of queue) {
     const { session, id, extras } = request
     const first = extras?.set === undefined ? request : extras.set.requests[0]!
@@ -322,6 +339,24 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
   ensure(members.filter((other) => other.key === key).length === 1, `${name} has ${key} twice`)
 }
 
+/** The groups of followers of a key are the `once` requests of its queue, in their order. */
+function checkFollowers({ key, queue, extras }: KeyState): void {
+  const { followers, delivery } = extras ?? {}
+  const followersInQueue = [...queue].filter((request) => request.extras?.once)
+  const grouped = [...(delivery?.requests ?? []), ...(followers?.requests ?? [])]
+  ensure(
+    followersInQueue.length === grouped.length &&
+      followersInQueue.every((request, i) => request === grouped[i]),
+    `the followers of ${key} are not those of its queue`,
+  )
+  ensure(followers?.requests.size !== 0, `${key} keeps a group without followers`)
+  ensure(followers?.result === undefined, `${key} has a result that no follower gets`)
+  ensure(delivery?.requests.size !== 0, `${key} keeps a delivery without followers`)
+  for (const group of [delivery, followers])
+    for (const request of group?.requests ?? [])
+      ensure(request.extras?.followers === group, `a follower of ${key} is in another group`)
+}
+
 /** The counted permits of a key are those of its locks and requests. */
 function checkPermits({ key, holders, queue, extras }: KeyState): void {
   const users = [...holders, ...queue].filter(({ mode }) => mode === 'permits')
@@ -329,7 +364,9 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
   ensure(extras !== undefined || users.length === 0, `${key} does not count its permits`)
   if (extras === undefined) return
   const { permits } = extras
-  ensure(permits !== undefined && users.length > 0, `${key} keeps a capacity without users`)
+  ensure(!extras.isEmpty, `${key} keeps extras that are empty`)
+  ensure((permits === undefined) === (users.length === 0), `${key} has a capacity without users`)
+  if (permits === undefined) return
   ensure(permits.users === users.length, `${key} counts ${permits.users} users`)
   ensure(permits.used === used, `${key} counts ${permits.used} permits, but ${used} are used`)
   ensure(used <= permits.capacity, `${key} exceeds its capacity`)
@@ -340,14 +377,20 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the first waiter can hold the lock, which is allowed only for an unfinished key.
+ * Returns whether the key has followers to answer, or whether the first waiter can hold the lock,
+ * which is allowed only for an unfinished key.
  */
 function checkQueue(
   table: LockTable,
-  { key, queue: { first } }: KeyState,
+  { key, queue: { first }, extras }: KeyState,
   unfinished: ReadonlySet<string>,
 ): boolean {
-  if (first === undefined || table.quiet) return false
+  if (first === undefined) return false
+  if (extras?.delivery !== undefined) {
+    ensure(unfinished.has(key), `followers of ${key} wait, although their result exists`)
+    return true
+  }
+  if (table.quiet) return false
   const members = first.extras?.set?.requests ?? [first]
   const canHold = members.every(
     (member) =>

@@ -9,10 +9,18 @@
  * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
  * ttl is how long a lock lasts without a refresh. A quiet table grants only steals.
  */
-import type { CapacityMismatch, Command } from '@holdfast/server/core'
+import type { CapacityMismatch, ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import { ModelBarriers } from './modelBarriers.js'
-import { acceptsResume, type ModelSession, ModelState, removeFirst } from './modelState.js'
+import { ModelResults, onceRequest } from './modelResults.js'
+import {
+  acceptsResume,
+  keysOf,
+  type ModelSession,
+  ModelState,
+  removeFirst,
+  shortestOf,
+} from './modelState.js'
 import type {
   PlainAnswer,
   PlainEffect,
@@ -32,6 +40,7 @@ export class Model {
     refuseParties: (session, id, mismatch) =>
       this.#refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
   })
+  readonly #results = new ModelResults(this.#state, (effect) => this.#effects.push(effect))
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
   /** The number of waiters that the present command may still grant. */
@@ -62,6 +71,9 @@ export class Model {
       case 'restart':
         this.#restart(command)
         this.#unfinishedKeys.push(...this.#state.inUse)
+        break
+      case 'forgetResult':
+        this.#results.forget(command.key, command.fence)
         break
       case 'grantUnfinishedKeys':
         for (const key of command.keys) this.#grantWaiters([key], command.at)
@@ -100,7 +112,10 @@ export class Model {
     ]
     for (const key of new Set(this.#unfinishedKeys)) {
       const first = this.#state.waitingRequests.find((wait) => wait.key === key)
-      if (first !== undefined && this.#isReady(first))
+      if (
+        first !== undefined &&
+        (this.#isReady(first) || this.#state.followersToAnswer(key).length > 0)
+      )
         this.#effects.push({ kind: 'unfinished', request: first })
     }
     return this.#effects
@@ -110,20 +125,7 @@ export class Model {
    * Applies a command of a client. The model ignores a command that did not come on the present
    * connection of its session.
    */
-  #applySessionCommand(
-    command: CommandOf<
-      | 'suspend'
-      | 'lock'
-      | 'lockAll'
-      | 'unlock'
-      | 'refresh'
-      | 'revoke'
-      | 'barrier'
-      | 'cancel'
-      | 'ack'
-      | 'confirm'
-    >,
-  ): void {
+  #applySessionCommand(command: ClientCommand | CommandOf<'suspend'>): void {
     const session = this.#state.session(command.session)
     if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
       return
@@ -143,7 +145,9 @@ export class Model {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
-      this.#repeat(session, command.id, command.type === 'lockAll' ? 'lock' : command.type)
+      const { type } = command
+      const isLock = type === 'lockAll' || type === 'once'
+      this.#repeat(session, command.id, isLock ? 'lock' : type === 'complete' ? 'unlock' : type)
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
@@ -152,7 +156,8 @@ export class Model {
       const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
       const own = { session: session.id, id, ttl, timeout, metadata, since: at }
       const common = { ...own, maxHold, notify }
-      const request = { ...common, key, mode, permits, capacity, set: undefined }
+      const kind = { permits, capacity, set: undefined, once: undefined }
+      const request = { ...common, key, mode, ...kind }
       this.#request(session, [request], command.steal, at)
     } else if (command.type === 'lockAll') {
       const { id, items, ttl, timeout, metadata, at } = command
@@ -162,9 +167,13 @@ export class Model {
       const requests = items.map(({ key, mode, permits, capacity }, i) => {
         // The first member has the deadlines of the set.
         const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-        return { ...common, ...deadlines, key, mode, permits, capacity }
+        return { ...common, ...deadlines, key, mode, permits, capacity, once: undefined }
       })
       this.#request(session, requests, false, at)
+    } else if (command.type === 'once') {
+      this.#once(session, command)
+    } else if (command.type === 'complete') {
+      this.#complete(session, command)
     } else if (command.type === 'barrier') {
       this.#barriers.arrive(session, command)
     } else {
@@ -242,6 +251,7 @@ export class Model {
       (session) => formerOwner === undefined || formerOwner === session.ownerBroker,
     )
     for (const session of sessions) this.#takeOwnership(session, ownerBroker)
+    this.#results.takeOwnership(formerOwner, ownerBroker)
     for (const session of sessions) this.#suspendSession(session, true, at)
   }
 
@@ -348,6 +358,46 @@ export class Model {
     this.#answer(session, request, answer, 'lock')
   }
 
+  /** A kept result answers a `once` at once. Otherwise it is a request for an exclusive lock. */
+  #once(session: ModelSession, command: CommandOf<'once'>): void {
+    const kept = this.#results.keptFor(command.key)
+    if (kept === undefined) {
+      this.#request(session, [onceRequest(session, command)], false, command.at)
+      return
+    }
+    session.lastId = command.id
+    this.#answer(session, command.id, this.#results.answerOf(kept), 'lock')
+  }
+
+  /** Ends a run: its value answers every `once` that waits for the key now. */
+  #complete(session: ModelSession, command: CommandOf<'complete'>): void {
+    const { id, fence, value, keep, at } = command
+    session.lastId = id
+    const lock = this.#state.lock(session.id, fence)
+    if (lock?.once !== true) {
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'unlock')
+      return
+    }
+    this.#release([lock], 'unlocked')
+    this.#results.complete(session, { key: lock.key, fence, value, keep })
+    this.#grantWaiters([lock.key], at)
+    this.#answer(session, id, { kind: 'unlocked' }, 'unlock')
+  }
+
+  /** Answers followers of the key. Returns whether the command may answer no more. */
+  #answerFollowers(key: string): boolean {
+    while (this.#state.followersToAnswer(key).length > 0) {
+      if (this.#grantsLeft === 0) {
+        this.#unfinishedKeys.push(key)
+        return true
+      }
+      const { request, answer, cost } = this.#results.removeFollower(key)
+      this.#grantsLeft = Math.max(0, this.#grantsLeft - cost)
+      this.#answer(this.#state.session(request.session)!, request.id, answer, 'lock')
+    }
+    return false
+  }
+
   // ----------------------------------------------------------------------------------- locks
 
   #applyToLock(session: ModelSession, command: CommandOf<'unlock' | 'refresh' | 'revoke'>): void {
@@ -403,6 +453,7 @@ export class Model {
   #grantWaiters(keys: readonly string[], at: number): void {
     const left = [...keys]
     for (let key = left.shift(); key !== undefined; key = left.shift()) {
+      if (this.#answerFollowers(key)) continue
       for (;;) {
         const first = this.#state.waitingRequests.find((wait) => wait.key === key)
         if (first === undefined || !this.#isReady(first)) break
@@ -465,14 +516,4 @@ export class Model {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }
-}
-
-/** The shorter of two durations, where undefined means without an end. */
-function shortestOf(a: number | undefined, b: number | undefined): number | undefined {
-  const durations = [a, b].filter((duration) => duration !== undefined)
-  return durations.length === 0 ? undefined : Math.min(...durations)
-}
-
-function keysOf(members: readonly { readonly key: string }[]): string[] {
-  return members.map(({ key }) => key)
 }

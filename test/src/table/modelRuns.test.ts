@@ -81,7 +81,7 @@ describe('table: random histories beside the model', () => {
   })
 
   it('the histories contain every command and every effect', function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const counts = new Map<string, number>()
     const addKind = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
     for (const steps of fc.sample(histories, { numRuns: 200, seed: 7 })) {
@@ -89,8 +89,8 @@ describe('table: random histories beside the model', () => {
       for (const command of commands) addKind(describeCommand(command))
       for (const effect of effects) addKind(describeEffect(effect))
     }
-    expect([...counts.keys()]).to.include.members(expectedKinds)
-    for (const kind of expectedKinds) expect(counts.get(kind), kind).to.be.greaterThan(3)
+    const rare = expectedKinds.filter((kind) => (counts.get(kind) ?? 0) <= 3)
+    expect(rare, 'kinds that are missing or rare').to.deep.equal([])
   })
 })
 
@@ -154,6 +154,8 @@ const expectedKinds = [
   ...['revoke', 'revoked', 'released revoked', 'answer revoked'],
   ...['answer unlocked', 'answer refreshed', 'answer ABORTED', 'answer LOCK_TIMEOUT'],
   ...['answer LOCK_HELD', 'answer LOCK_NOT_HELD'],
+  ...['once', 'complete', 'forgetResult', 'kept', 'forgotten', 'keepRestarted'],
+  ...['answer result', 'repeat result', 'withdrawn answered'],
   ...['barrier', 'arrived', 'answer passed', 'repeat passed'],
   ...['departed passed', 'departed aborted', 'departed timeout', 'departed ended'],
   ...['repeat granted', 'repeat unlocked', 'repeat refreshed', 'repeat LOCK_HELD'],

@@ -4,6 +4,8 @@ import type { LockMode } from '@holdfast/shared'
 import type {
   PlainAnswer,
   PlainBarrierCall,
+  PlainDelivery,
+  PlainKeptResult,
   PlainLock,
   PlainRequest,
   PlainSession,
@@ -66,6 +68,10 @@ export class ModelState {
   readonly waitingRequests: PlainRequest[] = []
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
+  /** The results that some followers may not have got yet. */
+  deliveries: ModelDelivery[] = []
+  /** The kept results, oldest first. */
+  keptResults: Mutable<PlainKeptResult>[] = []
   /** Keys with holders or waiters, in the order in which the keys came into use. */
   inUse: string[] = []
 
@@ -87,6 +93,12 @@ export class ModelState {
   membersOf(request: PlainRequest): PlainRequest[] {
     const { session, id } = request
     return this.waitingRequests.filter((wait) => wait.session === session && wait.id === id)
+  }
+
+  /** The requests for the key that wait for a result that exists. */
+  followersToAnswer(key: string): PlainRequest[] {
+    const delivery = this.deliveries.find((candidate) => candidate.key === key)
+    return this.waitingRequests.filter((wait) => delivery?.followers.includes(wait))
   }
 
   /** All locks with this fence: one, or one for each key of a set. */
@@ -211,16 +223,37 @@ export class ModelState {
         key,
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
         queue: this.waitingRequests.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
+        delivery: this.#deliveryOf(key),
       })),
       barrierCalls: [...this.barrierCalls].sort((a, b) => a.key.localeCompare(b.key)),
+      keptResults: this.keptResults.map((kept) => ({ ...kept })),
     }
   }
+
+  #deliveryOf(key: string): PlainDelivery | undefined {
+    const followers = this.followersToAnswer(key).map(({ session, id }) => `${session}#${id}`)
+    if (followers.length === 0) return undefined
+    const { fence, value } = this.deliveries.find((candidate) => candidate.key === key)!
+    return { fence, value, followers }
+  }
+}
+
+/** A result that belongs to these requests; some of them may wait no longer. */
+export interface ModelDelivery {
+  readonly key: string
+  readonly fence: number
+  readonly value: string | undefined
+  readonly followers: readonly PlainRequest[]
 }
 
 /** Removes the first matching item. */
 export function removeFirst<T>(list: T[], matches: (item: T) => boolean): void {
   const index = list.findIndex(matches)
   if (index !== -1) list.splice(index, 1)
+}
+
+export function keysOf(members: readonly { readonly key: string }[]): string[] {
+  return members.map(({ key }) => key)
 }
 
 function sum(numbers: readonly number[]): number {
@@ -237,4 +270,10 @@ function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata' | 'ke
   const texts = [quoted(name), quoted(key), metadata ?? '']
   const sizes = texts.map((text) => text.length * (/[^\x20-\x7e]/.test(text) ? 3 : 1))
   return 130 + session.length + sum(sizes)
+}
+
+/** The shorter of two durations, where undefined means without an end. */
+export function shortestOf(a: number | undefined, b: number | undefined): number | undefined {
+  const durations = [a, b].filter((duration) => duration !== undefined)
+  return durations.length === 0 ? undefined : Math.min(...durations)
 }

@@ -9,6 +9,8 @@ import {
   BarrierCall,
   type CapacityMismatch,
   type Effect,
+  type KeptResult,
+  type KeyState,
   Lock,
   type LockTable,
   type Request,
@@ -20,6 +22,7 @@ import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
   | { readonly kind: 'unlocked' | 'revoked' | 'passed' }
+  | { readonly kind: 'result'; readonly fence: number; readonly value: string | undefined }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
@@ -49,6 +52,8 @@ export interface PlainLock {
   readonly notify: readonly NoticeType[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
+  /** Present for the lock of a `once`. */
+  readonly once: true | undefined
 }
 
 export interface PlainRequest {
@@ -67,6 +72,26 @@ export interface PlainRequest {
   readonly notify: readonly NoticeType[] | undefined
   /** The keys of the set that this is a member of; undefined for a lock of one key. */
   readonly set: readonly string[] | undefined
+  /** Present for a `once`. */
+  readonly once: true | undefined
+}
+
+/** A result that later `once` calls of the key get. */
+export interface PlainKeptResult {
+  readonly key: string
+  /** The fence of the run that had this result. */
+  readonly fence: number
+  readonly value: string | undefined
+  readonly keep: number
+  readonly ownerBroker: string
+}
+
+/** A result that some followers have not got yet. */
+export interface PlainDelivery {
+  readonly fence: number
+  readonly value: string | undefined
+  /** The requests that have not got the result yet, as `session#id`. */
+  readonly followers: readonly string[]
 }
 
 export interface PlainBarrierCall {
@@ -109,6 +134,7 @@ export interface PlainKey {
   readonly key: string
   readonly holders: readonly PlainLock[]
   readonly queue: readonly PlainRequest[]
+  readonly delivery: PlainDelivery | undefined
 }
 
 /** The whole state of a table. */
@@ -123,6 +149,8 @@ export interface PlainState {
   readonly keys: readonly PlainKey[]
   /** Sorted by key; the calls of one barrier in order of arrival. */
   readonly barrierCalls: readonly PlainBarrierCall[]
+  /** The kept results, oldest first. */
+  readonly keptResults: readonly PlainKeptResult[]
 }
 
 export type PlainEffect =
@@ -148,6 +176,10 @@ export type PlainEffect =
       readonly kind: 'deadlineRestarted'
       readonly lockOrRequest: PlainLock | PlainRequest | PlainBarrierCall
     }
+  | {
+      readonly kind: 'kept' | 'keepRestarted' | 'forgotten'
+      readonly kept: PlainKeptResult
+    }
   | { readonly kind: 'arrived'; readonly call: PlainBarrierCall }
   | { readonly kind: 'departed'; readonly call: PlainBarrierCall; readonly reason: string }
   | {
@@ -172,8 +204,8 @@ function plainLock(lock: Lock): PlainLock {
 }
 
 function plainExtras(extras: Lock['extras']) {
-  const { permits, capacity, maxHold, notify } = extras ?? {}
-  return { permits, capacity, maxHold, notify }
+  const { permits, capacity, maxHold, notify, once } = extras ?? {}
+  return { permits, capacity, maxHold, notify, once }
 }
 
 function plainRequest(request: Request): PlainRequest {
@@ -181,6 +213,18 @@ function plainRequest(request: Request): PlainRequest {
   const own = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
   const set = extras?.set?.requests.map((member) => member.key)
   return { ...own, ...plainExtras(extras), set }
+}
+
+function plainKeptResult({ result, keep, ownerBroker }: KeptResult): PlainKeptResult {
+  const { key, fence, value } = result
+  return { key, fence, value, keep, ownerBroker }
+}
+
+function plainDelivery({ extras }: KeyState): PlainDelivery | undefined {
+  const { requests, result } = extras?.delivery ?? {}
+  if (requests === undefined || result === undefined) return undefined
+  const followers = Array.from(requests, ({ session, id }) => `${session.id}#${id}`)
+  return { fence: result.fence, value: result.value, followers }
 }
 
 function plainBarrierCall({ session, id, barrier, timeout, since }: BarrierCall): PlainBarrierCall {
@@ -194,6 +238,8 @@ export function plainAnswer(answer: Answer): PlainAnswer {
       return { kind: 'granted', fence: answer.lock.fence }
     case 'refreshed':
       return { kind: 'refreshed', fence: answer.fence }
+    case 'result':
+      return { kind: 'result', fence: answer.result.fence, value: answer.result.value }
     case 'unlocked':
     case 'revoked':
     case 'passed':
@@ -257,6 +303,10 @@ export function plainEffect(effect: Effect): PlainEffect {
         lockOrRequest instanceof Lock ? plainLock(lockOrRequest) : plainRequest(lockOrRequest)
       return { kind: 'deadlineRestarted', lockOrRequest: plain }
     }
+    case 'kept':
+    case 'keepRestarted':
+    case 'forgotten':
+      return { kind: effect.kind, kept: plainKeptResult(effect.kept) }
     case 'arrived':
       return { kind: 'arrived', call: plainBarrierCall(effect.call) }
     case 'departed':
@@ -300,6 +350,7 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
     key: keyState.key,
     holders: Array.from(keyState.holders, plainLock),
     queue: Array.from(keyState.queue, plainRequest),
+    delivery: plainDelivery(keyState),
   }))
   return {
     fence: table.fence,
@@ -311,6 +362,7 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
     barrierCalls: Array.from(table.barriers.values())
       .sort((a, b) => (a.key < b.key ? -1 : 1))
       .flatMap(({ calls }) => Array.from(calls, plainBarrierCall)),
+    keptResults: Array.from(table.keptResults.values(), plainKeptResult),
   }
 }
 
@@ -319,6 +371,8 @@ function answerText(answer: PlainAnswer): string {
     case 'granted':
     case 'refreshed':
       return `${answer.kind} f${answer.fence}`
+    case 'result':
+      return `result f${answer.fence} ${answer.value}`
     case 'unlocked':
     case 'revoked':
     case 'passed':
@@ -372,6 +426,10 @@ export function formatEffect(effect: PlainEffect): string {
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
     case 'revoked':
       return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
+    case 'kept':
+    case 'keepRestarted':
+    case 'forgotten':
+      return `${effect.kind} ${effect.kept.key} f${effect.kept.fence}`
     case 'arrived':
       return `arrived ${effect.call.session}#${effect.call.id} ${effect.call.key}`
     case 'departed': {

@@ -13,6 +13,9 @@ const kinds = [
   'lock',
   'permits',
   'lockAll',
+  'once',
+  'complete',
+  'forgetResult',
   'unlock',
   'refresh',
   'revoke',
@@ -35,7 +38,7 @@ const kinds = [
 ] as const
 
 /** The relative frequency of each kind, in the order of `kinds`. */
-const weights = [30, 10, 12, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
+const weights = [30, 10, 12, 28, 20, 2, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -70,7 +73,14 @@ const brokers = ['one', 'two', 'three']
  * A session with grace 0 cannot resume.
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
-const limits = { locks: 8, answers: 10, waitersPerKey: 4, barriers: 2 }
+const limits = {
+  locks: 8,
+  answers: 10,
+  waitersPerKey: 4,
+  barriers: 2,
+  keptResults: 2,
+  keptResultBytes: 3_000,
+}
 /** The limit of `maxHold` for the sessions of each seat, in ms. */
 const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
@@ -98,6 +108,11 @@ export class StepRunner {
         keys: pick % 2 === 0 ? keys : [keys[pick % 3]!],
       }
     }
+    if (kind === 'forgetResult') {
+      const kept = state.keptResults[pick % Math.max(1, state.keptResults.length)]
+      const fence = (kept?.fence ?? 1) + (isWrong ? 1 : 0)
+      return { type: 'forgetResult', at: this.#at, key: kept?.key ?? 'k', fence }
+    }
     if (kind === 'restart') {
       const formerOwner = pick % 4 === 0 ? undefined : brokers[pick % brokers.length]
       return {
@@ -122,6 +137,12 @@ export class StepRunner {
         return permits(fields, session.lastId + 1, pick)
       case 'lockAll':
         return lockAll(fields, session.lastId + 1, pick)
+      case 'once':
+        return once(fields, session.lastId + 1, pick)
+      case 'complete': {
+        const fence = pickRun(session, state, pick, isWrong)
+        return complete(fields, session.lastId + 1, fence, pick)
+      }
       case 'unlock':
       case 'refresh': {
         const fence = pickFence(session, state, pick, isWrong)
@@ -278,6 +299,29 @@ function lockAll(
   }
 }
 
+function once(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  pick: number,
+): Command {
+  const key = keys[pick % 2]!
+  const ttl = pick % 4 === 0 ? (pick % 1_000) + 1 : undefined
+  const timeout = pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined
+  return { type: 'once', ...fields, id, key, ttl, timeout, metadata: undefined }
+}
+
+/** Completes a run, sometimes with a large value, which the table keeps only if there is room. */
+function complete(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  fence: number,
+  pick: number,
+): Command {
+  const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
+  const keep = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
+  return { type: 'complete', ...fields, id, fence, value, keep }
+}
+
 const requestTypeByAnswer = {
   unlocked: 'unlock',
   refreshed: 'refresh',
@@ -317,12 +361,14 @@ function repeat(
     (isNotHeld ? anyType : 'lock')
   switch (isWrong ? anyType : likelyType) {
     case 'unlock':
+      if (pick % 5 === 1) return complete(fields, id, fence, pick)
       return { type: 'unlock', ...fields, id, fence }
     case 'refresh':
       return { type: 'refresh', ...fields, id, fence, ttl: undefined }
     case 'revoke':
       return { type: 'revoke', ...fields, id, key: keys[pick % keys.length]!, fence, note: 'n' }
     case 'lock':
+      if (pick % 5 === 1) return once(fields, id, pick)
       return pick % 3 === 0 ? lockAll(fields, id, pick) : lock(fields, id, pick)
     case 'barrier':
       return barrier(fields, id, pick)
@@ -337,6 +383,16 @@ function pickFence(session: PlainSession, state: PlainState, pick: number, isWro
   const { held } = session
   if (isWrong || held.length === 0) return Math.max(1, state.fence + 1 - (pick % 12))
   return held[pick % held.length]!
+}
+
+/** Returns the fence of a run of the session, if it has a run; else as {@link pickFence}. */
+function pickRun(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
+  const runs = state.keys
+    .flatMap(({ holders }) => holders)
+    .filter((lock) => lock.once && lock.session === session.id)
+  return isWrong || runs.length === 0
+    ? pickFence(session, state, pick, isWrong)
+    : runs[pick % runs.length]!.fence
 }
 
 /** Returns the id of a waiting request; if `isWrong`, an earlier id or an unused id. */

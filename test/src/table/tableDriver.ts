@@ -122,6 +122,30 @@ export class TableDriver {
     return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...wanted })
   }
 
+  once(session: string, key: string, options: LockOptions = {}): string[] {
+    const { ttl, timeout, metadata } = options
+    const fields = this.#fromSession(session, options)
+    return this.apply({ type: 'once', ...fields, key, ttl, timeout, metadata })
+  }
+
+  complete(
+    session: string,
+    fence: number,
+    options: RequestOverrides & { value?: string; keep?: number } = {},
+  ): string[] {
+    const { value, keep } = options
+    const fields = this.#fromSession(session, options)
+    return this.apply({ type: 'complete', ...fields, fence, value, keep })
+  }
+
+  forgetResult(key: string, fence: number): string[] {
+    return this.apply({ type: 'forgetResult', at: this.now++, key, fence })
+  }
+
+  grantUnfinishedKeys(...keys: string[]): string[] {
+    return this.apply({ type: 'grantUnfinishedKeys', at: this.now++, keys })
+  }
+
   unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {
     return this.apply({ type: 'unlock', ...this.#fromSession(session, options), fence })
   }

@@ -46,18 +46,21 @@ interface ModeProps {
   readonly capacity?: number | undefined
   /** How many keys the set of the lock has; undefined for a lock of one key. */
   readonly keyCount?: number | undefined
-  /** The longest hold of the lock, in ms; undefined without. */
-  readonly maxHold?: number | undefined
+  /** Whether the lock is the lock of a run of `once`. */
+  readonly once?: true | undefined
 }
 
-/** The mode of a lock, with its permits, the size of its set and its longest hold. */
-export function Mode({ mode, permits, capacity, keyCount, maxHold }: ModeProps) {
-  const kind = mode === 'permits' ? `permits ${permits ?? 0}/${capacity ?? '?'}` : mode
+/** The mode of a lock, with its permits and the size of its set. */
+export function Mode({ mode, permits, capacity, keyCount, once }: ModeProps) {
+  const kind = once
+    ? 'once'
+    : mode === 'permits'
+      ? `permits ${permits ?? 0}/${capacity ?? '?'}`
+      : mode
   return (
     <>
       <span class={`mode mode-${mode}`}>{kind}</span>
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
-      {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
     </>
   )
 }

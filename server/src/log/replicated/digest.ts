@@ -1,19 +1,28 @@
 /**
  * A digest (checksum) of the lock table. The digest is a sum of hashes: one hash for each session
- * with its attach epoch (the number of its connection), each lock and each waiting request. Every
+ * with its attach epoch (the number of its connection), each lock, waiting request, call at a
+ * barrier and kept result. Every
  * effect (change of the table) adds hashes to the sum or subtracts hashes. A sum does not depend on
  * the order, so the digest is cheap even for a million locks.
  *
  * Brokers that have applied the same entries of the log have equal digests, unless the table of a
  * broker is wrong.
  */
-import type { BarrierCall, Effect, Lock, LockTable, Request, Session } from '../../core/index.js'
+import type {
+  BarrierCall,
+  Effect,
+  KeptResult,
+  Lock,
+  LockTable,
+  Request,
+  Session,
+} from '../../core/index.js'
 
 export class Digest {
   #low = 0
   #high = 0
 
-  constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers'>) {
+  constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers' | 'keptResults'>) {
     for (const session of table.sessions.values()) this.#session(session, session.attachEpoch, 1)
     for (const { holders, queue } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
@@ -21,6 +30,7 @@ export class Digest {
     }
     for (const { calls } of table.barriers.values())
       for (const call of calls) this.#barrierCall(call, 1)
+    for (const kept of table.keptResults.values()) this.#keptResult(kept, 1)
   }
 
   get value(): string {
@@ -51,6 +61,12 @@ export class Digest {
       case 'departed':
         this.#barrierCall(effect.call, -1)
         break
+      case 'kept':
+        this.#keptResult(effect.kept, 1)
+        break
+      case 'forgotten':
+        this.#keptResult(effect.kept, -1)
+        break
       case 'granted':
         if (effect.request !== undefined) this.#request(effect.request, -1)
         this.#lock(effect.lock, 1)
@@ -77,6 +93,10 @@ export class Digest {
     this.#add(`b ${id} ${barrier.parties} ${session.id} ${barrier.key}`, sign)
   }
 
+  #keptResult({ key, result }: KeptResult, sign: 1 | -1): void {
+    this.#add(`k ${result.fence} ${key}`, sign)
+  }
+
   /**
    * Adds or subtracts two multiplicative 32-bit hashes. `mixBits` makes every character of the text
    * affect every bit of the hash.
@@ -100,8 +120,9 @@ export class Digest {
  */
 function extrasText(extras: Lock['extras']): string {
   if (extras === undefined) return ''
-  const { permits, capacity, maxHold } = extras
-  const permitsText = permits === undefined ? '' : ` ${permits}/${capacity}`
+  const { permits, capacity, maxHold, once } = extras
+  const onceText = once ? ' once' : ''
+  const permitsText = permits === undefined ? onceText : ` ${permits}/${capacity}`
   return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`
 }
 

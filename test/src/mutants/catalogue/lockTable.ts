@@ -15,21 +15,21 @@ const granting: Mutant[] = [
   },
   {
     name: 'lock-with-ttl-does-not-exclude',
-    in: 'LockTable.#request',
+    in: 'LockTable.#requestLock',
     find: '$KEY.admits($MODE)',
     replace: '($KEY.admits($MODE) || $KEY.holders.first?.ttl !== undefined)',
     why: 'The table grants a key to a second session before the ttl of the holder is over.',
   },
   {
     name: 'shared-request-overtakes-exclusive',
-    in: 'LockTable.#request',
+    in: 'LockTable.#requestLock',
     find: '$KEY.admits($MODE) && ($FREE || $STEAL)',
     replace: `$KEY.admits($MODE) && ($FREE || ($MODE === 'shared' && !this.#quiet) || $STEAL)`,
     why: 'The table grants a shared request ahead of an exclusive request that has waited longer.',
   },
   {
     name: 'quiet-broker-grants',
-    in: 'LockTable.#request',
+    in: 'LockTable.#requestLock',
     find: '$FREE && !this.#quiet',
     replace: '$FREE',
     why: 'A broker that lost its table grants locks before the holders of the old table have ended.',
@@ -182,6 +182,51 @@ const sessions: Mutant[] = [
   },
 ]
 
+const once: Mutant[] = [
+  {
+    name: 'once-delivers-to-later-calls',
+    in: 'ResultTable.addFollower',
+    find: '$EXTRAS.followers ??= new FollowerGroup()',
+    replace: '$EXTRAS.followers ??= $EXTRAS.delivery ?? new FollowerGroup()',
+    why: 'A call that comes after the end of a run gets the value of this run.',
+  },
+  {
+    name: 'once-forgets-followers-beyond-the-limit',
+    in: 'LockTable.#answerFollowers',
+    find: 'this.#unfinished.add($KEY)',
+    replace: 'void $KEY',
+    why: 'Followers wait for ever if a command may not answer all of them.',
+  },
+  {
+    name: 'once-ignores-kept-result',
+    in: 'LockTable.#requestOnce',
+    find: '$RESULTS.kept.get($KEY)',
+    replace: '(this.#keys.get($KEY) === undefined ? $RESULTS.kept.get($KEY) : undefined)',
+    why: 'A caller waits behind a lock of the key, although a kept result exists.',
+  },
+  {
+    name: 'once-keeps-newest-result-out',
+    in: 'ResultTable.complete',
+    find: 'this.#kept.values()',
+    replace: '[...this.#kept.values()].reverse()',
+    why: 'The table forgets the newest kept result instead of the oldest.',
+  },
+  {
+    name: 'once-accepts-ordinary-lock',
+    in: 'LockTable.#complete',
+    find: '$LOCK?.extras?.once === undefined',
+    replace: '$LOCK === undefined',
+    why: 'A client gives followers a value for a lock that it did not get by once.',
+  },
+  {
+    name: 'kept-result-stays-with-ended-broker',
+    in: 'ResultTable.takeOwnership',
+    find: '$KEPT.ownerBroker = $OWNER',
+    replace: 'void $OWNER',
+    why: 'No broker keeps the time of a kept result after its broker has ended.',
+  },
+]
+
 const barriers: Mutant[] = [
   {
     name: 'barrier-opens-one-party-early',
@@ -211,4 +256,5 @@ export const lockTableMutants: readonly Mutant[] = [
   ...queues,
   ...sessions,
   ...barriers,
+  ...once,
 ]

@@ -29,8 +29,9 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   else await expectOutcome(stranger, vector)
   const { accepted = [] } = vector.expect
   const after = await queryAll(bystander, {})
-  // Only an accepted `lock` or `lockAll` may change the held locks, and only those of the sender.
-  if (!accepted.includes('lock') && !accepted.includes('lockAll'))
+  // Only an accepted `lock`, `lockAll` or `once` may change the held locks, and only those of the
+  // sender.
+  if (!accepted.some((type) => ['lock', 'lockAll', 'once'].includes(type)))
     expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.settle()).to.deep.equal([])

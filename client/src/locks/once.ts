@@ -1,0 +1,88 @@
+/**
+ * `session.once`: one caller runs a function under a lock, and all callers that wait meanwhile get
+ * the value of the run, in any session and process.
+ */
+import {
+  HoldfastError,
+  maxResultBytes,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { check, isMs } from '../platform/checks.js'
+import type { GrantedLock } from './grantedLock.js'
+import { Lock } from './lock.js'
+import { type CheckedLock, checkLock, jsonText, type LockSetOptions } from './options.js'
+
+/** The options of `session.once`. `timeout` and `signal` bound the waiting, not the own run. */
+export interface OnceOptions
+  extends Pick<LockSetOptions, 'ttl' | 'timeout' | 'signal' | 'metadata'> {
+  /**
+   * How long the broker gives the value to later callers, in ms from the end of the run. Default:
+   * only the callers that wait at the end of the run get the value.
+   */
+  readonly keep?: number | undefined
+}
+
+/** The lock of a run, which `session.once` passes to the function. */
+export interface Run {
+  /** The number of the grant, as `lock.fence`. */
+  readonly fence: number
+  /** Aborted when the lock of the run is lost. Another caller may run then. */
+  readonly signal: AbortSignal
+}
+
+const onceOptions: OptionNames<OnceOptions> = {
+  ttl: 1,
+  timeout: 1,
+  signal: 1,
+  metadata: 1,
+  keep: 1,
+}
+
+/** @throws HoldfastError like `checkLock` */
+export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
+  refuseUnknownOptions('once', options, onceOptions)
+  const { keep, ...lockOptions } = options
+  check(keep === undefined || isMs(keep, 1), 'keep must be an integer of ms from 1 to 2^31 - 1')
+  const checkedLock = checkLock(key, lockOptions, 'once')
+  return { ...checkedLock, params: { ...checkedLock.params, kind: { once: true } } }
+}
+
+/**
+ * Runs the function under this lock. If the function returns a value, shares the value. Otherwise
+ * unlocks the lock, so that the next caller runs. Rejects at once if the lock is lost.
+ */
+export async function runOnce<T>(
+  grantedLock: GrantedLock,
+  run: (run: Run) => T | PromiseLike<T>,
+  keep: number | undefined,
+): Promise<T> {
+  const lock = new Lock(grantedLock)
+  const { fence, signal } = lock
+  try {
+    const lost = new Promise<never>((_, reject) => {
+      const onLost = () => reject(signal.reason)
+      if (signal.aborted) onLost()
+      else signal.addEventListener('abort', onLost)
+    })
+    const value = await Promise.race([lost, (async () => run({ fence, signal }))()])
+    grantedLock.completion = { value: jsonText('the value of once', value, maxResultBytes), keep }
+    await lock.unlock()
+    return value
+  } catch (error) {
+    const { completion } = grantedLock
+    if (completion === undefined) await lock.unlock().catch(() => {})
+    throw completion === undefined ? error : completionError(grantedLock, error as HoldfastError)
+  }
+}
+
+/** The error of a run whose value the broker did not accept. */
+function completionError(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
+  const { key, lossError } = grantedLock
+  if (error.code !== 'LOCK_NOT_HELD') {
+    // The broker has refused the message, so the session still holds the lock.
+    if (error.code !== 'SESSION_CLOSED') grantedLock.abandon()
+    return error
+  }
+  return lossError ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key })
+}

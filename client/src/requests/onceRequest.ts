@@ -1,0 +1,40 @@
+/**
+ * The requests of `session.once`: the request for the lock of a run or for the value of another
+ * run, and the end of a run.
+ */
+import { HoldfastError, type Result } from '@holdfast/shared'
+import { type Completion, completeText } from '../transport/messages.js'
+import { LockRequest, type Response, UnlockRequest } from './requests.js'
+
+/** Is answered with the lock of a run, or with the value of another run. */
+export class OnceRequest<L = unknown> extends LockRequest<L | Result> {
+  protected override isAnsweredBy(type: Response['type']): boolean {
+    return type === 'result' || super.isAnsweredBy(type)
+  }
+
+  override onResponse(response: Response, isResuming: boolean): boolean {
+    if (response.type !== 'result') return super.onResponse(response, isResuming)
+    this.resolve(response)
+    return true
+  }
+}
+
+/** Unlocks the lock of a run, and shares the value of the run. */
+export class CompleteRequest extends UnlockRequest {
+  readonly #completion: Completion
+
+  constructor(fence: number, key: string, completion: Completion) {
+    super(fence, key)
+    this.#completion = completion
+  }
+
+  override text(): string {
+    return completeText(this.id, this.fence, this.#completion)
+  }
+
+  /** Rejects, because the session may have ended before the broker got the value. */
+  override endWithSession(message?: string, error?: HoldfastError): boolean {
+    this.fail(error ?? new HoldfastError('LOCK_NOT_HELD', message))
+    return true
+  }
+}

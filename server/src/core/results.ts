@@ -1,0 +1,153 @@
+/**
+ * `once`: the first caller of a key runs a function under an exclusive lock, and the callers that
+ * wait meanwhile get the value of this run. They are the *followers* of the run.
+ *
+ * When the run completes, all followers so far belong to the run. A call that comes later begins a
+ * new group, so that a follower never gets a value that is older than its call. A command answers
+ * only as many followers as it may grant waiters, and `grantUnfinishedKeys` answers the rest.
+ *
+ * A result may be kept for later callers for some time. The table bounds the number and the bytes
+ * of the kept results, and forgets the oldest first.
+ */
+import type { CompleteOnce, ForgetResult } from './commands.js'
+import { KeyExtras } from './lockExtras.js'
+import type { Lock, Request } from './records.js'
+import type { Responder } from './responder.js'
+import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
+import { keptResultBytes } from './weights.js'
+
+/** Most kept results, for the sessions of older brokers. */
+const defaultKeptResults = 1_000
+/** Most bytes of kept results, for the sessions of older brokers. */
+const defaultKeptResultBytes = 16 * 1024 * 1024
+
+export class ResultTable {
+  readonly #kept = new Map<string, KeptResult>()
+  /** Bytes that count against the limit of kept results. */
+  #keptBytes = 0
+  /**
+   * Bytes of the kept results and of the results of runs that have followers left. A result that
+   * stored answers share counts once, here or in the answers.
+   */
+  bytes = 0
+
+  /** The kept results by key, oldest first. */
+  get kept(): ReadonlyMap<string, KeptResult> {
+    return this.#kept
+  }
+
+  /** Adds a `once` request that waits. */
+  addFollower(request: Request): void {
+    const { keyState } = request
+    keyState.extras ??= new KeyExtras()
+    keyState.extras.followers ??= new FollowerGroup()
+    addTo(keyState.extras.followers, request)
+  }
+
+  /** Removes a `once` request that waits no longer. */
+  removeFollower(request: Request): void {
+    const { keyState } = request
+    const extras = keyState.extras!
+    const group = request.extras!.followers!
+    request.extras!.followers = undefined
+    group.requests.delete(request)
+    if (group.requests.size > 0) return
+    if (extras.delivery === group) {
+      extras.delivery = undefined
+      this.bytes -= group.result!.removeReference()
+    } else extras.followers = undefined
+    if (extras.isEmpty) keyState.extras = undefined
+  }
+
+  /**
+   * Makes the value of a run the result of its followers, and keeps the value if the runner wants
+   * so. The caller has released the lock, and answers the followers.
+   */
+  complete(responder: Responder, lock: Lock, { value, keep, at }: CompleteOnce): void {
+    const { key, fence, session, keyState } = lock
+    const result = new SharedResult(key, fence, value)
+    const extras = keyState.extras
+    if (extras?.followers !== undefined) {
+      // No earlier delivery is left, because its followers stood in the queue before this lock.
+      extras.delivery = extras.followers
+      extras.followers = undefined
+      extras.delivery.result = result
+      this.bytes += result.addReference()
+    }
+    if (keep === undefined) return
+    const former = this.#kept.get(key)
+    if (former !== undefined) this.#forget(responder, former)
+    const kept = new KeptResult(result, keep, session.ownerBroker, at)
+    this.#add(kept)
+    this.bytes += result.addReference()
+    responder.effects.push({ kind: 'kept', kept })
+    const {
+      keptResults: most = defaultKeptResults,
+      keptResultBytes: mostBytes = defaultKeptResultBytes,
+    } = session.limits
+    for (const oldest of this.#kept.values()) {
+      if (this.#kept.size <= most && this.#keptBytes <= mostBytes) break
+      this.#forget(responder, oldest)
+    }
+  }
+
+  /** Forgets a kept result whose time is over. */
+  forget(responder: Responder, { key, fence }: Pick<ForgetResult, 'key' | 'fence'>): void {
+    const kept = this.#kept.get(key)
+    if (kept?.result.fence === fence) this.#forget(responder, kept)
+  }
+
+  /** Makes a broker the owner of the results of a broker that has ended; undefined: of all. */
+  takeOwnership(responder: Responder, formerOwner: string | undefined, ownerBroker: string): void {
+    for (const kept of this.#kept.values()) {
+      if (formerOwner !== undefined && kept.ownerBroker !== formerOwner) continue
+      kept.ownerBroker = ownerBroker
+      responder.effects.push({ kind: 'keepRestarted', kept })
+    }
+  }
+
+  /**
+   * Adds a follower from a snapshot. The bytes of results from a snapshot are not counted here.
+   *
+   * @param result The value that the follower must still be answered with.
+   */
+  restoreFollower(request: Request, result: SharedResult | undefined): void {
+    if (result === undefined) {
+      this.addFollower(request)
+      return
+    }
+    const { keyState } = request
+    keyState.extras ??= new KeyExtras()
+    const { extras } = keyState
+    if (extras.delivery === undefined) {
+      extras.delivery = new FollowerGroup()
+      extras.delivery.result = result
+      result.addReference()
+    }
+    addTo(extras.delivery, request)
+  }
+
+  /** Adds a kept result from a snapshot. The bytes of its result are not counted here. */
+  restoreKept(kept: KeptResult): void {
+    this.#add(kept)
+    kept.result.addReference()
+  }
+
+  #add(kept: KeptResult): void {
+    this.#kept.set(kept.key, kept)
+    this.#keptBytes += kept.bytes
+    this.bytes += keptResultBytes
+  }
+
+  #forget(responder: Responder, kept: KeptResult): void {
+    this.#kept.delete(kept.key)
+    this.#keptBytes -= kept.bytes
+    this.bytes -= keptResultBytes + kept.result.removeReference()
+    responder.effects.push({ kind: 'forgotten', kept })
+  }
+}
+
+function addTo(group: FollowerGroup<Request>, request: Request): void {
+  group.requests.add(request)
+  request.extras!.followers = group
+}

@@ -1,0 +1,84 @@
+/**
+ * The records of `once`: the result of a run, the followers who wait for the result, and a result
+ * that is kept for later callers. `results.ts` says how the table uses these records.
+ */
+import { keptResultBytes, resultBytes, textBytes } from './weights.js'
+
+/** Characters of a value that cost as much as one grant, because each answer copies the value. */
+const charsPerGrant = 512
+
+/**
+ * The value of one run of a `once`. All followers of the run share this object, so that a value of
+ * 32 KiB takes its memory once, however many stored answers contain the value.
+ */
+export class SharedResult {
+  readonly key: string
+  /** The fence of the lock of the run. Two results never have the same fence. */
+  readonly fence: number
+  /** JSON text; undefined for the value `undefined`. */
+  readonly value: string | undefined
+  #references = 0
+
+  constructor(key: string, fence: number, value: string | undefined) {
+    this.key = key
+    this.fence = fence
+    this.value = value
+  }
+
+  get bytes(): number {
+    return resultBytes + textBytes(this.key) + textBytes(this.value)
+  }
+
+  /** How many of the grants of a command an answer with this value uses up. */
+  get answerCost(): number {
+    return 1 + Math.floor((this.value?.length ?? 0) / charsPerGrant)
+  }
+
+  /** Counts a record that refers to this result. Returns the additional bytes of the table. */
+  addReference(): number {
+    return this.#references++ === 0 ? this.bytes : 0
+  }
+
+  /** Stops counting a record that referred to this result. Returns the bytes that this frees. */
+  removeReference(): number {
+    return --this.#references === 0 ? this.bytes : 0
+  }
+}
+
+/**
+ * The `once` requests that wait for the value of the same run.
+ *
+ * @template R The class of requests.
+ */
+export class FollowerGroup<R> {
+  /** In order of arrival. */
+  readonly requests = new Set<R>()
+  /** The value that these requests must still be answered with; undefined before the run ends. */
+  result: SharedResult | undefined = undefined
+}
+
+/** A result that later `once` calls of its key get. */
+export class KeptResult {
+  readonly result: SharedResult
+  /** How long the table keeps the result, in ms from when it was kept. */
+  readonly keep: number
+  /** The broker that keeps the time. */
+  ownerBroker: string
+  /** Wall time of the completion. */
+  readonly since: number
+
+  constructor(result: SharedResult, keep: number, ownerBroker: string, since: number) {
+    this.result = result
+    this.keep = keep
+    this.ownerBroker = ownerBroker
+    this.since = since
+  }
+
+  get key(): string {
+    return this.result.key
+  }
+
+  get bytes(): number {
+    return keptResultBytes + this.result.bytes
+  }
+}

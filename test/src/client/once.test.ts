@@ -1,0 +1,271 @@
+/**
+ * Tests `session.once` against a scripted broker: what the client sends, which value each caller
+ * gets, and what happens when the function throws, the value cannot be sent, or the lock is lost.
+ * The grace is the time for which the broker keeps a session without a connection.
+ */
+import type { HoldfastError, OnceOptions, Run } from '@holdfast/client'
+import { expect } from 'chai'
+import { held, openGraced, resume, snapshot } from '../support/resuming.js'
+import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
+
+/** Returns a function whose run the test ends, and the runs so far. */
+function controlledRun<T>() {
+  const runs: Run[] = []
+  let resolve!: (value: T) => void
+  let reject!: (error: unknown) => void
+  const ended = new Promise<T>((...ends) => {
+    ;[resolve, reject] = ends
+  })
+  const run = (details: Run) => {
+    runs.push(details)
+    return ended
+  }
+  return { run, runs, resolve, reject }
+}
+
+describe('session.once', () => {
+  it('runs the function under the granted lock, and completes with the value', async () => {
+    const { session, socket } = await openScene()
+    const { run, runs, resolve } = controlledRun<unknown>()
+    const value = session.once('k', run, { keep: 60_000, timeout: 500, metadata: { job: 1 } })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'once', id: 1, key: 'k', timeout: 500, metadata: { job: 1 } },
+    ])
+    expect(runs).to.deep.equal([])
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    expect(runs.map(({ fence }) => fence)).to.deep.equal([7])
+    resolve({ rows: 3 })
+    await turn()
+    expect(socket.newMessages()).to.deep.include({
+      type: 'complete',
+      id: 2,
+      fence: 7,
+      value: { rows: 3 },
+      keep: 60_000,
+    })
+    expect(await stateOf(value)).to.equal('pending')
+    socket.deliver({ type: 'unlocked', id: 2 })
+    expect(await value).to.deep.equal({ rows: 3 })
+  })
+
+  it('returns the value of another run and does not run the function', async () => {
+    const { session, socket } = await openScene()
+    const { run, runs } = controlledRun()
+    const value = session.once('k', run)
+    const noValue = session.once('l', run)
+    await turn()
+    socket.deliver(
+      { type: 'result', id: 1, fence: 7, value: [1] },
+      { type: 'result', id: 2, fence: 8 },
+    )
+    expect(await value).to.deep.equal([1])
+    expect(await noValue).to.equal(undefined)
+    expect(runs).to.deep.equal([])
+  })
+
+  it('sends no value for undefined', async () => {
+    const { session, socket } = await openScene()
+    const value = session.once('k', () => undefined)
+    await turn()
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    expect(socket.newMessages()).to.deep.include({ type: 'complete', id: 2, fence: 7 })
+    socket.deliver({ type: 'unlocked', id: 2 })
+    expect(await value).to.equal(undefined)
+  })
+
+  it('unlocks and rejects with the error that the function throws', async () => {
+    for (const run of [
+      () => {
+        throw new RangeError('no')
+      },
+      async () => Promise.reject(new RangeError('no')),
+    ]) {
+      const { session, socket } = await openScene()
+      const value = session.once('k', run)
+      await turn()
+      socket.deliver({ type: 'granted', id: 1, fence: 7 })
+      await turn()
+      expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
+      socket.deliver({ type: 'unlocked', id: 2 })
+      const error: Error = await value.then(undefined, (reason) => reason)
+      expect(error).to.be.instanceOf(RangeError)
+    }
+  })
+
+  const circle: { self?: unknown } = {}
+  circle.self = circle
+  const badValues: readonly (readonly [string, unknown])[] = [
+    ['a BigInt', 1n],
+    ['a cycle', circle],
+    ['a function', () => {}],
+    ['a symbol', Symbol('s')],
+    ['200 kB', 'v'.repeat(200_000)],
+    ['32 KiB and a byte', 'v'.repeat(32 * 1024 - 1)],
+    [
+      'an object whose toJSON throws',
+      {
+        toJSON() {
+          throw new Error('no')
+        },
+      },
+    ],
+  ]
+  for (const [name, badValue] of badValues) {
+    it(`unlocks and rejects with INVALID_OPTION if the value is ${name}`, async () => {
+      const { session, socket } = await openScene()
+      const value = session.once('k', () => badValue)
+      await turn()
+      socket.deliver({ type: 'granted', id: 1, fence: 7 })
+      await turn()
+      expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
+      socket.deliver({ type: 'unlocked', id: 2 })
+      expect(await codeOf(value)).to.equal('INVALID_OPTION')
+    })
+  }
+
+  it('unlocks if the broker refuses the value', async () => {
+    const { session, socket } = await openScene()
+    const value = session.once('k', () => 1)
+    await turn()
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    socket.newMessages()
+    socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: 'nested too deep' })
+    expect(await codeOf(value)).to.equal('BAD_MESSAGE')
+    await turn()
+    expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 3, fence: 7 })
+  })
+
+  it('rejects at once when the lock is lost, and aborts the signal of the run', async () => {
+    const { session, socket } = await openScene()
+    const { run, runs, resolve } = controlledRun()
+    const value = session.once('k', run)
+    await turn()
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    socket.newMessages()
+    socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
+    const error: HoldfastError = await value.then(undefined, (reason) => reason)
+    expect(error).to.include({ code: 'LOCK_LOST', reason: 'stolen', key: 'k' })
+    expect(runs[0]!.signal.reason).to.equal(error)
+    resolve(undefined)
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([])
+  })
+
+  it('rejects with LOCK_LOST if the lock was lost before the broker got the value', async () => {
+    const { session, socket } = await openScene()
+    const value = session.once('k', () => 1)
+    await turn()
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'm' })
+    expect(await codeOf(value)).to.equal('LOCK_LOST')
+  })
+
+  it('rejects the runner with SESSION_CLOSED when the session is closed', async () => {
+    const { session, socket } = await openScene()
+    const { run, runs } = controlledRun()
+    const running = session.once('k', run)
+    await turn()
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    const waiting = session.once('l', run)
+    void session.close()
+    expect(await codeOf(running)).to.equal('SESSION_CLOSED')
+    expect(await codeOf(waiting)).to.equal('SESSION_CLOSED')
+    expect(runs).to.have.lengthOf(1)
+  })
+
+  it('rejects the runner when its session is lost, and sends a waiting call again', async () => {
+    const scene = await openScene()
+    const { run } = controlledRun()
+    const running = scene.session.once('k', run)
+    const waiting = scene.session.once('l', run)
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    const code = codeOf(running)
+    await reconnect(scene)
+    expect(await code).to.equal('LOCK_LOST')
+    scene.socket.deliver(welcome({ session: 's2' }))
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.include({ type: 'once', id: 2, key: 'l' })
+    scene.socket.deliver({ type: 'result', id: 2, fence: 9, value: 'v' })
+    expect(await waiting).to.equal('v')
+  })
+
+  it('sends a completion again after a resume', async () => {
+    const scene = await openGraced()
+    const value = scene.session.once('k', () => 5)
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    await turn()
+    const sent = await resume(scene, snapshot([held(1, 7)]))
+    expect(sent).to.deep.include({ type: 'complete', id: 2, fence: 7, value: 5 })
+    expect(sent).not.to.deep.include({ type: 'unlock', id: 3, fence: 7 })
+    scene.socket.deliver({ type: 'unlocked', id: 2 })
+    expect(await value).to.equal(5)
+  })
+
+  it('takes a result that the broker stored while the connection was gone', async () => {
+    const scene = await openGraced()
+    const { run, runs } = controlledRun()
+    const value = scene.session.once('k', run)
+    await turn()
+    await resume(scene, { type: 'result', id: 1, fence: 7, value: 'v' }, snapshot())
+    expect(await value).to.equal('v')
+    expect(runs).to.deep.equal([])
+  })
+
+  it('cancels a call that waits when its signal is aborted, and ignores a late result', async () => {
+    const { session, socket } = await openScene()
+    const controller = new AbortController()
+    const { run, runs } = controlledRun()
+    const value = session.once('k', run, { signal: controller.signal })
+    await turn()
+    socket.newMessages()
+    controller.abort()
+    expect(await codeOf(value)).to.equal('ABORTED')
+    expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    socket.deliver({ type: 'result', id: 1, fence: 7, value: 1 })
+    expect(runs).to.deep.equal([])
+  })
+
+  it('adds a listener for the name of an event, unless there are options', async () => {
+    const { session, socket } = await openScene()
+    const closings: unknown[] = []
+    expect(session.once('closed', () => closings.push('closed'))).to.equal(session)
+    const value = session.once('closed', () => 1, {})
+    await turn()
+    socket.deliver({ type: 'result', id: 1, fence: 7, value: 2 })
+    expect(await value).to.equal(2)
+    expect(closings).to.deep.equal([])
+  })
+
+  const badCalls: readonly (readonly [unknown, unknown, unknown, string])[] = [
+    ['', () => 1, {}, 'INVALID_KEY'],
+    [7, () => 1, {}, 'INVALID_KEY'],
+    ['k', undefined, {}, 'INVALID_OPTION'],
+    ['k', () => 1, { keep: 0 }, 'INVALID_OPTION'],
+    ['k', () => 1, { keep: -1 }, 'INVALID_OPTION'],
+    ['k', () => 1, { keep: '1m' }, 'INVALID_OPTION'],
+    ['k', () => 1, { keep: 2 ** 31 }, 'INVALID_OPTION'],
+    ['k', () => 1, { timeout: -1 }, 'INVALID_TIMEOUT'],
+    ['k', () => 1, { ttl: 0 }, 'INVALID_TTL'],
+    ['k', () => 1, { mode: 'shared' }, 'INVALID_OPTION'],
+    ['k', () => 1, { steal: true }, 'INVALID_OPTION'],
+    ['k', () => 1, { signal: {} }, 'INVALID_OPTION'],
+  ]
+  for (const [key, run, options, code] of badCalls) {
+    it(`refuses ${JSON.stringify(key)}, ${typeof run}, ${JSON.stringify(options)} with ${code}`, async () => {
+      const { session, socket } = await openScene()
+      const call = session.once(key as string, run as () => unknown, options as OnceOptions)
+      expect(await codeOf(call)).to.equal(code)
+      expect(socket.newMessages()).to.deep.equal([])
+    })
+  }
+})

@@ -1,0 +1,104 @@
+/**
+ * Conformance: `once` and `complete`. One client runs, and the clients that wait meanwhile, its
+ * followers, get the value of the run. A fence is the number of a grant.
+ */
+import { expect } from 'chai'
+import type { Stage } from './stage.js'
+
+export function once(stage: Stage): void {
+  describe('once: the broker', () => runs(stage))
+  describe('keep: the broker', () => keeps(stage))
+}
+
+function runs(stage: Stage): void {
+  it('grants the first once, and answers the others with the value', async () => {
+    const [runner, follower, late] = await stage.openSeveral(3)
+    const key = stage.key()
+    const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const waiting = follower!.request({ type: 'once', key })
+    expect(await follower!.settle()).to.deep.equal([])
+    const value = { rows: [1, null, 'x'] }
+    await runner!.answer('unlocked', runner!.request({ type: 'complete', fence, value }))
+    expect(await follower!.answer('result', waiting))
+      .to.include({ fence })
+      .and.deep.include({ value })
+    await late!.answer('granted', late!.request({ type: 'once', key }))
+  })
+
+  it('leaves the value out of result if complete has none', async () => {
+    const [runner, follower] = await stage.openSeveral(2)
+    const key = stage.key()
+    const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const waiting = follower!.request({ type: 'once', key })
+    await follower!.settle()
+    runner!.request({ type: 'complete', fence })
+    expect(await follower!.answer('result', waiting)).not.to.have.property('value')
+  })
+
+  it('keeps the place of a lock between two followers', async () => {
+    const [runner, a, b] = await stage.openSeveral(3)
+    const key = stage.key()
+    const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const locked = a!.request({ type: 'lock', key })
+    await a!.settle()
+    const waiting = b!.request({ type: 'once', key })
+    await b!.settle()
+    runner!.request({ type: 'complete', fence, value: 1 })
+    await b!.answer('result', waiting)
+    await a!.answer('granted', locked)
+  })
+
+  it('grants the next once after an unlock', async () => {
+    const [runner, next] = await stage.openSeveral(2)
+    const key = stage.key()
+    const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const waiting = next!.request({ type: 'once', key })
+    await next!.settle()
+    runner!.request({ type: 'unlock', fence })
+    await next!.answer('granted', waiting)
+  })
+
+  it('fails a complete of an ordinary lock: LOCK_NOT_HELD', async () => {
+    const [peer] = await stage.openSeveral(1)
+    const locked = peer!.request({ type: 'lock', key: stage.key() })
+    const { fence } = await peer!.answer('granted', locked)
+    const failed = await peer!.answer('failed', peer!.request({ type: 'complete', fence }))
+    expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
+    await peer!.answer('unlocked', peer!.request({ type: 'unlock', fence }))
+  })
+
+  it('fails a once with timeout 0 while another client runs: LOCK_HELD', async () => {
+    const [runner, other] = await stage.openSeveral(2)
+    const key = stage.key()
+    await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const failed = await other!.answer('failed', other!.request({ type: 'once', key, timeout: 0 }))
+    expect(failed).to.include({ code: 'LOCK_HELD' })
+  })
+}
+
+function keeps(stage: Stage): void {
+  it('answers later onces with a kept value, even while the key is locked', async () => {
+    const [runner, other] = await stage.openSeveral(2)
+    const key = stage.key()
+    const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
+    const locked = other!.request({ type: 'lock', key })
+    await other!.settle()
+    runner!.request({ type: 'complete', fence, value: 'kept', keep: 600_000 })
+    await other!.answer('granted', locked)
+    const result = await other!.answer('result', other!.request({ type: 'once', key, timeout: 0 }))
+    expect(result).to.include({ fence, value: 'kept' })
+  })
+
+  it('forgets a kept value when its time is over', async () => {
+    const [peer] = await stage.openSeveral(1)
+    const key = stage.key()
+    const { fence } = await peer!.answer('granted', peer!.request({ type: 'once', key }))
+    await peer!.answer('unlocked', peer!.request({ type: 'complete', fence, keep: 1 }))
+    for (;;) {
+      const id = peer!.request({ type: 'once', key })
+      const { type } = await peer!.answerTo(id)
+      if (type === 'granted') return
+      expect(type).to.equal('result')
+    }
+  })
+}

@@ -1,0 +1,104 @@
+/**
+ * The results of `once` in the model: flat lists of the kept results and of the results that some
+ * followers have not got yet. A follower is a `once` that waits while another session runs.
+ */
+import type { Command } from '@holdfast/server/core'
+import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
+import type { PlainAnswer, PlainEffect, PlainKeptResult, PlainRequest } from './plainValues.js'
+
+interface Run {
+  readonly key: string
+  readonly fence: number
+  readonly value: string | undefined
+  readonly keep: number | undefined
+}
+
+export class ModelResults {
+  readonly #state: ModelState
+  readonly #effect: (effect: PlainEffect) => void
+
+  constructor(state: ModelState, effect: (effect: PlainEffect) => void) {
+    this.#state = state
+    this.#effect = effect
+  }
+
+  keptFor(key: string): PlainKeptResult | undefined {
+    return this.#state.keptResults.find((kept) => kept.key === key)
+  }
+
+  /** The run of this session has ended. Its lock was released. */
+  complete(session: ModelSession, { key, fence, value, keep }: Run): void {
+    const state = this.#state
+    const followers = state.waitingRequests.filter((wait) => wait.key === key && wait.once)
+    state.deliveries = state.deliveries.filter((delivery) => delivery.key !== key)
+    state.deliveries.push({ key, fence, value, followers })
+    if (keep === undefined) return
+    const former = this.keptFor(key)
+    if (former !== undefined) this.#forget(former)
+    const kept = { key, fence, value, keep, ownerBroker: session.ownerBroker }
+    state.keptResults.push(kept)
+    this.#effect({ kind: 'kept', kept: { ...kept } })
+    const { keptResults, keptResultBytes } = session.limits
+    for (;;) {
+      const [oldest] = state.keptResults
+      const bytes = state.keptResults.reduce((sum, result) => sum + sizeOf(result), 0)
+      if (oldest === undefined) return
+      if (state.keptResults.length <= keptResults! && bytes <= keptResultBytes!) return
+      this.#forget(oldest)
+    }
+  }
+
+  /** Removes the first follower of the key that must be answered. Returns its answer. */
+  removeFollower(key: string): { request: PlainRequest; answer: PlainAnswer; cost: number } {
+    const [request] = this.#state.followersToAnswer(key) as [PlainRequest]
+    const { fence, value } = this.#state.deliveries.find((delivery) => delivery.key === key)!
+    removeFirst(this.#state.waitingRequests, (waiting) => waiting === request)
+    this.#effect({ kind: 'withdrawn', request, reason: 'answered' })
+    // Large values use up more grants of a command: one more for each 512 characters.
+    const cost = 1 + Math.floor((value ?? '').length / 512)
+    return { request, answer: this.answerOf({ fence, value }), cost }
+  }
+
+  answerOf({ fence, value }: Pick<PlainKeptResult, 'fence' | 'value'>): PlainAnswer {
+    return { kind: 'result', fence, value }
+  }
+
+  /** The time of a kept result is over. */
+  forget(key: string, fence: number): void {
+    const kept = this.keptFor(key)
+    if (kept?.fence === fence) this.#forget(kept)
+  }
+
+  /** A broker takes over the results of a broker that has ended; undefined: all results. */
+  takeOwnership(formerOwner: string | undefined, ownerBroker: string): void {
+    for (const kept of this.#state.keptResults) {
+      if (formerOwner !== undefined && formerOwner !== kept.ownerBroker) continue
+      kept.ownerBroker = ownerBroker
+      this.#effect({ kind: 'keepRestarted', kept: { ...kept } })
+    }
+  }
+
+  #forget(kept: PlainKeptResult): void {
+    this.#state.keptResults = this.#state.keptResults.filter((other) => other !== kept)
+    this.#effect({ kind: 'forgotten', kept })
+  }
+}
+
+/** A `once` is a request for an exclusive lock. */
+export function onceRequest(
+  session: ModelSession,
+  { id, key, ttl, timeout, metadata, at }: Extract<Command, { type: 'once' }>,
+): PlainRequest {
+  const kind = { permits: undefined, capacity: undefined, set: undefined, once: true } as const
+  const hold = { maxHold: session.limits.maxHold, notify: undefined }
+  const own = { session: session.id, id, ttl, timeout, metadata, since: at, key }
+  return { ...own, ...kind, ...hold, mode: 'exclusive' }
+}
+
+/** The bytes of a kept result: 384, and for each text 32 and 2.125 bytes a character. */
+function sizeOf({ key, value }: PlainKeptResult): number {
+  const sizes = [key, value].map((text) =>
+    text === undefined ? 0 : 32 + 2 * text.length + Math.floor(text.length / 8),
+  )
+  return 384 + sizes[0]! + sizes[1]!
+}

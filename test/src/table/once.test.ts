@@ -1,0 +1,181 @@
+/**
+ * `once` in the lock table. The first caller of a key is granted a lock and runs. The callers that
+ * wait meanwhile, its *followers*, get the value of the run. A fence numbers a grant.
+ */
+import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { checkTableRecords } from './invariants.js'
+import { plainState } from './plainValues.js'
+import { expectUnchanged, TableDriver } from './tableDriver.js'
+
+/** Returns a driver of sessions that can resume, so that the table stores their answers. */
+function resumableSessions(driver: TableDriver, ...sessions: string[]): TableDriver {
+  for (const session of sessions) driver.open(session, { grace: 5_000 })
+  return driver
+}
+
+describe('table: once', () => {
+  it('the value of the run answers every follower, before the next waiter is granted', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
+    expect(driver.once('a', 'k')).to.deep.equal(['granted a#1 k f1'])
+    driver.once('b', 'k')
+    driver.lock('c', 'k')
+    driver.once('d', 'k')
+    expect(driver.complete('a', 1, { value: '{"n":1}' })).to.deep.equal([
+      'released a k f1 unlocked',
+      'withdrawn b#1 k answered',
+      'answer b#1 result f1 {"n":1}',
+      'withdrawn d#1 k answered',
+      'answer d#1 result f1 {"n":1}',
+      'granted c#1 k f2',
+      'answer a#2 unlocked',
+    ])
+  })
+
+  it('the value may be undefined', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.once('a', 'k')
+    driver.once('b', 'k')
+    expect(driver.complete('a', 1)).to.include('answer b#1 result f1 undefined')
+  })
+
+  it('a lock that is released, stolen or ended lets the next caller run', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c', 'd', 'thief')
+    for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
+    expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
+    driver.lock('thief', 'k', { steal: true })
+    expect(driver.unlock('thief', 3)).to.include('granted c#1 k f4')
+    expect(driver.end('c')).to.include('granted d#1 k f5')
+    expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
+  })
+
+  it('only the lock of a once can be completed, and only by its session', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.lock('a', 'k')
+    driver.once('b', 'l')
+    expect(driver.complete('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
+    expect(driver.complete('a', 2)).to.deep.equal(['answer a#3 LOCK_NOT_HELD'])
+    expect(driver.complete('b', 3)).to.deep.equal(['answer b#2 LOCK_NOT_HELD'])
+  })
+
+  it('a repeated once or complete gets its first answer', () => {
+    const driver = resumableSessions(new TableDriver(), 'a', 'b')
+    driver.once('a', 'k')
+    driver.once('b', 'k')
+    expect(driver.once('b', 'k', { id: 1 })).to.deep.equal([])
+    driver.complete('a', 1, { value: '7' })
+    const repeat = () => driver.once('b', 'k', { id: 1 })
+    expect(expectUnchanged(driver, repeat)).to.deep.equal(['repeat b#1 result f1 7'])
+    const completeAgain = () => driver.complete('a', 1, { id: 2, value: '8' })
+    expect(expectUnchanged(driver, completeAgain)).to.deep.equal(['repeat a#2 unlocked'])
+  })
+
+  it('a command answers a limited number of followers, and the next command answers the rest', () => {
+    const driver = new TableDriver(true, new LockTable(undefined, 2))
+    for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
+    for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
+    const effects = driver.complete('a', 1, { value: '1' })
+    expect(effects).to.include.members(['answer c#1 result f1 1', 'unfinished k'])
+    expect(effects.join()).to.not.include('answer d')
+    // A call after the end of the run must not get the value of the run.
+    expect(driver.once('e', 'k')).to.deep.equal(['queued e#1 k'])
+    expect(driver.grantUnfinishedKeys('k')).to.deep.equal([
+      'withdrawn d#1 k answered',
+      'answer d#1 result f1 1',
+      'granted e#1 k f2',
+    ])
+  })
+
+  it('a follower that leaves before its answer gets none, and the others get theirs', () => {
+    const driver = new TableDriver(true, new LockTable(undefined, 1))
+    for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
+    for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
+    driver.complete('a', 1, { value: '1' })
+    expect(driver.cancel('c', 1)).to.include.members([
+      'answer c#1 ABORTED',
+      'answer d#1 result f1 1',
+    ])
+    driver.end('e')
+    expect(driver.table.keys.size).to.equal(0)
+  })
+
+  it('a restart answers the followers that the ended broker had left', () => {
+    const driver = new TableDriver(true, new LockTable(undefined, 1))
+    resumableSessions(driver, 'a', 'b', 'c')
+    for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
+    driver.complete('a', 1, { value: '1' })
+    expect(driver.restart(undefined, 'two')).to.include('unfinished k')
+    expect(driver.grantUnfinishedKeys('k')).to.include('answer c#1 result f1 1')
+  })
+})
+
+describe('table: kept results of once', () => {
+  it('later callers get a kept result at once, even while the key is locked', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.once('a', 'k')
+    driver.lock('b', 'k')
+    expect(driver.complete('a', 1, { value: '1', keep: 60_000 })).to.include('kept k f1')
+    expect(driver.once('c', 'k')).to.deep.equal(['answer c#1 result f1 1'])
+    expect(driver.forgetResult('k', 1)).to.deep.equal(['forgotten k f1'])
+    expect(driver.once('c', 'k')).to.deep.equal(['queued c#2 k'])
+  })
+
+  it('a proposal to forget an earlier result of the key changes nothing', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.once('a', 'k')
+    driver.once('b', 'k')
+    driver.unlock('a', 1)
+    driver.complete('b', 2, { keep: 60_000 })
+    expect(expectUnchanged(driver, () => driver.forgetResult('k', 1))).to.deep.equal([])
+  })
+
+  it('the table forgets the oldest results beyond the number and beyond the bytes', () => {
+    const limits = { keptResults: 2, keptResultBytes: 3_000 }
+    const driver = new TableDriver()
+    driver.open('a', { limits })
+    const run = (key: string, value: string) => {
+      const [granted] = driver.once('a', key)
+      return driver.complete('a', Number(granted!.split(' f')[1]), { value, keep: 1_000 })
+    }
+    run('k', '1')
+    run('l', '1')
+    expect(run('m', '1')).to.include('forgotten k f1')
+    const large = `"${'v'.repeat(1_000)}"`
+    expect(run('n', large)).to.include.members(['forgotten l f2', 'forgotten m f3'])
+    expect([...driver.table.keptResults.keys()]).to.deep.equal(['n'])
+  })
+
+  it('the broker that takes over the sessions of a broker takes over its kept results', () => {
+    const driver = new TableDriver()
+    driver.open('a', { ownerBroker: 'one' })
+    driver.open('b', { ownerBroker: 'two' })
+    driver.once('a', 'k')
+    driver.complete('a', 1, { keep: 1_000 })
+    driver.once('b', 'l')
+    driver.complete('b', 2, { keep: 1_000 })
+    expect(driver.restart('one', 'two')).to.include('keepRestarted k f1')
+    const owners = [...driver.table.keptResults.values()].map(({ ownerBroker }) => ownerBroker)
+    expect(owners).to.deep.equal(['two', 'two'])
+  })
+
+  it('a snapshot has each value once, however many answers and followers have it', () => {
+    const driver = new TableDriver(true, new LockTable(undefined, 2))
+    resumableSessions(driver, 'a', 'b', 'c', 'd', 'e')
+    for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
+    driver.complete('a', 1, { value: '"the value"', keep: 1_000 })
+    const text = JSON.stringify([...dump(driver.table)])
+    expect(text.split('the value')).to.have.lengthOf(2)
+    const copy = restore(JSON.parse(text) as SnapshotItem[])
+    checkTableRecords(copy, new Set(['k']))
+    expect(plainState(copy)).to.deep.equal(plainState(driver.table))
+    for (const table of [driver.table, copy]) {
+      const effects = table.apply({ type: 'grantUnfinishedKeys', at: 0, keys: ['k'] })
+      expect(effects.filter(({ kind }) => kind === 'answer')).to.have.lengthOf(2)
+    }
+  })
+
+  it('a snapshot that lacks a result is refused', () => {
+    const kept = { item: 'kept', fence: 9, keep: 1, ownerBroker: '', since: 0 }
+    expect(() => restore([kept as SnapshotItem])).to.throw('refers to the result 9')
+  })
+})
