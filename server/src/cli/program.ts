@@ -10,6 +10,7 @@ import { completionCommand } from './completion.js'
 import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exitCodes.js'
 import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
+import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
@@ -24,7 +25,7 @@ import { unlockCommand } from './unlock.js'
 
 /** Makes the commands, grouped by the headings of the help. */
 const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
-  'Locks:': [runCommand(), holdCommand(), unlockCommand()],
+  'Locks:': [runCommand(), holdCommand(), onceCommand(), unlockCommand()],
   'Inspecting a broker:': [
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
     ...[statusCommand(), pingCommand(), benchCommand()],
@@ -58,7 +59,7 @@ export function createProgram(): Command {
 
 /** How many words at the end of the command line belong to the program that `run` starts. */
 function wrappedWordCount(command: Command): number {
-  if (command.name() !== 'run') return 0
+  if (command.name() !== 'run' && command.name() !== 'once') return 0
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length
 }

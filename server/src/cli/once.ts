@@ -1,0 +1,166 @@
+/**
+ * `holdfast once KEY COMMAND`: runs a command once for all callers of a key. The first caller runs
+ * the command; all callers that wait meanwhile print the standard output of this run.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once as nextEvent } from 'node:events'
+import { constants } from 'node:os'
+import type { Run } from '@holdfast/client'
+import { maxResultBytes } from '@holdfast/shared'
+import type { Command } from 'commander'
+import { type BrokerFlags, brokerCommandWithoutJson, withSession } from './connecting.js'
+import { Exit, exitCodes } from './exitCodes.js'
+import { escapeText, writeBytes } from './output.js'
+import { parseDuration } from './parse.js'
+import { withoutIgnored } from './run/launcher.js'
+import { commandOf } from './run/options.js'
+
+interface OnceFlags extends BrokerFlags {
+  /** How long later callers get the output, in ms. */
+  readonly keep?: number | undefined
+  /** How long to wait for the run of another caller, in ms. */
+  readonly timeout?: number | undefined
+}
+
+/** The shared value: the standard output of the command, in base64 because it may be no text. */
+interface Output {
+  readonly stdout: string
+}
+
+/** Most bytes of output that fit into the value of a run. */
+const maxOutputBytes = Math.floor(((maxResultBytes - 64) / 4) * 3)
+
+export function onceCommand(): Command {
+  return (
+    brokerCommandWithoutJson(
+      'once',
+      'run a command once for all callers of a key; all print its output',
+      `holdfast once report:2026-11 ./build-report.sh
+holdfast once --keep 1m exchange-rates -- curl -s https://example.com/rates
+holdfast once --timeout 30s token -c './login | jq -r .token'   # a line for the shell`,
+    )
+      .usage('[options] <key> [--] <command...>\n       holdfast once [options] <key> -c <line>')
+      .argument('<key>')
+      .argument('[command...]', 'everything after the key')
+      .option('--keep <time>', 'give the output also to later callers, for so long', parseDuration)
+      .option(
+        '--timeout <time>',
+        'how long to wait for the run of another caller (default no limit)',
+        parseDuration,
+      )
+      // Words after the key belong to the command, even if they look like options of `once`.
+      .passThroughOptions()
+      .addHelpText('after', notes)
+      .action((key: string, words: string[], flags: OnceFlags) => runOnce(key, words, flags))
+  )
+}
+
+/** The end of `holdfast once --help`. */
+const notes = `
+The first caller runs the command under the lock of the key, and every caller that waits meanwhile
+prints the standard output of this run and exits with 0. If the command fails, its caller exits with
+the exit code of the command, and the next caller runs its own command.
+
+The command has no standard input. Its environment has HOLDFAST_KEY and HOLDFAST_FENCE, but no
+HOLDFAST_TOKEN. At most ${maxOutputBytes} bytes of output can be shared, and fewer if the broker has
+a smaller "frameBytes". With more output the exit code is 1, and the next caller runs its command.
+
+If the lock is lost, the process group of the command is killed at once, and the exit code is 76.`
+
+async function runOnce(key: string, words: readonly string[], flags: OnceFlags): Promise<void> {
+  const command = commandOf(words, 'once')
+  const { keep, timeout } = flags
+  let hasRun = false
+  const output = await withSession(
+    flags,
+    (session) => {
+      const run = async (details: Run): Promise<Output> => {
+        hasRun = true
+        return { stdout: (await execute(key, command, details)).toString('base64') }
+      }
+      return session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
+    },
+    { grace: 'lease', reconnect: undefined },
+  )
+  // The runner has printed its output while the command ran.
+  if (!hasRun) writeBytes(outputOf(key, output))
+}
+
+/** Another program may have shared a value that is no output of a command. */
+function outputOf(key: string, value: unknown): Buffer {
+  const { stdout } = (value ?? {}) as Partial<Record<keyof Output, unknown>>
+  if (typeof stdout === 'string') return Buffer.from(stdout, 'base64')
+  throw new Exit(
+    exitCodes.failed,
+    `The value of ${escapeText(key)} does not come from "holdfast once": use another key`,
+  )
+}
+
+/**
+ * Runs the command, and prints its output as it comes.
+ *
+ * @returns The whole output
+ * @throws {Exit} With the exit code of a command that fails
+ */
+async function execute(
+  key: string,
+  [program, ...args]: readonly string[],
+  { fence, signal }: Run,
+): Promise<Buffer> {
+  const { HOLDFAST_TOKEN: _, ...env } = process.env
+  const child = spawn(program!, args, {
+    // A process group of its own, so that a signal reaches all processes of the command.
+    detached: process.platform !== 'win32',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...env, HOLDFAST_KEY: key, HOLDFAST_FENCE: String(fence) },
+  })
+  const onLost = () => signalGroup(child, 'SIGKILL')
+  const forward = (name: NodeJS.Signals) => signalGroup(child, name)
+  const forwarded = withoutIgnored(['SIGINT', 'SIGTERM', 'SIGHUP'])
+  signal.addEventListener('abort', onLost)
+  for (const name of forwarded) process.on(name, forward)
+  try {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    child.stdout!.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= maxOutputBytes) chunks.push(chunk)
+      writeBytes(chunk)
+    })
+    const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]
+    if (code === null) throw new Exit(128 + signalNumber(signalName), '')
+    if (code !== 0) throw new Exit(code, '')
+    if (bytes <= maxOutputBytes) return Buffer.concat(chunks)
+    throw new Exit(
+      exitCodes.failed,
+      `The output has ${bytes} bytes, more than the ${maxOutputBytes} bytes that can be shared: ` +
+        'write it to a file, and print the name of the file',
+    )
+  } catch (error) {
+    throw exitFor(program!, error)
+  } finally {
+    signal.removeEventListener('abort', onLost)
+    for (const name of forwarded) process.off(name, forward)
+  }
+}
+
+function signalGroup(child: ChildProcess, name: NodeJS.Signals): void {
+  if (child.pid === undefined || child.exitCode !== null) return
+  try {
+    if (process.platform === 'win32') child.kill(name)
+    else process.kill(-child.pid, name)
+  } catch {
+    // The group has ended.
+  }
+}
+
+function signalNumber(name: string | null): number {
+  return constants.signals[name as NodeJS.Signals] ?? 0
+}
+
+/** The exit code of a command that could not be started, as a shell has it. */
+function exitFor(program: string, error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (error instanceof Exit || typeof code !== 'string') return error
+  return new Exit(code === 'ENOENT' ? 127 : 126, `Cannot run ${escapeText(program)}: ${message}`)
+}
