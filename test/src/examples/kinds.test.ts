@@ -18,11 +18,12 @@ const examples = new Map(
 const results: Readonly<Record<string, unknown>> = {
   permits: [1, 2, 3, 4, 5].map((frame) => `frame ${frame} with 1 of 3`),
   set: { 'account:1': 120, 'account:2': 80 },
+  once: [1, ...Array(3).fill({ rows: 42, hasFence: true })],
+  barrier: [
+    ...['a prepared', 'b prepared', 'c prepared'],
+    ...['a goes on', 'b goes on', 'c goes on'],
+  ],
   convoy: ['LOCK_TIMEOUT', 'busy', true],
-  maxHold: ['maxHold', false, true],
-  onContended: [1, true],
-  onQueued: [true, '0 before you; held by example'],
-  queue: [1, 'unlocked ', 'dequeued granted', 'locked ', 'unlocked '],
 }
 
 type Example = (session: Session) => Promise<unknown>
