@@ -125,6 +125,14 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#owner.lose([this], isHoldOver ? 'maxHold' : 'expired')
   }
 
+  /** How long until the longest hold is over, in ms; Infinity without a longest hold. */
+  get holdLeft(): number {
+    if (this.#holdExpiry === undefined) return Infinity
+    const { monotonic, wall } = this.scheduler.now()
+    const left = Math.min(this.#holdExpiry.monotonic - monotonic, this.#holdExpiry.wall - wall)
+    return Math.max(0, left)
+  }
+
   /**
    * Requests wait behind this lock. Calls the caller in a later task, because the call of `lock`
    * may not have resolved yet, and the caller needs the lock to unlock it.

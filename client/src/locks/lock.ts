@@ -79,6 +79,14 @@ export class Lock {
   }
 
   /**
+   * How long the lock can still be held because of `maxHold`, or because of the operator's limit,
+   * in ms; `Infinity` without both. No refresh prolongs this time.
+   */
+  get holdLeft(): number {
+    return this.#grantedLock.holdLeft
+  }
+
+  /**
    * A signal that is aborted when the lock is lost; its reason is a `HoldfastError` `LOCK_LOST`.
    * `unlock` does not abort the signal.
    */

@@ -143,7 +143,7 @@ function waiterLine(place: number, request: WaitingInfo): string {
 
 /** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
 function modeNote(
-  lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'once'>,
+  lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'>,
 ): string {
   const text = modeText(lock)
   return text === 'exclusive' ? '' : `(${text}) `

@@ -117,19 +117,22 @@ export function sessionLabel({
 }
 
 /**
- * The mode of a lock or request, with its permits and the size of its set: `exclusive`, `once`,
- * `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys.
+ * The mode of a lock or request, with its permits, the size of its set and its longest hold:
+ * `exclusive`, `once`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
+ * `exclusive, at most 10m`.
  */
 export function modeText({
   mode,
   permits,
   capacity,
   keyCount,
+  maxHold,
   once,
-}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'once'>): string {
-  if (once) return 'once'
-  const kind = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
-  return keyCount === undefined ? kind : `${kind}, set of ${keyCount}`
+}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'>): string {
+  const kind = once ? 'once' : mode === 'permits' ? `permits ${permits}/${capacity}` : mode
+  const set = keyCount === undefined ? '' : `, set of ${keyCount}`
+  const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
+  return `${kind}${set}${hold}`
 }
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */

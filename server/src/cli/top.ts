@@ -178,6 +178,8 @@ interface BusyKey {
   keyCount?: number | undefined
   /** Whether the first holder runs a `once`. */
   once?: true | undefined
+  /** The longest hold of the first holder, in ms; undefined without. */
+  maxHold?: number | undefined
   holder?: string
   since?: number
 }
@@ -194,8 +196,8 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
       busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
       if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
     } else {
-      const { key, mode, since, permits, capacity, keyCount, once } = lock
-      const kind = { mode, permits, capacity, keyCount, once }
+      const { key, mode, since, permits, capacity, keyCount, maxHold, once } = lock
+      const kind = { mode, permits, capacity, keyCount, maxHold, once }
       keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
   }

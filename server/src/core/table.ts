@@ -422,9 +422,9 @@ export class LockTable {
     }
     if (command.steal) this.#steal(keyState)
     const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
+    const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
-      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#grant(keyState, session, command, extras, ++this.#fence, at, undefined)
       if (this.#worklist.size > 0) this.#grantWorklist(at)
     } else if (command.timeout === 0) {
@@ -437,7 +437,6 @@ export class LockTable {
       this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
-      const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
       this.#enqueue(keyState, session, command, extras)
     }
   }
@@ -462,8 +461,7 @@ export class LockTable {
         const set = new LockSet<Lock, Request>()
         if (decision.kind === 'grant') this.#fence++
         for (const [i, keyState] of keyStates.entries()) {
-          const itemTerms = { ...items[i]!, ...command.extras }
-          const extras = LockExtras.of(itemTerms, session.limits, set)
+          const extras = LockExtras.of({ ...items[i]!, ...command.extras }, session.limits, set)
           const terms = memberTerms(command, i)
           if (decision.kind === 'wait') this.#enqueue(keyState, session, terms, extras)
           else this.#grant(keyState, session, terms, extras, this.#fence, at, undefined)

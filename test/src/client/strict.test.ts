@@ -27,11 +27,14 @@ interface Call {
 }
 
 const { signal } = new AbortController()
-const tryLock = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 } }
-const lock = { ...tryLock, timeout: 5_000, steal: false }
+const onContended = () => {}
+const onQueued = () => {}
+const singleflight = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 }, maxHold: 9_000 }
+const tryLock = { ...singleflight, onContended }
+const lock = { ...tryLock, timeout: 5_000, steal: false, onQueued }
 const permits = { ttl: 5_000, signal, metadata: { a: 1 }, permits: 2, capacity: 9 }
-const tryLockSet = { ttl: 5_000, signal, metadata: { a: 1 } }
-const lockSet = { ...tryLockSet, timeout: 5_000 }
+const tryLockSet = { ttl: 5_000, signal, metadata: { a: 1 }, maxHold: 9_000, onContended }
+const lockSet = { ...tryLockSet, timeout: 5_000, onQueued }
 const limits = { maxRetries: 1, max: 5, jitter: 'full' }
 
 /** An environment that checks the options of a proxy as Node does, but connects without a proxy. */
@@ -109,7 +112,7 @@ const calls: readonly Call[] = [
   },
   {
     name: 'singleflightLock',
-    options: { ...tryLock, timeout: 5_000 },
+    options: { ...singleflight, timeout: 5_000 },
     call: (options, { session }) => session.singleflightLock('k', options),
   },
   {
@@ -119,7 +122,7 @@ const calls: readonly Call[] = [
   },
   {
     name: 'watch',
-    options: { key: 'k', prefix: 'k' },
+    options: { key: 'k', prefix: 'k', queue: true },
     call: (options, { session }) => session.watch(options, () => {}),
   },
   {
@@ -168,6 +171,8 @@ const allowed: Record<string, (value: unknown) => boolean> = {
   WebSocket: (value) => typeof value === 'function',
   metadata: (value) => !['function', 'symbol', 'bigint'].includes(typeof value),
   multiplier: (value) => value === 7 || value === 1.5,
+  onContended: (value) => typeof value === 'function',
+  onQueued: (value) => typeof value === 'function',
   initial: (value) => value === 7 || value === 1.5,
   increment: (value) => value === 7 || value === 1.5,
   max: (value) => value === 7 || value === 1.5,

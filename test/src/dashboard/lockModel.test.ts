@@ -57,6 +57,13 @@ describe('the lock model of the dashboard', () => {
     model = new Model()
   })
 
+  it('keeps the longest hold of a lock, from the state and from an event', () => {
+    begin(model, [{ ...held('a', 1), maxHold: 600_000 }])
+    model.onEvent(event('locked', { ...held('b', 2), maxHold: 5_000 }))
+    const holds = [...model.rows.values()].flatMap((row) => row.held.map(({ maxHold }) => maxHold))
+    expect(holds).to.deep.equal([600_000, 5_000])
+  })
+
   it('follows the events of exclusive and shared locks', () => {
     begin(model, [held('a', 1), held('b', 2)])
     model.onEvent(event('locked', held('b', 3)))

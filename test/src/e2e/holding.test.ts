@@ -2,8 +2,13 @@
  * Longest holds, notices and watches with the queue over a real broker. A fence is the number of a
  * grant.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
+import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
+import { RawClient } from './raw.js'
 import { aborted, Collector, next, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: maxHold', () => {
@@ -37,6 +42,22 @@ describe('e2e: maxHold', () => {
     const lock = await session.lock('k')
     expect(broker.query().held[0]).to.include({ maxHold: 200 })
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'maxHold' })
+  })
+
+  it('begins anew at a broker that restarts from its journal', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'holdfast-hold-'))
+    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.broker({ log: journalLog({ dir }) })
+    // A client that does not keep the bound itself, and never comes back.
+    const holder = await RawClient.open(first.url, { lease: 60_000, grace: 'lease' })
+    stage.onClear(() => holder.drop())
+    holder.send({ type: 'lock', id: 1, key: 'k', maxHold: 300, notify: ['contended'] })
+    await holder.receive('granted')
+    await first.broker.close()
+    const second = await stage.broker({ log: journalLog({ dir }) })
+    expect(second.broker.query().held[0]).to.include({ key: 'k', maxHold: 300 })
+    const session = await stage.session(second.url)
+    expect((await session.lock('k')).held).to.equal(true)
   })
 
   const wrong: [string, object, RegExp][] = [

@@ -24,6 +24,10 @@ const results: Readonly<Record<string, unknown>> = {
     ...['a goes on', 'b goes on', 'c goes on'],
   ],
   convoy: ['LOCK_TIMEOUT', 'busy', true],
+  maxHold: ['maxHold', false, true],
+  onContended: [1, true],
+  onQueued: [true, '0 before you; held by example'],
+  queue: [1, 'unlocked ', 'dequeued granted', 'locked ', 'unlocked '],
 }
 
 type Example = (session: Session) => Promise<unknown>

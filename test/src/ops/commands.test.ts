@@ -73,6 +73,20 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('gpu'))).to.match(/^1 +gpu +permits 2\/3 +ann, bob/)
   })
 
+  it('shows the longest hold with ls, show and top', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lock('k', { maxHold: 600_000 })
+    bob!.lock('k', { mode: 'shared', maxHold: 5_000 }).catch(() => {})
+    await untilHandled(bob!)
+    expect((await run(url, 'ls')).out[1]).to.match(/^k +exclusive, at most 10m +ann /)
+    const shown = (await run(url, 'show', 'k')).out
+    expect(shown[0]).to.match(/^held \(exclusive, at most 10m\) by ann for /)
+    expect(shown[1]).to.match(/^1\. bob \(shared, at most 5s\) has waited for /)
+    const top = (await run(url, 'top', '--count', '1')).out
+    expect(top.find((line) => line.includes('ann'))).to.match(/^1 +k +exclusive, at most 10m +ann/)
+  })
+
   it('counts a long queue with ls, and the unlisted requests with show', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')

@@ -105,11 +105,26 @@ describe('holdfast run', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
+  it('stops the command before --max-hold is over', async () => {
+    const { url, broker, sessions } = await stage.brokerWith('next')
+    const options = ['--max-hold', '2s', '--kill-after', '300ms']
+    const command = start(url, [...options, 'k', '--', 'sh', '-c', 'echo $$; sleep 60'])
+    const [pid] = await command.out.waitForCount(1)
+    expect(broker.query().held[0]).to.include({ maxHold: 2_000 })
+    const next = sessions[0]!.lock('k').then(() => isAlive(Number(pid)))
+    const { code, err } = await command.ended()
+    expect(code).to.equal(76)
+    expect(err[0]).to.match(/^holdfast: k: the longest hold is nearly over: stopping the command$/)
+    expect(await next).to.equal(false)
+  })
+
   const wrongKinds: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
     [['--capacity', '0'], /--capacity/],
     [['--shared', '--capacity', '3'], /cannot be used with/],
+    [['--max-hold', '0'], /--max-hold/],
+    [['--max-hold', '500ms', '--kill-after', '1s'], /--max-hold 500 ms is too short: .* 1300 ms/],
     [['--also', 'k'], /--also names the key "k" twice/],
     [Array.from({ length: 64 }, (_, i) => ['--also', `a${i}`]).flat(), /at most 64 keys, .* 65/],
   ]

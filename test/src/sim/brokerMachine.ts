@@ -159,7 +159,10 @@ export class BrokerMachine implements LogOracleBroker {
     const broker = new Broker({
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
-        limits: plan.hasTightBuffers ? tightLimits : {},
+        limits: {
+          ...(plan.hasTightBuffers && tightLimits),
+          ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
+        },
         quietStart: log === undefined && plan.quietStart && run > 0 ? longestLeaseMs : 0,
       }),
       environment,

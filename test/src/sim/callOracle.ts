@@ -43,6 +43,9 @@ export interface LockRequest {
   capacity?: number
   ttl?: number
   timeout?: number
+  maxHold?: number
+  onQueued?: () => void
+  onContended?: () => void
   signal?: AbortSignal
   steal?: boolean
   /**

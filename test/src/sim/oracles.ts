@@ -11,7 +11,9 @@ import type { BrokerMachine } from './brokerMachine.js'
 import type { Cluster } from './cluster.js'
 import { ResumeSecrets } from './hijacker.js'
 import { HolderOracle } from './holderOracle.js'
+import { HoldOracle } from './holdOracle.js'
 import type { Connection, NetworkObserver } from './network.js'
+import { NoticeOracle } from './noticeOracle.js'
 import type { LogObserver } from './observedLog.js'
 import type { Plan } from './plan.js'
 import { RunReport } from './runReport.js'
@@ -50,6 +52,8 @@ export class Oracles {
   readonly #world: World
   readonly #tableOracle: TableOracle
   readonly #barrierOracle: BarrierOracle
+  readonly #holdOracle: HoldOracle
+  readonly #noticeOracle: NoticeOracle
   readonly #answerOracle: AnswerOracle
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
@@ -82,6 +86,8 @@ export class Oracles {
     })
     this.#tableOracle = new TableOracle(this.report)
     this.#barrierOracle = new BarrierOracle(this.report)
+    this.#holdOracle = new HoldOracle(this.report, now)
+    this.#noticeOracle = new NoticeOracle(this.report, now, this.#isFaultless)
     this.#answerOracle = new AnswerOracle(this.report, now)
   }
 
@@ -105,6 +111,7 @@ export class Oracles {
     if (!this.#isShared) {
       this.#tableOracle.brokerStarted()
       this.#barrierOracle.brokerStarted()
+      this.#holdOracle.brokerStarted()
     }
     const oracle = new SessionOracle(this.report, {
       process,
@@ -152,7 +159,10 @@ export class Oracles {
     const table = this.cluster?.table
     if (table === undefined || this.#world.events % overdueEvery !== 0) return
     for (const { oracle } of this.#runs.values()) oracle.checkOverdue()
-    if (this.#isFaultless) this.#checkFailedRequests(table)
+    if (!this.#isFaultless) return
+    this.#checkFailedRequests(table)
+    this.#holdOracle.checkOverdue(this.#maxFailedMs)
+    this.#noticeOracle.checkOverdue(this.#maxFailedMs)
   }
 
   /** A lock request has failed, and its caller has received the error. */
@@ -196,6 +206,8 @@ export class Oracles {
       }
       this.#tableOracle.check(table, command, effects)
       this.#barrierOracle.check(command, effects)
+      this.#holdOracle.check(effects)
+      this.#noticeOracle.check(effects)
       if (logOracle !== undefined) this.#answerOracle.ordered(command)
       this.secrets.follow(table, command, effects, this.report)
     }
@@ -208,6 +220,7 @@ export class Oracles {
         this.trace.add(nameOf(connection), `${direction === 'up' ? '->' : '<-'} ${frame}`)
         const isWelcome = direction === 'down' && frame.includes('"type":"welcome"')
         if (isWelcome) this.#welcomed(connection, frame)
+        if (direction === 'down') this.#noticeOracle.sent(connection, frame)
         if (direction === 'down' && this.#isShared) this.#answerOracle.sent(connection, frame)
       },
       received: (connection, frame) => {

@@ -76,6 +76,12 @@ export interface Plan {
   readonly abort: number
   /** The probability that a request limits how long its lock lasts without a refresh. */
   readonly ttl: number
+  /** The probability that a request limits how long its lock is held. */
+  readonly maxHold: number
+  /** The operator's limit of the longest hold, in ms; undefined for no limit. */
+  readonly maxHoldLimit: number | undefined
+  /** The probability that a request asks for notices. */
+  readonly notices: number
   /** The weight of each kind of fault: its relative frequency. */
   readonly faults: Readonly<Record<FaultKind, number>>
   /** The mean time between two faults, in ms. */
@@ -140,6 +146,9 @@ export function planFor(random: Random): Plan {
     hasHijacker: random.chance(0.2),
     hasDuplicatingClient: random.chance(0.2),
     hasRevoker: random.chance(0.1),
+    maxHold: random.pick(chances),
+    maxHoldLimit: random.chance(0.1) ? random.int(500, 4_000) : undefined,
+    notices: random.pick(chances),
   }
 }
 

@@ -169,7 +169,7 @@ export class Program {
       case 'lock':
         return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))
       case 'tryLock': {
-        const { timeout: _, ...request } = this.#newRequest()
+        const { timeout: _, onQueued: __, ...request } = this.#newRequest()
         return this.#request(key, request, (options) => session.tryLock(key, options))
       }
       case 'steal': {
@@ -177,7 +177,9 @@ export class Program {
         return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
-        const { mode: _, ttl: __, ...request } = this.#newRequest()
+        const { mode: _, ttl: __, maxHold: ___, ...request } = this.#newRequest()
+        delete request.onQueued
+        delete request.onContended
         if (request.timeout === 0) request.timeout = 1
         request.metadata.isShared = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
@@ -228,6 +230,8 @@ export class Program {
     if (random.chance(plan.shared)) request.mode = 'shared'
     if (random.chance(plan.ttl)) request.ttl = random.int(100, 5_000)
     if (random.chance(plan.timeout)) request.timeout = random.chance(0.1) ? 0 : random.int(1, 4_000)
+    if (random.chance(plan.maxHold)) request.maxHold = random.int(100, 4_000)
+    if (random.chance(plan.notices)) this.#askForNotices(request)
     if (random.chance(plan.abort)) {
       const controller = new AbortController()
       request.signal = controller.signal
@@ -238,6 +242,17 @@ export class Program {
       }
     }
     return request
+  }
+
+  /** Asks for both notices. The broker must tell the client at most once that its request waits. */
+  #askForNotices(request: LockRequest): void {
+    let isQueued = false
+    request.onQueued = () => {
+      if (isQueued) this.#callOracle.violated('onQueued is called once', request.metadata.op)
+      isQueued = true
+      this.#callOracle.count('onQueued')
+    }
+    request.onContended = () => this.#callOracle.count('onContended')
   }
 
   async #request(

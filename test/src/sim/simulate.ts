@@ -153,7 +153,8 @@ class Simulation {
    */
   #addHostile(network: Network): void {
     const random = new Random(`seed ${this.#seed}/hostile`)
-    if (!random.chance(hostileChance)) return
+    // Hostile clients expect that their locks stay held, so no operator may limit the holds.
+    if (!random.chance(hostileChance) || this.#plan.maxHoldLimit !== undefined) return
     const oracles = this.#oracles
     const { keys, hasRevoker, hasTightBuffers, busyMs } = this.#plan
     const isSlow = hasTightBuffers || busyMs > slowTurnMs
@@ -272,7 +273,10 @@ class Simulation {
   /** Waits until the watches report that no lock is held. */
   async #checkWatchViews(): Promise<void> {
     const isClear = () =>
-      this.#clientMachines.every(({ program }) => (program?.watchViews?.heldCount ?? 0) === 0)
+      this.#clientMachines.every(({ program }) => {
+        const { heldCount = 0, waitingCount = 0 } = program?.watchViews ?? {}
+        return heldCount === 0 && waitingCount === 0
+      })
     await this.#runUntil(watchMs, isClear)
     if (!isClear())
       this.#oracles.violated('a watch reports every change once', 'a watch still reports a lock')

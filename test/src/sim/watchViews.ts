@@ -1,8 +1,8 @@
 /**
- * Follows a watch: derives the set of held locks from the states and events of the watch alone.
- * Checks that each event fits the set.
+ * Follows a watch: derives the set of held locks, and the set of waiting requests, from the states
+ * and events of the watch alone. Checks that each event fits its set.
  */
-import type { Session, Watch, WatchEvent } from '@holdfast/client'
+import type { QueuedInfo, QueueEvent, Session, Watch, WatchEvent } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
 
 export class WatchView {
@@ -12,6 +12,8 @@ export class WatchView {
    * locks of a set have the same fence.
    */
   #held: Set<string> | undefined
+  /** The waiting requests by session, id and key; always empty for a watch without the queue. */
+  #waiting = new Set<string>()
 
   constructor(callOracle: CallOracle) {
     this.#callOracle = callOracle
@@ -21,13 +23,27 @@ export class WatchView {
     return this.#held?.size ?? 0
   }
 
-  readonly onEvent = (event: WatchEvent): void => {
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
+  readonly onEvent = (event: WatchEvent | QueueEvent): void => {
     const held = this.#held
     this.#callOracle.count(`watch ${event.event}`)
     switch (event.event) {
       case 'state':
         if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
         this.#held = new Set(event.held.map(nameOf))
+        this.#waiting = new Set(event.waiting?.map(requestNameOf))
+        break
+      case 'queued':
+        if (held === undefined || this.#waiting.has(requestNameOf(event)))
+          this.#violated(`queued ${requestNameOf(event)}`)
+        this.#waiting.add(requestNameOf(event))
+        break
+      case 'dequeued':
+        if (!this.#waiting.delete(requestNameOf(event)))
+          this.#violated(`dequeued ${requestNameOf(event)}`)
         break
       case 'refused':
         this.#violated('the watch is refused')
@@ -71,6 +87,11 @@ export class WatchViews {
     return keyCount + (this.#allKeys?.view.heldCount ?? 0)
   }
 
+  /** How many waiting requests the watch of all keys reports. */
+  get waitingCount(): number {
+    return this.#allKeys?.view.waitingCount ?? 0
+  }
+
   /** Closes the watch of all keys if it is open, and opens a new watch if `isWanted`. */
   change(isWanted: boolean): void {
     this.#allKeys?.watch.close()
@@ -79,8 +100,12 @@ export class WatchViews {
 
   #watchAll() {
     const view = new WatchView(this.#callOracle)
-    return { view, watch: this.#session.watch({ prefix: '' }, view.onEvent) }
+    return { view, watch: this.#session.watch({ prefix: '', queue: true }, view.onEvent) }
   }
+}
+
+function requestNameOf({ session, request, key }: QueuedInfo): string {
+  return `${session}#${request} ${key}`
 }
 
 function nameOf({ fence, key }: { readonly fence: number; readonly key: string }): string {

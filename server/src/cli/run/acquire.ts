@@ -93,7 +93,7 @@ export async function acquire(
   }, silentWaitMs)
   if (flags.quiet) clearTimeout(waitingTimer)
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
-  const options = { timeout, metadata, signal }
+  const options = { timeout, metadata, signal, maxHold: flags.maxHold }
   try {
     return items.length === 1
       ? await session.lock(key, { ...kind, ...options })

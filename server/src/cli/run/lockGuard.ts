@@ -2,7 +2,8 @@
  * Stops a command before the broker can grant its lock to another session. The broker keeps the
  * lock for a lease (a time) after the last message of this client. While the broker answers, the
  * client renews the lease early. If the broker does not answer, the guard stops the command when
- * the remaining time is just enough to stop the command.
+ * the remaining time is just enough to stop the command. The guard also stops the command before
+ * the lock has been held for its longest time (`--max-hold`, or the limit of the operator).
  */
 import type { Lock, Session } from '@holdfast/client'
 import { printError } from '../exitCodes.js'
@@ -59,9 +60,16 @@ export class LockGuard {
       this.#onLost()
       return
     }
-    const untilStop = session.leaseLeft - killAfterMs - reserveMs
+    const untilStop = this.#timeLeft - killAfterMs - reserveMs
     if (untilStop > 0) this.#timer = setTimeout(() => this.#check(), untilStop)
+    else if (lock.holdLeft < session.leaseLeft) this.#stop('the longest hold is nearly over')
     else this.#stop('the broker does not answer, and the lease is nearly over')
+  }
+
+  /** How long the lock is held for sure, in ms. */
+  get #timeLeft(): number {
+    const { session, lock } = this.#deps
+    return Math.min(session.leaseLeft, lock.holdLeft)
   }
 
   /**
@@ -70,11 +78,11 @@ export class LockGuard {
    */
   #stop(reason: string): void {
     if (this.#danger !== undefined) return
-    const { child, session, killAfterMs, reserveMs } = this.#deps
+    const { child, killAfterMs, reserveMs } = this.#deps
     this.#danger = reason
     this.#report(reason)
     child.signal('SIGTERM')
-    const killInMs = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
+    const killInMs = Math.max(0, Math.min(killAfterMs, this.#timeLeft - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), killInMs)
   }
 

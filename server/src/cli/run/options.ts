@@ -5,11 +5,17 @@
  */
 import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'
-import { maxCapacity, maxSetKeys } from '@holdfast/shared'
+import { maxCapacity, maxDurationMs, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { appendValue, integerParser, parseDuration, parseInteger } from '../parse.js'
+import {
+  appendValue,
+  durationParser,
+  integerParser,
+  parseDuration,
+  parseInteger,
+} from '../parse.js'
 
 /** Time that SIGKILL may take to end a command, in ms. */
 export const reserveMs = 300
@@ -25,6 +31,8 @@ export interface HoldingFlags extends BrokerFlags {
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
+  /** The lock is given up so long after its grant, in ms. */
+  readonly maxHold?: number | undefined
   readonly try?: boolean | undefined
   /** How long to connect and to wait for the lock, in ms. */
   readonly timeout?: number | undefined
@@ -54,6 +62,11 @@ export function addHoldingOptions(command: Command): Command {
       '--also <key>',
       'lock this key too, all keys in one step or none; may be repeated',
       appendValue,
+    )
+    .option(
+      '--max-hold <time>',
+      'give the lock up so long after its grant; a command is stopped before',
+      durationParser(1, maxDurationMs),
     )
     .addOption(
       new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
@@ -178,16 +191,23 @@ export function shortened(text: string): string {
 
 /**
  * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease.
- * @throws {Exit} 64 if the lease or the grace is too short for that time
+ * @throws {Exit} 64 if the lease, the grace or --max-hold is too short for that time
  */
 export function killAfterFor(
-  { killAfter, lease, grace }: HoldingFlags & { readonly killAfter?: number | undefined },
+  { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
   // The client renews the lease after every third of the lease. So at least half of the lease is
   // left while the broker answers.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
+  if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {
+    throw new Exit(
+      exitCodes.usage,
+      `--max-hold ${maxHold} ms is too short: it must be above ${killAfterMs + reserveMs} ms, ` +
+        'the time to stop the command, or --kill-after must be shorter',
+    )
+  }
   if (killAfterMs + reserveMs < minLeaseLeft) return killAfterMs
   const options = lease === undefined && grace === undefined ? '--lease' : '--lease or --grace'
   throw new Exit(

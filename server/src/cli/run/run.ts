@@ -115,7 +115,8 @@ command has no terminal.
 
 If the broker does not answer, the whole process group gets SIGTERM, and SIGKILL after the time of
 --kill-after. Both happen before the lease is over: the command is dead before the broker can
-grant the lock to another session. There are exceptions:
+grant the lock to another session. In the same way the command is stopped before the time of
+--max-hold, or the operator's limit for all locks, is over. There are exceptions:
 - If the lock is revoked or stolen, the command is stopped only when the message arrives.
 - "holdfast run" is stopped with SIGSTOP, or killed together with its watchdog.
 - The command runs as another user, whom "holdfast run" may not signal. The lock is then kept

@@ -134,10 +134,10 @@ export class LockModel {
 
   #add(info: HeldInfo): void {
     const { key, mode, session, name, metadata, fence, since } = info
-    const { permits, capacity, keyCount, once } = info
+    const { permits, capacity, keyCount, maxHold, once } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
-    const kind = { permits, capacity, keyCount, once }
+    const kind = { permits, capacity, keyCount, maxHold, once }
     const lock = { key, mode, session, name, metadata, fence, since, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })

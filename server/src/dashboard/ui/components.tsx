@@ -48,10 +48,12 @@ interface ModeProps {
   readonly keyCount?: number | undefined
   /** Whether the lock is the lock of a run of `once`. */
   readonly once?: true | undefined
+  /** The longest hold of the lock, in ms; undefined without. */
+  readonly maxHold?: number | undefined
 }
 
-/** The mode of a lock, with its permits and the size of its set. */
-export function Mode({ mode, permits, capacity, keyCount, once }: ModeProps) {
+/** The mode of a lock, with its permits, the size of its set and its longest hold. */
+export function Mode({ mode, permits, capacity, keyCount, maxHold, once }: ModeProps) {
   const kind = once
     ? 'once'
     : mode === 'permits'
@@ -61,6 +63,7 @@ export function Mode({ mode, permits, capacity, keyCount, once }: ModeProps) {
     <>
       <span class={`mode mode-${mode}`}>{kind}</span>
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
+      {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
     </>
   )
 }

@@ -3,12 +3,14 @@ import type { Mutant } from '../mutant.js'
 import { brokerMutants } from './broker.js'
 import { clientMutants } from './client.js'
 import { clusterMutants } from './cluster.js'
+import { holdsAndNoticesMutants } from './holdsAndNotices.js'
 import { lockTableMutants } from './lockTable.js'
 import { permitsAndSetsMutants } from './permitsAndSets.js'
 
 export const mutants: readonly Mutant[] = [
   ...lockTableMutants,
   ...permitsAndSetsMutants,
+  ...holdsAndNoticesMutants,
   ...brokerMutants,
   ...clusterMutants,
   ...clientMutants,

@@ -1,0 +1,57 @@
+/**
+ * Mutants (planted bugs) of the longest hold, of notices, and of watches that show queues. The ttl
+ * is how long a lock lasts without a refresh.
+ */
+import type { Mutant } from '../mutant.js'
+
+export const holdsAndNoticesMutants: readonly Mutant[] = [
+  {
+    name: 'refresh-prolongs-max-hold',
+    in: 'Outbound.#startTtl',
+    find: 'this.#deps.time.setClientDeadline($LOCK, $AT)',
+    replace: 'this.#startDeadlinesOf($LOCK)',
+    why: 'The broker starts the maxHold of a lock again with each refresh.',
+  },
+  {
+    name: 'end-of-hold-does-not-grant-waiters',
+    in: 'LockTable.#expire',
+    find: `this.#release($LOCK, 'maxHold', $AT)`,
+    replace: `this.#removeLock($LOCK, 'maxHold')`,
+    why: 'The table does not grant the waiters of a key when the maxHold of the lock is over.',
+  },
+  {
+    name: 'client-counts-max-hold-from-arrival',
+    in: 'HeldLocks.hold',
+    find: '$LOCK.startHold(this.#expiryOf($REQUEST, $MAX_HOLD, $AT))',
+    replace: '$LOCK.startHold(expiryFrom(this.scheduler.now(), $MAX_HOLD))',
+    why: 'The client counts maxHold from the arrival of the grant and not from its request.',
+  },
+  {
+    name: 'client-ignores-limit-of-max-hold',
+    in: 'HeldLocks.hold',
+    find: 'Math.min($OWN, $LIMIT)',
+    replace: '$OWN',
+    why: 'The client believes in a lock for longer than the limit of the operator.',
+  },
+  {
+    name: 'contended-for-every-request',
+    in: 'Notices.#dueAt',
+    find: '$LAST + $GAP',
+    replace: '0',
+    why: 'The broker tells a holder of each request that waits, and not at most once a second.',
+  },
+  {
+    name: 'delayed-contended-forgotten',
+    in: 'Notices.#continueRound',
+    find: '$KEY.needsRound = true',
+    replace: 'undefined',
+    why: 'A holder that got a notice in the last second is not told of later requests.',
+  },
+  {
+    name: 'queue-watch-misses-withdrawals',
+    in: 'WatchRegistry.notify',
+    find: `this.#publishQueue('dequeued', $REQUEST, $EFFECT.reason)`,
+    replace: '0',
+    why: 'A watch of a queue does not learn that a request was cancelled or timed out.',
+  },
+]

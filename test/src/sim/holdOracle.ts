@@ -1,0 +1,64 @@
+/**
+ * An oracle of the longest hold: the broker ends a lock because of its `maxHold` when this time is
+ * over, and not before. In a world without faults, the broker does so soon. In other worlds a
+ * broker may be late, because it was stopped or because another broker took over.
+ */
+import type { Effect } from '@holdfast/server/core'
+import type { RunReport } from './runReport.js'
+
+/** The clock of a broker may be wrong by 1 %, and times are whole ms. */
+const clockTolerance = 1.011
+
+interface Hold {
+  readonly grantedAt: number
+  readonly maxHold: number
+}
+
+export class HoldOracle {
+  readonly #report: RunReport
+  readonly #now: () => number
+  /** The holds of the locks with a `maxHold`, by fence (number of the grant). */
+  readonly #holds = new Map<number, Hold>()
+
+  constructor(report: RunReport, now: () => number) {
+    this.#report = report
+    this.#now = now
+  }
+
+  /** Another broker starts with an empty table. */
+  brokerStarted(): void {
+    this.#holds.clear()
+  }
+
+  check(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === 'granted') {
+        const { lock } = effect
+        const maxHold = lock.extras?.maxHold
+        if (maxHold === undefined || !lock.isPrimary) continue
+        this.#holds.set(lock.fence, { grantedAt: this.#now(), maxHold })
+      } else if (effect.kind === 'released') {
+        const { lock, reason } = effect
+        if (reason === 'maxHold' && lock.isPrimary) this.#checkEnd(lock.fence)
+        if (lock.isPrimary) this.#holds.delete(lock.fence)
+      }
+    }
+  }
+
+  /** Call only in a world without faults. @param lateMs How late a broker may be. */
+  checkOverdue(lateMs: number): void {
+    for (const [fence, { grantedAt, maxHold }] of this.#holds) {
+      const heldMs = this.#now() - grantedAt
+      if (heldMs > maxHold * clockTolerance + lateMs)
+        this.#report.violated('a lock ends after its maxHold', `${fence} is held for ${heldMs} ms`)
+    }
+  }
+
+  #checkEnd(fence: number): void {
+    const hold = this.#holds.get(fence)
+    const heldMs = this.#now() - (hold?.grantedAt ?? Number.POSITIVE_INFINITY)
+    if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - 2) return
+    const detail = `${fence} was held for ${heldMs} ms of ${hold?.maxHold}`
+    this.#report.violated('a lock is held for its maxHold', detail)
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * An oracle of notices: `queued` comes once for a request, and `contended` comes at most about once
+ * a second for a lock. In a world without faults, a client that asked for a notice also gets the
+ * notice soon.
+ */
+import type { Effect, Request } from '@holdfast/server/core'
+import type { Connection } from './network.js'
+import type { RunReport } from './runReport.js'
+
+/**
+ * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps a
+ * second between them, but it may write the first late.
+ */
+const shortestGapMs = 500
+
+/** A request that waits, and when it began to wait. */
+interface Waiting {
+  readonly request: Request
+  readonly since: number
+}
+
+export class NoticeOracle {
+  readonly #report: RunReport
+  readonly #now: () => number
+  readonly #isFaultless: boolean
+  /** The session of each connection that a broker has welcomed. */
+  readonly #sessions = new WeakMap<Connection, string>()
+  /** Requests for which the broker must send `queued`, by `session#id`. */
+  readonly #expectedQueued = new Map<string, Waiting>()
+  /** Requests for which the broker must send `contended` to the holder, by the holder's fence. */
+  readonly #expectedContended = new Map<number, Waiting>()
+  /** The `queued` notices that were sent, by `session#id`. */
+  readonly #sentQueued = new Set<string>()
+  readonly #contendedAt = new Map<number, number>()
+
+  constructor(report: RunReport, now: () => number, isFaultless: boolean) {
+    this.#report = report
+    this.#now = now
+    this.#isFaultless = isFaultless
+  }
+
+  check(effects: readonly Effect[]): void {
+    if (!this.#isFaultless) return
+    for (const effect of effects) {
+      if (effect.kind === 'queued') this.#onQueued(effect.request)
+      else if (effect.kind === 'withdrawn') this.#forget(effect.request)
+      else if (effect.kind === 'granted' && effect.request !== undefined)
+        this.#forget(effect.request)
+      else if (effect.kind === 'released') this.#expectedContended.delete(effect.lock.fence)
+    }
+  }
+
+  /** A broker has sent a frame. */
+  sent(connection: Connection, frame: string): void {
+    if (!/"type":"(welcome|queued|contended)"/.test(frame)) return
+    const parsed: unknown = JSON.parse(frame)
+    for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
+      if (message.type === 'welcome') this.#sessions.set(connection, message.session)
+      else if (message.type === 'queued') this.#sentQueuedTo(connection, message.id)
+      else if (message.type === 'contended') this.#sentContended(message.fence, message.waiting)
+    }
+  }
+
+  /** Call only in a world without faults. @param lateMs How late a notice may be. */
+  checkOverdue(lateMs: number): void {
+    // A second `contended` waits until a second has passed since the first.
+    const lists = [
+      ['queued', this.#expectedQueued, lateMs],
+      ['contended', this.#expectedContended, lateMs + 1_000],
+    ] as const
+    for (const [notice, expected, maxMs] of lists) {
+      for (const [name, { request, since }] of expected) {
+        if (this.#now() - since <= maxMs || request.session.suspended) continue
+        this.#report.violated('a client gets the notices that it asks for', `${notice} ${name}`)
+      }
+    }
+  }
+
+  #onQueued(request: Request): void {
+    const waiting = { request, since: this.#now() }
+    const { extras, isPrimary, keyState } = request
+    if (isPrimary && extras?.notify?.includes('queued') === true)
+      this.#expectedQueued.set(nameOf(request), waiting)
+    for (const lock of keyState.holders) {
+      if (lock.extras?.notify?.includes('contended') === true)
+        this.#expectedContended.set(lock.fence, waiting)
+    }
+  }
+
+  #forget(request: Request): void {
+    this.#expectedQueued.delete(nameOf(request))
+    for (const [fence, waiting] of this.#expectedContended) {
+      if (waiting.request === request) this.#expectedContended.delete(fence)
+    }
+  }
+
+  #sentQueuedTo(connection: Connection, id: number): void {
+    const name = `${this.#sessions.get(connection)}#${id}`
+    if (this.#sentQueued.has(name)) this.#report.violated('a request is queued once', name)
+    this.#sentQueued.add(name)
+    this.#expectedQueued.delete(name)
+    this.#report.count('notice queued')
+  }
+
+  #sentContended(fence: number, waiting: number): void {
+    const now = this.#now()
+    const gapMs = now - (this.#contendedAt.get(fence) ?? Number.NEGATIVE_INFINITY)
+    this.#contendedAt.set(fence, now)
+    this.#expectedContended.delete(fence)
+    this.#report.count('notice contended')
+    if (waiting < 1) this.#report.violated('contended means that requests wait', `${fence}`)
+    if (this.#isFaultless && gapMs < shortestGapMs)
+      this.#report.violated('contended comes at most once a second', `${fence}: ${gapMs} ms`)
+  }
+}
+
+function nameOf({ session, id }: Request): string {
+  return `${session.id}#${id}`
+}
