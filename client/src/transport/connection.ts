@@ -133,8 +133,9 @@ export class Connection {
     let units = 0
     for (const text of texts) {
       units += text.length + 1
-      // A single message is never longer than a frame may be.
-      if (units > maxUnits) {
+      // A single message may be longer, such as the value of a run, but never longer than a frame
+      // may be. The broker refuses an empty frame.
+      if (units > maxUnits && frame.length > 0) {
         if (!this.#write(frame)) return
         frame = []
         units = text.length + 1

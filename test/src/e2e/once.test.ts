@@ -1,0 +1,50 @@
+/**
+ * `session.once` over a real broker: one run for all callers, values that are kept over a restart,
+ * and many followers (callers that wait for the value of a run).
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { journalLog } from '@holdfast/server'
+import { expect } from 'chai'
+import { Stage, untilHandled } from './stage.js'
+
+describe('e2e: once', () => {
+  const stage = Stage.forEachTest()
+
+  it('gives a large value to 300 followers, and runs anew for a later call', async () => {
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const [ann, ben] = sessions
+    const value = 'v'.repeat(30_000)
+    const finish: ((value: string) => void)[] = []
+    const first = ann!.once('k', () => new Promise<string>((resolve) => finish.push(resolve)))
+    while (finish.length === 0) await untilHandled(ann!)
+    let runs = 0
+    const count = () => ++runs
+    const followers = Array.from({ length: 300 }, () => ben!.once<unknown>('k', count))
+    while (broker.query().waitingCount < 300) await untilHandled(ben!)
+    finish[0]!(value)
+    const later = first.then(() => ben!.once('k', count))
+    const values = await Promise.all(followers)
+    expect(values.every((followed) => followed === value)).to.equal(true)
+    expect(await later).to.equal(1)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('keeps a value over a restart from the journal, and its time begins anew', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'holdfast-once-'))
+    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.broker({ log: journalLog({ dir }) })
+    const runner = await stage.session(first.url)
+    await runner.once('short', () => 'short', { keep: 300 })
+    await runner.once('long', () => 'long', { keep: 600_000 })
+    await first.broker.close()
+    const second = await stage.broker({ log: journalLog({ dir }) })
+    const caller = await stage.session(second.url)
+    expect(await caller.once('long', () => 'another')).to.equal('long')
+    // The time of the short value runs at the second broker, and then the function runs.
+    let value = await caller.once('short', () => 'another')
+    while (value === 'short') value = await caller.once('short', () => 'another')
+    expect(value).to.equal('another')
+  })
+})
