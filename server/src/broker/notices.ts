@@ -96,27 +96,21 @@ export class Notices {
 
   /**
    * A session has resumed, and its snapshot is in the send queue. A `contended` may have been lost
-   * with the former connection, so the broker sends it again.
+   * with the former connection, so the broker sends it again. After a restart or a takeover, this
+   * broker does not know yet that the locks of the session want notices.
    */
   onResumed(session: Session): void {
-    for (const lock of session.held.values()) if (wants(lock, 'contended')) this.#inform(lock)
+    for (const lock of session.held.values()) {
+      if (!wants(lock, 'contended')) continue
+      for (const member of lock.extras?.set?.locks ?? [lock]) this.#add(member)
+      this.#inform(lock)
+    }
   }
 
   /** The timer of a key has ended. */
   onTimer(contendedKey: ContendedKey): void {
     contendedKey.hasTimer = false
     this.#continueRound(contendedKey)
-  }
-
-  /** Replaces all state, because the lock table was restored or this broker begins to serve. */
-  reset(sessions: Iterable<Session>): void {
-    this.clear()
-    for (const { held } of sessions) {
-      for (const lock of held.values()) {
-        if (!wants(lock, 'contended')) continue
-        for (const member of lock.extras?.set?.locks ?? [lock]) this.#add(member)
-      }
-    }
   }
 
   /** Forgets all locks, because this broker serves no clients any more. */

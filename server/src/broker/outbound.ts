@@ -154,8 +154,7 @@ export class Outbound {
     sessions: ReadonlyMap<string, Session>,
     keptResults: ReadonlyMap<string, KeptResult>,
   ): void {
-    const { time, notices } = this.#deps
-    notices.reset(sessions.values())
+    const { time } = this.#deps
     for (const session of sessions.values()) {
       if (!this.#isOwned(session)) continue
       time.setClientDeadline(session, time.now() + session.lease)

@@ -99,6 +99,23 @@ describe('e2e: notices', () => {
     ])
   })
 
+  it('come to a holder that has resumed at a broker that restarted', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'holdfast-notices-'))
+    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.broker({ log: journalLog({ dir }) })
+    const holder = await stage.session(first.url, { grace: 'lease' })
+    const contended = new Promise((resolve) => {
+      void holder.lockAll(['k', 'l'], { onContended: resolve })
+    })
+    await untilHandled(holder)
+    const resumed = next(holder, 'resumed')
+    await first.broker.close()
+    await stage.broker({ log: journalLog({ dir }) }, first.port)
+    await resumed
+    void (await stage.session(first.url)).lock('l').catch(() => {})
+    expect(await contended).to.deep.equal({ waiting: 1 })
+  })
+
   it('are refused by singleflightLock, whose callers share one request', async () => {
     const { sessions } = await stage.brokerWith('ann')
     const options = { onContended: () => {} } as object
