@@ -285,9 +285,10 @@ describe('the checks of options and arguments', () => {
     expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
   })
 
-  it('on, once and off refuse a misspelt event and a wrong listener', async () => {
+  // Not `once`, because `session.once` with any other text is a run that callers share.
+  it('on and off refuse a misspelt event and a wrong listener', async () => {
     const { session, socket } = await openScene()
-    for (const method of ['on', 'once', 'off'] as const) {
+    for (const method of ['on', 'off'] as const) {
       for (const [wrong, right] of [
         ['lsot', 'lost'],
         ['Closed', 'closed'],

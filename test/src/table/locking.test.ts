@@ -55,6 +55,7 @@ describe('table: grant', () => {
         capacity: undefined,
         maxHold: undefined,
         notify: undefined,
+        once: undefined,
         set: undefined,
       },
     })
