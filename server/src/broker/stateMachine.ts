@@ -154,6 +154,7 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'granted':
     case 'released':
     case 'refreshed':
+    case 'proclaimed':
       return effect.lock.session
     case 'revoked':
       return effect.by

@@ -8,6 +8,7 @@ const requestTypeOf = {
   granted: 'lock',
   unlocked: 'unlock',
   refreshed: 'refresh',
+  proclaimed: 'proclaim',
   revoked: 'revoke',
   passed: 'barrier',
   result: 'lock',
@@ -29,9 +30,11 @@ export function isAnswerTo(answer: Answer, type: RequestType): boolean {
 export const answers = {
   unlocked: { kind: 'unlocked' },
   revoked: { kind: 'revoked' },
+  proclaimed: { kind: 'proclaimed' },
   notHeld: {
     unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
     refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
+    proclaim: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'proclaim' },
     revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
   },
 } as const satisfies Record<string, Answer | Record<string, Answer>>

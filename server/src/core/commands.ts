@@ -223,6 +223,15 @@ export interface Refresh extends FromSession {
   readonly ttl: number | undefined
 }
 
+/** The leader with this fence publishes another value. */
+export interface Proclaim extends FromSession {
+  readonly type: 'proclaim'
+  readonly id: number
+  readonly fence: number
+  /** JSON text; undefined to publish no value. */
+  readonly value: string | undefined
+}
+
 /** A client with the `revoke` permission ends one lock, whichever session holds the lock. */
 export interface RevokeLock extends FromSession {
   readonly type: 'revoke'
@@ -315,6 +324,7 @@ export type ClientCommand =
   | CompleteOnce
   | Unlock
   | Refresh
+  | Proclaim
   | RevokeLock
   | ArriveAtBarrier
   | CancelRequest
@@ -340,7 +350,7 @@ const commandTypes: Readonly<Record<Command['type'], 1>> = {
   ...{ raiseFenceFloor: 1, quiet: 1, restart: 1, open: 1 },
   ...{ resume: 1, suspend: 1, end: 1, lock: 1 },
   ...{ lockAll: 1, once: 1, complete: 1, unlock: 1, refresh: 1, revoke: 1 },
-  ...{ barrier: 1, cancel: 1, ack: 1, confirm: 1 },
+  ...{ proclaim: 1, barrier: 1, cancel: 1, ack: 1, confirm: 1 },
   ...{ timeout: 1, expire: 1, endHold: 1, forgetResult: 1, grantUnfinishedKeys: 1 },
 }
 

@@ -79,6 +79,12 @@ export type Effect =
     }
   /** The ttl of the lock starts again. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
+  /** The leader has changed its value from `formerValue`, JSON text. An `answer` follows. */
+  | {
+      readonly kind: 'proclaimed'
+      readonly lock: Lock
+      readonly formerValue: string | undefined
+    }
   /**
    * The client has acknowledged answers. The broker may now acknowledge the message of the client.
    */

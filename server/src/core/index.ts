@@ -4,7 +4,7 @@ export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effe
 export { HolderAnswers } from './holders.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export { LinkedList } from './linkedList.js'
-export type { ExtraTerms, SetItem } from './lockExtras.js'
+export type { Election, ExtraTerms, SetItem } from './lockExtras.js'
 export { blockedKeysOf } from './lockSets.js'
 export type { CapacityMismatch } from './permits.js'
 export type { StoredHolder } from './plainRecords.js'

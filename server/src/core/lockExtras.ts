@@ -20,6 +20,18 @@ export interface ExtraTerms {
   readonly notify?: readonly NoticeType[] | undefined
   /** Present for a `once`: the holder runs a function, and followers wait for its value. */
   readonly once?: true | undefined
+  /** Present if and only if the request is a campaign (see `elections.ts`). */
+  readonly election?: { readonly value?: string | undefined } | undefined
+}
+
+/** The election that a request is a candidate of, or a lock is the leadership of. */
+export class Election {
+  /** JSON text; undefined without a value. */
+  value: string | undefined
+
+  constructor(value: string | undefined) {
+    this.value = value
+  }
 }
 
 /** One key of a set. `permits` and `capacity` are as in {@link ExtraTerms}. */
@@ -55,6 +67,8 @@ export class LockExtras<L, R> {
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
   readonly notify: readonly NoticeType[] | undefined
+  /** Undefined if the request is no campaign, and the lock no leadership. */
+  readonly election: Election | undefined
   /** The set that the lock or request is a member of; undefined for a lock of one key. */
   readonly set: LockSet<L, R> | undefined
   /** As in {@link ExtraTerms}. */
@@ -62,11 +76,16 @@ export class LockExtras<L, R> {
   /** The group of a `once` request that waits. */
   followers: FollowerGroup<R> | undefined = undefined
 
-  constructor({ permits, capacity, maxHold, notify, once }: ExtraTerms, set?: LockSet<L, R>) {
+  constructor(
+    { permits, capacity, maxHold, notify, once, election }: ExtraTerms,
+    set?: LockSet<L, R>,
+  ) {
     this.permits = permits
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
+    // A new object, because the command keeps its own value when the leader proclaims another.
+    this.election = election && new Election(election.value)
     this.set = set
     this.once = once
   }

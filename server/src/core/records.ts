@@ -27,7 +27,7 @@ const noRequests = new IdTable<Request>()
 const noBarrierCalls = new IdTable<BarrierCall>()
 
 /** The types of requests whose outcome is stored. */
-export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke' | 'barrier'
+export type RequestType = 'lock' | 'unlock' | 'refresh' | 'proclaim' | 'revoke' | 'barrier'
 
 /** The outcome of a request. For a session that can resume, the table stores the outcome. */
 export type Answer =
@@ -35,6 +35,8 @@ export type Answer =
   | { readonly kind: 'unlocked' }
   /** The answer has no lock, because the lock may have ended since the refresh. */
   | { readonly kind: 'refreshed'; readonly fence: number }
+  /** The leader has changed its value. */
+  | { readonly kind: 'proclaimed' }
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }

@@ -216,7 +216,8 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
   const { extras } = lockOrRequest
   if (extras === undefined) return undefined
   const { permits, capacity, maxHold, notify, set, once, followers } = extras
-  const terms = { permits, capacity, maxHold, notify, once }
+  const election = extras.election && { value: extras.election.value }
+  const terms = { permits, capacity, maxHold, notify, once, election }
   if (once) return { terms, result: followers?.result?.fence }
   if (set === undefined) return { terms }
   const members: readonly (Lock | Request)[] =

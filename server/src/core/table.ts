@@ -25,6 +25,7 @@ import { BarrierTable } from './barriers.js'
 import type * as Commands from './commands.js'
 import { maxFenceFloor, unknownCommand } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
+import { proclaim } from './elections.js'
 import { FenceIndex } from './fenceIndex.js'
 import { HolderAnswers } from './holders.js'
 import { KeyTable } from './keyTable.js'
@@ -188,12 +189,12 @@ export class LockTable {
       case 'revoke':
         this.#revoke(command)
         break
-      case 'barrier': {
-        const session = this.#currentSession(command)
-        if (session !== undefined && this.#responder.accepts(session, command))
-          this.#barriers.arrive(this.#responder, session, command)
+      case 'barrier':
+        this.#arriveAtBarrier(command)
         break
-      }
+      case 'proclaim':
+        this.#proclaim(command)
+        break
       case 'cancel':
         this.#cancel(command)
         break
@@ -487,6 +488,12 @@ export class LockTable {
     this.#responder.effects.push({ kind: 'queued', request })
   }
 
+  #arriveAtBarrier(command: Commands.ArriveAtBarrier): void {
+    const session = this.#currentSession(command)
+    if (session !== undefined && this.#responder.accepts(session, command))
+      this.#barriers.arrive(this.#responder, session, command)
+  }
+
   #cancel(command: Commands.CancelRequest): void {
     const session = this.#currentSession(command)
     this.#barriers.giveUp(this.#responder, session, command.request, 'aborted')
@@ -561,6 +568,12 @@ export class LockTable {
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
     this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
+  }
+
+  #proclaim(command: Commands.Proclaim): void {
+    const session = this.#currentSession(command)
+    if (session !== undefined && this.#responder.accepts(session, command))
+      this.#bytes += proclaim(this.#responder, session, command)
   }
 
   /**

@@ -37,20 +37,29 @@ export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
 }
 
+/** The extras of a lock or a request, as far as their memory depends on them. */
+interface WeighedExtras {
+  readonly election?: { readonly value?: string | undefined } | undefined
+}
+
 /** A lock or a request, as far as its memory depends on it. */
 interface Weighed {
   readonly metadata: string | undefined
-  readonly extras: object | undefined
+  readonly extras: WeighedExtras | undefined
+}
+
+function bytesOfExtras(extras: WeighedExtras | undefined): number {
+  return extras === undefined ? 0 : extrasBytes + textBytes(extras.election?.value)
 }
 
 /** Bytes of a lock with its metadata and its extras. */
 export function bytesOfLock({ metadata, extras }: Weighed): number {
-  return lockBytes + textBytes(metadata) + (extras === undefined ? 0 : extrasBytes)
+  return lockBytes + textBytes(metadata) + bytesOfExtras(extras)
 }
 
 /** Bytes of a request with its metadata and its extras. */
 export function bytesOfRequest({ metadata, extras }: Weighed): number {
-  return requestBytes + textBytes(metadata) + (extras === undefined ? 0 : extrasBytes)
+  return requestBytes + textBytes(metadata) + bytesOfExtras(extras)
 }
 
 /** Bytes of a session, without its answers and revocations. */

@@ -92,6 +92,8 @@ export function encodeAnswer(
       return encodeUnlocked(id)
     case 'refreshed':
       return `{"type":"refreshed","id":${id}}`
+    case 'proclaimed':
+      return `{"type":"proclaimed","id":${id}}`
     case 'revoked':
       return `{"type":"revoked","id":${id}}`
     case 'passed':

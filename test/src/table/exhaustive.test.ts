@@ -404,6 +404,31 @@ const sharing: World = {
     ]),
 }
 
+/** Three sessions, one of which can resume, that campaign for one key beside plain locks. */
+const electing: World = {
+  start: [open('a', 5_000), open('b', 0), open('c', 0)],
+  moves: (state) =>
+    distinctSessions(state).flatMap((session) => {
+      const { id, attachEpoch, lastId, held } = session
+      const fields = { at: 0, session: id, attachEpoch }
+      const request = lock(session, 'k', 'exclusive')
+      return [
+        { ...request, extras: { election: { value: `"${id}"` } } } as Command,
+        { ...request, timeout: 0, extras: { election: {} } } as Command,
+        request,
+        lock(session, 'k', 'exclusive', { steal: true }),
+        { type: 'suspend', ...fields, keep: true } as Command,
+        { type: 'proclaim', ...fields, id: lastId, fence: 1, value: undefined } as Command,
+        // 1 is the fence of the first lock, which this session or another session may have.
+        ...definedValues(held[0], 1).flatMap((fence): Command[] => [
+          { type: 'proclaim', ...fields, id: lastId + 1, fence, value: '"next"' },
+          { type: 'proclaim', ...fields, id: lastId + 1, fence, value: undefined },
+        ]),
+        ...endings(session),
+      ]
+    }),
+}
+
 const exclusive = (key: string): SetItem => ({ key, mode: 'exclusive' })
 const shared = (key: string): SetItem => ({ key, mode: 'shared' })
 
@@ -487,6 +512,7 @@ describe('table: small worlds', () => {
     ['three sessions that hold for a limited time', limitedHolds, count(4, 5)],
     ['three sessions that run once', runs, count(4, 6)],
     ['three sessions that share permits', sharing, count(4, 6)],
+    ['three sessions that campaign', electing, count(4, 6)],
     ['three sessions with sets', together, count(4, 5)],
     ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],
   ] as const) {

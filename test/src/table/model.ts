@@ -152,11 +152,11 @@ export class Model {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       const { id, key, mode, ttl, timeout, metadata, at, extras } = command
-      const { permits, capacity, notify } = extras ?? {}
+      const { permits, capacity, notify, election } = extras ?? {}
       const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
       const own = { session: session.id, id, ttl, timeout, metadata, since: at }
       const common = { ...own, maxHold, notify }
-      const kind = { permits, capacity, set: undefined, once: undefined }
+      const kind = { permits, capacity, election, set: undefined, once: undefined }
       const request = { ...common, key, mode, ...kind }
       this.#request(session, [request], command.steal, at)
     } else if (command.type === 'lockAll') {
@@ -167,7 +167,8 @@ export class Model {
       const requests = items.map(({ key, mode, permits, capacity }, i) => {
         // The first member has the deadlines of the set.
         const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-        return { ...common, ...deadlines, key, mode, permits, capacity, once: undefined }
+        const kind = { permits, capacity, once: undefined, election: undefined }
+        return { ...common, ...deadlines, key, mode, ...kind }
       })
       this.#request(session, requests, false, at)
     } else if (command.type === 'once') {
@@ -176,6 +177,8 @@ export class Model {
       this.#complete(session, command)
     } else if (command.type === 'barrier') {
       this.#barriers.arrive(session, command)
+    } else if (command.type === 'proclaim') {
+      this.#proclaim(session, command)
     } else {
       this.#applyToLock(session, command)
     }
@@ -431,6 +434,20 @@ export class Model {
     const locks = this.#state.locksOf(fence)
     this.#release(locks, reason)
     this.#grantWaiters(keysOf(locks), at)
+  }
+
+  /** The leader gets another value, and keeps its lock and its fence. */
+  #proclaim(session: ModelSession, { id, fence, value }: CommandOf<'proclaim'>): void {
+    session.lastId = id
+    const lock = this.#state.lock(session.id, fence)
+    if (lock?.election === undefined) {
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'proclaim')
+      return
+    }
+    const formerValue = lock.election.value
+    lock.election = { value }
+    this.#effects.push({ kind: 'proclaimed', lock: { ...lock }, formerValue })
+    this.#answer(session, id, { kind: 'proclaimed' }, 'proclaim')
   }
 
   #release(locks: readonly PlainLock[], reason: string): void {

@@ -95,6 +95,7 @@ describe('table: random histories beside the model', () => {
 })
 
 function describeCommand(command: Command): string {
+  if (command.type === 'lock' && command.extras?.election !== undefined) return 'campaign'
   return command.type === 'lock' && command.mode === 'permits' ? 'lock with permits' : command.type
 }
 
@@ -104,7 +105,8 @@ function describeEffect(effect: PlainEffect): string {
     return `${repeat ? 'repeat' : 'answer'} ${answer.kind === 'failed' ? answer.code : answer.kind}`
   }
   if (effect.kind === 'granted') {
-    const { mode, set } = effect.lock
+    const { mode, set, election } = effect.lock
+    if (election !== undefined) return `granted ${effect.waited ? 'late' : 'at once'} as leader`
     const kind = set !== undefined ? ' as a set' : mode === 'permits' ? ' with permits' : ''
     return `granted ${effect.waited ? 'late' : 'at once'}${kind}`
   }
@@ -141,6 +143,8 @@ const expectedKinds = [
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],
   ...['granted at once with permits', 'granted late with permits'],
+  ...['campaign', 'granted at once as leader', 'granted late as leader'],
+  ...['proclaim', 'proclaimed', 'answer proclaimed', 'repeat proclaimed'],
   ...['granted at once as a set', 'granted late as a set'],
   ...['ended goodbye', 'ended expired', 'ended dropped'],
   ...['withdrawn aborted', 'withdrawn timeout', 'withdrawn ended'],

@@ -21,7 +21,7 @@ import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
-  | { readonly kind: 'unlocked' | 'revoked' | 'passed' }
+  | { readonly kind: 'unlocked' | 'revoked' | 'passed' | 'proclaimed' }
   | { readonly kind: 'result'; readonly fence: number; readonly value: string | undefined }
   | {
       readonly kind: 'failed'
@@ -54,6 +54,8 @@ export interface PlainLock {
   readonly set: readonly string[] | undefined
   /** Present for the lock of a `once`. */
   readonly once: true | undefined
+  /** Present if the lock is a leadership, with the value of the leader as JSON text. */
+  readonly election: { readonly value?: string | undefined } | undefined
 }
 
 export interface PlainRequest {
@@ -74,6 +76,8 @@ export interface PlainRequest {
   readonly set: readonly string[] | undefined
   /** Present for a `once`. */
   readonly once: true | undefined
+  /** Present if the request is a campaign, with the value of the candidate as JSON text. */
+  readonly election: { readonly value?: string | undefined } | undefined
 }
 
 /** A result that later `once` calls of the key get. */
@@ -173,6 +177,11 @@ export type PlainEffect =
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
   | {
+      readonly kind: 'proclaimed'
+      readonly lock: PlainLock
+      readonly formerValue: string | undefined
+    }
+  | {
       readonly kind: 'deadlineRestarted'
       readonly lockOrRequest: PlainLock | PlainRequest | PlainBarrierCall
     }
@@ -205,7 +214,8 @@ function plainLock(lock: Lock): PlainLock {
 
 function plainExtras(extras: Lock['extras']) {
   const { permits, capacity, maxHold, notify, once } = extras ?? {}
-  return { permits, capacity, maxHold, notify, once }
+  const election = extras?.election && { ...extras.election }
+  return { permits, capacity, maxHold, notify, once, election }
 }
 
 function plainRequest(request: Request): PlainRequest {
@@ -242,6 +252,7 @@ export function plainAnswer(answer: Answer): PlainAnswer {
       return { kind: 'result', fence: answer.result.fence, value: answer.result.value }
     case 'unlocked':
     case 'revoked':
+    case 'proclaimed':
     case 'passed':
       return { kind: answer.kind }
     case 'failed': {
@@ -295,6 +306,10 @@ export function plainEffect(effect: Effect): PlainEffect {
       return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
     case 'refreshed':
       return { kind: 'refreshed', lock: plainLock(effect.lock) }
+    case 'proclaimed': {
+      const { lock, formerValue } = effect
+      return { kind: 'proclaimed', lock: plainLock(lock), formerValue }
+    }
     case 'deadlineRestarted': {
       const { lockOrRequest } = effect
       if (lockOrRequest instanceof BarrierCall)
@@ -375,6 +390,7 @@ function answerText(answer: PlainAnswer): string {
       return `result f${answer.fence} ${answer.value}`
     case 'unlocked':
     case 'revoked':
+    case 'proclaimed':
     case 'passed':
       return answer.kind
     case 'failed': {
@@ -424,6 +440,10 @@ export function formatEffect(effect: PlainEffect): string {
       return `deadlineRestarted ${effect.lockOrRequest.session}#${effect.lockOrRequest.id} ${effect.lockOrRequest.key}`
     case 'refreshed':
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
+    case 'proclaimed': {
+      const { session, fence, election } = effect.lock
+      return `proclaimed ${session} f${fence} ${effect.formerValue} -> ${election?.value}`
+    }
     case 'revoked':
       return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
     case 'kept':

@@ -12,6 +12,8 @@ import type { PlainSession, PlainState } from './plainValues.js'
 const kinds = [
   'lock',
   'permits',
+  'campaign',
+  'proclaim',
   'lockAll',
   'once',
   'complete',
@@ -38,7 +40,9 @@ const kinds = [
 ] as const
 
 /** The relative frequency of each kind, in the order of `kinds`. */
-const weights = [30, 10, 12, 28, 20, 2, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
+const weights = [
+  ...[30, 10, 10, 8, 12, 28, 20, 2, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4],
+]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -135,6 +139,10 @@ export class StepRunner {
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
       case 'permits':
         return permits(fields, session.lastId + 1, pick)
+      case 'campaign':
+        return campaign(fields, session.lastId + 1, pick)
+      case 'proclaim':
+        return proclaim(fields, session, pick, isWrong, state)
       case 'lockAll':
         return lockAll(fields, session.lastId + 1, pick)
       case 'once':
@@ -273,6 +281,52 @@ function permits(
   }
 }
 
+/** A campaign for one of the keys that other requests lock. */
+function campaign(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+  pick: number,
+): Command {
+  return {
+    type: 'lock',
+    ...fields,
+    id,
+    key: keys[pick % keys.length]!,
+    mode: 'exclusive',
+    ttl: undefined,
+    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
+    steal: false,
+    metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
+    extras: { election: pick % 3 === 0 ? {} : { value: `"candidate ${pick % 5}"` } },
+  }
+}
+
+/**
+ * Mostly a value of a session that leads, whichever session runs the step; at times for a lock that
+ * is no leadership.
+ */
+function proclaim(
+  fields: { at: number; session: string; attachEpoch: number },
+  session: PlainSession,
+  pick: number,
+  isWrong: boolean,
+  state: PlainState,
+): Command {
+  const value = pick % 4 === 0 ? undefined : `${pick}`
+  const leaderships = state.keys
+    .flatMap(({ holders }) => holders)
+    .filter(({ election }) => election !== undefined)
+  const leadership = leaderships[pick % Math.max(1, leaderships.length)]
+  const leader = state.sessions.find(({ id }) => id === leadership?.session)
+  if (isWrong || leadership === undefined || leader === undefined) {
+    const fence = pickFence(session, state, pick, isWrong)
+    return { type: 'proclaim', ...fields, id: session.lastId + 1, fence, value }
+  }
+  const { id, attachEpoch, lastId } = leader
+  const { fence } = leadership
+  return { type: 'proclaim', at: fields.at, session: id, attachEpoch, id: lastId + 1, fence, value }
+}
+
 /** A set of one to three keys, in any order, with mixed modes. */
 function lockAll(
   fields: { at: number; session: string; attachEpoch: number },
@@ -326,6 +380,7 @@ const requestTypeByAnswer = {
   unlocked: 'unlock',
   refreshed: 'refresh',
   revoked: 'revoke',
+  proclaimed: 'proclaim',
   passed: 'barrier',
 } as const
 
@@ -353,7 +408,9 @@ function repeat(
   const id = Math.max(1, session.lastId - (pick % 6))
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
-  const anyType = (['unlock', 'refresh', 'revoke', 'lock', 'barrier'] as const)[(pick >> 5) % 5]!
+  const anyType = (['unlock', 'refresh', 'revoke', 'lock', 'barrier', 'proclaim'] as const)[
+    (pick >> 5) % 6
+  ]!
   const isWrong = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
   const likelyType =
@@ -372,6 +429,8 @@ function repeat(
       return pick % 3 === 0 ? lockAll(fields, id, pick) : lock(fields, id, pick)
     case 'barrier':
       return barrier(fields, id, pick)
+    case 'proclaim':
+      return { type: 'proclaim', ...fields, id, fence, value: undefined }
   }
 }
 

@@ -146,6 +146,24 @@ export class TableDriver {
     return this.apply({ type: 'grantUnfinishedKeys', at: this.now++, keys })
   }
 
+  /** Campaigns for a key. `value` is JSON text. */
+  campaign(session: string, key: string, options: LockOptions & { value?: string } = {}): string[] {
+    const { timeout, metadata, value } = options
+    const wanted = { key, mode: 'exclusive', ttl: undefined, timeout, steal: false } as const
+    const extras = { election: { value } }
+    const fields = this.#fromSession(session, options)
+    return this.apply({ type: 'lock', ...fields, ...wanted, metadata, extras })
+  }
+
+  proclaim(
+    session: string,
+    fence: number,
+    value: string | undefined,
+    options: RequestOverrides = {},
+  ): string[] {
+    return this.apply({ type: 'proclaim', ...this.#fromSession(session, options), fence, value })
+  }
+
   unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {
     return this.apply({ type: 'unlock', ...this.#fromSession(session, options), fence })
   }

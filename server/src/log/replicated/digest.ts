@@ -74,6 +74,10 @@ export class Digest {
       case 'released':
         this.#lock(effect.lock, -1)
         break
+      case 'proclaimed':
+        this.#value(effect.lock, effect.formerValue, -1)
+        this.#value(effect.lock, effect.lock.extras?.election?.value, 1)
+        break
     }
   }
 
@@ -81,8 +85,15 @@ export class Digest {
     this.#add(`s ${attach} ${id}`, sign)
   }
 
-  #lock({ fence, mode, session, key, extras }: Lock, sign: 1 | -1): void {
+  #lock(lock: Lock, sign: 1 | -1): void {
+    const { fence, mode, session, key, extras } = lock
     this.#add(`l ${fence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+    if (extras?.election !== undefined) this.#value(lock, extras.election.value, sign)
+  }
+
+  /** The value of a leader, which changes while the lock stays. */
+  #value({ fence }: Lock, value: string | undefined, sign: 1 | -1): void {
+    this.#add(`v ${fence} ${value}`, sign)
   }
 
   #request({ id, mode, session, key, extras }: Request, sign: 1 | -1): void {

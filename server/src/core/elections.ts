@@ -1,0 +1,36 @@
+/**
+ * Elections: an exclusive lock whose holder is a leader and publishes a value, such as its address.
+ *
+ * A campaign is an ordinary request for the key of its name, so it waits in the same queue as other
+ * requests, and an ordinary lock on the key excludes a leader. Only the lock of a campaign is a
+ * leadership. The leader may change its value, which keeps the lock and its fence.
+ */
+import { answers } from './answers.js'
+import type { Proclaim } from './commands.js'
+import type { Session } from './records.js'
+import type { Responder } from './responder.js'
+import { textBytes } from './weights.js'
+
+/**
+ * Executes a request that the responder has accepted: the leader with this fence gets another value.
+ *
+ * @returns The bytes that the new value takes more than the former value.
+ */
+export function proclaim(
+  responder: Responder,
+  session: Session,
+  { id, fence, value }: Proclaim,
+): number {
+  session.lastId = id
+  const lock = session.held.get(fence)
+  const election = lock?.extras?.election
+  if (lock === undefined || election === undefined) {
+    responder.answer(session, id, answers.notHeld.proclaim)
+    return 0
+  }
+  const formerValue = election.value
+  election.value = value
+  responder.effects.push({ kind: 'proclaimed', lock, formerValue })
+  responder.answer(session, id, answers.proclaimed)
+  return textBytes(value) - textBytes(formerValue)
+}
