@@ -54,6 +54,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     granted: onStoredResponse,
     unlocked: onStoredResponse,
     refreshed: onStoredResponse,
+    proclaimed: onStoredResponse,
     revoked: onStoredResponse,
     passed: onStoredResponse,
     result: onStoredResponse,

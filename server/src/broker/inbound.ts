@@ -146,8 +146,8 @@ export class Inbound {
   }
 
   /**
-   * Whether the broker refuses a message that adds a lock or a watch, because its memory is full or
-   * because it drains. If so, answers with `failed`.
+   * Whether the broker refuses a message that adds a lock, a value or a watch, because its memory is
+   * full or because it drains. If so, answers with `failed`.
    */
   #isRefused(
     { adds }: MessageHandler<SessionMessage>,
@@ -157,7 +157,7 @@ export class Inbound {
     const { id, key } = message as Pick<LockRequest, 'id'> & { readonly key?: string | undefined }
     const session = connection.session!
     // A request that the broker has answered before gets the same answer again.
-    const isRepeated = adds === 'lock' && id <= session.lastId
+    const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
       const text = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', text))
@@ -191,8 +191,15 @@ function canStealInOneTurn({ holders }: KeyState): boolean {
   return true
 }
 
-/** The requests that add a lock, a waiting request or a call at a barrier. */
-const waitingTypes: ReadonlySet<string> = new Set(['lock', 'lockAll', 'once', 'barrier'])
+/** The requests that add a lock, a value, a waiting request or a call at a barrier. */
+const waitingTypes: ReadonlySet<string> = new Set([
+  'lock',
+  'lockAll',
+  'campaign',
+  'proclaim',
+  'once',
+  'barrier',
+])
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
 export function canEndInOneTurn(session: Session): boolean {

@@ -53,10 +53,10 @@ export interface AnswerContext {
 
 export interface MessageHandler<M extends SessionMessage> {
   /**
-   * Whether the message adds a lock or a watch to the memory of the broker. If the memory is full,
-   * the broker refuses such a message.
+   * Whether the message adds a lock, the value of a leader or a watch to the memory of the broker.
+   * If the memory is full, the broker refuses such a message.
    */
-  readonly adds: 'lock' | 'watch' | undefined
+  readonly adds: 'lock' | 'value' | 'watch' | undefined
   /** Returns why the policy refuses the message; undefined if every session may send it. */
   readonly check: ((policy: ConnectionPolicy, message: M) => Denial | undefined) | undefined
   /**
@@ -76,7 +76,7 @@ type Check<M extends SessionMessage> = MessageHandler<M>['check']
 function commandHandler<M extends SessionMessage>(
   makeCommand: (connection: Connection, message: M, at: number) => Command,
   check?: Check<M>,
-  adds?: 'lock',
+  adds?: 'lock' | 'value',
 ): MessageHandler<M> {
   // All handlers have the same fields in the same order, so V8 keeps one fast shape for all
   // handlers.
@@ -146,6 +146,38 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     if (text !== undefined) connection.charge(costOfMetadata(text.length))
     return { type: 'complete', session: session!.id, attachEpoch, id, fence, value: text, keep, at }
   }),
+  campaign: commandHandler(
+    (connection, { id, key, value, timeout, metadata }, at) => ({
+      type: 'lock',
+      session: connection.session!.id,
+      attachEpoch: connection.attachEpoch,
+      id,
+      key,
+      mode: 'exclusive',
+      ttl: undefined,
+      timeout,
+      steal: false,
+      metadata: jsonText(connection, metadata),
+      at,
+      extras: { election: { value: jsonText(connection, value) } },
+    }),
+    (policy, { key, value, metadata }) =>
+      policy.checkPermission('lock', key) ??
+      policy.checkSize(key, metadata) ??
+      policy.checkSize(key, value),
+    'lock',
+  ),
+
+  proclaim: commandHandler(
+    (connection, { id, fence, value }, at) => {
+      const { session, attachEpoch } = connection
+      const fields = { session: session!.id, attachEpoch, id, fence, at }
+      return { type: 'proclaim', ...fields, value: jsonText(connection, value) }
+    },
+    // The candidate had the permission for the key. Only the size of the value is checked here.
+    (policy, { value }) => policy.checkSize('', value),
+    'value',
+  ),
 
   revoke: commandHandler(
     (connection, { id, key, fence, reason: note }, at) => {
@@ -198,8 +230,7 @@ export function handlerOf({ type }: SessionMessage): MessageHandler<SessionMessa
 
 function lockCommand(connection: Connection, message: LockRequest, at: number): Command {
   const { capacity } = message
-  const metadata = message.metadata === undefined ? undefined : JSON.stringify(message.metadata)
-  if (metadata !== undefined) connection.charge(costOfMetadata(metadata.length))
+  const metadata = jsonText(connection, message.metadata)
   return {
     type: 'lock',
     session: connection.session!.id,
@@ -223,8 +254,6 @@ function lockSetCommand(
 ): Command {
   const { id, items, ttl, timeout, metadata } = message
   connection.charge(costOfSet(items.length))
-  const metadataText = metadata === undefined ? undefined : JSON.stringify(metadata)
-  if (metadataText !== undefined) connection.charge(costOfMetadata(metadataText.length))
   return {
     type: 'lockAll',
     session: connection.session!.id,
@@ -235,7 +264,7 @@ function lockSetCommand(
     ),
     ttl,
     timeout,
-    metadata: metadataText,
+    metadata: jsonText(connection, metadata),
     at,
     extras: holdTermsOf(message),
   }
@@ -270,6 +299,17 @@ function holdTermsOf({
   const notices = notify?.length === 0 ? undefined : notify
   if (maxHold === undefined && notices === undefined) return undefined
   return { maxHold, notify: notices }
+}
+
+/**
+ * The JSON text of the metadata of a lock or of the value of a leader. Charges the connection for
+ * the text.
+ */
+function jsonText(connection: Connection, value: unknown): string | undefined {
+  if (value === undefined) return undefined
+  const text = JSON.stringify(value)
+  connection.charge(costOfMetadata(text.length))
+  return text
 }
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {

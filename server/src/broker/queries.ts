@@ -228,6 +228,8 @@ export function toHeldInfo(lock: Lock): HeldInfo {
   const { key, mode, session, metadata, fence, since, extras } = lock
   const { id, name } = session
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
+  const value = extras?.election?.value
+  const valueField = value === undefined ? {} : { value: JSON.parse(value) as unknown }
   return {
     key,
     mode,
@@ -237,6 +239,7 @@ export function toHeldInfo(lock: Lock): HeldInfo {
     fence,
     since,
     ...kindInfo(extras),
+    ...valueField,
   }
 }
 

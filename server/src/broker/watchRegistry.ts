@@ -5,7 +5,7 @@
  * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
  * all connections.
  */
-import type { DequeueReason } from '@holdfast/shared'
+import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
 
 import type { Effect, Lock, Request } from '../core/index.js'
@@ -19,8 +19,6 @@ import {
   type StateSearch,
   type Subscriber,
 } from './sessionWatches.js'
-
-type LockEventName = 'locked' | 'unlocked' | 'expired' | 'lost'
 
 const eventForReason = {
   unlocked: 'unlocked',
@@ -114,8 +112,8 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends events to the connections that watch the key, if the effect grants or ends a lock, or if
-   * a request begins or ceases to wait.
+   * Sends events to the connections that watch the key, if the effect grants or ends a lock, changes
+   * the value of a leader, or if a request begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -130,6 +128,8 @@ export class WatchRegistry {
       }
       case 'released':
         return this.#publishLock(eventForReason[effect.reason], effect.lock)
+      case 'proclaimed':
+        return this.#publishLock('proclaimed', effect.lock)
       case 'queued':
         return this.#publishQueue('queued', effect.request, undefined)
       case 'withdrawn':
@@ -169,10 +169,11 @@ export class WatchRegistry {
     }
   }
 
-  #publishLock(name: LockEventName, lock: Lock): number {
+  #publishLock(name: LockEvent['event'], lock: Lock): number {
     const matching = this.#lockIndex.watchesOf(lock.key)
     if (matching.length === 0) return 0
     const text = encodeLockEvent(name, lock)
+    // A search that will still list the lock lists it with its present value.
     return this.#publish(
       matching,
       lock.key,

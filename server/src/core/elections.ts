@@ -12,7 +12,8 @@ import type { Responder } from './responder.js'
 import { textBytes } from './weights.js'
 
 /**
- * Executes a request that the responder has accepted: the leader with this fence gets another value.
+ * Executes a request that the responder has accepted: the leader with this fence gets another
+ * value.
  *
  * @returns The bytes that the new value takes more than the former value.
  */

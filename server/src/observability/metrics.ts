@@ -72,6 +72,7 @@ class BrokerMetrics implements Metrics {
     'Time from a grant after waiting to its write to the connection.',
     shortBuckets,
   )
+  #proclamations = 0
   readonly #suspended = new Set<string>()
   /**
    * How many locks were released because their session ended. The effect `ended`, which has the
@@ -139,6 +140,9 @@ class BrokerMetrics implements Metrics {
         break
       case 'answer':
         if (effect.answer.kind === 'failed') this.#onFailed(effect)
+        break
+      case 'proclaimed':
+        this.#proclamations++
         break
       case 'suspended':
         this.#suspended.add(effect.session.id)
@@ -234,6 +238,7 @@ class BrokerMetrics implements Metrics {
         },
       })
     }
+    this.#total('proclaimed_total', 'Changes of the values of leaders.', () => this.#proclamations)
   }
 
   #registerGauges(gauges: () => BrokerGauges): void {
@@ -338,6 +343,7 @@ class BrokerMetrics implements Metrics {
 /** The kind of a lock, as a label. */
 function kindOf({ mode, extras }: Lock): string {
   if (extras?.once) return 'once'
+  if (extras?.election !== undefined) return 'election'
   return extras?.set === undefined ? mode : 'set'
 }
 

@@ -9,6 +9,7 @@ import {
   type DequeueReason,
   type ErrorCode,
   errorCodes,
+  type LockEvent,
   type LockLossReason,
   type LockMode,
   type LockStats,
@@ -204,10 +205,7 @@ export function encodeHeldInfo(lock: Lock): string {
  * Encodes the lock and the name of its event. This object is the field `event` of the message
  * `event`, and has the name in a field that is called `event` as well.
  */
-export function encodeLockEvent(
-  event: 'locked' | 'unlocked' | 'expired' | 'lost',
-  lock: Lock,
-): string {
+export function encodeLockEvent(event: LockEvent['event'], lock: Lock): string {
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
@@ -247,9 +245,9 @@ function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
 /** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
 export function kindInfo(
   extras: Lock['extras'],
-): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'> | undefined {
+): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'> | undefined {
   if (extras === undefined) return undefined
-  const { permits, capacity, maxHold, set, once } = extras
+  const { permits, capacity, maxHold, set, once, election } = extras
   // A granted set that has waited has both lists.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
@@ -258,6 +256,7 @@ export function kindInfo(
     ...(keyCount === undefined ? {} : { keyCount }),
     ...(maxHold === undefined ? {} : { maxHold }),
     ...(once === undefined ? {} : { once }),
+    ...(election === undefined ? {} : { election: true }),
   }
 }
 
@@ -267,7 +266,10 @@ function heldFields({ key, mode, session, metadata, fence, since, extras }: Lock
   if (extras === undefined) return fields
   // A lock whose client only wants notices has no further field.
   const kindFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
-  return kindFields === '' ? fields : `${fields},${kindFields}`
+  // The value of a leader is JSON text already.
+  const value = extras.election?.value
+  const valueField = value === undefined ? '' : `,"value":${value}`
+  return `${fields}${kindFields === '' ? '' : `,${kindFields}`}${valueField}`
 }
 
 function keyAndMode(key: string, mode: LockMode): string {

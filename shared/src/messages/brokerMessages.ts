@@ -86,6 +86,12 @@ export interface Refreshed {
   readonly id: number
 }
 
+/** The leader has the value of the `proclaim` message with this id. */
+export interface Proclaimed {
+  readonly type: 'proclaimed'
+  readonly id: number
+}
+
 /** The broker ended the lock that the `revoke` message with this id named. */
 export interface Revoked {
   readonly type: 'revoked'
@@ -197,6 +203,10 @@ export interface HeldInfo extends Holder {
   readonly keyCount?: number | undefined
   /** Only for the lock of a run of `once`. */
   readonly once?: true | undefined
+  /** True if the holder is the leader of the election `key`; absent for other locks. */
+  readonly election?: boolean | undefined
+  /** The value of the leader; absent if the leader has none, and for other locks. */
+  readonly value?: unknown
 }
 
 /** A request that waits, as queries show it. */
@@ -216,6 +226,8 @@ export interface WaitingInfo {
   readonly maxHold?: number | undefined
   /** Only for a `once` request. */
   readonly once?: true | undefined
+  /** True for a candidate of the election `key`; absent for other requests. */
+  readonly election?: boolean | undefined
 }
 
 /** A request that waits, as a watch with `queue` shows it. */
@@ -260,9 +272,9 @@ export interface Watching {
 export type LockEvent = HeldInfo & {
   /**
    * The kind of the change. `lost`: the lock was stolen or revoked, or the session that held the
-   * lock ended.
+   * lock ended. `proclaimed`: the lock is a leadership, and its leader has another value.
    */
-  readonly event: 'locked' | 'unlocked' | 'expired' | 'lost'
+  readonly event: 'locked' | 'unlocked' | 'expired' | 'lost' | 'proclaimed'
 }
 
 /** A change of a queue, as a watch with `queue` reports the change. */
@@ -329,6 +341,7 @@ export type ServerMessage =
   | Granted
   | Unlocked
   | Refreshed
+  | Proclaimed
   | Revoked
   | Passed
   | Result

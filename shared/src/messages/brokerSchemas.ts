@@ -49,8 +49,9 @@ const kindFields = {
   keyCount: optional(Id),
   maxHold: optional(Ttl),
   once: optional(literal(true)) as unknown as Describe<true | undefined>,
+  election: optional(boolean()),
 }
-const heldFields = { ...holderFields, ...kindFields, key: Key, mode: Mode }
+const heldFields = { ...holderFields, ...kindFields, value: unknown(), key: Key, mode: Mode }
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
 const waitingFields = {
@@ -108,6 +109,7 @@ export const brokerSchemas = {
   granted: type({ type: literal('granted'), id: Id, fence: Fence, at: optional(safeInteger) }),
   unlocked: type({ type: literal('unlocked'), id: Id }),
   refreshed: type({ type: literal('refreshed'), id: Id }),
+  proclaimed: type({ type: literal('proclaimed'), id: Id }),
   revoked: type({ type: literal('revoked'), id: Id }),
   passed: type({ type: literal('passed'), id: Id }),
   result: type({ type: literal('result'), id: Id, fence: Fence, value: unknown() }),
@@ -159,7 +161,10 @@ export const brokerSchemas = {
     type: literal('event'),
     watch: union([Id, array(Id)]),
     event: union([
-      type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldFields }),
+      type({
+        event: enums(['locked', 'unlocked', 'expired', 'lost', 'proclaimed']),
+        ...heldFields,
+      }),
       type({
         event: enums(['queued', 'dequeued']),
         reason: optional(enums(['granted', 'timeout', 'aborted', 'ended', 'answered'])),

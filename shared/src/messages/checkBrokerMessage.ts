@@ -105,7 +105,9 @@ const kind: Shape = {
   keyCount: optional(id),
   maxHold: optional(duration),
   once: optional(oneOf(true)),
+  election: optional(flag),
 }
+/** A leader also has the field `value`, which may be any JSON value, like `metadata`. */
 const heldInfo: Shape = { key, mode, ...holder, ...kind }
 const waitingInfo: Shape = {
   key,
@@ -116,7 +118,7 @@ const waitingInfo: Shape = {
   ...kind,
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
-const lockEvent = record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo })
+const lockEvent = record({ event: oneOf('locked', 'unlocked', 'expired', 'lost', 'proclaimed'), ...heldInfo })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
   reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
@@ -159,6 +161,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   granted: record({ id, fence: id, at: optional(instant) }),
   unlocked: onlyId,
   refreshed: onlyId,
+  proclaimed: onlyId,
   revoked: onlyId,
   passed: onlyId,
   // The value may be any JSON value.

@@ -140,6 +140,33 @@ export interface RefreshRequest {
 }
 
 /**
+ * Campaigns for the leadership of an election: requests an exclusive lock on its key, whose holder
+ * is the leader. Answer: `granted` or `failed`, possibly much later.
+ */
+export interface CampaignRequest {
+  readonly type: 'campaign'
+  readonly id: number
+  /** The name of the election. A `lock` on this key and a leader exclude each other. */
+  readonly key: string
+  /** Any JSON value that the leader publishes. Default: no value. */
+  readonly value?: unknown
+  /** As in {@link LockRequest}. */
+  readonly timeout?: number | undefined
+  /** Any JSON value, shown to other clients. */
+  readonly metadata?: unknown
+}
+
+/** Changes the value of a leader. Answer: `proclaimed`, or `failed` with `LOCK_NOT_HELD`. */
+export interface ProclaimRequest {
+  readonly type: 'proclaim'
+  readonly id: number
+  /** The fence of the leadership, which stays. */
+  readonly fence: number
+  /** Any JSON value. Default: the leader publishes no value from now on. */
+  readonly value?: unknown
+}
+
+/**
  * Waits at a barrier until `parties` calls wait there. Answer: `passed` to all of them at the same
  * time, or `failed`. Barriers have a namespace of their own: a lock may have the same key.
  */
@@ -186,13 +213,13 @@ export interface CompleteRequest {
 }
 
 /**
- * Cancels a lock request or a call at a barrier. If the request still waits, the broker answers
- * that request with `failed` and `ABORTED`. If the broker has answered the request before, `cancel` changes nothing: a client
- * that then receives `granted` must unlock that lock.
+ * Cancels a lock request, a campaign or a call at a barrier. If the request still waits, the broker
+ * answers that request with `failed` and `ABORTED`. If the broker has answered the request before,
+ * `cancel` changes nothing: a client that then receives `granted` must unlock that lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of the `lock`, `lockAll`, `once` or `barrier` message to cancel. */
+  /** The id of the `lock`, `lockAll`, `campaign`, `once` or `barrier` message to cancel. */
   readonly request: number
 }
 
@@ -287,6 +314,8 @@ export type ClientMessage =
   | LockSetRequest
   | UnlockRequest
   | RefreshRequest
+  | CampaignRequest
+  | ProclaimRequest
   | BarrierRequest
   | OnceRequest
   | CompleteRequest

@@ -43,6 +43,7 @@ import type {
   AuthRequest,
   BarrierRequest,
   Bye,
+  CampaignRequest,
   Cancel,
   ClientMessage,
   CompleteRequest,
@@ -53,6 +54,7 @@ import type {
   NoticeType,
   OnceRequest,
   Pong,
+  ProclaimRequest,
   QueryRequest,
   RefreshRequest,
   RevokeRequest,
@@ -261,6 +263,20 @@ const RevokeSchema: Describe<RevokeRequest> = object({
   fence: Fence,
   reason: size(wellFormed, 1, maxReasonLength),
 })
+const CampaignSchema: Describe<CampaignRequest> = object({
+  type: literal('campaign'),
+  id: Id,
+  key: Key,
+  value: optional(Metadata),
+  timeout: optional(Timeout),
+  metadata: optional(Metadata),
+}) as Describe<CampaignRequest>
+const ProclaimSchema: Describe<ProclaimRequest> = object({
+  type: literal('proclaim'),
+  id: Id,
+  fence: Fence,
+  value: optional(Metadata),
+}) as Describe<ProclaimRequest>
 const BarrierSchema: Describe<BarrierRequest> = object({
   type: literal('barrier'),
   id: Id,
@@ -302,6 +318,8 @@ export const schemas = {
   lockAll: LockSetSchema,
   unlock: UnlockSchema,
   refresh: RefreshSchema,
+  campaign: CampaignSchema,
+  proclaim: ProclaimSchema,
   barrier: BarrierSchema,
   once: OnceSchema,
   complete: CompleteSchema,

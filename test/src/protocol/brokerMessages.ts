@@ -7,7 +7,13 @@ import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './strangers.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
-const heldInfo = { key: 'k', mode: 'exclusive', ...holder } as const
+const heldInfo = {
+  key: 'k',
+  mode: 'exclusive',
+  election: true,
+  value: { a: 1 },
+  ...holder,
+} as const
 const holderOfSet = {
   session: 's',
   name: 'n',
@@ -52,6 +58,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'granted', id: 1, fence: 3, at: 5 },
   { type: 'unlocked', id: 1 },
   { type: 'refreshed', id: 1 },
+  { type: 'proclaimed', id: 1 },
   { type: 'revoked', id: 1 },
   { type: 'passed', id: 1 },
   { type: 'result', id: 1, fence: 3, value: { any: 'value' } },

@@ -11,6 +11,7 @@
  * is the time that the broker keeps a session without a message), and leaves no locks behind.
  */
 import { connecting } from './conformance/connecting.js'
+import { electing } from './conformance/electing.js'
 import { holding } from './conformance/holding.js'
 import { liveness } from './conformance/liveness.js'
 import { locking } from './conformance/locking.js'
@@ -30,8 +31,8 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     started ??= target()
     return started
   }
-  const groups = [connecting, locking, once, holding, looking, resuming, strangers, liveness]
-  for (const group of groups) {
+  const groups = [connecting, locking, once, holding, electing, looking, resuming, strangers]
+  for (const group of [...groups, liveness]) {
     describe('conformance', () => {
       const stage = new Stage(getTarget)
       // The tests of `liveness` share clients, which must stay connected until the last test.

@@ -52,6 +52,9 @@ export class WatchView {
         if (held === undefined || held.has(nameOf(event))) this.#violated(`locked ${event.fence}`)
         held?.add(nameOf(event))
         break
+      case 'proclaimed':
+        if (held?.has(event.fence) !== true) this.#violated(`proclaimed ${event.fence}`)
+        break
       default:
         if (held?.delete(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)
     }

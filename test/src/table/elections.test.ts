@@ -1,4 +1,4 @@
-/** Tests the elections of the lock table: who leads, with which value, and what a leader excludes. */
+/** Tests the elections of the lock table: leaders, their values, and what a leader excludes. */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'

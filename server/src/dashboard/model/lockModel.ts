@@ -93,6 +93,10 @@ export class LockModel {
       this.#heldCount++
       this.#add(event)
       this.#removeFromQueue(event)
+    } else if (event.event === 'proclaimed') {
+      // The event has all fields of the lock, so it also adds a lock that this page did not know.
+      this.#remove(event.key, event.fence)
+      this.#add(event)
     } else {
       for (const { released } of this.#pendingQueries) released.add(event.fence)
       this.#heldCount = Math.max(0, this.#heldCount - 1)
@@ -134,10 +138,10 @@ export class LockModel {
 
   #add(info: HeldInfo): void {
     const { key, mode, session, name, metadata, fence, since } = info
-    const { permits, capacity, keyCount, maxHold, once } = info
+    const { permits, capacity, keyCount, maxHold, once, election, value } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
-    const kind = { permits, capacity, keyCount, maxHold, once }
+    const kind = { permits, capacity, keyCount, maxHold, once, election, value }
     const lock = { key, mode, session, name, metadata, fence, since, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })

@@ -20,7 +20,9 @@ export interface TimedEvent {
 export interface SeenLock {
   readonly lock: LockEvent
   /** When and how the lock ended; undefined while the lock is held. */
-  readonly end: { readonly at: number; readonly how: Exclude<EventKind, 'locked'> } | undefined
+  readonly end:
+    | { readonly at: number; readonly how: Exclude<EventKind, 'locked' | 'proclaimed'> }
+    | undefined
 }
 
 export type EventKind = LockEvent['event']
@@ -59,7 +61,7 @@ export class RecentEvents {
     const lockByFence = new Map<number, SeenLock>()
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
-      if (event.key !== key) continue
+      if (event.key !== key || event.event === 'proclaimed') continue
       if (event.event === 'locked') {
         lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
       } else if (lockByFence.size < maxLocks) {

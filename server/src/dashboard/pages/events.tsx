@@ -11,7 +11,7 @@ import { EventLabel } from '../ui/events.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
-const kinds: readonly EventKind[] = ['locked', 'unlocked', 'expired', 'lost']
+const kinds: readonly EventKind[] = ['locked', 'unlocked', 'expired', 'lost', 'proclaimed']
 
 export function EventsPage() {
   const { feed, version } = useFeed()

@@ -9,6 +9,7 @@ const labels: Readonly<Record<EventKind, string>> = {
   unlocked: 'unlocked',
   expired: 'expired',
   lost: 'lost',
+  proclaimed: 'new value',
 }
 
 export function EventLabel({ kind }: { kind: EventKind }) {

@@ -283,7 +283,7 @@ const elections: Mutant[] = [
   {
     name: 'snapshot-forgets-elections',
     in: 'server/snapshotExtras',
-    find: 'election && { value: election.value }',
+    find: 'extras.election && { value: extras.election.value }',
     replace: 'undefined',
     why: 'After a restart from a snapshot, a leader is an ordinary holder.',
   },

@@ -1,0 +1,134 @@
+/**
+ * Tests of the elections of section 7 of PROTOCOL.md over a socket: who leads, which value the
+ * leader publishes, and what watchers see. A fence is the number of a grant, which identifies a lock. A
+ * peer is a client without the client library.
+ */
+import { expect } from 'chai'
+import { queryAll, type Stage } from './stage.js'
+
+export function electing(stage: Stage): void {
+  it('grants campaigns in order, each with its value', async () => {
+    const [first, second, watcher] = await stage.openSeveral(3)
+    const key = stage.key()
+    const campaign = first!.request({ type: 'campaign', key, value: { url: 'a' } })
+    const { fence } = await first!.answer('granted', campaign)
+    const waiting = second!.request({ type: 'campaign', key, value: null })
+    expect(await second!.settle()).to.deep.equal([])
+    const found = await queryAll(watcher!, { key })
+    expect(found.held[0]).to.include({ key, mode: 'exclusive', fence, election: true })
+    expect(found.held[0]!.value).to.deep.equal({ url: 'a' })
+    expect(found.waiting[0]).to.include({ key, election: true })
+    await first!.release(fence)
+    await second!.answer('granted', waiting)
+    expect((await queryAll(watcher!, { key })).held[0]).to.include({ election: true, value: null })
+  })
+
+  it('shows a leader without a value as a leader, and the holder of a plain lock as none', async () => {
+    const peer = await stage.open()
+    const [election, plain] = [stage.key(), stage.key()]
+    await peer.answer('granted', peer.request({ type: 'campaign', key: election }))
+    await peer.acquire(plain)
+    const [leader] = (await queryAll(peer, { key: election })).held
+    expect(leader).to.include({ election: true }).and.not.to.have.property('value')
+    expect((await queryAll(peer, { key: plain })).held[0]).not.to.have.property('election')
+  })
+
+  it('excludes plain locks and leaders from each other', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const fence = await a!.acquire(key)
+    const held = b!.request({ type: 'campaign', key, timeout: 0 })
+    expect(await b!.answer('failed', held)).to.include({ code: 'LOCK_HELD' })
+    await a!.release(fence)
+    await b!.answer('granted', b!.request({ type: 'campaign', key }))
+    const locked = a!.lock(key, { timeout: 0 })
+    expect(await a!.answer('failed', locked)).to.include({ code: 'LOCK_HELD' })
+  })
+
+  it('changes the value of the leader, keeps its fence, and shows watchers each change in order', async () => {
+    const [leader, watcher] = await stage.openSeveral(2)
+    const key = stage.key()
+    const watch = watcher!.request({ type: 'watch', key })
+    await watcher!.answers('watching', watch)
+    const campaign = leader!.request({ type: 'campaign', key, value: 1 })
+    const { fence } = await leader!.answer('granted', campaign)
+    for (const value of [2, 3, undefined]) {
+      const id = leader!.request({ type: 'proclaim', fence, ...(value && { value }) })
+      await leader!.answer('proclaimed', id)
+    }
+    for (const [event, value] of [
+      ['locked', 1],
+      ['proclaimed', 2],
+      ['proclaimed', 3],
+      ['proclaimed', undefined],
+    ] as const) {
+      const { event: change } = await watcher!.hear('event')
+      expect(change).to.include({ event, key, fence, election: true })
+      expect(change.value).to.equal(value)
+    }
+    await leader!.release(fence)
+    expect((await watcher!.hear('event')).event).to.include({ event: 'unlocked', fence })
+  })
+
+  it('starts a watch with the present value', async () => {
+    const [leader, watcher] = await stage.openSeveral(2)
+    const key = stage.key()
+    const campaign = leader!.request({ type: 'campaign', key, value: 1 })
+    const { fence } = await leader!.answer('granted', campaign)
+    await leader!.answer('proclaimed', leader!.request({ type: 'proclaim', fence, value: 2 }))
+    const [state] = await watcher!.answers('watching', watcher!.request({ type: 'watch', key }))
+    expect(state!.held[0]).to.include({ fence, election: true, value: 2 })
+  })
+
+  it('refuses a value of a session that does not lead: LOCK_NOT_HELD', async () => {
+    const [leader, other] = await stage.openSeveral(2)
+    const key = stage.key()
+    const campaign = leader!.request({ type: 'campaign', key, value: 1 })
+    const { fence } = await leader!.answer('granted', campaign)
+    const plain = await other!.acquire(stage.key())
+    for (const wrong of [fence, plain, plain + 1]) {
+      const id = other!.request({ type: 'proclaim', fence: wrong, value: 2 })
+      expect(await other!.answer('failed', id)).to.include({ code: 'LOCK_NOT_HELD' })
+    }
+    const thief = await other!.acquire(key, { steal: true })
+    expect(await leader!.hear('lost')).to.include({ fence, reason: 'stolen' })
+    const late = leader!.request({ type: 'proclaim', fence, value: 2 })
+    expect(await leader!.answer('failed', late)).to.include({ code: 'LOCK_NOT_HELD' })
+    const [lock] = (await queryAll(leader!, { key })).held
+    expect(lock).to.include({ fence: thief }).and.not.to.have.property('election')
+  })
+
+  it('refuses a value above 4 KiB: BAD_MESSAGE', async () => {
+    const peer = await stage.open()
+    const key = stage.key()
+    const value = 'x'.repeat(4 * 1024 - 1)
+    const refused = peer.request({ type: 'campaign', key, value })
+    expect(await peer.answer('failed', refused)).to.include({ code: 'BAD_MESSAGE' })
+    const largest = peer.request({ type: 'campaign', key, value: value.slice(1) })
+    const { fence } = await peer.answer('granted', largest)
+    const id = peer.request({ type: 'proclaim', fence, value })
+    expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
+  })
+
+  it('accepts metadata and a value of full size in one message', async () => {
+    const peer = await stage.open()
+    const numbers = Array.from({ length: 2_047 }, () => 1)
+    const id = peer.request({
+      type: 'campaign',
+      key: stage.key(),
+      value: numbers,
+      metadata: numbers,
+    })
+    await peer.answer('granted', id)
+  })
+
+  it('removes a campaign that is cancelled', async () => {
+    const [leader, candidate] = await stage.openSeveral(2)
+    const key = stage.key()
+    const first = leader!.request({ type: 'campaign', key })
+    await leader!.answer('granted', first)
+    const id = candidate!.request({ type: 'campaign', key })
+    candidate!.say({ type: 'cancel', request: id })
+    expect(await candidate!.answer('failed', id)).to.include({ code: 'ABORTED' })
+  })
+}

@@ -1,0 +1,84 @@
+/**
+ * Elections at the broker: permissions, limits, metrics, and the values that watchers see. A leader
+ * is the session that holds the lock of a campaign. A fence is the number of a grant.
+ */
+import { brokerMetrics } from '@holdfast/server/metrics'
+import type { WatchEvent } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+
+/** Campaigns without waiting. Returns the fence of the leadership. */
+function lead(client: Client, id: number, terms: object = {}): number {
+  client.say({ type: 'campaign', id, key: 'k', ...terms })
+  return client.socket.heardOf('granted').find((granted) => granted.id === id)!.fence
+}
+
+function failures(client: Client): string[] {
+  return client.socket.heardOf('failed').map(({ id, code }) => `${id} ${code}`)
+}
+
+describe('elections at the broker', () => {
+  it('need the permission to lock the key', () => {
+    const harness = new BrokerHarness({
+      authorize: (_principal, operation, key) => operation === 'lock' && key === 'k',
+    })
+    const client = harness.join()
+    client.say({ type: 'campaign', id: 1, key: 'other' })
+    expect(failures(client)).to.deep.equal(['1 FORBIDDEN'])
+    const fence = lead(client, 2)
+    client.say({ type: 'proclaim', id: 3, fence, value: 1 })
+    expect(client.socket.heardOf('proclaimed')).to.have.length(1)
+  })
+
+  it('have values of at most metadataBytes bytes', () => {
+    const harness = new BrokerHarness({ limits: { metadataBytes: 10 } })
+    const client = harness.join()
+    client.say({ type: 'campaign', id: 1, key: 'k', value: 'x'.repeat(9) })
+    client.say({ type: 'campaign', id: 2, key: 'k', value: 1, metadata: 'x'.repeat(9) })
+    expect(failures(client)).to.deep.equal(['1 QUOTA_EXCEEDED', '2 QUOTA_EXCEEDED'])
+    const fence = lead(client, 3, { value: 'x'.repeat(8), metadata: 'x'.repeat(8) })
+    client.say({ type: 'proclaim', id: 4, fence, value: 'x'.repeat(9) })
+    expect(failures(client)).to.deep.equal(['4 QUOTA_EXCEEDED'])
+  })
+
+  it('have no new values beyond memoryBytes', () => {
+    const used = (() => {
+      const unlimited = new BrokerHarness()
+      for (let i = 0; i < 100; i++) unlimited.connect()
+      lead(unlimited.join({ grace: 'lease' }), 1)
+      return unlimited.broker.memory.usedBytes
+    })()
+    const harness = new BrokerHarness({ limits: { memoryBytes: used } })
+    for (let i = 0; i < 100; i++) harness.connect()
+    const client = harness.join({ grace: 'lease' })
+    const fence = lead(client, 1)
+    client.say({ type: 'proclaim', id: 2, fence, value: 1 })
+    expect(failures(client)).to.deep.equal(['2 QUOTA_EXCEEDED'])
+    client.say({ type: 'unlock', id: 3, fence })
+    expect(client.socket.heardOf('unlocked')).to.have.length(1)
+  })
+
+  it('do not show a value twice to a watch that begins', () => {
+    const harness = new BrokerHarness()
+    const [leader, watcher] = [harness.join(), harness.join()]
+    const fence = lead(leader, 1, { value: 1 })
+    leader.say({ type: 'proclaim', id: 2, fence, value: 2 })
+    watcher.say({ type: 'watch', id: 1 })
+    const [watching] = watcher.socket.heardOf('watching')
+    expect(watching!.held.map(({ value }) => value)).to.deep.equal([2])
+    leader.say({ type: 'proclaim', id: 3, fence, value: 3 })
+    const events: WatchEvent[] = watcher.socket.heardOf('event')
+    expect(events.map(({ event }) => event.value)).to.deep.equal([3])
+  })
+
+  it('are counted in the metrics', async () => {
+    const metrics = brokerMetrics()
+    const harness = new BrokerHarness({ observer: metrics })
+    const client = harness.join()
+    const fence = lead(client, 1, { value: 1 })
+    client.say({ type: 'proclaim', id: 2, fence, value: 2 })
+    client.say({ type: 'proclaim', id: 3, fence: fence + 1, value: 3 })
+    const text = await metrics.text()
+    expect(text).to.contain('holdfast_grants_by_kind_total{kind="election"} 1')
+  })
+})
