@@ -16,6 +16,7 @@ export {
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
+export type { CampaignOptions, Leadership } from './locks/leadership.js'
 export type { Lock } from './locks/lock.js'
 export type { OnceOptions, Run } from './locks/once.js'
 export type {
@@ -33,6 +34,7 @@ export type { ConnectOptions } from './options.js'
 export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
 export type { BarrierOptions } from './requests/barrierRequest.js'
 export type { QueryOptions, QueryResult, RevokeOptions } from './requests/simpleRequests.js'
+export type { Leader, ObserveOptions } from './session/observation.js'
 export type { Session } from './session/session.js'
 export type {
   LostLock,

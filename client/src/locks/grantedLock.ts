@@ -25,6 +25,7 @@ export interface GrantedLockOwner {
   readonly scheduler: Scheduler
   unlock(lock: GrantedLock): Promise<void>
   refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest
+  proclaim(lock: GrantedLock, value: string | undefined): Promise<void>
   lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 
@@ -99,6 +100,11 @@ export class GrantedLock implements Task, RefreshableLock {
   abandon(): void {
     this.completion = undefined
     void this.#owner.unlock(this)
+  }
+
+  /** @param value JSON text; undefined to publish no value */
+  proclaim(value: string | undefined): Promise<void> {
+    return this.#owner.proclaim(this, value)
   }
 
   refresh(ttl: number | undefined): RefreshRequest {

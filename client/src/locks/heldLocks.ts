@@ -11,6 +11,7 @@ import type { PendingRequests } from '../requests/pendingRequests.js'
 import {
   type LockKeeper,
   type LockRequest,
+  ProclaimRequest,
   RefreshRequest,
   UnlockRequest,
 } from '../requests/requests.js'
@@ -109,6 +110,13 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     const request = new RefreshRequest(lock, ttl)
     this.#pendingRequests.add(request)
     return request
+  }
+
+  /** @param value JSON text; undefined to publish no value */
+  proclaim(lock: GrantedLock, value: string | undefined): Promise<void> {
+    const request = new ProclaimRequest(lock, value)
+    this.#pendingRequests.add(request)
+    return request.promise
   }
 
   /**

@@ -116,20 +116,34 @@ export class Lock {
     const { signal } = options
     if (!this.held) throw this.#notHeldError()
     throwIfAborted(signal, this.key)
-    const request = this.#grantedLock.refresh(ttl)
-    await new Promise<void>((resolve, reject) => {
+    await this.#untilLost(this.#grantedLock.refresh(ttl).promise, signal)
+  }
+
+  /**
+   * Changes the value that the leader publishes. Only the subclass `Leadership` calls this method.
+   *
+   * @param value JSON text; undefined to publish no value
+   */
+  protected async changeValue(value: string | undefined): Promise<void> {
+    if (!this.held) throw this.#notHeldError()
+    await this.#untilLost(this.#grantedLock.proclaim(value), undefined)
+  }
+
+  /** Waits for the response to a request about this lock, but not longer than the lock is held. */
+  #untilLost(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // After an unlock the broker still answers the refresh. After a loss it possibly does not.
+        // After an unlock the broker still answers the request. After a loss it possibly does not.
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
       const onResponse = () => {
         stopListening()
         this.#removeEndListener(onEnd)
-        request.promise.then(resolve, reject)
+        response.then(resolve, reject)
       }
       this.#endListeners.push(onEnd)
-      request.promise.then(onResponse, onResponse)
+      response.then(onResponse, onResponse)
     })
   }
 

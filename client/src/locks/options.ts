@@ -285,7 +285,7 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
   return { mode: 'permits', kind: { permits: wanted, capacity } }
 }
 
-function checkUsableKey(key: unknown, isName: boolean): asserts key is string {
+export function checkUsableKey(key: unknown, isName: boolean): asserts key is string {
   checkKey(key)
   check(
     isName || !isReserved(key),
@@ -306,7 +306,7 @@ function checkTtl(ttl: unknown): void {
   check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
 }
 
-function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
+export function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
   check(timeout === undefined || isMs(timeout, min), undefined, 'INVALID_TIMEOUT')
 }
 

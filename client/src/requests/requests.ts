@@ -23,6 +23,7 @@ import {
   type LockParams,
   lockText,
   messageText,
+  proclaimText,
   type QueuedNotice,
   unlockText,
 } from '../transport/messages.js'
@@ -347,6 +348,38 @@ export class RefreshRequest extends Request<void> {
     this.fail(error)
   }
 
+  override endWithSession(message: string): boolean {
+    this.fail(new HoldfastError('LOCK_NOT_HELD', message))
+    return true
+  }
+}
+
+/** Changes the value of the leader with this fence. */
+export class ProclaimRequest extends Request<void> {
+  readonly stored = true
+  readonly responseType = 'proclaimed'
+  readonly key: string
+  readonly #fence: number
+  readonly #value: string | undefined
+
+  /** @param value JSON text; undefined to publish no value */
+  constructor({ key, fence }: { readonly key: string; readonly fence: number }, value?: string) {
+    super()
+    this.key = key
+    this.#fence = fence
+    this.#value = value
+  }
+
+  text(): string {
+    return proclaimText(this.id, this.#fence, this.#value)
+  }
+
+  onResponse(): boolean {
+    this.resolve()
+    return true
+  }
+
+  /** Fails, because the end of the session has ended the leadership. */
   override endWithSession(message: string): boolean {
     this.fail(new HoldfastError('LOCK_NOT_HELD', message))
     return true

@@ -14,6 +14,12 @@ import {
   refuseUnknownOptions,
 } from '@holdfast/shared'
 import { GrantedLock } from '../locks/grantedLock.js'
+import {
+  type CampaignOptions,
+  checkCampaign,
+  Leadership,
+  refuseSecondCampaign,
+} from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
 import { checkOnce, type OnceOptions, type Run, runOnce } from '../locks/once.js'
 import {
@@ -53,6 +59,7 @@ import {
 } from '../requests/simpleRequests.js'
 import type { WatchOptions } from '../transport/messages.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
+import { checkObserve, type Leader, Observation, type ObserveOptions } from './observation.js'
 import type { SessionController } from './sessionController.js'
 import {
   isEventName,
@@ -284,6 +291,42 @@ export class Session extends SessionEmitter {
       const isLost = this.state === 'closed' && error === answer.lossError
       throw isLost ? withKey(key, this.#controller.closedError()) : error
     })
+  }
+
+  /**
+   * Campaigns for the leadership of an election, and resolves when this session leads. The
+   * candidates lead in the order of their campaigns. The leader publishes `value`, which `observe`
+   * shows, and leads until it resigns or its leadership is lost.
+   *
+   * The leadership is an exclusive lock on the key `name`. So `lock` on this key and a leader exclude
+   * each other, but the holder of a plain lock is no leader.
+   *
+   * Rejects like `lock`. Rejects with `INVALID_OPTION` if this session campaigns for this election
+   * already, or leads it.
+   */
+  async campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
+    const checkedLock = checkCampaign(name, options)
+    refuseSecondCampaign(name, this.#controller)
+    return new Leadership(await this.#requestLock(checkedLock))
+  }
+
+  /**
+   * Observes an election. The iterator yields the present leader, and then each change: another
+   * leader, another value, or `undefined` while no session leads. If the consumer is slow, the
+   * iterator skips to the newest change. After a reconnect it yields only a difference. Needs the
+   * permission `watch`.
+   *
+   * The iterator throws `ABORTED`, `FORBIDDEN`, `QUOTA_EXCEEDED` or `SESSION_CLOSED`.
+   *
+   * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
+   */
+  observe(
+    name: string,
+    options: ObserveOptions = {},
+  ): AsyncIterableIterator<Leader | undefined, undefined> {
+    const { signal } = checkObserve(name, options)
+    if (this.state === 'closed') throw this.#controller.closedError()
+    return new Observation(this, () => this.#controller.closedError(), name, signal)
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
-/** The parameters that make a lock one of permits, a lock on several keys or that of a run. */
+/** The parameters that make a lock one of permits or of several keys, of a run, or of a leader. */
 export interface KindParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
@@ -13,6 +13,8 @@ export interface KindParams {
   readonly once?: true | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
+  /** The value of a candidate as JSON text; undefined if the request is no campaign. */
+  readonly election?: { readonly value: string | undefined } | undefined
 }
 
 /** The parameters about the time after the request. */
@@ -79,6 +81,11 @@ function holdText({ maxHold, onQueued, onContended }: HoldParams): string {
 function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
   const fields = `,"id":${id},"key":${JSON.stringify(key)}`
   if (kind?.once) return `{"type":"once"${fields}`
+  if (kind?.election !== undefined) {
+    const { value } = kind.election
+    const valueField = value === undefined ? '' : `,"value":${value}`
+    return `{"type":"campaign"${fields}${valueField}`
+  }
   const text = `{"type":"lock"${fields}`
   if (kind !== undefined) return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
   return mode === 'shared' ? `${text},"mode":"shared"` : text
@@ -101,6 +108,12 @@ export function completeText(id: number, fence: number, { value, keep }: Complet
   if (value !== undefined) text += `,"value":${value}`
   if (keep !== undefined) text += `,"keep":${keep}`
   return `${text}}`
+}
+
+/** @param value JSON text; undefined to publish no value */
+export function proclaimText(id: number, fence: number, value: string | undefined): string {
+  const valueField = value === undefined ? '' : `,"value":${value}`
+  return `{"type":"proclaim","id":${id},"fence":${fence}${valueField}}`
 }
 
 export function unlockText(id: number, fence: number): string {

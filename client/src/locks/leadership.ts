@@ -1,0 +1,104 @@
+/**
+ * The public class `Leadership`, which is the lock of the leader of an election, and the options of
+ * a campaign. The leader is the holder of an exclusive lock, and publishes a value.
+ */
+import { maxMetadataBytes, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { check, checkSignal } from '../platform/checks.js'
+import type { LockParams } from '../transport/messages.js'
+import type { GrantedLock } from './grantedLock.js'
+import { Lock } from './lock.js'
+import { type CheckedLock, checkTimeout, checkUsableKey, jsonText } from './options.js'
+
+/** The options of `session.campaign`. */
+export interface CampaignOptions {
+  /** Any JSON value that the leader publishes, at most 4 KiB as text. Default: none. */
+  readonly value?: unknown
+  /**
+   * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. 0 does not wait. Default:
+   * waits for ever.
+   */
+  readonly timeout?: number | undefined
+  /** When aborted, the campaign ends and is rejected with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const campaignOptions: OptionNames<CampaignOptions> = { value: 1, timeout: 1, signal: 1 }
+
+/** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
+export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
+  checkUsableKey(key, false)
+  refuseUnknownOptions('campaign', options, campaignOptions)
+  const { value, timeout, signal } = options
+  checkTimeout(timeout)
+  checkSignal(signal)
+  const kind = { election: { value: jsonText('value', value, maxMetadataBytes) } }
+  const terms = { mode: 'exclusive', ttl: undefined, steal: false, metadata: undefined } as const
+  return { params: { key, ...terms, kind }, timeout, signal }
+}
+
+/** The requests and the locks of a session, as far as they show its campaigns. */
+interface SessionCampaigns {
+  readonly pendingRequests: {
+    readonly all: readonly { readonly wanted: boolean; readonly params?: LockParams }[]
+  }
+  readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'kind'>[] }
+}
+
+/**
+ * Refuses a campaign of a session that waits for this leadership already, or has it. The broker does
+ * not refuse the campaign, because an abort and a grant may cross.
+ *
+ * @throws HoldfastError `INVALID_OPTION`
+ */
+export function refuseSecondCampaign(
+  key: string,
+  { pendingRequests, heldLocks }: SessionCampaigns,
+): void {
+  const isCampaign = (lock: Pick<LockParams, 'key' | 'kind'> | undefined): boolean =>
+    lock?.key === key && lock.kind?.election !== undefined
+  const waits = pendingRequests.all.some(({ wanted, params }) => wanted && isCampaign(params))
+  check(!waits, `this session already waits to lead ${JSON.stringify(key)}`)
+  const leads = heldLocks.all.some(isCampaign)
+  check(!leads, `this session already leads ${JSON.stringify(key)}: resign before a new campaign`)
+}
+
+/**
+ * The lock of a leader. The session leads while `held` is true. `signal` is aborted when the
+ * leadership is lost.
+ */
+export class Leadership extends Lock {
+  #value: unknown
+
+  /** Internal. Call `campaign` of a session to get a leadership. */
+  constructor(grantedLock: GrantedLock) {
+    super(grantedLock)
+    this.#value = parse(grantedLock.kind?.election?.value)
+  }
+
+  /** The value that the broker has last confirmed, as other sessions see it. */
+  get value(): unknown {
+    return this.#value
+  }
+
+  /**
+   * Publishes another value; without an argument, publishes no value. The lock and its fence stay.
+   *
+   * Rejects with `LOCK_NOT_HELD` if the leadership was lost or resigned (if it was lost, `cause`
+   * says why), `INVALID_OPTION`, `BAD_MESSAGE` (value nested too deep), `QUOTA_EXCEEDED`,
+   * `UNAVAILABLE` or `SESSION_CLOSED`.
+   */
+  async proclaim(value?: unknown): Promise<void> {
+    const text = jsonText('value', value, maxMetadataBytes)
+    await this.changeValue(text)
+    this.#value = parse(text)
+  }
+
+  /** Ends the leadership, so that the next candidate leads. Like `unlock` of a lock. */
+  resign(): Promise<void> {
+    return this.unlock()
+  }
+}
+
+function parse(text: string | undefined): unknown {
+  return text === undefined ? undefined : JSON.parse(text)
+}

@@ -1,0 +1,186 @@
+/**
+ * Observes an election: an async iterator of its leaders, made from a watch of its key.
+ *
+ * The iterator yields the present leader first, and then each change in order. If the consumer is
+ * slow, the iterator skips to the newest change. After a reconnect the iterator yields the present
+ * leader only if the leader or its value differs.
+ */
+import {
+  type HeldInfo,
+  type HoldfastError,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
+import { checkKey, checkSignal } from '../platform/checks.js'
+import type { Watch, WatchEvent } from './watch.js'
+
+/** The leader of an election, as other sessions see it. */
+export interface Leader extends Pick<HeldInfo, 'session' | 'name' | 'fence' | 'since'> {
+  /** The value that the leader publishes; undefined if the leader publishes none. */
+  readonly value: unknown
+}
+
+/** The options of `session.observe`. */
+export interface ObserveOptions {
+  /** When aborted, the iterator throws `ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const observeOptions: OptionNames<ObserveOptions> = { signal: 1 }
+
+/** Most changes that wait for a slow consumer. Beyond these, the iterator skips to the newest. */
+const maxChanges = 64
+
+/** What an observation needs of its session. */
+export interface ObservedSession {
+  watch(key: string, callback: (event: WatchEvent) => void): Watch
+  on(event: 'closed', listener: () => void): unknown
+  off(event: 'closed', listener: () => void): unknown
+}
+
+type Result = IteratorResult<Leader | undefined, undefined>
+
+/** A call of `next` that waits for a change. */
+interface Waiter {
+  resolve(result: Result): void
+  reject(error: HoldfastError): void
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkObserve(key: unknown, options: ObserveOptions): ObserveOptions {
+  checkKey(key)
+  refuseUnknownOptions('observe', options, observeOptions)
+  checkSignal(options.signal)
+  return options
+}
+
+export class Observation implements AsyncIterableIterator<Leader | undefined, undefined> {
+  readonly #session: ObservedSession
+  readonly #closedError: () => HoldfastError
+  readonly #key: string
+  readonly #signal: AbortSignal | undefined
+  /** Undefined until the first call of `next`, so that an unused iterator costs nothing. */
+  #stop: (() => void) | undefined
+  /** The newest leader; `null` until the broker has sent the state. */
+  #newest: Leader | undefined | null = null
+  /** The changes that no call of `next` has got. */
+  #changes: (Leader | undefined)[] = []
+  #isDelivering = false
+  readonly #waiters: Waiter[] = []
+  /** The error that the next call of `next` throws. */
+  #error: HoldfastError | undefined
+  #isOver = false
+
+  /** @param closedError Makes the error that the iterator throws after the end of the session. */
+  constructor(
+    session: ObservedSession,
+    closedError: () => HoldfastError,
+    key: string,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#session = session
+    this.#closedError = closedError
+    this.#key = key
+    this.#signal = signal
+  }
+
+  async next(): Promise<Result> {
+    if (this.#stop === undefined && !this.#isOver) this.#start()
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject })
+      this.#deliver()
+    })
+  }
+
+  /** Ends the observation, as `break` does in a `for await` loop. */
+  async return(): Promise<Result> {
+    this.#end()
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [asyncDispose](): Promise<void> {
+    this.#end()
+  }
+
+  #start(): void {
+    throwIfAborted(this.#signal, this.#key)
+    const fail = (error: HoldfastError) => this.#end(error)
+    const watch = this.#session.watch(this.#key, (event) => this.#onEvent(event))
+    const stopListening = onAbort(this.#signal, fail)
+    const onClosed = () => this.#end(this.#closedError())
+    this.#session.on('closed', onClosed)
+    this.#stop = () => {
+      watch.close()
+      stopListening()
+      this.#session.off('closed', onClosed)
+    }
+  }
+
+  #onEvent(event: WatchEvent): void {
+    if (event.event === 'refused') this.#end(event.error)
+    else if (event.event === 'state') this.#change(event.held.find(({ election }) => election))
+    else if (event.event === 'locked' || event.event === 'proclaimed') {
+      if (event.election) this.#change(event)
+    } else if (event.fence === this.#newest?.fence) this.#change(undefined)
+  }
+
+  #change(info: HeldInfo | undefined): void {
+    const leader = info && leaderOf(info)
+    if (this.#newest !== null && isSame(leader, this.#newest)) return
+    this.#newest = leader
+    // Between two leaders of one step of the broker there is no moment without a leader.
+    if (this.#isDelivering && leader !== undefined && this.#changes.at(-1) === undefined) {
+      this.#changes.pop()
+    }
+    this.#changes.push(leader)
+    if (this.#changes.length > maxChanges) this.#changes = [leader]
+    if (this.#isDelivering) return
+    this.#isDelivering = true
+    // The events of one frame arrive before this runs.
+    queueMicrotask(() => {
+      this.#isDelivering = false
+      this.#deliver()
+    })
+  }
+
+  /** Settles the calls of `next` that can be settled. */
+  #deliver(): void {
+    if (this.#isDelivering) return
+    while (this.#waiters.length > 0) {
+      const hasChange = this.#changes.length > 0
+      if (!hasChange && !this.#isOver) return
+      const { resolve, reject } = this.#waiters.shift()!
+      const error = this.#error
+      if (hasChange) resolve({ done: false, value: this.#changes.shift() })
+      else if (error === undefined) resolve({ done: true, value: undefined })
+      else {
+        this.#error = undefined
+        reject(error)
+      }
+    }
+  }
+
+  /** Ends the observation. Without an error the consumer has ended it, so no change is kept. */
+  #end(error?: HoldfastError): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#stop?.()
+    this.#error = error
+    if (error === undefined) this.#changes = []
+    this.#deliver()
+  }
+}
+
+function leaderOf({ session, name, fence, since, value }: HeldInfo): Leader {
+  return { session, name, fence, since, value }
+}
+
+/** Whether two leaders are one leader with one value. Values are JSON, so their texts are equal. */
+function isSame(a: Leader | undefined, b: Leader | undefined): boolean {
+  return a?.fence === b?.fence && JSON.stringify(a?.value) === JSON.stringify(b?.value)
+}

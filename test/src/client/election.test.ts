@@ -1,0 +1,362 @@
+/**
+ * Tests `session.campaign` and `session.observe` against a scripted broker: what the client sends,
+ * what the handle of a leader does, and what an observer sees. A fence is the number of a grant.
+ */
+import type { HoldfastError, Leader, Leadership } from '@holdfast/client'
+import type { ClientMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { held, openGraced, resume, snapshot } from '../support/resuming.js'
+import {
+  codeOf,
+  openScene,
+  reconnect,
+  type Scene,
+  stateOf,
+  turn,
+  welcome,
+} from '../support/scriptedSession.js'
+
+/** The newest message of this type. */
+function newest<T extends ClientMessage['type']>(messages: readonly ClientMessage[], type: T) {
+  const found = messages.filter((message) => message.type === type)
+  return found.at(-1) as Extract<ClientMessage, { type: T }>
+}
+
+/** Campaigns for `k`; the broker grants the leadership with the fence 7. */
+async function lead({ session, socket }: Scene, value?: unknown): Promise<Leadership> {
+  const campaign = session.campaign('k', value === undefined ? {} : { value })
+  await turn()
+  const { id } = newest(socket.newMessages(), 'campaign')
+  socket.deliver({ type: 'granted', id, fence: 7 })
+  return campaign
+}
+
+const holder = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
+
+/** A lock of a leader, as a watch shows the lock. */
+function leader(fence: number, value?: unknown): object {
+  return { ...holder, fence, election: true, ...(value === undefined ? {} : { value }) }
+}
+
+/** A message of the watch with the id 1. */
+function event(kind: string, lock: object) {
+  return { type: 'event', watch: 1, event: { event: kind, ...lock } }
+}
+
+function watching(...locks: object[]) {
+  return { type: 'watching', id: 1, held: locks, heldCount: locks.length, more: false }
+}
+
+/** The fences and values of the leaders that an iterator yields. */
+async function take(
+  leaders: AsyncIterator<Leader | undefined, undefined>,
+  count: number,
+): Promise<(string | undefined)[]> {
+  const taken: (string | undefined)[] = []
+  while (taken.length < count) {
+    const { value, done } = await leaders.next()
+    if (done) return [...taken, 'done']
+    taken.push(value && `${value.fence} ${JSON.stringify(value.value)}`)
+  }
+  return taken
+}
+
+describe('session.campaign', () => {
+  it('sends the campaign with its value, and resolves with the leadership', async () => {
+    const { session, socket } = await openScene()
+    const campaign = session.campaign('k', { value: { url: 'a' }, timeout: 500 })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'campaign', id: 1, key: 'k', value: { url: 'a' }, timeout: 500 },
+    ])
+    expect(await stateOf(campaign)).to.equal('pending')
+    socket.deliver({ type: 'granted', id: 1, fence: 7 })
+    const leadership = await campaign
+    expect(leadership).to.include({ key: 'k', fence: 7, held: true, mode: 'exclusive' })
+    expect(leadership.value).to.deep.equal({ url: 'a' })
+  })
+
+  it('leaves the value out if there is none', async () => {
+    const { session, socket } = await openScene()
+    void session.campaign('k')
+    void session.campaign('l', { value: null })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([
+      { type: 'campaign', id: 1, key: 'k' },
+      { type: 'campaign', id: 2, key: 'l', value: null },
+    ])
+  })
+
+  it('shows the new value of a proclaim only after the broker has confirmed it', async () => {
+    const scene = await openScene()
+    const leadership = await lead(scene, 1)
+    const proclaimed = leadership.proclaim({ url: 'b' })
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.equal([
+      { type: 'proclaim', id: 2, fence: 7, value: { url: 'b' } },
+    ])
+    expect(leadership.value).to.equal(1)
+    scene.socket.deliver({ type: 'proclaimed', id: 2 })
+    await proclaimed
+    expect(leadership.value).to.deep.equal({ url: 'b' })
+    const removed = leadership.proclaim()
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'proclaim', id: 3, fence: 7 }])
+    scene.socket.deliver({ type: 'proclaimed', id: 3 })
+    await removed
+    expect(leadership.value).to.equal(undefined)
+  })
+
+  it('unlocks when the leader resigns, and when the leadership is disposed of', async () => {
+    const scene = await openScene()
+    const leadership = await lead(scene)
+    void leadership.resign()
+    await turn()
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 7 }])
+    expect(leadership.held).to.equal(false)
+    expect(leadership.signal.aborted).to.equal(false)
+    expect(await codeOf(leadership.proclaim(1))).to.equal('LOCK_NOT_HELD')
+    scene.socket.deliver({ type: 'unlocked', id: 2 })
+    const second = await lead(scene)
+    const disposed = second[Symbol.asyncDispose]()
+    await turn()
+    const unlock = newest(scene.socket.newMessages(), 'unlock')
+    expect(unlock).to.include({ type: 'unlock', fence: 7 })
+    scene.socket.deliver({ type: 'unlocked', id: unlock.id })
+    await disposed
+  })
+
+  it('aborts the signal when the leadership is lost, and rejects a pending proclaim', async () => {
+    const scene = await openScene()
+    const leadership = await lead(scene)
+    const { signal } = leadership
+    const proclaimed = leadership.proclaim(1)
+    await turn()
+    scene.socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
+    expect((signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
+    expect(await codeOf(proclaimed)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(leadership.proclaim(2))).to.equal('LOCK_NOT_HELD')
+    expect(leadership.value).to.equal(undefined)
+  })
+
+  it('refuses a second campaign of the session until the first leadership has ended', async () => {
+    const scene = await openScene()
+    const controller = new AbortController()
+    const first = scene.session.campaign('k', { signal: controller.signal })
+    expect(await codeOf(scene.session.campaign('k'))).to.equal('INVALID_OPTION')
+    await turn()
+    expect(scene.socket.newMessages()).to.have.length(1)
+    void scene.session.lock('k')
+    controller.abort()
+    expect(await codeOf(first)).to.equal('ABORTED')
+    scene.socket.newMessages()
+    const leadership = await lead(scene)
+    const error: HoldfastError = await scene.session.campaign('k').then(undefined, (e) => e)
+    expect(error.message).to.match(/already leads "k": resign/)
+    void leadership.resign()
+    void scene.session.campaign('k')
+    await turn()
+    expect(scene.socket.newMessages().map(({ type }) => type)).to.deep.equal(['unlock', 'campaign'])
+  })
+
+  it('keeps a leadership over a resume, and sends a proclaim again that had no answer', async () => {
+    const scene = await openGraced()
+    const leadership = await lead(scene, 1)
+    const proclaimed = leadership.proclaim(2)
+    await turn()
+    const sent = await resume(scene, snapshot([held(1, 7)]))
+    expect(sent).to.deep.include({ type: 'proclaim', id: 2, fence: 7, value: 2 })
+    scene.socket.deliver({ type: 'proclaimed', id: 2 })
+    await proclaimed
+    expect(leadership).to.include({ held: true, value: 2 })
+  })
+
+  it('rejects a proclaim whose session is lost, and never sends it again', async () => {
+    const scene = await openScene()
+    const leadership = await lead(scene)
+    const proclaimed = leadership.proclaim(1)
+    await turn()
+    const reconnected = reconnect(scene)
+    expect(await codeOf(proclaimed)).to.equal('LOCK_NOT_HELD')
+    await reconnected
+    scene.socket.deliver(welcome({ session: 's2' }))
+    await turn()
+    expect(scene.socket.newMessages().map(({ type }) => type)).not.to.include('proclaim')
+  })
+
+  const cycle: unknown[] = []
+  cycle.push(cycle)
+  const badCalls: readonly (readonly [string, unknown, unknown, string])[] = [
+    ['an empty name', '', {}, 'INVALID_KEY'],
+    ['a reserved name', '~name:k', {}, 'INVALID_KEY'],
+    ['a negative timeout', 'k', { timeout: -1 }, 'INVALID_TIMEOUT'],
+    ['a wrong signal', 'k', { signal: {} }, 'INVALID_OPTION'],
+    ['a ttl', 'k', { ttl: 5 }, 'INVALID_OPTION'],
+    ['a BigInt', 'k', { value: 1n }, 'INVALID_OPTION'],
+    ['a cycle', 'k', { value: cycle }, 'INVALID_OPTION'],
+    ['a value above 4 KiB', 'k', { value: 'x'.repeat(4_095) }, 'INVALID_OPTION'],
+  ]
+  for (const [what, name, options, code] of badCalls) {
+    it(`refuses ${what} with ${code}, and sends nothing`, async () => {
+      const { session, socket } = await openScene()
+      expect(await codeOf(session.campaign(name as string, options as object))).to.equal(code)
+      await turn()
+      expect(socket.newMessages()).to.deep.equal([])
+    })
+  }
+})
+
+describe('session.observe', () => {
+  it('yields the present leader and every change in order', async () => {
+    const { session, socket } = await openScene()
+    const leaders = session.observe('k')
+    const first = take(leaders, 1)
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, key: 'k' }])
+    socket.deliver(watching(leader(7, 'a')))
+    expect(await first).to.deep.equal(['7 "a"'])
+    socket.deliver(event('proclaimed', leader(7, 'b')))
+    socket.deliver(event('proclaimed', leader(7)))
+    await turn()
+    socket.deliver(event('unlocked', leader(7)))
+    await turn()
+    socket.deliver(event('locked', leader(9, 'c')))
+    expect(await take(leaders, 4)).to.deep.equal(['7 "b"', '7 undefined', undefined, '9 "c"'])
+  })
+
+  it('shows the fields of the leader', async () => {
+    const { session, socket } = await openScene()
+    const next = session.observe('k').next()
+    await turn()
+    socket.deliver(watching(leader(7, { url: 'a' })))
+    expect(await next).to.deep.equal({
+      done: false,
+      value: { session: 's9', name: 'n', fence: 7, since: 4, value: { url: 'a' } },
+    })
+  })
+
+  it('yields undefined without a leader, and ignores the holders of plain locks', async () => {
+    const { session, socket } = await openScene()
+    const leaders = session.observe('k')
+    const first = take(leaders, 1)
+    await turn()
+    socket.deliver(watching({ ...holder, fence: 5 }))
+    expect(await first).to.deep.equal([undefined])
+    socket.deliver(event('unlocked', { ...holder, fence: 5 }))
+    socket.deliver(event('locked', { ...holder, fence: 6 }))
+    socket.deliver(event('lost', { ...holder, fence: 6 }), event('locked', leader(7)))
+    expect(await take(leaders, 1)).to.deep.equal(['7 undefined'])
+  })
+
+  it('shows a hand-over that the broker did in one step as one change', async () => {
+    const { session, socket } = await openScene()
+    const leaders = session.observe('k')
+    const first = take(leaders, 1)
+    await turn()
+    socket.deliver(watching(leader(7)))
+    await first
+    socket.deliver(event('unlocked', leader(7)), event('locked', leader(8)))
+    expect(await take(leaders, 1)).to.deep.equal(['8 undefined'])
+  })
+
+  it('skips to the newest change if the consumer is slow', async () => {
+    const { session, socket } = await openScene()
+    const leaders = session.observe('k')
+    const first = take(leaders, 1)
+    await turn()
+    socket.deliver(watching(leader(7, 0)))
+    await first
+    for (let value = 1; value <= 65; value++) {
+      socket.deliver(event('proclaimed', leader(7, value)))
+      await turn()
+    }
+    expect(await take(leaders, 1)).to.deep.equal(['7 65'])
+    socket.deliver(event('proclaimed', leader(7, 66)))
+    expect(await take(leaders, 1)).to.deep.equal(['7 66'])
+  })
+
+  it('yields only a difference after a reconnect', async () => {
+    const scene = await openScene()
+    const leaders = scene.session.observe('k')
+    const first = take(leaders, 1)
+    await turn()
+    scene.socket.deliver(watching(leader(7, { a: 1 })))
+    await first
+    const next = take(leaders, 1)
+    for (const [value, isDifferent] of [
+      [{ a: 1 }, false],
+      [{ a: 2 }, true],
+    ] as const) {
+      await reconnect(scene)
+      scene.socket.deliver(welcome({ session: 's2' }))
+      await turn()
+      const { id } = newest(scene.socket.newMessages(), 'watch')
+      scene.socket.deliver({ ...watching(leader(7, value)), id })
+      await turn()
+      expect(await stateOf(next)).to.equal(isDifferent ? 'resolved' : 'pending')
+    }
+    expect(await next).to.deep.equal(['7 {"a":2}'])
+  })
+
+  it('ends the watch when the consumer breaks, returns or disposes', async () => {
+    const { session, socket } = await openScene()
+    const loop = (async () => {
+      for await (const _ of session.observe('k')) break
+    })()
+    await turn()
+    socket.deliver(watching())
+    await loop
+    await turn()
+    expect(socket.newMessages().at(-1)).to.deep.equal({ type: 'unwatch', watch: 1 })
+    const leaders = session.observe('k')
+    const next = leaders.next()
+    await leaders.return!()
+    expect(await next).to.deep.equal({ done: true, value: undefined })
+    expect(await leaders.next()).to.deep.equal({ done: true, value: undefined })
+  })
+
+  it('sends nothing before the first call of next', async () => {
+    const { session, socket } = await openScene()
+    session.observe('k')
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([])
+  })
+
+  it('throws when its signal is aborted, when the broker refuses, and when the session ends', async () => {
+    const { session, socket } = await openScene()
+    const controller = new AbortController()
+    const aborted = session.observe('k', { signal: controller.signal })
+    const pending = aborted.next()
+    await turn()
+    controller.abort()
+    expect(await codeOf(pending)).to.equal('ABORTED')
+    expect(await aborted.next()).to.deep.equal({ done: true, value: undefined })
+    const tooLate = session.observe('k', { signal: controller.signal })
+    expect(await codeOf(tooLate.next())).to.equal('ABORTED')
+    const refused = session.observe('k').next()
+    await turn()
+    const { id } = newest(socket.newMessages(), 'watch')
+    socket.deliver({ type: 'failed', id, code: 'FORBIDDEN', message: 'm' })
+    expect(await codeOf(refused)).to.equal('FORBIDDEN')
+    const open = session.observe('k')
+    const last = open.next()
+    await turn()
+    const closing = session.close()
+    socket.end()
+    await closing
+    expect(await codeOf(last)).to.equal('SESSION_CLOSED')
+    expect(() => session.observe('k'))
+      .to.throw()
+      .with.property('code', 'SESSION_CLOSED')
+  })
+
+  it('refuses a wrong name and wrong options at once', async () => {
+    const { session } = await openScene()
+    expect(() => session.observe(''))
+      .to.throw()
+      .with.property('code', 'INVALID_KEY')
+    expect(() => session.observe('k', { prefix: '' } as object))
+      .to.throw()
+      .with.property('code', 'INVALID_OPTION')
+  })
+})
