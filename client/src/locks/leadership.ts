@@ -20,33 +20,42 @@ export interface CampaignOptions {
   readonly timeout?: number | undefined
   /** When aborted, the campaign ends and is rejected with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
+  /** As for a lock: any JSON value that other sessions can see. It stays as it is. */
+  readonly metadata?: unknown
 }
 
-const campaignOptions: OptionNames<CampaignOptions> = { value: 1, timeout: 1, signal: 1 }
+const campaignOptions: OptionNames<CampaignOptions> = {
+  value: 1,
+  timeout: 1,
+  signal: 1,
+  metadata: 1,
+}
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
   checkUsableKey(key, false)
   refuseUnknownOptions('campaign', options, campaignOptions)
-  const { value, timeout, signal } = options
+  const { value, timeout, signal, metadata } = options
   checkTimeout(timeout)
   checkSignal(signal)
   const kind = { election: { value: jsonText('value', value, maxMetadataBytes) } }
-  const terms = { mode: 'exclusive', ttl: undefined, steal: false, metadata: undefined } as const
-  return { params: { key, ...terms, kind }, timeout, signal }
+  const terms = { mode: 'exclusive', ttl: undefined, steal: false } as const
+  const metadataField = jsonText('metadata', metadata, maxMetadataBytes)
+  const params = { key, ...terms, metadata: metadataField, kind }
+  return { params, timeout, signal }
 }
 
 /** The requests and the locks of a session, as far as they show its campaigns. */
 interface SessionCampaigns {
   readonly pendingRequests: {
-    readonly all: readonly { readonly wanted: boolean; readonly params?: LockParams }[]
+    readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
   readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'kind'>[] }
 }
 
 /**
- * Refuses a campaign of a session that waits for this leadership already, or has it. The broker does
- * not refuse the campaign, because an abort and a grant may cross.
+ * Refuses a campaign of a session that waits for this leadership already, or has it. The broker
+ * does not refuse the campaign, because an abort and a grant may cross.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */
@@ -56,7 +65,7 @@ export function refuseSecondCampaign(
 ): void {
   const isCampaign = (lock: Pick<LockParams, 'key' | 'kind'> | undefined): boolean =>
     lock?.key === key && lock.kind?.election !== undefined
-  const waits = pendingRequests.all.some(({ wanted, params }) => wanted && isCampaign(params))
+  const waits = pendingRequests.all.some(({ isWanted, params }) => isWanted && isCampaign(params))
   check(!waits, `this session already waits to lead ${JSON.stringify(key)}`)
   const leads = heldLocks.all.some(isCampaign)
   check(!leads, `this session already leads ${JSON.stringify(key)}: resign before a new campaign`)

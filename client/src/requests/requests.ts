@@ -356,7 +356,7 @@ export class RefreshRequest extends Request<void> {
 
 /** Changes the value of the leader with this fence. */
 export class ProclaimRequest extends Request<void> {
-  readonly stored = true
+  readonly hasStoredResponse = true
   readonly responseType = 'proclaimed'
   readonly key: string
   readonly #fence: number

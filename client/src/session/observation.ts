@@ -142,7 +142,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined, un
     if (this.#isDelivering) return
     this.#isDelivering = true
     // The events of one frame arrive before this runs.
-    queueMicrotask(() => {
+    void Promise.resolve().then(() => {
       this.#isDelivering = false
       this.#deliver()
     })

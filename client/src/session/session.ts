@@ -298,8 +298,8 @@ export class Session extends SessionEmitter {
    * candidates lead in the order of their campaigns. The leader publishes `value`, which `observe`
    * shows, and leads until it resigns or its leadership is lost.
    *
-   * The leadership is an exclusive lock on the key `name`. So `lock` on this key and a leader exclude
-   * each other, but the holder of a plain lock is no leader.
+   * The leadership is an exclusive lock on the key `name`. So `lock` on this key and a leader
+   * exclude each other, but the holder of a plain lock is no leader.
    *
    * Rejects like `lock`. Rejects with `INVALID_OPTION` if this session campaigns for this election
    * already, or leads it.

@@ -146,8 +146,8 @@ export class Inbound {
   }
 
   /**
-   * Whether the broker refuses a message that adds a lock, a value or a watch, because its memory is
-   * full or because it drains. If so, answers with `failed`.
+   * Whether the broker refuses a message that adds a lock, a value or a watch, because its memory
+   * is full or because it drains. If so, answers with `failed`.
    */
   #isRefused(
     { adds }: MessageHandler<SessionMessage>,

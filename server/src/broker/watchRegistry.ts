@@ -112,8 +112,8 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends events to the connections that watch the key, if the effect grants or ends a lock, changes
-   * the value of a leader, or if a request begins or ceases to wait.
+   * Sends events to the connections that watch the key, if the effect grants or ends a lock,
+   * changes the value of a leader, or if a request begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.

@@ -24,13 +24,18 @@ import {
   ago,
   escapeText,
   formatTable,
+  type LockKind,
   metadataText,
   modeText,
   print,
   printJson,
   rounded,
   sessionLabel,
+  valueNote,
 } from './output.js'
+
+/** How many characters of the value of a leader `ls` prints; `show` prints all. */
+const maxValueInTable = 40
 
 export function lsCommand(): Command {
   const command = brokerCommand(
@@ -74,7 +79,7 @@ async function list(
 async function printLocks(locks: readonly ListedLock[]): Promise<void> {
   const rows = locks.map((lock) => [
     lock.key,
-    modeText(lock),
+    `${modeText(lock)}${valueNote(lock, ': ', maxValueInTable)}`,
     sessionLabel(lock),
     ago(lock.since),
     String(lock.fence),
@@ -130,7 +135,9 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
 
 function holderLine(lock: HeldInfo): string {
   const metadata = metadataText(lock)
-  const holder = `held ${modeNote(lock)}by ${sessionLabel(lock)}`
+  const holder = lock.election
+    ? `led by ${sessionLabel(lock)}${valueNote(lock)}`
+    : `held ${modeNote(lock)}by ${sessionLabel(lock)}`
   const details = `for ${ago(lock.since)}, fence ${lock.fence}, session ${lock.session}`
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
@@ -142,9 +149,7 @@ function waiterLine(place: number, request: WaitingInfo): string {
 }
 
 /** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
-function modeNote(
-  lock: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'>,
-): string {
+function modeNote(lock: LockKind): string {
   const text = modeText(lock)
   return text === 'exclusive' ? '' : `(${text}) `
 }
@@ -212,7 +217,7 @@ function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: Bro
 }
 
 function lockText(lock: HeldInfo): string {
-  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}`
+  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}${valueNote(lock)}`
   return `${escapeText(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
 }
 

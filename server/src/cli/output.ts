@@ -116,23 +116,41 @@ export function sessionLabel({
   return name === undefined ? session : escapeText(name)
 }
 
+/** The fields of a lock or request that say of which kind it is. */
+export type LockKind = Pick<
+  HeldInfo,
+  'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'
+>
+
 /**
  * The mode of a lock or request, with its permits, the size of its set and its longest hold:
- * `exclusive`, `once`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
- * `exclusive, at most 10m`.
+ * `exclusive`, `once`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two
+ * keys, `exclusive, at most 10m`, `election` for a leader or a candidate.
  */
-export function modeText({
-  mode,
-  permits,
-  capacity,
-  keyCount,
-  maxHold,
-  once,
-}: Pick<HeldInfo, 'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once'>): string {
+export function modeText(lock: LockKind): string {
+  const { mode, permits, capacity, keyCount, maxHold, once, election } = lock
+  if (election) return 'election'
   const kind = once ? 'once' : mode === 'permits' ? `permits ${permits}/${capacity}` : mode
   const set = keyCount === undefined ? '' : `, set of ${keyCount}`
   const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
   return `${kind}${set}${hold}`
+}
+
+/**
+ * The value of a leader as escaped JSON, with a text in front; empty for a leader without a value,
+ * and for other locks.
+ *
+ * @param maxLength Longer JSON is cut, for a table.
+ */
+export function valueNote(
+  { value }: Pick<HeldInfo, 'value'>,
+  before = ' with ',
+  maxLength = Number.POSITIVE_INFINITY,
+): string {
+  if (value === undefined) return ''
+  const json = JSON.stringify(value)
+  const shown = json.length <= maxLength ? json : `${[...json].slice(0, maxLength).join('')}…`
+  return `${before}${escapeText(shown)}`
 }
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */

@@ -2,7 +2,7 @@
  * Parses the values of options (numbers, durations, lists) and reads the files that options name.
  */
 import { readFileSync } from 'node:fs'
-import { maxDurationMs } from '@holdfast/shared'
+import { maxDurationMs, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import { InvalidArgumentError } from 'commander'
 import { Exit, exitCodes } from './exitCodes.js'
 
@@ -48,6 +48,22 @@ export function integerParser(min: number, max: number): (text: string) => numbe
 
 function rangeText(min: number, max: number): string {
   return max === Number.MAX_SAFE_INTEGER ? `, at least ${min}` : ` from ${min} to ${max}`
+}
+
+/**
+ * Parses the JSON value that a leader publishes.
+ *
+ * @throws {InvalidArgumentError} if the text is not JSON, or is too long
+ */
+export function jsonValue(text: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new InvalidArgumentError(`It must be JSON: quote a text, as in '"text"'.`)
+  }
+  if (utf8Length(JSON.stringify(value)) <= maxMetadataBytes) return value
+  throw new InvalidArgumentError(`It must be JSON of at most ${maxMetadataBytes} bytes.`)
 }
 
 /** Adds the value of a repeatable option to its earlier values. */

@@ -14,6 +14,7 @@ import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
+import { electCommand } from './run/elect.js'
 import { holdCommand } from './run/hold.js'
 import { flockHint } from './run/options.js'
 import { runCommand } from './run/run.js'
@@ -25,7 +26,7 @@ import { unlockCommand } from './unlock.js'
 
 /** Makes the commands, grouped by the headings of the help. */
 const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
-  'Locks:': [runCommand(), holdCommand(), onceCommand(), unlockCommand()],
+  'Locks:': [runCommand(), electCommand(), holdCommand(), onceCommand(), unlockCommand()],
   'Inspecting a broker:': [
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
     ...[statusCommand(), pingCommand(), benchCommand()],
@@ -57,9 +58,9 @@ export function createProgram(): Command {
   return program
 }
 
-/** How many words at the end of the command line belong to the program that `run` starts. */
+/** How many words at the end of the command line belong to the program that this one starts. */
 function wrappedWordCount(command: Command): number {
-  if (command.name() !== 'run' && command.name() !== 'once') return 0
+  if (!['run', 'elect', 'once'].includes(command.name())) return 0
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length
 }
@@ -107,7 +108,7 @@ function suggestionFor(command: Command, text: string): string {
  * flock(1).
  */
 function acquiresLock(command: Command): boolean {
-  return ['run', 'hold'].includes(command.name())
+  return ['run', 'elect', 'hold'].includes(command.name())
 }
 
 /**

@@ -15,9 +15,13 @@ import {
   print,
   printJson,
   sessionLabel,
+  valueNote,
   writeOut,
 } from './output.js'
 import { durationParser, integerParser } from './parse.js'
+
+/** How many characters of the value of a leader are printed. */
+const maxValueInTable = 40
 
 interface TopFlags extends BrokerFlags {
   readonly all?: boolean | undefined
@@ -131,7 +135,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
         String(waiting),
         escapeText(key),
         mode === undefined ? '-' : modeText({ mode, ...kind }),
-        holder ?? '-',
+        `${holder ?? '-'}${valueNote(kind, ' with ', maxValueInTable)}`,
         since === undefined ? '-' : ago(since),
       ]),
   )
@@ -180,6 +184,9 @@ interface BusyKey {
   once?: true | undefined
   /** The longest hold of the first holder, in ms; undefined without. */
   maxHold?: number | undefined
+  /** Whether the first holder is the leader of an election, and the value of the leader. */
+  election?: boolean | undefined
+  value?: unknown
   holder?: string
   since?: number
 }
@@ -197,7 +204,8 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
       if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
     } else {
       const { key, mode, since, permits, capacity, keyCount, maxHold, once } = lock
-      const kind = { mode, permits, capacity, keyCount, maxHold, once }
+      const { election, value } = lock
+      const kind = { mode, permits, capacity, keyCount, maxHold, once, election, value }
       keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
   }

@@ -241,8 +241,7 @@ export class LockTable {
         this.#restart(command)
         break
       case 'raiseFenceFloor':
-        // Ignored by all brokers alike, because an error would stop all of them at each replay.
-        if (command.fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, command.fence)
+        this.#raiseFenceFloor(command)
         break
       case 'grantUnfinishedKeys':
         this.#grantUnfinishedKeys(command)
@@ -774,6 +773,11 @@ export class LockTable {
   #setQuiet({ quiet, at }: Commands.SetQuiet): void {
     this.#quiet = quiet
     for (const keyState of this.#keys.values()) this.#grantWaiters(keyState, at)
+  }
+
+  #raiseFenceFloor({ fence }: Commands.RaiseFenceFloor): void {
+    // All brokers ignore a fence that is too high, because an error would stop them at each replay.
+    if (fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, fence)
   }
 
   /** Grants a lock, or one lock of a set. The caller chooses the fence. */

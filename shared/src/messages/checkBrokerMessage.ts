@@ -118,7 +118,10 @@ const waitingInfo: Shape = {
   ...kind,
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
-const lockEvent = record({ event: oneOf('locked', 'unlocked', 'expired', 'lost', 'proclaimed'), ...heldInfo })
+const lockEvent = record({
+  event: oneOf('locked', 'unlocked', 'expired', 'lost', 'proclaimed'),
+  ...heldInfo,
+})
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
   reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),

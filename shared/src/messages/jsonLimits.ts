@@ -9,8 +9,9 @@ import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
  * The most parts that a value may have. A message has at most two large values: its metadata and
- * the value of a leader. Each has no room for more than `maxMetadataBytes / 2` parts, because the JSON
- * text of a part and its separator takes two bytes or more. The 64 further parts are a reserve.
+ * the value of a leader. Each has no room for more than `maxMetadataBytes / 2` parts, because the
+ * JSON text of a part and its separator takes two bytes or more. The 64 further parts are a
+ * reserve.
  */
 const maxParts = maxMetadataBytes + 64
 /** The same for the value of a `once`. */

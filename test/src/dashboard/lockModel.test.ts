@@ -64,6 +64,25 @@ describe('the lock model of the dashboard', () => {
     expect(holds).to.deep.equal([600_000, 5_000])
   })
 
+  it('shows the newest value of a leader, also if an older query result arrives later', () => {
+    const leader = (value: number): HeldInfo => ({ ...held('a', 1), election: true, value })
+    begin(model, [leader(1)])
+    const query = model.beginQuery()
+    model.onEvent(event('proclaimed', leader(2)))
+    model.applyResult(query, found([leader(1)]))
+    expect(model.rows.get('a')?.held[0]).to.include({ election: true, value: 2 })
+    expect(model.heldCount).to.equal(1)
+    model.onEvent(event('unlocked', leader(2)))
+    expect(contentOf(model)).to.deep.equal([])
+  })
+
+  it('adds an unknown lock when its leader proclaims a value', () => {
+    begin(model, [], 1)
+    model.onEvent(event('proclaimed', { ...held('a', 1), election: true, value: 2 }))
+    expect(contentOf(model)).to.deep.equal(['a: 1 <-'])
+    expect(model.heldCount).to.equal(1)
+  })
+
   it('follows the events of exclusive and shared locks', () => {
     begin(model, [held('a', 1), held('b', 2)])
     model.onEvent(event('locked', held('b', 3)))

@@ -87,6 +87,25 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('ann'))).to.match(/^1 +k +exclusive, at most 10m +ann/)
   })
 
+  it('shows who leads with which value with ls, show, top and watch', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
+    bob!.campaign('scheduler', { value: 'next' }).catch(() => {})
+    await untilHandled(bob!)
+    const row = /^scheduler +election: {"url":"http:\/\/a"} +ann +\S+ +\d+ +1$/
+    expect((await run(url, 'ls')).out[1]).to.match(row)
+    const shown = (await run(url, 'show', 'scheduler')).out
+    expect(shown[0]).to.match(/^led by ann with {"url":"http:\/\/a"} for \S+, fence \d+, session /)
+    expect(shown[1]).to.match(/^1\. bob \(election\) has waited for /)
+    const top = (await run(url, 'top', '--count', '1')).out
+    expect(top.at(-1)).to.match(/^1 +scheduler +election +ann with {"url":"http:\/\/a"} +/)
+    await leadership.proclaim('x'.repeat(100))
+    expect((await run(url, 'ls')).out[1]).to.match(/election: "x{39}… +ann/)
+    const json = JSON.parse((await run(url, 'show', '--json', 'scheduler')).out.join(''))
+    expect(json.held[0]).to.include({ election: true, value: 'x'.repeat(100) })
+  })
+
   it('counts a long queue with ls, and the unlisted requests with show', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')

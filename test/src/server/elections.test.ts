@@ -3,7 +3,7 @@
  * is the session that holds the lock of a campaign. A fence is the number of a grant.
  */
 import { brokerMetrics } from '@holdfast/server/metrics'
-import type { WatchEvent } from '@holdfast/shared'
+import type { LockEvent, WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
@@ -68,7 +68,7 @@ describe('elections at the broker', () => {
     expect(watching!.held.map(({ value }) => value)).to.deep.equal([2])
     leader.say({ type: 'proclaim', id: 3, fence, value: 3 })
     const events: WatchEvent[] = watcher.socket.heardOf('event')
-    expect(events.map(({ event }) => event.value)).to.deep.equal([3])
+    expect(events.map(({ event }) => (event as LockEvent).value)).to.deep.equal([3])
   })
 
   it('are counted in the metrics', async () => {

@@ -53,7 +53,7 @@ export class WatchView {
         held?.add(nameOf(event))
         break
       case 'proclaimed':
-        if (held?.has(event.fence) !== true) this.#violated(`proclaimed ${event.fence}`)
+        if (held?.has(nameOf(event)) !== true) this.#violated(`proclaimed ${event.fence}`)
         break
       default:
         if (held?.delete(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)

@@ -1,6 +1,6 @@
 /**
- * Acquires the lock of `run` and `hold`: connects and waits within the user's timeout, and prints
- * which sessions hold the lock.
+ * Acquires the lock of `run`, `hold` and `elect`: connects and waits within the user's timeout, and
+ * prints which sessions hold the lock.
  */
 import type { Lock, LockItem, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
@@ -36,6 +36,8 @@ export interface AcquireParams {
   readonly metadata: Readonly<Record<string, unknown>>
   /** Aborted by a signal of the operating system; the reason is the name of that signal. */
   readonly signal: AbortSignal
+  /** Whether to campaign for the leadership of the election `key`, and to publish --value. */
+  readonly isCampaign?: boolean
 }
 
 /**
@@ -82,7 +84,7 @@ export async function acquire(
   session: Session,
   deadline: Deadline,
 ): Promise<Lock> {
-  const { key, flags, metadata, signal } = params
+  const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
   const [{ key: _, ...kind }] = items
   let isWaiting = true
@@ -95,6 +97,7 @@ export async function acquire(
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
   const options = { timeout, metadata, signal, maxHold: flags.maxHold }
   try {
+    if (isCampaign) return await session.campaign(key, { value: flags.value, ...options })
     return items.length === 1
       ? await session.lock(key, { ...kind, ...options })
       : await session.lockAll(items, options)

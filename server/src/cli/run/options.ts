@@ -23,7 +23,7 @@ export const reserveMs = 300
 const maxNameChars = 64
 const maxExitCode = 255
 
-/** The options that `run` and `hold` share. */
+/** The options that `run`, `hold` and `elect` share. */
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   /** How many permits the lock needs, and how many permits the key has. */
@@ -43,10 +43,12 @@ export interface HoldingFlags extends BrokerFlags {
   readonly lease?: number | undefined
   /** How long the broker keeps the session after a dropped connection, in ms. */
   readonly grace?: number | undefined
+  /** What the leader publishes; only of `elect`. */
+  readonly value?: unknown
 }
 
 export function addHoldingOptions(command: Command): Command {
-  return command
+  command
     .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))
     .addOption(
       new Option('--capacity <n>', 'let as many sessions hold the key as it has permits')
@@ -68,6 +70,12 @@ export function addHoldingOptions(command: Command): Command {
       'give the lock up so long after its grant; a command is stopped before',
       durationParser(1, maxDurationMs),
     )
+  return addWaitingOptions(command)
+}
+
+/** The options about waiting and about the session, which `elect` has too. */
+export function addWaitingOptions(command: Command): Command {
+  return command
     .addOption(
       new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
     )
@@ -120,7 +128,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   return [first, ...also.map((other) => ({ key: other, ...mode }))]
 }
 
-/** For each option of flock(1): the option of `run` and `hold` with the same effect, or a hint. */
+/** For each option of flock(1): the option of this program with the same effect, or a hint. */
 const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['n', 'nb', 'nonblock'], '--try'),
   ...forNames(['w', 'wait'], '--timeout'),
@@ -168,7 +176,7 @@ export function commandOf(words: readonly string[], name = 'run'): readonly stri
   if (command.length > 0) return command
   throw new Exit(
     exitCodes.usage,
-    `The command after the key is missing: use "holdfast ${name} KEY COMMAND", ` +
+    `The command is missing: use "holdfast ${name} KEY COMMAND", ` +
       'or "holdfast hold KEY" to hold a lock without a command',
   )
 }

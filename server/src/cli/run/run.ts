@@ -31,7 +31,7 @@ import { Signals } from './signals.js'
 import { startChild } from './terminalChild.js'
 import { Watchdog } from './watchdog.js'
 
-interface RunFlags extends HoldingFlags {
+export interface RunFlags extends HoldingFlags {
   /** Time from SIGTERM to SIGKILL, in ms. */
   readonly killAfter?: number | undefined
   /** The shortest time for which the lock is held, in ms. */
@@ -54,11 +54,18 @@ holdfast run --also account:2 account:1 ./transfer   # both keys or none
 holdfast run --try -E 0 --min-hold 1m daily ./job    # from cron, on many machines
 holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
   )
+  return addRunOptions(addHoldingOptions(command))
+    .usage('[options] <key> [--] <command...>\n       holdfast run [options] <key> -c <line>')
+    .argument('<key>')
+    .argument('[command...]', 'everything after the key')
+    .addHelpText('after', notes)
+    .action((key: string, words: string[], flags: RunFlags) => run(key, words, flags))
+}
+
+/** The options about the command, which `run` and `elect` share. */
+export function addRunOptions(command: Command): Command {
   return (
-    addHoldingOptions(command)
-      .usage('[options] <key> [--] <command...>\n       holdfast run [options] <key> -c <line>')
-      .argument('<key>')
-      .argument('[command...]', 'everything after the key')
+    command
       .option(
         '--kill-after <time>',
         'time from SIGTERM to SIGKILL (default a fifth of the lease)',
@@ -76,8 +83,6 @@ holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
       .option('--pass-token', 'leave HOLDFAST_TOKEN in the environment of the command')
       // Words after the key belong to the command, even if they look like options of `run`.
       .passThroughOptions()
-      .addHelpText('after', notes)
-      .action((key: string, words: string[], flags: RunFlags) => run(key, words, flags))
   )
 }
 
@@ -129,12 +134,22 @@ In a container, use an init (docker run --init), because "holdfast run" as the f
 not collect orphaned processes. On Windows there is no "holdfast run", but "holdfast hold" works
 there.`
 
-async function run(key: string, words: readonly string[], flags: RunFlags): Promise<void> {
+/**
+ * Runs a command while this process holds a lock.
+ *
+ * @param isCampaign Whether the lock is the leadership of the election `key`.
+ */
+export async function run(
+  key: string,
+  words: readonly string[],
+  flags: RunFlags,
+  isCampaign = false,
+): Promise<void> {
   if (process.platform === 'win32') {
     throw new Exit(
       exitCodes.usage,
-      'holdfast run needs process groups, which Windows does not have: ' +
-        'use it in WSL, or use "holdfast hold KEY" while another program does the work',
+      'holdfast run and holdfast elect need process groups, which Windows does not have: ' +
+        'use them in WSL, or use "holdfast hold KEY" while another program does the work',
     )
   }
   const command = commandOf(words)
@@ -145,7 +160,7 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   })
   const metadata = { command: commandName(words), host: shortened(hostname()), pid: process.pid }
   const name = `${metadata.command} on ${metadata.host}`
-  const params = { key, flags, name, metadata, signal: controller.signal }
+  const params = { key, flags, name, metadata, signal: controller.signal, isCampaign }
   let isInterrupted: boolean
   try {
     const session = await openSession(params, deadline)

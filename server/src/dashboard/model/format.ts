@@ -75,3 +75,9 @@ export function shortId(session: string): string {
 export function formatPlural(value: number, singular: string, pluralForm = `${singular}s`): string {
   return `${formatCount(value)} ${value === 1 ? singular : pluralForm}`
 }
+
+/** The start of a value as JSON, at most 40 characters. */
+export function shortJson(value: unknown): string {
+  const chars = [...JSON.stringify(value)]
+  return chars.length <= 40 ? chars.join('') : `${chars.slice(0, 39).join('')}…`
+}

@@ -56,7 +56,8 @@ function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string 
     return waitingCount === 0 ? 'Free' : `Free, ${formatCount(waitingCount)} waiting`
   const used = usedPermitsOf(locks)
   const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
-  const holders = heldCount === 1 ? 'Held' : `Held by ${formatCount(heldCount)} sessions`
+  const one = locks[0]?.election ? 'Led' : 'Held'
+  const holders = heldCount === 1 ? one : `Held by ${formatCount(heldCount)} sessions`
   const held = `${holders}${permits}`
   return `${held}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
 }
@@ -111,7 +112,7 @@ function Holders({ held }: { held: readonly HeldInfo[] }) {
 
 function Holder({ lock }: { lock: HeldInfo }) {
   const { feed } = useFeed()
-  const { session, name, since, fence, metadata, keyCount } = lock
+  const { session, name, since, fence, metadata, keyCount, value, ...kind } = lock
   const otherKeys = otherKeysOf(lock, feed.locks.rows)
   return (
     <dl class="facts facts-row">
@@ -124,7 +125,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
       <div>
         <dt>Mode</dt>
         <dd>
-          <Mode {...lock} />
+          <Mode {...kind} keyCount={keyCount} />
         </dd>
       </div>
       <div>
@@ -149,6 +150,14 @@ function Holder({ lock }: { lock: HeldInfo }) {
                 {formatCount(keyCount - 1 - otherKeys.length)} not known here
               </span>
             )}
+          </dd>
+        </div>
+      )}
+      {value !== undefined && (
+        <div class="facts-wide">
+          <dt>Value of the leader</dt>
+          <dd>
+            <pre class="metadata">{JSON.stringify(value, null, 1)}</pre>
           </dd>
         </div>
       )}

@@ -1,7 +1,7 @@
 /** Small components that all pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
-import { formatCount, formatDate, formatSpan, shortId } from '../model/format.js'
+import { formatCount, formatDate, formatSpan, shortId, shortJson } from '../model/format.js'
 import { useAppState } from './appState.js'
 import { addressOf } from './router.js'
 
@@ -50,10 +50,15 @@ interface ModeProps {
   readonly once?: true | undefined
   /** The longest hold of the lock, in ms; undefined without. */
   readonly maxHold?: number | undefined
+  /** Whether the lock belongs to a leader, or the request to a candidate. */
+  readonly election?: boolean | undefined
+  /** The value of the leader. */
+  readonly value?: unknown
 }
 
-/** The mode of a lock, with its permits, the size of its set and its longest hold. */
-export function Mode({ mode, permits, capacity, keyCount, maxHold, once }: ModeProps) {
+/** The mode of a lock, with its permits, its set, its longest hold, and the value of a leader. */
+export function Mode(props: ModeProps) {
+  const { mode, permits, capacity, keyCount, maxHold, once, election, value } = props
   const kind = once
     ? 'once'
     : mode === 'permits'
@@ -61,9 +66,14 @@ export function Mode({ mode, permits, capacity, keyCount, maxHold, once }: ModeP
       : mode
   return (
     <>
-      <span class={`mode mode-${mode}`}>{kind}</span>
+      <span class={`mode mode-${mode}`}>{election ? 'election' : kind}</span>
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
       {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
+      {value !== undefined && (
+        <span class="more" title={JSON.stringify(value)}>
+          {shortJson(value)}
+        </span>
+      )}
     </>
   )
 }

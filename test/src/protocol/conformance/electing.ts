@@ -1,8 +1,9 @@
 /**
  * Tests of the elections of section 7 of PROTOCOL.md over a socket: who leads, which value the
- * leader publishes, and what watchers see. A fence is the number of a grant, which identifies a lock. A
- * peer is a client without the client library.
+ * leader publishes, and what watchers see. A fence is the number of a grant, which identifies a
+ * lock. A peer is a client without the client library.
  */
+import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { queryAll, type Stage } from './stage.js'
 
@@ -64,7 +65,7 @@ export function electing(stage: Stage): void {
     ] as const) {
       const { event: change } = await watcher!.hear('event')
       expect(change).to.include({ event, key, fence, election: true })
-      expect(change.value).to.equal(value)
+      expect((change as LockEvent).value).to.equal(value)
     }
     await leader!.release(fence)
     expect((await watcher!.hear('event')).event).to.include({ event: 'unlocked', fence })

@@ -1,0 +1,91 @@
+/**
+ * `holdfast elect NAME COMMAND` runs a command while it leads an election. The tests use the real
+ * `holdfast` and real processes. What `elect` shares with `run` is tested with `run`.
+ */
+import { expect } from 'chai'
+import { Stage, untilHandled } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
+import { type Around, Holdfast } from './command.js'
+import { isAlive } from './processes.js'
+
+describe('holdfast elect', () => {
+  const stage = Stage.forEachTest()
+  const elect = (url: string, args: string[], around?: Around) =>
+    Holdfast.run(stage, ['elect', '--url', url, ...args], around)
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['elect', '--url', url, ...args], around)
+
+  it('runs the command while it leads, publishes the value, and resigns at the end', async () => {
+    const { url, broker, sessions } = await stage.brokerWith('ann')
+    const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
+    const value = { url: 'http://a' }
+    const args = ['--value', JSON.stringify(value), 'scheduler', '--', 'sh', '-c', script]
+    const command = start(url, args, { open: true })
+    const [line] = await command.out.waitForCount(1)
+    const [lock] = broker.query().held
+    expect(line).to.equal(`scheduler ${lock!.fence}`)
+    expect(lock).to.include({ key: 'scheduler', mode: 'exclusive', election: true })
+    expect(lock!.value).to.deep.equal(value)
+    expect(lock!.metadata).to.include({ command: 'sh', pid: command.process.pid })
+    const refused = await elect(url, ['--try', 'scheduler', 'true'])
+    expect(refused.code).to.equal(75)
+    const next = sessions[0]!.campaign('scheduler')
+    command.process.stdin!.end()
+    expect((await command.ended()).code).to.equal(7)
+    expect((await next).fence).to.be.greaterThan(lock!.fence)
+  })
+
+  it('waits for the leader, and for the holder of a plain lock', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    const held = await sessions[0]!.lock('scheduler')
+    const command = start(url, ['scheduler', '-c', 'echo leads'])
+    await untilHandled(sessions[0]!)
+    await held.unlock()
+    const { code, out } = await command.ended()
+    expect([code, out]).to.deep.equal([0, ['leads']])
+  })
+
+  it('kills the command when the leadership is revoked, and exits 76', async () => {
+    const { url, broker, sessions } = await stage.brokerWith('ann')
+    const command = start(url, ['scheduler', '-c', 'echo $$; exec sleep 60'])
+    const [pid] = await command.out.waitForCount(1)
+    const { fence } = broker.query().held[0]!
+    await sessions[0]!.revoke('scheduler', { fence, reason: 'test' })
+    expect((await command.ended()).code).to.equal(76)
+    expect(isAlive(Number(pid))).to.equal(false)
+  })
+
+  it('kills the command before another process can lead, when the broker does not answer', async () => {
+    const { port, broker, sessions } = await stage.brokerWith('ann')
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const command = start(proxy.url, ['--lease', '2s', 'scheduler', '-c', 'echo $$; exec sleep 60'])
+    const [pid] = await command.out.waitForCount(1)
+    const next = sessions[0]!.campaign('scheduler')
+    await untilHandled(sessions[0]!)
+    proxy.shut(true)
+    proxy.cut()
+    await next
+    expect(isAlive(Number(pid))).to.equal(false)
+    expect(broker.query().heldCount).to.equal(1)
+    expect((await command.ended()).code).to.equal(76)
+  })
+
+  const wrong: [string[], RegExp][] = [
+    [
+      ['--value', '{url}', 'k', 'true'],
+      /--value <json>' argument '{url}' is invalid. It must be JSON/,
+    ],
+    [['--value', `"${'x'.repeat(5_000)}"`, 'k', 'true'], /It must be JSON of at most 4096 bytes/],
+    [['--shared', 'k', 'true'], /unknown option '--shared'/],
+    [['k'], /The command is missing/],
+  ]
+  for (const [args, message] of wrong) {
+    it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {
+      const { url } = await stage.broker()
+      const { code, out, err } = await elect(url, args)
+      expect([code, out]).to.deep.equal([64, []])
+      expect(err.join('\n')).to.match(message)
+    })
+  }
+})
