@@ -28,6 +28,7 @@ const results: Readonly<Record<string, unknown>> = {
   onContended: [1, true],
   onQueued: [true, '0 before you; held by example'],
   queue: [1, 'unlocked ', 'dequeued granted', 'locked ', 'unlocked '],
+  election: ['http://b', false],
 }
 
 type Example = (session: Session) => Promise<unknown>
