@@ -34,6 +34,7 @@ export const actions = [
   'barrier',
   'permits',
   'lockAll',
+  'campaign',
   'reconnect',
 ] as const
 
@@ -180,6 +181,7 @@ function planActions(random: Random): Record<Action, number> {
     permits: sometimes(6, 0.4),
     lockAll: sometimes(6, 0.4),
     reconnect: sometimes(0.5, 0.3),
+    campaign: sometimes(4, 0.4),
   }
 }
 

@@ -3,10 +3,11 @@
  * refreshes and unlocks locks, aborts requests, closes its session and connects again. Oracles
  * (test code that observes the run) check every result and every error.
  */
-import type { Lock, LockItem, Session } from '@holdfast/client'
+import type { Leadership, Lock, LockItem, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
 import { CallOracle, type LockRequest, lateToleranceMs } from './callOracle.js'
 import type { HeldLock } from './holderOracle.js'
+import { type LeaderValue, LeaderView } from './leaderView.js'
 import type { Oracles } from './oracles.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
 import type { Random } from './random.js'
@@ -48,6 +49,8 @@ export class Program {
   #session: Session | undefined
   /** The locks that the watches of the program report as held. */
   watchViews: WatchViews | undefined
+  /** The elections that this program campaigns for or leads; one campaign each is allowed. */
+  readonly #campaigns = new Set<string>()
   #isStopping = false
   #allowFinish: () => void = () => {}
   #ops = 0
@@ -120,6 +123,7 @@ export class Program {
     if (this.#deps.client.watches) {
       const { random, plan } = this.#deps
       this.watchViews = new WatchViews(session, this.#callOracle, random.pick(plan.keys))
+      void new LeaderView(this.#callOracle).run(session, random.pick(plan.keys))
     }
     const loops = Array.from({ length: this.#deps.client.concurrency }, async () => {
       while (!this.#isStopping && !isClosed && this.#session === session) {
@@ -196,6 +200,8 @@ export class Program {
         const items = this.#newItems()
         return this.#request(items[0]!.key, request, (options) => session.lockAll(items, options))
       }
+      case 'campaign':
+        return this.#campaign(session, key)
       case 'withLock':
         return this.#withLock(session, key)
       case 'query':
@@ -204,6 +210,39 @@ export class Program {
         return this.#barrier(session, key)
       case 'reconnect':
         return this.#close()
+    }
+  }
+
+  /** Campaigns, and proclaims values while it leads. */
+  async #campaign(session: Session, key: string): Promise<void> {
+    if (this.#campaigns.has(key)) return
+    this.#campaigns.add(key)
+    const { mode: _, ttl: __, ...request } = this.#newRequest()
+    const value: LeaderValue = { op: request.metadata.op, count: 0 }
+    let proclaiming: Promise<void> | undefined
+    const campaign = async (options: Options): Promise<Lock> => {
+      const { timeout, signal, metadata } = options
+      const leadership = await session.campaign(key, { value, timeout, signal, metadata })
+      proclaiming = this.#proclaim(leadership, value)
+      return leadership
+    }
+    await this.#request(key, request, campaign)
+    await proclaiming
+    this.#campaigns.delete(key)
+  }
+
+  async #proclaim(leadership: Leadership, { op }: LeaderValue): Promise<void> {
+    const proclamations = this.#deps.random.int(0, 3)
+    for (let count = 1; count <= proclamations; count++) {
+      await this.#sleep(this.#randomTimeNear(this.#deps.plan.holdMs / 4))
+      if (!leadership.held) return
+      const value: LeaderValue = { op, count }
+      try {
+        await this.#callOracle.track(`proclaim ${leadership.key}`, leadership.proclaim(value))
+        this.#callOracle.count('proclaimed')
+      } catch (error) {
+        this.#callOracle.expectLoss(error, 'proclaim', 'UNAVAILABLE')
+      }
     }
   }
 

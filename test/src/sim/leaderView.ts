@@ -1,0 +1,59 @@
+/**
+ * Observes an election in the simulation, and checks what a program sees: a leadership has one
+ * candidate, its values come in the order in which the leader proclaimed them, and no change comes
+ * twice. A fence is the number of a grant.
+ */
+import type { Leader, Session } from '@holdfast/client'
+import type { CallOracle } from './callOracle.js'
+
+/** The value of a leader: the name of its campaign, and how often it has proclaimed a value. */
+export interface LeaderValue {
+  readonly op: string
+  readonly count: number
+}
+
+export class LeaderView {
+  readonly #callOracle: CallOracle
+  readonly #newestByFence = new Map<number, LeaderValue>()
+  /** The newest leader that the iterator yielded; undefined if it yielded none. */
+  #last: { readonly leader: Leader | undefined } | undefined
+
+  constructor(callOracle: CallOracle) {
+    this.#callOracle = callOracle
+  }
+
+  /** Observes until the session ends. */
+  async run(session: Session, key: string): Promise<void> {
+    try {
+      for await (const leader of session.observe(key)) this.#onLeader(leader)
+    } catch (error) {
+      this.#callOracle.expect(error, new Set(['SESSION_CLOSED']), 'observe')
+    }
+  }
+
+  #onLeader(leader: Leader | undefined): void {
+    this.#callOracle.count(`observed ${leader === undefined ? 'no leader' : 'a leader'}`)
+    if (this.#last !== undefined && isSame(this.#last.leader, leader))
+      this.#violated(`the same leader twice: ${textOf(leader)}`)
+    this.#last = { leader }
+    if (leader === undefined) return
+    const value = leader.value as LeaderValue
+    const newest = this.#newestByFence.get(leader.fence)
+    this.#newestByFence.set(leader.fence, value)
+    if (newest === undefined) return
+    if (newest.op !== value.op) this.#violated(`${textOf(leader)} after ${newest.op}`)
+    if (newest.count > value.count) this.#violated(`${textOf(leader)} after ${newest.count}`)
+  }
+
+  #violated(detail: string): void {
+    this.#callOracle.violated('an observer sees every change once and in order', detail)
+  }
+}
+
+function isSame(a: Leader | undefined, b: Leader | undefined): boolean {
+  return textOf(a) === textOf(b)
+}
+
+function textOf(leader: Leader | undefined): string {
+  return leader === undefined ? 'no leader' : `${leader.fence} ${JSON.stringify(leader.value)}`
+}
