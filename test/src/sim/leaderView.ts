@@ -37,7 +37,11 @@ export class LeaderView {
       this.#violated(`the same leader twice: ${textOf(leader)}`)
     this.#last = { leader }
     if (leader === undefined) return
-    const value = leader.value as LeaderValue
+    const value = leader.value as LeaderValue | undefined
+    if (value?.op === undefined) {
+      this.#violated(`${leader.fence} leads without a value`)
+      return
+    }
     const newest = this.#newestByFence.get(leader.fence)
     this.#newestByFence.set(leader.fence, value)
     if (newest === undefined) return

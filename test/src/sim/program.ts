@@ -223,7 +223,7 @@ export class Program {
     const campaign = async (options: Options): Promise<Lock> => {
       const { timeout, signal, metadata } = options
       const leadership = await session.campaign(key, { value, timeout, signal, metadata })
-      proclaiming = this.#proclaim(leadership, value)
+      proclaiming = this.#proclaim(session, leadership, value)
       return leadership
     }
     await this.#request(key, request, campaign)
@@ -231,15 +231,21 @@ export class Program {
     this.#campaigns.delete(key)
   }
 
-  async #proclaim(leadership: Leadership, { op }: LeaderValue): Promise<void> {
+  async #proclaim(session: Session, leadership: Leadership, { op }: LeaderValue): Promise<void> {
+    const { key } = leadership
     const proclamations = this.#deps.random.int(0, 3)
     for (let count = 1; count <= proclamations; count++) {
       await this.#sleep(this.#randomTimeNear(this.#deps.plan.holdMs / 4))
       if (!leadership.held) return
       const value: LeaderValue = { op, count }
       try {
-        await this.#callOracle.track(`proclaim ${leadership.key}`, leadership.proclaim(value))
+        await this.#callOracle.track(`proclaim ${key}`, leadership.proclaim(value))
         this.#callOracle.count('proclaimed')
+        const { held } = await this.#callOracle.track('query', session.query({ key }))
+        const shown = held.find(({ fence }) => fence === leadership.fence)
+        // The leadership may have ended at the broker before the client knows.
+        if (shown !== undefined && (shown.value as LeaderValue | undefined)?.count !== count)
+          this.#callOracle.violated('a query shows the value of the leader', `${op} ${count}`)
       } catch (error) {
         this.#callOracle.expectLoss(error, 'proclaim', 'UNAVAILABLE')
       }

@@ -3,6 +3,7 @@ import type { Mutant } from '../mutant.js'
 import { brokerMutants } from './broker.js'
 import { clientMutants } from './client.js'
 import { clusterMutants } from './cluster.js'
+import { electionMutants } from './elections.js'
 import { holdsAndNoticesMutants } from './holdsAndNotices.js'
 import { lockTableMutants } from './lockTable.js'
 import { permitsAndSetsMutants } from './permitsAndSets.js'
@@ -11,6 +12,7 @@ export const mutants: readonly Mutant[] = [
   ...lockTableMutants,
   ...permitsAndSetsMutants,
   ...holdsAndNoticesMutants,
+  ...electionMutants,
   ...brokerMutants,
   ...clusterMutants,
   ...clientMutants,

@@ -251,49 +251,10 @@ const barriers: Mutant[] = [
   },
 ]
 
-const elections: Mutant[] = [
-  {
-    name: 'proclaim-reaches-plain-lock',
-    in: 'server/proclaim',
-    find: '$LOCK === undefined || $ELECTION === undefined',
-    replace: '$LOCK === undefined',
-    why: 'The table handles a plain lock like a leadership and fails.',
-  },
-  {
-    name: 'proclaimed-value-not-kept',
-    in: 'server/proclaim',
-    find: '$ELECTION.value = $VALUE',
-    replace: 'undefined',
-    why: 'The table reports the new value of a leader but keeps the former value.',
-  },
-  {
-    name: 'proclaimed-bytes-not-counted',
-    in: 'server/proclaim',
-    find: 'textBytes($VALUE) - textBytes($FORMER)',
-    replace: '0',
-    why: 'The table does not count the memory of the values that leaders proclaim.',
-  },
-  {
-    name: 'campaign-value-shared-with-command',
-    in: 'server/LockExtras.constructor',
-    find: 'new Election($VALUE)',
-    replace: '($VALUE, election)',
-    why: 'A value that a leader proclaims changes the command of its campaign in the memory log.',
-  },
-  {
-    name: 'snapshot-forgets-elections',
-    in: 'server/snapshotExtras',
-    find: 'extras.election && { value: extras.election.value }',
-    replace: 'undefined',
-    why: 'After a restart from a snapshot, a leader is an ordinary holder.',
-  },
-]
-
 export const lockTableMutants: readonly Mutant[] = [
   ...granting,
   ...queues,
   ...sessions,
   ...barriers,
   ...once,
-  ...elections,
 ]

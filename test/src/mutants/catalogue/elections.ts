@@ -1,0 +1,36 @@
+/**
+ * Mutants (planted bugs) of elections: the value of a leader, and what an observer sees. A leader
+ * holds the lock of a campaign, and publishes a value.
+ */
+import type { Mutant } from '../mutant.js'
+
+export const electionMutants: readonly Mutant[] = [
+  {
+    name: 'proclaimed-value-not-kept',
+    in: 'server/proclaim',
+    find: '$ELECTION.value = $VALUE',
+    replace: 'undefined',
+    why: 'The table reports the new value of a leader but keeps the former value.',
+  },
+  {
+    name: 'leader-value-not-shown',
+    in: 'server/heldFields',
+    find: '$EXTRAS.election?.value',
+    replace: 'undefined',
+    why: 'The broker shows a leader without its value.',
+  },
+  {
+    name: 'observer-repeats-leader',
+    in: 'client/Observation.#change',
+    find: 'isSame($LEADER, this.#newest)',
+    replace: 'false',
+    why: 'After a reconnect the client yields a leader that the consumer knows already.',
+  },
+  {
+    name: 'plain-holder-observed-as-leader',
+    in: 'client/Observation.#onEvent',
+    find: 'if ($EVENT.election) this.#change($EVENT)',
+    replace: 'this.#change($EVENT)',
+    why: 'The client yields the holder of a plain lock as a leader.',
+  },
+]
