@@ -245,7 +245,9 @@ function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
 /** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
 export function kindInfo(
   extras: Lock['extras'],
-): Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'> | undefined {
+):
+  | Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'>
+  | undefined {
   if (extras === undefined) return undefined
   const { permits, capacity, maxHold, set, once, election } = extras
   // A granted set that has waited has both lists.

@@ -12,15 +12,9 @@
 import type { CapacityMismatch, ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import { ModelBarriers } from './modelBarriers.js'
+import { lockRequest, setRequests } from './modelRequests.js'
 import { ModelResults, onceRequest } from './modelResults.js'
-import {
-  acceptsResume,
-  keysOf,
-  type ModelSession,
-  ModelState,
-  removeFirst,
-  shortestOf,
-} from './modelState.js'
+import { acceptsResume, keysOf, type ModelSession, ModelState, removeFirst } from './modelState.js'
 import type {
   PlainAnswer,
   PlainEffect,
@@ -151,26 +145,9 @@ export class Model {
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
-      const { id, key, mode, ttl, timeout, metadata, at, extras } = command
-      const { permits, capacity, notify, election } = extras ?? {}
-      const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
-      const own = { session: session.id, id, ttl, timeout, metadata, since: at }
-      const common = { ...own, maxHold, notify }
-      const kind = { permits, capacity, election, set: undefined, once: undefined }
-      const request = { ...common, key, mode, ...kind }
-      this.#request(session, [request], command.steal, at)
+      this.#request(session, [lockRequest(session, command)], command.steal, command.at)
     } else if (command.type === 'lockAll') {
-      const { id, items, ttl, timeout, metadata, at } = command
-      const maxHold = shortestOf(command.extras?.maxHold, session.limits.maxHold)
-      const own = { session: session.id, id, metadata, since: at, set: keysOf(items) }
-      const common = { ...own, maxHold, notify: command.extras?.notify }
-      const requests = items.map(({ key, mode, permits, capacity }, i) => {
-        // The first member has the deadlines of the set.
-        const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-        const kind = { permits, capacity, once: undefined, election: undefined }
-        return { ...common, ...deadlines, key, mode, ...kind }
-      })
-      this.#request(session, requests, false, at)
+      this.#request(session, setRequests(session, command), false, command.at)
     } else if (command.type === 'once') {
       this.#once(session, command)
     } else if (command.type === 'complete') {

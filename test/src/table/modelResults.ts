@@ -90,9 +90,10 @@ export function onceRequest(
   { id, key, ttl, timeout, metadata, at }: Extract<Command, { type: 'once' }>,
 ): PlainRequest {
   const kind = { permits: undefined, capacity: undefined, set: undefined, once: true } as const
+  const election = undefined
   const hold = { maxHold: session.limits.maxHold, notify: undefined }
   const own = { session: session.id, id, ttl, timeout, metadata, since: at, key }
-  return { ...own, ...kind, ...hold, mode: 'exclusive' }
+  return { ...own, ...kind, ...hold, election, mode: 'exclusive' }
 }
 
 /** The bytes of a kept result: 384, and for each text 32 and 2.125 bytes a character. */

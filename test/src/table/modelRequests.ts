@@ -1,0 +1,32 @@
+/** Makes the waiting requests of the model from the commands that request locks. */
+import type { Command } from '@holdfast/server/core'
+import { keysOf, type ModelSession, shortestOf } from './modelState.js'
+import type { PlainRequest } from './plainValues.js'
+
+/** A request for a lock on one key. */
+export function lockRequest(
+  session: ModelSession,
+  command: Extract<Command, { type: 'lock' }>,
+): PlainRequest {
+  const { id, key, mode, ttl, timeout, metadata, at, extras } = command
+  const { permits, capacity, notify, election } = extras ?? {}
+  const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
+  const own = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
+  const kind = { permits, capacity, election, set: undefined, once: undefined }
+  return { ...own, key, mode, ...kind }
+}
+
+/** The requests for the keys of a set. The first member has the deadlines of the set. */
+export function setRequests(
+  session: ModelSession,
+  { id, items, ttl, timeout, metadata, at, extras }: Extract<Command, { type: 'lockAll' }>,
+): PlainRequest[] {
+  const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
+  const own = { session: session.id, id, metadata, since: at, set: keysOf(items) }
+  const common = { ...own, maxHold, notify: extras?.notify }
+  return items.map(({ key, mode, permits, capacity }, i) => {
+    const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
+    const kind = { permits, capacity, once: undefined, election: undefined }
+    return { ...common, ...deadlines, key, mode, ...kind }
+  })
+}
