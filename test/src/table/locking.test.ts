@@ -56,6 +56,7 @@ describe('table: grant', () => {
         maxHold: undefined,
         notify: undefined,
         once: undefined,
+        election: undefined,
         set: undefined,
       },
     })
