@@ -124,13 +124,13 @@ export type LockKind = Pick<
 
 /**
  * The mode of a lock or request, with its permits, the size of its set and its longest hold:
- * `exclusive`, `once`, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two
- * keys, `exclusive, at most 10m`, `election` for a leader or a candidate.
+ * `exclusive`, `once`, `election` for a leader or a candidate, `permits 1/3` for one permit of
+ * three, `shared, set of 2` for a set of two keys, `exclusive, at most 10m`.
  */
 export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, once, election } = lock
-  if (election) return 'election'
-  const kind = once ? 'once' : mode === 'permits' ? `permits ${permits}/${capacity}` : mode
+  const plain = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
+  const kind = election ? 'election' : once ? 'once' : plain
   const set = keyCount === undefined ? '' : `, set of ${keyCount}`
   const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
   return `${kind}${set}${hold}`

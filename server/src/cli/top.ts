@@ -203,8 +203,7 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
       busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
       if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
     } else {
-      const { key, mode, since, permits, capacity, keyCount, maxHold, once } = lock
-      const { election, value } = lock
+      const { key, mode, since, permits, capacity, keyCount, maxHold, once, election, value } = lock
       const kind = { mode, permits, capacity, keyCount, maxHold, once, election, value }
       keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
