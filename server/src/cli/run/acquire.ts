@@ -97,7 +97,8 @@ export async function acquire(
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
   const options = { timeout, metadata, signal, maxHold: flags.maxHold }
   try {
-    if (isCampaign) return await session.campaign(key, { value: flags.value, ...options })
+    if (isCampaign)
+      return await session.campaign(key, { value: flags.value, timeout, metadata, signal })
     return items.length === 1
       ? await session.lock(key, { ...kind, ...options })
       : await session.lockAll(items, options)
