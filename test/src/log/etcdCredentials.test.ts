@@ -4,7 +4,7 @@
  */
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { etcdLog } from '@holdfast/server'
-import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
+import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { certificate } from '../ops/certificate.js'
@@ -25,6 +25,17 @@ describe('log: the certificates and the password for etcd', function () {
     return made
   }
 
+  /** An engine whose deadlines never pass, because only the test moves its clock. */
+  function engineWith(options: Pick<EngineOptions, 'endpoints' | 'tls' | 'auth'>): {
+    readonly engine: EtcdEngine
+    readonly clock: FakeClock
+  } {
+    const clock = new FakeClock()
+    const engine = new EtcdEngine({ prefix: 'p', ...options }, { ...nodeEnvironment, clock })
+    stage.onClear(() => engine.close())
+    return { engine, clock }
+  }
+
   it('are read again from changed files', async () => {
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
     const own = scratch(stage)
@@ -41,36 +52,23 @@ describe('log: the certificates and the password for etcd', function () {
       tls: true,
       flags: [...flags, ...trust],
     })
-    const clock = new FakeClock()
-    // The clock of the engine stands still, except where the test moves it.
-    const environment = { ...nodeEnvironment, clock: steppedClock(clock) }
     const tls = { caFile: certFile, certFile, keyFile }
-    const engine = new EtcdEngine({ endpoints, prefix: 'p', tls }, environment)
-    stage.onClear(() => engine.close())
+    const { engine, clock } = engineWith({ endpoints, tls })
     await engine.open(config)
     install(second)
     await members[0]!.kill()
     await members[0]!.start()
     const failure = await engine.append('b', 'entry').catch((error) => error.message)
     expect(failure).to.match(/has an untrusted certificate, or/)
+    // After a failure the engine pauses, and then reads the files again.
+    const append = engine.append('b', 'entry')
     clock.advance(5_000)
-    await engine.append('b', 'entry')
+    await append
     // A half-written file does not replace the certificates in use.
     writeFileSync(certFile, 'half of a cert')
     clock.advance(5_000)
     await engine.append('b', 'entry')
   })
-
-  /** The time of `clock`, with the timers of the machine. */
-  function steppedClock(clock: FakeClock) {
-    const { clock: real } = nodeEnvironment
-    return {
-      wall: () => real.wall(),
-      monotonic: () => clock.monotonic(),
-      setTimer: real.setTimer.bind(real),
-      clearTimer: real.clearTimer.bind(real),
-    }
-  }
 
   it('are read again when etcd does not accept the token any more', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
@@ -83,8 +81,7 @@ describe('log: the certificates and the password for etcd', function () {
     await ask('enable', {})
     const passwordFile = scratch(stage).write('password', 'old\n')
     const auth = { user: 'root', passwordFile }
-    const engine = new EtcdEngine({ endpoints, prefix: 'p', auth }, nodeEnvironment)
-    stage.onClear(() => engine.close())
+    const { engine } = engineWith({ endpoints, auth })
     await engine.open(config)
     const { token } = await ask<{ token: string }>('authenticate', {
       name: 'root',

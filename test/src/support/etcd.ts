@@ -19,8 +19,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const electionFlags = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
 /** The time between two requests for the leader, in ms. */
 const pollMs = 50
-/** The timeout of a request to a member, in ms. */
-const requestTimeoutMs = 1_000
+/** The timeout of a request for the status of a member, in ms. */
+const statusTimeoutMs = 1_000
+/** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
+const requestTimeoutMs = 30_000
 
 export interface ClusterOptions {
   /** The number of members. Default 3. */
@@ -183,19 +185,24 @@ export class EtcdMember {
   /** Resolves with the status of the member; undefined if the member does not answer. */
   async status(): Promise<Status | undefined> {
     try {
-      return await this.ask<Status>('/v3/maintenance/status', {})
+      return await this.ask<Status>('/v3/maintenance/status', {}, {}, statusTimeoutMs)
     } catch {
       return undefined
     }
   }
 
   /** Sends a request to the JSON gateway of the member. */
-  async ask<T>(path: string, body: object, headers: Record<string, string> = {}): Promise<T> {
+  async ask<T>(
+    path: string,
+    body: object,
+    headers: Record<string, string> = {},
+    timeoutMs = requestTimeoutMs,
+  ): Promise<T> {
     const response = await fetch(`${this.endpoint}${path}`, {
       method: 'POST',
       headers,
       body: JSON.stringify(body),
-      signal: AbortSignal.timeout(requestTimeoutMs),
+      signal: AbortSignal.timeout(timeoutMs),
     })
     if (!response.ok)
       throw new Error(`etcd answered ${path} with ${response.status}: ${await response.text()}`)
