@@ -91,9 +91,18 @@ describe('the files to deploy: a broker with their settings', function () {
     adapted['HOLDFAST_PORT'] = '0'
     adapted['HOLDFAST_ADMIN_PORT'] = String(await freePort())
     const log = adapted['HOLDFAST_LOG']
-    if (log?.startsWith('postgres:')) adapted['HOLDFAST_LOG'] = postgres.url
-    else if (log !== undefined) adapted['HOLDFAST_LOG'] = etcd.cluster.address(etcd.prefix)
+    if (log !== undefined) adapted['HOLDFAST_LOG'] = await emptyLog(log)
     return adapted
+  }
+
+  /**
+   * Returns the address of a log of the same kind for this test. The storage has no other log,
+   * because a broker warns of other logs, and the tests accept no warning.
+   */
+  async function emptyLog(log: string): Promise<string> {
+    if (log.startsWith('postgres:')) return postgres.newDatabase()
+    await etcd.removeAllKeys()
+    return etcd.cluster.address(etcd.prefix)
   }
 
   /** Starts the command. Resolves when the broker listens. */

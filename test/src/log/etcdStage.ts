@@ -79,6 +79,13 @@ export class EtcdStage {
     return engine
   }
 
+  /** Removes the keys of all tests, so that a broker finds no log of another test. */
+  async removeAllKeys(): Promise<void> {
+    const zeroByte = Buffer.from('\0').toString('base64')
+    const allKeys = { key: zeroByte, range_end: zeroByte }
+    await (await this.cluster.leader()).ask('/v3/kv/deleterange', allKeys)
+  }
+
   /** All keys under the prefix of this test, without the prefix. */
   async keys(): Promise<string[]> {
     const { prefix } = this

@@ -50,6 +50,12 @@ export class PostgresStage implements EngineStage {
     return this.server.url(this.schema)
   }
 
+  /** Makes a database that no other test uses, and resolves with the address for `--log`. */
+  async newDatabase(): Promise<string> {
+    await this.server.sql.unsafe(`create database ${this.schema}`)
+    return this.server.url(this.schema, undefined, this.schema)
+  }
+
   engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
     const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 5_000 }
     const engine = new PostgresEngine({ ...address, ...options }, nodeEnvironment)

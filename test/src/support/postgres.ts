@@ -89,8 +89,8 @@ export class Postgres {
   }
 
   /** The address for `--log`. */
-  url(schema: string, asUser = user): string {
-    return `postgres://${asUser}@${this.host}:${this.port}/postgres?schema=${schema}&sslmode=disable`
+  url(schema: string, asUser = user, database = 'postgres'): string {
+    return `postgres://${asUser}@${this.host}:${this.port}/${database}?schema=${schema}&sslmode=disable`
   }
 
   /** Connections of the administrator, for what a test does beside the brokers. */
