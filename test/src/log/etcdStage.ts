@@ -4,6 +4,7 @@
  * stores the entries of a command log on etcd.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
+import type { Clock } from '@holdfast/shared'
 import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
@@ -37,10 +38,19 @@ export class EtcdStage {
   #cluster: EtcdCluster | undefined
   #engines: EtcdEngine[] = []
   #count = 0
+  readonly #clock: Clock
 
-  /** A stage for the tests of the calling suite, which need etcd. */
-  static forSuite(options: ClusterOptions = {}): EtcdStage {
-    const stage = new EtcdStage()
+  private constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /**
+   * A stage for the tests of the calling suite, which need etcd.
+   *
+   * @param clock The clock of the engines. Default: the clock of the machine.
+   */
+  static forSuite(options: ClusterOptions = {}, clock: Clock = nodeEnvironment.clock): EtcdStage {
+    const stage = new EtcdStage(clock)
     needs('etcd')
     before('etcd', async function () {
       this.timeout(60_000)
@@ -67,7 +77,8 @@ export class EtcdStage {
   engine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
     const address = { endpoints, prefix: this.prefix, openTimeoutMs: 5_000 }
-    const engine = new EtcdEngine({ ...address, ...options }, nodeEnvironment)
+    const environment = { ...nodeEnvironment, clock: this.#clock }
+    const engine = new EtcdEngine({ ...address, ...options }, environment)
     this.#engines.push(engine)
     return engine
   }
