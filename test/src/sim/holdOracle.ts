@@ -6,8 +6,11 @@
 import type { Effect } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
-/** The clock of a broker may be wrong by 1 %, and times are whole ms. */
-const clockTolerance = 1.011
+/**
+ * The clock of a broker may be wrong by 1 %, and among several brokers by 0.5 % more. Times are
+ * whole ms.
+ */
+const clockTolerance = 1.016
 
 interface Hold {
   readonly grantedAt: number

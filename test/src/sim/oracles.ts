@@ -173,13 +173,15 @@ export class Oracles {
   /**
    * Checks that a failed request leaves the table as soon as the network allows. The rule does not
    * cover a session whose connection the broker has closed, because its client cannot send the
-   * cancel.
+   * cancel. The time of such a session begins with its resume.
    */
   #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata, session } of [...holders, ...queue]) {
-        if (session.suspended) continue
-        const since = this.#failedRequests.get(metadata ?? '') ?? this.now
+        const name = metadata ?? ''
+        if (session.suspended && this.#failedRequests.has(name))
+          this.#failedRequests.set(name, this.now)
+        const since = this.#failedRequests.get(name) ?? this.now
         if (this.now - since > this.#maxFailedMs)
           this.violated('a failed request leaves the table', `${metadata}`)
       }
