@@ -160,6 +160,7 @@ export class BrokerMachine implements LogOracleBroker {
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
         limits: {
+          keptResults: plan.keptResults,
           ...(plan.hasTightBuffers && tightLimits),
           ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
         },

@@ -11,6 +11,8 @@ export interface DuplicatingClientDeps extends RawClientDeps {
   readonly keys: readonly string[]
   /** Whether the client also sends requests that the broker answers without its command log. */
   readonly usesImmediateRequests: boolean
+  /** Whether the client also completes its locks as if it had got them by `once`. */
+  readonly completesLocks: boolean
 }
 
 interface Answer {
@@ -86,7 +88,7 @@ export class DuplicatingClient {
   }
 
   #act(): void {
-    const { random, keys, usesImmediateRequests } = this.#deps
+    const { random, keys, usesImmediateRequests, completesLocks } = this.#deps
     const statsWeight = usesImmediateRequests ? 4 : 0
     const action = random.weighted({
       lock: 4,
@@ -100,7 +102,11 @@ export class DuplicatingClient {
       const timeout = random.pick([0, random.int(1, 1_000)])
       this.#request({ type: 'lock', key: random.pick(keys), timeout, ttl: 1_500 })
     } else if (action === 'unlock' && this.#fences.length > 0) {
-      this.#request({ type: 'unlock', fence: random.pick(this.#fences) })
+      const fence = random.pick(this.#fences)
+      const isCompleted = completesLocks && random.chance(0.5)
+      this.#request(
+        isCompleted ? { type: 'complete', fence, keep: 500 } : { type: 'unlock', fence },
+      )
     } else if (action === 'repeat' && this.#unacknowledged.size > 0) {
       this.#send(random.pick([...this.#unacknowledged.values()]))
     } else if (action === 'acknowledge') {

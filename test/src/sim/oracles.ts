@@ -15,6 +15,7 @@ import { HoldOracle } from './holdOracle.js'
 import type { Connection, NetworkObserver } from './network.js'
 import { NoticeOracle } from './noticeOracle.js'
 import type { LogObserver } from './observedLog.js'
+import { OnceOracle } from './onceOracle.js'
 import type { Plan } from './plan.js'
 import { RunReport } from './runReport.js'
 import { SessionOracle } from './sessionOracle.js'
@@ -48,6 +49,7 @@ export class Oracles {
   readonly trace: Trace
   readonly report: RunReport
   readonly holderOracle: HolderOracle
+  readonly onceOracle: OnceOracle
   readonly secrets = new ResumeSecrets()
   readonly #world: World
   readonly #tableOracle: TableOracle
@@ -84,6 +86,7 @@ export class Oracles {
       isPassive: hasPassiveOracles,
       maxLogDelayMs,
     })
+    this.onceOracle = new OnceOracle(report, now, plan.keptResults)
     this.#tableOracle = new TableOracle(this.report)
     this.#barrierOracle = new BarrierOracle(this.report)
     this.#holdOracle = new HoldOracle(this.report, now)
@@ -111,6 +114,7 @@ export class Oracles {
     if (!this.#isShared) {
       this.#tableOracle.brokerStarted()
       this.#barrierOracle.brokerStarted()
+      this.onceOracle.brokerStarted()
       this.#holdOracle.brokerStarted()
     }
     const oracle = new SessionOracle(this.report, {
@@ -162,6 +166,7 @@ export class Oracles {
     if (!this.#isFaultless) return
     this.#checkFailedRequests(table)
     this.#holdOracle.checkOverdue(this.#maxFailedMs)
+    this.onceOracle.checkOverdue(this.#maxFailedMs)
     this.#noticeOracle.checkOverdue(this.#maxFailedMs)
   }
 
@@ -208,6 +213,7 @@ export class Oracles {
       }
       this.#tableOracle.check(table, command, effects)
       this.#barrierOracle.check(command, effects)
+      this.onceOracle.check(command, effects)
       this.#holdOracle.check(effects)
       this.#noticeOracle.check(effects)
       if (logOracle !== undefined) this.#answerOracle.ordered(command)

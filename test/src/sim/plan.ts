@@ -35,6 +35,7 @@ export const actions = [
   'permits',
   'lockAll',
   'campaign',
+  'once',
   'reconnect',
 ] as const
 
@@ -119,12 +120,14 @@ export interface Plan {
   readonly hasDuplicatingClient: boolean
   /** Whether a client revokes locks. */
   readonly hasRevoker: boolean
+  /** The operator's limit of the kept results of `once`. */
+  readonly keptResults: number
 }
 
 export function planFor(random: Random): Plan {
   const chances = [0, 0, 0.2, 0.5]
   const hasTightBuffers = random.chance(0.25)
-  return {
+  const plan = {
     clients: Array.from({ length: random.int(2, 5) }, () => planClient(random, hasTightBuffers)),
     keys: ['a', 'b', 'c'].slice(0, random.int(1, 3)),
     actions: planActions(random),
@@ -151,6 +154,13 @@ export function planFor(random: Random): Plan {
     maxHoldLimit: random.chance(0.1) ? random.int(500, 4_000) : undefined,
     notices: random.pick(chances),
   }
+  // These numbers are drawn last. Therefore a world without `once` does not change.
+  const once = random.chance(0.3) ? 3 : 0
+  return {
+    ...plan,
+    actions: { ...plan.actions, once },
+    keptResults: random.pick([1, 2, 1_000]),
+  }
 }
 
 function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
@@ -167,7 +177,7 @@ function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
   }
 }
 
-function planActions(random: Random): Record<Action, number> {
+function planActions(random: Random): Record<Exclude<Action, 'once'>, number> {
   const sometimes = (weight: number, probability: number) =>
     random.chance(probability) ? weight : 0
   return {

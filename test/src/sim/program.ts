@@ -8,6 +8,7 @@ import { type ErrorCode, safeDuration } from '@holdfast/shared'
 import { CallOracle, type LockRequest, lateToleranceMs } from './callOracle.js'
 import type { HeldLock } from './holderOracle.js'
 import { type LeaderValue, LeaderView } from './leaderView.js'
+import { callOnce } from './onceCalls.js'
 import type { Oracles } from './oracles.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
 import type { Random } from './random.js'
@@ -208,6 +209,8 @@ export class Program {
         return this.#query(session, key)
       case 'barrier':
         return this.#barrier(session, key)
+      case 'once':
+        return this.#once(session, key)
       case 'reconnect':
         return this.#close()
     }
@@ -391,6 +394,15 @@ export class Program {
       this.process.clock.clearTimer(request.abortTimer)
     }
     this.#callOracle.checkTimeout(request, start)
+  }
+
+  #once(session: Session, key: string): Promise<void> {
+    return callOnce(session, key, {
+      ...this.#deps,
+      callOracle: this.#callOracle,
+      newRequest: () => this.#newRequest(),
+      work: () => this.#sleep(this.#randomTimeNear(this.#deps.plan.holdMs)),
+    })
   }
 
   #acquired(lock: Lock): HeldLock {

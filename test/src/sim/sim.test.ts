@@ -17,6 +17,8 @@ const expectedCounts = [
   'granted permits',
   'granted set',
   'proclaimed',
+  'once: followed a run',
+  'once: got a kept value',
   'observed a leader',
   'observed no leader',
   'refused CAPACITY_MISMATCH',

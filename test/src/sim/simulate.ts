@@ -141,7 +141,13 @@ class Simulation {
       const machine = this.#machineFor('duplicator', network, 'stutterer')
       const usesImmediateRequests = shared !== undefined
       this.#rawClients.push(
-        new DuplicatingClient({ ...machine, oracles, keys, usesImmediateRequests }),
+        new DuplicatingClient({
+          ...machine,
+          oracles,
+          keys,
+          usesImmediateRequests,
+          completesLocks: plan.actions.once > 0,
+        }),
       )
     }
     this.#addHostile(network)
@@ -287,7 +293,11 @@ class Simulation {
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,
     )
-    this.#oracles.violated('no lock is left in the table', remaining.join('; '))
+    const kept = [...(this.#cluster.table?.keptResults.keys() ?? [])].map((key) => `kept ${key}`)
+    this.#oracles.violated(
+      'no lock and no kept result is left in the table',
+      [...remaining, ...kept].join('; '),
+    )
   }
 
   /**
@@ -346,7 +356,8 @@ class Simulation {
 
   #isTableEmpty(): boolean {
     const { table } = this.#cluster
-    return table !== undefined && table.heldCount === 0 && table.waitingCount === 0
+    if (table === undefined) return false
+    return table.heldCount === 0 && table.waitingCount === 0 && table.keptResults.size === 0
   }
 
   /**

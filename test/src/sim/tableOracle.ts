@@ -26,6 +26,11 @@ export class TableOracle {
   #attachEpochs = new Map<string, number>()
   /** By key: the waiting requests in the order of their queueing. */
   #queues = new Map<string, Set<string>>()
+  /**
+   * The keys that a later command must go on with, because a command has reached its limit of
+   * grants.
+   */
+  #unfinished = new Set<string>()
   #held = 0
   #waiting = 0
   /**
@@ -43,6 +48,7 @@ export class TableOracle {
     this.#sessions = new Map()
     this.#attachEpochs = new Map()
     this.#queues = new Map()
+    this.#unfinished = new Set()
     this.#held = 0
     this.#waiting = 0
     this.#isQuiet = false
@@ -50,6 +56,8 @@ export class TableOracle {
 
   check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (command.type === 'quiet') this.#isQuiet = command.quiet
+    if (command.type === 'grantUnfinishedKeys')
+      for (const key of command.keys) this.#unfinished.delete(key)
     if ('attachEpoch' in command && effects.length > 0) {
       const epoch = this.#attachEpochs.get(command.session)
       if (epoch !== command.attachEpoch) {
@@ -86,6 +94,9 @@ export class TableOracle {
           effect.session.id,
           (this.#attachEpochs.get(effect.session.id) ?? 0) + 1,
         )
+        break
+      case 'unfinished':
+        this.#unfinished.add(effect.request.key)
         break
       case 'queued':
         touched.add(effect.request.key)
@@ -193,7 +204,7 @@ export class TableOracle {
       this.#report.violated('the table holds no incompatible locks', `${key}: ${modes.join(', ')}`)
     }
     const first = state?.queue.first
-    if (first === undefined || this.#isQuiet) return
+    if (first === undefined || this.#isQuiet || this.#unfinished.has(key)) return
     const members = first.extras?.set?.requests ?? [first]
     const canHold = members.every(
       (member) =>

@@ -224,6 +224,7 @@ const once: Mutant[] = [
     find: '$KEPT.ownerBroker = $OWNER',
     replace: 'void $OWNER',
     why: 'No broker keeps the time of a kept result after its broker has ended.',
+    brokers: 3,
   },
 ]
 

@@ -1,0 +1,79 @@
+/**
+ * The calls of `session.once` in a client program. The function of each call returns a value that
+ * names its run, so that the oracle of `once` can check every value that a caller gets. Sometimes a
+ * crowd calls together with a large value, because one command of the table answers only a limited
+ * number of followers with a large value.
+ */
+import type { Session } from '@holdfast/client'
+import type { CallOracle, LockRequest } from './callOracle.js'
+import type { RunValue } from './onceOracle.js'
+import type { Oracles } from './oracles.js'
+import type { Plan } from './plan.js'
+import type { Random } from './random.js'
+import type { SimProcess } from './simProcess.js'
+
+export interface OnceDeps {
+  readonly process: SimProcess
+  readonly random: Random
+  readonly plan: Plan
+  readonly oracles: Oracles
+  readonly callOracle: CallOracle
+  /** Makes the options of a call. */
+  readonly newRequest: () => LockRequest
+  /** Takes as long as the program mostly holds a lock. */
+  readonly work: () => Promise<void>
+}
+
+const crowdChance = 0.2
+/** More callers than the table answers with a large value in one command. */
+const crowdSize = 25
+/** Characters of a large value; the broker accepts at most 32 KiB. */
+const largeValueLength = 30_000
+
+/** Calls `session.once` for one caller or for a crowd, and settles with the last call. */
+export async function callOnce(session: Session, key: string, deps: OnceDeps): Promise<void> {
+  const { random, plan } = deps
+  const isCrowd = random.chance(crowdChance)
+  // The broker disconnects a client with small buffers that must read so much.
+  const padding = isCrowd && !plan.hasTightBuffers ? 'x'.repeat(largeValueLength) : ''
+  const calls = Array.from({ length: isCrowd ? crowdSize : 1 }, () =>
+    call(session, key, padding, deps),
+  )
+  await Promise.all(calls)
+}
+
+async function call(session: Session, key: string, padding: string, deps: OnceDeps): Promise<void> {
+  const { random, process, oracles, callOracle } = deps
+  const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
+  const { metadata, timeout, ttl, signal } = request
+  const keep = random.chance(0.6) ? random.int(100, 3_000) : undefined
+  const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
+  let ownRun: number | undefined
+  let work: Promise<void> | undefined
+  let isSettled = false
+  const run = async ({ fence }: { readonly fence: number }): Promise<RunValue> => {
+    ownRun = fence
+    work = deps.work()
+    await work
+    if (failure !== undefined) throw failure
+    return { op: metadata.op, fence, padding }
+  }
+  const start = callOracle.start()
+  callOracle.watchAbort(request, () => isSettled || ownRun !== undefined)
+  try {
+    const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })
+    const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
+    oracles.onceOracle.got(key, value, start.at, ownRun)
+    if (ownRun === undefined) callOracle.checkTimeout(request, start)
+  } catch (error) {
+    if (error === failure) return
+    // The timeout covers the waiting, not the run.
+    if (ownRun === undefined) callOracle.checkFailure(error, request, start)
+    else callOracle.expectLoss(error, 'once', 'UNAVAILABLE')
+  } finally {
+    isSettled = true
+    process.clock.clearTimer(request.abortTimer)
+    // A call whose lock is lost rejects before its function ends.
+    await work
+  }
+}
