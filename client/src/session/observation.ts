@@ -55,7 +55,7 @@ export function checkObserve(key: unknown, options: ObserveOptions): ObserveOpti
   return options
 }
 
-export class Observation implements AsyncIterableIterator<Leader | undefined, undefined> {
+export class Observation implements AsyncIterableIterator<Leader | undefined> {
   readonly #session: ObservedSession
   readonly #closedError: () => HoldfastError
   readonly #key: string

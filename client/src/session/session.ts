@@ -320,10 +320,7 @@ export class Session extends SessionEmitter {
    *
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
-  observe(
-    name: string,
-    options: ObserveOptions = {},
-  ): AsyncIterableIterator<Leader | undefined, undefined> {
+  observe(name: string, options: ObserveOptions = {}): AsyncIterableIterator<Leader | undefined> {
     const { signal } = checkObserve(name, options)
     if (this.state === 'closed') throw this.#controller.closedError()
     return new Observation(this, () => this.#controller.closedError(), name, signal)

@@ -127,7 +127,8 @@ export class DeadlineHandler
    */
   #endHold({ session, fence }: Lock): void {
     const { log, clock } = this.#deps
-    log.submit({ type: 'endHold', session: session.id, fence, at: clock.wall() })
+    const { id, ownerBroker } = session
+    log.submit({ type: 'endHold', session: id, fence, ownerBroker, at: clock.wall() })
   }
 
   /** Submits the end of a session, unless its client has sent messages or may have done so. */

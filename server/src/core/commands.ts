@@ -291,13 +291,15 @@ export interface ExpireLock extends Base {
 
 /**
  * Proposal: the `maxHold` of this lock is over. Needs no generation, because a refresh does not
- * prolong `maxHold`, and a later lock has another fence. The proposal of a former owner broker is
- * right as well: the time has passed since the grant.
+ * prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of a former
+ * owner broker, because the new owner counts the hold anew and tells the client when it began.
  */
 export interface EndHold extends Base {
   readonly type: 'endHold'
   readonly session: string
   readonly fence: number
+  /** The broker that counted the hold. */
+  readonly ownerBroker: string
 }
 
 /** Proposal: the time for which the table keeps the result with this fence is over. */

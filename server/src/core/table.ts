@@ -598,7 +598,10 @@ export class LockTable {
   #expire(command: Commands.ExpireLock | Commands.EndHold): void {
     const lock = this.#sessions.get(command.session)?.held.get(command.fence)
     if (command.type === 'endHold') {
-      if (lock?.extras?.maxHold !== undefined) this.#release(lock, 'maxHold', command.at)
+      if (lock?.extras?.maxHold === undefined) return
+      // A new owner broker counts the hold anew, so a proposal of the former owner is out of date.
+      if (lock.session.ownerBroker !== command.ownerBroker) return
+      this.#release(lock, 'maxHold', command.at)
     } else if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
   }
 

@@ -62,7 +62,8 @@ describe('replicated log: figures for operators', () => {
       'memoryUsed',
       'memoryLimit',
     ]
-    const zeros = [...numbers, 'bytesReceived', 'bytesSent'].map((name) => [name, 0])
+    const counts = ['bytesReceived', 'bytesSent', 'barriers', 'barrierCalls', 'keptResults']
+    const zeros = [...numbers, ...counts].map((name) => [name, 0])
     const gauges = { ...Object.fromEntries(zeros), stats: { refreshCount: 0 }, log: a.log.status }
     const metrics = brokerMetrics()
     metrics.attach?.(() => gauges as BrokerGauges)

@@ -24,7 +24,7 @@ describe('the hunt for mutants', () => {
     const mutant = {
       name: 'replacement-out-of-date',
       in: 'KeyState.admits',
-      find: `$MODE === 'shared' && $HOLDER.mode === 'shared'`,
+      find: `$MODE !== $HOLDER.mode || $MODE === 'exclusive'`,
       replace: '$MODE.first.first',
       why: 'The replacement reads a property that no longer exists.',
     }

@@ -78,7 +78,7 @@ describe('holdfast elect', () => {
     ],
     [['--value', `"${'x'.repeat(5_000)}"`, 'k', 'true'], /It must be JSON of at most 4096 bytes/],
     [['--shared', 'k', 'true'], /unknown option '--shared'/],
-    [['k'], /The command is missing/],
+    [['k'], /The command after the key is missing/],
   ]
   for (const [args, message] of wrong) {
     it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {

@@ -224,6 +224,8 @@ describe('handshake: what the broker says about itself', () => {
       notify: { type: 'lock', id: 1, key: 'n', notify: ['queued'] },
       queue: { type: 'watch', id: 1, key: 'q', queue: true },
       permits: { type: 'lock', id: 1, key: 'p', permits: 1, capacity: 2 },
+      once: { type: 'once', id: 1, key: 'o' },
+      election: { type: 'campaign', id: 1, key: 'e' },
     }
     expect(features).to.have.members(Object.keys(requests))
     for (const request of Object.values(requests)) {

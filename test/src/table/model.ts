@@ -89,7 +89,9 @@ export class Model {
         break
       case 'endHold': {
         const lock = this.#state.lock(command.session, command.fence)
-        if (lock?.maxHold !== undefined) this.#endLock(lock, 'maxHold', command.at)
+        const owner = this.#state.session(command.session)?.ownerBroker
+        if (lock?.maxHold !== undefined && owner === command.ownerBroker)
+          this.#endLock(lock, 'maxHold', command.at)
         break
       }
       case 'expire': {

@@ -180,7 +180,12 @@ export class StepRunner {
         return { type: 'expire', ...base, fence, generation }
       }
       case 'endHold':
-        return { type: 'endHold', ...base, fence: pickFence(session, state, pick, isWrong) }
+        return {
+          type: 'endHold',
+          ...base,
+          fence: pickFence(session, state, pick, isWrong),
+          ownerBroker: pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker,
+        }
       case 'ack': {
         const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []
         return { type: 'ack', ...fields, ids: isWrong ? [pick % 40] : answeredIds.slice(pick % 3) }

@@ -248,8 +248,8 @@ export class TableDriver {
     return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
   }
 
-  endHold(session: string, fence: number): string[] {
-    return this.apply({ type: 'endHold', at: this.now++, session, fence })
+  endHold(session: string, fence: number, ownerBroker = this.#ownerOf(session)): string[] {
+    return this.apply({ type: 'endHold', at: this.now++, session, fence, ownerBroker })
   }
 
   raiseFenceFloor(fence: number): string[] {
@@ -262,6 +262,10 @@ export class TableDriver {
 
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
+  }
+
+  #ownerOf(session: string): string {
+    return this.table.sessions.get(session)?.ownerBroker ?? ''
   }
 
   /** Returns the fields of a request that its session determines. */

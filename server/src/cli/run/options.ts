@@ -176,7 +176,7 @@ export function commandOf(words: readonly string[], name = 'run'): readonly stri
   if (command.length > 0) return command
   throw new Exit(
     exitCodes.usage,
-    `The command is missing: use "holdfast ${name} KEY COMMAND", ` +
+    `The command after the key is missing: use "holdfast ${name} KEY COMMAND", ` +
       'or "holdfast hold KEY" to hold a lock without a command',
   )
 }
