@@ -23,8 +23,8 @@ const granting: Mutant[] = [
   {
     name: 'shared-request-overtakes-exclusive',
     in: 'LockTable.#requestLock',
-    find: '$KEY.admits($MODE) && ($FREE || $STEAL)',
-    replace: `$KEY.admits($MODE) && ($FREE || ($MODE === 'shared' && !this.#quiet) || $STEAL)`,
+    find: '$KEY.admits($TERMS) && ($FREE || $STEAL)',
+    replace: `$KEY.admits($TERMS) && ($FREE || ($TERMS.mode === 'shared' && !this.#quiet) || $STEAL)`,
     why: 'The table grants a shared request ahead of an exclusive request that has waited longer.',
   },
   {
