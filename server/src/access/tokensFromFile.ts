@@ -172,7 +172,7 @@ function operationsFrom(text: string, where: string): readonly Operation[] {
   const names = text.split(',')
   if (names.every(isOperation)) return names
   const validNames = ['all', 'everyday', ...operations].join(', ')
-  throw invalidOption(`${where} allows an operation that is none of ${validNames}`)
+  throw invalidOption(`${where} allows an unknown operation; the valid names are ${validNames}`)
 }
 
 function invalidOption(message: string, cause?: unknown): HoldfastError {

@@ -18,7 +18,7 @@ import { scratch } from './scratch.js'
 const nowhere = 'etcd://127.0.0.1:1/p'
 const noDatabase = 'postgres://u@127.0.0.1:1/d'
 /** The URL of a broker that does not run. */
-const nobody = 'ws://127.0.0.1:1'
+const unreachable = 'ws://127.0.0.1:1'
 
 describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
@@ -235,7 +235,7 @@ describe('holdfast serve --log on etcd', function () {
     const [line] = await serve.out.waitForCount(1)
     const other = /ws:\S+/.exec(line!)![0]
     // No broker runs at the first URL.
-    const session = await connect([nobody, other, preferred], { grace: 'lease' })
+    const session = await connect([unreachable, other, preferred], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))

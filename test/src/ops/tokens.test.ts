@@ -80,7 +80,7 @@ describe('a token file', () => {
   const bad: [string, RegExp][] = [
     ['plain-token ann', /Line 1 .* does not begin with a SHA-256/],
     [`${'0'.repeat(64)}`, /Line 1 .* the owner of the token/],
-    [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* none of all, everyday, lock/],
+    [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
   for (const [text, sentence] of bad) {
     it(`cannot contain "${text.trim().slice(0, 16)}…", which the error does not repeat`, () => {
