@@ -2,8 +2,6 @@
  * The engine in PostgreSQL behind a pooler, at a replica, with synchronous replication, and when a
  * standby replaces the primary, with and without the newest commits.
  */
-import type { PostgresEngine } from '@holdfast/server/internal'
-import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
@@ -11,19 +9,7 @@ import { needs } from '../support/needs.js'
 import { PgBouncer } from '../support/pgbouncer.js'
 import { Postgres } from '../support/postgres.js'
 import { config, Reader } from './etcdStage.js'
-import { PostgresStage } from './postgresStage.js'
-
-async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
-  for (;;) {
-    try {
-      await engine.append(slot, entry)
-      return
-    } catch (error) {
-      // The outcome is unknown: append the same entry again, as a broker does.
-      if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
-    }
-  }
-}
+import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 
 describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   this.timeout(60_000)

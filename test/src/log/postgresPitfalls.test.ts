@@ -3,14 +3,13 @@
  * after its pitfall.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
-import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import { count } from '../support/counts.js'
 import { config, Reader } from './etcdStage.js'
-import { PostgresStage } from './postgresStage.js'
+import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 
 describe('log: pitfalls of a log in PostgreSQL', function () {
   this.timeout(60_000)
@@ -28,18 +27,6 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const reader = new Reader()
     engine.follow(position, reader)
     return reader
-  }
-
-  async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
-    for (;;) {
-      try {
-        await engine.append(slot, entry)
-        return
-      } catch (error) {
-        // The outcome is unknown: append the same entry again, as a broker does.
-        if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
-      }
-    }
   }
 
   it('1: positions have the order of commits, although a transaction is slow', async () => {

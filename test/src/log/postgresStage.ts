@@ -8,6 +8,7 @@ import {
   type PostgresEngineOptions,
   parsePostgresAddress,
 } from '@holdfast/server/internal'
+import type { HoldfastError } from '@holdfast/shared'
 import { needs } from '../support/needs.js'
 import { Postgres, type PostgresOptions } from '../support/postgres.js'
 import type { EngineStage } from './engineSuite.js'
@@ -72,5 +73,18 @@ export class PostgresStage implements EngineStage {
   /** An engine that reaches the server through this port. */
   through(port: number, options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
     return this.engine({ hosts: [{ host: '127.0.0.1', port }], ...options })
+  }
+}
+
+/** Appends an entry, again and again until its outcome is known. */
+export async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
+  for (;;) {
+    try {
+      await engine.append(slot, entry)
+      return
+    } catch (error) {
+      // The outcome is unknown: append the same entry again, as a broker does.
+      if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
+    }
   }
 }

@@ -230,7 +230,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
 function checkBarriers({ barriers, sessions }: LockTable): void {
   let callCount = 0
   for (const { key, parties, calls } of barriers.values()) {
-    ensure(calls.size > 0, `nobody waits at the barrier ${key}`)
+    ensure(calls.size > 0, `the barrier ${key} has no waiting call`)
     ensure(calls.size < parties, `all parties of the barrier ${key} wait`)
     for (const { id, session } of calls) {
       ensure(sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
