@@ -2,7 +2,7 @@
  * Runs the tests in three lanes at the same time. A lane is a process that runs some folders of
  * tests. Lanes save time because most tests with real processes wait more than they compute. The
  * last lane prints its output at once, and the output of the other lanes follows at the end. The
- * last line has the sums of the counts.
+ * last lines name the failed tests of all lanes, and the very last line has the sums of the counts.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -27,6 +27,8 @@ const lanes = {
   waiting: [],
 }
 
+const noTests = { passed: 0, failed: 0, skipped: 0, failures: [] }
+
 /** Runs mocha with these arguments in all lanes. Resolves with the exit code of the whole run. */
 export async function runInLanes(mocha, args, dist) {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-tests-'))
@@ -36,14 +38,14 @@ export async function runInLanes(mocha, args, dist) {
     const countsFile = join(scratch, `${name}.json`)
     const output = name === last ? 'inherit' : openSync(join(scratch, name), 'w')
     const files = foldersOf(name, dist).map((folder) => join(dist, folder, '**/*.test.js'))
-    if (files.length === 0) return { code: 0, counts: { passed: 0, failed: 0, skipped: 0 } }
+    if (files.length === 0) return { code: 0, counts: noTests }
     const options = ['--reporter-option', `countsFile=${countsFile}`]
     const child = spawn(process.execPath, [mocha, ...args, ...options, ...files], {
       stdio: ['ignore', output, output],
     })
     process.on('SIGTERM', () => child.kill())
     return new Promise((resolve) => {
-      child.once('exit', (code) => resolve({ code, counts: countsIn(countsFile) }))
+      child.once('exit', (code) => resolve({ code, counts: countsIn(countsFile, name) }))
     })
   }
   const results = await Promise.all(names.map(start))
@@ -52,6 +54,9 @@ export async function runInLanes(mocha, args, dist) {
     if (existsSync(output)) process.stdout.write(readFileSync(output))
   }
   rmSync(scratch, { recursive: true })
+  for (const failure of results.flatMap(({ counts }) => counts.failures)) {
+    process.stdout.write(`failed: ${failure}\n`)
+  }
   const sum = (key) => results.reduce((total, { counts }) => total + counts[key], 0)
   const counts = ['passed', 'failed', 'skipped'].map((key) => `${sum(key)} ${key}`)
   process.stdout.write(`${counts.join(', ')}\n`)
@@ -76,10 +81,10 @@ function foldersOf(name, dist) {
 }
 
 /** The counts of a lane. A lane without counts has crashed, which counts as one failed test. */
-function countsIn(file) {
+function countsIn(file, lane) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
   } catch {
-    return { passed: 0, failed: 1, skipped: 0 }
+    return { ...noTests, failed: 1, failures: [`the lane "${lane}" ended without its counts`] }
   }
 }

@@ -54,9 +54,9 @@ describe('a run of the tests', () => {
     assert.equal(code, 0)
   })
 
-  it('counts failed tests, and fails', async () => {
+  it('names and counts the failed tests at the end, and fails', async () => {
     const { code, lines } = await runOf(`it('a', () => {}); it('b', () => { throw Error('no') })`)
-    assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+    assert.deepEqual(lines.slice(-2), ['failed: b: no', '1 passed, 1 failed, 0 skipped'])
     assert.equal(code, 1)
   })
 
@@ -138,7 +138,7 @@ describe('a run of the tests', () => {
         [`it('b', () => {})`, failing],
       ]) {
         const { code, lines } = await lanesOf(computing!, waiting!)
-        assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+        assert.deepEqual(lines.slice(-2), ['failed: a: no', '1 passed, 1 failed, 0 skipped'])
         assert.equal(code, 1)
       }
     })
@@ -148,6 +148,7 @@ describe('a run of the tests', () => {
         `it('a', () => process.kill(process.pid, 'SIGKILL'))`,
         `it('b', () => {})`,
       )
+      assert.equal(lines.at(-2), 'failed: the lane "computing" ended without its counts')
       assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
       assert.equal(code, 1)
     })

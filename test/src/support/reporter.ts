@@ -1,6 +1,6 @@
 /**
  * Prints the report of a test run: the `spec` report of mocha, the slowest tests, every skipped
- * test with its reason, and the counts as the last line.
+ * test with its reason, every failed test with its error, and the counts as the last line.
  *
  * Four things fail a run that mocha would accept: a test that was skipped without a reason, an
  * unhandled rejection, a handle that keeps the process alive after the last test, and an exit in
@@ -20,11 +20,14 @@ const defaultSettleMs = 10_000
 const slowMs = 1_000
 /** The largest number of slow tests in the report. */
 const maxSlowTests = 10
+/** The largest length of an error in the list of failed tests, in characters. */
+const maxErrorLength = 300
 
 export default class Reporter extends Mocha.reporters.Spec {
   readonly #slow: Mocha.Test[] = []
   #passed = 0
-  #failed = 0
+  /** The failed tests and hooks, each with its error in one line. */
+  readonly #failures: string[] = []
   readonly #skipped: Mocha.Test[] = []
   readonly #settleMs: number
   /**
@@ -42,8 +45,8 @@ export default class Reporter extends Mocha.reporters.Spec {
       this.#passed++
       if ((test.duration ?? 0) >= slowMs) this.#slow.push(test)
     })
-    runner.on('fail', () => {
-      this.#failed++
+    runner.on('fail', (test: Mocha.Runnable, error: unknown) => {
+      this.#failures.push(`${test.fullTitle()}: ${oneLine(error)}`)
     })
     runner.on('pending', (test: Mocha.Test) => {
       this.#skipped.push(test)
@@ -63,8 +66,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     this.#hasEnded = true
     this.#listSlowest()
     const unexplained = this.#listSkipped()
-    this.#failed += unexplained
-    leave?.(failures + unexplained)
+    this.#failures.push(...unexplained.map((title) => `${title}: skipped without a reason`))
+    leave?.(failures + unexplained.length)
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
     // All handles are closed. Node would now destroy its environment, but sometimes loops there
     // forever, because Node waits for a request that has already finished.
@@ -79,14 +82,12 @@ export default class Reporter extends Mocha.reporters.Spec {
     }
   }
 
-  /**
-   * Lists each skipped test with its reason. @returns the number of skipped tests without a reason
-   */
-  #listSkipped(): number {
-    let unexplained = 0
+  /** Lists each skipped test with its reason. @returns the skipped tests without a reason */
+  #listSkipped(): string[] {
+    const unexplained: string[] = []
     for (const test of this.#skipped) {
       const reason = reasonOf(test)
-      if (reason === undefined) unexplained++
+      if (reason === undefined) unexplained.push(test.fullTitle())
       process.stdout.write(`skipped: ${test.fullTitle()}: ${reason ?? 'WITHOUT A REASON'}\n`)
     }
     return unexplained
@@ -94,8 +95,7 @@ export default class Reporter extends Mocha.reporters.Spec {
 
   #failForOpenHandles(): void {
     const open = process.getActiveResourcesInfo().join(', ')
-    process.stdout.write(`the tests are over, but something is still open: ${open}\n`)
-    this.#failed++
+    this.#failures.push(`the tests are over, but something is still open: ${open}`)
     // Runs after mocha's own listener, which sets the code of a run whose tests all passed.
     process.on('exit', () => {
       process.exitCode = 1
@@ -105,13 +105,17 @@ export default class Reporter extends Mocha.reporters.Spec {
 
   #onExit(): void {
     if (!this.#hasEnded) {
-      process.stdout.write('the run ended before its last test\n')
-      this.#failed++
+      this.#failures.push('the run ended before its last test')
       process.exitCode = 1
     }
-    const counts = { passed: this.#passed, failed: this.#failed, skipped: this.#skipped.length }
-    if (this.#countsFile !== undefined) writeFileSync(this.#countsFile, JSON.stringify(counts))
-    else process.stdout.write(`${formatCounts(counts)}\n`)
+    const failures = this.#failures
+    const counts = { passed: this.#passed, failed: failures.length, skipped: this.#skipped.length }
+    if (this.#countsFile !== undefined) {
+      writeFileSync(this.#countsFile, JSON.stringify({ ...counts, failures }))
+      return
+    }
+    for (const failure of failures) process.stdout.write(`failed: ${failure}\n`)
+    process.stdout.write(`${formatCounts(counts)}\n`)
   }
 }
 
@@ -123,4 +127,11 @@ interface Counts {
 
 function formatCounts({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`
+}
+
+/** The message of an error in one line, cut to a length that a report can show. */
+function oneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  const line = text.replaceAll(/\s+/g, ' ')
+  return line.length > maxErrorLength ? `${line.slice(0, maxErrorLength)}…` : line
 }
