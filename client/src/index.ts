@@ -1,5 +1,6 @@
 /** The public exports of `@holdfast/client`. */
 export {
+  type CycleEntry,
   type DequeueReason,
   type ErrorCode,
   errorCodes,
@@ -18,6 +19,7 @@ export {
 export { type BrokerUrl, connect } from './connect.js'
 export type { CampaignOptions, Leadership } from './locks/leadership.js'
 export type { Lock } from './locks/lock.js'
+export type { UpgradeOptions } from './locks/modeChanges.js'
 export type { OnceOptions, Run } from './locks/once.js'
 export type {
   AutoRefreshOptions,
@@ -29,6 +31,7 @@ export type {
   TryLockOptions,
   TryLockSetOptions,
 } from './locks/options.js'
+export type { Scope, ScopeLockOptions, ScopeOptions } from './locks/scope.js'
 export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type { ConnectOptions } from './options.js'
 export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'

@@ -25,6 +25,7 @@ export const errorCodes = {
   SESSION_CLOSED: 'the session is closed; connect again',
   UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
   FORBIDDEN: 'the broker does not permit this; ask its operator',
+  DEADLOCK: 'granting this request could never happen; release locks, then lock again',
   CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use the same',
   QUOTA_EXCEEDED: 'a limit of the broker is reached; release locks or try again later',
   BAD_MESSAGE: 'the message is not in the protocol; update the client',
@@ -67,6 +68,18 @@ export interface Holder {
   readonly since: number
 }
 
+/** One request of a deadlock: it waits for the next one of the cycle at its key. */
+export interface CycleEntry {
+  /** Undefined if the caller may not query the key. */
+  readonly key?: string | undefined
+  /** Id of the session of the request. */
+  readonly session: string
+  /** The name of that session; undefined without a name, or if the caller may not query the key. */
+  readonly name?: string | undefined
+  /** The number of the scope; undefined for an upgrade outside a scope. */
+  readonly scope?: number | undefined
+}
+
 /** Details of a {@link HoldfastError}. */
 export interface HoldfastErrorOptions {
   /** The cause of this error: another error, or the reason of an `AbortSignal`. */
@@ -77,6 +90,11 @@ export interface HoldfastErrorOptions {
   readonly holders?: readonly Holder[] | undefined
   /** With `CAPACITY_MISMATCH`: the capacity or the number of parties that other callers use. */
   readonly capacity?: number | undefined
+  /**
+   * With `DEADLOCK`: the requests that wait for each other, at most 16. The first one is the request
+   * that was refused.
+   */
+  readonly cycle?: readonly CycleEntry[] | undefined
   /** Whether one of the holders is the session that made the request. */
   readonly heldByThisSession?: boolean | undefined
   /** Why a lock was lost, or the reason with which a broker closed the connection. */
@@ -86,7 +104,15 @@ export interface HoldfastErrorOptions {
 }
 
 /** The options that become properties of an error. An option that is undefined adds no property. */
-const details = ['key', 'holders', 'heldByThisSession', 'capacity', 'reason', 'note'] as const
+const details = [
+  'key',
+  'holders',
+  'heldByThisSession',
+  'capacity',
+  'cycle',
+  'reason',
+  'note',
+] as const
 
 /** Codes of errors after which the caller may succeed with the same call later. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
@@ -138,6 +164,11 @@ export class HoldfastError extends Error {
    * callers use at the moment.
    */
   declare readonly capacity?: number
+  /**
+   * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
+   * Absent if the client found the deadlock itself, within one scope.
+   */
+  declare readonly cycle?: readonly CycleEntry[]
   /**
    * Why the lock was lost, with `LOCK_LOST` and with `LOCK_NOT_HELD`; absent if the client does not
    * know. For a session that the broker closed: the reason in the close frame.

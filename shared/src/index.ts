@@ -13,6 +13,7 @@
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
 export { joinFrames, parseFrame } from './codec.js'
 export {
+  type CycleEntry,
   type ErrorCode,
   errorCodes,
   type Holder,

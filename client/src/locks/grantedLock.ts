@@ -9,7 +9,7 @@
 import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
-import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
+import type { RefreshableLock, RefreshRequest, Request } from '../requests/requests.js'
 import type {
   Completion,
   ContendedNotice,
@@ -26,6 +26,12 @@ export interface GrantedLockOwner {
   unlock(lock: GrantedLock): Promise<void>
   refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest
   proclaim(lock: GrantedLock, value: string | undefined): Promise<void>
+  /** Removes a lock that ends with its scope. */
+  forget(lock: GrantedLock): void
+  /** Sends a request that changes the mode of a lock. */
+  submit(request: Request<void>): void
+  /** Cancels a request that changes the mode of a lock. */
+  abandon(request: Request<void>): void
   lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 
@@ -34,8 +40,11 @@ export type LossListener = (error: HoldfastError) => void
 
 export class GrantedLock implements Task, RefreshableLock {
   readonly key: string
-  readonly mode: LockMode
+  mode: LockMode
+  /** The first fence, which names the lock in messages. */
   readonly fence: number
+  /** The newest fence, which is higher than the first fence after an upgrade. */
+  presentFence: number
   /** Undefined for an ordinary lock. */
   readonly kind: KindParams | undefined
   readonly #params: HoldParams | undefined
@@ -64,6 +73,7 @@ export class GrantedLock implements Task, RefreshableLock {
     this.kind = kind
     this.#params = hold
     this.fence = fence
+    this.presentFence = fence
   }
 
   get scheduler(): Scheduler {
@@ -97,7 +107,7 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /** Unlocks the lock of a run whose completion the broker has refused. */
-  abandon(): void {
+  abandonRun(): void {
     this.completion = undefined
     void this.#owner.unlock(this)
   }
@@ -107,8 +117,30 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#owner.proclaim(this, value)
   }
 
+  /** Whether a handle is left, and the lock is not lost. */
+  get hasHandles(): boolean {
+    return this.#lossListeners.length > 0 && this.#lossError === undefined
+  }
+
+  /** Removes a handle of a lock that ends with its scope. */
+  forgetHandle(listener: LossListener): void {
+    const index = this.#lossListeners.indexOf(listener)
+    if (index >= 0) this.#lossListeners.splice(index, 1)
+    if (this.#lossListeners.length > 0) return
+    this.#end(undefined)
+    this.#owner.forget(this)
+  }
+
   refresh(ttl: number | undefined): RefreshRequest {
     return this.#owner.refresh(this, ttl)
+  }
+
+  submit(request: Request<void>): void {
+    this.#owner.submit(request)
+  }
+
+  abandon(request: Request<void>): void {
+    this.#owner.abandon(request)
   }
 
   /**

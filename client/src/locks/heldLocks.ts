@@ -13,6 +13,7 @@ import {
   type LockRequest,
   ProclaimRequest,
   RefreshRequest,
+  type Request,
   UnlockRequest,
 } from '../requests/requests.js'
 import {
@@ -32,6 +33,10 @@ const lossTexts: Record<LockLossReason, string> = {
   stolen: 'another request stole it',
   revoked: 'an operator revoked it',
 }
+
+/** A lock at the broker. After a new `granted` message, only the fence and `at` are known. */
+export type BrokerLock = Pick<HeldItem, 'fence' | 'presentFence' | 'ttl' | 'at'> &
+  Partial<Pick<HeldItem, 'mode'>>
 
 export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   readonly scheduler: Scheduler
@@ -82,7 +87,10 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /** The broker confirms after a resume that the session still holds this lock. */
-  confirm(lock: GrantedLock, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
+  confirm(lock: GrantedLock, item: BrokerLock): void {
+    const { ttl, at, mode = lock.mode, presentFence = lock.presentFence } = item
+    lock.mode = mode
+    lock.presentFence = presentFence
     if (ttl === undefined) return
     const expiry = this.#expiryByBroker(ttl, at)
     if (expiry !== undefined) lock.confirmTtl(ttl, expiry)
@@ -104,6 +112,18 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   #unlock(request: UnlockRequest): Promise<void> {
     this.#pendingRequests.add(request)
     return request.promise
+  }
+
+  forget(lock: GrantedLock): void {
+    this.#locks.remove(lock)
+  }
+
+  submit(request: Request<void>): void {
+    this.#pendingRequests.add(request)
+  }
+
+  abandon(request: Request<void>): void {
+    if (this.#pendingRequests.get(request.id) === request) this.#pendingRequests.abandon(request)
   }
 
   refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest {

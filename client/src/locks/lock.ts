@@ -10,14 +10,32 @@ import type { Task } from '../platform/scheduler.js'
 import { withKey } from '../requests/requests.js'
 import type { GrantedLock, LossListener } from './grantedLock.js'
 import {
+  checkModeChange,
+  checkUpgrade,
+  DowngradeRequest,
+  type UpgradeOptions,
+  UpgradeRequest,
+} from './modeChanges.js'
+import {
   type AutoRefreshOptions,
   checkAutoRefresh,
   checkRefresh,
   type RefreshOptions,
 } from './options.js'
 
+/** The functions of a scope that a lock in the scope calls. */
+export interface LockScope {
+  /** Called when the handle is unlocked or lost. */
+  onEnded(): void
+  /** Runs a task when the former calls of the scope have been answered. */
+  inTurn<T>(task: () => Promise<T>): Promise<T>
+}
+
 export class Lock {
   readonly #grantedLock: GrantedLock
+  readonly #isSingleflight: boolean
+  /** Undefined outside a scope. */
+  readonly #scope: LockScope | undefined
   readonly #lossListener: LossListener = (error) => this.#onLost(error)
   #abortController: AbortController | undefined
   /** The loss of which this handle was informed, or which came before this handle was made. */
@@ -28,8 +46,10 @@ export class Lock {
   #endListeners: (() => void)[] = []
 
   /** Internal. Call `lock` of a session to get a lock. */
-  constructor(grantedLock: GrantedLock) {
+  constructor(grantedLock: GrantedLock, isSingleflight = false, scope?: LockScope) {
     this.#grantedLock = grantedLock
+    this.#isSingleflight = isSingleflight
+    this.#scope = scope
     this.#reportedLoss = grantedLock.lossError
     if (this.#reportedLoss === undefined) grantedLock.addHandle(this.#lossListener)
   }
@@ -61,11 +81,12 @@ export class Lock {
   }
 
   /**
-   * The fencing token: the number of the grant, which rises with every grant. A protected resource
+   * The fencing token: the number of the grant, which rises with every grant. An upgrade is a grant,
+   * so it changes the fence. A protected resource
    * must refuse a request whose fencing token is lower than a token that the resource has seen.
    */
   get fence(): number {
-    return this.#grantedLock.fence
+    return this.#grantedLock.presentFence
   }
 
   /**
@@ -127,6 +148,52 @@ export class Lock {
   protected async changeValue(value: string | undefined): Promise<void> {
     if (!this.held) throw this.#notHeldError()
     await this.#untilLost(this.#grantedLock.proclaim(value), undefined)
+  }
+
+  /**
+   * Makes a shared lock exclusive: waits until the lock is the only lock of its key, before all
+   * requests that wait for the key. The lock stays shared until then. The fence rises. While an
+   * upgrade waits, the broker grants no other lock of the key. An exclusive lock stays as it is.
+   *
+   * The ttl is not restarted. After an abort or a timeout the lock is shared as before; if the abort
+   * crosses the grant, the client downgrades the lock, which then has a higher fence.
+   *
+   * Rejects with `DEADLOCK` (another lock of the key is being upgraded, so each would wait for the
+   * other: unlock this lock, and lock again), `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`,
+   * `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN`, `INVALID_TIMEOUT` or `INVALID_OPTION` (permits, a lock
+   * of several keys, a lock of `singleflightLock`, or a second call while one waits).
+   */
+  async upgrade(options: UpgradeOptions = {}): Promise<void> {
+    const { timeout, signal } = checkUpgrade(options)
+    this.#checkModeChange()
+    if (!this.held) throw this.#notHeldError()
+    throwIfAborted(signal, this.key)
+    const request = new UpgradeRequest(this.#grantedLock, timeout)
+    const send = () => {
+      this.#grantedLock.submit(request)
+      const stopListening = onAbort(signal, (error) => request.giveUp(error))
+      return this.#untilLost(request.promise, undefined).finally(stopListening)
+    }
+    await (this.#scope === undefined ? send() : this.#scope.inTurn(send))
+  }
+
+  /**
+   * Makes an exclusive lock shared at once. The broker grants shared requests that wait next. The
+   * fence and the ttl stay as they are. A shared lock stays as it is.
+   *
+   * Rejects with `LOCK_NOT_HELD` or `INVALID_OPTION` (as `upgrade` does).
+   */
+  async downgrade(): Promise<void> {
+    this.#checkModeChange()
+    if (!this.held) throw this.#notHeldError()
+    const request = new DowngradeRequest(this.#grantedLock)
+    this.#grantedLock.submit(request)
+    await this.#untilLost(request.promise, undefined)
+  }
+
+  #checkModeChange(): void {
+    const reason = this.#isSingleflight ? 'several callers may share this lock' : undefined
+    checkModeChange(this.#grantedLock, reason)
   }
 
   /** Waits for the response to a request about this lock, but not longer than the lock is held. */
@@ -192,6 +259,14 @@ export class Lock {
     return this.#unlocking
   }
 
+  /** Internal. Ends this handle, because its scope has ended and releases the lock. */
+  endWithScope(ended: Promise<void>): void {
+    if (this.#unlocking !== undefined || this.#currentLoss !== undefined) return
+    this.#unlocking = ended
+    this.#grantedLock.forgetHandle(this.#lossListener)
+    this.#end()
+  }
+
   /** Like `unlock`, but does not reject if the lock was lost. */
   async [asyncDispose](): Promise<void> {
     try {
@@ -234,6 +309,7 @@ export class Lock {
   /** Calls the end listeners once. */
   #end(): void {
     for (const listener of this.#endListeners.splice(0)) listener()
+    this.#scope?.onEnded()
   }
 
   #removeEndListener(listener: () => void): void {

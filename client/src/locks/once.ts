@@ -81,7 +81,7 @@ function completionError(grantedLock: GrantedLock, error: HoldfastError): Holdfa
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
     // The broker has refused the message, so the session still holds the lock.
-    if (error.code !== 'SESSION_CLOSED') grantedLock.abandon()
+    if (error.code !== 'SESSION_CLOSED') grantedLock.abandonRun()
     return error
   }
   return lossError ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key })

@@ -8,15 +8,12 @@
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
-import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
+import { HoldfastError, type Snapshot } from '@holdfast/shared'
 import type { PendingRequests } from '../requests/pendingRequests.js'
 import type { LockRequest, PendingLockListener } from '../requests/requests.js'
 import { ProtocolViolation } from '../transport/connection.js'
 import type { GrantedLock } from './grantedLock.js'
-import { type HeldLocks, likelyReason } from './heldLocks.js'
-
-/** A lock that this session holds at the broker. The ttl is absent after a new `granted`. */
-type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
+import { type BrokerLock, type HeldLocks, likelyReason } from './heldLocks.js'
 
 export class Reconciler implements PendingLockListener {
   /** The fences of the locks that the session has lost since the resume. */

@@ -65,7 +65,7 @@ export class Singleflight {
         end()
         // The functions of all callers run here one directly after another. So all callers have
         // their handles before the first caller can unlock, and the lock stays held until then.
-        if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock))
+        if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock, true))
       }, giveUp)
     })
   }

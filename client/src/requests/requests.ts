@@ -393,7 +393,7 @@ export class ProclaimRequest extends Request<void> {
  * @param session The id of the session that sent the request.
  */
 export function errorOfFailed(
-  { code, message, holders, capacity }: Failed,
+  { code, message, holders, capacity, cycle }: Failed,
   session: string,
 ): HoldfastError {
   const knownCode = isErrorCode(code) ? code : 'UNAVAILABLE'
@@ -401,7 +401,7 @@ export function errorOfFailed(
   const text = heldByThisSession
     ? `${message}; this session holds the lock, and locks are not re-entrant`
     : message
-  return new HoldfastError(knownCode, text, { holders, heldByThisSession, capacity })
+  return new HoldfastError(knownCode, text, { holders, heldByThisSession, capacity, cycle })
 }
 
 /** Returns the error with the key of the failed call; an error that has a key stays unchanged. */

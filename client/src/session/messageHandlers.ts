@@ -52,6 +52,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
   const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: onStoredResponse,
+    downgraded: onStoredResponse,
+    scopeEnded: onStoredResponse,
     unlocked: onStoredResponse,
     refreshed: onStoredResponse,
     proclaimed: onStoredResponse,

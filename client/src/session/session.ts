@@ -36,6 +36,13 @@ import {
   tryLockOptions,
   tryLockSetOptions,
 } from '../locks/options.js'
+import {
+  checkScope,
+  EndScopeRequest,
+  Scope,
+  type ScopeOptions,
+  type ScopeSession,
+} from '../locks/scope.js'
 import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
 import { Singleflight } from '../locks/singleflight.js'
 import type { RequestTrace, Tracer } from '../locks/tracing.js'
@@ -82,6 +89,8 @@ export class Session extends SessionEmitter {
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
   readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
+  /** The number of the newest scope. */
+  #lastScope = 0
   /** The name that was given to `connect`. */
   readonly name: string | undefined
   /** Locks with the interface of `navigator.locks`, at the same broker and in this session. */
@@ -324,6 +333,33 @@ export class Session extends SessionEmitter {
     const { signal } = checkObserve(name, options)
     if (this.state === 'closed') throw this.#controller.closedError()
     return new Observation(this, () => this.#controller.closedError(), name, signal)
+  }
+
+  /**
+   * Runs a callback as one logical task, a *scope*. Locks of a scope are re-entrant: a second call
+   * for the same key gets the same lock. The broker refuses a request of the scope with `DEADLOCK`
+   * if it could never be granted. All locks of the scope are released when the callback settles.
+   *
+   * Give the scope to all code of the task. Calls on the session itself are outside the scope.
+   * Resolves with the result of the callback, after the broker has confirmed the releases.
+   */
+  async scope<T>(
+    callback: (scope: Scope) => T | PromiseLike<T>,
+    options: ScopeOptions = {},
+  ): Promise<T> {
+    const checkedOptions = checkScope(callback, options)
+    const { scheduler } = this.#controller
+    const deps: ScopeSession = {
+      scheduler,
+      requestLock: (checkedLock) => this.#requestLock(checkedLock),
+      endScope: (number) => this.#controller.submit(new EndScopeRequest(number)).catch(() => {}),
+    }
+    const scope = new Scope(deps, ++this.#lastScope, checkedOptions)
+    try {
+      return await callback(scope)
+    } finally {
+      await scope.end()
+    }
   }
 
   /**

@@ -11,6 +11,8 @@ export interface KindParams {
   readonly capacity?: number | undefined
   /** True for the lock of a run of `session.once`. */
   readonly once?: true | undefined
+  /** The number of the scope; undefined outside a scope. */
+  readonly scope?: number | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
   /** The value of a candidate as JSON text; undefined if the request is no campaign. */
@@ -67,6 +69,7 @@ export function lockText(id: number, params: LockParams, timeout: number | undef
   let text = params.kind?.items === undefined ? oneKeyText(id, params) : setText(id, params.kind)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
+  if (params.kind?.scope !== undefined) text += `,"scope":${params.kind.scope}`
   if (params.steal) text += ',"steal":true'
   if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
   return `${text}${params.hold === undefined ? '' : holdText(params.hold)}}`
@@ -87,7 +90,8 @@ function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
     return `{"type":"campaign"${fields}${valueField}`
   }
   const text = `{"type":"lock"${fields}`
-  if (kind !== undefined) return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
+  if (kind?.capacity !== undefined)
+    return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 

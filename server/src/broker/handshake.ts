@@ -88,11 +88,11 @@ export class Handshake {
     this.#observer = observer
     this.#policyFor = policiesFor(settings)
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
-    const { barriersPerSession: barriers, maxHoldMs } = settings.limits
+    const { barriersPerSession: barriers, deadlockVisits, maxHoldMs } = settings.limits
     // JSON, the format of the command log, has no Infinity.
     const maxHold = maxHoldMs === off ? undefined : maxHoldMs
     const { keptResults, keptResultBytes } = settings.limits
-    const ownLimits = { locks, answers, waitersPerKey, barriers, maxHold }
+    const ownLimits = { locks, answers, waitersPerKey, barriers, deadlockVisits, maxHold }
     this.#sessionLimits = { ...ownLimits, keptResults, keptResultBytes }
   }
 

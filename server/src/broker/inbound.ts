@@ -135,7 +135,7 @@ export class Inbound {
       return false
     }
     if (message.type === 'refusal') return true
-    const denial = handlerOf(message).check?.(policy, message)
+    const denial = handlerOf(message).check?.(policy, message, connection)
     if (denial === undefined) return true
     const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
     connection.send(encodeFailed(id, denial.code, denial.message))

@@ -58,7 +58,9 @@ export interface MessageHandler<M extends SessionMessage> {
    */
   readonly adds: 'lock' | 'value' | 'watch' | undefined
   /** Returns why the policy refuses the message; undefined if every session may send it. */
-  readonly check: ((policy: ConnectionPolicy, message: M) => Denial | undefined) | undefined
+  readonly check:
+    | ((policy: ConnectionPolicy, message: M, connection: Connection) => Denial | undefined)
+    | undefined
   /**
    * Makes the command of the message; undefined for a message that the broker answers at once. `at`
    * is the time of the wall clock, in ms.
@@ -104,6 +106,21 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   unlock: unlockHandler,
 
   lockAll: commandHandler(lockSetCommand, checkLockSet, 'lock'),
+
+  upgrade: commandHandler((connection, { id, fence, timeout }, at) => {
+    const { session, attachEpoch } = connection
+    return { type: 'upgrade', session: session!.id, attachEpoch, id, fence, timeout, at }
+  }, checkUpgrade),
+
+  downgrade: commandHandler((connection, { id, fence }, at) => {
+    const { session, attachEpoch } = connection
+    return { type: 'downgrade', session: session!.id, attachEpoch, id, fence, at }
+  }),
+
+  endScope: commandHandler((connection, { id, scope }, at) => {
+    const { session, attachEpoch } = connection
+    return { type: 'endScope', session: session!.id, attachEpoch, id, scope, at }
+  }),
 
   refresh: commandHandler((connection, { id, fence, ttl }, at) => {
     const { session, attachEpoch } = connection
@@ -266,7 +283,7 @@ function lockSetCommand(
     timeout,
     metadata: jsonText(connection, metadata),
     at,
-    extras: holdTermsOf(message),
+    extras: setTermsOf(message),
   }
 }
 
@@ -284,21 +301,26 @@ function permitsOf({
 
 /** The terms that only few requests have; undefined for an ordinary request. */
 function extrasOf(message: LockRequest): ExtraTerms | undefined {
-  const { capacity, maxHold, notify } = message
-  if (capacity === undefined && maxHold === undefined && notify === undefined) return undefined
+  const { capacity, maxHold, notify, scope } = message
+  if (capacity === undefined && maxHold === undefined && notify === undefined)
+    return scope === undefined ? undefined : { scope }
   const permits = permitsOf(message)
-  const holdTerms = holdTermsOf(message)
-  return permits && holdTerms ? { ...permits, ...holdTerms } : (permits ?? holdTerms)
+  const setTerms = setTermsOf(message)
+  return permits && setTerms ? { ...permits, ...setTerms } : (permits ?? setTerms)
 }
 
-/** The longest hold and the notices of a request; undefined for a request with neither. */
-function holdTermsOf({
+/**
+ * The longest hold, the notices and the scope of a request; undefined for a request without any of
+ * them.
+ */
+function setTermsOf({
   maxHold,
   notify,
-}: Pick<LockRequest, 'maxHold' | 'notify'>): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
+  scope,
+}: Pick<LockRequest, SetTerm>): Pick<ExtraTerms, SetTerm> | undefined {
   const notices = notify?.length === 0 ? undefined : notify
-  if (maxHold === undefined && notices === undefined) return undefined
-  return { maxHold, notify: notices }
+  if (maxHold === undefined && notices === undefined && scope === undefined) return undefined
+  return { maxHold, notify: notices, scope }
 }
 
 /**
@@ -311,6 +333,8 @@ function jsonText(connection: Connection, value: unknown): string | undefined {
   connection.charge(costOfMetadata(text.length))
   return text
 }
+/** A term that a set can have as a whole. */
+type SetTerm = 'maxHold' | 'notify' | 'scope'
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
   const { key, mode, steal, metadata } = message
@@ -331,6 +355,16 @@ function checkLockSet(
       return { ...keyDenial, message: `${JSON.stringify(key)}: ${keyDenial.message}` }
   }
   return policy.checkSize('', metadata)
+}
+
+/** An upgrade needs the permission for an exclusive lock of the key. */
+function checkUpgrade(
+  policy: ConnectionPolicy,
+  { fence }: MessageOf<'upgrade'>,
+  { session }: Connection,
+): Denial | undefined {
+  const lock = session!.held.get(fence)
+  return lock === undefined ? undefined : policy.checkPermission('lock', lock.key)
 }
 
 /**

@@ -88,6 +88,10 @@ export class Outbound {
           .get(effect.lock.session)
           ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
         break
+      case 'upgraded':
+        // The answer follows as an effect of its own.
+        if (effect.request?.timeout !== undefined) time.clearTimer(effect.request)
+        break
       case 'released':
         this.#onReleased(effect.lock, effect.reason)
         break
@@ -269,8 +273,8 @@ export class Outbound {
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {
-      const { id, key, mode, fence, ttl } = lock
-      return { id, key, mode, fence, ttl, at: this.#startOf(lock) }
+      const { id, key, mode, fence, presentFence, ttl } = lock
+      return { id, key, mode, fence, presentFence, ttl, at: this.#startOf(lock) }
     })
     const waiting = [...session.waiting.values(), ...session.barrierCalls.values()].map(
       ({ id }) => id,
@@ -334,7 +338,10 @@ export class Outbound {
     if (connection === undefined) return
     // The client pays for the value that it receives, because its request is small.
     if (answer.kind === 'result') connection.charge(costOfBytes(answer.result.value?.length ?? 0))
-    connection.send(encodeAnswer(id, answer, this.#startInAnswer(answer), session.limits))
+    const { policy } = connection
+    const isVisible = policy && ((key: string) => policy.may('query', key))
+    const start = this.#startInAnswer(answer)
+    connection.send(encodeAnswer(id, answer, start, session.limits, isVisible))
   }
 
   #startKeep(kept: KeptResult): void {

@@ -73,8 +73,10 @@ export class BrokerStateMachine implements StateMachine {
     if (!this.#reserveFences()) return
     const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
     const liveTable = this.#liveTable
+    const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
-    liveTable.effectCount += effects.length
+    // A visit of a check for deadlocks costs about as much as an effect.
+    liveTable.effectCount += effects.length + liveTable.current.visitCount - visitsBefore
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect)
@@ -153,6 +155,8 @@ function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {
     case 'granted':
     case 'released':
+    case 'upgraded':
+    case 'downgraded':
     case 'refreshed':
     case 'proclaimed':
       return effect.lock.session

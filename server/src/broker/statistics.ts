@@ -36,6 +36,9 @@ export class Statistics {
       case 'granted':
         if (effect.lock.isPrimary) this.#granted++
         break
+      case 'upgraded':
+        this.#granted++
+        break
       case 'released':
         if (!effect.lock.isPrimary) break
         if (effect.reason === 'unlocked') this.#unlocked++

@@ -126,6 +126,13 @@ export class WatchRegistry {
         const cost = request === undefined ? 0 : this.#publishQueue('dequeued', request, 'granted')
         return cost + this.#publishLock('locked', lock)
       }
+      case 'upgraded': {
+        const { lock, request } = effect
+        const cost = request === undefined ? 0 : this.#publishQueue('dequeued', request, 'granted')
+        return cost + this.#publishLock('upgraded', lock)
+      }
+      case 'downgraded':
+        return this.#publishLock('downgraded', effect.lock)
       case 'released':
         return this.#publishLock(eventForReason[effect.reason], effect.lock)
       case 'proclaimed':
@@ -173,12 +180,14 @@ export class WatchRegistry {
     const matching = this.#lockIndex.watchesOf(lock.key)
     if (matching.length === 0) return 0
     const text = encodeLockEvent(name, lock)
+    const isHeld =
+      name === 'locked' || name === 'upgraded' || name === 'downgraded' || name === 'proclaimed'
     // A search that will still list the lock lists it with its present value.
     return this.#publish(
       matching,
       lock.key,
       text,
-      (search) => name !== 'locked' && search.willFind(lock),
+      (search) => !(isHeld && name !== 'proclaimed') && search.willFind(lock),
     )
   }
 

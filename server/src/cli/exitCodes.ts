@@ -59,6 +59,7 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   INVALID_TTL: exitCodes.usage,
   INVALID_TIMEOUT: exitCodes.usage,
   CAPACITY_MISMATCH: exitCodes.usage,
+  DEADLOCK: exitCodes.notAcquired,
 }
 
 /** Prints the message of an error and returns the exit code for the error. */

@@ -114,6 +114,11 @@ export interface BrokerLimits {
   readonly keptResults: number
   /** Bytes of these results, in bytes. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
+  /**
+   * Waiting scopes and sets that one check for deadlocks visits. Beyond, the request is refused.
+   * Default 10,000; public 1,000.
+   */
+  readonly deadlockVisits: number
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
@@ -189,6 +194,7 @@ export const limits = {
   maxHoldMs: { private: off, public: off, max: maxDurationMs, canBeOff: true },
   keptResults: { private: 1_000, public: 1_000 },
   keptResultBytes: { private: 16 * 1024 * 1024, public: 4 * 1024 * 1024 },
+  deadlockVisits: { private: 10_000, public: 1_000 },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
@@ -235,6 +241,7 @@ const sessionLimitNames = {
   maxHold: 'maxHoldMs',
   keptResults: 'keptResults',
   keptResultBytes: 'keptResultBytes',
+  deadlockVisits: 'deadlockVisits',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
 /** The name of the broker limit from which a limit of the lock table gets its value. */
@@ -250,6 +257,8 @@ const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
     `${value} answers to this session are unacknowledged, the maximum; send an ack first`,
   barriersPerSession: (value) =>
     `${value} calls of the session wait at barriers, the maximum; cancel a call first`,
+  deadlockVisits: (value) =>
+    `the request depends on more than ${value} waiting scopes and sets, the maximum; try again later`,
   watchesPerSession: (value) => `the session has ${value} watches, the maximum; end a watch first`,
   keyBytes: (value) => `the key has more than ${value} bytes; use a shorter key`,
   keysPerSet: (value) => `the set has more than ${value} keys; request fewer keys at once`,

@@ -2,11 +2,15 @@
  * The answers to requests that need no records of their own, and the check that a stored answer
  * belongs to a request. The table stores an answer until the client acknowledges the answer.
  */
-import type { Answer, RequestType } from './records.js'
+import type { RequestType } from './plainRecords.js'
+import type { Answer } from './records.js'
 
 const requestTypeOf = {
   granted: 'lock',
   unlocked: 'unlock',
+  upgraded: 'upgrade',
+  downgraded: 'downgrade',
+  scopeEnded: 'endScope',
   refreshed: 'refresh',
   proclaimed: 'proclaim',
   revoked: 'revoke',
@@ -29,6 +33,8 @@ export function isAnswerTo(answer: Answer, type: RequestType): boolean {
 /** All sessions share these answers, so that a stored answer takes little memory. */
 export const answers = {
   unlocked: { kind: 'unlocked' },
+  scopeEnded: { kind: 'scopeEnded' },
+  downgraded: { kind: 'downgraded' },
   revoked: { kind: 'revoked' },
   proclaimed: { kind: 'proclaimed' },
   notHeld: {
@@ -36,5 +42,7 @@ export const answers = {
     refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
     proclaim: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'proclaim' },
     revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
+    upgrade: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'upgrade' },
+    downgrade: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'downgrade' },
   },
 } as const satisfies Record<string, Answer | Record<string, Answer>>

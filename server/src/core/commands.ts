@@ -43,6 +43,11 @@ export interface SessionLimits {
   /** A request of this session may wait only for a key with fewer waiting requests than this. */
   readonly waitersPerKey: number
   /**
+   * Most waiting scopes and sets that one check for deadlocks visits. Undefined in a command of an
+   * older broker, which has no scopes: 10,000.
+   */
+  readonly deadlockVisits?: number | undefined
+  /**
    * Most calls that wait at barriers. Undefined in a command of an older broker, which has no
    * barriers: no limit.
    */
@@ -180,7 +185,32 @@ export interface RequestLockSet extends FromSession {
   /** JSON text. */
   readonly metadata: string | undefined
   /** The extras of the whole set. */
-  readonly extras?: Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined
+  readonly extras?: Pick<ExtraTerms, 'maxHold' | 'notify' | 'scope'> | undefined
+}
+
+/** Makes a shared lock exclusive, as soon as it is the only lock of its key. */
+export interface UpgradeLock extends FromSession {
+  readonly type: 'upgrade'
+  readonly id: number
+  /** The first fence of the lock, which is its name. */
+  readonly fence: number
+  /** As in {@link RequestLock}. */
+  readonly timeout: number | undefined
+}
+
+/** Makes an exclusive lock shared. */
+export interface DowngradeLock extends FromSession {
+  readonly type: 'downgrade'
+  readonly id: number
+  /** The first fence of the lock, which is its name. */
+  readonly fence: number
+}
+
+/** Ends a scope: withdraws its waiting request, and releases all its locks. */
+export interface EndScope extends FromSession {
+  readonly type: 'endScope'
+  readonly id: number
+  readonly scope: number
 }
 
 /**
@@ -324,6 +354,9 @@ export type ClientCommand =
   | RequestLockSet
   | RequestOnce
   | CompleteOnce
+  | UpgradeLock
+  | DowngradeLock
+  | EndScope
   | Unlock
   | Refresh
   | Proclaim
@@ -351,7 +384,8 @@ export type Command =
 const commandTypes: Readonly<Record<Command['type'], 1>> = {
   ...{ raiseFenceFloor: 1, quiet: 1, restart: 1, open: 1 },
   ...{ resume: 1, suspend: 1, end: 1, lock: 1 },
-  ...{ lockAll: 1, once: 1, complete: 1, unlock: 1, refresh: 1, revoke: 1 },
+  ...{ lockAll: 1, upgrade: 1, downgrade: 1, endScope: 1 },
+  ...{ once: 1, complete: 1, unlock: 1, refresh: 1, revoke: 1 },
   ...{ proclaim: 1, barrier: 1, cancel: 1, ack: 1, confirm: 1 },
   ...{ timeout: 1, expire: 1, endHold: 1, forgetResult: 1, grantUnfinishedKeys: 1 },
 }

@@ -44,6 +44,19 @@ export type Effect =
    * is also the answer to the request with the id `lock.id`.
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
+  /**
+   * A shared lock has become exclusive, and has a new present fence. `request` is the upgrade that
+   * waited; undefined for an upgrade that was granted at once. An `answer` follows.
+   */
+  | {
+      readonly kind: 'upgraded'
+      readonly lock: Lock
+      readonly request: Request | undefined
+      /** The present fence of the lock before the upgrade. */
+      readonly formerFence: number
+    }
+  /** An exclusive lock has become shared. Its fence is the same. An `answer` follows. */
+  | { readonly kind: 'downgraded'; readonly lock: Lock }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
    * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the

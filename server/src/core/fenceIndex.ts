@@ -19,11 +19,17 @@ export class FenceIndex {
 
   /**
    * The lock of a key with this fence; undefined if the key has none. The first call for a key with
-   * many holders takes time in proportion to its holders.
+   * many holders takes time in proportion to its holders. The fence is the present fence of the
+   * lock. Only the oldest holder can have another fence in the index, because a lock is upgraded
+   * only while the lock is the only holder.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
-    if (keyState.holders.length > maxScannedHolders) return this.#holdersOf(keyState).get(fence)
-    for (const lock of keyState.holders) if (lock.fence === fence) return lock
+    if (keyState.first?.presentFence === fence) return keyState.first
+    if (keyState.holders.length > maxScannedHolders) {
+      const lock = this.#holdersOf(keyState).get(fence)
+      return lock?.presentFence === fence ? lock : undefined
+    }
+    for (const lock of keyState.holders) if (lock.presentFence === fence) return lock
     return undefined
   }
 

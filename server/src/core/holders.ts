@@ -32,7 +32,7 @@ type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
 interface KeptAnswers {
   /**
    * The fences of the oldest and the newest holder, and the number of holders: every change of the
-   * holders changes one of the three.
+   * holders changes one of the three. Of the holders of a key, only the oldest can be upgraded.
    */
   readonly firstFence: number
   readonly lastFence: number
@@ -88,9 +88,23 @@ export class HolderAnswers {
     return this.#answer([holder], bytesOf(holder))
   }
 
+  /**
+   * The answer to an upgrade that the other locks of its key prevent. Describes these locks, within
+   * the bounds of {@link answerFor}.
+   */
+  answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
+    const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
+    const others = firstOf(lock.keyState.holders, maxHolders + 1).filter((other) => other !== lock)
+    const answer = this.#describe(others, room)
+    const [first] = others
+    if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
+    const holder = holderOf(first, false)
+    return { ...this.#answer([holder], bytesOf(holder)), request: 'upgrade' }
+  }
+
   #answersFor(keyState: KeyState, first: Lock): KeptAnswers {
-    const firstFence = first.fence
-    const lastFence = keyState.last?.fence ?? firstFence
+    const firstFence = first.presentFence
+    const lastFence = keyState.last?.presentFence ?? firstFence
     const count = keyState.holders.length
     const kept = this.#kept.get(keyState)
     if (
@@ -132,15 +146,15 @@ export class HolderAnswers {
   }
 }
 
-/** The oldest holders, as many as one answer may describe. */
-function firstOf(holders: Iterable<Lock>): Lock[] {
+/** The oldest holders; by default, as many as one answer may describe. */
+function firstOf(holders: Iterable<Lock>, maxCount = maxHolders): Lock[] {
   const locks: Lock[] = []
-  for (const lock of holders) if (locks.push(lock) === maxHolders) break
+  for (const lock of holders) if (locks.push(lock) === maxCount) break
   return locks
 }
 
 function holderOf(lock: Lock, showMetadata: boolean, showKey = false): StoredHolder {
-  const { session, metadata, fence, since, extras, key } = lock
+  const { session, metadata, presentFence: fence, since, extras, key } = lock
   const { id, name } = session
   const holder = { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
   if (!showKey && extras === undefined) return holder

@@ -7,7 +7,7 @@ export { LinkedList } from './linkedList.js'
 export type { Election, ExtraTerms, SetItem } from './lockExtras.js'
 export { blockedKeysOf } from './lockSets.js'
 export type { CapacityMismatch } from './permits.js'
-export type { StoredHolder } from './plainRecords.js'
+export type { CycleEntry, RequestType, StoredHolder } from './plainRecords.js'
 export {
   type Answer,
   Barrier,
@@ -15,7 +15,6 @@ export {
   KeyState,
   Lock,
   Request,
-  type RequestType,
   Session,
 } from './records.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'

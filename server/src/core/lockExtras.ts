@@ -22,6 +22,8 @@ export interface ExtraTerms {
   readonly once?: true | undefined
   /** Present if and only if the request is a campaign (see `elections.ts`). */
   readonly election?: { readonly value?: string | undefined } | undefined
+  /** The number of the scope, which the client chose; undefined outside a scope. */
+  readonly scope?: number | undefined
 }
 
 /** The election that a request is a candidate of, or a lock is the leadership of. */
@@ -56,12 +58,49 @@ export class LockSet<L, R> {
 }
 
 /**
+ * One logical task of a session (see `scopes.ts`).
+ *
+ * @template L The class of locks.
+ * @template R The class of requests.
+ * @template S The class of sessions.
+ */
+export class Scope<L, R, S> {
+  readonly session: S
+  /** The number that the client chose. */
+  readonly number: number
+  /** The locks of the scope; of a set, the lock of each key. */
+  readonly locks = new Set<L>()
+  /** The locks of the scope that are not in the lists of their keys. */
+  readonly unlistedLocks = new Set<L>()
+  /** The request for which the scope waits. */
+  waiting: R | undefined = undefined
+
+  constructor(session: S, number: number) {
+    this.session = session
+    this.number = number
+  }
+}
+
+/** What a key has of scopes. The template types are those of {@link Scope}. */
+export class KeyScopes<L, R> {
+  /** Locks of scopes that wait, and perhaps of scopes that have waited before. */
+  readonly locks = new Set<L>()
+  /** Waiting requests that are in a scope or members of a set, in the order of the queue. */
+  readonly requests = new Set<R>()
+
+  get isEmpty(): boolean {
+    return this.locks.size === 0 && this.requests.size === 0
+  }
+}
+
+/**
  * The extras of a request. When the request is granted, its lock gets the same object.
  *
  * @template L The class of locks.
  * @template R The class of requests.
+ * @template S The class of sessions.
  */
-export class LockExtras<L, R> {
+export class LockExtras<L, R, S> {
   /** As in {@link ExtraTerms}. */
   readonly permits: number | undefined
   readonly capacity: number | undefined
@@ -75,6 +114,12 @@ export class LockExtras<L, R> {
   readonly once: true | undefined
   /** The group of a `once` request that waits. */
   followers: FollowerGroup<R> | undefined = undefined
+  /** The scope of the lock or request; undefined outside a scope. */
+  scope: Scope<L, R, S> | undefined = undefined
+  /** The newest fence of a lock that was upgraded; undefined for other locks. */
+  presentFence: number | undefined = undefined
+  /** The lock that a waiting upgrade makes exclusive; undefined for other requests. */
+  upgradeOf: L | undefined = undefined
 
   constructor(
     { permits, capacity, maxHold, notify, once, election }: ExtraTerms,
@@ -94,11 +139,11 @@ export class LockExtras<L, R> {
    * The extras of a new request; undefined for an ordinary lock. The limit of the session bounds
    * `maxHold`, and is the `maxHold` of a request without one.
    */
-  static of<L, R>(
+  static of<L, R, S>(
     terms: ExtraTerms | undefined,
     limits: { readonly maxHold?: number | undefined },
     set?: LockSet<L, R>,
-  ): LockExtras<L, R> | undefined {
+  ): LockExtras<L, R, S> | undefined {
     if (limits.maxHold === undefined) return terms && new LockExtras(terms, set)
     const maxHold = Math.min(terms?.maxHold ?? limits.maxHold, limits.maxHold)
     return new LockExtras({ ...terms, maxHold }, set)
@@ -126,11 +171,17 @@ export class KeyPermits {
 /**
  * The extras of a key. A key without any of them has no such object.
  *
+ * @template L The class of locks.
  * @template R The class of requests.
  */
-export class KeyExtras<R = unknown> {
+export class KeyExtras<L, R> {
   /** The permits of the key; undefined while no lock and no request has the mode `permits`. */
   permits: KeyPermits | undefined = undefined
+  /** The upgrade that waits until its lock is the only lock of the key; undefined without one. */
+  upgrade: R | undefined = undefined
+  /** Undefined while no waiting scope has a lock or a request of the key, and no set waits. */
+  scopes: KeyScopes<L, R> | undefined = undefined
+
   /** The `once` requests that wait; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined
   /** The followers of a run that has ended, who must still be answered; undefined if none. */
@@ -138,6 +189,12 @@ export class KeyExtras<R = unknown> {
 
   /** Whether the key needs this object no longer. */
   get isEmpty(): boolean {
-    return this.permits === undefined && this.followers === undefined && this.delivery === undefined
+    return (
+      this.permits === undefined &&
+      this.upgrade === undefined &&
+      this.scopes === undefined &&
+      this.followers === undefined &&
+      this.delivery === undefined
+    )
   }
 }

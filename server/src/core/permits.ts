@@ -5,8 +5,8 @@
  */
 import { KeyExtras, KeyPermits } from './lockExtras.js'
 
-interface KeyWithExtras {
-  extras: KeyExtras | undefined
+interface KeyWithExtras<L, R> {
+  extras: KeyExtras<L, R> | undefined
 }
 
 interface PermitsTerms {
@@ -22,8 +22,8 @@ export interface CapacityMismatch {
 }
 
 /** The mismatch of a request with this capacity; undefined if the request may go on. */
-export function capacityMismatch(
-  { key, extras }: KeyWithExtras & { readonly key: string },
+export function capacityMismatch<L, R>(
+  { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,
 ): CapacityMismatch | undefined {
   const capacityInUse = extras?.permits?.capacity
@@ -33,19 +33,22 @@ export function capacityMismatch(
 }
 
 /** Counts a lock of the key that has the mode `permits`. */
-export function addPermits(keyState: KeyWithExtras, terms: PermitsTerms): void {
+export function addPermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   addPermitsUser(keyState, terms)
   keyState.extras!.permits!.used += terms.permits!
 }
 
 /** Stops counting a lock of the key that had the mode `permits`. */
-export function removePermits(keyState: KeyWithExtras, terms: PermitsTerms): void {
+export function removePermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   keyState.extras!.permits!.used -= terms.permits!
   removePermitsUser(keyState)
 }
 
 /** Counts a request that waits for permits. */
-export function addPermitsUser(keyState: KeyWithExtras, { capacity }: PermitsTerms): void {
+export function addPermitsUser<L, R>(
+  keyState: KeyWithExtras<L, R>,
+  { capacity }: PermitsTerms,
+): void {
   keyState.extras ??= new KeyExtras()
   keyState.extras.permits ??= new KeyPermits(capacity!)
   keyState.extras.permits.users++
@@ -54,7 +57,7 @@ export function addPermitsUser(keyState: KeyWithExtras, { capacity }: PermitsTer
 /**
  * Stops counting a request that waited for permits. After the last user the key has no capacity.
  */
-export function removePermitsUser(keyState: KeyWithExtras): void {
+export function removePermitsUser<L, R>(keyState: KeyWithExtras<L, R>): void {
   const extras = keyState.extras!
   if (--extras.permits!.users > 0) return
   extras.permits = undefined

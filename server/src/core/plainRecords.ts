@@ -1,5 +1,8 @@
-/** The records that hold only plain values: no sessions, locks or keys. */
-import type { Holder, LockMode } from '@holdfast/shared'
+/** The records that hold only plain values: no sessions, locks or keys, except a type parameter. */
+import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
+import type { SessionLimits } from './commands.js'
+import type { CapacityMismatch } from './permits.js'
+import type { SharedResult } from './sharedResults.js'
 
 /** A {@link Holder} whose metadata is still JSON text. */
 export interface StoredHolder extends Omit<Holder, 'metadata'> {
@@ -28,3 +31,67 @@ export interface RequestTerms extends LockTerms {
   /** Wall time of the request. */
   readonly at: number
 }
+
+/** The terms that decide whether a lock is compatible with the holders of a key. */
+export interface WantedTerms {
+  readonly mode: LockMode
+  readonly extras?: { readonly permits?: number | undefined } | undefined
+}
+
+/** One request of a deadlock, and the key at which the next one is in its way. */
+export interface CycleEntry {
+  readonly key: string
+  /** The id and the name of the session of the request. */
+  readonly session: string
+  readonly name: string | undefined
+  /** The number of the scope of the request; undefined for an upgrade outside a scope. */
+  readonly scope: number | undefined
+}
+
+/** The types of requests whose outcome is stored. */
+export type RequestType =
+  | 'lock'
+  | 'upgrade'
+  | 'downgrade'
+  | 'endScope'
+  | 'unlock'
+  | 'refresh'
+  | 'proclaim'
+  | 'revoke'
+  | 'barrier'
+
+/** The outcome of a request. For a session that can resume, the table stores the outcome. */
+export type AnswerOf<L> =
+  | { readonly kind: 'granted'; readonly lock: L }
+  /** The answer to an upgrade. `fence` is the new fence. */
+  | { readonly kind: 'upgraded'; readonly fence: number }
+  | { readonly kind: 'downgraded' }
+  | { readonly kind: 'scopeEnded' }
+  | { readonly kind: 'unlocked' }
+  /** The answer has no lock, because the lock may have ended since the refresh. */
+  | { readonly kind: 'refreshed'; readonly fence: number }
+  /** The leader has changed its value. */
+  | { readonly kind: 'proclaimed' }
+  | { readonly kind: 'revoked' }
+  /** All parties of a barrier have arrived. */
+  | { readonly kind: 'passed' }
+  /** The value of the run that a `once` request has waited for, or a kept value. */
+  | { readonly kind: 'result'; readonly result: SharedResult }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      /** The type of the request. If undefined, the code implies the type. */
+      readonly request?: Exclude<RequestType, 'lock'> | undefined
+      /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
+      readonly holders?: readonly StoredHolder[] | undefined
+      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
+      readonly holderBytes?: number | undefined
+      /** The limit that was reached, for `QUOTA_EXCEEDED` only. */
+      readonly limit?: keyof SessionLimits | undefined
+      /** For `CAPACITY_MISMATCH` only. */
+      readonly mismatch?: CapacityMismatch | undefined
+      /** For `DEADLOCK` only. */
+      readonly cycle?: readonly CycleEntry[] | undefined
+      /** For a `BAD_MESSAGE` whose cause is not an id that was used before. */
+      readonly fault?: 'fixedMode' | 'busyScope' | undefined
+    }

@@ -5,20 +5,20 @@
  *
  * Code outside `core` may read these records, but must not change them.
  */
-import type { ErrorCode, LockMode } from '@holdfast/shared'
+import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, SessionLimits } from './commands.js'
 import { LinkedList } from './linkedList.js'
-import type { ExtraTerms, KeyExtras, LockExtras } from './lockExtras.js'
-import {
-  addPermits,
-  addPermitsUser,
-  type CapacityMismatch,
-  removePermits,
-  removePermitsUser,
-} from './permits.js'
-import type { LockTerms, RequestTerms, Revocation, StoredHolder } from './plainRecords.js'
-import type { SharedResult } from './sharedResults.js'
+import { KeyExtras, type LockExtras, type Scope } from './lockExtras.js'
+import { addPermits, addPermitsUser, removePermits, removePermitsUser } from './permits.js'
+import type {
+  AnswerOf,
+  LockTerms,
+  RequestTerms,
+  RequestType,
+  Revocation,
+  WantedTerms,
+} from './plainRecords.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
@@ -26,36 +26,7 @@ const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 const noBarrierCalls = new IdTable<BarrierCall>()
 
-/** The types of requests whose outcome is stored. */
-export type RequestType = 'lock' | 'unlock' | 'refresh' | 'proclaim' | 'revoke' | 'barrier'
-
-/** The outcome of a request. For a session that can resume, the table stores the outcome. */
-export type Answer =
-  | { readonly kind: 'granted'; readonly lock: Lock }
-  | { readonly kind: 'unlocked' }
-  /** The answer has no lock, because the lock may have ended since the refresh. */
-  | { readonly kind: 'refreshed'; readonly fence: number }
-  /** The leader has changed its value. */
-  | { readonly kind: 'proclaimed' }
-  | { readonly kind: 'revoked' }
-  /** All parties of a barrier have arrived. */
-  | { readonly kind: 'passed' }
-  /** The value of the run that a `once` request has waited for, or a kept value. */
-  | { readonly kind: 'result'; readonly result: SharedResult }
-  | {
-      readonly kind: 'failed'
-      readonly code: ErrorCode
-      /** The type of the request. If undefined, the code implies the type. */
-      readonly request?: Exclude<RequestType, 'lock'> | undefined
-      /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
-      readonly holders?: readonly StoredHolder[] | undefined
-      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
-      readonly holderBytes?: number | undefined
-      /** The limit that was reached, for `QUOTA_EXCEEDED` only. */
-      readonly limit?: keyof SessionLimits | undefined
-      /** For `CAPACITY_MISMATCH` only. */
-      readonly mismatch?: CapacityMismatch | undefined
-    }
+export type Answer = AnswerOf<Lock>
 
 const noRevocations: readonly Revocation[] = []
 /** How many revocations a session keeps, for the client that resumes. */
@@ -85,6 +56,8 @@ export class Session {
   #held = noLocks
   #waiting = noRequests
   #barrierCalls = noBarrierCalls
+  /** The scopes with a lock or a waiting request, by their numbers; undefined without a scope. */
+  scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /** How many keys the sets of this session have beyond their first keys. */
   additionalKeys = 0
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
@@ -122,7 +95,9 @@ export class Session {
   /** Whether a request of this type and with this id waits. */
   isWaiting(id: number, type: RequestType): boolean {
     if (type === 'barrier') return this.#barrierCalls.get(id) !== undefined
-    return type === 'lock' && this.#waiting.get(id) !== undefined
+    const request = this.#waiting.get(id)
+    if (request === undefined) return false
+    return type === (request.upgradedLock === undefined ? 'lock' : 'upgrade')
   }
 
   /** The calls of this session that wait at a barrier. */
@@ -269,7 +244,10 @@ function holderBytesOf(answer: Answer | undefined): number {
 const keptKeyLength = 64
 
 /** The extras of a request, which become those of its lock. */
-export type Extras = LockExtras<Lock, Request>
+export type Extras = LockExtras<Lock, Request, Session>
+
+/** A scope of a session. */
+export type ScopeOfLocks = Scope<Lock, Request, Session>
 
 /** A granted lock. Of a set, the lock of one key. */
 export class Lock implements LockTerms {
@@ -277,7 +255,8 @@ export class Lock implements LockTerms {
   readonly session: Session
   /** The id of the request that was granted. */
   readonly id: number
-  readonly mode: LockMode
+  mode: LockMode
+  /** The first fence of the lock. It names the lock until the end, even if the lock is upgraded. */
   readonly fence: number
   /** In ms; undefined if the lock does not expire. */
   ttl: number | undefined
@@ -288,7 +267,7 @@ export class Lock implements LockTerms {
   generation = 0
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
-  readonly extras: Extras | undefined
+  extras: Extras | undefined
   /** Wall time of the grant. */
   readonly since: number
   previous: Lock | undefined = undefined
@@ -315,6 +294,11 @@ export class Lock implements LockTerms {
 
   get key(): string {
     return this.keyState.key
+  }
+
+  /** The newest fence of the lock, which is higher than the first fence after an upgrade. */
+  get presentFence(): number {
+    return this.extras?.presentFence ?? this.fence
   }
 
   /** False for the locks of a set, except the first lock, which stands for the set. */
@@ -365,6 +349,11 @@ export class Request implements LockTerms {
 
   get key(): string {
     return this.keyState.key
+  }
+
+  /** The lock that this request upgrades; undefined for a request for a new lock. */
+  get upgradedLock(): Lock | undefined {
+    return this.extras?.upgradeOf
   }
 
   /** False for the requests of a set, except the first request, which stands for the set. */
@@ -427,7 +416,7 @@ export class BarrierCall {
  * memory for them.
  */
 class KeyQueue extends LinkedList<Request> {
-  extras: KeyExtras<Request> | undefined = undefined
+  extras: KeyExtras<Lock, Request> | undefined = undefined
 }
 
 /** The queue of all keys without waiters and extras, which are nearly all keys. It stays empty. */
@@ -462,11 +451,11 @@ export class KeyState extends LinkedList<Lock> {
   }
 
   /** What only few keys have; undefined for nearly all keys. */
-  get extras(): KeyExtras<Request> | undefined {
+  get extras(): KeyExtras<Lock, Request> | undefined {
     return this.#queue.extras
   }
 
-  set extras(extras: KeyExtras<Request> | undefined) {
+  set extras(extras: KeyExtras<Lock, Request> | undefined) {
     if (this.#queue === emptyQueue) this.#queue = new KeyQueue()
     this.#queue.extras = extras
   }
@@ -476,15 +465,28 @@ export class KeyState extends LinkedList<Lock> {
     return this.first === undefined && this.#queue.first === undefined
   }
 
-  /** Appends a request to the queue. */
+  /**
+   * Appends a request to the queue. An upgrade stands in no queue, so it becomes the upgrade of the
+   * key.
+   */
   enqueue(request: Request): void {
+    if (request.upgradedLock !== undefined) {
+      this.extras ??= new KeyExtras()
+      this.extras.upgrade = request
+      return
+    }
     if (this.#queue === emptyQueue) this.#queue = new KeyQueue()
     this.#queue.append(request)
     if (request.extras?.permits !== undefined) addPermitsUser(this, request.extras)
   }
 
-  /** Removes a request from the queue. */
+  /** Removes a request from the queue, or the upgrade of the key. */
   dequeue(request: Request): void {
+    if (request.upgradedLock !== undefined) {
+      this.extras!.upgrade = undefined
+      if (this.extras!.isEmpty) this.extras = undefined
+      return
+    }
     this.#queue.remove(request)
     if (request.extras?.permits !== undefined) removePermitsUser(this)
   }
@@ -504,14 +506,15 @@ export class KeyState extends LinkedList<Lock> {
   /**
    * Whether a lock with these terms is compatible with the present holders. Exclusive locks are
    * compatible with none, shared locks with shared locks, and permits with permits while their sum
-   * stays within the capacity.
+   * stays within the capacity. While an upgrade waits, no lock is granted on the key.
    */
-  admits(terms: { readonly mode: LockMode; readonly extras?: ExtraTerms | undefined }): boolean {
+  admits(terms: WantedTerms): boolean {
     const holder = this.first
     if (holder === undefined) return true
     const { mode } = terms
     if (mode !== holder.mode || mode === 'exclusive') return false
-    return mode === 'shared' || this.extras!.permits!.hasRoomFor(terms.extras!.permits!)
+    if (mode === 'shared') return this.extras?.upgrade === undefined
+    return this.extras!.permits!.hasRoomFor(terms.extras!.permits!)
   }
 }
 

@@ -11,7 +11,8 @@ import { isAnswerTo } from './answers.js'
 import type { SessionLimits } from './commands.js'
 import type { Effect } from './effects.js'
 import type { CapacityMismatch } from './permits.js'
-import type { Answer, RequestType, Session } from './records.js'
+import type { CycleEntry, RequestType } from './plainRecords.js'
+import type { Answer, Session } from './records.js'
 
 /** A command that has an answer. */
 interface AnsweredCommand {
@@ -52,6 +53,21 @@ export class Responder {
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =
       limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
+    this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
+  }
+
+  /** Refuses a request that could never be granted. */
+  refuseDeadlock(session: Session, id: number, cycle: readonly CycleEntry[]): void {
+    const answer: Answer = { kind: 'failed', code: 'DEADLOCK', cycle }
+    this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
+  }
+
+  /**
+   * Refuses to change the mode of a lock whose mode is fixed or whose upgrade waits already, or a
+   * second request of a scope that waits.
+   */
+  refuseFault(session: Session, id: number, fault: 'fixedMode' | 'busyScope'): void {
+    const answer: Answer = { kind: 'failed', code: 'BAD_MESSAGE', fault }
     this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
 

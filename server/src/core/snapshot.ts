@@ -14,6 +14,7 @@ import { type ExtraTerms, LockExtras, LockSet } from './lockExtras.js'
 import type { Revocation } from './plainRecords.js'
 import { type Answer, type Extras, formerLock, Lock, Request, Session } from './records.js'
 import { ResultTable } from './results.js'
+import { addScope, onLockGranted, onWaitBegan, scopeOf } from './scopes.js'
 import { KeptResult, SharedResult } from './sharedResults.js'
 import { LockTable } from './table.js'
 
@@ -33,6 +34,10 @@ interface SnapshotExtras {
   readonly member?: readonly [index: number, size: number] | undefined
   /** The fence of the result that a follower must still be answered with. */
   readonly result?: number | undefined
+  /** The newest fence of a lock that was upgraded. */
+  readonly presentFence?: number | undefined
+  /** The first fence of the lock that a waiting upgrade makes exclusive. */
+  readonly upgradeOf?: number | undefined
 }
 
 export type SnapshotItem =
@@ -96,6 +101,7 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
     const delivered = extras?.delivery?.result
     if (delivered !== undefined) yield* resultItem(yielded, delivered)
     for (const lock of holders) yield lockItem(key, lock)
+    if (extras?.upgrade !== undefined) yield requestItem(key, extras.upgrade)
     for (const request of queue) yield requestItem(key, request)
   }
   for (const { result, keep, ownerBroker, since } of table.keptResults.values()) {
@@ -129,6 +135,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sets = new RestoredSets()
   const results = new ResultTable()
   const resultsByFence = new Map<number, SharedResult>()
+  const waitingRequests: Request[] = []
   const answers: (readonly [Session, number, SnapshotAnswer])[] = []
   let tableItem = { fence: 0, quiet: false }
   for (const item of items) {
@@ -145,18 +152,19 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
       case 'lock': {
         const session = findSession(sessions, item.session)
         const keyState = keys.getOrCreate(item.key)
-        const extras = sets.extrasOf(item.extras, `lock ${item.fence}`)
+        const extras = sets.extrasOf(session, item.extras, `lock ${item.fence}`)
         const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
         lock.generation = item.generation
         if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
         keyState.addHolder(lock)
         session.addHeld(lock)
+        onLockGranted(lock)
         break
       }
       case 'request': {
         const session = findSession(sessions, item.session)
         const keyState = keys.getOrCreate(item.key)
-        const extras = sets.extrasOf(item.extras, `request ${item.id} ${item.session}`)
+        const extras = sets.extrasOf(session, item.extras, `request ${item.id} ${item.session}`)
         const request = new Request(keyState, session, item, extras)
         if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
         keyState.enqueue(request)
@@ -167,6 +175,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
             resultFence === undefined ? undefined : findResult(resultsByFence, resultFence)
           results.restoreFollower(request, result)
         }
+        waitingRequests.push(request)
         break
       }
       case 'result':
@@ -187,6 +196,8 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         break
     }
   }
+  // After all members of sets are known, because only the first member is in the scope of its set.
+  for (const request of waitingRequests) onWaitBegan(request)
   for (const [session, id, answer] of answers) {
     session.storeAnswer(id, restoreAnswer(session, id, answer, resultsByFence))
   }
@@ -200,26 +211,41 @@ class RestoredSets {
   readonly #sets = new Map<string, LockSet<Lock, Request>>()
 
   /** The extras of an item. Members of the same set, which have the same `name`, share the set. */
-  extrasOf(extras: SnapshotExtras | undefined, name: string): Extras | undefined {
-    if (extras === undefined) return undefined
-    if (extras.member === undefined) return new LockExtras(extras.terms)
+  extrasOf(session: Session, item: SnapshotExtras | undefined, name: string): Extras | undefined {
+    if (item === undefined) return undefined
+    const { terms, member, presentFence, upgradeOf } = item
+    const set = member && this.#setOf(name)
+    const extras = new LockExtras<Lock, Request, Session>(terms, set)
+    if (terms.scope !== undefined) {
+      extras.scope = scopeOf(session, terms.scope)
+      // At once, so that all members of a set get the same scope.
+      addScope(session, extras.scope)
+    }
+    extras.presentFence = presentFence
+    if (upgradeOf !== undefined) extras.upgradeOf = session.held.get(upgradeOf)
+    return extras
+  }
+
+  #setOf(name: string): LockSet<Lock, Request> {
     let set = this.#sets.get(name)
     if (set === undefined) {
       set = new LockSet()
       this.#sets.set(name, set)
     }
-    return new LockExtras(extras.terms, set)
+    return set
   }
 }
 
 function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefined {
   const { extras } = lockOrRequest
   if (extras === undefined) return undefined
-  const { permits, capacity, maxHold, notify, set, once, followers } = extras
+  const { permits, capacity, maxHold, notify, set, once, followers, presentFence, upgradeOf } =
+    extras
   const election = extras.election && { value: extras.election.value }
-  const terms = { permits, capacity, maxHold, notify, once, election }
+  const scope = extras.scope?.number
+  const terms = { permits, capacity, maxHold, notify, once, election, scope }
   if (once) return { terms, result: followers?.result?.fence }
-  if (set === undefined) return { terms }
+  if (set === undefined) return { terms, presentFence, upgradeOf: upgradeOf?.fence }
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
   return { terms, member: [members.indexOf(lockOrRequest), members.length] }

@@ -18,27 +18,32 @@
  *   locks around it keep their places (`#complete`, `#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`#grantWaiters`).
+ * - An upgrade is granted when its lock is the only lock of the key, before all waiters
+ *   (`#grantWaitersOf`, `#grantUpgrade`).
  * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
  */
 import { answers } from './answers.js'
 import { BarrierTable } from './barriers.js'
 import type * as Commands from './commands.js'
 import { maxFenceFloor, unknownCommand } from './commands.js'
+import { findDeadlock, type NewRequest } from './deadlock.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { proclaim } from './elections.js'
 import { FenceIndex } from './fenceIndex.js'
 import { HolderAnswers } from './holders.js'
 import { KeyTable } from './keyTable.js'
-import { LockExtras, LockSet } from './lockExtras.js'
+import { type ExtraTerms, LockExtras, LockSet, type SetItem } from './lockExtras.js'
 import { blockedKeysOf, canGrantSet, decideSet, memberTerms } from './lockSets.js'
 import { takeOwnership } from './ownership.js'
 import { capacityMismatch } from './permits.js'
 import type { LockTerms, RequestTerms } from './plainRecords.js'
-import { type Extras, type KeyState, Lock, Request, Session } from './records.js'
+import { type Extras, type KeyState, Lock, Request, type ScopeOfLocks, Session } from './records.js'
 import { Responder } from './responder.js'
 import { ResultTable } from './results.js'
+import { onLockEnded, onLockGranted, onWaitBegan, onWaitEnded, scopeOf } from './scopes.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
 import type { FollowerGroup } from './sharedResults.js'
+import { canChangeMode, decideUpgrade, isUpgradeReady, upgradeRequest } from './upgrades.js'
 import { bytesOfLock, bytesOfRecords, bytesOfRequest, bytesOfSession } from './weights.js'
 
 /** The part of a command that names its session and its connection. */
@@ -59,6 +64,8 @@ export interface TableState {
  * on in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
+/** Most visits of a check for deadlocks, for a session without this limit. */
+const defaultDeadlockVisits = 10_000
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
@@ -69,6 +76,7 @@ export class LockTable {
   #held = 0
   #waiting = 0
   #quiet: boolean
+  #visitCount = 0
   /** Bytes of the sessions, locks and requests, without those of the keys and the answers. */
   #bytes: number
   readonly #responder = new Responder()
@@ -101,9 +109,9 @@ export class LockTable {
     this.#results = state?.results ?? new ResultTable()
     this.#fence = state?.fence ?? 0
     this.#quiet = state?.quiet ?? false
-    for (const { holders, queue } of this.#keys.values()) {
+    for (const { holders, queue, extras } of this.#keys.values()) {
       this.#held += holders.length
-      this.#waiting += queue.length
+      this.#waiting += queue.length + (extras?.upgrade === undefined ? 0 : 1)
     }
     this.#bytes = bytesOfRecords(this.#sessions.values(), this.#keys.values())
     for (const { answerBytes } of this.#sessions.values()) this.#responder.bytes += answerBytes
@@ -152,6 +160,14 @@ export class LockTable {
     return ownBytes + this.#results.bytes + this.#responder.bytes
   }
 
+  /**
+   * How many waiting scopes and sets all checks for deadlocks have visited. The number is not part
+   * of the state; the broker charges it to the client that caused a check.
+   */
+  get visitCount(): number {
+    return this.#visitCount
+  }
+
   /** Whether the table grants only requests that steal the lock. */
   get quiet(): boolean {
     return this.#quiet
@@ -179,6 +195,15 @@ export class LockTable {
         break
       case 'complete':
         this.#complete(command)
+        break
+      case 'upgrade':
+        this.#upgrade(command)
+        break
+      case 'downgrade':
+        this.#downgrade(command)
+        break
+      case 'endScope':
+        this.#endScope(command)
         break
       case 'unlock':
         this.#unlock(command)
@@ -391,6 +416,7 @@ export class LockTable {
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
+    if (this.#isBusy(session, command.id, command.extras?.scope)) return
     this.#requestLock(session, command)
   }
 
@@ -422,9 +448,9 @@ export class LockTable {
     }
     if (command.steal) this.#steal(keyState)
     const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
-    const extras = LockExtras.of<Lock, Request>(command.extras, session.limits)
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
+      const extras = extrasOf(session, command.extras)
       this.#grant(keyState, session, command, extras, ++this.#fence, at, undefined)
       if (this.#worklist.size > 0) this.#grantWorklist(at)
     } else if (command.timeout === 0) {
@@ -435,23 +461,67 @@ export class LockTable {
     } else if (keyState.queue.length >= session.limits.waitersPerKey) {
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
       this.#markIdleIfUnused(keyState)
+    } else if (
+      command.extras?.scope !== undefined &&
+      this.#isDeadlock(session, id, scopeOf(session, command.extras.scope), [
+        { keyState, mode: command.mode, permits: command.extras.permits ?? 0 },
+      ])
+    ) {
+      this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
+      const extras = extrasOf(session, command.extras)
       this.#enqueue(keyState, session, command, extras)
     }
+  }
+
+  /** Whether the scope waits already, so that its next request is refused. */
+  #isBusy(session: Session, id: number, scope: number | undefined): boolean {
+    if (scope === undefined || session.scopes?.get(scope)?.waiting === undefined) return false
+    this.#responder.refuseFault(session, id, 'busyScope')
+    return true
+  }
+
+  /** Whether a request that would wait is refused, because of a deadlock or too many visits. */
+  #isDeadlock(
+    session: Session,
+    id: number,
+    scope: ScopeOfLocks | undefined,
+    wanted: NewRequest['wanted'],
+    upgradeOf?: Lock,
+  ): boolean {
+    const { deadlockVisits = defaultDeadlockVisits } = session.limits
+    const result = findDeadlock({ session, scope, wanted, upgradeOf }, deadlockVisits)
+    this.#visitCount += result.visits
+    if (result.kind === 'deadlock') this.#responder.refuseDeadlock(session, id, result.cycle)
+    else if (result.kind === 'tooManyVisits')
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'deadlockVisits')
+    return result.kind !== 'none'
   }
 
   #requestSet(command: Commands.RequestLockSet): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
     const { id, items, at } = command
+    if (this.#isBusy(session, id, command.extras?.scope)) return
+    const scopeNumber = command.extras?.scope
+    const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#quiet)
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
     else if (decision.kind === 'mismatch')
       this.#responder.refuseCapacity(session, id, decision.mismatch)
-    else {
+    else if (
+      decision.kind !== 'wait' ||
+      scope === undefined ||
+      !this.#isDeadlock(
+        session,
+        id,
+        scope,
+        items.map((item, i) => wantedOf(item, keyStates[i]!)),
+      )
+    ) {
       session.lastId = id
       if (decision.kind === 'held') {
         const { keyStates: blocked } = decision
@@ -461,7 +531,7 @@ export class LockTable {
         const set = new LockSet<Lock, Request>()
         if (decision.kind === 'grant') this.#fence++
         for (const [i, keyState] of keyStates.entries()) {
-          const extras = LockExtras.of({ ...items[i]!, ...command.extras }, session.limits, set)
+          const extras = extrasOf(session, { ...items[i]!, ...command.extras }, set)
           const terms = memberTerms(command, i)
           if (decision.kind === 'wait') this.#enqueue(keyState, session, terms, extras)
           else this.#grant(keyState, session, terms, extras, this.#fence, at, undefined)
@@ -479,9 +549,14 @@ export class LockTable {
   ): void {
     const request = new Request(keyState, session, terms, extras)
     if (extras !== undefined) extras.set?.requests.push(request)
-    keyState.enqueue(request)
-    session.addWaiting(request)
-    if (extras?.once) this.#results.addFollower(request)
+    this.#startWaiting(request)
+  }
+
+  #startWaiting(request: Request): void {
+    request.keyState.enqueue(request)
+    request.session.addWaiting(request)
+    if (request.extras !== undefined) onWaitBegan(request)
+    if (request.extras?.once) this.#results.addFollower(request)
     this.#waiting++
     this.#bytes += bytesOfRequest(request)
     this.#responder.effects.push({ kind: 'queued', request })
@@ -499,7 +574,8 @@ export class LockTable {
     const request = session?.waiting.get(command.request)
     if (request === undefined) return
     this.#withdraw(request, 'aborted', command.at)
-    this.#responder.answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
+    const answer = { kind: 'failed', code: 'ABORTED', request: typeOf(request) } as const
+    this.#responder.answer(request.session, request.id, answer)
   }
 
   #timeOut(command: Commands.TimeOutRequest): void {
@@ -507,29 +583,112 @@ export class LockTable {
     this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
     const request = waitingSession?.waiting.get(command.request)
     if (request === undefined) return
-    const { session, id, keyState, extras } = request
+    const { session, id, keyState, extras, upgradedLock } = request
     const { storedHolderBytes } = session
     // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind
     // the request.
     const answer =
-      extras?.set === undefined
-        ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
-        : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)
+      upgradedLock !== undefined
+        ? this.#timeoutAnswers.answerForUpgrade(upgradedLock, storedHolderBytes)
+        : extras?.set === undefined
+          ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
+          : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
     this.#responder.answer(session, id, answer)
   }
 
   // ----------------------------------------------------------------------------------- locks
 
-  #unlock(command: Commands.Unlock): void {
+  /** The lock of the command. If the session does not hold the lock, answers the command. */
+  #heldLock(
+    command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
+  ): Lock | undefined {
+    const session = this.#currentSession(command)
+    if (session === undefined || !this.#responder.accepts(session, command)) return undefined
+    const lock = session.held.get(command.fence)
+    if (lock !== undefined) return lock
+    session.lastId = command.id
+    this.#responder.answer(session, command.id, answers.notHeld[command.type])
+    return undefined
+  }
+
+  #upgrade(command: Commands.UpgradeLock): void {
+    const lock = this.#heldLock(command)
+    if (lock === undefined) return
+    const { session } = lock
+    const decision = decideUpgrade(lock, command.timeout, this.#quiet)
+    const { id } = command
+    const { keyState, extras } = lock
+    if (decision === 'invalid') {
+      this.#responder.refuseFault(session, id, 'fixedMode')
+      return
+    }
+    if (this.#isBusy(session, id, extras?.scope?.number)) return
+    const wanted = [{ keyState, mode: 'exclusive', permits: 0 }] as const
+    if (decision === 'wait' && this.#isDeadlock(session, id, extras?.scope, wanted, lock)) return
+    session.lastId = command.id
+    if (decision === 'grant') this.#grantUpgrade(lock, command.id, undefined)
+    else if (decision === 'wait') {
+      const request = upgradeRequest(command, lock)
+      this.#startWaiting(request)
+    } else {
+      const { storedHolderBytes } = session
+      const answer =
+        decision === 'held'
+          ? this.#heldAnswers.answerForUpgrade(lock, storedHolderBytes)
+          : ({ kind: 'upgraded', fence: lock.presentFence } as const)
+      this.#responder.answer(session, command.id, answer)
+    }
+  }
+
+  #downgrade(command: Commands.DowngradeLock): void {
+    const lock = this.#heldLock(command)
+    if (lock === undefined) return
+    const { session } = lock
+    if (!canChangeMode(lock)) {
+      this.#responder.refuseFault(session, command.id, 'fixedMode')
+      return
+    }
+    session.lastId = command.id
+    if (lock.mode === 'exclusive') {
+      lock.mode = 'shared'
+      this.#responder.effects.push({ kind: 'downgraded', lock })
+      this.#grantWaiters(lock.keyState, command.at)
+    }
+    this.#responder.answer(session, command.id, answers.downgraded)
+  }
+
+  /** Ends a scope. Removes its request and its locks first, and grants waiters afterwards. */
+  #endScope(command: Commands.EndScope): void {
     const session = this.#currentSession(command)
     if (session === undefined || !this.#responder.accepts(session, command)) return
     session.lastId = command.id
-    const lock = session.held.get(command.fence)
-    if (lock === undefined) {
-      this.#responder.answer(session, command.id, answers.notHeld.unlock)
-      return
+    const scope = session.scopes?.get(command.scope)
+    const request = scope?.waiting
+    if (request !== undefined) {
+      this.#worklist.add(request.keyState)
+      this.#removeRequest(request, 'aborted')
+      this.#responder.answer(session, request.id, {
+        kind: 'failed',
+        code: 'ABORTED',
+        request: typeOf(request),
+      })
     }
+    // In the order of the grants, because a table from a snapshot has the locks in another order.
+    for (const lock of [...(scope?.locks ?? [])].sort((a, b) => a.fence - b.fence)) {
+      if (!lock.isPrimary) continue
+      this.#worklist.add(lock.keyState)
+      this.#removeLock(lock, 'unlocked')
+    }
+    this.#grantWorklist(command.at)
+    this.#responder.answer(session, command.id, answers.scopeEnded)
+  }
+
+  #unlock(command: Commands.Unlock): void {
+    const lock = this.#heldLock(command)
+    if (lock === undefined) return
+    const { session } = lock
+    session.lastId = command.id
     // Granting the next waiter precedes this answer, because a client is waiting for that grant.
     this.#release(lock, 'unlocked', command.at)
     this.#responder.answer(session, command.id, answers.unlocked)
@@ -555,14 +714,10 @@ export class LockTable {
   }
 
   #refresh(command: Commands.Refresh): void {
-    const session = this.#currentSession(command)
-    if (session === undefined || !this.#responder.accepts(session, command)) return
+    const lock = this.#heldLock(command)
+    if (lock === undefined) return
+    const { session } = lock
     session.lastId = command.id
-    const lock = session.held.get(command.fence)
-    if (lock === undefined) {
-      this.#responder.answer(session, command.id, answers.notHeld.refresh)
-      return
-    }
     if (command.ttl !== undefined) lock.ttl = command.ttl
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
@@ -631,7 +786,13 @@ export class LockTable {
   }
 
   #removeHolder(lock: Lock, reason: ReleaseReason): void {
+    const upgrade = lock.keyState.extras?.upgrade
+    if (upgrade?.upgradedLock === lock) {
+      this.#removeRequest(upgrade, 'ended')
+      this.#responder.answer(lock.session, upgrade.id, answers.notHeld.upgrade)
+    }
     lock.keyState.removeHolder(lock)
+    if (lock.extras !== undefined) onLockEnded(lock)
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.removeHeld(lock)
     lock.session.reduceStoredGrant(lock)
@@ -663,6 +824,7 @@ export class LockTable {
   #dequeue(request: Request): void {
     request.keyState.dequeue(request)
     if (request.extras?.once) this.#results.removeFollower(request)
+    if (request.extras !== undefined) onWaitEnded(request)
     request.session.removeWaiting(request)
     this.#waiting--
     this.#bytes -= bytesOfRequest(request)
@@ -695,6 +857,13 @@ export class LockTable {
     while (this.#isReady(keyState)) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)
+        return
+      }
+      const upgrade = keyState.extras?.upgrade
+      if (upgrade !== undefined) {
+        this.#grantsLeft--
+        this.#dequeue(upgrade)
+        this.#grantUpgrade(upgrade.upgradedLock!, upgrade.id, upgrade)
         return
       }
       const request = keyState.queue.first!
@@ -737,6 +906,18 @@ export class LockTable {
     }
   }
 
+  /** Makes a shared lock exclusive. `request` is the upgrade that waited. */
+  #grantUpgrade(lock: Lock, id: number, request: Request | undefined): void {
+    const formerFence = lock.presentFence
+    this.#bytes -= bytesOfLock(lock)
+    lock.extras ??= new LockExtras<Lock, Request, Session>({})
+    lock.extras.presentFence = ++this.#fence
+    this.#bytes += bytesOfLock(lock)
+    lock.mode = 'exclusive'
+    this.#responder.effects.push({ kind: 'upgraded', lock, request, formerFence })
+    this.#responder.answer(lock.session, id, { kind: 'upgraded', fence: this.#fence })
+  }
+
   #grantUnfinishedKeys({ keys, at }: Commands.GrantUnfinishedKeys): void {
     for (const key of keys) {
       const keyState = this.#keys.get(key)
@@ -744,9 +925,10 @@ export class LockTable {
     }
   }
 
-  /** Whether the first waiter of the key can be granted now. */
+  /** Whether the upgrade or the first waiter of the key can be granted now. */
   #isReady(keyState: KeyState): boolean {
     const { first } = keyState.queue
+    if (isUpgradeReady(keyState)) return !this.#quiet
     if (first === undefined || !keyState.admits(first) || this.#quiet) return false
     const set = first.extras?.set
     return set === undefined || canGrantSet(set)
@@ -759,7 +941,7 @@ export class LockTable {
 
   #reportUnfinished(): void {
     for (const keyState of this.#unfinished) {
-      const request = keyState.queue.first
+      const request = keyState.extras?.upgrade ?? keyState.queue.first
       if (request !== undefined && this.#isUnfinished(keyState)) {
         this.#responder.effects.push({ kind: 'unfinished', request })
       }
@@ -796,6 +978,7 @@ export class LockTable {
     const lock = new Lock(keyState, session, terms, extras, fence, at)
     if (extras !== undefined) extras.set?.locks.push(lock)
     keyState.addHolder(lock)
+    if (extras !== undefined) onLockGranted(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.addHeld(lock)
     this.#held++
@@ -811,4 +994,24 @@ export class LockTable {
     this.#responder.bytes -= session.forgetAnswers(command.ids)
     this.#responder.effects.push({ kind: 'acknowledged', session })
   }
+}
+
+/** The extras of a new request; undefined for an ordinary lock. */
+function extrasOf(
+  session: Session,
+  terms: ExtraTerms | undefined,
+  set?: LockSet<Lock, Request>,
+): Extras | undefined {
+  const extras = LockExtras.of<Lock, Request, Session>(terms, session.limits, set)
+  if (terms?.scope !== undefined) extras!.scope = scopeOf(session, terms.scope)
+  return extras
+}
+
+function wantedOf({ mode, permits = 0 }: SetItem, keyState: KeyState) {
+  return { keyState, mode, permits }
+}
+
+/** The type in the answer to a request that waited; undefined for `lock` and `lockAll`. */
+function typeOf({ upgradedLock }: Request): 'upgrade' | undefined {
+  return upgradedLock === undefined ? undefined : 'upgrade'
 }

@@ -25,6 +25,8 @@ export const extrasBytes = 320
 export const resultBytes = 128
 /** Bytes of the record of a kept result, without the result. */
 export const keptResultBytes = 256
+/** Bytes of a lock or request in a scope, with its share of the scope and of the lists of its key. */
+const scopedBytes = 1_024
 /** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224
 /** Bytes of a stored answer, with the part that the answer keeps of a released lock. */
@@ -40,16 +42,19 @@ export function textBytes(text: string | undefined): number {
 /** The extras of a lock or a request, as far as their memory depends on them. */
 interface WeighedExtras {
   readonly election?: { readonly value?: string | undefined } | undefined
+  readonly scope?: object | undefined
+}
+
+function bytesOfExtras(extras: WeighedExtras | undefined): number {
+  if (extras === undefined) return 0
+  const scopeBytes = extras.scope === undefined ? 0 : scopedBytes
+  return extrasBytes + scopeBytes + textBytes(extras.election?.value)
 }
 
 /** A lock or a request, as far as its memory depends on it. */
 interface Weighed {
   readonly metadata: string | undefined
   readonly extras: WeighedExtras | undefined
-}
-
-function bytesOfExtras(extras: WeighedExtras | undefined): number {
-  return extras === undefined ? 0 : extrasBytes + textBytes(extras.election?.value)
 }
 
 /** Bytes of a lock with its metadata and its extras. */
@@ -82,6 +87,7 @@ interface WeighedSession {
 interface WeighedKey {
   readonly holders: Iterable<Weighed>
   readonly queue: Iterable<Weighed>
+  readonly extras: { readonly upgrade: Weighed | undefined } | undefined
 }
 
 /** Bytes of all sessions, locks and requests, without those of the keys and the answers. */
@@ -93,8 +99,9 @@ export function bytesOfRecords(
   for (const session of sessions) {
     bytes += bytesOfSession(session) + session.revocationBytes
   }
-  for (const { holders, queue } of keys) {
+  for (const { holders, queue, extras } of keys) {
     for (const lock of holders) bytes += bytesOfLock(lock)
+    if (extras?.upgrade !== undefined) bytes += bytesOfRequest(extras.upgrade)
     for (const request of queue) bytes += bytesOfRequest(request)
   }
   return bytes

@@ -128,6 +128,9 @@ class BrokerMetrics implements Metrics {
       case 'granted':
         this.#onGranted(effect)
         break
+      case 'upgraded':
+        this.#grants.add(effect.request === undefined ? 'immediate' : 'after_waiting')
+        break
       case 'released':
         this.#onReleased(effect.lock, effect.reason)
         break

@@ -26,6 +26,7 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
  * - `token`: the token in the upgrade is malformed.
  * - `unauthorized`: `authenticate` refused the token.
  * - `forbidden`: the client has no permission for the request.
+ * - `deadlock`: the request could never be granted.
  */
 export type RefusalCause =
   | SnakeCase<LimitName>
@@ -36,6 +37,7 @@ export type RefusalCause =
   | 'token'
   | 'unauthorized'
   | 'forbidden'
+  | 'deadlock'
 
 /** The cause of a refusal by this limit: the limit's name in snake_case. */
 export function refusalCauseOf(limit: LimitName): RefusalCause {
@@ -145,11 +147,15 @@ export function combineObservers(observers: readonly Observer[]): Observer | und
   }
 }
 
-/** The notice for a request that the lock table refused by a limit; undefined for other effects. */
+/**
+ * The notice for a request that the lock table refused by a limit or because of a deadlock;
+ * undefined for other effects.
+ */
 export function refusalIn(effect: Effect): RefusalNotice | undefined {
   if (effect.kind !== 'answer' || effect.answer.kind !== 'failed') return undefined
-  const { limit } = effect.answer
-  if (limit === undefined) return undefined
+  const { limit, code, cycle } = effect.answer
   const { id: session, principal } = effect.session
+  if (code === 'DEADLOCK') return { cause: 'deadlock', session, principal, key: cycle?.[0]?.key }
+  if (limit === undefined) return undefined
   return { cause: refusalCauseOf(limitNameOf(limit)), session, principal }
 }

@@ -18,7 +18,15 @@ import {
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
-import type { Answer, Lock, Request, Session, SharedResult, StoredHolder } from '../core/index.js'
+import type {
+  Answer,
+  CycleEntry,
+  Lock,
+  Request,
+  Session,
+  SharedResult,
+  StoredHolder,
+} from '../core/index.js'
 import { brokerFeatures, brokerVersion } from './features.js'
 
 /**
@@ -46,6 +54,12 @@ export function encodeWelcome(
     features: brokerFeatures,
   })
 }
+
+const busyScopeMessage =
+  'a scope has one request at a time: wait for the answer to its former request'
+
+const fixedModeMessage =
+  'only a lock of one key that is shared or exclusive can be upgraded or downgraded, and only one upgrade of a lock may wait'
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
@@ -79,16 +93,24 @@ export function encodeFailed(
  *   other answers.
  * @param limits The limits of the session, for the error message about a limit that the session has
  *   reached.
+ * @param isVisible Whether the client may query a key; undefined if the client may query all keys.
  */
 export function encodeAnswer(
   id: number,
   answer: Answer,
   ttlStart: number | undefined,
   limits?: SessionLimits,
+  isVisible?: (key: string) => boolean,
 ): string {
   switch (answer.kind) {
     case 'granted':
       return encodeGranted(id, answer.lock.fence, ttlStart)
+    case 'upgraded':
+      return encodeGranted(id, answer.fence, undefined)
+    case 'downgraded':
+      return `{"type":"downgraded","id":${id}}`
+    case 'scopeEnded':
+      return `{"type":"scopeEnded","id":${id}}`
     case 'unlocked':
       return encodeUnlocked(id)
     case 'refreshed':
@@ -103,7 +125,14 @@ export function encodeAnswer(
       return encodeResult(id, answer.result)
     case 'failed':
       if (answer.code === 'CAPACITY_MISMATCH') return encodeMismatch(id, answer)
-      // The lock table fails a request with BAD_MESSAGE only if the id was used before.
+      if (answer.code === 'DEADLOCK') return encodeDeadlock(id, answer.cycle!, isVisible)
+      if (answer.fault !== undefined)
+        return encodeFailed(
+          id,
+          answer.code,
+          answer.fault === 'busyScope' ? busyScopeMessage : fixedModeMessage,
+        )
+      // The lock table fails any other request with BAD_MESSAGE only if the id was used before.
       return answer.code === 'BAD_MESSAGE'
         ? encodeFailed(id, answer.code, usedIdMessage)
         : encodeFailed(id, answer.code, limitMessageFor(answer.limit, limits), answer.holders)
@@ -113,6 +142,25 @@ export function encodeAnswer(
 function encodeResult(id: number, { fence, value }: SharedResult): string {
   const valueField = value === undefined ? '' : `,"value":${value}`
   return `{"type":"result","id":${id},"fence":${fence}${valueField}}`
+}
+
+/** Leaves out the keys that the client may not query, and the names of the sessions there. */
+function encodeDeadlock(
+  id: number,
+  entries: readonly CycleEntry[],
+  isVisible: ((key: string) => boolean) | undefined,
+): string {
+  const cycle = entries.map((entry) => {
+    const { session, scope } = entry
+    return isVisible === undefined || isVisible(entry.key) ? entry : { session, scope }
+  })
+  return JSON.stringify({
+    type: 'failed',
+    id,
+    code: 'DEADLOCK',
+    message: errorCodes.DEADLOCK,
+    cycle,
+  })
 }
 
 function encodeMismatch(
@@ -186,14 +234,18 @@ export interface SnapshotLock {
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
+  readonly presentFence: number
   readonly ttl: number | undefined
   /** When the ttl started, or else the maxHold, in ms; undefined without both. */
   readonly at: number | undefined
 }
 
 /** Encodes a lock for the snapshot that the session of the lock gets after a resume. */
-export function encodeSnapshotLock({ id, key, mode, fence, ttl, at }: SnapshotLock): string {
-  return JSON.stringify({ id, key, mode, fence, ttl, at: at === undefined ? undefined : floor(at) })
+export function encodeSnapshotLock(lock: SnapshotLock): string {
+  const { id, key, mode, fence, ttl } = lock
+  const at = lock.at === undefined ? undefined : floor(lock.at)
+  const presentFence = lock.presentFence === fence ? undefined : lock.presentFence
+  return JSON.stringify({ id, key, mode, fence, presentFence, ttl, at })
 }
 
 /** Encodes a lock for any session, in the answer to a query or to a watch. */
@@ -262,8 +314,8 @@ export function kindInfo(
   }
 }
 
-function heldFields({ key, mode, session, metadata, fence, since, extras }: Lock): string {
-  const holder = { session: session.id, name: session.name, metadata, fence, since }
+function heldFields({ key, mode, session, metadata, presentFence, since, extras }: Lock): string {
+  const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}`
   if (extras === undefined) return fields
   // A lock whose client only wants notices has no further field.

@@ -7,7 +7,7 @@
  * client may only compare with another `at` of this connection. `since` is a time of the broker's
  * calendar in ms since 1970, for display.
  */
-import type { ErrorCode, Holder, LockLossReason } from '../errors.js'
+import type { CycleEntry, ErrorCode, Holder, LockLossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
 
 /** The answer to `hello`: the session of this connection, with its lease and grace. */
@@ -41,7 +41,10 @@ export interface HeldItem {
   readonly id: number
   readonly key: string
   readonly mode: LockMode
+  /** The first fence of the lock. */
   readonly fence: number
+  /** The newest fence of a lock that was upgraded. */
+  readonly presentFence?: number | undefined
   readonly ttl?: number | undefined
   /**
    * When the ttl began to run; for a lock without a ttl, when its `maxHold` began to run. Absent
@@ -65,13 +68,25 @@ export interface Snapshot {
   readonly more: boolean
 }
 
-/** The broker granted the lock. */
+/** The broker granted the lock or the upgrade. */
 export interface Granted {
   readonly type: 'granted'
   readonly id: number
   readonly fence: number
   /** Only for a lock with a ttl or a `maxHold`: when both began to run. */
   readonly at?: number | undefined
+}
+
+/** The lock is shared now. Its fence is the same. */
+export interface Downgraded {
+  readonly type: 'downgraded'
+  readonly id: number
+}
+
+/** The scope has ended, and the broker has released its locks. */
+export interface ScopeEnded {
+  readonly type: 'scopeEnded'
+  readonly id: number
 }
 
 /** The broker released the lock. */
@@ -141,6 +156,8 @@ export interface Failed {
    * that the other calls of the barrier have.
    */
   readonly capacity?: number | undefined
+  /** With `DEADLOCK`: at most 16 requests that wait for each other. */
+  readonly cycle?: readonly CycleEntry[] | undefined
 }
 
 /** The session lost a lock that it did not unlock. */
@@ -272,9 +289,17 @@ export interface Watching {
 export type LockEvent = HeldInfo & {
   /**
    * The kind of the change. `lost`: the lock was stolen or revoked, or the session that held the
-   * lock ended. `proclaimed`: the lock is a leadership, and its leader has another value.
+   * lock ended. `upgraded` and `downgraded`: the mode is the new mode, and the fence is the present
+   * fence. `proclaimed`: the lock is a leadership, and its leader has another value.
    */
-  readonly event: 'locked' | 'unlocked' | 'expired' | 'lost' | 'proclaimed'
+  readonly event:
+    | 'locked'
+    | 'upgraded'
+    | 'downgraded'
+    | 'unlocked'
+    | 'expired'
+    | 'lost'
+    | 'proclaimed'
 }
 
 /** A change of a queue, as a watch with `queue` reports the change. */
@@ -339,6 +364,8 @@ export type ServerMessage =
   | Welcome
   | Snapshot
   | Granted
+  | Downgraded
+  | ScopeEnded
   | Unlocked
   | Refreshed
   | Proclaimed

@@ -72,6 +72,7 @@ const HeldItems = array(
     key: Key,
     mode: Mode,
     fence: Fence,
+    presentFence: optional(Fence),
     ttl: optional(Ttl),
     at: optional(safeInteger),
   }),
@@ -107,6 +108,8 @@ export const brokerSchemas = {
     more: boolean(),
   }),
   granted: type({ type: literal('granted'), id: Id, fence: Fence, at: optional(safeInteger) }),
+  scopeEnded: type({ type: literal('scopeEnded'), id: Id }),
+  downgraded: type({ type: literal('downgraded'), id: Id }),
   unlocked: type({ type: literal('unlocked'), id: Id }),
   refreshed: type({ type: literal('refreshed'), id: Id }),
   proclaimed: type({ type: literal('proclaimed'), id: Id }),
@@ -123,6 +126,16 @@ export const brokerSchemas = {
     message: string(),
     holders: optional(array(type(holderFields))),
     capacity: optional(Id),
+    cycle: optional(
+      array(
+        type({
+          key: optional(Key),
+          session: string(),
+          name: optional(string()),
+          scope: optional(Id),
+        }),
+      ),
+    ),
   }),
   lost: type({
     type: literal('lost'),
@@ -162,7 +175,15 @@ export const brokerSchemas = {
     watch: union([Id, array(Id)]),
     event: union([
       type({
-        event: enums(['locked', 'unlocked', 'expired', 'lost', 'proclaimed']),
+        event: enums([
+          'locked',
+          'upgraded',
+          'downgraded',
+          'unlocked',
+          'expired',
+          'lost',
+          'proclaimed',
+        ]),
         ...heldFields,
       }),
       type({

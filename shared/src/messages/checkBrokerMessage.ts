@@ -119,7 +119,7 @@ const waitingInfo: Shape = {
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
 const lockEvent = record({
-  event: oneOf('locked', 'unlocked', 'expired', 'lost', 'proclaimed'),
+  event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
   ...heldInfo,
 })
 const queueEvent = record({
@@ -156,12 +156,17 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   }),
   snapshot: record({
     held: listOf(
-      record({ id, key, mode, fence: id, ttl: optional(duration), at: optional(instant) }),
+      record({
+        ...{ id, key, mode, fence: id, presentFence: optional(id) },
+        ...{ ttl: optional(duration), at: optional(instant) },
+      }),
     ),
     waiting: listOf(id),
     more: flag,
   }),
   granted: record({ id, fence: id, at: optional(instant) }),
+  scopeEnded: onlyId,
+  downgraded: onlyId,
   unlocked: onlyId,
   refreshed: onlyId,
   proclaimed: onlyId,
@@ -177,6 +182,11 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     message: text,
     holders: optional(holders),
     capacity: optional(id),
+    cycle: optional(
+      listOf(
+        record({ key: optional(key), session: text, name: optional(text), scope: optional(id) }),
+      ),
+    ),
   }),
   lost: record({
     fence: id,

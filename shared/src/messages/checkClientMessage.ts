@@ -171,16 +171,17 @@ function isLock(value: object): boolean {
       case 'timeout':
         if (!isMs(fieldValue, 0)) return false
         break
-      case 'metadata':
-        if (!isMetadata(fieldValue)) return false
-        break
       default:
-        // The schema decides about `steal` and `notify`, because both are rare and have rules of
-        // their own.
-        return false
+        if (!isRareField(field, fieldValue)) return false
     }
   }
   return requiredFields === 2 && (!hasPermits || arePermits(value))
+}
+
+/** The schema decides about `steal` and `notify`, because both are rare and have rules of their own. */
+function isRareField(field: string, value: unknown): boolean {
+  if (field === 'metadata') return isMetadata(value)
+  return field === 'scope' && isPositiveInteger(value)
 }
 
 /** Whether the permits, the capacity and the mode of a lock are valid together. */

@@ -92,6 +92,11 @@ export interface LockRequest {
   readonly maxHold?: number | undefined
   /** The notices that the client wants to get about this request and its lock. Default: none. */
   readonly notify?: readonly NoticeType[] | undefined
+  /**
+   * The number of the scope of the request, which the client chooses. A scope is one logical task,
+   * and has one request at a time. Not with a steal.
+   */
+  readonly scope?: number | undefined
 }
 
 /** One key of a {@link LockSetRequest}. */
@@ -121,6 +126,36 @@ export interface LockSetRequest {
   readonly maxHold?: number | undefined
   /** As in {@link LockRequest}. */
   readonly notify?: readonly NoticeType[] | undefined
+  /** As in {@link LockRequest}. */
+  readonly scope?: number | undefined
+}
+
+/** Ends a scope: releases all its locks. Answer: `scopeEnded`. */
+export interface EndScopeRequest {
+  readonly type: 'endScope'
+  readonly id: number
+  readonly scope: number
+}
+
+/**
+ * Makes a shared lock exclusive, as soon as it is the only lock of its key. Answer: `granted` with
+ * the new fence, or `failed`. The lock stays shared while the request waits.
+ */
+export interface UpgradeRequest {
+  readonly type: 'upgrade'
+  readonly id: number
+  /** The first fence of the lock. */
+  readonly fence: number
+  /** As in {@link LockRequest}. */
+  readonly timeout?: number | undefined
+}
+
+/** Makes an exclusive lock shared at once. Answer: `downgraded`, or `failed`. */
+export interface DowngradeRequest {
+  readonly type: 'downgrade'
+  readonly id: number
+  /** The first fence of the lock. */
+  readonly fence: number
 }
 
 /** Releases a lock. Answer: `unlocked`, or `failed` with `LOCK_NOT_HELD`. */
@@ -213,13 +248,16 @@ export interface CompleteRequest {
 }
 
 /**
- * Cancels a lock request, a campaign or a call at a barrier. If the request still waits, the broker
- * answers that request with `failed` and `ABORTED`. If the broker has answered the request before,
- * `cancel` changes nothing: a client that then receives `granted` must unlock that lock.
+ * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still waits,
+ * the broker answers that request with `failed` and `ABORTED`. If the broker has answered the
+ * request before, `cancel` changes nothing: a client that then receives `granted` must unlock that
+ * lock, or downgrade it after an upgrade.
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of the `lock`, `lockAll`, `campaign`, `once` or `barrier` message to cancel. */
+  /**
+   * The id of the `lock`, `lockAll`, `campaign`, `once`, `upgrade` or `barrier` message to cancel.
+   */
   readonly request: number
 }
 
@@ -312,6 +350,9 @@ export type ClientMessage =
   | Hello
   | LockRequest
   | LockSetRequest
+  | UpgradeRequest
+  | DowngradeRequest
+  | EndScopeRequest
   | UnlockRequest
   | RefreshRequest
   | CampaignRequest

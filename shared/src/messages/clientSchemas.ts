@@ -47,6 +47,8 @@ import type {
   Cancel,
   ClientMessage,
   CompleteRequest,
+  DowngradeRequest,
+  EndScopeRequest,
   Hello,
   LockItem,
   LockRequest,
@@ -61,6 +63,7 @@ import type {
   StatsRequest,
   UnlockRequest,
   Unwatch,
+  UpgradeRequest,
   WatchRequest,
 } from './clientMessages.js'
 import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
@@ -155,10 +158,10 @@ const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   return (permits ?? 1) <= capacity || 'more permits than the capacity: use at most as many permits'
 }
 
-const checkSteal = ({ steal, mode, timeout, capacity }: LockRequest) =>
+const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) =>
   !steal ||
-  (mode !== 'shared' && timeout === undefined && capacity === undefined) ||
-  'a steal is exclusive and has no timeout: leave out mode, capacity and timeout'
+  (mode !== 'shared' && timeout === undefined && capacity === undefined && scope === undefined) ||
+  'a steal is exclusive and has no timeout: leave out mode, capacity, timeout and scope'
 
 const LockSchema: Describe<LockRequest> = refine(
   object({
@@ -170,6 +173,7 @@ const LockSchema: Describe<LockRequest> = refine(
     steal: optional(boolean()),
     metadata: optional(Metadata),
     ...holdFields,
+    scope: optional(Id),
   }) as Describe<LockRequest>,
   'lock',
   (message) => {
@@ -187,6 +191,7 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     timeout: optional(Timeout),
     metadata: optional(Metadata),
     ...holdFields,
+    scope: optional(Id),
   }) as unknown as Describe<LockSetRequest>,
   'lockAll',
   ({ items }) => {
@@ -197,6 +202,25 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     return items.map(checkPermits).find((result) => result !== true) ?? true
   },
 )
+
+const UpgradeSchema: Describe<UpgradeRequest> = object({
+  type: literal('upgrade'),
+  id: Id,
+  fence: Fence,
+  timeout: optional(Timeout),
+})
+
+const DowngradeSchema: Describe<DowngradeRequest> = object({
+  type: literal('downgrade'),
+  id: Id,
+  fence: Fence,
+})
+
+const EndScopeSchema: Describe<EndScopeRequest> = object({
+  type: literal('endScope'),
+  id: Id,
+  scope: Id,
+})
 
 const UnlockSchema: Describe<UnlockRequest> = object({
   type: literal('unlock'),
@@ -316,6 +340,9 @@ export const schemas = {
   hello: HelloSchema,
   lock: LockSchema,
   lockAll: LockSetSchema,
+  upgrade: UpgradeSchema,
+  downgrade: DowngradeSchema,
+  endScope: EndScopeSchema,
   unlock: UnlockSchema,
   refresh: RefreshSchema,
   campaign: CampaignSchema,

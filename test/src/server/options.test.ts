@@ -65,6 +65,7 @@ describe('options', () => {
         maxHoldMs: Number.POSITIVE_INFINITY,
         keptResults: 1_000,
         keptResultBytes: 16 * 1024 * 1024,
+        deadlockVisits: 10_000,
         watchesPerSession: 1_000,
         slowBytes: 262_144,
         slowMs: 5_000,

@@ -429,6 +429,41 @@ const electing: World = {
     }),
 }
 
+/** Three sessions that upgrade and downgrade their locks on one key. */
+const upgrading: World = {
+  start: ['a', 'b', 'c'].map((session) => open(session, session === 'a' ? 5_000 : 0)),
+  moves: (state) =>
+    distinctSessions(state).flatMap((session): Command[] => {
+      const { id, attachEpoch, lastId, held } = session
+      const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
+      return [
+        lock(session, 'k', 'shared'),
+        lock(session, 'k', 'exclusive'),
+        lock(session, 'k', 'exclusive', { steal: true }),
+        ...definedValues(held[0]).flatMap((fence): Command[] => [
+          { type: 'upgrade', ...fields, fence, timeout: undefined },
+          { type: 'upgrade', ...fields, fence, timeout: 0 },
+          { type: 'downgrade', ...fields, fence },
+          { type: 'revoke', ...fields, key: 'k', fence: state.fence, note: '' },
+        ]),
+        ...endings(session),
+      ]
+    }),
+}
+
+/** The same on a table that is sometimes quiet, and where each command grants one waiter. */
+const upgradingSlowly: World = {
+  ...upgrading,
+  grantsPerCommand: 1,
+  start: upgrading.start.slice(0, 2),
+  moves: (state) => [
+    { type: 'quiet', at: 0, quiet: !state.quiet },
+    { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
+    { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'two' },
+    ...upgrading.moves(state),
+  ],
+}
+
 const exclusive = (key: string): SetItem => ({ key, mode: 'exclusive' })
 const shared = (key: string): SetItem => ({ key, mode: 'shared' })
 
@@ -514,6 +549,8 @@ describe('table: small worlds', () => {
     ['three sessions that run once', runs, count(4, 6)],
     ['three sessions that share permits', sharing, count(4, 6)],
     ['three sessions that campaign', electing, count(4, 6)],
+    ['three sessions that upgrade', upgrading, count(5, 6)],
+    ['two sessions that upgrade slowly', upgradingSlowly, count(5, 6)],
     ['three sessions with sets', together, count(4, 5)],
     ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],
   ] as const) {

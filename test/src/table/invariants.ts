@@ -90,12 +90,18 @@ export class Invariants {
       case 'unfinished':
         this.#unfinished.add(effect.request.key)
         break
+      case 'upgraded':
+        ensure(effect.lock.presentFence > this.#fence, 'the fence of an upgrade does not rise')
+        this.#fence = effect.lock.presentFence
+        break
       case 'queued': {
+        if (effect.request.upgradedLock !== undefined) break
         const { session, id, key } = effect.request
         this.#tally(key).queue.push(`${session.id}#${id}`)
         break
       }
       case 'withdrawn': {
+        if (effect.request.upgradedLock !== undefined) break
         const { session, id, key } = effect.request
         const { queue } = this.#tally(key)
         const index = queue.indexOf(`${session.id}#${id}`)
@@ -118,6 +124,10 @@ export class Invariants {
         )
         this.#fence = lock.fence
         holders.set(lock.fence, lock)
+        ensure(
+          lock.keyState.extras?.upgrade === undefined,
+          `${lock.key} was granted while an upgrade waits`,
+        )
         ensure(areCompatible([...holders.values()]), `incompatible locks on ${lock.key}`)
         if (request !== undefined) {
           const first = queue.shift()
@@ -180,7 +190,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
     checkKeyState(table, keyState)
     if (!checkQueue(table, keyState, unfinished)) unfinished.delete(keyState.key)
     held += keyState.holders.length
-    waiting += keyState.queue.length
+    waiting += keyState.queue.length + (keyState.extras?.upgrade === undefined ? 0 : 1)
   }
   ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
@@ -252,8 +262,9 @@ function sizesOf(session: Session): { held: number; waiting: number } {
 /** Returns the bytes of a table, added up record by record. */
 function bytesOf(table: LockTable): number {
   let bytes = 0
-  for (const { key, holders, queue } of table.keys.values()) {
+  for (const { key, holders, queue, extras } of table.keys.values()) {
     bytes += keyStateBytes + textBytes(key)
+    if (extras?.upgrade !== undefined) bytes += bytesOfRequest(extras.upgrade)
     for (const lock of holders) bytes += bytesOfLock(lock)
     for (const request of queue) bytes += bytesOfRequest(request)
   }
@@ -308,13 +319,14 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
       `fence ${fence} is held for longer than the limit of its session`,
     )
     ensure(
-      fence <= table.fence && id <= session.lastId,
+      lock.presentFence <= table.fence && id <= session.lastId,
       `fence ${fence} or its request id is higher than the highest so far`,
     )
   }
   ensure(areCompatible([...holders]), `the locks on ${key} are not compatible`)
   checkPermits(keyState)
   checkFollowers(keyState)
+  checkUpgrade(keyState)
   for (const request of queue) {
     const { session, id, extras } = request
     const first = extras?.set === undefined ? request : extras.set.requests[0]!
@@ -357,16 +369,30 @@ function checkFollowers({ key, queue, extras }: KeyState): void {
       ensure(request.extras?.followers === group, `a follower of ${key} is in another group`)
 }
 
+/** A waiting upgrade belongs to a shared lock of its key. Permits are never upgraded. */
+function checkUpgrade({ key, holders, extras }: KeyState): void {
+  for (const { mode, fence, presentFence } of holders) {
+    ensure(presentFence === fence || mode !== 'permits', `permits ${fence} were upgraded`)
+  }
+  const upgrade = extras?.upgrade
+  if (upgrade === undefined) return
+  const { session, id, upgradedLock } = upgrade
+  ensure([...holders].includes(upgradedLock!), `${key} has the upgrade of a lock that has ended`)
+  ensure(upgradedLock!.mode === 'shared', `${key} has the upgrade of an exclusive lock`)
+  ensure(session.waiting.get(id) === upgrade, `the upgrade of ${key} is not in its session's index`)
+}
+
 /** The counted permits of a key are those of its locks and requests. */
 function checkPermits({ key, holders, queue, extras }: KeyState): void {
   const users = [...holders, ...queue].filter(({ mode }) => mode === 'permits')
   const used = [...holders].reduce((sum, lock) => sum + (lock.extras?.permits ?? 0), 0)
-  ensure(extras !== undefined || users.length === 0, `${key} does not count its permits`)
-  if (extras === undefined) return
-  const { permits } = extras
-  ensure(!extras.isEmpty, `${key} keeps extras that are empty`)
-  ensure((permits === undefined) === (users.length === 0), `${key} has a capacity without users`)
-  if (permits === undefined) return
+  const permits = extras?.permits
+  ensure(extras === undefined || !extras.isEmpty, `${key} keeps empty extras`)
+  if (users.length === 0) {
+    ensure(permits === undefined, `${key} keeps a capacity without users`)
+    return
+  }
+  ensure(permits !== undefined, `${key} does not count its permits`)
   ensure(permits.users === users.length, `${key} counts ${permits.users} users`)
   ensure(permits.used === used, `${key} counts ${permits.used} permits, but ${used} are used`)
   ensure(used <= permits.capacity, `${key} exceeds its capacity`)
@@ -377,24 +403,31 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key has followers to answer, or whether the first waiter can hold the lock,
- * which is allowed only for an unfinished key.
+ * Returns whether the key has followers to answer, or whether the upgrade or the first waiter can be
+ * granted, which is allowed only for an unfinished key.
  */
 function checkQueue(
   table: LockTable,
-  { key, queue: { first }, extras }: KeyState,
+  { key, holders, queue: { first }, extras }: KeyState,
   unfinished: ReadonlySet<string>,
 ): boolean {
-  if (first === undefined) return false
   if (extras?.delivery !== undefined) {
     ensure(unfinished.has(key), `followers of ${key} wait, although their result exists`)
     return true
   }
   if (table.quiet) return false
+  if (extras?.upgrade !== undefined) {
+    const isAlone = holders.length === 1
+    ensure(!isAlone || unfinished.has(key), `the upgrade of ${key} waits for no lock`)
+    return isAlone
+  }
+  if (first === undefined) return false
   const members = first.extras?.set?.requests ?? [first]
   const canHold = members.every(
     (member) =>
-      member.keyState.queue.first === member && areCompatible([...member.keyState.holders, member]),
+      member.keyState.queue.first === member &&
+      member.keyState.extras?.upgrade === undefined &&
+      areCompatible([...member.keyState.holders, member]),
   )
   ensure(
     !canHold || members.some((member) => unfinished.has(member.key)),

@@ -47,6 +47,8 @@ describe('table: grant', () => {
         key: 'k',
         mode: 'shared',
         fence: 1,
+        presentFence: 1,
+        scope: undefined,
         ttl: 500,
         generation: 0,
         metadata: '{"job":1}',

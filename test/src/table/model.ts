@@ -15,6 +15,7 @@ import { ModelBarriers } from './modelBarriers.js'
 import { lockRequest, setRequests } from './modelRequests.js'
 import { ModelResults, onceRequest } from './modelResults.js'
 import { acceptsResume, keysOf, type ModelSession, ModelState, removeFirst } from './modelState.js'
+import { ModelUpgrades } from './modelUpgrades.js'
 import type {
   PlainAnswer,
   PlainEffect,
@@ -35,6 +36,13 @@ export class Model {
       this.#refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
   })
   readonly #results = new ModelResults(this.#state, (effect) => this.#effects.push(effect))
+  readonly #upgrades = new ModelUpgrades(this.#state, {
+    effect: (effect) => this.#effects.push(effect),
+    answer: (session, id, answer, type) => this.#answer(session, id, answer, type),
+    refuse: (session, id, code) => this.#refuse(session, id, code),
+    release: (locks, reason) => this.#release(locks, reason),
+    grantWaiters: (keys, at) => this.#grantWaiters(keys, at),
+  })
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
   /** The number of waiters that the present command may still grant. */
@@ -83,10 +91,13 @@ export class Model {
           this.#end(command.session, command.reason, command.at)
         }
         break
-      case 'timeout':
-        this.#barriers.giveUp(command.session, command.request, 'timeout')
-        this.#withdraw(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
+      case 'timeout': {
+        const { session, request, at } = command
+        this.#barriers.giveUp(session, request, 'timeout')
+        this.#upgrades.giveUp(session, request, 'timeout', 'LOCK_TIMEOUT', at)
+        this.#withdraw(session, request, 'timeout', 'LOCK_TIMEOUT', at)
         break
+      }
       case 'endHold': {
         const lock = this.#state.lock(command.session, command.fence)
         const owner = this.#state.session(command.session)?.ownerBroker
@@ -107,8 +118,10 @@ export class Model {
       ...new Set([...this.#state.inUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
     ]
     for (const key of new Set(this.#unfinishedKeys)) {
+      const upgrade = this.#upgrades.readyOn(key)
       const first = this.#state.waitingRequests.find((wait) => wait.key === key)
-      if (
+      if (upgrade !== undefined) this.#effects.push({ kind: 'unfinished', request: upgrade })
+      else if (
         first !== undefined &&
         (this.#isReady(first) || this.#state.followersToAnswer(key).length > 0)
       )
@@ -136,6 +149,7 @@ export class Model {
     if (command.type === 'confirm') return
     if (command.type === 'cancel') {
       this.#barriers.giveUp(session.id, command.request, 'aborted')
+      this.#upgrades.giveUp(session.id, command.request, 'aborted', 'ABORTED', command.at)
       this.#withdraw(session.id, command.request, 'aborted', 'ABORTED', command.at)
     } else if (command.type === 'ack') {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
@@ -158,6 +172,12 @@ export class Model {
       this.#barriers.arrive(session, command)
     } else if (command.type === 'proclaim') {
       this.#proclaim(session, command)
+    } else if (command.type === 'upgrade') {
+      this.#upgrades.upgrade(session, command)
+    } else if (command.type === 'endScope') {
+      this.#upgrades.endScope(session, command)
+    } else if (command.type === 'downgrade') {
+      this.#upgrades.downgrade(session, command)
     } else {
       this.#applyToLock(session, command)
     }
@@ -257,9 +277,10 @@ export class Model {
 
   /** Withdraws every request of a session. Returns the keys of these requests. */
   #withdrawAll(id: string): string[] {
-    const requests = this.#state.waitingRequests.filter((wait) => wait.session === id)
+    const requests = this.#state.requestsOf(id)
     for (const request of requests) {
-      removeFirst(this.#state.waitingRequests, (wait) => wait === request)
+      for (const list of [this.#state.waitingRequests, this.#state.upgrades])
+        removeFirst(list, (wait) => wait === request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
     this.#barriers.leave(id)
@@ -275,7 +296,7 @@ export class Model {
     steal: boolean,
     at: number,
   ): void {
-    const { id, timeout, set } = requests[0]!
+    const { id, timeout, set, scope } = requests[0]!
     const state = this.#state
     const waiting = (key: string) => state.waitingRequests.filter((wait) => wait.key === key)
     const isFree = (request: PlainRequest) =>
@@ -283,7 +304,9 @@ export class Model {
     const mismatch = requests
       .map(({ key, capacity }) => ({ key, capacity, inUse: state.capacityOf(key) }))
       .find(({ capacity, inUse }) => capacity !== undefined && inUse && inUse !== capacity)
-    if (state.requestCount(session.id) + requests.length > session.limits.locks) {
+    if (state.isScopeBusy(session.id, scope)) {
+      this.#refuse(session, id, 'BAD_MESSAGE')
+    } else if (state.requestCount(session.id) + requests.length > session.limits.locks) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
       const { key, capacity, inUse } = mismatch
@@ -309,6 +332,8 @@ export class Model {
       this.#answer(session, id, failure, 'lock')
     } else if (requests.some(({ key }) => waiting(key).length >= session.limits.waitersPerKey)) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
+    } else if (scope !== undefined && state.isDeadlock(requests)) {
+      this.#refuse(session, id, 'DEADLOCK')
     } else {
       session.lastId = id
       for (const request of requests) {
@@ -431,6 +456,7 @@ export class Model {
 
   #release(locks: readonly PlainLock[], reason: string): void {
     for (const lock of locks) {
+      this.#upgrades.endUpgradeOf(lock)
       removeFirst(this.#state.locks, (held) => held === lock)
       this.#effects.push({ kind: 'released', lock: { ...lock }, reason })
     }
@@ -451,6 +477,16 @@ export class Model {
     for (let key = left.shift(); key !== undefined; key = left.shift()) {
       if (this.#answerFollowers(key)) continue
       for (;;) {
+        const upgrade = this.#upgrades.readyOn(key)
+        if (upgrade !== undefined && this.#grantsLeft > 0) {
+          this.#grantsLeft -= 1
+          this.#upgrades.grantWaiting(upgrade)
+          break
+        }
+        if (upgrade !== undefined) {
+          this.#unfinishedKeys.push(key)
+          break
+        }
         const first = this.#state.waitingRequests.find((wait) => wait.key === key)
         if (first === undefined || !this.#isReady(first)) break
         if (this.#grantsLeft === 0) {
@@ -471,8 +507,8 @@ export class Model {
   #grant(requests: readonly PlainRequest[], waited: boolean, at: number): void {
     this.#state.fence += 1
     const { fence } = this.#state
-    for (const { timeout: _, ...request } of requests) {
-      const lock = { ...request, fence, generation: 0, since: at }
+    for (const { timeout: _, upgradeOf: __, ...request } of requests) {
+      const lock = { ...request, fence, presentFence: fence, generation: 0, since: at }
       this.#state.locks.push(lock)
       this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
     }
@@ -504,7 +540,8 @@ export class Model {
     const waits =
       type === 'barrier'
         ? this.#state.barrierCalls.some(waitsLike)
-        : type === 'lock' && this.#state.waitingRequests.some(waitsLike)
+        : (type === 'lock' && this.#state.waitingRequests.some(waitsLike)) ||
+          (type === 'upgrade' && this.#state.upgrades.some(waitsLike))
     if (stored !== undefined && stored[2] === type) {
       const [, answer] = stored
       this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })

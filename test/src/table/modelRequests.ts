@@ -9,10 +9,11 @@ export function lockRequest(
   command: Extract<Command, { type: 'lock' }>,
 ): PlainRequest {
   const { id, key, mode, ttl, timeout, metadata, at, extras } = command
-  const { permits, capacity, notify, election } = extras ?? {}
+  const { permits, capacity, notify, election, scope } = extras ?? {}
   const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
   const own = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
-  const kind = { permits, capacity, election, set: undefined, once: undefined }
+  const none = { set: undefined, once: undefined, upgradeOf: undefined }
+  const kind = { permits, capacity, election, scope, ...none }
   return { ...own, key, mode, ...kind }
 }
 
@@ -26,7 +27,8 @@ export function setRequests(
   const common = { ...own, maxHold, notify: extras?.notify }
   return items.map(({ key, mode, permits, capacity }, i) => {
     const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-    const kind = { permits, capacity, once: undefined, election: undefined }
+    const none = { once: undefined, election: undefined, upgradeOf: undefined }
+    const kind = { permits, capacity, scope: extras?.scope, ...none }
     return { ...common, ...deadlines, key, mode, ...kind }
   })
 }

@@ -89,7 +89,14 @@ export function onceRequest(
   session: ModelSession,
   { id, key, ttl, timeout, metadata, at }: Extract<Command, { type: 'once' }>,
 ): PlainRequest {
-  const kind = { permits: undefined, capacity: undefined, set: undefined, once: true } as const
+  const kind = {
+    permits: undefined,
+    capacity: undefined,
+    set: undefined,
+    once: true,
+    scope: undefined,
+    upgradeOf: undefined,
+  } as const
   const election = undefined
   const hold = { maxHold: session.limits.maxHold, notify: undefined }
   const own = { session: session.id, id, ttl, timeout, metadata, since: at, key }

@@ -81,7 +81,7 @@ describe('table: random histories beside the model', () => {
   })
 
   it('the histories contain every command and every effect', function () {
-    this.timeout(120_000)
+    this.timeout(300_000)
     const counts = new Map<string, number>()
     const addKind = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
     for (const steps of fc.sample(histories, { numRuns: 200, seed: 7 })) {
@@ -110,6 +110,7 @@ function describeEffect(effect: PlainEffect): string {
     const kind = set !== undefined ? ' as a set' : mode === 'permits' ? ' with permits' : ''
     return `granted ${effect.waited ? 'late' : 'at once'}${kind}`
   }
+  if (effect.kind === 'upgraded') return `upgraded ${effect.waited ? 'late' : 'at once'}`
   return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
 }
 
@@ -119,6 +120,9 @@ const expectedKinds = [
     'lock',
     'lock with permits',
     'lockAll',
+    'upgrade',
+    'downgrade',
+    'endScope',
     'unlock',
     'refresh',
     'cancel',
@@ -146,6 +150,9 @@ const expectedKinds = [
   ...['campaign', 'granted at once as leader', 'granted late as leader'],
   ...['proclaim', 'proclaimed', 'answer proclaimed', 'repeat proclaimed'],
   ...['granted at once as a set', 'granted late as a set'],
+  ...['upgraded at once', 'upgraded late', 'downgraded', 'answer upgraded', 'answer downgraded'],
+  'answer scopeEnded',
+  'repeat DEADLOCK',
   ...['ended goodbye', 'ended expired', 'ended dropped'],
   ...['withdrawn aborted', 'withdrawn timeout', 'withdrawn ended'],
   ...[

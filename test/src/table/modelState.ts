@@ -1,6 +1,7 @@
 /** The state of the model of the lock table: flat lists that are searched from end to end. */
 import type { Command, SessionLimits, StoredHolder } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
+import { isDeadlock } from './naiveDeadlock.js'
 import type {
   PlainAnswer,
   PlainBarrierCall,
@@ -66,6 +67,8 @@ export class ModelState {
   readonly locks: ModelLock[] = []
   /** The waiting requests, in the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
+  /** The waiting upgrades, in the order of their arrival. They stand in no queue. */
+  readonly upgrades: PlainRequest[] = []
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
   /** The results that some followers may not have got yet. */
@@ -79,6 +82,7 @@ export class ModelState {
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
     const held = this.locks.filter((lock) => lock.key === key)
     if (mode === 'exclusive') return held.length === 0
+    if (this.upgrades.some((upgrade) => upgrade.key === key)) return false
     if (held.some((lock) => lock.mode !== mode)) return false
     return mode === 'shared' || sum(held.map((lock) => lock.permits!)) + permits <= capacity
   }
@@ -122,21 +126,24 @@ export class ModelState {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
-  /** Returns the lock with this key and fence, whichever session holds it. */
+  /** Returns the lock with this key and present fence, whichever session holds it. */
   lockOn(key: string, fence: number): ModelLock | undefined {
-    return this.locks.find((lock) => lock.key === key && lock.fence === fence)
+    return this.locks.find((lock) => lock.key === key && lock.presentFence === fence)
   }
 
   /**
    * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
    * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged
    * answers of the session.
+   *
+   * @param exceptFence The first fence of the lock that is not listed.
    */
   failureWithHolders(
     requester: ModelSession,
     keys: readonly string[],
     isSet: boolean,
     code: 'LOCK_HELD' | 'LOCK_TIMEOUT',
+    exceptFence?: number,
   ): PlainAnswer {
     const storedHolders = requester.answers.flatMap(([, answer]) =>
       'holders' in answer ? answer.holders : [],
@@ -144,7 +151,8 @@ export class ModelState {
     const availableBytes = Math.min(16 * 1024, 256 * 1024 - sum(storedHolders.map(sizeOf)))
     const [first, ...others] = keys
       .flatMap((key) => this.locks.filter((lock) => lock.key === key))
-      .map(({ session, key, metadata, fence, since, permits, maxHold }) => {
+      .filter((lock) => lock.fence !== exceptFence)
+      .map(({ session, key, metadata, presentFence: fence, since, permits, maxHold }) => {
         const { name } = this.session(session)!
         const holder = { session, name, metadata, fence, since, permits, maxHold }
         return isSet ? { ...holder, key } : holder
@@ -160,7 +168,7 @@ export class ModelState {
 
   requestCount(session: string): number {
     const isOfSession = (item: { session: string }) => item.session === session
-    const lists = [this.locks, this.waitingRequests, this.barrierCalls]
+    const lists = [this.locks, this.waitingRequests, this.upgrades, this.barrierCalls]
     return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
@@ -178,13 +186,28 @@ export class ModelState {
       (lock) => lock.ttl !== undefined || lock.maxHold !== undefined,
     )
     for (const lock of locks) if (changesOwner) lock.generation += 1
-    const requests = this.waitingRequests.filter(
-      (request) => request.session === session.id && request.timeout !== undefined,
-    )
+    const requests = this.requestsOf(session.id).filter(({ timeout }) => timeout !== undefined)
     const calls = this.barrierCalls.filter(
       (call) => call.session === session.id && call.timeout !== undefined,
     )
     return [...locks.map((lock) => ({ ...lock })), ...requests, ...calls]
+  }
+
+  /** The waiting requests and upgrades of a session, in the order of their arrival. */
+  requestsOf(session: string): PlainRequest[] {
+    return [...this.waitingRequests, ...this.upgrades]
+      .filter((request) => request.session === session)
+      .sort((a, b) => a.id - b.id)
+  }
+
+  isDeadlock(newRequests: readonly PlainRequest[]): boolean {
+    const { locks, waitingRequests: waiting, upgrades } = this
+    return isDeadlock({ locks, waiting, upgrades }, newRequests)
+  }
+
+  /** Whether a request of this scope waits. */
+  isScopeBusy(session: string, scope: number | undefined): boolean {
+    return scope !== undefined && this.requestsOf(session).some((wait) => wait.scope === scope)
   }
 
   /** The locks or requests of a session; of a set, only the first member. */
@@ -202,7 +225,7 @@ export class ModelState {
     return {
       fence: this.fence,
       heldCount: this.locks.length,
-      waitingCount: this.waitingRequests.length,
+      waitingCount: this.waitingRequests.length + this.upgrades.length,
       quiet: this.quiet,
       sessions: this.sessions.map(
         ({ name: _, limits: __, acceptedResume, allRevocations, answers, ...session }) => ({
@@ -210,7 +233,7 @@ export class ModelState {
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),
-          waiting: this.#firstMembers(this.waitingRequests, session).map((wait) => wait.id),
+          waiting: this.#firstMembers(this.requestsOf(session.id), session).map((wait) => wait.id),
           barrierCalls: this.barrierCalls
             .filter((call) => call.session === session.id)
             .map((call) => call.id),
@@ -224,6 +247,7 @@ export class ModelState {
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
         queue: this.waitingRequests.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
         delivery: this.#deliveryOf(key),
+        upgrade: this.upgrades.find((upgrade) => upgrade.key === key),
       })),
       barrierCalls: [...this.barrierCalls].sort((a, b) => a.key.localeCompare(b.key)),
       keptResults: this.keptResults.map((kept) => ({ ...kept })),

@@ -20,8 +20,9 @@ import {
 import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
 export type PlainAnswer =
-  | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
-  | { readonly kind: 'unlocked' | 'revoked' | 'passed' | 'proclaimed' }
+  | { readonly kind: 'granted' | 'upgraded' | 'refreshed'; readonly fence: number }
+  | { readonly kind: 'unlocked' | 'downgraded' | 'scopeEnded' | 'revoked' | 'passed' }
+  | { readonly kind: 'proclaimed' }
   | { readonly kind: 'result'; readonly fence: number; readonly value: string | undefined }
   | {
       readonly kind: 'failed'
@@ -37,6 +38,8 @@ export interface PlainLock {
   readonly mode: LockMode
   /** The number of the grant. Every grant has a higher fence than all earlier grants. */
   readonly fence: number
+  /** The fence of the newest upgrade; without an upgrade, the fence of the grant. */
+  readonly presentFence: number
   /** How long the lock lasts after its grant or its last refresh, in ms. */
   readonly ttl: number | undefined
   /** Rises when the ttl starts again. An expiry of an earlier generation has no effect. */
@@ -56,6 +59,8 @@ export interface PlainLock {
   readonly once: true | undefined
   /** Present if the lock is a leadership, with the value of the leader as JSON text. */
   readonly election: { readonly value?: string | undefined } | undefined
+  /** The number of the scope; undefined outside a scope. */
+  readonly scope: number | undefined
 }
 
 export interface PlainRequest {
@@ -78,6 +83,10 @@ export interface PlainRequest {
   readonly once: true | undefined
   /** Present if the request is a campaign, with the value of the candidate as JSON text. */
   readonly election: { readonly value?: string | undefined } | undefined
+  /** The number of the scope; undefined outside a scope. */
+  readonly scope: number | undefined
+  /** The first fence of the lock that this upgrade makes exclusive; undefined for a new lock. */
+  readonly upgradeOf: number | undefined
 }
 
 /** A result that later `once` calls of the key get. */
@@ -139,6 +148,7 @@ export interface PlainKey {
   readonly holders: readonly PlainLock[]
   readonly queue: readonly PlainRequest[]
   readonly delivery: PlainDelivery | undefined
+  readonly upgrade: PlainRequest | undefined
 }
 
 /** The whole state of a table. */
@@ -174,6 +184,8 @@ export type PlainEffect =
   | { readonly kind: 'unfinished'; readonly request: PlainRequest }
   | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
+  | { readonly kind: 'upgraded'; readonly lock: PlainLock; readonly waited: boolean }
+  | { readonly kind: 'downgraded'; readonly lock: PlainLock }
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
   | {
@@ -206,23 +218,34 @@ export type PlainEffect =
     }
 
 function plainLock(lock: Lock): PlainLock {
-  const { id, key, mode, fence, ttl, generation, metadata, since, extras } = lock
-  const own = { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
+  const { id, key, mode, fence, presentFence, ttl, generation, metadata, since, extras } = lock
+  const fences = { fence, presentFence }
+  const own = {
+    session: lock.session.id,
+    id,
+    key,
+    mode,
+    ...fences,
+    ttl,
+    generation,
+    metadata,
+    since,
+  }
   const set = extras?.set?.locks.map((member) => member.key)
   return { ...own, ...plainExtras(extras), set }
 }
 
 function plainExtras(extras: Lock['extras']) {
-  const { permits, capacity, maxHold, notify, once } = extras ?? {}
+  const { permits, capacity, maxHold, notify, once, scope } = extras ?? {}
   const election = extras?.election && { ...extras.election }
-  return { permits, capacity, maxHold, notify, once, election }
+  return { permits, capacity, maxHold, notify, once, election, scope: scope?.number }
 }
 
 function plainRequest(request: Request): PlainRequest {
   const { id, key, mode, ttl, timeout, metadata, since, extras } = request
   const own = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
   const set = extras?.set?.requests.map((member) => member.key)
-  return { ...own, ...plainExtras(extras), set }
+  return { ...own, ...plainExtras(extras), set, upgradeOf: request.upgradedLock?.fence }
 }
 
 function plainKeptResult({ result, keep, ownerBroker }: KeptResult): PlainKeptResult {
@@ -246,11 +269,14 @@ export function plainAnswer(answer: Answer): PlainAnswer {
   switch (answer.kind) {
     case 'granted':
       return { kind: 'granted', fence: answer.lock.fence }
+    case 'upgraded':
     case 'refreshed':
-      return { kind: 'refreshed', fence: answer.fence }
+      return { kind: answer.kind, fence: answer.fence }
     case 'result':
       return { kind: 'result', fence: answer.result.fence, value: answer.result.value }
     case 'unlocked':
+    case 'downgraded':
+    case 'scopeEnded':
     case 'revoked':
     case 'proclaimed':
     case 'passed':
@@ -302,6 +328,14 @@ export function plainEffect(effect: Effect): PlainEffect {
         lock: plainLock(effect.lock),
         waited: effect.request !== undefined,
       }
+    case 'upgraded':
+      return {
+        kind: 'upgraded',
+        lock: plainLock(effect.lock),
+        waited: effect.request !== undefined,
+      }
+    case 'downgraded':
+      return { kind: 'downgraded', lock: plainLock(effect.lock) }
     case 'released':
       return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
     case 'refreshed':
@@ -366,6 +400,7 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
     holders: Array.from(keyState.holders, plainLock),
     queue: Array.from(keyState.queue, plainRequest),
     delivery: plainDelivery(keyState),
+    upgrade: keyState.extras?.upgrade && plainRequest(keyState.extras.upgrade),
   }))
   return {
     fence: table.fence,
@@ -384,11 +419,14 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
 function answerText(answer: PlainAnswer): string {
   switch (answer.kind) {
     case 'granted':
+    case 'upgraded':
     case 'refreshed':
       return `${answer.kind} f${answer.fence}`
     case 'result':
       return `result f${answer.fence} ${answer.value}`
     case 'unlocked':
+    case 'downgraded':
+    case 'scopeEnded':
     case 'revoked':
     case 'proclaimed':
     case 'passed':
@@ -431,6 +469,14 @@ export function formatEffect(effect: PlainEffect): string {
     case 'granted': {
       const { session, id, key, fence } = effect.lock
       return `granted ${session}#${id} ${key} f${fence}`
+    }
+    case 'upgraded': {
+      const { session, key, fence, presentFence } = effect.lock
+      return `upgraded ${session} ${key} f${fence} to f${presentFence}`
+    }
+    case 'downgraded': {
+      const { session, key, fence } = effect.lock
+      return `downgraded ${session} ${key} f${fence}`
     }
     case 'released': {
       const { session, key, fence } = effect.lock

@@ -18,6 +18,9 @@ const kinds = [
   'once',
   'complete',
   'forgetResult',
+  'upgrade',
+  'downgrade',
+  'endScope',
   'unlock',
   'refresh',
   'revoke',
@@ -41,7 +44,8 @@ const kinds = [
 
 /** The relative frequency of each kind, in the order of `kinds`. */
 const weights = [
-  ...[30, 10, 10, 8, 12, 28, 20, 2, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4],
+  ...[30, 10, 10, 8, 12, 28, 20, 2, 18, 6, 6, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4],
+  ...[16, 1, 1, 2, 4],
 ]
 
 export interface Step {
@@ -151,6 +155,20 @@ export class StepRunner {
         const fence = pickRun(session, state, pick, isWrong)
         return complete(fields, session.lastId + 1, fence, pick)
       }
+      case 'upgrade':
+      case 'downgrade': {
+        const fence = isWrong ? undefined : pickShared(session, state)
+        // Shared locks of one key, so that upgrades have to wait for each other.
+        if (kind === 'upgrade' && !isWrong && fence === undefined)
+          return sharedLock(fields, session.lastId + 1)
+        const named = fence ?? pickFence(session, state, pick, isWrong)
+        const request = { ...fields, id: session.lastId + 1, fence: named }
+        if (kind === 'downgrade') return { type: 'downgrade', ...request }
+        const timeout = pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined
+        return { type: 'upgrade', ...request, timeout }
+      }
+      case 'endScope':
+        return { type: 'endScope', ...fields, id: session.lastId + 1, scope: 1 + (pick % 3) }
       case 'unlock':
       case 'refresh': {
         const fence = pickFence(session, state, pick, isWrong)
@@ -244,6 +262,7 @@ function lock(
   id: number,
   pick: number,
 ): Command {
+  const scope = pickScope(pick)
   return {
     type: 'lock',
     ...fields,
@@ -252,9 +271,9 @@ function lock(
     mode: pick % 5 < 3 ? 'exclusive' : 'shared',
     ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
-    steal: pick % 5 < 3 && pick % 11 === 0,
+    steal: scope === undefined && pick % 5 < 3 && pick % 11 === 0,
     metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
-    extras: holdTerms(pick),
+    extras: scope === undefined ? holdTerms(pick) : { ...holdTerms(pick), scope },
   }
 }
 
@@ -282,7 +301,12 @@ function permits(
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     steal: false,
     metadata: undefined,
-    extras: { permits: 1 + ((pick >> 3) % 3), capacity, ...holdTerms(pick) },
+    extras: {
+      permits: 1 + ((pick >> 3) % 3),
+      capacity,
+      ...holdTerms(pick),
+      scope: pickScope(pick),
+    },
   }
 }
 
@@ -354,7 +378,7 @@ function lockAll(
     ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
-    extras: holdTerms(pick),
+    extras: { ...holdTerms(pick), scope: pickScope(pick) },
   }
 }
 
@@ -381,7 +405,28 @@ function complete(
   return { type: 'complete', ...fields, id, fence, value, keep }
 }
 
+/** The number of one of two scopes, for half of the requests. */
+function pickScope(pick: number): number | undefined {
+  const choice = (pick >> 6) % 4
+  return choice < 2 ? choice + 1 : undefined
+}
+
+const requestTypes = [
+  'proclaim',
+  'unlock',
+  'refresh',
+  'revoke',
+  'lock',
+  'barrier',
+  'upgrade',
+  'downgrade',
+  'endScope',
+] as const
+
 const requestTypeByAnswer = {
+  upgraded: 'upgrade',
+  downgraded: 'downgrade',
+  scopeEnded: 'endScope',
   unlocked: 'unlock',
   refreshed: 'refresh',
   revoked: 'revoke',
@@ -413,9 +458,7 @@ function repeat(
   const id = Math.max(1, session.lastId - (pick % 6))
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
-  const anyType = (['unlock', 'refresh', 'revoke', 'lock', 'barrier', 'proclaim'] as const)[
-    (pick >> 5) % 6
-  ]!
+  const anyType = requestTypes[(pick >> 5) % requestTypes.length]!
   const isWrong = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
   const likelyType =
@@ -425,6 +468,12 @@ function repeat(
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)
       return { type: 'unlock', ...fields, id, fence }
+    case 'upgrade':
+      return { type: 'upgrade', ...fields, id, fence, timeout: undefined }
+    case 'downgrade':
+      return { type: 'downgrade', ...fields, id, fence }
+    case 'endScope':
+      return { type: 'endScope', ...fields, id, scope: 1 + (pick % 3) }
     case 'refresh':
       return { type: 'refresh', ...fields, id, fence, ttl: undefined }
     case 'revoke':
@@ -457,6 +506,26 @@ function pickRun(session: PlainSession, state: PlainState, pick: number, isWrong
   return isWrong || runs.length === 0
     ? pickFence(session, state, pick, isWrong)
     : runs[pick % runs.length]!.fence
+}
+
+/**
+ * Returns the fence of a shared lock of the session, because the upgrade of an exclusive lock
+ * changes nothing. Prefers a lock of a key where an upgrade waits.
+ */
+function pickShared(session: PlainSession, state: PlainState): number | undefined {
+  const locks = [...state.keys]
+    .sort((a, b) => Number(b.upgrade !== undefined) - Number(a.upgrade !== undefined))
+    .flatMap(({ holders }) => holders)
+    .filter((lock) => lock.session === session.id && lock.mode === 'shared')
+  return locks[0]?.fence
+}
+
+function sharedLock(
+  fields: { at: number; session: string; attachEpoch: number },
+  id: number,
+): Command {
+  const terms = { ttl: undefined, timeout: undefined, steal: false, metadata: undefined }
+  return { type: 'lock', ...fields, id, key: keys[0]!, mode: 'shared', ...terms }
 }
 
 /** Returns the id of a waiting request; if `isWrong`, an earlier id or an unused id. */

@@ -33,6 +33,8 @@ interface LockOptions extends RequestOverrides {
   readonly capacity?: number
   readonly maxHold?: number
   readonly notify?: readonly NoticeType[]
+  /** The number of the scope of the request. */
+  readonly scope?: number
 }
 
 /** A key for an exclusive lock, or an item. */
@@ -104,21 +106,21 @@ export class TableDriver {
 
   lock(session: string, key: string, options: LockOptions = {}): string[] {
     const { capacity, permits = 1, ttl, timeout, steal = false, metadata } = options
-    const { maxHold, notify } = options
+    const { maxHold, notify, scope } = options
     const permitsTerms = capacity === undefined ? undefined : { permits, capacity }
-    const isOrdinary = capacity === undefined && maxHold === undefined && notify === undefined
-    const extras = isOrdinary ? undefined : { ...permitsTerms, maxHold, notify }
+    const isOrdinary = [capacity, maxHold, notify, scope].every((term) => term === undefined)
+    const extras = isOrdinary ? undefined : { ...permitsTerms, maxHold, notify, scope }
     const mode = capacity === undefined ? (options.mode ?? 'exclusive') : 'permits'
     const wanted = { key, mode, ttl, timeout, steal, metadata, extras }
     return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
   }
 
   lockAll(session: string, keys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
-    const { ttl, timeout, metadata, maxHold, notify } = options
+    const { ttl, timeout, metadata, maxHold, notify, scope } = options
     const items = keys.map(
       (item): SetItem => (typeof item === 'string' ? { key: item, mode: 'exclusive' } : item),
     )
-    const wanted = { items, ttl, timeout, metadata, extras: { maxHold, notify } }
+    const wanted = { items, ttl, timeout, metadata, extras: { maxHold, notify, scope } }
     return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...wanted })
   }
 
@@ -166,6 +168,24 @@ export class TableDriver {
 
   unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {
     return this.apply({ type: 'unlock', ...this.#fromSession(session, options), fence })
+  }
+
+  upgrade(
+    session: string,
+    fence: number,
+    options: RequestOverrides & { timeout?: number } = {},
+  ): string[] {
+    const { timeout } = options
+    const fields = this.#fromSession(session, options)
+    return this.apply({ type: 'upgrade', ...fields, fence, timeout })
+  }
+
+  endScope(session: string, scope: number, options: RequestOverrides = {}): string[] {
+    return this.apply({ type: 'endScope', ...this.#fromSession(session, options), scope })
+  }
+
+  downgrade(session: string, fence: number, options: RequestOverrides = {}): string[] {
+    return this.apply({ type: 'downgrade', ...this.#fromSession(session, options), fence })
   }
 
   refresh(

@@ -97,11 +97,25 @@ export class LockModel {
       // The event has all fields of the lock, so it also adds a lock that this page did not know.
       this.#remove(event.key, event.fence)
       this.#add(event)
+    } else if (event.event === 'upgraded' || event.event === 'downgraded') {
+      this.#onModeChange(event)
     } else {
       for (const { released } of this.#pendingQueries) released.add(event.fence)
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#remove(event.key, event.fence)
     }
+  }
+
+  /** An upgraded lock has a new fence, and is the only lock of its key. */
+  #onModeChange(event: LockEvent): void {
+    const formerLocks = this.#rows.get(event.key)?.held ?? []
+    for (const { fence } of [...formerLocks]) {
+      if (event.event === 'downgraded' && fence !== event.fence) continue
+      for (const { released } of this.#pendingQueries) released.add(fence)
+      this.#remove(event.key, fence)
+    }
+    for (const { locked } of this.#pendingQueries) locked.push(event)
+    this.#add(event)
   }
 
   /**

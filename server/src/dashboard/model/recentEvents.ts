@@ -61,8 +61,9 @@ export class RecentEvents {
     const lockByFence = new Map<number, SeenLock>()
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
-      if (event.key !== key || event.event === 'proclaimed') continue
-      if (event.event === 'locked') {
+      if (event.key !== key) continue
+      if (event.event === 'downgraded' || event.event === 'proclaimed') continue
+      if (event.event === 'locked' || event.event === 'upgraded') {
         lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
       } else if (lockByFence.size < maxLocks) {
         lockByFence.set(event.fence, { lock: event, end: { at, how: event.event } })

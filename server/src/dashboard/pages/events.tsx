@@ -11,7 +11,15 @@ import { EventLabel } from '../ui/events.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
-const kinds: readonly EventKind[] = ['locked', 'unlocked', 'expired', 'lost', 'proclaimed']
+const kinds: readonly EventKind[] = [
+  'locked',
+  'upgraded',
+  'downgraded',
+  'unlocked',
+  'expired',
+  'lost',
+  'proclaimed',
+]
 
 export function EventsPage() {
   const { feed, version } = useFeed()

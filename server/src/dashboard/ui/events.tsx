@@ -6,6 +6,8 @@ import { KeyLink, SessionLink } from './components.js'
 
 const labels: Readonly<Record<EventKind, string>> = {
   locked: 'locked',
+  upgraded: 'upgraded',
+  downgraded: 'downgraded',
   unlocked: 'unlocked',
   expired: 'expired',
   lost: 'lost',

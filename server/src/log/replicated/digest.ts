@@ -24,9 +24,10 @@ export class Digest {
 
   constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers' | 'keptResults'>) {
     for (const session of table.sessions.values()) this.#session(session, session.attachEpoch, 1)
-    for (const { holders, queue } of table.keys.values()) {
+    for (const { holders, queue, extras } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
       for (const request of queue) this.#request(request, 1)
+      if (extras?.upgrade !== undefined) this.#request(extras.upgrade, 1)
     }
     for (const { calls } of table.barriers.values())
       for (const call of calls) this.#barrierCall(call, 1)
@@ -71,6 +72,17 @@ export class Digest {
         if (effect.request !== undefined) this.#request(effect.request, -1)
         this.#lock(effect.lock, 1)
         break
+      case 'upgraded': {
+        const { lock, request, formerFence } = effect
+        if (request !== undefined) this.#request(request, -1)
+        this.#lock(lock, -1, 'shared', formerFence)
+        this.#lock(lock, 1)
+        break
+      }
+      case 'downgraded':
+        this.#lock(effect.lock, -1, 'exclusive')
+        this.#lock(effect.lock, 1)
+        break
       case 'released':
         this.#lock(effect.lock, -1)
         break
@@ -85,9 +97,11 @@ export class Digest {
     this.#add(`s ${attach} ${id}`, sign)
   }
 
-  #lock(lock: Lock, sign: 1 | -1): void {
-    const { fence, mode, session, key, extras } = lock
-    this.#add(`l ${fence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+  /** By default, adds or subtracts the lock as it is now. */
+  #lock(lock: Lock, sign: 1 | -1, mode = lock.mode, presentFence = lock.presentFence): void {
+    const { fence, session, key, extras } = lock
+    const newestFence = presentFence === fence ? '' : ` ${presentFence}`
+    this.#add(`l ${fence}${newestFence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
     if (extras?.election !== undefined) this.#value(lock, extras.election.value, sign)
   }
 
@@ -97,7 +111,8 @@ export class Digest {
   }
 
   #request({ id, mode, session, key, extras }: Request, sign: 1 | -1): void {
-    this.#add(`r ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+    const name = extras?.upgradeOf === undefined ? 'r' : `u ${extras.upgradeOf.fence}`
+    this.#add(`${name} ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
   }
 
   #barrierCall({ id, session, barrier }: BarrierCall, sign: 1 | -1): void {

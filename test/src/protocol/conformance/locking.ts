@@ -6,6 +6,7 @@
  */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
+import { modeChanges, scopes } from './modeChanges.js'
 import { queryAll, type Stage } from './stage.js'
 
 export function locking(stage: Stage): void {
@@ -16,6 +17,8 @@ export function locking(stage: Stage): void {
   describe('ttl: the broker', () => ttls(stage))
   describe('a steal', () => steals(stage))
   describe('a revoke', () => revokes(stage))
+  describe('upgrade and downgrade: the broker', () => modeChanges(stage))
+  describe('scopes: the broker', () => scopes(stage))
   describe('barrier: the broker', () => barriers(stage))
   describe('permits: the broker', () => permits(stage))
   describe('lockAll: the broker', () => sets(stage))

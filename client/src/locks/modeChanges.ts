@@ -1,0 +1,130 @@
+/**
+ * Upgrades and downgrades: the requests that make a shared lock exclusive and an exclusive lock
+ * shared, and their checks. The broker names a lock by its first fence, also after an upgrade.
+ */
+import {
+  type Granted,
+  HoldfastError,
+  type LockMode,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { check, checkSignal, isMs } from '../platform/checks.js'
+import type { Scheduler } from '../platform/scheduler.js'
+import { Request, type Response } from '../requests/requests.js'
+import { type KindParams, messageText } from '../transport/messages.js'
+
+/** The options of `lock.upgrade`. */
+export interface UpgradeOptions {
+  /**
+   * After this time, in ms, the call is rejected with `LOCK_TIMEOUT`, and the lock is shared as
+   * before. 0 does not wait: the call is rejected with `LOCK_HELD`. Default: waits for ever.
+   */
+  readonly timeout?: number | undefined
+  /** When aborted, the call is rejected with `ABORTED`, and the lock is shared as before. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The part of a granted lock that a change of its mode needs. */
+interface ChangeableLock {
+  readonly key: string
+  readonly fence: number
+  readonly kind: KindParams | undefined
+  readonly scheduler: Scheduler
+  mode: LockMode
+  presentFence: number
+  submit(request: Request<void>): void
+  abandon(request: Request<void>): void
+}
+
+const upgradeOptions: OptionNames<UpgradeOptions> = { timeout: 1, signal: 1 }
+
+/** @throws HoldfastError `INVALID_TIMEOUT` or `INVALID_OPTION` */
+export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
+  refuseUnknownOptions('upgrade', options, upgradeOptions)
+  const { timeout, signal } = options
+  check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
+  checkSignal(signal)
+  return { timeout, signal }
+}
+
+/** @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change */
+export function checkModeChange({ mode, kind }: ChangeableLock, reason: string | undefined): void {
+  const cause =
+    reason ??
+    (mode === 'permits' ? 'the lock has permits' : kind?.items && 'the lock has several keys')
+  check(cause === undefined, `the mode of this lock cannot change: ${cause}`)
+}
+
+/** A request that a lock waits for, and that ends with the session of the lock. */
+abstract class ModeRequest extends Request<void> {
+  readonly hasStoredResponse = true
+  protected readonly lock: ChangeableLock
+
+  constructor(lock: ChangeableLock) {
+    super()
+    this.lock = lock
+    // The caller may have stopped waiting, and an unhandled rejection could end the process.
+    this.promise.catch(() => {})
+  }
+
+  get key(): string {
+    return this.lock.key
+  }
+
+  override endWithSession(message: string): boolean {
+    this.fail(new HoldfastError('LOCK_NOT_HELD', message))
+    return true
+  }
+}
+
+export class UpgradeRequest extends ModeRequest {
+  readonly responseType = 'granted'
+  declare readonly timeout: number | undefined
+  declare readonly dueAt: number
+
+  constructor(lock: ChangeableLock, timeout: number | undefined) {
+    super(lock)
+    this.timeout = timeout
+    this.dueAt = timeout === undefined ? Infinity : lock.scheduler.monotonic() + timeout
+  }
+
+  text(scheduler: Scheduler): string {
+    const { id, lock } = this
+    return messageText('upgrade', { id, fence: lock.fence, timeout: this.timeoutLeft(scheduler) })
+  }
+
+  onResponse(response: Response): boolean {
+    const { lock } = this
+    lock.presentFence = (response as Granted).fence
+    if (this.isWanted) lock.mode = 'exclusive'
+    // The abort or the timeout has crossed the grant, and the caller relies on a shared lock.
+    else lock.submit(new DowngradeRequest(lock))
+    this.resolve()
+    return true
+  }
+
+  /** Rejects the call, and cancels the request at the broker. */
+  giveUp(error: HoldfastError): void {
+    this.lock.abandon(this)
+    this.fail(error)
+  }
+
+  override run(): void {
+    this.giveUp(new HoldfastError(this.timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'))
+  }
+}
+
+export class DowngradeRequest extends ModeRequest {
+  readonly responseType = 'downgraded'
+
+  text(): string {
+    return messageText('downgrade', { id: this.id, fence: this.lock.fence })
+  }
+
+  onResponse(): boolean {
+    this.lock.mode = 'shared'
+    this.resolve()
+    return true
+  }
+}

@@ -1,0 +1,280 @@
+/**
+ * `Scope`: one logical task of a session. Its locks are re-entrant, the broker detects its
+ * deadlocks, and all its locks are released when the task ends.
+ *
+ * A scope sends one request at a time, because the broker takes a scope that waits to do nothing
+ * else. Further calls wait here, in the order of the calls.
+ */
+import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { onAbort } from '../platform/callbacks.js'
+import { check, checkFunction } from '../platform/checks.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import { Request, withKey } from '../requests/requests.js'
+import { messageText } from '../transport/messages.js'
+import type { GrantedLock } from './grantedLock.js'
+import { Lock } from './lock.js'
+import {
+  type CheckedLock,
+  checkLock,
+  checkLockSet,
+  type LockOptions,
+  type LockSetItem,
+  type LockSetOptions,
+  type TryLockOptions,
+  tryLockOptions,
+} from './options.js'
+
+/** The options of `session.scope`. */
+export interface ScopeOptions {
+  /** A name for error messages. */
+  readonly name?: string | undefined
+}
+
+/** The options of a lock in a scope: a scope cannot steal. */
+export type ScopeLockOptions = Omit<LockOptions, 'steal'>
+
+const scopeOptions: OptionNames<ScopeOptions> = { name: 1 }
+
+/** The parts of a session that a scope uses. */
+export interface ScopeSession {
+  /** Sends a lock request. */
+  requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
+  /** Ends the scope with this number at the broker. */
+  endScope(number: number): Promise<void>
+  readonly scheduler: Scheduler
+}
+
+/** Ends a scope at the broker. */
+export class EndScopeRequest extends Request<void> {
+  readonly hasStoredResponse = true
+  readonly responseType = 'scopeEnded'
+  readonly key = undefined
+  readonly #scope: number
+
+  constructor(scope: number) {
+    super()
+    this.#scope = scope
+    this.promise.catch(() => {})
+  }
+
+  text(): string {
+    return messageText('endScope', { id: this.id, scope: this.#scope })
+  }
+
+  onResponse(): boolean {
+    this.resolve()
+    return true
+  }
+
+  /** Succeeds, because the end of the session has released the locks. */
+  override endWithSession(): boolean {
+    return this.onResponse()
+  }
+}
+
+/** @throws HoldfastError `INVALID_OPTION` */
+export function checkScope(callback: unknown, options: ScopeOptions): ScopeOptions {
+  checkFunction('callback', callback)
+  refuseUnknownOptions('scope', options, scopeOptions)
+  const { name } = options
+  check(name === undefined || typeof name === 'string', 'name must be a text')
+  return { name }
+}
+
+export class Scope {
+  /** The name from the options of `session.scope`. */
+  readonly name: string | undefined
+  readonly #session: ScopeSession
+  readonly #number: number
+  readonly #abortController = new AbortController()
+  /** Aborted when the scope ends, so that its calls reject. */
+  readonly #ending = new AbortController()
+  /** The locks of this scope that have a handle. */
+  readonly #handles = new Set<Lock>()
+  /** The granted locks by their keys; of a set, by each key. */
+  readonly #granted = new Map<string, GrantedLock>()
+  /** Settles when the former calls have been answered. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #hasSent = false
+
+  /** Internal. Call `scope` of a session. */
+  constructor(session: ScopeSession, number: number, { name }: ScopeOptions) {
+    this.#session = session
+    this.#number = number
+    this.name = name
+  }
+
+  /** A signal that is aborted when a lock of the scope is lost. */
+  get signal(): AbortSignal {
+    return this.#abortController.signal
+  }
+
+  /**
+   * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
+   * stronger mode, resolves with a handle on the same lock, and ignores the options. The last
+   * handle that is unlocked releases the lock. Permits are never re-entrant.
+   *
+   * Also rejects with `DEADLOCK` if the broker could never grant the lock, because the scopes that
+   * it waits for wait themselves; see `cycle`.
+   */
+  async lock(key: string, options: ScopeLockOptions = {}): Promise<Lock> {
+    const checkedLock = checkLock(key, options, 'lock')
+    check(!checkedLock.params.steal, 'a scope cannot steal a lock')
+    return this.#lock(checkedLock)
+  }
+
+  /** Like `lock`, but does not wait: rejects with `LOCK_HELD`. */
+  async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
+    refuseUnknownOptions('tryLock', options, tryLockOptions)
+    return this.lock(key, { ...options, timeout: 0 })
+  }
+
+  /**
+   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, unless it
+   * holds all of them by the same call before.
+   */
+  async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
+    return this.#lock(checkLockSet(keys, options))
+  }
+
+  /** Like `withLock` of a session, but in this scope. */
+  async withLock<T>(
+    key: string,
+    callback: (lock: Lock) => T | PromiseLike<T>,
+    options: ScopeLockOptions = {},
+  ): Promise<T> {
+    checkFunction('callback', callback)
+    const lock = await this.lock(key, options)
+    let result: T
+    try {
+      result = await callback(lock)
+    } catch (error) {
+      await lock.unlock().catch(() => {})
+      throw error
+    }
+    await lock.unlock().catch((error: unknown) => {
+      throw lock.lost ?? error
+    })
+    return result
+  }
+
+  /** Internal. Ends the scope; resolves when the broker has released its locks. */
+  async end(): Promise<void> {
+    this.#ending.abort()
+    if (!this.#hasSent) return
+    const ended = this.#session.endScope(this.#number)
+    for (const handle of this.#handles) handle.endWithScope(ended)
+    await ended
+  }
+
+  #lock(checkedLock: CheckedLock): Promise<Lock> {
+    const { params, timeout, signal } = checkedLock
+    const dueAt = timeout === undefined ? Infinity : this.#session.scheduler.monotonic() + timeout
+    return this.#inTurn(params.key, signal, timeout, async (callSignal) => {
+      const held = this.#heldFor(checkedLock)
+      if (held !== undefined) return this.#handleOf(held)
+      const left = dueAt - this.#session.scheduler.monotonic()
+      const timeoutLeft =
+        timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(left))
+      this.#hasSent = true
+      const grantedLock = await this.#session.requestLock({
+        params: { ...params, kind: { ...params.kind, scope: this.#number } },
+        timeout: timeoutLeft,
+        signal: callSignal,
+      })
+      for (const key of scopeKeysOf(checkedLock)) this.#granted.set(key, grantedLock)
+      return this.#handleOf(grantedLock)
+    })
+  }
+
+  /** Runs a task when all former calls of the scope have been answered. */
+  #inTurn<T>(
+    key: string,
+    signal: AbortSignal | undefined,
+    timeout: number | undefined,
+    task: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const call = new AbortController()
+    return new Promise<T>((resolve, reject) => {
+      const giveUp = (error: HoldfastError) => {
+        call.abort(error.cause)
+        reject(withKey(key, error))
+      }
+      const onEnd = () => giveUp(new HoldfastError('ABORTED', `the scope${this.#label} has ended`))
+      if (signal?.aborted) giveUp(new HoldfastError('ABORTED', undefined, { cause: signal.reason }))
+      if (this.#ending.signal.aborted) onEnd()
+      const stopListening = [onAbort(signal, giveUp), onAbort(this.#ending.signal, onEnd)]
+      const { scheduler } = this.#session
+      const timer: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      if (timeout) scheduler.after(timer, timeout + timeoutGraceMs)
+      const done = () => {
+        scheduler.cancel(timer)
+        for (const stop of stopListening) stop()
+      }
+      this.#turn = this.#turn
+        .then(async () => {
+          if (!call.signal.aborted) resolve(await task(call.signal))
+        })
+        .catch(reject)
+        .finally(done)
+    })
+  }
+
+  /** The lock that the scope holds and that serves the call; undefined if there is none. */
+  #heldFor(checkedLock: CheckedLock): GrantedLock | undefined {
+    const { mode, kind } = checkedLock.params
+    const keys = scopeKeysOf(checkedLock)
+    const held = keys.map((key) => this.#live(key))
+    if (mode === 'permits' && kind?.items === undefined) return undefined
+    const [first] = held
+    const isSameSet =
+      first !== undefined && JSON.stringify(first.kind?.items) === JSON.stringify(kind?.items)
+    if (held.every((lock) => lock === undefined)) return undefined
+    if (
+      isSameSet &&
+      (kind?.items !== undefined || first.mode === mode || first.mode === 'exclusive')
+    )
+      return first
+    const key = keys.find((_, i) => held[i] !== undefined)
+    const advice =
+      kind?.items === undefined && first?.mode === 'shared'
+        ? 'upgrade that lock'
+        : 'unlock that lock, or ask for all keys at once'
+    const text = `the scope${this.#label} holds a lock of this key itself: ${advice}`
+    throw new HoldfastError('DEADLOCK', text, { key })
+  }
+
+  /** The lock of this key, while it has a handle and is not lost. */
+  #live(key: string): GrantedLock | undefined {
+    const lock = this.#granted.get(key)
+    if (lock?.hasHandles) return lock
+    this.#granted.delete(key)
+    return undefined
+  }
+
+  #handleOf(grantedLock: GrantedLock): Lock {
+    const handle = new Lock(grantedLock, false, {
+      onEnded: () => this.#handles.delete(handle),
+      inTurn: (task) => this.#inTurn(grantedLock.key, undefined, undefined, task),
+    })
+    this.#handles.add(handle)
+    const { signal } = handle
+    signal.addEventListener('abort', () => this.#abortController.abort(signal.reason))
+    if (signal.aborted) this.#abortController.abort(signal.reason)
+    return handle
+  }
+
+  get #label(): string {
+    return this.name === undefined ? '' : ` "${this.name}"`
+  }
+}
+
+/**
+ * How much longer than its timeout a call waits, in ms, so that the answer of the broker comes
+ * first.
+ */
+const timeoutGraceMs = 300
+
+function scopeKeysOf({ params: { key, kind } }: CheckedLock): readonly string[] {
+  return kind?.items?.map((item) => item.key) ?? [key]
+}

@@ -1,0 +1,91 @@
+/**
+ * Scopes: each scope is one logical task of a session, with the locks that it holds and the one
+ * request for which it waits. `deadlock.ts` uses them.
+ *
+ * Each key lists the locks of its waiting scopes, because a check for deadlocks needs only these.
+ * A lock is listed when its scope begins to wait. A check that finds a lock of a scope that waits no
+ * longer takes the lock from the list. So neither a wait nor its end costs time for each lock.
+ */
+import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
+import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
+
+/** The scope of a session with this number; a new one if the session has no such scope. */
+export function scopeOf(session: Session, number: number): ScopeOfLocks {
+  return session.scopes?.get(number) ?? new Scope(session, number)
+}
+
+/** Call when a lock is granted. */
+export function onLockGranted(lock: Lock): void {
+  const scope = lock.extras?.scope
+  if (scope === undefined) return
+  scope.locks.add(lock)
+  scope.unlistedLocks.add(lock)
+  addScope(lock.session, scope)
+}
+
+/** Call when a lock has ended. */
+export function onLockEnded(lock: Lock): void {
+  const scope = lock.extras?.scope
+  if (scope === undefined) return
+  scope.locks.delete(lock)
+  scope.unlistedLocks.delete(lock)
+  lock.keyState.extras?.scopes?.locks.delete(lock)
+  dropUnusedScopes(lock.keyState)
+  dropIfOver(lock.session, scope)
+}
+
+/** Call when a request begins to wait. */
+export function onWaitBegan(request: Request): void {
+  const { extras, keyState, session } = request
+  if (extras === undefined) return
+  const { scope, set } = extras
+  if (request.upgradedLock === undefined && (scope !== undefined || set !== undefined))
+    keyScopesOf(keyState).requests.add(request)
+  if (scope === undefined || !request.isPrimary) return
+  scope.waiting = request
+  addScope(session, scope)
+  listLocks(scope)
+}
+
+/** Call when a request waits no longer. */
+export function onWaitEnded(request: Request): void {
+  const { extras, keyState, session } = request
+  if (extras === undefined) return
+  if (keyState.extras?.scopes?.requests.delete(request)) dropUnusedScopes(keyState)
+  const { scope } = extras
+  if (scope?.waiting !== request) return
+  scope.waiting = undefined
+  dropIfOver(session, scope)
+}
+
+/** Lists the locks of a scope at their keys. */
+export function listLocks(scope: ScopeOfLocks): void {
+  for (const lock of scope.unlistedLocks) keyScopesOf(lock.keyState).locks.add(lock)
+  scope.unlistedLocks.clear()
+}
+
+/** Drops the lists of a key if they are empty. */
+export function dropUnusedScopes(keyState: KeyState): void {
+  const { extras } = keyState
+  if (!extras?.scopes?.isEmpty) return
+  extras.scopes = undefined
+  if (extras.isEmpty) keyState.extras = undefined
+}
+
+function keyScopesOf(keyState: KeyState): KeyScopes<Lock, Request> {
+  keyState.extras ??= new KeyExtras()
+  keyState.extras.scopes ??= new KeyScopes()
+  return keyState.extras.scopes
+}
+
+/** Makes a scope one of the scopes of its session. */
+export function addScope(session: Session, scope: ScopeOfLocks): void {
+  session.scopes ??= new Map()
+  session.scopes.set(scope.number, scope)
+}
+
+function dropIfOver(session: Session, scope: ScopeOfLocks): void {
+  if (scope.locks.size > 0 || scope.waiting !== undefined) return
+  session.scopes?.delete(scope.number)
+  if (session.scopes?.size === 0) session.scopes = undefined
+}

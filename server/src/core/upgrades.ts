@@ -1,0 +1,61 @@
+/**
+ * Upgrades and downgrades: a shared lock becomes exclusive, and an exclusive lock becomes shared.
+ *
+ * A waiting upgrade stands in no queue. It is the `upgrade` of its key, and is granted when its lock
+ * is the only lock of the key, before every waiting request: these requests wait for the shared
+ * lock anyway. While it waits, nothing is granted on the key, and its lock stays shared.
+ *
+ * An upgrade is a grant, so it has a new fence. Messages name the lock by its first fence.
+ */
+import type { UpgradeLock } from './commands.js'
+import { LockExtras } from './lockExtras.js'
+import { type KeyState, type Lock, Request, type Session } from './records.js'
+
+/** What becomes of an upgrade. */
+export type UpgradeDecision =
+  | 'grant'
+  | 'wait'
+  /** The lock is exclusive already. */
+  | 'unchanged'
+  /** Other locks of the key prevent the grant, and the upgrade may not wait. */
+  | 'held'
+  /** The lock cannot be upgraded, or its upgrade waits already. */
+  | 'invalid'
+
+/** Decides about an upgrade. Changes nothing. */
+export function decideUpgrade(
+  lock: Lock,
+  timeout: number | undefined,
+  isQuiet: boolean,
+): UpgradeDecision {
+  if (!canChangeMode(lock)) return 'invalid'
+  if (lock.mode === 'exclusive') return 'unchanged'
+  const waitingUpgrade = lock.keyState.extras?.upgrade
+  if (waitingUpgrade?.upgradedLock === lock) return 'invalid'
+  if (isAlone(lock) && !isQuiet) return 'grant'
+  return timeout === 0 ? 'held' : 'wait'
+}
+
+/** Whether the lock can be upgraded and downgraded: not a set, and not permits. */
+export function canChangeMode({ mode, extras }: Lock): boolean {
+  return mode !== 'permits' && extras?.set === undefined
+}
+
+/** Whether the key has a waiting upgrade whose lock is the only lock of the key. */
+export function isUpgradeReady({ extras, holders }: KeyState): boolean {
+  return extras?.upgrade !== undefined && holders.length === 1
+}
+
+/** The waiting request of an upgrade. */
+export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
+  const { id, timeout, at } = command
+  const extras = new LockExtras<Lock, Request, Session>({})
+  extras.upgradeOf = lock
+  extras.scope = lock.extras?.scope
+  const terms = { id, mode: 'exclusive', ttl: undefined, timeout, metadata: undefined, at } as const
+  return new Request(lock.keyState, lock.session, terms, extras)
+}
+
+function isAlone({ keyState }: Lock): boolean {
+  return keyState.holders.length === 1
+}

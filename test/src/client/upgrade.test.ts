@@ -1,0 +1,84 @@
+/**
+ * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when a
+ * call settles, and how an abort that crosses the grant ends.
+ */
+import { expect } from 'chai'
+import { openGraced, resume, snapshot } from '../support/resuming.js'
+import { codeOf, openScene, turn } from '../support/scriptedSession.js'
+
+async function sharedLock() {
+  const scene = await openScene()
+  const granted = scene.session.lock('k', { mode: 'shared' })
+  await turn()
+  scene.socket.newMessages()
+  scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
+  return { ...scene, lock: await granted }
+}
+
+describe('lock.upgrade and lock.downgrade', () => {
+  it('name the lock by its first fence, also after an upgrade', async () => {
+    const { socket, lock } = await sharedLock()
+    const upgraded = lock.upgrade({ timeout: 700 })
+    await turn()
+    expect(socket.newMessages()).to.deep.equal([{ type: 'upgrade', id: 2, fence: 5, timeout: 700 }])
+    socket.deliver({ type: 'granted', id: 2, fence: 9 })
+    await upgraded
+    expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
+    const downgraded = lock.downgrade()
+    await turn()
+    expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 3, fence: 5 }])
+    socket.deliver({ type: 'downgraded', id: 3 })
+    await downgraded
+    expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
+    void lock.unlock()
+    await turn()
+    expect(socket.newMessages()).to.deep.include.members([{ type: 'unlock', id: 4, fence: 5 }])
+  })
+
+  it('downgrade the lock if an abort crosses the grant of an upgrade', async () => {
+    const { socket, lock } = await sharedLock()
+    const controller = new AbortController()
+    const upgraded = lock.upgrade({ signal: controller.signal })
+    await turn()
+    controller.abort()
+    expect(await codeOf(upgraded)).to.equal('ABORTED')
+    socket.newMessages()
+    socket.deliver({ type: 'granted', id: 2, fence: 9 })
+    await turn()
+    expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 3, fence: 5 }])
+    expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
+  })
+
+  it('time out by themselves if the broker does not answer in time', async () => {
+    const { clock, lock, socket } = await sharedLock()
+    const upgraded = lock.upgrade({ timeout: 1_000 })
+    await turn()
+    socket.newMessages()
+    clock.advance(1_250)
+    expect(await codeOf(upgraded)).to.equal('LOCK_TIMEOUT')
+    expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
+  })
+
+  it('reject when the lock is lost', async () => {
+    const { socket, lock } = await sharedLock()
+    const upgraded = lock.upgrade()
+    await turn()
+    socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
+    expect(await codeOf(upgraded)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
+  })
+
+  it('take the mode and the fence of the snapshot after a resume', async () => {
+    const scene = await openGraced()
+    const granted = scene.session.lock('k', { mode: 'shared' })
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
+    const lock = await granted
+    const upgraded = lock.upgrade()
+    await turn()
+    const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
+    await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
+    await upgraded
+    expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['exclusive', 9, true])
+  })
+})

@@ -1,0 +1,137 @@
+/**
+ * Scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of all
+ * locks when the callback settles.
+ */
+import type { HoldfastError, Scope } from '@holdfast/client'
+import { expect } from 'chai'
+import { rejection, Stage, untilHandled } from './stage.js'
+
+describe('e2e: scopes', () => {
+  const stage = Stage.forEachTest()
+
+  it('release all their locks before they settle, also if the callback throws', async () => {
+    const { sessions, broker } = await stage.brokerWith('a')
+    const [a] = sessions
+    const result = await a!.scope(async (scope) => {
+      await scope.lock('k')
+      await scope.lockAll(['l', 'm'])
+      expect(broker.query().heldCount).to.equal(3)
+      return 7
+    })
+    expect([result, broker.query().heldCount]).to.deep.equal([7, 0])
+    const failing = a!.scope(async (scope) => {
+      await scope.lock('k')
+      throw new Error('stop')
+    })
+    expect(await failing.catch((error: Error) => error.message)).to.equal('stop')
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('are re-entrant: the last unlock releases the lock', async () => {
+    const { sessions, broker } = await stage.brokerWith('a')
+    await sessions[0]!.scope(async (scope) => {
+      const first = await scope.lock('k')
+      const again = await scope.lock('k', { mode: 'shared' })
+      expect(again.fence).to.equal(first.fence)
+      await first.unlock()
+      expect([first.held, again.held, broker.query().heldCount]).to.deep.equal([false, true, 1])
+      await again.unlock()
+      expect(broker.query().heldCount).to.equal(0)
+      const set = await scope.lockAll(['x', 'y'])
+      expect((await scope.lockAll(['x', 'y'])).fence).to.equal(set.fence)
+      await rejection(scope.lock('x'), 'DEADLOCK')
+      await scope.lock('s', { mode: 'shared' })
+      const error = await rejection(scope.lock('s'), 'DEADLOCK')
+      expect(error.message).to.match(/upgrade that lock/)
+    })
+  })
+
+  it('are refused a lock that could never be granted, and told the cycle', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    let order: string[] = []
+    const scopes: Scope[] = []
+    await a!.scope(async (first) => {
+      scopes.push(first)
+      await first.lock('k')
+      await b!.scope(
+        async (second) => {
+          await second.lock('l')
+          const waiting = first.lock('l').then(() => order.push('granted'))
+          await untilHandled(a!)
+          const error: HoldfastError = await rejection(second.lock('k'), 'DEADLOCK')
+          expect(error.cycle?.map(({ key, session }) => [key, session])).to.deep.equal([
+            ['k', b!.id],
+            ['l', a!.id],
+          ])
+          void waiting
+        },
+        { name: 'transfer' },
+      )
+      await untilHandled(a!)
+      order = [...order, 'settled']
+    })
+    expect(order).to.deep.equal(['granted', 'settled'])
+    await rejection(scopes[0]!.lock('k'), 'ABORTED')
+  })
+
+  it('send one request at a time, in the order of the calls', async () => {
+    const { sessions, broker } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    const held = await b!.lock('k')
+    await a!.scope(async (scope) => {
+      const first = scope.lock('k')
+      const second = scope.lock('free')
+      const timed = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
+      await untilHandled(a!)
+      expect(broker.query().heldCount).to.equal(1)
+      await timed
+      await held.unlock()
+      expect((await second).fence).to.be.above((await first).fence)
+    })
+  })
+
+  it('reject calls that wait when the callback settles', async () => {
+    const { sessions, broker } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    const held = await b!.lock('k')
+    const calls: Promise<HoldfastError>[] = []
+    await a!.scope(async (scope) => {
+      await scope.lock('own')
+      calls.push(rejection(scope.lock('k'), 'ABORTED'), rejection(scope.lock('l'), 'ABORTED'))
+      await untilHandled(a!)
+    })
+    await Promise.all(calls)
+    expect(broker.query()).to.include({ heldCount: 1, waitingCount: 0 })
+    await held.unlock()
+  })
+
+  it('abort their signal when a lock of them is lost', async () => {
+    const { sessions } = await stage.brokerWith('a', 'thief')
+    const [a, thief] = sessions
+    await a!.scope(async (scope) => {
+      await scope.lock('k')
+      expect(scope.signal.aborted).to.equal(false)
+      await thief!.lock('k', { steal: true })
+      await untilHandled(a!)
+      expect((scope.signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
+    })
+  })
+
+  it('upgrade their locks in turn, and refuse a steal and unknown options', async () => {
+    const { sessions } = await stage.brokerWith('a')
+    const [a] = sessions
+    await a!.scope(async (scope) => {
+      const lock = await scope.lock('k', { mode: 'shared' })
+      await lock.upgrade()
+      expect((await scope.lock('k')).fence).to.equal(lock.fence)
+      await rejection(scope.lock('l', { steal: true } as object), 'INVALID_OPTION')
+      expect(await scope.withLock('w', () => 3)).to.equal(3)
+    })
+    await rejection(
+      a!.scope(() => 1, { nmae: 'typo' } as object),
+      'INVALID_OPTION',
+    )
+    await rejection(a!.scope(undefined as never), 'INVALID_OPTION')
+  })
+})

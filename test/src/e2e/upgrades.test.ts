@@ -1,0 +1,104 @@
+/**
+ * Upgrades and downgrades over a real broker: a shared lock becomes exclusive when it is the only
+ * lock of its key, and an exclusive lock becomes shared at once.
+ */
+import { expect } from 'chai'
+import { rejection, Stage, untilHandled } from './stage.js'
+
+const shared = { mode: 'shared' } as const
+
+describe('e2e: upgrades', () => {
+  const stage = Stage.forEachTest()
+
+  it('make a shared lock exclusive, with a higher fence, and a downgrade makes it shared', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    const lock = await a!.lock('k', shared)
+    const before = lock.fence
+    await lock.upgrade()
+    expect(lock.mode).to.equal('exclusive')
+    expect(lock.fence).to.be.above(before)
+    const error = await rejection(b!.tryLock('k', shared), 'LOCK_HELD')
+    expect(error.holders?.map(({ fence }) => fence)).to.deep.equal([lock.fence])
+    await lock.downgrade()
+    expect(lock.mode).to.equal('shared')
+    await b!.tryLock('k', shared)
+    await lock.unlock()
+  })
+
+  it('wait for the other readers, and keep new readers out', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b', 'c')
+    const [a, b, c] = sessions
+    const lock = await a!.lock('k', shared)
+    const other = await b!.lock('k', shared)
+    const upgraded = lock.upgrade()
+    await untilHandled(a!)
+    await rejection(c!.tryLock('k', shared), 'LOCK_HELD')
+    expect(lock.mode).to.equal('shared')
+    await other.unlock()
+    await upgraded
+    expect(lock.mode).to.equal('exclusive')
+  })
+
+  it('of two readers of one key are a deadlock, which the second reader is told', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    const first = await a!.lock('k', shared)
+    const second = await b!.lock('k', shared)
+    const upgraded = first.upgrade()
+    await untilHandled(a!)
+    const error = await rejection(second.upgrade(), 'DEADLOCK')
+    expect([error.key, error.retryable]).to.deep.equal(['k', false])
+    await second.unlock()
+    await upgraded
+  })
+
+  it('leave the lock shared after a timeout, an abort and a refusal', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b', 'c')
+    const [a, b, c] = sessions
+    const lock = await a!.lock('k', shared)
+    await b!.lock('k', shared)
+    await rejection(lock.upgrade({ timeout: 1 }), 'LOCK_TIMEOUT')
+    await rejection(lock.upgrade({ signal: AbortSignal.abort() }), 'ABORTED')
+    const error = await rejection(lock.upgrade({ timeout: 0 }), 'LOCK_HELD')
+    expect(error.holders).to.have.length(1)
+    await c!.tryLock('k', shared)
+    expect([lock.mode, lock.held]).to.deep.equal(['shared', true])
+  })
+
+  it('are refused for permits, sets and locks of singleflightLock', async () => {
+    const { sessions } = await stage.brokerWith('a')
+    const [a] = sessions
+    const permits = await a!.lock('p', { capacity: 2 })
+    const set = await a!.lockAll(['x', 'y'])
+    const single = await a!.singleflightLock('s', shared)
+    for (const lock of [permits, set, single]) {
+      await rejection(lock.upgrade(), 'INVALID_OPTION')
+      await rejection(lock.downgrade(), 'INVALID_OPTION')
+    }
+    await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
+  })
+
+  it('reach watchers as events with the new mode and the new fence', async () => {
+    const { sessions } = await stage.brokerWith('a', 'b')
+    const [a, b] = sessions
+    const seen: unknown[] = []
+    const watch = b!.watch('k', (event) => {
+      if ('mode' in event) seen.push([event.event, event.mode, event.fence])
+    })
+    await untilHandled(b!)
+    const lock = await a!.lock('k', shared)
+    const first = lock.fence
+    await lock.upgrade()
+    await lock.downgrade()
+    await lock.unlock()
+    await untilHandled(b!)
+    watch.close()
+    expect(seen).to.deep.equal([
+      ['locked', 'shared', first],
+      ['upgraded', 'exclusive', lock.fence],
+      ['downgraded', 'shared', lock.fence],
+      ['unlocked', 'shared', lock.fence],
+    ])
+  })
+})

@@ -1,0 +1,64 @@
+/**
+ * Conformance of upgrades, downgrades and scopes: a shared lock becomes exclusive when it is the only
+ * lock of its key, an exclusive lock becomes shared at once, and a deadlock of scopes is refused.
+ */
+import { expect } from 'chai'
+import type { Stage } from './stage.js'
+
+export function modeChanges(stage: Stage): void {
+  it('grants an upgrade when its lock is the only lock, before the queue, with a new fence', async () => {
+    const [first, second, third] = await stage.openSeveral(3)
+    const key = stage.key()
+    const { fence } = await first!.answer(
+      'granted',
+      first!.request({ type: 'lock', key, mode: 'shared' }),
+    )
+    const other = await second!.answer(
+      'granted',
+      second!.request({ type: 'lock', key, mode: 'shared' }),
+    )
+    const upgrade = first!.request({ type: 'upgrade', fence })
+    expect(await first!.settle()).to.deep.equal([])
+    // While the upgrade waits, also a shared request waits.
+    const waiting = third!.request({ type: 'lock', key, mode: 'shared', timeout: 60_000 })
+    expect(await third!.settle()).to.deep.equal([])
+    const refused = second!.request({ type: 'upgrade', fence: other.fence })
+    expect(await second!.answer('failed', refused)).to.include({ code: 'DEADLOCK' })
+    second!.request({ type: 'unlock', fence: other.fence })
+    const upgraded = await first!.answer('granted', upgrade)
+    expect(upgraded.fence).to.be.above(other.fence as number)
+    await first!.answer('downgraded', first!.request({ type: 'downgrade', fence }))
+    await third!.answer('granted', waiting)
+    await first!.answer('unlocked', first!.request({ type: 'unlock', fence }))
+  })
+
+  it('refuses to upgrade a lock of several keys: BAD_MESSAGE', async () => {
+    const peer = await stage.open()
+    const items = [{ key: stage.key() }, { key: stage.key() }]
+    const { fence } = await peer.answer('granted', peer.request({ type: 'lockAll', items }))
+    for (const type of ['upgrade', 'downgrade'] as const) {
+      const failed = await peer.answer('failed', peer.request({ type, fence }))
+      expect(failed).to.include({ code: 'BAD_MESSAGE' })
+    }
+  })
+}
+
+export function scopes(stage: Stage): void {
+  it('refuses the request that completes a deadlock, and releases all locks of an ended scope', async () => {
+    const [first, second] = await stage.openSeveral(2)
+    const [a, b] = [stage.key(), stage.key()]
+    await first!.answer('granted', first!.request({ type: 'lock', key: a, scope: 1 }))
+    await second!.answer('granted', second!.request({ type: 'lock', key: b, scope: 1 }))
+    const waiting = first!.request({ type: 'lock', key: b, scope: 1, timeout: 60_000 })
+    expect(await first!.settle()).to.deep.equal([])
+    const busy = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
+    expect(await first!.answer('failed', busy)).to.include({ code: 'BAD_MESSAGE' })
+    const refused = second!.request({ type: 'lock', key: a, scope: 1 })
+    const failed = await second!.answer('failed', refused)
+    expect(failed.code).to.equal('DEADLOCK')
+    expect((failed.cycle as object[]).length).to.equal(2)
+    await second!.answer('scopeEnded', second!.request({ type: 'endScope', scope: 1 }))
+    await first!.answer('granted', waiting)
+    await first!.answer('scopeEnded', first!.request({ type: 'endScope', scope: 1 }))
+  })
+}

@@ -1,0 +1,323 @@
+/**
+ * Deadlocks between scopes: a request that could never be granted is refused, and no other. A naive
+ * reduction of the whole table judges every request of long random histories.
+ */
+import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { count, Random } from '../support/counts.js'
+import { isDeadlock, plainTableOf } from './naiveDeadlock.js'
+import { type PlainRequest, plainState } from './plainValues.js'
+import { TableDriver } from './tableDriver.js'
+
+/** Returns a driver where each session has one scope with the number 1. */
+function drive(...sessions: string[]): TableDriver {
+  return TableDriver.withSessions(...sessions)
+}
+
+const scope = 1
+
+describe('table: deadlocks', () => {
+  it('of two scopes that wait for each other are refused for the newest request only', () => {
+    const driver = drive('a', 'b')
+    driver.lock('a', 'k', { scope })
+    driver.lock('b', 'l', { scope })
+    expect(driver.lock('a', 'l', { scope })).to.deep.equal(['queued a#2 l'])
+    expect(driver.lock('b', 'k', { scope })).to.deep.equal(['repeat b#2 DEADLOCK'])
+    expect(driver.endScope('b', scope)).to.include('granted a#2 l f3')
+  })
+
+  it('are not suspected without a scope, in another scope, or with timeout 0', () => {
+    const driver = drive('a', 'b')
+    driver.lock('a', 'k', { scope })
+    driver.lock('b', 'l', { scope })
+    driver.lock('a', 'l', { scope })
+    expect(driver.lock('b', 'k', { scope, timeout: 0 })[0]).to.match(/LOCK_HELD/)
+    expect(driver.lock('b', 'k', { scope: 2 })[0]).to.match(/queued/)
+    expect(driver.lock('b', 'k')[0]).to.match(/queued/)
+  })
+
+  it('include a request for a key that the scope itself holds', () => {
+    const driver = drive('a')
+    driver.lock('a', 'k', { scope })
+    expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
+  })
+
+  it('go through requests that are ahead in a queue, also outside scopes', () => {
+    const driver = drive('a', 'b', 'c')
+    driver.lock('a', 'k', { scope, mode: 'shared' })
+    driver.lock('b', 'l', { scope })
+    driver.lock('c', 'k')
+    // The request of b is compatible with the lock of a, but stands behind the request of c.
+    driver.lock('b', 'k', { scope, mode: 'shared' })
+    expect(driver.lock('a', 'l', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
+  })
+
+  it('go through waiting sets outside scopes', () => {
+    const driver = drive('a', 'b', 'c')
+    driver.lock('a', 'k', { scope })
+    driver.lock('b', 'm', { scope })
+    driver.lockAll('c', ['k', 'l'])
+    driver.lock('b', 'l', { scope })
+    expect(driver.lock('a', 'm', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
+  })
+
+  it('need more than a cycle where any holder of permits may make room', () => {
+    const driver = drive('a', 'b', 'c')
+    driver.lock('a', 'p', { scope, capacity: 2 })
+    driver.lock('c', 'p', { scope, capacity: 2 })
+    driver.lock('b', 'k', { scope })
+    driver.lock('b', 'p', { scope, capacity: 2 })
+    // The scope of c does not wait, so its permit can become free.
+    expect(driver.lock('a', 'k', { scope })).to.deep.equal(['queued a#2 k'])
+    // Now all permits belong to scopes that wait for k.
+    expect(driver.lock('c', 'k', { scope })).to.deep.equal(['repeat c#2 DEADLOCK'])
+  })
+
+  it('include upgrades outside scopes, through a set that waits', () => {
+    const driver = drive('a', 'b', 'c')
+    driver.lock('a', 'k', { mode: 'shared' })
+    driver.lock('b', 'k', { mode: 'shared', scope })
+    driver.lock('c', 'l', { scope })
+    driver.lock('b', 'l', { scope })
+    driver.lock('c', 'y', { scope: 2 })
+    expect(driver.upgrade('a', 1)[0]).to.match(/queued/)
+    expect(driver.lock('c', 'k', { scope, mode: 'shared' })).to.deep.equal(['repeat c#3 DEADLOCK'])
+  })
+
+  it('are told with their cycle, from the new request on', () => {
+    const driver = new TableDriver()
+    for (const session of ['a', 'b', 'c']) driver.open(session, { name: `name of ${session}` })
+    const cycleLocks = [
+      ['a', 'k', 'l'],
+      ['b', 'l', 'm'],
+      ['c', 'm', 'k'],
+    ] as const
+    for (const [session, held] of cycleLocks) driver.lock(session, held, { scope })
+    for (const [session, , wanted] of cycleLocks.slice(0, 2))
+      driver.lock(session, wanted, { scope })
+    const [effect] = driver.table.apply(lockCommand('c', 2, 'k', scope))
+    const { answer } = effect as Extract<Effect, { kind: 'answer' }>
+    expect('cycle' in answer && answer.cycle).to.deep.equal([
+      { key: 'k', session: 'c', name: 'name of c', scope },
+      { key: 'l', session: 'a', name: 'name of a', scope },
+      { key: 'm', session: 'b', name: 'name of b', scope },
+    ])
+  })
+
+  it('beyond the limit of visits are QUOTA_EXCEEDED', () => {
+    const driver = new TableDriver()
+    const scopes = 20
+    for (let i = 0; i <= scopes; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })
+    for (let i = 0; i <= scopes; i++) driver.lock(`s${i}`, `k${i}`, { scope })
+    for (let i = scopes - 1; i > 10; i--)
+      expect(driver.lock(`s${i}`, `k${i + 1}`, { scope })[0]).to.match(/queued/)
+    driver.lock('s10', 'k11', { scope })
+    expect(driver.lock('s9', 'k10', { scope })).to.deep.equal(['queued s9#2 k10'])
+    expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
+  })
+
+  it('of a scope that waits already are not searched: its second request is refused', () => {
+    const driver = drive('a', 'b')
+    driver.lock('b', 'k')
+    driver.lock('a', 'k', { scope })
+    expect(driver.lock('a', 'free', { scope })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
+    expect(driver.lockAll('a', ['x', 'y'], { scope })).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
+  })
+
+  it('end with their scope, which withdraws its request and releases its locks', () => {
+    const driver = drive('a', 'b')
+    driver.lock('a', 'k', { scope })
+    driver.lockAll('a', ['l', 'm'], { scope })
+    driver.lock('b', 'free')
+    driver.lock('a', 'free', { scope })
+    expect(driver.endScope('a', scope)).to.deep.equal([
+      'withdrawn a#3 free aborted',
+      'answer a#3 ABORTED',
+      'released a k f1 unlocked',
+      'released a l f2 unlocked',
+      'released a m f2 unlocked',
+      'answer a#4 scopeEnded',
+    ])
+    expect(driver.table.sessions.get('a')!.scopes).to.equal(undefined)
+  })
+})
+
+function lockCommand(session: string, id: number, key: string, scopeNumber: number): Command {
+  const terms = { key, mode: 'exclusive', ttl: undefined, timeout: undefined } as const
+  const fields = { at: 0, session, attachEpoch: 1, id, steal: false, metadata: undefined }
+  return { type: 'lock', ...fields, ...terms, extras: { scope: scopeNumber } }
+}
+
+describe('table: deadlocks beside a naive reduction', () => {
+  const requestCount = count(4_000, 200_000)
+
+  it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
+    this.timeout(1_200_000)
+    const random = new Random()
+    let judged = 0
+    let deadlocks = 0
+    while (judged < requestCount) {
+      const history = new RandomHistory(random)
+      for (let i = 0; i < 300 && judged < requestCount; i++) {
+        const verdict = history.step()
+        if (verdict === undefined) continue
+        judged++
+        if (verdict) deadlocks++
+      }
+    }
+    this.test!.title += ` (${deadlocks} deadlocks)`
+    expect(deadlocks).to.be.greaterThan(judged / 50)
+    expect(deadlocks).to.be.lessThan(judged / 2)
+  })
+})
+
+const keys = ['k', 'l', 'm', 'n', 'o']
+
+/** A history of scopes that lock, upgrade, time out, give up, end, and lose their sessions. */
+class RandomHistory {
+  readonly #random: Random
+  readonly #table = new LockTable(undefined, 3)
+  readonly #ids = new Map<string, number>()
+  #sessionCount = 0
+
+  constructor(random: Random) {
+    this.#random = random
+    for (let i = 0; i < 4; i++) this.#open()
+  }
+
+  /**
+   * Applies one random command. Returns whether a request was a deadlock; undefined for a command
+   * that is not judged. Throws if the table and the naive reduction disagree.
+   */
+  step(): boolean | undefined {
+    const random = this.#random
+    const session = random.pick([...this.#table.sessions.keys()])
+    const fields = { at: 0, session, attachEpoch: 1 }
+    const choice = random.below(100)
+    const { held, waiting } = this.#table.sessions.get(session)!
+    if (choice < 2) {
+      this.#table.apply({ type: 'end', ...fields, reason: 'expired' })
+      this.#open()
+    } else if (choice < 6) {
+      this.#table.apply({
+        type: 'endScope',
+        ...fields,
+        id: this.#id(session),
+        scope: 1 + random.below(2),
+      })
+    } else if (choice < 12) {
+      for (const { id } of waiting.values().slice(0, 1))
+        this.#table.apply({ type: random.pick(['timeout', 'cancel']), ...fields, request: id })
+    } else if (choice < 22) {
+      const locks = held.values()
+      if (locks.length > 0)
+        this.#table.apply({
+          type: 'unlock',
+          ...fields,
+          id: this.#id(session),
+          fence: random.pick(locks).fence,
+        })
+    } else return this.#judge(this.#request(fields))
+    return undefined
+  }
+
+  #open(): void {
+    const limits = { locks: 1_000, answers: 1_000, waitersPerKey: 1_000 }
+    const identity = { session: `s${this.#sessionCount++}`, principal: 'p', name: undefined }
+    const terms = { lease: 1, grace: 0, secret: undefined, limits, ownerBroker: '' }
+    this.#table.apply({ type: 'open', at: 0, handshakeId: 'h', ...identity, ...terms })
+  }
+
+  #id(session: string): number {
+    const id = (this.#ids.get(session) ?? 0) + 1
+    this.#ids.set(session, id)
+    return id
+  }
+
+  #request(fields: { at: number; session: string; attachEpoch: number }): Command {
+    const random = this.#random
+    const id = this.#id(fields.session)
+    const choice = random.below(10)
+    const scopeNumber = random.chance(0.8) ? 1 + random.below(2) : undefined
+    const common = { ...fields, id, ttl: undefined, timeout: undefined, metadata: undefined }
+    const { held } = this.#table.sessions.get(fields.session)!
+    if (choice < 2) {
+      const shared = held.values().filter(({ mode }) => mode === 'shared')
+      const [fence] = shared.map((lock) => lock.fence)
+      if (fence !== undefined) return { type: 'upgrade', ...fields, id, fence, timeout: undefined }
+    }
+    if (choice < 4) {
+      const order = [...keys].sort(() => random.below(3) - 1)
+      const items = order.slice(0, 1 + random.below(3)).map((key) => this.#item(key))
+      return { type: 'lockAll', ...common, items, extras: { scope: scopeNumber } }
+    }
+    const { key, mode, permits, capacity } = this.#item(random.pick(keys))
+    const extras = { permits, capacity, scope: scopeNumber }
+    return { type: 'lock', ...common, key, mode, steal: false, extras }
+  }
+
+  #item(key: string): SetItem {
+    const random = this.#random
+    // Permits of keys of their own, and sometimes of the others.
+    if (random.chance(key === 'n' || key === 'o' ? 0.9 : 0.1))
+      return { key, mode: 'permits', permits: 1 + random.below(2), capacity: 3 }
+    return { key, mode: random.pick(['exclusive', 'shared'] as const) }
+  }
+
+  #judge(command: Command): boolean | undefined {
+    const before = plainTableOf(plainState(this.#table))
+    const requests = requestsOf(command, this.#table)
+    const [session] = [this.#table.sessions.get((command as { session: string }).session)!]
+    const [{ scope: number }] = requests as [PlainRequest]
+    const isBusy = number !== undefined && session.scopes?.get(number)?.waiting !== undefined
+    const effects = this.#table.apply(command)
+    const waits = effects.some(({ kind }) => kind === 'queued')
+    const failure = effects.find(
+      (effect) => effect.kind === 'answer' && effect.answer.kind === 'failed',
+    )
+    const code =
+      failure?.kind === 'answer' && failure.answer.kind === 'failed'
+        ? failure.answer.code
+        : undefined
+    if (isBusy || (code !== undefined && code !== 'DEADLOCK')) return undefined
+    const isJudged = number !== undefined || command.type === 'upgrade'
+    if (!waits && code === undefined) return false
+    const expected = isJudged && isDeadlock(before, requests)
+    if (expected !== (code === 'DEADLOCK')) {
+      const text = JSON.stringify({ command, expected, code, before }, undefined, 1)
+      throw new Error(`the table and the naive reduction disagree: ${text}`)
+    }
+    return expected
+  }
+}
+
+/** The requests of a command as plain values. */
+function requestsOf(command: Command, table: LockTable): PlainRequest[] {
+  const noHold = { maxHold: undefined, notify: undefined, once: undefined }
+  const none = { ttl: undefined, timeout: undefined, metadata: undefined, since: 0, ...noHold }
+  if (command.type === 'upgrade') {
+    const { session, id, fence } = command
+    const lock = table.sessions.get(session)!.held.get(fence)!
+    const kind = {
+      mode: 'exclusive',
+      permits: undefined,
+      capacity: undefined,
+      set: undefined,
+    } as const
+    const number = lock.extras?.scope?.number
+    return [{ ...none, ...kind, session, id, key: lock.key, upgradeOf: fence, scope: number }]
+  }
+  if (command.type === 'lockAll') {
+    const { session, id, items, extras } = command
+    const number = extras?.scope
+    const set = items.map(({ key }) => key)
+    return items.map(({ key, mode, permits, capacity }) => ({
+      ...{ ...none, session, id, key, mode, permits, capacity, set },
+      ...{ upgradeOf: undefined, scope: number },
+    }))
+  }
+  const { session, id, key, mode, extras } = command as Extract<Command, { type: 'lock' }>
+  const { permits, capacity, scope: number } = extras ?? {}
+  const kind = { key, mode, permits, capacity, set: undefined, upgradeOf: undefined }
+  return [{ ...none, ...kind, session, id, scope: number }]
+}

@@ -1,0 +1,186 @@
+/**
+ * The upgrades, downgrades and ends of scopes of the model: one flat list of the upgrades that wait,
+ * and the rules of PROTOCOL.md one by one.
+ */
+import type { Command } from '@holdfast/server/core'
+import type { ErrorCode } from '@holdfast/shared'
+import { type ModelLock, type ModelSession, type ModelState, removeFirst } from './modelState.js'
+import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest } from './plainValues.js'
+
+/** The functions of the model that the upgrades need. */
+interface UpgradeOutput {
+  effect(effect: PlainEffect): void
+  answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void
+  refuse(session: ModelSession, id: number, code: ErrorCode): void
+  release(locks: readonly PlainLock[], reason: string): void
+  grantWaiters(keys: readonly string[], at: number): void
+}
+
+type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>
+
+export class ModelUpgrades {
+  readonly #state: ModelState
+  readonly #output: UpgradeOutput
+
+  constructor(state: ModelState, output: UpgradeOutput) {
+    this.#state = state
+    this.#output = output
+  }
+
+  upgrade(session: ModelSession, command: CommandOf<'upgrade'>): void {
+    const { id, fence, timeout, at } = command
+    const state = this.#state
+    const lock = this.#lockOf(session, command)
+    if (lock === undefined) return
+    const { key } = lock
+    const others = state.locks.filter((other) => other.key === key && other !== lock)
+    const waiting = state.upgrades.find((upgrade) => upgrade.key === key)
+    if (isFixed(lock) || waiting?.upgradeOf === fence) {
+      this.#output.refuse(session, id, 'BAD_MESSAGE')
+    } else if (state.isScopeBusy(session.id, lock.scope)) {
+      this.#output.refuse(session, id, 'BAD_MESSAGE')
+    } else if (lock.mode === 'exclusive') {
+      session.lastId = id
+      this.#answer(session, id, { kind: 'upgraded', fence: lock.presentFence })
+    } else if (others.length === 0 && !state.quiet) {
+      session.lastId = id
+      this.#grant(lock, id, false)
+    } else if (timeout === 0) {
+      session.lastId = id
+      this.#answer(session, id, this.#failure(session, lock, 'LOCK_HELD'))
+    } else {
+      const request: PlainRequest = {
+        ...{ session: session.id, id, key, mode: 'exclusive', ttl: undefined, timeout },
+        ...{ metadata: undefined, since: at, permits: undefined, capacity: undefined },
+        ...{ set: undefined, upgradeOf: fence, scope: lock.scope },
+        ...{ maxHold: undefined, notify: undefined, once: undefined },
+      }
+      if (state.isDeadlock([request])) {
+        this.#output.refuse(session, id, 'DEADLOCK')
+        return
+      }
+      session.lastId = id
+      state.upgrades.push(request)
+      this.#output.effect({ kind: 'queued', request })
+    }
+  }
+
+  downgrade(session: ModelSession, command: CommandOf<'downgrade'>): void {
+    const lock = this.#lockOf(session, command)
+    if (lock === undefined) return
+    if (isFixed(lock)) {
+      this.#output.refuse(session, command.id, 'BAD_MESSAGE')
+      return
+    }
+    session.lastId = command.id
+    if (lock.mode === 'exclusive') {
+      lock.mode = 'shared'
+      this.#output.effect({ kind: 'downgraded', lock: { ...lock } })
+      this.#output.grantWaiters([lock.key], command.at)
+    }
+    this.#output.answer(session, command.id, { kind: 'downgraded' }, 'downgrade')
+  }
+
+  /** Ends a scope: first its request, then its locks. */
+  endScope(session: ModelSession, { id, scope, at }: CommandOf<'endScope'>): void {
+    session.lastId = id
+    const state = this.#state
+    const isOfScope = (item: PlainLock | PlainRequest) =>
+      item.session === session.id && item.scope === scope
+    const requests = state.requestsOf(session.id).filter(isOfScope)
+    for (const request of requests) {
+      for (const list of [state.waitingRequests, state.upgrades])
+        removeFirst(list, (wait) => wait === request)
+      this.#output.effect({ kind: 'withdrawn', request, reason: 'aborted' })
+    }
+    const [request] = requests
+    if (request !== undefined) {
+      const type = request.upgradeOf === undefined ? 'lock' : 'upgrade'
+      this.#output.answer(session, request.id, { kind: 'failed', code: 'ABORTED' }, type)
+    }
+    const locks = state.locks.filter(isOfScope)
+    this.#output.release(locks, 'unlocked')
+    this.#output.grantWaiters(
+      [...requests, ...locks].map(({ key }) => key),
+      at,
+    )
+    this.#output.answer(session, id, { kind: 'scopeEnded' }, 'endScope')
+  }
+
+  /** The waiting upgrade whose lock is the only lock of the key. */
+  readyOn(key: string): PlainRequest | undefined {
+    if (this.#state.locks.filter((lock) => lock.key === key).length !== 1) return undefined
+    return this.#state.quiet
+      ? undefined
+      : this.#state.upgrades.find((upgrade) => upgrade.key === key)
+  }
+
+  /** Grants an upgrade that waited. */
+  grantWaiting(upgrade: PlainRequest): void {
+    this.#remove(upgrade)
+    this.#grant(this.#state.lock(upgrade.session, upgrade.upgradeOf!)!, upgrade.id, true)
+  }
+
+  /** Ends a waiting upgrade, because its client or a timer gave it up. */
+  giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
+    const upgrade = this.#state.upgrades.find((wait) => wait.session === id && wait.id === request)
+    if (upgrade === undefined) return
+    const session = this.#state.session(id)!
+    const lock = this.#state.lock(id, upgrade.upgradeOf!)!
+    const answer =
+      code === 'LOCK_TIMEOUT'
+        ? this.#failure(session, lock, code)
+        : ({ kind: 'failed', code } as const)
+    this.#remove(upgrade)
+    this.#output.effect({ kind: 'withdrawn', request: upgrade, reason })
+    this.#output.grantWaiters([upgrade.key], at)
+    this.#answer(session, request, answer)
+  }
+
+  /** Ends the upgrade of a lock that is about to be released. */
+  endUpgradeOf(lock: PlainLock): void {
+    const upgrade = this.#state.upgrades.find(
+      (wait) => wait.session === lock.session && wait.upgradeOf === lock.fence,
+    )
+    if (upgrade === undefined) return
+    this.#remove(upgrade)
+    this.#output.effect({ kind: 'withdrawn', request: upgrade, reason: 'ended' })
+    const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
+    this.#answer(this.#state.session(lock.session)!, upgrade.id, answer)
+  }
+
+  #lockOf(session: ModelSession, command: CommandOf<'upgrade' | 'downgrade'>) {
+    const lock = this.#state.lock(session.id, command.fence)
+    if (lock !== undefined) return lock
+    session.lastId = command.id
+    const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
+    this.#output.answer(session, command.id, answer, command.type)
+    return undefined
+  }
+
+  #grant(lock: ModelLock, id: number, waited: boolean): void {
+    this.#state.fence += 1
+    lock.presentFence = this.#state.fence
+    lock.mode = 'exclusive'
+    this.#output.effect({ kind: 'upgraded', lock: { ...lock }, waited })
+    const session = this.#state.session(lock.session)!
+    this.#answer(session, id, { kind: 'upgraded', fence: lock.presentFence })
+  }
+
+  #remove(upgrade: PlainRequest): void {
+    removeFirst(this.#state.upgrades, (wait) => wait === upgrade)
+  }
+
+  #failure(session: ModelSession, lock: PlainLock, code: 'LOCK_HELD' | 'LOCK_TIMEOUT') {
+    return this.#state.failureWithHolders(session, [lock.key], false, code, lock.fence)
+  }
+
+  #answer(session: ModelSession, id: number, answer: PlainAnswer): void {
+    this.#output.answer(session, id, answer, 'upgrade')
+  }
+}
+
+/** Whether the mode of the lock cannot change: a set, or permits. */
+function isFixed({ mode, set }: PlainLock): boolean {
+  return mode === 'permits' || set !== undefined
+}

@@ -1,0 +1,171 @@
+/**
+ * Upgrades and downgrades: a shared lock becomes exclusive as soon as it is the only lock of its
+ * key, and an exclusive lock becomes shared at once.
+ */
+import { dump, restore } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { expectUnchanged, TableDriver } from './tableDriver.js'
+
+const shared = { mode: 'shared' } as const
+
+/** Returns a driver where the sessions a and b hold the key k with shared locks. */
+function twoReaders(): TableDriver {
+  const driver = TableDriver.withSessions('a', 'b', 'c')
+  driver.lock('a', 'k', shared)
+  driver.lock('b', 'k', shared)
+  return driver
+}
+
+describe('table: upgrades', () => {
+  it('are granted at once to the only lock of the key, with a higher fence', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.lock('a', 'k', shared)
+    expect(driver.upgrade('a', 1)).to.deep.equal([
+      'upgraded a k f1 to f2',
+      'answer a#2 upgraded f2',
+    ])
+    expect(driver.lock('b', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD by a f2/)
+    // The first fence still names the lock.
+    expect(driver.unlock('a', 1)).to.include('released a k f1 unlocked')
+  })
+
+  it('are granted before the requests that wait for the shared lock', () => {
+    const driver = twoReaders()
+    driver.lock('c', 'k')
+    expect(driver.upgrade('a', 1)).to.deep.equal(['queued a#2 k'])
+    expect(driver.unlock('b', 2)).to.deep.equal([
+      'released b k f2 unlocked',
+      'upgraded a k f1 to f3',
+      'answer a#2 upgraded f3',
+      'answer b#2 unlocked',
+    ])
+    expect(driver.unlock('a', 1)).to.include('granted c#1 k f4')
+  })
+
+  it('keep every other request from the key while they wait, also shared requests', () => {
+    const driver = twoReaders()
+    driver.upgrade('a', 1)
+    expect(driver.lock('c', 'k', shared)).to.deep.equal(['queued c#1 k'])
+    expect(driver.lock('c', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD/)
+  })
+
+  it('that time out or are cancelled leave the lock shared, and the queue is served', () => {
+    for (const [leave, reason] of [
+      ['timeout', 'timeout'],
+      ['cancel', 'aborted'],
+    ] as const) {
+      const driver = twoReaders()
+      driver.upgrade('a', 1)
+      driver.lock('c', 'k', shared)
+      expect(driver[leave]('a', 2).slice(0, 2)).to.deep.equal([
+        `withdrawn a#2 k ${reason}`,
+        'granted c#1 k f3',
+      ])
+      expect(driver.upgrade('a', 1, { timeout: 0 })[0]).to.match(/LOCK_HELD by b f2, c f3/)
+    }
+  })
+
+  it('that may not wait are LOCK_HELD, and name only the other holders', () => {
+    const driver = twoReaders()
+    expect(driver.upgrade('a', 1, { timeout: 0 })).to.deep.equal(['answer a#2 LOCK_HELD by b f2'])
+  })
+
+  it('of a second lock of the key are a deadlock, and change nothing', () => {
+    const driver = twoReaders()
+    driver.upgrade('a', 1)
+    expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([
+      'repeat b#2 DEADLOCK',
+    ])
+    // The other lock is in nobody's way once it leaves.
+    expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
+  })
+
+  it('are LOCK_NOT_HELD if their lock ends first, by a steal, a revocation or an expiry', () => {
+    for (const end of [
+      (driver: TableDriver) => driver.lock('c', 'k', { steal: true }),
+      (driver: TableDriver) => driver.revoke('c', 'k', 1),
+      (driver: TableDriver) => driver.expire('a', 1),
+      (driver: TableDriver) => driver.unlock('a', 1),
+    ]) {
+      const driver = twoReaders()
+      driver.upgrade('a', 1)
+      expect(end(driver)).to.include.members(['withdrawn a#2 k ended', 'answer a#2 LOCK_NOT_HELD'])
+    }
+  })
+
+  it('of an exclusive lock change nothing, and tell its present fence', () => {
+    const driver = TableDriver.withSessions('a')
+    driver.lock('a', 'k', shared)
+    driver.upgrade('a', 1)
+    expect(driver.upgrade('a', 1)).to.deep.equal(['answer a#3 upgraded f2'])
+  })
+
+  it('of permits, of sets and of a lock whose upgrade waits are refused', () => {
+    const driver = twoReaders()
+    driver.upgrade('a', 1)
+    expect(driver.upgrade('a', 1)).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
+    driver.lock('c', 'p', { capacity: 2 })
+    driver.lockAll('c', ['x', 'y'])
+    for (const fence of [3, 4]) {
+      expect(driver.upgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
+      expect(driver.downgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
+    }
+  })
+
+  it('give the lock the fence that a revocation must name, also among many holders', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c')
+    driver.lock('a', 'k', shared)
+    driver.upgrade('a', 1)
+    driver.downgrade('a', 1)
+    for (let i = 0; i < 100; i++) driver.lock('b', 'k', shared)
+    expect(driver.revoke('c', 'k', 1)).to.deep.equal(['answer c#1 LOCK_NOT_HELD'])
+    expect(driver.revoke('c', 'k', 50)).to.include('released b k f50 revoked')
+    expect(driver.revoke('c', 'k', 2)).to.include('released a k f1 revoked')
+  })
+
+  it('are answered once: a repeated request gets the first answer, or none while it waits', () => {
+    const driver = new TableDriver()
+    for (const session of ['a', 'b']) driver.open(session, { grace: 5_000 })
+    driver.lock('a', 'k', shared)
+    driver.lock('b', 'k', shared)
+    driver.upgrade('a', 1)
+    expect(driver.upgrade('a', 1, { id: 2 })).to.deep.equal([])
+    expect(driver.lock('a', 'k', { id: 2 })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
+    driver.unlock('b', 2)
+    driver.downgrade('a', 1)
+    expect(driver.upgrade('a', 1, { id: 2 })).to.deep.equal(['repeat a#2 upgraded f3'])
+    expect(driver.downgrade('a', 1, { id: 3 })).to.deep.equal(['repeat a#3 downgraded'])
+  })
+
+  it('survive a restart from a snapshot while they wait and after their grant', () => {
+    const driver = twoReaders()
+    driver.upgrade('a', 1)
+    const waiting = new TableDriver(false, restore(dump(driver.table)))
+    expect(waiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
+    const granted = new TableDriver(false, restore(dump(waiting.table)))
+    expect(granted.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
+    expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
+  })
+})
+
+describe('table: downgrades', () => {
+  it('grant the shared requests at the head of the queue in the same step', () => {
+    const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
+    driver.lock('a', 'k')
+    driver.lock('b', 'k', shared)
+    driver.lock('c', 'k')
+    driver.lock('d', 'k', shared)
+    expect(driver.downgrade('a', 1)).to.deep.equal([
+      'downgraded a k f1',
+      'granted b#1 k f2',
+      'answer a#2 downgraded',
+    ])
+  })
+
+  it('of a shared lock, whose upgrade may wait, change nothing', () => {
+    const driver = twoReaders()
+    driver.upgrade('a', 1)
+    expect(driver.downgrade('a', 1)).to.deep.equal(['answer a#3 downgraded'])
+    expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
+  })
+})
