@@ -91,8 +91,7 @@ export interface HoldfastErrorOptions {
   /** With `CAPACITY_MISMATCH`: the capacity or the number of parties that other callers use. */
   readonly capacity?: number | undefined
   /**
-   * With `DEADLOCK`: the requests that wait for each other, at most 16. The first one is the request
-   * that was refused.
+   * With `DEADLOCK`: the requests that wait for each other, at most 16. The first one was refused.
    */
   readonly cycle?: readonly CycleEntry[] | undefined
   /** Whether one of the holders is the session that made the request. */

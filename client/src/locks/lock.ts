@@ -81,8 +81,8 @@ export class Lock {
   }
 
   /**
-   * The fencing token: the number of the grant, which rises with every grant. An upgrade is a grant,
-   * so it changes the fence. A protected resource
+   * The fencing token: the number of the grant, which rises with every grant. An upgrade is a
+   * grant, so it changes the fence. A protected resource
    * must refuse a request whose fencing token is lower than a token that the resource has seen.
    */
   get fence(): number {
@@ -155,8 +155,8 @@ export class Lock {
    * requests that wait for the key. The lock stays shared until then. The fence rises. While an
    * upgrade waits, the broker grants no other lock of the key. An exclusive lock stays as it is.
    *
-   * The ttl is not restarted. After an abort or a timeout the lock is shared as before; if the abort
-   * crosses the grant, the client downgrades the lock, which then has a higher fence.
+   * The ttl is not restarted. After an abort or a timeout the lock is shared as before; if the
+   * abort crosses the grant, the client downgrades the lock, which then has a higher fence.
    *
    * Rejects with `DEADLOCK` (another lock of the key is being upgraded, so each would wait for the
    * other: unlock this lock, and lock again), `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`,

@@ -84,13 +84,10 @@ export class Outbound {
       case 'revoked':
         // `lost` is sent here and not by `#onReleased`, because only this effect has the operator's
         // note.
-        this.#attached
-          .get(effect.lock.session)
-          ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
+        this.#onRevoked(effect.lock, effect.note)
         break
       case 'upgraded':
-        // The answer follows as an effect of its own.
-        if (effect.request?.timeout !== undefined) time.clearTimer(effect.request)
+        this.#clearTimeout(effect.request)
         break
       case 'released':
         this.#onReleased(effect.lock, effect.reason)
@@ -106,7 +103,7 @@ export class Outbound {
         this.#deps.notices.onQueued(effect.request)
         break
       case 'withdrawn':
-        if (effect.request.timeout !== undefined) time.clearTimer(effect.request)
+        this.#clearTimeout(effect.request)
         break
       case 'arrived':
         this.#startTimeout(effect.call)
@@ -202,12 +199,20 @@ export class Outbound {
   }
 
   #onGranted(lock: Lock, request: Request | undefined): void {
-    if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
+    this.#clearTimeout(request)
     if (lock.isPrimary) {
       const start = this.#startDeadlinesOf(lock)
       this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, start))
     }
     if (lock.extras !== undefined) this.#deps.notices.onGranted(lock)
+  }
+
+  #onRevoked({ session, fence }: Lock, note: string): void {
+    this.#attached.get(session)?.send(encodeLost(fence, 'revoked', note))
+  }
+
+  #clearTimeout(request: Request | undefined): void {
+    if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {

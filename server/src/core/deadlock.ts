@@ -2,8 +2,8 @@
  * Finds deadlocks: whether a new request could never be granted, because the scopes that it waits
  * for wait themselves.
  *
- * A *scope* is one logical task of a session. A scope that waits does nothing else until its request
- * is settled. So the locks of a waiting scope stay held until its request is granted. All other
+ * A *scope* is one logical task of a session. A scope that waits does nothing else until its
+ * request is settled. So the locks of a waiting scope stay held until its request is granted. All other
  * locks, and all locks that are granted later, count as released sooner or later. A waiting upgrade
  * outside a scope counts as a scope that holds only the lock of the upgrade.
  *

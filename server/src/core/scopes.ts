@@ -3,8 +3,8 @@
  * request for which it waits. `deadlock.ts` uses them.
  *
  * Each key lists the locks of its waiting scopes, because a check for deadlocks needs only these.
- * A lock is listed when its scope begins to wait. A check that finds a lock of a scope that waits no
- * longer takes the lock from the list. So neither a wait nor its end costs time for each lock.
+ * A lock is listed when its scope begins to wait. A check that finds a lock of a scope that waits
+ * no longer takes the lock from the list. So neither a wait nor its end costs time for each lock.
  */
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'

@@ -25,7 +25,7 @@ export const extrasBytes = 320
 export const resultBytes = 128
 /** Bytes of the record of a kept result, without the result. */
 export const keptResultBytes = 256
-/** Bytes of a lock or request in a scope, with its share of the scope and of the lists of its key. */
+/** Bytes of a lock or request in a scope, with its share of the scope and of its key's lists. */
 const scopedBytes = 1_024
 /** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224

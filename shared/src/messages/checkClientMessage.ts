@@ -178,7 +178,7 @@ function isLock(value: object): boolean {
   return requiredFields === 2 && (!hasPermits || arePermits(value))
 }
 
-/** The schema decides about `steal` and `notify`, because both are rare and have rules of their own. */
+/** The schema decides about `steal` and `notify`, which are rare and have rules of their own. */
 function isRareField(field: string, value: unknown): boolean {
   if (field === 'metadata') return isMetadata(value)
   return field === 'scope' && isPositiveInteger(value)

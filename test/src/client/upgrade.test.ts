@@ -1,6 +1,6 @@
 /**
- * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when a
- * call settles, and how an abort that crosses the grant ends.
+ * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when
+ * a call settles, and how an abort that crosses the grant ends.
  */
 import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'

@@ -23,6 +23,8 @@ const results: Readonly<Record<string, unknown>> = {
     ...['a prepared', 'b prepared', 'c prepared'],
     ...['a goes on', 'b goes on', 'c goes on'],
   ],
+  upgrade: ['exclusive', true],
+  scope: ['DEADLOCK', 'done'],
   convoy: ['LOCK_TIMEOUT', 'busy', true],
   maxHold: ['maxHold', false, true],
   onContended: [1, true],

@@ -403,8 +403,8 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key has followers to answer, or whether the upgrade or the first waiter can be
- * granted, which is allowed only for an unfinished key.
+ * Returns whether the key has followers to answer, or whether the upgrade or the first waiter can
+ * be granted, which is allowed only for an unfinished key.
  */
 function checkQueue(
   table: LockTable,

@@ -9,37 +9,33 @@
  * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
  * ttl is how long a lock lasts without a refresh. A quiet table grants only steals.
  */
-import type { CapacityMismatch, ClientCommand, Command } from '@holdfast/server/core'
+import type { ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
+import { ModelAnswers } from './modelAnswers.js'
 import { ModelBarriers } from './modelBarriers.js'
 import { lockRequest, setRequests } from './modelRequests.js'
 import { ModelResults, onceRequest } from './modelResults.js'
 import { acceptsResume, keysOf, type ModelSession, ModelState, removeFirst } from './modelState.js'
 import { ModelUpgrades } from './modelUpgrades.js'
-import type {
-  PlainAnswer,
-  PlainEffect,
-  PlainLock,
-  PlainRequest,
-  PlainState,
-} from './plainValues.js'
+import type { PlainEffect, PlainLock, PlainRequest, PlainState } from './plainValues.js'
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>
 
 export class Model {
   readonly #state = new ModelState()
+  readonly #answers = new ModelAnswers(this.#state, (effect) => this.#effects.push(effect))
   readonly #barriers = new ModelBarriers(this.#state, {
     effect: (effect) => this.#effects.push(effect),
-    answer: (session, id, answer) => this.#answer(session, id, answer, 'barrier'),
-    refuse: (session, id) => this.#refuse(session, id, 'QUOTA_EXCEEDED'),
+    answer: (session, id, answer) => this.#answers.answer(session, id, answer, 'barrier'),
+    refuse: (session, id) => this.#answers.refuse(session, id, 'QUOTA_EXCEEDED'),
     refuseParties: (session, id, mismatch) =>
-      this.#refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
+      this.#answers.refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
   })
   readonly #results = new ModelResults(this.#state, (effect) => this.#effects.push(effect))
   readonly #upgrades = new ModelUpgrades(this.#state, {
     effect: (effect) => this.#effects.push(effect),
-    answer: (session, id, answer, type) => this.#answer(session, id, answer, type),
-    refuse: (session, id, code) => this.#refuse(session, id, code),
+    answer: (session, id, answer, type) => this.#answers.answer(session, id, answer, type),
+    refuse: (session, id, code) => this.#answers.refuse(session, id, code),
     release: (locks, reason) => this.#release(locks, reason),
     grantWaiters: (keys, at) => this.#grantWaiters(keys, at),
   })
@@ -157,9 +153,13 @@ export class Model {
     } else if (command.id <= session.lastId) {
       const { type } = command
       const isLock = type === 'lockAll' || type === 'once'
-      this.#repeat(session, command.id, isLock ? 'lock' : type === 'complete' ? 'unlock' : type)
+      this.#answers.repeat(
+        session,
+        command.id,
+        isLock ? 'lock' : type === 'complete' ? 'unlock' : type,
+      )
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
-      this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
+      this.#answers.refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       this.#request(session, [lockRequest(session, command)], command.steal, command.at)
     } else if (command.type === 'lockAll') {
@@ -305,13 +305,13 @@ export class Model {
       .map(({ key, capacity }) => ({ key, capacity, inUse: state.capacityOf(key) }))
       .find(({ capacity, inUse }) => capacity !== undefined && inUse && inUse !== capacity)
     if (state.isScopeBusy(session.id, scope)) {
-      this.#refuse(session, id, 'BAD_MESSAGE')
+      this.#answers.refuse(session, id, 'BAD_MESSAGE')
     } else if (state.requestCount(session.id) + requests.length > session.limits.locks) {
-      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+      this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
       const { key, capacity, inUse } = mismatch
       const numbers = { key, capacityInUse: inUse!, requestedCapacity: capacity! }
-      this.#refuse(session, id, 'CAPACITY_MISMATCH', numbers)
+      this.#answers.refuse(session, id, 'CAPACITY_MISMATCH', numbers)
     } else if (steal || (requests.every(isFree) && !state.quiet)) {
       session.lastId = id
       const [{ key }] = requests as [PlainRequest]
@@ -329,11 +329,11 @@ export class Model {
         set !== undefined,
         'LOCK_HELD',
       )
-      this.#answer(session, id, failure, 'lock')
+      this.#answers.answer(session, id, failure, 'lock')
     } else if (requests.some(({ key }) => waiting(key).length >= session.limits.waitersPerKey)) {
-      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+      this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (scope !== undefined && state.isDeadlock(requests)) {
-      this.#refuse(session, id, 'DEADLOCK')
+      this.#answers.refuse(session, id, 'DEADLOCK')
     } else {
       session.lastId = id
       for (const request of requests) {
@@ -362,7 +362,7 @@ export class Model {
       this.#effects.push({ kind: 'withdrawn', request: member, reason })
     }
     this.#grantWaiters(keysOf(members), at)
-    this.#answer(session, request, answer, 'lock')
+    this.#answers.answer(session, request, answer, 'lock')
   }
 
   /** A kept result answers a `once` at once. Otherwise it is a request for an exclusive lock. */
@@ -373,7 +373,7 @@ export class Model {
       return
     }
     session.lastId = command.id
-    this.#answer(session, command.id, this.#results.answerOf(kept), 'lock')
+    this.#answers.answer(session, command.id, this.#results.answerOf(kept), 'lock')
   }
 
   /** Ends a run: its value answers every `once` that waits for the key now. */
@@ -382,13 +382,13 @@ export class Model {
     session.lastId = id
     const lock = this.#state.lock(session.id, fence)
     if (lock?.once !== true) {
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'unlock')
+      this.#answers.answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'unlock')
       return
     }
     this.#release([lock], 'unlocked')
     this.#results.complete(session, { key: lock.key, fence, value, keep })
     this.#grantWaiters([lock.key], at)
-    this.#answer(session, id, { kind: 'unlocked' }, 'unlock')
+    this.#answers.answer(session, id, { kind: 'unlocked' }, 'unlock')
   }
 
   /** Answers followers of the key. Returns whether the command may answer no more. */
@@ -400,7 +400,7 @@ export class Model {
       }
       const { request, answer, cost } = this.#results.removeFollower(key)
       this.#grantsLeft = Math.max(0, this.#grantsLeft - cost)
-      this.#answer(this.#state.session(request.session)!, request.id, answer, 'lock')
+      this.#answers.answer(this.#state.session(request.session)!, request.id, answer, 'lock')
     }
     return false
   }
@@ -414,7 +414,7 @@ export class Model {
       command.type === 'revoke' ? this.#state.lockOn(command.key, command.fence) : ownLock
     if (lock === undefined) {
       const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
-      this.#answer(session, command.id, answer, command.type)
+      this.#answers.answer(session, command.id, answer, command.type)
     } else if (command.type !== 'refresh') {
       const [by, kind] = [session.id, command.type === 'revoke' ? 'revoked' : 'unlocked'] as const
       const note = command.type === 'revoke' ? command.note : ''
@@ -423,13 +423,13 @@ export class Model {
         this.#state.session(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
       this.#endLock(lock, kind, command.at)
-      this.#answer(session, command.id, { kind }, command.type)
+      this.#answers.answer(session, command.id, { kind }, command.type)
     } else {
       lock.generation += 1
       lock.ttl = command.ttl ?? lock.ttl
       this.#effects.push({ kind: 'refreshed', lock: { ...lock } })
       const answer = { kind: 'refreshed', fence: lock.fence } as const
-      this.#answer(session, command.id, answer, 'refresh')
+      this.#answers.answer(session, command.id, answer, 'refresh')
     }
   }
 
@@ -513,40 +513,6 @@ export class Model {
       this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
     }
     const { session, id } = requests[0]!
-    this.#store(this.#state.session(session)!, id, { kind: 'granted', fence }, 'lock')
-  }
-
-  // --------------------------------------------------------------------------------- answers
-
-  #answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
-    this.#store(session, id, answer, requestType)
-    this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: false })
-  }
-
-  #store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
-    if (session.grace > 0) session.answers.push([id, answer, requestType])
-  }
-
-  #refuse(session: ModelSession, id: number, code: ErrorCode, mismatch?: CapacityMismatch): void {
-    const answer = { kind: 'failed', code, mismatch } as const
-    this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
-  }
-
-  /** Repeats the stored answer to a request id, if the repeated request has the same type. */
-  #repeat(session: ModelSession, id: number, type: string): void {
-    const stored = session.answers.find(([answeredId]) => answeredId === id)
-    const waitsLike = (wait: { session: string; id: number }) =>
-      wait.session === session.id && wait.id === id
-    const waits =
-      type === 'barrier'
-        ? this.#state.barrierCalls.some(waitsLike)
-        : (type === 'lock' && this.#state.waitingRequests.some(waitsLike)) ||
-          (type === 'upgrade' && this.#state.upgrades.some(waitsLike))
-    if (stored !== undefined && stored[2] === type) {
-      const [, answer] = stored
-      this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
-    } else if (!waits) {
-      this.#refuse(session, id, 'BAD_MESSAGE')
-    }
+    this.#answers.store(this.#state.session(session)!, id, { kind: 'granted', fence }, 'lock')
   }
 }

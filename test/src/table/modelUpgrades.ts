@@ -1,6 +1,6 @@
 /**
- * The upgrades, downgrades and ends of scopes of the model: one flat list of the upgrades that wait,
- * and the rules of PROTOCOL.md one by one.
+ * The upgrades, downgrades and ends of scopes of the model: one flat list of the upgrades that
+ * wait, and the rules of PROTOCOL.md one by one.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'

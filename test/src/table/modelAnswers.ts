@@ -1,0 +1,47 @@
+/** The answers of the model: each request has one answer, which a repeated request gets again. */
+import type { CapacityMismatch } from '@holdfast/server/core'
+import type { ErrorCode } from '@holdfast/shared'
+import type { ModelSession, ModelState } from './modelState.js'
+import type { PlainAnswer, PlainEffect } from './plainValues.js'
+
+export class ModelAnswers {
+  readonly #state: ModelState
+  readonly #effect: (effect: PlainEffect) => void
+
+  constructor(state: ModelState, effect: (effect: PlainEffect) => void) {
+    this.#state = state
+    this.#effect = effect
+  }
+
+  answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
+    this.store(session, id, answer, requestType)
+    this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: false })
+  }
+
+  store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
+    if (session.grace > 0) session.answers.push([id, answer, requestType])
+  }
+
+  refuse(session: ModelSession, id: number, code: ErrorCode, mismatch?: CapacityMismatch): void {
+    const answer = { kind: 'failed', code, mismatch } as const
+    this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })
+  }
+
+  /** Repeats the stored answer to a request id, if the repeated request has the same type. */
+  repeat(session: ModelSession, id: number, type: string): void {
+    const stored = session.answers.find(([answeredId]) => answeredId === id)
+    const waitsLike = (wait: { session: string; id: number }) =>
+      wait.session === session.id && wait.id === id
+    const waits =
+      type === 'barrier'
+        ? this.#state.barrierCalls.some(waitsLike)
+        : (type === 'lock' && this.#state.waitingRequests.some(waitsLike)) ||
+          (type === 'upgrade' && this.#state.upgrades.some(waitsLike))
+    if (stored !== undefined && stored[2] === type) {
+      const [, answer] = stored
+      this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })
+    } else if (!waits) {
+      this.refuse(session, id, 'BAD_MESSAGE')
+    }
+  }
+}
