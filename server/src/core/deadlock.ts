@@ -3,9 +3,9 @@
  * for wait themselves.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
- * request is settled. So the locks of a waiting scope stay held until its request is granted. All other
- * locks, and all locks that are granted later, count as released sooner or later. A waiting upgrade
- * outside a scope counts as a scope that holds only the lock of the upgrade.
+ * request is settled. So the locks of a waiting scope stay held until its request is granted. All
+ * other locks, and all locks that are granted later, count as released sooner or later. A waiting
+ * upgrade outside a scope counts as a scope that holds only the lock of the upgrade.
  *
  * The check is a graph reduction. It collects the waiting requests that the new request depends on,
  * directly or through others. Then it grants, in thought, each request that nothing prevents any

@@ -2,8 +2,8 @@
  * Upgrades and downgrades: a shared lock becomes exclusive, and an exclusive lock becomes shared.
  *
  * A waiting upgrade stands in no queue. It is the `upgrade` of its key, and is granted when its
- * lock is the only lock of the key, before every waiting request: these requests wait for the shared
- * lock anyway. While it waits, nothing is granted on the key, and its lock stays shared.
+ * lock is the only lock of the key, before every waiting request: these requests wait for the
+ * shared lock anyway. While it waits, nothing is granted on the key, and its lock stays shared.
  *
  * An upgrade is a grant, so it has a new fence. Messages name the lock by its first fence.
  */

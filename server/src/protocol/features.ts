@@ -18,6 +18,8 @@ export const brokerVersion = '0.1.0'
  * - `once`: the messages `once` and `complete`
  * - `permits`: the fields `permits` and `capacity` of `lock` and `lockAll`
  * - `queue`: the field `queue` of `watch`
+ * - `scope`: the field `scope` of `lock` and `lockAll`, and the message `endScope`
+ * - `upgrade`: the messages `upgrade` and `downgrade`
  */
 export const brokerFeatures: readonly string[] = [
   'barrier',
@@ -28,4 +30,6 @@ export const brokerFeatures: readonly string[] = [
   'once',
   'permits',
   'queue',
+  'scope',
+  'upgrade',
 ]

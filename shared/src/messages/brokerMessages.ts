@@ -285,6 +285,16 @@ export interface Watching {
   readonly more: boolean
 }
 
+/** What has changed about a lock, or whether a lock begins or ends. */
+export type LockEventName =
+  | 'locked'
+  | 'upgraded'
+  | 'downgraded'
+  | 'unlocked'
+  | 'expired'
+  | 'lost'
+  | 'proclaimed'
+
 /** A change of a lock, as a watch reports the change. */
 export type LockEvent = HeldInfo & {
   /**
@@ -292,14 +302,7 @@ export type LockEvent = HeldInfo & {
    * lock ended. `upgraded` and `downgraded`: the mode is the new mode, and the fence is the present
    * fence. `proclaimed`: the lock is a leadership, and its leader has another value.
    */
-  readonly event:
-    | 'locked'
-    | 'upgraded'
-    | 'downgraded'
-    | 'unlocked'
-    | 'expired'
-    | 'lost'
-    | 'proclaimed'
+  readonly event: LockEventName
 }
 
 /** A change of a queue, as a watch with `queue` reports the change. */

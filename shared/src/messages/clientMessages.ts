@@ -248,9 +248,9 @@ export interface CompleteRequest {
 }
 
 /**
- * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still waits,
- * the broker answers that request with `failed` and `ABORTED`. If the broker has answered the
- * request before, `cancel` changes nothing: a client that then receives `granted` must unlock that
+ * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still
+ * waits, the broker answers that request with `failed` and `ABORTED`. If the broker has answered
+ * the request before, `cancel` changes nothing: a client that then receives `granted` must unlock that
  * lock, or downgrade it after an upgrade.
  */
 export interface Cancel {

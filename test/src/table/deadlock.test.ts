@@ -293,7 +293,8 @@ class RandomHistory {
 
 /** The requests of a command as plain values. */
 function requestsOf(command: Command, table: LockTable): PlainRequest[] {
-  const noHold = { maxHold: undefined, notify: undefined, once: undefined }
+  const noKind = { once: undefined, election: undefined }
+  const noHold = { maxHold: undefined, notify: undefined, ...noKind }
   const none = { ttl: undefined, timeout: undefined, metadata: undefined, since: 0, ...noHold }
   if (command.type === 'upgrade') {
     const { session, id, fence } = command

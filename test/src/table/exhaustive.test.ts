@@ -1,72 +1,13 @@
 /**
  * Tries every order of a few commands in small worlds, and compares the table with the model after
- * each command. A world is a table with a few sessions, and the commands to try.
- *
- * The orders form a tree, which the test searches breadth first. If two orders lead to the same
- * state, all later commands have the same effects after both orders. Therefore the test continues
- * from each state only once.
+ * each command (see `smallWorlds.ts`).
  */
-import { createHash } from 'node:crypto'
 import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
 import type { PlainSession, PlainState } from './plainValues.js'
-import { TableAndModel } from './tableAndModel.js'
-
-interface World {
-  /**
-   * The largest number of waiters that one command grants. The default is larger than any queue
-   * here.
-   */
-  readonly grantsPerCommand?: number
-  /** The commands that create the sessions. */
-  readonly start: readonly Command[]
-  /** The commands to try in this state. */
-  moves(state: PlainState): Command[]
-}
-
-interface ExplorationResult {
-  /** The number of different states that were reached. */
-  readonly states: number
-  /** The number of commands that were tried and compared. */
-  readonly commandCount: number
-}
-
-/** Tries every order of up to `depth` commands. */
-function explore(world: World, depth: number): ExplorationResult {
-  // The set contains digests, because the states themselves would take gigabytes.
-  const seen = new Set<string>()
-  let commandCount = 0
-  let frontier: Command[][] = [[]]
-  for (let length = 1; length <= depth; length++) {
-    const reached: Command[][] = []
-    for (const path of frontier) {
-      for (const command of movesAfter(world, path)) {
-        const tableAndModel = new TableAndModel(world.grantsPerCommand)
-        tableAndModel.replay(world.start)
-        tableAndModel.replay(path)
-        tableAndModel.step(command)
-        commandCount++
-        if (length === depth) continue
-        const state = createHash('sha1')
-          .update(JSON.stringify(tableAndModel.state))
-          .digest('base64')
-        if (!seen.has(state)) reached.push([...path, command])
-        seen.add(state)
-      }
-    }
-    frontier = reached
-  }
-  return { states: seen.size, commandCount }
-}
-
-function movesAfter(world: World, path: readonly Command[]): Command[] {
-  const tableAndModel = new TableAndModel(world.grantsPerCommand)
-  tableAndModel.replay(world.start)
-  tableAndModel.replay(path)
-  return world.moves(tableAndModel.state)
-}
+import { explore, type World } from './smallWorlds.js'
 
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
@@ -438,11 +379,9 @@ const upgrading: World = {
       const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
       return [
         lock(session, 'k', 'shared'),
-        lock(session, 'k', 'exclusive'),
         lock(session, 'k', 'exclusive', { steal: true }),
         ...definedValues(held[0]).flatMap((fence): Command[] => [
           { type: 'upgrade', ...fields, fence, timeout: undefined },
-          { type: 'upgrade', ...fields, fence, timeout: 0 },
           { type: 'downgrade', ...fields, fence },
           { type: 'revoke', ...fields, key: 'k', fence: state.fence, note: '' },
         ]),
@@ -451,7 +390,6 @@ const upgrading: World = {
     }),
 }
 
-/** The same on a table that is sometimes quiet. */
 const quietUpgrading: World = {
   ...upgrading,
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...upgrading.moves(state)],

@@ -445,13 +445,13 @@ export class Model {
     session.lastId = id
     const lock = this.#state.lock(session.id, fence)
     if (lock?.election === undefined) {
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'proclaim')
+      this.#answers.answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'proclaim')
       return
     }
     const formerValue = lock.election.value
     lock.election = { value }
     this.#effects.push({ kind: 'proclaimed', lock: { ...lock }, formerValue })
-    this.#answer(session, id, { kind: 'proclaimed' }, 'proclaim')
+    this.#answers.answer(session, id, { kind: 'proclaimed' }, 'proclaim')
   }
 
   #release(locks: readonly PlainLock[], reason: string): void {

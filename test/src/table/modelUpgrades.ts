@@ -53,7 +53,7 @@ export class ModelUpgrades {
         ...{ session: session.id, id, key, mode: 'exclusive', ttl: undefined, timeout },
         ...{ metadata: undefined, since: at, permits: undefined, capacity: undefined },
         ...{ set: undefined, upgradeOf: fence, scope: lock.scope },
-        ...{ maxHold: undefined, notify: undefined, once: undefined },
+        ...{ maxHold: undefined, notify: undefined, once: undefined, election: undefined },
       }
       if (state.isDeadlock([request])) {
         this.#output.refuse(session, id, 'DEADLOCK')

@@ -21,8 +21,9 @@ import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'upgraded' | 'refreshed'; readonly fence: number }
-  | { readonly kind: 'unlocked' | 'downgraded' | 'scopeEnded' | 'revoked' | 'passed' }
-  | { readonly kind: 'proclaimed' }
+  | {
+      readonly kind: 'unlocked' | 'downgraded' | 'scopeEnded' | 'revoked' | 'passed' | 'proclaimed'
+    }
   | { readonly kind: 'result'; readonly fence: number; readonly value: string | undefined }
   | {
       readonly kind: 'failed'
@@ -31,7 +32,25 @@ export type PlainAnswer =
       readonly mismatch?: CapacityMismatch | undefined
     }
 
-export interface PlainLock {
+/** The terms of a lock or request that is not an ordinary one. */
+interface PlainKind {
+  readonly permits: number | undefined
+  readonly capacity: number | undefined
+  /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
+  readonly maxHold: number | undefined
+  /** The notices that the client asked for. */
+  readonly notify: readonly NoticeType[] | undefined
+  /** The keys of the set that this is a member of; undefined for a lock of one key. */
+  readonly set: readonly string[] | undefined
+  /** Present for a `once`. */
+  readonly once: true | undefined
+  /** Present for a campaign or a leadership, with its value as JSON text. */
+  readonly election: { readonly value?: string | undefined } | undefined
+  /** The number of the scope; undefined outside a scope. */
+  readonly scope: number | undefined
+}
+
+export interface PlainLock extends PlainKind {
   readonly session: string
   readonly id: number
   readonly key: string
@@ -47,23 +66,9 @@ export interface PlainLock {
   readonly metadata: string | undefined
   /** When the lock was granted, in wall time. */
   readonly since: number
-  readonly permits: number | undefined
-  readonly capacity: number | undefined
-  /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
-  readonly maxHold: number | undefined
-  /** The notices that the client asked for. */
-  readonly notify: readonly NoticeType[] | undefined
-  /** The keys of the set that this is a member of; undefined for a lock of one key. */
-  readonly set: readonly string[] | undefined
-  /** Present for the lock of a `once`. */
-  readonly once: true | undefined
-  /** Present if the lock is a leadership, with the value of the leader as JSON text. */
-  readonly election: { readonly value?: string | undefined } | undefined
-  /** The number of the scope; undefined outside a scope. */
-  readonly scope: number | undefined
 }
 
-export interface PlainRequest {
+export interface PlainRequest extends PlainKind {
   readonly session: string
   readonly id: number
   readonly key: string
@@ -73,18 +78,6 @@ export interface PlainRequest {
   readonly metadata: string | undefined
   /** When the request was queued, in wall time. */
   readonly since: number
-  readonly permits: number | undefined
-  readonly capacity: number | undefined
-  readonly maxHold: number | undefined
-  readonly notify: readonly NoticeType[] | undefined
-  /** The keys of the set that this is a member of; undefined for a lock of one key. */
-  readonly set: readonly string[] | undefined
-  /** Present for a `once`. */
-  readonly once: true | undefined
-  /** Present if the request is a campaign, with the value of the candidate as JSON text. */
-  readonly election: { readonly value?: string | undefined } | undefined
-  /** The number of the scope; undefined outside a scope. */
-  readonly scope: number | undefined
   /** The first fence of the lock that this upgrade makes exclusive; undefined for a new lock. */
   readonly upgradeOf: number | undefined
 }

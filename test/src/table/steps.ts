@@ -5,9 +5,21 @@
  * number of a grant), a connection or an id that is out of date. A history is still valid without
  * some of its steps, so a test can shorten a failing history.
  */
-import type { Command, ExtraTerms } from '@holdfast/server/core'
+import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
 import type { PlainSession, PlainState } from './plainValues.js'
+import {
+  barrier,
+  campaign,
+  complete,
+  keys,
+  lock,
+  lockAll,
+  once,
+  permits,
+  type SessionFields,
+  sharedLock,
+} from './stepRequests.js'
 
 const kinds = [
   'lock',
@@ -44,7 +56,7 @@ const kinds = [
 
 /** The relative frequency of each kind, in the order of `kinds`. */
 const weights = [
-  ...[30, 10, 10, 8, 12, 28, 20, 2, 18, 6, 6, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4],
+  ...[30, 10, 12, 16, 12, 28, 20, 2, 18, 6, 6, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4],
   ...[16, 1, 1, 2, 4],
 ]
 
@@ -73,7 +85,6 @@ export const step: fc.Arbitrary<Step> = fc.record({
   aim: fc.nat(9),
 })
 
-const keys = ['k', 'l', 'm']
 /** The names of the brokers that share the table. */
 const brokers = ['one', 'two', 'three']
 /**
@@ -257,85 +268,12 @@ export class StepRunner {
   }
 }
 
-function lock(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  const scope = pickScope(pick)
-  return {
-    type: 'lock',
-    ...fields,
-    id,
-    key: keys[pick % keys.length]!,
-    mode: pick % 5 < 3 ? 'exclusive' : 'shared',
-    ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
-    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
-    steal: scope === undefined && pick % 5 < 3 && pick % 11 === 0,
-    metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
-    extras: scope === undefined ? holdTerms(pick) : { ...holdTerms(pick), scope },
-  }
-}
-
-/** A `maxHold` and notices for some requests; undefined for most requests. */
-function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
-  if ((pick >> 6) % 4 !== 0) return undefined
-  const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
-  return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
-}
-
-/** A request for some of three permits, rarely with another capacity. */
-function permits(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  const capacity = pick % 17 === 0 ? 4 : 3
-  return {
-    type: 'lock',
-    ...fields,
-    id,
-    key: keys[pick % keys.length]!,
-    mode: 'permits',
-    ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
-    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
-    steal: false,
-    metadata: undefined,
-    extras: {
-      permits: 1 + ((pick >> 3) % 3),
-      capacity,
-      ...holdTerms(pick),
-      scope: pickScope(pick),
-    },
-  }
-}
-
-/** A campaign for one of the keys that other requests lock. */
-function campaign(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  return {
-    type: 'lock',
-    ...fields,
-    id,
-    key: keys[pick % keys.length]!,
-    mode: 'exclusive',
-    ttl: undefined,
-    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
-    steal: false,
-    metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
-    extras: { election: pick % 3 === 0 ? {} : { value: `"candidate ${pick % 5}"` } },
-  }
-}
-
 /**
  * Mostly a value of a session that leads, whichever session runs the step; at times for a lock that
  * is no leadership.
  */
 function proclaim(
-  fields: { at: number; session: string; attachEpoch: number },
+  fields: SessionFields,
   session: PlainSession,
   pick: number,
   isWrong: boolean,
@@ -356,71 +294,9 @@ function proclaim(
   return { type: 'proclaim', at: fields.at, session: id, attachEpoch, id: lastId + 1, fence, value }
 }
 
-/** A set of one to three keys, in any order, with mixed modes. */
-function lockAll(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  const size = 1 + ((pick >> 2) % keys.length)
-  const direction = pick % 2 === 0 ? 1 : keys.length - 1
-  const items = Array.from({ length: size }, (_, i) => {
-    const key = keys[(pick + i * direction) % keys.length]!
-    const choice = (pick >> (4 + 2 * i)) % 4
-    if (choice === 3) return { key, mode: 'permits' as const, permits: 2, capacity: 3 }
-    return { key, mode: choice === 2 ? ('shared' as const) : ('exclusive' as const) }
-  })
-  return {
-    type: 'lockAll',
-    ...fields,
-    id,
-    items,
-    ttl: pick % 4 === 0 ? (pick % 1_000) + 1 : undefined,
-    timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
-    metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
-    extras: { ...holdTerms(pick), scope: pickScope(pick) },
-  }
-}
-
-function once(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  const key = keys[pick % 2]!
-  const ttl = pick % 4 === 0 ? (pick % 1_000) + 1 : undefined
-  const timeout = pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined
-  return { type: 'once', ...fields, id, key, ttl, timeout, metadata: undefined }
-}
-
-/** Completes a run, sometimes with a large value, which the table keeps only if there is room. */
-function complete(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  fence: number,
-  pick: number,
-): Command {
-  const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
-  const keep = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
-  return { type: 'complete', ...fields, id, fence, value, keep }
-}
-
-/** The number of one of two scopes, for half of the requests. */
-function pickScope(pick: number): number | undefined {
-  const choice = (pick >> 6) % 4
-  return choice < 2 ? choice + 1 : undefined
-}
-
 const requestTypes = [
-  'proclaim',
-  'unlock',
-  'refresh',
-  'revoke',
-  'lock',
-  'barrier',
-  'upgrade',
-  'downgrade',
-  'endScope',
+  ...(['unlock', 'refresh', 'revoke', 'lock', 'barrier', 'proclaim'] as const),
+  ...(['upgrade', 'downgrade', 'endScope'] as const),
 ] as const
 
 const requestTypeByAnswer = {
@@ -434,28 +310,19 @@ const requestTypeByAnswer = {
   passed: 'barrier',
 } as const
 
-function barrier(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-  pick: number,
-): Command {
-  const key = keys[pick % 2]!
-  const parties = pick % 8 === 7 ? 3 : 2
-  const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined
-  return { type: 'barrier', ...fields, id, key, parties, timeout }
-}
-
 /**
  * Returns a request with an earlier id, mostly of the type of request that the stored answer
  * belongs to.
  */
 function repeat(
-  fields: { at: number; session: string; attachEpoch: number },
+  fields: SessionFields,
   session: PlainSession,
   pick: number,
   state: PlainState,
 ): Command {
-  const id = Math.max(1, session.lastId - (pick % 6))
+  const isResult = ([, answer]: readonly [number, { kind: string }]) => answer.kind === 'result'
+  const resultId = pick % 4 === 0 ? session.answers?.find(isResult)?.[0] : undefined
+  const id = resultId ?? Math.max(1, session.lastId - (pick % 6))
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
   const anyType = requestTypes[(pick >> 5) % requestTypes.length]!
@@ -518,14 +385,6 @@ function pickShared(session: PlainSession, state: PlainState): number | undefine
     .flatMap(({ holders }) => holders)
     .filter((lock) => lock.session === session.id && lock.mode === 'shared')
   return locks[0]?.fence
-}
-
-function sharedLock(
-  fields: { at: number; session: string; attachEpoch: number },
-  id: number,
-): Command {
-  const terms = { ttl: undefined, timeout: undefined, steal: false, metadata: undefined }
-  return { type: 'lock', ...fields, id, key: keys[0]!, mode: 'shared', ...terms }
 }
 
 /** Returns the id of a waiting request; if `isWrong`, an earlier id or an unused id. */

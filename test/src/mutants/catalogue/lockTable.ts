@@ -224,6 +224,7 @@ const once: Mutant[] = [
     find: '$EXTRAS.followers ??= new FollowerGroup()',
     replace: '$EXTRAS.followers ??= $EXTRAS.delivery ?? new FollowerGroup()',
     why: 'A call that comes after the end of a run gets the value of this run.',
+    brokers: 3,
   },
   {
     name: 'once-forgets-followers-beyond-the-limit',

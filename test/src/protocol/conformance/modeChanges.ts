@@ -1,6 +1,6 @@
 /**
  * Conformance of upgrades, downgrades and scopes: a shared lock becomes exclusive when it is the
- * only lock of its key, an exclusive lock becomes shared at once, and a deadlock of scopes is refused.
+ * only lock of its key, an exclusive lock becomes shared at once, and a deadlock is refused.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'

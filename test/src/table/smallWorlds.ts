@@ -1,0 +1,65 @@
+/**
+ * Explores a small world: a table with a few sessions, and the commands to try in each state.
+ *
+ * The orders of the commands form a tree, which the search visits breadth first. If two orders lead
+ * to the same state, all later commands have the same effects after both orders. Therefore the
+ * search continues from each state only once.
+ */
+import { createHash } from 'node:crypto'
+import type { Command } from '@holdfast/server/core'
+import type { PlainState } from './plainValues.js'
+import { TableAndModel } from './tableAndModel.js'
+
+export interface World {
+  /**
+   * The largest number of waiters that one command grants. The default is larger than any queue
+   * here.
+   */
+  readonly grantsPerCommand?: number
+  /** The commands that create the sessions. */
+  readonly start: readonly Command[]
+  /** The commands to try in this state. */
+  moves(state: PlainState): Command[]
+}
+
+export interface ExplorationResult {
+  /** The number of different states that were reached. */
+  readonly states: number
+  /** The number of commands that were tried and compared. */
+  readonly commandCount: number
+}
+
+/** Tries every order of up to `depth` commands. */
+export function explore(world: World, depth: number): ExplorationResult {
+  // The set contains digests, because the states themselves would take gigabytes.
+  const seen = new Set<string>()
+  let commandCount = 0
+  let frontier: Command[][] = [[]]
+  for (let length = 1; length <= depth; length++) {
+    const reached: Command[][] = []
+    for (const path of frontier) {
+      for (const command of movesAfter(world, path)) {
+        const tableAndModel = new TableAndModel(world.grantsPerCommand)
+        tableAndModel.replay(world.start)
+        tableAndModel.replay(path)
+        tableAndModel.step(command)
+        commandCount++
+        if (length === depth) continue
+        const state = createHash('sha1')
+          .update(JSON.stringify(tableAndModel.state))
+          .digest('base64')
+        if (!seen.has(state)) reached.push([...path, command])
+        seen.add(state)
+      }
+    }
+    frontier = reached
+  }
+  return { states: seen.size, commandCount }
+}
+
+function movesAfter(world: World, path: readonly Command[]): Command[] {
+  const tableAndModel = new TableAndModel(world.grantsPerCommand)
+  tableAndModel.replay(world.start)
+  tableAndModel.replay(path)
+  return world.moves(tableAndModel.state)
+}

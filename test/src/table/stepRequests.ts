@@ -1,0 +1,138 @@
+/**
+ * The commands by which a client asks for a lock, as random histories use them. A *pick*, any
+ * number, chooses the key, the mode, the times and the other terms.
+ */
+import type { Command, ExtraTerms } from '@holdfast/server/core'
+
+/** The fields of a command that name its time, its session and its connection. */
+export interface SessionFields {
+  readonly at: number
+  readonly session: string
+  readonly attachEpoch: number
+}
+
+export const keys = ['k', 'l', 'm']
+
+/** A request for an exclusive or a shared lock. */
+export function lock(fields: SessionFields, id: number, pick: number): Command {
+  const scope = pickScope(pick)
+  return {
+    ...request(fields, id, pick),
+    mode: pick % 5 < 3 ? 'exclusive' : 'shared',
+    steal: scope === undefined && pick % 5 < 3 && pick % 11 === 0,
+    metadata: pickMetadata(pick),
+    extras: scope === undefined ? holdTerms(pick) : { ...holdTerms(pick), scope },
+  }
+}
+
+/** A request for some of three permits, rarely with another capacity. */
+export function permits(fields: SessionFields, id: number, pick: number): Command {
+  const capacity = pick % 17 === 0 ? 4 : 3
+  const count = 1 + ((pick >> 3) % 3)
+  return {
+    ...request(fields, id, pick),
+    mode: 'permits',
+    extras: { permits: count, capacity, ...holdTerms(pick), scope: pickScope(pick) },
+  }
+}
+
+/** A campaign for one of the keys that other requests lock. */
+export function campaign(fields: SessionFields, id: number, pick: number): Command {
+  return {
+    ...request(fields, id, pick),
+    ttl: undefined,
+    metadata: pickMetadata(pick),
+    extras: { election: pick % 3 === 0 ? {} : { value: `"candidate ${pick % 5}"` } },
+  }
+}
+
+/** A request for a shared lock of the first key, without a time limit. */
+export function sharedLock(fields: SessionFields, id: number): Command {
+  return { ...request(fields, id, 0), mode: 'shared', ttl: undefined, timeout: undefined }
+}
+
+/** A request for an exclusive lock, with a ttl for some and a timeout for some. */
+function request(fields: SessionFields, id: number, pick: number) {
+  return {
+    type: 'lock',
+    ...fields,
+    id,
+    key: keys[pick % keys.length]!,
+    mode: 'exclusive',
+    ttl: pickTtl(pick),
+    timeout: pickTimeout(pick),
+    steal: false,
+    metadata: undefined,
+  } as const
+}
+
+/** A set of one to three keys, in any order, with mixed modes. */
+export function lockAll(fields: SessionFields, id: number, pick: number): Command {
+  const size = 1 + ((pick >> 2) % keys.length)
+  const direction = pick % 2 === 0 ? 1 : keys.length - 1
+  const items = Array.from({ length: size }, (_, i) => {
+    const key = keys[(pick + i * direction) % keys.length]!
+    const choice = (pick >> (4 + 2 * i)) % 4
+    if (choice === 3) return { key, mode: 'permits' as const, permits: 2, capacity: 3 }
+    return { key, mode: choice === 2 ? ('shared' as const) : ('exclusive' as const) }
+  })
+  return {
+    type: 'lockAll',
+    ...fields,
+    id,
+    items,
+    ttl: pickTtl(pick),
+    timeout: pickTimeout(pick),
+    metadata: pickMetadata(pick),
+    extras: { ...holdTerms(pick), scope: pickScope(pick) },
+  }
+}
+
+export function once(fields: SessionFields, id: number, pick: number): Command {
+  const key = keys[pick % 2]!
+  const ttl = pickTtl(pick)
+  const timeout = pickTimeout(pick)
+  return { type: 'once', ...fields, id, key, ttl, timeout, metadata: undefined }
+}
+
+/** Completes a run, sometimes with a large value, which the table keeps only if there is room. */
+export function complete(fields: SessionFields, id: number, fence: number, pick: number): Command {
+  const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
+  const keep = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
+  return { type: 'complete', ...fields, id, fence, value, keep }
+}
+
+export function barrier(fields: SessionFields, id: number, pick: number): Command {
+  const key = keys[pick % 2]!
+  const parties = pick % 8 === 7 ? 3 : 2
+  const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined
+  return { type: 'barrier', ...fields, id, key, parties, timeout }
+}
+
+/** A `maxHold` and notices for some requests; undefined for most requests. */
+function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
+  if ((pick >> 6) % 4 !== 0) return undefined
+  const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
+  return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
+}
+
+/** The number of one of two scopes, for half of the requests. */
+function pickScope(pick: number): number | undefined {
+  const choice = (pick >> 6) % 4
+  return choice < 2 ? choice + 1 : undefined
+}
+
+/** A ttl of up to 1 s for each fourth request. */
+function pickTtl(pick: number): number | undefined {
+  return pick % 4 === 0 ? (pick % 1_000) + 1 : undefined
+}
+
+/** The timeout 0 or 100 ms for some requests; undefined for most. */
+function pickTimeout(pick: number): number | undefined {
+  if (pick % 7 === 0) return 0
+  return pick % 7 === 1 ? 100 : undefined
+}
+
+function pickMetadata(pick: number): string | undefined {
+  return pick % 6 === 0 ? `"${pick}"` : undefined
+}
