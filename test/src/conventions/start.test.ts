@@ -45,9 +45,13 @@ async function holder(
 ): Promise<{ socket: WebSocket; until(type: string): Promise<void> }> {
   const socket = new WebSocket(url, 'holdfast.v1')
   const seen = new Set<string>()
+  const closed = new AbortController()
+  socket.once('close', (code) => {
+    closed.abort(new Error(`the broker closed the connection with code ${code}`))
+  })
   const until = async (type: string): Promise<void> => {
     while (!seen.has(type)) {
-      const [data] = await once(socket, 'message')
+      const [data] = await once(socket, 'message', { signal: closed.signal })
       for (const message of [JSON.parse(String(data))].flat()) seen.add(message.type)
     }
   }
@@ -80,6 +84,7 @@ describe('npm start', () => {
 
   it('handles the two signals of one Ctrl-C as one signal', async function () {
     // The broker joins only signals that arrive close together, and a busy machine may delay one.
+    // The broker then takes the second signal as the order to stop at once.
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
