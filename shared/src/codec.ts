@@ -36,7 +36,8 @@ export function joinFrames(
   if (messages.length === 1) return [messages[0]!]
   let units = 1
   for (const message of messages) units += message.length + 1
-  // A UTF-16 unit is at most 3 bytes of UTF-8, so most joins need no exact length.
+  // A UTF-16 unit is at most 3 bytes of UTF-8, so for most frames the exact length in
+  // bytes need not be computed.
   if (units * 3 <= maxBytes) return [`[${messages.join(',')}]`]
   return splitIntoFrames(messages, maxBytes)
 }
@@ -44,6 +45,7 @@ export function joinFrames(
 function splitIntoFrames(messages: readonly string[], maxBytes: number): string[] {
   const frames: string[] = []
   let firstIndex = 0
+  // A frame has one byte for "[", and one byte for the "," or "]" after each message.
   let bytes = 1
   for (let i = 0; i < messages.length; i++) {
     const length = utf8Length(messages[i]!) + 1

@@ -2,8 +2,9 @@
  * The rules for keys. A key is the name of the resource that a lock protects.
  *
  * Two keys are equal if their UTF-16 units are equal. Keys are not normalised, so the two Unicode
- * spellings of "é" are two keys. A lone surrogate is not allowed, because UTF-8 encodes every lone
- * surrogate as one replacement character: two different keys would look equal to the broker.
+ * spellings of "é" are two keys. A lone surrogate is not allowed, because a UTF-8 encoder replaces
+ * every lone surrogate by the same character, U+FFFD: two different keys would look equal to the
+ * broker.
  */
 import { maxKeyBytes } from './limits.js'
 

@@ -18,10 +18,10 @@ const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 /** Matches the user name and password of a URL. */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 /**
- * For a text that is not a URL: matches a scheme, if there is one, and all text from there to the
- * last `@`. Only the scheme is kept.
+ * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. Group
+ * 1 is the scheme, if the text begins with one, and stays in the replacement.
  */
-const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
+const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
  * Returns a URL with `***` in place of user name and password, query, and fragment. Text that is
@@ -31,7 +31,7 @@ const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()
   return text
-    .replace(hasHost(text) ? userInfo : anyUserInfo, `$1${hidden}@`)
+    .replace(hasHost(text) ? userInfo : userInfoWithoutHost, `$1${hidden}@`)
     .replace(/\?[^#]*/, `?${hidden}`)
     .replace(/#.*/s, `#${hidden}`)
 }

@@ -16,13 +16,15 @@ import type { ClockTimes } from '../platform/environment.js'
 /** When the client must treat a lock or session as lost: when one clock has reached its time. */
 export type Expiry = ClockTimes
 
-/** The time of one message: its sending by the client's clocks, its receipt by the broker's. */
+/**
+ * When the client sent a message by its own clocks, and when the broker received it by its clock.
+ */
 export interface ClockSample {
   readonly sent: ClockTimes
   readonly received: number
 }
 
-/** The expiry of a period of `ms`, which began at the broker at `since` or later. */
+/** The expiry of a period of `ms` that the broker began at the client's time `since` or later. */
 export function expiryFrom(since: ClockTimes, ms: number): Expiry {
   return shift(since, safeDuration(ms))
 }
@@ -52,7 +54,7 @@ export function hasPassed(expiry: Expiry, now: ClockTimes): boolean {
   return now.monotonic >= expiry.monotonic || now.wall >= expiry.wall
 }
 
-/** Combines two expiries of which only one may be right: the earlier time of each clock. */
+/** Combines two expiries of which one is possibly wrong: the earlier time of each clock. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),
@@ -102,7 +104,7 @@ export class TtlExpiry {
 
   /**
    * After a resume the broker confirms the ttl once more, with another expiry. If the ttl is
-   * unchanged, both expiries are right, and the later expiry counts: since the former confirmation,
+   * unchanged, both expiries are right, and the later expiry counts: after the former confirmation
    * the broker can only have started the ttl anew.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {

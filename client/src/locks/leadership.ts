@@ -14,13 +14,13 @@ export interface CampaignOptions {
   /** Any JSON value that the leader publishes, at most 4 KiB as text. Default: none. */
   readonly value?: unknown
   /**
-   * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. 0 does not wait. Default:
-   * waits for ever.
+   * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. With 0, the campaign is
+   * rejected with `LOCK_HELD` if another session leads. Default: waits for ever.
    */
   readonly timeout?: number | undefined
   /** When aborted, the campaign ends and is rejected with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
-  /** As for a lock: any JSON value that other sessions can see. It stays as it is. */
+  /** Any JSON value that other sessions can see. `proclaim` does not change the metadata. */
   readonly metadata?: unknown
 }
 
@@ -39,14 +39,14 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
   checkTimeout(timeout)
   checkSignal(signal)
   const kind = { election: { value: jsonText('value', value, maxMetadataBytes) } }
-  const terms = { mode: 'exclusive', ttl: undefined, steal: false } as const
-  const metadataField = jsonText('metadata', metadata, maxMetadataBytes)
-  const params = { key, ...terms, metadata: metadataField, kind }
+  const fixedParams = { mode: 'exclusive', ttl: undefined, steal: false } as const
+  const metadataText = jsonText('metadata', metadata, maxMetadataBytes)
+  const params = { key, ...fixedParams, metadata: metadataText, kind }
   return { params, timeout, signal }
 }
 
-/** The requests and the locks of a session, as far as they show its campaigns. */
-interface SessionCampaigns {
+/** The parts of a session's requests and locks that {@link refuseSecondCampaign} reads. */
+interface RequestsAndLocks {
   readonly pendingRequests: {
     readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
@@ -55,13 +55,14 @@ interface SessionCampaigns {
 
 /**
  * Refuses a campaign of a session that waits for this leadership already, or has it. The broker
- * does not refuse the campaign, because an abort and a grant may cross.
+ * cannot refuse the campaign: the broker may have granted a campaign that the client has aborted,
+ * and then a second campaign of the session is correct.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */
 export function refuseSecondCampaign(
   key: string,
-  { pendingRequests, heldLocks }: SessionCampaigns,
+  { pendingRequests, heldLocks }: RequestsAndLocks,
 ): void {
   const isCampaign = (lock: Pick<LockParams, 'key' | 'kind'> | undefined): boolean =>
     lock?.key === key && lock.kind?.election !== undefined
@@ -92,9 +93,11 @@ export class Leadership extends Lock {
   /**
    * Publishes another value; without an argument, publishes no value. The lock and its fence stay.
    *
-   * Rejects with `LOCK_NOT_HELD` if the leadership was lost or resigned (if it was lost, `cause`
-   * says why), `INVALID_OPTION`, `BAD_MESSAGE` (value nested too deep), `QUOTA_EXCEEDED`,
-   * `UNAVAILABLE` or `SESSION_CLOSED`.
+   * Rejects with one of these codes:
+   * - `LOCK_NOT_HELD`: the leadership was lost or resigned. If it was lost, `cause` says why.
+   * - `INVALID_OPTION`: the value is no JSON value or too large.
+   * - `BAD_MESSAGE`: the value is nested too deep.
+   * - `QUOTA_EXCEEDED`, `UNAVAILABLE` or `SESSION_CLOSED`.
    */
   async proclaim(value?: unknown): Promise<void> {
     const text = jsonText('value', value, maxMetadataBytes)

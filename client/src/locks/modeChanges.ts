@@ -1,6 +1,7 @@
 /**
  * Upgrades and downgrades: the requests that make a shared lock exclusive and an exclusive lock
- * shared, and their checks. The broker names a lock by its first fence, also after an upgrade.
+ * shared, and their checks. An upgrade gives a lock a new fence, but messages name the lock by the
+ * fence of its first grant, also after an upgrade.
  */
 import {
   type Granted,
@@ -18,7 +19,8 @@ import { type KindParams, messageText } from '../transport/messages.js'
 export interface UpgradeOptions {
   /**
    * After this time, in ms, the call is rejected with `LOCK_TIMEOUT`, and the lock is shared as
-   * before. 0 does not wait: the call is rejected with `LOCK_HELD`. Default: waits for ever.
+   * before. With 0, the call is rejected with `LOCK_HELD` unless the upgrade is possible at once.
+   * Default: waits for ever.
    */
   readonly timeout?: number | undefined
   /** When aborted, the call is rejected with `ABORTED`, and the lock is shared as before. */
@@ -48,15 +50,21 @@ export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
   return { timeout, signal }
 }
 
-/** @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change */
-export function checkModeChange({ mode, kind }: ChangeableLock, reason: string | undefined): void {
+/**
+ * @param knownObstacle Why the mode cannot change, if the caller knows a reason; else undefined.
+ * @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change
+ */
+export function checkModeChange(
+  { mode, kind }: ChangeableLock,
+  knownObstacle: string | undefined,
+): void {
   const cause =
-    reason ??
+    knownObstacle ??
     (mode === 'permits' ? 'the lock has permits' : kind?.items && 'the lock has several keys')
   check(cause === undefined, `the mode of this lock cannot change: ${cause}`)
 }
 
-/** A request that a lock waits for, and that ends with the session of the lock. */
+/** A request to change the mode of a held lock. The request ends with the session of the lock. */
 abstract class ModeRequest extends Request<void> {
   readonly hasStoredResponse = true
   protected readonly lock: ChangeableLock
@@ -97,8 +105,8 @@ export class UpgradeRequest extends ModeRequest {
   onResponse(response: Response): boolean {
     const { lock } = this
     lock.presentFence = (response as Granted).fence
+    // A caller that gave up while the grant was on its way relies on a shared lock.
     if (this.isWanted) lock.mode = 'exclusive'
-    // The abort or the timeout has crossed the grant, and the caller relies on a shared lock.
     else lock.submit(new DowngradeRequest(lock))
     this.resolve()
     return true
@@ -110,6 +118,7 @@ export class UpgradeRequest extends ModeRequest {
     this.fail(error)
   }
 
+  /** Called when the timeout has passed. */
   override run(): void {
     this.giveUp(new HoldfastError(this.timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'))
   }

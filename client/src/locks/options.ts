@@ -272,7 +272,10 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
     check(isMode(chosen), wrongMode)
     return { mode: chosen, kind: undefined }
   }
-  check(mode === undefined, 'a capacity makes the mode permits: leave out mode or capacity')
+  check(
+    mode === undefined,
+    'a request with a capacity has the mode permits: leave out mode or capacity',
+  )
   check(
     isIntegerInRange(capacity, 1, maxCapacity),
     `capacity must be an integer from 1 to ${maxCapacity}, not ${String(capacity)}`,

@@ -9,8 +9,8 @@ import type { HoldfastError, LockMode } from '@holdfast/shared'
 export interface Tracer {
   /**
    * Called when a caller asks for a lock, in the context of that caller. An error that this
-   * function throws rejects the caller's request. An error of another function of this file is
-   * reported as an unhandled rejection.
+   * function throws rejects the caller's request. An error that `granted`, `failed` or `ended`
+   * throws is reported as an unhandled rejection.
    *
    * @param metadata The caller's metadata for the lock, as JSON text.
    */
@@ -29,7 +29,9 @@ export interface RequestTrace {
 
 /** Receives the end of one held lock. */
 export interface HoldTrace {
-  /** Runs the callback of `withLock`. */
+  /**
+   * Calls the callback of `session.withLock`, so that spans of the callback belong to this lock.
+   */
   run<T>(callback: () => T): T
   /**
    * Called once when the lock ends. `lossError` is the error if the lock was lost; after an unlock

@@ -61,7 +61,7 @@ export function checkKey(key: unknown): asserts key is string {
   check(isKey(key), undefined, 'INVALID_KEY')
 }
 
-/** Messages that `session.lock` and `session.locks.request` share; their error classes differ. */
+/** Error texts of `session.lock` and `session.locks.request`, which throw different classes. */
 export const wrongMode = "mode must be 'exclusive' or 'shared'"
 export const wrongSignal = 'signal must be an AbortSignal'
 

@@ -50,7 +50,7 @@ export function readClocks(clock: Clock): ClockTimes {
 /*
  * The client keeps the platform's functions that exist when this module loads, because fake timers
  * of a test may replace these functions later. With a fake clock that stands still, the client
- * would treat a lock as held for ever. With a fake `queueMicrotask`, the client would send nothing.
+ * would treat a lock as held for ever.
  * The functions are bound, because a browser checks the object on which they are called.
  */
 const clock: Clock = {

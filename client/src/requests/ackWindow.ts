@@ -4,15 +4,18 @@
  * acknowledges them. So the broker can repeat a response that was lost with the connection.
  *
  * A *stored request* is a request whose response the broker stores. After the last acknowledgement
- * that the broker has surely received, the client sends at most 512 stored requests. So the broker
- * never has to store too many responses. In a session without a grace the broker stores no
- * responses, and the window has no limit.
+ * that the broker has surely received, the client sends at most 512 stored requests: this is the
+ * *window*. So the broker never has to store too many responses. In a session without a grace the
+ * broker stores no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
-/** Most stored requests after the last acknowledgement that the broker has surely received. */
+/**
+ * The highest number of stored requests after the last acknowledgement that the broker has surely
+ * received.
+ */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */
 const ackThreshold = 64
@@ -24,7 +27,7 @@ export class AckWindow {
    * The message numbers of the stored requests that count against the window. A message number is
    * the position of a message among all messages of its connection.
    */
-  #sentNumbers: number[] = []
+  #messageNumbers: number[] = []
   /** The ids of the requests whose responses are not acknowledged on this connection yet. */
   #unackedResponses = new Set<number>()
   /** The acknowledgements that were sent and may not have reached the broker. */
@@ -33,7 +36,7 @@ export class AckWindow {
   /** Begins a connection. Responses whose acknowledgement may be lost are acknowledged again. */
   restart(enabled: boolean, isSameSession: boolean): void {
     this.#enabled = enabled
-    this.#sentNumbers = []
+    this.#messageNumbers = []
     // A set contains each id once, although the broker repeats stored responses after a resume.
     this.#unackedResponses = new Set(
       isSameSession ? [...this.#inFlightIds, ...this.#unackedResponses] : [],
@@ -43,7 +46,7 @@ export class AckWindow {
 
   /** Whether the next stored request must wait until the broker has received an acknowledgement. */
   get isFull(): boolean {
-    return this.#sentNumbers.length >= windowSize
+    return this.#messageNumbers.length >= windowSize
   }
 
   /** How many responses the client has received that the broker may still store. */
@@ -58,7 +61,7 @@ export class AckWindow {
 
   /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
-    if (this.#enabled) this.#sentNumbers.push(messageNumber)
+    if (this.#enabled) this.#messageNumbers.push(messageNumber)
   }
 
   /** Call for each response to a stored request. Acknowledges the responses when there are many. */
@@ -67,7 +70,9 @@ export class AckWindow {
     if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
   }
 
-  /** Call after a `pong` was sent. The frame of the `pong` also carries the acknowledgement. */
+  /**
+   * Call in the turn in which a `pong` was sent, so that `pong` and acknowledgement share a frame.
+   */
   onPing(connection: Connection): void {
     if (this.#unackedResponses.size > 0) this.acknowledge(connection)
   }
@@ -87,12 +92,14 @@ export class AckWindow {
 
   /**
    * Call when the broker has received the first `receivedCount` messages of this connection. The
-   * window opens only if the last of these messages is an `ack` of the client. The broker confirms
-   * an `ack` after it has handled all earlier messages. The broker confirms a `pong` at once.
+   * window opens only if the last of these messages is an `ack` of the client, because only then
+   * the broker has handled all earlier messages. The broker confirms a `pong` before that.
    */
   onAck(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return
-    this.#sentNumbers = this.#sentNumbers.filter((messageNumber) => messageNumber > receivedCount)
+    this.#messageNumbers = this.#messageNumbers.filter(
+      (messageNumber) => messageNumber > receivedCount,
+    )
     this.#inFlightAcks = this.#inFlightAcks.filter(
       ({ messageNumber }) => messageNumber > receivedCount,
     )

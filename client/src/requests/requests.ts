@@ -34,7 +34,7 @@ export type Response = Exclude<
   { type: 'watching' | 'queued' }
 >
 
-/** The value of `reissueIfUnconfirmedAbove` for lock requests. */
+/** The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. */
 const lockReissueThreshold = 512
 
 /** Receives the lock and unlock requests that have no response after a resume. */
@@ -55,7 +55,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   sentAt: ClockTimes | undefined = undefined
   /** Whether the request was sent before with this id, on another connection. */
   isRepeat = false
-  /** False once the caller has given up, which only the caller of a lock request can do. */
+  /** False after the caller has given up. */
   isWanted = true
   /** The parameters of a lock request; undefined for other kinds of requests. */
   declare readonly params?: LockParams
@@ -73,10 +73,10 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** The key in the errors of this request; undefined if the request is not about a single key. */
   abstract readonly key: string | undefined
   /**
-   * When the broker refuses a stored request with `QUOTA_EXCEEDED`, the cause may be the number of
-   * responses that the broker stores. The client counts the responses that it has received and that
-   * the broker may still store. If the count is above this number, the client sends the request
-   * again.
+   * When the broker refuses a request that has a stored response with `QUOTA_EXCEEDED`, the cause
+   * may be the number of responses that the broker stores. The client counts the responses that it
+   * has received and that the broker may still store. If the count is above this number, the client
+   * sends the request again.
    */
   readonly reissueIfUnconfirmedAbove: number = 1
   readonly promise: Promise<T>
@@ -160,20 +160,20 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return false
   }
 
-  /** Reports a pending lock or unlock after a resume. */
+  /** Reports a lock request or an unlock that is still pending after a resume. */
   reportPendingLock(_listener: PendingLockListener): void {}
 
   /** The scheduler calls this method when the timeout has passed. */
   run(): void {}
 }
 
-/** The functions for the session's locks that a lock request calls. */
+/** The functions that a lock request calls to look up and change the locks of the session. */
 export interface LockKeeper<L> {
   /** The lock with this fence, if the session holds it. */
   get(fence: number): L | undefined
   /**
    * Adds the granted lock.
-   * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
+   * @param at When the ttl and the `maxHold` began to run, by the broker's clock; undefined if the
    *   broker did not say.
    */
   hold(request: LockRequest<L>, fence: number, at: number | undefined): L

@@ -5,7 +5,7 @@
  */
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
-/** The parameters that make a lock one of permits or of several keys, of a run, or of a leader. */
+/** The parameters of special kinds of locks: permits, several keys, `once`, elections, scopes. */
 export interface KindParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
@@ -15,11 +15,11 @@ export interface KindParams {
   readonly scope?: number | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
-  /** The value of a candidate as JSON text; undefined if the request is no campaign. */
+  /** Present only for a campaign; `value` is the candidate's value as JSON text. */
   readonly election?: { readonly value: string | undefined } | undefined
 }
 
-/** The parameters about the time after the request. */
+/** The longest hold, and the callbacks while the request waits and the lock is held. */
 export interface HoldParams {
   readonly maxHold: number | undefined
   readonly onQueued: ((queued: QueuedNotice) => void) | undefined
@@ -66,7 +66,8 @@ export function messageText<T extends ClientMessage['type']>(
 }
 
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
-  let text = params.kind?.items === undefined ? oneKeyText(id, params) : setText(id, params.kind)
+  let text =
+    params.kind?.items === undefined ? oneKeyText(id, params) : lockSetTextStart(id, params.kind)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
   if (params.kind?.scope !== undefined) text += `,"scope":${params.kind.scope}`
@@ -95,7 +96,7 @@ function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 
-function setText(id: number, { items }: KindParams): string {
+function lockSetTextStart(id: number, { items }: KindParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 

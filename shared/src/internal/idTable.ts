@@ -4,13 +4,14 @@
  * by their fences (the numbers of their grants).
  *
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
- * `Map` keeps tombstones for deleted keys until V8 rebuilds its table, and V8 links each rebuilt
- * table to the former table. In this class a slot is free as soon as its member is removed, and a
- * table without members has no slots.
+ * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`, and the
+ * new inner table stays linked to the former inner table. In this class a slot is free as soon as
+ * its member is removed, and a table without members has no slots.
  *
- * Collisions are resolved by linear probing. The hash of its number gives a member its home slot;
- * if that slot is taken, the member is in the first free slot after its home slot. No empty slot
- * may lie between a member and its home slot, so `remove` moves members towards their home slots.
+ * Collisions are resolved by linear probing. The hash of a member's number is the member's home
+ * slot; if that slot is taken, the member is in the first free slot after its home slot. No empty
+ * slot may lie between a member and its home slot, so `remove` moves members towards their home
+ * slots.
  */
 
 interface TableMember {
@@ -18,7 +19,7 @@ interface TableMember {
   readonly tableId: number
 }
 
-/** Slots of the smallest table that is in use. The number of slots is always a power of two. */
+/** The fewest slots of a table with a member. The number of slots is always a power of two. */
 const minSlots = 4
 
 /**
@@ -63,18 +64,18 @@ export class IdTable<T extends TableMember> {
   /** Removes a member. Does nothing if the table does not contain this object. */
   remove(member: T): void {
     const slots = this.#slots
-    let gap = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
-    if (slots[gap] !== member) return
-    // A search ends at the first empty slot. So a member after the gap moves into the gap, unless
-    // the home slot of that member is also after the gap.
+    let slotToEmpty = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
+    if (slots[slotToEmpty] !== member) return
+    // A search ends at the first empty slot. So a later member moves into the slot that becomes
+    // empty, unless the home slot of that member is also later.
     const mask = slots.length - 1
-    for (let slot = (gap + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
+    for (let slot = (slotToEmpty + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask
-      if (((slot - home) & mask) < ((slot - gap) & mask)) continue
-      slots[gap] = slots[slot]
-      gap = slot
+      if (((slot - home) & mask) < ((slot - slotToEmpty) & mask)) continue
+      slots[slotToEmpty] = slots[slot]
+      slotToEmpty = slot
     }
-    slots[gap] = undefined
+    slots[slotToEmpty] = undefined
     this.#size--
     if (this.#size * 8 < slots.length && slots.length > slotsKept) {
       this.#resize(slots.length / 2)
@@ -82,7 +83,8 @@ export class IdTable<T extends TableMember> {
   }
 
   /**
-   * All members in a new array, in the order of their numbers, in which they were also added.
+   * All members in a new array, in the order of their numbers, which is the order in which they
+   * were added.
    */
   values(): T[] {
     const members = this.#slots.filter((member) => member !== undefined)

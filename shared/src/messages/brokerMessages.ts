@@ -4,8 +4,8 @@
  * fence.
  *
  * All durations are in ms. `at` is a time on the broker's monotonic clock: an integer in ms that a
- * client may only compare with another `at` of this connection. `since` is a time of the broker's
- * calendar in ms since 1970, for display.
+ * client may only compare with another `at` of this connection. `since` is a time on the
+ * broker's wall clock in ms since 1970, for display.
  */
 import type { CycleEntry, ErrorCode, Holder, LockLossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
@@ -47,17 +47,17 @@ export interface HeldItem {
   readonly presentFence?: number | undefined
   readonly ttl?: number | undefined
   /**
-   * When the ttl began to run; for a lock without a ttl, when its `maxHold` began to run. Absent
-   * without both.
+   * When the ttl began to run; for a lock without a ttl, when its `maxHold` began to run. Absent if
+   * the lock has neither.
    */
   readonly at?: number | undefined
 }
 
 /**
- * One part of a list. The complete list has the locks that a resumed session holds, and the
- * requests of that session that wait. The broker first repeats the answers that it has stored for
- * the session, and then sends the parts. If a request is neither answered nor listed, the broker
- * has never received that request.
+ * One part of the snapshot that follows a resume. The snapshot lists the locks that the session
+ * holds, and the requests of the session that wait. The broker first repeats the answers that it
+ * has stored for the session, and then sends the parts. If a request is neither answered nor
+ * listed, the broker has never received that request.
  */
 export interface Snapshot {
   readonly type: 'snapshot'
@@ -73,11 +73,11 @@ export interface Granted {
   readonly type: 'granted'
   readonly id: number
   readonly fence: number
-  /** Only for a lock with a ttl or a `maxHold`: when both began to run. */
+  /** When the ttl and the `maxHold` of the lock began to run. Absent if the lock has neither. */
   readonly at?: number | undefined
 }
 
-/** The lock is shared now. Its fence is the same. */
+/** The lock is shared now. The downgrade does not change its fence. */
 export interface Downgraded {
   readonly type: 'downgraded'
   readonly id: number
@@ -119,11 +119,11 @@ export interface Passed {
   readonly id: number
 }
 
-/** The value that answers a `once` whose client need not run. */
+/** Answers a `once` with the value of another caller, so that the client calls no function. */
 export interface Result {
   readonly type: 'result'
   readonly id: number
-  /** The fence of the lock of the run that had this value. */
+  /** The fence of the lock that the other caller held while it computed the value. */
   readonly fence: number
   /** Any JSON value; absent for the value `undefined`. */
   readonly value?: unknown
@@ -135,7 +135,9 @@ export interface Authenticated {
   readonly id: number
 }
 
-/** The token expires soon. Without an `auth` before, the broker closes the connection with 4401. */
+/**
+ * The token expires soon. If the client sends no `auth` until then, the broker closes with 4401.
+ */
 export interface Expiring {
   readonly type: 'expiring'
   /** Time until the token expires, in ms. */
@@ -177,9 +179,14 @@ export interface Queued {
   readonly type: 'queued'
   /** The id of the request. */
   readonly id: number
-  /** How many requests wait before this request; of a set, at the key with the most. */
+  /**
+   * How many requests wait before this request. For a request for several keys: at the key where
+   * most requests wait.
+   */
   readonly ahead: number
-  /** The holders of the key; of a set, those of the keys that prevent the grant. */
+  /**
+   * The holders of the key. For a request for several keys: the holders of those that are not free.
+   */
   readonly holders: readonly Holder[]
 }
 
@@ -190,7 +197,7 @@ export interface Queued {
 export interface Contended {
   readonly type: 'contended'
   readonly fence: number
-  /** How many requests wait for the key; of a set, for the key with the most. */
+  /** How many requests wait for the key. For a set: for the key where most requests wait. */
   readonly waiting: number
 }
 
@@ -216,7 +223,7 @@ export interface HeldInfo extends Holder {
   readonly mode: LockMode
   /** How many permits the key has; only with the mode `permits`. */
   readonly capacity?: number | undefined
-  /** How many keys the set has; only for a member of a set. All members have the same fence. */
+  /** How many keys the set has; only for one of the locks of a set, which all have one fence. */
   readonly keyCount?: number | undefined
   /** Only for the lock of a run of `once`. */
   readonly once?: true | undefined
@@ -239,7 +246,7 @@ export interface WaitingInfo {
   readonly capacity?: number | undefined
   /** How many keys the set has; only for a member of a set. */
   readonly keyCount?: number | undefined
-  /** The `maxHold` that the lock will have, in ms; absent without. */
+  /** The `maxHold` that the lock will have, in ms; absent if the request has no `maxHold`. */
   readonly maxHold?: number | undefined
   /** Only for a `once` request. */
   readonly once?: true | undefined
@@ -254,8 +261,8 @@ export interface QueuedInfo extends WaitingInfo {
 }
 
 /**
- * One part of the answer to `query`. In the last part, the counts also include the locks and the
- * requests that the answer leaves out because of `limit`.
+ * One part of the answer to `query`. Only the counts of the last part are final: they include the
+ * locks and the requests that the answer leaves out because of `limit`.
  */
 export interface Found {
   readonly type: 'found'
@@ -285,7 +292,7 @@ export interface Watching {
   readonly more: boolean
 }
 
-/** What has changed about a lock, or whether a lock begins or ends. */
+/** The kind of a change of a lock. */
 export type LockEventName =
   | 'locked'
   | 'upgraded'
@@ -315,13 +322,14 @@ export type QueueEvent = QueuedInfo & {
 
 /**
  * Why a request left its queue. `granted`: the event `locked` of the lock follows. `ended`: the
- * session ended, or no client can resume it.
+ * session ended, or no client can resume it. `answered`: the `once` got the value of another
+ * caller.
  */
 export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'
 
 /**
- * A change of a lock, for one or more watches of this connection. The message type `event` is not
- * the field `event`: the field holds the change, and `event.event` is the kind of the change.
+ * Reports one change of a lock or of a queue, for one or more watches of this connection. The field
+ * `event` is the change, and `event.event` is the kind of the change.
  */
 export interface WatchEvent {
   readonly type: 'event'

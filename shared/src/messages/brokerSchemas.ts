@@ -42,8 +42,10 @@ const holderFields = {
   fence: Fence,
   since: Amount,
 }
-/** The fields of a lock or request that is not an ordinary one. */
-const kindFields = {
+/**
+ * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
+ */
+const specialFields = {
   permits: optional(Id),
   capacity: optional(Id),
   keyCount: optional(Id),
@@ -51,7 +53,7 @@ const kindFields = {
   once: optional(literal(true)) as unknown as Describe<true | undefined>,
   election: optional(boolean()),
 }
-const heldFields = { ...holderFields, ...kindFields, value: unknown(), key: Key, mode: Mode }
+const heldFields = { ...holderFields, ...specialFields, value: unknown(), key: Key, mode: Mode }
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
 const waitingFields = {
@@ -60,13 +62,13 @@ const waitingFields = {
   session: string(),
   name: optional(string()),
   since: Amount,
-  ...kindFields,
+  ...specialFields,
 }
 const WaitingList = size(array(type(waitingFields) as Describe<WaitingInfo>), 0, maxQueryItems)
 const queuedFields = { ...waitingFields, request: Id }
 const QueuedList = size(array(type(queuedFields) as Describe<QueuedInfo>), 0, maxQueryItems)
-/** The held locks in `snapshot`, with fewer fields. */
-const HeldItems = array(
+/** The held locks in `snapshot`, which have other fields than in `found`. */
+const SnapshotLocks = array(
   type({
     id: Id,
     key: Key,
@@ -103,7 +105,7 @@ export const brokerSchemas = {
   }),
   snapshot: type({
     type: literal('snapshot'),
-    held: HeldItems,
+    held: SnapshotLocks,
     waiting: array(Id),
     more: boolean(),
   }),

@@ -1,7 +1,7 @@
 /**
  * Checks a message from a broker before the client acts on the message. A broker may be faulty, or
  * the server may not be a broker. A wrong field must neither make the client throw nor make a lock
- * seem to last longer than the broker holds it.
+ * seem to last longer than the lock lasts at the broker.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
@@ -78,9 +78,12 @@ const key = accepting(isKey)
 const shortText = accepting(
   (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxIdOrSecretLength,
 )
-/** Accepts an id, a fence or a number of messages: an integer from 1. */
-const id = integerBetween(1)
-const amount = integerBetween(0)
+/** An id, a fence, or a number of permits, keys or messages: an integer from 1. */
+const positiveInteger = integerBetween(1)
+const id = positiveInteger
+const fence = positiveInteger
+/** A count, a duration or a time since 1970: an integer from 0. */
+const integerFromZero = integerBetween(0)
 /** A point in time by the broker's monotonic clock, in ms. */
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
@@ -93,29 +96,34 @@ const mode = oneOf('exclusive', 'shared', 'permits')
 const holder: Shape = {
   session: text,
   name: optional(text),
-  permits: optional(id),
+  permits: optional(positiveInteger),
   maxHold: optional(duration),
-  fence: id,
-  since: amount,
+  fence,
+  since: integerFromZero,
 }
-/** The fields of a lock or request that is not an ordinary one. */
-const kind: Shape = {
-  permits: optional(id),
-  capacity: optional(id),
-  keyCount: optional(id),
+/**
+ * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
+ */
+const specialFields: Shape = {
+  permits: optional(positiveInteger),
+  capacity: optional(positiveInteger),
+  keyCount: optional(positiveInteger),
   maxHold: optional(duration),
   once: optional(oneOf(true)),
   election: optional(flag),
 }
-/** A leader also has the field `value`, which may be any JSON value, like `metadata`. */
-const heldInfo: Shape = { key, mode, ...holder, ...kind }
+/**
+ * The lock of a leader also has the field `value`, which has no finder, because it may be any JSON
+ * value, like `metadata`.
+ */
+const heldInfo: Shape = { key, mode, ...holder, ...specialFields }
 const waitingInfo: Shape = {
   key,
   mode,
   session: text,
   name: optional(text),
-  since: amount,
-  ...kind,
+  since: integerFromZero,
+  ...specialFields,
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
 const lockEvent = record({
@@ -132,12 +140,12 @@ const holders = listOf(record({ ...holder, key: optional(key) }))
 const heldListFields: Shape = {
   id,
   held: listOf(record(heldInfo), maxQueryItems),
-  heldCount: amount,
+  heldCount: integerFromZero,
   more: flag,
 }
 
 const onlyId = record({ id })
-const onlyWithin = record({ within: amount })
+const onlyTimeLeft = record({ within: integerFromZero })
 const ids = listOf(id)
 /** The id of one watch, or a list of ids. */
 const idOrIds: FaultFinder = (value) => (Array.isArray(value) ? ids(value) : id(value))
@@ -157,14 +165,14 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   snapshot: record({
     held: listOf(
       record({
-        ...{ id, key, mode, fence: id, presentFence: optional(id) },
+        ...{ id, key, mode, fence, presentFence: optional(fence) },
         ...{ ttl: optional(duration), at: optional(instant) },
       }),
     ),
     waiting: listOf(id),
     more: flag,
   }),
-  granted: record({ id, fence: id, at: optional(instant) }),
+  granted: record({ id, fence, at: optional(instant) }),
   scopeEnded: onlyId,
   downgraded: onlyId,
   unlocked: onlyId,
@@ -173,42 +181,46 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   revoked: onlyId,
   passed: onlyId,
   // The value may be any JSON value.
-  result: record({ id, fence: id }),
+  result: record({ id, fence }),
   authenticated: onlyId,
-  expiring: onlyWithin,
+  expiring: onlyTimeLeft,
   failed: record({
     id,
     code: text,
     message: text,
     holders: optional(holders),
-    capacity: optional(id),
+    capacity: optional(positiveInteger),
     cycle: optional(
       listOf(
-        record({ key: optional(key), session: text, name: optional(text), scope: optional(id) }),
+        record({
+          key: optional(key),
+          session: text,
+          name: optional(text),
+          scope: optional(positiveInteger),
+        }),
       ),
     ),
   }),
   lost: record({
-    fence: id,
+    fence,
     reason: oneOf('expired', 'maxHold', 'stolen', 'revoked'),
     note: optional(text),
   }),
-  queued: record({ id, ahead: amount, holders }),
-  contended: record({ fence: id, waiting: amount }),
-  ping: record({ n: amount }),
-  ack: record({ n: id, at: instant }),
+  queued: record({ id, ahead: integerFromZero, holders }),
+  contended: record({ fence, waiting: integerFromZero }),
+  ping: record({ n: integerFromZero }),
+  ack: record({ n: positiveInteger, at: instant }),
   found: record({
     ...heldListFields,
     waiting: listOf(record(waitingInfo), maxQueryItems),
-    waitingCount: amount,
+    waitingCount: integerFromZero,
   }),
   watching: record({
     ...heldListFields,
     waiting: optional(listOf(record(queuedInfo), maxQueryItems)),
-    waitingCount: optional(amount),
+    waitingCount: optional(integerFromZero),
   }),
-  // The message `event` has a field `event` with the change of a lock or a queue, whose own field
-  // `event` is the kind of the change.
+  // `message.event` is the change of a lock or a queue; `message.event.event` is its kind.
   event: record({
     watch: idOrIds,
     event: (value) => (isQueueEvent(value) ? queueEvent(value) : lockEvent(value)),
@@ -216,16 +228,16 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   stats: record({
     id,
     stats: record({
-      totalLocks: amount,
-      activeLocks: amount,
-      failedLocks: amount,
-      expiredLocks: amount,
-      refreshCount: amount,
-      unlockCount: amount,
+      totalLocks: integerFromZero,
+      activeLocks: integerFromZero,
+      failedLocks: integerFromZero,
+      expiredLocks: integerFromZero,
+      refreshCount: integerFromZero,
+      unlockCount: integerFromZero,
       successRate: accepting((value) => typeof value === 'number' && value >= 0 && value <= 1),
     }),
   }),
-  draining: onlyWithin,
+  draining: onlyTimeLeft,
 }
 
 /**
@@ -260,8 +272,8 @@ export function isValidFast(message: unknown): boolean {
 }
 
 /**
- * The second stage: returns what {@link faultOfBrokerMessage} returns, but by the table `shapes`
- * alone.
+ * The second stage: checks the message against the table `shapes` and returns its fault; undefined
+ * if the message is valid or of unknown type.
  */
 export function faultByShape(message: unknown): string | undefined {
   if (!isRecord(message)) return `it${faultText(message)}`

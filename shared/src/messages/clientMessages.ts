@@ -10,7 +10,7 @@
  *   the schemas accept.
  *
  * Terms of the protocol:
- * - lease: how long the broker keeps a session without hearing from its client
+ * - lease: how long the broker keeps a session whose client sends nothing over an open connection
  * - grace: how long the broker keeps a session after its connection dropped
  * - ttl: how long a lock lasts after its grant or its last refresh
  * - fence: the number of a grant; a later grant has a higher fence
@@ -57,7 +57,7 @@ export interface Resume {
 
 /**
  * A message that the broker sends only to a client that asks for it. `queued`: the request has to
- * wait. `contended`: requests wait behind the lock.
+ * wait. `contended`: other requests wait for the lock that this request got.
  */
 export type NoticeType = 'queued' | 'contended'
 
@@ -66,7 +66,10 @@ export interface LockRequest {
   readonly type: 'lock'
   readonly id: number
   readonly key: string
-  /** Default `'exclusive'`, and `'permits'` for a request with a capacity, which has no mode. */
+  /**
+   * Default `'exclusive'`. A request with a `capacity` must leave the mode out, because its lock
+   * has the mode `'permits'`.
+   */
   readonly mode?: Exclude<LockMode, 'permits'> | undefined
   /** How many permits the lock needs; default 1. Only with `capacity`. */
   readonly permits?: number | undefined
@@ -93,8 +96,8 @@ export interface LockRequest {
   /** The notices that the client wants to get about this request and its lock. Default: none. */
   readonly notify?: readonly NoticeType[] | undefined
   /**
-   * The number of the scope of the request, which the client chooses. A scope is one logical task,
-   * and has one request at a time. Not with a steal.
+   * The number of the scope that the request belongs to. The client chooses this number. A scope is
+   * one logical task, and has one request at a time. A request with `steal` cannot have a scope.
    */
   readonly scope?: number | undefined
 }
@@ -114,7 +117,7 @@ export interface LockItem {
 export interface LockSetRequest {
   readonly type: 'lockAll'
   readonly id: number
-  /** 1 to 64 items with different keys. The first key stands for the set. */
+  /** 1 to 64 items with different keys. Logs and errors name the set by its first key. */
   readonly items: readonly LockItem[]
   /** As in {@link LockRequest}. */
   readonly ttl?: number | undefined
@@ -144,7 +147,7 @@ export interface EndScopeRequest {
 export interface UpgradeRequest {
   readonly type: 'upgrade'
   readonly id: number
-  /** The first fence of the lock. */
+  /** The fence of the first grant of the lock; an upgrade gives the lock a new fence. */
   readonly fence: number
   /** As in {@link LockRequest}. */
   readonly timeout?: number | undefined
@@ -154,7 +157,7 @@ export interface UpgradeRequest {
 export interface DowngradeRequest {
   readonly type: 'downgrade'
   readonly id: number
-  /** The first fence of the lock. */
+  /** The fence of the first grant of the lock; an upgrade gives the lock a new fence. */
   readonly fence: number
 }
 
@@ -162,6 +165,7 @@ export interface DowngradeRequest {
 export interface UnlockRequest {
   readonly type: 'unlock'
   readonly id: number
+  /** The fence of the first grant of the lock. */
   readonly fence: number
 }
 
@@ -169,14 +173,16 @@ export interface UnlockRequest {
 export interface RefreshRequest {
   readonly type: 'refresh'
   readonly id: number
+  /** The fence of the first grant of the lock. */
   readonly fence: number
   /** The new ttl. Default: the lock keeps its present ttl. */
   readonly ttl?: number | undefined
 }
 
 /**
- * Campaigns for the leadership of an election: requests an exclusive lock on its key, whose holder
- * is the leader. Answer: `granted` or `failed`, possibly much later.
+ * Campaigns for the leadership of an election: requests the exclusive lock on the key that names
+ * the election. The holder of this lock is the leader. Answer: `granted` or `failed`, possibly much
+ * later.
  */
 export interface CampaignRequest {
   readonly type: 'campaign'
@@ -195,7 +201,7 @@ export interface CampaignRequest {
 export interface ProclaimRequest {
   readonly type: 'proclaim'
   readonly id: number
-  /** The fence of the leadership, which stays. */
+  /** The fence of the leadership. The broker does not change the fence. */
   readonly fence: number
   /** Any JSON value. Default: the leader publishes no value from now on. */
   readonly value?: unknown
@@ -211,15 +217,15 @@ export interface BarrierRequest {
   readonly key: string
   /** How many calls pass together: 2 to 1,000. All calls of one barrier have the same number. */
   readonly parties: number
-  /** The call fails after this time, in ms. Default: the call never fails. */
+  /** The call fails after this time, in ms. Default: the call waits without a limit. */
   readonly timeout?: number | undefined
 }
 
 /**
- * Requests the exclusive lock of a key in order to run a function, or the value of the run of
- * another caller. Answer: `granted` (the client must run, and then send `complete`, or `unlock` if
- * the run failed), `result` (the value of the run that the call waited for, or a kept value) or
- * `failed`.
+ * Asks to call a function while holding the exclusive lock of a key. If another client calls its
+ * function for this key already, asks for the value of that call instead. Answer: `granted` (the
+ * client must call its function, and then send `complete`, or `unlock` if the function failed),
+ * `result` (the value of the other client, or a kept value) or `failed`.
  */
 export interface OnceRequest {
   readonly type: 'once'
@@ -234,8 +240,8 @@ export interface OnceRequest {
 }
 
 /**
- * Releases the lock of a `once`, and answers all `once` requests that wait for the key with the
- * value. Answer: `unlocked`, or `failed` with `LOCK_NOT_HELD`.
+ * Releases the lock of a `once`, and sends the value as the answer to all `once` requests that wait
+ * for the key. Answer: `unlocked`, or `failed` with `LOCK_NOT_HELD`.
  */
 export interface CompleteRequest {
   readonly type: 'complete'
@@ -250,8 +256,8 @@ export interface CompleteRequest {
 /**
  * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still
  * waits, the broker answers that request with `failed` and `ABORTED`. If the broker has answered
- * the request before, `cancel` changes nothing: a client that then receives `granted` must unlock that
- * lock, or downgrade it after an upgrade.
+ * the request already, `cancel` changes nothing, and the answer is on its way. If that answer is
+ * `granted`, the client must unlock the lock, or for an upgrade downgrade the lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
@@ -268,10 +274,10 @@ export interface QueryRequest {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
   readonly limit?: number | undefined
-  /** Asks for one page of keys: the page starts after this key, in the order of UTF-16 units. */
+  /** Asks for one page of the answer: only keys after this key, in the order of UTF-16 units. */
   readonly after?: string | undefined
   /**
-   * With `after`: the page starts with the locks of key `after` whose fence is above this fence.
+   * With `after`: the page also has the locks of the key `after` whose fence is above this fence.
    */
   readonly afterFence?: number | undefined
 }
@@ -323,7 +329,10 @@ export interface AuthRequest {
   readonly token: string
 }
 
-/** The answer to `ping`. The broker acknowledges a `pong` at once, before earlier messages. */
+/**
+ * The answer to `ping`. The broker acknowledges a `pong` at once, even if the broker has not
+ * handled all earlier messages yet.
+ */
 export interface Pong {
   readonly type: 'pong'
   /** The number of the `ping`. */

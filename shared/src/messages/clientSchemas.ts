@@ -139,8 +139,8 @@ const HelloSchema: Describe<Hello> = object({
   resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })
 
-/** The fields of `lock` and `lockAll` about the time after the request. */
-const holdFields = { maxHold: optional(Ttl), notify: optional(Notices) }
+/** The fields of `lock` and `lockAll` about waiting and holding. */
+const holdAndNotifyFields = { maxHold: optional(Ttl), notify: optional(Notices) }
 
 /** The fields of a key in `lock` and `lockAll`. */
 const keyFields = {
@@ -154,8 +154,12 @@ const keyFields = {
 const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
-  if (mode !== undefined) return 'a capacity makes the mode permits: leave out mode or capacity'
-  return (permits ?? 1) <= capacity || 'more permits than the capacity: use at most as many permits'
+  if (mode !== undefined)
+    return 'a request with a capacity has the mode permits: leave out mode or capacity'
+  return (
+    (permits ?? 1) <= capacity ||
+    'more permits than the capacity: use at most as many permits as the capacity'
+  )
 }
 
 const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) =>
@@ -172,7 +176,7 @@ const LockSchema: Describe<LockRequest> = refine(
     timeout: optional(Timeout),
     steal: optional(boolean()),
     metadata: optional(Metadata),
-    ...holdFields,
+    ...holdAndNotifyFields,
     scope: optional(Id),
   }) as Describe<LockRequest>,
   'lock',
@@ -190,7 +194,7 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     ttl: optional(Ttl),
     timeout: optional(Timeout),
     metadata: optional(Metadata),
-    ...holdFields,
+    ...holdAndNotifyFields,
     scope: optional(Id),
   }) as unknown as Describe<LockSetRequest>,
   'lockAll',

@@ -8,13 +8,13 @@
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The most parts that a value may have. A message has at most two large values: its metadata and
- * the value of a leader. Each has no room for more than `maxMetadataBytes / 2` parts, because the
- * JSON text of a part and its separator takes two bytes or more. The 64 further parts are a
- * reserve.
+ * The most parts that a message may have, and so the most parts of a value in a message. A message
+ * has at most two large values: its metadata and the value of a leader. Each has no room for more
+ * than `maxMetadataBytes / 2` parts, because the JSON text of a part and its separator takes two
+ * bytes or more. The 64 further parts are for the other fields of the message.
  */
 const maxParts = maxMetadataBytes + 64
-/** The same for the value of a `once`. */
+/** The most parts that the value of a `once` may have. */
 export const maxResultParts = maxResultBytes / 2 + 64
 
 /**
