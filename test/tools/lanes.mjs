@@ -12,18 +12,8 @@ import process from 'node:process'
 
 /** The folders of `test/src` by lane; all other folders are in the last lane. */
 const lanes = {
-  computing: [
-    'table',
-    'shared',
-    'protocol',
-    'client',
-    'server',
-    'sim',
-    'mutants',
-    'locks',
-    'conventions',
-  ],
-  commands: ['ops', 'deploy', 'examples', 'demo'],
+  computing: ['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'conventions'],
+  commands: ['ops', 'deploy', 'examples', 'demo', 'mutants'],
   waiting: [],
 }
 
