@@ -40,7 +40,7 @@ type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
  */
 type BrokerTimerSubject =
   | Request
-  | BarrierCall
+  | BarrierCall<Session>
   | KeptResult
   | Connection
   | TokenDeadline

@@ -323,7 +323,7 @@ export class Outbound {
     if (connection !== undefined) this.#deps.connections.close(connection, closeCodeFor[reason])
   }
 
-  #startTimeout(request: Request | BarrierCall): void {
+  #startTimeout(request: Request | BarrierCall<Session>): void {
     const { session, timeout } = request
     if (timeout === undefined || !this.#isOwned(session)) return
     this.#deps.time.setTimer(request, timeout)
@@ -333,7 +333,7 @@ export class Outbound {
     if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
   }
 
-  #restartDeadline(lockOrRequest: Lock | Request | BarrierCall): void {
+  #restartDeadline(lockOrRequest: Lock | Request | BarrierCall<Session>): void {
     if (lockOrRequest instanceof Lock) this.#startDeadlinesOf(lockOrRequest)
     else this.#startTimeout(lockOrRequest)
   }

@@ -6,9 +6,10 @@
  * exists only while calls wait at it. The first call sets the number of parties.
  */
 import type { ErrorCode } from '@holdfast/shared'
+import { Barrier, BarrierCall } from './barrierCalls.js'
 import type { ArriveAtBarrier } from './commands.js'
 import type { DepartReason } from './effects.js'
-import { type Answer, Barrier, BarrierCall, type Session } from './records.js'
+import type { Answer, Session } from './records.js'
 import type { Responder } from './responder.js'
 import { barrierBytes, barrierCallBytes, textBytes } from './weights.js'
 
@@ -16,7 +17,7 @@ const passed: Answer = { kind: 'passed' }
 
 /** All barriers with at least one waiting call. */
 export class BarrierTable {
-  readonly #byKey = new Map<string, Barrier>()
+  readonly #byKey = new Map<string, Barrier<Session>>()
   #callCount = 0
   /** Bytes of all barriers and calls, as `weights.ts` estimates them. */
   #bytes = 0
@@ -35,12 +36,12 @@ export class BarrierTable {
     return this.#bytes
   }
 
-  get(key: string): Barrier | undefined {
+  get(key: string): Barrier<Session> | undefined {
     return this.#byKey.get(key)
   }
 
   /** All barriers, in the order of their first calls. */
-  values(): IterableIterator<Barrier> {
+  values(): IterableIterator<Barrier<Session>> {
     return this.#byKey.values()
   }
 
@@ -117,7 +118,7 @@ export class BarrierTable {
   }
 
   /** Removes a call. The last call that leaves ends the barrier. */
-  #depart(responder: Responder, call: BarrierCall, reason: DepartReason): void {
+  #depart(responder: Responder, call: BarrierCall<Session>, reason: DepartReason): void {
     const { barrier, session } = call
     barrier.calls.delete(call)
     session.barrierCalls.remove(call)
@@ -135,6 +136,6 @@ function fail(responder: Responder, session: Session, id: number, code: ErrorCod
   responder.answer(session, id, { kind: 'failed', code, request: 'barrier' })
 }
 
-function bytesOf({ key }: Barrier): number {
+function bytesOf({ key }: Barrier<Session>): number {
   return barrierBytes + textBytes(key)
 }

@@ -7,8 +7,9 @@
  * `granted` and `released` come once for each key. `isPrimary` is true for one of the n records, so
  * that the broker answers and counts the set once.
  */
+import type { BarrierCall } from './barrierCalls.js'
 import type { EndReason } from './commands.js'
-import type { Answer, BarrierCall, Lock, Request, Session } from './records.js'
+import type { Answer, Lock, Request, Session } from './records.js'
 import type { KeptResult } from './sharedResults.js'
 
 /** Why a lock ended. */
@@ -63,7 +64,10 @@ export type Effect =
    * session's owner broker. Before, another broker kept the deadline, or no broker kept it. A call
    * at a barrier is restarted like a request.
    */
-  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request | BarrierCall }
+  | {
+      readonly kind: 'deadlineRestarted'
+      readonly lockOrRequest: Lock | Request | BarrierCall<Session>
+    }
   /**
    * The table keeps the result of a `once` for later calls. The broker with the name
    * `kept.ownerBroker` submits `forgetResult` when the time is over.
@@ -74,9 +78,13 @@ export type Effect =
   /** The table keeps the result no longer. */
   | { readonly kind: 'forgotten'; readonly kept: KeptResult }
   /** A call waits at a barrier. */
-  | { readonly kind: 'arrived'; readonly call: BarrierCall }
+  | { readonly kind: 'arrived'; readonly call: BarrierCall<Session> }
   /** A call waits at its barrier no longer. An `answer` follows, unless the session has ended. */
-  | { readonly kind: 'departed'; readonly call: BarrierCall; readonly reason: DepartReason }
+  | {
+      readonly kind: 'departed'
+      readonly call: BarrierCall<Session>
+      readonly reason: DepartReason
+    }
   /**
    * The key of this request has more waiters to grant, of which this request is the first. The
    * owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later turn

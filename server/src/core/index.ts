@@ -1,4 +1,5 @@
 /** The exports of the lock table, which applies commands and returns their effects. */
+export { Barrier, BarrierCall } from './barrierCalls.js'
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { HolderAnswers } from './holders.js'
@@ -10,8 +11,6 @@ export type { CapacityMismatch } from './permits.js'
 export type { CycleEntry, RequestType, StoredHolder } from './plainRecords.js'
 export {
   type Answer,
-  Barrier,
-  BarrierCall,
   KeyState,
   Lock,
   Request,

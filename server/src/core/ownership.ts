@@ -1,7 +1,8 @@
 /**
  * Which broker keeps the deadlines of a session, and what changes when another broker takes over.
  */
-import type { BarrierCall, Lock, Request, Session } from './records.js'
+import type { BarrierCall } from './barrierCalls.js'
+import type { Lock, Request, Session } from './records.js'
 
 /**
  * Makes a broker the owner of the session. If the owner changes, the generation of each lock rises.
@@ -12,7 +13,7 @@ import type { BarrierCall, Lock, Request, Session } from './records.js'
 export function takeOwnership(
   session: Session,
   ownerBroker: string,
-): (Lock | Request | BarrierCall)[] {
+): (Lock | Request | BarrierCall<Session>)[] {
   const changesOwner = session.ownerBroker !== ownerBroker
   session.ownerBroker = ownerBroker
   const locks = session.held

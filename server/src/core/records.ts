@@ -7,6 +7,7 @@
  */
 import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
+import type { BarrierCall } from './barrierCalls.js'
 import type { OpenSession, SessionLimits } from './commands.js'
 import { LinkedList } from './linkedList.js'
 import { KeyExtras, type LockExtras, type Scope } from './lockExtras.js'
@@ -24,7 +25,7 @@ import { answerBytes, revocationBytes, textBytes } from './weights.js'
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
-const noBarrierCalls = new IdTable<BarrierCall>()
+const noBarrierCalls = new IdTable<BarrierCall<Session>>()
 
 export type Answer = AnswerOf<Lock>
 
@@ -101,7 +102,7 @@ export class Session {
   }
 
   /** The calls of this session that wait at a barrier. */
-  get barrierCalls(): IdTable<BarrierCall> {
+  get barrierCalls(): IdTable<BarrierCall<Session>> {
     return this.#barrierCalls
   }
 
@@ -113,7 +114,7 @@ export class Session {
     return this.#held.size + this.#waiting.size + this.#barrierCalls.size + this.additionalKeys
   }
 
-  addBarrierCall(call: BarrierCall): void {
+  addBarrierCall(call: BarrierCall<Session>): void {
     if (this.#barrierCalls === noBarrierCalls) this.#barrierCalls = new IdTable()
     this.#barrierCalls.add(call)
   }
@@ -363,49 +364,6 @@ export class Request implements LockTerms {
   }
 
   /** The id of the request in an `IdTable`. */
-  get tableId(): number {
-    return this.id
-  }
-}
-
-/** The calls that wait for each other at a barrier, in order of arrival. */
-export class Barrier {
-  readonly key: string
-  /** How many calls pass the barrier together. */
-  readonly parties: number
-  readonly calls = new Set<BarrierCall>()
-
-  constructor(key: string, parties: number) {
-    this.key = key
-    this.parties = parties
-  }
-}
-
-/** A call that waits at a barrier. */
-export class BarrierCall {
-  readonly barrier: Barrier
-  readonly session: Session
-  readonly id: number
-  /** In ms; undefined if the call waits for ever. */
-  readonly timeout: number | undefined
-  /** Wall time of the call. */
-  readonly since: number
-
-  constructor(
-    barrier: Barrier,
-    session: Session,
-    id: number,
-    timeout: number | undefined,
-    since: number,
-  ) {
-    this.barrier = barrier
-    this.session = session
-    this.id = id
-    this.timeout = timeout
-    this.since = since
-  }
-
-  /** The id of the call in an `IdTable`. */
   get tableId(): number {
     return this.id
   }

@@ -15,7 +15,7 @@ import type { CycleEntry, RequestType } from './plainRecords.js'
 import type { Answer, Session } from './records.js'
 
 /** A command that has an answer. */
-interface AnsweredCommand {
+export interface AnsweredCommand {
   readonly id: number
   readonly type: RequestType | 'lockAll' | 'once' | 'complete'
 }

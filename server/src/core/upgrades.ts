@@ -56,6 +56,11 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
+/** The type in the answer to a request that waited; undefined for `lock` and `lockAll`. */
+export function requestTypeOf({ upgradedLock }: Request): 'upgrade' | undefined {
+  return upgradedLock === undefined ? undefined : 'upgrade'
+}
+
 function isAlone({ keyState }: Lock): boolean {
   return keyState.holders.length === 1
 }

@@ -90,15 +90,16 @@ interface WeighedKey {
   readonly extras: { readonly upgrade: Weighed | undefined } | undefined
 }
 
-/** Bytes of all sessions, locks and requests, without those of the keys and the answers. */
-export function bytesOfRecords(
-  sessions: Iterable<WeighedSession>,
-  keys: Iterable<WeighedKey>,
-): number {
+/** Bytes of these sessions with their revocations, without their answers. */
+export function bytesOfSessions(sessions: Iterable<WeighedSession>): number {
   let bytes = 0
-  for (const session of sessions) {
-    bytes += bytesOfSession(session) + session.revocationBytes
-  }
+  for (const session of sessions) bytes += bytesOfSession(session) + session.revocationBytes
+  return bytes
+}
+
+/** Bytes of the locks and requests of these keys, without the keys. */
+export function bytesOfLocksAndRequests(keys: Iterable<WeighedKey>): number {
+  let bytes = 0
   for (const { holders, queue, extras } of keys) {
     for (const lock of holders) bytes += bytesOfLock(lock)
     if (extras?.upgrade !== undefined) bytes += bytesOfRequest(extras.upgrade)

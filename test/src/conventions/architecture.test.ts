@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { assert } from 'chai'
 import { catches, file, holds } from './planting.js'
-import { filesUnder, packages, read, root } from './repository.js'
+import { filesUnder, packages, root } from './repository.js'
 import {
   browserSafe,
   hasNoLocalPath,
@@ -127,7 +127,6 @@ describe('the text of the repository', () => {
     const found = lint({
       'server/src/short.ts': lines(500),
       [`${long}.ts`]: lines(501),
-      'server/src/core/table.ts': lines(501),
       ...fromEntries(functions(70), (index) => `server/src/short${index}.ts`),
       ...fromEntries(functions(71), (index) => `${long}${index}.ts`),
       'server/src/cycleA.ts': `import type { B } from './cycleB.js'\nexport type A = B | 1`,
@@ -142,9 +141,6 @@ describe('the text of the repository', () => {
       // This rule prevents an import at run time that has only types.
       'server/src/core/type.ts: useImportType',
     ])
-    // The lock table is one state machine, whose parts would share all state in several files.
-    const tableLines = read('server/src/core/table.ts').text.split('\n').length - 1
-    assert.isAbove(tableLines, 500, 'biome.json needs no exception: remove it')
   })
 
   it('has at most 100 columns', () => {

@@ -7,7 +7,7 @@
 export interface Mutant {
   readonly name: string
   /**
-   * The function, class or member to change, for instance `LockTable.#grant` or
+   * The function, class or member to change, for instance `Granter.#grantSet` or
    * `isSupersededAttempt`. The package comes first, as in `client/Lock.held`, if several packages
    * have the symbol.
    */

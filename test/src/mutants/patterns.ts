@@ -34,7 +34,7 @@ export function withoutStyle(code: string): string {
   return code.slice(0, root.range().start.index) + root.commitEdits(edits)
 }
 
-/** Returns whether the module declares the symbol, for instance `LockTable.#grant`. */
+/** Returns whether the module declares the symbol, for instance `Granter.#grantSet`. */
 export function declares(code: string, symbol: string): boolean {
   return nodesOf(rootOf(code), symbol).length > 0
 }

@@ -3,7 +3,7 @@
  * only in groups: as many calls as each call of the group has parties, all of sessions that are
  * open, in one step. A call passes or leaves once.
  */
-import type { BarrierCall, Command, Effect } from '@holdfast/server/core'
+import type { BarrierCall, Command, Effect, Session } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
 export class BarrierOracle {
@@ -53,6 +53,6 @@ export class BarrierOracle {
   }
 }
 
-function nameOf({ session, id }: BarrierCall): string {
+function nameOf({ session, id }: BarrierCall<Session>): string {
   return `${session.id}#${id}`
 }

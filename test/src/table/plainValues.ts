@@ -253,7 +253,8 @@ function plainDelivery({ extras }: KeyState): PlainDelivery | undefined {
   return { fence: result.fence, value: result.value, followers }
 }
 
-function plainBarrierCall({ session, id, barrier, timeout, since }: BarrierCall): PlainBarrierCall {
+function plainBarrierCall(call: BarrierCall<Session>): PlainBarrierCall {
+  const { session, id, barrier, timeout, since } = call
   const { key, parties } = barrier
   return { session: session.id, id, key, parties, timeout, since }
 }

@@ -115,7 +115,7 @@ export class Digest {
     this.#add(`${name} ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
   }
 
-  #barrierCall({ id, session, barrier }: BarrierCall, sign: 1 | -1): void {
+  #barrierCall({ id, session, barrier }: BarrierCall<Session>, sign: 1 | -1): void {
     this.#add(`b ${id} ${barrier.parties} ${session.id} ${barrier.key}`, sign)
   }
 

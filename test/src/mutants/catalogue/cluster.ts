@@ -129,7 +129,7 @@ const ownership: Mutant[] = [
   },
   {
     name: 'cluster-resume-keeps-owner',
-    in: 'LockTable.#resume',
+    in: 'SessionTable.resume',
     find: 'this.#takeOwnership($$$ARGUMENTS)',
     replace: 'undefined',
     brokers,

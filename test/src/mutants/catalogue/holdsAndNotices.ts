@@ -15,8 +15,8 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
   {
     name: 'end-of-hold-does-not-grant-waiters',
     in: 'LockTable.#expire',
-    find: `this.#release($LOCK, 'maxHold', $AT)`,
-    replace: `this.#removeLock($LOCK, 'maxHold')`,
+    find: `$GRANTER.release($LOCK, 'maxHold', $AT)`,
+    replace: `$GRANTER.removeLock($LOCK, 'maxHold')`,
     why: 'The table does not grant the waiters of a key when the maxHold of the lock is over.',
   },
   {

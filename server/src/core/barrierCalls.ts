@@ -1,0 +1,55 @@
+/**
+ * The records of barriers: a barrier that has waiting calls, and each call. `barriers.ts` says how
+ * the table uses these records.
+ */
+
+/**
+ * The calls that wait for each other at a barrier, in order of arrival.
+ *
+ * @template S The class of sessions.
+ */
+export class Barrier<S> {
+  readonly key: string
+  /** How many calls pass the barrier together. */
+  readonly parties: number
+  readonly calls = new Set<BarrierCall<S>>()
+
+  constructor(key: string, parties: number) {
+    this.key = key
+    this.parties = parties
+  }
+}
+
+/**
+ * A call that waits at a barrier.
+ *
+ * @template S The class of sessions.
+ */
+export class BarrierCall<S> {
+  readonly barrier: Barrier<S>
+  readonly session: S
+  readonly id: number
+  /** In ms; undefined if the call waits for ever. */
+  readonly timeout: number | undefined
+  /** Wall time of the call. */
+  readonly since: number
+
+  constructor(
+    barrier: Barrier<S>,
+    session: S,
+    id: number,
+    timeout: number | undefined,
+    since: number,
+  ) {
+    this.barrier = barrier
+    this.session = session
+    this.id = id
+    this.timeout = timeout
+    this.since = since
+  }
+
+  /** The id of the call in an `IdTable`. */
+  get tableId(): number {
+    return this.id
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * Keeps the keys with their locks and queues, and grants locks. A lock or request enters and leaves
+ * the table only here, so that the numbers, the bytes and the effects of all of them are right.
+ *
+ * Granting is one loop without recursion. When a set is granted, withdrawn or released, its keys go
+ * onto a worklist, and the loop grants the waiters of these keys before the command ends.
+ */
+import { answers } from './answers.js'
+import {
+  type GrantUnfinishedKeys,
+  maxFenceFloor,
+  type RaiseFenceFloor,
+  type SetQuiet,
+} from './commands.js'
+import type { ReleaseReason, WithdrawReason } from './effects.js'
+import { FenceIndex } from './fenceIndex.js'
+import type { KeyTable } from './keyTable.js'
+import { LockExtras, type LockSet } from './lockExtras.js'
+import { canGrantSet } from './lockSets.js'
+import type { LockTerms, RequestTerms } from './plainRecords.js'
+import { type Extras, type KeyState, Lock, Request, type Session } from './records.js'
+import type { Responder } from './responder.js'
+import type { ResultTable } from './results.js'
+import { onLockEnded, onLockGranted, onWaitBegan, onWaitEnded } from './scopes.js'
+import type { FollowerGroup } from './sharedResults.js'
+import { isUpgradeReady } from './upgrades.js'
+import { bytesOfLock, bytesOfLocksAndRequests, bytesOfRequest } from './weights.js'
+
+export class Granter {
+  readonly #responder: Responder
+  readonly #results: ResultTable
+  /** The keys in use, each with its holders and its queue. */
+  readonly keys: KeyTable
+  /** Whether the table grants only requests that steal the lock. */
+  quiet: boolean
+  /** Bytes of the locks and requests, as `weights.ts` estimates them. */
+  bytes: number
+  #fence: number
+  #held = 0
+  #waiting = 0
+  readonly #grantsPerCommand: number
+  /** How many more waiters this command may grant. */
+  #grantsLeft: number
+  /**
+   * Keys whose locks or requests ended, and other keys of sets that ended or were granted. This
+   * command must still grant their waiters, in this order.
+   */
+  readonly #worklist = new Set<KeyState>()
+  /** Keys with waiters that could be granted, but that this command may not grant any more. */
+  readonly #unfinished = new Set<KeyState>()
+  /** Finds a holder by its fence, for keys with many holders where a lock was revoked. */
+  readonly #byFence = new FenceIndex()
+
+  /**
+   * @param state The contents to begin with. `fence` is the highest fence so far.
+   * @param grantsPerCommand Most waiters that one command grants.
+   */
+  constructor(
+    responder: Responder,
+    results: ResultTable,
+    state: { readonly keys: KeyTable; readonly fence: number; readonly quiet: boolean },
+    grantsPerCommand: number,
+  ) {
+    this.#responder = responder
+    this.#results = results
+    this.keys = state.keys
+    this.#fence = state.fence
+    this.quiet = state.quiet
+    this.#grantsPerCommand = grantsPerCommand
+    this.#grantsLeft = grantsPerCommand
+    for (const { holders, queue, extras } of this.keys.values()) {
+      this.#held += holders.length
+      this.#waiting += queue.length + (extras?.upgrade === undefined ? 0 : 1)
+    }
+    this.bytes = bytesOfLocksAndRequests(this.keys.values())
+  }
+
+  /** The highest fence so far. */
+  get fence(): number {
+    return this.#fence
+  }
+
+  /** The number of held locks. */
+  get heldCount(): number {
+    return this.#held
+  }
+
+  /** The number of waiting requests. */
+  get waitingCount(): number {
+    return this.#waiting
+  }
+
+  /** The lock of a key with this present fence; undefined if the key has no such lock. */
+  findLock(key: string, fence: number): Lock | undefined {
+    const keyState = this.keys.get(key)
+    return keyState && this.#byFence.find(keyState, fence)
+  }
+
+  /** The fence of the next grant. The caller must grant a lock with this fence. */
+  nextFence(): number {
+    return ++this.#fence
+  }
+
+  /** Puts a key onto the worklist. The caller must then call {@link grantWorklist}. */
+  addToWorklist(keyState: KeyState): void {
+    this.#worklist.add(keyState)
+  }
+
+  /** Ends all locks of the key. The waiting requests of the key stay in the queue. */
+  steal(keyState: KeyState): void {
+    for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
+      this.removeLock(lock, 'stolen')
+    }
+  }
+
+  /** Ends a lock, and grants the waiters behind the lock. */
+  release(lock: Lock, reason: ReleaseReason, at: number): void {
+    this.removeLock(lock, reason)
+    this.grantWaiters(lock.keyState, at)
+  }
+
+  /**
+   * Removes a lock. Of a set, removes all locks, and puts their keys onto the worklist. The caller
+   * must then grant the waiters of the key.
+   */
+  removeLock(lock: Lock, reason: ReleaseReason): void {
+    const set = lock.extras?.set
+    if (set === undefined) {
+      this.#removeHolder(lock, reason)
+      return
+    }
+    for (const member of set.locks) {
+      this.#removeHolder(member, reason)
+      this.#worklist.add(member.keyState)
+    }
+  }
+
+  #removeHolder(lock: Lock, reason: ReleaseReason): void {
+    const upgrade = lock.keyState.extras?.upgrade
+    if (upgrade?.upgradedLock === lock) {
+      this.removeRequest(upgrade, 'ended')
+      this.#responder.answer(lock.session, upgrade.id, answers.notHeld.upgrade)
+    }
+    lock.keyState.removeHolder(lock)
+    if (lock.extras !== undefined) onLockEnded(lock)
+    if (this.#byFence.isUsed) this.#byFence.remove(lock)
+    lock.session.removeHeld(lock)
+    lock.session.reduceStoredGrant(lock)
+    this.#held--
+    this.bytes -= bytesOfLock(lock)
+    this.#responder.effects.push({ kind: 'released', lock, reason })
+  }
+
+  /** Ends a request that waits, and grants the waiters behind the request. */
+  withdraw(request: Request, reason: WithdrawReason, at: number): void {
+    this.removeRequest(request, reason)
+    this.grantWaiters(request.keyState, at)
+  }
+
+  /**
+   * Removes a request. Of a set, removes all requests, and puts their keys onto the worklist. The
+   * caller must then grant the waiters of the key.
+   */
+  removeRequest(request: Request, reason: WithdrawReason): void {
+    const set = request.extras?.set
+    if (set === undefined) {
+      this.#dequeue(request)
+      this.#responder.effects.push({ kind: 'withdrawn', request, reason })
+      return
+    }
+    for (const member of set.requests) {
+      this.#dequeue(member)
+      this.#responder.effects.push({ kind: 'withdrawn', request: member, reason })
+      this.#worklist.add(member.keyState)
+    }
+  }
+
+  #dequeue(request: Request): void {
+    request.keyState.dequeue(request)
+    if (request.extras?.once) this.#results.removeFollower(request)
+    if (request.extras !== undefined) onWaitEnded(request)
+    request.session.removeWaiting(request)
+    this.#waiting--
+    this.bytes -= bytesOfRequest(request)
+  }
+
+  /** Makes a request, or one request of a set, wait at its key. */
+  enqueue(
+    keyState: KeyState,
+    session: Session,
+    terms: RequestTerms,
+    extras: Extras | undefined,
+  ): void {
+    const request = new Request(keyState, session, terms, extras)
+    if (extras !== undefined) extras.set?.requests.push(request)
+    this.startWaiting(request)
+  }
+
+  /** Makes a new request wait: in the queue of its key, or as the upgrade of its key. */
+  startWaiting(request: Request): void {
+    request.keyState.enqueue(request)
+    request.session.addWaiting(request)
+    if (request.extras !== undefined) onWaitBegan(request)
+    if (request.extras?.once) this.#results.addFollower(request)
+    this.#waiting++
+    this.bytes += bytesOfRequest(request)
+    this.#responder.effects.push({ kind: 'queued', request })
+  }
+
+  /** Grants the waiters of a key, and of the keys on the worklist. */
+  grantWaiters(keyState: KeyState, at: number): void {
+    if (this.#worklist.size === 0) this.#grantWaitersOf(keyState, at)
+    else this.#worklist.add(keyState)
+    if (this.#worklist.size > 0) this.grantWorklist(at)
+  }
+
+  /** Grants the waiters of the keys on the worklist, key by key. A granted set adds its keys. */
+  grantWorklist(at: number): void {
+    for (const keyState of this.#worklist) {
+      this.#worklist.delete(keyState)
+      this.#grantWaitersOf(keyState, at)
+    }
+  }
+
+  /**
+   * Answers the followers of a run that has ended. Then grants waiters from the head of the queue.
+   * Stops before the first waiter that cannot be granted, or when this command has used up its
+   * grants. Marks the key as idle if it has neither holders nor waiters then.
+   */
+  #grantWaitersOf(keyState: KeyState, at: number): void {
+    const delivery = keyState.extras?.delivery
+    if (delivery !== undefined && !this.#answerFollowers(keyState, delivery)) return
+    while (this.#isReady(keyState)) {
+      if (this.#grantsLeft === 0) {
+        this.#unfinished.add(keyState)
+        return
+      }
+      const upgrade = keyState.extras?.upgrade
+      if (upgrade !== undefined) {
+        this.#grantsLeft--
+        this.#dequeue(upgrade)
+        this.grantUpgrade(upgrade.upgradedLock!, upgrade.id, upgrade)
+        return
+      }
+      const request = keyState.queue.first!
+      const set = request.extras?.set
+      if (set === undefined) {
+        this.#grantsLeft--
+        this.#dequeue(request)
+        const { session, extras } = request
+        this.grant(keyState, session, request, extras, ++this.#fence, at, request)
+      } else this.#grantSet(set, at)
+    }
+    this.markIdleIfUnused(keyState)
+  }
+
+  /** Returns false if this command has used up its grants before the last follower. */
+  #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
+    for (const request of requests) {
+      if (this.#grantsLeft === 0) {
+        this.#unfinished.add(keyState)
+        return false
+      }
+      this.#grantsLeft = Math.max(0, this.#grantsLeft - result!.answerCost)
+      this.#dequeue(request)
+      this.#responder.effects.push({ kind: 'withdrawn', request, reason: 'answered' })
+      this.#responder.answer(request.session, request.id, { kind: 'result', result: result! })
+    }
+    return true
+  }
+
+  /** Grants a set that waited. Puts its keys onto the worklist. */
+  #grantSet({ requests }: LockSet<Lock, Request>, at: number): void {
+    // A set may exceed the grants of the command, because it is granted in one step.
+    this.#grantsLeft = Math.max(0, this.#grantsLeft - requests.length)
+    const fence = ++this.#fence
+    for (const request of requests) {
+      const { keyState, session, extras } = request
+      this.#dequeue(request)
+      this.grant(keyState, session, request, extras, fence, at, request)
+      this.#worklist.add(keyState)
+    }
+  }
+
+  /** Makes a shared lock exclusive. `request` is the upgrade that waited. */
+  grantUpgrade(lock: Lock, id: number, request: Request | undefined): void {
+    const formerFence = lock.presentFence
+    this.bytes -= bytesOfLock(lock)
+    lock.extras ??= new LockExtras<Lock, Request, Session>({})
+    lock.extras.presentFence = ++this.#fence
+    this.bytes += bytesOfLock(lock)
+    lock.mode = 'exclusive'
+    this.#responder.effects.push({ kind: 'upgraded', lock, request, formerFence })
+    this.#responder.answer(lock.session, id, { kind: 'upgraded', fence: this.#fence })
+  }
+
+  /** Grants more waiters of keys that an earlier command left unfinished. */
+  grantUnfinishedKeys({ keys, at }: GrantUnfinishedKeys): void {
+    for (const key of keys) {
+      const keyState = this.keys.get(key)
+      if (keyState !== undefined) this.grantWaiters(keyState, at)
+    }
+  }
+
+  /** Whether the upgrade or the first waiter of the key can be granted now. */
+  #isReady(keyState: KeyState): boolean {
+    const { first } = keyState.queue
+    if (isUpgradeReady(keyState)) return !this.quiet
+    if (first === undefined || !keyState.admits(first) || this.quiet) return false
+    const set = first.extras?.set
+    return set === undefined || canGrantSet(set)
+  }
+
+  /** Whether a later command must answer followers of the key, or grant a waiter of the key. */
+  #isUnfinished(keyState: KeyState): boolean {
+    return keyState.extras?.delivery !== undefined || this.#isReady(keyState)
+  }
+
+  /** Finds the keys with waiters that could be granted, for a broker that takes over these keys. */
+  findUnfinishedKeys(): void {
+    for (const keyState of this.keys.values())
+      if (this.#isUnfinished(keyState)) this.#unfinished.add(keyState)
+  }
+
+  /** Ends a command: reports the unfinished keys, and gives the next command all its grants. */
+  endCommand(): void {
+    if (this.#unfinished.size > 0) this.#reportUnfinished()
+    this.#grantsLeft = this.#grantsPerCommand
+  }
+
+  #reportUnfinished(): void {
+    for (const keyState of this.#unfinished) {
+      const request = keyState.extras?.upgrade ?? keyState.queue.first
+      if (request !== undefined && this.#isUnfinished(keyState)) {
+        this.#responder.effects.push({ kind: 'unfinished', request })
+      }
+    }
+    this.#unfinished.clear()
+  }
+
+  /** Call for a key that {@link keys} may have brought into use without a lock or a request. */
+  markIdleIfUnused(keyState: KeyState): void {
+    if (!keyState.isIdle) return
+    this.keys.markIdle(keyState)
+    if (this.#byFence.isUsed) this.#byFence.forget(keyState)
+  }
+
+  /** Begins or ends the quiet start. At its end, grants the waiters of all keys. */
+  setQuiet({ quiet, at }: SetQuiet): void {
+    this.quiet = quiet
+    for (const keyState of this.keys.values()) this.grantWaiters(keyState, at)
+  }
+
+  /** Makes all later fences higher than the fence of the command. */
+  raiseFenceFloor({ fence }: RaiseFenceFloor): void {
+    // All brokers ignore a fence that is too high, because an error would stop them at each replay.
+    if (fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, fence)
+  }
+
+  /** Grants a lock, or one lock of a set. The caller chooses the fence. */
+  grant(
+    keyState: KeyState,
+    session: Session,
+    terms: LockTerms,
+    extras: Extras | undefined,
+    fence: number,
+    at: number,
+    request: Request | undefined,
+  ): void {
+    const lock = new Lock(keyState, session, terms, extras, fence, at)
+    if (extras !== undefined) extras.set?.locks.push(lock)
+    keyState.addHolder(lock)
+    if (extras !== undefined) onLockGranted(lock)
+    if (this.#byFence.isUsed) this.#byFence.add(lock)
+    session.addHeld(lock)
+    this.#held++
+    this.bytes += bytesOfLock(lock)
+    if (lock.isPrimary)
+      this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })
+    this.#responder.effects.push({ kind: 'granted', lock, request })
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * Decides about each request for a lock or an upgrade: whether the table grants the request at
+ * once, lets the request wait, or refuses the request. Also ends a request that waits when its
+ * client cancels it or its timeout is over.
+ *
+ * `granter.ts` grants the requests that wait.
+ */
+import type { BarrierTable } from './barriers.js'
+import type {
+  CancelRequest,
+  RequestLock,
+  RequestLockSet,
+  RequestOnce,
+  TimeOutRequest,
+  UpgradeLock,
+} from './commands.js'
+import { findDeadlock, type NewRequest } from './deadlock.js'
+import type { Granter } from './granter.js'
+import { HolderAnswers } from './holders.js'
+import { type ExtraTerms, LockExtras, LockSet, type SetItem } from './lockExtras.js'
+import { blockedKeysOf, decideSet, memberTerms } from './lockSets.js'
+import { capacityMismatch } from './permits.js'
+import type { Extras, KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
+import type { Responder } from './responder.js'
+import type { ResultTable } from './results.js'
+import { scopeOf } from './scopes.js'
+import type { SessionTable } from './sessions.js'
+import { decideUpgrade, requestTypeOf, upgradeRequest } from './upgrades.js'
+
+/** Most visits of a check for deadlocks, for a session without this limit. */
+const defaultDeadlockVisits = 10_000
+
+/** The other parts of the table that a request needs. */
+interface RequestHandlerDeps {
+  readonly responder: Responder
+  readonly granter: Granter
+  readonly sessions: SessionTable
+  readonly barriers: BarrierTable
+  readonly results: ResultTable
+}
+
+export class RequestHandler {
+  readonly #responder: Responder
+  readonly #granter: Granter
+  readonly #sessions: SessionTable
+  readonly #barriers: BarrierTable
+  readonly #results: ResultTable
+  /** How many waiting scopes and sets all checks for deadlocks have visited. */
+  visitCount = 0
+  readonly #heldAnswers = new HolderAnswers('LOCK_HELD', true)
+  readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', false)
+
+  constructor(deps: RequestHandlerDeps) {
+    this.#responder = deps.responder
+    this.#granter = deps.granter
+    this.#sessions = deps.sessions
+    this.#barriers = deps.barriers
+    this.#results = deps.results
+  }
+
+  /** Requests a lock on one key. */
+  lock(command: RequestLock): void {
+    const session = this.#sessions.sessionOfNewRequest(command)
+    if (session === undefined) return
+    if (this.#isBusy(session, command.id, command.extras?.scope)) return
+    this.#requestLock(session, command)
+  }
+
+  /** Answers with a kept result, or requests the lock for a run. */
+  once(command: RequestOnce): void {
+    const session = this.#sessions.sessionOfNewRequest(command)
+    if (session === undefined) return
+    const kept = this.#results.kept.get(command.key)
+    if (kept === undefined) {
+      const terms = { mode: 'exclusive', steal: false, extras: { once: true } } as const
+      this.#requestLock(session, { ...command, ...terms })
+      return
+    }
+    session.lastId = command.id
+    this.#responder.answer(session, command.id, { kind: 'result', result: kept.result })
+  }
+
+  #requestLock(session: Session, command: Omit<RequestLock, 'type'>): void {
+    if (session.lockCount >= session.limits.locks) {
+      this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
+      return
+    }
+    const { id, key, at } = command
+    const keyState = this.#granter.keys.getOrCreate(key)
+    const mismatch = command.extras && capacityMismatch(keyState, command.extras.capacity)
+    if (mismatch !== undefined) {
+      this.#responder.refuseCapacity(session, id, mismatch)
+      return
+    }
+    if (command.steal) this.#granter.steal(keyState)
+    const mayGrantNow = keyState.queue.length === 0 && !this.#granter.quiet
+    if (keyState.admits(command) && (mayGrantNow || command.steal)) {
+      session.lastId = id
+      const extras = extrasOf(session, command.extras)
+      const fence = this.#granter.nextFence()
+      this.#granter.grant(keyState, session, command, extras, fence, at, undefined)
+      if (command.steal) this.#granter.grantWorklist(at)
+    } else if (command.timeout === 0) {
+      session.lastId = id
+      const answer = this.#heldAnswers.answerFor(keyState, session.storedHolderBytes)
+      this.#responder.answer(session, id, answer)
+      this.#granter.markIdleIfUnused(keyState)
+    } else if (keyState.queue.length >= session.limits.waitersPerKey) {
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
+      this.#granter.markIdleIfUnused(keyState)
+    } else if (
+      command.extras?.scope !== undefined &&
+      this.#isDeadlock(session, id, scopeOf(session, command.extras.scope), [
+        { keyState, mode: command.mode, permits: command.extras.permits ?? 0 },
+      ])
+    ) {
+      this.#granter.markIdleIfUnused(keyState)
+    } else {
+      session.lastId = id
+      const extras = extrasOf(session, command.extras)
+      this.#granter.enqueue(keyState, session, command, extras)
+    }
+  }
+
+  /** Whether the scope waits already, so that its next request is refused. */
+  #isBusy(session: Session, id: number, scope: number | undefined): boolean {
+    if (scope === undefined || session.scopes?.get(scope)?.waiting === undefined) return false
+    this.#responder.refuseFault(session, id, 'busyScope')
+    return true
+  }
+
+  /** Whether a request that would wait is refused, because of a deadlock or too many visits. */
+  #isDeadlock(
+    session: Session,
+    id: number,
+    scope: ScopeOfLocks | undefined,
+    wanted: NewRequest['wanted'],
+    upgradeOf?: Lock,
+  ): boolean {
+    const { deadlockVisits = defaultDeadlockVisits } = session.limits
+    const result = findDeadlock({ session, scope, wanted, upgradeOf }, deadlockVisits)
+    this.visitCount += result.visits
+    if (result.kind === 'deadlock') this.#responder.refuseDeadlock(session, id, result.cycle)
+    else if (result.kind === 'tooManyVisits')
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', 'deadlockVisits')
+    return result.kind !== 'none'
+  }
+
+  /** Requests a lock on several keys. */
+  lockAll(command: RequestLockSet): void {
+    const session = this.#sessions.sessionOfNewRequest(command)
+    if (session === undefined) return
+    const { id, items, at } = command
+    if (this.#isBusy(session, id, command.extras?.scope)) return
+    const scopeNumber = command.extras?.scope
+    const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
+    const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
+    const decision = decideSet(command, keyStates, session, this.#granter.quiet)
+    if (decision.kind === 'overLimit')
+      this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
+    else if (decision.kind === 'mismatch')
+      this.#responder.refuseCapacity(session, id, decision.mismatch)
+    else if (
+      decision.kind !== 'wait' ||
+      scope === undefined ||
+      !this.#isDeadlock(
+        session,
+        id,
+        scope,
+        items.map((item, i) => wantedOf(item, keyStates[i]!)),
+      )
+    ) {
+      session.lastId = id
+      if (decision.kind === 'held') {
+        const { keyStates: blocked } = decision
+        const answer = this.#heldAnswers.answerForSet(blocked, session.storedHolderBytes)
+        this.#responder.answer(session, id, answer)
+      } else {
+        const set = new LockSet<Lock, Request>()
+        const fence = decision.kind === 'grant' ? this.#granter.nextFence() : 0
+        for (const [i, keyState] of keyStates.entries()) {
+          const extras = extrasOf(session, { ...items[i]!, ...command.extras }, set)
+          const terms = memberTerms(command, i)
+          if (decision.kind === 'wait') this.#granter.enqueue(keyState, session, terms, extras)
+          else this.#granter.grant(keyState, session, terms, extras, fence, at, undefined)
+        }
+      }
+    }
+    for (const keyState of keyStates) this.#granter.markIdleIfUnused(keyState)
+  }
+
+  /** Requests that a shared lock of the session becomes exclusive. */
+  upgrade(lock: Lock, command: UpgradeLock): void {
+    const { session } = lock
+    const decision = decideUpgrade(lock, command.timeout, this.#granter.quiet)
+    const { id } = command
+    const { keyState, extras } = lock
+    if (decision === 'invalid') {
+      this.#responder.refuseFault(session, id, 'fixedMode')
+      return
+    }
+    if (this.#isBusy(session, id, extras?.scope?.number)) return
+    const wanted = [{ keyState, mode: 'exclusive', permits: 0 }] as const
+    if (decision === 'wait' && this.#isDeadlock(session, id, extras?.scope, wanted, lock)) return
+    session.lastId = command.id
+    if (decision === 'grant') this.#granter.grantUpgrade(lock, command.id, undefined)
+    else if (decision === 'wait') {
+      const request = upgradeRequest(command, lock)
+      this.#granter.startWaiting(request)
+    } else {
+      const { storedHolderBytes } = session
+      const answer =
+        decision === 'held'
+          ? this.#heldAnswers.answerForUpgrade(lock, storedHolderBytes)
+          : ({ kind: 'upgraded', fence: lock.presentFence } as const)
+      this.#responder.answer(session, command.id, answer)
+    }
+  }
+
+  /** Ends a request or a call at a barrier that waits, because its client cancels it. */
+  cancel(command: CancelRequest): void {
+    const session = this.#sessions.currentSession(command)
+    this.#barriers.giveUp(this.#responder, session, command.request, 'aborted')
+    const request = session?.waiting.get(command.request)
+    if (request === undefined) return
+    this.#granter.withdraw(request, 'aborted', command.at)
+    const answer = { kind: 'failed', code: 'ABORTED', request: requestTypeOf(request) } as const
+    this.#responder.answer(request.session, request.id, answer)
+  }
+
+  /** Ends a request or a call at a barrier that has waited for its whole timeout. */
+  timeOut(command: TimeOutRequest): void {
+    const waitingSession = this.#sessions.byId.get(command.session)
+    this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
+    const request = waitingSession?.waiting.get(command.request)
+    if (request === undefined) return
+    const { session, id, keyState, extras, upgradedLock } = request
+    const { storedHolderBytes } = session
+    // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind
+    // the request.
+    const answer =
+      upgradedLock !== undefined
+        ? this.#timeoutAnswers.answerForUpgrade(upgradedLock, storedHolderBytes)
+        : extras?.set === undefined
+          ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
+          : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)
+    this.#granter.withdraw(request, 'timeout', command.at)
+    this.#responder.answer(session, id, answer)
+  }
+}
+
+/** The extras of a new request; undefined for an ordinary lock. */
+function extrasOf(
+  session: Session,
+  terms: ExtraTerms | undefined,
+  set?: LockSet<Lock, Request>,
+): Extras | undefined {
+  const extras = LockExtras.of<Lock, Request, Session>(terms, session.limits, set)
+  if (terms?.scope !== undefined) extras!.scope = scopeOf(session, terms.scope)
+  return extras
+}
+
+function wantedOf({ mode, permits = 0 }: SetItem, keyState: KeyState) {
+  return { keyState, mode, permits }
+}

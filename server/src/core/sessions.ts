@@ -1,0 +1,203 @@
+/**
+ * The sessions of the table: how a session begins, resumes, is suspended, moves to another broker
+ * and ends. Also decides which commands count: a command from a replaced connection changes nothing.
+ */
+import type { BarrierTable } from './barriers.js'
+import type {
+  EndReason,
+  EndSession,
+  OpenSession,
+  Restart,
+  ResumeSession,
+  SuspendSession,
+} from './commands.js'
+import type { Granter } from './granter.js'
+import { takeOwnership } from './ownership.js'
+import { Session } from './records.js'
+import type { AnsweredCommand, Responder } from './responder.js'
+import type { ResultTable } from './results.js'
+import { isSupersededAttempt, matchSecret } from './secrets.js'
+import { bytesOfSession, bytesOfSessions } from './weights.js'
+
+/** The part of a command that names its session and its connection. */
+interface SessionCommand {
+  readonly session: string
+  readonly attachEpoch: number
+}
+
+/** What ends with a session, or moves to another broker with a session. */
+interface SessionTableDeps {
+  readonly responder: Responder
+  readonly granter: Granter
+  readonly barriers: BarrierTable
+  readonly results: ResultTable
+}
+
+export class SessionTable {
+  readonly #responder: Responder
+  readonly #granter: Granter
+  readonly #barriers: BarrierTable
+  readonly #results: ResultTable
+  readonly byId: Map<string, Session>
+  /** Bytes of the sessions, without their locks, requests and answers. */
+  bytes: number
+
+  constructor(deps: SessionTableDeps, byId: Map<string, Session>) {
+    this.#responder = deps.responder
+    this.#granter = deps.granter
+    this.#barriers = deps.barriers
+    this.#results = deps.results
+    this.byId = byId
+    this.bytes = bytesOfSessions(byId.values())
+    for (const { answerBytes } of byId.values()) this.#responder.bytes += answerBytes
+  }
+
+  /**
+   * The session of a request that is new and may change the table. Otherwise undefined, and the
+   * responder has answered the request if its connection is not replaced.
+   */
+  sessionOfNewRequest(command: SessionCommand & AnsweredCommand): Session | undefined {
+    const session = this.currentSession(command)
+    return session !== undefined && this.#responder.accepts(session, command) ? session : undefined
+  }
+
+  /** Begins a session. */
+  open(command: OpenSession): void {
+    const session = new Session(command)
+    this.byId.set(session.id, session)
+    this.bytes += bytesOfSession(session)
+    this.#responder.effects.push({ kind: 'opened', session, handshakeId: command.handshakeId })
+  }
+
+  /** Attaches a session to another connection, if the client presents a valid secret. */
+  resume(command: ResumeSession): void {
+    const { session: id, ownerBroker, handshakeId, principal, secret } = command
+    const session = this.byId.get(id)
+    const shownSecret = session && matchSecret(session, command)
+    if (
+      session?.answers === undefined ||
+      shownSecret === undefined ||
+      session.principal !== principal ||
+      (shownSecret === 'secret' && isSupersededAttempt(session, command))
+    ) {
+      this.#responder.effects.push({ kind: 'refused', handshakeId })
+      return
+    }
+    // A client that presents the newer secret has received that secret. The older secret stays
+    // valid until the client proves that it has received the newest secret.
+    session.secret = session[shownSecret]
+    session.lastResumeAttempt = command.resumeAttempt
+    session.nextSecret = secret
+    session.attachEpoch++
+    session.suspended = false
+    if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)
+    this.#responder.effects.push({
+      kind: 'resumed',
+      session,
+      handshakeId,
+      answers: session.answers,
+    })
+  }
+
+  /** Suspends a session whose connection has dropped, or ends a session without a grace. */
+  suspend(command: SuspendSession): void {
+    // Does not use currentSession: a dropped connection does not prove that the client read the
+    // welcome.
+    const session = this.#attachedSession(command)
+    if (session === undefined) return
+    if (session.grace === 0 && !command.keep) {
+      this.#endSession(session, 'dropped', command.at)
+      return
+    }
+    this.#suspendSession(session, command.keep, command.at)
+  }
+
+  #suspendSession(session: Session, keep: boolean, at: number): void {
+    session.suspended = true
+    // No client can resume this session, so other waiters need not wait behind its requests.
+    if (session.answers === undefined) {
+      this.#withdrawAll(session)
+      this.#granter.grantWorklist(at)
+    }
+    this.#responder.effects.push({ kind: 'suspended', session, keep })
+  }
+
+  /** Moves the sessions of an ended broker, or all sessions, to another broker. Suspends them. */
+  restart({ formerOwner, ownerBroker, at }: Restart): void {
+    const movedSessions = [...this.byId.values()].filter(
+      (session) => formerOwner === undefined || session.ownerBroker === formerOwner,
+    )
+    for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
+    this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
+    // This loop follows the loop above, because suspending one session can grant a lock to any of
+    // the others. All sessions must have their new owner before.
+    for (const session of movedSessions) this.#suspendSession(session, true, at)
+    // The former owner may have left keys unfinished.
+    this.#granter.findUnfinishedKeys()
+  }
+
+  #takeOwnership(session: Session, ownerBroker: string): void {
+    for (const lockOrRequest of takeOwnership(session, ownerBroker)) {
+      this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
+    }
+  }
+
+  /**
+   * Ends a session. Unlike other commands, `end` may name a suspended session, because its time has
+   * run out.
+   */
+  end(command: EndSession): void {
+    const session = this.byId.get(command.session)
+    if (session?.attachEpoch === command.attachEpoch)
+      this.#endSession(session, command.reason, command.at)
+  }
+
+  /**
+   * Ends a session. Removes its locks and requests first and grants waiters afterwards. In the
+   * other order, the session's own next request could get a lock that the session releases.
+   */
+  #endSession(session: Session, reason: EndReason, at: number): void {
+    this.byId.delete(session.id)
+    this.bytes -= bytesOfSession(session) + session.revocationBytes
+    this.#responder.bytes -= session.dropAnswers()
+    this.#withdrawAll(session)
+    for (const lock of session.held.values()) {
+      this.#granter.addToWorklist(lock.keyState)
+      this.#granter.removeLock(lock, 'ended')
+    }
+    this.#granter.grantWorklist(at)
+    this.#responder.effects.push({ kind: 'ended', session, reason })
+  }
+
+  /**
+   * Withdraws every waiting request of the session and puts their keys onto the worklist. Ends
+   * every call of the session at a barrier.
+   */
+  #withdrawAll(session: Session): void {
+    for (const request of session.waiting.values()) {
+      this.#granter.addToWorklist(request.keyState)
+      this.#granter.removeRequest(request, 'ended')
+    }
+    this.#barriers.endCallsOf(this.#responder, session)
+  }
+
+  /**
+   * The session whose client sent this command; undefined if the connection of the command was
+   * replaced or dropped.
+   */
+  currentSession(command: SessionCommand): Session | undefined {
+    const session = this.#attachedSession(command)
+    // A client that sends on this connection has read the new secret in `welcome`.
+    if (session?.nextSecret !== undefined) session.confirmNextSecret()
+    return session
+  }
+
+  /**
+   * The session of the command, if the connection of the command is the present connection of the
+   * session. The command need not come from the client.
+   */
+  #attachedSession(command: SessionCommand): Session | undefined {
+    const session = this.byId.get(command.session)
+    return session?.attachEpoch === command.attachEpoch && !session.suspended ? session : undefined
+  }
+}
