@@ -1,6 +1,7 @@
 /**
  * The sessions of the table: how a session begins, resumes, is suspended, moves to another broker
- * and ends. Also decides which commands count: a command from a replaced connection changes nothing.
+ * and ends. Also finds the session of a command: a command from a replaced connection has none, so
+ * the command changes nothing.
  */
 import type { BarrierTable } from './barriers.js'
 import type {
