@@ -19,7 +19,7 @@ import { EventEmitter } from 'eventemitter3'
 import { Broker } from './broker/broker.js'
 import { toHeldInfo, toWaitingInfo } from './broker/queries.js'
 import { type BrokerSettings, invalidOption } from './config/settings.js'
-import { AdminEndpoints } from './http/adminEndpoints.js'
+import { AdminEndpoints, type RebalanceReport } from './http/adminEndpoints.js'
 import { ByteCounters } from './http/byteCounters.js'
 import { DashboardFiles } from './http/dashboardFiles.js'
 import { drain, rebalance } from './http/drain.js'
@@ -118,6 +118,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /** Keeps other brokers from using the fence file; undefined without a fence file. */
   readonly #fenceFile: OwnershipHandle | undefined
   #closing: Promise<void> | undefined
+  /** The rebalance that an operator has begun and that is not over yet. */
+  #rebalancing: Promise<number> | undefined
 
   /** Programs call {@link createBroker} instead. */
   constructor(options: BrokerOptions) {
@@ -149,6 +151,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#endpoints = new AdminEndpoints({
       metrics: options.metrics,
       status: () => this.status(),
+      rebalance: () => this.#rebalanceForOperator(),
       isAllowedHost: (request) => this.#upgradePolicy.isAllowedHost(request),
     })
     observer?.attach?.(() => this.#gauges())
@@ -187,14 +190,15 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Serves the admin endpoints `/healthz`, `/readyz`, `/status` and `/metrics` on a separate port,
-   * until the broker is closed. The endpoints also answer while the broker drains. Once this port
-   * is open, the other ports of the broker no longer serve `/status` and `/metrics`.
+   * Serves the admin endpoints `/healthz`, `/readyz`, `/status`, `/metrics` and `POST /rebalance`
+   * on a separate port, until the broker is closed. The endpoints also answer while the broker
+   * drains. Once this port is open, the other ports of the broker no longer serve `/status`,
+   * `/metrics` and `/rebalance`.
    *
    * The endpoints need no authentication, because the endpoints show numbers without names. On
    * loopback, `/status` and `/metrics` require a `Host` header with a loopback name or one of
-   * `hosts`. The workers of a `node:cluster` never share the port, because each worker has its own
-   * numbers.
+   * `hosts`. `/rebalance` answers only programs on this machine. The workers of a `node:cluster`
+   * never share the port, because each worker has its own numbers.
    *
    * @param options `port` (0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not
@@ -323,6 +327,27 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       throw new HoldfastError('INVALID_TIMEOUT')
     }
     return rebalance(this.#broker, nodeEnvironment.clock, over, this.#log.membership)
+  }
+
+  /**
+   * Rebalances for an operator who asks over HTTP. If a rebalance runs already, waits for that
+   * rebalance instead, so that repeated requests move no client twice.
+   */
+  async #rebalanceForOperator(): Promise<RebalanceReport> {
+    const { membership } = this.#log
+    if (membership === undefined) {
+      return { refusal: 'it shares its log with no other broker, so its clients cannot move' }
+    }
+    if (this.#closing !== undefined || !this.#broker.isServing) {
+      return { refusal: 'it serves no clients now, because it drains or is not a member' }
+    }
+    if (membership.status.members.length < 2) {
+      return { refusal: 'no other broker of its log is running, so its clients cannot move' }
+    }
+    this.#rebalancing ??= this.rebalance().finally(() => {
+      this.#rebalancing = undefined
+    })
+    return { clients: await this.#rebalancing }
   }
 
   /**

@@ -13,6 +13,7 @@ import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js
 import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
+import { rebalanceCommand } from './rebalance.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
 import { electCommand } from './run/elect.js'
 import { holdCommand } from './run/hold.js'
@@ -31,7 +32,7 @@ const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
     ...[statusCommand(), pingCommand(), benchCommand()],
   ],
-  'Running a broker:': [serveCommand(), tokenCommand()],
+  'Running a broker:': [serveCommand(), tokenCommand(), rebalanceCommand()],
 })
 
 export function createProgram(): Command {

@@ -3,11 +3,9 @@
  * asks over plain HTTP and sends no token, because the broker answers `/status` only to its own
  * machine and on its admin port.
  */
-import http from 'node:http'
-import https from 'node:https'
-import { redactUrl } from '@holdfast/shared'
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
+import { adminAddress, askAdmin } from './adminRequest.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { escapeText, formatTable, print, printJson, rounded, span } from './output.js'
@@ -40,7 +38,7 @@ export function statusCommand(): Command {
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
     .action((url: string | undefined, flags: BrokerFlags) => {
       const [defaultUrl] = urlsFrom(flags)
-      const address = addressOf(url ?? (defaultUrl as string))
+      const address = adminAddress(url ?? (defaultUrl as string), '/status')
       return status(address, caFrom(flags), flags.json === true)
     })
 }
@@ -62,27 +60,9 @@ function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
 }
 
-/** The address of `/status` of a broker, from the ws:// or http:// URL of the broker. */
-function addressOf(text: string): URL {
-  const http = text.replace(/^ws(?=s?:)/i, 'http')
-  const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
-  // User name and password before an @ are secrets, which must not be on a command line.
-  if (isAddress && new URL(http).username === '') return new URL('/status', http)
-  throw new Exit(
-    exitCodes.usage,
-    `"${escapeText(redactUrl(text))}" is not the URL of a broker: ` +
-      'use one such as ws://127.0.0.1:7420, without a user name',
-  )
-}
-
 async function fetchStatus(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
-  let answer: Answer
-  try {
-    answer = await httpGet(address, ca)
-  } catch (error) {
-    throw new Exit(exitCodes.unavailable, `The broker at ${origin} ${failureOf(error as Error)}`)
-  }
+  const answer = await askAdmin(address, { ca, timeoutMs: answerMs })
   // A broker answers every request that it does not handle with 426 Upgrade Required.
   if (answer.status === 426) {
     throw new Exit(
@@ -97,34 +77,6 @@ async function fetchStatus(address: URL, ca: string | undefined): Promise<Broker
     exitCodes.unavailable,
     `The server at ${origin} is not a Holdfast broker (HTTP ${answer.status}): check the URL`,
   )
-}
-
-interface Answer {
-  readonly status: number | undefined
-  readonly body: string
-}
-
-/** Uses `http` and `https`, because `fetch` cannot be given certificates. */
-async function httpGet(address: URL, ca: string | undefined): Promise<Answer> {
-  const signal = AbortSignal.timeout(answerMs)
-  const options = { signal, agent: false, ...(ca === undefined ? {} : { ca }) }
-  const request = address.protocol === 'https:' ? https.get : http.get
-  try {
-    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
-      request(address, options, resolve).on('error', reject)
-    })
-    response.setEncoding('utf8')
-    let body = ''
-    for await (const chunk of response) body += chunk as string
-    return { status: response.statusCode, body }
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error
-  }
-}
-
-function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
-  if (name === 'TimeoutError') return `did not answer within ${answerMs / 1_000} s`
-  return `cannot be reached (${escapeText(code ?? message)})`
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
- * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status` and `/metrics`. No
- * endpoint changes the broker. Only `/status` and `/metrics` show numbers, so only programs on this
- * machine, or clients of the admin port (a second port, for operators only), may read these two
- * paths.
+ * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status`, `/metrics` and
+ * `POST /rebalance`. Only `/status` and `/metrics` show numbers, so only programs on this machine,
+ * or clients of the admin port (a second port, for operators only), may read these two paths. Only
+ * `/rebalance` changes the broker, so only programs on this machine may send it, on either port.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -13,9 +13,16 @@ import type { BrokerStatus } from './status.js'
 /** The paths that only operators may read. */
 const operatorPaths = ['/metrics', '/status']
 
+/** The path that moves the clients of the broker. */
+const rebalancePath = '/rebalance'
+
+/** What a broker did at `/rebalance`: the number of clients that left, or why no client can. */
+export type RebalanceReport = { readonly clients: number } | { readonly refusal: string }
+
 export interface AdminEndpointsDeps {
   readonly metrics: Metrics | undefined
   readonly status: () => BrokerStatus
+  readonly rebalance: () => Promise<RebalanceReport>
   /** Whether the request's Host header is a name of this broker (`hosts`). */
   readonly isAllowedHost: (request: IncomingMessage) => boolean
 }
@@ -39,6 +46,9 @@ export class AdminEndpoints {
    */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
+    if (path === rebalancePath) {
+      return this.#mayReadNumbers(request) && this.#answerRebalance(request, response)
+    }
     const isAllowed = !operatorPaths.includes(path) || this.#mayReadNumbers(request)
     return isAllowed && this.#answer(path, request, response)
   }
@@ -48,6 +58,10 @@ export class AdminEndpoints {
     // Only browsers send an origin, and no web page needs the admin port.
     if (request.headers.origin !== undefined) return false
     const path = pathOf(request)
+    if (path === rebalancePath) {
+      const isAllowed = isFromThisMachine(request) && this.#deps.isAllowedHost(request)
+      return isAllowed && this.#answerRebalance(request, response)
+    }
     if (operatorPaths.includes(path) && this.#usesForeignName(request)) return false
     return this.#answer(path, request, response)
   }
@@ -62,6 +76,15 @@ export class AdminEndpoints {
 
   #mayReadNumbers(request: IncomingMessage): boolean {
     return !this.hasAdminPort && isLocalProgram(request) && this.#deps.isAllowedHost(request)
+  }
+
+  #answerRebalance(request: IncomingMessage, response: ServerResponse): boolean {
+    if (request.method !== 'POST') return false
+    void this.#deps.rebalance().then((report) => {
+      if ('refusal' in report) sendText(response, 409, `${report.refusal}\n`)
+      else sendText(response, 200, `${JSON.stringify(report)}\n`, 'application/json; charset=utf-8')
+    })
+    return true
   }
 
   #answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {

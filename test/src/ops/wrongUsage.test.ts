@@ -37,6 +37,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   top: [],
   stats: [],
   status: [],
+  rebalance: [],
   unlock: ['k', '--fence', '1', '--reason', 'r'],
   token: ['ann'],
   ping: [],

@@ -1,0 +1,80 @@
+/**
+ * Sends a request to the HTTP endpoints that a broker has for operators. The commands that use
+ * these endpoints send no token, because a broker answers only its own machine or its admin port.
+ */
+import http from 'node:http'
+import https from 'node:https'
+import { redactUrl } from '@holdfast/shared'
+import { Exit, exitCodes } from './exitCodes.js'
+import { escapeText } from './output.js'
+
+export interface AdminRequest {
+  /** Default GET. */
+  readonly method?: 'GET' | 'POST' | undefined
+  /** Certificates of the authority that signed the certificate of the broker, in PEM. */
+  readonly ca: string | undefined
+  /** How long the broker may take to answer, in ms. */
+  readonly timeoutMs: number
+}
+
+export interface AdminAnswer {
+  readonly status: number | undefined
+  readonly body: string
+}
+
+/**
+ * The address of an admin endpoint, from the ws:// or http:// URL of a broker.
+ *
+ * @throws {Exit} 64 if the text is not the URL of a broker.
+ */
+export function adminAddress(text: string, path: string): URL {
+  const http = text.replace(/^ws(?=s?:)/i, 'http')
+  const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
+  // User name and password before an @ are secrets, which must not be on a command line.
+  if (isAddress && new URL(http).username === '') return new URL(path, http)
+  throw new Exit(
+    exitCodes.usage,
+    `"${escapeText(redactUrl(text))}" is not the URL of a broker: ` +
+      'use one such as ws://127.0.0.1:7420, without a user name',
+  )
+}
+
+/**
+ * Sends a request, and reads the whole answer.
+ *
+ * @throws {Exit} 69 if the broker cannot be reached or does not answer in time.
+ */
+export async function askAdmin(address: URL, request: AdminRequest): Promise<AdminAnswer> {
+  try {
+    return await send(address, request)
+  } catch (error) {
+    const failure = failureOf(error as Error, request.timeoutMs)
+    throw new Exit(exitCodes.unavailable, `The broker at ${address.origin} ${failure}`)
+  }
+}
+
+/** Uses `http` and `https`, because `fetch` cannot be given certificates. */
+async function send(
+  address: URL,
+  { method = 'GET', ca, timeoutMs }: AdminRequest,
+): Promise<AdminAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  const options = { method, signal, agent: false, ...(ca === undefined ? {} : { ca }) }
+  const request = address.protocol === 'https:' ? https.request : http.request
+  try {
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      request(address, options, resolve).on('error', reject).end()
+    })
+    response.setEncoding('utf8')
+    let body = ''
+    for await (const chunk of response) body += chunk as string
+    return { status: response.statusCode, body }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  }
+}
+
+function failureOf({ name, message, code }: NodeJS.ErrnoException, timeoutMs: number): string {
+  if (name === 'TimeoutError') return `did not answer within ${timeoutMs / 1_000} s`
+  return `cannot be reached (${escapeText(code ?? message)})`
+}

@@ -1,0 +1,87 @@
+/**
+ * `holdfast rebalance`: asks a broker of a cluster to send its clients, with their locks, back to
+ * the brokers that they prefer. The command asks over plain HTTP and sends no token, because a
+ * broker accepts this request only from its own machine.
+ */
+import { Command } from 'commander'
+import { adminAddress, askAdmin } from './adminRequest.js'
+import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
+import { Exit, exitCodes, exitHelp } from './exitCodes.js'
+import { escapeText, print, printJson } from './output.js'
+import { appendValue } from './parse.js'
+
+/** How long a broker may take to answer, in ms. The clients leave within 10 s. */
+const answerMs = 20_000
+
+const examples = `
+Examples:
+  holdfast rebalance
+  holdfast rebalance --url http://127.0.0.1:9420        # where --admin-port is
+`
+
+const notes = `
+Use the command after a repair, at each broker that has too many clients, because clients do not
+return by themselves. Only clients with a grace leave, within 10 s and with their locks. Each
+connects to the first broker of its list, or to the broker that a load balancer chooses.
+
+A broker accepts the command only from its own machine. A broker with an admin port accepts the
+command only on that port.
+`
+
+export function rebalanceCommand(): Command {
+  return new Command('rebalance')
+    .description('send the clients of a broker back to the brokers that they prefer')
+    .option(
+      '-u, --url <url>',
+      'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)',
+      appendValue,
+    )
+    .option('--ca <file>', caHelp)
+    .option('--json', 'print JSON, one value a line')
+    .addHelpText('after', `${examples}${notes}${exitHelp}`)
+    .action((flags: BrokerFlags) => rebalance(flags))
+}
+
+async function rebalance(flags: BrokerFlags): Promise<void> {
+  const [url, secondUrl] = urlsFrom(flags)
+  if (secondUrl !== undefined) {
+    throw new Exit(exitCodes.usage, 'More than one URL is given: name the one broker to rebalance')
+  }
+  const address = adminAddress(url as string, '/rebalance')
+  const { origin } = address
+  const answer = await askAdmin(address, {
+    method: 'POST',
+    ca: caFrom(flags),
+    timeoutMs: answerMs,
+  })
+  // A broker answers every request that it does not handle with 426 Upgrade Required.
+  if (answer.status === 426) {
+    throw new Exit(
+      exitCodes.forbidden,
+      `The broker at ${origin} does not accept the command here: run it on the machine of the ` +
+        'broker by a loopback address, or on its admin port if it has one',
+    )
+  }
+  if (answer.status === 409) {
+    throw new Exit(exitCodes.failed, `The broker at ${origin} refused: ${answer.body.trim()}`)
+  }
+  const clients = answer.status === 200 ? clientsIn(answer.body) : undefined
+  if (clients === undefined) {
+    throw new Exit(
+      exitCodes.unavailable,
+      `The server at ${origin} is not a Holdfast broker (HTTP ${answer.status}): check the URL`,
+    )
+  }
+  if (flags.json) printJson({ url: origin, clients })
+  else print(`${escapeText(origin)}: ${clients} clients were sent to their preferred brokers`)
+}
+
+/** The number of clients in the body of an answer; undefined if a broker did not send the body. */
+function clientsIn(body: string): number | undefined {
+  try {
+    const { clients } = JSON.parse(body) as { clients?: unknown }
+    return Number.isSafeInteger(clients) ? (clients as number) : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * `holdfast rebalance` and `POST /rebalance`: who may send a broker's clients away, what the command
+ * prints, and which message explains each refusal. test/src/log/draining.test.ts tests how the
+ * broker closes the connections.
+ */
+import { connect } from '@holdfast/client'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { EtcdStage } from '../log/etcdStage.js'
+import { freePort } from '../support/freePort.js'
+import { Holdfast } from './command.js'
+
+/** The URL of a broker that does not run. */
+const unreachable = 'ws://127.0.0.1:1'
+
+/** Starts a broker, and returns the URL for clients and the URL for operators. */
+async function serve(stage: Stage, ...args: string[]) {
+  const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
+  const lines = await command.out.waitForCount(args.includes('--admin-port') ? 2 : 1)
+  const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
+  return { url: url!, admin: admin! }
+}
+
+describe('holdfast rebalance', () => {
+  const stage = Stage.forEachTest()
+
+  async function refused(...args: string[]) {
+    const { code, out, err } = await Holdfast.run(stage, ['rebalance', ...args])
+    expect(out).to.deep.equal([])
+    expect(err).to.have.length(1)
+    return { code, sentence: err[0] }
+  }
+
+  it('is refused by a broker without a shared log', async () => {
+    const { url } = await serve(stage)
+    const origin = url.replace('ws', 'http')
+    expect(await refused('--url', url)).to.deep.equal({
+      code: 1,
+      sentence: `holdfast: The broker at ${origin} refused: it shares its log with no other broker, so its clients cannot move`,
+    })
+  })
+
+  it('is refused with one message for a URL that does not lead to a broker', async () => {
+    const unused = `http://127.0.0.1:${await freePort()}`
+    expect(await refused('-u', unused)).to.deep.equal({
+      code: 69,
+      sentence: `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
+    })
+    const wrong = await refused('-u', 'localhost:7420')
+    expect(wrong.code).to.equal(64)
+    expect(wrong.sentence).to.match(/"localhost:7420" is not the URL of a broker/)
+    const two = await refused('-u', unused, '-u', unused)
+    expect([two.code, two.sentence]).to.deep.equal([
+      64,
+      'holdfast: More than one URL is given: name the one broker to rebalance',
+    ])
+  })
+
+  it('works only on the admin port if the broker has an admin port', async () => {
+    const { url, admin } = await serve(stage, '--admin-port', '0')
+    const elsewhere = await refused('--url', url)
+    expect(elsewhere.code).to.equal(77)
+    expect(elsewhere.sentence).to.match(/does not accept the command here: run it on the machine/)
+    expect((await refused('--url', admin)).sentence).to.match(/refused: it shares its log with no/)
+  })
+
+  it('is answered only to a POST of a program on the machine of the broker', async () => {
+    const { url, admin } = await serve(stage, '--admin-port', '0')
+    const { url: ownPort } = await serve(stage)
+    const statusOf = async (base: string, method: string, headers = {}) => {
+      const address = `${base.replace('ws', 'http')}/rebalance`
+      return (await fetch(address, { method, headers })).status
+    }
+    for (const base of [admin, ownPort]) {
+      expect(await statusOf(base, 'POST')).to.equal(409)
+      expect(await statusOf(base, 'GET')).to.equal(426)
+      expect(await statusOf(base, 'POST', { origin: 'http://evil.example' })).to.equal(426)
+      expect(await statusOf(base, 'POST', { 'x-forwarded-for': '192.0.2.1' })).to.equal(426)
+    }
+    expect(await statusOf(url, 'POST')).to.equal(426)
+  })
+})
+
+describe('holdfast rebalance with a replicated log', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite({ members: 1 })
+  const stage = Stage.forEachTest()
+
+  it('sends the clients to their preferred brokers, with their locks', async () => {
+    const log = ['--log', etcd.cluster.address(etcd.prefix)]
+    const { url: other } = await serve(stage, ...log)
+    const alone = await Holdfast.run(stage, ['rebalance', '--url', other])
+    expect(alone.code).to.equal(1)
+    expect(alone.err[0]).to.match(/refused: no other broker of its log is running/)
+    const { url: preferred } = await serve(stage, ...log)
+    // No broker runs at the first URL.
+    const session = await connect([unreachable, other, preferred], { grace: 'lease' })
+    stage.onClear(() => session.close())
+    const lock = await session.lock('kept')
+    const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
+    const { code, out, err } = await Holdfast.run(stage, ['rebalance', '--json', '--url', other])
+    expect([code, err]).to.deep.equal([0, []])
+    expect(JSON.parse(out[0]!)).to.deep.equal({ url: other.replace('ws', 'http'), clients: 1 })
+    await resumed
+    expect(lock.held).to.equal(true)
+  })
+})
