@@ -34,6 +34,8 @@ export interface Around {
    * namespace.
    */
   readonly inside?: readonly string[] | undefined
+  /** The file `main` of another build, such as `otherBuild` makes. Default: of this build. */
+  readonly main?: string | undefined
   /** Whether the launcher starts the command. By default, Node starts the file `main`. */
   readonly launched?: boolean | undefined
   /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
@@ -50,7 +52,8 @@ export class Holdfast {
 
   private constructor(args: readonly string[], around: Around) {
     const { env = {}, input, inside = [], stdin = 'pipe' } = around
-    const holdfastCommand = around.launched ? [launcher] : [process.execPath, main]
+    const ownMain = around.main ?? main
+    const holdfastCommand = around.launched ? [launcher] : [process.execPath, ownMain]
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
     const [program, ...programArgs] = [...inside, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {

@@ -1,0 +1,129 @@
+/**
+ * Upgrades a cluster broker by broker, with two builds of the server in one cluster. Meanwhile one
+ * client holds a lock and another client waits for the lock. The brokers share a command log, which
+ * orders all changes of the lock table. Both builds write one format of the log.
+ *
+ * sharedLog.test.ts tests the other case: a broker that meets an entry of a newer format ends with
+ * exit code 78, and ignores no such entry.
+ */
+import { connect } from '@holdfast/client'
+import { brokerVersion } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { RawClient } from '../e2e/raw.js'
+import { Stage } from '../e2e/stage.js'
+import { EtcdStage } from '../log/etcdStage.js'
+import { PostgresStage } from '../log/postgresStage.js'
+import { freePort } from '../support/freePort.js'
+import { type OtherBuild, otherBuild } from '../support/otherBuild.js'
+import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+const brokerCount = 3
+
+/** The brokers of one cluster, each at a port of its own, which its successor uses too. */
+class UpgradedCluster {
+  readonly #stage: Stage
+  readonly #log: string
+  readonly #brokers: { readonly port: number; process: Holdfast }[] = []
+
+  constructor(stage: Stage, log: string) {
+    this.#stage = stage
+    this.#log = log
+  }
+
+  get urls(): string[] {
+    return this.#brokers.map(({ port }) => `ws://127.0.0.1:${port}`)
+  }
+
+  async add(): Promise<void> {
+    const port = await freePort()
+    this.#brokers.push({ port, process: await this.#start(port) })
+  }
+
+  /** Stops the broker as a supervisor does, and starts the other build in its place. */
+  async upgrade(index: number, build: OtherBuild): Promise<void> {
+    const broker = this.#brokers[index]!
+    broker.process.process.kill('SIGTERM')
+    const { code, err } = await broker.process.ended()
+    expect([code, err]).to.deep.equal([0, []])
+    broker.process = await this.#start(broker.port, build.main)
+  }
+
+  /** The versions of the brokers, and whether each has the feature, as `welcome` says. */
+  async builds(feature: string): Promise<[version: string, hasFeature: boolean][]> {
+    const builds: [string, boolean][] = []
+    for (const url of this.urls) {
+      const client = new RawClient(url)
+      await client.opened()
+      client.send({ type: 'hello' })
+      const { version, features } = await client.receive('welcome')
+      builds.push([version!, features!.includes(feature)])
+      client.socket.terminate()
+    }
+    return builds
+  }
+
+  async #start(port: number, main?: string): Promise<Holdfast> {
+    const args = ['serve', '--port', String(port), '--dashboard', 'none', '--log', this.#log]
+    const broker = Holdfast.start(this.#stage, args, { main })
+    await broker.out.waitForCount(1)
+    return broker
+  }
+}
+
+async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
+  const build = otherBuild(scratch(stage).path('other'))
+  const cluster = new UpgradedCluster(stage, log)
+  for (let i = 0; i < brokerCount; i++) await cluster.add()
+  const old = await cluster.builds(build.feature)
+  expect(old).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))
+
+  const losses: string[] = []
+  const open = async (name: string) => {
+    const session = await connect(cluster.urls, { grace: 'lease', name })
+    stage.onClear(() => session.close())
+    for (const event of ['lost', 'newSession', 'closed'] as const) {
+      session.on(event, () => losses.push(`${name}: ${event}`))
+    }
+    return session
+  }
+  const [holder, waiter] = [await open('holder'), await open('waiter')]
+  const lock = await holder.lock('kept')
+  let isGranted = false
+  const granted = waiter.lock('kept').then((next) => {
+    isGranted = true
+    return next
+  })
+  for (let i = 0; i < brokerCount; i++) {
+    await cluster.upgrade(i, build)
+    const upgraded = (await cluster.builds(build.feature)).filter(([, hasFeature]) => hasFeature)
+    expect(upgraded).to.deep.equal(Array.from({ length: i + 1 }, () => [build.version, true]))
+    // Grants and releases pass through the log of old and new brokers.
+    await holder.withLock('other', () => waiter.withLock('another', () => {}))
+    expect([losses, lock.held, isGranted]).to.deep.equal([[], true, false])
+  }
+  await lock.unlock()
+  const next = await granted
+  expect(next.fence).to.be.above(lock.fence)
+  expect(losses).to.deep.equal([])
+}
+
+describe('an upgrade of a cluster on etcd, broker by broker', function () {
+  this.timeout(120_000)
+  const etcd = EtcdStage.forSuite({ members: 1 })
+  const stage = Stage.forEachTest()
+
+  it('loses no lock and no place in a queue while two builds run', async () => {
+    await expectNoLockLost(stage, etcd.cluster.address(etcd.prefix))
+  })
+})
+
+describe('an upgrade of a cluster in PostgreSQL, broker by broker', function () {
+  this.timeout(120_000)
+  const postgres = PostgresStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  it('loses no lock and no place in a queue while two builds run', async () => {
+    await expectNoLockLost(stage, postgres.url)
+  })
+})

@@ -1,0 +1,45 @@
+/**
+ * Makes a second build of the server: a copy of the built package with another version and one more
+ * feature. A test can so run two builds in one cluster. The copy is made from this clone, because a
+ * clone need not have the commits of an earlier version.
+ */
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const server = fileURLToPath(new URL('..', import.meta.resolve('@holdfast/server')))
+const packages = fileURLToPath(
+  new URL('../../node_modules', import.meta.resolve('@holdfast/server')),
+)
+
+export interface OtherBuild {
+  /** The file that starts the command `holdfast` of this build. */
+  readonly main: string
+  readonly version: string
+  /** The feature that only this build has. */
+  readonly feature: string
+}
+
+/** @param folder An empty folder for the build. */
+export function otherBuild(folder: string): OtherBuild {
+  const version = '99.0.0'
+  const feature = 'otherBuild'
+  const copy = join(folder, 'server')
+  mkdirSync(copy, { recursive: true })
+  cpSync(join(server, 'dist'), join(copy, 'dist'), { recursive: true })
+  symlinkSync(packages, join(folder, 'node_modules'))
+  const ownPackages = join(server, 'node_modules')
+  if (existsSync(ownPackages)) symlinkSync(ownPackages, join(copy, 'node_modules'))
+  const manifest = JSON.parse(readFileSync(join(server, 'package.json'), 'utf8')) as object
+  writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }))
+  const features = join(copy, 'dist/protocol/features.js')
+  const text = readFileSync(features, 'utf8')
+  const changed = text
+    .replace(/(brokerVersion = )'[^']+'/, `$1'${version}'`)
+    .replace('brokerFeatures = [', `brokerFeatures = ['${feature}', `)
+  if (!changed.includes(`'${version}'`) || !changed.includes(`['${feature}', `)) {
+    throw new Error(`${features} has another form: adapt otherBuild()`)
+  }
+  writeFileSync(features, changed)
+  return { main: join(copy, 'dist/cli/main.js'), version, feature }
+}
