@@ -20,6 +20,7 @@ export const layers = {
     'closeCodes',
     'errors',
     'keys',
+    'cells',
     'redactUrls',
     'strictOptions',
     'messages',

@@ -5,11 +5,14 @@
  */
 import type { BlockList } from 'node:net'
 import {
+  type Cell,
   HoldfastError,
   leaseMs,
   maxDurationMs,
   type OptionNames,
+  parseCell,
   refuseUnknownOptions,
+  slotCount,
 } from '@holdfast/shared'
 import { proxyList } from './config/addresses.js'
 import { hostFault, originFault } from './config/hostNames.js'
@@ -112,6 +115,13 @@ export interface BrokerOptions {
    */
   readonly quietStart?: boolean | number | undefined
   /**
+   * The number of this broker's cell and the number of all cells, such as `'1/4'`. Cells are
+   * independent brokers or clusters that share the keys between them. The broker refuses locks on
+   * keys of other cells, and clients that take it for another cell. All brokers of a cell have the
+   * same value. Default: none; the broker serves all keys.
+   */
+  readonly cell?: string | undefined
+  /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
    * with every grant. With the file, fences rise over restarts even if the wall clock is set back.
    * Without the file, fences rise over a restart only if the wall clock is not set back by more
@@ -166,8 +176,18 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     dashboard: options.dashboard,
     lease,
     limits,
+    cell: cellFrom(options.cell),
     quietStart,
   }
+}
+
+function cellFrom(text: string | undefined): Cell | undefined {
+  if (text === undefined) return undefined
+  const cell = parseCell(text)
+  if (cell !== undefined) return cell
+  throw invalidOption(
+    `cell must be a number and a count from 1 to ${slotCount}, such as "1/4", not ${describe(text)}`,
+  )
 }
 
 function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): BrokerLimits {
@@ -260,6 +280,7 @@ const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof valueKind
   limits: 'an object with options',
   quietStart: 'true, or an integer of ms',
   fenceFile: 'a text that is not empty',
+  cell: 'a text that is not empty',
 }
 
 const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }

@@ -38,6 +38,7 @@ export const closeCodes = {
   noHello: { code: 4408, final: false, reason: 'no hello in time' },
   replaced: { code: 4409, final: true, reason: 'session attached elsewhere' },
   expired: { code: 4410, final: false, reason: 'session expired' },
+  wrongCell: { code: 4421, final: true, reason: 'wrong cell' },
   quota: { code: 4429, final: true, reason: 'quota exceeded' },
 } as const satisfies Record<string, CloseCode>
 

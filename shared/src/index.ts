@@ -10,6 +10,7 @@
  *   because the broker's core may import nothing else at run time
  */
 
+export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
 export { joinFrames, parseFrame } from './codec.js'
 export {

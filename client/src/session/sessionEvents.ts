@@ -21,6 +21,8 @@ export interface SessionSettings {
   readonly lease: number | undefined
   /** The requested grace in ms: how long the broker keeps the session without a connection. */
   readonly grace: number | 'lease' | undefined
+  /** The cell for which the client takes the broker, such as `1/4`; undefined without cells. */
+  readonly cell?: string | undefined
 }
 
 /** A lock that the session has lost. */

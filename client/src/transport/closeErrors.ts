@@ -18,6 +18,7 @@ const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
   [closeCodes.unauthorized.code]: 'UNAUTHORIZED',
   [closeCodes.forbidden.code]: 'FORBIDDEN',
   [closeCodes.quota.code]: 'QUOTA_EXCEEDED',
+  [closeCodes.wrongCell.code]: 'INVALID_OPTION',
   [closeCodes.badMessage.code]: 'BAD_MESSAGE',
   [closeCodes.notUtf8.code]: 'BAD_MESSAGE',
   [closeCodes.tooBig.code]: 'BAD_MESSAGE',

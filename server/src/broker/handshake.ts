@@ -8,7 +8,7 @@
  * refused resume the broker opens a new session at once, so that a client whose session has ended
  * needs only one round trip.
  */
-import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
+import { type CloseCode, cellText, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
 import type { SessionQuota } from '../access/sessionQuota.js'
 import { tokenOverPlainText } from '../access/tokenExpiry.js'
@@ -98,7 +98,13 @@ export class Handshake {
 
   /** Begins the handshake of a connection that has sent `hello`. */
   begin(connection: Connection, hello: Hello): void {
-    const { authenticate, allowInsecure } = this.#settings
+    const { authenticate, allowInsecure, cell } = this.#settings
+    if (hello.cell !== undefined && hello.cell !== (cell && cellText(cell))) {
+      const ownCell = cell === undefined ? 'has no cell' : `is cell ${cellText(cell)}`
+      const reason = `wrong cell: this broker ${ownCell}, but the client expects ${hello.cell}`
+      this.#refuse(connection, 'cell', { ...closeCodes.wrongCell, reason })
+      return
+    }
     if (authenticate === undefined) {
       this.#onIdentified(connection, hello, { principal: 'anyone' })
       return

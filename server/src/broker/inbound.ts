@@ -2,7 +2,14 @@
  * Turns messages into commands: checks the permission and the limits of a message, and then calls
  * the handler of the message in `messageHandlers.ts`.
  */
-import { closeCodes, type LockRequest } from '@holdfast/shared'
+import {
+  type Cell,
+  cellOfSlot,
+  closeCodes,
+  type LockItem,
+  type LockRequest,
+  slotOf,
+} from '@holdfast/shared'
 import type { TokenExpiry } from '../access/tokenExpiry.js'
 import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -32,6 +39,8 @@ export interface InboundDeps {
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   readonly memory: Pick<MemoryAccount, 'isFull'>
+  /** The cell of this broker; undefined if it serves all keys. */
+  readonly cell: Cell | undefined
   /** Undefined unless several brokers share the log. */
   readonly membership: Membership | undefined
   readonly observer: Observer | undefined
@@ -70,6 +79,9 @@ export class Inbound {
     }
     const handler = handlerOf(message)
     if (handler.adds !== undefined && this.#isRefused(handler, connection, message)) return
+    if (this.#deps.cell !== undefined && handler.adds === 'lock') {
+      if (this.#isOfOtherCell(this.#deps.cell, connection, message)) return
+    }
     if (handler.command === undefined) handler.answer?.(this.#context, connection, message)
     else log.submit(handler.command(connection, message, clock.wall()))
   }
@@ -168,6 +180,31 @@ export class Inbound {
     if (canFailOver(session, this.#deps.membership)) return false
     connection.send(encodeFailed(id, 'UNAVAILABLE', 'the broker is stopping; try again later'))
     return true
+  }
+
+  /**
+   * Whether a request is for a key of another cell. If so, answers with `failed`. Without this check
+   * a client with a wrong list of cells could lock a key that another client holds in its own cell.
+   */
+  #isOfOtherCell(
+    { number, count }: Cell,
+    connection: Connection,
+    message: SessionMessage,
+  ): boolean {
+    const { id, key, items } = message as {
+      readonly id: number
+      readonly key: string
+      readonly items?: readonly LockItem[] | undefined
+    }
+    for (const item of items ?? [{ key }]) {
+      const owner = cellOfSlot(slotOf(item.key), count)
+      if (owner === number) continue
+      const text = `the key belongs to cell ${owner} of ${count}, and this broker serves cell ${number}`
+      connection.send(encodeFailed(id, 'INVALID_KEY', text))
+      this.#report(connection, { cause: 'cell', operation: message.type, key: item.key })
+      return true
+    }
+    return false
   }
 
   #report(connection: Connection, notice: RefusalNotice): void {

@@ -48,6 +48,8 @@ export interface OutboundDeps {
   readonly clock: { wall(): number }
   readonly unfinishedKeys: UnfinishedKeys
   readonly notices: Notices
+  /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
+  readonly cell: string | undefined
 }
 
 const closeCodeFor: Record<EndReason, CloseCode> = {
@@ -264,7 +266,8 @@ export class Outbound {
     answers: ReadonlyMap<number, Answer> | undefined,
   ): void {
     const resumed = answers !== undefined
-    connection.send(encodeWelcome(session, resumed, secret, connection.receivedAt))
+    const { cell } = this.#deps
+    connection.send(encodeWelcome(session, resumed, secret, connection.receivedAt, cell))
     if (!resumed) return
     for (const { fence, note } of session.revocations) {
       connection.send(encodeLost(fence, 'revoked', note))

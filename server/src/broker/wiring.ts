@@ -3,7 +3,9 @@
  * of a component lists the components that it needs. A component needs only components that are
  * made earlier, with one exception: the timekeeper gets the handler of its deadlines by `listen`.
  */
+
 import type { HoldfastError } from '@holdfast/shared'
+import { cellText } from '@holdfast/shared'
 import { ConnectionAdmission } from '../access/connectionAdmission.js'
 import { SessionQuota } from '../access/sessionQuota.js'
 import { TokenExpiry } from '../access/tokenExpiry.js'
@@ -129,6 +131,7 @@ function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: Connec
     watchRegistry,
     limits: settings.limits,
     memory,
+    cell: settings.cell,
     membership,
     observer,
     tokenExpiry,
@@ -156,6 +159,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     clock: environment.clock,
     unfinishedKeys: state.unfinishedKeys,
     notices,
+    cell: settings.cell && cellText(settings.cell),
   })
   const stateMachine = new BrokerStateMachine({
     liveTable,

@@ -45,6 +45,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
         default: settings.leaseDefault,
       } as object,
       fenceFile: settings.fenceFile,
+      cell: settings.cell,
       quietStart: settings.quietStart,
       origins: settings.origins,
       hosts: settings.hosts,

@@ -43,6 +43,12 @@ export const settings = {
     kind: 'ms',
     help: 'how long a stopping broker waits for holders to unlock',
   },
+  cell: {
+    group: 'Listening',
+    value: 'n/count',
+    kind: 'text',
+    help: 'cell of this broker and number of cells, such as 1/4; default: all keys in one cell',
+  },
   journal: {
     group: 'Keeping locks over a restart',
     value: 'folder',

@@ -3,7 +3,7 @@
  * settings from the options of the operator, and the layers below `createBroker` read the settings.
  */
 import type { BlockList } from 'node:net'
-import { HoldfastError } from '@holdfast/shared'
+import { type Cell, HoldfastError } from '@holdfast/shared'
 import type { BrokerLimits } from './limits.js'
 import type { Authenticate, Authorize } from './permissions.js'
 
@@ -43,6 +43,8 @@ export interface BrokerSettings {
   readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
+  /** Undefined if the broker serves all keys. */
+  readonly cell: Cell | undefined
   /** How long the broker grants no lock after its start, in ms; 0 for no such time. */
   readonly quietStart: number
 }

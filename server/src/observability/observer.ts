@@ -38,6 +38,7 @@ export type RefusalCause =
   | 'unauthorized'
   | 'forbidden'
   | 'deadlock'
+  | 'cell'
 
 /** The cause of a refusal by this limit: the limit's name in snake_case. */
 export function refusalCauseOf(limit: LimitName): RefusalCause {

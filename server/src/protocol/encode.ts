@@ -33,12 +33,14 @@ import { brokerFeatures, brokerVersion } from './features.js'
  * @param secret What the client must send to resume the session; undefined without a grace (the
  *   time in which a client may resume).
  * @param at When `hello` arrived, in ms.
+ * @param cell The cell of this broker, such as `1/4`; undefined if it serves all keys.
  */
 export function encodeWelcome(
   session: Session,
   resumed: boolean,
   secret: string | undefined,
   at: number,
+  cell: string | undefined,
 ): string {
   const { id, lease, grace, limits } = session
   return JSON.stringify({
@@ -52,6 +54,7 @@ export function encodeWelcome(
     at: floor(at),
     version: brokerVersion,
     features: brokerFeatures,
+    cell,
   })
 }
 

@@ -11,6 +11,7 @@ export const brokerVersion = '0.1.0'
  * fields and types that it does not know, so a client must look here before it sends one.
  *
  * - `barrier`: the message `barrier`
+ * - `cell`: the field `cell` of `hello`
  * - `election`: the messages `campaign` and `proclaim`
  * - `lockAll`: the message `lockAll`, one lock on several keys
  * - `maxHold`: the field `maxHold` of `lock` and `lockAll`
@@ -23,6 +24,7 @@ export const brokerVersion = '0.1.0'
  */
 export const brokerFeatures: readonly string[] = [
   'barrier',
+  'cell',
   'election',
   'lockAll',
   'maxHold',

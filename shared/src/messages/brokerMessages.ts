@@ -33,6 +33,8 @@ export interface Welcome {
   readonly version?: string | undefined
   /** The names of optional message types and options that the broker knows. */
   readonly features?: readonly string[] | undefined
+  /** The cell of the broker, such as `1/4`. Absent: the broker serves all keys. */
+  readonly cell?: string | undefined
 }
 
 /** One lock in a {@link Snapshot}. */

@@ -102,6 +102,7 @@ export const brokerSchemas = {
     at: safeInteger,
     version: optional(ShortText),
     features: optional(array(ShortText)),
+    cell: optional(ShortText),
   }),
   snapshot: type({
     type: literal('snapshot'),

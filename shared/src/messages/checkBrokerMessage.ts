@@ -161,6 +161,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     at: instant,
     version: optional(shortText),
     features: optional(listOf(shortText)),
+    cell: optional(shortText),
   }),
   snapshot: record({
     held: listOf(

@@ -38,6 +38,11 @@ export interface Hello {
    * The grace that the client wants; default 0. `'lease'` asks for a grace as long as the lease.
    */
   readonly grace?: number | 'lease' | undefined
+  /**
+   * The cell for which the client takes the broker, such as `1/4`. A broker of another cell closes
+   * the connection.
+   */
+  readonly cell?: string | undefined
   /** The session to resume. If that is not possible, the broker opens a new session. */
   readonly resume?: Resume | undefined
 }

@@ -22,6 +22,7 @@ import {
   string,
   union,
 } from 'superstruct'
+import { parseCell } from '../cells.js'
 import { isKey, isPrefix, utf8Length } from '../keys.js'
 import {
   maxCapacity,
@@ -130,12 +131,19 @@ const Token = size(string(), 1, maxTokenLength)
 /** A session id or a resume secret. */
 export const ShortText = size(string(), 1, maxIdOrSecretLength)
 
+/** A cell among all cells, such as `1/4`. */
+const CellText = customSchema<string>(
+  'a cell such as 1/4',
+  (value) => parseCell(value) !== undefined,
+)
+
 const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
   token: optional(Token),
   name: optional(size(wellFormed, 1, maxNameLength)),
   lease: optional(Ttl),
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
+  cell: optional(CellText),
   resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })
 

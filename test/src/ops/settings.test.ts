@@ -224,6 +224,14 @@ describe('the settings of holdfast serve', () => {
     })
   }
 
+  it('are refused with one message and exit code 78: a cell beyond the count', async () => {
+    const { code, err } = await Holdfast.run(stage, ['serve', '--check', '--cell', '5/4'])
+    expect([code, ...err]).to.deep.equal([
+      78,
+      'holdfast: cell must be a number and a count from 1 to 1024, such as "1/4", not "5/4"',
+    ])
+  })
+
   it('are refused with one message and exit code 78: a port in use', async () => {
     const { port } = await stage.broker()
     const { code, err } = await Holdfast.run(stage, ['serve', '--port', String(port)])

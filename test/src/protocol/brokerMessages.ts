@@ -48,6 +48,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     at: 5,
     version: '0.1.0',
     features: ['permits', 'of a newer broker'],
+    cell: '1/4',
   },
   {
     type: 'snapshot',

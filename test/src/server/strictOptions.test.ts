@@ -35,7 +35,7 @@ const functions: Record<string, [(options: never) => unknown, readonly string[]]
     [
       ...['log', 'authenticate', 'authorize', 'allowUnauthenticated', 'allowInsecure', 'hosts'],
       ...['tls', 'metrics', 'logger', 'observer', 'trustedProxies', 'origins', 'dev', 'dashboard'],
-      ...['lease', 'profile', 'limits', 'quietStart', 'fenceFile'],
+      ...['lease', 'profile', 'limits', 'quietStart', 'fenceFile', 'cell'],
     ],
   ],
   lease: [(lease) => createBroker({ lease }), ['min', 'max', 'default']],

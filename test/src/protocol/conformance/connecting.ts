@@ -55,6 +55,13 @@ function welcomes(stage: Stage): void {
     expect(new Set(sessions).size).to.equal(5)
   })
 
+  it('for another cell than that of the broker is closed with 4421', async () => {
+    const peer = await stage.connect()
+    peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
+    expect(await peer.closed).to.include({ code: 4421 })
+    expect(isFinalClose(4421)).to.equal(true)
+  })
+
   it('gets the requested lease within the bounds of the broker', async () => {
     const leaseFor = async (requested?: number) =>
       (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease

@@ -1,0 +1,164 @@
+/**
+ * Cells: independent clusters that share the keys between them. A broker of a cell refuses a client
+ * that takes it for another cell, and requests for keys of other cells. The slot of a key decides
+ * which cell has the key; PROTOCOL.md has the table of examples that these tests read.
+ */
+import { createBroker } from '@holdfast/server'
+import {
+  cellOfSlot,
+  cellText,
+  closeCodes,
+  type HoldfastError,
+  parseCell,
+  slotCount,
+  slotOf,
+} from '@holdfast/shared'
+import { expect } from 'chai'
+import { read } from '../conventions/repository.js'
+import { RefusalRecorder } from '../ops/refusalRecorder.js'
+import { BrokerHarness } from './harness.js'
+
+/** Computes CRC-16/XMODEM bit by bit, as the definition says. */
+function checksumByDefinition(bytes: Uint8Array): number {
+  let crc = 0
+  for (const byte of bytes) {
+    crc ^= byte << 8
+    for (let bit = 0; bit < 8; bit++) {
+      crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff
+    }
+  }
+  return crc
+}
+
+/** A key of this cell. */
+function keyOf(number: number, count: number): string {
+  for (let i = 0; ; i++) if (cellOfSlot(slotOf(`k${i}`), count) === number) return `k${i}`
+}
+
+describe('cells: the slot of a key', () => {
+  const section = /\n### Cells\n(.*?)\n## /s.exec(read('shared/PROTOCOL.md').text)![1]!
+  const rows = section.split('\n').filter((line) => line.startsWith('| `'))
+
+  it('has the value of each example of PROTOCOL.md, and so has its cell', () => {
+    expect(rows.length).to.be.above(10)
+    for (const row of rows) {
+      const [key, ...numbers] = row.split('|').slice(1, -1)
+      const name = key!.trim().slice(1, -1)
+      const slot = slotOf(name)
+      const cells = [2, 3, 4].map((count) => cellOfSlot(slot, count))
+      expect([slot, ...cells], name).to.deep.equal(numbers.map(Number))
+    }
+  })
+
+  it('is the CRC-16/XMODEM of the UTF-8 bytes, also beyond ASCII', () => {
+    // The published check value of CRC-16/XMODEM.
+    expect(checksumByDefinition(Buffer.from('123456789'))).to.equal(0x31c3)
+    const characters = ['a', '~', '\u0080', '\u07ff', '\u0800', '\uffff', '\u{10000}', '\u{10ffff}']
+    for (const first of characters) {
+      for (const second of characters) {
+        const key = `${first}/${second}${first}`
+        expect(slotOf(key), key).to.equal(checksumByDefinition(Buffer.from(key)) % slotCount)
+      }
+    }
+  })
+
+  it('depends only on the tag in braces', () => {
+    expect(slotOf('{order:42}:items')).to.equal(slotOf('order:42'))
+    expect(slotOf('a{order:42}b{c}')).to.equal(slotOf('order:42'))
+    for (const key of ['a{}b', 'a{b', 'a}b{', '{}{b}']) {
+      const slot = checksumByDefinition(Buffer.from(key)) % slotCount
+      expect(slotOf(key), key).to.equal(slot)
+    }
+  })
+
+  it('belongs to exactly one cell, and every cell has its share of slots', () => {
+    for (const count of [1, 2, 3, 4, 16, 1_000, slotCount]) {
+      const shares = new Map<number, number>()
+      for (let slot = 0; slot < slotCount; slot++) {
+        const number = cellOfSlot(slot, count)
+        shares.set(number, (shares.get(number) ?? 0) + 1)
+      }
+      expect([...shares.keys()]).to.deep.equal(Array.from({ length: count }, (_, i) => i + 1))
+      const share = slotCount / count
+      for (const slots of shares.values()) {
+        expect(slots).to.be.within(Math.floor(share), Math.ceil(share))
+      }
+    }
+  })
+
+  it('has a cell whose text has one form', () => {
+    expect(parseCell('3/4')).to.deep.equal({ number: 3, count: 4 })
+    expect(cellText({ number: 1_024, count: 1_024 })).to.equal('1024/1024')
+    expect(parseCell('1024/1024')).to.deep.equal({ number: 1_024, count: 1_024 })
+    const wrong = ['', '1', '0/4', '5/4', '1/0', '01/4', '1/1025', '1/4 ', '+1/4', '1.0/4', 1, null]
+    for (const value of wrong) expect(parseCell(value), String(value)).to.equal(undefined)
+  })
+})
+
+describe('cells: a broker with a cell', () => {
+  it('says its cell in welcome, and accepts clients with its cell and without a cell', () => {
+    const harness = new BrokerHarness({ cell: '2/4' })
+    for (const hello of [{ cell: '2/4' }, {}]) {
+      const [welcome] = harness.connectWithHello(hello).heardOf('welcome')
+      expect(welcome?.cell).to.equal('2/4')
+    }
+    const [welcome] = new BrokerHarness().connectWithHello({}).heardOf('welcome')
+    expect(welcome).to.not.have.property('cell')
+  })
+
+  it('closes with 4421 for a client that expects another cell or count', () => {
+    const cases: [string | undefined, string, string][] = [
+      ['2/4', '1/4', 'is cell 2/4, but the client expects 1/4'],
+      ['2/4', '2/3', 'is cell 2/4, but the client expects 2/3'],
+      [undefined, '1/1', 'has no cell, but the client expects 1/1'],
+    ]
+    for (const [cell, expected, text] of cases) {
+      const notices = new RefusalRecorder()
+      const harness = new BrokerHarness({ cell, observer: notices })
+      const socket = harness.connectWithHello({ cell: expected })
+      const reason = `wrong cell: this broker ${text}`
+      expect(socket.closedWith).to.deep.equal({ code: closeCodes.wrongCell.code, reason })
+      expect(Buffer.byteLength(reason)).to.be.at.most(123)
+      expect(harness.broker.table.sessions.size).to.equal(0)
+      expect(notices.causes).to.deep.equal(['cell'])
+    }
+  })
+
+  it('refuses each request for a key of another cell, and changes nothing', () => {
+    const [own, other] = [keyOf(2, 4), keyOf(3, 4)]
+    const requests: object[] = [
+      { type: 'lock', key: other },
+      { type: 'lock', key: other, steal: true },
+      { type: 'lock', key: other, capacity: 2 },
+      { type: 'lockAll', items: [{ key: own }, { key: other }] },
+      { type: 'campaign', key: other },
+      { type: 'once', key: other },
+      { type: 'barrier', key: other, parties: 2 },
+    ]
+    const notices = new RefusalRecorder()
+    const harness = new BrokerHarness({ cell: '2/4', observer: notices })
+    const client = harness.join()
+    for (const [i, request] of requests.entries()) client.say({ ...request, id: i + 1 })
+    const failures = client.socket.heardOf('failed')
+    expect(failures.map(({ id, code }) => [id, code])).to.deep.equal(
+      requests.map((_, i) => [i + 1, 'INVALID_KEY']),
+    )
+    expect(failures[0]!.message).to.equal(
+      'the key belongs to cell 3 of 4, and this broker serves cell 2',
+    )
+    expect(notices.causes).to.deep.equal(requests.map(() => 'cell'))
+    expect(harness.broker.table.keys.size).to.equal(0)
+    // The ids were not used up.
+    client.say({ type: 'lock', id: 1, key: own })
+    client.say({ type: 'lockAll', id: 2, items: [{ key: `{${own}}a` }, { key: `{${own}}b` }] })
+    expect(client.socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([1, 2])
+  })
+
+  it('is refused for an option that names no cell', () => {
+    for (const cell of ['5/4', '1', 'one', '1/1025']) {
+      expect(() => createBroker({ cell }))
+        .to.throw(`cell must be a number and a count from 1 to 1024, such as "1/4", not "${cell}"`)
+        .with.property('code', 'INVALID_OPTION' satisfies HoldfastError['code'])
+    }
+  })
+})
