@@ -37,6 +37,7 @@ export const layers = {
     'options',
     'connect',
     'index',
+    'cells',
     'opentelemetry',
     'internal',
   ],

@@ -26,14 +26,19 @@ export function connect(
   return connectIn(url, options, platformEnvironment)
 }
 
-/** Like {@link connect}, in the environment of a test or a simulation. */
+/**
+ * Like {@link connect}, in the environment of a test or a simulation, and for one cell of several.
+ *
+ * @param cell The cell of the brokers, such as `1/4`; undefined if there are no cells.
+ */
 export async function connectIn(
   url: BrokerUrl | readonly BrokerUrl[],
   options: ConnectOptions,
   environment: Environment,
+  cell?: string | undefined,
 ): Promise<Session> {
   const checkedOptions = checkConnect(url, options)
-  const { urls, settings, signal, reconnect, warnings, platformOptions, unref } = checkedOptions
+  const { urls, signal, reconnect, warnings, platformOptions, unref } = checkedOptions
   throwIfAborted(signal)
   const WebSocket =
     checkedOptions.WebSocket ??
@@ -49,6 +54,7 @@ export async function connectIn(
       { initial: 100, multiplier: 2, max: 5_000, jitter: 'full' },
       environment.random,
     )
+  const settings = { ...checkedOptions.settings, cell }
   return new Promise<Session>((resolve, reject) => {
     const controller = new SessionController(environment, { urls, WebSocket, strategy }, settings, {
       onOpen: () => {

@@ -3,6 +3,7 @@
  * client in a simulated environment, and functions that have tests of their own. An internal export
  * may change in any version.
  */
+export { mergePages, mergeResults, mergeStats } from './cells/merge.js'
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'
 export {

@@ -88,7 +88,8 @@ export interface CheckedConnectOptions {
   readonly unref: boolean
 }
 
-const connectOptions: OptionNames<ConnectOptions> = {
+/** The names of the options of `connect`. */
+export const connectOptions: OptionNames<ConnectOptions> = {
   token: 1,
   name: 1,
   lease: 1,

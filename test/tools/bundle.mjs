@@ -2,7 +2,8 @@
  * Makes the files of the client that need a bundler, and prints the size of the first. Run after
  * the compiler by every build of the client, and by `npm run bundle`.
  *
- * - `holdfast.js` and `.cjs`: the whole client in one file, for a page without a bundler. esbuild
+ * - `holdfast.js` and `.cjs`: the whole client in one file, for a page without a bundler.
+ *   `holdfast-cells.js` and `.cjs`: the client for several cells, with the same code. esbuild
  *   joins the modules and shortens the names of variables and private members; terser writes the
  *   same in fewer bytes. Neither renames a property, because a renamed property that something
  *   outside of the file reads breaks without an error.
@@ -26,15 +27,14 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const built = join(root, 'client/dist')
-/** Stands beside `holdfast.js`, so that pages need not load it. */
-const licenceFile = 'holdfast.licences.txt'
-
-async function bundleClient(outfile) {
+async function bundleClient(entry, outfile) {
+  // Stands beside the bundle, so that pages need not load it.
+  const licenceFile = basename(outfile).replace(/js$/, 'licences.txt')
   const { name, version } = manifestIn(join(root, 'client'))
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     metafile: true,
-    entryPoints: [join(built, 'index.js')],
+    entryPoints: [join(built, entry)],
     bundle: true,
     format: 'esm',
     platform: 'browser',
@@ -61,7 +61,7 @@ async function bundleClient(outfile) {
   const licences = licencesOf(Object.keys(metafile.inputs), root)
   write(
     join(dirname(outfile), licenceFile),
-    `Licences of the libraries in holdfast.js:\n\n${licences}\n`,
+    `Licences of the libraries in ${basename(outfile)}:\n\n${licences}\n`,
   )
   write(outfile, text)
   const { code: commonJs } = await transform(text, {
@@ -172,6 +172,7 @@ function write(file, text) {
 }
 
 copyEventEmitter(join(built, 'bundle/eventemitter3.js'))
-await bundleClient(join(built, 'bundle/holdfast.js'))
+await bundleClient('index.js', join(built, 'bundle/holdfast.js'))
+await bundleClient('cells.js', join(built, 'bundle/holdfast-cells.js'))
 await bundleWebSocket('esm', join(built, 'bundle/websocket.js'))
 await bundleWebSocket('cjs', join(built, 'bundle/websocket.cjs'))

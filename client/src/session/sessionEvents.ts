@@ -56,6 +56,11 @@ export interface SessionEvents {
   closed: (error: HoldfastError | undefined) => void
 }
 
+/** Events by name, each with the type of its listeners. */
+export type EventMap<Events> = { readonly [E in keyof Events]: (...details: never[]) => void }
+
+export type EventNames<Events> = Readonly<Record<keyof Events & string, 1>>
+
 /** Receives the changes of a session from the controller. The methods must not throw. */
 export interface SessionControllerListener {
   /** The first session is open. */
@@ -78,8 +83,8 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
  * Whether `once` adds a listener for this name. `events.once` of Node adds a listener for `error`,
  * which no session emits.
  */
-export function isEventName(name: unknown): boolean {
-  return name === 'error' || Object.hasOwn(eventNames, String(name))
+export function isEventName(name: unknown, names: object = eventNames): boolean {
+  return name === 'error' || Object.hasOwn(names, String(name))
 }
 
 /** The function that `eventemitter3` calls, with the caller's listener as a property. */
@@ -92,14 +97,20 @@ type WrappedListener = ((...details: unknown[]) => void) & { readonly listener?:
  * - a listener of `once` is called once, even if an earlier listener causes the same event again;
  * - an unknown event is refused, because its listener would never be called.
  */
-export class SessionEmitter {
+export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
   readonly #emitter = new EventEmitter<string>()
+  readonly #names: EventNames<Events>
+
+  /** @param names All names of events. Default: those of a session with one broker. */
+  constructor(names?: EventNames<Events>) {
+    this.#names = names ?? (eventNames as never)
+  }
 
   /**
    * Calls the listener at each such event.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
-  on<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
+  on<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.#add(event, listener, false)
   }
 
@@ -107,7 +118,7 @@ export class SessionEmitter {
    * Calls the listener at the next such event.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
-  once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
+  once<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.#add(event, listener, true)
   }
 
@@ -115,8 +126,8 @@ export class SessionEmitter {
    * Removes the listener from this event.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
-  off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
-    checkEvent(event)
+  off<E extends keyof Events & string>(event: E, listener: Events[E]): this {
+    this.#check(event)
     for (const wrapped of this.#emitter.listeners(event) as WrappedListener[]) {
       if (wrapped.listener === listener) this.#emitter.off(event, wrapped)
     }
@@ -124,25 +135,26 @@ export class SessionEmitter {
   }
 
   /** Calls all listeners of the event, in the order in which they were added. */
-  emit<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void {
+  emit<E extends keyof Events & string>(event: E, ...details: Parameters<Events[E]>): void {
     this.#emitter.emit(event, ...details)
   }
 
-  #add<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E], once: boolean): this {
-    checkEvent(event)
+  #add<E extends keyof Events & string>(event: E, listener: Events[E], once: boolean): this {
+    this.#check(event)
     checkFunction('the listener', listener)
     const wrapped = (...details: unknown[]) => {
       if (once) {
         if (!this.#emitter.listeners(event).includes(wrapped)) return
         this.#emitter.off(event, wrapped)
       }
-      callSafely(() => (listener as (...details: unknown[]) => void)(...details))
+      callSafely(() => (listener as unknown as (...details: unknown[]) => void)(...details))
     }
     this.#emitter.on(event, Object.assign(wrapped, { listener }))
     return this
   }
-}
 
-function checkEvent(event: string): void {
-  if (!isEventName(event)) refuseUnknownName('a session has no event', String(event), eventNames)
+  #check(event: string): void {
+    if (isEventName(event, this.#names)) return
+    refuseUnknownName('a session has no event', String(event), this.#names)
+  }
 }

@@ -183,8 +183,9 @@ export class Inbound {
   }
 
   /**
-   * Whether a request is for a key of another cell. If so, answers with `failed`. Without this check
-   * a client with a wrong list of cells could lock a key that another client holds in its own cell.
+   * Whether a request is for a key of another cell. If so, answers with `failed`. Without this
+   * check a client with a wrong list of cells could lock a key that another client holds in its own
+   * cell.
    */
   #isOfOtherCell(
     { number, count }: Cell,

@@ -21,6 +21,8 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 const bundle = join(root, 'client/dist/bundle/holdfast.js')
+/** The client for several cells, which are independent brokers that share the keys. */
+const cellBundle = join(root, 'client/dist/bundle/holdfast-cells.js')
 /** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
 const maxBytes = 25_500
 
@@ -92,9 +94,18 @@ describe('the client bundle', () => {
     expect(gzipSync(text, { level: 9 }).length).to.be.below(maxBytes)
   })
 
+  it('contains no code for cells, which have a bundle of their own below 28,500 bytes', async () => {
+    expect(await readFile(bundle, 'utf8')).not.to.include('cellClosed')
+    const text = await readFile(cellBundle)
+    expect(text.toString()).to.include('cellClosed')
+    expect(gzipSync(text, { level: 9 }).length).to.be.below(28_500)
+  })
+
   it('contains no code for Node', async () => {
-    const text = await readFile(bundle, 'utf8')
-    expect(text).not.to.match(/\bprocess\b|\bBuffer\b|\brequire\b|node:|setImmediate/)
+    for (const file of [bundle, cellBundle]) {
+      const text = await readFile(file, 'utf8')
+      expect(text).not.to.match(/\bprocess\b|\bBuffer\b|\brequire\b|node:|setImmediate/)
+    }
   })
 
   it('exports the same names as the package', async () => {
@@ -103,6 +114,11 @@ describe('the client bundle', () => {
       import('@holdfast/client'),
     ])
     expect(Object.keys(fromBundle)).to.have.members(Object.keys(fromPackage))
+    const [cellsFromBundle, cellsFromPackage] = await Promise.all([
+      import(cellBundle),
+      import('@holdfast/client/cells'),
+    ])
+    expect(Object.keys(cellsFromBundle)).to.have.members(Object.keys(cellsFromPackage))
   })
 
   it('returns objects with the same members as the package', async () => {

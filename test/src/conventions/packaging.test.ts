@@ -37,11 +37,13 @@ const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs
 /** The pages of the client. */
 const clientPages = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
 
-/** The licences of the libraries in the client's bundle. */
-const bundleLicences = 'dist/bundle/holdfast.licences.txt'
+/** The licences of the libraries in the client's bundles. */
+const bundleLicences = ['holdfast', 'holdfast-cells'].map(
+  (name) => `dist/bundle/${name}.licences.txt`,
+)
 
 const otherFiles = [
-  bundleLicences,
+  ...bundleLicences,
   ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
   ...page,
   ...deployed,
@@ -58,7 +60,7 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const targets = filesOf({ main, types, exports, imports, bin })
   for (const target of targets) assert.include(paths, target.replace('./', ''), name)
-  if (folder === 'client') assert.includeMembers(paths, [bundleLicences, ...clientPages])
+  if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientPages])
   if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))

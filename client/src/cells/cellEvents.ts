@@ -1,0 +1,40 @@
+/**
+ * The events of a `CellSession`. They are the events of the sessions in the cells, each with the
+ * number of its cell as one more argument.
+ */
+import type { HoldfastError } from '@holdfast/shared'
+import type { EventNames, LostLock } from '../session/sessionEvents.js'
+
+/** The events of a `CellSession`, each with the type of its listeners. `cell` counts from 1. */
+export interface CellEvents {
+  /** The connection to a cell is gone; see `SessionEvents`. */
+  jeopardy: (error: HoldfastError, cell: number) => void
+  /** The session of a cell was resumed. */
+  resumed: (cell: number) => void
+  /** A new session has replaced the session of a cell. Only the locks in this cell are lost. */
+  newSession: (cell: number) => void
+  /** A lock that the caller did not unlock is lost. */
+  lost: (lock: LostLock, cell: number) => void
+  /** A broker of a cell stops within this many ms. */
+  draining: (event: { readonly within: number }, cell: number) => void
+  /** The token expires at a cell in this many ms. `authenticate` renews the token at all cells. */
+  expiring: (event: { readonly within: number }, cell: number) => void
+  /**
+   * An error has ended the session of a cell, and its locks are lost. The other cells go on. The
+   * next call for a key of this cell opens a new session.
+   */
+  cellClosed: (error: HoldfastError, cell: number) => void
+  /** The caller has closed the `CellSession`. */
+  closed: (error: undefined) => void
+}
+
+export const cellEventNames: EventNames<CellEvents> = {
+  jeopardy: 1,
+  resumed: 1,
+  newSession: 1,
+  lost: 1,
+  draining: 1,
+  expiring: 1,
+  cellClosed: 1,
+  closed: 1,
+}

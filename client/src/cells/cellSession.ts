@@ -1,0 +1,385 @@
+/**
+ * `CellSession`: the interface of a session over several cells, which are independent brokers or
+ * clusters. Each call goes to the session in the cell of its key. The first call for a cell opens
+ * the session of this cell.
+ */
+import {
+  cellOfSlot,
+  HoldfastError,
+  type LockStats,
+  maxQueryItems,
+  type OptionNames,
+  type QueueEvent,
+  refuseUnknownOptions,
+  slotOf,
+} from '@holdfast/shared'
+import type { CampaignOptions, Leadership } from '../locks/leadership.js'
+import type { Lock } from '../locks/lock.js'
+import type { OnceOptions, Run } from '../locks/once.js'
+import {
+  checkLockSet,
+  type LockOptions,
+  type LockSetItem,
+  type LockSetOptions,
+  type SingleflightOptions,
+  type TryLockOptions,
+  type TryLockSetOptions,
+} from '../locks/options.js'
+import { checkScope, type Scope, type ScopeOptions } from '../locks/scope.js'
+import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
+import { check, checkFunction, checkKey, checkSignal } from '../platform/checks.js'
+import type { BarrierOptions } from '../requests/barrierRequest.js'
+import { withKey } from '../requests/requests.js'
+import {
+  checkQuery,
+  checkToken,
+  checkWatch,
+  type QueryOptions,
+  type QueryResult,
+  type RevokeOptions,
+} from '../requests/simpleRequests.js'
+import { checkObserve, type Leader, type ObserveOptions } from '../session/observation.js'
+import type { Session } from '../session/session.js'
+import { isEventName, SessionEmitter, type SessionState } from '../session/sessionEvents.js'
+import type { Watch } from '../session/watch.js'
+import type { WatchOptions } from '../transport/messages.js'
+import { type CellEvents, cellEventNames } from './cellEvents.js'
+import { CellPool } from './cellPool.js'
+import {
+  CellObservation,
+  type CellWatchCallback,
+  type CellWatchEvent,
+  watchCells,
+} from './cellWatch.js'
+import { mergePages, mergeResults, mergeStats } from './merge.js'
+
+/** The options of `scope` of a `CellSession`. */
+export interface CellScopeOptions extends ScopeOptions {
+  /** The tag of all keys of the scope: for keys such as `{order:42}:items`, `order:42`. */
+  readonly tag: string
+}
+
+const scopeOptions: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
+
+export interface CellSessionDeps {
+  readonly name: string | undefined
+  readonly count: number
+  readonly token: string | undefined
+  /** Opens the session of a cell with this token. */
+  open(number: number, token: string | undefined, signal: AbortSignal): Promise<Session>
+}
+
+export class CellSession extends SessionEmitter<CellEvents> {
+  readonly #pool: CellPool
+  /** The name that was given to `connect`. */
+  readonly name: string | undefined
+  /** The number of cells. */
+  readonly cells: number
+  #token: string | undefined
+  #keepsProcessAlive = true
+  /** Settles when the former call of `authenticate` has settled. */
+  #authenticated: Promise<void> = Promise.resolve()
+
+  /** Internal. Call `connect` to make a session. */
+  constructor({ name, count, token, open }: CellSessionDeps) {
+    super(cellEventNames)
+    this.name = name
+    this.cells = count
+    this.#token = token
+    this.#pool = new CellPool({
+      count,
+      open: (number, signal) => open(number, this.#token, signal),
+      onOpen: (session, number) => this.#onOpen(session, number),
+    })
+  }
+
+  /**
+   * `closed` after `close`. `connecting` while a session is being opened, and before the first
+   * call. `disconnected` while a cell has no connection. Otherwise `connected`.
+   */
+  get state(): SessionState {
+    if (this.#pool.isClosed) return 'closed'
+    const { open, isOpening } = this.#pool
+    if (open.some(({ state }) => state !== 'connected')) return 'disconnected'
+    return isOpening || open.length === 0 ? 'connecting' : 'connected'
+  }
+
+  /**
+   * The number of the cell that has a key, from 1 to `cells`.
+   * @throws HoldfastError `INVALID_KEY`
+   */
+  cellOf(key: string): number {
+    checkKey(key)
+    return cellOfSlot(slotOf(key), this.cells)
+  }
+
+  /**
+   * Resolves with the session in the cell of a key, for what only a session of one cell has: `id`,
+   * `lease`, `grace`, `leaseLeft` and `locks`. Rejects as `lock` does if the cell cannot be reached.
+   */
+  async sessionFor(key: string): Promise<Session> {
+    return this.#pool.session(this.cellOf(key))
+  }
+
+  /**
+   * Like `lock` of a session, in the cell of the key. The first call for a cell also opens its
+   * session, and so may reject with the errors of `connect`: `UNAVAILABLE` if no broker of the cell
+   * answers, or `INVALID_OPTION` if the brokers belong to another cell. The `timeout` begins when
+   * the session is open.
+   */
+  lock(key: string, options: LockOptions = {}): Promise<Lock> {
+    return this.#in(key, options, (session) => session.lock(key, options))
+  }
+
+  tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
+    return this.#in(key, options, (session) => session.tryLock(key, options))
+  }
+
+  withLock<T>(
+    key: string,
+    callback: (lock: Lock) => T | PromiseLike<T>,
+    options: LockOptions = {},
+  ): Promise<T> {
+    return this.#in(key, options, (session) => session.withLock(key, callback, options))
+  }
+
+  singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
+    return this.#in(key, options, (session) => session.singleflightLock(key, options))
+  }
+
+  /**
+   * Like `lockAll` of a session. All keys must have the same slot: give all of them the same tag,
+   * such as `{order:42}`. Otherwise rejects with `INVALID_OPTION`, also if the keys are in one cell
+   * now, because another number of cells could separate them.
+   */
+  async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
+    const key = sharedKey('lockAll', keys, options)
+    return this.#in(key, options, (session) => session.lockAll(keys, options))
+  }
+
+  async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
+    const key = sharedKey('tryLockAll', keys, options)
+    return this.#in(key, options, (session) => session.tryLockAll(keys, options))
+  }
+
+  async withLockAll<T>(
+    keys: readonly LockSetItem[],
+    callback: (lock: Lock) => T | PromiseLike<T>,
+    options: LockSetOptions = {},
+  ): Promise<T> {
+    const key = sharedKey('withLockAll', keys, options)
+    return this.#in(key, options, (session) => session.withLockAll(keys, callback, options))
+  }
+
+  /** Calls the listener at the next such event; with a key, see `once` of a session. */
+  override once<E extends keyof CellEvents>(event: E, listener: CellEvents[E]): this
+  override once<T>(
+    key: string,
+    run: (run: Run) => T | PromiseLike<T>,
+    options?: OnceOptions,
+  ): Promise<T>
+  override once(name: string, callback: (...details: never) => unknown, options?: OnceOptions) {
+    if (options === undefined && isEventName(name, cellEventNames)) {
+      return super.once(name as keyof CellEvents, callback as () => void)
+    }
+    const run = callback as () => unknown
+    // With options, the session runs a function even if the key is the name of an event.
+    return this.#in(name, options, (session) => session.once(name, run, options ?? {}))
+  }
+
+  campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
+    return this.#in(name, options, (session) => session.campaign(name, options))
+  }
+
+  /** @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED` */
+  observe(name: string, options: ObserveOptions = {}): AsyncIterableIterator<Leader | undefined> {
+    checkObserve(name, options)
+    this.#throwIfClosed()
+    return new CellObservation(
+      () => this.#sessionIn(name, options.signal),
+      (session) => session.observe(name, options),
+    )
+  }
+
+  barrier(key: string, options: BarrierOptions): Promise<void> {
+    return this.#in(key, options, (session) => session.barrier(key, options))
+  }
+
+  /**
+   * Like `scope` of a session, in the cell of the tag. The broker refuses keys of another cell with
+   * `INVALID_KEY`. The brokers find deadlocks only between scopes of the same cell.
+   */
+  async scope<T>(
+    callback: (scope: Scope) => T | PromiseLike<T>,
+    options: CellScopeOptions,
+  ): Promise<T> {
+    check(options !== undefined, 'scope of several cells needs the option tag')
+    refuseUnknownOptions('scope', options, scopeOptions)
+    const { tag, name } = options
+    checkScope(callback, { name })
+    check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
+    return this.#in(tag, undefined, (session) => session.scope(callback, { name }))
+  }
+
+  /**
+   * Like `query` of a session. Without a `key`, asks all cells and merges their answers. With
+   * `after`, the pages are in the order of keys. Rejects if a cell cannot be reached.
+   */
+  async query(options: QueryOptions = {}): Promise<QueryResult> {
+    const { key, limit = maxQueryItems, after } = checkQuery(options)
+    if (key !== undefined) return this.#in(key, undefined, (session) => session.query(options))
+    const { afterFence, ...withoutFence } = options
+    // Only the cell of the key `after` has more locks of this key.
+    const owner = afterFence === undefined ? undefined : this.cellOf(after as string)
+    const results = await this.#inAll((session, number) =>
+      session.query(number === owner ? options : withoutFence),
+    )
+    return after === undefined ? mergeResults(results, limit) : mergePages(results, limit)
+  }
+
+  /**
+   * Like `watch` of a session. Without a `key`, watches all cells: the callback gets one `state` of
+   * each cell, with the number of the cell and the keys of this cell alone.
+   * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
+   */
+  watch(
+    selection: WatchOptions & { readonly queue: true },
+    callback: (event: CellWatchEvent | QueueEvent) => void,
+  ): Watch
+  watch(
+    selection: string | (WatchOptions & { readonly queue?: false | undefined }),
+    callback: (event: CellWatchEvent) => void,
+  ): Watch
+  watch(
+    selection: string | WatchOptions,
+    callback: (event: CellWatchEvent & QueueEvent) => void,
+  ): Watch {
+    const options = checkWatch(typeof selection === 'string' ? { key: selection } : selection)
+    checkFunction('callback', callback)
+    this.#throwIfClosed()
+    const numbers = options.key === undefined ? this.#pool.numbers : [this.cellOf(options.key)]
+    return watchCells(this.#pool, numbers, options, callback as CellWatchCallback)
+  }
+
+  revoke(key: string, options: RevokeOptions): Promise<void> {
+    return this.#in(key, undefined, (session) => session.revoke(key, options))
+  }
+
+  /**
+   * Sends a new token to all cells whose sessions are open; cells that are opened later use the new
+   * token too. Several calls run one after another. Rejects with the first error of a cell; the
+   * other cells use the new token all the same.
+   */
+  async authenticate(token: string): Promise<void> {
+    checkToken(token)
+    this.#throwIfClosed()
+    const result = this.#authenticated.then(() => this.#authenticate(token))
+    this.#authenticated = result.catch(() => {})
+    return result
+  }
+
+  async #authenticate(token: string): Promise<void> {
+    const results = await Promise.allSettled(
+      this.#pool.open.map((session) => session.authenticate(token)),
+    )
+    const refusals = results.filter((result) => result.status === 'rejected')
+    if (refusals.length === 0 || refusals.length < results.length) this.#token = token
+    if (refusals.length > 0) throw refusals[0]!.reason
+  }
+
+  /** Returns the counters of all cells together. Rejects if a cell cannot be reached. */
+  async stats(): Promise<LockStats> {
+    return mergeStats(await this.#inAll((session) => session.stats()))
+  }
+
+  /** Ends the sessions of all cells, as `close` of a session does. Never rejects. */
+  async close(): Promise<void> {
+    const isFirst = !this.#pool.isClosed
+    await this.#pool.close()
+    if (isFirst) this.emit('closed', undefined)
+  }
+
+  /** Lets a Node process end although sessions are open; see `unref` of a session. */
+  unref(): this {
+    return this.#keepProcessAlive(false)
+  }
+
+  /** Undoes `unref`. */
+  ref(): this {
+    return this.#keepProcessAlive(true)
+  }
+
+  /** Calls `close`. */
+  [asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #keepProcessAlive(keepAlive: boolean): this {
+    this.#keepsProcessAlive = keepAlive
+    for (const session of this.#pool.open) {
+      if (keepAlive) session.ref()
+      else session.unref()
+    }
+    return this
+  }
+
+  #onOpen(session: Session, cell: number): void {
+    if (!this.#keepsProcessAlive) session.unref()
+    session.on('jeopardy', (error) => this.emit('jeopardy', error, cell))
+    session.on('resumed', () => this.emit('resumed', cell))
+    session.on('newSession', () => this.emit('newSession', cell))
+    session.on('lost', (lock) => this.emit('lost', lock, cell))
+    session.on('draining', (event) => this.emit('draining', event, cell))
+    session.on('expiring', (event) => this.emit('expiring', event, cell))
+    session.on('closed', (error) => {
+      if (error !== undefined) this.emit('cellClosed', error, cell)
+    })
+  }
+
+  /** Calls a method of the session in the cell of the key. */
+  async #in<T>(
+    key: string,
+    options: { readonly signal?: AbortSignal | undefined } | undefined,
+    call: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    return call(await this.#sessionIn(key, options?.signal))
+  }
+
+  /** Like `sessionFor`, but rejects with `ABORTED` if the signal is aborted meanwhile. */
+  async #sessionIn(key: string, signal: AbortSignal | undefined): Promise<Session> {
+    const number = this.cellOf(key)
+    checkSignal(signal)
+    throwIfAborted(signal, key)
+    const opened = this.#pool.session(number)
+    if (signal === undefined) return opened
+    return new Promise((resolve, reject) => {
+      const stopListening = onAbort(signal, (error) => reject(withKey(key, error)))
+      opened.then(resolve, reject).finally(stopListening)
+    })
+  }
+
+  #inAll<T>(call: (session: Session, number: number) => Promise<T>): Promise<T[]> {
+    return Promise.all(
+      this.#pool.numbers.map(async (number) => call(await this.#pool.session(number), number)),
+    )
+  }
+
+  #throwIfClosed(): void {
+    if (this.#pool.isClosed) throw new HoldfastError('SESSION_CLOSED')
+  }
+}
+
+/**
+ * Returns one key of a set whose keys have the same slot.
+ * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
+ */
+function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSetOptions): string {
+  const { key, kind } = checkLockSet(keys, options, method).params
+  const other = kind!.items!.find((item) => slotOf(item.key) !== slotOf(key))
+  check(
+    other === undefined,
+    `the keys ${JSON.stringify(key)} and ${JSON.stringify(other?.key)} of ${method} may be in ` +
+      'different cells: give all keys the same tag, such as {order:42}',
+  )
+  return key
+}

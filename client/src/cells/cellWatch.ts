@@ -1,0 +1,110 @@
+/**
+ * A watch of several cells, and an observation in a cell whose session may not be open yet. Both
+ * begin as soon as the session of each cell is open.
+ */
+import type { HoldfastError, LockEvent, QueueEvent } from '@holdfast/shared'
+import { asyncDispose, callSafely, dispose } from '../platform/callbacks.js'
+import type { Leader } from '../session/observation.js'
+import type { Session } from '../session/session.js'
+import type { RefusedEvent, StateEvent, Watch, WatchEvent } from '../session/watch.js'
+import type { WatchOptions } from '../transport/messages.js'
+import type { CellPool } from './cellPool.js'
+
+/**
+ * An event of a watch of cells. Each cell sends a state of its own keys, first and after each
+ * reconnect to this cell. `cell` is the number of the cell, from 1. A refusal ends the watch only
+ * in its cell.
+ */
+export type CellWatchEvent =
+  | (StateEvent & { readonly cell: number })
+  | LockEvent
+  | (RefusedEvent & { readonly cell: number })
+
+export type CellWatchCallback = (event: CellWatchEvent | QueueEvent) => void
+
+/** Watches these cells. Returns the handle of the watch at once. */
+export function watchCells(
+  pool: CellPool,
+  numbers: readonly number[],
+  selection: WatchOptions,
+  callback: CellWatchCallback,
+): Watch {
+  const closers = numbers.map((cell) => watchCell(pool, cell, selection, callback))
+  const close = () => {
+    for (const closeCell of closers) closeCell()
+  }
+  return { close, [dispose]: close }
+}
+
+function watchCell(
+  pool: CellPool,
+  cell: number,
+  selection: WatchOptions,
+  callback: CellWatchCallback,
+): () => void {
+  let isClosed = false
+  let stop = () => {}
+  const refuse = (error: HoldfastError | undefined) => {
+    if (isClosed || error === undefined || pool.isClosed) return
+    isClosed = true
+    callSafely(() => callback({ event: 'refused', error, cell }))
+  }
+  pool.session(cell).then((session) => {
+    if (isClosed) return
+    const onEvent = (event: WatchEvent | QueueEvent) => {
+      callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
+    }
+    const watch = session.watch(selection as WatchOptions & { queue: true }, onEvent)
+    session.on('closed', refuse)
+    stop = () => {
+      watch.close()
+      session.off('closed', refuse)
+    }
+  }, refuse)
+  return () => {
+    isClosed = true
+    stop()
+  }
+}
+
+/** Iterates over the leaders of an election whose session is opened by the first `next`. */
+export class CellObservation implements AsyncIterableIterator<Leader | undefined> {
+  readonly #openSession: () => Promise<Session>
+  readonly #observe: (session: Session) => AsyncIterableIterator<Leader | undefined>
+  #observation: Promise<AsyncIterableIterator<Leader | undefined>> | undefined
+  #isOver = false
+
+  constructor(
+    openSession: () => Promise<Session>,
+    observe: (session: Session) => AsyncIterableIterator<Leader | undefined>,
+  ) {
+    this.#openSession = openSession
+    this.#observe = observe
+  }
+
+  async next(): Promise<IteratorResult<Leader | undefined, undefined>> {
+    if (this.#isOver) return { done: true, value: undefined }
+    this.#observation ??= this.#openSession().then(this.#observe)
+    try {
+      return await (await this.#observation).next()
+    } catch (error) {
+      this.#isOver = true
+      throw error
+    }
+  }
+
+  /** Ends the observation, as `break` does in a `for await` loop. */
+  async return(): Promise<IteratorResult<Leader | undefined, undefined>> {
+    this.#isOver = true
+    await this.#observation?.then((observation) => observation.return?.()).catch(() => {})
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [asyncDispose](): Promise<void> {
+    await this.return()
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Merges the answers of several cells into one answer. Each key is in exactly one cell, so no lock
+ * is in two answers.
+ */
+import type { HeldInfo, LockStats, WaitingInfo } from '@holdfast/shared'
+import type { QueryResult } from '../requests/simpleRequests.js'
+
+/** Adds up the counters of the cells. */
+export function mergeStats(all: readonly LockStats[]): LockStats {
+  const sum = (name: keyof LockStats) => all.reduce((total, stats) => total + stats[name], 0)
+  const totalLocks = sum('totalLocks')
+  const granted = all.reduce((total, stats) => total + stats.successRate * stats.totalLocks, 0)
+  return {
+    totalLocks,
+    activeLocks: sum('activeLocks'),
+    failedLocks: sum('failedLocks'),
+    expiredLocks: sum('expiredLocks'),
+    refreshCount: sum('refreshCount'),
+    unlockCount: sum('unlockCount'),
+    successRate: totalLocks === 0 ? 0 : granted / totalLocks,
+  }
+}
+
+/** Merges the results of a query without pages: the first `limit` items, cell after cell. */
+export function mergeResults(results: readonly QueryResult[], limit: number): QueryResult {
+  return {
+    held: results.flatMap(({ held }) => held).slice(0, limit),
+    waiting: results.flatMap(({ waiting }) => waiting).slice(0, limit),
+    ...countsOf(results),
+  }
+}
+
+/**
+ * Merges one page of each cell into one page, in the order of keys. All pages begin after the same
+ * key. The merged page has the rules of a page of one broker: each of its keys is complete, and a
+ * key with more than `limit` items has a page of its own, which leaves out the others of its items.
+ */
+export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
+  const counts = countsOf(pages)
+  const ends = pages.filter(isIncomplete).map(lastKeyOf)
+  // A cell has more keys, but none of them on its page: its locks ended while it chose the page.
+  if (ends.includes(undefined)) return { held: [], waiting: [], ...counts }
+  const end = (ends as string[]).reduce<string | undefined>(lower, undefined)
+  const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
+  const byKey = groupByKey(pages)
+  const held: HeldInfo[] = []
+  const waiting: WaitingInfo[] = []
+  for (const key of [...byKey.keys()].sort(compareUnits)) {
+    // The cell whose page ends here may have keys that follow, and that precede this key.
+    if (end !== undefined && key > end) break
+    const group = byKey.get(key)!
+    const isFirst = held.length + waiting.length === 0
+    const isFull =
+      held.length + group.held.length > limit || waiting.length + group.waiting.length > limit
+    if (!isFirst && (isFull || oversizedKeys.has(key))) break
+    held.push(...group.held)
+    waiting.push(...group.waiting)
+    if (oversizedKeys.has(key)) break
+  }
+  return { held, waiting, ...counts }
+}
+
+function countsOf(results: readonly QueryResult[]): {
+  readonly heldCount: number
+  readonly waitingCount: number
+} {
+  return {
+    heldCount: results.reduce((total, { heldCount }) => total + heldCount, 0),
+    waitingCount: results.reduce((total, { waitingCount }) => total + waitingCount, 0),
+  }
+}
+
+/** Whether items of the cell follow on later pages, or are left out of this page. */
+function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): boolean {
+  return held.length < heldCount || waiting.length < waitingCount
+}
+
+/** The key of a page that may leave out items of this key; undefined without such a key. */
+function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
+  const { held, waiting } = page
+  if (!isIncomplete(page) || (held.length < limit && waiting.length < limit)) return undefined
+  const key = lastKeyOf(page)
+  return [...held, ...waiting].every((item) => item.key === key) ? key : undefined
+}
+
+function lastKeyOf({ held, waiting }: QueryResult): string | undefined {
+  const keys = [held.at(-1)?.key, waiting.at(-1)?.key].filter((key) => key !== undefined)
+  return keys.sort(compareUnits).at(-1)
+}
+
+interface KeyGroup {
+  readonly held: HeldInfo[]
+  readonly waiting: WaitingInfo[]
+}
+
+function groupByKey(pages: readonly QueryResult[]): Map<string, KeyGroup> {
+  const groups = new Map<string, KeyGroup>()
+  const groupOf = (key: string): KeyGroup => {
+    const group = groups.get(key) ?? { held: [], waiting: [] }
+    groups.set(key, group)
+    return group
+  }
+  for (const { held, waiting } of pages) {
+    for (const item of held) groupOf(item.key).held.push(item)
+    for (const item of waiting) groupOf(item.key).waiting.push(item)
+  }
+  return groups
+}
+
+function lower(a: string | undefined, b: string): string {
+  return a === undefined || b < a ? b : a
+}
+
+/** The order of keys: by UTF-16 units, as brokers order the keys of pages. */
+function compareUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -1,0 +1,211 @@
+/**
+ * The client for several cells, without a broker: the checks of `connect`, and how the answers of
+ * several cells are merged. Cells are independent brokers that share the keys between them.
+ */
+import type { HeldInfo, LockStats, QueryResult, WaitingInfo } from '@holdfast/client'
+import { type CellConnectOptions, connect } from '@holdfast/client/cells'
+import { mergePages, mergeResults, mergeStats } from '@holdfast/client/internal'
+import { expect } from 'chai'
+import { rejection } from '../e2e/stage.js'
+import { Random } from '../sim/random.js'
+
+const url = 'ws://127.0.0.1:1'
+
+describe('connect for cells', () => {
+  const wrong: [string, unknown, RegExp][] = [
+    ['no options', undefined, /^connect needs an object with cells$/],
+    ['a URL', url, /^connect needs an object with cells$/],
+    ['no cells', {}, /^cells must be an array of 1 to 1024 arrays of URLs$/],
+    ['an empty list', { cells: [] }, /^cells must be an array of 1 to 1024/],
+    ['too many cells', { cells: Array(1_025).fill([url]) }, /^cells must be an array of 1 to 1024/],
+    ['URLs without cells', { cells: [url] }, /^cell 1 must be an array of one or more URLs$/],
+    [
+      'a cell without URLs',
+      { cells: [[url], []] },
+      /^cell 2 must be an array of one or more URLs$/,
+    ],
+    ['a wrong URL', { cells: [['http://x']] }, /ws:\/\/ or wss:\/\/.*: not http:\/\/x/],
+    [
+      'a URL in two cells',
+      { cells: [[url], ['ws://h', url]] },
+      /^the URL ws:\/\/127\.0\.0\.1:1 is in cell 1 and in cell 2$/,
+    ],
+    ['an unknown option', { cells: [[url]], leese: 1 }, /leese.*lease/],
+    ['a signal', { cells: [[url]], signal: AbortSignal.abort() }, /signal/],
+    ['a wrong option', { cells: [[url]], lease: 0 }, /^lease must be an integer/],
+    ['an open token', { cells: [['ws://h']], token: 't' }, /^the token could be read/],
+  ]
+  for (const [problem, options, message] of wrong) {
+    it(`rejects ${problem}`, async () => {
+      const error = await rejection(connect(options as CellConnectOptions), 'INVALID_OPTION')
+      expect(error.message).to.match(message)
+    })
+  }
+
+  it('opens no connection before the first call, and none if it is closed before', async () => {
+    const session = await connect({ cells: [[url], ['ws://127.0.0.1:2']], name: 'n' })
+    expect([session.cells, session.name, session.state]).to.deep.equal([2, 'n', 'connecting'])
+    const closed: unknown[] = []
+    session.on('closed', (error) => closed.push(error))
+    await session.close()
+    await session.close()
+    expect([session.state, closed]).to.deep.equal(['closed', [undefined]])
+    await rejection(session.lock('k'), 'SESSION_CLOSED')
+    await rejection(session.stats(), 'SESSION_CLOSED')
+    expect(() => session.watch('k', () => {}))
+      .to.throw()
+      .with.property('code', 'SESSION_CLOSED')
+    expect(() => session.observe('k'))
+      .to.throw()
+      .with.property('code', 'SESSION_CLOSED')
+  })
+
+  it('refuses an unknown event with a suggestion', async () => {
+    const session = await connect({ cells: [[url]] })
+    expect(() => session.on('cellclosed' as 'cellClosed', () => {})).to.throw(/cellClosed/)
+    await session.close()
+  })
+})
+
+describe('the merged statistics of cells', () => {
+  const stats = (totalLocks: number, failedLocks: number): LockStats => ({
+    totalLocks,
+    failedLocks,
+    activeLocks: 1,
+    expiredLocks: 2,
+    refreshCount: 3,
+    unlockCount: 4,
+    successRate: totalLocks === 0 ? 0 : (totalLocks - failedLocks) / totalLocks,
+  })
+
+  it('are sums, and the success rate counts each request once', () => {
+    expect(mergeStats([stats(10, 1), stats(30, 11), stats(0, 0)])).to.deep.equal({
+      totalLocks: 40,
+      failedLocks: 12,
+      activeLocks: 3,
+      expiredLocks: 6,
+      refreshCount: 9,
+      unlockCount: 12,
+      successRate: 0.7,
+    })
+    expect(mergeStats([stats(0, 0)]).successRate).to.equal(0)
+  })
+})
+
+/** The locks and requests of one cell, sorted by key, as a broker pages through them. */
+interface CellItems {
+  readonly held: readonly HeldInfo[]
+  readonly waiting: readonly WaitingInfo[]
+}
+
+/** One page of a broker, by the rules in section 10 of PROTOCOL.md. */
+function pageOf(items: CellItems, after: string, afterFence: number | undefined, limit: number) {
+  const follows = ({ key }: { readonly key: string }) => key > after
+  const rest = items.held.filter(
+    (item) => follows(item) || (item.key === after && item.fence > (afterFence ?? Infinity)),
+  )
+  const waitingRest = items.waiting.filter(follows)
+  const keys = [...new Set([...rest, ...waitingRest].map(({ key }) => key))].sort()
+  const held: HeldInfo[] = []
+  const waiting: WaitingInfo[] = []
+  for (const key of keys) {
+    const own = rest.filter((item) => item.key === key)
+    const queue = waitingRest.filter((item) => item.key === key)
+    const isFull = held.length + own.length > limit || waiting.length + queue.length > limit
+    if (isFull && held.length + waiting.length > 0) break
+    held.push(...own.slice(0, limit))
+    waiting.push(...queue.slice(0, limit))
+    if (isFull) break
+  }
+  return { held, waiting, heldCount: rest.length, waitingCount: waitingRest.length }
+}
+
+/** Reads all pages of the cells, and checks the rules of each page. */
+function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
+  const all: HeldInfo[] = []
+  let after = ''
+  let afterFence: number | undefined
+  for (;;) {
+    const pages = cells.map((items) => {
+      const isOwner = items.held.some(({ key }) => key === after)
+      return pageOf(items, after, isOwner ? afterFence : undefined, limit)
+    })
+    const page = mergePages(pages, limit)
+    expect(page.held.length).to.be.at.most(limit)
+    expect(page.waiting.length).to.be.at.most(limit)
+    all.push(...page.held)
+    const keys = [...page.held, ...page.waiting].map(({ key }) => key).sort()
+    if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return all
+    const last = keys.at(-1)
+    expect(last, 'a page that is not the last has an item').to.be.a('string')
+    const isWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)
+    afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
+    after = last!
+  }
+}
+
+describe('the merged query of cells', () => {
+  const held = (key: string, fence: number) => ({ key, fence }) as HeldInfo
+  const waiting = (key: string) => ({ key }) as WaitingInfo
+
+  it('without pages lists the first items of the cells, and counts all', () => {
+    const results: QueryResult[] = [
+      {
+        held: [held('b', 1), held('d', 2)],
+        waiting: [waiting('b')],
+        heldCount: 5,
+        waitingCount: 1,
+      },
+      { held: [held('a', 1)], waiting: [], heldCount: 1, waitingCount: 0 },
+    ]
+    const merged = mergeResults(results, 2)
+    expect(merged.held.map(({ key }) => key)).to.deep.equal(['b', 'd'])
+    expect([merged.waiting.length, merged.heldCount, merged.waitingCount]).to.deep.equal([1, 6, 1])
+  })
+
+  it('ends a page at the first key after which a cell may have other keys', () => {
+    const pages: QueryResult[] = [
+      { held: [held('a', 1), held('c', 2)], waiting: [], heldCount: 9, waitingCount: 0 },
+      { held: [held('b', 1), held('d', 2)], waiting: [], heldCount: 2, waitingCount: 0 },
+    ]
+    const page = mergePages(pages, 4)
+    expect(page.held.map(({ key }) => key)).to.deep.equal(['a', 'b', 'c'])
+    expect(page.heldCount).to.equal(11)
+  })
+
+  it('is empty while a cell has more keys and listed none', () => {
+    const pages: QueryResult[] = [
+      { held: [], waiting: [], heldCount: 1, waitingCount: 0 },
+      { held: [held('a', 1)], waiting: [], heldCount: 1, waitingCount: 0 },
+    ]
+    expect(mergePages(pages, 4)).to.deep.equal({
+      held: [],
+      waiting: [],
+      heldCount: 2,
+      waitingCount: 0,
+    })
+  })
+
+  it('lists each lock exactly once, in the order of keys, whatever the cells hold', () => {
+    const random = new Random('merged queries')
+    for (let round = 0; round < 300; round++) {
+      const cells = Array.from({ length: 1 + random.int(0, 2) }, (_, cell) => {
+        const heldItems: HeldInfo[] = []
+        const waitingItems: WaitingInfo[] = []
+        for (let i = 0; i < random.int(0, 7); i++) {
+          const key = `${String.fromCharCode(97 + random.int(0, 7))}${i}-${cell}`
+          const count = random.int(0, 6)
+          for (let fence = 1; fence <= count; fence++) heldItems.push(held(key, fence))
+          for (let n = random.int(0, 4); n > 0; n--) waitingItems.push(waiting(key))
+        }
+        const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1)
+        return { held: heldItems.sort(byKey), waiting: waitingItems.sort(byKey) }
+      })
+      const listed = readAll(cells, 1 + random.int(0, 3)).map(({ key, fence }) => `${key} ${fence}`)
+      const expected = cells.flatMap((items) =>
+        items.held.map(({ key, fence }) => `${key} ${fence}`),
+      )
+      expect(listed).to.deep.equal(expected.sort())
+    }
+  })
+})

@@ -1,0 +1,325 @@
+/**
+ * The client for several cells over three brokers. Each broker is a cell with a third of the keys.
+ * A session over cells opens a session in a cell at the first use of that cell.
+ */
+import { once as onceEvent } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import type { LockEvent, Session } from '@holdfast/client'
+import {
+  type CellConnectOptions,
+  type CellSession,
+  type CellWatchEvent,
+  connect,
+} from '@holdfast/client/cells'
+import type { BrokerOptions } from '@holdfast/server'
+import { cellOfSlot, slotOf } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
+
+const count = 3
+
+/** A key of this cell whose name begins with `start`. */
+function keyIn(cell: number, start = 'k'): string {
+  for (let i = 0; ; i++) {
+    const key = `${start}${i}`
+    if (cellOfSlot(slotOf(key), count) === cell) return key
+  }
+}
+
+const cellNumbers = [1, 2, 3]
+/** One key of each cell. */
+const keys = cellNumbers.map((cell) => keyIn(cell))
+
+describe('e2e: cells', () => {
+  const stage = Stage.forEachTest()
+
+  async function brokers(options: BrokerOptions = {}): Promise<RunningBroker[]> {
+    return Promise.all(
+      cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${count}` })),
+    )
+  }
+
+  async function open(
+    cells: readonly RunningBroker[],
+    options: Partial<CellConnectOptions> = {},
+  ): Promise<CellSession> {
+    const session = await connect({ cells: cells.map(({ url }) => [url]), ...options })
+    stage.onClear(() => session.close())
+    return session
+  }
+
+  it('lock each key in its cell, and open a session at the first use of a cell', async () => {
+    const cells = await brokers()
+    const session = await open(cells, { name: 'n' })
+    const sessions = () => cells.map(({ broker }) => broker.status().sessions)
+    expect(sessions()).to.deep.equal([0, 0, 0])
+    const lock = await session.lock(keys[1]!)
+    expect([lock.key, lock.held, session.cellOf(keys[1]!)]).to.deep.equal([keys[1], true, 2])
+    expect(sessions()).to.deep.equal([0, 1, 0])
+    await session.lock(keys[0]!)
+    await session.tryLock(keys[2]!, { mode: 'shared' })
+    for (const [i, { broker }] of cells.entries()) {
+      expect(broker.query().held.map(({ key, name }) => [key, name])).to.deep.equal([
+        [keys[i], 'n'],
+      ])
+    }
+    expect(session.state).to.equal('connected')
+    await lock.unlock()
+    expect(cells[1]!.broker.query().heldCount).to.equal(0)
+    expect((await session.sessionFor(keys[1]!)).id).to.be.a('string')
+  })
+
+  it('have the calls of a session', async () => {
+    const session = await open(await brokers())
+    type Calls = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
+    type MoreCalls = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
+    // The compiler checks that code for these calls of a session also accepts a session over cells.
+    const calls: Pick<Session, Calls | MoreCalls | 'authenticate' | 'stats' | 'close'> = session
+    for (const key of keys) {
+      expect(await calls.withLock(key, (lock) => lock.key)).to.equal(key)
+      const both = await Promise.all([calls.singleflightLock(key), calls.singleflightLock(key)])
+      expect(both[0].fence).to.equal(both[1].fence)
+      await Promise.all(both.map((lock) => lock.unlock()))
+      expect(await session.once(key, () => `value of ${key}`)).to.equal(`value of ${key}`)
+      await Promise.all([calls.barrier(key, { parties: 2 }), calls.barrier(key, { parties: 2 })])
+      const leadership = await calls.campaign(key, { value: key })
+      const leaders = calls.observe(key)
+      expect((await leaders.next()).value?.value).to.equal(key)
+      await leaders.return!()
+      expect(await leaders.next()).to.deep.equal({ done: true, value: undefined })
+      await leadership.resign()
+      const lock = await calls.lock(key)
+      await calls.revoke(key, { fence: lock.fence, reason: 'test' })
+    }
+  })
+
+  it('exclude two sessions over cells from one key', async () => {
+    const cells = await brokers()
+    const [a, b] = [await open(cells), await open(cells)]
+    const locks = await Promise.all(keys.map((key) => a.lock(key)))
+    for (const key of keys) await rejection(b.tryLock(key), 'LOCK_HELD')
+    const waiting = keys.map((key) => b.lock(key))
+    await Promise.all(locks.map((lock) => lock.unlock()))
+    const granted = await Promise.all(waiting)
+    expect(granted.every((lock, i) => lock.fence > locks[i]!.fence)).to.equal(true)
+  })
+
+  it('lock sets of keys with one tag, and refuse other sets', async () => {
+    const session = await open(await brokers())
+    for (const key of keys) {
+      const set = await session.lockAll([
+        `{${key}}:items`,
+        { key: `{${key}}:bill`, mode: 'shared' },
+      ])
+      expect(set.held).to.equal(true)
+      await rejection(session.tryLockAll([`{${key}}:items`]), 'LOCK_HELD')
+      await set.unlock()
+    }
+    expect(await session.withLockAll(['{t}a', '{t}b'], () => 1)).to.equal(1)
+    const error = await rejection(session.lockAll(keys), 'INVALID_OPTION')
+    expect(error.message).to.equal(
+      `the keys "${keys[0]}" and "${keys[1]}" of lockAll may be in different cells: ` +
+        'give all keys the same tag, such as {order:42}',
+    )
+    // Two keys of one cell with different slots are refused too.
+    const other = keyIn(1, 'other')
+    expect(slotOf(other)).to.not.equal(slotOf(keys[0]!))
+    await rejection(session.tryLockAll([keys[0]!, other]), 'INVALID_OPTION')
+    await rejection(session.lockAll([]), 'INVALID_OPTION')
+  })
+
+  it('run a scope in the cell of its tag, and refuse keys of other cells in it', async () => {
+    const session = await open(await brokers())
+    const [tag, elsewhere] = keys
+    await session.scope(
+      async (scope) => {
+        const lock = await scope.lock(`{${tag}}:a`)
+        expect((await scope.lock(`{${tag}}:a`)).fence).to.equal(lock.fence)
+        const error = await rejection(scope.lock(elsewhere!), 'INVALID_KEY')
+        expect(error.message).to.match(
+          /the key belongs to cell 2 of 3, and this broker serves cell 1/,
+        )
+      },
+      { tag: tag! },
+    )
+    await rejection(
+      session.scope(() => 1, undefined as never),
+      'INVALID_OPTION',
+    )
+    await rejection(
+      session.scope(() => 1, { tag: '{x}' }),
+      'INVALID_OPTION',
+    )
+  })
+
+  it('are refused if the list has another order or another length', async () => {
+    const cells = await brokers()
+    const urls = cells.map(({ url }) => [url])
+    const lists = [
+      [urls[1]!, urls[0]!, urls[2]!],
+      urls.slice(0, 2),
+      [...urls, ['ws://127.0.0.1:1']],
+    ]
+    for (const list of lists) {
+      const session = await connect({ cells: list })
+      stage.onClear(() => session.close())
+      const key = ['a', 'b', 'c', 'd', 'e'].find((name) => session.cellOf(name) === 1)!
+      const error = await rejection(session.lock(key), 'INVALID_OPTION')
+      expect(error.message).to.match(
+        /wrong cell: this broker is cell \d\/3, but the client expects 1\/\d/,
+      )
+    }
+    expect(cells.map(({ broker }) => broker.query().heldCount)).to.deep.equal([0, 0, 0])
+    const { url } = await stage.broker()
+    const session = await connect({ cells: [[url]] })
+    stage.onClear(() => session.close())
+    const error = await rejection(session.stats(), 'INVALID_OPTION')
+    expect(error.message).to.match(/this broker has no cell, but the client expects 1\/1/)
+  })
+
+  it('refuse a client of one broker that locks a key of another cell', async () => {
+    const [first] = await brokers()
+    const session = await stage.session(first!.url)
+    await session.lock(keys[0]!)
+    const error = await rejection(session.lock(keys[1]!), 'INVALID_KEY')
+    expect(error.message).to.match(/the key belongs to cell 2 of 3, and this broker serves cell 1/)
+  })
+
+  it('answer queries and statistics for all cells together', async () => {
+    const cells = await brokers()
+    const session = await open(cells)
+    const names = Array.from({ length: 40 }, (_, i) => `q${String(i).padStart(2, '0')}`)
+    for (const name of names) await session.lock(name, { mode: 'shared' })
+    // A key with more locks than a page of 10 has room for.
+    const crowded = names[20]!
+    for (let i = 0; i < 24; i++) await session.lock(crowded, { mode: 'shared' })
+    const all = await session.query({ prefix: 'q' })
+    expect([all.held.length, all.heldCount, all.waitingCount]).to.deep.equal([64, 64, 0])
+    expect((await session.query({ key: names[3]! })).heldCount).to.equal(1)
+    const paged: string[] = []
+    let after = ''
+    let afterFence: number | undefined
+    for (;;) {
+      const page = await session.query({ prefix: 'q', after, afterFence, limit: 10 })
+      paged.push(...page.held.map(({ key, fence }) => `${key} ${fence}`))
+      if (page.held.length === page.heldCount) break
+      after = page.held.at(-1)!.key
+      const isWithinKey = page.held.length === 10 && page.held[0]!.key === after
+      afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
+    }
+    expect(paged).to.have.length(64)
+    expect(paged).to.deep.equal([...new Set(paged)].sort())
+    const stats = await session.stats()
+    expect(stats).to.include({ totalLocks: 64, activeLocks: 64, failedLocks: 0, successRate: 1 })
+    await rejection(session.query({ limit: 0 }), 'INVALID_OPTION')
+  })
+
+  it('send one state of each cell to a watch, and then the events of all cells', async () => {
+    const session = await open(await brokers())
+    const held = await session.lock(keys[0]!)
+    const events = new Collector<CellWatchEvent>()
+    const watch = session.watch({ prefix: 'k' }, events.add)
+    const states = await events.waitForCount(3)
+    const summary = states.map((event) => event.event === 'state' && [event.cell, event.heldCount])
+    expect(summary.sort()).to.deep.equal([
+      [1, 1],
+      [2, 0],
+      [3, 0],
+    ])
+    for (const key of keys.slice(1)) await session.lock(key)
+    await held.unlock()
+    const changes = (await events.waitForCount(6)).slice(3) as LockEvent[]
+    expect(changes.map(({ event, key }) => `${event} ${key}`)).to.have.members([
+      `locked ${keys[1]}`,
+      `locked ${keys[2]}`,
+      `unlocked ${keys[0]}`,
+    ])
+    watch.close()
+    const ofOneKey = new Collector<CellWatchEvent>()
+    session.watch(keys[2]!, ofOneKey.add)
+    const [state] = await ofOneKey.waitForCount(1)
+    expect(state).to.include({ event: 'state', heldCount: 1, cell: 3 })
+    await session.lock(`{${keys[2]}}other`)
+    await session.stats()
+    expect(events.items).to.have.length(6)
+    expect(ofOneKey.items).to.have.length(1)
+  })
+
+  it('keep the locks of the other cells when the broker of one cell ends', async () => {
+    const cells = await brokers()
+    const session = await open(cells, { reconnect: false })
+    const locks = await Promise.all(keys.map((key) => session.lock(key)))
+    const watched = new Collector<CellWatchEvent>()
+    session.watch(keys[1]!, watched.add)
+    await watched.waitForCount(1)
+    const lost = new Promise<[string, number]>((resolve) => {
+      session.once('lost', ({ key }, cell) => resolve([key, cell]))
+    })
+    const ended = new Promise<[string, number]>((resolve) => {
+      session.once('cellClosed', ({ code }, cell) => resolve([code, cell]))
+    })
+    await cells[1]!.broker.close()
+    expect(await lost).to.deep.equal([keys[1], 2])
+    expect(await ended).to.deep.equal(['UNAVAILABLE', 2])
+    expect(locks.map((lock) => lock.held)).to.deep.equal([true, false, true])
+    const [, refused] = await watched.waitForCount(2)
+    expect(refused).to.include({ event: 'refused', cell: 2 })
+    await rejection(session.lock(keys[1]!), 'UNAVAILABLE')
+    await rejection(session.query(), 'UNAVAILABLE')
+    await session.withLock(keyIn(1, 'more'), () => {})
+    // A new broker of the cell serves the next call.
+    await stage.broker({ cell: `2/${count}` }, cells[1]!.port)
+    expect((await session.lock(keys[1]!)).held).to.equal(true)
+  })
+
+  it('report the events of a cell with its number', async () => {
+    const cells = await brokers()
+    const session = await open(cells)
+    await session.lock(keys[2]!)
+    const draining = new Promise<number>((resolve) => {
+      session.once('draining', (_, cell) => resolve(cell))
+    })
+    const again = new Promise<number>((resolve) => session.once('newSession', resolve))
+    await cells[2]!.broker.close()
+    expect(await draining).to.equal(3)
+    await stage.broker({ cell: `3/${count}` }, cells[2]!.port)
+    expect(await again).to.equal(3)
+  })
+
+  it('use a new token in the open cells and in the cells that are opened later', async () => {
+    const seen: string[] = []
+    const authenticate = ({ token }: { readonly token?: string | undefined }) => {
+      seen.push(token!)
+      return token === 'wrong' ? undefined : 'ann'
+    }
+    const session = await open(await brokers({ authenticate }), { token: 'old' })
+    await session.lock(keys[0]!)
+    await session.authenticate('new')
+    await session.lock(keys[1]!)
+    expect(seen).to.deep.equal(['old', 'new', 'new'])
+    await rejection(session.authenticate('wrong'), 'UNAUTHORIZED')
+    await session.lock(keys[2]!)
+    expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
+  })
+
+  it('reject an aborted call at once, and every call after close, while a cell is opened', async () => {
+    // A server that accepts connections and never answers.
+    const silent = createServer().listen(0, '127.0.0.1')
+    stage.onClear(() => silent.close())
+    await onceEvent(silent, 'listening')
+    const session = await connect({
+      cells: [[`ws://127.0.0.1:${(silent.address() as AddressInfo).port}`]],
+    })
+    const controller = new AbortController()
+    const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    controller.abort()
+    expect((await aborted).key).to.equal('k')
+    const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
+    const refused: unknown[] = []
+    session.watch('k', (event) => refused.push(event))
+    expect(session.state).to.equal('connecting')
+    await session.close()
+    await pending
+    expect(refused).to.deep.equal([])
+  })
+})
