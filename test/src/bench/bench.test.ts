@@ -11,6 +11,7 @@ import { chartOf } from './report/chart.js'
 import { targetTable, workloadTable } from './report/tables.js'
 import { compareWithTargets } from './report/targets.js'
 import { runJob } from './run.js'
+import { cells } from './workloads/cells.js'
 import { exclusion } from './workloads/exclusion.js'
 import { w1 } from './workloads/w1.js'
 
@@ -52,6 +53,19 @@ describe('the bench', () => {
     assert.include(targetTable(targetResults), '| W1 64×1, pairs/s, of echo ')
     assert.include(workloadTable(w1, result.rows), 'holdfast, client')
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
+  })
+
+  it('measures two cells beside one broker, with the processor time of both brokers', async () => {
+    const job = cells.jobs(smokePace).find(({ shape }) => shape === '2 cells')
+    const { rows, grants, violations } = await runJob(job!, options)
+    const systems = rows.map(({ system }) => system)
+    assert.deepEqual(systems, ['ws echo', 'holdfast, client', 'holdfast, 2 cells'])
+    for (const { figures } of rows) {
+      assert.isAbove(figures['pairsPerSecond']!, 0)
+      assert.isAbove(figures['serverUsPerPair']!, 0)
+    }
+    assert.isAbove(grants, 64)
+    assert.equal(violations, 0)
   })
 
   it('detects a server that grants every request at once', async () => {

@@ -1,5 +1,6 @@
 /** Opens sessions of the client library with default options, for the loads. */
 import { connect } from '@holdfast/client'
+import { connect as connectToCells } from '@holdfast/client/cells'
 import type { LockClient } from './clientPairs.js'
 
 export const clientSystem = 'holdfast, client'
@@ -9,6 +10,23 @@ export async function openHoldfastClients(url: string, count: number): Promise<L
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const session = await connect(url, { name: 'bench' })
+    clients.push({ lock: (key) => session.lock(key), close: () => session.close() })
+  }
+  return clients
+}
+
+/**
+ * Opens this many sessions over several cells (brokers that share the keys between them). A session
+ * connects to each cell.
+ */
+export async function openCellClients(
+  urls: readonly string[],
+  count: number,
+): Promise<LockClient[]> {
+  const clients: LockClient[] = []
+  for (let i = 0; i < count; i++) {
+    const session = await connectToCells({ cells: urls.map((url) => [url]), name: 'bench' })
+    await session.stats()
     clients.push({ lock: (key) => session.lock(key), close: () => session.close() })
   }
   return clients

@@ -79,10 +79,15 @@ type BrokerJob = Pick<
   'limits' | 'journal' | 'profile' | 'principals' | 'heapMiB' | 'watchesLoop'
 >
 
-/** Starts a broker with `holdfast serve`, and removes its files when it exits. */
+/**
+ * Starts a broker with `holdfast serve`, and removes its files when it exits.
+ *
+ * @param serveFlags Further flags of `holdfast serve`.
+ */
 export function startBroker(
   { limits, journal, profile, principals, heapMiB, watchesLoop }: BrokerJob,
   nodeFlags: readonly string[] = [],
+  serveFlags: readonly string[] = [],
 ): Promise<Server> {
   const limitFlags = Object.entries(limits).flatMap(([name, value]) => [
     '--limit',
@@ -103,6 +108,7 @@ export function startBroker(
       ...preloadFlags,
       brokerCommand,
       ...serve,
+      ...serveFlags,
       ...journalFlags,
       ...tokenFlags,
     ],

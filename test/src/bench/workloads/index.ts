@@ -1,6 +1,7 @@
 /** All workloads, in the order in which they run. */
 import type { Workload } from '../job.js'
 import { peers } from '../peers/index.js'
+import { cells } from './cells.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
 import { journal } from './journal.js'
@@ -29,6 +30,7 @@ export const workloads: readonly Workload[] = [
   floodsWorkload,
   neighbours,
   logs,
+  cells,
   validation,
   sets,
   startup,

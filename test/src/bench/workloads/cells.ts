@@ -1,0 +1,80 @@
+/**
+ * The workload "cells": the load of W1 through the client library, over 1, 2 and 4 cells. A cell is
+ * a broker in memory that has its share of the keys. The job compares the cells with one broker
+ * without cells, and with an echo server without locks.
+ *
+ * All brokers run on one core, so the cells together have no more processor time than one broker.
+ * The figure that counts is the processor time of all brokers for a pair, which shows the cost of
+ * dividing the keys. On machines of their own, each cell has a core of its own.
+ */
+import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import { ClientPairs } from '../load/clientPairs.js'
+import { rowsOf, runContest } from '../load/contest.js'
+import { EchoPairs } from '../load/echoPairs.js'
+import { ExclusionCheck } from '../load/exclusion.js'
+import { clientSystem, openCellClients, openHoldfastClients } from '../load/holdfastClients.js'
+import { type Server, startBroker } from '../processes/servers.js'
+
+/** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
+const sessions = 64
+const inFlight = 16
+
+function jobs(): readonly Job[] {
+  return [1, 2, 4].map((cells) =>
+    job('cells', cells === 1 ? '1 cell' : `${cells} cells`, 'split', { cells }),
+  )
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const { server, echo, job } = context
+  const count = param(job, 'cells')
+  const brokers: Server[] = []
+  try {
+    for (let number = 1; number <= count; number++) {
+      brokers.push(await startBroker(job, [], ['--cell', `${number}/${count}`]))
+    }
+    const exclusion = new ExclusionCheck()
+    const urls = brokers.map(({ url }) => url)
+    const [first] = brokers
+    const oneBroker = new ClientPairs({
+      system: clientSystem,
+      serverPid: server.pid,
+      clients: await openHoldfastClients(server.url, sessions),
+      prefix: 'one',
+      inFlight,
+      exclusion,
+    })
+    const cells = new ClientPairs({
+      system: `holdfast, ${job.shape}`,
+      serverPid: first!.pid,
+      clients: await openCellClients(urls, sessions),
+      prefix: 'cells',
+      inFlight,
+      exclusion,
+    })
+    const reference = await EchoPairs.open(echo, sessions, inFlight)
+    // The usage of the first broker stands for the usage of all cells.
+    const usageOf: LoadContext['usageOf'] = (pid) =>
+      pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
+    const results = await runContest({ ...context, usageOf }, [reference, oneBroker, cells])
+    const { grants, violations } = exclusion
+    return { rows: rowsOf(job, results), grants, violations }
+  } finally {
+    await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
+  }
+}
+
+async function usageOfAll(brokers: readonly Server[]): ReturnType<Server['usage']> {
+  const usages = await Promise.all(brokers.map((broker) => broker.usage()))
+  return {
+    cpuUs: usages.reduce((total, { cpuUs }) => total + cpuUs, 0),
+    rssBytes: usages.reduce((total, { rssBytes }) => total + rssBytes, 0),
+  }
+}
+
+export const cells: Workload = {
+  name: 'cells',
+  title: 'the load of W1 over cells, which share the keys between them',
+  jobs,
+  load,
+}
