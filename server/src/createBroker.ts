@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, Server } from 'node:http'
 import {
+  cellText,
   defaultPort,
   type HeldInfo,
   HoldfastError,
@@ -292,7 +293,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /** The state of this broker, as `/status` and `holdfast status` show it. */
   status(): BrokerStatus {
     const ready = this.#closing === undefined && this.#broker.isServing
-    return statusOf(ready, this.#log, this.#gauges())
+    const { cell } = this.#settings
+    return statusOf(ready, cell && cellText(cell), this.#log, this.#gauges())
   }
 
   /** The state of the command log; undefined unless other brokers share the log. */

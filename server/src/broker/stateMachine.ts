@@ -35,6 +35,8 @@ export interface StateMachineDeps {
   /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly listener: StateMachineListener
+  /** The cell of this broker, such as `1/4`; undefined if it serves all keys. */
+  readonly cell: string | undefined
 }
 
 /** The broker implements this interface to learn when it must begin and stop to serve clients. */
@@ -48,6 +50,7 @@ export interface StateMachineListener {
 }
 
 export class BrokerStateMachine implements StateMachine {
+  readonly cell: string | undefined
   readonly #deps: StateMachineDeps
   readonly #liveTable: LiveTable
   /** Checksum of the lock table, to compare with other brokers; undefined without a cluster. */
@@ -56,6 +59,7 @@ export class BrokerStateMachine implements StateMachine {
 
   constructor(deps: StateMachineDeps) {
     this.#deps = deps
+    this.cell = deps.cell
     this.#liveTable = deps.liveTable
     if (deps.membership !== undefined) this.#digest = new Digest(deps.liveTable.current)
   }

@@ -149,6 +149,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } = state
   const { admission, connections, flusher, notices } = connectionComponents
   const { handshake, inbound } = input
+  const cell = settings.cell && cellText(settings.cell)
   const outbound = new Outbound({
     time,
     handshake,
@@ -159,7 +160,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     clock: environment.clock,
     unfinishedKeys: state.unfinishedKeys,
     notices,
-    cell: settings.cell && cellText(settings.cell),
+    cell,
   })
   const stateMachine = new BrokerStateMachine({
     liveTable,
@@ -172,6 +173,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     ownerBroker,
     membership: log.membership,
     listener,
+    cell,
   })
   /** The dependencies of each new connection. */
   const connectionDeps: ConnectionDeps = {

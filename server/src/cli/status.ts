@@ -104,8 +104,10 @@ type Row = readonly [label: string, value: string]
 
 function linesOf(address: URL, report: BrokerStatus): Promise<string[]> {
   const { connections, sessions, held, waiting, memoryUsed, memoryLimit, ready, log } = report
+  const cellRow: Row[] = report.cell === undefined ? [] : [['cell', escapeText(report.cell)]]
   const rows: Row[] = [
     ['ready', ready ? 'yes' : 'no'],
+    ...cellRow,
     ...logRows(log),
     ['connections', String(connections)],
     ['sessions', String(sessions)],

@@ -24,6 +24,8 @@ export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
    * a shared log also false while the broker is not a member of the cluster.
    */
   readonly ready: boolean
+  /** The cell of the broker, such as `1/4`; undefined if it serves all keys. */
+  readonly cell?: string | undefined
   readonly log: LogReport
 }
 
@@ -48,8 +50,13 @@ export function gaugesOf(broker: Broker, { totals }: ByteCounters): BrokerGauges
   }
 }
 
-export function statusOf(ready: boolean, log: Log, gauges: BrokerGauges): BrokerStatus {
-  return { ready, ...gauges, log: reportOf(log) }
+export function statusOf(
+  ready: boolean,
+  cell: string | undefined,
+  log: Log,
+  gauges: BrokerGauges,
+): BrokerStatus {
+  return { ready, cell, ...gauges, log: reportOf(log) }
 }
 
 function reportOf({ membership, journal }: Log): LogReport {

@@ -10,6 +10,11 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 /** Applies the commands of a log to the lock table. The broker implements this interface. */
 export interface StateMachine {
   /**
+   * The cell of the broker, such as `1/4`; undefined if it serves all keys. A shared log refuses a
+   * broker of another cell than that of the log.
+   */
+  readonly cell?: string | undefined
+  /**
    * Replaces the table by a snapshot, which consists of these items. A log calls this method before
    * the first command. A shared log may also call this method later, while this broker does not
    * serve.

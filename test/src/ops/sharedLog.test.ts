@@ -189,6 +189,20 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
+  it('refuses a second broker of another cell, and of another number of cells', async () => {
+    await start('--cell', '1/2')
+    for (const cell of ['2/2', '1/3']) {
+      const { code, sentence } = await refused(serveArgs('--cell', cell))
+      expect(code).to.equal(78)
+      expect(sentence).to.equal(
+        `holdfast: The prefix ${etcd.prefix} on etcd belongs to the cluster "cell 1/2", ` +
+          `not "cell ${cell}": choose another prefix`,
+      )
+    }
+    expect((await refused(serveArgs())).sentence).to.match(/"cell 1\/2", not ""/)
+    await start('--cell', '1/2')
+  })
+
   it('serves no client of a new log until a majority of the brokers has joined', async () => {
     const named = (name: string) => start('--brokers', '3', '--name', name)
     const first = await named('first')
@@ -337,6 +351,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
       [server.url(schema, 'powerless'), [], /lacks the right USAGE on the schema/],
       [server.url(`${schema}_2`, 'powerless'), [], /does not exist in the database postgres/],
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
+      [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]
     for (const [log, more, sentence] of wrong) {
       const result = await refused(log, ...more)

@@ -57,6 +57,12 @@ describe('holdfast status', () => {
     for (const word of ['secret', session.id]) expect(text).to.not.include(word)
   })
 
+  it('shows the cell of a broker', async () => {
+    const { url } = await serve(stage, '--cell', '2/4')
+    expect((await statusAsJson(stage, url)).report.cell).to.equal('2/4')
+    expect((await status(stage, url)).out[2]).to.match(/^cell +2\/4$/)
+  })
+
   it('uses the URL of --url or HOLDFAST_URL', async () => {
     const { url } = await serve(stage)
     const { code, out } = await Holdfast.run(stage, ['status'], { env: { HOLDFAST_URL: url } })

@@ -48,7 +48,8 @@ const initialStatus: LogStatus = {
 export class ReplicatedLog implements Log, Membership {
   readonly #environment: LogEnvironment
   readonly #source: EngineSource
-  readonly #config: ClusterConfig
+  /** The start of the log adds the cell of the broker. */
+  #config: ClusterConfig
   readonly #snapshots: SnapshotScheduler
   /** How many brokers the log is for. */
   readonly #brokers: number
@@ -82,7 +83,7 @@ export class ReplicatedLog implements Log, Membership {
     this.#config = { format: formatVersion, deadMs, cluster }
     this.#snapshots = new SnapshotScheduler({
       source,
-      config: this.#config,
+      config: () => this.#config,
       interval: { entries, characters, ms: snapshotMs },
       wall: () => environment.clock.wall(),
       monotonic: () => environment.clock.monotonic(),
@@ -123,6 +124,8 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   async start(stateMachine: StateMachine): Promise<void> {
+    const { cluster } = this.#config
+    this.#config = { ...this.#config, cluster: clusterOfCell(cluster, stateMachine.cell) }
     this.#engine = this.#source.create()
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
@@ -246,6 +249,15 @@ export class ReplicatedLog implements Log, Membership {
     this.#snapshots.stop()
     await this.#engine?.close()
   }
+}
+
+/**
+ * The name of a cluster that is a cell. The name has the cell, because brokers of two cells that
+ * share a log, or brokers with two counts of cells, would lock the same key in two logs.
+ */
+function clusterOfCell(cluster: string, cell: string | undefined): string {
+  if (cell === undefined) return cluster
+  return cluster === '' ? `cell ${cell}` : `${cluster}, cell ${cell}`
 }
 
 function checkRange(name: string, value: number, least: number, most: number): void {

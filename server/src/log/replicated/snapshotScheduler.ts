@@ -16,7 +16,8 @@ import type { SnapshotThreadInput, SnapshotThreadResult } from './snapshotThread
 
 export interface SnapshotSchedulerDeps {
   readonly source: EngineSource
-  readonly config: ClusterConfig
+  /** Returns the settings with which the log was opened. */
+  readonly config: () => ClusterConfig
   /**
    * A snapshot is due after this many entries, after entries with this many characters, or this
    * time after the newest snapshot, in ms.
@@ -195,14 +196,14 @@ export class SnapshotScheduler {
   #makeInThisThread(upTo: number): [Promise<SnapshotOutcome>, () => void] {
     const { source, config, wall } = this.#deps
     const engine = source.create()
-    const making = makeSnapshot(engine, config, upTo, wall(), this.#onCompactionProblem)
+    const making = makeSnapshot(engine, config(), upTo, wall(), this.#onCompactionProblem)
     return [making.finally(() => engine.close()), () => void engine.close()]
   }
 
   #makeInWorker(upTo: number): [Promise<SnapshotOutcome>, () => void] {
     const { source, config, wall } = this.#deps
     const { thread, options } = source.snapshotWorker!
-    const workerData: SnapshotThreadInput<unknown> = { options, config, upTo, at: wall() }
+    const workerData: SnapshotThreadInput<unknown> = { options, config: config(), upTo, at: wall() }
     const worker = new Worker(thread, { workerData })
     const making = new Promise<SnapshotOutcome>((resolve, reject) => {
       worker.once('message', ({ outcome, compactionProblem }: SnapshotThreadResult) => {
