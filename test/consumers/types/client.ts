@@ -12,6 +12,8 @@ import {
   type Watch,
 } from '@holdfast/client'
 import { connect as connectInPage } from '@holdfast/client/browser'
+import { type CellSession, connect as connectToCells } from '@holdfast/client/cells'
+import { connect as connectToCellsInPage } from '@holdfast/client/cells/browser'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { closeCodes } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -41,5 +43,11 @@ export async function main(url: string): Promise<unknown[]> {
   // @ts-expect-error A misspelt option.
   await session.lock('a', { timeuot: 1 })
   await session.close()
-  return [known, result, saved, closeCodes, schemas, validate, connectInPage]
+  const cells: CellSession = await connectToCells({ cells: [[url]], name: 'me' })
+  const set: Lock = await cells.lockAll(['{order:42}:items', '{order:42}:bill'])
+  cells.on('lost', ({ key }, cell) => known.push(key, cell, set.fence))
+  // @ts-expect-error A scope over cells needs a tag.
+  await cells.scope(() => {})
+  await cells.close()
+  return [known, result, saved, closeCodes, schemas, validate, connectInPage, connectToCellsInPage]
 }

@@ -14,15 +14,20 @@ describe('log: snapshots on etcd', function () {
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
 
-  async function broker({ snapshotEntries = 20, sharedEtcd = false } = {}) {
+  async function broker({
+    snapshotEntries = 20,
+    sharedEtcd = false,
+    cell = undefined as string | undefined,
+  } = {}) {
     const { endpoints } = etcd.cluster
     const { prefix } = etcd
     const log = etcdLog({ endpoints, prefix, deadMs: 1_500, snapshotEntries, sharedEtcd })
-    return { log, ...(await stage.broker({ log })) }
+    return { log, ...(await stage.broker({ log, cell })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest', async () => {
-    const first = await broker()
+    // The thread must open the log as the broker does, with the cell of the broker.
+    const first = await broker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
@@ -36,7 +41,7 @@ describe('log: snapshots on etcd', function () {
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
 
-    const second = await broker()
+    const second = await broker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })

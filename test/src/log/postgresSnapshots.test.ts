@@ -12,13 +12,14 @@ describe('log: snapshots in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
-  async function broker({ snapshotEntries = 20 } = {}) {
+  async function broker({ snapshotEntries = 20, cell = undefined as string | undefined } = {}) {
     const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries })
-    return { log, ...(await stage.broker({ log })) }
+    return { log, ...(await stage.broker({ log, cell })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest', async () => {
-    const first = await broker()
+    // The thread must open the log as the broker does, with the cell of the broker.
+    const first = await broker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
@@ -38,7 +39,7 @@ describe('log: snapshots in PostgreSQL', function () {
     expect(stored!['first_entry']).to.equal(stored!['compacted'] + 1)
     expect(stored!['compacted']).to.be.at.least([...positions][0]!)
 
-    const second = await broker()
+    const second = await broker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })
