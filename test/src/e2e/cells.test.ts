@@ -4,7 +4,7 @@
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import type { LockEvent, Session } from '@holdfast/client'
+import type { LockEvent, Session, WebSocketConstructor } from '@holdfast/client'
 import {
   type CellConnectOptions,
   type CellSession,
@@ -14,6 +14,7 @@ import {
 import type { BrokerOptions } from '@holdfast/server'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
+import { WebSocket } from 'ws'
 import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
 
 const count = 3
@@ -270,6 +271,36 @@ describe('e2e: cells', () => {
     // A new broker of the cell serves the next call.
     await stage.broker({ cell: `2/${count}` }, cells[1]!.port)
     expect((await session.lock(keys[1]!)).held).to.equal(true)
+  })
+
+  it('resume the session of a cell whose connection dropped, with its locks', async () => {
+    const sockets: WebSocket[] = []
+    class RecordedWebSocket extends WebSocket {
+      constructor(url: string, protocol: string) {
+        super(url, protocol)
+        sockets.push(this)
+      }
+    }
+    const session = await open(await brokers(), {
+      grace: 'lease',
+      WebSocket: RecordedWebSocket as unknown as WebSocketConstructor,
+    })
+    const locks = [await session.lock(keys[0]!), await session.lock(keys[1]!)]
+    const events: [string, number][] = []
+    session.on('jeopardy', (_, cell) => events.push(['jeopardy', cell]))
+    const resumed = new Promise<void>((resolve) => {
+      session.once('resumed', (cell) => {
+        events.push(['resumed', cell])
+        resolve()
+      })
+    })
+    sockets[1]!.terminate()
+    await resumed
+    expect(events).to.deep.equal([
+      ['jeopardy', 2],
+      ['resumed', 2],
+    ])
+    expect(locks.map((lock) => lock.held)).to.deep.equal([true, true])
   })
 
   it('report the events of a cell with its number', async () => {

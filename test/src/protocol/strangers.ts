@@ -157,6 +157,7 @@ export function goodMessage(random: Random): ClientMessage {
       ...maybe({ name: 'a worker' }),
       ...maybe({ lease: ms() }),
       ...maybe({ grace: random.pick([0, 5_000, 'lease']) }),
+      ...maybe({ cell: random.pick(['1/1', '2/4', '1024/1024']) }),
       ...maybe({ resume: { session: 's', secret: 't', ...maybe({ try: id }) } }),
     }),
     () => ({ type: 'bye' }),
