@@ -244,8 +244,10 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
   const election = extras.election && { value: extras.election.value }
   const scope = extras.scope?.number
   const terms = { permits, capacity, maxHold, notify, once, election, scope }
-  if (once) return { terms, result: followers?.result?.fence }
-  if (set === undefined) return { terms, presentFence, upgradeOf: upgradeOf?.fence }
+  if (set === undefined) {
+    const result = followers?.result?.fence
+    return { terms, result, presentFence, upgradeOf: upgradeOf?.fence }
+  }
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
   return { terms, member: [members.indexOf(lockOrRequest), members.length] }

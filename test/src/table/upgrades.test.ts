@@ -146,6 +146,15 @@ describe('table: upgrades', () => {
     expect(granted.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
+
+  it('of the lock of a run keep the present fence of the lock in a snapshot', () => {
+    const driver = TableDriver.withSessions('a')
+    driver.once('a', 'k')
+    driver.downgrade('a', 1)
+    expect(driver.upgrade('a', 1)[0]).to.equal('upgraded a k f1 to f2')
+    const table = restore(dump(driver.table))
+    expect(table.sessions.get('a')!.held.get(1)!.presentFence).to.equal(2)
+  })
 })
 
 describe('table: downgrades', () => {
