@@ -5,6 +5,7 @@
 import { type AuthRequest, type Clock, closeCodes } from '@holdfast/shared'
 import { type Identity, identify } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
+import { costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
@@ -68,16 +69,20 @@ export class TokenExpiry {
     this.#deps.time.clearTimer(deadline)
   }
 
-  /** Warns the client, or closes its connection if the token has expired. */
-  onTimer(deadline: TokenDeadline): void {
+  /**
+   * Warns the client, or closes its connection if the token has expired. Returns the units of work
+   * that this took.
+   */
+  onTimer(deadline: TokenDeadline): number {
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
       deadline.connection.abort(closeCodes.unauthorized)
-      return
+      return costs.disconnect
     }
     if (!deadline.isWarned) deadline.connection.send(encodeExpiring(msLeft))
     deadline.isWarned = true
     this.#deps.time.setTimer(deadline, msLeft)
+    return costs.message
   }
 
   /** Authenticates the new token of a client, and answers the request. */

@@ -12,10 +12,10 @@ import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, Session } from '../core/index.js'
 import { type Observer, type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
-import { canEndInOneTurn } from './inbound.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
+import { canEndInOneTurn } from './wholeTurns.js'
 
 /** How long the broker waits for the closing handshake before it drops the socket, in ms. */
 const maxClosingMs = 1_000
@@ -110,9 +110,10 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return liveTable.effectCount - before
     }
-    // To suspend a session without a grace may end the session and release thousands of locks. If
-    // so, the scheduler handles the messages of other clients first.
-    if (canEndInOneTurn(session)) suspend()
+    // To suspend a session without a grace may end the session and release thousands of locks, and
+    // thousands of connections may end in the same turn. If so, the scheduler handles the messages
+    // of other clients first.
+    if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else scheduler.add({ work: suspend })
   }
 

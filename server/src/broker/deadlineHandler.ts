@@ -6,6 +6,7 @@
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
+import { costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { BarrierCall, type Command, KeptResult, Lock, Request, Session } from '../core/index.js'
@@ -74,19 +75,21 @@ export class DeadlineHandler
     this.#deps = deps
   }
 
-  onClientDeadline(subject: ClientDeadlineSubject): void {
+  onClientDeadline(subject: ClientDeadlineSubject): number {
     const { connections, flusher } = this.#deps
     if (subject instanceof Lock) this.#expireLock(subject)
     else if (subject instanceof HoldDeadline) this.#endHold(subject.lock)
-    else if (subject instanceof Session) this.#endIfSilent(subject)
-    else if (subject.state === 'open') flusher.disconnectIfSlow(subject)
+    else if (subject instanceof Session) return this.#endIfSilent(subject)
+    else if (subject.state === 'open') return flusher.disconnectIfSlow(subject)
     else {
       connections.report(subject, 'hello_ms')
       subject.abort(closeCodes.noHello)
+      return costs.disconnect
     }
+    return 0
   }
 
-  onBrokerTimer(subject: BrokerTimerSubject): void {
+  onBrokerTimer(subject: BrokerTimerSubject): number {
     const { log, clock, tokenExpiry, time } = this.#deps
     if (subject instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
     else if (subject instanceof Request || subject instanceof BarrierCall) {
@@ -99,12 +102,17 @@ export class DeadlineHandler
     } else if (subject instanceof KeptResult) {
       const { key, result } = subject
       log.submit({ type: 'forgetResult', key, fence: result.fence, at: clock.wall() })
-    } else if (subject instanceof TokenDeadline) tokenExpiry.onTimer(subject)
+    } else if (subject instanceof TokenDeadline) return tokenExpiry.onTimer(subject)
     else if (subject instanceof ContendedKey) this.#deps.notices.onTimer(subject)
     else if (subject.state === 'open') {
       subject.ping()
       time.setTimer(subject, subject.session!.lease / 3)
-    } else subject.terminate()
+      return costs.message
+    } else {
+      subject.terminate()
+      return costs.disconnect
+    }
+    return 0
   }
 
   /** Submits the expiry of a lock, unless unread input may refresh or unlock the lock. */
@@ -131,26 +139,30 @@ export class DeadlineHandler
     log.submit({ type: 'endHold', session: id, fence, ownerBroker, at: clock.wall() })
   }
 
-  /** Submits the end of a session, unless its client has sent messages or may have done so. */
-  #endIfSilent(session: Session): void {
+  /**
+   * Submits the end of a session, unless its client has sent messages or may have done so. Returns
+   * the units of work besides the effects on the lock table.
+   */
+  #endIfSilent(session: Session): number {
     const { log, clock, connections, time } = this.#deps
     const connection = connections.attached.get(session)
     if (connection !== undefined) {
       if (connection.isPaused) {
         // The broker does not read this socket, so the client may have sent messages.
         time.setClientDeadline(session, time.now() + session.lease / 3)
-        return
+        return 0
       }
       // Messages that the client sent while the broker did not read need time to arrive.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
       if (endsAt > time.now()) {
         time.setClientDeadline(session, endsAt)
-        return
+        return 0
       }
       connection.stopAcking()
     }
     const { id, attachEpoch } = session
     log.submit({ type: 'end', session: id, attachEpoch, reason: 'expired', at: clock.wall() })
+    return connection === undefined ? 0 : costs.disconnect
   }
 }

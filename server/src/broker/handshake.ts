@@ -7,6 +7,9 @@
  * command. The effect of the command makes the broker call `complete` or `onResumeRefused`. After a
  * refused resume the broker opens a new session at once, so that a client whose session has ended
  * needs only one round trip.
+ *
+ * The checks of a thousand tokens may end in the same turn of the event loop. So the handshakes of
+ * authenticated clients have a work budget in each turn, and the others wait for later turns.
  */
 import { type CloseCode, cellText, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
@@ -15,7 +18,10 @@ import { tokenOverPlainText } from '../access/tokenExpiry.js'
 import { limitReason, off } from '../config/limits.js'
 import { type Identity, identify } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
+import { costs, turnBudget } from '../config/workCosts.js'
+import { AddressPacer, type ArrivalWork } from '../connection/addressPacer.js'
 import type { Connection } from '../connection/connection.js'
+import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Command } from '../core/index.js'
 import type { Membership } from '../log/log.js'
@@ -48,7 +54,18 @@ export interface AcceptedHandshake {
   readonly secret: string | undefined
 }
 
+/** A handshake whose token is checked, and that continues now or in a later turn. */
+interface IdentifiedHandshake extends ArrivalWork {
+  readonly connection: Connection
+  readonly hello: Hello
+  /** Undefined if the broker refuses the client. */
+  readonly identity: Identity | undefined
+}
+
 export interface HandshakeDeps {
+  readonly scheduler: WorkScheduler
+  /** Counts the effects of the commands, which measure the work of a handshake. */
+  readonly liveTable: { readonly effectCount: number }
   readonly settings: BrokerSettings
   readonly environment: Environment
   readonly log: { submit(command: Command): void }
@@ -74,10 +91,24 @@ export class Handshake {
   readonly #sessionLimits: SessionLimits
   /** Pending handshakes by handshake id. The command and its effect have the same id. */
   readonly #pending = new Map<string, PendingHandshake>()
+  readonly #pacer: AddressPacer<IdentifiedHandshake>
 
   constructor(deps: HandshakeDeps) {
     const { settings, environment, log, sessionQuota, memory, ownerBroker, membership, observer } =
       deps
+    const { scheduler, liveTable } = deps
+    const { clock, endOfTurn } = environment
+    this.#pacer = new AddressPacer({
+      scheduler,
+      clock,
+      endOfTurn,
+      unitsPerTurn: turnBudget.identified,
+      work: (handshake) => {
+        const effectsBefore = liveTable.effectCount
+        const units = this.#continue(handshake)
+        return units + liveTable.effectCount - effectsBefore
+      },
+    })
     this.#settings = settings
     this.#environment = environment
     this.#log = log
@@ -118,9 +149,9 @@ export class Handshake {
     }
     identify(authenticate, { token, origin, remoteAddress }).then(
       (identity) => {
-        if (connection.state !== 'opening') return
-        if (identity !== undefined) this.#onIdentified(connection, hello, identity)
-        else this.#refuse(connection, 'unauthorized', closeCodes.unauthorized)
+        const handshake = { connection, hello, identity, remoteAddress }
+        if (connection.state !== 'opening' || this.#pacer.tryNow(handshake)) return
+        this.#pacer.enqueue(handshake)
       },
       () => connection.abort(closeCodes.overloaded),
     )
@@ -148,6 +179,17 @@ export class Handshake {
   /** Forgets all pending handshakes, because their commands will have no effects. */
   clear(): void {
     this.#pending.clear()
+  }
+
+  /** Continues the handshake of a client whose token is checked. Returns the units of work. */
+  #continue({ connection, hello, identity }: IdentifiedHandshake): number {
+    if (connection.state !== 'opening') return 0
+    if (identity === undefined) {
+      this.#refuse(connection, 'unauthorized', closeCodes.unauthorized)
+      return costs.disconnect
+    }
+    this.#onIdentified(connection, hello, identity)
+    return costs.hello
   }
 
   /** Continues the handshake of a client whose identity is known. */

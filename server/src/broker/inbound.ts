@@ -12,9 +12,10 @@ import {
 } from '@holdfast/shared'
 import type { TokenExpiry } from '../access/tokenExpiry.js'
 import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
+import { costOfDeadlines } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { InvalidRequest } from '../connection/connectionDeps.js'
-import type { Command, KeyState, Session } from '../core/index.js'
+import type { Command, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
 import { type Observer, type RefusalNotice, refusalCauseOf } from '../observability/observer.js'
 import { encodeFailed } from '../protocol/encode.js'
@@ -27,9 +28,7 @@ import {
 } from './messageHandlers.js'
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
-
-/** A command that releases at least this many locks and requests gets its own turn. */
-const releasesNeedingOwnTurn = 100
+import { mayNeedWholeTurn } from './wholeTurns.js'
 
 export interface InboundDeps {
   readonly log: { submit(command: Command): void }
@@ -82,6 +81,7 @@ export class Inbound {
     if (this.#deps.cell !== undefined && handler.adds === 'lock') {
       if (this.#isOfOtherCell(this.#deps.cell, connection, message)) return
     }
+    if (handler.adds === 'lock') connection.charge(costOfDeadlines(message as LockRequest))
     if (handler.command === undefined) handler.answer?.(this.#context, connection, message)
     else log.submit(handler.command(connection, message, clock.wall()))
   }
@@ -106,12 +106,8 @@ export class Inbound {
    * @param element The message as parsed from JSON, not validated yet.
    */
   mayNeedWholeTurn({ session }: Connection, element: unknown): boolean {
-    if (session === undefined || typeof element !== 'object' || element === null) return false
-    const { type, steal, key } = element as Record<string, unknown>
-    if (type === 'bye') return !canEndInOneTurn(session)
-    if (steal !== true || typeof key !== 'string') return false
-    const keyState = this.#deps.liveTable.current.keys.get(key)
-    return keyState !== undefined && !canStealInOneTurn(keyState)
+    const { current } = this.#deps.liveTable
+    return session !== undefined && mayNeedWholeTurn(session, element, current)
   }
 
   /**
@@ -218,17 +214,6 @@ export class Inbound {
   }
 }
 
-/** Whether the holders of a key have so few keys that a steal can end all of them in one turn. */
-function canStealInOneTurn({ holders }: KeyState): boolean {
-  let releases = 0
-  for (const { extras } of holders) {
-    // A steal of one key ends the whole set.
-    releases += extras?.set?.locks.length ?? 1
-    if (releases >= releasesNeedingOwnTurn) return false
-  }
-  return true
-}
-
 /** The requests that add a lock, a value, a waiting request or a call at a barrier. */
 const waitingTypes: ReadonlySet<string> = new Set([
   'lock',
@@ -238,11 +223,6 @@ const waitingTypes: ReadonlySet<string> = new Set([
   'once',
   'barrier',
 ])
-
-/** Whether this session has so few locks that the broker can end it within the present turn. */
-export function canEndInOneTurn(session: Session): boolean {
-  return session.lockCount < releasesNeedingOwnTurn
-}
 
 /**
  * Whether another broker can take over this session with all its locks: the session has a grace, in

@@ -11,7 +11,7 @@
  * informs a limited number of locks in each turn of the event loop, and its connections pay for it.
  */
 import type { NoticeType } from '@holdfast/shared'
-import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
+import { costOfBytes } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import {
   blockedKeysOf,
@@ -188,7 +188,7 @@ export class Notices {
     if (connection === undefined || waiting === 0) return
     this.#contendedAt.set(lock, now)
     connection.charge(1)
-    liveTable.effectCount += costOfNotifying(1)
+    liveTable.effectCount += 1
     connection.send(encodeContended(lock.fence, waiting))
   }
 

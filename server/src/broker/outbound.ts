@@ -50,6 +50,16 @@ export interface OutboundDeps {
   readonly notices: Notices
   /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
   readonly cell: string | undefined
+  /** Counts the bytes of long answers like effects of the command that causes the answers. */
+  readonly liveTable: { effectCount: number }
+}
+
+/**
+ * Whether the cost of this answer counts like effects of its command. The value of a run and the
+ * holders in `LOCK_TIMEOUT` are long, and go to clients that have sent no message in this turn.
+ */
+function isPaidByCause(answer: Answer): boolean {
+  return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
 }
 
 const closeCodeFor: Record<EndReason, CloseCode> = {
@@ -287,7 +297,8 @@ export class Outbound {
     const waiting = [...session.waiting.values(), ...session.barrierCalls.values()].map(
       ({ id }) => id,
     )
-    connection.charge(costOfGathering(held.length + waiting.length + answers.size))
+    const records = held.length + waiting.length + answers.size
+    this.#deps.liveTable.effectCount += costOfGathering(records)
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * 8
     connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
     this.#deps.notices.onResumed(session)
@@ -344,12 +355,12 @@ export class Outbound {
   #onAnswer({ session, id, answer }: Extract<Effect, { kind: 'answer' }>): void {
     const connection = this.#attached.get(session)
     if (connection === undefined) return
-    // The client pays for the value that it receives, because its request is small.
-    if (answer.kind === 'result') connection.charge(costOfBytes(answer.result.value?.length ?? 0))
     const { policy } = connection
     const isVisible = policy && ((key: string) => policy.may('query', key))
     const start = this.#startInAnswer(answer)
-    connection.send(encodeAnswer(id, answer, start, session.limits, isVisible))
+    const text = encodeAnswer(id, answer, start, session.limits, isVisible)
+    if (isPaidByCause(answer)) this.#deps.liveTable.effectCount += costOfBytes(text.length)
+    connection.send(text)
   }
 
   #startKeep(kept: KeptResult): void {

@@ -13,45 +13,52 @@
  * No deadline uses the wall clock. After a pause, a late timer fires before the event loop reads
  * the input that arrived during the pause. So the broker handles deadlines at the end of the turn
  * of the event loop, after that input.
+ *
+ * A hundred thousand deadlines may pass in the same millisecond. So each turn has a work budget for
+ * deadlines, and the other deadlines wait for the next turns, in the order of their times. Between
+ * two turns the event loop reads the messages of the clients. The budget is a part of the budget
+ * that all connections share. So clients that set more deadlines than the broker can handle send
+ * fewer messages.
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
+import { costs, turnBudget, unitsPerMs } from '../config/workCosts.js'
 
 /** The longest time between two checks whether the broker was paused, in ms. */
 const pauseCheckMs = 250
-/**
- * How many deadlines and effects of deadlines the broker handles in one turn. Then the broker reads
- * the input that has arrived, and handles more deadlines in the next turn.
- */
-const maxPerTurn = 1_000
 /**
  * A timer that is late by at most this many ms does not count as a pause, because timers are never
  * exact. The lease of a client has a margin that covers this lateness.
  */
 const toleratedLatenessMs = 100
 
-/** Handles each deadline that has passed. */
+/**
+ * Handles each deadline that has passed. Each method returns the units of work (see `workCosts.ts`)
+ * that the deadline caused besides its effects on the lock table.
+ */
 export interface DeadlineListener<ClientSubject extends object, TimerSubject extends object> {
   /** A client has missed the client deadline of this lock, session or connection. */
-  onClientDeadline(subject: ClientSubject): void
+  onClientDeadline(subject: ClientSubject): number
   /** The broker timer of this subject has ended. */
-  onBrokerTimer(subject: TimerSubject): void
+  onBrokerTimer(subject: TimerSubject): number
 }
 
 export interface TimekeeperDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
-  /**
-   * Counts the effects on the lock table, so that a turn handles no more than {@link maxPerTurn}.
-   */
+  /** Counts the effects on the lock table, which use up the budget of the turn. */
   readonly liveTable?: { readonly effectCount: number }
+  /** Subtracts the work for deadlines from the budget that all connections share. */
+  readonly scheduler?: { spend(units: number): void }
 }
 
 const noEffects = { effectCount: 0 }
+const noScheduler = { spend: () => {} }
 
 export class Timekeeper<ClientSubject extends object, TimerSubject extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
   readonly #liveTable: { readonly effectCount: number }
+  readonly #scheduler: { spend(units: number): void }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
   /**
@@ -65,11 +72,15 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
   #isHandling = false
   #isStopped = false
+  /** Units of work by which the last deadlines exceeded the budget of their turn. */
+  #overdrawn = 0
 
-  constructor({ clock, endOfTurn, liveTable = noEffects }: TimekeeperDeps) {
+  constructor(deps: TimekeeperDeps) {
+    const { clock, endOfTurn, liveTable = noEffects, scheduler = noScheduler } = deps
     this.#clock = clock
     this.#endOfTurn = endOfTurn
     this.#liveTable = liveTable
+    this.#scheduler = scheduler
   }
 
   /** Sets the handler of deadlines. Call this method once, before the first deadline is set. */
@@ -115,32 +126,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     this.#brokerTimers.delete(subject)
   }
 
-  /**
-   * Handles the broker timers and client deadlines that have passed.
-   *
-   * @param limit Most deadlines and effects of deadlines to handle. Default: no limit.
-   * @returns Whether every passed deadline was handled.
-   */
-  run(limit = Number.POSITIVE_INFINITY): boolean {
-    // The whole call uses the same time. So if a handler sets a deadline again, that deadline waits
-    // for the next call.
-    const realNow = this.#realNow()
-    let handledCount = 0
-    const effectsBefore = this.#liveTable.effectCount
-    const isBelowLimit = (): boolean =>
-      handledCount + this.#liveTable.effectCount - effectsBefore < limit
-    for (; isBelowLimit(); handledCount++) {
-      const subject = this.#brokerTimers.popDue(realNow)
-      if (subject === undefined) break
-      this.#listener?.onBrokerTimer(subject)
-    }
-    const compensatedNow = realNow - this.#pausedMs
-    for (; isBelowLimit(); handledCount++) {
-      const subject = this.#clientDeadlines.popDue(compensatedNow)
-      if (subject === undefined) break
-      this.#listener?.onClientDeadline(subject)
-    }
-    return isBelowLimit()
+  /** Handles all broker timers and client deadlines that have passed. */
+  run(): void {
+    this.#runWithin(Number.POSITIVE_INFINITY)
   }
 
   /** Stops the timer for good. */
@@ -183,8 +171,11 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
 
   readonly #handleDue = (): void => {
     if (this.#isStopped) return
-    if (!this.run(maxPerTurn)) {
-      // Thousands of locks may have the same deadline. The input of other clients goes first.
+    const budget = turnBudget.deadlines - this.#overdrawn
+    const used = this.#runWithin(budget)
+    this.#overdrawn = Math.max(0, used - budget)
+    this.#scheduler.spend(used)
+    if (this.#hasDue()) {
       this.#wakeAt = this.#realNow()
       this.#endOfTurn(this.#handleDue)
       return
@@ -195,5 +186,54 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     if (this.#clientDeadlines.size + this.#brokerTimers.size > 0) {
       this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#pausedMs))
     }
+  }
+
+  /**
+   * Handles passed deadlines, the earliest first, until they have used up `units` units of work.
+   * The last deadline may exceed the budget, because a session may have thousands of locks.
+   *
+   * @returns The units that the deadlines used.
+   */
+  #runWithin(units: number): number {
+    // The whole call uses the same time. So if a handler sets a deadline again, that deadline waits
+    // for the next call.
+    const realNow = this.#realNow()
+    const now = realNow - this.#pausedMs
+    const endsAt = realNow + turnBudget.deadlines / unitsPerMs
+    const effectsBefore = this.#liveTable.effectCount
+    let ownUnits = 0
+    let used = 0
+    while (used < units) {
+      const handlerUnits = this.#handleNext(realNow, now)
+      if (handlerUnits === undefined) break
+      ownUnits += costs.deadline + handlerUnits
+      used = ownUnits + this.#liveTable.effectCount - effectsBefore
+      if (units < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
+    }
+    return used
+  }
+
+  /**
+   * Handles the earliest deadline, if it has passed. Returns the units that its handler reports;
+   * undefined if no deadline has passed.
+   */
+  #handleNext(realNow: number, now: number): number | undefined {
+    const timers = this.#brokerTimers
+    const deadlines = this.#clientDeadlines
+    // Both heaps are compared by the time for which each deadline is overdue.
+    if (timers.next - realNow <= deadlines.next - now) {
+      const subject = timers.popDue(realNow)
+      return subject && (this.#listener?.onBrokerTimer(subject) ?? 0)
+    }
+    const subject = deadlines.popDue(now)
+    return subject && (this.#listener?.onClientDeadline(subject) ?? 0)
+  }
+
+  /** Whether a deadline has passed and is not handled yet. */
+  #hasDue(): boolean {
+    const realNow = this.#realNow()
+    return (
+      this.#brokerTimers.next <= realNow || this.#clientDeadlines.next <= realNow - this.#pausedMs
+    )
   }
 }

@@ -55,7 +55,7 @@ function makeState({ settings, environment, log }: BrokerDeps) {
   const watchRegistry = new WatchRegistry()
   const ownerBroker: OwnerBroker = { name: '' }
   const scheduler = new WorkScheduler({ clock, endOfTurn })
-  const time: BrokerTimekeeper = new Timekeeper({ clock, endOfTurn, liveTable })
+  const time: BrokerTimekeeper = new Timekeeper({ clock, endOfTurn, liveTable, scheduler })
   return {
     /** Every connection until its socket is closed, in order of arrival. */
     allConnections,
@@ -114,6 +114,8 @@ function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: Connec
   const { membership } = log
   const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory } = state
   const handshake = new Handshake({
+    scheduler: state.scheduler,
+    liveTable,
     settings,
     environment,
     log,
@@ -161,6 +163,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     unfinishedKeys: state.unfinishedKeys,
     notices,
     cell,
+    liveTable,
   })
   const stateMachine = new BrokerStateMachine({
     liveTable,

@@ -19,6 +19,8 @@ export const costs = {
   controlFrame: 4,
   /** One effect of a command on the lock table: a grant, a release, a queued request, an answer. */
   effect: 1,
+  /** Visiting one waiting scope or set in a check for deadlocks. */
+  deadlockVisit: 4,
   /** Finding out and explaining why a message is invalid. */
   refusal: 50,
   /** Accepting the upgrade of a new connection. */
@@ -27,6 +29,15 @@ export const costs = {
   hello: 50,
   /** Checking a new token, which may need the verification of a signature. */
   auth: 200,
+  /** Handling a deadline that has passed, besides the effects on the lock table. */
+  deadline: 2,
+  /**
+   * A later deadline of a request: its timeout, its ttl or its `maxHold`. The request pays for the
+   * deadline and for two effects, because its client sends nothing when the deadline passes.
+   */
+  laterDeadline: 4,
+  /** Closing a connection whose deadline has passed. */
+  disconnect: 40,
 } as const
 
 /** Keys that a walk over the lock table visits for one unit of work. */
@@ -113,6 +124,19 @@ export function costOfNotifying(connections: number): number {
   return connections / notifiedPerUnit
 }
 
+/** The cost of the deadlines that a request sets: its timeout, its ttl and its `maxHold`. */
+export function costOfDeadlines(request: {
+  readonly timeout?: number | undefined
+  readonly ttl?: number | undefined
+  readonly maxHold?: number | undefined
+}): number {
+  const { timeout = 0, ttl, maxHold } = request
+  let deadlines = timeout > 0 ? 1 : 0
+  if (ttl !== undefined) deadlines++
+  if (maxHold !== undefined) deadlines++
+  return deadlines * costs.laterDeadline
+}
+
 /** The cost of gathering `records` records of a session that is resumed. */
 export function costOfGathering(records: number): number {
   return records / gatheredPerUnit
@@ -135,6 +159,10 @@ export const turnBudget = {
   slice: 250,
   /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */
   upgrades: 1_000,
+  /** For the handshakes of all clients whose identity has become known. */
+  identified: 1_000,
+  /** For all deadlines that have passed. Further deadlines wait for the next turn. */
+  deadlines: 3_000,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

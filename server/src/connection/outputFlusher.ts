@@ -6,6 +6,7 @@
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
+import { costs } from '../config/workCosts.js'
 import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { Connection } from './connection.js'
 import type { WorkScheduler } from './workScheduler.js'
@@ -81,10 +82,15 @@ export class OutputFlusher {
 
   /**
    * Disconnects a slow client whose deadline has passed, unless the client reads fast enough again.
+   * Returns the units of work that this took.
    */
-  disconnectIfSlow(connection: Connection): void {
-    if (this.#isReadingFastEnough(connection)) connection.isSlow = false
-    else this.#disconnect(connection, 'slowBytes')
+  disconnectIfSlow(connection: Connection): number {
+    if (this.#isReadingFastEnough(connection)) {
+      connection.isSlow = false
+      return 0
+    }
+    this.#disconnect(connection, 'slowBytes')
+    return costs.disconnect
   }
 
   #isReadingFastEnough({ backlogBytes, isBlockedByClient }: Connection): boolean {

@@ -7,7 +7,7 @@ import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'
 
 /** The costs in units of about a microsecond, as in the README of the broker. */
-const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128 }
+const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
 export class WorkMeter implements Observer {
   messages = 0
@@ -50,11 +50,23 @@ export class WorkMeter implements Observer {
     }
   }
 
+  /** Counts the waiting scopes and sets that checks for deadlocks visit. */
+  watchVisits({ table }: Broker): void {
+    let before = table.visitCount
+    this.#newVisits = () => {
+      const visits = table.visitCount - before
+      before = table.visitCount
+      return visits
+    }
+  }
+  #newVisits = (): number => 0
+
   /** Resets all counts. @returns the work since the last call */
   reset(): number {
-    const { message, effect, key, byte } = costs
+    const { message, effect, key, byte, visit } = costs
     const { messages, effects, keys, bytes } = this
     this.messages = this.effects = this.keys = this.bytes = 0
-    return messages * message + effects * effect + keys * key + bytes * byte
+    const ofVisits = this.#newVisits() * visit
+    return messages * message + effects * effect + keys * key + bytes * byte + ofVisits
   }
 }

@@ -1,0 +1,110 @@
+/**
+ * Finds the messages that may cause more work than fits into the guaranteed minimum of a
+ * connection: a message that releases many locks, grants many waiters, or checks a large graph for
+ * deadlocks. A hundred connections could each send such a message in the same turn. So these
+ * messages use the units that all connections share, and wait for a later turn if no units are left.
+ */
+import type { KeyState, Lock, LockTable, Session } from '../core/index.js'
+
+/** A command with at least this many releases, grants or answers may need a turn of its own. */
+const manyEffects = 100
+/** Followers of a `once` that may need a turn of their own, because each value may have 32 KiB. */
+const manyFollowers = 8
+
+/** Whether this session has so few locks that the broker can end it within the present turn. */
+export function canEndInOneTurn(session: Session): boolean {
+  return session.lockCount < manyEffects
+}
+
+/**
+ * Whether the broker may need a whole turn of the event loop to handle this message.
+ *
+ * @param element The message as parsed from JSON, not validated yet.
+ */
+export function mayNeedWholeTurn(
+  session: Session,
+  element: unknown,
+  { keys, barriers }: Pick<LockTable, 'keys' | 'barriers'>,
+): boolean {
+  if (typeof element !== 'object' || element === null) return false
+  const { type, key, fence, steal, scope, request, items } = element as Record<string, unknown>
+  const keyState = typeof key === 'string' ? keys.get(key) : undefined
+  switch (type) {
+    case 'bye':
+      return !canEndInOneTurn(session)
+    case 'endScope':
+      return hasManyLocks(session, scope)
+    case 'lock':
+      return (
+        (steal === true && keyState !== undefined && !canStealInOneTurn(keyState)) ||
+        (scope !== undefined && mayVisitMany(session, scope, keyState))
+      )
+    case 'lockAll':
+      return scope !== undefined && Array.isArray(items)
+        ? items.some((item) => mayVisitMany(session, scope, keys.get(String(item?.key))))
+        : false
+    case 'upgrade': {
+      const lock = lockOf(session, fence)
+      return lock !== undefined && mayVisitMany(session, lock.extras?.scope?.number, lock.keyState)
+    }
+    case 'unlock':
+    case 'downgrade':
+    case 'complete': {
+      const lock = lockOf(session, fence)
+      if (lock === undefined) return false
+      const members = lock.extras?.set?.locks ?? [lock]
+      return members.some((member) => mayGrantMany(member.keyState, type === 'complete'))
+    }
+    case 'cancel': {
+      const waiting = typeof request === 'number' ? session.waiting.get(request) : undefined
+      return waiting !== undefined && mayGrantMany(waiting.keyState)
+    }
+    case 'revoke':
+      return keyState !== undefined && mayGrantMany(keyState)
+    case 'barrier':
+      return typeof key === 'string' && (barriers.get(key)?.calls.size ?? 0) >= manyEffects
+    default:
+      return false
+  }
+}
+
+function lockOf(session: Session, fence: unknown): Lock | undefined {
+  return typeof fence === 'number' ? session.held.get(fence) : undefined
+}
+
+/** Whether the holders of a key have so few keys that a steal can end all of them in one turn. */
+function canStealInOneTurn({ holders }: KeyState): boolean {
+  let releases = 0
+  for (const { extras } of holders) {
+    // A steal of one key ends the whole set.
+    releases += extras?.set?.locks.length ?? 1
+    if (releases >= manyEffects) return false
+  }
+  return true
+}
+
+/**
+ * Whether a release of the key may grant many waiters at once, or answer many followers. An
+ * exclusive waiter among the first two ends the grants, so an ordinary queue needs no whole turn.
+ */
+function mayGrantMany({ queue, extras }: KeyState, answersFollowers = false): boolean {
+  if (answersFollowers && (extras?.followers?.requests.size ?? 0) >= manyFollowers) return true
+  const { first } = queue
+  if (queue.length < manyEffects || first === undefined) return false
+  return first.mode !== 'exclusive' && first.next?.mode !== 'exclusive'
+}
+
+function hasManyLocks({ scopes }: Session, scope: unknown): boolean {
+  const { locks } = (typeof scope === 'number' && scopes?.get(scope)) || { locks: undefined }
+  return locks !== undefined && locks.size >= manyEffects
+}
+
+/**
+ * Whether a check for deadlocks may visit many scopes, sets or locks. Only a key with a waiting
+ * scope or set, or with an upgrade that waits, leads to other scopes.
+ */
+function mayVisitMany(session: Session, scope: unknown, keyState: KeyState | undefined): boolean {
+  const { scopes, upgrade } = keyState?.extras ?? {}
+  if (scopes !== undefined || upgrade !== undefined) return true
+  return keyState !== undefined && !keyState.isIdle && hasManyLocks(session, scope)
+}

@@ -1,0 +1,115 @@
+/**
+ * Limits the work for new clients in a turn of the event loop. Work beyond the budget of the turn
+ * waits for later turns. The work of one address is done in order of arrival, and the addresses
+ * take turns. So an address with many new clients does not delay the clients of other addresses.
+ */
+import { addressGroup } from '../config/addresses.js'
+import { unitsPerMs } from '../config/workCosts.js'
+import type { WorkScheduler } from './workScheduler.js'
+
+/** Work for one new client. */
+export interface ArrivalWork {
+  /** Undefined for a Unix socket. All Unix sockets count as one address. */
+  readonly remoteAddress: string | undefined
+}
+
+export interface AddressPacerDeps<W extends ArrivalWork> {
+  readonly scheduler: WorkScheduler
+  readonly clock: { monotonic(): number }
+  /** Calls back once the input that has already arrived in this turn has been handled. */
+  readonly endOfTurn: (callback: () => void) => void
+  /** Units of work (see `workCosts.ts`) for all new clients in one turn. */
+  readonly unitsPerTurn: number
+  /** Does the work. Returns the units of work that this took. */
+  readonly work: (arrival: W) => number
+}
+
+const unixSockets = ''
+
+export class AddressPacer<W extends ArrivalWork> {
+  readonly #deps: AddressPacerDeps<W>
+  /** The waiting work by address, the oldest first. The next address comes first. */
+  readonly #byAddress = new Map<string, Set<W>>()
+  #isScheduled = false
+  /** Units of work that new clients have left in this turn. */
+  #unitsLeft: number
+
+  constructor(deps: AddressPacerDeps<W>) {
+    this.#deps = deps
+    this.#unitsLeft = deps.unitsPerTurn
+  }
+
+  /**
+   * Does the work now if this turn has budget left and no other work waits.
+   *
+   * @returns False if the work must wait; the caller then calls {@link enqueue} or drops the work.
+   */
+  tryNow(arrival: W): boolean {
+    this.#schedule()
+    const { scheduler, clock } = this.#deps
+    scheduler.allowanceAt(clock.monotonic())
+    if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
+    this.#work(arrival)
+    return true
+  }
+
+  /** Lets work wait for a later turn. Call this method only after {@link tryNow}. */
+  enqueue(arrival: W): void {
+    const address = addressOf(arrival)
+    const ofAddress = this.#byAddress.get(address)
+    if (ofAddress === undefined) this.#byAddress.set(address, new Set([arrival]))
+    else ofAddress.add(arrival)
+  }
+
+  /** Removes waiting work. Returns false if the work does not wait. */
+  remove(arrival: W): boolean {
+    const address = addressOf(arrival)
+    const ofAddress = this.#byAddress.get(address)
+    if (ofAddress?.delete(arrival) !== true) return false
+    if (ofAddress.size === 0) this.#byAddress.delete(address)
+    return true
+  }
+
+  /** Removes and returns the oldest work of the next address; undefined if no work waits. */
+  removeNext(): W | undefined {
+    const [first] = this.#byAddress
+    if (first === undefined) return undefined
+    const [address, ofAddress] = first
+    const [oldest] = ofAddress as Set<W>
+    this.#byAddress.delete(address)
+    ofAddress.delete(oldest!)
+    // Puts the address behind the others.
+    if (ofAddress.size > 0) this.#byAddress.set(address, ofAddress)
+    return oldest
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#deps.endOfTurn(this.#endTurn)
+  }
+
+  /** Does waiting work at the end of a turn, and gives the next turn its budget. */
+  readonly #endTurn = (): void => {
+    const { scheduler, clock, unitsPerTurn } = this.#deps
+    this.#isScheduled = false
+    this.#unitsLeft = unitsPerTurn
+    scheduler.nextTurn()
+    const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
+    for (let next = this.removeNext(); next !== undefined; next = this.removeNext()) {
+      this.#work(next)
+      if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
+    }
+    if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#schedule()
+  }
+
+  #work(arrival: W): void {
+    const used = this.#deps.work(arrival)
+    this.#unitsLeft -= used
+    this.#deps.scheduler.spend(used)
+  }
+}
+
+function addressOf({ remoteAddress }: ArrivalWork): string {
+  return remoteAddress === undefined ? unixSockets : addressGroup(remoteAddress)
+}

@@ -1,0 +1,284 @@
+/**
+ * Thousands of deadlines that pass in the same millisecond. The broker handles them in many turns
+ * of the event loop, in the order of their times, and none before its time. The messages of other
+ * clients are handled between these turns. The lease is the time that the broker keeps a session
+ * without a message of its client. The grace is the time that a session outlives its connection.
+ * The ttl of a lock is the time after which the lock expires. A fence is the number of a grant.
+ */
+import { type BrokerOptions, Timekeeper, turnBudget } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { WorkMeter } from '../protocol/workMeter.js'
+import { count } from '../support/counts.js'
+import { FakeEnvironment } from './fakeEnvironment.js'
+import { BrokerHarness, type Client } from './harness.js'
+
+const deadlines = count(5_000, 50_000)
+/** The number of sessions, if each session has one deadline. */
+const sessions = count(500, 5_000)
+/** The number of deadlines of one session. */
+const eachSession = 5_000
+/** When the deadlines pass, in ms. */
+const dueMs = 3_000
+/**
+ * The most work of one turn, in the units of the meter. The work of the bystander and the last
+ * deadline of the turn may exceed the budget.
+ */
+const maxWork = turnBudget.deadlines + 500
+
+interface Kind {
+  readonly options?: (environment: FakeEnvironment) => BrokerOptions
+  /** Sets deadlines. Returns how many of them have passed and are handled. */
+  readonly prepare: (harness: BrokerHarness) => Promise<() => number> | (() => number)
+  readonly expected: number
+}
+
+/** Lets clients send one message for each deadline, in frames of 500 messages. */
+function sendMany(
+  harness: BrokerHarness,
+  total: number,
+  eachClient: number,
+  messageFor: (id: number) => object,
+): Client[] {
+  const clients: Client[] = []
+  for (let first = 0; first < total; first += eachClient) {
+    const client = harness.join({ lease: 300_000 })
+    for (let i = 0; i < eachClient; i += 500) {
+      client.say(...Array.from({ length: 500 }, (_, j) => messageFor(i + j + 1)))
+    }
+    client.heard()
+    clients.push(client)
+  }
+  return clients
+}
+
+function lockWith(terms: object) {
+  return (harness: BrokerHarness): (() => number) => {
+    const { table } = harness.broker
+    const clients = sendMany(harness, deadlines, eachSession, (id) => {
+      return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...terms }
+    })
+    expect(table.heldCount).to.equal(clients.length * eachSession)
+    return () => deadlines - table.heldCount
+  }
+}
+
+const kinds: Record<string, Kind> = {
+  'timeouts of requests': {
+    expected: deadlines,
+    prepare: (harness) => {
+      harness.join({ lease: 300_000 }).acquire('held')
+      const terms = { type: 'lock', key: 'held', timeout: dueMs }
+      sendMany(harness, deadlines, eachSession, (id) => ({ ...terms, id }))
+      return () => deadlines - harness.broker.table.waitingCount
+    },
+  },
+  'ttls of locks': { expected: deadlines, prepare: lockWith({ ttl: dueMs }) },
+  'longest holds of locks': { expected: deadlines, prepare: lockWith({ maxHold: dueMs }) },
+  'timeouts at barriers': {
+    expected: deadlines,
+    prepare: (harness) => {
+      const terms = { type: 'barrier', parties: 1_000, timeout: dueMs }
+      sendMany(harness, deadlines, 1_000, (id) => ({ ...terms, id, key: `barrier ${id}` }))
+      return () => deadlines - harness.broker.table.barriers.callCount
+    },
+  },
+  'times of kept results': {
+    expected: 1_000,
+    prepare: (harness) => {
+      const runner = harness.join({ lease: 300_000 })
+      for (let i = 0; i < 1_000; i++) {
+        const id = 2 * i + 1
+        runner.say({ type: 'once', id, key: `result ${i}` })
+        const [granted] = runner.heard()
+        const { fence } = granted as { fence: number }
+        runner.say({ type: 'complete', id: id + 1, fence, value: i, keep: dueMs })
+        runner.say({ type: 'ack', ids: [id, id + 1] })
+        runner.heard()
+      }
+      return () => 1_000 - harness.broker.table.keptResults.size
+    },
+  },
+  'leases of silent sessions': {
+    expected: sessions,
+    prepare: (harness) => {
+      const { table } = harness.broker
+      const others = table.sessions.size
+      for (let i = 0; i < sessions; i++) harness.join({ lease: dueMs }).acquire(`lease ${i}`)
+      return () => sessions - (table.sessions.size - others)
+    },
+  },
+  'graces of sessions': {
+    expected: sessions,
+    prepare: (harness) => {
+      const { table } = harness.broker
+      const others = table.sessions.size
+      const clients = Array.from({ length: sessions }, (_, i) => {
+        const client = harness.join({ lease: 60_000, grace: dueMs })
+        client.acquire(`grace ${i}`)
+        return client
+      })
+      for (const client of clients) client.socket.drop()
+      harness.environment.endTurn()
+      return () => sessions - (table.sessions.size - others)
+    },
+  },
+  'lives of tokens': {
+    expected: sessions,
+    options: ({ clock }) => ({
+      authenticate: ({ token }) => {
+        const expiresAt = token === 'short' ? clock.wall() + dueMs : undefined
+        return { principal: 'ann', ...(expiresAt === undefined ? {} : { expiresAt }) }
+      },
+    }),
+    prepare: async (harness) => {
+      const sockets = Array.from({ length: sessions }, () => {
+        return harness.connectWithHello({ lease: 60_000, token: 'short' })
+      })
+      await harness.settle()
+      // The broker has warned the clients, because the tokens expire soon.
+      harness.environment.pass(10)
+      expect(sockets.filter((socket) => socket.heardOf('expiring').length > 0)).to.have.length(
+        sessions,
+      )
+      return () => sockets.filter((socket) => socket.closedWith !== undefined).length
+    },
+  },
+}
+
+describe('deadlines that pass together', function () {
+  this.timeout(count(20_000, 300_000))
+  for (const [name, { options, prepare, expected }] of Object.entries(kinds)) {
+    it(`are spread over turns: ${name}`, async () => {
+      const meter = new WorkMeter()
+      const environment = new FakeEnvironment()
+      const brokerOptions = { ...options?.(environment), observer: meter }
+      const harness = new BrokerHarness(brokerOptions, undefined, {}, environment)
+      const socket = harness.connectWithHello({ lease: 300_000, token: 'long' })
+      await harness.settle()
+      const bystander = harness.clientOn(socket)
+      const startedAt = environment.clock.monotonic()
+      const handled = await prepare(harness)
+      environment.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
+      expect(handled(), 'deadlines that were handled before their time').to.equal(0)
+      bystander.heard()
+      environment.stopFor(100)
+      meter.reset()
+      environment.fireTimers()
+      let turns = 0
+      for (let before = -1; before < expected; turns++) {
+        before = handled()
+        bystander.socket.say({ type: 'stats', id: turns + 1 })
+        if (!environment.endOneTurn()) break
+        expect(meter.reset(), 'the work of one turn').to.be.below(maxWork)
+        const answers = bystander.heard().filter(({ type }) => type === 'stats')
+        expect(answers, 'answers to the bystander in each turn').to.have.length(1)
+      }
+      environment.pass(250)
+      expect(handled()).to.equal(expected)
+      expect(turns).to.be.above(expected / turnBudget.deadlines)
+    })
+  }
+
+  it('answer timed out requests in their order', () => {
+    const harness = new BrokerHarness()
+    harness.join().acquire('held')
+    const client = harness.join()
+    const requests = Array.from({ length: 3_000 }, (_, i) => {
+      return { type: 'lock', id: i + 1, key: 'held', timeout: 1_000 }
+    })
+    for (let i = 0; i < 3_000; i += 500) client.say(...requests.slice(i, i + 500))
+    harness.environment.pass(1_000)
+    const ids = client.socket.heardOf('failed').map(({ id }) => id)
+    expect(ids).to.deep.equal(requests.map(({ id }) => id))
+  })
+})
+
+describe('the timekeeper with many passed deadlines', () => {
+  interface Subject {
+    readonly dueMs: number
+  }
+
+  /** A timekeeper whose deadlines each cost this many units. */
+  function setUp(unitsEach: number) {
+    const environment = new FakeEnvironment()
+    const handled: Subject[] = []
+    let spent = 0
+    const { clock, endOfTurn } = environment
+    const timekeeper = new Timekeeper<Subject, Subject>({
+      clock,
+      endOfTurn,
+      scheduler: {
+        spend: (units) => {
+          spent += units
+        },
+      },
+    })
+    const handle = (subject: Subject): number => {
+      handled.push(subject)
+      return unitsEach
+    }
+    timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })
+    return { environment, timekeeper, handled, spent: () => spent }
+  }
+
+  it('handles client deadlines and broker timers in one order', () => {
+    const { environment, timekeeper, handled } = setUp(10)
+    const subjects = Array.from({ length: 2_000 }, (_, i) => ({ dueMs: 1 + ((i * 37) % 200) }))
+    for (const [i, subject] of subjects.entries()) {
+      if (i % 2 === 0) timekeeper.setTimer(subject, subject.dueMs)
+      else timekeeper.setClientDeadline(subject, timekeeper.now() + subject.dueMs)
+    }
+    environment.stopFor(50)
+    environment.fireTimers()
+    environment.endTurn()
+    expect(handled.every((subject) => subject.dueMs <= 50)).to.equal(true)
+    environment.pass(150)
+    const times = handled.map((subject) => subject.dueMs)
+    expect(times).to.deep.equal([...times].sort((a, b) => a - b))
+    expect(times).to.have.length(2_000)
+  })
+
+  it('handles as many deadlines in a turn as the budget allows, and charges the turn', () => {
+    const { environment, timekeeper, handled, spent } = setUp(298)
+    for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
+    environment.stopFor(100)
+    environment.fireTimers()
+    for (const expected of [10, 20, 25]) {
+      environment.endOneTurn()
+      expect(handled).to.have.length(expected)
+      expect(spent()).to.equal(expected * 300)
+    }
+  })
+
+  it('handles nothing in the turns after a deadline that exceeds the budget', () => {
+    const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - 2)
+    timekeeper.setTimer({ dueMs: 1 }, 100)
+    timekeeper.setTimer({ dueMs: 2 }, 100)
+    environment.stopFor(100)
+    environment.fireTimers()
+    for (const expected of [1, 1, 2]) {
+      environment.endOneTurn()
+      expect(handled).to.have.length(expected)
+    }
+  })
+
+  it('stops after the time of a turn, even if the deadlines take longer than their costs', () => {
+    const environment = new FakeEnvironment()
+    const { clock, endOfTurn } = environment
+    const timekeeper = new Timekeeper<Subject, Subject>({ clock, endOfTurn })
+    let handled = 0
+    const handle = (): number => {
+      handled++
+      environment.stopFor(1)
+      return 0
+    }
+    timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })
+    for (let i = 0; i < 5; i++) timekeeper.setTimer({ dueMs: i }, 100)
+    environment.stopFor(100)
+    environment.fireTimers()
+    for (const expected of [2, 4, 5]) {
+      environment.endOneTurn()
+      expect(handled).to.equal(expected)
+    }
+  })
+})

@@ -1,0 +1,139 @@
+/**
+ * Many clients whose tokens an asynchronous `authenticate` has checked in the same turn of the event
+ * loop. The broker opens or resumes only a few of their sessions in each turn, fairly between
+ * addresses, and handles the messages of other clients between these turns.
+ */
+
+import { costs, turnBudget } from '@holdfast/server/internal'
+import { closeCodes } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+import type { FakeSocket } from './socket.js'
+
+/** The most sessions that fit into the budget of a turn. */
+const eachTurn = Math.ceil(turnBudget.identified / costs.hello)
+const newClients = 1_000
+
+/** A broker whose `authenticate` answers when the test calls `answerAll`. */
+async function setUp() {
+  const answers: (() => void)[] = []
+  const harness = new BrokerHarness({
+    authenticate: ({ token }) => {
+      if (token === 'bystander') return 'bystander'
+      return new Promise((resolve) => {
+        answers.push(() => resolve(token === 'wrong' ? undefined : 'ann'))
+      })
+    },
+  })
+  const socket = harness.connectWithHello({ lease: 60_000, token: 'bystander' })
+  await harness.settle()
+  const bystander = harness.clientOn(socket)
+  const say = (remoteAddress: string, hello: object = {}): FakeSocket => {
+    const newSocket = harness.connect({ remoteAddress })
+    harness.say(newSocket, { type: 'hello', lease: 60_000, token: 'right', ...hello })
+    return newSocket
+  }
+  const answerAll = async (): Promise<void> => {
+    for (const answer of answers.splice(0)) answer()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { harness, bystander, say, answerAll }
+}
+
+/**
+ * Runs turns until each socket is welcome or closed. Checks that the bystander has an answer in
+ * each turn. Returns how many sockets were welcome or closed in each turn.
+ */
+function runTurns(
+  { environment }: BrokerHarness,
+  bystander: Client,
+  sockets: readonly FakeSocket[],
+): number[] {
+  const perTurn: number[] = []
+  let before = 0
+  for (let id = 1; before < sockets.length; id++) {
+    bystander.socket.say({ type: 'stats', id })
+    expect(environment.endOneTurn()).to.equal(true)
+    expect(bystander.heard().filter(({ type }) => type === 'stats')).to.have.length(1)
+    const done = sockets.filter((socket) => isDone(socket)).length
+    perTurn.push(done - before)
+    before = done
+  }
+  return perTurn
+}
+
+function isDone(socket: FakeSocket): boolean {
+  return socket.closedWith !== undefined || socket.frames.length > 0
+}
+
+describe('handshakes whose tokens are checked in the same turn', function () {
+  this.timeout(20_000)
+
+  it('are continued in many turns, in order of arrival', async () => {
+    const { harness, bystander, say, answerAll } = await setUp()
+    const sockets = Array.from({ length: newClients }, () => say('192.0.2.1'))
+    await answerAll()
+    const perTurn = runTurns(harness, bystander, sockets)
+    expect(Math.max(...perTurn)).to.be.at.most(2 * eachTurn)
+    expect(perTurn.length).to.be.above(newClients / eachTurn - 2)
+    expect(harness.broker.table.sessions.size).to.equal(newClients + 1)
+    const order = [...harness.broker.table.sessions.keys()].slice(1)
+    expect(sockets.map((socket) => socket.heardOf('welcome')[0]!.session)).to.deep.equal(order)
+  })
+
+  it('are continued by turns of their addresses', async () => {
+    const { harness, bystander, say, answerAll } = await setUp()
+    const crowd = Array.from({ length: 200 }, () => say('192.0.2.1'))
+    const late = say('192.0.2.2')
+    await answerAll()
+    runTurns(harness, bystander, [late])
+    expect(crowd.filter((socket) => isDone(socket)).length).to.be.below(3 * eachTurn)
+    harness.environment.endTurn()
+    expect(crowd.every((socket) => socket.heardOf('welcome').length === 1)).to.equal(true)
+  })
+
+  it('are refused in many turns, if their tokens are wrong', async () => {
+    const { harness, bystander, say, answerAll } = await setUp()
+    const sockets = Array.from({ length: 200 }, () => say('192.0.2.1', { token: 'wrong' }))
+    await answerAll()
+    const perTurn = runTurns(harness, bystander, sockets)
+    const each = Math.ceil(turnBudget.identified / costs.disconnect)
+    expect(Math.max(...perTurn)).to.be.at.most(2 * each)
+    const codes = new Set(sockets.map(({ closedWith }) => closedWith?.code))
+    expect([...codes]).to.deep.equal([closeCodes.unauthorized.code])
+  })
+
+  it('pay for the locks of the sessions that they resume', async () => {
+    const { harness, bystander, say, answerAll } = await setUp()
+    const hellos: object[] = []
+    for (let n = 0; n < 10; n++) {
+      const socket = say('192.0.2.1', { grace: 60_000 })
+      await answerAll()
+      harness.environment.endTurn()
+      const client = harness.clientOn(socket)
+      const locks = Array.from({ length: 500 }, (_, i) => ({
+        type: 'lock',
+        id: i + 1,
+        key: `${n}/${i}`,
+      }))
+      client.say(...locks)
+      hellos.push(client.resume())
+      socket.drop()
+    }
+    harness.environment.endTurn()
+    const sockets = hellos.map((hello) => say('192.0.2.1', { grace: 60_000, ...hello }))
+    await answerAll()
+    const perTurn = runTurns(harness, bystander, sockets)
+    // Each resume collects 1,000 locks and answers, four for one unit.
+    expect(Math.max(...perTurn)).to.be.at.most(8)
+  })
+
+  it('end without a session if the connection closes while it waits', async () => {
+    const { harness, say, answerAll } = await setUp()
+    const sockets = Array.from({ length: 100 }, () => say('192.0.2.1'))
+    await answerAll()
+    for (const socket of sockets.slice(50)) socket.drop()
+    harness.environment.endTurn()
+    expect(harness.broker.table.sessions.size).to.equal(51)
+  })
+})
