@@ -6,6 +6,7 @@
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
+import { costs } from '../config/workCosts.js'
 import {
   type Command,
   dump,
@@ -79,8 +80,8 @@ export class BrokerStateMachine implements StateMachine {
     const liveTable = this.#liveTable
     const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
-    // A visit of a check for deadlocks costs about as much as an effect.
-    liveTable.effectCount += effects.length + liveTable.current.visitCount - visitsBefore
+    const visits = liveTable.current.visitCount - visitsBefore
+    liveTable.effectCount += effects.length + visits * costs.deadlockVisit
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect)

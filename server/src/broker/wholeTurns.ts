@@ -4,7 +4,7 @@
  * deadlocks. A hundred connections could each send such a message in the same turn. So these
  * messages use the units that all connections share, and wait for a later turn if no units are left.
  */
-import type { KeyState, Lock, LockTable, Session } from '../core/index.js'
+import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
 /** A command with at least this many releases, grants or answers may need a turn of its own. */
 const manyEffects = 100
@@ -57,7 +57,7 @@ export function mayNeedWholeTurn(
     }
     case 'cancel': {
       const waiting = typeof request === 'number' ? session.waiting.get(request) : undefined
-      return waiting !== undefined && mayGrantMany(waiting.keyState)
+      return waiting !== undefined && mayGrantMany(waiting.keyState, false, waiting)
     }
     case 'revoke':
       return keyState !== undefined && mayGrantMany(keyState)
@@ -86,10 +86,16 @@ function canStealInOneTurn({ holders }: KeyState): boolean {
 /**
  * Whether a release of the key may grant many waiters at once, or answer many followers. An
  * exclusive waiter among the first two ends the grants, so an ordinary queue needs no whole turn.
+ *
+ * @param withdrawn A waiter that will not be in the queue any more.
  */
-function mayGrantMany({ queue, extras }: KeyState, answersFollowers = false): boolean {
+function mayGrantMany(
+  { queue, extras }: KeyState,
+  answersFollowers = false,
+  withdrawn?: Request,
+): boolean {
   if (answersFollowers && (extras?.followers?.requests.size ?? 0) >= manyFollowers) return true
-  const { first } = queue
+  const first = queue.first === withdrawn ? withdrawn?.next : queue.first
   if (queue.length < manyEffects || first === undefined) return false
   return first.mode !== 'exclusive' && first.next?.mode !== 'exclusive'
 }

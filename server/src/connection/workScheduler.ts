@@ -28,6 +28,8 @@ export class WorkScheduler {
   readonly #waiting = new Set<PacedWork>()
   /** Work that waits for its timer. */
   readonly #delayed = new Map<PacedWork, Timer>()
+  /** Units by which the last slice of paused work exceeded the budget of its turn. */
+  #overdrawnByPaused = 0
   #isScheduled = false
   #turn = 0
   #unitsLeft: number = turnBudget.all
@@ -118,9 +120,10 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.#isScheduled = false
-    let unitsLeft = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
+    const budget = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
+    let unitsLeft = budget - this.#overdrawnByPaused
     this.nextTurn()
-    const endsAt = this.#clock.monotonic() + unitsLeft / unitsPerMs
+    const endsAt = this.#clock.monotonic() + budget / unitsPerMs
     for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {
       const [work] = this.#waiting
       if (work === undefined) break
@@ -128,6 +131,8 @@ export class WorkScheduler {
       unitsLeft -= work.work(Math.min(turnBudget.slice, unitsLeft))
       if (this.#clock.monotonic() >= endsAt) break
     }
+    // A slice may contain one expensive message. The next turns then have time for other clients.
+    this.#overdrawnByPaused = Math.max(0, -unitsLeft)
     if (this.#waiting.size === 0 || this.#isScheduled) return
     this.#isScheduled = true
     this.#endOfTurn(this.#run)

@@ -52,6 +52,15 @@ export type DeadlockResult = {
 const maxCycleEntries = 16
 /** How many waiting requests outside scopes are passed for one visit. */
 const passedPerVisit = 16
+/** A lock of a waiting scope costs as much as this many passed requests. */
+const passedPerLock = 5
+/** A key that a waiting scope or set wants costs as much as this many passed requests. */
+const passedPerKey = 8
+/**
+ * Most locks that one check removes from the list of a key, because their scopes wait no longer.
+ * Later checks remove the rest. These locks are not visits, because brokers may list different ones.
+ */
+const maxRemovedLocks = 10_000
 
 /** A request that waits, or the new request. */
 interface Waiter extends NewRequest {
@@ -59,6 +68,8 @@ interface Waiter extends NewRequest {
   readonly request: Request | undefined
   /** The locks that stay held until this waiter is granted. */
   readonly heldLocks: { readonly place: Place; readonly lock: Lock }[]
+  /** Whether `heldLocks` has the lock that this waiter upgrades. */
+  holdsUpgradedLock: boolean
   canBeGranted: boolean
 }
 
@@ -98,10 +109,18 @@ class DeadlockCheck {
   readonly #waiters = new Map<Request, Waiter>()
   /** Waiters whose keys are not visited yet. */
   readonly #unvisited: Waiter[]
+  /** Passed requests, and the locks and keys that count as passed requests. */
   #passedCount = 0
+  #removedCount = 0
 
   constructor(newRequest: NewRequest, maxVisits: number) {
-    this.#newWaiter = { ...newRequest, request: undefined, heldLocks: [], canBeGranted: false }
+    this.#newWaiter = {
+      ...newRequest,
+      request: undefined,
+      heldLocks: [],
+      holdsUpgradedLock: false,
+      canBeGranted: false,
+    }
     this.#maxVisits = maxVisits
     this.#unvisited = [this.#newWaiter]
   }
@@ -111,18 +130,23 @@ class DeadlockCheck {
     if (scope !== undefined) listLocks(scope)
     for (let waiter = this.#unvisited.pop(); waiter; waiter = this.#unvisited.pop()) {
       this.#visit(waiter)
-      if (this.#visitsTooMany) return { kind: 'tooManyVisits', visits: this.#waiters.size }
+      if (this.#visitsTooMany) return { kind: 'tooManyVisits', visits: this.#visits }
     }
     this.#reduce()
-    const visits = this.#waiters.size + Math.ceil(this.#passedCount / passedPerVisit)
-    if (this.#newWaiter.canBeGranted) return { kind: 'none', visits }
-    if (this.#passedCount > this.#maxVisits * passedPerVisit)
-      return { kind: 'tooManyVisits', visits }
-    return { kind: 'deadlock', visits, cycle: this.#cycle() }
+    if (this.#newWaiter.canBeGranted) return { kind: 'none', visits: this.#visits }
+    if (this.#visitsTooMany) return { kind: 'tooManyVisits', visits: this.#visits }
+    return { kind: 'deadlock', visits: this.#visits, cycle: this.#cycle() }
+  }
+
+  get #visits(): number {
+    const passed = this.#passedCount + passedPerLock * this.#removedCount
+    return this.#waiters.size + Math.ceil(passed / passedPerVisit)
   }
 
   get #visitsTooMany(): boolean {
-    return this.#waiters.size > this.#maxVisits
+    return (
+      this.#waiters.size > this.#maxVisits || this.#passedCount > this.#maxVisits * passedPerVisit
+    )
   }
 
   // -------------------------------------------------------------------------------- collecting
@@ -130,7 +154,10 @@ class DeadlockCheck {
   /** Visits each key where the waiter is not the first or not admitted. */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
+    if (request !== undefined && waiter.wanted.length > 1)
+      this.#passedCount += passedPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {
+      if (this.#visitsTooMany) return
       if (upgradeOf !== undefined) {
         this.#placeOf(keyState)
         continue
@@ -185,8 +212,13 @@ class DeadlockCheck {
     const locks: Lock[] = []
     for (const lock of listed) {
       const scope = lock.extras!.scope!
-      if (scope.waiting !== undefined || scope === this.#newWaiter.scope) locks.push(lock)
-      else {
+      if (scope.waiting !== undefined || scope === this.#newWaiter.scope) {
+        locks.push(lock)
+        // The first lock of a key is a part of the visit of its scope.
+        if (locks.length > 1) this.#passedCount += passedPerLock
+        if (this.#visitsTooMany) break
+      } else if (this.#removedCount < maxRemovedLocks) {
+        this.#removedCount++
         listed.delete(lock)
         scope.unlistedLocks.add(lock)
       }
@@ -206,6 +238,7 @@ class DeadlockCheck {
     place.heldCount++
     place.heldPermits += lock.extras?.permits ?? 0
     waiter.heldLocks.push({ place, lock })
+    if (lock === waiter.upgradeOf) waiter.holdsUpgradedLock = true
   }
 
   #waiterOfScope(scope: ScopeOfLocks): Waiter {
@@ -228,6 +261,7 @@ class DeadlockCheck {
       scope: request.extras?.scope,
       upgradeOf: request.upgradedLock,
       heldLocks: [],
+      holdsUpgradedLock: false,
       canBeGranted: false,
     }
     this.#waiters.set(request, waiter)
@@ -270,10 +304,8 @@ class DeadlockCheck {
   }
 
   #isFreeAt(place: Place, waiter: Waiter, { mode, permits }: Wanted): boolean {
-    if (waiter.upgradeOf !== undefined) {
-      const ownLocks = waiter.heldLocks.filter((held) => held.lock === waiter.upgradeOf)
-      return place.heldCount === ownLocks.length
-    }
+    if (waiter.upgradeOf !== undefined)
+      return place.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
     if (place.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false
     // Visited for another waiter only: this waiter is the first of its queue, and is admitted.
     if (!place.queued.has(waiter)) return true
@@ -291,7 +323,8 @@ class DeadlockCheck {
       const isCollected = extras?.scope !== undefined || extras?.set !== undefined
       if (!isCollected && !isCompatible(place, mode, extras?.permits ?? 0)) return false
       place.passedUpTo = ahead.next
-      if (++this.#passedCount > this.#maxVisits * passedPerVisit) return false
+      this.#passedCount++
+      if (this.#visitsTooMany) return false
     }
   }
 

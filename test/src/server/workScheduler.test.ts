@@ -51,4 +51,20 @@ describe('the work scheduler', () => {
     environment.endOneTurn()
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
+  it('does no paused work in the turns after work that exceeded the budget of its turn', () => {
+    const order: string[] = []
+    for (const name of ['expensive', 'next']) {
+      scheduler.add({
+        work: () => {
+          order.push(name)
+          return 10_000
+        },
+      })
+    }
+    // Each turn has 3,000 units for paused work, because no other work uses the turn.
+    for (const expected of [1, 1, 1, 2]) {
+      environment.endOneTurn()
+      expect(order).to.have.length(expected)
+    }
+  })
 })

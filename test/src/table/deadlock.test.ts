@@ -116,6 +116,31 @@ describe('table: deadlocks', () => {
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
 
+  it('beyond the limit are QUOTA_EXCEEDED for the locks of a waiting scope, too', () => {
+    const driver = new TableDriver()
+    for (const name of ['holder', 'many', 'a', 'b'])
+      driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
+    driver.lock('holder', 'wanted')
+    // Each lock of a key beyond the first counts as 5 passed requests, and 16 of these as a visit.
+    for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
+    driver.lock('many', 'wanted', { scope })
+    expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)
+    driver.cancel('a', 1)
+    driver.open('late', { limits: { deadlockVisits: 9 } })
+    expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])
+  })
+
+  it('beyond the limit are QUOTA_EXCEEDED for the keys of waiting sets, too', () => {
+    const driver = new TableDriver()
+    for (const name of ['holder', 'set', 'a'])
+      driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
+    const keys = Array.from({ length: 24 }, (_, i) => `wanted ${i}`)
+    for (const key of keys) driver.lock('holder', key)
+    driver.lock('set', 'k', { scope })
+    driver.lockAll('set', keys, { scope })
+    expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#1 QUOTA_EXCEEDED'])
+  })
+
   it('of a scope that waits already are not searched: its second request is refused', () => {
     const driver = drive('a', 'b')
     driver.lock('b', 'k')

@@ -1,0 +1,202 @@
+/**
+ * Many clients that each send one message of very much work in the same turn of the event loop: a
+ * message that releases many locks, grants many waiters, or visits many scopes in a check for
+ * deadlocks. The broker handles only a few of these messages in each turn, and answers another
+ * client in each turn. A fence is the number of a grant.
+ */
+import { turnBudget } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { WorkMeter } from '../protocol/workMeter.js'
+import { BrokerHarness, type Client } from './harness.js'
+
+const clients = 60
+/** The records that each expensive message releases, grants, answers or visits. */
+const recordsEach = 300
+const lease = 300_000
+
+/** A broker with a meter of its work. */
+class Scene {
+  readonly meter = new WorkMeter()
+  readonly harness = new BrokerHarness({ observer: this.meter })
+
+  join(): Client {
+    const client = this.harness.join({ lease })
+    this.meter.watchOutput(client.socket)
+    return client
+  }
+
+  joinMany(): Client[] {
+    return Array.from({ length: clients }, () => this.join())
+  }
+
+  /** A client that sends the same request for each record, in frames of 100. */
+  requestMany(message: object, count = recordsEach, client = this.join()): Client {
+    for (let i = 0; i < count; i += 100) {
+      const ids = Array.from({ length: Math.min(100, count - i) }, (_, j) => i + j + 1)
+      client.say(...ids.map((id) => ({ ...message, id })))
+    }
+    client.heard()
+    return client
+  }
+
+  /** Makes scopes that share the key "knot", and that each wait for a key of their own. */
+  tieKnot(): void {
+    const holder = this.join()
+    const others = this.join()
+    for (let scope = 1; scope <= recordsEach; scope++) {
+      holder.acquire(`wanted ${scope}`)
+      others.acquire('knot', { mode: 'shared', scope })
+      others.lock(`wanted ${scope}`, { scope })
+    }
+  }
+}
+
+interface Kind {
+  /** Returns each client with its expensive message. */
+  prepare(scene: Scene): [Client, object][]
+  /** The work of one message, in units of the meter. */
+  readonly workEach: number
+}
+
+/** Clients that each hold a key exclusively, while many shared requests wait. */
+function holders(scene: Scene): { client: Client; key: string; fence: number }[] {
+  return scene.joinMany().map((client, i) => {
+    const key = `queue ${i}`
+    const fence = client.acquire(key)
+    scene.requestMany({ type: 'lock', key, mode: 'shared' })
+    return { client, key, fence }
+  })
+}
+
+const ofHolder =
+  (messageFor: (key: string, fence: number) => object) =>
+  (scene: Scene): [Client, object][] =>
+    holders(scene).map(({ client, key, fence }) => [client, messageFor(key, fence)])
+
+const kinds: Record<string, Kind> = {
+  'an unlock that grants many shared locks': {
+    workEach: recordsEach,
+    prepare: ofHolder((_key, fence) => ({ type: 'unlock', id: 2, fence })),
+  },
+  'a downgrade that grants many shared locks': {
+    workEach: recordsEach,
+    prepare: ofHolder((_key, fence) => ({ type: 'downgrade', id: 2, fence })),
+  },
+  'a revocation that grants many shared locks': {
+    workEach: recordsEach,
+    prepare: ofHolder((key, fence) => ({ type: 'revoke', id: 2, key, fence, reason: 'crowd' })),
+  },
+  'a cancel of the only exclusive request before many shared requests': {
+    workEach: recordsEach,
+    prepare: (scene) =>
+      scene.joinMany().map((client, i) => {
+        const key = `queue ${i}`
+        scene.join().acquire(key, { mode: 'shared' })
+        const request = client.lock(key)
+        scene.requestMany({ type: 'lock', key, mode: 'shared' })
+        return [client, { type: 'cancel', request }]
+      }),
+  },
+  'the end of a scope with many locks': {
+    workEach: recordsEach,
+    prepare: (scene) =>
+      scene.joinMany().map((client) => {
+        const message = { type: 'lock', key: `crowd`, mode: 'shared', scope: 1 }
+        scene.requestMany(message, recordsEach, client)
+        return [client, { type: 'endScope', id: recordsEach + 1, scope: 1 }]
+      }),
+  },
+  'a request that visits many scopes': {
+    workEach: 4 * recordsEach,
+    prepare: (scene) => {
+      scene.tieKnot()
+      return scene.joinMany().map((client) => {
+        return [client, { type: 'lock', id: 1, key: 'knot', scope: 1 }]
+      })
+    },
+  },
+  'an upgrade that visits many scopes': {
+    workEach: 4 * recordsEach,
+    prepare: (scene) => {
+      scene.tieKnot()
+      return scene.joinMany().map((client) => {
+        const fence = client.acquire('knot', { mode: 'shared' })
+        return [client, { type: 'upgrade', id: 2, fence }]
+      })
+    },
+  },
+  'a value for many followers': {
+    // One command answers 15 followers, because each value has 30 KB.
+    workEach: 15 * 240,
+    prepare: (scene) =>
+      scene.joinMany().map((client, i) => {
+        const key = `run ${i}`
+        client.say({ type: 'once', id: 1, key })
+        const [granted] = client.heard()
+        scene.requestMany({ type: 'once', key }, 20)
+        const { fence } = granted as { fence: number }
+        return [client, { type: 'complete', id: 2, fence, value: 'v'.repeat(30_000) }]
+      }),
+  },
+  'the last call at a barrier of many parties': {
+    workEach: recordsEach,
+    prepare: (scene) =>
+      scene.joinMany().map((client, i) => {
+        const message = { type: 'barrier', key: `barrier ${i}`, parties: recordsEach }
+        scene.requestMany(message, recordsEach - 1)
+        return [client, { ...message, id: 1 }]
+      }),
+  },
+}
+
+describe('messages of much work in one turn', function () {
+  this.timeout(60_000)
+
+  for (const [name, { prepare, workEach }] of Object.entries(kinds)) {
+    it(`are spread over turns: ${name}`, () => {
+      const scene = new Scene()
+      const { harness, meter } = scene
+      meter.watchVisits(harness.broker)
+      const bystander = harness.join({ lease })
+      const messages = prepare(scene)
+      harness.environment.endTurn()
+      // Other clients have nearly used up the turn.
+      harness.broker.scheduler.spend(turnBudget.all - 100)
+      bystander.heard()
+      meter.reset()
+      for (const [client, message] of messages) client.socket.say(message)
+      // The guaranteed minimum of each connection, and the last expensive message, come on top.
+      const maxWork = turnBudget.all + clients * turnBudget.minimum + workEach
+      let total = 0
+      for (let id = 1, idleTurns = 0; idleTurns < 50; id++) {
+        bystander.socket.say({ type: 'stats', id })
+        harness.environment.endOneTurn()
+        const work = meter.reset()
+        expect(work, 'the work of one turn').to.be.below(maxWork)
+        total += work
+        const answers = bystander.heard().filter(({ type }) => type === 'stats')
+        expect(answers, 'answers to the bystander in each turn').to.have.length(1)
+        idleTurns = work < 20 ? idleTurns + 1 : 0
+      }
+      expect(total, 'the work of all turns').to.be.above(clients * workEach)
+    })
+  }
+
+  it('are spread over turns: the ends of many connections whose sessions have locks', () => {
+    const scene = new Scene()
+    const { harness, meter } = scene
+    const leaving = Array.from({ length: 300 }, (_, i) =>
+      scene.requestMany({ type: 'lock', key: `shared ${i}`, mode: 'shared' }, 90),
+    )
+    harness.environment.endTurn()
+    meter.reset()
+    for (const client of leaving) client.socket.drop()
+    let turns = 0
+    for (; harness.broker.table.heldCount > 0; turns++) {
+      harness.environment.endOneTurn()
+      expect(meter.reset(), 'the work of one turn').to.be.below(2 * turnBudget.all)
+    }
+    expect(turns).to.be.above(2)
+    expect(harness.broker.table.sessions.size).to.equal(0)
+  })
+})
