@@ -1,7 +1,8 @@
 /**
  * Makes random frames with a hostile amount or order of messages: many cheap messages, expensive
  * messages, and repetitions, with some mutated messages among them. A fence is the number of a
- * grant, which identifies a lock.
+ * grant, which identifies a lock. A scope is one logical task of a session; a request in a scope is
+ * checked for deadlocks.
  */
 import type { Random } from '../support/counts.js'
 import { goodMessage, mutate } from './strangers.js'
@@ -19,6 +20,8 @@ export interface HeldKeys {
   readonly withMetadata: string
   /** A held key that very many requests wait for. */
   readonly withQueue: string
+  /** A key that very many waiting scopes share. */
+  readonly withScopes: string
 }
 
 /** Makes one message with this id. */
@@ -29,6 +32,41 @@ function bigSet(random: Random, keys: readonly string[]): object[] {
   const others = Array.from({ length: 64 - keys.length }, (_, i) => `set ${random.below(4)} ${i}`)
   const mode = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
   return [...keys, ...others].map((key) => ({ key, ...mode }))
+}
+
+/**
+ * The makers of messages about the kinds of locks with expensive moments: upgrades and downgrades,
+ * scopes, runs with followers, elections and barriers.
+ */
+function specialMakersOf(
+  random: Random,
+  { withScopes, crowd }: HeldKeys,
+  ownFences: readonly number[],
+): Maker[] {
+  const scope = 1 + random.below(50)
+  const value = 'v'.repeat(random.pick([1, 4_000, 30_000]))
+  const fence = (): number => (ownFences.length === 0 ? 0 : random.pick(ownFences))
+  const timeout = random.pick([1, 1_000, undefined])
+  return [
+    (id) => ({ type: 'lock', id, key: withScopes, scope: scope + (id % 7), timeout }),
+    (id) => ({ type: 'lock', id, key: withScopes, mode: 'shared', scope: id % 50 }),
+    (id) => ({ type: 'lock', id, key: `own ${id % 50}`, mode: 'shared', scope, timeout }),
+    (id) => ({ type: 'lockAll', id, items: bigSet(random, [withScopes]), scope: id % 50, timeout }),
+    (id) => ({ type: 'lock', id, key: 'party', mode: random.chance(0.9) ? 'shared' : 'exclusive' }),
+    (id) => ({ type: 'lock', id, key: crowd.key, mode: 'shared', scope: id % 50, ttl: 1_000 }),
+    (id) => ({ type: 'upgrade', id, fence: fence(), timeout: random.pick([0, 1, undefined]) }),
+    (id) => ({ type: 'downgrade', id, fence: fence() }),
+    (id) => ({ type: 'unlock', id, fence: fence() }),
+    (id) => ({ type: 'endScope', id, scope: id % 50 }),
+    (id) => ({ type: 'once', id, key: `run ${id % 2}`, timeout }),
+    (id) => ({ type: 'complete', id, fence: fence(), value, keep: random.pick([1, 1_000]) }),
+    (id) => ({ type: 'campaign', id, key: 'election', value: value.slice(0, 4_000), timeout }),
+    (id) => ({ type: 'proclaim', id, fence: fence(), value: value.slice(0, 4_000) }),
+    (id) => {
+      const parties = random.pick([2, 50, 1_000])
+      return { type: 'barrier', id, key: `barrier ${parties}`, parties, timeout }
+    },
+  ]
 }
 
 /** The makers of expensive messages, and of cheap messages that are expensive in large numbers. */
@@ -81,9 +119,17 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
 /**
  * Makes the messages of one frame: messages of one to four types, up to the greatest length of a
  * frame. A few of the messages are mutated.
+ *
+ * @param ownFences The fences of locks that were granted to the client.
  */
-export function hostileBatch(random: Random, heldKeys: HeldKeys, nextId: () => number): unknown[] {
-  const makers = makersOf(random, heldKeys)
+export function hostileBatch(
+  random: Random,
+  heldKeys: HeldKeys,
+  ownFences: readonly number[],
+  nextId: () => number,
+): unknown[] {
+  const special = specialMakersOf(random, heldKeys, ownFences)
+  const makers = random.chance(0.5) ? special : makersOf(random, heldKeys)
   const chosen = Array.from({ length: random.pick([1, 1, 2, 4]) }, () => random.pick(makers))
   const maxMessages = random.pick([1, 20, 400, Number.POSITIVE_INFINITY])
   const messages: unknown[] = []

@@ -17,6 +17,7 @@ import { WorkMeter } from './workMeter.js'
 const sequences = count(3, 300)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
+const waitingScopes = count(100, 500)
 /** The turns after which a hostile client disconnects even without all answers. */
 const maxLeaveTurns = count(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
@@ -60,10 +61,29 @@ class Scene {
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
     this.#bystander = this.bench.join({ lease: leaseMs, name: 'other' })
-    const crowd = { key: 'crowd', fences }
-    this.heldKeys = { prefix: 'table:', crowd, withMetadata: 'described', withQueue: 'queued' }
+    this.#tieKnot(holder)
+    this.heldKeys = {
+      prefix: 'table:',
+      crowd: { key: 'crowd', fences },
+      withMetadata: 'described',
+      withQueue: 'queued',
+      withScopes: 'knot',
+    }
     this.meter.watchWalks(this.bench.broker)
+    this.meter.watchVisits(this.bench.broker)
     this.meter.reset()
+  }
+
+  /** Makes scopes that share the key "knot" and wait for keys of the holder. */
+  #tieKnot(holder: Client): void {
+    const waiting = this.#join()
+    for (let scope = 1; scope <= waitingScopes; scope++) {
+      holder.say({ type: 'lock', id: 1_000_000 + scope, key: `wanted:${scope}` })
+      waiting.lock('knot', { mode: 'shared', scope })
+      waiting.lock(`wanted:${scope}`, { scope })
+    }
+    holder.heard()
+    waiting.heard()
   }
 
   /** Ends a turn, and checks the work of the turn. @returns false if the broker had no work */
@@ -113,7 +133,7 @@ class Scene {
     const names = new Set([...bench.broker.table.sessions.values()].map(({ name }) => name))
     expect([...names]).to.deep.equal(['other'])
     for (const { key } of bench.broker.table.keys.values()) {
-      expect(key).to.match(/^(table:\d+|crowd|described|queued)$/)
+      expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|knot)$/)
     }
     this.meter.reset()
   }
@@ -131,6 +151,8 @@ class HostileClient {
   readonly #random: Random
   #socket: FakeSocket
   #id = 0
+  /** The fences of the locks that were granted on this connection. */
+  #fences: number[] = []
   /** The ids of the unanswered marks of this connection, in order. A mark is a `stats` request. */
   #marks: number[] = []
 
@@ -155,7 +177,10 @@ class HostileClient {
       return
     }
     if (random.chance(0.1)) socket.isReading = random.chance(0.6)
-    else this.#send(hostileBatch(random, this.#scene.heldKeys, () => ++this.#id))
+    else {
+      const { heldKeys } = this.#scene
+      this.#send(hostileBatch(random, heldKeys, this.#fences.slice(-100), () => ++this.#id))
+    }
     if (socket.isReading && socket.bufferedBytes > 0) {
       socket.read(random.chance(0.5) ? socket.bufferedBytes : 1)
     }
@@ -164,7 +189,8 @@ class HostileClient {
   /** Checks that the marks are answered once and in order. */
   checkAnswers(): void {
     for (const message of this.#socket.heard()) {
-      if (message.type !== 'stats' || message.id < marksFrom) continue
+      if (message.type === 'granted') this.#fences.push(message.fence)
+      if (message.type !== 'stats' || !isMark(message.id)) continue
       expect(message.id, 'the answer to a mark').to.equal(this.#marks.shift())
     }
   }
@@ -190,6 +216,7 @@ class HostileClient {
 
   #connect(): FakeSocket {
     this.#marks = []
+    this.#fences = []
     this.#id = 0
     const { bench, meter } = this.#scene
     const socket = bench.connect()
@@ -199,8 +226,13 @@ class HostileClient {
   }
 }
 
-/** The ids of marks are above this number, and all other ids are below. */
+/** The ids of marks begin above this number. */
 const marksFrom = 2 ** 40
+
+/** Whether an id is the id of a mark. A mutated message may have an id near 2^53. */
+function isMark(id: number): boolean {
+  return id > marksFrom && id < 2 * marksFrom
+}
 
 describe('protocol: hostile amounts', () => {
   it(`keep turns short, other clients served and no data behind (${sequences} runs)`, function () {

@@ -14,7 +14,7 @@ const describedHolders = 16
 const crowd = { sessions: 10, locksEach: 10_000 }
 
 /** Gives the key "described" holders with as much metadata as the limits allow. */
-async function addDescribedHolders(group: HostileGroup): Promise<void> {
+export async function addDescribedHolders(group: HostileGroup): Promise<void> {
   for (let i = 0; i < describedHolders; i++) {
     const fields = `,"mode":"shared"${largeMetadata(group.limits)}`
     await acquire(await group.openPlainSession(), 'described', fields)
@@ -38,7 +38,7 @@ async function gatherCrowd(group: HostileGroup): Promise<void> {
 }
 
 /** Holds the key "queue", so that other requests for the key wait. */
-async function holdQueue(group: HostileGroup): Promise<void> {
+export async function holdQueue(group: HostileGroup): Promise<void> {
   await acquire(await group.openPlainSession(), 'queue')
 }
 

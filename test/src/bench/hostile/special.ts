@@ -1,0 +1,253 @@
+/**
+ * The kinds of hostile clients that use upgrades, scopes, sets, runs with followers, elections,
+ * barriers and notices, and the kinds whose deadlines all pass in the same millisecond. A scope is
+ * one logical task of a session; a request in a scope is checked for deadlocks. A fence is the
+ * number of a grant. The ttl is how long a lock lasts without a refresh.
+ */
+import type { BrokerLimits } from '@holdfast/server'
+import { type HostileSession, pause } from './hostileSession.js'
+import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
+import { addDescribedHolders, holdQueue } from './locking.js'
+import { steal } from './querying.js'
+
+/** The interval between the times at which the deadlines of all sessions pass, in ms. */
+const togetherMs = 1_000
+
+/** The time until the next moment at which the deadlines of all sessions pass, in ms. */
+function untilTogether(): number {
+  return Math.max(
+    1,
+    togetherMs - (Math.floor(performance.timeOrigin + performance.now()) % togetherMs),
+  )
+}
+
+/** Makes a lock request for one of the session's own keys, with one more field. */
+function lockOwn(session: HostileSession, field: string): string {
+  const id = session.nextId()
+  const key = `${session.welcome.session} ${id % 10_000}`
+  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${untilTogether()}}`
+}
+
+/** How many records a session may use for one expensive moment. */
+function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
+  const burst = messagesPerSecond === Number.POSITIVE_INFINITY ? 2_000 : messageBurst - 20
+  return Math.min(2_000, locksPerSession - 1, burst)
+}
+
+/** The fences of `granted` messages in a frame. */
+function fencesIn(text: string): string[] {
+  return Array.from(text.matchAll(/"granted","id":\d+,"fence":(\d+)/g), ([, fence]) => fence!)
+}
+
+/** Sends a request, and resolves with the fence of its lock. */
+async function fenceOf(session: HostileSession, message: string): Promise<string> {
+  const granted = new Promise<string>((resolve) => {
+    session.onText = (text) => {
+      const [fence] = fencesIn(text)
+      if (fence !== undefined) resolve(fence)
+    }
+  })
+  await session.sendAll([message])
+  return granted
+}
+
+/** Lets many shared requests wait behind an exclusive lock, and downgrades the lock. */
+async function downgradeToCrowd(session: HostileSession, { limits }: HostileGroup): Promise<void> {
+  const key = `crowd ${session.welcome.session}`
+  const records = recordsOf(limits)
+  while (session.isOpen) {
+    // The steal ends all locks of the former round.
+    const fence = await fenceOf(session, steal(session, key)())
+    const request = (): string =>
+      `{"type":"lock","id":${session.nextId()},"key":"${key}","mode":"shared"}`
+    await session.sendAll(Array.from({ length: records }, request))
+    await session.sendAll([`{"type":"downgrade","id":${session.nextId()},"fence":${fence}}`])
+  }
+}
+
+/** Tries upgrades of a lock whose key has 16 holders with large metadata. */
+async function upgradeDescribed(session: HostileSession): Promise<void> {
+  const id = session.nextId()
+  const request = `{"type":"lock","id":${id},"key":"described","mode":"shared"}`
+  const fence = await fenceOf(session, request)
+  await session.flood(
+    () => `{"type":"upgrade","id":${session.nextId()},"fence":${fence},"timeout":0}`,
+  )
+}
+
+/** The sessions whose scopes share the key "knot" and wait. */
+const knotSessions = 4
+
+/** Makes scopes that share the key "knot", and that each wait for a key of their own. */
+async function tieKnot(group: HostileGroup): Promise<void> {
+  const scopes = Math.floor(recordsOf(group.limits) / 2)
+  for (let n = 0; n < knotSessions; n++) {
+    const holder = await group.openPlainSession()
+    const waiting = await group.openPlainSession()
+    for (let scope = 1; scope <= scopes; scope++) {
+      const key = `wanted ${n} ${scope}`
+      await Promise.all([
+        acquire(holder, key),
+        acquire(waiting, 'knot', `,"mode":"shared","scope":${scope}`),
+      ])
+      waiting.lock(key, () => {}, `,"scope":${scope}`)
+    }
+  }
+}
+
+/** Requests the key "knot" in a scope, so that the broker visits all scopes that share the key. */
+function requestKnot(session: HostileSession): string {
+  const id = session.nextId()
+  return `{"type":"lock","id":${id},"key":"knot","scope":${id % 5_000},"timeout":1}`
+}
+
+/** Requests a set that overlaps with the sets of all other sessions. */
+function requestSet(session: HostileSession, { limits }: HostileGroup): string {
+  const id = session.nextId()
+  const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % 100}`)
+  const items = keys.map((key) => `{"key":"${key}"}`).join()
+  return `{"type":"lockAll","id":${id},"items":[${items}],"timeout":${1 + (id % 20)}}`
+}
+
+/**
+ * Calls `once` for the same key as all other sessions, many times at once. Completes each run with
+ * a value as long as the limits allow.
+ */
+async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
+  const calls = Math.min(100, recordsOf(limits))
+  const value = 'v'.repeat(Math.min(32_000, limits.frameBytes - 1_000))
+  const call = (): string => `{"type":"once","id":${session.nextId()},"key":"run"}`
+  let settled = 0
+  let fences: string[] = []
+  let wake: () => void = () => {}
+  session.onText = (text) => {
+    fences.push(...fencesIn(text))
+    settled += text.split('"type":"result"').length - 1
+    wake()
+  }
+  await session.sendAll(Array.from({ length: calls }, call))
+  while (session.isOpen) {
+    const granted = fences
+    const newCalls = granted.length + settled
+    fences = []
+    settled = 0
+    for (const fence of granted) {
+      const complete = `{"type":"complete","id":${session.nextId()},"fence":${fence}`
+      await session.sendAll([`${complete},"value":"${value}"}`])
+    }
+    await session.sendAll(Array.from({ length: newCalls }, call))
+    if (fences.length + settled > 0) continue
+    await new Promise<void>((resolve) => {
+      wake = resolve
+    })
+  }
+}
+
+/** Leads an election that all sessions observe, and changes the large value of the leader. */
+async function proclaimToAll(session: HostileSession, { limits }: HostileGroup): Promise<void> {
+  await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"election"}`])
+  const key = `election ${session.welcome.session}`
+  const fence = await fenceOf(
+    session,
+    `{"type":"campaign","id":${session.nextId()},"key":"${key}"}`,
+  )
+  session.read('eagerly')
+  const value = largeMetadata(limits).replace('metadata', 'value')
+  await session.flood(() => `{"type":"proclaim","id":${session.nextId()},"fence":${fence}${value}}`)
+}
+
+/** Watches a queue that all sessions enter and leave. */
+async function watchQueue(session: HostileSession): Promise<void> {
+  await session.sendAll([`{"type":"watch","id":${session.nextId()},"key":"queue","queue":true}`])
+  await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`)
+}
+
+/** Holds many locks of one key that want notices, and requests the key. */
+async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
+  const shared = (): string =>
+    `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
+  await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
+  await pause(500)
+  const fields = '"timeout":1,"notify":["queued"]'
+  await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"noticed",${fields}}`)
+}
+
+const timingKinds: readonly Kind[] = [
+  floodingKind(
+    ['timeouts together', 'requests of all sessions that time out in the same millisecond'],
+    'eagerly',
+    (session) => {
+      const id = session.nextId()
+      return `{"type":"lock","id":${id},"key":"queue","timeout":${untilTogether()}}`
+    },
+    { prepare: holdQueue },
+  ),
+  floodingKind(
+    ['ttls together', 'locks of all sessions that expire in the same millisecond'],
+    'eagerly',
+    (session) => lockOwn(session, 'ttl'),
+  ),
+  floodingKind(
+    ['maxHolds together', 'locks of all sessions whose maxHold ends in the same millisecond'],
+    'eagerly',
+    (session) => lockOwn(session, 'maxHold'),
+  ),
+]
+
+export const specialKinds: readonly Kind[] = [
+  ...timingKinds,
+  {
+    name: 'downgrade to a crowd',
+    description: 'a downgrade that grants thousands of shared locks',
+    reading: 'attentively',
+    act: downgradeToCrowd,
+  },
+  {
+    name: 'refused upgrades',
+    description: 'each answer names 16 holders with large metadata',
+    reading: 'attentively',
+    prepare: addDescribedHolders,
+    act: upgradeDescribed,
+  },
+  floodingKind(
+    ['scopes in a knot', 'a check for deadlocks that visits thousands of scopes'],
+    'eagerly',
+    requestKnot,
+    { prepare: tieKnot },
+  ),
+  floodingKind(
+    ['overlapping sets', 'sets of as many keys as the limits allow, which wait for each other'],
+    'eagerly',
+    requestSet,
+  ),
+  {
+    name: 'once with followers',
+    description: 'thousands of calls that get the same value of 32 KB',
+    reading: 'attentively',
+    act: runForFollowers,
+  },
+  {
+    name: 'proclaims observed',
+    description: 'every session observes the large values of all leaders',
+    reading: 'attentively',
+    act: proclaimToAll,
+  },
+  floodingKind(
+    ['barriers', 'barriers of a thousand calls, which open again and again'],
+    'eagerly',
+    (session) => `{"type":"barrier","id":${session.nextId()},"key":"barrier","parties":1000}`,
+  ),
+  {
+    name: 'watched queue',
+    description: 'every session watches the queue that all sessions enter and leave',
+    reading: 'eagerly',
+    prepare: holdQueue,
+    act: watchQueue,
+  },
+  {
+    name: 'contended notices',
+    description: 'requests for a key whose thousands of holders want notices',
+    reading: 'eagerly',
+    act: requestNotices,
+  },
+]
