@@ -204,9 +204,16 @@ export class TableSearch implements KeySearch {
     return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)
   }
 
+  /** Whether the search has visited all keys and listed their locks, or was ended. */
+  get isOver(): boolean {
+    const hasVisitedAll = this.#walk === undefined ? this.#hasEnded : this.#walk.isOver
+    return hasVisitedAll && this.#listedKey === undefined
+  }
+
   /** Ends the search early. The caller must finish or end every search, to end the table's walk. */
   end(): void {
     this.#hasEnded = true
+    this.#listedKey = undefined
     this.#walk?.end()
   }
 }

@@ -94,7 +94,7 @@ class WatchGroup {
 }
 
 /** The search for the locks and the waiting requests that a client gets before the events. */
-export type StateSearch = Pick<TableSearch, 'willFind' | 'willVisit'>
+export type StateSearch = Pick<TableSearch, 'willFind' | 'willVisit' | 'isOver'>
 
 /** The two groups of one text: watches with the text as their prefix, and as their key. */
 interface TextGroups {
@@ -182,18 +182,30 @@ export class SessionWatches {
     this.#groupById.clear()
   }
 
+  /** Whether the search of the newest watch is not over yet. */
+  get isSearching(): boolean {
+    return this.#newestWatch !== undefined && !this.#newestWatch.search.isOver
+  }
+
+  /**
+   * The id of the watch that must not get an event; undefined if there is none. The client of the
+   * newest watch must not get an event that its search has yet to list: the state has the change,
+   * or a lock that the client does not know has ended.
+   *
+   * @param isForState Whether a search has yet to list what the event is about.
+   */
+  excludedIdFor(isForState: (search: StateSearch) => boolean): number | undefined {
+    const newestWatch = this.#newestWatch
+    return newestWatch !== undefined && isForState(newestWatch.search) ? newestWatch.id : undefined
+  }
+
   /**
    * Queues the event, if this connection may see its key.
    *
-   * @param isForState Whether a search has yet to list what the event is about. The client of the
-   *   newest watch then must not get the event: the state has the change, or a lock that the client
-   *   does not know has ended.
+   * @param excludedId A watch that must not get the event.
    */
-  publish(event: PublishedEvent, isForState: (search: StateSearch) => boolean): void {
+  publish(event: PublishedEvent, excludedId: number | undefined): void {
     if (this.#isVisible?.(event.key) === false) return
-    const newestWatch = this.#newestWatch
-    const isExcluded = newestWatch !== undefined && isForState(newestWatch.search)
-    const excludedId = isExcluded ? newestWatch.id : undefined
     this.subscriber.defer(new QueuedEvent(this, event, excludedId))
   }
 

@@ -3,22 +3,18 @@
  * a prefix, to a connection. The cost of an event depends on the length of its key and on the
  * number of matching connections, not on the number of watches, because the index returns each
  * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
- * all connections.
+ * all connections, and passes it to the connections in later turns if there are many
+ * (see `eventFanOut.ts`).
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
 
 import type { Effect, Lock, Request } from '../core/index.js'
 import { encodeLockEvent, encodeQueueEvent } from '../protocol/encode.js'
-import { PrefixTree } from './prefixTree.js'
+import { EventFanOut, type EventFanOutDeps } from './eventFanOut.js'
 import type { Scope } from './queries.js'
-import {
-  type PublishedEvent,
-  type ScopeIndex,
-  SessionWatches,
-  type StateSearch,
-  type Subscriber,
-} from './sessionWatches.js'
+import { SessionWatches, type StateSearch, type Subscriber } from './sessionWatches.js'
+import { WatchIndex } from './watchIndex.js'
 
 const eventForReason = {
   unlocked: 'unlocked',
@@ -31,9 +27,6 @@ const eventForReason = {
 
 /** Bytes that a watch takes, with its nodes in the tree of its connection and in the index. */
 const watchBytes = 768
-/** Bytes that an event takes without its text. */
-const eventBytes = 256
-
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
   /** All watches, for the events of locks. */
@@ -46,13 +39,16 @@ export class WatchRegistry {
   readonly #bySubscriber = new Map<Subscriber, WatchesOfSubscriber>()
   readonly #lockIndex = new WatchIndex()
   readonly #queueIndex = new WatchIndex()
-  /** Sequence number of the newest event. */
-  #newestSequence = 0
-  #bytes = 0
+  readonly #fanOut: EventFanOut
+  #watchesBytes = 0
 
-  /** Bytes of memory for all watches, and for the events that wait in send queues. */
+  constructor(deps: EventFanOutDeps) {
+    this.#fanOut = new EventFanOut(deps)
+  }
+
+  /** Bytes of memory for all watches, and for the events that wait. */
   get bytes(): number {
-    return this.#bytes
+    return this.#watchesBytes + this.#fanOut.bytes
   }
 
   /** How many watches this connection has. */
@@ -106,7 +102,7 @@ export class WatchRegistry {
     this.#bySubscriber.delete(subscriber)
     for (const list of [watches.locks, watches.queues]) {
       if (list === undefined) continue
-      for (const id of list.ids()) this.#bytes -= bytesOf(list, id)
+      for (const id of list.ids()) this.#watchesBytes -= bytesOf(list, id)
       list.clear()
     }
   }
@@ -147,48 +143,33 @@ export class WatchRegistry {
   }
 
   #addTo(watches: SessionWatches, id: number, scope: Scope, search?: StateSearch): void {
-    watches.add(id, scope, this.#newestSequence, search)
-    this.#bytes += bytesOf(watches, id)
+    watches.add(id, scope, this.#fanOut.newestSequence, search)
+    if (search !== undefined) this.#fanOut.onSearchBegan(watches)
+    this.#watchesBytes += bytesOf(watches, id)
   }
 
   #remove({ locks, queues }: WatchesOfSubscriber, id: number): void {
     for (const watches of [locks, queues]) {
       if (watches === undefined || !watches.has(id)) continue
-      this.#bytes -= bytesOf(watches, id)
+      this.#watchesBytes -= bytesOf(watches, id)
       watches.remove(id)
     }
   }
 
-  /** Makes an event. Its bytes count once while at least one connection keeps the event. */
-  #makeEvent(key: string, text: string): PublishedEvent {
-    const bytes = eventBytes + 2 * text.length
-    let retainCount = 0
-    return {
-      key,
-      sequence: ++this.#newestSequence,
-      text,
-      retain: () => {
-        if (++retainCount === 1) this.#bytes += bytes
-      },
-      release: () => {
-        if (--retainCount === 0) this.#bytes -= bytes
-      },
-    }
-  }
-
   #publishLock(name: LockEvent['event'], lock: Lock): number {
-    const matching = this.#lockIndex.watchesOf(lock.key)
-    if (matching.length === 0) return 0
+    const count = this.#lockIndex.countOf(lock.key)
+    if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
     const isHeld =
       name === 'locked' || name === 'upgraded' || name === 'downgraded' || name === 'proclaimed'
     // A search that will still list the lock lists it with its present value.
-    return this.#publish(
-      matching,
+    this.#fanOut.publish(
+      this.#lockIndex,
       lock.key,
       text,
       (search) => !(isHeld && name !== 'proclaimed') && search.willFind(lock),
     )
+    return costOfNotifying(count) + costOfBytes(text.length)
   }
 
   #publishQueue(
@@ -197,62 +178,14 @@ export class WatchRegistry {
     reason: DequeueReason | undefined,
   ): number {
     const { key, keyState } = request
-    const matching = this.#queueIndex.watchesOf(key)
-    if (matching.length === 0) return 0
+    const count = this.#queueIndex.countOf(key)
+    if (count === 0) return 0
     const text = encodeQueueEvent(name, request, reason)
-    return this.#publish(matching, key, text, (search) => search.willVisit(keyState))
-  }
-
-  #publish(
-    matching: readonly SessionWatches[],
-    key: string,
-    text: string,
-    isForState: (search: StateSearch) => boolean,
-  ): number {
-    const event = this.#makeEvent(key, text)
-    for (const watches of matching) watches.publish(event, isForState)
-    return costOfNotifying(matching.length) + costOfBytes(text.length)
+    this.#fanOut.publish(this.#queueIndex, key, text, (search) => search.willVisit(keyState))
+    return costOfNotifying(count) + costOfBytes(text.length)
   }
 }
 
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)
-}
-
-/**
- * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
- * watches a prefix, the index leaves out the longer prefixes and the keys that begin with the
- * prefix, because the events of these keys match the prefix already.
- */
-class WatchIndex implements ScopeIndex {
-  readonly #byKey = new Map<string, Set<SessionWatches>>()
-  readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
-
-  add(text: string, isKey: boolean, watches: SessionWatches): void {
-    const existing = this.#watchesAt(text, isKey)
-    if (existing !== undefined) existing.add(watches)
-    else if (isKey) this.#byKey.set(text, new Set([watches]))
-    else this.#byPrefix.set(text, new Set([watches]))
-  }
-
-  remove(text: string, isKey: boolean, watches: SessionWatches): void {
-    const remaining = this.#watchesAt(text, isKey)
-    remaining?.delete(watches)
-    if (remaining?.size !== 0) return
-    if (isKey) this.#byKey.delete(text)
-    else this.#byPrefix.delete(text)
-  }
-
-  /** The connections that watch this key, each once. */
-  watchesOf(key: string): SessionWatches[] {
-    const found: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
-    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
-      for (const watches of watchesOfPrefix) found.push(watches)
-    })
-    return found
-  }
-
-  #watchesAt(text: string, isKey: boolean): Set<SessionWatches> | undefined {
-    return isKey ? this.#byKey.get(text) : this.#byPrefix.get(text)
-  }
 }

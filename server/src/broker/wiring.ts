@@ -52,9 +52,9 @@ function makeState({ settings, environment, log }: BrokerDeps) {
   const { clock, endOfTurn } = environment
   const allConnections = new Set<Connection>()
   const liveTable = new LiveTable()
-  const watchRegistry = new WatchRegistry()
-  const ownerBroker: OwnerBroker = { name: '' }
   const scheduler = new WorkScheduler({ clock, endOfTurn })
+  const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
+  const ownerBroker: OwnerBroker = { name: '' }
   const time: BrokerTimekeeper = new Timekeeper({ clock, endOfTurn, liveTable, scheduler })
   return {
     /** Every connection until its socket is closed, in order of arrival. */

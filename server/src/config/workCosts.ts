@@ -163,6 +163,8 @@ export const turnBudget = {
   identified: 1_000,
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
   deadlines: 3_000,
+  /** Connections that may get an event of a watch. Further events wait for the next turn. */
+  notifications: 10_000,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

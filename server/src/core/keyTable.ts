@@ -128,6 +128,11 @@ export class KeyWalk {
     keyStates.insertAfter(this.#bookmark, undefined)
   }
 
+  /** Whether the walk has visited its last key, or was ended. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
   /** The next key; undefined after the last one, which ends the walk. */
   next(): KeyState | undefined {
     if (this.#isOver) return undefined

@@ -1,0 +1,142 @@
+/**
+ * Passes the events of watches to the connections that watch the key. One command may release ten
+ * thousand locks that a hundred connections watch, which makes a million notifications. So a turn
+ * of the event loop has a budget of notifications. Beyond the budget, the events wait in one queue
+ * for all connections, and are passed on in later turns, in order.
+ */
+import { turnBudget } from '../config/workCosts.js'
+import type { PublishedEvent, SessionWatches, StateSearch } from './sessionWatches.js'
+import type { WatchIndex } from './watchIndex.js'
+
+export interface EventFanOutDeps {
+  /** Its `turn` is the number of the present turn of the event loop. */
+  readonly scheduler: { readonly turn: number }
+  /** Calls back once the input that has already arrived in this turn has been handled. */
+  readonly endOfTurn: (callback: () => void) => void
+}
+
+/** Bytes that an event takes without its text. */
+const eventBytes = 256
+
+/** An event that waits until a turn has notifications left. */
+interface WaitingEvent {
+  readonly event: PublishedEvent
+  readonly index: WatchIndex
+  /**
+   * For connections with a watch that must not get the event, the id of the watch. The watch began
+   * before the event, but its search had yet to list the key at the time of the event.
+   */
+  readonly excludedIds: ReadonlyMap<SessionWatches, number> | undefined
+}
+
+export class EventFanOut {
+  readonly #deps: EventFanOutDeps
+  /** Events that wait, the oldest first. */
+  #waiting: WaitingEvent[] = []
+  /** The connections whose newest watch may still have an unfinished search. */
+  readonly #searching = new Set<SessionWatches>()
+  #turn = -1
+  /** How many more connections may get an event in the turn `#turn`. */
+  #notificationsLeft = 0
+  /** Sequence number of the newest event. */
+  #newestSequence = 0
+  #bytes = 0
+
+  constructor(deps: EventFanOutDeps) {
+    this.#deps = deps
+  }
+
+  /** Sequence number of the newest event. A later event has a higher number. */
+  get newestSequence(): number {
+    return this.#newestSequence
+  }
+
+  /** Bytes of the events that wait here or in send queues. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** A search for the present locks of a new watch begins. */
+  onSearchBegan(watches: SessionWatches): void {
+    this.#searching.add(watches)
+  }
+
+  /**
+   * Passes an event to the connections that watch the key, now or in a later turn.
+   *
+   * @param isForState Whether a search has yet to list what the event is about.
+   */
+  publish(
+    index: WatchIndex,
+    key: string,
+    text: string,
+    isForState: (search: StateSearch) => boolean,
+  ): void {
+    const event = this.#makeEvent(key, text)
+    this.#beginTurn()
+    if (this.#waiting.length === 0 && this.#notificationsLeft > 0) {
+      for (const watches of index.watchesOf(key)) {
+        watches.publish(event, watches.excludedIdFor(isForState))
+        this.#notificationsLeft--
+      }
+      return
+    }
+    event.retain()
+    if (this.#waiting.length === 0) this.#deps.endOfTurn(this.#continue)
+    this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(isForState) })
+  }
+
+  #beginTurn(): void {
+    const { turn } = this.#deps.scheduler
+    if (turn === this.#turn) return
+    this.#turn = turn
+    this.#notificationsLeft = turnBudget.notifications
+  }
+
+  readonly #continue = (): void => {
+    this.#notificationsLeft = turnBudget.notifications
+    let passed = 0
+    for (const { event, index, excludedIds } of this.#waiting) {
+      if (this.#notificationsLeft <= 0) break
+      for (const watches of index.watchesOf(event.key)) {
+        watches.publish(event, excludedIds?.get(watches))
+        this.#notificationsLeft--
+      }
+      event.release()
+      passed++
+    }
+    this.#waiting = this.#waiting.slice(passed)
+    if (this.#waiting.length > 0) this.#deps.endOfTurn(this.#continue)
+  }
+
+  #excludedIdsFor(
+    isForState: (search: StateSearch) => boolean,
+  ): Map<SessionWatches, number> | undefined {
+    let excludedIds: Map<SessionWatches, number> | undefined
+    for (const watches of this.#searching) {
+      const id = watches.excludedIdFor(isForState)
+      if (id !== undefined) {
+        excludedIds ??= new Map()
+        excludedIds.set(watches, id)
+      } else if (!watches.isSearching) this.#searching.delete(watches)
+    }
+    return excludedIds
+  }
+
+  /** Makes an event. Its bytes count once while at least one connection or this queue keeps it. */
+  #makeEvent(key: string, text: string): PublishedEvent {
+    const bytes = eventBytes + 2 * text.length
+    let retainCount = 0
+    return {
+      key,
+      sequence: ++this.#newestSequence,
+      text,
+      retain: () => {
+        if (++retainCount === 1) this.#bytes += bytes
+      },
+      release: () => {
+        if (--retainCount === 0) this.#bytes -= bytes
+      },
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The index of all watches of the broker: finds the connections that watch a key. See
+ * `watchRegistry.ts`.
+ */
+import { PrefixTree } from './prefixTree.js'
+import type { ScopeIndex, SessionWatches } from './sessionWatches.js'
+
+/**
+ * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
+ * watches a prefix, the index leaves out the longer prefixes and the keys that begin with the
+ * prefix, because the events of these keys match the prefix already.
+ */
+export class WatchIndex implements ScopeIndex {
+  readonly #byKey = new Map<string, Set<SessionWatches>>()
+  readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
+
+  add(text: string, isKey: boolean, watches: SessionWatches): void {
+    const existing = this.#watchesAt(text, isKey)
+    if (existing !== undefined) existing.add(watches)
+    else if (isKey) this.#byKey.set(text, new Set([watches]))
+    else this.#byPrefix.set(text, new Set([watches]))
+  }
+
+  remove(text: string, isKey: boolean, watches: SessionWatches): void {
+    const remaining = this.#watchesAt(text, isKey)
+    remaining?.delete(watches)
+    if (remaining?.size !== 0) return
+    if (isKey) this.#byKey.delete(text)
+    else this.#byPrefix.delete(text)
+  }
+
+  /** The connections that watch this key, each once. */
+  watchesOf(key: string): SessionWatches[] {
+    const found: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
+    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
+      for (const watches of watchesOfPrefix) found.push(watches)
+    })
+    return found
+  }
+
+  /** How many connections watch this key. */
+  countOf(key: string): number {
+    let count = this.#byKey.get(key)?.size ?? 0
+    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
+      count += watchesOfPrefix.size
+    })
+    return count
+  }
+
+  #watchesAt(text: string, isKey: boolean): Set<SessionWatches> | undefined {
+    return isKey ? this.#byKey.get(text) : this.#byPrefix.get(text)
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Many connections that watch the same keys, and one command that changes many of these keys. The
+ * broker passes the events on in several turns of the event loop. Each watch must still get each
+ * event once and in order, also a watch whose initial state is not sent yet, and a watch that begins
+ * while events wait.
+ */
+import { turnBudget } from '@holdfast/server/internal'
+import type { LockEvent } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+
+const watcherCount = 101
+/** The locks that one command releases: enough for several turns. */
+const lockCount = 1_000
+const lease = 60_000
+
+/** A broker with a client that holds many locks, and clients that watch these locks. */
+function setUp() {
+  const harness = new BrokerHarness()
+  const leaving = harness.join({ lease })
+  for (let i = 0; i < lockCount; i += 500) {
+    const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
+    leaving.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}` })))
+  }
+  leaving.heard()
+  const watchers = Array.from({ length: watcherCount }, () => harness.join({ lease }))
+  for (const watcher of watchers) {
+    watcher.say({ type: 'watch', id: 1, prefix: 'k' })
+    watcher.heard()
+  }
+  return { harness, leaving, watchers }
+}
+
+/** The keys of the events that a client has got, in order. */
+function keysOf(client: Client): string[] {
+  return client.heard().flatMap((message) => {
+    return message.type === 'event' ? [(message.event as LockEvent).key] : []
+  })
+}
+
+/** Ends a turn, and returns how many events all watchers have got. */
+function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
+  const hasMore = harness.environment.endOneTurn()
+  let count = 0
+  for (const [i, watcher] of watchers.entries()) {
+    const heard = keysOf(watcher)
+    count += heard.length
+    keys[i]!.push(...heard)
+  }
+  return { hasMore, count }
+}
+
+const allKeys = Array.from({ length: lockCount }, (_, i) => `k${i + 1}`)
+
+describe('events for many watching connections', function () {
+  this.timeout(30_000)
+
+  it('are passed on in several turns, in order and once', () => {
+    const { harness, leaving, watchers } = setUp()
+    const keys = watchers.map((): string[] => [])
+    leaving.socket.say({ type: 'bye' })
+    expect(harness.broker.table.heldCount).to.equal(0)
+    let turns = 0
+    for (let hasMore = true; hasMore; turns++) {
+      const turn = endTurnAndCount(harness, watchers, keys)
+      hasMore = turn.hasMore
+      expect(turn.count).to.be.at.most(turnBudget.notifications + watcherCount)
+    }
+    for (const heard of keys) expect(heard).to.deep.equal(allKeys)
+    expect(turns).to.be.above((lockCount * watcherCount) / turnBudget.notifications)
+  })
+
+  it('come before the events of later commands', () => {
+    const { harness, leaving, watchers } = setUp()
+    const keys = watchers.map((): string[] => [])
+    leaving.socket.say({ type: 'bye' })
+    const other = harness.join({ lease })
+    other.socket.say({ type: 'lock', id: 1, key: 'k after' })
+    while (endTurnAndCount(harness, watchers, keys).hasMore);
+    for (const heard of keys) expect(heard.at(-1)).to.equal('k after')
+  })
+
+  it('are not sent to a watch that begins while they wait', () => {
+    const { harness, leaving, watchers } = setUp()
+    leaving.socket.say({ type: 'bye' })
+    const late = harness.connect()
+    late.say({ type: 'hello', lease }, { type: 'watch', id: 1, prefix: 'k' })
+    const [former] = watchers
+    former!.socket.say({ type: 'watch', id: 2, prefix: 'k1' })
+    harness.environment.endTurn()
+    expect(late.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
+    expect(late.heardOf('event')).to.deep.equal([])
+    const events = former!.socket.heardOf('event')
+    expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
+  })
+
+  it('are not sent for locks that the initial state of a watch has not listed', () => {
+    const { harness, leaving } = setUp()
+    const slow = harness.join({ lease })
+    slow.socket.isReading = false
+    // The state of so many locks needs several messages, and the socket has no room for all.
+    slow.say({ type: 'watch', id: 1, prefix: 'k' })
+    leaving.socket.say({ type: 'bye' })
+    const listed = new Set<string>()
+    const ended: string[] = []
+    for (let turns = 0; turns < 500; turns++) {
+      harness.environment.endOneTurn()
+      for (const message of slow.heard()) {
+        if (message.type === 'watching') for (const { key } of message.held) listed.add(key)
+        if (message.type === 'event') ended.push((message.event as LockEvent).key)
+      }
+      slow.socket.read()
+    }
+    expect(listed.size, 'locks in the part of the state before the release').to.be.below(lockCount)
+    expect(ended).to.deep.equal([...listed])
+  })
+
+  it('count as memory until the last of them is sent', () => {
+    const { harness, leaving } = setUp()
+    const { memory } = harness.broker
+    const before = memory.usedBytes
+    leaving.socket.say({ type: 'bye' })
+    const during = memory.usedBytes
+    harness.environment.endTurn()
+    // The broker pings the clients, and then counts their unread output again.
+    harness.environment.pass(lease / 3 + 1_000)
+    const after = memory.usedBytes
+    expect(during - after, 'bytes of the events that waited').to.be.above(lockCount * 100)
+    expect(after).to.be.below(before)
+  })
+})
