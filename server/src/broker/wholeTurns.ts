@@ -2,7 +2,7 @@
  * Finds the messages that may cause more work than fits into the guaranteed minimum of a
  * connection: a message that releases many locks, grants many waiters, or checks a large graph for
  * deadlocks. A hundred connections could each send such a message in the same turn. So these
- * messages use the units that all connections share, and wait for a later turn if no units are left.
+ * messages use the units that all connections share, and wait for a later turn if none are left.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 

@@ -58,7 +58,7 @@ const passedPerLock = 5
 const passedPerKey = 8
 /**
  * Most locks that one check removes from the list of a key, because their scopes wait no longer.
- * Later checks remove the rest. These locks are not visits, because brokers may list different ones.
+ * Later checks remove the rest. These locks are no visits, because brokers may list different ones.
  */
 const maxRemovedLocks = 10_000
 

@@ -1,6 +1,6 @@
 /**
- * Many clients whose tokens an asynchronous `authenticate` has checked in the same turn of the event
- * loop. The broker opens or resumes only a few of their sessions in each turn, fairly between
+ * Many clients whose tokens an asynchronous `authenticate` has checked in the same turn of the
+ * event loop. The broker opens or resumes only a few of their sessions in each turn, fairly between
  * addresses, and handles the messages of other clients between these turns.
  */
 
