@@ -272,4 +272,41 @@ describe('protocol: hostile amounts', () => {
     socket.say(...Array.from({ length: 14 }, (_, i) => ({ ...churn, id: i + 1 })))
     while (scene.endOneTurn()) scene.checkBystander()
   })
+  it('keep turns short when the deadlines of all hostile clients pass together', function () {
+    this.timeout(60_000)
+    const scene = new Scene()
+    const { bench, meter } = scene
+    const { environment } = bench
+    const dueMs = 2_000
+    const startedAt = environment.clock.monotonic()
+    const deadlines = [
+      (id: number) => ({ key: 'queued', timeout: dueMs, id }),
+      (id: number) => ({ key: `ttl ${id}`, ttl: dueMs }),
+      (id: number) => ({ key: `hold ${id}`, maxHold: dueMs, notify: ['contended'] }),
+      (id: number) => ({ key: 'described', mode: 'shared', ttl: dueMs, id }),
+      (id: number) => ({ key: 'knot', scope: id, timeout: dueMs }),
+    ]
+    const sockets = deadlines.map((termsFor, n) => {
+      const socket = bench.connect()
+      meter.watchOutput(socket)
+      socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })
+      scene.endOneTurn()
+      for (let first = n * 10_000 + 1; first < n * 10_000 + 2_000; first += 250) {
+        const ids = Array.from({ length: 250 }, (_, i) => first + i)
+        socket.say(...ids.map((id) => ({ type: 'lock', ...termsFor(id), id })))
+      }
+      while (scene.endOneTurn()) socket.heard()
+      return socket
+    })
+    scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
+    const recordCount = (): number => bench.broker.table.heldCount + bench.broker.table.waitingCount
+    const before = recordCount()
+    environment.stopFor(100)
+    environment.fireTimers()
+    while (scene.endOneTurn()) {
+      for (const socket of sockets) socket.heard()
+      scene.checkBystander()
+    }
+    expect(before - recordCount(), 'locks and requests that have ended').to.be.above(5_000)
+  })
 })
