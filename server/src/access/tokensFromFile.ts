@@ -26,7 +26,7 @@ import {
   operations,
   permissionsFrom,
 } from '../config/permissions.js'
-import { sameText } from '../core/secrets.js'
+import { equalInConstantTime } from '../core/secrets.js'
 import { nodeEnvironment } from '../platform/environment.js'
 
 interface FileToken {
@@ -72,7 +72,7 @@ export function tokensFromFile(
     let identity: Identity | undefined
     // Compare all lines even after a match, so that the duration reveals nothing about the file.
     for (const fileToken of tokens) {
-      if (sameText(fileToken.hash, hash)) identity = fileToken.identity
+      if (equalInConstantTime(fileToken.hash, hash)) identity = fileToken.identity
     }
     return identity
   }

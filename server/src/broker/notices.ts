@@ -6,9 +6,13 @@
  * - `contended`: requests wait behind the lock. Sent at most once a second for each lock, when
  *   another request begins to wait, and at the grant if requests wait already.
  *
+ * The notices of a *set* (a request for several keys) concern the whole set. The broker sends them
+ * for the first request or lock of the set, the *primary*.
+ *
  * A key with thousands of shared locks that want `contended` must not make each new request
  * expensive. So a new request only starts a *round* over these locks, if no round runs. A round
- * informs a limited number of locks in each turn of the event loop, and its connections pay for it.
+ * sends notices for a limited number of locks in each turn of the event loop. Each notice is
+ * charged to the connection that receives the notice.
  */
 import type { NoticeType } from '@holdfast/shared'
 import { costOfBytes } from '../config/workCosts.js'
@@ -28,15 +32,18 @@ const contendedMs = 1_000
 /** Locks of one key that a round handles in one turn of the event loop. */
 const locksPerTurn = 64
 
-/** The locks of one key that want `contended`. The object is the subject of the key's timer. */
+/** The locks of one key that want `contended`. The timer of the key is set for this object. */
 export class ContendedKey {
   readonly keyState: KeyState
   readonly locks = new Set<Lock>()
-  /** The rest of the present round; undefined if no round runs. */
+  /** The locks that the running round has yet to handle; undefined if no round runs. */
   round: Iterator<Lock> | undefined = undefined
   /** Whether a request began to wait after the start of the newest round. */
   needsRound = false
-  /** When the first lock that this round passed over may get its notice; Infinity if none. */
+  /**
+   * The earliest time at which a lock that this round has skipped may get a notice; Infinity if the
+   * round has skipped no lock. A round skips a lock that had a notice in the last second.
+   */
   nextDueAt = Number.POSITIVE_INFINITY
   hasTimer = false
 
@@ -53,16 +60,20 @@ export interface NoticesDeps {
   }
   /** The connection of each attached session. */
   readonly attached: ReadonlyMap<Session, Connection>
-  /** The work for notices counts like the effects of the command that causes the notices. */
-  readonly liveTable: { effectCount: number }
+  /**
+   * Counts work, in units of effects. The work for notices counts towards the limit of work for one
+   * turn, like the effects of the command that causes the notices.
+   */
+  readonly workCounter: { effectCount: number }
 }
 
 export class Notices {
   readonly #deps: NoticesDeps
   readonly #byKey = new Map<KeyState, ContendedKey>()
-  /** When each lock got its newest `contended`. Of a set, its first lock stands for the set. */
+  /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  readonly #answers = new HolderAnswers('LOCK_HELD', true)
+  /** Makes the list of holders for `queued`. The notice uses only this list of an answer. */
+  readonly #holderDescriptions = new HolderAnswers('LOCK_HELD', true)
 
   constructor(deps: NoticesDeps) {
     this.#deps = deps
@@ -95,9 +106,9 @@ export class Notices {
   }
 
   /**
-   * A session has resumed, and its snapshot is in the send queue. A `contended` may have been lost
-   * with the former connection, so the broker sends it again. After a restart or a takeover, this
-   * broker does not know yet that the locks of the session want notices.
+   * A session has resumed, and the list of its locks is in the send queue. A `contended` may have
+   * been lost with the former connection, so the broker sends the notice again. After a restart or
+   * a takeover, this broker does not know yet that the locks of the session want notices.
    */
   onResumed(session: Session): void {
     for (const lock of session.held.values()) {
@@ -131,7 +142,10 @@ export class Notices {
     contendedKey.locks.add(lock)
   }
 
-  /** Informs a lock now, or in a round as soon as its next notice may be sent. */
+  /**
+   * Sends `contended` to the holder of a lock now. If the last notice of the lock is too recent, a
+   * round sends the notice later.
+   */
   #inform(lock: Lock): void {
     const now = this.#deps.time.now()
     if (now >= this.#dueAt(lock)) this.#sendContended(lock, now)
@@ -182,13 +196,13 @@ export class Notices {
   }
 
   #sendContended(lock: Lock, now: number): void {
-    const { attached, liveTable } = this.#deps
+    const { attached, workCounter } = this.#deps
     const connection = attached.get(lock.session)
     const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
     if (connection === undefined || waiting === 0) return
     this.#contendedAt.set(lock, now)
     connection.charge(1)
-    liveTable.effectCount += 1
+    workCounter.effectCount += 1
     connection.send(encodeContended(lock.fence, waiting))
   }
 
@@ -198,8 +212,8 @@ export class Notices {
     const set = request.extras?.set
     const { holders = [] } =
       set === undefined
-        ? this.#answers.answerFor(request.keyState, 0)
-        : this.#answers.answerForSet(blockedKeysOf(set), 0)
+        ? this.#holderDescriptions.answerFor(request.keyState, 0)
+        : this.#holderDescriptions.answerForSet(blockedKeysOf(set), 0)
     // The request itself is the last of each queue.
     const ahead = longestQueueOf(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)
@@ -212,7 +226,7 @@ function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
   return extras?.notify?.includes(notice) === true
 }
 
-/** The lock that stands for a set; for any other lock, the lock itself. */
+/** The first lock of the lock's set; the lock itself if the lock belongs to no set. */
 function primaryOf(lock: Lock): Lock {
   return lock.extras?.set?.locks[0] ?? lock
 }

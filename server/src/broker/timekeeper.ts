@@ -46,7 +46,7 @@ export interface TimekeeperDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
   /** Counts the effects on the lock table, which use up the budget of the turn. */
-  readonly liveTable?: { readonly effectCount: number }
+  readonly workCounter?: { readonly effectCount: number }
   /** Subtracts the work for deadlines from the budget that all connections share. */
   readonly scheduler?: { spend(units: number): void }
 }
@@ -57,7 +57,7 @@ const noScheduler = { spend: () => {} }
 export class Timekeeper<ClientSubject extends object, TimerSubject extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  readonly #liveTable: { readonly effectCount: number }
+  readonly #workCounter: { readonly effectCount: number }
   readonly #scheduler: { spend(units: number): void }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
@@ -76,10 +76,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #overdrawn = 0
 
   constructor(deps: TimekeeperDeps) {
-    const { clock, endOfTurn, liveTable = noEffects, scheduler = noScheduler } = deps
+    const { clock, endOfTurn, workCounter = noEffects, scheduler = noScheduler } = deps
     this.#clock = clock
     this.#endOfTurn = endOfTurn
-    this.#liveTable = liveTable
+    this.#workCounter = workCounter
     this.#scheduler = scheduler
   }
 
@@ -200,14 +200,14 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     const realNow = this.#realNow()
     const now = realNow - this.#pausedMs
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
-    const effectsBefore = this.#liveTable.effectCount
+    const effectsBefore = this.#workCounter.effectCount
     let ownUnits = 0
     let used = 0
     while (used < units) {
       const handlerUnits = this.#handleNext(realNow, now)
       if (handlerUnits === undefined) break
       ownUnits += costs.deadline + handlerUnits
-      used = ownUnits + this.#liveTable.effectCount - effectsBefore
+      used = ownUnits + this.#workCounter.effectCount - effectsBefore
       if (units < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
     }
     return used

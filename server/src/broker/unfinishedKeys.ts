@@ -14,7 +14,7 @@ export interface UnfinishedKeysDeps {
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
   /** Counts the effects (changes of the lock table) that the broker has handled. */
-  readonly liveTable: { readonly effectCount: number }
+  readonly workCounter: { readonly effectCount: number }
 }
 
 export class UnfinishedKeys implements PacedWork {
@@ -46,9 +46,9 @@ export class UnfinishedKeys implements PacedWork {
     if (keys.length === 0) return 0
     for (const key of keys) this.#keys.delete(key)
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
-    const { log, clock, liveTable } = this.#deps
-    const effectsBefore = liveTable.effectCount
+    const { log, clock, workCounter } = this.#deps
+    const effectsBefore = workCounter.effectCount
     log.submit({ type: 'grantUnfinishedKeys', keys, at: clock.wall() })
-    return liveTable.effectCount - effectsBefore
+    return workCounter.effectCount - effectsBefore
   }
 }

@@ -162,7 +162,7 @@ export class WatchRegistry {
     const text = encodeLockEvent(name, lock)
     const isHeld =
       name === 'locked' || name === 'upgraded' || name === 'downgraded' || name === 'proclaimed'
-    // A search that will still list the lock lists it with its present value.
+    // A search that will still list the lock lists it with its current value.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,

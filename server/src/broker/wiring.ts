@@ -55,7 +55,12 @@ function makeState({ settings, environment, log }: BrokerDeps) {
   const scheduler = new WorkScheduler({ clock, endOfTurn })
   const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
   const ownerBroker: OwnerBroker = { name: '' }
-  const time: BrokerTimekeeper = new Timekeeper({ clock, endOfTurn, liveTable, scheduler })
+  const time: BrokerTimekeeper = new Timekeeper({
+    clock,
+    endOfTurn,
+    workCounter: liveTable,
+    scheduler,
+  })
   return {
     /** Every connection until its socket is closed, in order of arrival. */
     allConnections,
@@ -67,7 +72,7 @@ function makeState({ settings, environment, log }: BrokerDeps) {
     statistics: new Statistics(),
     sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
     memory: new MemoryAccount({ limits, connections: allConnections, watchRegistry, liveTable }),
-    unfinishedKeys: new UnfinishedKeys({ scheduler, log, clock, liveTable }),
+    unfinishedKeys: new UnfinishedKeys({ scheduler, log, clock, workCounter: liveTable }),
   }
 }
 
@@ -101,7 +106,7 @@ function makeConnections({ settings, environment, log, observer }: BrokerDeps, s
     connections,
     observer,
   })
-  const notices = new Notices({ time, attached: connections.attached, liveTable })
+  const notices = new Notices({ time, attached: connections.attached, workCounter: liveTable })
   time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))
   return { tokenExpiry, admission, connections, flusher, notices }
 }
@@ -184,7 +189,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     flusher,
     workPerSecond: settings.limits.workPerSecond,
     time,
-    liveTable,
+    workCounter: liveTable,
     membership: log.membership,
     handshake,
     inbound,

@@ -434,13 +434,13 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Handles one message, and charges for its effects on the lock table and for its output. */
   #handle(element: unknown): void {
-    const { liveTable } = this.#deps
-    const { effectCount } = liveTable
+    const { workCounter } = this.#deps
+    const { effectCount } = workCounter
     const charsBefore = this.#sendQueue.waitingChars
     this.#handledCount++
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
-    const effects = liveTable.effectCount - effectCount
+    const effects = workCounter.effectCount - effectCount
     this.#allowance.chargeTurn(costs.message + effects * costs.effect + costOfBytes(sentChars))
   }
 

@@ -38,7 +38,7 @@ export interface DepsOf<Connection> {
    */
   readonly time: { now(): number }
   /** Counts the effects that messages have on the lock table, which are charged as work. */
-  readonly liveTable: { readonly effectCount: number }
+  readonly workCounter: { readonly effectCount: number }
   /**
    * Whether this broker is still a member of its cluster; undefined without a cluster. A broker
    * that is not a member must not answer, because any answer makes a client believe that its

@@ -5,14 +5,20 @@
  * Commands come from two senders:
  * - A client. The command of a client has an *attach epoch*: the number of the connection on which
  *   the message of the client arrived.
- * - A timer of the broker. The command of a timer is a proposal, and names the state that the timer
- *   was set for.
+ * - A timer of the broker. The command of a timer is a proposal, and names the session, request or
+ *   lock for which the timer was set. For a lock, the command also names the lock's generation.
  *
- * The table ignores a command whose connection or state is out of date.
+ * The table ignores a command whose connection is not the newest connection of the session. The
+ * table also ignores a command whose session, request, lock or generation does not exist any more.
  *
  * Terms: the *lease* is how long a session lives without a message of its client. The *grace* is
  * how long a session without a connection can be resumed. The *ttl* is how long a lock lives
- * without a refresh. A *fence* is the number of a lock, higher than those of all earlier locks.
+ * without a refresh. A *fence* is the number of a lock, higher than the fences of all earlier
+ * locks. The *generation* of a lock rises with
+ * every refresh, and when another broker takes over its session. A *set* is a request for
+ * several keys, which the table grants in one step. A *scope* is one logical task of a client, with
+ * its locks and its waiting requests; the table refuses deadlocks between scopes. The *followers*
+ * of a `once` are the requests that wait for the value of the same run.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { ExtraTerms, SetItem } from './lockExtras.js'
@@ -25,7 +31,7 @@ interface Base {
   readonly at: number
 }
 
-/** A command from a client, on the connection of the session that has the number `attachEpoch`. */
+/** A command from a client. `attachEpoch` is the number of a connection of its session. */
 interface FromSession extends Base {
   readonly session: string
   readonly attachEpoch: number
@@ -40,34 +46,39 @@ export interface SessionLimits {
   readonly locks: number
   /** Most stored answers that the client has not acknowledged. */
   readonly answers: number
-  /** A request of this session may wait only for a key with fewer waiting requests than this. */
+  /** Most requests that wait for one key. The table refuses a further request of this session. */
   readonly waitersPerKey: number
   /**
-   * Most waiting scopes and sets that one check for deadlocks visits. Undefined in a command of an
-   * older broker, which has no scopes: 10,000.
+   * Most waiting scopes and sets that one check for deadlocks visits. Default 10,000: a command of
+   * an older broker lacks this field, because that broker has no scopes.
    */
   readonly deadlockVisits?: number | undefined
   /**
-   * Most calls that wait at barriers. Undefined in a command of an older broker, which has no
-   * barriers: no limit.
+   * Most calls that wait at barriers. Default no limit: a command of an older broker lacks this
+   * field, because that broker has no barriers.
    */
   readonly barriers?: number | undefined
   /** Longest `maxHold` of a lock, in ms. Undefined: no limit. */
   readonly maxHold?: number | undefined
   /**
-   * Most kept results of all sessions together, after this session has added a result. Undefined in
-   * a command of an older broker: a default.
+   * Most results of `once` that the table keeps for all sessions together. The table checks this
+   * limit when this session adds a result. A command of an older broker lacks this field; the table
+   * then uses a default.
    */
   readonly keptResults?: number | undefined
-  /** Most bytes of these results, as `weights.ts` estimates them. Undefined as above. */
+  /**
+   * Most bytes of the kept results of all sessions, as `weights.ts` estimates the bytes. A command
+   * of an older broker lacks this field; the table then uses a default.
+   */
   readonly keptResultBytes?: number | undefined
 }
 
 /**
- * The highest fence to which `raiseFenceFloor` may raise the fences: the fence of a clock at the
- * beginning of the year 2100, in ms since 1970 times 1,024. Fences are never lowered, so the fences
- * of a broker whose clock is centuries ahead would stay in the log for good. More than 2^52 fences
- * remain above this floor.
+ * The highest fence to which `raiseFenceFloor` may raise the fences. A broker derives fences from
+ * its clock: ms since 1970, times 1,024. This fence is derived from the beginning of the year 2100.
+ * The limit exists because fences are never lowered. Without the limit, the fences of a broker
+ * whose clock is centuries ahead would stay in the log for good. More than 2^52 fences remain above
+ * this fence.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -92,14 +103,14 @@ export interface SetQuiet extends Base {
 
 /**
  * A broker takes over the sessions of a broker that has ended. The connections of these sessions
- * are lost, and no broker has kept their deadlines. The table suspends each session for its lease,
- * and restarts every ttl and timeout in full.
+ * are lost, and no broker has run their timers since that end. The table suspends each session for
+ * its lease. Every ttl and every timeout starts again in full.
  */
-export interface Restart extends Base {
+export interface TakeOverSessions extends Base {
   readonly type: 'restart'
   /** The broker whose sessions are taken over; undefined for all sessions. */
   readonly formerOwner: string | undefined
-  /** The broker that keeps the deadlines of these sessions from now on. */
+  /** The broker that runs the timers of these sessions from now on. */
   readonly ownerBroker: string
 }
 
@@ -108,10 +119,11 @@ export interface OpenSession extends Base {
   /** Identifies the `hello`, so that the broker can match the outcome with its handshake. */
   readonly handshakeId: string
   readonly session: string
-  /** The broker that keeps the deadlines of this session; '' if the log is not shared. */
+  /** The broker that runs the timers of this session; '' if the log is not shared. */
   readonly ownerBroker: string
   /** The authenticated principal. Only the same principal may resume the session. */
   readonly principal: string
+  /** The name of the session, which the client chose. */
   readonly name: string | undefined
   /** Lease, in ms. */
   readonly lease: number
@@ -126,7 +138,7 @@ export interface ResumeSession extends Base {
   readonly type: 'resume'
   readonly handshakeId: string
   readonly session: string
-  /** The broker that keeps the session's deadlines from now on. */
+  /** The broker that runs the timers of the session from now on. */
   readonly ownerBroker: string
   readonly principal: string
   /** Hash of the secret that the client presented. */
@@ -156,6 +168,10 @@ export interface EndSession extends FromSession {
   readonly reason: EndReason
 }
 
+/**
+ * Why a session ends. `goodbye`: the client sent `bye`. `expired`: the lease or the grace is over.
+ * `dropped`: the connection of a session without a grace has ended.
+ */
 export type EndReason = 'goodbye' | 'expired' | 'dropped'
 
 export interface RequestLock extends FromSession {
@@ -173,11 +189,14 @@ export interface RequestLock extends FromSession {
   readonly extras?: ExtraTerms | undefined
 }
 
-/** Requests one lock on several different keys: all of them in one step, or none. */
+/** Requests a lock on each of several keys. The table grants all the locks in one step, or none. */
 export interface RequestLockSet extends FromSession {
   readonly type: 'lockAll'
   readonly id: number
-  /** At least one item. The order is that of the client, and the first item stands for the set. */
+  /**
+   * At least one item, in the order of the client. Answers and notices about the set name the lock
+   * of the first item.
+   */
   readonly items: readonly SetItem[]
   readonly ttl: number | undefined
   /** As in {@link RequestLock}. */
@@ -192,7 +211,7 @@ export interface RequestLockSet extends FromSession {
 export interface UpgradeLock extends FromSession {
   readonly type: 'upgrade'
   readonly id: number
-  /** The first fence of the lock, which is its name. */
+  /** The fence of the grant. It identifies the lock, even after an upgrade has given a new fence. */
   readonly fence: number
   /** As in {@link RequestLock}. */
   readonly timeout: number | undefined
@@ -202,7 +221,7 @@ export interface UpgradeLock extends FromSession {
 export interface DowngradeLock extends FromSession {
   readonly type: 'downgrade'
   readonly id: number
-  /** The first fence of the lock, which is its name. */
+  /** The fence of the grant. It identifies the lock, even after an upgrade has given a new fence. */
   readonly fence: number
 }
 
@@ -214,9 +233,9 @@ export interface EndScope extends FromSession {
 }
 
 /**
- * Requests the exclusive lock of a key in order to run a function, or the value of the run of
- * another caller. The request is answered with the lock, with the value of the run that it has
- * waited for, or with a kept value.
+ * Asks for the right to run a function under the exclusive lock of a key. If another caller runs
+ * the function already, asks for the value of that run. The answer is the lock, the value of that
+ * run, or a kept value of an earlier run.
  */
 export interface RequestOnce extends FromSession {
   readonly type: 'once'
@@ -229,7 +248,10 @@ export interface RequestOnce extends FromSession {
   readonly metadata: string | undefined
 }
 
-/** Releases the lock of a `once`, and gives the value of the run to its followers. */
+/**
+ * Releases the lock of a `once`, and gives the value of the run to the followers: the requests that
+ * wait for the value.
+ */
 export interface CompleteOnce extends FromSession {
   readonly type: 'complete'
   readonly id: number
@@ -253,7 +275,10 @@ export interface Refresh extends FromSession {
   readonly ttl: number | undefined
 }
 
-/** The leader with this fence publishes another value. */
+/**
+ * The leader, which is the holder of an election's lock, replaces the value that observers of the
+ * election see.
+ */
 export interface Proclaim extends FromSession {
   readonly type: 'proclaim'
   readonly id: number
@@ -311,7 +336,10 @@ export interface TimeOutRequest extends Base {
   readonly request: number
 }
 
-/** Proposal: the ttl of this lock is over, unless the lock has another generation now. */
+/**
+ * Proposal: the ttl of this lock is over. The table ignores the proposal if the lock has another
+ * generation now, because a refresh has started the ttl again.
+ */
 export interface ExpireLock extends Base {
   readonly type: 'expire'
   readonly session: string
@@ -322,13 +350,14 @@ export interface ExpireLock extends Base {
 /**
  * Proposal: the `maxHold` of this lock is over. Needs no generation, because a refresh does not
  * prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of a former
- * owner broker, because the new owner counts the hold anew and tells the client when it began.
+ * owner broker, because the new owner broker starts the hold again and tells the client the new
+ * start.
  */
 export interface EndHold extends Base {
   readonly type: 'endHold'
   readonly session: string
   readonly fence: number
-  /** The broker that counted the hold. */
+  /** The broker whose timer measured the hold. */
   readonly ownerBroker: string
 }
 
@@ -340,8 +369,8 @@ export interface ForgetResult extends Base {
 }
 
 /**
- * Proposal: grant more waiters of these keys, and answer more followers of a `once`, where a
- * command reached its limit of grants.
+ * Proposal: grant more waiters of these keys, and answer more followers of a `once`, because an
+ * earlier command stopped at the limit of grants for one command.
  */
 export interface GrantUnfinishedKeys extends Base {
   readonly type: 'grantUnfinishedKeys'
@@ -370,7 +399,7 @@ export type Command =
   | ClientCommand
   | RaiseFenceFloor
   | SetQuiet
-  | Restart
+  | TakeOverSessions
   | OpenSession
   | ResumeSession
   | SuspendSession

@@ -22,17 +22,18 @@ const maxAnswerBytes = 16 * 1024
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
 const holderFrameBytes = 130
-/** Most keys whose answers are kept for the next refused request. */
-const maxKeptKeys = 64
+/** Most keys whose shared answers are stored for the next refused request. */
+const maxSharedKeys = 64
 
 type FailedAnswer = Extract<Answer, { readonly kind: 'failed' }>
 type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
 
 /** The answers that describe the holders of one key, until these holders change. */
-interface KeptAnswers {
+interface SharedAnswers {
   /**
-   * The fences of the oldest and the newest holder, and the number of holders: every change of the
-   * holders changes one of the three. Of the holders of a key, only the oldest can be upgraded.
+   * The fences of the oldest and the newest holder, and the number of holders. Every grant and
+   * every release changes one of these three numbers. An upgrade changes the first two numbers,
+   * because only the single holder of a key can be upgraded, and an upgrade gives a new fence.
    */
   readonly firstFence: number
   readonly lastFence: number
@@ -49,7 +50,7 @@ interface KeptAnswers {
 export class HolderAnswers {
   readonly #code: HoldersCode
   readonly #showsMetadata: boolean
-  readonly #kept = new Map<KeyState, KeptAnswers>()
+  readonly #sharedAnswers = new Map<KeyState, SharedAnswers>()
 
   /** @param showsMetadata Whether the answers show the metadata of the locks. */
   constructor(code: HoldersCode, showsMetadata: boolean) {
@@ -67,62 +68,62 @@ export class HolderAnswers {
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
     const { first } = keyState
-    if (first === undefined) return this.#answer([], 0)
-    const { full, reduced, firstBytes } = this.#answersFor(keyState, first)
+    if (first === undefined) return this.#failedAnswer([], 0)
+    const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, first)
     const room = maxStoredHolderBytes - storedBytes
     if ((full.holderBytes ?? 0) <= room) return full
     return firstBytes > room ? reduced : this.#describe(keyState.holders, room)
   }
 
   /**
-   * The answer for a set that these keys prevent from being granted. Describes the holders key by
-   * key, each with its key, within the bounds of {@link answerFor}.
+   * The answer to a request for several keys (a set), which waits because these keys are held.
+   * Describes the holders key by key, each with its key, within the bounds of {@link answerFor}.
    */
   answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
     const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
-    const locks = keyStates.flatMap(({ holders }) => firstOf(holders))
+    const locks = keyStates.flatMap(({ holders }) => oldestOf(holders))
     const answer = this.#describe(locks, room, true)
     const [first] = locks
     if (first === undefined || answer.holders!.length > 0) return answer
     const holder = holderOf(first, false, true)
-    return this.#answer([holder], bytesOf(holder))
+    return this.#failedAnswer([holder], bytesOf(holder))
   }
 
   /**
-   * The answer to an upgrade that the other locks of its key prevent. Describes these locks, within
-   * the bounds of {@link answerFor}.
+   * The answer to an upgrade that waits because its key has other locks. Describes these locks,
+   * within the bounds of {@link answerFor}.
    */
   answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
     const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
-    const others = firstOf(lock.keyState.holders, maxHolders + 1).filter((other) => other !== lock)
+    const others = oldestOf(lock.keyState.holders, maxHolders + 1).filter((other) => other !== lock)
     const answer = this.#describe(others, room)
     const [first] = others
     if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
     const holder = holderOf(first, false)
-    return { ...this.#answer([holder], bytesOf(holder)), request: 'upgrade' }
+    return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }
   }
 
-  #answersFor(keyState: KeyState, first: Lock): KeptAnswers {
+  #sharedAnswersFor(keyState: KeyState, first: Lock): SharedAnswers {
     const firstFence = first.presentFence
     const lastFence = keyState.last?.presentFence ?? firstFence
     const count = keyState.holders.length
-    const kept = this.#kept.get(keyState)
+    const shared = this.#sharedAnswers.get(keyState)
     if (
-      kept !== undefined &&
-      kept.firstFence === firstFence &&
-      kept.lastFence === lastFence &&
-      kept.count === count
+      shared !== undefined &&
+      shared.firstFence === firstFence &&
+      shared.lastFence === lastFence &&
+      shared.count === count
     ) {
-      return kept
+      return shared
     }
     const firstBytes = bytesOf(holderOf(first, this.#showsMetadata))
     const holder = holderOf(first, false)
-    const reduced = this.#answer([holder], bytesOf(holder))
+    const reduced = this.#failedAnswer([holder], bytesOf(holder))
     const full =
       firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)
     const answers = { firstFence, lastFence, count, full, reduced, firstBytes }
-    if (this.#kept.size >= maxKeptKeys) this.#kept.clear()
-    this.#kept.set(keyState, answers)
+    if (this.#sharedAnswers.size >= maxSharedKeys) this.#sharedAnswers.clear()
+    this.#sharedAnswers.set(keyState, answers)
     return answers
   }
 
@@ -138,16 +139,16 @@ export class HolderAnswers {
       holderBytes += bytes
     }
     // A copy, because V8 keeps room for 17 elements in an array after the first `push`.
-    return this.#answer(holders.slice(), holderBytes)
+    return this.#failedAnswer(holders.slice(), holderBytes)
   }
 
-  #answer(holders: readonly StoredHolder[], holderBytes: number): FailedAnswer {
+  #failedAnswer(holders: readonly StoredHolder[], holderBytes: number): FailedAnswer {
     return { kind: 'failed', code: this.#code, holders, holderBytes }
   }
 }
 
 /** The oldest holders; by default, as many as one answer may describe. */
-function firstOf(holders: Iterable<Lock>, maxCount = maxHolders): Lock[] {
+function oldestOf(holders: Iterable<Lock>, maxCount = maxHolders): Lock[] {
   const locks: Lock[] = []
   for (const lock of holders) if (locks.push(lock) === maxCount) break
   return locks

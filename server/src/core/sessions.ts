@@ -8,9 +8,9 @@ import type {
   EndReason,
   EndSession,
   OpenSession,
-  Restart,
   ResumeSession,
   SuspendSession,
+  TakeOverSessions,
 } from './commands.js'
 import type { Granter } from './granter.js'
 import { takeOwnership } from './ownership.js'
@@ -124,7 +124,7 @@ export class SessionTable {
   }
 
   /** Moves the sessions of an ended broker, or all sessions, to another broker. Suspends them. */
-  restart({ formerOwner, ownerBroker, at }: Restart): void {
+  restart({ formerOwner, ownerBroker, at }: TakeOverSessions): void {
     const movedSessions = [...this.byId.values()].filter(
       (session) => formerOwner === undefined || session.ownerBroker === formerOwner,
     )

@@ -1,6 +1,7 @@
 /**
- * Claims a resource, such as a journal's folder or a fence file, for one process. The kernel
- * releases the claim when the process ends, even after a crash.
+ * Claims a resource for one process, such as the folder of a journal, or the file in which a broker
+ * reserves fences (the numbers of grants). The kernel releases the claim when the process ends,
+ * even after a crash.
  *
  * All functions are synchronous, so that `createBroker` can throw before the broker serves a
  * client.
@@ -26,16 +27,17 @@ export interface OwnershipHandle {
 }
 
 /**
- * Claims a name. While the name is claimed, no process on this machine can claim the name again,
- * not even this process. On Linux each network namespace, and thus each container, has its own
- * names; see {@link claimAcrossContainers}.
+ * Claims a name of the operating system (of a socket or a pipe) that identifies the resource. While
+ * the name is claimed, no process on this machine can claim the name again, not even this process.
+ * On Linux each network namespace, and thus each container, has its own names; see
+ * {@link claimAcrossContainers}.
  *
- * @param lockFile The file to lock on Darwin and the BSDs, which do not have names that belong to
- *   no file.
+ * @param lockFile The file to lock in place of the name on Darwin and the BSDs, because every name
+ *   of a socket is a file there.
  * @returns Undefined if the name is claimed already.
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
-  // On Linux and Windows such a name is not a file, so a crash leaves no file behind.
+  // On Linux and Windows these names are no files, so a crash leaves no file behind.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
   // Darwin and the BSDs can lock a file when they open it. Node has no constant for that flag.
@@ -53,15 +55,15 @@ export function claim(name: string, lockFile: string): OwnershipHandle | undefin
   }
 }
 
-const probeProgram = fileURLToPath(new URL('./probingOwner.js', import.meta.url))
+const probeProgram = fileURLToPath(new URL('./socketProbe.js', import.meta.url))
 /** The exit code of the probing process if it reached a live process. */
 export const aliveExitCode = 100
 
 /**
- * Keeps out processes in other containers on the same kernel and disk. Each container has a socket
- * in the folder. This function creates its own socket and then connects to the other sockets, to
- * find out whether their processes are alive. If two processes do this at the same time, at least
- * one of the two processes finds the other.
+ * Claims a folder against processes in other containers that share the kernel and the disk. Each
+ * container has a socket in the folder. This function creates its own socket and then connects to
+ * the other sockets, to find out whether their processes are alive. If two processes call this
+ * function at the same time, at least one of the two processes finds the other.
  *
  * Works on Linux only, and needs a file system with sockets, as all local file systems are.
  *
@@ -78,15 +80,17 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   try {
     removeSocket(join(folder, ownName))
     // The path of a socket must be short. A path through `/proc` is short even for a deep folder.
-    const owner = listenOn(`/proc/self/fd/${directory}/${ownName}`)
-    const otherNames = readdirSync(folder).filter((name) => name !== ownName && isLock(name, stem))
+    const ownSocket = listenOn(`/proc/self/fd/${directory}/${ownName}`)
+    const otherNames = readdirSync(folder).filter(
+      (name) => name !== ownName && isSocketName(name, stem),
+    )
     if (otherNames.some((name) => isAlive(folder, name))) {
-      owner?.close()
+      ownSocket?.close()
       return undefined
     }
     return {
       close: () => {
-        owner?.close()
+        ownSocket?.close()
         closeSync(directory)
       },
     }
@@ -96,7 +100,7 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   }
 }
 
-function isLock(name: string, stem: string): boolean {
+function isSocketName(name: string, stem: string): boolean {
   return name.startsWith(`${stem}.`) && /^\d+\.lock$/.test(name.slice(stem.length + 1))
 }
 

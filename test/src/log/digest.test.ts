@@ -65,9 +65,9 @@ describe('digest', () => {
 describe('divergence check', () => {
   it('is due every thousand entries', () => {
     const check = new DivergenceCheck()
-    expect([1, 999, 1_000, 1_001, 2_000].map((count) => check.isDue(count))).to.deep.equal([
-      ...[false, false, true, false, true],
-    ])
+    expect(
+      [1, 999, 1_000, 1_001, 2_000].map((count) => check.beginsRoundAfter(count)),
+    ).to.deep.equal([...[false, false, true, false, true]])
   })
 
   /**

@@ -36,7 +36,7 @@ describe('member list: an entry', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(commandsEntry('a', 2))).to.deep.equal([raiseFenceFloor(2)])
     expect(members.applyEntry(commandsEntry('a', 3))).to.deep.equal([raiseFenceFloor(3)])
-    expect(members.count).to.equal(3)
+    expect(members.entryCount).to.equal(3)
   })
 
   it('is invalid as a duplicate or as an older entry', () => {
@@ -46,7 +46,7 @@ describe('member list: an entry', () => {
     for (const n of [1, 2, 3])
       expect(members.applyEntry(commandsEntry('a', n)), `${n}`).to.equal(undefined)
     expect(members.applyEntry(join('a'))).to.equal(undefined)
-    expect(members.count).to.equal(3)
+    expect(members.entryCount).to.equal(3)
   })
 
   it('is invalid if an earlier entry of the member is missing', () => {

@@ -60,7 +60,7 @@ describe('snapshot in a thread', () => {
     expect(loaded?.members.oldest).to.equal(log.name)
     expect(head).to.deep.include({ item: 'table' })
     const fence = (head as { fence: number }).fence
-    expect(loaded?.members.count).to.equal(fence + 2)
+    expect(loaded?.members.entryCount).to.equal(fence + 2)
   })
 
   it('does not stop the log after a failure, which the log reports as a problem', async () => {

@@ -1,7 +1,7 @@
 /**
- * `holdfast rebalance` and `POST /rebalance`: who may send a broker's clients away, what the command
- * prints, and which message explains each refusal. test/src/log/draining.test.ts tests how the
- * broker closes the connections.
+ * `holdfast rebalance` and `POST /rebalance`: who may send a broker's clients away, what the
+ * command prints, and which message explains each refusal. test/src/log/draining.test.ts tests how
+ * the broker closes the connections.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'

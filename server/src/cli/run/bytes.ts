@@ -11,32 +11,32 @@ import { escapeText } from '../output.js'
 /** The arguments after the name of this program, in bytes; empty if the system hides them. */
 const rawWords =
   process.argv.length > 2
-    ? nullTerminated(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
+    ? splitAtNullBytes(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
     : []
 
 /**
  * The bytes of each variable that is not UTF-8. The key is "NAME=value" as Node reads the variable.
  */
 const rawVariables = new Map(
-  nullTerminated(contentOf('/proc/self/environ'))
+  splitAtNullBytes(contentOf('/proc/self/environ'))
     .filter((assignment) => !isUtf8(assignment))
     .map((assignment) => [assignment.toString('utf8'), assignment]),
 )
 
-/** Adds the bytes of "NAME=value" of a variable that came from the launcher. */
+/** Adds the bytes of "NAME=value" of a variable that `launcher.ts` has read. */
 export function addRawVariable(assignment: Buffer): void {
   if (!isUtf8(assignment)) rawVariables.set(assignment.toString('utf8'), assignment)
 }
 
 /**
- * The bytes of the last words of this process's command line, in order; undefined for each word
- * that is UTF-8.
+ * The bytes of each of these words, which must be the last words of the command line; undefined for
+ * each word that is UTF-8.
  */
-export function bytesOfLastWords(words: readonly string[]): readonly (Buffer | undefined)[] {
+export function rawBytesOf(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const raw = rawWords.at(i - words.length)
-    // A word that differs from the command line was added by this program, for example the shell
-    // for the option `-c`.
+    // This program has added a word that differs from the command line. For the option `-c`, for
+    // example, this program adds the name of the user's shell.
     return raw === undefined || isUtf8(raw) || raw.toString('utf8') !== word ? undefined : raw
   })
 }
@@ -58,8 +58,8 @@ export function refuseInvalidUtf8(wrappedCount: number): void {
   if (invalid === undefined) return
   throw new Exit(
     exitCodes.usage,
-    `The argument "${escapeText(invalid.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
-      'of options must be. Only the command of "holdfast run" and its arguments may have other bytes',
+    `The argument "${escapeText(invalid.toString('utf8'))}" is not UTF-8. Keys, names and values of ` +
+      'options must be UTF-8. Only the command of "holdfast run" and its arguments may have other bytes',
   )
 }
 
@@ -75,8 +75,8 @@ export function encodeForPrintf(bytes: Uint8Array): string {
   ).join('')
 }
 
-/** Splits bytes into strings. A null byte ends each string. */
-export function nullTerminated(bytes: Buffer): Buffer[] {
+/** Splits bytes after each null byte. Drops the null bytes, and the rest after the last of them. */
+export function splitAtNullBytes(bytes: Buffer): Buffer[] {
   const strings: Buffer[] = []
   let start = 0
   for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {

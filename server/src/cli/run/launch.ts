@@ -1,14 +1,14 @@
 /**
- * Prepares the shell that starts a command. The shell waits until the watchdog is ready, ignores
- * the signals that were ignored at the start of this process, and then replaces itself by the
- * command.
+ * Prepares the shell that starts a command. The shell waits until the watchdog is ready (the
+ * process that ends the command if `holdfast run` dies), ignores the signals that were ignored at
+ * the start of `holdfast run`, and then replaces itself by the command.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Exit } from '../exitCodes.js'
 import { escapeText } from '../output.js'
-import { bytesOfLastWords, bytesOfVariable, encodeForPrintf } from './bytes.js'
-import { ignoredSignals, plainName } from './launcher.js'
+import { bytesOfVariable, encodeForPrintf, rawBytesOf } from './bytes.js'
+import { ignoredSignals, shellVariableName } from './launcher.js'
 
 export interface Launch {
   readonly command: readonly string[]
@@ -28,8 +28,8 @@ const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
  * The script of the shell. Before the script starts the command, the script reads a line from
- * descriptor 3. If the descriptor is closed without a line, this process is dead, and the command
- * must not run.
+ * descriptor 3. If the descriptor is closed without a line, `holdfast run` has died, so the shell
+ * does not start the command.
  *
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
@@ -42,25 +42,29 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
   const assignments = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
   const isOption = launch.command[0]?.startsWith('-') ?? false
   // `env` understands "--", but the `exec` of some shells does not.
-  const env = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
+  const envPrefix =
+    odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
   return [
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
     ...decodeLines,
-    hasBytes(launch) ? decodeWords : '',
+    hasNonUtf8Words(launch) ? decodeWords : '',
     ignoredSignals.length === 0 ? '' : `trap '' ${ignoredSignals.join(' ')}`,
-    `exec ${env}"$@" 3<&- 4>&-`,
+    `exec ${envPrefix}"$@" 3<&- 4>&-`,
   ]
     .filter((line) => line !== '')
     .join('\n')
 }
 
-/** Decodes the text of `octal` into a variable; the "." keeps line feeds at the end. */
+/**
+ * Returns a line of the script, which decodes `encoded` into the variable `name`. The "." keeps
+ * line feeds at the end of the text.
+ */
 function decode(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
 }
 
-/** Decodes the words of {@link launchWords} in the shell. */
+/** The part of the script that decodes the words of {@link launchWords}. */
 const decodeWords = `
 for _holdfast_word do
   shift
@@ -76,7 +80,7 @@ done`
  * each word has a prefix: "t" for text and "b" for encoded bytes.
  */
 export function launchWords({ command }: Launch): readonly string[] {
-  const bytes = bytesOfLastWords(command)
+  const bytes = rawBytesOf(command)
   if (bytes.every((word) => word === undefined)) return command
   return command.map((word, i) => {
     const raw = bytes[i]
@@ -84,8 +88,8 @@ export function launchWords({ command }: Launch): readonly string[] {
   })
 }
 
-function hasBytes({ command }: Launch): boolean {
-  return bytesOfLastWords(command).some((word) => word !== undefined)
+function hasNonUtf8Words({ command }: Launch): boolean {
+  return rawBytesOf(command).some((word) => word !== undefined)
 }
 
 /** The environment for the shell. Odd variables are encoded, under names that the shell keeps. */
@@ -104,7 +108,7 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
 function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
   return Object.entries(env).flatMap(([name, value]) => {
     const raw = bytesOfVariable(name, value)
-    if (raw === undefined && plainName.test(name)) return []
+    if (raw === undefined && shellVariableName.test(name)) return []
     return [{ name, bytes: raw ?? Buffer.from(`${name}=${value}`) }]
   })
 }
@@ -116,8 +120,8 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
  */
 export function checkCommand({ command, env }: Launch): void {
   const [name = ''] = command
-  // A name that is not UTF-8 cannot be checked here, because Node has only its text.
-  if (bytesOfLastWords(command)[0] !== undefined) return
+  // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
+  if (rawBytesOf(command)[0] !== undefined) return
   let failure: string | undefined
   const folders = name.includes('/') ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {

@@ -5,13 +5,13 @@
  * that the shell drops. If another program started Node, the ignored signals are not known.
  */
 import { constants } from 'node:os'
-import { addRawVariable, nullTerminated } from './bytes.js'
+import { addRawVariable, splitAtNullBytes } from './bytes.js'
 
 /**
  * Matches the names of variables that a POSIX shell keeps. The shell drops variables with other
  * names, such as `spring.profile`.
  */
-export const plainName = /^[A-Za-z_][A-Za-z0-9_]*$/
+export const shellVariableName = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = process.env
 // Remove both variables, because they describe this process and not the processes that this process
@@ -19,10 +19,10 @@ const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = proc
 delete process.env['_HOLDFAST_SIGIGN']
 delete process.env['_HOLDFAST_ENVIRON']
 
-for (const bytes of nullTerminated(Buffer.from(environ, 'base64'))) {
+for (const bytes of splitAtNullBytes(Buffer.from(environ, 'base64'))) {
   const assignment = bytes.toString('utf8')
   const end = assignment.indexOf('=')
-  if (end > 0 && !plainName.test(assignment.slice(0, end))) {
+  if (end > 0 && !shellVariableName.test(assignment.slice(0, end))) {
     process.env[assignment.slice(0, end)] = assignment.slice(end + 1)
     addRawVariable(bytes)
   }

@@ -61,7 +61,8 @@ function fromProc(pid: string): ProcessInfo | undefined {
   } catch {
     return undefined
   }
-  // The fields follow the last bracket, because the name before it may contain spaces and brackets.
+  // Read the fields after the last bracket. The name of the program stands in brackets before these
+  // fields, and may itself contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state = 'X', parent, group, , terminal, foreground] = fields
   return {
@@ -98,7 +99,7 @@ export type SignalResult = 'sent' | 'gone' | 'forbidden'
 const firstPauseMs = 5
 const longestPauseMs = 250
 /** How long a group may outlive its leader before the user is informed, in ms. */
-const quietMs = 200
+const msBeforeReport = 200
 
 /** Sends a signal to every process of a group; signal 0 only checks whether the group exists. */
 export function signalGroup(group: number, signal: NodeJS.Signals | 0): SignalResult {
@@ -130,7 +131,7 @@ export function untilGroupEnds(group: number, onWait: (members: number) => void)
       // missing in the list. So the group counts as empty only after two empty lists.
       if (members === 'gone' || (members === 0 && wasEmpty)) return resolve()
       wasEmpty = members === 0
-      if (!hasReported && members > 0 && performance.now() - startedAt > quietMs) {
+      if (!hasReported && members > 0 && performance.now() - startedAt > msBeforeReport) {
         hasReported = true
         onWait(members)
       }

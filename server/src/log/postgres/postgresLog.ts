@@ -12,9 +12,9 @@ export interface PostgresLogOptions {
   /**
    * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. List the standbys
    * that may replace the primary too: `postgres://holdfast@db1,db2/app`. Parameters: `schema`, the
-   * schema of the tables (default `holdfast`); `sslmode`, which is `disable`, `require`, `verify-ca`
-   * or `verify-full` (default `disable` on this machine, `verify-full` beyond); `host`, the folder
-   * of a Unix socket. All brokers of a cluster must have the same database and schema.
+   * schema of the tables (default `holdfast`); `sslmode`, which is `disable`, `require`,
+   * `verify-ca` or `verify-full` (default `disable` on this machine, `verify-full` beyond); `host`,
+   * the folder of a Unix socket. All brokers of a cluster must have the same database and schema.
    */
   readonly url: string
   /** The user, if the URL has none. */

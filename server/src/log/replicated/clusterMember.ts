@@ -448,23 +448,24 @@ export class ClusterMember {
   #checkDigests(entry: LogEntry, commandCount: number): boolean {
     const { digest, digestRound, snapshot } = noticesIn(entry)
     if (snapshot !== undefined) this.#deps.snapshots.recordSnapshot(snapshot, entry.at)
-    const { count, live, oldest } = this.#members
+    const { entryCount, live: liveMembers, oldest } = this.#members
     const check = this.#divergenceCheck
     const now = this.#now()
-    if (check.shouldRequestRound(commandCount, now) && this.name !== '' && this.name === oldest) {
-      check.noteRound(now)
+    check.noteEntry(commandCount, now)
+    if (check.isRequestDue(now) && this.name !== '' && this.name === oldest) {
+      check.restartInterval(now)
       this.#incarnation!.sendEntrySoon({ digestRound: true })
     }
-    if (digestRound === true || check.isDue(count)) {
+    if (digestRound === true || check.beginsRoundAfter(entryCount)) {
       // The value includes the number of valid entries, so that brokers whose member lists accepted
       // different numbers of entries differ too.
-      const value = `${count} ${this.#deps.stateMachine.digest()}`
-      check.noteRound(now)
-      check.beginRound(this.#position, value, live.keys())
+      const value = `${entryCount} ${this.#deps.stateMachine.digest()}`
+      check.restartInterval(now)
+      check.beginRound(this.#position, value, liveMembers.keys())
       if (this.name !== '') this.#incarnation!.sendEntrySoon({ digest: [this.#position, value] })
     }
     if (digest !== undefined) check.addDigest(entry.broker, digest)
-    const divergence = check.decideRound(live)
+    const divergence = check.decideRound(liveMembers)
     if (divergence !== undefined) this.#fail(divergence)
     return divergence === undefined
   }

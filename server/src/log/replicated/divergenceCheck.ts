@@ -1,32 +1,40 @@
 /**
  * Checks that the lock tables of all brokers are equal. In each round of the check, every broker
  * takes the digest (checksum) of its table at the same position of the log, and appends the digest
- * to the log. A round begins every 1,000 entries, and when the oldest member requests a round,
- * which it does every 5 s. The digest of the majority is right. A broker with another digest stops,
- * because the broker cannot trust its table.
+ * to the log. A round begins every 1,000 entries. A round also begins when the oldest member (the
+ * broker that joined the log first) requests a round, every 5 s. The digest of the majority is
+ * right. A broker with another digest stops, because the broker cannot trust its table.
  *
  * Without a majority, for example with two brokers whose digests differ, no broker can know which
  * table is right. Then all brokers stop, because with different tables two brokers could grant the
- * same lock. After a restart the brokers read equal tables from the log.
+ * same lock. After a restart the tables are equal, because every broker rebuilds its table from the
+ * same snapshot and the same entries of the log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
 
 /** A round begins at the latest after this many entries. */
 const entriesBetweenRounds = 1_000
-/** The oldest member requests a round this long after the last round, in ms, if commands came. */
+/**
+ * The time from one round until the oldest member requests the next round, in ms. The oldest member
+ * requests no round if no command was applied in this time.
+ */
 const msBetweenRounds = 5_000
 
 /** One round, until the round is decided or the next round begins. */
 interface DigestRound {
   /**
    * The position of the entry after which the digests are taken. The position identifies the round,
-   * because a broker that has missed an entry counts fewer entries but sees equal positions.
+   * because the log itself numbers the positions. The number of entries that a broker has counted
+   * does not identify the round, because that number is too low after a missed entry.
    */
   readonly position: number
   /** The digest of this broker's table. */
   readonly ownDigest: string
-  /** The members at that position, which are the brokers that have a table to compare. */
+  /**
+   * The brokers that were members when the log reached the position. Only these brokers have a
+   * table to compare.
+   */
   readonly members: readonly string[]
   /** The digests that have arrived, by broker. */
   readonly digests: Map<string, string>
@@ -39,33 +47,42 @@ export class DivergenceCheck {
   /** Whether a command was applied since the last round began. */
   #hasNewCommands = false
 
-  /** Whether a round begins after this number of entries. */
-  isDue(count: number): boolean {
-    return count % entriesBetweenRounds === 0
+  /** Whether a round begins after the log's valid entry with this number. */
+  beginsRoundAfter(entryCount: number): boolean {
+    return entryCount % entriesBetweenRounds === 0
   }
 
   /**
-   * Notes an applied entry. Returns whether the last round is so long ago that the oldest member
-   * should request a round. The request is an entry, so all brokers begin the round after the same
-   * entry although their clocks differ.
+   * Notes an applied entry.
    *
    * @param now The monotonic time, in ms.
    */
-  shouldRequestRound(commandCount: number, now: number): boolean {
+  noteEntry(commandsInEntry: number, now: number): void {
     this.#lastRoundAt ??= now
-    if (commandCount > 0) this.#hasNewCommands = true
-    return this.#hasNewCommands && now - this.#lastRoundAt >= msBetweenRounds
+    if (commandsInEntry > 0) this.#hasNewCommands = true
   }
 
-  /** Notes that a round begins, or was requested. */
-  noteRound(now: number): void {
+  /**
+   * Whether the last round is so long ago that the oldest member should request a round. The
+   * request is an entry, so all brokers begin the round after the same entry although their clocks
+   * differ.
+   */
+  isRequestDue(now: number): boolean {
+    return this.#hasNewCommands && now - (this.#lastRoundAt ?? now) >= msBetweenRounds
+  }
+
+  /**
+   * Starts the time until the next request again. Call this method when a round begins, and when
+   * this broker requests a round.
+   */
+  restartInterval(now: number): void {
     this.#lastRoundAt = now
     this.#hasNewCommands = false
   }
 
   /** Begins a round with this broker's digest after the entry at this position. */
-  beginRound(position: number, own: string, live: Iterable<string>): void {
-    this.#round = { position, ownDigest: own, members: [...live], digests: new Map() }
+  beginRound(position: number, ownDigest: string, liveBrokers: Iterable<string>): void {
+    this.#round = { position, ownDigest, members: [...liveBrokers], digests: new Map() }
   }
 
   /** Adds the digest of a broker, which may be this broker. */
@@ -75,15 +92,16 @@ export class DivergenceCheck {
   }
 
   /**
-   * Decides the round as soon as possible. All brokers decide at the same entry.
+   * Decides the round as soon as a majority of the live members has sent equal digests, or all live
+   * members have sent their digests. All brokers decide at the same entry.
    *
    * @returns The error with which this broker must stop. Undefined if the broker need not stop, or
    *   if the round is undecided.
    */
-  decideRound(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
+  decideRound(liveBrokers: ReadonlyMap<string, unknown>): HoldfastError | undefined {
     if (this.#round === undefined) return undefined
     const { position, ownDigest, members, digests } = this.#round
-    const liveMembers = members.filter((member) => live.has(member))
+    const liveMembers = members.filter((member) => liveBrokers.has(member))
     const values = liveMembers
       .map((member) => digests.get(member))
       .filter((value) => value !== undefined)

@@ -3,8 +3,10 @@
  *
  * An entry names the incarnation (one life of a broker in the log) that sent the entry, and has a
  * number that rises by one for each entry of the incarnation. Therefore readers can ignore two
- * kinds of entries: duplicates, because a broker appends an entry again when the acknowledgement is
- * lost, and entries of brokers that were declared dead.
+ * kinds of entries:
+ *
+ * - Duplicates. A broker appends an entry again when the acknowledgement of the entry was lost.
+ * - Entries of incarnations that were declared dead.
  */
 import { type Command, findUnknownType } from '../../core/index.js'
 import { formatVersion, invalidEntry, newerCommand, newerFormat } from './logErrors.js'
@@ -23,7 +25,10 @@ export interface JoinEntry extends EntryBase {
   readonly join: { readonly replaces?: string | undefined }
 }
 
-/** A broker leaves, so that the other brokers need not wait until its silence shows its end. */
+/**
+ * A broker leaves. With this entry the other brokers do not wait for the dead time (the silence
+ * after which a broker is declared dead) before they treat the broker as ended.
+ */
 export interface LeaveEntry extends EntryBase {
   readonly leave: true
 }
@@ -34,18 +39,18 @@ export interface LeaveEntry extends EntryBase {
  */
 export interface CommandsEntry extends EntryBase {
   readonly commands: readonly Command[]
-  readonly notices?: Notices | undefined
+  readonly notices?: MemberNotices | undefined
 }
 
 /** What the sender of an entry tells the other brokers, besides its commands. */
-export interface Notices {
+export interface MemberNotices {
   /** Members that were silent for too long. */
   readonly dead?: readonly DeathNotice[] | undefined
   /** The digest of the sender's table after the entry at this position. */
   readonly digest?: readonly [position: number, value: string] | undefined
   /** All brokers compare the digests of their tables after this entry. */
   readonly digestRound?: true | undefined
-  /** The sender has saved a snapshot of this position. */
+  /** The position of a snapshot that the sender has saved. */
   readonly snapshot?: number | undefined
   /**
    * The sender needs a snapshot that is newer than this position, because the log has compacted
@@ -55,6 +60,7 @@ export interface Notices {
 }
 
 export interface DeathNotice {
+  /** The incarnation of the silent member. */
   readonly broker: string
   /** The number of the silent member's last entry. A newer entry shows that the member is alive. */
   readonly last: number
@@ -62,13 +68,14 @@ export interface DeathNotice {
 
 /** An entry that this broker has not received, although a later entry proves that it was sent. */
 export interface MissingEntry {
+  /** The incarnation that sent the entry. */
   readonly broker: string
   readonly n: number
 }
 
 export type LogEntry = JoinEntry | LeaveEntry | CommandsEntry
 
-export function noticesIn(entry: LogEntry): Notices {
+export function noticesIn(entry: LogEntry): MemberNotices {
   return ('commands' in entry && entry.notices) || {}
 }
 
@@ -76,7 +83,7 @@ export function noticesIn(entry: LogEntry): Notices {
 export function encodeCommands(
   { broker, n, at }: EntryBase,
   commands: readonly string[],
-  notices: Notices | undefined,
+  notices: MemberNotices | undefined,
 ): string {
   const head = JSON.stringify({ v: formatVersion, broker, n, at, notices }).slice(0, -1)
   return `${head},"commands":[${commands.join()}]}`

@@ -8,7 +8,7 @@
 import type { Clock, Timer } from '@holdfast/shared'
 import type { CommandQueue } from './commandQueue.js'
 import type { Engine } from './engine.js'
-import { encodeCommands, encodeEntry, type Notices } from './entry.js'
+import { encodeCommands, encodeEntry, type MemberNotices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
 /** The pause before an entry is appended again, in ms; doubles each time. */
@@ -38,7 +38,7 @@ export class Incarnation {
   /** The number of the newest entry of this incarnation that this broker read back from the log. */
   #lastReadBackNumber = 0
   #sentAt = Number.NEGATIVE_INFINITY
-  #unsentNotices: Notices | undefined
+  #unsentNotices: MemberNotices | undefined
   /** Whether an entry must be sent even without commands. */
   #mustSend = false
   #isLeaving = false
@@ -103,7 +103,7 @@ export class Incarnation {
    * Sends an entry soon, even if no command waits: with these notices for the other brokers, or
    * without notices as a heartbeat.
    */
-  sendEntrySoon(notices?: Notices): void {
+  sendEntrySoon(notices?: MemberNotices): void {
     this.#unsentNotices =
       notices === undefined ? this.#unsentNotices : { ...this.#unsentNotices, ...notices }
     this.#mustSend = true

@@ -38,7 +38,7 @@ export class MemberList {
   }
 
   /** How many valid entries were applied. */
-  get count(): number {
+  get entryCount(): number {
     return this.#count
   }
 
