@@ -125,11 +125,11 @@ export interface Workload {
   /** The jobs to run. */
   readonly jobs: (pace: Pace) => readonly Job[]
   /** Runs a job in the process of the load generator. */
-  readonly load: (context: LoadContext) => Promise<JobResult>
+  readonly runJob: (context: LoadContext) => Promise<JobResult>
 }
 
 /** A job with the usual settings. */
-export function job(
+export function makeJob(
   workload: string,
   shape: string,
   placement: Placement,

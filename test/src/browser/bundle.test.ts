@@ -13,7 +13,7 @@ import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import { build } from 'esbuild'
 import { WebSocket } from 'ws'
-import { npm, runNpm } from '../conventions/npm.js'
+import { npmCommand, runNpm } from '../conventions/npm.js'
 import { root } from '../conventions/repository.js'
 import { full } from '../support/counts.js'
 import { needs } from '../support/needs.js'
@@ -255,7 +255,15 @@ async function viteBuild(folder: string): Promise<string> {
     join(folder, 'vite.config.js'),
     `export default { build: { rollupOptions: { output: { entryFileNames: 'main.js' } } } }`,
   )
-  const { command, args, env } = npm('exec', '--no', '--', 'vite', 'build', '--logLevel', 'warn')
+  const { command, args, env } = npmCommand(
+    'exec',
+    '--no',
+    '--',
+    'vite',
+    'build',
+    '--logLevel',
+    'warn',
+  )
   const { status, stderr } = spawnSync(command, args, { cwd: folder, env, encoding: 'utf8' })
   expect(status, stderr).to.equal(0)
   return readFile(join(folder, 'dist/main.js'), 'utf8')

@@ -33,11 +33,11 @@ for (const engine of engineNames) {
       const world = await World.start(new Random(seed), {
         engine,
         withNamespaces: false,
-        areApart: true,
+        separateLogs: true,
       })
       try {
-        await world.servedSince(performance.now())
-        await world.servedSince(performance.now())
+        await world.durationUntilServed(performance.now())
+        await world.durationUntilServed(performance.now())
         const violations = await world.findViolations(100)
         expect(
           violations.filter((violation) =>

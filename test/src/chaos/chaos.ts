@@ -28,7 +28,7 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   // Move every client back to its own broker, because a client stays at the broker that it has
   // moved to.
   await Promise.all(world.workers.map((worker) => worker.returnToOwnBroker()))
-  await world.servedSince(performance.now())
+  await world.durationUntilServed(performance.now())
   const workersBefore = world.workers.map((worker) => ({
     worker,
     broker: world.brokerOf(worker),
@@ -41,10 +41,10 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     lastsMs = 0,
     end,
   } = await fault.cause(world, random)
-  const servedDuringMs = isServed ? await world.servedSince(startedAt) : undefined
+  const servedDuringMs = isServed ? await world.durationUntilServed(startedAt) : undefined
   await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
   const endedAt = performance.now()
-  const served = world.servedSince(endedAt)
+  const served = world.durationUntilServed(endedAt)
   served.catch(() => {})
   await end()
   await world.ready()

@@ -120,7 +120,7 @@ export class Worker {
    * Waits for a grant of the lock that only this worker uses, if the worker requested it after
    * `time`. Resolves with the time of the grant.
    */
-  async servedSince(time: number): Promise<number> {
+  async waitUntilServed(time: number): Promise<number> {
     while (this.#lastServed.requestedAt < time) {
       await new Promise<void>((resolve) => {
         this.#onServed = resolve

@@ -18,7 +18,7 @@ export const deadMs = 1_500
 /** The name of the command log. */
 const logName = 'holdfast'
 /** The number of brokers. */
-const size = 3
+const brokerCount = 3
 /** The number of clients for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
@@ -30,7 +30,7 @@ export interface WorldOptions {
   /** Whether each machine has a network namespace of its own. */
   readonly withNamespaces: boolean
   /** Whether each broker has a log of its own, which the oracle must detect. Default false. */
-  readonly areApart?: boolean | undefined
+  readonly separateLogs?: boolean | undefined
 }
 
 export class World {
@@ -56,17 +56,17 @@ export class World {
   }
 
   static async start(random: Random, options: WorldOptions): Promise<World> {
-    const { engine, withNamespaces, areApart = false } = options
+    const { engine, withNamespaces, separateLogs = false } = options
     const machines = (kind: 'member' | 'broker', count: number): Machine[] =>
       Array.from({ length: count }, (_, i): Machine => `${kind}${i}`)
-    const members = machines('member', memberCounts[engine])
-    const names = [...members, ...machines('broker', size)]
+    const storeMembers = machines('member', memberCounts[engine])
+    const names = [...storeMembers, ...machines('broker', brokerCount)]
     const network = withNamespaces ? new NamespaceNetwork(names) : new ProxyNetwork()
     const closing = [() => network.close()]
     try {
       const store = await startStore(
         engine,
-        members.map((name) => network.placeOf(name)),
+        storeMembers.map((name) => network.placeOf(name)),
       )
       closing.push(() => store.stop())
       const brokers: BrokerProcess[] = []
@@ -74,8 +74,8 @@ export class World {
       closing.push(async () => {
         await Promise.all(brokers.map((broker) => broker.end('SIGKILL')))
       })
-      for (let i = 0; i < size; i++) {
-        const log = await store.logAddress(network, i, areApart ? `${logName}${i}` : logName)
+      for (let i = 0; i < brokerCount; i++) {
+        const log = await store.logAddress(network, i, separateLogs ? `${logName}${i}` : logName)
         const flags = [
           '--log',
           log,
@@ -90,8 +90,8 @@ export class World {
         await broker.start()
         urls.push(await network.address('clients', `broker${i}`, broker.url))
       }
-      const workers = Array.from({ length: size * workersPerBroker }, (_, i) => {
-        const order = [...urls.slice(i % size), ...urls.slice(0, i % size)]
+      const workers = Array.from({ length: brokerCount * workersPerBroker }, (_, i) => {
+        const order = [...urls.slice(i % brokerCount), ...urls.slice(0, i % brokerCount)]
         return new Worker(`w${i}`, order, sharedKeys, random)
       })
       const world = new World(network, store, brokers, urls, workers)
@@ -113,9 +113,9 @@ export class World {
    * Waits until every worker was granted a lock that it requested after `time`. Resolves with the
    * duration since `time`, in ms.
    */
-  async servedSince(time: number): Promise<number> {
+  async durationUntilServed(time: number): Promise<number> {
     const grantTimes = await within(
-      Promise.all(this.workers.map((worker) => worker.servedSince(time))),
+      Promise.all(this.workers.map((worker) => worker.waitUntilServed(time))),
       () => 'not every client is served again',
     )
     return Math.max(...grantTimes) - time
@@ -170,7 +170,9 @@ export class World {
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
     })
     const expected = kept.sort().join('\n')
-    const all = await Promise.all(this.urls.map((url) => this.#settled(url, expected, settleMs)))
+    const all = await Promise.all(
+      this.urls.map((url) => this.#heldOnceEqual(url, expected, settleMs)),
+    )
     for (const [i, held] of all.entries()) {
       if (held !== expected)
         violations.push(`broker ${i} has\n${held}\nand clients keep\n${expected}`)
@@ -202,7 +204,7 @@ export class World {
   async drain(): Promise<string[]> {
     await Promise.all(this.workers.map((worker) => worker.close()))
     const remaining = await Promise.all(
-      this.urls.map((url) => this.#settled(url, '', stepTimeoutMs / 2)),
+      this.urls.map((url) => this.#heldOnceEqual(url, '', stepTimeoutMs / 2)),
     )
     return remaining.filter((held) => held !== '').map((held) => `locks remain: ${held}`)
   }
@@ -219,7 +221,7 @@ export class World {
    * Resolves with the held locks at a broker, as soon as these locks equal `expected`, or after
    * `ms`.
    */
-  async #settled(url: string, expected: string, ms: number): Promise<string> {
+  async #heldOnceEqual(url: string, expected: string, ms: number): Promise<string> {
     const endAt = performance.now() + ms
     for (;;) {
       const held = (await heldAt(url))

@@ -8,7 +8,7 @@ import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { npm } from '../conventions/npm.js'
+import { npmCommand } from '../conventions/npm.js'
 import { root } from '../conventions/repository.js'
 import { installIn, packOnce, type Tarballs } from '../conventions/tarballs.js'
 
@@ -37,7 +37,7 @@ export interface Project {
 export async function installTools(): Promise<string | undefined> {
   const setUp = await import(pathToFileURL(join(root, 'test/tools/setup.mjs')).href)
   if (setUp.isInstalled(sources)) return undefined
-  const { command, args, env } = npm('ci', '--no-audit', '--no-fund', '--loglevel=error')
+  const { command, args, env } = npmCommand('ci', '--no-audit', '--no-fund', '--loglevel=error')
   const { code, output } = await run(command, args, sources, env)
   if (code === 0) return undefined
   const [firstError] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]

@@ -14,7 +14,7 @@ import { full } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { skip } from '../support/needs.js'
 import { firstCommands, firstExample } from './docs.js'
-import { npm } from './npm.js'
+import { npmCommand } from './npm.js'
 import { read } from './repository.js'
 import { copySources } from './tarballs.js'
 
@@ -39,7 +39,7 @@ describe('the front page', function () {
     const offline = { npm_config_prefer_offline: 'true' }
     // The default port may be in use on this machine.
     const broker = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }
-    env = { ...npm().env, ...offline, ...broker }
+    env = { ...npmCommand().env, ...offline, ...broker }
   })
 
   after(async () => {

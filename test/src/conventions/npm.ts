@@ -11,7 +11,7 @@ interface NpmCommand {
 }
 
 /** Returns the command that runs npm with these arguments. */
-export function npm(...args: readonly string[]): NpmCommand {
+export function npmCommand(...args: readonly string[]): NpmCommand {
   const { npm_execpath: script } = process.env
   const env = Object.fromEntries(
     Object.entries(process.env).filter(
@@ -27,7 +27,7 @@ export function npm(...args: readonly string[]): NpmCommand {
  * Runs npm in a folder. Returns its output on stdout; throws an error with all output if it fails.
  */
 export function runNpm(folder: string, ...args: readonly string[]): string {
-  const { command, args: allArgs, env } = npm(...args)
+  const { command, args: allArgs, env } = npmCommand(...args)
   const result = spawnSync(command, allArgs, { cwd: folder, env, encoding: 'utf8' })
   if (result.status === 0) return result.stdout
   throw new Error(`npm ${args.join(' ')} failed\n${result.stdout}\n${result.stderr}`)

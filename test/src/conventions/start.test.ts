@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { WebSocket } from 'ws'
-import { npm } from './npm.js'
+import { npmCommand } from './npm.js'
 import { root } from './repository.js'
 
 interface StartedBroker {
@@ -20,7 +20,7 @@ interface StartedBroker {
 }
 
 async function start(): Promise<StartedBroker> {
-  const { command, args, env } = npm('start', '--', '--port', '0')
+  const { command, args, env } = npmCommand('start', '--', '--port', '0')
   const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'close').then(([code]) => code as number | null)
   const lines: string[] = []

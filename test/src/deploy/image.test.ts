@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
-import { npm } from '../conventions/npm.js'
+import { npmCommand } from '../conventions/npm.js'
 import { manifest, root } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
@@ -76,7 +76,7 @@ describe('the steps of the Dockerfile', function () {
     const context = join(folder, 'clone')
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
     // npm uses the packages in its cache, which the installation of this clone has filled.
-    const env = { ...npm().env, npm_config_prefer_offline: 'true' }
+    const env = { ...npmCommand().env, npm_config_prefer_offline: 'true' }
     image = runSteps(instructions, { context, folder, isIgnored, env })
   })
 

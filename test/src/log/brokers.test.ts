@@ -20,7 +20,7 @@ function sessions({ broker }: Member): string[] {
 describe('brokers that share a log', () => {
   it('exclude clients of all brokers from a lock that a client of one broker holds', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
     const fence = await cluster.lock(alice, 1, 'k')
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
@@ -37,7 +37,7 @@ describe('brokers that share a log', () => {
 
   it('send events of one broker to the watchers of the other broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
     await cluster.send(bob, { type: 'watch', id: 1, key: 'k' })
     await cluster.lock(alice, 1, 'k')
@@ -46,7 +46,7 @@ describe('brokers that share a log', () => {
 
   it('keep each deadline only at the owner broker of the session', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
     await cluster.lock(alice, 1, 'k', { ttl: 2_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
@@ -67,8 +67,8 @@ describe('brokers that share a log', () => {
       ...{ onMessage: () => {}, onFlushed: () => {}, onRefused: () => {} },
     })
     const cluster = new Cluster()
-    const a = await cluster.broker({ observer: observerOf('a') })
-    const b = await cluster.broker({ observer: observerOf('b') })
+    const a = await cluster.startBroker({ observer: observerOf('a') })
+    const b = await cluster.startBroker({ observer: observerOf('b') })
     const alice = await cluster.client(a, { grace: 'lease' })
     const fence = await cluster.lock(alice, 1, 'k')
     await cluster.send(alice, { type: 'unlock', id: 2, fence })
@@ -85,7 +85,7 @@ describe('brokers that share a log', () => {
 
   it('report the state of their log', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const status = a.broker.logStatus!
     expect(status.members).to.deep.equal([status.name, b.broker.logStatus!.name])
     expect(status.position).to.equal(cluster.store.position)
@@ -103,7 +103,7 @@ describe('brokers that share a log', () => {
 describe('a session that moves to another broker', () => {
   it('keeps its locks, fences, requests and answers, and loses its old connection', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
     const bobs = await cluster.lock(bob, 1, 'bobs')
     const fence = await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
@@ -132,31 +132,31 @@ describe('a session that moves to another broker', () => {
 
   it('keeps a lock for its full ttl, although the former broker proposes its expiry', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     await cluster.passAlive(7_000, alice)
     // From now on, only the entries of broker a are delayed.
     a.source.faults.delayMs = 1_000
-    await cluster.pass(1_100)
+    await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
     expect(socket.heardOf('welcome')[0]).to.deep.include({ resumed: true })
-    await cluster.pass(4_000)
+    await cluster.passTime(4_000)
     const texts = cluster.store.entries.map(({ text }) => text)
     expect(texts.findIndex((text) => text.includes('"expire"'))).to.be.greaterThan(
       texts.findIndex((text) => text.includes('"resume"')),
     )
     expect(b.broker.table.heldCount).to.equal(1)
     expect(socket.heardOf('lost')).to.deep.equal([])
-    await cluster.pass(4_500)
+    await cluster.passTime(4_500)
     expect(socket.heardOf('lost')).to.have.length(1)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
   it('stays at its new broker when an abandoned hello arrives late at another broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(b, { grace: 'lease' })
     const fence = await cluster.lock(alice, 1, 'k')
     alice.socket.drop()
@@ -164,7 +164,7 @@ describe('a session that moves to another broker', () => {
     const abandoned = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
     const socket = b.connectWithHello(alice.resume({}, 2))
-    await cluster.pass(600)
+    await cluster.passTime(600)
     expect(socket.closedWith).to.equal(undefined)
     expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
     const moved = b.clientOn(socket)
@@ -174,10 +174,10 @@ describe('a session that moves to another broker', () => {
 
   it('has no deadline at the former broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(alice, 1, 'k')
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     const moved = await cluster.client(b, alice.resume())
     await cluster.passAlive(20_000, moved)
     expect(sessions(a)).to.deep.equal([alice.session])
@@ -186,7 +186,7 @@ describe('a session that moves to another broker', () => {
 
   it('may return to the first broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     let client = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(client, 1, 'k', { ttl: 30_000 })
     for (const at of [b, a, b, a]) {
@@ -204,7 +204,7 @@ describe('a session that moves to another broker', () => {
 describe('a broker that stops', () => {
   it('passes its sessions to another broker, each for its whole lease', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
     const fence = await cluster.lock(alice, 1, 'k', { ttl: 40_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
@@ -225,36 +225,36 @@ describe('a broker that stops', () => {
 
   it('passes its sessions to another broker at once if it leaves the log', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k')
     a.broker.startDraining(0)
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
     alice.socket.drop()
-    await cluster.until(a.broker.stop())
+    await cluster.runUntilSettled(a.broker.stop())
     const { name } = b.broker.logStatus!
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({
       ownerBroker: name,
       suspended: true,
     })
     expect(b.broker.logStatus!.members).to.deep.equal([name])
-    await cluster.pass(16_000)
+    await cluster.passTime(16_000)
     expect(sessions(b)).to.deep.equal([])
   })
 
   it('owns its sessions again after its return if no other broker owns them', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k')
     // Both brokers are cut off from the log, so neither broker can declare the other broker dead.
     a.source.cut()
     b.source.cut()
-    await cluster.pass(7_000)
+    await cluster.passTime(7_000)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     a.source.mend()
     b.source.mend()
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     const { name } = a.broker.logStatus!
     expect(a.broker.table.sessions.get(alice.session)).to.deep.include({
       ownerBroker: name,

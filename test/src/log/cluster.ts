@@ -101,10 +101,10 @@ export class Cluster {
   }
 
   /** Starts a log, and returns its state machine when the log serves. */
-  async join(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
+  async startLog(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
     const { log, source } = this.newLog(options)
     const stateMachine = this.stateMachine(log, source)
-    await this.until(log.start(stateMachine))
+    await this.runUntilSettled(log.start(stateMachine))
     return stateMachine
   }
 
@@ -113,10 +113,13 @@ export class Cluster {
   }
 
   /** Starts a broker, and returns the broker when it serves. */
-  async broker(options: BrokerOptions = {}, logOptions: ReplicatedOptions = {}): Promise<Member> {
+  async startBroker(
+    options: BrokerOptions = {},
+    logOptions: ReplicatedOptions = {},
+  ): Promise<Member> {
     const { log, source } = this.newLog(logOptions)
     const member = new Member(options, log, source, this.machine)
-    await this.until(member.broker.ready!)
+    await this.runUntilSettled(member.broker.ready!)
     return member
   }
 
@@ -146,7 +149,7 @@ export class Cluster {
   /** Lets time pass while these clients answer every ping. */
   async passAlive(ms: number, ...clients: readonly Client[]): Promise<void> {
     for (let passed = 0; passed < ms; passed += 100) {
-      await this.pass(100)
+      await this.passTime(100)
       for (const client of clients) {
         for (const { n } of client.socket.heardOf('ping')) client.say({ type: 'pong', n })
       }
@@ -162,7 +165,7 @@ export class Cluster {
   }
 
   /** Lets time pass in steps, and completes the effects of each step. */
-  async pass(ms: number, stepMs = 50): Promise<void> {
+  async passTime(ms: number, stepMs = 50): Promise<void> {
     for (let passed = 0; passed < ms; passed += stepMs) {
       this.machine.pass(Math.min(stepMs, ms - passed))
       await this.settle()
@@ -170,14 +173,14 @@ export class Cluster {
   }
 
   /** Lets time pass until a promise is settled. */
-  async until<T>(promise: Promise<T>): Promise<T> {
+  async runUntilSettled<T>(promise: Promise<T>): Promise<T> {
     let isSettled = false
     const settled = promise.finally(() => {
       isSettled = true
     })
     settled.catch(() => {})
     await this.settle()
-    for (let i = 0; !isSettled && i < 2_000; i++) await this.pass(50)
+    for (let i = 0; !isSettled && i < 2_000; i++) await this.passTime(50)
     if (!isSettled) throw new Error('The promise is not settled after 100 s of the fake clock')
     return settled
   }

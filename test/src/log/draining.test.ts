@@ -40,7 +40,7 @@ async function drainAndMeasure(
 describe('draining a broker that shares its log', () => {
   it('lets holders and waiters resume at other brokers, and ends after their close', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const holder = await cluster.client(a, { grace: 'lease' })
     const waiter = await cluster.client(a, { grace: 'lease' })
     const fence = await cluster.lock(holder, 1, 'k')
@@ -59,7 +59,7 @@ describe('draining a broker that shares its log', () => {
 
   it('accepts new requests only of clients that can resume at another broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [withGrace, withoutGrace] = [
       await cluster.client(a, { grace: 'lease' }),
       await cluster.client(a, { grace: 0 }),
@@ -74,7 +74,7 @@ describe('draining a broker that shares its log', () => {
 
   it('waits the whole drain time for a client that would lose its locks', async () => {
     const cluster = new Cluster()
-    const [a] = [await cluster.broker(), await cluster.broker()]
+    const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const holder = await cluster.client(a, { grace: 0 })
     await cluster.lock(holder, 1, 'k')
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
@@ -83,7 +83,7 @@ describe('draining a broker that shares its log', () => {
 
   it('waits the whole drain time for all holders if there is no other broker', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker()
+    const a = await cluster.startBroker()
     const holder = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(holder, 1, 'k')
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
@@ -94,8 +94,8 @@ describe('draining a broker that shares its log', () => {
 describe('rebalancing a broker that shares its log', () => {
   it('closes the connections that other brokers can serve, one by one, and goes on', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker()
-    await cluster.broker()
+    const a = await cluster.startBroker()
+    await cluster.startBroker()
     const movable: Client[] = []
     for (let i = 0; i < 10; i++) movable.push(await cluster.client(a, { grace: 'lease' }))
     const withoutGrace = await cluster.client(a)
@@ -119,7 +119,7 @@ describe('rebalancing a broker that shares its log', () => {
 
   it('closes no connection without another member', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker()
+    const a = await cluster.startBroker()
     const client = await cluster.client(a, { grace: 'lease' })
     expect(await rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership)).to.equal(0)
     expect(client.socket.closedWith).to.equal(undefined)

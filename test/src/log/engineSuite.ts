@@ -9,7 +9,7 @@ import type { Engine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { config, Reader } from './etcdStage.js'
+import { logConfig, Reader } from './etcdStage.js'
 
 /** Makes the engines of one test. All of them share one log. */
 export interface EngineStage {
@@ -124,7 +124,7 @@ function ordering(stage: EngineStage): void {
     const engines = Array.from({ length: 5 }, () => stage.engine())
     const deadTimes = engines.map((_, i) => 1_500 + i)
     const results = await Promise.allSettled(
-      engines.map((engine, i) => engine.open({ ...config, deadMs: deadTimes[i]! })),
+      engines.map((engine, i) => engine.open({ ...logConfig, deadMs: deadTimes[i]! })),
     )
     expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
     const winner = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
@@ -137,7 +137,7 @@ function ordering(stage: EngineStage): void {
         ),
       )
     }
-    await stage.engine().open({ ...config, deadMs: winner })
+    await stage.engine().open({ ...logConfig, deadMs: winner })
   })
 }
 

@@ -12,7 +12,7 @@ import { scratch } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { FakeClock } from '../support/fakeClock.js'
 import { needs } from '../support/needs.js'
-import { config } from './etcdStage.js'
+import { logConfig } from './etcdStage.js'
 
 describe('log: the certificates and the password for etcd', function () {
   this.timeout(60_000)
@@ -54,7 +54,7 @@ describe('log: the certificates and the password for etcd', function () {
     })
     const tls = { caFile: certFile, certFile, keyFile }
     const { engine, clock } = engineWith({ endpoints, tls })
-    await engine.open(config)
+    await engine.open(logConfig)
     install(second)
     await members[0]!.kill()
     await members[0]!.start()
@@ -82,7 +82,7 @@ describe('log: the certificates and the password for etcd', function () {
     const passwordFile = scratch(stage).write('password', 'old\n')
     const auth = { user: 'root', passwordFile }
     const { engine } = engineWith({ endpoints, auth })
-    await engine.open(config)
+    await engine.open(logConfig)
     const { token } = await ask<{ token: string }>('authenticate', {
       name: 'root',
       password: 'old',

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
 import { slowClock } from '../support/slowClock.js'
 import { engineSuite } from './engineSuite.js'
-import { config, EtcdStage, Reader } from './etcdStage.js'
+import { EtcdStage, logConfig, Reader } from './etcdStage.js'
 
 // After a timeout the engine may write an entry a second time, which most tests do not expect.
 engineSuite('on etcd', () => EtcdStage.forSuite({}, slowClock))
@@ -18,7 +18,7 @@ describe('log: the keys of the engine on etcd', function () {
 
   it('refuses another cluster, another format, and a prefix with foreign keys', async () => {
     await stage.opened()
-    const open = (change: object) => stage.engine().open({ ...config, ...change })
+    const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
     const cluster = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
     expect(cluster.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
@@ -26,12 +26,12 @@ describe('log: the keys of the engine on etcd', function () {
     const format = await rejection(open({ format: 3 }), 'INVALID_OPTION')
     expect(format.message).to.include('has a log of format 2, but this Holdfast needs format 3')
     const beside = stage.engine({ prefix: `${stage.prefix}x` })
-    await beside.open({ ...config, cluster: 'east' })
+    await beside.open({ ...logConfig, cluster: 'east' })
     const member = await stage.cluster.leader()
     const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
     const other = stage.engine({ prefix: `${stage.prefix}y` })
-    const { message } = await rejection(other.open(config), 'INVALID_OPTION')
+    const { message } = await rejection(other.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `The prefix ${stage.prefix}y on etcd has keys of another program ("${stage.prefix}y/settings"): choose an unused prefix`,
     )

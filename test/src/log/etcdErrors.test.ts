@@ -16,7 +16,7 @@ import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
-import { config, Reader } from './etcdStage.js'
+import { logConfig, Reader } from './etcdStage.js'
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
 
@@ -49,7 +49,7 @@ describe('log: an unusable etcd', function () {
   }
 
   async function refusal(opening: EtcdEngine, code: 'UNAVAILABLE' | 'INVALID_OPTION') {
-    return (await rejection(opening.open(config), code)).message
+    return (await rejection(opening.open(logConfig), code)).message
   }
 
   it('that is unreachable is reported by an error', async () => {
@@ -83,7 +83,7 @@ describe('log: an unusable etcd', function () {
   it('is waited for if etcd starts later', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     await members[0]!.kill()
-    const opening = engine(endpoints, { openTimeoutMs: 20_000 }).open(config)
+    const opening = engine(endpoints, { openTimeoutMs: 20_000 }).open(logConfig)
     await members[0]!.start()
     await opening
   })
@@ -109,7 +109,7 @@ describe('log: an unusable etcd', function () {
   describe('with one unfit endpoint', () => {
     async function opened(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
       const made = engine(endpoints, { openTimeoutMs: 10_000, ...options })
-      await made.open(config)
+      await made.open(logConfig)
       await made.append('b', 'entry')
       return made.warning
     }
@@ -152,7 +152,7 @@ describe('log: an unusable etcd', function () {
         `etcd at ${foreign} belongs to another etcd cluster than the other endpoints: ` +
         'remove it from the log'
       const made = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
-      await made.open(config)
+      await made.open(logConfig)
       expect(made.warning).to.equal(warning)
       // Every call fails over to the other member, and none reaches the foreign member.
       for (const member of one.members) member.freeze()
@@ -173,7 +173,7 @@ describe('log: an unusable etcd', function () {
       flags: ['--quota-backend-bytes', String(4 * 1024 * 1024)],
     })
     const writer = engine(endpoints)
-    await writer.open(config)
+    await writer.open(logConfig)
     const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
     for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
@@ -186,7 +186,7 @@ describe('log: an unusable etcd', function () {
       await append()
       // An engine checks the quota at its start, and then every minute.
       const late = engine(endpoints)
-      await late.open(config)
+      await late.open(logConfig)
       warning = late.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
@@ -229,7 +229,7 @@ describe('log: an unusable etcd', function () {
       await cluster({ members: 1 }),
     ]
     const [secure] = safe.endpoints
-    await engine([secure!], { tls: { ca: cert } }).open(config)
+    await engine([secure!], { tls: { ca: cert } }).open(logConfig)
     expect(await refusal(engine([secure!]), 'INVALID_OPTION')).to.match(
       /has an untrusted certificate, or .* \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
     )
@@ -250,7 +250,7 @@ describe('log: an unusable etcd', function () {
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const trust = ['--client-cert-auth', '--trusted-ca-file', certPath]
     const { endpoints } = await cluster({ members: 1, tls: true, flags: [...flags, ...trust] })
-    await engine(endpoints, { tls: { ca: cert, cert, key } }).open(config)
+    await engine(endpoints, { tls: { ca: cert, cert, key } }).open(logConfig)
     for (const tls of [{ ca: cert }, { ca: cert, cert: otherCert, key: otherKey }]) {
       expect(await refusal(engine(endpoints, { tls }), 'INVALID_OPTION')).to.match(
         /has an untrusted certificate, or distrusts this broker's/,
@@ -279,7 +279,7 @@ describe('log: an unusable etcd', function () {
     )
     expect(await refusal(as('other'), 'INVALID_OPTION')).to.match(/answered "permission denied"$/)
     const broker = as('broker')
-    await broker.open(config)
+    await broker.open(logConfig)
     const reader = new Reader()
     broker.follow(0, reader)
     await broker.append('b', 'one')
@@ -317,7 +317,7 @@ describe('log: an unusable etcd', function () {
       })
     })
     const broker = engine([proxy])
-    await broker.open(config)
+    await broker.open(logConfig)
     const reader = new Reader()
     broker.follow(0, reader)
     for (const entry of ['a', 'b', 'c']) await broker.append('b', entry)

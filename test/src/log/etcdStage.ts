@@ -32,7 +32,7 @@ export class Reader {
   }
 }
 
-export const config = { format: 2, deadMs: 1_500, cluster: '' }
+export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
@@ -86,7 +86,7 @@ export class EtcdStage {
   /** Makes and opens an engine. */
   async opened(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
     const engine = this.engine(options)
-    await engine.open(config)
+    await engine.open(logConfig)
     return engine
   }
 

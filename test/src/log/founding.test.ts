@@ -9,23 +9,23 @@ import { Cluster } from './cluster.js'
 describe('replicated log: founding', () => {
   function newCluster(): Cluster {
     const cluster = new Cluster()
-    cluster.store.marksFounding = true
+    cluster.store.marksNewLogAsFounding = true
     return cluster
   }
 
   it('refuses clients until a majority of the brokers has joined, also after a restart', async () => {
     const cluster = newCluster()
-    const lonely = await cluster.broker({}, { brokers: 3 })
+    const lonely = await cluster.startBroker({}, { brokers: 3 })
     expect(lonely.broker.isServing).to.equal(false)
     expect(lonely.connect().closedWith?.code).to.equal(1012)
     expect(lonely.log.status.problem).to.match(
       /^the log is new, and only 1 of 3 brokers have joined/,
     )
-    await cluster.until(lonely.log.close())
-    const first = await cluster.broker({}, { brokers: 3 })
+    await cluster.runUntilSettled(lonely.log.close())
+    const first = await cluster.startBroker({}, { brokers: 3 })
     expect(first.broker.isServing).to.equal(false)
-    const second = await cluster.broker({}, { brokers: 3 })
-    await cluster.pass(2_000)
+    const second = await cluster.startBroker({}, { brokers: 3 })
+    await cluster.passTime(2_000)
     for (const { broker, log } of [first, second]) {
       expect(broker.isServing).to.equal(true)
       expect(log.status.problem).to.equal(undefined)
@@ -36,26 +36,26 @@ describe('replicated log: founding', () => {
   it('is over for good once a majority has joined', async () => {
     const cluster = newCluster()
     const [a, b] = [
-      await cluster.broker({}, { brokers: 3 }),
-      await cluster.broker({}, { brokers: 3 }),
+      await cluster.startBroker({}, { brokers: 3 }),
+      await cluster.startBroker({}, { brokers: 3 }),
     ]
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     expect(a.broker.isServing).to.equal(true)
-    await cluster.until(a.log.close())
+    await cluster.runUntilSettled(a.log.close())
     expect(b.broker.isServing).to.equal(true)
-    await cluster.until(b.log.close())
-    const last = await cluster.broker({}, { brokers: 3 })
+    await cluster.runUntilSettled(b.log.close())
+    const last = await cluster.startBroker({}, { brokers: 3 })
     expect(last.broker.isServing).to.equal(true)
   })
 
   it('shows the names of the brokers, and their ids if two have the same name', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join({ name: 'a' })
-    const b = await cluster.join({ name: 'b' })
+    const a = await cluster.startLog({ name: 'a' })
+    const b = await cluster.startLog({ name: 'b' })
     expect(a.log.status.members).to.deep.equal(['a', 'b'])
     expect([a.log.status.name, b.log.status.name]).to.deep.equal(['a', 'b'])
     expect(b.log.status.givenName).to.equal('b')
-    await cluster.join({ name: 'a' })
+    await cluster.startLog({ name: 'a' })
     await cluster.settle()
     const [first, second, third] = a.log.status.members
     expect(second).to.equal('b')

@@ -12,7 +12,7 @@ describe('replicated log: the time to join', () => {
   /** A cluster whose log has a snapshot and later entries. */
   async function filledCluster(): Promise<Cluster> {
     const cluster = new Cluster()
-    const a = await cluster.join({ snapshotEntries: 300 })
+    const a = await cluster.startLog({ snapshotEntries: 300 })
     for (let i = 0; i < 310; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
@@ -52,9 +52,9 @@ describe('replicated log: the time to join', () => {
     const starting = log.start(stateMachine).then(() => {
       hasJoined = true
     })
-    await cluster.pass(pieces * pauseMs - 1_000)
+    await cluster.passTime(pieces * pauseMs - 1_000)
     expect(hasJoined).to.equal(false)
-    await cluster.until(starting)
+    await cluster.runUntilSettled(starting)
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
@@ -64,7 +64,7 @@ describe('replicated log: the time to join', () => {
       snapshot: () => new Promise<undefined>(() => {}),
     }))
     const before = cluster.machine.clock.monotonic()
-    const error = await cluster.until(log.start(stateMachine).catch((reason) => reason))
+    const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/this broker could not join: no progress within 30 s/)
     expect(cluster.machine.clock.monotonic() - before).to.be.within(30_000, 31_000)
   })
@@ -74,7 +74,7 @@ describe('replicated log: the time to join', () => {
     const { log, stateMachine } = changedLog(cluster, () => ({
       append: () => Promise.reject(new Error('read only')),
     }))
-    const error = await cluster.until(log.start(stateMachine).catch((reason) => reason))
+    const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/no progress within 30 s \(read only\)/)
   })
 
@@ -87,7 +87,7 @@ describe('replicated log: the time to join', () => {
         snapshot: () => (failures-- > 0 ? Promise.reject(new Error('no answer')) : snapshot()),
       }
     })
-    await cluster.until(log.start(stateMachine))
+    await cluster.runUntilSettled(log.start(stateMachine))
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
     expect(log.status.problem).to.equal(undefined)
   })

@@ -13,10 +13,10 @@ import { MemorySource, MemoryStore } from './memoryEngine.js'
 describe('replicated log: joining and leaving', () => {
   it('a leaving broker passes its sessions to another broker at once', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
     a.log.submit(raiseFenceFloor(1))
-    await cluster.until(a.log.close())
+    await cluster.runUntilSettled(a.log.close())
     expect(b.applied).to.deep.include.members([raiseFenceFloor(1)])
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
     expect(b.log.status.members).to.deep.equal([b.brokerName])
@@ -24,31 +24,31 @@ describe('replicated log: joining and leaving', () => {
 
   it('the next joining broker detects that the last broker has left', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join()
+    const a = await cluster.startLog()
     const formerName = a.brokerName
-    await cluster.until(a.log.close())
-    const b = await cluster.join()
+    await cluster.runUntilSettled(a.log.close())
+    const b = await cluster.startLog()
     expect(b.restarts).to.deep.equal([])
-    await cluster.pass(9_000)
+    await cluster.passTime(9_000)
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
   it('a close ends after a timeout if the log does not answer', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join()
+    const a = await cluster.startLog()
     a.source.cut()
     a.log.submit(raiseFenceFloor(1))
     const before = cluster.machine.clock.monotonic()
-    await cluster.until(a.log.close())
+    await cluster.runUntilSettled(a.log.close())
     expect(cluster.machine.clock.monotonic() - before).to.be.lessThan(4_000)
     expect(cluster.machine.timers).to.equal(0)
   })
 
   it('a closed log leaves no timer behind', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
-    await cluster.pass(2_000)
-    await cluster.until(Promise.all([a.log.close(), b.log.close()]))
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
+    await cluster.passTime(2_000)
+    await cluster.runUntilSettled(Promise.all([a.log.close(), b.log.close()]))
     expect(cluster.machine.timers).to.equal(0)
   })
 
@@ -56,7 +56,7 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.cut()
-    const error = await cluster.until(
+    const error = await cluster.runUntilSettled(
       log.start(cluster.stateMachine(log, source)).catch((error) => error),
     )
     expect(error).to.be.instanceOf(HoldfastError)
@@ -72,7 +72,7 @@ describe('replicated log: joining and leaving', () => {
     // The log stores the configuration, and then does not answer any more.
     cluster.machine.endTurn()
     source.cut()
-    const error = await cluster.until(starting)
+    const error = await cluster.runUntilSettled(starting)
     expect(error.code).to.equal('UNAVAILABLE')
     expect(cluster.machine.timers).to.equal(0)
   })
@@ -82,7 +82,7 @@ describe('replicated log: joining and leaving', () => {
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
-    const error = await cluster.until(log.start(stateMachine).catch((error) => error))
+    const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
     expect(error.message).to.contain('could not join')
     expect(stateMachine.eventNames).to.deep.equal([])
   })
@@ -92,17 +92,17 @@ describe('replicated log: joining and leaving', () => {
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 10_000
     const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
-    await cluster.pass(1_000)
-    await cluster.until(log.close())
-    expect((await cluster.until(starting)).message).to.contain('closed')
+    await cluster.passTime(1_000)
+    await cluster.runUntilSettled(log.close())
+    expect((await cluster.runUntilSettled(starting)).message).to.contain('closed')
   })
 
   it('a start is refused with another cluster name or another dead time', async () => {
     const cluster = new Cluster()
-    await cluster.join({ cluster: 'one' })
+    await cluster.startLog({ cluster: 'one' })
     for (const options of [{ cluster: 'two' }, { cluster: 'one', deadMs: 5_000 }]) {
       const { log, source } = cluster.newLog(options)
-      const error = await cluster.until(
+      const error = await cluster.runUntilSettled(
         log.start(cluster.stateMachine(log, source)).catch((error) => error),
       )
       expect(error.code).to.equal('INVALID_OPTION')
@@ -128,14 +128,14 @@ describe('replicated log: permanent errors', () => {
   for (const [name, text, message] of invalidEntries) {
     it(`a broker stops at ${name}`, async () => {
       const cluster = new Cluster()
-      const a = await cluster.join()
+      const a = await cluster.startLog()
       cluster.store.put(text)
       cluster.store.put(text)
-      await cluster.pass(1_000)
+      await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)
       const before = cluster.store.position
       a.log.submit(raiseFenceFloor(1))
-      await cluster.pass(10_000)
+      await cluster.passTime(10_000)
       expect(cluster.store.position).to.equal(before)
       expect(a.log.isLive()).to.equal(false)
       await a.log.close()
@@ -152,7 +152,7 @@ describe('replicated log: permanent errors', () => {
     brokers: readonly RecordingStateMachine[],
   ): Promise<void> {
     const [different] = brokers
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     different!.digestValue = 'another'
     for (let i = 0; i < 1_100 && different!.failure === undefined; i++) {
       different!.log.submit(raiseFenceFloor(i))
@@ -162,10 +162,10 @@ describe('replicated log: permanent errors', () => {
 
   it('a broker with a different table stops, even if its digest came first', async () => {
     const cluster = new Cluster()
-    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await runComparison(cluster, [a, b, c])
     expect(a.failure?.message).to.contain('differs from the table of the majority at position')
-    await cluster.pass(9_000)
+    await cluster.passTime(9_000)
     for (const { failure, eventNames } of [b, c]) {
       expect(failure).to.equal(undefined)
       expect(eventNames).to.deep.equal(['serve'])
@@ -175,11 +175,11 @@ describe('replicated log: permanent errors', () => {
 
   it('a broker with a different table stops in seconds, although few entries follow', async () => {
     const cluster = new Cluster()
-    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
-    await cluster.pass(1_000)
+    const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
+    await cluster.passTime(1_000)
     c.digestValue = 'another'
     b.log.submit(raiseFenceFloor(1))
-    await cluster.pass(6_500)
+    await cluster.passTime(6_500)
     expect(c.failure?.message).to.contain('differs from the table of the majority at position')
     expect(cluster.store.allTexts.length).to.be.lessThan(100)
     for (const { failure, eventNames } of [a, b]) {
@@ -190,16 +190,16 @@ describe('replicated log: permanent errors', () => {
 
   it('brokers do not compare their tables while they apply no command', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
-    await cluster.pass(20_000)
+    const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
+    await cluster.passTime(20_000)
     const rounds = (): number =>
       cluster.store.allTexts.filter((text) => text.includes('"digestRound"')).length
     const before = rounds()
-    await cluster.pass(20_000)
+    await cluster.passTime(20_000)
     expect(rounds()).to.equal(before)
     for (let i = 0; i < 20; i++) {
       brokers[1]!.log.submit(raiseFenceFloor(i))
-      await cluster.pass(1_000)
+      await cluster.passTime(1_000)
     }
     expect(rounds() - before).to.be.within(3, 4)
     for (const { failure } of brokers) expect(failure).to.equal(undefined)
@@ -207,7 +207,7 @@ describe('replicated log: permanent errors', () => {
 
   it('two brokers whose tables differ both stop, because there is no majority', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.startLog(), await cluster.startLog()]
     await runComparison(cluster, brokers)
     for (const { failure } of brokers) {
       expect(failure?.message).to.match(

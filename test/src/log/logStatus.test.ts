@@ -13,31 +13,31 @@ import { raiseFenceFloor } from './logSuite.js'
 describe('replicated log: figures for operators', () => {
   it('have the age of the oldest entry that has not returned, also during an outage', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join()
-    await cluster.pass(5_000)
+    const a = await cluster.startLog()
+    await cluster.passTime(5_000)
     expect(a.log.status.lagMs).to.be.at.most(50)
     a.source.cut()
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     for (const seconds of [4, 20, 60]) {
-      await cluster.pass(seconds * 1_000)
+      await cluster.passTime(seconds * 1_000)
       const before = a.log.status.lagMs!
-      await cluster.pass(1_000)
+      await cluster.passTime(1_000)
       // The broker resigns after 6 s, but the age goes on.
       expect(a.log.status.lagMs! - before).to.equal(1_000)
     }
     expect(a.log.status.lagMs).to.be.at.least(84_000)
     a.source.mend()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     expect(a.log.status.lagMs).to.be.at.most(50)
   })
 
   it('count takeovers and resignations once, at the broker that took over or resigned', async () => {
     const cluster = new Cluster()
-    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     c.source.cut()
-    await cluster.pass(20_000)
+    await cluster.passTime(20_000)
     c.source.mend()
-    await cluster.pass(5_000)
+    await cluster.passTime(5_000)
     const counts = [a, b, c].map(({ log: { status } }) => [status.takeovers, status.resignations])
     expect(counts.map(([takeovers]) => takeovers).reduce((sum, n) => sum! + n!)).to.equal(1)
     expect(counts.map(([, resignations]) => resignations)).to.deep.equal([0, 0, 1])
@@ -45,7 +45,7 @@ describe('replicated log: figures for operators', () => {
 
   it('count failed snapshots, and are exported as metrics', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join({ snapshotEntries: 10, name: 'first' })
+    const a = await cluster.startLog({ snapshotEntries: 10, name: 'first' })
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     for (let i = 0; i < 25; i++) {
@@ -82,20 +82,20 @@ describe('replicated log: figures for operators', () => {
 
   it('name a slow log as the problem, while entries take longer than a sixth of the dead time', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join()
+    const a = await cluster.startLog()
     a.source.faults.delayMs = 700
-    await cluster.pass(10_000)
+    await cluster.passTime(10_000)
     expect(a.eventNames).to.deep.equal(['serve'])
     const problems = new Set<string | undefined>()
     for (let i = 0; i < 50; i++) {
-      await cluster.pass(100)
+      await cluster.passTime(100)
       problems.add(a.log.status.problem)
     }
     for (const problem of problems) {
       expect(problem).to.match(/^the shared log is slow: an entry of this broker takes 1\.\d s and/)
     }
     a.source.faults.delayMs = 0
-    await cluster.pass(5_000)
+    await cluster.passTime(5_000)
     expect(a.log.status.problem).to.equal(undefined)
   })
 })

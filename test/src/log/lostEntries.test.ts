@@ -30,7 +30,7 @@ async function submit(cluster: Cluster, broker: RecordingStateMachine, fences: n
 describe('replicated log: a broker that does not receive an entry', () => {
   it('resigns, reads the log again, and serves with the right table', async () => {
     const cluster = new Cluster()
-    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     const former = b.brokerName
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
@@ -44,7 +44,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.log.status.problem).to.match(
       /did not receive entry \d+ of broker .*reads the log again/,
     )
-    await cluster.pass(61_000)
+    await cluster.passTime(61_000)
     expect(b.log.status.problem).to.equal(undefined)
     for (const { failure } of [a, b, c]) expect(failure).to.equal(undefined)
     for (const { eventNames } of [a, c]) expect(eventNames).to.deep.equal(['serve'])
@@ -52,17 +52,17 @@ describe('replicated log: a broker that does not receive an entry', () => {
 
   it('detects the loss by the next heartbeat, without a further command', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
-    await cluster.pass(1_100)
+    await cluster.passTime(1_100)
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
   it('reads the newest snapshot first if the log has a snapshot', async () => {
     const cluster = new Cluster()
     const options = { snapshotEntries: 20 }
-    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     await submit(
       cluster,
       a,
@@ -81,7 +81,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
   ] as const) {
     it(`detects the loss of ${name}`, async () => {
       const cluster = new Cluster()
-      const a = await cluster.join()
+      const a = await cluster.startLog()
       const { log, source } = cluster.newLog()
       const b = cluster.stateMachine(log, source)
       const started = log.start(b)
@@ -90,9 +90,9 @@ describe('replicated log: a broker that does not receive an entry', () => {
         let joins = 0
         source.faults.drops = (entry) => entry.includes(text) && ++joins === 2
       } else dropOnce(b, text)
-      await cluster.until(started)
+      await cluster.runUntilSettled(started)
       await submit(cluster, b, [7, 8])
-      await cluster.pass(3_000)
+      await cluster.passTime(3_000)
       expect(b.eventNames.at(-1)).to.equal('serve')
       expect(b.eventNames).to.include('restore')
       expect(b.failure).to.equal(undefined)
@@ -102,25 +102,25 @@ describe('replicated log: a broker that does not receive an entry', () => {
 
   it('reads the log again after an outage during the first attempt', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
     // The connection breaks before the answer with the snapshot arrives.
     b.source.faults.delayMs = 100
     a.log.submit(raiseFenceFloor(8))
-    await cluster.pass(150)
+    await cluster.passTime(150)
     expect(b.eventNames).to.deep.equal(['serve', 'resign'])
     b.source.cut()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     expect(b.eventNames).to.deep.equal(['serve', 'resign'])
     b.source.mend()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
   it('disconnects its clients, so that two clients hold a key only briefly', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [first, second] = [await cluster.client(a), await cluster.client(b)]
     dropOnce(b, '"key":"k"')
     await cluster.lock(first, 1, 'k')
@@ -138,12 +138,12 @@ describe('replicated log: a broker that does not receive an entry', () => {
 describe('replicated log: an entry that the log itself has lost', () => {
   it('stops every broker with a permanent error, and lets no broker start', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await submit(cluster, brokers[0]!, [1])
     const text = cluster.store.allTexts.at(-1)!
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     const lost = `has lost entry ${n + 1} of broker ${broker}`
     for (const { failure, log } of brokers) {
       expect(failure?.message).to.contain(lost).and.contain('restore the log from a backup')
@@ -152,13 +152,13 @@ describe('replicated log: an entry that the log itself has lost', () => {
     for (const { eventNames } of brokers) {
       expect(eventNames).to.deep.equal(['serve', 'resign', 'restore'])
     }
-    const error = await cluster.join().then(
+    const error = await cluster.startLog().then(
       () => undefined,
       (reason: Error) => reason,
     )
     expect(error?.message).to.contain(lost)
     const before = cluster.store.position
-    await cluster.pass(10_000)
+    await cluster.passTime(10_000)
     expect(cluster.store.position).to.equal(before)
   })
 })

@@ -1,7 +1,7 @@
 /** The common suite of engines on the engine in memory, which other tests rely on. */
 import { nodeEnvironment } from '@holdfast/server/internal'
 import { type EngineStage, engineSuite } from './engineSuite.js'
-import { config } from './etcdStage.js'
+import { logConfig } from './etcdStage.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 engineSuite('in memory', (): EngineStage => {
@@ -13,7 +13,7 @@ engineSuite('in memory', (): EngineStage => {
     engine: () => source.create(),
     opened: async () => {
       const engine = source.create()
-      await engine.open(config)
+      await engine.open(logConfig)
       return engine
     },
   }

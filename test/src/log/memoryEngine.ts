@@ -33,7 +33,7 @@ export class MemoryStore {
   snapshots: StoredParts[] = []
   config: ClusterConfig | undefined
   /** Whether the first broker marks the log as founding. */
-  marksFounding = false
+  marksNewLogAsFounding = false
   isFounding = false
   /** The position up to which all entries are removed. */
   compactedTo = 0
@@ -101,7 +101,7 @@ export class MemoryEngine implements Engine {
 
   async open(config: ClusterConfig): Promise<void> {
     await this.#call()
-    if (this.#store.config === undefined) this.#store.isFounding = this.#store.marksFounding
+    if (this.#store.config === undefined) this.#store.isFounding = this.#store.marksNewLogAsFounding
     this.#store.config ??= config
     const mismatch = configMismatch(config, this.#store.config, 'store')
     if (mismatch !== undefined) throw new HoldfastError('INVALID_OPTION', `The store ${mismatch}`)

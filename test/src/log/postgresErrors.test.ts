@@ -14,7 +14,7 @@ import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
-import { config, Reader } from './etcdStage.js'
+import { logConfig, Reader } from './etcdStage.js'
 import { PostgresStage } from './postgresStage.js'
 
 type Code = 'UNAVAILABLE' | 'INVALID_OPTION'
@@ -25,7 +25,7 @@ describe('log: an unusable PostgreSQL', function () {
   const stage = Stage.forEachTest()
 
   async function refusal(engine: PostgresEngine, code: Code): Promise<string> {
-    const { message } = await rejection(engine.open(config), code)
+    const { message } = await rejection(engine.open(logConfig), code)
     expect(message).to.match(/^[^\n]*[^.\n]$/)
     return message
   }
@@ -208,7 +208,7 @@ describe('log: an unusable PostgreSQL', function () {
   it('with a log of other settings is reported', async () => {
     await postgres.opened()
     const open = (change: object) =>
-      rejection(postgres.engine().open({ ...config, ...change }), 'INVALID_OPTION')
+      rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
     expect((await open({ deadMs: 2_000 })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 1500 ms, not 2000 ms: use the dead time of the log`,
     )
@@ -245,7 +245,7 @@ describe('log: an unusable PostgreSQL', function () {
 
   /** Opens the log, and uses all of it once. */
   async function useAll(engine: PostgresEngine): Promise<void> {
-    await engine.open(config)
+    await engine.open(logConfig)
     const reader = new Reader()
     engine.follow(0, reader)
     for (;;) {
@@ -280,7 +280,7 @@ describe('log: an unusable PostgreSQL', function () {
       last = point
       proxy.shut(false)
       const gone = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
-      const outcome = await gone.open(config).then(
+      const outcome = await gone.open(logConfig).then(
         () => undefined,
         (error: Error) => error,
       )
@@ -309,7 +309,7 @@ describe('log: PostgreSQL over TLS', function () {
 
   it('is used as sslmode demands, and refused with a message', async () => {
     const open = (options: Partial<PostgresEngineOptions>) =>
-      postgres.engine({ openTimeoutMs: 600, ...options }).open(config)
+      postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
     const refused = async (options: Partial<PostgresEngineOptions>) =>
       (await rejection(open(options), 'INVALID_OPTION')).message
     expect(await refused({ sslMode: 'require' })).to.match(

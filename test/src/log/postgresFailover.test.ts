@@ -8,7 +8,7 @@ import { TcpProxy } from '../faults/proxy.js'
 import { needs } from '../support/needs.js'
 import { PgBouncer } from '../support/pgbouncer.js'
 import { Postgres } from '../support/postgres.js'
-import { config, Reader } from './etcdStage.js'
+import { logConfig, Reader } from './etcdStage.js'
 import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 
 describe('log: pitfalls of poolers in front of PostgreSQL', function () {
@@ -26,7 +26,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   for (const mode of ['transaction', 'statement'] as const) {
     it(`7: refuses a pooler in the mode "${mode}"`, async () => {
       const { port } = await pooler(mode)
-      const { message } = await rejection(postgres.through(port).open(config), 'INVALID_OPTION')
+      const { message } = await rejection(postgres.through(port).open(logConfig), 'INVALID_OPTION')
       expect(message).to.equal(
         `PostgreSQL at 127.0.0.1:${port} is reached through a pooler in transaction mode, which ` +
           'loses LISTEN: give the address of the server, or set the pooler to session mode',
@@ -37,7 +37,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   it('7: works through a pooler in the mode "session"', async () => {
     const { port } = await pooler('session')
     const engine = postgres.through(port)
-    await engine.open(config)
+    await engine.open(logConfig)
     const reader = new Reader()
     engine.follow(0, reader)
     for (const text of ['a', 'b', 'c']) await engine.append('s', text)
@@ -116,7 +116,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   it('8: refuses a replica', async () => {
     const { host, port } = await standbyOf(postgres.server)
     const engine = postgres.engine({ hosts: [{ host, port }] })
-    const { message } = await rejection(engine.open(config), 'INVALID_OPTION')
+    const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `PostgreSQL at 127.0.0.1:${port} is a replica: give the address of the primary`,
     )
@@ -137,7 +137,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   it('9: a commit that did not wait for its standby counts as unknown', async () => {
     const engine = postgres.engine()
-    await engine.open({ ...config, deadMs: 6_000 })
+    await engine.open({ ...logConfig, deadMs: 6_000 })
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'before')
@@ -242,7 +242,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       expect(otherMessage).to.equal(message)
       await rejection(engine.append('s', 'more'), 'INVALID_OPTION')
       const late = postgres.engine({ hosts })
-      expect((await rejection(late.open(config), 'INVALID_OPTION')).message).to.equal(message)
+      expect((await rejection(late.open(logConfig), 'INVALID_OPTION')).message).to.equal(message)
     })
   }
 

@@ -8,7 +8,7 @@ import { rejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import { count } from '../support/counts.js'
-import { config, Reader } from './etcdStage.js'
+import { logConfig, Reader } from './etcdStage.js'
 import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 
 describe('log: pitfalls of a log in PostgreSQL', function () {
@@ -103,7 +103,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     }
     const { port } = await proxy(() => ({ down }))
     const engine = postgres.through(port)
-    await engine.open(config)
+    await engine.open(logConfig)
     await engine.append('s', 'before')
     isLost = true
     await rejection(engine.append('s', 'again'), 'UNAVAILABLE')
@@ -148,7 +148,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     }
     const { port } = await proxy(() => ({ down }))
     const [engine, other] = [await postgres.opened(), postgres.through(port)]
-    await other.open(config)
+    await other.open(logConfig)
     const reader = following(other)
     for (const text of ['a', 'b', 'c']) {
       await engine.append('s', text)
@@ -184,7 +184,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     }
     const { port } = await proxy(() => ({ up }))
     const engine = postgres.through(port)
-    await engine.open(config)
+    await engine.open(logConfig)
     following(engine)
     const { sql } = postgres.server
     const isListening = async (): Promise<boolean> => {
@@ -211,7 +211,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       },
     }))
     const [writer, engine] = [await postgres.opened(), postgres.through(port)]
-    await engine.open(config)
+    await engine.open(logConfig)
     const reader = following(engine)
     await writer.append('s', 'one')
     await reader.entries.waitForCount(1)
@@ -263,7 +263,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         },
       })).then(async ({ port }) => {
         const stopped = postgres.through(port)
-        await stopped.open(config)
+        await stopped.open(logConfig)
         stopped.append('s', 'half').catch(() => {})
       })
     })

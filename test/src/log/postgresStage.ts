@@ -12,7 +12,7 @@ import type { HoldfastError } from '@holdfast/shared'
 import { needs } from '../support/needs.js'
 import { Postgres, type PostgresOptions } from '../support/postgres.js'
 import type { EngineStage } from './engineSuite.js'
-import { config } from './etcdStage.js'
+import { logConfig } from './etcdStage.js'
 
 /** The tests of a schema differ by its name. */
 let count = 0
@@ -66,7 +66,7 @@ export class PostgresStage implements EngineStage {
 
   async opened(options: Partial<PostgresEngineOptions> = {}): Promise<PostgresEngine> {
     const engine = this.engine(options)
-    await engine.open(config)
+    await engine.open(logConfig)
     return engine
   }
 

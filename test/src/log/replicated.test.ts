@@ -19,7 +19,7 @@ function timeOf(stateMachine: RecordingStateMachine, name: string): number {
 describe('replicated log: the order of commands', () => {
   it('is the same at all brokers, for commands of any broker', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     for (let i = 0; i < 60; i++) brokers[i % 3]!.log.submit(raiseFenceFloor(i))
     await cluster.settle()
     const [first] = brokers
@@ -29,12 +29,12 @@ describe('replicated log: the order of commands', () => {
 
   it('contains each command once, even if entries are doubled and answers are lost', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.startLog(), await cluster.startLog()]
     Object.assign(brokers[0]!.source.faults, { appendsTwice: true })
     Object.assign(brokers[1]!.source.faults, { losesAnswers: true })
     for (let i = 0; i < 40; i++) {
       brokers[i % 2]!.log.submit(raiseFenceFloor(i))
-      await cluster.pass(10)
+      await cluster.passTime(10)
     }
     for (const { applied } of brokers) {
       const fences = applied.map((command) => 'fence' in command && command.fence)
@@ -44,10 +44,10 @@ describe('replicated log: the order of commands', () => {
 
   it('is restored by a broker that joins later', async () => {
     const cluster = new Cluster()
-    const early = await cluster.join()
+    const early = await cluster.startLog()
     for (let i = 0; i < 5; i++) early.log.submit(raiseFenceFloor(i))
     await cluster.settle()
-    const late = await cluster.join()
+    const late = await cluster.startLog()
     expect(late.replayed).to.deep.equal(early.applied)
     expect(late.applied).to.deep.equal([])
     expect(late.eventNames).to.deep.equal(['serve'])
@@ -63,7 +63,7 @@ describe('replicated log: a permanent error', () => {
       unwatch()
       cluster.store.put('{"v":3}')
     })
-    await cluster.until(log.start(stateMachine))
+    await cluster.runUntilSettled(log.start(stateMachine))
     expect(stateMachine.eventNames).to.deep.equal(['serve'])
     expect(stateMachine.failure?.message).to.contain('The shared log has format 3')
     expect(log.isLive()).to.equal(false)
@@ -73,26 +73,26 @@ describe('replicated log: a permanent error', () => {
 describe('replicated log: the self-lease', () => {
   it('is extended by heartbeats without commands', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join()]
-    await cluster.pass(60_000)
+    const brokers = [await cluster.startLog(), await cluster.startLog()]
+    await cluster.passTime(60_000)
     for (const { eventNames } of brokers) expect(eventNames).to.deep.equal(['serve'])
     expect(brokers[0]!.restarts).to.deep.equal([])
   })
 
   it('of a broker that is cut off ends before another broker takes over', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
-    await cluster.pass(10_000)
+    await cluster.passTime(10_000)
     const cutAt = cluster.machine.clock.monotonic()
     a.source.cut()
-    await cluster.pass(5_000)
+    await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
     b.onApply = ({ type }) => {
       if (type === 'restart') deadAt ??= cluster.machine.clock.monotonic()
     }
-    await cluster.pass(6_000)
+    await cluster.passTime(6_000)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
     expect(a.brokerName).to.equal('')
     expect(timeOf(a, 'resign') - cutAt).to.be.lessThan(6_000)
@@ -103,31 +103,31 @@ describe('replicated log: the self-lease', () => {
 
   it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join()
+    const a = await cluster.startLog()
     cluster.machine.stopFor(5_700)
     expect(a.log.isLive()).to.equal(true)
     cluster.machine.stopFor(200)
     expect(a.log.isLive()).to.equal(false)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
     expect(a.log.isLive()).to.equal(false)
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     expect(a.log.isLive()).to.equal(true)
   })
 
   it('begins again under another name after an outage, with the former sessions', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const former = a.brokerName
     a.source.cut()
     b.source.cut()
-    await cluster.pass(10_000)
+    await cluster.passTime(10_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([
       ['serve', 'resign'],
       ['serve', 'resign'],
     ])
     a.source.mend()
     b.source.mend()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
     expect(a.brokerName).not.to.equal(former)
     expect(b.restarts).to.deep.include([former, a.brokerName])
@@ -137,12 +137,12 @@ describe('replicated log: the self-lease', () => {
 
   it('does not end in a short outage, and no broker is declared dead', async () => {
     const cluster = new Cluster()
-    const brokers = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     for (let outage = 0; outage < 3; outage++) {
       for (const { source } of brokers) source.cut()
-      await cluster.pass(4_000)
+      await cluster.passTime(4_000)
       for (const { source } of brokers) source.mend()
-      await cluster.pass(2_000)
+      await cluster.passTime(2_000)
     }
     for (const { eventNames } of brokers) expect(eventNames).to.deep.equal(['serve'])
     expect(brokers[0]!.restarts).to.deep.equal([])
@@ -150,17 +150,17 @@ describe('replicated log: the self-lease', () => {
 
   it('does not end while all entries are late', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     // With this delay every append takes two seconds.
     a.source.faults.delayMs = 1_000
     b.source.faults.delayMs = 1_000
-    await cluster.pass(40_000)
+    await cluster.passTime(40_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
   })
 
   it('ends at once when another broker has declared its broker dead', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const former = a.brokerName
     const last = 1
     const notices = { dead: [{ broker: former, last }] }
@@ -174,14 +174,14 @@ describe('replicated log: the self-lease', () => {
 
   it('makes all commands invalid at its end that the broker has submitted before', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+    const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     a.log.submit(raiseFenceFloor(1))
-    await cluster.pass(9_000)
+    await cluster.passTime(9_000)
     a.log.submit(raiseFenceFloor(2))
     a.source.mend()
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     a.log.submit(raiseFenceFloor(3))
     await cluster.settle()
     expect(b.applied.filter(({ type }) => type === 'raiseFenceFloor')).to.deep.equal([

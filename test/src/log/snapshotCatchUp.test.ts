@@ -12,7 +12,7 @@ describe('replicated log: snapshots', () => {
 
   it('are made by the oldest member, and all members know their positions', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     for (let i = 0; i < 70; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
@@ -28,32 +28,32 @@ describe('replicated log: snapshots', () => {
 
   it('are loaded by a joining broker together with the later entries', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join(options)
+    const a = await cluster.startLog(options)
     for (let i = 0; i < 50; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
-    const b = await cluster.join(options)
+    const b = await cluster.startLog(options)
     expect(b.eventNames).to.deep.equal(['restore', 'serve'])
     expect(b.replayed.length).to.be.lessThan(25)
     expect(b.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
     expect(b.log.status.position).to.equal(a.log.status.position)
-    await cluster.pass(20_000)
+    await cluster.passTime(20_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['restore', 'serve']])
   })
 
   it('are made by the next member when the oldest member is dead', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     a.source.cut()
-    await cluster.pass(30_000)
+    await cluster.passTime(30_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
 
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join(options)
+    const a = await cluster.startLog(options)
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {
@@ -72,24 +72,24 @@ describe('replicated log: snapshots', () => {
 
   it('are made after some time, even if only a few entries came', async () => {
     const cluster = new Cluster()
-    const a = await cluster.join({ snapshotMs: 30_000 })
-    const b = await cluster.join({ snapshotMs: 60_000 })
-    await cluster.pass(29_000)
+    const a = await cluster.startLog({ snapshotMs: 30_000 })
+    const b = await cluster.startLog({ snapshotMs: 60_000 })
+    await cluster.passTime(29_000)
     expect(cluster.store.snapshots.length).to.equal(0)
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     expect(cluster.store.snapshots.length).to.equal(1)
     expect(b.log.status.snapshot?.position).to.equal(cluster.store.snapshots[0]!.position)
     // The other member becomes the oldest member, and continues after its own interval.
-    await cluster.until(a.log.close())
-    await cluster.pass(50_000)
+    await cluster.runUntilSettled(a.log.close())
+    await cluster.passTime(50_000)
     expect(cluster.store.snapshots.length).to.equal(1)
-    await cluster.pass(12_000)
+    await cluster.passTime(12_000)
     expect(cluster.store.snapshots.length).to.equal(2)
   })
 
   it('are loaded by a broker that was cut off until its entries were compacted', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     const former = b.brokerName
     b.source.cut()
     for (let i = 0; i < 70; i++) {
@@ -98,7 +98,7 @@ describe('replicated log: snapshots', () => {
     }
     expect(b.eventNames).to.deep.equal(['serve'])
     b.source.mend()
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     // The broker never loads a table while it has clients.
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.brokerName).not.to.equal(former)
@@ -108,7 +108,7 @@ describe('replicated log: snapshots', () => {
 
   it('are loaded by such a broker even if the log is unreachable again for a while', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     b.source.cut()
     for (let i = 0; i < 70; i++) {
       a.log.submit(raiseFenceFloor(i))
@@ -116,12 +116,12 @@ describe('replicated log: snapshots', () => {
     }
     b.source.faults.delayMs = 100
     b.source.mend()
-    await cluster.pass(150)
+    await cluster.passTime(150)
     b.source.cut()
-    await cluster.pass(5_000)
+    await cluster.passTime(5_000)
     expect(b.eventNames).to.deep.equal(['serve', 'resign'])
     b.source.mend()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
@@ -141,29 +141,33 @@ describe('replicated log: snapshots', () => {
     ] as const) {
       it(`a broker makes a snapshot for a joining broker that finds ${situation}`, async () => {
         const cluster = new Cluster()
-        const a = await cluster.join(logOptions)
+        const a = await cluster.startLog(logOptions)
         await compactedLog(cluster, a)
-        const b = await cluster.join(logOptions)
+        const b = await cluster.startLog(logOptions)
         expect(b.eventNames.at(-1)).to.equal('serve')
         expect(b.eventNames).to.include('restore')
         expect([...b.dump()]).to.deep.equal([...a.dump()])
         expect(b.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
         expect(b.log.status.problem).to.equal(undefined)
         expect(a.log.status.snapshot?.position).to.be.at.least(cluster.store.compactedTo)
-        await cluster.pass(20_000)
+        await cluster.passTime(20_000)
         expect(a.eventNames).to.deep.equal(['serve'])
       })
     }
 
     it('a live broker makes one snapshot for two brokers that were cut off', async () => {
       const cluster = new Cluster()
-      const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+      const [a, b, c] = [
+        await cluster.startLog(),
+        await cluster.startLog(),
+        await cluster.startLog(),
+      ]
       b.source.cut()
       c.source.cut()
       await compactedLog(cluster, a)
       b.source.mend()
       c.source.mend()
-      await cluster.pass(5_000)
+      await cluster.passTime(5_000)
       for (const broker of [b, c]) {
         expect(broker.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
       }
@@ -172,17 +176,17 @@ describe('replicated log: snapshots', () => {
 
     it('the next member makes the snapshot if the oldest member is cut off', async () => {
       const cluster = new Cluster()
-      const [a, b] = [await cluster.join(), await cluster.join()]
+      const [a, b] = [await cluster.startLog(), await cluster.startLog()]
       await compactedLog(cluster, a)
       a.source.cut()
-      const c = await cluster.join()
+      const c = await cluster.startLog()
       expect(c.eventNames).to.deep.equal(['restore', 'serve'])
       expect(c.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
     })
 
     it('the next snapshot is made from the table, and later snapshots from the log', async () => {
       const cluster = new Cluster()
-      const a = await cluster.join({ snapshotEntries: 70 })
+      const a = await cluster.startLog({ snapshotEntries: 70 })
       await compactedLog(cluster, a)
       for (let i = 50; i < 250; i++) {
         a.log.submit(raiseFenceFloor(i))
@@ -191,58 +195,58 @@ describe('replicated log: snapshots', () => {
       expect(cluster.store.snapshots.length).to.equal(2)
       expect(a.log.status.problem).to.equal(undefined)
       expect(cluster.store.compactedTo).to.equal(cluster.store.snapshots[0]!.position)
-      const b = await cluster.join()
+      const b = await cluster.startLog()
       expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
     it('a broker detects and reports the compaction, and makes a snapshot', async () => {
       const cluster = new Cluster()
-      const [a, b] = [await cluster.join(), await cluster.join()]
+      const [a, b] = [await cluster.startLog(), await cluster.startLog()]
       await compactedLog(cluster, a)
-      await cluster.pass(65_000)
+      await cluster.passTime(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.contain('another program has compacted entries')
-      await cluster.pass(65_000)
+      await cluster.passTime(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.equal(undefined)
       // With this snapshot no command is lost even if all brokers stop at once.
       for (const { source } of [a, b]) source.cut()
-      const c = await cluster.join()
+      const c = await cluster.startLog()
       expect([...c.dump()]).to.deep.equal([...a.dump()])
     })
 
     it('only the newest two snapshots are kept, however often it does so', async () => {
       const cluster = new Cluster()
-      const a = await cluster.join()
+      const a = await cluster.startLog()
       for (let i = 0; i < 4; i++) {
         await compactedLog(cluster, a)
-        await cluster.pass(65_000)
+        await cluster.passTime(65_000)
       }
       expect(cluster.store.snapshots.length).to.equal(2)
     })
 
     it('no entry is lost if it retains entries for twice the time between snapshots', async () => {
       const cluster = new Cluster()
-      const a = await cluster.join({ snapshotMs: 30_000 })
+      const a = await cluster.startLog({ snapshotMs: 30_000 })
       const positions: number[] = []
       for (let seconds = 0; seconds < 300; seconds++) {
         positions.push(cluster.store.position)
         if (seconds >= 60) cluster.store.compact(positions[seconds - 60]!)
-        await cluster.pass(1_000)
+        await cluster.passTime(1_000)
         expect(a.log.status.problem).to.equal(undefined)
       }
       expect(a.log.status.snapshot?.ageMs).to.be.at.most(31_000)
-      const b = await cluster.join()
+      const b = await cluster.startLog()
       expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
     it('a start fails if no broker is live', async () => {
       const cluster = new Cluster()
-      const a = await cluster.join()
+      const a = await cluster.startLog()
       await compactedLog(cluster, a)
       a.source.cut()
       const { log, source } = cluster.newLog()
-      const error = await cluster.until(
+      const error = await cluster.runUntilSettled(
         log.start(cluster.stateMachine(log, source)).catch((error) => error),
       )
       expect(error.message).to.match(

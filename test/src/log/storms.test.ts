@@ -114,7 +114,7 @@ function expectAgreement(brokers: readonly Member[]): void {
 async function storm(random: Random): Promise<{ restarts: number; opened: number }> {
   const cluster = new Cluster()
   const brokers: Member[] = []
-  for (let i = 0; i < 3; i++) brokers.push(await cluster.broker({}, { snapshotEntries: 40 }))
+  for (let i = 0; i < 3; i++) brokers.push(await cluster.startBroker({}, { snapshotEntries: 40 }))
   const wanderers = Array.from({ length: 4 }, () => new Wanderer(brokers, random))
   const repairs: (() => void)[] = []
   for (let step = 0; step < 300; step++) {
@@ -122,12 +122,12 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
     if (repairs.length > 0 && random.chance(0.05))
       repairs.splice(random.below(repairs.length), 1)[0]!()
     for (const wanderer of wanderers) if (random.chance(0.6)) await wanderer.act(cluster)
-    await cluster.pass(random.below(400), 100)
+    await cluster.passTime(random.below(400), 100)
     expectAgreement(brokers)
   }
   for (const repair of repairs) repair()
   for (const { source } of brokers) source.mend()
-  await cluster.pass(20_000, 100)
+  await cluster.passTime(20_000, 100)
   const allText = cluster.store.allTexts.join('')
   const [first, ...others] = brokers.map(({ broker }) => broker)
   const { members } = first!.logStatus!
@@ -138,7 +138,7 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
   for (const { ownerBroker } of first!.table.sessions.values())
     expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
-  await cluster.pass(12_000, 100)
+  await cluster.passTime(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
   const countOf = (text: string): number => allText.split(text).length - 1

@@ -15,7 +15,7 @@ import { Cluster } from './cluster.js'
 describe('a broker whose self-lease has ended', () => {
   it('has closed every connection, and accepts no new connection', async () => {
     const cluster = new Cluster()
-    const [a] = [await cluster.broker(), await cluster.broker()]
+    const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     a.source.cut()
     await cluster.passAlive(5_900, alice)
@@ -23,7 +23,7 @@ describe('a broker whose self-lease has ended', () => {
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     expect(a.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     a.source.mend()
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     expect(a.broker.isServing).to.equal(true)
     expect(a.connect().closedWith).to.equal(undefined)
   })
@@ -39,7 +39,7 @@ describe('a broker whose self-lease has ended', () => {
   for (const [name, message, answer] of cases) {
     it(`does not answer ${name}, not even before its timers run`, async () => {
       const cluster = new Cluster()
-      const a = await cluster.broker()
+      const a = await cluster.startBroker()
       const alice = await cluster.client(a)
       alice.say(message)
       expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
@@ -52,7 +52,7 @@ describe('a broker whose self-lease has ended', () => {
 
   it('does not report that it is ready, not even before its timers run', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker()
+    const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
     cluster.machine.stopFor(5_900)
     expect(a.broker.isServing).to.equal(false)
@@ -60,16 +60,16 @@ describe('a broker whose self-lease has ended', () => {
 
   it('proposes no expiry for a lock of its former session', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     a.source.cut()
-    await cluster.pass(9_500)
+    await cluster.passTime(9_500)
     a.source.mend()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     // The deadline of broker a is over. The deadline of the new owner broker b is not.
     expect(b.broker.table.heldCount).to.equal(1)
-    await cluster.pass(8_000)
+    await cluster.passTime(8_000)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 })
@@ -77,29 +77,29 @@ describe('a broker whose self-lease has ended', () => {
 describe('a broker that has become a member again', () => {
   it('keeps its former sessions for one whole lease', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 20_000 })
     a.source.cut()
     b.source.cut()
-    await cluster.pass(7_000)
+    await cluster.passTime(7_000)
     a.source.mend()
     b.source.mend()
-    await cluster.pass(14_000)
+    await cluster.passTime(14_000)
     expect([...b.broker.table.sessions.keys()]).to.deep.equal([alice.session])
-    await cluster.pass(4_000)
+    await cluster.passTime(4_000)
     expect(b.broker.table.sessions.size).to.equal(0)
     expect(a.broker.table.heldCount).to.equal(0)
   })
 
   it('keeps no deadline of a session that has moved to another broker', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
     a.source.cut()
-    await cluster.pass(6_000)
+    await cluster.passTime(6_000)
     const moved = await cluster.client(b, alice.resume())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
@@ -114,21 +114,21 @@ describe('a broker that has become a member again', () => {
 describe('a broker with an unreachable log', () => {
   it('grants nothing, queues requests, and continues when the log is back in time', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker()
+    const a = await cluster.startBroker()
     const alice = await cluster.client(a)
     a.source.cut()
     await cluster.send(alice, { type: 'lock', id: 1, key: 'k' })
     await cluster.passAlive(3_000, alice)
     expect(alice.socket.heardOf('granted')).to.deep.equal([])
     a.source.mend()
-    await cluster.pass(1_000)
+    await cluster.passTime(1_000)
     expect(alice.socket.heardOf('granted')).to.have.length(1)
     expect(alice.socket.closedWith).to.equal(undefined)
   })
 
   it('refuses new requests and sessions if its queue is long, and then disconnects', async () => {
     const cluster = new Cluster()
-    const a = await cluster.broker({ limits: { locksPerSession: 300_000 } })
+    const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
     const ack = { type: 'ack', ids: [] }
@@ -146,7 +146,7 @@ describe('a broker with an unreachable log', () => {
     await cluster.send(alice, ack)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.overloaded.code)
     a.source.mend()
-    await cluster.pass(2_000)
+    await cluster.passTime(2_000)
     await cluster.send(bob, { type: 'lock', id: 3, key: 'k' })
     expect(bob.socket.heardOf('granted')).to.have.length(1)
   })
@@ -156,7 +156,7 @@ describe('the logger of a broker with a failing shared log', () => {
   /** Starts two brokers, and returns the first broker with the lines of its logger. */
   async function loggedBroker() {
     const cluster = new Cluster()
-    const [member] = [await cluster.broker(), await cluster.broker()]
+    const [member] = [await cluster.startBroker(), await cluster.startBroker()]
     const lines: [string, object][] = []
     const ignore = (): void => {}
     const warn = (fields: object, message: string) => void lines.push([message, fields])
@@ -170,16 +170,16 @@ describe('the logger of a broker with a failing shared log', () => {
 
   it('writes a line at the failure, at the disconnect, and at the recovery', async () => {
     const { cluster, member, read, close } = await loggedBroker()
-    await cluster.pass(20_000)
+    await cluster.passTime(20_000)
     expect(read()).to.deep.equal([])
     member.source.cut()
-    await cluster.pass(4_000)
+    await cluster.passTime(4_000)
     const problem = 'no answer'
     expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: true }]])
-    await cluster.pass(30_000)
+    await cluster.passTime(30_000)
     expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: false }]])
     member.source.mend()
-    await cluster.pass(4_000)
+    await cluster.passTime(4_000)
     const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
     expect(message).to.equal('Replicated log recovered')
     expect(lastedMs).to.be.within(30_000, 36_000)
@@ -191,24 +191,24 @@ describe('the logger of a broker with a failing shared log', () => {
   it('writes no line for a short failure, nor for the start of a broker', async () => {
     const { cluster, member, read } = await loggedBroker()
     member.source.cut()
-    await cluster.pass(900)
+    await cluster.passTime(900)
     member.source.mend()
-    await cluster.pass(10_000)
+    await cluster.passTime(10_000)
     expect(read()).to.deep.equal([])
   })
 
   it('writes a line for a missed entry, although the broker serves again at once', async () => {
     const { cluster, member, read } = await loggedBroker()
-    await cluster.pass(3_000)
+    await cluster.passTime(3_000)
     let drops = 0
     const ownName = `"broker":"${member.log.name}"`
     member.source.faults.drops = (text) => !text.includes(ownName) && ++drops === 1
-    await cluster.pass(5_000)
+    await cluster.passTime(5_000)
     const lines = read() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])
     expect(lines[0]![1].problem).to.match(/did not receive entry \d+ of broker/)
     expect(lines[0]![1].serves).to.equal(true)
-    await cluster.pass(60_000)
+    await cluster.passTime(60_000)
     expect((read() as [string, object][]).map(([message]) => message)).to.deep.equal([
       'Replicated log recovered',
     ])
@@ -217,7 +217,7 @@ describe('the logger of a broker with a failing shared log', () => {
   it('writes that the log is slow, and then that the broker is not a member', async () => {
     const { cluster, member, read } = await loggedBroker()
     member.source.faults.delayMs = 60_000
-    await cluster.pass(12_000)
+    await cluster.passTime(12_000)
     const lines = read() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([, { serves }]) => serves)).to.deep.equal([true, false])
     expect(lines[0]![1].problem).to.match(/^the shared log is slow: an entry of this broker takes/)

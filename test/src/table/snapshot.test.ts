@@ -11,7 +11,7 @@ import { plainEffect, plainState } from './plainValues.js'
 import { StepRunner, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 
-const histories = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
+const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
 
 /** Copies a table by a snapshot that is encoded to JSON and back, as in a command log. */
 function copyOf(table: LockTable): LockTable {
@@ -21,7 +21,7 @@ function copyOf(table: LockTable): LockTable {
 describe('table: snapshots', () => {
   it('a restored table has the same state and the same later effects', function () {
     this.timeout(300_000)
-    const property = fc.property(histories, fc.nat(120), (steps, snapshotAt) => {
+    const property = fc.property(stepLists, fc.nat(120), (steps, snapshotAt) => {
       const runner = new StepRunner()
       const table = new LockTable()
       for (const stepToRun of steps.slice(0, snapshotAt)) {

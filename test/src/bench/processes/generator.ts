@@ -29,7 +29,7 @@ function report(message: Report): void {
 async function run(assignment: Assignment): Promise<void> {
   const workload = workloadNamed(assignment.job.workload)
   const progress = (done: number): void => report({ type: 'progress', done })
-  const result = await workload.load({ ...assignment, progress, usageOf })
+  const result = await workload.runJob({ ...assignment, progress, usageOf })
   report({ type: 'result', result })
 }
 

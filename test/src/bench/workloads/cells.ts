@@ -7,7 +7,14 @@
  * The figure that counts is the processor time of all brokers for a pair, which shows the cost of
  * dividing the keys. On machines of their own, each cell has a core of its own.
  */
-import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Workload,
+} from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
 import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
@@ -21,11 +28,11 @@ const inFlight = 16
 
 function jobs(): readonly Job[] {
   return [1, 2, 4].map((cells) =>
-    job('cells', cells === 1 ? '1 cell' : `${cells} cells`, 'split', { cells }),
+    makeJob('cells', cells === 1 ? '1 cell' : `${cells} cells`, 'split', { cells }),
   )
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const count = param(job, 'cells')
   const brokers: Server[] = []
@@ -76,5 +83,5 @@ export const cells: Workload = {
   name: 'cells',
   title: 'the load of W1 over cells, which share the keys between them',
   jobs,
-  load,
+  runJob,
 }

@@ -3,12 +3,12 @@
  * records when a client holds the lock. As a control, the check must also detect a server that
  * grants every request at once. If the check does not detect this server, the bench stops.
  */
-import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
+import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { runHolders } from '../load/holders.js'
 
 const clients = 50
 
-async function load({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
+async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
   const { grants, violations } = await runHolders(server, clients, ms)
   progress(0.7)
@@ -31,6 +31,6 @@ async function load({ server, echo, pace, job, progress }: LoadContext): Promise
 export const exclusion: Workload = {
   name: 'exclusion',
   title: 'the exclusion check, and its control',
-  jobs: () => [job('exclusion', '50 clients keep a key 0 to 4 ms', 'split', {})],
-  load,
+  jobs: () => [makeJob('exclusion', '50 clients keep a key 0 to 4 ms', 'split', {})],
+  runJob,
 }

@@ -7,7 +7,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { defaultsOf } from '@holdfast/server/internal'
-import { type Job, type JobResult, job, type LoadContext, type Workload } from '../job.js'
+import { type Job, type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
@@ -48,7 +48,7 @@ function limitsOfPublic(): Job['limits'] {
   }
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const exclusion = new ExclusionCheck()
   const client = new PacedClient(await RawSession.open(server.url), exclusion)
@@ -139,11 +139,13 @@ class PacedClient {
   }
 }
 
-const jobs = (): readonly Job[] => [job('floods', 'one good client', 'split', {}, limitsOfPublic())]
+const jobs = (): readonly Job[] => [
+  makeJob('floods', 'one good client', 'split', {}, limitsOfPublic()),
+]
 
 export const floodsWorkload: Workload = {
   name: 'floods',
   title: 'a good client beside floods',
   jobs,
-  load,
+  runJob,
 }

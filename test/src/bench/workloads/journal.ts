@@ -3,7 +3,7 @@
  * on a broker that answers only after it has flushed its journal. The figures depend mostly on the
  * disk for temporary files.
  */
-import { type Job, job, type Workload } from '../job.js'
+import { type Job, makeJob, type Workload } from '../job.js'
 import { w1 } from './w1.js'
 
 function jobs(): readonly Job[] {
@@ -13,7 +13,7 @@ function jobs(): readonly Job[] {
     [64, 16],
   ]
   return shapes.map(([sessions, inFlight]) => ({
-    ...job('journal', `${sessions}×${inFlight}`, 'split', { sessions, inFlight }),
+    ...makeJob('journal', `${sessions}×${inFlight}`, 'split', { sessions, inFlight }),
     journal: 'flushed',
   }))
 }
@@ -22,5 +22,5 @@ export const journal: Workload = {
   name: 'journal',
   title: 'lock and unlock, flushed to the disk',
   jobs,
-  load: w1.load,
+  runJob: w1.runJob,
 }

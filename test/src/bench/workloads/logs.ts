@@ -13,8 +13,8 @@ import { has } from '../../support/needs.js'
 import {
   type Job,
   type JobResult,
-  job,
   type LoadContext,
+  makeJob,
   type Pace,
   param,
   type Row,
@@ -47,15 +47,17 @@ function jobs({ scale }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
   const postgres = has('postgres') ? [1, 2, 3] : []
   return [
-    job('logs', 'journal', 'split', { brokers: 0 }),
+    makeJob('logs', 'journal', 'split', { brokers: 0 }),
     ...postgres.map((brokers) =>
-      job('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
+      makeJob('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
     ),
-    ...etcd.map((brokers) => job('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers })),
+    ...etcd.map((brokers) =>
+      makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
+    ),
     ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
       const count = Math.max(1_000, held / scale)
       const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
-      return job('logs', shape, 'split', { brokers: 3, held: count })
+      return makeJob('logs', shape, 'split', { brokers: 3, held: count })
     }),
   ]
 }
@@ -64,7 +66,7 @@ function brokerCount(brokers: number): string {
   return brokers === 1 ? '1 broker' : `${brokers} brokers`
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const isJournal = param(context.job, 'brokers') === 0
   const isPostgres = context.job.params['postgres'] !== undefined
@@ -194,5 +196,5 @@ export const logs: Workload = {
   title:
     'a journal and brokers over PostgreSQL beside bare commits, brokers on etcd beside the bare log',
   jobs,
-  load,
+  runJob,
 }

@@ -12,7 +12,14 @@ import type { Profile } from '@holdfast/server'
 import { kinds } from '../hostile/index.js'
 import { maxSessions } from '../hostile/kind.js'
 import { originOf, principalsOf } from '../hostile/origins.js'
-import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Workload,
+} from '../job.js'
 import { GoodClient, goodLeaseMs } from '../load/goodClient.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
@@ -42,7 +49,7 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
   const locks = Math.max(1_000, tableLocks / scale)
   return (['private', 'public'] as const).flatMap((profile) =>
     kinds.map(({ name }, number) => ({
-      ...job('neighbours', `${profile}: ${name}`, 'split', { kind: number, locks }),
+      ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: number, locks }),
       ...{ heapMiB, watchesLoop: true },
       ...(profile === 'public' && {
         profile,
@@ -57,7 +64,7 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
   )
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const profile = context.job.profile ?? 'private'
   const { workload, shape, placement } = context.job
@@ -264,5 +271,5 @@ export const neighbours: Workload = {
   name: 'neighbours',
   title: 'well-behaved clients beside hostile ones',
   jobs,
-  load,
+  runJob,
 }

@@ -83,7 +83,7 @@ const w2Peers = { name: 'W2 peers', title: 'one hot key, peers' } as const
 /** The workloads of these peers. */
 export function peerWorkloads(chosen: readonly Peer[]): Workload[] {
   return [
-    { ...w1Peers, jobs: () => jobsFor(w1Peers.name, uncontended, chosen), load: loadPairs },
-    { ...w2Peers, jobs: () => jobsFor(w2Peers.name, contended, chosen), load: loadHandoff },
+    { ...w1Peers, jobs: () => jobsFor(w1Peers.name, uncontended, chosen), runJob: loadPairs },
+    { ...w2Peers, jobs: () => jobsFor(w2Peers.name, contended, chosen), runJob: loadHandoff },
   ]
 }

@@ -4,7 +4,7 @@
  * hand-off is the unlock of a set for whose keys another set waits.
  */
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
-import { type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
 /** The number of locked keys in each loop, so that each loop takes about as long. */
@@ -63,7 +63,7 @@ function usPerCall(calls: number, action: () => void): number {
   return ((performance.now() - began) * 1_000) / calls
 }
 
-async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
+async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const keyCount = param(job, 'keys')
   const calls = Math.max(10, Math.floor(keysPerLoop / pace.scale / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
@@ -95,6 +95,6 @@ async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
 export const sets: Workload = {
   name: 'sets',
   title: 'sets: one lock on several keys',
-  jobs: () => [2, 8, 64].map((keys) => job('sets', `${keys} keys`, 'split', { keys })),
-  load,
+  jobs: () => [2, 8, 64].map((keys) => makeJob('sets', `${keys} keys`, 'split', { keys })),
+  runJob,
 }

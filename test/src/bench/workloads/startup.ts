@@ -1,10 +1,10 @@
 /** The workload "startup": the time from the start of `holdfast serve` to the first grant. */
-import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
+import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
 import { startBroker } from '../processes/servers.js'
 
-async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
+async function runJob({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
   const startMs: number[] = []
   const cpuMs: number[] = []
   // The first start does not count, because it reads the files from the disk.
@@ -33,6 +33,6 @@ async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobR
 export const startup: Workload = {
   name: 'startup',
   title: 'from starting the command to the first grant',
-  jobs: () => [job('startup', 'start to first grant', 'split', {})],
-  load,
+  jobs: () => [makeJob('startup', 'start to first grant', 'split', {})],
+  runJob,
 }

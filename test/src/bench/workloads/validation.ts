@@ -3,7 +3,7 @@
  * beside the cost to parse these messages. A fence is the number of a grant.
  */
 import { validate } from '@holdfast/shared/clientChecks'
-import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
+import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
 const callsPerLoop = 200_000
@@ -27,7 +27,7 @@ function nsPerCall(action: (i: number) => unknown): number {
   return ns
 }
 
-async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
+async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const messages = texts.map((text) => JSON.parse(text) as unknown)
   const rareMessage: unknown = JSON.parse(rareText)
   const figures: Record<string, number[]> = { validateNs: [], validateRareNs: [], parseNs: [] }
@@ -51,6 +51,6 @@ async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
 export const validation: Workload = {
   name: 'validation',
   title: 'validation of a message',
-  jobs: () => [job('validation', 'a message', 'split', {})],
-  load,
+  jobs: () => [makeJob('validation', 'a message', 'split', {})],
+  runJob,
 }

@@ -3,7 +3,14 @@
  * free lock, which is the usual case. The shape `64×16` is 64 sessions with 16 pairs under way in
  * each. The reference is an echo server without locks.
  */
-import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Workload,
+} from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
 import { type Contestant, rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
@@ -13,14 +20,14 @@ import { RawPairs } from '../load/rawPairs.js'
 
 function jobs(): readonly Job[] {
   return [
-    job('W1', '1×1', 'shared', { sessions: 1, inFlight: 1 }),
-    job('W1', '1×1', 'split', { sessions: 1, inFlight: 1 }),
-    job('W1', '64×1', 'split', { sessions: 64, inFlight: 1 }),
-    job('W1', '64×16', 'split', { sessions: 64, inFlight: 16 }),
+    makeJob('W1', '1×1', 'shared', { sessions: 1, inFlight: 1 }),
+    makeJob('W1', '1×1', 'split', { sessions: 1, inFlight: 1 }),
+    makeJob('W1', '64×1', 'split', { sessions: 64, inFlight: 1 }),
+    makeJob('W1', '64×16', 'split', { sessions: 64, inFlight: 16 }),
   ]
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, echo, drivers } = context
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
@@ -41,4 +48,4 @@ async function load(context: LoadContext): Promise<JobResult> {
   return { rows: rowsOf(context.job, results), grants, violations }
 }
 
-export const w1: Workload = { name: 'W1', title: 'uncontended lock and unlock', jobs, load }
+export const w1: Workload = { name: 'W1', title: 'uncontended lock and unlock', jobs, runJob }

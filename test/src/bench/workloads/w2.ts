@@ -3,7 +3,14 @@
  * hand-off, which is the release of one client and the grant to the next client. The shape `K=100`
  * is 100 clients.
  */
-import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Workload,
+} from '../job.js'
 import { ClientHandoff } from '../load/clientHandoff.js'
 import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
@@ -14,10 +21,10 @@ import { RawHandoff } from '../load/rawHandoff.js'
 import { RingHandoff } from '../load/ringHandoff.js'
 
 function jobs(): readonly Job[] {
-  return [2, 100, 1_000].map((clients) => job('W2', `K=${clients}`, 'shared', { clients }))
+  return [2, 100, 1_000].map((clients) => makeJob('W2', `K=${clients}`, 'shared', { clients }))
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, echo, drivers } = context
   const clients = param(context.job, 'clients')
   const exclusion = new ExclusionCheck()
@@ -45,4 +52,4 @@ async function load(context: LoadContext): Promise<JobResult> {
   return { rows: rowsOf(context.job, results), grants, violations }
 }
 
-export const w2: Workload = { name: 'W2', title: 'hand-offs of one hot key', jobs, load }
+export const w2: Workload = { name: 'W2', title: 'hand-offs of one hot key', jobs, runJob }

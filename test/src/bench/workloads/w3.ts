@@ -6,8 +6,8 @@
 import {
   type Job,
   type JobResult,
-  job,
   type LoadContext,
+  makeJob,
   param,
   type Row,
   type Workload,
@@ -33,7 +33,7 @@ const waitersEach = 10
 
 function jobs({ scale }: { readonly scale: number }): readonly Job[] {
   const memory = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
-    job(
+    makeJob(
       'W3',
       `${fills[fill]}: ${grouped(count / scale)}`,
       'split',
@@ -46,11 +46,11 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
     memory('held', 1_000_000),
     memory('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
     memory('waitingSpread', 1_000_000),
-    job('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / scale }),
+    makeJob('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / scale }),
   ]
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { params } = context.job
   if ('maxLocks' in params) return measurePairs(context, param(context.job, 'maxLocks'))
   const [fill, count] = Object.entries(params)[0]! as [Fill, number]
@@ -160,5 +160,5 @@ export const w3: Workload = {
   name: 'W3',
   title: 'memory, and the cost among many locks',
   jobs,
-  load,
+  runJob,
 }

@@ -8,8 +8,8 @@ import {
   type Endpoint,
   type Job,
   type JobResult,
-  job,
   type LoadContext,
+  makeJob,
   type Pace,
   param,
   type Workload,
@@ -35,11 +35,11 @@ interface Stampede {
 function jobs({ scale }: Pace): readonly Job[] {
   const clients = Math.max(100, 1_000 / scale)
   return (['shared', 'split'] as const).map((placement) =>
-    job('W4', `${clients} wait, the holder dies`, placement, { clients }),
+    makeJob('W4', `${clients} wait, the holder dies`, placement, { clients }),
   )
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, echo, pace } = context
   const clients = param(context.job, 'clients')
   const bareServer = { ...echo, url: `${echo.url}/chain` }
@@ -118,5 +118,5 @@ export const w4: Workload = {
   name: 'W4',
   title: 'a stampede after the death of the holder',
   jobs,
-  load,
+  runJob,
 }

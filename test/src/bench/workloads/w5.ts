@@ -3,17 +3,26 @@
  * code, because changes that are fast in the other workloads may be slow together. The shape
  * `100×4` is 100 sessions with 4 requests under way in each.
  */
-import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Workload,
+} from '../job.js'
 import { rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { MixedLoad } from '../load/mixed.js'
 
 function jobs(): readonly Job[] {
-  return [job('W5', '100×4, 20 watchers', 'split', { sessions: 100, inFlight: 4, watchers: 20 })]
+  return [
+    makeJob('W5', '100×4, 20 watchers', 'split', { sessions: 100, inFlight: 4, watchers: 20 }),
+  ]
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
   const watchers = param(context.job, 'watchers')
@@ -26,4 +35,4 @@ async function load(context: LoadContext): Promise<JobResult> {
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-export const w5: Workload = { name: 'W5', title: 'everything at once', jobs, load }
+export const w5: Workload = { name: 'W5', title: 'everything at once', jobs, runJob }

@@ -6,8 +6,8 @@
 import {
   type Job,
   type JobResult,
-  job,
   type LoadContext,
+  makeJob,
   param,
   type Row,
   type Workload,
@@ -20,13 +20,13 @@ import { RawPairs } from '../load/rawPairs.js'
 
 function jobs(): readonly Job[] {
   return [
-    job('W6', '1×1', 'split', { sessions: 1, inFlight: 1 }),
-    job('W6', '1×256', 'split', { sessions: 1, inFlight: 256 }),
-    job('W6', '64×16', 'split', { sessions: 64, inFlight: 16 }),
+    makeJob('W6', '1×1', 'split', { sessions: 1, inFlight: 1 }),
+    makeJob('W6', '1×256', 'split', { sessions: 1, inFlight: 256 }),
+    makeJob('W6', '64×16', 'split', { sessions: 64, inFlight: 16 }),
   ]
 }
 
-async function load(context: LoadContext): Promise<JobResult> {
+async function runJob(context: LoadContext): Promise<JobResult> {
   const { server } = context
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
@@ -52,4 +52,4 @@ function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
   return { ...Object.fromEntries(own), generatorRatioToHand: cost }
 }
 
-export const w6: Workload = { name: 'W6', title: 'the client library alone', jobs, load }
+export const w6: Workload = { name: 'W6', title: 'the client library alone', jobs, runJob }
