@@ -265,7 +265,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Lists the present locks and waiting requests.
+   * Lists the current locks and waiting requests.
    *
    * @throws {HoldfastError} `INVALID_KEY` for an invalid key or prefix, or `INVALID_OPTION`.
    */

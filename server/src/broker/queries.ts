@@ -90,7 +90,7 @@ export class TableSearch implements KeySearch {
   #hasEnded = false
   /** Holders that the search has skipped since the last call of {@link resetSkippedCost}. */
   #skippedHolders = 0
-  /** The key whose locks {@link locksOf} lists at present. */
+  /** The key whose locks {@link locksOf} lists now. */
   #listedKey: KeyState | undefined
   /** The fence of the last lock that {@link locksOf} has listed. */
   #listedFence = 0
@@ -152,7 +152,7 @@ export class TableSearch implements KeySearch {
     this.#newestFence = this.#table.fence
   }
 
-  /** The present state of a key; undefined if the table does not have the key. */
+  /** The current state of a key; undefined if the table does not have the key. */
   keyStateOf(key: string): KeyState | undefined {
     return this.#table.keys.get(key)
   }

@@ -115,7 +115,8 @@ export interface BrokerLimits {
   /** Bytes of these results, in bytes. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
   /**
-   * Waiting scopes and sets that one check for deadlocks visits. Beyond, the request is refused.
+   * Waiting scopes and sets that one check for deadlocks visits. Beyond this limit, the broker
+   * refuses the request.
    * Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number

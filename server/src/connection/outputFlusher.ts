@@ -22,7 +22,7 @@ export interface OutputMemory {
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
   readonly memory: OutputMemory
-  /** Begins a new turn when the flusher writes the output of the present turn. */
+  /** Begins a new turn when the flusher writes the output of the current turn. */
   readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
   /** Calls {@link OutputFlusher.disconnectIfSlow} when the deadline of a connection has passed. */

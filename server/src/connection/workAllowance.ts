@@ -1,5 +1,5 @@
 /**
- * The two work budgets of one connection: a budget for the present turn of the event loop, and a
+ * The two work budgets of one connection: a budget for the current turn of the event loop, and a
  * budget for a second. Both budgets are in units of work (about half a microsecond of broker time).
  * A connection that has used up a budget is paused, so that the broker handles the messages of the
  * other connections first.
@@ -42,7 +42,7 @@ export class WorkAllowance {
     this.#unitsLeft = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
   }
 
-  /** Gives a paused connection a budget of `units` for one slice of work in the present turn. */
+  /** Gives a paused connection a budget of `units` for one slice of work in the current turn. */
   beginSlice(units: number): void {
     this.#turn = this.#deps.scheduler.turn
     this.#unitsLeft = units

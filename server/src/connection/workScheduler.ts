@@ -43,7 +43,7 @@ export class WorkScheduler {
     this.#endOfTurn = endOfTurn
   }
 
-  /** Number of the present turn of the event loop; rises each time output is written. */
+  /** Number of the current turn of the event loop; rises each time output is written. */
   get turn(): number {
     return this.#turn
   }

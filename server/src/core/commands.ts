@@ -211,7 +211,10 @@ export interface RequestLockSet extends FromSession {
 export interface UpgradeLock extends FromSession {
   readonly type: 'upgrade'
   readonly id: number
-  /** The fence of the grant. It identifies the lock, even after an upgrade has given a new fence. */
+  /**
+   * The fence of the grant. This fence identifies the lock, even after an upgrade has given a new
+   * fence.
+   */
   readonly fence: number
   /** As in {@link RequestLock}. */
   readonly timeout: number | undefined
@@ -221,7 +224,10 @@ export interface UpgradeLock extends FromSession {
 export interface DowngradeLock extends FromSession {
   readonly type: 'downgrade'
   readonly id: number
-  /** The fence of the grant. It identifies the lock, even after an upgrade has given a new fence. */
+  /**
+   * The fence of the grant. This fence identifies the lock, even after an upgrade has given a new
+   * fence.
+   */
   readonly fence: number
 }
 

@@ -1,28 +1,28 @@
 /**
- * Finds deadlocks: whether a new request could never be granted, because the scopes that it waits
- * for wait themselves.
+ * Finds deadlocks: whether a new request could never be granted, because the scopes for which the
+ * request waits are waiting themselves.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
  * other locks, and all locks that are granted later, count as released sooner or later. A waiting
  * upgrade outside a scope counts as a scope that holds only the lock of the upgrade.
  *
- * The check is a graph reduction. It collects the waiting requests that the new request depends on,
- * directly or through others. Then it grants, in thought, each request that nothing prevents any
- * more, and releases the locks of its scope, until no more request can be granted. If the new
- * request is left, it is a deadlock. For permits this is exact too: a cycle is no proof there,
- * because any holder may make room.
+ * The check is a graph reduction. The check collects the waiting requests on which the new request
+ * depends, directly or through other requests. The check then repeats one step in its own records:
+ * it grants a request that nothing prevents, and releases the locks of the scope of
+ * this request. The check ends when no more request can be granted. If the new request is not
+ * granted by then, there is a deadlock. A search for a cycle would not be exact for permits,
+ * because a request for permits can be granted when any one of the holders makes room.
  *
- * The check visits waiting scopes and waiting sets, and neither free locks nor shared holders. It
- * visits everything in an order that depends on fences and queues only, so that all brokers decide
- * alike.
+ * The check visits only waiting scopes and waiting sets. The order of the visits depends only on
+ * fences and queues, so that all brokers decide alike.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { CycleEntry } from './plainRecords.js'
 import type { KeyState, Lock, Request, ScopeOfLocks } from './records.js'
 import { dropUnusedScopes, listLocks } from './scopes.js'
 
-/** What one member of a waiting request wants at its key. */
+/** The lock that a waiting request, or one member of a waiting set, wants at one key. */
 interface Wanted {
   readonly keyState: KeyState
   readonly mode: LockMode

@@ -46,14 +46,14 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive, and has a new present fence. `request` is the upgrade that
+   * A shared lock has become exclusive, and has a new current fence. `request` is the upgrade that
    * waited; undefined for an upgrade that was granted at once. An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'
       readonly lock: Lock
       readonly request: Request | undefined
-      /** The present fence of the lock before the upgrade. */
+      /** The current fence of the lock before the upgrade. */
       readonly formerFence: number
     }
   /** An exclusive lock has become shared. Its fence is the same. An `answer` follows. */
@@ -61,8 +61,8 @@ export type Effect =
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
    * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the
-   * session's owner broker. Before, another broker kept the deadline, or no broker kept it. A call
-   * at a barrier is restarted like a request.
+   * session's owner broker. Until then, another broker or no broker kept the deadline. A call at a
+   * barrier is restarted like a request.
    */
   | {
       readonly kind: 'deadlineRestarted'

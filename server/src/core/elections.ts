@@ -1,9 +1,10 @@
 /**
  * Elections: an exclusive lock whose holder is a leader and publishes a value, such as its address.
  *
- * A campaign is an ordinary request for the key of its name, so it waits in the same queue as other
- * requests, and an ordinary lock on the key excludes a leader. Only the lock of a campaign is a
- * leadership. The leader may change its value, which keeps the lock and its fence.
+ * A campaign is an ordinary request for the key that is the name of the election. So a campaign
+ * waits in the same queue as other requests, and an ordinary lock on the key excludes a leader.
+ * Only the lock of a campaign is a leadership. The leader may change its value, and keeps the lock
+ * and the fence.
  */
 import { answers } from './answers.js'
 import type { Proclaim } from './commands.js'

@@ -81,9 +81,9 @@ export class Scope<L, R, S> {
   }
 }
 
-/** What a key has of scopes. The template types are those of {@link Scope}. */
+/** The locks and requests of a key that belong to scopes or sets. Types as in {@link Scope}. */
 export class KeyScopes<L, R> {
-  /** Locks of scopes that wait, and perhaps of scopes that have waited before. */
+  /** The locks of waiting scopes, and some locks of scopes whose wait has ended. */
   readonly locks = new Set<L>()
   /** Waiting requests that are in a scope or members of a set, in the order of the queue. */
   readonly requests = new Set<R>()
@@ -106,13 +106,13 @@ export class LockExtras<L, R, S> {
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
   readonly notify: readonly NoticeType[] | undefined
-  /** Undefined if the request is no campaign, and the lock no leadership. */
+  /** The election; undefined unless the request is a campaign or the lock is a leadership. */
   readonly election: Election | undefined
   /** The set that the lock or request is a member of; undefined for a lock of one key. */
   readonly set: LockSet<L, R> | undefined
   /** As in {@link ExtraTerms}. */
   readonly once: true | undefined
-  /** The group of a `once` request that waits. */
+  /** The group of followers to which a waiting `once` request belongs. */
   followers: FollowerGroup<R> | undefined = undefined
   /** The scope of the lock or request; undefined outside a scope. */
   scope: Scope<L, R, S> | undefined = undefined

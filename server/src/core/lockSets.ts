@@ -2,9 +2,10 @@
  * Sets: one lock on several keys, granted in one step or not at all.
  *
  * A set of n keys is n requests while it waits, one in the queue of each key, and n locks when it
- * is granted, one among the holders of each key. They have the same session, id and fence. So code
- * that looks at a key sees the set like any other lock. The first member stands for the set: only
- * the first member is in the tables of its session, is answered, and has deadlines.
+ * is granted, one among the holders of each key. These requests or locks are the *members* of the
+ * set, and have the same session, id and fence. So code that looks at a key sees a member like any
+ * other lock. Only the first member, the *primary*, is in the tables of its session, is answered,
+ * and has deadlines.
  *
  * All queues see requests in the same order. So the oldest waiting request is the head of all its
  * queues once the holders leave, and sets cannot deadlock with each other.

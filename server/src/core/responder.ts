@@ -30,7 +30,7 @@ function requestTypeOf({ type }: AnsweredCommand): RequestType {
 }
 
 export class Responder {
-  /** The effects of the present command so far, in order. */
+  /** The effects of the current command so far, in order. */
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0

@@ -1,10 +1,11 @@
 /**
- * `once`: the first caller of a key runs a function under an exclusive lock, and the callers that
- * wait meanwhile get the value of this run. They are the *followers* of the run.
+ * `once`: the first caller of a key runs a function under an exclusive lock. The requests of the
+ * callers that wait meanwhile are the *followers* of this run, and get its value.
  *
- * When the run completes, all followers so far belong to the run. A call that comes later begins a
- * new group, so that a follower never gets a value that is older than its call. A command answers
- * only as many followers as it may grant waiters, and `grantUnfinishedKeys` answers the rest.
+ * When the run completes, the group of its followers is complete. A call that comes later begins a
+ * new group, so that a follower never gets a value that is older than its call. One command answers
+ * a limited number of followers, as it grants a limited number of waiters. A later command
+ * `grantUnfinishedKeys` answers the other followers.
  *
  * A result may be kept for later callers for some time. The table bounds the number and the bytes
  * of the kept results, and forgets the oldest first.

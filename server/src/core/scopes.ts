@@ -1,10 +1,11 @@
 /**
- * Scopes: each scope is one logical task of a session, with the locks that it holds and the one
- * request for which it waits. `deadlock.ts` uses them.
+ * Scopes: each scope is one logical task of a session, with the locks that the task holds and the
+ * one request for which the task waits. `deadlock.ts` finds deadlocks between scopes.
  *
- * Each key lists the locks of its waiting scopes, because a check for deadlocks needs only these.
- * A lock is listed when its scope begins to wait. A check that finds a lock of a scope that waits
- * no longer takes the lock from the list. So neither a wait nor its end costs time for each lock.
+ * Each key lists the locks of its waiting scopes, because a check for deadlocks needs only these
+ * locks. A lock is listed when its scope begins to wait. When the wait ends, the lock stays in the
+ * list, so that the end of a wait costs no time for each lock. The next check that finds such a
+ * lock removes the lock from the list.
  */
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
@@ -14,7 +15,7 @@ export function scopeOf(session: Session, number: number): ScopeOfLocks {
   return session.scopes?.get(number) ?? new Scope(session, number)
 }
 
-/** Call when a lock is granted. */
+/** Adds a granted lock to its scope. Call this function when a lock is granted. */
 export function onLockGranted(lock: Lock): void {
   const scope = lock.extras?.scope
   if (scope === undefined) return
@@ -23,7 +24,7 @@ export function onLockGranted(lock: Lock): void {
   addScope(lock.session, scope)
 }
 
-/** Call when a lock has ended. */
+/** Removes a lock from its scope. Call this function when a lock has ended. */
 export function onLockEnded(lock: Lock): void {
   const scope = lock.extras?.scope
   if (scope === undefined) return
@@ -34,7 +35,7 @@ export function onLockEnded(lock: Lock): void {
   dropIfOver(lock.session, scope)
 }
 
-/** Call when a request begins to wait. */
+/** Notes that the scope of a request waits. Call this function when a request begins to wait. */
 export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
@@ -47,7 +48,7 @@ export function onWaitBegan(request: Request): void {
   listLocks(scope)
 }
 
-/** Call when a request waits no longer. */
+/** Notes the end of a wait. Call this function when a request waits no longer. */
 export function onWaitEnded(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return

@@ -19,8 +19,9 @@ import { KeptResult, SharedResult } from './sharedResults.js'
 import { LockTable } from './table.js'
 
 /**
- * An answer with the fence in place of the lock, because a repeated answer needs only the fence.
- * The fence also stands for a result, because the item `result` has the value once for all answers.
+ * An answer with a fence in place of the lock, because a repeated answer needs only the fence. An
+ * answer with a result has the fence of the result in place of the value, because the item `result`
+ * has the value once for all answers.
  */
 type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>

@@ -1,9 +1,10 @@
 /**
  * Upgrades and downgrades: a shared lock becomes exclusive, and an exclusive lock becomes shared.
  *
- * A waiting upgrade stands in no queue. It is the `upgrade` of its key, and is granted when its
- * lock is the only lock of the key, before every waiting request: these requests wait for the
- * shared lock anyway. While it waits, nothing is granted on the key, and its lock stays shared.
+ * A waiting upgrade is in no queue. The upgrade is the `upgrade` of its key, and is granted as soon
+ * as its lock is the only lock of the key. The upgrade goes before all waiting requests, because
+ * these requests cannot be granted while the shared lock is held. While the upgrade waits, nothing
+ * is granted on the key, and the lock of the upgrade stays shared.
  *
  * An upgrade is a grant, so it has a new fence. Messages name the lock by its first fence.
  */
@@ -11,7 +12,7 @@ import type { UpgradeLock } from './commands.js'
 import { LockExtras } from './lockExtras.js'
 import { type KeyState, type Lock, Request, type Session } from './records.js'
 
-/** What becomes of an upgrade. */
+/** Whether an upgrade is granted, waits or fails. */
 export type UpgradeDecision =
   | 'grant'
   | 'wait'

@@ -53,7 +53,7 @@ export async function drain(
 }
 
 /**
- * Closes, one by one, the present connections of sessions that another broker can take over.
+ * Closes, one by one, the current connections of sessions that another broker can take over.
  * Resolves with the number of these connections. The broker accepts new connections meanwhile.
  *
  * @param overMs The time over which the broker spreads the closing.

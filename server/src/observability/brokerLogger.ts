@@ -154,7 +154,7 @@ class LogHealth {
    */
   #hasServed = false
   /**
-   * When the present problem was first seen, in ms of the monotonic clock; undefined if there is no
+   * When the current problem was first seen, in ms of the monotonic clock; undefined if there is no
    * problem.
    */
   #problemSince: number | undefined

@@ -35,7 +35,7 @@ export interface KeySearch {
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key are older than the search. */
   countOf(keyState: KeyState): number
-  /** The present state of a key; undefined if the lock table does not have the key. */
+  /** The current state of a key; undefined if the lock table does not have the key. */
   keyStateOf(key: string): KeyState | undefined
   /** From now on {@link locksOf} also lists the locks that were granted during the search. */
   includeNewLocks(): void

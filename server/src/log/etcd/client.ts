@@ -282,7 +282,7 @@ export class EtcdClient {
     }
   }
 
-  /** Returns the present token, or asks the member for a new token if there is none. */
+  /** Returns the current token, or asks the member for a new token if there is none. */
   async #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#auth === undefined || this.#token !== undefined) return this.#token
     const { user } = this.#auth

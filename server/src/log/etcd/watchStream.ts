@@ -33,7 +33,7 @@ export class WatchStream {
   readonly #deps: WatchStreamDeps
   #position: number
   #isOver = false
-  /** The number of the present watch. The stream ignores events of a watch with another number. */
+  /** The number of the current watch. The stream ignores events of a watch with another number. */
   #watchNumber = 0
   #stopWatch: () => void = () => {}
   #endpoint: string | undefined

@@ -45,7 +45,7 @@ export interface ClusterMemberDeps {
   readonly snapshots: SnapshotScheduler
   /** Called each time the broker begins to serve. */
   readonly onServing: () => void
-  /** Called when an entry of the present incarnation has returned from the log. */
+  /** Called when an entry of the current incarnation has returned from the log. */
   readonly onOwnEntry: () => void
   /** Called when the `leave` entry has returned from the log, or can no longer be sent. */
   readonly onLeft: () => void
@@ -62,10 +62,10 @@ export class ClusterMember {
   #members = new MemberList()
   #divergenceCheck = new DivergenceCheck()
   #incarnation: Incarnation | undefined
-  /** Whether the `join` of the present incarnation has returned. */
+  /** Whether the `join` of the current incarnation has returned. */
   #hasJoined = false
   #failureDetector: FailureDetector | undefined
-  /** The incarnations that have sent an entry since the present incarnation joined. */
+  /** The incarnations that have sent an entry since the current incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
   /** The time that the newest returned entry took, in ms. */
   #lagMs: number | undefined
@@ -85,7 +85,7 @@ export class ClusterMember {
     this.#deps = deps
   }
 
-  /** The name of the present incarnation while it serves; '' otherwise. */
+  /** The name of the current incarnation while it serves; '' otherwise. */
   get name(): string {
     return this.#state === 'serving' || this.#state === 'leaving' ? this.#incarnation!.id : ''
   }
@@ -410,7 +410,7 @@ export class ClusterMember {
   }
 
   /**
-   * An entry of the present incarnation has returned, so the other brokers consider this broker
+   * An entry of the current incarnation has returned, so the other brokers consider this broker
    * alive.
    */
   #onOwnEntry({ n }: LogEntry): void {

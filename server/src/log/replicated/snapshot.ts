@@ -116,7 +116,7 @@ async function compactTo(
 }
 
 /**
- * Saves this broker's present table as a snapshot. Call this function only if
+ * Saves this broker's current table as a snapshot. Call this function only if
  * {@link makeSnapshot} cannot read the entries, because this function blocks the event loop, and an
  * error in the table would enter the snapshot. Removes the snapshots before the former snapshot, as
  * {@link makeSnapshot} does.

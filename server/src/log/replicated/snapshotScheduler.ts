@@ -31,7 +31,7 @@ export interface SnapshotSchedulerDeps {
   readonly onMade: (position: number) => void
 }
 
-/** Saves the broker's present table as a snapshot. */
+/** Saves the broker's current table as a snapshot. */
 export type SaveOwnState = (onCompactionProblem: (why: string) => void) => Promise<SnapshotOutcome>
 
 /** The time between two checks that the entries after the newest snapshot are available, in ms. */
