@@ -1,6 +1,7 @@
 /**
  * Three brokers that share a command log in etcd or PostgreSQL, and clients of all brokers.
- * `findViolations` checks the rules that must hold after every fault.
+ * `findViolations` checks the rules that must hold after every fault. A tenure is one use of a
+ * lock, from its grant to its release.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
@@ -22,14 +23,17 @@ const brokerCount = 3
 /** The number of clients for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
-/** The timeout of every step, in ms. */
+/** How long a call of this file waits for brokers or workers before it fails, in ms. */
 const stepTimeoutMs = 30_000
 
 export interface WorldOptions {
   readonly engine: EngineName
   /** Whether each machine has a network namespace of its own. */
   readonly withNamespaces: boolean
-  /** Whether each broker has a log of its own, which the oracle must detect. Default false. */
+  /**
+   * Whether each broker has a log of its own, so that `findViolations` must report violations.
+   * Default false.
+   */
   readonly separateLogs?: boolean | undefined
 }
 
@@ -144,11 +148,12 @@ export class World {
   }
 
   /**
-   * Pauses all workers and checks two things: a shared lock was held by one worker at a time, and
-   * each broker has exactly the locks that clients keep, with their holders and fences.
+   * Pauses all workers and checks two rules. The first rule: only one worker at a time held the
+   * exclusive lock of each key that all workers use. The second rule: each broker has exactly the
+   * locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs How long brokers may take for the second check, in ms. After a broker was
-   *   declared dead, another broker keeps its lost sessions for a lease.
+   * @param settleMs How long brokers may take until the second rule holds, in ms. After a broker
+   *   was declared dead, another broker keeps the sessions of the dead broker for one lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
@@ -175,7 +180,7 @@ export class World {
     )
     for (const [i, held] of all.entries()) {
       if (held !== expected)
-        violations.push(`broker ${i} has\n${held}\nand clients keep\n${expected}`)
+        violations.push(`broker ${i} has\n${held}\nand the paused workers hold\n${expected}`)
     }
     for (const worker of this.workers) worker.work()
     return violations
@@ -192,7 +197,7 @@ export class World {
     return [...locks, { key: permitsKey, capacity: permitsCapacity, tenures: permits }]
   }
 
-  /** The number of tenures (single uses) of shared locks. */
+  /** The number of tenures of the keys that all workers use. */
   get tenures(): number {
     let count = 0
     for (const { history } of this.workers)

@@ -207,7 +207,7 @@ describe('session.campaign', () => {
 })
 
 describe('session.observe', () => {
-  it('yields the present leader and every change in order', async () => {
+  it('yields the current leader and every change in order', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
     const first = take(leaders, 1)

@@ -45,7 +45,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('after a long wait counts from the grant, by the clock of the broker', async () => {
+  it('counts from the grant after a long wait, by the clock of the broker', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000, at: 50_000 }))
     const asking = scene.session.lock('k', { maxHold: 1_000 })
     await turn()
@@ -87,7 +87,7 @@ describe('maxHold at the client', () => {
     expect(await asking).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
   })
 
-  it('is the reason when the broker says so first', async () => {
+  it('is the reason of a loss that the broker reports first', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { maxHold: 5_000 })
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'maxHold' })

@@ -211,7 +211,7 @@ describe('session.once', () => {
     expect(await value).to.equal(5)
   })
 
-  it('takes a result that the broker stored while the connection was gone', async () => {
+  it('resolves with a result that the broker stored while the connection was gone', async () => {
     const scene = await openGraced()
     const { run, runs } = controlledRun()
     const value = scene.session.once('k', run)

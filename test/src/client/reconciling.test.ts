@@ -50,7 +50,7 @@ describe('reconciling after a resume', () => {
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await asking
-    // The broker granted the lock 100 ms before the present hello arrived.
+    // The broker granted the lock 100 ms before the current hello arrived.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

@@ -37,7 +37,7 @@ const textFiles = filesUnder(
 )
 
 describe('the sources', () => {
-  it('of the lock table use no clock, randomness, timer or promise', () => {
+  it('use no clock, randomness, timer or promise in the lock table', () => {
     holds(pureCore, products)
     catches(
       pureCore,
@@ -87,7 +87,7 @@ describe('the sources', () => {
     catches(oneClock, 'server/src/dashboard/pageEnvironment.ts', [], inPage)
   })
 
-  it('that run in a browser use no globals of Node', () => {
+  it('use no globals of Node where they run in a browser', () => {
     holds(browserSafe, products)
     const bad = [
       `const quiet = process.env.QUIET`,
@@ -103,7 +103,7 @@ describe('the sources', () => {
     catches(browserSafe, 'shared/src/index.ts', bad, [])
   })
 
-  it('of the command line print only in one file', () => {
+  it('print in only one file of the command line', () => {
     holds(oneOutput, products)
     catches(
       oneOutput,

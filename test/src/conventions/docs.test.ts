@@ -53,7 +53,7 @@ describe('the pages', () => {
     })
   }
 
-  it('of a package link only to files in its tarball', () => {
+  it('link only to files in the tarball of their package', () => {
     for (const folder of packages) {
       for (const { path } of localLinks(read(`${folder}/README.md`))) {
         assert.match(

@@ -1,4 +1,7 @@
-/** Runs npm as a user does, without the variables that an outer npm, as in `npm test`, sets. */
+/**
+ * Runs npm as a user does. An outer npm, such as the npm of `npm test`, sets variables; the inner
+ * npm runs without these variables.
+ */
 import { spawnSync } from 'node:child_process'
 
 /** The variables of an outer npm that the inner npm needs too. */

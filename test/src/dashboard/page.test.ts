@@ -184,7 +184,7 @@ describe('the dashboard in Chromium', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('asks for a new token before the present token expires', async () => {
+  it('asks for a new token before the current token expires', async () => {
     const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
       token === 'long'
         ? 'ann'

@@ -65,7 +65,7 @@ describe('the wait-for graph', () => {
     expect(alone.cycle).to.have.members(['a', 'b'])
   })
 
-  it('also shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
+  it('shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
     const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
     const graph = await graphOf('k', table)
     expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 1, x: -1, y: -2, c: 2 })

@@ -18,7 +18,7 @@ const maxHeldMs = 100
 interface Worker {
   readonly name: string
   readonly process: ChildProcess
-  /** The key of the present job; undefined without a job. */
+  /** The key of the current job; undefined without a job. */
   key: string | undefined
   requestedAt: number
   isWaiting: boolean

@@ -49,7 +49,7 @@ describe('the Kubernetes objects', function () {
     assert.equal(compilerErrorsFor(objects), '')
   })
 
-  it('with a misspelt field are reported by the compiler', () => {
+  it('do not compile with a misspelt field', () => {
     const [deployment] = yaml('kubernetes/brokers.yaml') as [Yaml]
     deployment.spec.template.spec.containers[0].readynessProbe = {}
     assert.match(compilerErrorsFor([deployment]), /readynessProbe/)

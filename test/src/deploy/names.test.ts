@@ -122,7 +122,7 @@ describe('the files to deploy: ports', () => {
   const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
   const ports = [defaults.port, admin]
 
-  it('in the image are the default port of the broker and its admin port', () => {
+  it('include in the image the default port and the admin port of the broker', () => {
     assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
     assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
   })

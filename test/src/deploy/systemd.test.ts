@@ -65,7 +65,7 @@ describe('holdfast.service', () => {
       assert.equal(status, 0, output)
     })
 
-    it('with an unknown setting is reported by systemd-analyze', () => {
+    it('makes systemd-analyze report an unknown setting', () => {
       const files = scratch(stage)
       const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
       const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {

@@ -65,7 +65,7 @@ describe('e2e: sets', () => {
     expect((await lateLock).held).to.equal(true)
   })
 
-  it('with timeout 0 take nothing if one key is held, and name its holder and key', async () => {
+  it('fail at once with timeout 0 if one key is held, take nothing, and name the holder with its key', async () => {
     const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('b')

@@ -51,7 +51,7 @@ describe('e2e: permits', () => {
     expect(order).to.deep.equal(['large', 'small'])
   })
 
-  it('of another capacity are CAPACITY_MISMATCH, with both numbers, and change nothing', async () => {
+  it('fail with CAPACITY_MISMATCH and both capacities, and change nothing, if the capacity differs', async () => {
     const { sessions, broker } = await stage.brokerWith('a', 'b')
     const [a, b] = sessions
     const held = await a!.lock('k', { capacity: 3 })

@@ -17,7 +17,7 @@ const reconnect = fixedInterval({ interval: 10 })
 describe('e2e: restart of a broker', () => {
   const stage = Stage.forEachTest()
 
-  it('after kill -9 loses the locks, and clients repeat waiting requests in new sessions', async () => {
+  it('loses the locks after kill -9, and clients repeat waiting requests in new sessions', async () => {
     const first = await ServeProcess.startListening(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })

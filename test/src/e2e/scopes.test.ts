@@ -46,7 +46,7 @@ describe('e2e: scopes', () => {
     })
   })
 
-  it('are refused a lock that could never be granted, and told the cycle', async () => {
+  it('are refused a lock that could never be granted, with the cycle in the error', async () => {
     const { sessions } = await stage.brokerWith('a', 'b')
     const [a, b] = sessions
     let order: string[] = []
@@ -106,7 +106,7 @@ describe('e2e: scopes', () => {
     await held.unlock()
   })
 
-  it('abort their signal when a lock of them is lost', async () => {
+  it('abort their signal when one of their locks is lost', async () => {
     const { sessions } = await stage.brokerWith('a', 'thief')
     const [a, thief] = sessions
     await a!.scope(async (scope) => {

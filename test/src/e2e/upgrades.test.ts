@@ -40,7 +40,7 @@ describe('e2e: upgrades', () => {
     expect(lock.mode).to.equal('exclusive')
   })
 
-  it('of two readers of one key are a deadlock, which the second reader is told', async () => {
+  it('fail with a deadlock error for the second of two readers of one key', async () => {
     const { sessions } = await stage.brokerWith('a', 'b')
     const [a, b] = sessions
     const first = await a!.lock('k', shared)

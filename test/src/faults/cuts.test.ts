@@ -77,7 +77,7 @@ describe('faults: a conversation that is cut', function () {
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`at any byte on the way ${direction}: the client resumes, and every request settles once`, async () => {
+    it(`resumes after a cut at any byte on the way ${direction}, and settles every request once`, async () => {
       let resumeCount = 0
       for (const offset of offsets(totals[direction], 40)) {
         const filtersOf = (index: number): ConnectionFilters =>
@@ -101,7 +101,7 @@ describe('faults: a conversation that is cut', function () {
     }
   })
 
-  it('on each of eight connections, before the same frame: the client still completes its requests', async () => {
+  it('completes its requests after eight connections were cut before the same frame', async () => {
     for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
@@ -138,7 +138,7 @@ describe('faults: slow networks', () => {
     })
   })
 
-  it('with a delay of every chunk, in both directions: no request fails', async () => {
+  it('fail no request, although every chunk is delayed in both directions', async () => {
     expect(await runConversation(() => ({ up: delayFilter(), down: delayFilter() }))).to.deep.equal(
       {
         connected: true,

@@ -29,7 +29,7 @@ const maxBytesPerReader = mib / 2
 /** An allowance for the work of the broker itself. */
 const workBytes = 128 * mib
 
-/** Returns the present memory of a process (VmRSS) or its peak (VmHWM), in bytes. */
+/** Returns the current memory of a process (VmRSS) or its peak (VmHWM), in bytes. */
 function memoryOf(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024

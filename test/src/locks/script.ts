@@ -136,7 +136,7 @@ export function sortedBetweenQuietPoints(
   return ends.flatMap((end, i) => log.slice(i === 0 ? 0 : ends[i - 1], end).sort())
 }
 
-/** Resolves in the next task, after all microtasks of the present task. */
+/** Resolves in the next task, after all microtasks of the current task. */
 export function newTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()

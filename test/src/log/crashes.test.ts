@@ -1,6 +1,7 @@
 /**
- * Kills a broker with a journal at named points of its work, as a real process. The journal is a
- * command log on disk, from which the broker restores its lock table after a crash. Every answer
+ * Runs a broker that has a journal as a real process, and kills the process at named points of its
+ * work. The journal is a command log on disk, from which the broker restores its lock table after a
+ * crash. Every answer
  * that a client received must be true of the restored table. A ledger records these answers and
  * lists each false answer as a lie. A fence is the number of a grant.
  */
@@ -12,8 +13,8 @@ import { crashAtPoints } from './crashes.js'
 import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
-describe('journal: a crash test', () => {
-  it('finds no lie after crashes at each named point', async function () {
+describe('journal: crashes', () => {
+  it('leave no lie at any named point', async function () {
     this.timeout(600_000)
     const rounds = count(crashPoints.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random())
@@ -22,7 +23,7 @@ describe('journal: a crash test', () => {
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('reports a lie if the table lacks a granted lock or has an unlocked lock', async () => {
+  it('have a ledger that reports a granted lock that the table lacks, and a released lock that the table still has', async () => {
     const ledger = new Ledger()
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')

@@ -159,7 +159,7 @@ function snapshots(stage: EngineStage): void {
     expect(await partsOf(engine)).to.deep.equal(parts)
   })
 
-  it('stores one of several snapshots of the same position', async () => {
+  it('stores only one of several snapshots of the same position', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     expect(saved.filter((isStored) => isStored)).to.have.length(1)

@@ -38,11 +38,11 @@ describe('log entry', () => {
     }
   })
 
-  it('of a newer format is refused with an error that contains the format', () => {
+  it('is refused with an error that contains the format, if the format is newer', () => {
     expect(() => decodeEntry('{"v":3,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 3')
   })
 
-  it('with a command of a newer version is refused with an error that names the command', () => {
+  it('is refused with an error that names the command, if the command is of a newer version', () => {
     const known = '{"type":"raiseFenceFloor","fence":1,"at":0}'
     for (const command of ['{"type":"grow","size":2}', '{"type":"constructor"}', '7', 'null']) {
       const text = `{"v":2,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`

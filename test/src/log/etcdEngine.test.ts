@@ -37,7 +37,7 @@ describe('log: the keys of the engine on etcd', function () {
     )
   })
 
-  it('keep the chunks of one of several snapshots of the same position', async () => {
+  it('keep the chunks of only one of several snapshots of the same position', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))

@@ -52,7 +52,7 @@ describe('log: an unusable etcd', function () {
     return (await rejection(opening.open(logConfig), code)).message
   }
 
-  it('that is unreachable is reported by an error', async () => {
+  it('is reported by an error if it is unreachable', async () => {
     const [first, second] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
     expect(await refusal(engine([first!]), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
@@ -62,7 +62,7 @@ describe('log: an unusable etcd', function () {
     )
   })
 
-  it('that does not answer is reported', async () => {
+  it('is reported if it does not answer', async () => {
     const url = await standIn(() => {})
     expect(await refusal(engine([url]), 'UNAVAILABLE')).to.match(/ did not answer within \d+ ms$/)
   })
@@ -88,7 +88,7 @@ describe('log: an unusable etcd', function () {
     await opening
   })
 
-  it('without a leader is reported, when most of its members are down', async () => {
+  it('is reported if it has no leader, because most of its members are down', async () => {
     const { members, endpoints } = await cluster({})
     await Promise.all([members[0]!.kill(), members[2]!.kill()])
     // The last member needs some time to detect the loss of its leader.
@@ -167,7 +167,7 @@ describe('log: an unusable etcd', function () {
     })
   })
 
-  it('that is full is reported', async () => {
+  it('is reported if it is full', async () => {
     const { members, endpoints } = await cluster({
       members: 1,
       flags: ['--quota-backend-bytes', String(4 * 1024 * 1024)],
@@ -294,7 +294,7 @@ describe('log: an unusable etcd', function () {
     await broker.compact(1, ['b'])
   })
 
-  it('without users is reported if a user is given', async () => {
+  it('is reported if it has no users and the options name a user', async () => {
     const { endpoints } = await cluster({ members: 1 })
     const auth = { user: 'broker', password: 'secret' }
     const message = await refusal(engine(endpoints, { auth }), 'INVALID_OPTION')

@@ -1,7 +1,7 @@
 /**
- * A stage for the tests with etcd: one etcd cluster for a suite, a prefix for each test, engines
- * that the stage closes after the test, and a reader that records the entries of a log. An engine
- * stores the entries of a command log on etcd.
+ * The fixture ("stage") of the tests with etcd. The stage provides one etcd cluster for a suite, a
+ * prefix of keys for each test, engines that the stage closes after the test, and a reader that
+ * records the entries of a log. An engine stores the entries of a command log on etcd.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import type { Clock } from '@holdfast/shared'
@@ -32,6 +32,7 @@ export class Reader {
   }
 }
 
+/** The configuration of the command log that the engines of tests open. */
 export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
 
 export class EtcdStage {
@@ -45,7 +46,7 @@ export class EtcdStage {
   }
 
   /**
-   * A stage for the tests of the calling suite, which need etcd.
+   * Makes the stage for the tests of the calling suite. These tests are skipped without etcd.
    *
    * @param clock The clock of the engines. Default: the clock of the machine.
    */

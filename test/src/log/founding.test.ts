@@ -1,7 +1,8 @@
 /**
- * A new replicated log, a command log that several brokers share. A broker with a mistyped address
- * makes a new log. If the operator has said how many brokers the log is for, no broker of a new log
- * serves clients until a majority has joined. Brokers with names show these names to operators.
+ * The founding of a replicated log, a command log that several brokers share. A broker whose log
+ * address is mistyped would begin a new, empty log and grant locks that are held already. So the
+ * operator can set the number of brokers of the log. No broker of a new log then serves clients
+ * until a majority of these brokers has joined.
  */
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
@@ -33,7 +34,7 @@ describe('replicated log: founding', () => {
     expect(cluster.store.isFounding).to.equal(false)
   })
 
-  it('is over for good once a majority has joined', async () => {
+  it('ends for good when a majority has joined', async () => {
     const cluster = newCluster()
     const [a, b] = [
       await cluster.startBroker({}, { brokers: 3 }),
@@ -47,8 +48,10 @@ describe('replicated log: founding', () => {
     const last = await cluster.startBroker({}, { brokers: 3 })
     expect(last.broker.isServing).to.equal(true)
   })
+})
 
-  it('shows the names of the brokers, and their ids if two have the same name', async () => {
+describe('replicated log: the names of brokers', () => {
+  it('are shown to operators, with ids for two brokers that have the same name', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ name: 'a' })
     const b = await cluster.startLog({ name: 'b' })

@@ -68,7 +68,7 @@ describe('member list: an entry', () => {
     }
   })
 
-  it('of a dead broker stays invalid for a thousand further deaths, and in snapshots', () => {
+  it('stays invalid for a thousand further deaths and in snapshots, if its broker is dead', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {
@@ -86,8 +86,8 @@ describe('member list: an entry', () => {
   })
 })
 
-describe('member list: an entry is missing', () => {
-  it('before an entry whose number is more than one above the last entry of its broker', () => {
+describe('member list: a missing entry', () => {
+  it('is found before an entry whose number is more than one above the last entry of its broker', () => {
     const members = memberListOf('a')
     expect(members.missingBefore(commandsEntry('a', 2))).to.equal(undefined)
     for (const n of [3, 4]) {
@@ -97,12 +97,12 @@ describe('member list: an entry is missing', () => {
     }
   })
 
-  it('before an entry of a broker whose join is missing', () => {
+  it('is found before an entry of a broker whose join is missing', () => {
     const missing = memberListOf('a').missingBefore(commandsEntry('b', 2))
     expect(missing).to.deep.equal({ broker: 'b', n: 1 })
   })
 
-  it('before a death notice that names a later entry of the dead broker', () => {
+  it('is found before a death notice that names a later entry of the dead broker', () => {
     const members = memberListOf('a', 'b', 'c')
     members.applyEntry(commandsEntry('b', 2))
     const notice = (last: number) => commandsEntry('a', 2, [{ broker: 'b', last }])
@@ -114,7 +114,7 @@ describe('member list: an entry is missing', () => {
     expect(members.missingBefore(notice(3))).to.equal(undefined)
   })
 
-  it('not before the next entry, a duplicate, or the first entry of a broker', () => {
+  it('is not found before the next entry, a duplicate, or the first entry of a broker', () => {
     const members = memberListOf('a')
     members.applyEntry(commandsEntry('a', 2))
     for (const entry of [
@@ -126,7 +126,7 @@ describe('member list: an entry is missing', () => {
     }
   })
 
-  it('not before an entry of a dead broker', () => {
+  it('is not found before an entry of a dead broker', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))
     for (const n of [1, 2, 3, 9]) {
@@ -200,7 +200,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.oldest).to.equal('c')
   })
 
-  it('of the last member pass to the next broker that joins', () => {
+  it('pass to the next broker that joins, if the dead member was the last member', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(leave('a', 2))).to.deep.equal([])
     members.applyEntry(join('b'))

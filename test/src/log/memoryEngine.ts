@@ -32,7 +32,10 @@ export class MemoryStore {
   readonly allTexts: string[] = []
   snapshots: StoredParts[] = []
   config: ClusterConfig | undefined
-  /** Whether the first broker marks the log as founding. */
+  /**
+   * Whether the first broker marks a new log as being founded, until a majority of the brokers has
+   * joined.
+   */
   marksNewLogAsFounding = false
   isFounding = false
   /** The position up to which all entries are removed. */

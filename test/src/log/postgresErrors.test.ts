@@ -60,7 +60,7 @@ describe('log: an unusable PostgreSQL', function () {
 
   const portOf = (proxy: TcpProxy): number => Number(new URL(proxy.url).port)
 
-  it('that is unreachable is reported', async () => {
+  it('is reported if it is unreachable', async () => {
     const [one, two] = [1, 2].map((port) => ({ host: '127.0.0.1', port }))
     expect(await refusal(impatient({ hosts: [one!] }), 'UNAVAILABLE')).to.equal(
       'PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
@@ -75,7 +75,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('that does not answer is reported', async () => {
+  it('is reported if it does not answer', async () => {
     const port = await standIn(() => {})
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }], choreMs: 300 })
     expect(await refusal(engine, 'UNAVAILABLE')).to.equal(
@@ -83,7 +83,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('that is another program is reported', async () => {
+  it('is reported if another program answers', async () => {
     const port = await standIn((write) => write('HTTP/1.1 400 Bad Request\r\n\r\n'))
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
     expect(await refusal(engine, 'INVALID_OPTION')).to.equal(
@@ -91,7 +91,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('that is too old is reported', async () => {
+  it('is reported if its version is too old', async () => {
     const down: Filter = (bytes, passage) => {
       const text = bytes.toString('latin1').replace(/\b1[3-9]0(\d{3})/, '120$1')
       passage.pass(Buffer.from(text, 'latin1'))
@@ -103,7 +103,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('without the database or the user is reported', async () => {
+  it('is reported if the database or the user does not exist', async () => {
     expect(await refusal(impatient({ database: 'nowhere' }), 'INVALID_OPTION')).to.match(
       /answered: database "nowhere" does not exist \(3D000\); create the database, or correct/,
     )
@@ -112,7 +112,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('without a free connection is reported', async () => {
+  it('is reported if no connection is free', async () => {
     const user = await role('crowded', 'connection limit 0')
     expect(await refusal(impatient({ user }), 'UNAVAILABLE')).to.match(
       /too many connections for role "crowded" \(53300\); raise max_connections/,
@@ -131,7 +131,7 @@ describe('log: an unusable PostgreSQL', function () {
     await postgres.opened({ user, password: 'right' })
   })
 
-  it('without the schema, or the right to make it, is reported', async () => {
+  it('is reported if the schema does not exist and the user may not create the schema', async () => {
     const user = await role('poor')
     const { schema } = postgres
     const { sql } = postgres.server
@@ -151,7 +151,7 @@ describe('log: an unusable PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('works for a user with exactly the documented rights, and misses each of them', async () => {
+  it('works for a user with exactly the documented rights, and fails without any of these rights', async () => {
     const user = await role('exact')
     const { schema } = postgres
     const { sql } = postgres.server
@@ -183,7 +183,7 @@ describe('log: an unusable PostgreSQL', function () {
     expect(await engine.canReplayFrom(1)).to.equal(true)
   })
 
-  it('with tables of another program is reported', async () => {
+  it('is reported if it has tables of another program', async () => {
     const { schema } = postgres
     const { sql } = postgres.server
     await sql.unsafe(`create schema ${schema}; create table ${schema}.log_entries (line text)`)
@@ -197,7 +197,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('that allows the user to read only is reported', async () => {
+  it('is reported if the user may only read', async () => {
     const user = await role('reader')
     await postgres.server.sql.unsafe('alter role reader set default_transaction_read_only = on')
     expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.match(
@@ -205,7 +205,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('with a log of other settings is reported', async () => {
+  it('is reported if its log has other settings', async () => {
     await postgres.opened()
     const open = (change: object) =>
       rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
@@ -218,7 +218,7 @@ describe('log: an unusable PostgreSQL', function () {
     expect((await open({ format: 9 })).message).to.match(/has a log of format 2/)
   })
 
-  it('with a damaged snapshot is reported', async () => {
+  it('is reported if the snapshot is damaged', async () => {
     const engine = await postgres.opened()
     await engine.saveSnapshot(10, ['old'])
     const old = await engine.snapshot()
@@ -259,7 +259,7 @@ describe('log: an unusable PostgreSQL', function () {
     await engine.saveSnapshot(1, ['a'])
   }
 
-  it('that disappears at any point of the start is reported, and waited for if it returns', async () => {
+  it('is reported if it disappears at any point of the start, and is waited for if it returns', async () => {
     let answers = 0
     let last = Number.POSITIVE_INFINITY
     let proxy: TcpProxy

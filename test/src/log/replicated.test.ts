@@ -79,7 +79,7 @@ describe('replicated log: the self-lease', () => {
     expect(brokers[0]!.restarts).to.deep.equal([])
   })
 
-  it('of a broker that is cut off ends before another broker takes over', async () => {
+  it('ends at a broker that is cut off, before another broker takes over', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName

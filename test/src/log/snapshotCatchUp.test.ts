@@ -215,7 +215,7 @@ describe('replicated log: snapshots', () => {
       expect([...c.dump()]).to.deep.equal([...a.dump()])
     })
 
-    it('only the newest two snapshots are kept, however often it does so', async () => {
+    it('keeps only the newest two snapshots, however often the program compacts', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       for (let i = 0; i < 4; i++) {

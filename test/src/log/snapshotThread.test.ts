@@ -1,7 +1,7 @@
 /**
  * A worker thread makes the snapshots of a replicated log, a command log that several brokers
- * share. A snapshot has the lock table after one entry of the log. A fence is the number of a
- * grant.
+ * share. A snapshot contains the lock table as it was after a certain entry of the log. A fence is
+ * the number of a grant.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,7 +24,8 @@ describe('snapshot in a thread', () => {
   })
 
   /**
-   * Starts a log that makes a snapshot every three entries in a thread, which may throw `fault`.
+   * Starts a log whose thread makes a snapshot every three entries. If `fault` is given, the thread
+   * throws an error with this text instead.
    */
   async function start(fault?: string): Promise<{ store: MemoryStore; replica: RecordingTable }> {
     const store = new MemoryStore(nodeEnvironment)
@@ -60,6 +61,7 @@ describe('snapshot in a thread', () => {
     expect(loaded?.members.oldest).to.equal(log.name)
     expect(head).to.deep.include({ item: 'table' })
     const fence = (head as { fence: number }).fence
+    // The entries are the `join` of the broker, and one entry for each of the fences 0 to `fence`.
     expect(loaded?.members.entryCount).to.equal(fence + 2)
   })
 

@@ -142,7 +142,7 @@ describe('JSON Web Tokens', () => {
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('without permissions allow nothing, or the permissions of the option grants', async () => {
+  it('allow nothing if they have no permissions, or the permissions of the option grants', async () => {
     const token = await sign(good)
     expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
     const lenient = jwtTokens({ secret, grants: [{ keys: ['*'] }] })

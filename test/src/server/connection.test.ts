@@ -43,7 +43,7 @@ describe('connection: a hello', () => {
     expect(socket.heardOf('welcome')[0]).to.deep.include({ lease: 15_000, grace: 0, at: 1_077 })
   })
 
-  it('that requests no grace is answered without a secret', () => {
+  it('is answered without a secret if it requests no grace', () => {
     expect(new BrokerHarness().join().welcome).not.to.have.property('secret')
   })
 
@@ -60,7 +60,7 @@ describe('connection: a hello', () => {
     })
   }
 
-  it('that is missing after five seconds closes the connection with 4408', () => {
+  it('must arrive within five seconds; if not, the connection closes with 4408', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(4_999)
@@ -79,7 +79,7 @@ describe('connection: a hello', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('that is sent a second time closes the connection with 4400', () => {
+  it('closes the connection with 4400 if it is sent a second time', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.say({ type: 'hello' })
@@ -102,7 +102,7 @@ describe('connection: a hello', () => {
     expect(socket.frames).to.have.length(1)
   })
 
-  it('of more than 4 KiB, in bytes and not in characters, closes the connection with 1009', () => {
+  it('closes the connection with 1009 if it has more than 4 KiB, in bytes and not in characters', () => {
     const harness = new BrokerHarness()
     const frameOf = (bytes: number): string => {
       const text = JSON.stringify({

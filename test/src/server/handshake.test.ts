@@ -69,7 +69,7 @@ describe('handshake: authentication', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('that takes longer than the time for a hello closes the connection with 4408', async () => {
+  it('closes the connection with 4408 if it takes longer than the time for a hello', async () => {
     const harness = new BrokerHarness({ authenticate: () => new Promise<string>(() => {}) })
     const socket = harness.connectWithHello()
     await harness.settle()

@@ -24,7 +24,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('of a request that waited begins at the grant, which tells the time', () => {
+  it('begins at the grant of a request that waited, and the grant contains the start', () => {
     const harness = new BrokerHarness()
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     const fence = first.acquire('k')

@@ -64,7 +64,7 @@ describe('contended notices', () => {
     expect(silent.heard()).to.deep.equal([])
   })
 
-  it('of a set name the key with the most requests, and keep one limit for all keys', () => {
+  it('name the key of a set with the most requests, and keep one limit for all keys', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })
@@ -119,7 +119,7 @@ describe('contended notices', () => {
 })
 
 describe('queued notices', () => {
-  it('of a set name the holders with their keys, and the longest queue', () => {
+  it('name the holders of all keys of a set, and the longest queue', () => {
     const { clients } = setUp(3)
     const [holder, busy, waiter] = clients as [Client, Client, Client]
     const fence = holder.acquire('l')

@@ -80,7 +80,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
-  it('that have disconnected are not reported as refused', () => {
+  it('are not reported as refused after they have disconnected', () => {
     const notices = new RefusalRecorder()
     const scenario = setUp({ observer: notices })
     const { harness, slowReader, busy } = scenario

@@ -139,7 +139,7 @@ describe('a watch', () => {
     expect(events(other)).to.deep.equal([])
   })
 
-  it('beyond watchesPerSession fails until the client ends another watch', () => {
+  it('fails beyond watchesPerSession, until the client ends another watch', () => {
     const harness = new BrokerHarness({ limits: { watchesPerSession: 2 } })
     const client = harness.join()
     client.say(
@@ -324,7 +324,7 @@ describe('a query', () => {
     })
   })
 
-  it('of an unused key is empty', () => {
+  it('returns nothing for an unused key', () => {
     const { watcher } = setUp()
     watcher.say({ type: 'query', id: 1, key: '__proto__' })
     expect(watcher.heard()).to.deep.equal([

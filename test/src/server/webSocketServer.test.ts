@@ -146,7 +146,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(['1'])
   })
 
-  it('that broke during a pause reads the frames that had arrived after resume', async () => {
+  it('reads the frames that had arrived, after resume, if it broke during a pause', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()
     peer.say('1', '2')
@@ -165,7 +165,7 @@ describe('a WebSocket of the broker', () => {
   })
 
   for (const method of ['close', 'terminate'] as const) {
-    it(`that broke during a pause drops its unread frames after ${method}`, async () => {
+    it(`drops its unread frames after ${method} if it broke during a pause`, async () => {
       const peer = new Peer()
       peer.onHeard = () => peer.socket.pause()
       peer.say('1', '2')

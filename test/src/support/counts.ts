@@ -7,10 +7,10 @@
 
 const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env
 
-/** Whether the run has full counts. */
+/** Whether this is a full run, which tries the large number of cases. */
 export const full = HOLDFAST_FULL === '1'
 
-/** Returns the small count, or the large count in a run with full counts. */
+/** Chooses between two numbers: `small` in a quick run, `large` in a full run. */
 export function count(small: number, large: number): number {
   return full ? large : small
 }
@@ -20,8 +20,8 @@ export const seed: number =
   HOLDFAST_SEED === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(HOLDFAST_SEED) | 0
 
 /**
- * Returns parameters of a fast-check property: its number of runs, the seed, and the path if a run
- * is repeated.
+ * Returns the parameters of a fast-check property: the number of runs (`small` in a quick run,
+ * `large` in a full run), the seed, and the path if a run is repeated.
  */
 export function runs(
   small: number,

@@ -136,7 +136,7 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'none', codeOfError)
 }
 
-/** Returns the present state of a promise: `'pending'`, `'resolved'`, or its error code. */
+/** Returns the current state of a promise: `'pending'`, `'resolved'`, or its error code. */
 export async function stateOf(promise: Promise<unknown>): Promise<string> {
   let state = 'pending'
   promise.then(

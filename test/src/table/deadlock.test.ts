@@ -17,7 +17,7 @@ function drive(...sessions: string[]): TableDriver {
 const scope = 1
 
 describe('table: deadlocks', () => {
-  it('of two scopes that wait for each other are refused for the newest request only', () => {
+  it('are refused only for the newer request of two scopes that wait for each other', () => {
     const driver = drive('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
@@ -84,7 +84,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('c', 'k', { scope, mode: 'shared' })).to.deep.equal(['repeat c#3 DEADLOCK'])
   })
 
-  it('are told with their cycle, from the new request on', () => {
+  it('are reported with their cycle, which begins with the new request', () => {
     const driver = new TableDriver()
     for (const session of ['a', 'b', 'c']) driver.open(session, { name: `name of ${session}` })
     const cycleLocks = [
@@ -104,7 +104,7 @@ describe('table: deadlocks', () => {
     ])
   })
 
-  it('beyond the limit of visits are QUOTA_EXCEEDED', () => {
+  it('are reported as QUOTA_EXCEEDED if the check reaches the limit of visits', () => {
     const driver = new TableDriver()
     const scopes = 20
     for (let i = 0; i <= scopes; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })

@@ -75,7 +75,7 @@ describe('table: election', () => {
     expect(election.value).to.equal('1')
   })
 
-  it('counts the bytes of the present value only', () => {
+  it('counts the bytes of the current value only', () => {
     const driver = TableDriver.withSessions('a')
     const before = driver.table.bytes
     driver.campaign('a', 'k', { value: '1' })

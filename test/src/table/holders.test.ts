@@ -102,7 +102,7 @@ describe('table: stored answers that share their holders', () => {
     expect(new Set(answers.values()).size).to.be.below(5)
   })
 
-  it('describe the present holders after each change of the holders', () => {
+  it('describe the current holders after each change of the holders', () => {
     const driver = driverWithHolders(4, '"small"')
     let id = 0
     const reportedSessions = (): string[] => {

@@ -127,7 +127,7 @@ describe('table: steal', () => {
     ])
   })
 
-  it('also takes the lock of the stealing session itself, and grants a new fence', () => {
+  it('takes the key also from the stealing session itself, and grants a new fence', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expect(driver.lock('a', 'k', { steal: true })).to.deep.equal([
@@ -196,7 +196,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('needs the attach epoch (the number) of the present connection, and has no effect a second time', () => {
+  it('needs the attach epoch (the number) of the current connection, and has no effect a second time', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', 2))

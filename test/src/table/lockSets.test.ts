@@ -83,7 +83,7 @@ describe('table: sets', () => {
     }
   })
 
-  it('that may not wait name the holders of the keys that prevent the grant, with their keys', () => {
+  it('name the holders that prevent the grant, with their keys, if they may not wait', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'm', { mode: 'shared' })

@@ -55,7 +55,7 @@ describe('table: maxHold', () => {
     expect(holds).to.deep.equal([300, 300, 200, 300, 300])
   })
 
-  it('starts again at the broker that takes over, which alone may end it then', () => {
+  it('starts again at the broker that takes over, and only that broker can end it', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.lock('a', 'k', { maxHold: 500 })

@@ -41,9 +41,9 @@ export class Model {
   })
   #effects: PlainEffect[] = []
   readonly #grantsPerCommand: number
-  /** The number of waiters that the present command may still grant. */
+  /** The number of waiters that the current command may still grant. */
   #grantsLeft = 0
-  /** The keys where more waiters could hold the lock than the present command may grant. */
+  /** The keys where more waiters could hold the lock than the current command may grant. */
   #unfinishedKeys: string[] = []
 
   constructor(grantsPerCommand: number) {

@@ -35,7 +35,7 @@ describe('table: permits', () => {
     expect(driver.lock('a', 'k', three)).to.deep.equal(['queued a#3 k'])
   })
 
-  it('of another capacity are refused while the key has users, and accepted afterwards', () => {
+  it('are refused if the capacity differs while the key has users, and accepted afterwards', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', three)
     const before = driver.state()
@@ -45,7 +45,7 @@ describe('table: permits', () => {
     expect(driver.lock('b', 'k', { capacity: 4, id: 2 })).to.deep.equal(['granted b#2 k f2'])
   })
 
-  it('of another capacity are refused while a request waits for the key', () => {
+  it('are refused if the capacity differs while a request waits for the key', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'k', three)

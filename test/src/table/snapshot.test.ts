@@ -1,6 +1,6 @@
 /**
- * A table that is restored from a snapshot equals the original table and later has the same
- * effects. Brokers that restart or join later rely on this.
+ * A table that is restored from a snapshot equals the original table, and later commands have the
+ * same effects on both tables. Brokers that restart or join later rely on this equality.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -42,7 +42,7 @@ describe('table: snapshots', () => {
     fc.assert(property, { ...runs(60, 2_000), endOnFailure: true })
   })
 
-  it('the snapshot of an empty table has only the item of the table', () => {
+  it('the snapshot of an empty table has only the header item, with the fence and the quiet time', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
   })

@@ -49,7 +49,7 @@ describe('table: upgrades', () => {
     expect(driver.lock('c', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD/)
   })
 
-  it('that time out or are cancelled leave the lock shared, and the queue is served', () => {
+  it('leave the lock shared if they time out or are cancelled, and the queue is served', () => {
     for (const [leave, reason] of [
       ['timeout', 'timeout'],
       ['cancel', 'aborted'],
@@ -65,12 +65,12 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('that may not wait are LOCK_HELD, and name only the other holders', () => {
+  it('fail with LOCK_HELD if they may not wait, and name only the other holders', () => {
     const driver = twoReaders()
     expect(driver.upgrade('a', 1, { timeout: 0 })).to.deep.equal(['answer a#2 LOCK_HELD by b f2'])
   })
 
-  it('of a second lock of the key are a deadlock, and change nothing', () => {
+  it('fail with DEADLOCK for a second lock of the key, and change nothing', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([
@@ -80,7 +80,7 @@ describe('table: upgrades', () => {
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
-  it('are LOCK_NOT_HELD if their lock ends first, by a steal, a revocation or an expiry', () => {
+  it('fail with LOCK_NOT_HELD if their lock ends first, by a steal, a revocation or an expiry', () => {
     for (const end of [
       (driver: TableDriver) => driver.lock('c', 'k', { steal: true }),
       (driver: TableDriver) => driver.revoke('c', 'k', 1),
@@ -93,14 +93,14 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('of an exclusive lock change nothing, and tell its present fence', () => {
+  it('change nothing for an exclusive lock, and return its current fence', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)
     expect(driver.upgrade('a', 1)).to.deep.equal(['answer a#3 upgraded f2'])
   })
 
-  it('of permits, of sets and of a lock whose upgrade waits are refused', () => {
+  it('are refused for permits, for sets, and for a lock whose upgrade waits', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(driver.upgrade('a', 1)).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
@@ -171,7 +171,7 @@ describe('table: downgrades', () => {
     ])
   })
 
-  it('of a shared lock, whose upgrade may wait, change nothing', () => {
+  it('change nothing for a shared lock, even if its upgrade waits', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(driver.downgrade('a', 1)).to.deep.equal(['answer a#3 downgraded'])

@@ -3,7 +3,7 @@ import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {
   begin(title: string): void
-  /** @param done The share of the present job, from 0 to 1. */
+  /** @param done The share of the current job, from 0 to 1. */
   advance(done: number): void
   end(): void
 }

@@ -27,7 +27,7 @@ export function connecting(stage: Stage): void {
       await peer.hear('welcome')
     })
 
-    it('without an upgrade gets an HTTP status, and the broker serves other clients', async () => {
+    it('gets an HTTP status if it sends no upgrade, and the broker serves other clients', async () => {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)

@@ -71,7 +71,7 @@ export function electing(stage: Stage): void {
     expect((await watcher!.hear('event')).event).to.include({ event: 'unlocked', fence })
   })
 
-  it('starts a watch with the present value', async () => {
+  it('starts a watch with the current value', async () => {
     const [leader, watcher] = await stage.openSeveral(2)
     const key = stage.key()
     const campaign = leader!.request({ type: 'campaign', key, value: 1 })

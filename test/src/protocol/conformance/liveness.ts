@@ -36,7 +36,7 @@ export function liveness(stage: Stage): void {
 
     it('does not end a session whose client answers pings', () => alive)
 
-    it('after an abort by the broker ends a session only after its lease', async () => {
+    it('ends a session only after its lease, if the broker aborted the connection', async () => {
       const { close, codeBeforeEnd, isGrantedAfterEnd } = await afterAbort
       expect(close).to.include({ code: 4400 })
       expect(codeBeforeEnd).to.equal('LOCK_HELD')

@@ -39,7 +39,7 @@ function permits(stage: Stage): void {
     await c!.acquire(key, { capacity: 3 })
   })
 
-  it('with another capacity are refused: CAPACITY_MISMATCH, and the id is not used', async () => {
+  it('refuses another capacity with CAPACITY_MISMATCH, and does not use up the id', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3 })
@@ -372,7 +372,7 @@ function steals(stage: Stage): void {
     await waiting!.answer('granted', id)
   })
 
-  it('of a free key is granted like any lock request', async () => {
+  it('is granted like any lock request if the key is free', async () => {
     const peer = await stage.open()
     await peer.release(await peer.acquire(stage.key(), { steal: true }))
     expect(await peer.settle()).to.deep.equal([])

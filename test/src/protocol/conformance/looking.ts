@@ -110,7 +110,7 @@ function queries(stage: Stage): void {
     expect(listed).to.deep.equal(fences)
   })
 
-  it('with a long result is answered in parts within the frame limit', async () => {
+  it('is answered in parts within the frame limit if its result is long', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')
     const metadata = 'm'.repeat(900)
@@ -210,7 +210,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('beyond 1,000 watches of a session is refused', async () => {
+  it('is refused if the session has 1,000 watches already', async () => {
     const peer = await stage.open()
     const key = stage.key()
     for (let i = 0; i < 1_000; i++) peer.request({ type: 'watch', key })
