@@ -11,7 +11,7 @@ import type { KeySearch } from '../protocol/chunkedResponses.js'
 import { kindInfo } from '../protocol/encode.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
-/** Which keys a search or a watch covers. */
+/** The keys that a search or a watch covers. */
 export interface Scope {
   /** Only this key. */
   readonly key?: string | undefined

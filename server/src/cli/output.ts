@@ -64,11 +64,11 @@ export async function formatTable(
   // Import this module only when a table is printed, because its import takes 30 ms. `run` and
   // `serve` print no table.
   const { default: stringWidth } = await import('string-width')
-  const all = [names, ...rows].map((row) => row.map(escapeText))
+  const escapedRows = [names, ...rows].map((row) => row.map(escapeText))
   const widths = names.map((_, i) =>
-    all.reduce((widest, row) => Math.max(widest, stringWidth(row[i] ?? '')), 0),
+    escapedRows.reduce((widest, row) => Math.max(widest, stringWidth(row[i] ?? '')), 0),
   )
-  return all.map((row) =>
+  return escapedRows.map((row) =>
     row
       .map((cell, i) => cell + ' '.repeat(Math.max(0, (widths[i] ?? 0) - stringWidth(cell))))
       .join('  ')
@@ -129,8 +129,8 @@ export type LockKind = Pick<
  */
 export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, once, election } = lock
-  const plain = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
-  const kind = election ? 'election' : once ? 'once' : plain
+  const permitsOrMode = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
+  const kind = election ? 'election' : once ? 'once' : permitsOrMode
   const set = keyCount === undefined ? '' : `, set of ${keyCount}`
   const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
   return `${kind}${set}${hold}`

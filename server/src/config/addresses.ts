@@ -83,9 +83,9 @@ export function forwardedProto(
  * address, because a host with one IPv6 address usually has all addresses with these 64 bits.
  */
 export function addressGroup(address: string): string {
-  const plain = withoutIpv4Prefix(address)
-  if (isIP(plain) !== 6) return plain
-  const [head = '', tail] = (plain.split('%')[0] as string).split('::')
+  const unprefixed = withoutIpv4Prefix(address)
+  if (isIP(unprefixed) !== 6) return unprefixed
+  const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const groups = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
     const tailGroups = tail === '' ? [] : tail.split(':')
@@ -104,9 +104,9 @@ function withoutIpv4Prefix(address: string): string {
 
 function includesAddress(proxies: BlockList | undefined, address: string): boolean {
   if (proxies === undefined) return false
-  const plain = withoutIpv4Prefix(address)
-  const version = isIP(plain)
-  return version !== 0 && proxies.check(plain, version === 6 ? 'ipv6' : 'ipv4')
+  const unprefixed = withoutIpv4Prefix(address)
+  const version = isIP(unprefixed)
+  return version !== 0 && proxies.check(unprefixed, version === 6 ? 'ipv6' : 'ipv4')
 }
 
 /** The protocol that the nearest proxy reports, whether or not the broker trusts the proxy. */

@@ -229,9 +229,12 @@ export function limitFault(name: LimitName, value: unknown): string | undefined 
 
 /** The limits of a profile, with overrides. Does not check the values. */
 export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): BrokerLimits {
-  const all = { ...defaultsOf(profile), ...overrides }
-  if (overrides.pendingConnections !== undefined || profile === 'public') return all
-  return { ...all, pendingConnections: Math.max(1_000, Math.ceil(all.connections / 10)) }
+  const allLimits = { ...defaultsOf(profile), ...overrides }
+  if (overrides.pendingConnections !== undefined || profile === 'public') return allLimits
+  return {
+    ...allLimits,
+    pendingConnections: Math.max(1_000, Math.ceil(allLimits.connections / 10)),
+  }
 }
 
 const sessionLimitNames = {

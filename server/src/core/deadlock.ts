@@ -82,14 +82,17 @@ interface Place {
   heldCount: number
   heldPermits: number
   readonly upgrades: Waiter[]
-  /** Waiting requests in scopes or sets, in the order of the queue, as far as they matter. */
+  /**
+   * The waiting requests in scopes or sets on which the new request depends, in the order of the
+   * queue.
+   */
   readonly queue: Waiter[]
   /** The same waiters as in `queue`. */
   readonly queued: Set<Waiter>
   readonly queueRest: Iterator<Request>
   /** The waiters of `queue` before this index are granted. */
   headIndex: number
-  /** All requests of the queue before this one can be granted. */
+  /** The request of the queue up to which all requests can be granted. */
   passedUpTo: Request | undefined
 }
 
@@ -180,8 +183,8 @@ class DeadlockCheck {
   }
 
   #placeOf(keyState: KeyState): Place {
-    const known = this.#places.get(keyState)
-    if (known !== undefined) return known
+    const existingPlace = this.#places.get(keyState)
+    if (existingPlace !== undefined) return existingPlace
     const requests = keyState.extras?.scopes?.requests ?? []
     const place: Place = {
       keyState,
@@ -248,8 +251,8 @@ class DeadlockCheck {
   #waiterOf(memberRequest: Request): Waiter {
     const set = memberRequest.extras?.set
     const request = set?.requests[0] ?? memberRequest
-    const known = this.#waiters.get(request)
-    if (known !== undefined) return known
+    const existingWaiter = this.#waiters.get(request)
+    if (existingWaiter !== undefined) return existingWaiter
     const waiter: Waiter = {
       request,
       session: request.session,
@@ -307,7 +310,8 @@ class DeadlockCheck {
     if (waiter.upgradeOf !== undefined)
       return place.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
     if (place.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false
-    // Visited for another waiter only: this waiter is the first of its queue, and is admitted.
+    // The check has visited this key only for another waiter. Here this waiter is the first of its
+    // queue, and is admitted.
     if (!place.queued.has(waiter)) return true
     if (headOf(place) !== waiter) return false
     if (place.heldCount === 0) return true
@@ -330,7 +334,10 @@ class DeadlockCheck {
 
   // ------------------------------------------------------------------------------------- cycle
 
-  /** The waiters from the new request on, each with the key at which the next one is in the way. */
+  /**
+   * The waiters of the cycle, beginning with the new request. Each waiter has the key at which the
+   * next waiter prevents its grant.
+   */
   #cycle(): CycleEntry[] {
     const path = new Map<Waiter, CycleEntry>()
     for (let waiter = this.#newWaiter; !path.has(waiter); ) {

@@ -95,9 +95,11 @@ export class HolderAnswers {
    */
   answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
     const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
-    const others = oldestOf(lock.keyState.holders, maxHolders + 1).filter((other) => other !== lock)
-    const answer = this.#describe(others, room)
-    const [first] = others
+    const otherHolders = oldestOf(lock.keyState.holders, maxHolders + 1).filter(
+      (other) => other !== lock,
+    )
+    const answer = this.#describe(otherHolders, room)
+    const [first] = otherHolders
     if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
     const holder = holderOf(first, false)
     return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }

@@ -107,9 +107,9 @@ function bytesOf({ key }: KeyState): number {
 
 /**
  * Visits the keys that were in use when the walk began, in the order in which they came into use. A
- * bookmark, which is a member of the linked list with the order 0, marks the position. Thus a key
- * that becomes idle does not disturb a walk, and a paused walk costs the table nothing. The walk
- * does not visit a key that became idle and came into use again.
+ * bookmark marks the position of the walk. A bookmark is a member of the linked list, and has the
+ * order 0. Thus a key that becomes idle does not disturb a walk, and a paused walk costs the table
+ * nothing. The walk does not visit a key that became idle and came into use again.
  */
 export class KeyWalk {
   readonly #keyStates: LinkedList<KeyState>

@@ -12,8 +12,8 @@ export interface ExtraTerms {
   /** How many permits the key has; present if and only if the mode is `permits`. */
   readonly capacity?: number | undefined
   /**
-   * The lock ends this long after its grant, even if the client refreshes the lock. In ms;
-   * undefined: never.
+   * The longest time for which the lock is held, in ms, even if the client refreshes the lock.
+   * Undefined: no limit.
    */
   readonly maxHold?: number | undefined
   /** The notices that the client asks for. */

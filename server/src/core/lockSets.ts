@@ -31,7 +31,7 @@ export function memberTerms(command: RequestLockSet, index: number): RequestTerm
   }
 }
 
-/** What becomes of a new request for a set. */
+/** Whether a new request for a set is granted, waits or fails. */
 export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
   /** The request may not wait. These keys prevent the grant. */

@@ -38,7 +38,9 @@ export interface WantedTerms {
   readonly extras?: { readonly permits?: number | undefined } | undefined
 }
 
-/** One request of a deadlock, and the key at which the next one is in its way. */
+/**
+ * One request of a deadlock, and the key at which the next request of the cycle prevents its grant.
+ */
 export interface CycleEntry {
   readonly key: string
   /** The id and the name of the session of the request. */

@@ -22,7 +22,8 @@ export interface AnsweredCommand {
 
 /**
  * The type of request that a repeated command counts as. A grant answers `lock`, `lockAll` and
- * `once`, so the table does not tell these three apart; `unlock` and `complete` likewise.
+ * `once`, so the table does not distinguish these three types. Nor does the table distinguish
+ * `unlock` and `complete`.
  */
 function requestTypeOf({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'

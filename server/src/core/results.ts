@@ -98,7 +98,9 @@ export class ResultTable {
     if (kept?.result.fence === fence) this.#forget(responder, kept)
   }
 
-  /** Makes a broker the owner of the results of a broker that has ended; undefined: of all. */
+  /**
+   * Makes a broker the owner of the results of a broker that has ended; undefined: of all brokers.
+   */
   takeOwnership(responder: Responder, formerOwner: string | undefined, ownerBroker: string): void {
     for (const kept of this.#kept.values()) {
       if (formerOwner !== undefined && kept.ownerBroker !== formerOwner) continue

@@ -50,8 +50,8 @@ const headers = {
 
 interface StaticFile {
   readonly type: string
-  readonly plain: Buffer
-  readonly zipped: Buffer
+  readonly content: Buffer
+  readonly zippedContent: Buffer
   /** The value of the `etag` header. */
   readonly tag: string
 }
@@ -128,7 +128,7 @@ export class DashboardFiles {
       etag: file.tag,
       ...(acceptsGzip ? { 'content-encoding': 'gzip' } : {}),
     })
-    const body = acceptsGzip ? file.zipped : file.plain
+    const body = acceptsGzip ? file.zippedContent : file.content
     if (request.method === 'HEAD') response.end()
     else response.end(body)
   }
@@ -152,9 +152,9 @@ function readFiles(): ReadonlyMap<string, StaticFile> {
   for (const [name, type] of Object.entries(contentTypes)) {
     const path = new URL(name, builtFolder)
     if (!existsSync(path)) continue
-    const plain = readFileSync(path)
-    const tag = `"${nodeEnvironment.hash(plain.toString('base64'))}"`
-    files.set(name, { type, plain, zipped: gzipSync(plain), tag })
+    const content = readFileSync(path)
+    const tag = `"${nodeEnvironment.hash(content.toString('base64'))}"`
+    files.set(name, { type, content, zippedContent: gzipSync(content), tag })
   }
   return files
 }

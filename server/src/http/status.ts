@@ -63,8 +63,8 @@ function reportOf({ membership, journal }: Log): LogReport {
   if (membership !== undefined) {
     // Call isLive() before `status` is read. If the membership of this broker has ended, isLive()
     // makes the broker resign, and resigning changes `status`.
-    const live = membership.isLive()
-    return { kind: 'replicated', live, ...membership.status }
+    const isLive = membership.isLive()
+    return { kind: 'replicated', live: isLive, ...membership.status }
   }
   return journal === undefined ? { kind: 'memory' } : { kind: 'journal', ...journal }
 }

@@ -213,6 +213,6 @@ function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malf
   // `Buffer.from` skips invalid characters, so the text is valid only if encoding the token again
   // gives this text.
   if (text === '' || token.toString('base64url') !== text) return malformedToken
-  const plain = token.toString('utf8')
-  return plain.length <= maxTokenLength ? plain : malformedToken
+  const decodedToken = token.toString('utf8')
+  return decodedToken.length <= maxTokenLength ? decodedToken : malformedToken
 }

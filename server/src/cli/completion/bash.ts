@@ -9,13 +9,15 @@ import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './
 const files = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
-  const all = [{ name: '', flags }, ...commands]
-  const pairs = all.flatMap((command) => command.flags.map((flag) => [command.name, flag] as const))
+  const allCommands = [{ name: '', flags }, ...commands]
+  const pairs = allCommands.flatMap((command) =>
+    command.flags.map((flag) => [command.name, flag] as const),
+  )
   const flagsWithValue = pairs.filter(([, { value }]) => value !== undefined)
   return `# bash completion for ${name}. To load it: source <(${name} completion bash)
 _${name}_flags() {
   case $1 in
-${all.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNames(flags))} ;;`).join('\n')}
+${allCommands.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNames(flags))} ;;`).join('\n')}
   esac
 }
 

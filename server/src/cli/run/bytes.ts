@@ -34,10 +34,12 @@ export function addRawVariable(assignment: Buffer): void {
  */
 export function rawBytesOf(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
-    const raw = rawWords.at(i - words.length)
+    const rawWord = rawWords.at(i - words.length)
     // This program has added a word that differs from the command line. For the option `-c`, for
     // example, this program adds the name of the user's shell.
-    return raw === undefined || isUtf8(raw) || raw.toString('utf8') !== word ? undefined : raw
+    return rawWord === undefined || isUtf8(rawWord) || rawWord.toString('utf8') !== word
+      ? undefined
+      : rawWord
   })
 }
 

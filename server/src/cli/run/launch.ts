@@ -34,16 +34,16 @@ const oddPrefix = '_HOLDFAST_ODD_'
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
 export function launchScript(launch: Launch, writesPid: boolean): string {
-  const odd = oddVariables(launch)
-  const decodeLines = odd.map((_, i) => {
+  const encodedVariables = oddVariables(launch)
+  const decodeLines = encodedVariables.map((_, i) => {
     const encodedName = `${oddPrefix}${i}`
     return `${decode(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
   })
-  const assignments = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
+  const assignments = encodedVariables.map((_, i) => `"$_holdfast_${i}" `).join('')
   const isOption = launch.command[0]?.startsWith('-') ?? false
   // `env` understands "--", but the `exec` of some shells does not.
   const envPrefix =
-    odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
+    encodedVariables.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
   return [
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
@@ -83,8 +83,8 @@ export function launchWords({ command }: Launch): readonly string[] {
   const bytes = rawBytesOf(command)
   if (bytes.every((word) => word === undefined)) return command
   return command.map((word, i) => {
-    const raw = bytes[i]
-    return raw === undefined ? `t${word}` : `b${encodeForPrintf(raw)}`
+    const rawWord = bytes[i]
+    return rawWord === undefined ? `t${word}` : `b${encodeForPrintf(rawWord)}`
   })
 }
 
@@ -107,9 +107,9 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
  */
 function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
   return Object.entries(env).flatMap(([name, value]) => {
-    const raw = bytesOfVariable(name, value)
-    if (raw === undefined && shellVariableName.test(name)) return []
-    return [{ name, bytes: raw ?? Buffer.from(`${name}=${value}`) }]
+    const rawBytes = bytesOfVariable(name, value)
+    if (rawBytes === undefined && shellVariableName.test(name)) return []
+    return [{ name, bytes: rawBytes ?? Buffer.from(`${name}=${value}`) }]
   })
 }
 

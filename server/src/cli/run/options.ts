@@ -31,7 +31,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
-  /** The lock is given up so long after its grant, in ms. */
+  /** The time from the grant until the command gives up the lock, in ms. */
   readonly maxHold?: number | undefined
   readonly try?: boolean | undefined
   /** How long to connect and to wait for the lock, in ms. */

@@ -148,9 +148,9 @@ export function untilGroupEnds(group: number, onWait: (members: number) => void)
 function countLiving(group: number): number | 'gone' {
   const result = signalGroup(group, 0)
   if (result === 'gone') return 'gone'
-  const all = processes()
-  const living = all.filter((info) => info.group === group && !isDead(info)).length
+  const allProcesses = processes()
+  const living = allProcesses.filter((info) => info.group === group && !isDead(info)).length
   // Some systems hide the processes of other users, or all processes. A group that exists but is
   // not listed counts as alive.
-  return result === 'forbidden' || all.length === 0 ? Math.max(1, living) : living
+  return result === 'forbidden' || allProcesses.length === 0 ? Math.max(1, living) : living
 }

@@ -132,8 +132,8 @@ function notReadyError(members: readonly FitMember[], unfit: readonly EtcdError[
     return new HoldfastError('UNAVAILABLE', `etcd at ${member.endpoint} ${problem}`)
   }
   const [failed] = unfit
-  const others = `, and no other of the ${unfit.length} endpoints works`
-  const message = `${failed!.message}${unfit.length === 1 ? '' : others}${hintFor(failed!)}`
+  const hintOfOthers = `, and no other of the ${unfit.length} endpoints works`
+  const message = `${failed!.message}${unfit.length === 1 ? '' : hintOfOthers}${hintFor(failed!)}`
   return new HoldfastError('UNAVAILABLE', message)
 }
 

@@ -38,7 +38,7 @@ export interface Answer {
 export interface ConnectionListener {
   /** Called with the number of the server process that sent the notification. */
   readonly onNotification: ((processId: number) => void) | undefined
-  /** The connection broke. Nothing is called after this. */
+  /** The connection broke. The connection calls no other method after this call. */
   readonly onBroken: (() => void) | undefined
 }
 
@@ -65,7 +65,7 @@ export class Connection {
     client.on('error', (error) => this.#break(fromDriver(host, error)))
     client.on('end', () => this.#break(fromDriver(host, new Error('connection ended'))))
     client.on('notification', ({ processId }) => this.#listener?.onNotification?.(processId))
-    // Sessions set `client_min_messages`, so that the server sends no lesser messages.
+    // Sessions set `client_min_messages`, so that the server sends no less important messages.
     client.on('notice', () => this.#warnings++)
   }
 
@@ -83,7 +83,8 @@ export class Connection {
       ...host,
       user,
       database,
-      // A function, because the driver would otherwise look for a file with passwords.
+      // `password` is a function, because without it the driver would look for a file with
+      // passwords.
       password: () => password ?? '',
       ssl: tlsFor(host, credentials),
       application_name: 'holdfast',

@@ -81,7 +81,10 @@ export class EntryStream {
     if (!this.#isReading && !this.#isOver) void this.#readAll()
   }
 
-  /** Delivers an entry that this broker has just appended. If it is the next one, saves a read. */
+  /**
+   * Delivers an entry that this broker has just appended. If this entry is the next entry, the
+   * stream need not read it from the database.
+   */
   offer(place: EntryPlace, text: string): void {
     if (place.position <= this.#position || this.#isOver) return
     const isNext = place.position === this.#position + 1 && place.previousId === this.#id
@@ -184,7 +187,7 @@ export class EntryStream {
     if (row['is_listening'] !== true) void this.#listen()
   }
 
-  /** Listens again. If this fails, the stream continues by its timer. */
+  /** Executes LISTEN again. If LISTEN fails, the stream continues to read by its timer. */
   async #listen(): Promise<void> {
     try {
       await this.#session.call(this.#deps.statements.listen())

@@ -27,7 +27,7 @@ export type PostgresErrorKind =
   | 'duplicate'
   /** Another entry has the position. */
   | 'positionTaken'
-  /** The log is not the one that the broker has read. */
+  /** The log is another log, not the log that the broker has read. */
   | 'replaced'
   /** PostgreSQL refused the statement for another reason. */
   | 'refused'
@@ -85,7 +85,7 @@ export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
   return new PostgresError('notPostgres', why, cause)
 }
 
-/** Kinds by the beginning of the SQLSTATE; the longest that fits counts. */
+/** Kinds by the beginning of the SQLSTATE. The longest matching beginning counts. */
 const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
   '08': 'unreachable',
   '23505': 'duplicate',

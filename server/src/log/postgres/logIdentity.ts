@@ -1,8 +1,8 @@
 /**
  * What a broker knows about the log that it uses: the id of the log, and the newest entry that the
- * broker has seen. Every new connection compares this with the database. A database that was
- * restored, or a standby that lost commits when it replaced the primary, has an older log. Then no
- * broker can know which locks exist, so all brokers must stop.
+ * broker has seen. The broker compares this knowledge with the database on every new connection. A
+ * database that was restored, or a standby that lost commits when it replaced the primary, has an
+ * older log. Then no broker can know which locks exist, so all brokers must stop.
  */
 import type { Connection, Row } from './connection.js'
 import { PostgresError } from './errors.js'
@@ -25,7 +25,7 @@ export class LogIdentity {
     this.#schema = schema
   }
 
-  /** The log of this id is the one that the broker uses from now on. */
+  /** Uses the log with this id from now on. */
   set logId(id: string) {
     this.#logId = id
   }
@@ -79,7 +79,7 @@ export class LogIdentity {
 
 /** The log has lost entries, or is another log. */
 export class LostLogError extends PostgresError {
-  /** What has happened, for the other brokers. */
+  /** The error message for the other brokers. */
   readonly why: string
   /** Whether the log must be marked, so that its other brokers stop. */
   readonly mustMark: boolean

@@ -159,7 +159,7 @@ export class PostgresEngine implements Engine {
   async compact(position: number): Promise<void> {
     await this.#convertErrors(async () => {
       await this.#snapshots.removeBefore(position)
-      // First the mark, so that a reader knows why entries are missing.
+      // Write the mark first, so that a reader knows why entries are missing.
       await this.#chore(this.#statements.setCompacted(position))
       for (let deleted = deleteSize; deleted === deleteSize; ) {
         deleted = (await this.#chore(this.#statements.deleteEntries(position))).rowCount
@@ -190,7 +190,8 @@ export class PostgresEngine implements Engine {
         return await preflight(this.#chores, this.#statements, this.#options, config)
       } catch (error) {
         if (!(error instanceof PostgresError) || error.isPermanent) throw error
-        // A lone replica is the wrong address. Of several hosts, one may soon be the primary.
+        // If the address has only one host, a replica is a wrong address. If the address has
+        // several hosts, one of these hosts can soon become the primary.
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)
         const isLate = this.#clock.monotonic() + openRetryMs > until
@@ -240,7 +241,10 @@ export class PostgresEngine implements Engine {
     return new Session(this.#hosts, this.#options, this.#clock, { ...options, callMs, check })
   }
 
-  /** Checks the log on a new connection. If it has lost entries, tells the other brokers. */
+  /**
+   * Checks the log on a new connection. If the log has lost entries, marks the log, so that the
+   * other brokers stop too.
+   */
   async #check(connection: Connection, deadlineMs: number): Promise<void> {
     try {
       await this.#identity.check(connection, deadlineMs)
@@ -271,7 +275,7 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** Ends all streams. Returns the error that they report. */
+  /** Ends all streams. Returns the error that the streams report. */
   #endStreams(cause: PostgresError): PostgresError {
     const isMissing = cause.kind === 'missing'
     const error = isMissing ? this.#identity.lost('its tables are gone', false) : cause
@@ -280,7 +284,7 @@ export class PostgresEngine implements Engine {
     return error
   }
 
-  /** A call that may be repeated, and is repeated after a temporary error. */
+  /** Makes a call that may be repeated, and repeats the call after a temporary error. */
   async #chore(text: string): Promise<Answer> {
     for (let retries = choreRetries.count, pauseMs = choreRetries.pauseMs; ; pauseMs *= 2) {
       try {

@@ -9,7 +9,7 @@ import { PostgresError } from './errors.js'
 import type { Session } from './session.js'
 import { type Statements, tableNames } from './statements.js'
 
-/** What the log has stored at its creation, and its state. */
+/** The settings that the log has stored at its creation, and the state of the log. */
 export interface StoredState {
   readonly config: ClusterConfig
   readonly logId: string
@@ -56,21 +56,21 @@ async function prepareTables(
 ): Promise<void> {
   const { schema, user, database } = address
   const { rows } = await session.call(inspection(schema))
-  const found = rows[0]!
-  const tables = found['tables'] as readonly string[]
-  if (found['has_schema'] !== true) {
-    if (found['may_create_schema'] !== true) {
+  const storedState = rows[0]!
+  const tables = storedState['tables'] as readonly string[]
+  if (storedState['has_schema'] !== true) {
+    if (storedState['may_create_schema'] !== true) {
       const advice = `create it with: CREATE SCHEMA ${schema} AUTHORIZATION "${user}"`
       throw refused(address, `does not exist in the database ${database}: ${advice}`)
     }
     await session.call(statements.createTables(true))
     return
   }
-  if (found['may_use_schema'] !== true)
+  if (storedState['may_use_schema'] !== true)
     throw lacks(address, 'USAGE', `GRANT USAGE ON SCHEMA ${schema} TO "${user}"`)
   const missing = tableNames.filter((name) => !tables.includes(name))
   if (missing.length === tableNames.length) {
-    if (found['may_create_tables'] !== true)
+    if (storedState['may_create_tables'] !== true)
       throw lacks(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
     await session.call(statements.createTables(false))
     return
@@ -98,7 +98,7 @@ async function checkRights(session: Session, { schema, user }: PostgresAddress):
   )
 }
 
-/** Reads what exists, and what the user may do. No right is necessary for that. */
+/** Reads which tables exist, and which rights the user has. A user without rights can read both. */
 function inspection(schema: string): string {
   const names = tableNames.map((name) => `'${name}'`).join(', ')
   return `select namespace.oid is not null as has_schema,

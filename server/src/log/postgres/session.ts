@@ -10,9 +10,9 @@ import type { Hosts } from './hosts.js'
 
 /** How a session of one kind is set up. */
 export interface SessionOptions {
-  /** The deadline of one call, in ms. It doubles while calls time out. */
+  /** The deadline of one call, in ms. The deadline doubles while calls time out. */
   readonly callMs: number
-  /** Statements that prepare the session; undefined if it needs none. */
+  /** Statements that prepare the session; undefined if the session needs no such statements. */
   readonly prepare?: string | undefined
   /** Checks the log on each new connection. Throws if the broker must not use the log. */
   readonly check?: ((connection: Connection, deadlineMs: number) => Promise<void>) | undefined
@@ -183,7 +183,8 @@ async function checkServer(
 
 /**
  * Whether a second session gets the server process of the first session, which is still open. A
- * pooler does so in the modes "transaction" and "statement", but not in the mode "session".
+ * pooler gives the second session this process in the modes "transaction" and "statement", but not
+ * in the mode "session".
  */
 async function sharesServer(
   connection: Connection,
@@ -218,7 +219,8 @@ function pooled(host: PostgresHost): PostgresError {
 
 /**
  * The settings of every session. The server gives up a statement that waits for a lock, so that
- * abandoned statements do not pile up. It does not give up a commit that waits for a standby.
+ * abandoned statements do not pile up. The server does not give up a commit that waits for a
+ * standby.
  */
 function settingsFor(callMs: number): string {
   return `

@@ -36,7 +36,10 @@ export class Statements {
     this.#schema = schema
   }
 
-  /** Creates what does not exist yet. One broker does so at a time. */
+  /**
+   * Creates the schema and the tables that do not exist yet. Only one broker at a time executes
+   * this statement.
+   */
   createTables(withSchema: boolean): string {
     const schema = this.#schema
     return `
@@ -122,8 +125,8 @@ export class Statements {
   /**
    * Prepares the statements of a session. `append` gives the entry the next position: the row of
    * `log_state` is locked until the commit, so the order of positions is the order of commits. An
-   * entry that exists already is an error. `confirm` is for an entry that exists. It writes too,
-   * because only the commit of a write waits for synchronous standbys.
+   * entry that exists already is an error. `confirm` is for an entry that exists. `confirm` also
+   * writes, because only the commit of a write waits for synchronous standbys.
    */
   prepare(): string {
     const schema = this.#schema

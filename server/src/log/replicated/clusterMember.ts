@@ -420,8 +420,10 @@ export class ClusterMember {
     this.#unreturnedSince = undefined
     if (!this.#hasJoined) {
       this.#hasJoined = true
-      const others = [...this.#members.live.keys()].filter((broker) => broker !== incarnation.id)
-      this.#failureDetector = new FailureDetector(this.#deps.config.deadMs, others, now)
+      const otherMembers = [...this.#members.live.keys()].filter(
+        (broker) => broker !== incarnation.id,
+      )
+      this.#failureDetector = new FailureDetector(this.#deps.config.deadMs, otherMembers, now)
     }
     this.#heardSinceJoin.add(incarnation.id)
     this.#deps.onOwnEntry()
@@ -436,9 +438,12 @@ export class ClusterMember {
 
   #detectFailures(n: number, now: number): void {
     const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
-    const silent = detector.onOwnEntry(n, incarnation.lastSent, now)
-    const dead = silent.map((broker) => ({ broker, last: this.#members.live.get(broker)! }))
-    if (dead.length > 0) incarnation.sendEntrySoon({ dead })
+    const silentMembers = detector.onOwnEntry(n, incarnation.lastSent, now)
+    const deathNotices = silentMembers.map((broker) => ({
+      broker,
+      last: this.#members.live.get(broker)!,
+    }))
+    if (deathNotices.length > 0) incarnation.sendEntrySoon({ dead: deathNotices })
     else if (detector.hasSuspects) incarnation.sendEntrySoon()
   }
 

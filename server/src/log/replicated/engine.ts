@@ -29,7 +29,7 @@ export interface StoredSnapshot {
   readonly parts: AsyncIterable<string>
 }
 
-/** Receives the entries of a log. The engine does not catch its exceptions. */
+/** Receives the entries of a log. The engine does not catch the exceptions of the listener. */
 export interface LogListener {
   /** Called once for each entry after the start position, in order. Positions rise, with gaps. */
   entry(position: number, entry: string): void
@@ -104,7 +104,7 @@ export interface Engine {
    * address, and brokers of different logs do not share locks.
    */
   findOtherLogs?(): Promise<readonly string[]>
-  /** A warning for the operator, in one sentence; undefined if all is well. */
+  /** A warning for the operator, in one sentence; undefined if there is nothing to report. */
   readonly warning?: string | undefined
   /** Cancels all calls that are under way, and stops all followers. */
   close(): Promise<void>

@@ -117,8 +117,8 @@ export class Incarnation {
   }
 
   /**
-   * Sends the waiting commands at the end of this turn of the event loop, or after the present
-   * append.
+   * Sends the waiting commands at the end of this turn of the event loop, or after the append that
+   * is under way.
    */
   flushSoon(): void {
     if (this.#isFlushing || this.#isAppending || this.#isOver) return

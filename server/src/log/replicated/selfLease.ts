@@ -114,16 +114,16 @@ export class FailureDetector {
    */
   onOwnEntry(n: number, lastSent: number, now: number): string[] {
     this.#compensateStall(now)
-    const silent: string[] = []
+    const silentMembers: string[] = []
     const compensatedNow = now - this.#stalledMs
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (compensatedNow - lastEntryAt <= this.#deadMs) continue
       const suspectedAt = this.#suspects.get(other)
       if (suspectedAt !== undefined && n <= suspectedAt) continue
-      if (suspectedAt !== undefined) silent.push(other)
+      if (suspectedAt !== undefined) silentMembers.push(other)
       this.#suspects.set(other, lastSent)
     }
-    return silent
+    return silentMembers
   }
 
   /**

@@ -19,8 +19,8 @@ export interface SnapshotSchedulerDeps {
   /** Returns the settings with which the log was opened. */
   readonly config: () => ClusterConfig
   /**
-   * A snapshot is due after this many entries, after entries with this many characters, or this
-   * time after the newest snapshot, in ms.
+   * When a snapshot is due: after this number of entries, after entries with this number of
+   * characters, or this time after the newest snapshot, in ms.
    */
   readonly interval: { readonly entries: number; readonly characters: number; readonly ms: number }
   readonly wall: () => number
