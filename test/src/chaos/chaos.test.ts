@@ -13,7 +13,7 @@ import { faultsOf } from './faults.js'
 import { type EngineName, engineNames } from './store.js'
 import { World } from './world.js'
 
-/** The faults of a run with small counts, each once. */
+/** The faults of a quick run, each once. */
 const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
   etcd: ['etcd-leader-stopped', 'broker-killed'],
   postgres: ['postgres-failover', 'broker-killed'],

@@ -21,7 +21,7 @@ export interface Store {
   logAddress(network: Network, broker: number, log: string): Promise<string>
   /** An engine of the log of this name, on the machine of the clients. */
   newEngine(log: string): Engine
-  /** The newest position of this log, or a later one. */
+  /** The newest position of this log, or a later position. */
   position(log: string): Promise<number>
   stop(): Promise<void>
 }

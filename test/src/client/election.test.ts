@@ -48,7 +48,7 @@ function watching(...locks: object[]) {
 }
 
 /** The fences and values of the leaders that an iterator yields. */
-async function take(
+async function takeLeaders(
   leaders: AsyncIterator<Leader | undefined, undefined>,
   count: number,
 ): Promise<(string | undefined)[]> {
@@ -210,7 +210,7 @@ describe('session.observe', () => {
   it('yields the current leader and every change in order', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = take(leaders, 1)
+    const first = takeLeaders(leaders, 1)
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, key: 'k' }])
     socket.deliver(watching(leader(7, 'a')))
@@ -221,7 +221,12 @@ describe('session.observe', () => {
     socket.deliver(event('unlocked', leader(7)))
     await turn()
     socket.deliver(event('locked', leader(9, 'c')))
-    expect(await take(leaders, 4)).to.deep.equal(['7 "b"', '7 undefined', undefined, '9 "c"'])
+    expect(await takeLeaders(leaders, 4)).to.deep.equal([
+      '7 "b"',
+      '7 undefined',
+      undefined,
+      '9 "c"',
+    ])
   })
 
   it('shows the fields of the leader', async () => {
@@ -238,31 +243,31 @@ describe('session.observe', () => {
   it('yields undefined without a leader, and ignores the holders of plain locks', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = take(leaders, 1)
+    const first = takeLeaders(leaders, 1)
     await turn()
     socket.deliver(watching({ ...holder, fence: 5 }))
     expect(await first).to.deep.equal([undefined])
     socket.deliver(event('unlocked', { ...holder, fence: 5 }))
     socket.deliver(event('locked', { ...holder, fence: 6 }))
     socket.deliver(event('lost', { ...holder, fence: 6 }), event('locked', leader(7)))
-    expect(await take(leaders, 1)).to.deep.equal(['7 undefined'])
+    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 undefined'])
   })
 
   it('shows a hand-over that the broker did in one step as one change', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = take(leaders, 1)
+    const first = takeLeaders(leaders, 1)
     await turn()
     socket.deliver(watching(leader(7)))
     await first
     socket.deliver(event('unlocked', leader(7)), event('locked', leader(8)))
-    expect(await take(leaders, 1)).to.deep.equal(['8 undefined'])
+    expect(await takeLeaders(leaders, 1)).to.deep.equal(['8 undefined'])
   })
 
   it('skips to the newest change if the consumer is slow', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = take(leaders, 1)
+    const first = takeLeaders(leaders, 1)
     await turn()
     socket.deliver(watching(leader(7, 0)))
     await first
@@ -270,19 +275,19 @@ describe('session.observe', () => {
       socket.deliver(event('proclaimed', leader(7, value)))
       await turn()
     }
-    expect(await take(leaders, 1)).to.deep.equal(['7 65'])
+    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 65'])
     socket.deliver(event('proclaimed', leader(7, 66)))
-    expect(await take(leaders, 1)).to.deep.equal(['7 66'])
+    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 66'])
   })
 
   it('yields only a difference after a reconnect', async () => {
     const scene = await openScene()
     const leaders = scene.session.observe('k')
-    const first = take(leaders, 1)
+    const first = takeLeaders(leaders, 1)
     await turn()
     scene.socket.deliver(watching(leader(7, { a: 1 })))
     await first
-    const next = take(leaders, 1)
+    const next = takeLeaders(leaders, 1)
     for (const [value, isDifferent] of [
       [{ a: 1 }, false],
       [{ a: 2 }, true],

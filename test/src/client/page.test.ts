@@ -29,7 +29,7 @@ class FakePage implements Page {
 }
 
 /** Opens a session in a page. The session holds the lock "held" and waits for "awaited". */
-async function open(options: ConnectOptions = {}, first = welcome()) {
+async function openOnPage(options: ConnectOptions = {}, first = welcome()) {
   const { clock, network, environment } = stage()
   const page = new FakePage()
   const connecting = connectIn(url, options, { ...environment, page })
@@ -53,7 +53,7 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
 
 describe('a session in a page', () => {
   it('sends bye in the turn of the event loop in which the user leaves the page', async () => {
-    const { clock, network, page, session, events, lock } = await open({}, welcomeWithGrace())
+    const { clock, network, page, session, events, lock } = await openOnPage({}, welcomeWithGrace())
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(network.last.dropped).to.equal(true)
@@ -66,7 +66,7 @@ describe('a session in a page', () => {
   })
 
   it('opens a new session when the page is shown again, and repeats pending requests', async () => {
-    const { network, page, events } = await open({}, welcomeWithGrace())
+    const { network, page, events } = await openOnPage({}, welcomeWithGrace())
     page.leave()
     page.wake()
     expect(network.sockets).to.have.length(2)
@@ -79,7 +79,7 @@ describe('a session in a page', () => {
   })
 
   it('resumes if it could not send bye, because the broker still keeps the session', async () => {
-    const { clock, network, page, events, lock } = await open({}, welcomeWithGrace())
+    const { clock, network, page, events, lock } = await openOnPage({}, welcomeWithGrace())
     network.last.end()
     page.leave()
     clock.advance(1_000)
@@ -97,7 +97,7 @@ describe('a session in a page', () => {
   })
 
   it('gives up a try to connect when the user leaves the page', async () => {
-    const { clock, network, page } = await open()
+    const { clock, network, page } = await openOnPage()
     network.last.end()
     clock.advance(100)
     expect(network.sockets).to.have.length(2)
@@ -110,7 +110,7 @@ describe('a session in a page', () => {
   })
 
   it('reconnects at once when the page wakes, whatever the delay, and keeps trying', async () => {
-    const { clock, network, page } = await open({ reconnect: [1_000_000, 2_000] })
+    const { clock, network, page } = await openOnPage({ reconnect: [1_000_000, 2_000] })
     network.last.end()
     clock.advance(1_000)
     expect(network.sockets).to.have.length(1)
@@ -124,7 +124,7 @@ describe('a session in a page', () => {
   })
 
   it('keeps an open connection when the page wakes', async () => {
-    const { network, page, lock } = await open()
+    const { network, page, lock } = await openOnPage()
     page.wake()
     expect(network.sockets).to.have.length(1)
     expect(network.last.newMessages()).to.deep.equal([])
@@ -132,7 +132,7 @@ describe('a session in a page', () => {
   })
 
   it('checks its deadlines first when the page wakes', async () => {
-    const { clock, page, events, lock } = await open()
+    const { clock, page, events, lock } = await openOnPage()
     const { signal } = lock
     clock.stop(10_000)
     expect(signal.aborted).to.equal(false)
@@ -142,7 +142,7 @@ describe('a session in a page', () => {
   })
 
   it('ends when the user leaves the page and reconnecting is switched off', async () => {
-    const { network, page, session, events } = await open({ reconnect: false })
+    const { network, page, session, events } = await openOnPage({ reconnect: false })
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(session.state).to.equal('closed')
@@ -152,7 +152,7 @@ describe('a session in a page', () => {
   })
 
   it('listens to the page until the session is closed', async () => {
-    const { clock, page, session } = await open()
+    const { clock, page, session } = await openOnPage()
     expect(page.watchers.size).to.equal(1)
     void session.close()
     clock.advance(1_000)

@@ -6,7 +6,7 @@
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { root } from '../conventions/repository.js'
-import { type Outcome, type Project, run } from './stage.js'
+import { type Outcome, type Project, runProgram } from './stage.js'
 
 type Resolution = keyof typeof resolutionOptions
 
@@ -48,7 +48,7 @@ export async function compile(
       version === 'current'
         ? join(root, 'node_modules/typescript/bin/tsc')
         : join(project.folder, '../node_modules', `typescript-${version}`, 'bin/tsc')
-    last = await run(process.execPath, [tsc, '-p', config], project.folder)
+    last = await runProgram(process.execPath, [tsc, '-p', config], project.folder)
     if (last.code !== 0) return last
   }
   return last

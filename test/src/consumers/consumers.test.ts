@@ -1,7 +1,7 @@
 /**
  * Tests the packages as a user installs them. Each runtime, bundler and test runner loads the
  * packages and acquires a lock at a real broker, and each compiler accepts the types of the
- * packages. These tests run only with full counts, because they install many tools.
+ * packages. These tests run only in a full run, because they install many tools.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'

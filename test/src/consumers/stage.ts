@@ -38,7 +38,7 @@ export async function installTools(): Promise<string | undefined> {
   const setUp = await import(pathToFileURL(join(root, 'test/tools/setup.mjs')).href)
   if (setUp.isInstalled(sources)) return undefined
   const { command, args, env } = npmCommand('ci', '--no-audit', '--no-fund', '--loglevel=error')
-  const { code, output } = await run(command, args, sources, env)
+  const { code, output } = await runProgram(command, args, sources, env)
   if (code === 0) return undefined
   const [firstError] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]
   return `npm ci in test/consumers failed: ${firstError}`
@@ -60,8 +60,8 @@ export async function openProject(): Promise<Project> {
     folder,
     out,
     tarballs,
-    tool: (name, ...args) => run(join(sources, 'node_modules/.bin', name), args, folder),
-    node: (...args) => run(process.execPath, args, folder),
+    tool: (name, ...args) => runProgram(join(sources, 'node_modules/.bin', name), args, folder),
+    node: (...args) => runProgram(process.execPath, args, folder),
     remove: async () => {
       for (const path of [parent, out]) await rm(path, { recursive: true, force: true })
     },
@@ -69,7 +69,7 @@ export async function openProject(): Promise<Project> {
 }
 
 /** Runs a command, and resolves at its end. */
-export function run(
+export function runProgram(
   command: string,
   args: readonly string[],
   cwd: string,

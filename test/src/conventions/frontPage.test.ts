@@ -1,7 +1,7 @@
 /**
  * Follows the instructions of README.md in a fresh clone. They start a broker, acquire a lock in a
  * second terminal, make tarballs, and install the tarballs in a project that acquires a lock. Runs
- * only with full counts.
+ * only in a full run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

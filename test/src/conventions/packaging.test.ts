@@ -1,6 +1,6 @@
 /**
- * The packages as a user installs them. With small counts, the tests check the files of the
- * tarballs, and that all entries can be imported. With full counts, the tests also make the
+ * The packages as a user installs them. In a quick run, the tests check the files of the
+ * tarballs, and that all entries can be imported. In a full run, the tests also make the
  * tarballs, install them in an empty folder and run the command. `src/consumers` tests the packages
  * with compilers, bundlers and test runners.
  */

@@ -15,7 +15,7 @@ let documents: readonly Document[] = []
 /** The problem of the connection, if any. */
 let problem: string | undefined
 
-async function load(): Promise<void> {
+async function loadDocuments(): Promise<void> {
   const response = await fetch('documents')
   documents = (await response.json()) as Document[]
   const open = documents.find(({ id }) => id === desk.open?.id)
@@ -35,7 +35,7 @@ session.on('lost', ({ reason }) => {
 })
 session.on('newSession', () => {
   problem = undefined
-  void load()
+  void loadDocuments()
 })
 session.on('closed', () => {
   problem = 'disconnected'
@@ -44,7 +44,7 @@ session.on('closed', () => {
 const desk = new Desk(session, () => show())
 const presence = new Presence(session, (unlocked) => {
   // The user who stopped editing may have saved the document.
-  if (unlocked?.endsWith('/edit')) void load()
+  if (unlocked?.endsWith('/edit')) void loadDocuments()
   else show()
 })
-await load()
+await loadDocuments()

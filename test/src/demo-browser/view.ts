@@ -17,7 +17,7 @@ export interface ViewData {
 type Child = Node | string | undefined
 
 /** Makes an element from its tag and classes (`p.quiet`), its properties and its children. */
-function make<T extends HTMLElement = HTMLElement>(
+function makeElement<T extends HTMLElement = HTMLElement>(
   selector: string,
   properties: Partial<T> = {},
   ...children: readonly Child[]
@@ -30,13 +30,13 @@ function make<T extends HTMLElement = HTMLElement>(
 }
 
 function avatar({ name, hue }: Person, title: string): HTMLElement {
-  const circle = make('span.avatar', { title }, name.slice(0, 1))
+  const circle = makeElement('span.avatar', { title }, name.slice(0, 1))
   circle.style.setProperty('--hue', `${hue}`)
   return circle
 }
 
 function button(text: string, kind: string, onclick: () => void): HTMLElement {
-  return make<HTMLButtonElement>(`button.${kind}`, { type: 'button', onclick }, text)
+  return makeElement<HTMLButtonElement>(`button.${kind}`, { type: 'button', onclick }, text)
 }
 
 /** The user who edits a document; undefined if no user edits it. */
@@ -57,18 +57,18 @@ function row(data: ViewData, doc: Document): HTMLElement {
   })
   const state =
     editor === undefined
-      ? make('span.state', {}, doc.text.split('\n')[0]!)
-      : make(
+      ? makeElement('span.state', {}, doc.text.split('\n')[0]!)
+      : makeElement(
           `span.state.busy${editor.isMe ? '.mine' : ''}`,
           {},
-          make('span.dot'),
+          makeElement('span.dot'),
           editor.isMe ? 'You are editing' : `${editor.name} is editing`,
         )
-  const open = make<HTMLButtonElement>(
+  const open = makeElement<HTMLButtonElement>(
     'button.row',
     { type: 'button', onclick: () => desk.show(doc) },
-    make('span.texts', {}, make('strong', {}, doc.title), state),
-    make('span.avatars', {}, ...readers),
+    makeElement('span.texts', {}, makeElement('strong', {}, doc.title), state),
+    makeElement('span.avatars', {}, ...readers),
   )
   open.setAttribute('aria-current', String(desk.open?.id === doc.id))
   open.dataset['id'] = doc.id
@@ -97,9 +97,9 @@ function actions(data: ViewData, doc: Document): HTMLElement {
   }
   const hint =
     desk.state === 'waiting' && editor !== undefined
-      ? make('p.quiet', {}, `You edit as soon as ${editor.name} is done.`)
+      ? makeElement('p.quiet', {}, `You edit as soon as ${editor.name} is done.`)
       : undefined
-  return make('div.actions', {}, ...buttons, hint)
+  return makeElement('div.actions', {}, ...buttons, hint)
 }
 
 /** The alert about a lost lock, with the text that was not saved. */
@@ -116,12 +116,12 @@ function lossOf(data: ViewData): HTMLElement | undefined {
     desk.loss = undefined
     desk.stopWaiting()
   }
-  const box = make(
+  const box = makeElement(
     'div.loss',
     {},
-    make('strong', {}, message),
-    make('p', {}, 'Your text was not saved:'),
-    make('pre', {}, loss.draft),
+    makeElement('strong', {}, message),
+    makeElement('p', {}, 'Your text was not saved:'),
+    makeElement('pre', {}, loss.draft),
     button('All right', 'plain', dismiss),
   )
   box.setAttribute('role', 'alert')
@@ -131,8 +131,11 @@ function lossOf(data: ViewData): HTMLElement | undefined {
 /** The text of a document: a text field while the user edits it. */
 function body(data: ViewData, doc: Document): HTMLElement {
   const { desk } = data
-  if (desk.state !== 'editing') return make('div.text', {}, doc.text)
-  const area = make<HTMLTextAreaElement>('textarea.text', { value: desk.draft, spellcheck: false })
+  if (desk.state !== 'editing') return makeElement('div.text', {}, doc.text)
+  const area = makeElement<HTMLTextAreaElement>('textarea.text', {
+    value: desk.draft,
+    spellcheck: false,
+  })
   area.setAttribute('aria-label', doc.title)
   area.oninput = () => {
     desk.draft = area.value
@@ -144,10 +147,10 @@ function body(data: ViewData, doc: Document): HTMLElement {
 function sheet(data: ViewData): HTMLElement {
   const doc = data.documents.find(({ id }) => id === data.desk.open?.id)
   if (doc === undefined) {
-    return make(
+    return makeElement(
       'section.sheet.empty',
       {},
-      make('p', {}, 'Open a document, here and in another window.'),
+      makeElement('p', {}, 'Open a document, here and in another window.'),
     )
   }
   const others = data.presence
@@ -156,15 +159,19 @@ function sheet(data: ViewData): HTMLElement {
     .map(({ name }) => person(name).name)
   const readersText =
     others.length === 0 ? 'Only you have this open' : `Also here: ${others.join(', ')}`
-  return make(
+  return makeElement(
     'section.sheet',
     {},
-    make(
+    makeElement(
       'header',
       {},
       button('‹ All documents', 'back', () => data.desk.close()),
-      make('h2', {}, doc.title),
-      make('p.quiet', {}, doc.by === '' ? readersText : `${readersText} · last saved by ${doc.by}`),
+      makeElement('h2', {}, doc.title),
+      makeElement(
+        'p.quiet',
+        {},
+        doc.by === '' ? readersText : `${readersText} · last saved by ${doc.by}`,
+      ),
     ),
     lossOf(data),
     body(data, doc),
@@ -181,16 +188,25 @@ export function render(root: HTMLElement, data: ViewData): void {
     : undefined
   const hadFocus = selection !== undefined && document.activeElement === oldField
   const { me, problem } = data
-  const state = make(`span.pill${problem === undefined ? '' : '.bad'}`, {}, problem ?? 'live')
+  const state = makeElement(
+    `span.pill${problem === undefined ? '' : '.bad'}`,
+    {},
+    problem ?? 'live',
+  )
   root.replaceChildren(
-    make(
+    makeElement(
       'header.top',
       {},
-      make('h1', {}, 'Documents'),
+      makeElement('h1', {}, 'Documents'),
       state,
-      make('span.who', {}, avatar(me, me.name), me.name),
+      makeElement('span.who', {}, avatar(me, me.name), me.name),
     ),
-    make('main', {}, make('nav', {}, ...data.documents.map((doc) => row(data, doc))), sheet(data)),
+    makeElement(
+      'main',
+      {},
+      makeElement('nav', {}, ...data.documents.map((doc) => row(data, doc))),
+      sheet(data),
+    ),
   )
   root.classList.toggle('open', data.desk.open !== undefined)
   const area = root.querySelector<HTMLTextAreaElement>('textarea')

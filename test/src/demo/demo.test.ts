@@ -19,7 +19,7 @@ const actions = 'asks|takes|waits|is pushed|unlocks|is killed|loses'
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence (\\d+))?`)
 
 /** Runs the demo; returns its exit code and the printed events. */
-async function run(...flags: readonly string[]): Promise<{ code: number; lines: Line[] }> {
+async function runDemo(...flags: readonly string[]): Promise<{ code: number; lines: Line[] }> {
   const path = fileURLToPath(new URL('./main.js', import.meta.url))
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined }
   const demo = spawn(process.execPath, [path, ...flags], { stdio: ['ignore', 'pipe', 'pipe'], env })
@@ -39,7 +39,7 @@ async function run(...flags: readonly string[]): Promise<{ code: number; lines: 
 
 describe('the demo', () => {
   it('shows pushed grants in order, a kill, and the grant to the next waiter', async () => {
-    const { code, lines } = await run('--seconds', '2')
+    const { code, lines } = await runDemo('--seconds', '2')
     expect(code).to.equal(0)
     const killIndex = lines.findIndex(({ action }) => action === 'is killed')
     expect(killIndex, 'a worker is killed').to.be.above(-1)
@@ -60,7 +60,7 @@ describe('the demo', () => {
   })
 
   it('refuses an invalid number of seconds', async () => {
-    expect((await run('--seconds', 'soon')).code).to.equal(64)
+    expect((await runDemo('--seconds', 'soon')).code).to.equal(64)
   })
 })
 

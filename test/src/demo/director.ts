@@ -12,7 +12,10 @@ import type { Job, WorkerMessage } from './worker.js'
 const pauseMs = { min: 60, max: 500 }
 /** The range of times that a worker holds a lock, in ms. */
 const workMs = { min: 250, max: 900 }
-/** The director kills a worker at most this long after its grant, in ms, before it can unlock. */
+/**
+ * The director kills a worker at most this long after its grant, in ms, before the worker can
+ * unlock.
+ */
 const maxHeldMs = 100
 
 interface Worker {

@@ -71,11 +71,12 @@ interface ExitCodesModule {
   readonly exitCodes: Readonly<Record<string, number>>
 }
 
-const load = <T>(file: string): Promise<T> => import(new URL(file, server).href) as Promise<T>
+const importFromServer = <T>(file: string): Promise<T> =>
+  import(new URL(file, server).href) as Promise<T>
 
-export const settingsModule = await load<SettingsModule>('./cli/settings.js')
-export const { exitCodes } = await load<ExitCodesModule>('./cli/exitCodes.js')
-export const program = (await load<Program>('./cli/program.js')).createProgram()
+export const settingsModule = await importFromServer<SettingsModule>('./cli/settings.js')
+export const { exitCodes } = await importFromServer<ExitCodesModule>('./cli/exitCodes.js')
+export const program = (await importFromServer<Program>('./cli/program.js')).createProgram()
 
 /**
  * The long flags of a command, such as `--port`, by default the flags of all commands.

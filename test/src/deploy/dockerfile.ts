@@ -1,6 +1,7 @@
 /**
- * Runs the steps of a Dockerfile without Docker. Each stage of the build has a folder, which stands
- * for the root of the image. Supports only the instructions in this repository's Dockerfile.
+ * Runs the steps of a Dockerfile without Docker. Each stage of the build has a folder, in which the
+ * steps find the contents of the image's root folder. Supports only the instructions in this
+ * repository's Dockerfile.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
@@ -61,7 +62,10 @@ export interface Build {
   readonly env: NodeJS.ProcessEnv
 }
 
-/** Runs all steps. Returns the folder of the last stage, which stands for the root of the image. */
+/**
+ * Runs all steps. Returns the folder of the last stage, which has the contents of the image's root
+ * folder.
+ */
 export function runSteps(instructions: readonly Instruction[], build: Build): string {
   const stages: Stage[] = []
   for (const instruction of instructions) {
@@ -89,7 +93,7 @@ function runStep({ name, value }: Instruction, stages: readonly Stage[], build: 
       copy(value, stages, build)
       break
     case 'RUN':
-      run(value, stage, build)
+      runInstruction(value, stage, build)
       break
     case 'USER':
     case 'ENV':
@@ -130,7 +134,7 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
 }
 
 /** Does a RUN step: runs `sh` in the working directory, with paths in the folder of the stage. */
-function run(value: string, { folder, workdir }: Stage, { env }: Build): void {
+function runInstruction(value: string, { folder, workdir }: Stage, { env }: Build): void {
   const commandLine = imageFolders.reduce(
     (line, path) => line.replaceAll(new RegExp(`(?<=^|\\s)${path}(?=/|\\s|$)`, 'g'), folder + path),
     value,

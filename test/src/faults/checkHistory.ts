@@ -12,7 +12,7 @@ if (path === undefined || more.length > 0) {
   process.exit(64)
 }
 let violationCount = 0
-for (const history of load(path)) {
+for (const history of loadHistories(path)) {
   const violations = judgeHistory(history)
   violationCount += violations.length
   console.log(`${history.key}: ${history.tenures.length} uses, ${violations.length} violations`)
@@ -20,7 +20,7 @@ for (const history of load(path)) {
 }
 process.exitCode = violationCount === 0 ? 0 : 1
 
-function load(file: string): KeyHistory[] {
+function loadHistories(file: string): KeyHistory[] {
   try {
     return parseHistories(readFileSync(file, 'utf8'))
   } catch (error) {

@@ -59,7 +59,7 @@ async function measureConversation(): Promise<{ up: number; down: number; frames
 }
 
 /**
- * Returns about `sampleSize` offsets from 0 up to `end`, evenly spread; with full counts, all
+ * Returns about `sampleSize` offsets from 0 up to `end`, evenly spread; in a full run, all
  * offsets.
  */
 function offsets(end: number, sampleSize: number): number[] {

@@ -26,7 +26,7 @@ interface LoadResult {
 }
 
 /** Loads a journal in a child process, which prints a digest of the state or an error. */
-function load(dir: string): LoadResult {
+function loadJournal(dir: string): LoadResult {
   const { stdout, signal } = spawnSync(process.execPath, [program, dir], {
     encoding: 'utf8',
     timeout: 20_000,
@@ -61,7 +61,7 @@ describe('journal: a journal with a flipped bit', () => {
     await fill(dir)
     const file = `${dir}/data.mdb`
     const original = readFileSync(file)
-    const expected = load(dir)
+    const expected = loadJournal(dir)
     expect(expected.out).to.match(/^[0-9a-f]{64}$/)
     const random = new Random()
     let refused = 0
@@ -71,7 +71,7 @@ describe('journal: a journal with a flipped bit', () => {
       const bytes = Buffer.from(original)
       bytes[offset]! ^= 1 << random.below(8)
       writeFileSync(file, bytes)
-      const { out, signal } = load(dir)
+      const { out, signal } = loadJournal(dir)
       // Damage that crashes LMDB kills the child process here. A broker first checks its journal in
       // a child process, so such damage nearly always kills only the child process of the broker.
       if (signal !== null || out === expected.out) continue

@@ -20,9 +20,9 @@ describe('log: the certificates and the password for etcd', function () {
   const stage = Stage.forEachTest()
 
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
-    const made = await EtcdCluster.start(options)
-    stage.onClear(() => made.stop())
-    return made
+    const newCluster = await EtcdCluster.start(options)
+    stage.onClear(() => newCluster.stop())
+    return newCluster
   }
 
   /** An engine whose deadlines never pass, because only the test moves its clock. */

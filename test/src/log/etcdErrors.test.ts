@@ -108,10 +108,10 @@ describe('log: an unusable etcd', function () {
 
   describe('with one unfit endpoint', () => {
     async function opened(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
-      const made = engine(endpoints, { openTimeoutMs: 10_000, ...options })
-      await made.open(logConfig)
-      await made.append('b', 'entry')
-      return made.warning
+      const openedEngine = engine(endpoints, { openTimeoutMs: 10_000, ...options })
+      await openedEngine.open(logConfig)
+      await openedEngine.append('b', 'entry')
+      return openedEngine.warning
     }
 
     it('is used if this endpoint answers like a proxy', async () => {

@@ -18,9 +18,9 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   const stage = Stage.forEachTest()
 
   async function pooler(mode: 'session' | 'transaction' | 'statement'): Promise<PgBouncer> {
-    const made = await PgBouncer.start(postgres.server, mode)
-    stage.onClear(() => made.stop())
-    return made
+    const pgBouncer = await PgBouncer.start(postgres.server, mode)
+    stage.onClear(() => pgBouncer.stop())
+    return pgBouncer
   }
 
   for (const mode of ['transaction', 'statement'] as const) {

@@ -18,9 +18,9 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   /** A proxy in front of the server, whose filters see each connection. */
   async function proxy(...args: [] | [(index: number) => { up?: Filter; down?: Filter }]) {
-    const made = await TcpProxy.to(postgres.server.port, ...args)
-    stage.onClear(() => made.close())
-    return { proxy: made, port: Number(new URL(made.url).port) }
+    const proxy = await TcpProxy.to(postgres.server.port, ...args)
+    stage.onClear(() => proxy.close())
+    return { proxy, port: Number(new URL(proxy.url).port) }
   }
 
   function following(engine: PostgresEngine, position = 0): Reader {

@@ -53,7 +53,7 @@ describe('holdfast with output that cannot be written', () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const { fence } = await sessions[0]!.lock('k')
     const at = ['--url', url]
-    // Runs one command for each way to print with small counts, and all commands with full counts.
+    // Runs one command for each way to print in a quick run, and all commands in a full run.
     const more = [
       ...[
         ['completion', 'bash'],

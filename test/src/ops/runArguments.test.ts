@@ -125,7 +125,7 @@ describe('the arguments of holdfast run', () => {
   })
 })
 
-/** Chooses every second element with small counts, and all elements with full counts. */
+/** Chooses every second element in a quick run, and all elements in a full run. */
 function chooseSome<T>(elements: readonly T[]): T[] {
   return elements.filter((_, i) => i % count(2, 1) === 0)
 }

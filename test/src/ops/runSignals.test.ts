@@ -147,7 +147,7 @@ describe('holdfast run with a command that cannot be started', () => {
   ]
   it('prints a message, and exits like a shell with 126 or 127', async () => {
     // Commands with the same exit code run the same code of `holdfast`. So every second command is
-    // enough with small counts.
+    // enough in a quick run.
     const chosen = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = chosen.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())

@@ -291,7 +291,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // A start may take eight seconds, and so does this test. So it runs only with full counts.
+  // A start may take eight seconds, and so does this test. So it runs only in a full run.
   if (full) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
       const refusal = await refused(['serve', '--port', '0', '--log', nowhere])
@@ -380,7 +380,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     expect(again.code).to.equal(78)
   })
 
-  // This test takes ten seconds, as long as a start may take. So it runs only with full counts.
+  // This test takes ten seconds, as long as a start may take. So it runs only in a full run.
   if (full) {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({

@@ -107,8 +107,8 @@ describe('holdfast on a terminal', () => {
   })
 
   /**
-   * Returns the commands with full counts both with text output and with JSON output. With small
-   * counts, every second command has text output, and the others have JSON output.
+   * Returns the commands in a full run both with text output and with JSON output. In a quick
+   * run, every second command has text output, and the others have JSON output.
    */
   function asTextAndJson(commands: readonly string[][]): string[][] {
     return commands.flatMap((args, i) => {
@@ -161,7 +161,7 @@ describe('holdfast on a terminal', () => {
     for (const [round, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
-          // With small counts, each command runs against one of the three brokers. A ping needs
+          // In a quick run, each command runs against one of the three brokers. A ping needs
           // only the broker that refuses, because a ping ends at the welcome.
           if (label !== 'refused' && command === 'ping') return
           if (!full && command !== 'ping' && i % 3 !== round) return

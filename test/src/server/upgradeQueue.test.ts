@@ -35,15 +35,15 @@ describe('the queue of upgrades', () => {
   })
 
   function add(name: string, remoteAddress = '192.0.2.1'): PassThrough {
-    const raw = new PassThrough()
+    const socket = new PassThrough()
     const upgrade: Upgrade = {
       remoteAddress,
-      raw,
+      raw: socket,
       accept: () => accepted.push(name),
       refuse: () => refused.push(name),
     }
     queue.add(upgrade)
-    return raw
+    return socket
   }
 
   /** Adds upgrades of one address, named after the letter and the order. */

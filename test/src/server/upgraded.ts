@@ -29,11 +29,11 @@ export function upgrade(
   sockets: WebSocketServer,
   onWrite: (chunk: Buffer, done: () => void) => void = (_chunk, done) => done(),
 ): Upgraded {
-  const raw = new Duplex({
+  const duplex = new Duplex({
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => onWrite(chunk, done),
   })
-  openSockets.push(raw)
+  openSockets.push(duplex)
   const headers = {
     upgrade: 'websocket',
     'sec-websocket-key': Buffer.alloc(16).toString('base64'),
@@ -41,10 +41,10 @@ export function upgrade(
   }
   const request = { method: 'GET', url: '/', headers } as unknown as IncomingMessage
   let accepted: WebSocket | undefined
-  sockets.handleUpgrade(request, raw, Buffer.alloc(0), (websocket) => {
+  sockets.handleUpgrade(request, duplex, Buffer.alloc(0), (websocket) => {
     accepted = websocket
   })
-  return { raw, websocket: accepted! }
+  return { raw: duplex, websocket: accepted! }
 }
 
 /** A frame of a client. */

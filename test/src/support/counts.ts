@@ -1,8 +1,8 @@
 /**
- * How many cases a random test tries, and from which seed. The same tests run in seconds with small
- * counts, and in minutes with `HOLDFAST_FULL=1`. A failing random test prints its seed, and
- * `HOLDFAST_SEED` repeats the run. A fast-check property also prints the path to its
- * counterexample, for `HOLDFAST_PATH`.
+ * How many cases a random test tries, and from which seed. A *quick run* tries few cases and takes
+ * seconds. A *full run*, with `HOLDFAST_FULL=1`, tries many cases and takes minutes. A failing
+ * random test prints its seed, and `HOLDFAST_SEED` repeats the run. A fast-check property also
+ * prints the path to its counterexample, for `HOLDFAST_PATH`.
  */
 
 const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env

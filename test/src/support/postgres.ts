@@ -77,7 +77,16 @@ export class Postgres {
     const { place = here, settings = [], hba = [] } = options
     const folder = newFolder()
     const server = new Postgres(folder, await freePort(), place, settings)
-    await run('initdb', ['-D', server.data, '-U', user, '-A', 'trust', '--no-sync', '--locale=C'])
+    await runTool('initdb', [
+      '-D',
+      server.data,
+      '-U',
+      user,
+      '-A',
+      'trust',
+      '--no-sync',
+      '--locale=C',
+    ])
     letIn(server.data, hba)
     await server.start()
     return server
@@ -152,7 +161,7 @@ export class Postgres {
   async copyFrom(primary: Postgres): Promise<void> {
     rmSync(this.data, { recursive: true, force: true })
     const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', user]
-    await run('pg_basebackup', [
+    await runTool('pg_basebackup', [
       ...source,
       '-D',
       this.data,
@@ -171,7 +180,7 @@ export class Postgres {
 
   /** Makes the primary of a standby. Resolves when it accepts writes. */
   async promote(): Promise<void> {
-    await run('pg_ctl', ['promote', '-D', this.data, '-w'])
+    await runTool('pg_ctl', ['promote', '-D', this.data, '-w'])
   }
 
   /** Sets a setting of the running server. */
@@ -236,7 +245,7 @@ function letIn(data: string, first: readonly string[]): void {
 }
 
 /** Runs a program of PostgreSQL. Does not block, because clients may run in this process. */
-async function run(name: string, args: readonly string[]): Promise<void> {
+async function runTool(name: string, args: readonly string[]): Promise<void> {
   const options = isRoot ? { uid: nobody, gid: nobody } : {}
   await promisify(execFile)(program(name), args, { ...options, cwd: tmpdir() })
 }

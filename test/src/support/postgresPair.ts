@@ -34,7 +34,7 @@ export class PostgresPair {
     return this.#primary
   }
 
-  /** The primary dies, and the standby replaces it. */
+  /** The primary dies, and the standby replaces the primary. */
   async failOver(): Promise<void> {
     await this.#primary.end('SIGKILL')
     await this.#standby.set('synchronous_standby_names', '')

@@ -10,7 +10,7 @@ import { type PlainRequest, plainState } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
 
 /** Returns a driver where each session has one scope with the number 1. */
-function drive(...sessions: string[]): TableDriver {
+function driverWithSessions(...sessions: string[]): TableDriver {
   return TableDriver.withSessions(...sessions)
 }
 
@@ -18,7 +18,7 @@ const scope = 1
 
 describe('table: deadlocks', () => {
   it('are refused only for the newer request of two scopes that wait for each other', () => {
-    const driver = drive('a', 'b')
+    const driver = driverWithSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
     expect(driver.lock('a', 'l', { scope })).to.deep.equal(['queued a#2 l'])
@@ -27,7 +27,7 @@ describe('table: deadlocks', () => {
   })
 
   it('are not suspected without a scope, in another scope, or with timeout 0', () => {
-    const driver = drive('a', 'b')
+    const driver = driverWithSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
     driver.lock('a', 'l', { scope })
@@ -37,13 +37,13 @@ describe('table: deadlocks', () => {
   })
 
   it('include a request for a key that the scope itself holds', () => {
-    const driver = drive('a')
+    const driver = driverWithSessions('a')
     driver.lock('a', 'k', { scope })
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
   it('go through requests that are ahead in a queue, also outside scopes', () => {
-    const driver = drive('a', 'b', 'c')
+    const driver = driverWithSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope, mode: 'shared' })
     driver.lock('b', 'l', { scope })
     driver.lock('c', 'k')
@@ -53,7 +53,7 @@ describe('table: deadlocks', () => {
   })
 
   it('go through waiting sets outside scopes', () => {
-    const driver = drive('a', 'b', 'c')
+    const driver = driverWithSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'm', { scope })
     driver.lockAll('c', ['k', 'l'])
@@ -62,7 +62,7 @@ describe('table: deadlocks', () => {
   })
 
   it('need more than a cycle where any holder of permits may make room', () => {
-    const driver = drive('a', 'b', 'c')
+    const driver = driverWithSessions('a', 'b', 'c')
     driver.lock('a', 'p', { scope, capacity: 2 })
     driver.lock('c', 'p', { scope, capacity: 2 })
     driver.lock('b', 'k', { scope })
@@ -74,7 +74,7 @@ describe('table: deadlocks', () => {
   })
 
   it('include upgrades outside scopes, through a set that waits', () => {
-    const driver = drive('a', 'b', 'c')
+    const driver = driverWithSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared', scope })
     driver.lock('c', 'l', { scope })
@@ -116,7 +116,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
 
-  it('beyond the limit are QUOTA_EXCEEDED for the locks of a waiting scope, too', () => {
+  it('are reported as QUOTA_EXCEEDED if the locks of a waiting scope reach the limit of visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'many', 'a', 'b'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
@@ -130,7 +130,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])
   })
 
-  it('beyond the limit are QUOTA_EXCEEDED for the keys of waiting sets, too', () => {
+  it('are reported as QUOTA_EXCEEDED if the keys of waiting sets reach the limit of visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'set', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
@@ -141,8 +141,8 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#1 QUOTA_EXCEEDED'])
   })
 
-  it('of a scope that waits already are not searched: its second request is refused', () => {
-    const driver = drive('a', 'b')
+  it('are not searched for the second request of a scope that waits: the request is refused', () => {
+    const driver = driverWithSessions('a', 'b')
     driver.lock('b', 'k')
     driver.lock('a', 'k', { scope })
     expect(driver.lock('a', 'free', { scope })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
@@ -150,7 +150,7 @@ describe('table: deadlocks', () => {
   })
 
   it('end with their scope, which withdraws its request and releases its locks', () => {
-    const driver = drive('a', 'b')
+    const driver = driverWithSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lockAll('a', ['l', 'm'], { scope })
     driver.lock('b', 'free')

@@ -11,7 +11,7 @@ import { explore, type World } from './smallWorlds.js'
 
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
-function open(session: string, grace: number): Command {
+function openCommand(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
   const identity = {
     session,
@@ -61,7 +61,7 @@ function distinctSessions({ sessions }: PlainState): PlainSession[] {
  * commands for two keys.
  */
 const contention: World = {
-  start: ['a', 'b', 'c'].map((session) => open(session, 0)),
+  start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting } = session
@@ -95,7 +95,7 @@ const contention: World = {
 
 /** Two sessions that can resume, with right and wrong resumes. */
 const resumes: World = {
-  start: ['a', 'b'].map((session) => open(session, 5_000)),
+  start: ['a', 'b'].map((session) => openCommand(session, 5_000)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting, answers } = session
@@ -144,7 +144,7 @@ const resumes: World = {
  * a session keeps its deadlines.
  */
 const ownerBrokers: World = {
-  start: [open('a', 5_000), open('b', 0)],
+  start: [openCommand('a', 5_000), openCommand('b', 0)],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
     { type: 'restart', at: 0, formerOwner: 'two', ownerBroker: 'three' },
@@ -208,7 +208,7 @@ const quietTimes: World = {
 /** Four sessions that lock one key. Each command grants only one waiter. */
 const oneGrantPerCommand: World = {
   grantsPerCommand: 1,
-  start: ['a', 'b', 'c', 'd'].map((session) => open(session, 0)),
+  start: ['a', 'b', 'c', 'd'].map((session) => openCommand(session, 0)),
   moves: (state) => [
     { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
@@ -234,7 +234,7 @@ const oneGrantPerCommand: World = {
 
 /** Three sessions, one of which can resume, at two barriers. */
 const gathering: World = {
-  start: [open('a', 5_000), open('b', 0), open('c', 0)],
+  start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)],
   moves: (state) =>
     distinctSessions(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, barrierCalls } = session
@@ -295,7 +295,7 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
  */
 const runs: World = {
   grantsPerCommand: 1,
-  start: [open('a', 5_000), open('b', 0), open('c', 0)].map((command) => {
+  start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)].map((command) => {
     return { ...command, limits: { ...limits, keptResults: 1, keptResultBytes: 10_000 } } as Command
   }),
   moves: (state) => [
@@ -330,7 +330,7 @@ const runs: World = {
 
 /** Three sessions that share three permits, beside exclusive and shared requests. */
 const sharing: World = {
-  start: ['a', 'b', 'c'].map((session) => open(session, 0)),
+  start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => [
       permits(session, 1, 3),
@@ -347,7 +347,7 @@ const sharing: World = {
 
 /** Three sessions, one of which can resume, that campaign for one key beside plain locks. */
 const electing: World = {
-  start: [open('a', 5_000), open('b', 0), open('c', 0)],
+  start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)],
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held } = session
@@ -372,7 +372,7 @@ const electing: World = {
 
 /** Three sessions that upgrade and downgrade their locks on one key. */
 const upgrading: World = {
-  start: ['a', 'b', 'c'].map((session) => open(session, session === 'a' ? 5_000 : 0)),
+  start: ['a', 'b', 'c'].map((session) => openCommand(session, session === 'a' ? 5_000 : 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held } = session
@@ -401,7 +401,7 @@ const shared = (key: string): SetItem => ({ key, mode: 'shared' })
 /** Three sessions that request sets on three keys, beside requests for one key. */
 const together: World = {
   start: ['a', 'b', 'c'].map((session) => {
-    const command = open(session, 0)
+    const command = openCommand(session, 0)
     return { ...command, limits: { locks: 5, answers: 3, waitersPerKey: 2 } } as Command
   }),
   moves: (state) => [
@@ -441,9 +441,9 @@ const oneByOne: World = {
  */
 const limitedHolds: World = {
   start: [
-    open('a', 5_000),
-    { ...open('b', 0), limits: { ...limits, maxHold: 7 } } as Command,
-    open('c', 0),
+    openCommand('a', 5_000),
+    { ...openCommand('b', 0), limits: { ...limits, maxHold: 7 } } as Command,
+    openCommand('c', 0),
   ],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },

@@ -1,7 +1,8 @@
 /**
- * Judges deadlocks by a naive reduction of the whole table, as PROTOCOL.md describes it. Everything
- * that does not wait releases all its locks, and the requests that can be granted then are granted.
- * The judge repeats this until nothing changes. A request that is left can never be granted.
+ * Judges deadlocks by a naive reduction of the whole table, as PROTOCOL.md describes it. Each
+ * session or scope that does not wait releases all its locks, and the requests that can be granted
+ * then are granted. The judge repeats these steps until nothing changes. A request that is left can
+ * never be granted.
  */
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
 

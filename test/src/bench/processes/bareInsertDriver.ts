@@ -17,7 +17,7 @@ const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 const sql = postgres(url, { max: 1, onnotice: () => {} })
 let isRunning = false
 
-async function run(): Promise<void> {
+async function insertUntilStopped(): Promise<void> {
   let commands = 0
   while (isRunning) {
     await sql`insert into bench (entry) values (${batch})`
@@ -28,7 +28,7 @@ async function run(): Promise<void> {
 
 process.on('message', (word: 'go' | 'stop') => {
   isRunning = word === 'go'
-  if (isRunning) void run()
+  if (isRunning) void insertUntilStopped()
 })
 process.on('disconnect', () => process.exit())
 await sql`select 1`

@@ -26,7 +26,7 @@ function report(message: Report): void {
   process.send?.(message)
 }
 
-async function run(assignment: Assignment): Promise<void> {
+async function runAssignment(assignment: Assignment): Promise<void> {
   const workload = workloadNamed(assignment.job.workload)
   const progress = (done: number): void => report({ type: 'progress', done })
   const result = await workload.runJob({ ...assignment, progress, usageOf })
@@ -36,7 +36,7 @@ async function run(assignment: Assignment): Promise<void> {
 process.on('message', (received: ParentMessage) => {
   if (received.type === 'usage') onUsage(received.usage)
   else {
-    run(received.assignment).catch((error: unknown) => {
+    runAssignment(received.assignment).catch((error: unknown) => {
       const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
       report({ type: 'failed', message })
     })
