@@ -1,0 +1,55 @@
+/**
+ * A cache without a stampede: a web server that gets exchange rates from a slow source. When a rate
+ * is not in the cache, one request of one server asks the source, and all requests that wait
+ * meanwhile, at all servers, get the same answer. The broker keeps the rate for a minute.
+ *
+ * If the source fails, the request that asked gets the error, and the next request asks again.
+ * A value may have at most 32 KiB. For a larger value, let the run store the value elsewhere and
+ * return its address.
+ *
+ * Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]
+ * Then: curl http://127.0.0.1:PORT/EUR
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from '@holdfast/client'
+
+const [source, port = '8080'] = process.argv.slice(2)
+const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
+
+const session = await connect(broker, { name: `rates-${process.pid}` })
+
+/** Returns the rate of a currency from the cache, or from the source. */
+function rateOf(currency: string): Promise<number> {
+  return session.once(
+    `rate:${currency}`,
+    async ({ signal }) => {
+      const answer = await fetch(`${source}/${currency}`, { signal })
+      if (!answer.ok) throw new Error(`The source answered ${answer.status}`)
+      return Number(await answer.text())
+    },
+    { keep: 60_000, timeout: 5_000 },
+  )
+}
+
+const server = createServer((request, response) => {
+  const [, currency] = /^\/([A-Z]{3})$/.exec(request.url ?? '') ?? []
+  if (currency === undefined) {
+    response.writeHead(404).end('Ask for a currency, such as /EUR\n')
+    return
+  }
+  rateOf(currency).then(
+    (rate) => response.end(`${rate}\n`),
+    (error: Error) => response.writeHead(502).end(`${error.message}\n`),
+  )
+})
+server.listen(Number(port), '127.0.0.1', () => {
+  console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+})
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, async () => {
+    server.close()
+    await session.close()
+  })
+}

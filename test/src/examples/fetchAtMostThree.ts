@@ -1,0 +1,35 @@
+/**
+ * A worker pool that is limited to three: any number of workers on any number of machines fetch
+ * pages of a partner, who allows three requests at a time. Each request takes one of three permits
+ * of the key. The broker grants the permits in the order of the requests, so no worker starves.
+ *
+ * All workers must name the same capacity; the broker refuses another capacity with
+ * `CAPACITY_MISMATCH`. A worker that dies gives its permits back, because its session ends.
+ *
+ * Usage: node test/dist/examples/fetchAtMostThree.js URL...
+ */
+import { connect } from '@holdfast/client'
+
+const urls = process.argv.slice(2)
+const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
+
+const session = await connect(broker, { name: `fetcher-${process.pid}` })
+
+/** Fetches a page under a permit. The signal ends the request if the permit is lost. */
+function fetchPage(url: string): Promise<void> {
+  return session.withLock(
+    'partner-requests',
+    async ({ signal }) => {
+      const response = await fetch(url, { signal })
+      const body = await response.text()
+      console.log(`${response.status} ${body.length} ${url}`)
+    },
+    { capacity: 3 },
+  )
+}
+
+try {
+  await Promise.all(urls.map(fetchPage))
+} finally {
+  await session.close()
+}

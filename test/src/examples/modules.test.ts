@@ -1,0 +1,156 @@
+/**
+ * Runs the examples that are modules: an order service whose lock is lost while it works, and a
+ * page that shows who reads and who edits a document. Compares the page about the programs with the
+ * programs. A fence is the rising number of a grant.
+ */
+import { readFileSync } from 'node:fs'
+import type { Session } from '@holdfast/client'
+import { expect } from 'chai'
+import initSqlJs, { type Database } from 'sql.js'
+import { openChromium, openPage } from '../browser/chromium.js'
+import { openSite } from '../browser/site.js'
+import { Collector, Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { openDocument, type People } from './collaborativePage.js'
+import { createOrderService, schema } from './orderService.js'
+
+describe('the example orderService', () => {
+  const stage = Stage.forEachTest()
+  let database: Database
+
+  beforeEach(async () => {
+    const { Database } = await initSqlJs()
+    database = new Database()
+    stage.onClear(() => database.close())
+    database.run(schema)
+    database.run(`INSERT INTO orders (id, status) VALUES (1, 'new')`)
+  })
+
+  /** Starts a service over the database of the test. */
+  function serviceOf(session: Session, charge: () => Promise<void>, lockTimeout = 2_000) {
+    const service = createOrderService({ session, database, charge, lockTimeout })
+    stage.onClear(() => service.close())
+    return async () => {
+      const { statusCode, headers, body } = await service.inject({
+        method: 'POST',
+        url: '/orders/1/pay',
+      })
+      return { statusCode, retryAfter: headers['retry-after'], message: JSON.parse(body).message }
+    }
+  }
+
+  it('refuses the write of a service that lost its lock while it charged', async () => {
+    const { sessions } = await stage.brokerWith('slow', 'fast', 'operator')
+    const [slow, fast, operator] = sessions as [Session, Session, Session]
+    const charges = new Collector<() => void>()
+    const slowAnswer = serviceOf(slow, () => new Promise<void>(charges.add))()
+    const [finishCharge] = await charges.waitForCount(1)
+    const { held } = await operator.query({ key: 'order:1' })
+    await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the service is frozen' })
+    expect((await serviceOf(fast, async () => {})()).statusCode).to.equal(200)
+    finishCharge!()
+    const { statusCode, message } = await slowAnswer
+    expect(statusCode).to.equal(409)
+    expect(message).to.equal('Another request has changed order 1 meanwhile')
+    const [result] = database.exec('SELECT status, fence FROM orders')
+    expect(result!.values[0]![0]).to.equal('paid')
+    expect(result!.values[0]![1]).to.be.above(held[0]!.fence)
+  })
+
+  it('answers with 503 if another request holds the lock of the order for too long', async () => {
+    const { sessions } = await stage.brokerWith('holder', 'service')
+    const [holder, session] = sessions as [Session, Session]
+    await holder.lock('order:1')
+    const { statusCode, retryAfter } = await serviceOf(session, async () => {}, 50)()
+    expect([statusCode, retryAfter]).to.deep.equal([503, '1'])
+  })
+})
+
+describe('the example collaborativePage', () => {
+  const stage = Stage.forEachTest()
+
+  /** Opens the document, and collects the names of its users. */
+  function open(session: Session, color: string) {
+    const views = new Collector<string>()
+    const opened = openDocument(session, 'minutes', color, ({ readers, editor }: People) => {
+      const names = readers.map(({ name, color, isMe }) => `${name} ${color}${isMe ? ' me' : ''}`)
+      views.add(`${names.join(', ')}; ${editor?.name ?? 'free'}`)
+    })
+    const until = (view: string) => views.waitUntil((items) => items.at(-1) === view)
+    return { ...opened, until }
+  }
+
+  it('shows who reads and who edits, and reads on after a lost connection', async () => {
+    const { sessions } = await stage.brokerWith('ada', 'grace')
+    const [ada, grace] = sessions as [Session, Session]
+    const atAda = open(ada, 'teal')
+    await atAda.until('ada teal me; free')
+    const atGrace = open(grace, 'plum')
+    await atAda.until('ada teal me, grace plum; free')
+    await atGrace.until('ada teal, grace plum me; free')
+    const lock = await atAda.edit()
+    await atGrace.until('ada teal, grace plum me; ada')
+    const error = await atGrace.edit().catch((refusal) => refusal)
+    expect([error.code, error.holders[0].name]).to.deep.equal(['LOCK_HELD', 'ada'])
+    await lock.unlock()
+    await atGrace.until('ada teal, grace plum me; free')
+    const { held } = await grace.query({ key: 'documents/minutes/read' })
+    await grace.revoke(held[0]!.key, { fence: held[0]!.fence, reason: 'the test says so' })
+    await atGrace.until('grace plum me, ada teal; free')
+    atAda.close()
+    await atGrace.until('grace plum me; free')
+  })
+
+  describe('in Chromium', function () {
+    this.timeout(60_000)
+    needs('chromium')
+
+    it('draws the readers and the editor in two tabs', async () => {
+      const site = await openSite()
+      stage.onClear(() => site.close())
+      const chromium = await openChromium()
+      stage.onClear(() => chromium.close())
+      const openTab = async (name: string, color: string) => {
+        const page = await openPage(chromium.context, `${site.origin}/page.html`)
+        await page.evaluate(
+          `(async () => {
+            const { connect } = await import('@holdfast/client')
+            const { showDocument } = await import('/built/examples/collaborativePage.js')
+            const session = await connect('${site.url}', { name: '${name}' })
+            showDocument(document.body, session, 'minutes', '${color}')
+          })()`,
+        )
+        return page
+      }
+      const ada = await openTab('Ada', 'teal')
+      const grace = await openTab('Grace', 'plum')
+      await ada.getByText('Grace', { exact: true }).waitFor()
+      await ada.getByRole('button', { name: 'Edit', exact: true }).click()
+      await ada.getByRole('button', { name: 'Stop editing' }).waitFor()
+      await grace.getByText('Ada edits').waitFor()
+      expect(await grace.getByRole('button').isDisabled()).to.equal(true)
+      await ada.close()
+      await grace.getByText('Free to edit').waitFor()
+      expect(await grace.locator('li').allTextContents()).to.deep.equal(['Grace (you)'])
+    })
+  })
+})
+
+describe('the page client/docs/examples.md', () => {
+  const repository = new URL('../../../', import.meta.url)
+  const page = readFileSync(new URL('client/docs/examples.md', repository), 'utf8')
+  const excerpts = [...page.matchAll(/^```ts (\w+)\n(.*?)^```/gms)]
+  const programs = [...page.matchAll(/\[(\w+)\.ts\]/g)].map(([, program]) => program!)
+
+  it('shows an excerpt of each program', () => {
+    expect(excerpts.map(([, program]) => program)).to.deep.equal(programs)
+    expect(programs).to.have.lengthOf(6)
+  })
+
+  for (const [, program, code] of excerpts) {
+    it(`shows lines of the program: ${program}`, () => {
+      const source = new URL(`test/src/examples/${program}.ts`, repository)
+      expect(readFileSync(source, 'utf8')).to.include(code)
+    })
+  }
+})

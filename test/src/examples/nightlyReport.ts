@@ -1,0 +1,59 @@
+/**
+ * A cron job on three machines: the machines share the work of one line of cron, and the job runs
+ * once a day, even if two of the machines are down. Put this line into the crontab of each machine:
+ *
+ *     0 3 * * * node nightlyReport.js http://shop.internal
+ *
+ * The key names the day. The first machine runs the job, and the other machines wait for its
+ * result. If that machine dies, the next machine runs the job. A machine that starts up to twelve
+ * hours late gets the result, which the broker keeps for this time.
+ *
+ * Usage: node test/dist/examples/nightlyReport.js SHOP_URL [DAY]
+ */
+import { hostname } from 'node:os'
+import { connect } from '@holdfast/client'
+
+interface Report {
+  readonly orders: number
+  readonly madeBy: string
+}
+
+const [shop, day = new Date().toISOString().slice(0, 10)] = process.argv.slice(2)
+const machine = process.env['MACHINE'] ?? hostname()
+const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
+
+/**
+ * Makes the report and stores it at the shop.
+ *
+ * @param fence A number that rises with every grant. The shop must refuse a report whose fence is
+ *   lower than the fence of the report that it has, because a machine that was frozen may still
+ *   send its report after another machine has taken over.
+ * @param signal Aborted when this machine has lost its lock, so another machine may run the job.
+ */
+async function makeReport(fence: number, signal: AbortSignal): Promise<Report> {
+  const answer = await fetch(`${shop}/orders?day=${day}`, { signal })
+  if (!answer.ok) throw new Error(`The shop answered ${answer.status} to the request for orders`)
+  const orders = (await answer.json()) as unknown[]
+  const report = { orders: orders.length, madeBy: machine }
+  const stored = await fetch(`${shop}/reports/${day}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json', fence: String(fence) },
+    body: JSON.stringify(report),
+    signal,
+  })
+  if (!stored.ok) throw new Error(`The shop answered ${stored.status} to the report`)
+  return report
+}
+
+const session = await connect(broker, { name: machine })
+try {
+  const report = await session.once(
+    `nightly-report:${day}`,
+    ({ fence, signal }) => makeReport(fence, signal),
+    { keep: 12 * 3_600_000 },
+  )
+  const isMine = report.madeBy === machine
+  console.log(isMine ? `made the report of ${day}` : `${report.madeBy} made the report of ${day}`)
+} finally {
+  await session.close()
+}

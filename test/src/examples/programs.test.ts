@@ -1,0 +1,230 @@
+/**
+ * Runs the examples that are programs, as users run them: each in a process of its own, several of
+ * them with one broker. A fence is the rising number of a grant.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { Collector, Stage } from '../e2e/stage.js'
+
+/** An example in a process of its own. */
+class Program {
+  readonly child: ChildProcess
+  /** The lines of the standard output. */
+  readonly lines = new Collector<string>()
+  /** Resolves with the exit code when the program has ended and its output was read. */
+  readonly #exitCode: Promise<number | null>
+
+  constructor(
+    example: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ) {
+    const path = fileURLToPath(new URL(`./${example}.js`, import.meta.url))
+    this.child = spawn(process.execPath, [path, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...environment },
+    })
+    createInterface(this.child.stdout!).on('line', this.lines.add)
+    this.#exitCode = once(this.child, 'close').then(([code]) => code)
+  }
+
+  /** Resolves when the program has printed this line. */
+  async waitForLine(line: string): Promise<void> {
+    await this.lines.waitUntil((lines) => lines.includes(line))
+  }
+
+  /** Resolves with all lines when the program has ended with the exit code 0. */
+  async output(): Promise<readonly string[]> {
+    expect(await this.#exitCode, 'the exit code').to.equal(0)
+    return this.lines.items
+  }
+}
+
+/** A request to the HTTP server of a test. */
+interface HttpRequest {
+  readonly method: string
+  readonly path: string
+  readonly fence: number
+  readonly body: string
+  /** Answers with the status 200, or with another status. */
+  answer(text: string, status?: number): void
+}
+
+describe('the examples that are programs', () => {
+  const stage = Stage.forEachTest()
+  let url: string
+
+  beforeEach(async () => {
+    url = (await stage.broker()).url
+  })
+
+  function run(
+    example: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ): Program {
+    const program = new Program(example, args, { HOLDFAST_URL: url, ...environment })
+    stage.onClear(async () => {
+      const { child } = program
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    })
+    return program
+  }
+
+  /** Starts an HTTP server that collects its requests, which the test answers. */
+  async function httpServer() {
+    const requests = new Collector<HttpRequest>()
+    const server = createServer((request, response) => {
+      void received(request, response).then(requests.add)
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    stage.onClear(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    return { requests, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  }
+
+  /** Resolves when this many requests for locks wait at the broker. */
+  async function untilWaiting(session: Session, count: number): Promise<void> {
+    const counts = new Collector<number>()
+    let waiting = 0
+    const watch = session.watch({ prefix: '', queue: true }, (event) => {
+      if (event.event === 'state') waiting = event.waitingCount ?? 0
+      else if (event.event === 'queued') waiting++
+      else if (event.event === 'dequeued') waiting--
+      counts.add(waiting)
+    })
+    await counts.waitUntil(() => waiting === count)
+    watch.close()
+  }
+
+  it('nightlyReport: one of three machines runs the job, also if the first one dies', async () => {
+    const observer = await stage.session(url)
+    const { requests, origin } = await httpServer()
+    const start = (machine: string) =>
+      run('nightlyReport', [origin, '2026-11-29'], { MACHINE: machine })
+    const first = start('m1')
+    await requests.waitForCount(1)
+    const others = ['m2', 'm3'].map(start)
+    await untilWaiting(observer, 2)
+    first.child.kill('SIGKILL')
+    const [, orders] = await requests.waitForCount(2)
+    expect(orders!.path).to.equal('/orders?day=2026-11-29')
+    orders!.answer('[1, 2]')
+    const [, , report] = await requests.waitForCount(3)
+    expect([report!.method, report!.path]).to.deep.equal(['PUT', '/reports/2026-11-29'])
+    expect(report!.fence).to.be.above(0)
+    const { orders: count, madeBy } = JSON.parse(report!.body)
+    expect([count, ['m2', 'm3'].includes(madeBy)]).to.deep.equal([2, true])
+    report!.answer('')
+    const outputs = await Promise.all(others.map((other) => other.output()))
+    const own = ['made the report of 2026-11-29']
+    const shared = [`${madeBy} made the report of 2026-11-29`]
+    expect(outputs).to.have.deep.members([own, shared])
+    expect(await start('late').output()).to.deep.equal(shared)
+    expect(requests.items).to.have.lengthOf(3)
+  })
+
+  it('fetchAtMostThree: two processes have at most three requests in flight', async () => {
+    const observer = await stage.session(url)
+    const { requests, origin } = await httpServer()
+    const pages = (name: string) => [1, 2, 3, 4].map((page) => `${origin}/${name}/${page}`)
+    const pools = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
+    await Promise.all([requests.waitForCount(3), untilWaiting(observer, 5)])
+    for (let answered = 0; answered < 8; answered++) {
+      await requests.waitForCount(Math.min(answered + 3, 8))
+      expect(requests.items.length - answered, 'requests in flight').to.be.at.most(3)
+      requests.items[answered]!.answer('four')
+    }
+    const outputs = await Promise.all(pools.map((pool) => pool.output()))
+    expect(outputs.flat()).to.have.members(
+      [...pages('a'), ...pages('b')].map((page) => `200 4 ${page}`),
+    )
+  })
+
+  it('scheduler: hands over when it is stopped, and is replaced when it dies', async () => {
+    const a = run('scheduler', ['a'])
+    await a.waitForLine('assigned jobs to the workers')
+    const b = run('scheduler', ['b'])
+    await b.waitForLine('a leads')
+    const observer = await stage.session(url)
+    await untilWaiting(observer, 1)
+    const c = run('scheduler', ['c'])
+    await untilWaiting(observer, 2)
+    a.child.kill('SIGTERM')
+    expect((await a.output()).at(-1)).to.equal('resigned')
+    await b.waitForLine('assigned jobs to the workers')
+    expect(c.lines.items).not.to.include('assigned jobs to the workers')
+    b.child.kill('SIGKILL')
+    await c.waitForLine('assigned jobs to the workers')
+    await c.waitForLine('c leads')
+    c.child.kill('SIGINT')
+    await c.output()
+    const { heldCount } = await observer.query({ key: 'scheduler' })
+    expect(heldCount).to.equal(0)
+  })
+
+  it('exchangeRates: asks the source once for many requests, and again after an error', async () => {
+    const observer = await stage.session(url)
+    const { requests, origin } = await httpServer()
+    const servers = [1, 2].map(() => run('exchangeRates', [origin, '0']))
+    const addresses = await Promise.all(
+      servers.map(async ({ lines }) => (await lines.waitForCount(1))[0]!.split(' ').at(-1)!),
+    )
+    const ask = async (server: number, path: string) => {
+      const response = await fetch(`${addresses[server]}${path}`)
+      return `${response.status} ${await response.text()}`
+    }
+    expect(await ask(0, '/euro')).to.match(/^404 /)
+    const failed = ask(0, '/EUR')
+    await requests.waitForCount(1)
+    const answers = [ask(0, '/EUR'), ask(1, '/EUR'), ask(1, '/EUR')]
+    await untilWaiting(observer, 3)
+    requests.items[0]!.answer('out of order', 500)
+    expect(await failed).to.equal('502 The source answered 500\n')
+    await requests.waitForCount(2)
+    requests.items[1]!.answer('1.0845')
+    expect(await Promise.all(answers)).to.deep.equal(Array(3).fill('200 1.0845\n'))
+    expect(await ask(0, '/EUR')).to.equal('200 1.0845\n')
+    expect(requests.items).to.have.lengthOf(2)
+    for (const { child } of servers) child.kill('SIGTERM')
+    await Promise.all(servers.map((server) => server.output()))
+  })
+
+  it('orderService: pays for an order once, and ends when it is stopped', async () => {
+    const program = run('orderService', ['0'])
+    const [line] = await program.lines.waitForCount(1)
+    const origin = line!.split(' ').at(-1)
+    const pay = async (id: string) =>
+      (await fetch(`${origin}/orders/${id}/pay`, { method: 'POST' })).status
+    const statuses = await Promise.all([pay('1'), pay('1'), pay('9'), pay('one')])
+    expect([statuses.slice(0, 2).sort(), statuses.slice(2)]).to.deep.equal([
+      [200, 409],
+      [404, 400],
+    ])
+    program.child.kill('SIGTERM')
+    expect(await program.output()).to.deep.equal([line, 'charged for order 1'])
+  })
+})
+
+async function received(request: IncomingMessage, response: ServerResponse): Promise<HttpRequest> {
+  let body = ''
+  for await (const chunk of request) body += chunk
+  return {
+    method: request.method ?? '',
+    path: request.url ?? '',
+    fence: Number(request.headers['fence']),
+    body,
+    answer: (text, status = 200) => response.writeHead(status).end(text),
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * A leader with a hand-over: several schedulers run, one of them leads, and the others know the
+ * address of the leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its round and
+ * resigns, so the next candidate leads at once. If the leader dies, its session ends at the broker,
+ * and the next candidate leads as well.
+ *
+ * Usage: node test/dist/examples/scheduler.js ADDRESS
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect, HoldfastError, type Leadership } from '@holdfast/client'
+
+const [address = `scheduler-${process.pid}`] = process.argv.slice(2)
+const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+
+const session = await connect(broker, { name: address })
+
+/** Prints the address of each new leader, until this scheduler stops. */
+async function followLeaders(): Promise<void> {
+  for await (const leader of session.observe('scheduler', { signal: stop.signal })) {
+    if (leader !== undefined) console.log(`${leader.value} leads`)
+  }
+}
+
+/**
+ * Works as the leader until the leadership is lost or this scheduler stops.
+ *
+ * @param leadership Its fence rises with every leader. Send the fence with every command, and let
+ *   the workers refuse a lower fence: a leader that was frozen does not know yet that it was
+ *   replaced.
+ */
+async function lead(leadership: Leadership): Promise<void> {
+  const signal = AbortSignal.any([leadership.signal, stop.signal])
+  while (!signal.aborted) {
+    console.log('assigned jobs to the workers') // your work, with leadership.fence
+    await sleep(1_000, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** Ignores the error of a call that was aborted because this scheduler stops. */
+function ignoreStop(error: unknown): void {
+  if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
+}
+
+const following = followLeaders().catch(ignoreStop)
+try {
+  // After a loss, for instance of the connection, the scheduler is a candidate again.
+  while (!stop.signal.aborted) {
+    const leadership = await session.campaign('scheduler', {
+      value: address,
+      signal: stop.signal,
+    })
+    await lead(leadership)
+    if (leadership.held) {
+      await leadership.resign()
+      console.log('resigned')
+    }
+  }
+  await following
+} catch (error) {
+  ignoreStop(error)
+} finally {
+  await session.close()
+}
