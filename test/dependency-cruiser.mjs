@@ -39,6 +39,7 @@ export const layers = {
     'index',
     'cells',
     'opentelemetry',
+    'react',
     'internal',
   ],
   'server/src': [

@@ -240,10 +240,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (this.#resumeSecret === undefined) {
       this.lease.stop()
       this.#endSession('the connection dropped, and the session ended', error)
-      return
+    } else {
+      this.lease.limitToGrace(this.#info.grace)
+      if (wasConnected) this.listener.notify('jeopardy', error)
     }
-    this.lease.limitToGrace(this.#info.grace)
-    if (wasConnected) this.listener.notify('jeopardy', error)
+    // The caller's listeners may have closed the session.
+    if (wasConnected && this.state === 'disconnected') this.listener.notify('disconnected', error)
   }
 
   onGivenUp(error: HoldfastError): void {

@@ -35,10 +35,16 @@ export interface LostLock {
 /** The events of a session, each with the type of its listeners. */
 export interface SessionEvents {
   /**
-   * The connection is gone. The broker may still keep the session and its locks until the grace has
-   * passed. The error is `UNAVAILABLE` and says why the connection is gone.
+   * The connection of a session with a grace is gone. The broker may still keep the session and its
+   * locks until the grace has passed. The error is `UNAVAILABLE` and says why the connection is
+   * gone.
    */
   jeopardy: (error: HoldfastError) => void
+  /**
+   * The connection is gone, with or without a grace; the client reconnects. Comes after `jeopardy`,
+   * and after `lost` of each lock that is lost at once. The error is that of `jeopardy`.
+   */
+  disconnected: (error: HoldfastError) => void
   /** The session was resumed, and the client knows again which locks the session holds. */
   resumed: () => void
   /** A new session has replaced the old session. The locks of the old session are lost. */
@@ -71,6 +77,7 @@ export interface SessionControllerListener {
 
 const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
+  disconnected: 1,
   resumed: 1,
   newSession: 1,
   lost: 1,

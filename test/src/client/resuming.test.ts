@@ -13,6 +13,7 @@ import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../su
 import {
   acknowledge,
   acquireLock,
+  openScene,
   reconnect,
   stage,
   turn,
@@ -41,6 +42,35 @@ describe('resuming a session', () => {
     expect(await reconnect(scene)).to.deep.include({
       resume: { session: 's1', secret: 'second', try: 2 },
     })
+  })
+
+  for (const grace of ['lease', 0] as const) {
+    it(`reports each dropped connection once, after the other events: grace ${grace}`, async () => {
+      const scene =
+        grace === 0
+          ? await openScene({ reconnect: fixedInterval({ interval: 50 }) })
+          : await openGraced()
+      await acquireLock(scene)
+      scene.session.on('disconnected', ({ code }) => {
+        scene.events.push(`disconnected ${code} ${scene.session.state}`)
+      })
+      scene.socket.end()
+      scene.clock.advance(1_000)
+      scene.network.last.end() // a try to reconnect fails
+      expect(scene.events).to.deep.equal([
+        grace === 0 ? 'lost session' : 'jeopardy',
+        'disconnected UNAVAILABLE disconnected',
+      ])
+    })
+  }
+
+  it('reports no dropped connection if a listener has closed the session', async () => {
+    const scene = await openScene()
+    await acquireLock(scene)
+    scene.session.on('lost', () => void scene.session.close())
+    scene.session.on('disconnected', () => scene.events.push('disconnected'))
+    scene.socket.end()
+    expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
   it('counts its tries, so that the broker can tell a late hello from a new one', async () => {

@@ -20,10 +20,12 @@ import { manifest, packages } from './repository.js'
 /** The packages that a source file may import, by the package.json of its package. */
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
-  const { dependencies, optionalDependencies, devDependencies } = manifest(folder)
+  const { dependencies, optionalDependencies, devDependencies, peerDependencies } = manifest(folder)
   // The bundle of the dashboard contains its packages, so only a build needs them.
   const bundled = file.startsWith('server/src/dashboard/') ? devDependencies : {}
-  return Object.keys({ ...dependencies, ...optionalDependencies, ...bundled })
+  // Only the entry for React needs the peer dependencies.
+  const forReact = file.startsWith('client/src/react/') ? peerDependencies : {}
+  return Object.keys({ ...dependencies, ...optionalDependencies, ...bundled, ...forReact })
 }
 
 describe('the imports of the packages', () => {
@@ -139,6 +141,14 @@ describe('the rules for imports', () => {
       'server/src/dashboard/b.ts imports esbuild',
       'server/src/broker/c.ts imports preact',
     ])
+  })
+
+  it('allow only the hooks to import React', async () => {
+    const { modules } = await cruisePlanted({
+      'client/src/react/a.ts': `import { useState } from 'react'`,
+      'client/src/locks/b.ts': `import { useState } from 'react'`,
+    })
+    assert.sameMembers(undeclared(modules, declaredBy), ['client/src/locks/b.ts imports react'])
   })
 })
 

@@ -1,0 +1,127 @@
+/**
+ * The held locks of a key or of a prefix, from one watch of the session. All components with the
+ * same selection share one watch.
+ */
+import { type HeldInfo, HoldfastError } from '@holdfast/shared'
+import { platformEnvironment } from '../platform/environment.js'
+import type { Session } from '../session/session.js'
+import type { Watch, WatchEvent } from '../session/watch.js'
+import { Store } from './store.js'
+
+/** A key, or all keys with a prefix. */
+export type HoldersSelection =
+  | { readonly key: string; readonly prefix?: undefined }
+  | { readonly prefix: string; readonly key?: undefined }
+
+/** The result of `useHolders`. */
+export interface Holders {
+  /** The held locks in the order of their grants, the oldest first; at most the first 1,000. */
+  readonly holders: readonly HeldInfo[]
+  /** How many locks are held, including those that `holders` leaves out. */
+  readonly heldCount: number
+  /** Whether the broker has sent the locks. False on a server and until the session is open. */
+  readonly isKnown: boolean
+  /** Why the broker refuses to list the locks, such as `FORBIDDEN`. */
+  readonly error: HoldfastError | undefined
+}
+
+/** The result before the broker has sent the locks. */
+export const unknownHolders: Holders = {
+  holders: [],
+  heldCount: 0,
+  isKnown: false,
+  error: undefined,
+}
+
+export class HoldersStore extends Store<Holders> {
+  readonly #session: Session
+  readonly #selection: HoldersSelection
+  /** The locks by fence and key, because the keys of a set share a fence. */
+  readonly #locks = new Map<string, HeldInfo>()
+  #heldCount = 0
+  #watch: Watch | undefined
+  readonly #registry: StoreRegistry
+  readonly #id: string
+
+  /** @param registry The stores of the session, in which this store is found by its id. */
+  constructor(session: Session, selection: HoldersSelection, registry: StoreRegistry, id: string) {
+    super(unknownHolders)
+    this.#session = session
+    this.#selection = selection
+    this.#registry = registry
+    this.#id = id
+    registry.set(id, this)
+  }
+
+  protected override onSubscribed(): void {
+    if (this.#watch !== undefined) return
+    if (!this.#registry.has(this.#id)) this.#registry.set(this.#id, this)
+    try {
+      this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error
+      platformEnvironment.endOfTurn(() => this.set({ ...unknownHolders, error }))
+    }
+  }
+
+  /**
+   * Ends the watch at the end of the turn, if no component has subscribed again meanwhile. React
+   * removes and adds listeners in one turn in its strict mode, and when components are replaced.
+   */
+  protected override onAbandoned(): void {
+    platformEnvironment.endOfTurn(() => {
+      if (this.isFollowed) return
+      this.#watch?.close()
+      this.#watch = undefined
+      if (this.#registry.get(this.#id) === this) this.#registry.delete(this.#id)
+      this.set(unknownHolders)
+    })
+  }
+
+  #onEvent(event: WatchEvent): void {
+    if (event.event === 'refused') {
+      this.set({ ...unknownHolders, error: event.error })
+      return
+    }
+    if (event.event === 'state') {
+      this.#locks.clear()
+      this.#heldCount = event.heldCount
+      for (const lock of event.held) this.#add(lock)
+    } else if (event.event === 'locked') {
+      this.#heldCount++
+      this.#add(event)
+    } else if (event.event === 'upgraded') {
+      // An upgraded lock has a new fence, and is the only lock of its key.
+      for (const [id, { key }] of this.#locks) if (key === event.key) this.#locks.delete(id)
+      this.#add(event)
+    } else if (event.event === 'downgraded' || event.event === 'proclaimed') {
+      this.#add(event)
+    } else {
+      this.#heldCount = Math.max(0, this.#heldCount - 1)
+      this.#locks.delete(idOf(event))
+    }
+    const holders = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
+    this.set({ holders, heldCount: this.#heldCount, isKnown: true, error: undefined })
+  }
+
+  #add(lock: HeldInfo): void {
+    this.#locks.set(idOf(lock), lock)
+  }
+}
+
+function idOf({ fence, key }: HeldInfo): string {
+  return `${fence} ${key}`
+}
+
+/** The stores of a session by their selection. */
+type StoreRegistry = Map<string, HoldersStore>
+
+const registries = new WeakMap<Session, StoreRegistry>()
+
+/** Returns the store that all components with this session and selection share. */
+export function holdersOf(session: Session, selection: HoldersSelection): HoldersStore {
+  const registry = registries.get(session) ?? new Map<string, HoldersStore>()
+  registries.set(session, registry)
+  const id = JSON.stringify([selection.key, selection.prefix])
+  return registry.get(id) ?? new HoldersStore(session, selection, registry, id)
+}

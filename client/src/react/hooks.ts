@@ -1,0 +1,119 @@
+/** The hooks `useLock`, `useHolders` and `useLeader`. */
+import type { HeldInfo, HoldfastError } from '@holdfast/shared'
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
+import type { Lock } from '../locks/lock.js'
+import type { Leader } from '../session/observation.js'
+import { type Holders, type HoldersSelection, holdersOf, unknownHolders } from './holdersStore.js'
+import { type AcquireOptions, idleLock, type LockState, LockStore } from './lockStore.js'
+import { useSession } from './provider.js'
+
+/** The options of `useLock`: those of `session.lock`, except `signal`, and two of the hook. */
+export interface UseLockOptions extends AcquireOptions {
+  /**
+   * While true, the hook requests the lock without a call of `acquire`: when the component is
+   * mounted, when the key changes, and after the session was lost. When it becomes false, the hook
+   * releases the lock. Default false.
+   */
+  readonly auto?: boolean | undefined
+  /** Whether to watch the key for `holders`. Default true. */
+  readonly watch?: boolean | undefined
+}
+
+/** The result of `useLock`. */
+export interface UsedLock {
+  /** The lock while `state` is `'held'`. */
+  readonly lock: Lock | undefined
+  readonly state: LockState
+  /** Why the request failed, or how the lock was lost. */
+  readonly error: HoldfastError | undefined
+  /** All holders of the key, of this and of other sessions. */
+  readonly holders: readonly HeldInfo[]
+  /**
+   * Requests the lock with the options of the hook and these options, such as `{ steal: true }`.
+   * Never rejects: resolves with the lock, or with undefined if the request failed (see `error`) or
+   * was withdrawn. While the lock is held, returns the lock. While a request waits, a call without
+   * options returns its promise, and a call with options replaces the request.
+   */
+  readonly acquire: (options?: AcquireOptions) => Promise<Lock | undefined>
+  /** Withdraws the request, or unlocks the lock. */
+  readonly release: () => void
+}
+
+/**
+ * Returns the lock of this component on a key. The lock is released when the component is
+ * unmounted, and when the key changes. Each component has a lock of its own, also if several
+ * components use the same key.
+ *
+ * The options are read by each request. A change of the options does not change a held lock.
+ */
+export function useLock(key: string, options: UseLockOptions = {}): UsedLock {
+  const { session } = useSession()
+  const { auto = false, watch = true, ...lockOptions } = options
+  const [store] = useState(() => new LockStore())
+  useEffect(() => {
+    store.options = lockOptions
+  })
+  useEffect(() => {
+    if (session !== undefined) return store.attach({ session, key }, auto)
+    return undefined
+  }, [store, session, key, auto])
+  const status = useSyncExternalStore(store.subscribe, store.getSnapshot, () => idleLock)
+  const { holders } = useHolders(watch ? { key } : undefined)
+  // Until the effects have run, the status is that of the former key or session.
+  const { target } = status
+  const isFormer = target !== undefined && (target.session !== session || target.key !== key)
+  const { lock, state, error } = isFormer ? idleLock : status
+  return { lock, state, error, holders, acquire: store.acquire, release: store.release }
+}
+
+const noSubscription = () => () => {}
+const getUnknown = () => unknownHolders
+
+/**
+ * Returns the held locks of a key, or of all keys with a prefix, and follows their changes. All
+ * components with the same selection share one watch. Needs the permission `watch`.
+ *
+ * After a dropped connection the locks are the last known locks until the session is connected
+ * again; `useSession().state` tells.
+ *
+ * @param selection Undefined to watch nothing.
+ */
+export function useHolders(selection: HoldersSelection | undefined): Holders {
+  const { session } = useSession()
+  const { key, prefix } = selection ?? {}
+  const store = useMemo(() => {
+    if (session === undefined) return undefined
+    if (key !== undefined) return holdersOf(session, { key })
+    return prefix === undefined ? undefined : holdersOf(session, { prefix })
+  }, [session, key, prefix])
+  return useSyncExternalStore(
+    store?.subscribe ?? noSubscription,
+    store?.getSnapshot ?? getUnknown,
+    getUnknown,
+  )
+}
+
+/** The result of `useLeader`. */
+export interface UsedLeader {
+  /** Undefined while no session leads, and until the broker has sent the leader. */
+  readonly leader: Leader | undefined
+  /** Whether the session of this component leads. */
+  readonly isMe: boolean
+  /** Whether the broker has sent the leader. */
+  readonly isKnown: boolean
+  /** Why the broker refuses to show the leader, such as `FORBIDDEN`. */
+  readonly error: HoldfastError | undefined
+}
+
+/** Returns the leader of an election with its value, and follows the changes. */
+export function useLeader(name: string): UsedLeader {
+  const { id } = useSession()
+  const { holders, isKnown, error } = useHolders({ key: name })
+  const held = holders.find(({ election }) => election === true)
+  const leader = useMemo(() => held && leaderOf(held), [held])
+  return { leader, isMe: leader !== undefined && leader.session === id, isKnown, error }
+}
+
+function leaderOf({ session, name, fence, since, value }: HeldInfo): Leader {
+  return { session, name, fence, since, value }
+}

@@ -1,0 +1,19 @@
+/**
+ * The public exports of `@holdfast/client/react`: a provider and hooks for React 18 and later. This
+ * is an entry of its own, so that programs without React do not load it. The directive tells
+ * frameworks with server components that these components run in the browser.
+ */
+'use client'
+
+export type { Holders, HoldersSelection } from './holdersStore.js'
+export {
+  type UsedLeader,
+  type UsedLock,
+  type UseLockOptions,
+  useHolders,
+  useLeader,
+  useLock,
+} from './hooks.js'
+export type { AcquireOptions, LockState } from './lockStore.js'
+export { HoldfastProvider, type HoldfastProviderProps, useSession } from './provider.js'
+export type { ProviderOptions, SessionStatus } from './sessionStore.js'

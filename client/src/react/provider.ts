@@ -1,0 +1,81 @@
+/** The component `HoldfastProvider`, which gives its session to all hooks below it. */
+import {
+  createContext,
+  createElement,
+  type ReactElement,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from 'react'
+import type { BrokerUrl } from '../connect.js'
+import type { Session } from '../session/session.js'
+import {
+  noSession,
+  type ProviderOptions,
+  type SessionStatus,
+  SessionStore,
+} from './sessionStore.js'
+
+/** The properties of a provider that opens a session of its own. */
+export interface OpeningProviderProps {
+  /** The URL of a broker, or a list of URLs. When the URLs change, the provider reconnects. */
+  readonly url: BrokerUrl | readonly BrokerUrl[]
+  /**
+   * The options of `connect`. The provider reads them when it opens the session. To apply other
+   * options, such as another name, give the provider another `key`.
+   */
+  readonly options?: ProviderOptions | undefined
+  readonly session?: undefined
+  readonly children?: ReactNode
+}
+
+/** The properties of a provider with a session of the caller, who also closes the session. */
+export interface SessionProviderProps {
+  readonly session: Session
+  readonly url?: undefined
+  readonly options?: undefined
+  readonly children?: ReactNode
+}
+
+export type HoldfastProviderProps = OpeningProviderProps | SessionProviderProps
+
+const HoldfastContext = createContext<SessionStore | undefined>(undefined)
+
+/**
+ * Gives a session to the hooks of all components below it. With `url`, the provider opens a session
+ * when it is mounted, and closes the session when it is unmounted. While no broker answers, the
+ * provider tries again, after the delays of the option `reconnect`. With `session`, it uses this
+ * session.
+ *
+ * On a server the provider opens no session, and the hooks return what they return before a session
+ * is open.
+ */
+export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
+  const { url, options, session, children } = props
+  const [store] = useState(() => new SessionStore())
+  const newestOptions = useRef(options)
+  useEffect(() => {
+    newestOptions.current = options
+  })
+  // Text, because the caller may make an equal list in each render.
+  const urlText = url === undefined ? undefined : JSON.stringify(url)
+  useEffect(() => {
+    if (session !== undefined) return store.follow(session)
+    return store.open(JSON.parse(urlText ?? '[]'), newestOptions.current ?? {})
+  }, [store, session, urlText])
+  return createElement(HoldfastContext.Provider, { value: store }, children)
+}
+
+/** Returns the session of the nearest provider and its state, and follows its changes. */
+export function useSession(): SessionStatus {
+  const store = useContext(HoldfastContext)
+  if (store === undefined) {
+    throw new Error(
+      'The hooks of @holdfast/client/react need a HoldfastProvider above the component: put one around it',
+    )
+  }
+  return useSyncExternalStore(store.subscribe, store.getSnapshot, () => noSession)
+}

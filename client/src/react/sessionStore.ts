@@ -1,0 +1,172 @@
+/**
+ * The session of a `HoldfastProvider`: opens the session, tries again while no broker answers, and
+ * closes the session when the provider is unmounted.
+ */
+import type { HoldfastError } from '@holdfast/shared'
+import { type BrokerUrl, connect } from '../connect.js'
+import type { ConnectOptions } from '../options.js'
+import { callSafely } from '../platform/callbacks.js'
+import { platformEnvironment } from '../platform/environment.js'
+import type { Session } from '../session/session.js'
+import type { SessionState } from '../session/sessionEvents.js'
+import { exponentialBackoff, type RetryStrategy } from '../transport/retryStrategies.js'
+import { Store } from './store.js'
+
+/** The options of `connect`, except `signal`: the provider cancels connecting by itself. */
+export type ProviderOptions = Omit<ConnectOptions, 'signal'>
+
+/** The result of `useSession`. */
+export interface SessionStatus {
+  /** Undefined until the session is open, on a server, and after the session has ended. */
+  readonly session: Session | undefined
+  /** The id of the session at the broker, which changes when a new session begins. */
+  readonly id: string | undefined
+  readonly state: SessionState
+  /**
+   * Why the session is not connected: the error of the last try to connect, of the connection that
+   * dropped, or the error that ended the session.
+   */
+  readonly error: HoldfastError | undefined
+}
+
+/** The status on a server, and before the session is open. */
+export const noSession: SessionStatus = {
+  session: undefined,
+  id: undefined,
+  state: 'connecting',
+  error: undefined,
+}
+
+export class SessionStore extends Store<SessionStatus> {
+  constructor() {
+    super(noSession)
+  }
+
+  /** Follows a session of the caller. Returns a function that stops following. */
+  follow(session: Session): () => void {
+    const stop = this.#follow(session)
+    return () => {
+      stop()
+      this.set(noSession)
+    }
+  }
+
+  /**
+   * Opens a session. Returns a function that closes the session.
+   *
+   * The session is opened at the end of the turn: React's strict mode mounts, unmounts and mounts
+   * each component in one turn, and must not open two sessions.
+   */
+  open(url: BrokerUrl | readonly BrokerUrl[], options: ProviderOptions): () => void {
+    const closing = new AbortController()
+    let close = () => {}
+    const connecting = new Connecting(url, options, closing.signal, {
+      onOpen: (session) => {
+        const stop = this.#follow(session)
+        close = () => {
+          stop()
+          void session.close()
+        }
+      },
+      onError: (error, willRetry) => {
+        this.set({ ...noSession, state: willRetry ? 'connecting' : 'closed', error })
+      },
+    })
+    platformEnvironment.endOfTurn(() => connecting.start())
+    return () => {
+      closing.abort()
+      connecting.stop()
+      close()
+      this.set(noSession)
+    }
+  }
+
+  #follow(session: Session): () => void {
+    const update = (error?: HoldfastError) => {
+      const isClosed = session.state === 'closed'
+      this.set({
+        session: isClosed ? undefined : session,
+        id: isClosed ? undefined : session.id,
+        state: session.state,
+        error,
+      })
+    }
+    const onConnected = () => update()
+    session.on('disconnected', update)
+    session.on('resumed', onConnected)
+    session.on('newSession', onConnected)
+    session.on('closed', update)
+    update()
+    return () => {
+      session.off('disconnected', update)
+      session.off('resumed', onConnected)
+      session.off('newSession', onConnected)
+      session.off('closed', update)
+    }
+  }
+}
+
+interface ConnectingListener {
+  onOpen(session: Session): void
+  onError(error: HoldfastError, willRetry: boolean): void
+}
+
+/** The tries to open a session, with the delays of the option `reconnect` between them. */
+class Connecting {
+  readonly #url: BrokerUrl | readonly BrokerUrl[]
+  readonly #options: ProviderOptions
+  readonly #signal: AbortSignal
+  readonly #listener: ConnectingListener
+  #delays: Iterator<number> | undefined
+  #cancelTimer = () => {}
+
+  constructor(
+    url: BrokerUrl | readonly BrokerUrl[],
+    options: ProviderOptions,
+    signal: AbortSignal,
+    listener: ConnectingListener,
+  ) {
+    this.#url = url
+    this.#options = options
+    this.#signal = signal
+    this.#listener = listener
+  }
+
+  start(): void {
+    if (this.#signal.aborted) return
+    connect(this.#url, { ...this.#options, signal: this.#signal }).then(
+      (session) => {
+        if (this.#signal.aborted) void session.close()
+        else this.#listener.onOpen(session)
+      },
+      (error: HoldfastError) => callSafely(() => this.#onError(error)),
+    )
+  }
+
+  /** Cancels the next try. The signal cancels the present try. */
+  stop(): void {
+    this.#cancelTimer()
+  }
+
+  #onError(error: HoldfastError): void {
+    if (this.#signal.aborted) return
+    const delay = error.retryable ? this.#nextDelay() : undefined
+    this.#listener.onError(error, delay !== undefined)
+    if (delay === undefined) return
+    const { clock } = platformEnvironment
+    const timer = clock.setTimer(() => this.start(), delay)
+    this.#cancelTimer = () => clock.clearTimer(timer)
+  }
+
+  /** Returns undefined if the strategy has no further delay. */
+  #nextDelay(): number | undefined {
+    this.#delays ??= strategyOf(this.#options)[Symbol.iterator]()
+    const { done, value } = this.#delays.next()
+    return done ? undefined : value
+  }
+}
+
+function strategyOf({ reconnect }: ProviderOptions): RetryStrategy {
+  if (reconnect === false) return []
+  return reconnect ?? exponentialBackoff({ initial: 100, max: 5_000, jitter: 'full' })
+}

@@ -1,0 +1,38 @@
+/**
+ * A value outside React that components follow with `useSyncExternalStore`. The value is an
+ * immutable snapshot: each change replaces it.
+ */
+export class Store<T> {
+  #snapshot: T
+  readonly #listeners = new Set<() => void>()
+
+  constructor(initial: T) {
+    this.#snapshot = initial
+  }
+
+  /** Calls the listener after each change. Returns a function that removes the listener. */
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener)
+    this.onSubscribed()
+    return () => {
+      if (this.#listeners.delete(listener) && this.#listeners.size === 0) this.onAbandoned()
+    }
+  }
+
+  readonly getSnapshot = (): T => this.#snapshot
+
+  protected get isFollowed(): boolean {
+    return this.#listeners.size > 0
+  }
+
+  protected set(snapshot: T): void {
+    this.#snapshot = snapshot
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  /** Called after each new listener. */
+  protected onSubscribed(): void {}
+
+  /** Called when the last listener was removed. */
+  protected onAbandoned(): void {}
+}

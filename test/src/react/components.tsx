@@ -1,0 +1,74 @@
+/** The components of the tests of `@holdfast/client/react`, for a browser and for a server. */
+import {
+  HoldfastProvider,
+  type HoldfastProviderProps,
+  type UseLockOptions,
+  useHolders,
+  useLeader,
+  useLock,
+  useSession,
+} from '@holdfast/client/react'
+import { StrictMode, Suspense, use } from 'react'
+
+/** Shows the state of the lock and the holders of a key, and has a button for each call. */
+export function LockView({ lockKey, ...options }: UseLockOptions & { readonly lockKey: string }) {
+  const { lock, state, error, holders, acquire, release } = useLock(lockKey, options)
+  const names = holders.map(({ name }) => name).join(',')
+  return (
+    <div data-testid={lockKey}>
+      <output>{`${state} ${error?.reason ?? error?.code ?? 'ok'} by [${names}]`}</output>
+      <i>{lock === undefined ? 'no lock' : `${lock.key} ${lock.mode}`}</i>
+      <button type="button" onClick={() => acquire()}>
+        acquire
+      </button>
+      <button type="button" onClick={() => acquire({ steal: true })}>
+        steal
+      </button>
+      <button type="button" onClick={release}>
+        release
+      </button>
+    </div>
+  )
+}
+
+export function HoldersView({ prefix }: { readonly prefix: string }) {
+  const { holders, heldCount, isKnown, error } = useHolders({ prefix })
+  const list = holders.map(({ key, mode }) => `${key} ${mode}`).join(',')
+  return <output>{`${isKnown ? heldCount : 'unknown'} [${list}] ${error?.code ?? 'ok'}`}</output>
+}
+
+export function LeaderView({ name }: { readonly name: string }) {
+  const { leader, isMe } = useLeader(name)
+  return <output>{`leader ${String(leader?.value)} ${isMe ? 'me' : 'other'}`}</output>
+}
+
+export function SessionView() {
+  const { session, id, state, error } = useSession()
+  const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`
+  return <output>{`${state} ${known} ${error?.code ?? 'ok'}`}</output>
+}
+
+/** Uses a lock, and suspends until the promise resolves. */
+function SuspendingLock({ lockKey, until }: { lockKey: string; until: Promise<void> }) {
+  const { state } = useLock(lockKey, { auto: true })
+  use(until)
+  return <output>{`shown ${state}`}</output>
+}
+
+/** Shows a fallback until the promise resolves. */
+export function SuspendedView(props: { lockKey: string; until: Promise<void> }) {
+  return (
+    <Suspense fallback={<output>fallback</output>}>
+      <SuspendingLock {...props} />
+    </Suspense>
+  )
+}
+
+/** Wraps components in the strict mode of React and a provider. */
+export function App(props: HoldfastProviderProps) {
+  return (
+    <StrictMode>
+      <HoldfastProvider {...props} />
+    </StrictMode>
+  )
+}
