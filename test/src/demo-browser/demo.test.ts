@@ -1,4 +1,5 @@
 /** Tests the browser demo in two windows of Chromium, for the users Ada and Grace. */
+import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
@@ -90,6 +91,11 @@ describe('the browser demo', function () {
     // The path "//" is not a valid URL, and must not stop the server.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
+  })
+
+  it('is a page that people can copy: one file of at most 150 lines', () => {
+    const source = readFileSync(new URL('../../src/demo-browser/page.tsx', import.meta.url), 'utf8')
+    expect(source.split('\n').length).to.be.at.most(151)
   })
 
   it('fits on the screen of a phone', async () => {

@@ -3,19 +3,14 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createBroker } from '@holdfast/server'
+import { bundleWithReact } from '../react/bundle.js'
 import { Documents } from './documents.js'
 
-// The server serves the page and its style from the source folder, and the compiled scripts.
+// The server serves the page and its style from the source folder.
 const sources = new URL('../../src/demo-browser/', import.meta.url)
-const scripts = new URL('./', import.meta.url)
-const client = new URL('../../../client/dist/bundle/', import.meta.url)
 const files: Record<string, readonly [URL, string]> = {
   '/': [new URL('index.html', sources), 'text/html'],
   '/style.css': [new URL('style.css', sources), 'text/css'],
-  '/holdfast.js': [new URL('holdfast.js', client), 'text/javascript'],
-}
-for (const name of ['page', 'desk', 'people', 'presence', 'view']) {
-  files[`/${name}.js`] = [new URL(`${name}.js`, scripts), 'text/javascript']
 }
 
 export interface Demo {
@@ -30,10 +25,15 @@ export interface Demo {
  */
 export async function serveDemo(port: number): Promise<Demo> {
   const documents = new Documents()
+  const script = await bundleWithReact('demo-browser/page.js', 'production')
   const server = createServer((request, response) => {
     const answer = async () => {
       const { pathname } = new URL(request.url ?? '/', 'http://any')
       if (await documents.answer(pathname, request, response)) return
+      if (pathname === '/page.js') {
+        response.writeHead(200, { 'content-type': 'text/javascript; charset=utf-8' }).end(script)
+        return
+      }
       const file = files[pathname]
       if (file === undefined) {
         response.writeHead(404).end()

@@ -1,23 +1,28 @@
 /** Bundles a compiled script with React for a page. */
-import { build } from 'esbuild'
+import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'
 
 /**
- * Returns the text of the bundle. It has the development build of React, whose strict mode mounts
- * each component twice, and which reports wrong hydration on the console.
+ * Returns the text of the bundle.
  *
  * @param script The path of the script in `test/dist`.
+ * @param build The build of React. Strict mode mounts each component twice only in the development
+ *   build, which also reports wrong hydration on the console.
  */
-export async function bundleWithReact(script: string): Promise<string> {
-  const { outputFiles } = await build({
+export async function bundleWithReact(
+  script: string,
+  build: 'development' | 'production',
+): Promise<string> {
+  const { outputFiles } = await bundle({
     absWorkingDir: root,
     entryPoints: [`test/dist/${script}`],
     bundle: true,
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
+    minify: build === 'production',
     write: false,
-    define: { 'process.env.NODE_ENV': '"development"' },
+    define: { 'process.env.NODE_ENV': JSON.stringify(build) },
   })
   return outputFiles[0]!.text
 }

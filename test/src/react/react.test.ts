@@ -27,7 +27,10 @@ describe('the hooks for React', function () {
   const consoleErrors: string[] = []
 
   before(async () => {
-    const pages = { '/page.js': await bundleWithReact('react/page.js'), '/react.html': html }
+    const pages = {
+      '/page.js': await bundleWithReact('react/page.js', 'development'),
+      '/react.html': html,
+    }
     const observer = {
       onMessage: (type: string) => log.add(type),
       onEffect: (effect: { kind: string; lock?: { key: string }; session?: { name?: string } }) => {
