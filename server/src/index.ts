@@ -44,5 +44,6 @@ export type {
   Observer,
   RefusalCause,
   RefusalNotice,
+  TokenNotice,
 } from './observability/observer.js'
 export type { BrokerOptions } from './options.js'

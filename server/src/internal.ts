@@ -61,6 +61,7 @@ export {
 } from './log/replicated/selfLease.js'
 export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
 export { runSnapshotThread } from './log/replicated/snapshotThread.js'
+export { AuditLog } from './observability/auditLog.js'
 export { BrokerLogger, logText } from './observability/brokerLogger.js'
 export type { LogStatus } from './observability/logStatus.js'
 export type { Observer, RefusalNotice } from './observability/observer.js'

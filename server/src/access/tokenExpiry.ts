@@ -7,6 +7,7 @@ import { type Identity, identify } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
 import { costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
+import type { Observer } from '../observability/observer.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
 /** The time from the warning to a client until its token expires, in ms. */
@@ -32,6 +33,7 @@ export class TokenDeadline {
 }
 
 export interface TokenExpiryDeps {
+  readonly observer?: Pick<Observer, 'onTokenChecked'> | undefined
   readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
   readonly time: {
@@ -112,11 +114,17 @@ export class TokenExpiry {
   }
 
   #answer(connection: Connection, id: number, identity: Identity | 'unavailable' | undefined) {
-    const { policy } = connection
+    const { policy, session, remoteAddress } = connection
     if (policy === undefined || connection.state !== 'open') return
+    const { principal } = policy.identity
+    if (session !== undefined && identity !== 'unavailable') {
+      const isAccepted = identity?.principal === principal
+      const notice = { isAccepted, session: session.id, principal, remoteAddress }
+      this.#deps.observer?.onTokenChecked?.(notice)
+    }
     if (identity === 'unavailable') {
       connection.send(encodeFailed(id, 'UNAVAILABLE', 'the token could not be checked: try again'))
-    } else if (identity?.principal !== policy.identity.principal) {
+    } else if (identity?.principal !== principal) {
       connection.send(encodeFailed(id, 'UNAUTHORIZED'))
     } else {
       policy.replaceIdentity(identity)

@@ -31,6 +31,8 @@ import { nodeEnvironment } from '../platform/environment.js'
 
 interface FileToken {
   readonly hash: string
+  /** The line without the hash: the principal, its operations and its keys. */
+  readonly rights: string
   readonly identity: Identity
 }
 
@@ -41,11 +43,14 @@ interface FileToken {
  *
  * @param onFault Called once for each change that makes the file unusable. Until the file is valid
  *   again, the former lines stay valid.
+ * @param onChange Called when the lines have changed, with the principals of the lines that are new
+ *   and of the lines that are gone. A changed line is both.
  * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
  */
 export function tokensFromFile(
   path: string,
   onFault: (error: HoldfastError) => void = () => {},
+  onChange: (added: readonly string[], removed: readonly string[]) => void = () => {},
 ): Authenticate {
   if (typeof path !== 'string' || path === '') {
     throw invalidOption(`tokensFromFile takes the path of a file, not ${typeName(path)}`)
@@ -53,17 +58,24 @@ export function tokensFromFile(
   if (typeof onFault !== 'function') {
     throw invalidOption(`onFault of tokensFromFile must be a function, not ${typeName(onFault)}`)
   }
+  if (typeof onChange !== 'function') {
+    throw invalidOption(`onChange of tokensFromFile must be a function, not ${typeName(onChange)}`)
+  }
   let readVersion = versionOf(path)
   let tokens = readTokens(path)
   const readIfChanged = (): void => {
     const version = versionOf(path)
     if (version === readVersion) return
     readVersion = version
+    const former = tokens
     try {
       tokens = readTokens(path)
     } catch (error) {
       onFault(error as HoldfastError)
+      return
     }
+    const [added, removed] = [principalsOnlyIn(tokens, former), principalsOnlyIn(former, tokens)]
+    if (added.length + removed.length > 0) onChange(added, removed)
   }
   return ({ token }) => {
     if (token === undefined) return undefined
@@ -123,6 +135,13 @@ export function isOneWord(text: unknown): boolean {
   return typeof text === 'string' && /^\S+$/.test(text)
 }
 
+/** The principals of the lines in `tokens` that are not among the lines in `others`. */
+function principalsOnlyIn(tokens: readonly FileToken[], others: readonly FileToken[]): string[] {
+  const idOf = ({ hash, rights }: FileToken) => `${hash} ${rights}`
+  const ids = new Set(others.map(idOf))
+  return tokens.filter((token) => !ids.has(idOf(token))).map(({ identity }) => identity.principal)
+}
+
 /** A text that changes whenever the file changes. */
 function versionOf(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false })
@@ -162,6 +181,7 @@ function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[]
   const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
   return {
     hash: Buffer.from(hash, 'hex').toString('base64url'),
+    rights: [principal, allow, ...keys].join(' '),
     identity: { principal, may: permissionsFrom([rule]) },
   }
 }

@@ -83,7 +83,7 @@ function makeConnections({ settings, environment, log, observer }: BrokerDeps, s
   const { limits } = settings
   const { clock, endOfTurn } = environment
   const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = state
-  const tokenExpiry = new TokenExpiry({ settings, clock, time })
+  const tokenExpiry = new TokenExpiry({ settings, clock, time, observer })
   const admission = new ConnectionAdmission({ limits, tokenExpiry, time, memory })
   const connections = new Connections({
     allConnections,

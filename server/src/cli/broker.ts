@@ -2,6 +2,7 @@
  * Makes a broker from the settings of `holdfast serve`: reads the files that the settings name, and
  * refuses settings that contradict each other.
  */
+import { closeSync, openSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
 import { jwtTokens } from '../access/jwt.js'
 import { tokensFromFile } from '../access/tokensFromFile.js'
@@ -10,6 +11,7 @@ import type { Authenticate } from '../config/permissions.js'
 import type { TlsFiles } from '../config/settings.js'
 import { createBroker, type HoldfastBroker } from '../createBroker.js'
 import { checkFenceFile } from '../log/fences.js'
+import type { AuditLog } from '../observability/auditLog.js'
 import type { Logger } from '../observability/brokerLogger.js'
 import type { Metrics } from '../observability/observer.js'
 import { Exit, exitCodes, printError } from './exitCodes.js'
@@ -20,8 +22,8 @@ import type { Settings } from './settings.js'
 
 export interface ConfiguredBroker {
   readonly broker: HoldfastBroker
-  /** Writes the log lines that the logger still buffers. */
-  readonly flushLog: () => void
+  /** Writes the lines that the logger and the audit log still buffer. */
+  readonly flushLogs: () => void
 }
 
 /**
@@ -32,10 +34,12 @@ export interface ConfiguredBroker {
 export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> {
   refuseContradictions(settings)
   const { logger, flushLog } = await loggerFor(settings.logLevel)
+  const { auditLog, flushAudit } = await auditFor(settings.audit, logger)
   try {
     const broker = createBroker({
       log: await logFrom(settings),
-      authenticate: authenticateBy(settings, logger),
+      authenticate: authenticateBy(settings, logger, auditLog),
+      observer: auditLog,
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),
       logger,
@@ -57,7 +61,11 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       profile: settings.profile as 'private' | 'public' | undefined,
       limits: settings.limits,
     })
-    return { broker, flushLog }
+    const flushLogs = () => {
+      flushLog()
+      flushAudit()
+    }
+    return { broker, flushLogs }
   } catch (error) {
     if (error instanceof HoldfastError) throw new Exit(exitCodes.config, error.message)
     throw error
@@ -124,13 +132,18 @@ function jwtRuleNames(settings: Settings): string[] {
   return names.filter((name) => settings[name] !== undefined)
 }
 
-function authenticateBy(settings: Settings, logger: Logger | undefined): Authenticate | undefined {
+function authenticateBy(
+  settings: Settings,
+  logger: Logger | undefined,
+  auditLog: AuditLog | undefined,
+): Authenticate | undefined {
   const { tokens, jwtSecretFile, jwtPublicKey, jwtJwks, jwtJwksUrl } = settings
   if (tokens !== undefined) {
-    return tokensFromFile(tokens, ({ message }) => {
-      if (logger === undefined) printError(message)
-      else logger.error({ file: tokens }, message)
-    })
+    return tokensFromFile(
+      tokens,
+      ({ message }) => report(logger, { file: tokens }, message),
+      (added, removed) => auditLog?.tokenFileChanged(tokens, added, removed),
+    )
   }
   if (jwtKeyNames(settings).length === 0) return undefined
   return jwtTokens({
@@ -162,6 +175,47 @@ async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
   if (metrics !== true) return undefined
   const { brokerMetrics } = await import('../observability/metrics.js')
   return brokerMetrics()
+}
+
+/** Reports an error of a file to the logger; to standard error if there is no logger. */
+function report(logger: Logger | undefined, fields: object, message: string): void {
+  if (logger === undefined) printError(message)
+  else logger.error(fields, message)
+}
+
+/**
+ * Opens the audit file, which only the user of this process may read. The lines are appended, so a
+ * program that rotates the file may copy and then truncate it.
+ *
+ * @throws {Exit} 78 if the file cannot be opened.
+ */
+async function auditFor(file: string | undefined, logger: Logger | undefined) {
+  if (file === undefined) return { auditLog: undefined, flushAudit: () => {} }
+  try {
+    closeSync(openSync(file, 'a', 0o600))
+  } catch (error) {
+    const { message } = error as Error
+    throw new Exit(exitCodes.config, `The audit file ${file} cannot be opened: ${message}`)
+  }
+  const [{ pino }, { AuditLog }] = await Promise.all([
+    import('pino'),
+    import('../observability/auditLog.js'),
+  ])
+  const out = pino.destination({ dest: file, append: true, sync: false })
+  let hasFailed = false
+  out.on('error', ({ message }: Error) => {
+    // A full disk fails each write, and one line says so.
+    if (!hasFailed) report(logger, { file }, `The audit file ${file} cannot be written: ${message}`)
+    hasFailed = true
+  })
+  const flushAudit = () => {
+    try {
+      out.flushSync()
+    } catch {
+      // The error was reported when the write failed.
+    }
+  }
+  return { auditLog: new AuditLog((line) => out.write(escaped(line))), flushAudit }
 }
 
 async function loggerFor(level: string) {

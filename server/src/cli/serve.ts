@@ -95,7 +95,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
     printSettings(loaded, settingNames)
     return
   }
-  const { broker, flushLog } = await brokerFrom(loaded.settings)
+  const { broker, flushLogs } = await brokerFrom(loaded.settings)
   // Handle signals before the broker listens, because a supervisor that reads "is listening" may
   // send a signal at once.
   const signalled = nextSignal()
@@ -113,7 +113,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const { drain } = loaded.settings
   print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
   await broker.close({ drain })
-  flushLog()
+  flushLogs()
 }
 
 /** Lines that a new user can copy to try the broker. They are printed only to a terminal. */

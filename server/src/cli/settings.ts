@@ -284,6 +284,12 @@ export const settings = {
     kind: 'text',
     help: 'address of the admin port (default 127.0.0.1)',
   },
+  audit: {
+    group: 'Monitoring',
+    value: 'file',
+    kind: 'text',
+    help: 'append a line of JSON for each steal, revocation, refusal and token change to this file',
+  },
   logLevel: {
     group: 'Monitoring',
     value: 'level',

@@ -58,7 +58,13 @@ export type Effect =
     }
   /** An exclusive lock has become shared. Its fence is the same. An `answer` follows. */
   | { readonly kind: 'downgraded'; readonly lock: Lock }
-  | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
+  | {
+      readonly kind: 'released'
+      readonly lock: Lock
+      readonly reason: ReleaseReason
+      /** The session that stole the lock; only with the reason `stolen`. */
+      readonly by?: Session | undefined
+    }
   /**
    * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the
    * session's owner broker. Until then, another broker or no broker kept the deadline. A call at a

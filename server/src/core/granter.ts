@@ -107,9 +107,9 @@ export class Granter {
   }
 
   /** Ends all locks of the key. The waiting requests of the key stay in the queue. */
-  steal(keyState: KeyState): void {
+  steal(keyState: KeyState, by: Session): void {
     for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
-      this.removeLock(lock, 'stolen')
+      this.removeLock(lock, 'stolen', by)
     }
   }
 
@@ -123,19 +123,19 @@ export class Granter {
    * Removes a lock. Of a set, removes all locks, and puts their keys onto the worklist. The caller
    * must then grant the waiters of the key.
    */
-  removeLock(lock: Lock, reason: ReleaseReason): void {
+  removeLock(lock: Lock, reason: ReleaseReason, by?: Session): void {
     const set = lock.extras?.set
     if (set === undefined) {
-      this.#removeHolder(lock, reason)
+      this.#removeHolder(lock, reason, by)
       return
     }
     for (const member of set.locks) {
-      this.#removeHolder(member, reason)
+      this.#removeHolder(member, reason, by)
       this.#worklist.add(member.keyState)
     }
   }
 
-  #removeHolder(lock: Lock, reason: ReleaseReason): void {
+  #removeHolder(lock: Lock, reason: ReleaseReason, by: Session | undefined): void {
     const upgrade = lock.keyState.extras?.upgrade
     if (upgrade?.upgradedLock === lock) {
       this.removeRequest(upgrade, 'ended')
@@ -148,7 +148,11 @@ export class Granter {
     lock.session.reduceStoredGrant(lock)
     this.#held--
     this.bytes -= bytesOfLock(lock)
-    this.#responder.effects.push({ kind: 'released', lock, reason })
+    this.#responder.effects.push(
+      by === undefined
+        ? { kind: 'released', lock, reason }
+        : { kind: 'released', lock, reason, by },
+    )
   }
 
   /** Ends a request that waits, and grants the waiters behind the request. */

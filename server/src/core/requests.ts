@@ -92,7 +92,7 @@ export class RequestHandler {
       this.#responder.refuseCapacity(session, id, mismatch)
       return
     }
-    if (command.steal) this.#granter.steal(keyState)
+    if (command.steal) this.#granter.steal(keyState, session)
     const mayGrantNow = keyState.queue.length === 0 && !this.#granter.quiet
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id

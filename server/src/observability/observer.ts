@@ -57,6 +57,15 @@ export interface RefusalNotice {
   readonly key?: string | undefined
 }
 
+/** The check of a new token, which a client has sent on its open connection. */
+export interface TokenNotice {
+  /** Whether the session continues with the new token. */
+  readonly isAccepted: boolean
+  readonly session: string
+  readonly principal: string
+  readonly remoteAddress: string | undefined
+}
+
 /** The current values of all numbers that the broker counts. */
 export interface BrokerGauges {
   readonly connections: number
@@ -104,6 +113,8 @@ export interface Observer {
   onFlushed(): void
   /** Called for each client or request that the broker refused. */
   onRefused(notice: RefusalNotice): void
+  /** Called when the broker has checked a new token, which a client sent in an open session. */
+  onTokenChecked?(notice: TokenNotice): void
   /** Called when another broker that shares the log has become the owner broker of the session. */
   onSessionMoved?(session: Session): void
   /** Called once when the broker starts. `gauges` returns the current values at any time. */
@@ -135,6 +146,9 @@ export function combineObservers(observers: readonly Observer[]): Observer | und
     },
     onRefused: (notice) => {
       for (const observer of observers) observer.onRefused(notice)
+    },
+    onTokenChecked: (notice) => {
+      for (const observer of observers) observer.onTokenChecked?.(notice)
     },
     onSessionMoved: (session) => {
       for (const observer of observers) observer.onSessionMoved?.(session)

@@ -1,0 +1,167 @@
+/**
+ * The audit log of `holdfast serve --audit FILE`: a line of JSON for each steal, revocation,
+ * refused deadlock, token change, and refused client. A fence is the number of a grant.
+ */
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import type { Session } from '@holdfast/client'
+import { createBroker, tokenLine } from '@holdfast/server'
+import { AuditLog } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { ServeProcess } from '../e2e/remote.js'
+import { aborted, rejection, Stage } from '../e2e/stage.js'
+import { FakeClock } from '../support/fakeClock.js'
+import { scratch } from './scratch.js'
+
+type Line = Readonly<Record<string, unknown>>
+
+const parse = (text: string): Line[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+
+describe('the audit log', () => {
+  const stage = Stage.forEachTest()
+
+  it('of the command has a line for each act, and no token', async () => {
+    const files = scratch(stage)
+    const tokens = files.write(
+      'tokens',
+      tokenLine('secret-of-ops', 'ops', ['lock', 'steal', 'revoke', 'query']) +
+        tokenLine('secret-of-web', 'web', ['lock'], ['web:*']),
+    )
+    const file = files.path('audit.jsonl')
+    const serving = await ServeProcess.startListening(
+      stage,
+      '--drain',
+      '0',
+      '--tokens',
+      tokens,
+      '--audit',
+      file,
+    )
+    const { url } = serving
+    const ops = await stage.session(url, { name: 'op', token: 'secret-of-ops' })
+    const web = await stage.session(url, { name: 'page\u001b', token: 'secret-of-web' })
+
+    const stolen = await web.lock('web:a')
+    const { fence } = await ops.lock('web:a', { steal: true })
+    const revoked = await web.lock('web:b')
+    await ops.revoke('web:b', { fence: revoked.fence, reason: 'maintenance' })
+    await Promise.all([aborted(stolen.signal), aborted(revoked.signal)])
+    await rejection(web.lock('other'), 'FORBIDDEN')
+    await rejection(web.authenticate('wrong-secret'), 'UNAUTHORIZED')
+    await web.authenticate('secret-of-web')
+    await deadlock(ops)
+    appendFileSync(tokens, tokenLine('secret-of-new', 'new'))
+    await rejection(stage.session(url, { token: 'wrong-secret' }), 'UNAUTHORIZED')
+    serving.kill('SIGTERM')
+    expect((await serving.exit()).code).to.equal(0)
+
+    const text = readFileSync(file, 'utf8')
+    expect(text).not.to.include('secret').and.not.include('\u001b')
+    expect(statSync(file).mode & 0o777).to.equal(0o600)
+    const lines = parse(text)
+    for (const { time } of lines) expect(time).to.be.a('number').above(1e12)
+    const shown = lines.map(({ time, remoteAddress, ...fields }) => fields)
+    const op = { session: ops.id, principal: 'ops', name: 'op' }
+    const page = { session: web.id, principal: 'web', name: 'page\u001b' }
+    const ofWeb = { session: web.id, principal: 'web' }
+    expect(shown).to.deep.equal([
+      { event: 'lock_stolen', key: 'web:a', fence: stolen.fence, holder: page, by: op },
+      {
+        event: 'lock_revoked',
+        key: 'web:b',
+        fence: revoked.fence,
+        holder: page,
+        by: op,
+        reason: 'maintenance',
+      },
+      { event: 'refused', cause: 'forbidden', operation: 'lock', key: 'other', ...ofWeb },
+      { event: 'token_renewal_refused', ...ofWeb },
+      { event: 'token_renewed', ...ofWeb },
+      {
+        event: 'deadlock_refused',
+        cause: 'deadlock',
+        session: ops.id,
+        principal: 'ops',
+        key: 'deadlock:a',
+      },
+      { event: 'token_file_changed', file: tokens, added: ['new'], removed: [] },
+      { event: 'refused', cause: 'unauthorized' },
+    ])
+    expect(fence).to.be.above(stolen.fence)
+  })
+
+  /** Lets two scopes wait for each other, so that the broker refuses the second request. */
+  async function deadlock(session: Session): Promise<void> {
+    await session.scope(async (first) => {
+      await first.lock('deadlock:a')
+      await session.scope(async (second) => {
+        await second.lock('deadlock:b')
+        const waiting = first.lock('deadlock:b')
+        waiting.catch(() => {})
+        await rejection(second.lock('deadlock:a'), 'DEADLOCK')
+      })
+      await first.lock('deadlock:b')
+    })
+  }
+
+  it('has all keys of a stolen set', async () => {
+    const lines: Line[] = []
+    const audit = new AuditLog((line) => lines.push(JSON.parse(line)))
+    const broker = createBroker({ observer: audit })
+    stage.onClear(() => broker.close())
+    const { url } = await broker.listen({ port: 0 })
+    const holder = await stage.session(url)
+    const thief = await stage.session(url)
+    await holder.lockAll(['a', 'b'])
+    await thief.lock('a', { steal: true })
+    expect(lines.map(({ event, key }) => `${event} ${key}`)).to.have.members([
+      'lock_stolen a',
+      'lock_stolen b',
+    ])
+  })
+
+  it('leaves refusals out beyond 100 a second, and says how many', () => {
+    const clock = new FakeClock()
+    const lines: Line[] = []
+    const audit = new AuditLog((line) => lines.push(JSON.parse(line)), clock)
+    const refuse = (times: number) => {
+      for (let i = 0; i < times; i++) audit.onRefused({ cause: 'unauthorized' })
+    }
+    const eventsSince = (start: number) => lines.slice(start).map(({ event }) => event)
+    refuse(130)
+    expect(lines).to.have.lengthOf(100)
+    clock.advance(999)
+    refuse(1)
+    expect(lines).to.have.lengthOf(100)
+    clock.advance(1)
+    refuse(1)
+    expect(eventsSince(100)).to.deep.equal(['refusals_left_out', 'refused'])
+    expect(lines[100]).to.include({ count: 31 })
+    refuse(101)
+    audit.close()
+    expect(lines.at(-1)).to.include({ event: 'refusals_left_out', count: 2 })
+  })
+
+  it('that cannot be opened stops the command with exit code 78', async () => {
+    const file = scratch(stage).path('missing/audit.jsonl')
+    const serving = ServeProcess.runCommand(stage, 'serve', '--port', '0', '--audit', file)
+    expect((await serving.exit()).code).to.equal(78)
+    expect(serving.errorLines.items.join()).to.include(`The audit file ${file} cannot be opened`)
+  })
+
+  it('is kept over a restart', async () => {
+    const file = scratch(stage).path('audit.jsonl')
+    writeFileSync(file, '{"event":"earlier"}\n')
+    const serving = await ServeProcess.startListening(stage, '--drain', '0', '--audit', file)
+    const [holder, thief] = [await stage.session(serving.url), await stage.session(serving.url)]
+    await holder.lock('a')
+    await thief.lock('a', { steal: true })
+    serving.kill('SIGTERM')
+    await serving.exit()
+    const events = parse(readFileSync(file, 'utf8')).map(({ event }) => event)
+    expect(events).to.deep.equal(['earlier', 'lock_stolen'])
+  })
+})
