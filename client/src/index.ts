@@ -1,5 +1,6 @@
 /** The public exports of `@holdfast/client`. */
 export {
+  type BarrierCallInfo,
   type CycleEntry,
   type DequeueReason,
   type ErrorCode,
@@ -7,11 +8,13 @@ export {
   type HeldInfo,
   type Holder,
   HoldfastError,
+  type KeptResultInfo,
   type LockEvent,
   type LockItem,
   type LockMode,
   type LockStats,
   type LostReason,
+  type QueryKind,
   type QueuedInfo,
   type QueueEvent,
   type WaitingInfo,
@@ -36,7 +39,14 @@ export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type { ConnectOptions } from './options.js'
 export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
 export type { BarrierOptions } from './requests/barrierRequest.js'
-export type { QueryOptions, QueryResult, RevokeOptions } from './requests/simpleRequests.js'
+export type {
+  BarrierQueryResult,
+  KeptQueryResult,
+  QueryOptions,
+  QueryResult,
+  RecordQueryOptions,
+  RevokeOptions,
+} from './requests/simpleRequests.js'
 export type { Leader, ObserveOptions } from './session/observation.js'
 export type { Session } from './session/session.js'
 export type {

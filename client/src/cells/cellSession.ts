@@ -31,11 +31,16 @@ import { check, checkFunction, checkKey, checkSignal } from '../platform/checks.
 import type { BarrierOptions } from '../requests/barrierRequest.js'
 import { withKey } from '../requests/requests.js'
 import {
+  type AnyQueryOptions,
+  type AnyQueryResult,
+  type BarrierQueryResult,
   checkQuery,
   checkToken,
   checkWatch,
+  type KeptQueryResult,
   type QueryOptions,
   type QueryResult,
+  type RecordQueryOptions,
   type RevokeOptions,
 } from '../requests/simpleRequests.js'
 import { checkObserve, type Leader, type ObserveOptions } from '../session/observation.js'
@@ -51,7 +56,7 @@ import {
   type CellWatchEvent,
   watchCells,
 } from './cellWatch.js'
-import { mergePages, mergeResults, mergeStats } from './merge.js'
+import { mergePages, mergeRecords, mergeResults, mergeStats } from './merge.js'
 
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
@@ -225,16 +230,21 @@ export class CellSession extends SessionEmitter<CellEvents> {
    * Like `query` of a session. Without a `key`, asks all cells and merges their answers. With
    * `after`, the pages are in the order of keys. Rejects if a cell cannot be reached.
    */
-  async query(options: QueryOptions = {}): Promise<QueryResult> {
-    const { key, limit = maxQueryItems, after } = checkQuery(options)
-    if (key !== undefined) return this.#in(key, undefined, (session) => session.query(options))
+  async query(options?: QueryOptions): Promise<QueryResult>
+  async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
+  async query(options: RecordQueryOptions<'results'>): Promise<KeptQueryResult>
+  async query(options: AnyQueryOptions = {}): Promise<AnyQueryResult> {
+    const { key, limit = maxQueryItems, after, kind = 'locks' } = checkQuery(options)
+    if (key !== undefined) return this.#in(key, undefined, (session) => ask(session, options))
     const { afterFence, ...withoutFence } = options
     // Only the cell of the key `after` has more locks of this key.
     const owner = afterFence === undefined ? undefined : this.cellOf(after as string)
     const results = await this.#inAll((session, number) =>
-      session.query(number === owner ? options : withoutFence),
+      ask(session, number === owner ? options : withoutFence),
     )
-    return after === undefined ? mergeResults(results, limit) : mergePages(results, limit)
+    if (kind !== 'locks') return mergeRecords(results, kind, limit) as AnyQueryResult
+    const merged = after === undefined ? mergeResults(results, limit) : mergePages(results, limit)
+    return merged as AnyQueryResult
   }
 
   /**
@@ -382,4 +392,9 @@ function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSe
       'different cells: give all keys the same tag, such as {order:42}',
   )
   return key
+}
+
+/** Queries one cell. The type of the result follows from the kind at run time. */
+function ask(session: Session, options: AnyQueryOptions): Promise<AnyQueryResult> {
+  return session.query(options as QueryOptions) as Promise<AnyQueryResult>
 }

@@ -3,11 +3,11 @@
  * is in two answers.
  */
 import type { HeldInfo, LockStats, WaitingInfo } from '@holdfast/shared'
-import type { QueryResult } from '../requests/simpleRequests.js'
+import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
 
 /** Adds up the counters of the cells. */
 export function mergeStats(all: readonly LockStats[]): LockStats {
-  const sum = (name: keyof LockStats) => all.reduce((total, stats) => total + stats[name], 0)
+  const sum = (name: keyof LockStats) => all.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
   const granted = all.reduce((total, stats) => total + stats.successRate * stats.totalLocks, 0)
   return {
@@ -18,7 +18,35 @@ export function mergeStats(all: readonly LockStats[]): LockStats {
     refreshCount: sum('refreshCount'),
     unlockCount: sum('unlockCount'),
     successRate: totalLocks === 0 ? 0 : granted / totalLocks,
+    ...mergeTableCounters(all, sum),
   }
+}
+
+/** The counters that an older broker does not have. Absent if no cell has them. */
+function mergeTableCounters(
+  all: readonly LockStats[],
+  sum: (name: keyof LockStats) => number,
+): Partial<LockStats> {
+  if (all.every(({ barriers }) => barriers === undefined)) return {}
+  return {
+    barriers: sum('barriers'),
+    barrierCalls: sum('barrierCalls'),
+    keptResults: sum('keptResults'),
+  }
+}
+
+/** Merges the results of a query for barriers or for kept results, as {@link mergeResults} does. */
+export function mergeRecords(
+  results: readonly AnyQueryResult[],
+  kind: 'barriers' | 'results',
+  limit: number,
+): Partial<AnyQueryResult> {
+  if (kind === 'barriers') {
+    const arrivedCount = results.reduce((total, result) => total + result.arrivedCount, 0)
+    return { arrived: results.flatMap(({ arrived }) => arrived).slice(0, limit), arrivedCount }
+  }
+  const keptCount = results.reduce((total, result) => total + result.keptCount, 0)
+  return { kept: results.flatMap(({ kept }) => kept).slice(0, limit), keptCount }
 }
 
 /** Merges the results of a query without pages: the first `limit` items, cell after cell. */

@@ -4,15 +4,18 @@
  * response, and a function that reads the response.
  */
 import {
+  type BarrierCallInfo,
   type Found,
   type HeldInfo,
   isIntegerInRange,
   isPrefix,
+  type KeptResultInfo,
   type LockStats,
   maxQueryItems,
   maxReasonLength,
   maxTokenLength,
   type OptionNames,
+  type QueryKind,
   refuseUnknownOptions,
   type Stats,
   type WaitingInfo,
@@ -49,6 +52,39 @@ export interface QueryOptions {
    * With `after`: the page begins with the locks of key `after` whose fence is above this fence.
    */
   readonly afterFence?: number | undefined
+  /** The query lists locks. This is the default. */
+  readonly kind?: 'locks' | undefined
+}
+
+/**
+ * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
+ * kept results of `once` (`kind: 'results'`). There are no pages. A broker without the feature
+ * `queryKind` refuses the query.
+ */
+export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
+  extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {
+  readonly kind: K
+}
+
+/** The options of a query of any kind. */
+export type AnyQueryOptions = Omit<QueryOptions, 'kind'> & {
+  readonly kind?: QueryKind | undefined
+}
+
+/** The result of `session.query` with the kind `barriers`. */
+export interface BarrierQueryResult {
+  /** At most `limit` calls. The calls of a barrier are in order of arrival. */
+  readonly arrived: readonly BarrierCallInfo[]
+  /** How many calls the query selects, including those beyond the limit. */
+  readonly arrivedCount: number
+}
+
+/** The result of `session.query` with the kind `results`. */
+export interface KeptQueryResult {
+  /** At most `limit` kept results. */
+  readonly kept: readonly KeptResultInfo[]
+  /** How many kept results the query selects, including those beyond the limit. */
+  readonly keptCount: number
 }
 
 /** The result of `session.query`. */
@@ -66,12 +102,19 @@ export interface QueryResult {
 const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
 const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
 const watchOptions: OptionNames<WatchOptions> = { ...selectionOptions, queue: 1 }
-const queryOptions: OptionNames<QueryOptions> = {
+const queryOptions: OptionNames<AnyQueryOptions> = {
   ...selectionOptions,
   limit: 1,
   after: 1,
   afterFence: 1,
+  kind: 1,
 }
+/** The lists in the answer to a query of each kind. The count of a list is in `<list>Count`. */
+const listsOfKind = {
+  locks: ['held', 'waiting'],
+  barriers: ['arrived'],
+  results: ['kept'],
+} as const
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
@@ -90,9 +133,9 @@ export function checkToken(token: unknown): void {
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
-export function checkQuery(options: QueryOptions): QueryOptions {
+export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   refuseUnknownOptions('query', options, queryOptions)
-  const { key, prefix, limit, after, afterFence } = options
+  const { key, prefix, limit, after, afterFence, kind } = options
   const selection = checkSelection('query', { key, prefix }, selectionOptions)
   check(
     limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
@@ -104,7 +147,12 @@ export function checkQuery(options: QueryOptions): QueryOptions {
     'afterFence must be the fence of a lock',
   )
   check(afterFence === undefined || after !== undefined, 'afterFence needs the option after')
-  return { ...selection, limit, after, afterFence }
+  check(
+    kind === undefined || Object.hasOwn(listsOfKind, kind),
+    'kind must be locks, barriers or results',
+  )
+  check(after === undefined || listsOfKind[kind ?? 'locks'].length > 1, 'only locks have pages')
+  return { ...selection, limit, after, afterFence, kind }
 }
 
 /**
@@ -191,23 +239,28 @@ export function statsRequest(): SimpleRequest<LockStats> {
   )
 }
 
-export function queryRequest(options: QueryOptions): SimpleRequest<QueryResult> {
-  let held: HeldInfo[]
-  let waiting: WaitingInfo[]
+/** The result of a query of any kind, which has only the lists of its kind. */
+export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult
+
+/** Makes a query. The result has only the lists of the kind of the query. */
+export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryResult> {
+  let result: Record<string, unknown[] | number>
   const write = (id: number) => {
     // Discards the parts that arrived before the connection dropped, because the query starts anew.
-    held = []
-    waiting = []
+    result = {}
     return messageText('query', { id, ...options })
   }
   const read = (response: Response) => {
     const part = response as Found
-    held.push(...part.held)
-    waiting.push(...part.waiting)
-    if (Math.max(held.length, waiting.length) > maxQueryItems) {
-      throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
+    for (const name of listsOfKind[options.kind ?? 'locks']) {
+      const items = [...((result[name] as unknown[]) ?? []), ...(part[name] ?? [])]
+      if (items.length > maxQueryItems) {
+        throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
+      }
+      result[name] = items
+      result[`${name}Count`] = part[`${name}Count`] ?? 0
     }
-    return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
+    return result as unknown as AnyQueryResult
   }
-  return new SimpleRequest<QueryResult>('found', false, write, read, options.key)
+  return new SimpleRequest<AnyQueryResult>('found', false, write, read, options.key)
 }

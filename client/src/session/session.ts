@@ -52,14 +52,19 @@ import { type BarrierOptions, BarrierRequest, checkBarrier } from '../requests/b
 import { OnceRequest } from '../requests/onceRequest.js'
 import { LockRequest, type Request, withKey } from '../requests/requests.js'
 import {
+  type AnyQueryOptions,
+  type AnyQueryResult,
   authRequest,
+  type BarrierQueryResult,
   checkQuery,
   checkRevoke,
   checkToken,
   checkWatch,
+  type KeptQueryResult,
   type QueryOptions,
   type QueryResult,
   queryRequest,
+  type RecordQueryOptions,
   type RevokeOptions,
   revokeRequest,
   statsRequest,
@@ -393,10 +398,14 @@ export class Session extends SessionEmitter {
 
   /**
    * Returns the locks and waiting requests of a key, of all keys with a prefix, or of all keys. The
-   * result may be slightly stale. Rejects with `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
+   * result may be slightly stale. With the option `kind`, returns the calls that wait at barriers,
+   * or the kept results of `once`. Rejects with `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
    * A query for a single key may reject with `FORBIDDEN`; other queries leave forbidden keys out.
    */
-  async query(options: QueryOptions = {}): Promise<QueryResult> {
+  async query(options?: QueryOptions): Promise<QueryResult>
+  async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
+  async query(options: RecordQueryOptions<'results'>): Promise<KeptQueryResult>
+  async query(options: AnyQueryOptions = {}): Promise<AnyQueryResult> {
     return this.#controller.submit(queryRequest(checkQuery(options)))
   }
 

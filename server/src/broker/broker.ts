@@ -154,7 +154,7 @@ export class Broker {
 
   /** The counters since the start, and the number of held locks. */
   stats(): LockStats {
-    return this.#components.statistics.snapshot(this.table.heldCount)
+    return this.#components.statistics.snapshot(this.table)
   }
 
   /** Searches the lock table. Returns at most `limit` locks and `limit` requests. */

@@ -44,6 +44,7 @@ export interface InboundDeps {
   readonly membership: Membership | undefined
   readonly observer: Observer | undefined
   readonly tokenExpiry: Pick<TokenExpiry, 'renew'>
+  readonly time: AnswerContext['time']
 }
 
 export class Inbound {
@@ -54,10 +55,10 @@ export class Inbound {
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
-    const { liveTable, statistics, watchRegistry, limits, tokenExpiry } = deps
+    const { liveTable, statistics, watchRegistry, limits, tokenExpiry, time } = deps
     this.#deps = deps
     const report = this.#report.bind(this)
-    this.#context = { liveTable, statistics, watchRegistry, limits, tokenExpiry, report }
+    this.#context = { liveTable, statistics, watchRegistry, limits, tokenExpiry, time, report }
   }
 
   /** From now on, refuses new requests of sessions that no other broker can take over. */

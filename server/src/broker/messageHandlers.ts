@@ -29,8 +29,10 @@ import {
   watchingChunks,
 } from '../protocol/chunkedResponses.js'
 import { encodeFailed, encodeStats } from '../protocol/encode.js'
+import { recordChunks } from '../protocol/recordChunks.js'
 import { type Scope, TableSearch } from './queries.js'
 import { PageBuilder } from './queryPage.js'
+import { type RecordTimers, searchRecords } from './recordSearch.js'
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
@@ -45,6 +47,7 @@ export interface AnswerContext {
   readonly statistics: Statistics
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
+  readonly time: RecordTimers
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
   /** Tells the observer, if there is one, that a message was refused. */
@@ -219,7 +222,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   stats: answerHandler(
     ({ statistics, liveTable }, connection, { id }) =>
-      connection.send(encodeStats(id, statistics.snapshot(liveTable.current.heldCount))),
+      connection.send(encodeStats(id, statistics.snapshot(liveTable.current))),
     (policy) => policy.checkPermission('stats', ''),
   ),
 
@@ -382,12 +385,17 @@ function checkKey(
 }
 
 function query(
-  { liveTable }: AnswerContext,
+  { liveTable, time }: AnswerContext,
   connection: Connection,
   message: MessageOf<'query'>,
 ): void {
-  const { id, key, prefix, limit = maxQueryItems, after, afterFence } = message
+  const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
   const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
+  if (kind !== 'locks') {
+    const search = searchRecords(kind, liveTable.current, time, scope)
+    connection.stream(endSearchOnReturn(search, recordChunks(id, search, limit)), true)
+    return
+  }
   const search = new TableSearch(liveTable.current, scope)
   const chunks =
     after === undefined
@@ -431,7 +439,7 @@ function keyFilterFor(
 }
 
 /** Wraps the messages of an answer so that the search ends if the connection closes early. */
-function endSearchOnReturn(search: TableSearch, chunks: PacedChunks): PacedMessages {
+function endSearchOnReturn(search: { end(): void }, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),
     return: () => {

@@ -58,8 +58,12 @@ export class Statistics {
     }
   }
 
-  /** Returns the counters. @param activeLocks Number of locks that are held now. */
-  snapshot(activeLocks: number): LockStats {
+  /** Returns the counters, and the numbers of records that the table has now. */
+  snapshot({
+    heldCount: activeLocks,
+    barriers,
+    keptResults,
+  }: Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>): LockStats {
     const totalLocks = this.#granted + this.#failed
     return {
       totalLocks,
@@ -69,6 +73,9 @@ export class Statistics {
       refreshCount: this.#refreshed,
       unlockCount: this.#unlocked,
       successRate: totalLocks === 0 ? 0 : this.#granted / totalLocks,
+      barriers: barriers.size,
+      barrierCalls: barriers.callCount,
+      keptResults: keptResults.size,
     }
   }
 }

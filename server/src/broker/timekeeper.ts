@@ -121,6 +121,12 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     this.#wakeBy(at)
   }
 
+  /** Time until the broker timer of a subject ends, in ms; undefined if there is none. */
+  remainingOf(subject: TimerSubject): number | undefined {
+    const at = this.#brokerTimers.dueAt(subject)
+    return at === undefined ? undefined : Math.max(0, at - this.#realNow())
+  }
+
   /** Clears the broker timer of a subject, if there is one. */
   clearTimer(subject: TimerSubject): void {
     this.#brokerTimers.delete(subject)

@@ -117,7 +117,7 @@ type ConnectionComponents = ReturnType<typeof makeConnections>
 function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: ConnectionComponents) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
-  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory } = state
+  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } = state
   const handshake = new Handshake({
     scheduler: state.scheduler,
     liveTable,
@@ -142,6 +142,7 @@ function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: Connec
     membership,
     observer,
     tokenExpiry,
+    time,
   })
   return { handshake, inbound }
 }

@@ -9,6 +9,10 @@
  * @template S The class of sessions.
  */
 export class Barrier<S> {
+  /** Number of the barrier in the order in which barriers began; 0 for a bookmark. */
+  order = 0
+  previous: Barrier<S> | undefined = undefined
+  next: Barrier<S> | undefined = undefined
   readonly key: string
   /** How many calls pass the barrier together. */
   readonly parties: number

@@ -9,6 +9,7 @@ import type { ErrorCode } from '@holdfast/shared'
 import { Barrier, BarrierCall } from './barrierCalls.js'
 import type { ArriveAtBarrier } from './commands.js'
 import type { DepartReason } from './effects.js'
+import { OrderedList, type Walk } from './orderedList.js'
 import type { Answer, Session } from './records.js'
 import type { Responder } from './responder.js'
 import { barrierBytes, barrierCallBytes, textBytes } from './weights.js'
@@ -18,6 +19,7 @@ const passed: Answer = { kind: 'passed' }
 /** All barriers with at least one waiting call. */
 export class BarrierTable {
   readonly #byKey = new Map<string, Barrier<Session>>()
+  readonly #inOrder = new OrderedList(() => new Barrier<Session>('', 0))
   #callCount = 0
   /** Bytes of all barriers and calls, as `weights.ts` estimates them. */
   #bytes = 0
@@ -45,6 +47,11 @@ export class BarrierTable {
     return this.#byKey.values()
   }
 
+  /** Starts a walk over all barriers. The walk may pause while the barriers change. */
+  walk(): Walk<Barrier<Session>> {
+    return this.#inOrder.walk()
+  }
+
   /** Adds a call to the barrier of this key. The first call makes the barrier. */
   add(session: Session, call: Pick<ArriveAtBarrier, 'id' | 'key' | 'parties' | 'timeout' | 'at'>) {
     const { id, key, parties, timeout, at } = call
@@ -52,6 +59,7 @@ export class BarrierTable {
     if (barrier === undefined) {
       barrier = new Barrier(key, parties)
       this.#byKey.set(key, barrier)
+      this.#inOrder.append(barrier)
       this.#bytes += bytesOf(barrier)
     }
     const barrierCall = new BarrierCall(barrier, session, id, timeout, at)
@@ -126,6 +134,7 @@ export class BarrierTable {
     this.#bytes -= barrierCallBytes
     if (barrier.calls.size === 0) {
       this.#byKey.delete(barrier.key)
+      this.#inOrder.remove(barrier)
       this.#bytes -= bytesOf(barrier)
     }
     responder.effects.push({ kind: 'departed', call, reason })

@@ -7,6 +7,7 @@ export { KeyTable, type KeyWalk } from './keyTable.js'
 export { LinkedList } from './linkedList.js'
 export type { Election, ExtraTerms, SetItem } from './lockExtras.js'
 export { blockedKeysOf } from './lockSets.js'
+export type { Walk } from './orderedList.js'
 export type { CapacityMismatch } from './permits.js'
 export type { CycleEntry, RequestType, StoredHolder } from './plainRecords.js'
 export {

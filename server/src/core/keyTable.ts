@@ -9,6 +9,7 @@
  * again is cheap. Idle keys are neither counted nor listed.
  */
 import { LinkedList } from './linkedList.js'
+import { Walk } from './orderedList.js'
 import { KeyState } from './records.js'
 import { keyStateBytes, textBytes } from './weights.js'
 
@@ -16,6 +17,12 @@ import { keyStateBytes, textBytes } from './weights.js'
 const minIdleKeys = 1_024
 /** The table keeps one more idle key for this many keys in use. */
 const keysInUsePerIdleKey = 8
+
+/**
+ * Visits the keys that were in use when the walk began, in the order in which they came into use.
+ * The walk does not visit a key that became idle and came into use again.
+ */
+export type KeyWalk = Walk<KeyState>
 
 export class KeyTable {
   readonly #keyStates = new Map<string, KeyState>()
@@ -91,7 +98,7 @@ export class KeyTable {
   /** Starts a walk over the keys in use. The walk may pause while the keys in use change. */
   walk(): KeyWalk {
     this.#bookmarks++
-    return new KeyWalk(this.#inUse, this.#lastOrder, () => this.#bookmarks--)
+    return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarks--)
   }
 
   #use(keyState: KeyState): void {
@@ -103,61 +110,4 @@ export class KeyTable {
 
 function bytesOf({ key }: KeyState): number {
   return keyStateBytes + textBytes(key)
-}
-
-/**
- * Visits the keys that were in use when the walk began, in the order in which they came into use. A
- * bookmark marks the position of the walk. A bookmark is a member of the linked list, and has the
- * order 0. Thus a key that becomes idle does not disturb a walk, and a paused walk costs the table
- * nothing. The walk does not visit a key that became idle and came into use again.
- */
-export class KeyWalk {
-  readonly #keyStates: LinkedList<KeyState>
-  /** The order of the last key to visit. */
-  readonly #end: number
-  readonly #onEnd: () => void
-  readonly #bookmark = new KeyState('')
-  /** The order of the key that was visited last. */
-  #reached = 0
-  #isOver = false
-
-  constructor(keyStates: LinkedList<KeyState>, end: number, onEnd: () => void) {
-    this.#keyStates = keyStates
-    this.#end = end
-    this.#onEnd = onEnd
-    keyStates.insertAfter(this.#bookmark, undefined)
-  }
-
-  /** Whether the walk has visited its last key, or was ended. */
-  get isOver(): boolean {
-    return this.#isOver
-  }
-
-  /** The next key; undefined after the last one, which ends the walk. */
-  next(): KeyState | undefined {
-    if (this.#isOver) return undefined
-    let keyState = this.#bookmark.next
-    while (keyState?.order === 0) keyState = keyState.next
-    if (keyState === undefined || keyState.order > this.#end) {
-      this.end()
-      return undefined
-    }
-    this.#keyStates.remove(this.#bookmark)
-    this.#keyStates.insertAfter(this.#bookmark, keyState)
-    this.#reached = keyState.order
-    return keyState
-  }
-
-  /** Whether the walk will still visit this key. */
-  isYetToVisit({ order }: KeyState): boolean {
-    return !this.#isOver && order > this.#reached && order <= this.#end
-  }
-
-  /** Ends the walk. The caller must end every walk, or its bookmark stays in the list for ever. */
-  end(): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#keyStates.remove(this.#bookmark)
-    this.#onEnd()
-  }
 }

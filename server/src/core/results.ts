@@ -12,6 +12,7 @@
  */
 import type { CompleteOnce, ForgetResult } from './commands.js'
 import { KeyExtras } from './lockExtras.js'
+import { OrderedList, type Walk } from './orderedList.js'
 import type { Lock, Request } from './records.js'
 import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
@@ -24,6 +25,9 @@ const defaultKeptResultBytes = 16 * 1024 * 1024
 
 export class ResultTable {
   readonly #kept = new Map<string, KeptResult>()
+  readonly #inOrder = new OrderedList(
+    () => new KeptResult(new SharedResult('', 0, undefined), 0, '', 0),
+  )
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
@@ -35,6 +39,11 @@ export class ResultTable {
   /** The kept results by key, oldest first. */
   get kept(): ReadonlyMap<string, KeptResult> {
     return this.#kept
+  }
+
+  /** Starts a walk over the kept results. The walk may pause while the results change. */
+  walk(): Walk<KeptResult> {
+    return this.#inOrder.walk()
   }
 
   /** Adds a `once` request that waits. */
@@ -138,12 +147,14 @@ export class ResultTable {
 
   #add(kept: KeptResult): void {
     this.#kept.set(kept.key, kept)
+    this.#inOrder.append(kept)
     this.#keptBytes += kept.bytes
     this.bytes += keptResultBytes
   }
 
   #forget(responder: Responder, kept: KeptResult): void {
     this.#kept.delete(kept.key)
+    this.#inOrder.remove(kept)
     this.#keptBytes -= kept.bytes
     this.bytes -= keptResultBytes + kept.result.removeReference()
     responder.effects.push({ kind: 'forgotten', kept })

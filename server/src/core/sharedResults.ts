@@ -59,6 +59,10 @@ export class FollowerGroup<R> {
 
 /** A result that later `once` calls of its key get. */
 export class KeptResult {
+  /** Number of the result in the order in which results were kept; 0 for a bookmark. */
+  order = 0
+  previous: KeptResult | undefined = undefined
+  next: KeptResult | undefined = undefined
   readonly result: SharedResult
   /** How long the table keeps the result, in ms from when it was kept. */
   readonly keep: number

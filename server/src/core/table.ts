@@ -39,11 +39,13 @@ import type { Effect } from './effects.js'
 import { proclaim } from './elections.js'
 import { Granter } from './granter.js'
 import { KeyTable } from './keyTable.js'
+import type { Walk } from './orderedList.js'
 import type { Lock, Session } from './records.js'
 import { RequestHandler } from './requests.js'
 import { Responder } from './responder.js'
 import { ResultTable } from './results.js'
 import { SessionTable } from './sessions.js'
+import type { KeptResult } from './sharedResults.js'
 import { canChangeMode, requestTypeOf } from './upgrades.js'
 
 /** The contents of a table that is restored from a snapshot. */
@@ -100,13 +102,18 @@ export class LockTable {
   }
 
   /** The barriers at which calls wait. */
-  get barriers(): Pick<BarrierTable, 'size' | 'callCount' | 'get' | 'values'> {
+  get barriers(): Pick<BarrierTable, 'size' | 'callCount' | 'get' | 'values' | 'walk'> {
     return this.#barriers
   }
 
   /** The results that the table keeps for later `once` calls, by key, oldest first. */
   get keptResults(): ResultTable['kept'] {
     return this.#results.kept
+  }
+
+  /** Starts a walk over the kept results. The walk may pause while the results change. */
+  walkKeptResults(): Walk<KeptResult> {
+    return this.#results.walk()
   }
 
   /** The highest fence so far. */

@@ -16,7 +16,7 @@ import {
 } from './encode.js'
 
 /** A chunk is full when it has this many bytes. */
-const chunkBytes = 16 * 1024
+export const chunkBytes = 16 * 1024
 
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {

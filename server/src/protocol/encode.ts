@@ -6,9 +6,11 @@
  * is how long the lock lives without a refresh.
  */
 import {
+  type BarrierCallInfo,
   type DequeueReason,
   type ErrorCode,
   errorCodes,
+  type KeptResultInfo,
   type LockEvent,
   type LockLossReason,
   type LockMode,
@@ -20,7 +22,10 @@ import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
 import type {
   Answer,
+  Barrier,
+  BarrierCall,
   CycleEntry,
+  KeptResult,
   Lock,
   Request,
   Session,
@@ -287,6 +292,32 @@ export type WaiterInfo = Pick<Request, 'id' | 'mode' | 'session' | 'since' | 'ex
 
 export function encodeWaitingInfo(key: string, waiter: WaiterInfo): string {
   return JSON.stringify(waitingFields(key, waiter))
+}
+
+/**
+ * Encodes a call that waits at a barrier.
+ *
+ * @param waiting How many calls wait at the barrier.
+ */
+export function encodeBarrierCall(
+  { key, parties }: Barrier<Session>,
+  waiting: number,
+  { session, since }: Pick<BarrierCall<Session>, 'session' | 'since'>,
+): string {
+  const { id, name } = session
+  const info: BarrierCallInfo = { key, parties, waiting, session: id, name, since }
+  return JSON.stringify(info)
+}
+
+/** @param remainingMs Time until the result is forgotten; undefined if it is not known. */
+export function encodeKeptResult(
+  { key, result, since, keep }: KeptResult,
+  remainingMs: number | undefined,
+): string {
+  const { fence, value } = result
+  const remaining = remainingMs === undefined ? undefined : Math.max(0, Math.ceil(remainingMs))
+  const info: KeptResultInfo = { key, size: value?.length ?? 0, fence, since, keep, remaining }
+  return JSON.stringify(info)
 }
 
 function waitingFields(key: string, { mode, session, since, extras }: WaiterInfo): WaitingInfo {

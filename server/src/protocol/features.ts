@@ -18,6 +18,7 @@ export const brokerVersion = '0.1.0'
  * - `notify`: the field `notify` of `lock` and `lockAll`
  * - `once`: the messages `once` and `complete`
  * - `permits`: the fields `permits` and `capacity` of `lock` and `lockAll`
+ * - `queryKind`: the field `kind` of `query`
  * - `queue`: the field `queue` of `watch`
  * - `scope`: the field `scope` of `lock` and `lockAll`, and the message `endScope`
  * - `upgrade`: the messages `upgrade` and `downgrade`
@@ -31,6 +32,7 @@ export const brokerFeatures: readonly string[] = [
   'notify',
   'once',
   'permits',
+  'queryKind',
   'queue',
   'scope',
   'upgrade',

@@ -262,9 +262,38 @@ export interface QueuedInfo extends WaitingInfo {
   readonly request: number
 }
 
+/** A call that waits at a barrier, as queries with the kind `barriers` show the call. */
+export interface BarrierCallInfo {
+  /** The key of the barrier. */
+  readonly key: string
+  /** How many calls pass the barrier together. */
+  readonly parties: number
+  /** How many calls wait at the barrier, including this call. */
+  readonly waiting: number
+  readonly session: string
+  readonly name?: string | undefined
+  readonly since: number
+}
+
+/** A kept result of `once`, as queries with the kind `results` show the result. */
+export interface KeptResultInfo {
+  readonly key: string
+  /** UTF-16 units of the value as JSON text; 0 for the value `undefined`. */
+  readonly size: number
+  /** The fence of the lock of the run. */
+  readonly fence: number
+  /** When the run completed. */
+  readonly since: number
+  /** How long the result is kept, in ms. */
+  readonly keep: number
+  /** Time until the broker forgets the result, in ms; absent if another broker keeps this time. */
+  readonly remaining?: number | undefined
+}
+
 /**
  * One part of the answer to `query`. Only the counts of the last part are final: they include the
- * locks and the requests that the answer leaves out because of `limit`.
+ * items that the answer leaves out because of `limit`. If the kind of the query is not `locks`,
+ * `held` and `waiting` are empty.
  */
 export interface Found {
   readonly type: 'found'
@@ -275,6 +304,12 @@ export interface Found {
   readonly waitingCount: number
   /** False in the last part. */
   readonly more: boolean
+  /** The calls that wait at barriers; only with the kind `barriers`. */
+  readonly arrived?: readonly BarrierCallInfo[] | undefined
+  readonly arrivedCount?: number | undefined
+  /** The kept results of `once`; only with the kind `results`. */
+  readonly kept?: readonly KeptResultInfo[] | undefined
+  readonly keptCount?: number | undefined
 }
 
 /**
@@ -357,6 +392,12 @@ export interface LockStats {
   readonly unlockCount: number
   /** The value is `(totalLocks - failedLocks) / totalLocks`; 0 while `totalLocks` is 0. */
   readonly successRate: number
+  /** Barriers at which calls wait at this moment. Absent from older brokers. */
+  readonly barriers?: number | undefined
+  /** Calls that wait at barriers at this moment. Absent from older brokers. */
+  readonly barrierCalls?: number | undefined
+  /** Results of `once` that are kept at this moment. Absent from older brokers. */
+  readonly keptResults?: number | undefined
 }
 
 /** The answer to a `stats` request. */

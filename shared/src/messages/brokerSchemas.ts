@@ -25,7 +25,14 @@ import {
 } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
-import type { HeldInfo, QueuedInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
+import type {
+  BarrierCallInfo,
+  HeldInfo,
+  KeptResultInfo,
+  QueuedInfo,
+  ServerMessage,
+  WaitingInfo,
+} from './brokerMessages.js'
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
 
 /** A count, a duration or a time since 1970: an integer from 0. */
@@ -67,6 +74,34 @@ const waitingFields = {
 const WaitingList = size(array(type(waitingFields) as Describe<WaitingInfo>), 0, maxQueryItems)
 const queuedFields = { ...waitingFields, request: Id }
 const QueuedList = size(array(type(queuedFields) as Describe<QueuedInfo>), 0, maxQueryItems)
+const CallList = size(
+  array(
+    type({
+      key: Key,
+      parties: min(safeInteger, 2),
+      waiting: Id,
+      session: string(),
+      name: optional(string()),
+      since: Amount,
+    }) as Describe<BarrierCallInfo>,
+  ),
+  0,
+  maxQueryItems,
+)
+const KeptList = size(
+  array(
+    type({
+      key: Key,
+      size: Amount,
+      fence: Fence,
+      since: Amount,
+      keep: Ttl,
+      remaining: optional(Amount),
+    }) as Describe<KeptResultInfo>,
+  ),
+  0,
+  maxQueryItems,
+)
 /** The held locks in `snapshot`, which have other fields than in `found`. */
 const SnapshotLocks = array(
   type({
@@ -87,6 +122,9 @@ const Counters = type({
   refreshCount: Amount,
   unlockCount: Amount,
   successRate: max(min(number(), 0), 1),
+  barriers: optional(Amount),
+  barrierCalls: optional(Amount),
+  keptResults: optional(Amount),
 })
 
 /** The schema of each message from a broker, by `type`. */
@@ -163,6 +201,10 @@ export const brokerSchemas = {
     heldCount: Amount,
     waitingCount: Amount,
     more: boolean(),
+    arrived: optional(CallList),
+    arrivedCount: optional(Amount),
+    kept: optional(KeptList),
+    keptCount: optional(Amount),
   }),
   watching: type({
     type: literal('watching'),

@@ -126,6 +126,22 @@ const waitingInfo: Shape = {
   ...specialFields,
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
+const barrierCall: Shape = {
+  key,
+  parties: integerBetween(2),
+  waiting: id,
+  session: text,
+  name: optional(text),
+  since: integerFromZero,
+}
+const keptResult: Shape = {
+  key,
+  size: integerFromZero,
+  fence: id,
+  since: integerFromZero,
+  keep: duration,
+  remaining: optional(integerFromZero),
+}
 const lockEvent = record({
   event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
   ...heldInfo,
@@ -215,6 +231,10 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     ...heldListFields,
     waiting: listOf(record(waitingInfo), maxQueryItems),
     waitingCount: integerFromZero,
+    arrived: optional(listOf(record(barrierCall), maxQueryItems)),
+    arrivedCount: optional(integerFromZero),
+    kept: optional(listOf(record(keptResult), maxQueryItems)),
+    keptCount: optional(integerFromZero),
   }),
   watching: record({
     ...heldListFields,
@@ -236,6 +256,9 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
       refreshCount: integerFromZero,
       unlockCount: integerFromZero,
       successRate: accepting((value) => typeof value === 'number' && value >= 0 && value <= 1),
+      barriers: optional(integerFromZero),
+      barrierCalls: optional(integerFromZero),
+      keptResults: optional(integerFromZero),
     }),
   }),
   draining: onlyTimeLeft,

@@ -272,7 +272,16 @@ export interface Cancel {
   readonly request: number
 }
 
-/** Asks which locks are held and which requests wait. Answer: one or more `found`. */
+/**
+ * What a query lists: the locks with the requests that wait, the calls that wait at barriers, or
+ * the kept results of `once`.
+ */
+export type QueryKind = 'locks' | 'barriers' | 'results'
+
+/**
+ * Asks which locks are held and which requests wait, or what {@link QueryKind} says. Answer: one or
+ * more `found`.
+ */
 export interface QueryRequest {
   readonly type: 'query'
   readonly id: number
@@ -285,6 +294,8 @@ export interface QueryRequest {
    * With `after`: the page also has the locks of the key `after` whose fence is above this fence.
    */
   readonly afterFence?: number | undefined
+  /** What to list. Absent: `locks`. Only locks have pages. */
+  readonly kind?: QueryKind | undefined
 }
 
 /** Watches a key or a prefix. Answer: one or more `watching`, then an `event` for each change. */

@@ -261,6 +261,13 @@ const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.after !== undefined ||
   'afterFence needs after: add after or leave out afterFence'
 
+/** Returns true or the error message. */
+const checkQueryKind = (message: { after?: unknown; kind?: unknown }) =>
+  message.after === undefined ||
+  message.kind === undefined ||
+  message.kind === 'locks' ||
+  'only a query for locks has pages: leave out after or kind'
+
 const QuerySchema: Describe<QueryRequest> = refine(
   object({
     type: literal('query'),
@@ -270,11 +277,15 @@ const QuerySchema: Describe<QueryRequest> = refine(
     limit: optional(max(min(safeInteger, 1), maxQueryItems)),
     after: optional(Prefix),
     afterFence: optional(Fence),
+    kind: optional(enums(['locks', 'barriers', 'results'])),
   }),
   'query',
   (message) => {
-    const result = checkKeyOrPrefix(message)
-    return result === true ? checkPageStart(message) : result
+    for (const checkFields of [checkKeyOrPrefix, checkPageStart, checkQueryKind]) {
+      const result = checkFields(message)
+      if (result !== true) return result
+    }
+    return true
   },
 )
 

@@ -215,6 +215,22 @@ describe('e2e: cells', () => {
     await rejection(session.query({ limit: 0 }), 'INVALID_OPTION')
   })
 
+  it('list the barriers and the kept results of all cells', async () => {
+    const session = await open(await brokers())
+    for (const key of keys) {
+      session.barrier(key, { parties: 3 }).catch(() => {})
+      await session.once(key, () => 1, { keep: 60_000 })
+    }
+    const barriers = await session.query({ kind: 'barriers' })
+    expect(barriers.arrived.map(({ key }) => key)).to.have.members([...keys])
+    expect(barriers.arrivedCount).to.equal(keys.length)
+    const results = await session.query({ kind: 'results', limit: 2 })
+    expect([results.kept.length, results.keptCount]).to.deep.equal([2, keys.length])
+    const { arrived } = await session.query({ kind: 'barriers', key: keys[1]! })
+    expect(arrived.map(({ key, waiting }) => [key, waiting])).to.deep.equal([[keys[1], 1]])
+    expect(await session.stats()).to.include({ barrierCalls: keys.length })
+  })
+
   it('send one state of each cell to a watch, and then the events of all cells', async () => {
     const session = await open(await brokers())
     const held = await session.lock(keys[0]!)

@@ -90,6 +90,9 @@ describe('e2e: errors of arguments', () => {
     await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
     await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
     await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
+    for (const options of [{ kind: 'elections' }, { kind: 'barriers', after: '' }]) {
+      await rejection(sessions[0]!.query(options as object), 'INVALID_OPTION')
+    }
   })
 
   it('rejects invalid delays of a strategy', () => {

@@ -15,6 +15,9 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
       refreshCount: 0,
       unlockCount: 0,
       successRate: 0,
+      barriers: 0,
+      barrierCalls: 0,
+      keptResults: 0,
     }
     expect(await sessions[0]!.stats()).to.deep.equal(zeros)
     expect(broker.stats()).to.deep.equal(zeros)
@@ -41,6 +44,9 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
       refreshCount: 2,
       unlockCount: 1,
       successRate: 4 / 6,
+      barriers: 0,
+      barrierCalls: 0,
+      keptResults: 0,
     }
     for (const session of sessions) expect(await session.stats()).to.deep.equal(expected)
     expect(broker.stats()).to.deep.equal(expected)

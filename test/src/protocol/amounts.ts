@@ -80,6 +80,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'query', id, prefix }),
     (id) => ({ type: 'query', id, prefix: 'nothing' }),
     (id) => ({ type: 'query', id, key: crowd.key, limit }),
+    (id) => ({ type: 'query', id, kind: random.pick(['barriers', 'results']), limit }),
     (id) => ({ type: 'watch', id, prefix: '' }),
     (id) => ({ type: 'watch', id, prefix: '', queue: true }),
     (id) => ({ type: 'watch', id, prefix: prefix.slice(0, id % prefix.length) }),

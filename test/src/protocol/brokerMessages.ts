@@ -26,6 +26,8 @@ const holderOfSet = {
 const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
 const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9 } as const
 
+const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
+
 export const noStats = {
   totalLocks: 0,
   activeLocks: 0,
@@ -35,6 +37,9 @@ export const noStats = {
   unlockCount: 0,
   successRate: 0,
 } as const
+
+/** The counters that an older broker does not have. */
+const tableStats = { barriers: 1, barrierCalls: 2, keptResults: 3 }
 
 export const goodBrokerMessages: readonly ServerMessage[] = [
   {
@@ -86,6 +91,16 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     waitingCount: 1,
     more: false,
   },
+  {
+    ...{ type: 'found', id: 1, ...nothingFound, more: true },
+    arrived: [{ key: 'k', parties: 2, waiting: 1, session: 's', name: 'n', since: 4 }],
+    arrivedCount: 1,
+  },
+  {
+    ...{ type: 'found', id: 1, ...nothingFound, more: false },
+    kept: [{ key: 'k', size: 2, fence: 3, since: 4, keep: 9, remaining: 5 }],
+    keptCount: 1,
+  },
   { type: 'watching', id: 1, held: [heldInfo], heldCount: 1, more: false },
   {
     type: 'watching',
@@ -99,7 +114,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'event', watch: 1, event: { event: 'locked', ...heldInfo } },
   { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
   { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
-  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5 } },
+  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...tableStats } },
   { type: 'draining', within: 1_000 },
 ]
 

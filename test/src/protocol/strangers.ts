@@ -81,7 +81,7 @@ export const hugeValues: readonly unknown[] = [
 /** The names of fields of the protocol, of every JavaScript object, and of no object. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
-  ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue'],
+  ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue', 'kind'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forged],
 ]
@@ -141,10 +141,11 @@ export function goodMessage(random: Random): ClientMessage {
     () => ({
       ...{ type: 'query', id, ...scope() },
       ...maybe({ limit: 1 + random.below(1_000) }),
-      ...maybe({
-        after: random.pick(['', ...keys]),
-        ...maybe({ afterFence: 1 + random.below(9) }),
-      }),
+      ...random.pick([
+        {},
+        { after: random.pick(['', ...keys]), ...maybe({ afterFence: 1 + random.below(9) }) },
+        { kind: random.pick(['locks', 'barriers', 'results']) },
+      ]),
     }),
     () => ({ type: 'watch', id, ...scope() }),
     () => ({ type: 'unwatch', watch: id }),

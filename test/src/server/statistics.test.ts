@@ -14,6 +14,9 @@ const noLocks = {
   refreshCount: 0,
   unlockCount: 0,
   successRate: 0,
+  barriers: 0,
+  barrierCalls: 0,
+  keptResults: 0,
 }
 
 describe('statistics', () => {
@@ -64,6 +67,9 @@ describe('statistics', () => {
       activeLocks: 1,
       failedLocks: 4,
       successRate: 1 / 5,
+      barriers: 0,
+      barrierCalls: 0,
+      keptResults: 0,
     })
   })
 
@@ -76,6 +82,9 @@ describe('statistics', () => {
       totalLocks: 1,
       expiredLocks: 1,
       successRate: 1,
+      barriers: 0,
+      barrierCalls: 0,
+      keptResults: 0,
     })
   })
 
@@ -91,6 +100,9 @@ describe('statistics', () => {
       totalLocks: 3,
       activeLocks: 1,
       successRate: 1,
+      barriers: 0,
+      barrierCalls: 0,
+      keptResults: 0,
     })
   })
 

@@ -5,10 +5,12 @@
  */
 import { type LockEvent, maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
+import type { Peer } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
 export function looking(stage: Stage): void {
   describe('a query', () => queries(stage))
+  describe('a query for barriers or kept results', () => queriesForRecords(stage))
   describe('a watch', () => watches(stage))
   describe('stats: the broker', () => statistics(stage))
 }
@@ -122,6 +124,73 @@ function queries(stage: Stage): void {
     expect(new Set(parts.flatMap((part) => part.held.map((lock) => lock.key))).size).to.equal(100)
     const longest = Math.max(...peer.frames.map((frame) => Buffer.byteLength(frame)))
     expect(longest).to.be.at.most(maxOutputFrameBytes)
+  })
+}
+
+/** Asks for barriers or kept results. Returns the last part of the answer. */
+async function ask(peer: Peer, kind: 'barriers' | 'results', scope: object) {
+  const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...scope }))
+  const { heldCount, waitingCount } = parts.at(-1)!
+  expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
+  return parts.at(-1)!
+}
+
+function queriesForRecords(stage: Stage): void {
+  it('lists the calls that wait at barriers, in order of arrival', async () => {
+    const [peer, other] = [await stage.open({ name: 'worker' }), await stage.open()]
+    const [key, beside] = [stage.key('one'), stage.key('two')]
+    peer.request({ type: 'barrier', key, parties: 4 })
+    await peer.settle()
+    other.request({ type: 'barrier', key, parties: 4 })
+    other.request({ type: 'barrier', key: beside, parties: 2 })
+    await other.settle()
+    const { arrived, arrivedCount } = await ask(other, 'barriers', { key })
+    expect(arrivedCount).to.equal(2)
+    const ofBarrier = { key, parties: 4, waiting: 2 }
+    const [first, second] = arrived!
+    expect(first).to.deep.include({
+      ...{ ...ofBarrier, session: peer.welcome.session, name: 'worker' },
+    })
+    expect(second).to.deep.include({ ...ofBarrier, session: other.welcome.session })
+    expect(second).to.have.all.keys('key', 'parties', 'waiting', 'session', 'since')
+    const all = await ask(other, 'barriers', { prefix: stage.prefix, limit: 1 })
+    expect(all.arrived).to.have.length(1)
+    expect(all.arrivedCount).to.equal(3)
+    peer.drop()
+    // A call of a session without a grace leaves its barrier when the connection drops.
+    for (let count = 2; count > 1; ) {
+      count = (await ask(other, 'barriers', { key })).arrivedCount!
+    }
+  })
+
+  it('lists kept results with their size and time, and never their values', async () => {
+    const peer = await stage.open()
+    const [key, unkept] = [stage.key('kept'), stage.key('not kept')]
+    for (const [name, keep] of [[key, { keep: 60_000 }] as const, [unkept, {}] as const]) {
+      const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: name }))
+      await peer.answer(
+        'unlocked',
+        peer.request({ type: 'complete', fence, value: 'é😀', ...keep }),
+      )
+    }
+    const { kept, keptCount } = await ask(peer, 'results', { prefix: stage.prefix })
+    expect(keptCount).to.equal(1)
+    // Two quotation marks, and three UTF-16 units.
+    expect(kept![0]).to.include({ key, size: 5, keep: 60_000 })
+    expect(kept![0]).not.to.have.property('value')
+    expect(kept![0]!.remaining ?? 0).to.be.within(0, 60_000)
+    expect(await ask(peer, 'results', { key: unkept })).to.deep.include({ kept: [], keptCount: 0 })
+    expect(await ask(peer, 'results', { key })).to.include({ keptCount: 1 })
+  })
+
+  it('counts barriers, their calls and kept results in stats', async () => {
+    const peer = await stage.open()
+    peer.request({ type: 'barrier', key: stage.key(), parties: 3 })
+    const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: stage.key() }))
+    await peer.answer('unlocked', peer.request({ type: 'complete', fence, keep: 60_000 }))
+    const { stats } = await peer.answer('stats', peer.request({ type: 'stats' }))
+    for (const count of [stats.barriers, stats.barrierCalls, stats.keptResults])
+      expect(count).to.be.at.least(1)
   })
 }
 

@@ -1,0 +1,98 @@
+/**
+ * A linked list in the order in which its members were added, and walks over the list that may
+ * pause while members come and go. Queries use the walks, because a query may pause for a long time
+ * while its client does not read.
+ *
+ * A paused iterator of a `Map` or `Set` would keep the memory of all members that were deleted
+ * meanwhile. A paused walk keeps only a bookmark, which is a member of the list with the order 0.
+ */
+import { LinkedList } from './linkedList.js'
+
+/** A member of an {@link OrderedList}. A new member has the order 0. */
+export interface Ordered<T> {
+  /** Number of the member in the order in which members were added; 0 for a bookmark. */
+  order: number
+  previous: T | undefined
+  next: T | undefined
+}
+
+export class OrderedList<T extends Ordered<T>> {
+  readonly #members = new LinkedList<T>()
+  readonly #newBookmark: () => T
+  #lastOrder = 0
+
+  /** @param newBookmark Makes a member with the order 0. */
+  constructor(newBookmark: () => T) {
+    this.#newBookmark = newBookmark
+  }
+
+  append(member: T): void {
+    member.order = ++this.#lastOrder
+    this.#members.append(member)
+  }
+
+  remove(member: T): void {
+    this.#members.remove(member)
+  }
+
+  /** Starts a walk over the present members. The list may change during the walk. */
+  walk(): Walk<T> {
+    return new Walk(this.#members, this.#lastOrder, this.#newBookmark())
+  }
+}
+
+/**
+ * Visits the members that the list had when the walk began, in their order, without the members
+ * that are removed before their visit.
+ */
+export class Walk<T extends Ordered<T>> {
+  readonly #members: LinkedList<T>
+  /** The order of the last member to visit. */
+  readonly #end: number
+  readonly #bookmark: T
+  readonly #onEnd: () => void
+  /** The order of the member that was visited last. */
+  #reached = 0
+  #isOver = false
+
+  constructor(members: LinkedList<T>, end: number, bookmark: T, onEnd: () => void = () => {}) {
+    this.#members = members
+    this.#end = end
+    this.#bookmark = bookmark
+    this.#onEnd = onEnd
+    members.insertAfter(bookmark, undefined)
+  }
+
+  /** Whether the walk has visited its last member, or was ended. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** The next member; undefined after the last one, which ends the walk. */
+  next(): T | undefined {
+    if (this.#isOver) return undefined
+    let member = this.#bookmark.next
+    while (member?.order === 0) member = member.next
+    if (member === undefined || member.order > this.#end) {
+      this.end()
+      return undefined
+    }
+    this.#members.remove(this.#bookmark)
+    this.#members.insertAfter(this.#bookmark, member)
+    this.#reached = member.order
+    return member
+  }
+
+  /** Whether the walk will still visit this member. */
+  isYetToVisit({ order }: T): boolean {
+    return !this.#isOver && order > this.#reached && order <= this.#end
+  }
+
+  /** Ends the walk. The caller must end every walk, or its bookmark stays in the list for ever. */
+  end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#members.remove(this.#bookmark)
+    this.#onEnd()
+  }
+}

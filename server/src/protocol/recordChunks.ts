@@ -1,0 +1,69 @@
+/**
+ * The answer to a query for barriers or for kept results, in chunks. `chunkedResponses.ts` explains
+ * why long answers have chunks, and has the answers to queries for locks.
+ */
+import { utf8Length } from '@holdfast/shared'
+import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
+
+/** The list of the message `found` that has the items: calls at barriers, or kept results. */
+export type RecordList = 'arrived' | 'kept'
+
+/** The items of one record: the calls that wait at a barrier, or a kept result. */
+export interface RecordRows {
+  readonly count: number
+  /** Encodes the items as they are at the time of the call. */
+  encode(): readonly string[]
+}
+
+/** A search that may pause between two records (see `broker/recordSearch.ts`). */
+export interface RecordItems {
+  readonly list: RecordList
+  /** The caller must yield {@link costPerStep} after each group of this many records. */
+  readonly itemsPerStep: number
+  /** The cost of {@link itemsPerStep} records, in units of work (see `config/workCosts.ts`). */
+  readonly costPerStep: number
+  /** The next record; `'noMatch'` for a record outside the scope; undefined at the end. */
+  next(): RecordRows | 'noMatch' | undefined
+  /** Ends the search early. */
+  end(): void
+}
+
+/**
+ * Encodes the answer.
+ *
+ * @param limit Maximum of items to list. The count includes all matches.
+ */
+export function* recordChunks(id: number, search: RecordItems, limit: number): PacedChunks {
+  const { list } = search
+  let items: string[] = []
+  let bytes = 0
+  let listed = 0
+  let count = 0
+  const encodeChunk = (more: boolean): string => {
+    const fields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
+    const text = `{"type":"found","id":${id},${fields},"${list}":[${items.join()}],"${list}Count":${count},"more":${more}}`
+    items = []
+    bytes = 0
+    return text
+  }
+  try {
+    let visited = 0
+    for (let rows = search.next(); rows !== undefined; rows = search.next()) {
+      if (rows !== 'noMatch') {
+        count += rows.count
+        if (listed < limit) {
+          for (const item of rows.encode()) {
+            if (listed++ >= limit) break
+            if (bytes > 0 && bytes + utf8Length(item) >= chunkBytes) yield encodeChunk(true)
+            items.push(item)
+            bytes += utf8Length(item) + 1
+          }
+        }
+      }
+      if (++visited % search.itemsPerStep === 0) yield search.costPerStep
+    }
+  } finally {
+    search.end()
+  }
+  yield encodeChunk(false)
+}

@@ -1,0 +1,95 @@
+/**
+ * Queries for the calls that wait at barriers and for the kept results of `once`: permissions,
+ * limits, and answers in parts to a client that reads slowly while the records change.
+ */
+import type { Found } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+
+/** Sends a query and returns the parts of its answer that have arrived. */
+function ask(client: Client, query: object): Found[] {
+  client.heard()
+  client.say({ type: 'query', id: 1, ...query })
+  return client.socket.heardOf('found')
+}
+
+/** Makes one call at each of `count` barriers. The keys are `<prefix>0`, `<prefix>1` and so on. */
+function arriveAt(client: Client, prefix: string, count: number, firstId = 1): void {
+  for (let i = 0; i < count; i++) {
+    client.say({ type: 'barrier', id: firstId + i, key: `${prefix}${i}`, parties: 2 })
+  }
+}
+
+function keepResult(client: Client, id: number, key: string, value: unknown, keep: number): void {
+  client.say({ type: 'once', id, key })
+  const { fence } = client.socket.heardOf('granted').find((granted) => granted.id === id)!
+  client.say({ type: 'complete', id: id + 1, fence, value, keep })
+}
+
+const keysOf = (parts: readonly Found[]) =>
+  parts.flatMap(({ arrived = [], kept = [] }) => [...arrived, ...kept]).map(({ key }) => key)
+
+describe('a query for barriers or kept results', () => {
+  it('shows and counts only the keys that the client may query', () => {
+    const harness = new BrokerHarness({
+      authorize: (_principal, operation, key) => operation !== 'query' || key.startsWith('mine'),
+    })
+    const client = harness.join()
+    arriveAt(client, 'mine', 1, 1)
+    arriveAt(client, 'theirs', 1, 2)
+    keepResult(client, 3, 'mine', 1, 1_000)
+    keepResult(client, 5, 'theirs', 1, 1_000)
+    for (const kind of ['barriers', 'results']) {
+      const [found] = ask(client, { kind })
+      expect([keysOf([found!]), found!.arrivedCount ?? found!.keptCount]).to.deep.equal([
+        [kind === 'barriers' ? 'mine0' : 'mine'],
+        1,
+      ])
+      client.heard()
+      client.say({ type: 'query', id: 9, kind, key: 'theirs' })
+      expect(client.socket.heardOf('failed')[0]).to.include({ id: 9, code: 'FORBIDDEN' })
+    }
+  })
+
+  it('lists at most `limit` items and counts all', () => {
+    const client = new BrokerHarness().join()
+    arriveAt(client, 'b', 5)
+    for (let i = 0; i < 3; i++) keepResult(client, 10 + 2 * i, `r${i}`, i, 1_000)
+    const [barriers] = ask(client, { kind: 'barriers', limit: 2 })
+    expect([keysOf([barriers!]), barriers!.arrivedCount]).to.deep.equal([['b0', 'b1'], 5])
+    const [results] = ask(client, { kind: 'results', limit: 2 })
+    expect([keysOf([results!]), results!.keptCount]).to.deep.equal([['r0', 'r1'], 3])
+    expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
+  })
+
+  it('says how long a result is still kept, and lists no result whose time is over', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 300_000 })
+    keepResult(client, 1, 'r', { a: 1 }, 1_000)
+    harness.environment.pass(400)
+    const [found] = ask(client, { kind: 'results', key: 'r' })
+    expect(found!.kept![0]).to.include({ size: '{"a":1}'.length, keep: 1_000, remaining: 600 })
+    harness.environment.pass(600)
+    expect(ask(client, { kind: 'results' })[0]).to.deep.include({ kept: [], keptCount: 0 })
+  })
+
+  it('with a long answer pauses while the client does not read, though barriers come and go', () => {
+    const harness = new BrokerHarness()
+    const [first, second, reader] = [harness.join(), harness.join(), harness.join()]
+    arriveAt(first, 'b', 600)
+    reader.socket.bufferedBytes = 1024 * 1024
+    expect(ask(reader, { kind: 'barriers' })).to.deep.equal([])
+    // The second call opens the barrier, which then is gone; further barriers are new.
+    arriveAt(second, 'b', 300)
+    arriveAt(second, 'new', 5, 1_000)
+    reader.socket.read()
+    harness.environment.pass(0)
+    const parts = reader.socket.heardOf('found')
+    expect(parts.length).to.be.greaterThan(1)
+    expect(parts.at(-1)!.more).to.equal(false)
+    const keys = keysOf(parts)
+    expect(new Set(keys).size).to.equal(keys.length)
+    const kept = Array.from({ length: 300 }, (_, i) => `b${300 + i}`)
+    expect(keys.filter((key) => key.startsWith('b'))).to.deep.equal(kept)
+  })
+})
