@@ -17,6 +17,7 @@ export {
   type QueryKind,
   type QueuedInfo,
   type QueueEvent,
+  type RefusedDeadlock,
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'

@@ -7,7 +7,7 @@ import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
 
 /** Adds up the counters of the cells. */
 export function mergeStats(all: readonly LockStats[]): LockStats {
-  const sum = (name: keyof LockStats) => all.reduce((total, stats) => total + (stats[name] ?? 0), 0)
+  const sum = (name: CounterName) => all.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
   const granted = all.reduce((total, stats) => total + stats.successRate * stats.totalLocks, 0)
   return {
@@ -22,16 +22,23 @@ export function mergeStats(all: readonly LockStats[]): LockStats {
   }
 }
 
+type CounterName = Exclude<keyof LockStats, 'newestDeadlock'>
+
 /** The counters that an older broker does not have. Absent if no cell has them. */
 function mergeTableCounters(
   all: readonly LockStats[],
-  sum: (name: keyof LockStats) => number,
+  sum: (name: CounterName) => number,
 ): Partial<LockStats> {
   if (all.every(({ barriers }) => barriers === undefined)) return {}
+  const newestDeadlock = all
+    .flatMap((stats) => stats.newestDeadlock ?? [])
+    .sort((a, b) => b.since - a.since)[0]
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),
     keptResults: sum('keptResults'),
+    refusedDeadlocks: sum('refusedDeadlocks'),
+    ...(newestDeadlock === undefined ? {} : { newestDeadlock }),
   }
 }
 

@@ -222,7 +222,9 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   stats: answerHandler(
     ({ statistics, liveTable }, connection, { id }) =>
-      connection.send(encodeStats(id, statistics.snapshot(liveTable.current))),
+      connection.send(
+        encodeStats(id, statistics.snapshot(liveTable.current), keyFilterFor(connection, 'query')),
+      ),
     (policy) => policy.checkPermission('stats', ''),
   ),
 

@@ -6,9 +6,17 @@
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'
-import type { KeyState, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
+import {
+  type KeyState,
+  type KeyWalk,
+  type Lock,
+  type LockTable,
+  type Request,
+  waitingCountOf,
+  waitingRequestsOf,
+} from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
-import { kindInfo } from '../protocol/encode.js'
+import { kindInfo, upgradeInfo } from '../protocol/encode.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
 /** The keys that a search or a watch covers. */
@@ -49,9 +57,9 @@ export function find(table: Table, scope: Scope, limit: number): QueryRows {
   for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
     if (keyState === 'noMatch') continue
     heldCount += keyState.holders.length
-    waitingCount += keyState.queue.length
+    waitingCount += waitingCountOf(keyState)
     appendUpTo(limit, keyState.holders, held)
-    appendUpTo(limit, keyState.queue, waiting)
+    appendUpTo(limit, waitingRequestsOf(keyState), waiting)
   }
   return { held, waiting, heldCount, waitingCount }
 }
@@ -69,7 +77,8 @@ function findPage(table: Table, scope: Scope, start: PageStart, limit: number): 
     const keyState = search.keyStateOf(pageKey.key)
     if (keyState === undefined) continue
     for (const lock of search.locksOf(keyState, pageKey.held, pageKey.afterFence)) held.push(lock)
-    if (pageKey.waiting > 0) appendUpTo(waiting.length + pageKey.waiting, keyState.queue, waiting)
+    if (pageKey.waiting > 0)
+      appendUpTo(waiting.length + pageKey.waiting, waitingRequestsOf(keyState), waiting)
   }
   return { held, waiting, ...counts }
 }
@@ -254,5 +263,13 @@ export function toHeldInfo(lock: Lock): HeldInfo {
 export function toWaitingInfo({ key, mode, session, since, extras }: Request): WaitingInfo {
   const { id, name } = session
   const nameField = name === undefined ? {} : { name }
-  return { key, mode, session: id, ...nameField, since, ...kindInfo(extras) }
+  return {
+    key,
+    mode,
+    session: id,
+    ...nameField,
+    since,
+    ...kindInfo(extras),
+    ...upgradeInfo(extras),
+  }
 }

@@ -4,7 +4,7 @@
  * start of the page.
  */
 import { costOfSkipping, costOfSort } from '../config/workCosts.js'
-import type { KeyState } from '../core/index.js'
+import { type KeyState, waitingCountOf } from '../core/index.js'
 import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 
 /** Where a page begins. */
@@ -115,7 +115,7 @@ export class PageBuilder implements KeyPageBuilder {
 
   #countsOf(keyState: KeyState): { readonly held: number; readonly waiting: number } {
     if (keyState.key !== this.#start.after) {
-      return { held: keyState.holders.length, waiting: keyState.queue.length }
+      return { held: keyState.holders.length, waiting: waitingCountOf(keyState) }
     }
     let held = 0
     const fence = this.#afterFenceFor(keyState.key)

@@ -82,9 +82,10 @@ export class BrokerStateMachine implements StateMachine {
     const effects = liveTable.current.apply(command)
     const visits = liveTable.current.visitCount - visitsBefore
     liveTable.effectCount += effects.length + visits * costs.deadlockVisit
+    const at = 'at' in command ? command.at : 0
     for (const effect of effects) {
       this.#digest?.update(effect)
-      statistics.count(effect)
+      statistics.count(effect, at)
       sessionQuota.onEffect(effect)
       outbound.handleEffect(effect)
       if (observer !== undefined) this.#notifyObserver(observer, effect)

@@ -3,7 +3,7 @@
  * refreshes and unlocks since the start of the broker. A message that the broker refuses before the
  * message reaches the lock table is not counted.
  */
-import type { LockStats } from '@holdfast/shared'
+import type { LockStats, RefusedDeadlock } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
 
 /**
@@ -26,12 +26,15 @@ export class Statistics {
   #expired = 0
   #refreshed = 0
   #unlocked = 0
+  #refusedDeadlocks = 0
+  #newestDeadlock: RefusedDeadlock | undefined
 
   get expired(): number {
     return this.#expired
   }
 
-  count(effect: Effect): void {
+  /** Counts an effect. @param at When its command was made, in ms of the wall clock. */
+  count(effect: Effect, at: number): void {
     switch (effect.kind) {
       case 'granted':
         if (effect.lock.isPrimary) this.#granted++
@@ -53,7 +56,14 @@ export class Statistics {
         if (effect.request.isPrimary && effect.reason !== 'answered') this.#failed++
         break
       case 'answer':
-        if (!effect.repeat && isRefusedAtOnce(effect.answer)) this.#failed++
+        if (effect.answer.kind !== 'failed') break
+        // The answer to a request that was refused is never stored, so it is never a repetition.
+        if (effect.answer.cycle !== undefined) {
+          this.#refusedDeadlocks++
+          this.#newestDeadlock = { since: at, cycle: effect.answer.cycle }
+        }
+        // A request that waited is counted by the effect `withdrawn`.
+        if (!effect.repeat && effect.answer.code === 'LOCK_HELD') this.#failed++
         break
     }
   }
@@ -76,14 +86,8 @@ export class Statistics {
       barriers: barriers.size,
       barrierCalls: barriers.callCount,
       keptResults: keptResults.size,
+      refusedDeadlocks: this.#refusedDeadlocks,
+      ...(this.#newestDeadlock === undefined ? {} : { newestDeadlock: this.#newestDeadlock }),
     }
   }
-}
-
-/**
- * Whether a request failed without waiting. A request that waited is counted by the effect
- * `withdrawn`.
- */
-function isRefusedAtOnce(answer: Extract<Effect, { kind: 'answer' }>['answer']): boolean {
-  return answer.kind === 'failed' && answer.code === 'LOCK_HELD'
 }

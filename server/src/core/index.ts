@@ -20,6 +20,7 @@ export {
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
+export { waitingCountOf, waitingRequestsOf } from './upgrades.js'
 export {
   answerBytes,
   barrierBytes,

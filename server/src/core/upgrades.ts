@@ -47,6 +47,17 @@ export function isUpgradeReady({ extras, holders }: KeyState): boolean {
   return extras?.upgrade !== undefined && holders.length === 1
 }
 
+/** How many requests of a key wait, including a waiting upgrade. */
+export function waitingCountOf({ extras, queue }: KeyState): number {
+  return queue.length + (extras?.upgrade === undefined ? 0 : 1)
+}
+
+/** The requests of a key that wait: a waiting upgrade, which stands in no queue, then the queue. */
+export function* waitingRequestsOf({ extras, queue }: KeyState): IterableIterator<Request> {
+  if (extras?.upgrade !== undefined) yield extras.upgrade
+  yield* queue
+}
+
 /** The waiting request of an upgrade. */
 export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   const { id, timeout, at } = command

@@ -5,7 +5,7 @@
  * same time. A query also searches no faster than the client reads.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
-import type { KeyState, Lock } from '../core/index.js'
+import { type KeyState, type Lock, waitingCountOf, waitingRequestsOf } from '../core/index.js'
 import {
   encodeHeldInfo,
   encodeQueuedInfo,
@@ -136,8 +136,9 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
       yield keyState
       continue
     }
-    counts.waiting += keyState.queue.length
-    if (unlisted.held <= 0 && (unlisted.waiting <= 0 || keyState.queue.length === 0)) {
+    const waitingCount = waitingCountOf(keyState)
+    counts.waiting += waitingCount
+    if (unlisted.held <= 0 && (unlisted.waiting <= 0 || waitingCount === 0)) {
       counts.held += search.countOf(keyState)
       continue
     }
@@ -227,7 +228,7 @@ export function* watchingChunks(
     }
     // Copied before the first `yield`, because the watch gets the events of this queue from now on.
     const waiters = waitersOf(keyState, unlisted.waiting)
-    counts.waiting += keyState.queue.length
+    counts.waiting += waitingCountOf(keyState)
     unlisted.waiting -= waiters.length
     if (unlisted.held <= 0) counts.held += search.countOf(keyState)
     else {
@@ -267,8 +268,8 @@ function* keysOf(search: KeySearch): Generator<KeyState | number> {
 /** Copies at most `limit` of the requests that wait for a key now. */
 function waitersOf(keyState: KeyState, limit: number): WaiterInfo[] {
   const waiters: WaiterInfo[] = []
-  if (limit <= 0) return waiters
-  for (const { id, mode, session, since, extras } of keyState.queue) {
+  if (limit <= 0 || waitingCountOf(keyState) === 0) return waiters
+  for (const { id, mode, session, since, extras } of waitingRequestsOf(keyState)) {
     if (waiters.push({ id, mode, session, since, extras }) >= limit) break
   }
   return waiters

@@ -16,6 +16,7 @@ import {
   type LockMode,
   type LockStats,
   type QueuedInfo,
+  type CycleEntry as SharedCycleEntry,
   type WaitingInfo,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
@@ -158,16 +159,22 @@ function encodeDeadlock(
   entries: readonly CycleEntry[],
   isVisible: ((key: string) => boolean) | undefined,
 ): string {
-  const cycle = entries.map((entry) => {
-    const { session, scope } = entry
-    return isVisible === undefined || isVisible(entry.key) ? entry : { session, scope }
-  })
   return JSON.stringify({
     type: 'failed',
     id,
     code: 'DEADLOCK',
     message: errorCodes.DEADLOCK,
-    cycle,
+    cycle: isVisible === undefined ? entries : visibleCycle(entries, isVisible),
+  })
+}
+
+function visibleCycle(
+  entries: readonly SharedCycleEntry[],
+  isVisible: (key: string) => boolean,
+): SharedCycleEntry[] {
+  return entries.map((entry) => {
+    const { key, session, scope } = entry
+    return key !== undefined && isVisible(key) ? entry : { session, scope }
   })
 }
 
@@ -220,8 +227,24 @@ export function encodeAck(messageCount: number, at: number): string {
   return `{"type":"ack","n":${messageCount},"at":${floor(at)}}`
 }
 
-export function encodeStats(id: number, stats: LockStats): string {
-  return JSON.stringify({ type: 'stats', id, stats })
+/**
+ * @param isVisible Whether the client may query a key; undefined if the client may query all keys.
+ *   A client that may query no key of the newest deadlock does not get that deadlock.
+ */
+export function encodeStats(
+  id: number,
+  stats: LockStats,
+  isVisible: ((key: string) => boolean) | undefined,
+): string {
+  const { newestDeadlock: newest } = stats
+  if (newest === undefined || isVisible === undefined) {
+    return JSON.stringify({ type: 'stats', id, stats })
+  }
+  const cycle = visibleCycle(newest.cycle, isVisible)
+  const newestDeadlock = cycle.some(({ key }) => key !== undefined)
+    ? { ...newest, cycle }
+    : undefined
+  return JSON.stringify({ type: 'stats', id, stats: { ...stats, newestDeadlock } })
 }
 
 export function encodeAuthenticated(id: number): string {
@@ -321,21 +344,30 @@ export function encodeKeptResult(
 }
 
 function waitingFields(key: string, { mode, session, since, extras }: WaiterInfo): WaitingInfo {
-  return { key, mode, session: session.id, name: session.name, since, ...kindInfo(extras) }
+  const { id, name } = session
+  return { key, mode, session: id, name, since, ...kindInfo(extras), ...upgradeInfo(extras) }
 }
 
 function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
   return { ...waitingFields(key, waiter), request: waiter.id }
 }
 
+/** The field of a request that is an upgrade; undefined for another request. */
+export function upgradeInfo(extras: Request['extras']): Pick<WaitingInfo, 'upgrade'> | undefined {
+  return extras?.upgradeOf === undefined ? undefined : { upgrade: true }
+}
+
 /** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
 export function kindInfo(
   extras: Lock['extras'],
 ):
-  | Pick<WaitingInfo, 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'>
+  | Pick<
+      WaitingInfo,
+      'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'scope' | 'once' | 'election'
+    >
   | undefined {
   if (extras === undefined) return undefined
-  const { permits, capacity, maxHold, set, once, election } = extras
+  const { permits, capacity, maxHold, set, scope, once, election } = extras
   // A granted set that has waited has both lists.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
@@ -343,6 +375,7 @@ export function kindInfo(
     ...(capacity === undefined ? {} : { capacity }),
     ...(keyCount === undefined ? {} : { keyCount }),
     ...(maxHold === undefined ? {} : { maxHold }),
+    ...(scope === undefined ? {} : { scope: scope.number }),
     ...(once === undefined ? {} : { once }),
     ...(election === undefined ? {} : { election: true }),
   }

@@ -227,6 +227,8 @@ export interface HeldInfo extends Holder {
   readonly capacity?: number | undefined
   /** How many keys the set has; only for one of the locks of a set, which all have one fence. */
   readonly keyCount?: number | undefined
+  /** The number of the scope of the lock, which its client chose; absent outside a scope. */
+  readonly scope?: number | undefined
   /** Only for the lock of a run of `once`. */
   readonly once?: true | undefined
   /** True if the holder is the leader of the election `key`; absent for other locks. */
@@ -250,6 +252,10 @@ export interface WaitingInfo {
   readonly keyCount?: number | undefined
   /** The `maxHold` that the lock will have, in ms; absent if the request has no `maxHold`. */
   readonly maxHold?: number | undefined
+  /** The number of the scope of the request, which its client chose; absent outside a scope. */
+  readonly scope?: number | undefined
+  /** Only for an upgrade: the session has a shared lock, and waits for an exclusive lock. */
+  readonly upgrade?: true | undefined
   /** Only for a `once` request. */
   readonly once?: true | undefined
   /** True for a candidate of the election `key`; absent for other requests. */
@@ -398,6 +404,18 @@ export interface LockStats {
   readonly barrierCalls?: number | undefined
   /** Results of `once` that are kept at this moment. Absent from older brokers. */
   readonly keptResults?: number | undefined
+  /** Requests that the broker refused with `DEADLOCK`. Absent from older brokers. */
+  readonly refusedDeadlocks?: number | undefined
+  /** The newest of these deadlocks; absent without one, or if the caller may query none of its keys. */
+  readonly newestDeadlock?: RefusedDeadlock | undefined
+}
+
+/** A deadlock that the broker has refused. */
+export interface RefusedDeadlock {
+  /** When the broker refused the request. */
+  readonly since: number
+  /** The requests that wait for each other, at most 16, the refused request first. */
+  readonly cycle: readonly CycleEntry[]
 }
 
 /** The answer to a `stats` request. */

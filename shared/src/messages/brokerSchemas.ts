@@ -49,6 +49,10 @@ const holderFields = {
   fence: Fence,
   since: Amount,
 }
+const Cycle = array(
+  type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
+)
+const onlyTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
  * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
  */
@@ -57,7 +61,8 @@ const specialFields = {
   capacity: optional(Id),
   keyCount: optional(Id),
   maxHold: optional(Ttl),
-  once: optional(literal(true)) as unknown as Describe<true | undefined>,
+  scope: optional(Id),
+  once: onlyTrue,
   election: optional(boolean()),
 }
 const heldFields = { ...holderFields, ...specialFields, value: unknown(), key: Key, mode: Mode }
@@ -70,6 +75,7 @@ const waitingFields = {
   name: optional(string()),
   since: Amount,
   ...specialFields,
+  upgrade: onlyTrue,
 }
 const WaitingList = size(array(type(waitingFields) as Describe<WaitingInfo>), 0, maxQueryItems)
 const queuedFields = { ...waitingFields, request: Id }
@@ -125,6 +131,8 @@ const Counters = type({
   barriers: optional(Amount),
   barrierCalls: optional(Amount),
   keptResults: optional(Amount),
+  refusedDeadlocks: optional(Amount),
+  newestDeadlock: optional(type({ since: Amount, cycle: Cycle })),
 })
 
 /** The schema of each message from a broker, by `type`. */
@@ -167,16 +175,7 @@ export const brokerSchemas = {
     message: string(),
     holders: optional(array(type(holderFields))),
     capacity: optional(Id),
-    cycle: optional(
-      array(
-        type({
-          key: optional(Key),
-          session: string(),
-          name: optional(string()),
-          scope: optional(Id),
-        }),
-      ),
-    ),
+    cycle: optional(Cycle),
   }),
   lost: type({
     type: literal('lost'),

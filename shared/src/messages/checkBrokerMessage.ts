@@ -101,6 +101,15 @@ const holder: Shape = {
   fence,
   since: integerFromZero,
 }
+const onlyTrue = oneOf(true)
+const cycle = listOf(
+  record({
+    key: optional(key),
+    session: text,
+    name: optional(text),
+    scope: optional(positiveInteger),
+  }),
+)
 /**
  * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
  */
@@ -109,7 +118,8 @@ const specialFields: Shape = {
   capacity: optional(positiveInteger),
   keyCount: optional(positiveInteger),
   maxHold: optional(duration),
-  once: optional(oneOf(true)),
+  scope: optional(positiveInteger),
+  once: optional(onlyTrue),
   election: optional(flag),
 }
 /**
@@ -124,12 +134,13 @@ const waitingInfo: Shape = {
   name: optional(text),
   since: integerFromZero,
   ...specialFields,
+  upgrade: optional(onlyTrue),
 }
 const queuedInfo: Shape = { ...waitingInfo, request: id }
 const barrierCall: Shape = {
   key,
   parties: integerBetween(2),
-  waiting: id,
+  waiting: positiveInteger,
   session: text,
   name: optional(text),
   since: integerFromZero,
@@ -137,7 +148,7 @@ const barrierCall: Shape = {
 const keptResult: Shape = {
   key,
   size: integerFromZero,
-  fence: id,
+  fence,
   since: integerFromZero,
   keep: duration,
   remaining: optional(integerFromZero),
@@ -207,16 +218,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     message: text,
     holders: optional(holders),
     capacity: optional(positiveInteger),
-    cycle: optional(
-      listOf(
-        record({
-          key: optional(key),
-          session: text,
-          name: optional(text),
-          scope: optional(positiveInteger),
-        }),
-      ),
-    ),
+    cycle: optional(cycle),
   }),
   lost: record({
     fence,
@@ -259,6 +261,8 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
       barriers: optional(integerFromZero),
       barrierCalls: optional(integerFromZero),
       keptResults: optional(integerFromZero),
+      refusedDeadlocks: optional(integerFromZero),
+      newestDeadlock: optional(record({ since: integerFromZero, cycle })),
     }),
   }),
   draining: onlyTimeLeft,

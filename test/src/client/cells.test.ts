@@ -90,6 +90,18 @@ describe('the merged statistics of cells', () => {
     })
     expect(mergeStats([stats(0, 0)]).successRate).to.equal(0)
   })
+
+  it('have the counters of newer brokers, and the newest refused deadlock of all cells', () => {
+    const newer = (since: number): LockStats => ({
+      ...stats(1, 0),
+      ...{ barriers: 1, barrierCalls: 2, keptResults: 3, refusedDeadlocks: 4 },
+      newestDeadlock: { since, cycle: [] },
+    })
+    expect(mergeStats([newer(5), stats(1, 0), newer(9), newer(7)])).to.deep.include({
+      ...{ barriers: 3, barrierCalls: 6, keptResults: 9, refusedDeadlocks: 12 },
+      newestDeadlock: { since: 9, cycle: [] },
+    })
+  })
 })
 
 /** The locks and requests of one cell, sorted by key, as a broker pages through them. */

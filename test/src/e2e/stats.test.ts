@@ -18,6 +18,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
       barriers: 0,
       barrierCalls: 0,
       keptResults: 0,
+      refusedDeadlocks: 0,
     }
     expect(await sessions[0]!.stats()).to.deep.equal(zeros)
     expect(broker.stats()).to.deep.equal(zeros)
@@ -47,6 +48,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
       barriers: 0,
       barrierCalls: 0,
       keptResults: 0,
+      refusedDeadlocks: 0,
     }
     for (const session of sessions) expect(await session.stats()).to.deep.equal(expected)
     expect(broker.stats()).to.deep.equal(expected)

@@ -10,6 +10,7 @@ const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since:
 const heldInfo = {
   key: 'k',
   mode: 'exclusive',
+  scope: 5,
   election: true,
   value: { a: 1 },
   ...holder,
@@ -24,7 +25,7 @@ const holderOfSet = {
   maxHold: 9,
 }
 const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
-const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9 } as const
+const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9, scope: 5, upgrade: true } as const
 
 const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
 
@@ -39,7 +40,13 @@ export const noStats = {
 } as const
 
 /** The counters that an older broker does not have. */
-const tableStats = { barriers: 1, barrierCalls: 2, keptResults: 3 }
+const tableStats = {
+  barriers: 1,
+  barrierCalls: 2,
+  keptResults: 3,
+  refusedDeadlocks: 4,
+  newestDeadlock: { since: 5, cycle: [{ key: 'k', session: 's', name: 'n', scope: 1 }] },
+}
 
 export const goodBrokerMessages: readonly ServerMessage[] = [
   {

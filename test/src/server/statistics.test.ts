@@ -17,6 +17,7 @@ const noLocks = {
   barriers: 0,
   barrierCalls: 0,
   keptResults: 0,
+  refusedDeadlocks: 0,
 }
 
 describe('statistics', () => {
@@ -70,6 +71,7 @@ describe('statistics', () => {
       barriers: 0,
       barrierCalls: 0,
       keptResults: 0,
+      refusedDeadlocks: 0,
     })
   })
 
@@ -85,6 +87,7 @@ describe('statistics', () => {
       barriers: 0,
       barrierCalls: 0,
       keptResults: 0,
+      refusedDeadlocks: 0,
     })
   })
 
@@ -103,6 +106,7 @@ describe('statistics', () => {
       barriers: 0,
       barrierCalls: 0,
       keptResults: 0,
+      refusedDeadlocks: 0,
     })
   })
 

@@ -1,0 +1,104 @@
+/**
+ * What queries, watches and counters show of scopes, upgrades and refused deadlocks. A scope is one
+ * logical task of a session.
+ */
+import type { Found, QueueEvent } from '@holdfast/shared'
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+
+/** Two scopes that each hold one key and want the key of the other; the second is refused. */
+function refuseDeadlock(harness: BrokerHarness, keys: readonly [string, string]): Client[] {
+  const clients = [harness.join({ name: 'ann' }), harness.join({ name: 'bob' })]
+  for (const [i, client] of clients.entries()) client.acquire(keys[i]!, { scope: i + 1 })
+  clients[0]!.lock(keys[1], { scope: 1 })
+  clients[1]!.lock(keys[0], { scope: 2 })
+  expect(clients[1]!.socket.heardOf('failed')[0]).to.include({ code: 'DEADLOCK' })
+  return clients
+}
+
+function query(client: Client, scope: object): Found {
+  client.heard()
+  client.say({ type: 'query', id: 1, ...scope })
+  return client.socket.heardOf('found')[0]!
+}
+
+describe('queries and watches', () => {
+  it('show the scope of a lock and of a waiting request', () => {
+    const harness = new BrokerHarness()
+    refuseDeadlock(harness, ['a', 'b'])
+    const reader = harness.join()
+    const { held, waiting } = query(reader, {})
+    expect(held.map(({ key, scope }) => [key, scope])).to.deep.equal([
+      ['a', 1],
+      ['b', 2],
+    ])
+    expect(waiting.map(({ key, scope }) => [key, scope])).to.deep.equal([['b', 1]])
+    expect(harness.broker.find({}, 10).waiting[0]!.extras!.scope!.number).to.equal(1)
+  })
+
+  it('show a waiting upgrade before the queue of its key, and count the upgrade', () => {
+    const harness = new BrokerHarness()
+    const [upgrader, other, writer, reader] = [1, 2, 3, 4].map(() => harness.join())
+    const fence = upgrader!.acquire('k', { mode: 'shared' })
+    const second = other!.acquire('k', { mode: 'shared' })
+    writer!.lock('k')
+    upgrader!.say({ type: 'upgrade', id: 900, fence })
+    for (const scope of [{}, { key: 'k' }, { after: '' }]) {
+      const { waiting, waitingCount } = query(reader!, scope)
+      expect(waitingCount, JSON.stringify(scope)).to.equal(2)
+      const [first, queued] = waiting
+      expect(first).to.include({ key: 'k', mode: 'exclusive', upgrade: true })
+      expect(queued).not.to.have.property('upgrade')
+    }
+    reader!.say({ type: 'watch', id: 2, queue: true })
+    const [watching] = reader!.socket.heardOf('watching')
+    expect(watching!.waiting!.map(({ upgrade, request }) => [upgrade, request])[0]).to.deep.equal([
+      true,
+      900,
+    ])
+    expect(watching!.waitingCount).to.equal(2)
+    other!.unlock(second)
+    const [dequeued] = reader!.socket
+      .heardOf('event')
+      .map(({ event }) => event)
+      .filter((event): event is QueueEvent => event.event === 'dequeued')
+    expect(dequeued).to.include({ request: 900, upgrade: true, reason: 'granted' })
+  })
+})
+
+describe('the counters of refused deadlocks', () => {
+  it('have the newest cycle and its time', () => {
+    const harness = new BrokerHarness()
+    const [ann, bob] = refuseDeadlock(harness, ['a', 'b'])
+    const { refusedDeadlocks, newestDeadlock } = harness.broker.stats()
+    expect(refusedDeadlocks).to.equal(1)
+    expect(newestDeadlock!.since).to.equal(harness.environment.clock.wall())
+    const [refused, waiter] = newestDeadlock!.cycle
+    const { session } = bob!.socket.heardOf('welcome')[0] ?? { session: undefined }
+    expect(refused).to.include({ key: 'a', name: 'bob', scope: 2 })
+    expect(waiter).to.include({ key: 'b', name: 'ann', scope: 1 })
+    expect(session).to.be.oneOf([undefined, refused!.session])
+    refuseDeadlock(harness, ['c', 'd'])
+    expect(harness.broker.stats()).to.include({ refusedDeadlocks: 2 })
+    expect(harness.broker.stats().newestDeadlock!.cycle[0]!.key).to.equal('c')
+    expect(ann!.socket.heardOf('failed')).to.deep.equal([])
+  })
+
+  it('do not show a client the keys and names that the client may not query', () => {
+    let visible = new Set(['a'])
+    const harness = new BrokerHarness({
+      authorize: (_principal, operation, key) => operation !== 'query' || visible.has(key),
+    })
+    refuseDeadlock(harness, ['a', 'b'])
+    const reader = harness.join()
+    const ask = () => {
+      reader.say({ type: 'stats', id: 1 })
+      return reader.socket.heardOf('stats').at(-1)!.stats
+    }
+    const [refused, waiter] = ask().newestDeadlock!.cycle
+    expect(refused).to.include({ key: 'a', name: 'bob' })
+    expect(waiter).to.have.all.keys('session', 'scope')
+    visible = new Set()
+    expect(ask()).to.include({ refusedDeadlocks: 1 }).and.not.have.property('newestDeadlock')
+  })
+})
