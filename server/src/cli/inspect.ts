@@ -1,16 +1,17 @@
 /**
- * `holdfast ls`, `show`, `stats` and `watch`: print holders, queues, counters and events.
+ * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results and counters.
  */
 import type {
   HeldInfo,
   LockStats,
+  QueryKind,
   QueryResult,
+  RefusedDeadlock,
   Session,
   WaitingInfo,
-  WatchEvent,
 } from '@holdfast/client'
-import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
+import { type Command, Option } from 'commander'
+import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import {
   type ListedLock,
@@ -33,6 +34,7 @@ import {
   sessionLabel,
   valueNote,
 } from './output.js'
+import { barrierTable, keptTable, queryRecords, type Records, recordLines } from './records.js'
 
 /** How many characters of the value of a leader `ls` prints; `show` prints all. */
 const maxValueInTable = 40
@@ -40,27 +42,80 @@ const maxValueInTable = 40
 export function lsCommand(): Command {
   const command = brokerCommand(
     'ls',
-    'list the held locks, their holders, and the length of each queue',
+    'list the held locks with their holders and queues, the barriers and the kept results',
     `holdfast ls
 holdfast ls orders:
-holdfast ls --all --json orders: | jq .key`,
-  ).argument('[prefix]', 'only keys that begin with this prefix')
+holdfast ls --all --json orders: | jq .key
+holdfast ls --kind barriers --json`,
+  )
+    .argument('[prefix]', 'only keys that begin with this prefix')
+    .addOption(
+      new Option(
+        '--kind <kind>',
+        'list only this kind (default: all kinds; with --json: locks)',
+      ).choices(['locks', 'barriers', 'results']),
+    )
   return withListFlags(command, 'locks', true)
     .addHelpText(
       'after',
       `
 The locks are in the order of their keys. A lock that is held during the whole listing is listed
-once. A lock that is granted or released during the listing may be listed or not.`,
+once. A lock that is granted or released during the listing may be listed or not. The size of a kept
+result is the length of its JSON. At most ${pageSize} calls at barriers and as many kept results are
+listed.`,
     )
-    .action((prefix: string | undefined, flags: BrokerFlags & ListFlags) =>
+    .action((prefix: string | undefined, flags: LsFlags) =>
       withSession(flags, (session) => list(session, prefix, flags)),
     )
 }
 
-async function list(
+interface LsFlags extends BrokerFlags, ListFlags {
+  readonly kind?: QueryKind | undefined
+}
+
+async function list(session: Session, prefix: string | undefined, flags: LsFlags): Promise<void> {
+  const kind = flags.kind ?? (flags.json ? 'locks' : undefined)
+  if (kind === undefined || kind === 'locks') await listHeld(session, prefix, flags)
+  if (kind === 'locks') return
+  const limit = Math.min(flags.limit ?? pageSize, pageSize)
+  const records = await queryRecords(session, { prefix, limit })
+  if (kind !== 'results') await listBarriers(records, flags)
+  if (kind !== 'barriers') await listKept(records, flags)
+}
+
+async function listBarriers({ arrived, arrivedCount }: Records, flags: LsFlags): Promise<void> {
+  if (flags.json) for (const call of arrived) printJson(call)
+  else if (arrived.length > 0 || flags.kind !== undefined)
+    await printTable(barrierTable(arrived), flags)
+  reportUnlisted(arrived.length, arrivedCount, 'calls at barriers', flags)
+}
+
+async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<void> {
+  if (flags.json) for (const result of kept) printJson(result)
+  else if (kept.length > 0 || flags.kind !== undefined) await printTable(keptTable(kept), flags)
+  reportUnlisted(kept.length, keptCount, 'kept results', flags)
+}
+
+/** Prints a table, after an empty line if another table may be above it. */
+async function printTable(lines: Promise<readonly string[]>, { kind }: LsFlags): Promise<void> {
+  if (kind === undefined) print('')
+  for (const line of await lines) print(line)
+}
+
+function reportUnlisted(listed: number, all: number, items: string, flags: LsFlags): void {
+  if (listed >= all) return
+  if (!flags.json) print(`... and ${all - listed} more`)
+  reportIncomplete(
+    `Only ${listed} of ${all} ${items} are listed: a broker lists at most ${pageSize}; give a ` +
+      'longer prefix, or --limit N if N are enough',
+    flags,
+  )
+}
+
+async function listHeld(
   session: Session,
   prefix: string | undefined,
-  flags: BrokerFlags & ListFlags,
+  flags: LsFlags,
 ): Promise<void> {
   const maxLocks = flags.limit ?? (flags.all ? Number.POSITIVE_INFINITY : pageSize)
   const { locks, heldCount } = await listLocks(session, prefix, maxLocks)
@@ -95,21 +150,28 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
 export function showCommand(): Command {
   const command = brokerCommand(
     'show',
-    'show the holders and the queue of a key, with the fence that unlock needs',
+    'show the holders and the queue of a key, its barrier and its kept result',
     'holdfast show orders:42',
   ).argument('<key>', 'the key to show')
-  return withListFlags(command, 'holders and waiting requests', false).action(
-    (key: string, flags: BrokerFlags & ListFlags) =>
-      withSession(flags, async (session) =>
-        show(key, await session.query({ key, limit: flags.limit ?? pageSize }), flags),
-      ),
-  )
+  return withListFlags(command, 'holders and waiting requests', false)
+    .addHelpText('after', '\nThe fence of a holder is the fence that `holdfast unlock` needs.')
+    .action((key: string, flags: BrokerFlags & ListFlags) =>
+      withSession(flags, (session) => show(session, key, flags)),
+    )
 }
 
-function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags): void {
+async function show(session: Session, key: string, flags: BrokerFlags & ListFlags): Promise<void> {
+  const limit = flags.limit ?? pageSize
+  const result = await session.query({ key, limit })
+  const records = await queryRecords(session, { key, limit })
   const { held, waiting, heldCount, waitingCount } = result
-  if (flags.json) printJson({ key, held, waiting, heldCount, waitingCount })
-  else printKey(key, result)
+  if (flags.json) printJson({ key, ...result, ...records })
+  else {
+    printKey(key, result)
+    for (const line of recordLines(records)) print(line)
+    const [first] = held
+    if (first?.keyCount !== undefined) await printSet(session, first)
+  }
   const [listed, all] = [held.length + waiting.length, heldCount + waitingCount]
   if (listed < all) {
     reportIncomplete(
@@ -118,6 +180,13 @@ function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags):
       flags,
     )
   }
+}
+
+/** Prints the keys of a set, if the client may query all of them and the broker has few locks. */
+async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promise<void> {
+  const { held } = await session.query()
+  const keys = held.filter((lock) => lock.fence === fence).map(({ key }) => key)
+  if (keys.length === keyCount) print(`keys of the set: ${keys.join(', ')}`)
 }
 
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
@@ -129,7 +198,12 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
     print(`${used} of ${first.capacity} permits used`)
   }
   if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
-  for (const [place, request] of waiting.entries()) print(waiterLine(place + 1, request))
+  // A waiting upgrade stands in no queue, and is granted before the queue.
+  const queue = waiting.filter(({ upgrade }) => !upgrade)
+  for (const request of waiting) {
+    const place = request.upgrade ? 'before the queue:' : `${queue.indexOf(request) + 1}.`
+    print(waiterLine(place, request))
+  }
   if (waitingCount > waiting.length) print(`... and ${waitingCount - waiting.length} more wait`)
 }
 
@@ -142,10 +216,10 @@ function holderLine(lock: HeldInfo): string {
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
-function waiterLine(place: number, request: WaitingInfo): string {
+function waiterLine(place: string, request: WaitingInfo): string {
   const mode = modeNote(request).trimEnd()
   const waited = `has waited for ${ago(request.since)}, session ${request.session}`
-  return `${place}. ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
+  return `${place} ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
 }
 
 /** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
@@ -169,60 +243,17 @@ async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
 }
 
 function statsRow([name, value]: [string, unknown]): [string, string] {
+  if (name === 'newestDeadlock') return [name, deadlockText(value as RefusedDeadlock)]
   return [name, typeof value === 'number' ? String(rounded(value)) : String(value)]
 }
 
-export function watchCommand(): Command {
-  return brokerCommand(
-    'watch',
-    'print the events of keys, one a line, until Ctrl-C',
-    `holdfast watch
-holdfast watch orders:
-holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
-  )
-    .argument('[prefix]', 'only keys that begin with this prefix', '')
-    .action((prefix: string, flags: BrokerFlags) =>
-      withSession(
-        flags,
-        async (session) => {
-          let reject: (error: Error) => void = () => {}
-          const refusal = new Promise<never>((_, rejectPromise) => {
-            reject = rejectPromise
-          })
-          // The field `event` of a watch event is the kind of the event, such as `locked`.
-          session.watch({ prefix }, (event) => {
-            if (event.event === 'refused') reject(event.error)
-            else printEvent(event, flags)
-          })
-          await Promise.race([untilStopped(session), refusal])
-        },
-        // Reconnect, unlike other commands, because a watch goes on when the broker is reachable
-        // again.
-        { reconnect: undefined },
-      ),
-    )
-}
-
-function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: BrokerFlags): void {
-  if (flags.json) printJson(event)
-  else if (event.event === 'state') {
-    const resync = event.resync
-      ? ' (after a reconnect; events may be missing before this line)'
-      : ''
-    print(`${timestamp()} ${event.heldCount} held${resync}`)
-    for (const lock of event.held) print(`${timestamp()} held ${lockText(lock)}`)
-    const unlisted = event.heldCount - event.held.length
-    if (unlisted > 0) print(`${timestamp()} ... and ${unlisted} more held, which ls --all lists`)
-  } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
-}
-
-function lockText(lock: HeldInfo): string {
-  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}${valueNote(lock)}`
-  return `${escapeText(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
-}
-
-function timestamp(): string {
-  return new Date().toISOString()
+/** `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. */
+export function deadlockText({ since, cycle }: RefusedDeadlock): string {
+  const waits = cycle.map((entry) => {
+    const task = entry.scope === undefined ? '' : ` (scope ${entry.scope})`
+    return `${sessionLabel(entry)}${task} waits for ${escapeText(entry.key ?? 'a hidden key')}`
+  })
+  return `${ago(since)} ago: ${waits.join(', ')}`
 }
 
 /**

@@ -119,21 +119,24 @@ export function sessionLabel({
 /** The fields of a lock or request that say of which kind it is. */
 export type LockKind = Pick<
   HeldInfo,
-  'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'once' | 'election'
->
+  'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'scope' | 'once' | 'election'
+> &
+  Pick<WaitingInfo, 'upgrade'>
 
 /**
- * The mode of a lock or request, with its permits, the size of its set and its longest hold:
- * `exclusive`, `once`, `election` for a leader or a candidate, `permits 1/3` for one permit of
- * three, `shared, set of 2` for a set of two keys, `exclusive, at most 10m`.
+ * The mode of a lock or request, with its permits, the size of its set, its scope and its longest
+ * hold: `exclusive`, `once`, `upgrade` for a waiting upgrade, `election` for a leader or a
+ * candidate, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
+ * `exclusive, scope 2`, `exclusive, at most 10m`.
  */
 export function modeText(lock: LockKind): string {
-  const { mode, permits, capacity, keyCount, maxHold, once, election } = lock
+  const { mode, permits, capacity, keyCount, maxHold, scope, once, election, upgrade } = lock
   const permitsOrMode = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
-  const kind = election ? 'election' : once ? 'once' : permitsOrMode
+  const kind = upgrade ? 'upgrade' : election ? 'election' : once ? 'once' : permitsOrMode
   const set = keyCount === undefined ? '' : `, set of ${keyCount}`
+  const task = scope === undefined ? '' : `, scope ${scope}`
   const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
-  return `${kind}${set}${hold}`
+  return `${kind}${set}${task}${hold}`
 }
 
 /**

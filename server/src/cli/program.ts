@@ -9,7 +9,7 @@ import { benchCommand } from './bench.js'
 import { completionCommand } from './completion.js'
 import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exitCodes.js'
-import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
+import { lsCommand, showCommand, statsCommand } from './inspect.js'
 import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
@@ -24,6 +24,7 @@ import { statusCommand } from './status.js'
 import { tokenCommand } from './token.js'
 import { topCommand } from './top.js'
 import { unlockCommand } from './unlock.js'
+import { watchCommand } from './watch.js'
 
 /** Makes the commands, grouped by the headings of the help. */
 const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({

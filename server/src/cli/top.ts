@@ -19,6 +19,13 @@ import {
   writeOut,
 } from './output.js'
 import { durationParser, integerParser } from './parse.js'
+import {
+  barriersOf,
+  type ListedBarrier,
+  partiesText,
+  queryRecords,
+  waitersText,
+} from './records.js'
 
 /** How many characters of the value of a leader are printed. */
 const maxValueInTable = 40
@@ -35,6 +42,7 @@ interface Sample {
   readonly at: number
   readonly stats: LockStats
   readonly locks: QueryResult
+  readonly barriers: readonly ListedBarrier[]
 }
 
 export function topCommand(): Command {
@@ -73,13 +81,14 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   let previous: Sample | undefined
   for (let refresh = 0; refresh < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; refresh++) {
     const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
-    const answers = Promise.all([session.stats(), query])
+    const records = queryRecords(session, { prefix })
+    const answers = Promise.all([session.stats(), query, records])
     // While the broker cannot be reached, the broker sends no answer, but Ctrl-C must still end the
     // command.
     const answer = await Promise.race([answers, stopping])
     if (answer === undefined) return
-    const [stats, locks] = answer
-    const sample = { at: performance.now(), stats, locks }
+    const [stats, locks, { arrived }] = answer
+    const sample = { at: performance.now(), stats, locks, barriers: barriersOf(arrived) }
     await show(sample, previous, flags)
     previous = sample
     if (refresh + 1 === flags.count) {
@@ -113,33 +122,57 @@ function unreadCount({ held, waiting, heldCount, waitingCount }: QueryResult): n
 }
 
 async function show(sample: Sample, previous: Sample | undefined, flags: TopFlags): Promise<void> {
-  const { stats, locks } = sample
+  const { stats, locks, barriers } = sample
   const { heldCount, waitingCount } = locks
   const rates = ratesOf(sample, previous)
   const keys = busiestKeys(locks)
   const unread = unreadCount(locks)
   if (flags.json) {
-    printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys })
+    printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys, barriers })
     return
   }
   const rows = process.stdout.rows ?? 40
   // Clear only a terminal; in a file, each refresh is appended.
   if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
-  print(unread > 0 ? `${unread} locks and requests were not read: use --all` : '')
+  const unreadText = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
+  print([...unreadText, ...kindsTexts(stats)].join('; '))
   const lines = await formatTable(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
-    keys
-      .slice(0, Math.max(5, rows - 4))
-      .map(({ key, waiting, mode, holder, since, ...kind }) => [
+    [
+      ...barriers.map((barrier) => [
+        String(barrier.waiting),
+        barrier.key,
+        `barrier ${partiesText(barrier)}`,
+        waitersText(barrier),
+        '-',
+      ]),
+      ...keys.map(({ key, waiting, mode, holder, since, ...kind }) => [
         String(waiting),
         escapeText(key),
         mode === undefined ? '-' : modeText({ mode, ...kind }),
         `${holder ?? '-'}${valueNote(kind, ' with ', maxValueInTable)}`,
         since === undefined ? '-' : ago(since),
       ]),
+    ]
+      .sort((a, b) => Number(b[0]) - Number(a[0]))
+      .slice(0, Math.max(5, rows - 4)),
   )
   for (const line of lines) print(line)
+}
+
+/** The counters of the records that are no locks, and of refused deadlocks, without those at 0. */
+function kindsTexts({
+  barriers = 0,
+  barrierCalls = 0,
+  keptResults = 0,
+  refusedDeadlocks = 0,
+}: LockStats): string[] {
+  return [
+    ...(barriers > 0 ? [`calls at barriers: ${barrierCalls}`] : []),
+    ...(keptResults > 0 ? [`kept results: ${keptResults}`] : []),
+    ...(refusedDeadlocks > 0 ? [`refused deadlocks: ${refusedDeadlocks}`] : []),
+  ]
 }
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
@@ -180,6 +213,8 @@ interface BusyKey {
   capacity?: number | undefined
   /** How many keys the set of the first holder has; undefined for a lock of one key. */
   keyCount?: number | undefined
+  /** The scope of the first holder; undefined outside a scope. */
+  scope?: number | undefined
   /** Whether the first holder runs a `once`. */
   once?: true | undefined
   /** The longest hold of the first holder, in ms; undefined without. */
@@ -203,8 +238,9 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
       busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
       if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
     } else {
-      const { key, mode, since, permits, capacity, keyCount, maxHold, once, election, value } = lock
-      const kind = { mode, permits, capacity, keyCount, maxHold, once, election, value }
+      const { key, mode, since, permits, capacity, keyCount, maxHold, scope } = lock
+      const { once, election, value } = lock
+      const kind = { mode, permits, capacity, keyCount, maxHold, scope, once, election, value }
       keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
     }
   }

@@ -406,7 +406,9 @@ export interface LockStats {
   readonly keptResults?: number | undefined
   /** Requests that the broker refused with `DEADLOCK`. Absent from older brokers. */
   readonly refusedDeadlocks?: number | undefined
-  /** The newest of these deadlocks; absent without one, or if the caller may query none of its keys. */
+  /**
+   * The newest of these deadlocks; absent without one, or if the caller may query none of its keys.
+   */
   readonly newestDeadlock?: RefusedDeadlock | undefined
 }
 

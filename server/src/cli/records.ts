@@ -1,0 +1,121 @@
+/**
+ * The barriers and the kept results of `once` for `holdfast ls`, `show` and `top`: reads them from
+ * the broker, groups the waiting calls by barrier, and makes the lines of the output.
+ */
+import type {
+  BarrierCallInfo,
+  BarrierQueryResult,
+  HoldfastError,
+  KeptQueryResult,
+  KeptResultInfo,
+  Session,
+} from '@holdfast/client'
+import { ago, escapeText, formatTable, sessionLabel, span } from './output.js'
+
+/** How many sessions a row of a barrier names. */
+const maxNamesInTable = 3
+
+/** The barriers and kept results that a query found, with their counts. */
+export type Records = BarrierQueryResult & KeptQueryResult
+
+/** The keys that a query covers, and how many items of each list it returns at most. */
+interface RecordSelection {
+  readonly key?: string | undefined
+  readonly prefix?: string | undefined
+  readonly limit?: number | undefined
+}
+
+/** Reads barriers and kept results. A broker of an earlier version lists none. */
+export async function queryRecords(session: Session, selection: RecordSelection): Promise<Records> {
+  const [barriers, results] = await Promise.all([
+    session.query({ ...selection, kind: 'barriers' }).catch(noneOfOlderBroker),
+    session.query({ ...selection, kind: 'results' }).catch(noneOfOlderBroker),
+  ])
+  return { arrived: [], arrivedCount: 0, kept: [], keptCount: 0, ...barriers, ...results }
+}
+
+/** A broker that does not know the field `kind` of a query refuses the query. */
+function noneOfOlderBroker(error: HoldfastError): undefined {
+  if (error.code !== 'BAD_MESSAGE') throw error
+}
+
+/** A barrier with those of its waiting calls that a query listed, in order of arrival. */
+export interface ListedBarrier extends Pick<BarrierCallInfo, 'key' | 'parties' | 'waiting'> {
+  readonly calls: readonly BarrierCallInfo[]
+}
+
+/** Groups calls by barrier, in the order of the keys. */
+export function barriersOf(arrived: readonly BarrierCallInfo[]): ListedBarrier[] {
+  const byKey = new Map<string, BarrierCallInfo[]>()
+  for (const call of arrived) {
+    const calls = byKey.get(call.key)
+    if (calls === undefined) byKey.set(call.key, [call])
+    else calls.push(call)
+  }
+  return [...byKey.values()]
+    .map((calls) => {
+      const { key, parties, waiting } = calls[0]!
+      return { key, parties, waiting, calls }
+    })
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
+/** `3 of 4`: how many parties of a barrier wait. */
+export function partiesText({ waiting, parties }: Pick<ListedBarrier, 'waiting' | 'parties'>) {
+  return `${waiting} of ${parties}`
+}
+
+/** The table of the barriers at which the calls wait. */
+export function barrierTable(arrived: readonly BarrierCallInfo[]): Promise<string[]> {
+  const rows = barriersOf(arrived).map((barrier) => [
+    barrier.key,
+    partiesText(barrier),
+    ago(barrier.calls[0]!.since),
+    waitersText(barrier),
+  ])
+  return formatTable(['BARRIER', 'WAITING', 'FIRST FOR', 'SESSIONS'], rows)
+}
+
+/** Names the first sessions that wait at a barrier. */
+export function waitersText({ calls, waiting }: ListedBarrier): string {
+  const names = calls.slice(0, maxNamesInTable).map(sessionLabel)
+  const more = waiting - names.length
+  return more > 0 ? `${names.join(', ')} and ${more} more` : names.join(', ')
+}
+
+/** The table of kept results. */
+export function keptTable(kept: readonly KeptResultInfo[]): Promise<string[]> {
+  const rows = [...kept]
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ key, size, since, remaining, fence }) => [
+      key,
+      String(size),
+      ago(since),
+      remaining === undefined ? '-' : span(remaining),
+      String(fence),
+    ])
+  return formatTable(['KEPT RESULT', 'SIZE', 'KEPT FOR', 'REMAINING', 'FENCE'], rows)
+}
+
+/** The lines of `show` about the barrier and the kept result of a key. */
+export function recordLines({ arrived, kept }: Records): string[] {
+  const lines: string[] = []
+  for (const barrier of barriersOf(arrived)) {
+    lines.push(`barrier: ${partiesText(barrier)} parties wait`)
+    for (const [i, call] of barrier.calls.entries()) {
+      const waited = `has waited for ${ago(call.since)}, session ${call.session}`
+      lines.push(`${i + 1}. ${sessionLabel(call)} ${waited}`)
+    }
+    const unlisted = barrier.waiting - barrier.calls.length
+    if (unlisted > 0) lines.push(`... and ${unlisted} more parties wait`)
+  }
+  for (const result of kept) lines.push(keptLine(result))
+  return lines
+}
+
+function keptLine({ size, since, keep, remaining, fence }: KeptResultInfo): string {
+  const rest = remaining === undefined ? `kept for ${span(keep)}` : `${span(remaining)} left`
+  return escapeText(
+    `kept result: ${size} characters of JSON, from ${ago(since)} ago, ${rest}, fence ${fence}`,
+  )
+}

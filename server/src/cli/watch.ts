@@ -1,0 +1,102 @@
+/**
+ * `holdfast watch`: prints the held locks, and then each change of a lock, until Ctrl-C. With
+ * `--queue` the command also prints the requests that wait, and each change of a queue.
+ */
+import type { HeldInfo, QueueEvent, WaitingInfo, WatchEvent } from '@holdfast/client'
+import type { Command } from 'commander'
+import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
+import {
+  escapeText,
+  metadataText,
+  modeText,
+  print,
+  printJson,
+  sessionLabel,
+  valueNote,
+} from './output.js'
+
+interface WatchFlags extends BrokerFlags {
+  readonly queue?: boolean | undefined
+}
+
+export function watchCommand(): Command {
+  return brokerCommand(
+    'watch',
+    'print the events of keys, one a line, until Ctrl-C',
+    `holdfast watch
+holdfast watch --queue orders:
+holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
+  )
+    .argument('[prefix]', 'only keys that begin with this prefix', '')
+    .option('--queue', 'also print the requests that wait, and why each of them ceases to wait')
+    .addHelpText(
+      'after',
+      `
+Events of a lock: locked, upgraded, downgraded, proclaimed, unlocked, expired, lost. With --queue
+also queued, and dequeued with a reason: granted, timeout, aborted, answered (the request is a once,
+and got the result of another run), ended (the session of the request ended). A request that is
+granted at once is not queued.`,
+    )
+    .action((prefix: string, flags: WatchFlags) =>
+      withSession(
+        flags,
+        async (session) => {
+          let reject: (error: Error) => void = () => {}
+          const refusal = new Promise<never>((_, rejectPromise) => {
+            reject = rejectPromise
+          })
+          // The field `event` of a watch event is the kind of the event, such as `locked`.
+          const onEvent = (event: WatchEvent | QueueEvent): void => {
+            if (event.event === 'refused') reject(event.error)
+            else printEvent(event, flags)
+          }
+          if (flags.queue) session.watch({ prefix, queue: true }, onEvent)
+          else session.watch({ prefix }, onEvent)
+          await Promise.race([untilStopped(session), refusal])
+        },
+        // Reconnect, unlike other commands, because a watch goes on when the broker is reachable
+        // again.
+        { reconnect: undefined },
+      ),
+    )
+}
+
+type StateEvent = Extract<WatchEvent, { event: 'state' }>
+
+function printEvent(
+  event: Exclude<WatchEvent, { event: 'refused' }> | QueueEvent,
+  flags: WatchFlags,
+): void {
+  if (flags.json) printJson(event)
+  else if (event.event === 'state') printState(event)
+  else if ('request' in event) {
+    const reason = event.reason === undefined ? '' : `: ${event.reason}`
+    print(`${timestamp()} ${event.event} ${waiterText(event)}${reason}`)
+  } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
+}
+
+function printState({ held, heldCount, waiting, waitingCount, resync }: StateEvent): void {
+  const note = resync ? ' (after a reconnect; events may be missing before this line)' : ''
+  const waits = waitingCount === undefined ? '' : `, ${waitingCount} waiting`
+  print(`${timestamp()} ${heldCount} held${waits}${note}`)
+  for (const lock of held) print(`${timestamp()} held ${lockText(lock)}`)
+  const unlisted = heldCount - held.length
+  if (unlisted > 0) print(`${timestamp()} ... and ${unlisted} more held, which ls --all lists`)
+  if (waiting === undefined || waitingCount === undefined) return
+  for (const request of waiting) print(`${timestamp()} waiting ${waiterText(request)}`)
+  const unlistedWaiters = waitingCount - waiting.length
+  if (unlistedWaiters > 0) print(`${timestamp()} ... and ${unlistedWaiters} more waiting`)
+}
+
+function lockText(lock: HeldInfo): string {
+  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}${valueNote(lock)}`
+  return `${escapeText(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
+}
+
+function waiterText(request: WaitingInfo): string {
+  return `${escapeText(request.key)} ${modeText(request)} ${sessionLabel(request)}`
+}
+
+function timestamp(): string {
+  return new Date().toISOString()
+}

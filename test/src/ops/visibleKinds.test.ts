@@ -1,0 +1,164 @@
+/**
+ * What the command shows of the kinds of locks besides the ordinary lock, against a real broker:
+ * barriers, kept results of `once`, sets, scopes, upgrades, deadlocks and queues. A fence is the
+ * number of a grant.
+ */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import { WebSocketServer } from 'ws'
+import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { Holdfast } from './command.js'
+
+describe('the command holdfast shows all kinds of locks:', () => {
+  const stage = Stage.forEachTest()
+  const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
+
+  /** Starts a server that answers each query as a broker without the field `kind` does. */
+  async function olderBroker(): Promise<string> {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    stage.onClear(() => server.close())
+    await once(server, 'listening')
+    server.on('connection', (socket) => {
+      const send = (message: object) => socket.send(JSON.stringify(message))
+      socket.on('message', (data) => {
+        for (const message of [JSON.parse(String(data))].flat()) {
+          const { type, id, kind } = message
+          if (type === 'hello')
+            send({ type: 'welcome', session: 's', resumed: false, lease: 9_000, grace: 0, at: 1 })
+          else if (type === 'bye') socket.close(1000)
+          else if (kind !== undefined)
+            send({ type: 'failed', id, code: 'BAD_MESSAGE', message: 'unknown field kind' })
+          else if (type === 'query') {
+            const counts = { heldCount: 0, waitingCount: 0 }
+            send({ type: 'found', id, held: [], waiting: [], ...counts, more: false })
+          }
+        }
+      })
+    })
+    return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  it('shows barriers and kept results with ls, show, top and stats', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    expect((await run(url, 'ls')).out).to.have.length(1)
+    for (const session of [ann, bob]) {
+      session!.barrier('phase', { parties: 3 }).catch(() => {})
+      await untilHandled(session!)
+    }
+    await ann!.once('report', () => 'x', { keep: 600_000 })
+    const { out } = await run(url, 'ls')
+    expect([out[1], out[4]]).to.deep.equal(['', ''])
+    expect(out[2]).to.match(/^BARRIER +WAITING +FIRST FOR +SESSIONS$/)
+    expect(out[3]).to.match(/^phase +2 of 3 +\S+ +ann, bob$/)
+    expect(out[5]).to.match(/^KEPT RESULT +SIZE +KEPT FOR +REMAINING +FENCE$/)
+    expect(out[6]).to.match(/^report +3 +\S+ +(9m 5\ds|10m) +\d+$/)
+    const json = async (...args: string[]) =>
+      (await run(url, ...args, '--json')).out.map((line) => JSON.parse(line))
+    expect(await json('ls')).to.deep.equal([])
+    const calls = await json('ls', '--kind', 'barriers', 'ph')
+    expect(calls.map(({ name, waiting }) => [name, waiting])).to.deep.equal([
+      ['ann', 2],
+      ['bob', 2],
+    ])
+    expect((await json('ls', '--kind', 'results'))[0]).to.include({ key: 'report', size: 3 })
+    expect((await run(url, 'ls', '--kind', 'barriers')).out).to.have.length(2)
+    const phase = (await run(url, 'show', 'phase')).out
+    expect(phase.slice(0, 2)).to.deep.equal(['phase is free', 'barrier: 2 of 3 parties wait'])
+    expect(phase[3]).to.match(/^2\. bob has waited for \S+, session /)
+    expect((await run(url, 'show', 'report')).out[1]).to.match(
+      /^kept result: 3 characters of JSON, from \S+ ago, (9m 5\ds|10m) left, fence \d+$/,
+    )
+    expect((await json('show', 'phase'))[0]).to.deep.include({ arrivedCount: 2, kept: [] })
+    const top = (await run(url, 'top', '--count', '1')).out
+    expect(top[1]).to.equal('calls at barriers: 2; kept results: 1')
+    expect(top.at(-1)).to.match(/^2 +phase +barrier 2 of 3 +ann, bob +-$/)
+    expect((await run(url, 'stats')).out.join('\n')).to.match(/barrierCalls +2/)
+  })
+
+  it('lists no barriers and no kept results of a broker that does not know them', async () => {
+    const { code, out } = await run(await olderBroker(), 'ls')
+    expect([code, out.length]).to.deep.equal([0, 1])
+  })
+
+  it('shows the keys of a set, the scope of a lock, and the mode after upgrades', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lockAll(['a', 'b'])
+    expect((await run(url, 'show', 'a')).out[1]).to.equal('keys of the set: a, b')
+    const lock = await ann!.lock('k', { mode: 'shared' })
+    const other = await bob!.lock('k', { mode: 'shared' })
+    const upgraded = lock.upgrade()
+    await untilHandled(ann!)
+    const waiting = (await run(url, 'show', 'k')).out
+    expect(waiting[2]).to.match(/^before the queue: ann \(upgrade\) has waited for /)
+    expect((await run(url, 'ls', 'k')).out[1]).to.match(/^k +shared +ann .* 1$/)
+    await other.unlock()
+    await upgraded
+    const exclusive = new RegExp(`^k +exclusive +ann +\\S+ +${lock.fence} +0$`)
+    expect((await run(url, 'ls', 'k')).out[1]).to.match(exclusive)
+    await lock.downgrade()
+    expect((await run(url, 'show', 'k')).out[0]).to.match(/^held \(shared\) by ann /)
+    await bob!.scope(async (scope) => {
+      await scope.lock('s')
+      expect((await run(url, 'ls', 's')).out[1]).to.match(/^s +exclusive, scope \d+ +bob /)
+      expect((await run(url, 'show', 's')).out[0]).to.match(/^held \(exclusive, scope \d+\) by bob/)
+    })
+  })
+
+  it('shows the newest refused deadlock with stats, and counts deadlocks with top', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    const locks = await Promise.all(
+      [ann, bob].map((session) => session!.lock('k', { mode: 'shared' })),
+    )
+    locks[0]!.upgrade().catch(() => {})
+    await untilHandled(ann!)
+    await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+    const stats = (await run(url, 'stats')).out.join('\n')
+    expect(stats).to.match(/refusedDeadlocks +1/)
+    expect(stats).to.match(/newestDeadlock +\S+ ago: bob waits for k, ann waits for k/)
+    expect((await run(url, 'top', '--count', '1')).out[1]).to.match(/^refused deadlocks: 1$/)
+  })
+
+  it('prints the requests that wait, and why they cease to wait, with watch --queue', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lock('orders:1')
+    bob!.lock('orders:1').catch(() => {})
+    await untilHandled(bob!)
+    const watch = Holdfast.start(stage, ['watch', '--queue', 'orders:', '--url', url])
+    await watch.out.waitForCount(3)
+    await rejection(bob!.lock('orders:1', { timeout: 1, mode: 'shared' }), 'LOCK_TIMEOUT')
+    const controller = new AbortController()
+    const given = bob!.lock('orders:1', { signal: controller.signal })
+    await untilHandled(bob!)
+    controller.abort()
+    await rejection(given, 'ABORTED')
+    await ann!.close()
+    await watch.out.waitForCount(10)
+    watch.process.kill('SIGINT')
+    const { code, out } = await watch.ended()
+    expect(code).to.equal(0)
+    const lines = out.map((line) =>
+      line
+        .split(' ')
+        .slice(1)
+        .join(' ')
+        .replace(/ fence.*/, ''),
+    )
+    expect(lines).to.deep.equal([
+      '1 held, 1 waiting',
+      'held orders:1 exclusive ann',
+      'waiting orders:1 exclusive bob',
+      'queued orders:1 shared bob',
+      'dequeued orders:1 shared bob: timeout',
+      'queued orders:1 exclusive bob',
+      'dequeued orders:1 exclusive bob: aborted',
+      'lost orders:1 exclusive ann',
+      'dequeued orders:1 exclusive bob: granted',
+      'locked orders:1 exclusive bob',
+    ])
+  })
+})
