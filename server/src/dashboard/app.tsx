@@ -2,6 +2,7 @@
  * The frame around all pages: the navigation, the state of the connection, and the current page.
  */
 import { useEffect, useRef } from 'preact/hooks'
+import { CoordinationPage } from './pages/coordination.js'
 import { EventsPage } from './pages/events.js'
 import { LockPage } from './pages/lock.js'
 import { LocksPage } from './pages/locks.js'
@@ -26,6 +27,11 @@ const navItems: readonly {
     page: 'sessions',
     label: 'Sessions',
     icon: 'M12 8m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0M4 20c2-6 14-6 16 0',
+  },
+  {
+    page: 'coordination',
+    label: 'Coordination',
+    icon: 'M12 5m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0M5 18m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0M19 18m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0M12 7v5M12 12l-6 4M12 12l6 4',
   },
   { page: 'events', label: 'Events', icon: 'M4 6h16M4 12h16M4 18h10' },
 ]
@@ -95,6 +101,8 @@ function Page({ route: { page, argument } }: { route: Route }) {
       return <SessionsPage />
     case 'session':
       return <SessionPage id={argument} key={argument} />
+    case 'coordination':
+      return <CoordinationPage />
     case 'events':
       return <EventsPage />
     default:

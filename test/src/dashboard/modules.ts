@@ -4,11 +4,13 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type * as Coordination from '../../../server/src/dashboard/model/coordination.js'
 import type * as Formats from '../../../server/src/dashboard/model/format.js'
 import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
 import type * as Events from '../../../server/src/dashboard/model/recentEvents.js'
 import type * as Series from '../../../server/src/dashboard/model/series.js'
 import type * as Sessions from '../../../server/src/dashboard/model/sessionRows.js'
+import type * as Groups from '../../../server/src/dashboard/model/waiterGroups.js'
 import type * as Graph from '../../../server/src/dashboard/model/waitForGraph.js'
 import { root } from '../conventions/repository.js'
 
@@ -19,6 +21,8 @@ interface Modules {
   readonly sessionRows: typeof Sessions
   readonly recentEvents: typeof Events
   readonly format: typeof Formats
+  readonly coordination: typeof Coordination
+  readonly waiterGroups: typeof Groups
 }
 
 export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {

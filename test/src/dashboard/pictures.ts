@@ -39,6 +39,7 @@ class Clients {
   static async start(url: string): Promise<Clients> {
     const clients = new Clients()
     await clients.#holdAndWait(url)
+    await clients.#coordinate(url)
     for (let i = 1; i <= 24; i++) {
       const session = await clients.#open(url, `worker-${i}`)
       clients.#loops.push(clients.#work(session, i))
@@ -70,6 +71,37 @@ class Clients {
     for (const session of others) void session.lock('jobs/nightly-report').catch(() => {})
     for (const session of others.slice(0, 2)) void session.lock('documents/100').catch(() => {})
     await Promise.all(others.map((session) => session.lock('documents/shared', { mode: 'shared' })))
+  }
+
+  /** Leaders, barriers, kept results, scopes, a refused deadlock, and a key with 50 waiters. */
+  async #coordinate(url: string): Promise<void> {
+    const [first, second] = [await this.#open(url, 'billing-1'), await this.#open(url, 'billing-2')]
+    await first.campaign('scheduler', { value: { url: 'http://10.0.0.7:8080' } })
+    void second.campaign('scheduler').catch(() => {})
+    await second.campaign('cache-warmer')
+    for (const session of [first, second, first])
+      void session.barrier('phase-2', { parties: 4 }).catch(() => {})
+    await first.once('report:2026-11', () => ({ rows: 42 }), { keep: 600_000 })
+    void this.#deadlock(first, second).catch(() => {})
+    for (let i = 1; i <= 50; i++) {
+      const session = await this.#open(url, i % 5 === 0 ? `importer-${i}` : `indexer-${i}`)
+      const mode = i % 2 === 0 ? 'shared' : 'exclusive'
+      void session.lock('jobs/nightly-report', { mode }).catch(() => {})
+    }
+  }
+
+  /** Two scopes that hold one key each. The request that completes the cycle is refused. */
+  async #deadlock(first: Session, second: Session): Promise<void> {
+    await first.scope(async (a) => {
+      await a.lock('account/1')
+      await second.scope(async (b) => {
+        await b.lock('account/2')
+        const waiting = a.lock('account/2')
+        await first.stats()
+        await b.lock('account/1').catch(() => {})
+        await waiting
+      })
+    })
   }
 
   /** Locks one of a few keys again and again, and holds each lock for a short time. */
@@ -106,13 +138,17 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
   const { held } = await session.query({ limit: 1 })
   await session.close()
-  const pages = { overview: '#/', locks: '#/locks', sessions: '#/sessions', events: '#/events' }
+  const pages = {
+    ...{ overview: '#/', locks: '#/locks', sessions: '#/sessions', events: '#/events' },
+    coordination: '#/coordination',
+  }
   const [lock] = held
   if (lock === undefined) return pages
   return {
     ...pages,
-    lock: `#/locks/${encodeURIComponent(lock.key)}`,
-    session: `#/sessions/${encodeURIComponent(lock.session)}`,
+    lock: `#/lock/${encodeURIComponent('jobs/nightly-report')}`,
+    deadlock: `#/lock/${encodeURIComponent('account/1')}`,
+    session: `#/session/${encodeURIComponent(lock.session)}`,
   }
 }
 

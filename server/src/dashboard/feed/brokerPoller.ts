@@ -3,7 +3,13 @@
  * all keys of the broker, so the pause between two queries is a multiple of the time that the last
  * query took. A page in the background does not poll.
  */
-import type { LockStats, QueryResult, Session } from '@holdfast/client'
+import type {
+  BarrierQueryResult,
+  KeptQueryResult,
+  LockStats,
+  QueryResult,
+  Session,
+} from '@holdfast/client'
 import { HoldfastError } from '@holdfast/client'
 import type { LockModel } from '../model/lockModel.js'
 import type { TimeSeries } from '../model/series.js'
@@ -26,6 +32,11 @@ export interface SearchResult {
   readonly listed: number
 }
 
+/** The calls that wait at barriers, and the kept results of `once`. */
+export type Records = BarrierQueryResult & KeptQueryResult
+
+const noRecords: Records = { arrived: [], arrivedCount: 0, kept: [], keptCount: 0 }
+
 /**
  * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
  */
@@ -45,6 +56,7 @@ export class BrokerPoller {
   /** Why the broker refused the last query; undefined if the broker answered the last query. */
   queryProblem: string | undefined
   searchResult: SearchResult | undefined
+  records = noRecords
   #prefix = ''
   #stops: (() => void)[] = []
 
@@ -120,8 +132,25 @@ export class BrokerPoller {
     const startedAt = this.#environment.now()
     const result = await this.#query('')
     if (result !== undefined && this.#prefix !== '') await this.#search(this.#prefix)
+    await this.#pollRecords()
     const elapsed = this.#environment.now() - startedAt
     return Math.min(maxQueryMs, Math.max(minQueryMs, elapsed * pauseFactor))
+  }
+
+  /** Queries barriers and kept results, if the counters say that the broker has any. */
+  async #pollRecords(): Promise<void> {
+    const { session } = this.#feed
+    if (session?.state !== 'connected') return
+    // An older broker does not count them, and refuses these queries.
+    const { barriers = 0, keptResults = 0 } = this.stats ?? {}
+    try {
+      const arrived = barriers > 0 ? await session.query({ kind: 'barriers' }) : undefined
+      const kept = keptResults > 0 ? await session.query({ kind: 'results' }) : undefined
+      this.records = { ...noRecords, ...arrived, ...kept }
+    } catch {
+      // The connection is lost. The next poll follows when the connection is open again.
+    }
+    this.#changes.notifySoon()
   }
 
   async #search(prefix: string): Promise<void> {

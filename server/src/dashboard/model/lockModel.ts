@@ -116,6 +116,7 @@ export class LockModel {
     }
     for (const { locked } of this.#pendingQueries) locked.push(event)
     this.#add(event)
+    if (event.event === 'upgraded') this.#removeFromQueue(event)
   }
 
   /**
@@ -152,10 +153,10 @@ export class LockModel {
 
   #add(info: HeldInfo): void {
     const { key, mode, session, name, metadata, fence, since } = info
-    const { permits, capacity, keyCount, maxHold, once, election, value } = info
+    const { permits, capacity, keyCount, maxHold, scope, once, election, value } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
-    const kind = { permits, capacity, keyCount, maxHold, once, election, value }
+    const kind = { permits, capacity, keyCount, maxHold, scope, once, election, value }
     const lock = { key, mode, session, name, metadata, fence, since, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
@@ -194,12 +195,14 @@ export class LockModel {
     }
   }
 
-  /** Removes the request of a granted lock from the queue of its key. */
-  #removeFromQueue({ key, session, since }: LockEvent): void {
+  /** Removes the request of a granted lock, or a granted upgrade, from the waiters of its key. */
+  #removeFromQueue({ event, key, session, since }: LockEvent): void {
     const row = this.#rows.get(key)
-    const index = row?.waiting.findIndex(
-      (request) => request.session === session && request.since <= since,
-    )
+    const index = row?.waiting.findIndex((request) => {
+      if (request.session !== session) return false
+      // An upgrade waits since a later time than the time of the grant of its lock.
+      return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
+    })
     if (row === undefined || index === undefined || index < 0) return
     this.#knownWaiting--
     this.#waitingCount = Math.max(0, this.#waitingCount - 1)

@@ -125,8 +125,10 @@ class GraphBuilder {
 
   blockersOf(session: string): Blocker[] {
     const awaits = this.#sessions.get(session)?.awaits ?? []
-    return awaits.flatMap(({ key, mode }) => {
-      const held = this.#lockRows.get(key)?.held ?? []
+    return awaits.flatMap(({ key, mode, upgrade }) => {
+      const holders = this.#lockRows.get(key)?.held ?? []
+      // An upgrade does not wait for the lock that it upgrades.
+      const held = upgrade ? holders.filter((lock) => lock.session !== session) : holders
       // Any holder of permits may make room, so a cycle through one holder proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
       return sessionsOf(held)

@@ -1,14 +1,18 @@
 /** The page of one key: its holders, its queue, its wait-for graph, and its last grants. */
-import type { HeldInfo, QueryResult } from '@holdfast/client'
+import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
+import { keysOfDeadlock } from '../model/coordination.js'
 import { formatCount, formatDuration, formatPlural, formatTime, shortId } from '../model/format.js'
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
+import { waiterGroups } from '../model/waiterGroups.js'
 import { waitForGraphOf } from '../model/waitForGraph.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, Panel, SessionLink } from '../ui/components.js'
+import { DeadlockCycle } from '../ui/deadlock.js'
 import { EventLabel } from '../ui/events.js'
 import { QueueTable } from '../ui/queueTable.js'
+import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
 import { RevokeDialog } from '../ui/revokeDialog.js'
 import { showToast } from '../ui/toasts.js'
 import { WaitForGraphView } from '../ui/waitForGraphView.js'
@@ -34,7 +38,9 @@ export function LockPage({ name }: { name: string }) {
         </p>
       </div>
       {problem !== undefined && <Note kind="bad">This key cannot be shown: {problem}.</Note>}
+      <KeyDeadlock name={name} />
       <Holders held={result.held} />
+      <KeyRecords name={name} />
       <WaitForPanel name={name} result={result} />
       <div class="columns">
         <Panel title="Queue" aside={<span class="quiet">first come, first served</span>}>
@@ -42,6 +48,40 @@ export function LockPage({ name }: { name: string }) {
         </Panel>
         <History past={feed.recentEvents.locksOf(name, maxSeenLocks)} />
       </div>
+    </>
+  )
+}
+
+/** The newest refused deadlock, if the key is in its cycle. */
+function KeyDeadlock({ name }: { name: string }) {
+  const { feed } = useFeed()
+  const newest = feed.brokerPoller.stats?.newestDeadlock
+  if (newest === undefined || !keysOfDeadlock(newest).has(name)) return null
+  return (
+    <Panel
+      title="Refused deadlock"
+      class="panel-bad"
+      aside={
+        <span>
+          <Age since={newest.since} /> ago
+        </span>
+      }
+    >
+      <DeadlockCycle deadlock={newest} />
+    </Panel>
+  )
+}
+
+/** The barrier and the kept result of the key, if there are any. */
+function KeyRecords({ name }: { name: string }) {
+  const { feed } = useFeed()
+  const { arrived, kept } = feed.brokerPoller.records
+  const calls = arrived.filter(({ key }) => key === name)
+  const results = kept.filter(({ key }) => key === name)
+  return (
+    <>
+      {calls.length > 0 && <BarrierPanel arrived={calls} />}
+      {results.length > 0 && <KeptPanel kept={results} />}
     </>
   )
 }
@@ -197,7 +237,25 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
         An arrow leads from a waiter to a holder. {more > 0 && `${formatCount(more)} more wait. `}
         {hiddenHolders > 0 && `${formatPlural(hiddenHolders, 'more holder')}.`}
       </p>
+      {more > 0 && <WaiterGroups waiting={result.waiting} />}
     </Panel>
+  )
+}
+
+/** All waiters in few lines: equal waiters are one line with their number. */
+function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
+  return (
+    <ul class="waiter-groups" aria-label="All waiters">
+      {waiterGroups(waiting).map(({ label, first, count }) => (
+        <li key={`${first.session} ${first.since}`}>
+          <strong>{formatCount(count)} ×</strong> {label ?? 'sessions without a name'}{' '}
+          <Mode {...first} scope={undefined} />
+          <span class="more">
+            the first for <Age since={first.since} />
+          </span>
+        </li>
+      ))}
+    </ul>
   )
 }
 

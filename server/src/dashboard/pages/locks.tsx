@@ -5,10 +5,12 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
+import { keysOfDeadlock } from '../model/coordination.js'
 import { formatCount, formatPlural } from '../model/format.js'
 import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useFeed } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, QueueLength, SessionLink } from '../ui/components.js'
+import { DeadlockMark } from '../ui/deadlock.js'
 import { replaceArgument } from '../ui/router.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
@@ -33,6 +35,7 @@ export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useFeed()
   const [order, setOrder] = useState<Order>('key')
   const [onlyQueues, setOnlyQueues] = useState(false)
+  const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
   useSearch(text)
   const found = useMemo(
     () => filterLocks(feed.locks.rows.values(), text, onlyQueues, order),
@@ -82,17 +85,20 @@ export function LocksPage({ text }: { text: string }) {
           heads={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
           items={found}
           idOf={({ key }) => key}
-          cells={cellsOf}
+          cells={(row, isActive) => cellsOf(row, isActive, deadlocked.has(row.key))}
         />
       )}
     </section>
   )
 }
 
-function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean) {
+function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked: boolean) {
   const [first, ...others] = held
   return [
-    <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
+    <>
+      <KeyLink name={key} tabIndex={isActive ? 0 : -1} />
+      {isDeadlocked && <DeadlockMark />}
+    </>,
     first === undefined ? '' : <Mode {...first} permits={usedPermitsOf(held)} />,
     first === undefined ? (
       <span class="quiet">no session</span>

@@ -1,6 +1,7 @@
 /** The overview of the broker: rates, latency, the longest queues, and the last events. */
 import { useMemo } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
+import { keysOfDeadlock } from '../model/coordination.js'
 import {
   formatCompactCount,
   formatCount,
@@ -13,6 +14,7 @@ import type { Column } from '../model/series.js'
 import { useFeed } from '../ui/appState.js'
 import { Chart, type Line } from '../ui/chart.js'
 import { Age, EmptyText, KeyLink, Note, Panel, QueueLength, SessionLink } from '../ui/components.js'
+import { DeadlockCard, DeadlockMark } from '../ui/deadlock.js'
 import { EventLine } from '../ui/events.js'
 import { addressOf } from '../ui/router.js'
 import { Sparkline } from '../ui/sparkline.js'
@@ -37,6 +39,7 @@ export function OverviewPage() {
     <>
       <h1 class="sr">Overview</h1>
       <PermissionNotes feed={feed} />
+      <DeadlockCard />
       <Tiles />
       <div class="columns">
         <Panel title="Rates, per second">
@@ -149,6 +152,7 @@ function HandoffSwitch() {
 function LongestQueues() {
   const { feed, version } = useFeed()
   const longest = useMemo(() => longestQueues(feed.locks.rows.values()), [feed, version])
+  const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
@@ -168,6 +172,7 @@ function LongestQueues() {
               <tr key={key}>
                 <td>
                   <KeyLink name={key} />
+                  {deadlocked.has(key) && <DeadlockMark />}
                 </td>
                 <td>
                   {held[0] === undefined ? (

@@ -72,6 +72,7 @@ export function SessionPage({ id }: { id: string }) {
 }
 
 function placeOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
-  const place = queue.indexOf(request)
+  if (request.upgrade) return 'first'
+  const place = queue.filter(({ upgrade }) => !upgrade).indexOf(request)
   return place < 0 ? '–' : formatCount(place + 1)
 }

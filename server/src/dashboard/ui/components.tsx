@@ -46,6 +46,10 @@ interface ModeProps {
   readonly capacity?: number | undefined
   /** How many keys the set of the lock has; undefined for a lock of one key. */
   readonly keyCount?: number | undefined
+  /** The number of the scope of the lock or request; undefined outside a scope. */
+  readonly scope?: number | undefined
+  /** Whether the request is an upgrade of a shared lock. */
+  readonly upgrade?: true | undefined
   /** Whether the lock is the lock of a run of `once`. */
   readonly once?: true | undefined
   /** The longest hold of the lock, in ms; undefined without. */
@@ -56,9 +60,13 @@ interface ModeProps {
   readonly value?: unknown
 }
 
-/** The mode of a lock, with its permits, its set, its longest hold, and the value of a leader. */
+/**
+ * The mode of a lock, with its permits, its scope, its set, its longest hold, and the value of a
+ * leader.
+ */
 export function Mode(props: ModeProps) {
-  const { mode, permits, capacity, keyCount, maxHold, once, election, value } = props
+  const { mode, permits, capacity, keyCount, maxHold, scope, upgrade } = props
+  const { once, election, value } = props
   const kind = once
     ? 'once'
     : mode === 'permits'
@@ -66,7 +74,8 @@ export function Mode(props: ModeProps) {
       : mode
   return (
     <>
-      <span class={`mode mode-${mode}`}>{election ? 'election' : kind}</span>
+      <span class={`mode mode-${mode}`}>{election ? 'election' : upgrade ? 'upgrade' : kind}</span>
+      {scope !== undefined && <span class="more">scope {scope}</span>}
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
       {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
       {value !== undefined && (

@@ -5,7 +5,8 @@ import { Age, EmptyText, Mode, Note, SessionLink } from './components.js'
 import { VirtualTable } from './virtualTable.js'
 
 interface QueueRow extends WaitingInfo {
-  readonly place: number
+  /** Undefined for an upgrade, which stands in no queue. */
+  readonly place: number | undefined
   readonly id: string
 }
 
@@ -31,7 +32,7 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
         items={queueRows(waiting)}
         idOf={({ id }) => id}
         cells={({ place, session, name, since, ...request }, isActive) => [
-          formatCount(place),
+          place === undefined ? 'first' : formatCount(place),
           <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
           <Mode {...request} />,
           <Age since={since} />,
@@ -44,9 +45,14 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
 /** Gives each request a unique id, because a session may wait for one key with several requests. */
 function queueRows(waiting: readonly WaitingInfo[]): QueueRow[] {
   const counts = new Map<string, number>()
-  return waiting.map((request, index) => {
+  let place = 0
+  return waiting.map((request) => {
     const requestNumber = (counts.get(request.session) ?? 0) + 1
     counts.set(request.session, requestNumber)
-    return { ...request, place: index + 1, id: `${request.session} ${requestNumber}` }
+    return {
+      ...request,
+      place: request.upgrade ? undefined : ++place,
+      id: `${request.session} ${requestNumber}`,
+    }
   })
 }

@@ -4,7 +4,15 @@
  */
 import { useEffect, useState } from 'preact/hooks'
 
-const pageNames = ['overview', 'locks', 'lock', 'sessions', 'session', 'events'] as const
+const pageNames = [
+  'overview',
+  'locks',
+  'lock',
+  'sessions',
+  'session',
+  'coordination',
+  'events',
+] as const
 
 export type PageName = (typeof pageNames)[number]
 

@@ -1,0 +1,90 @@
+/**
+ * Gathers what the page "Coordination" shows: elections with their leaders, barriers with the calls
+ * that wait, and scopes with what they hold and wait for. A scope is one logical task of a session.
+ */
+import type { BarrierCallInfo, HeldInfo, RefusedDeadlock, WaitingInfo } from '@holdfast/client'
+import type { KeyRow } from './lockModel.js'
+import type { SessionRow } from './sessionRows.js'
+
+/** An election that has a leader or candidates. */
+export interface ElectionRow {
+  /** The key of the election. */
+  readonly key: string
+  readonly leader: HeldInfo | undefined
+  /** How many candidates wait. */
+  readonly candidates: number
+}
+
+/** The elections, in the order of their keys. */
+export function electionsIn(rows: Iterable<KeyRow>): ElectionRow[] {
+  const elections: ElectionRow[] = []
+  for (const { key, held, waiting } of rows) {
+    const leader = held.find(({ election }) => election)
+    const candidates = waiting.filter(({ election }) => election).length
+    if (leader !== undefined || candidates > 0) elections.push({ key, leader, candidates })
+  }
+  return elections.sort(byKey)
+}
+
+/** A barrier at which calls wait. */
+export interface BarrierRow {
+  readonly key: string
+  readonly parties: number
+  readonly waiting: number
+  /** The calls that the broker listed, in order of arrival. */
+  readonly calls: readonly BarrierCallInfo[]
+}
+
+/** The barriers, in the order of their keys. */
+export function barriersIn(arrived: readonly BarrierCallInfo[]): BarrierRow[] {
+  const byBarrier = new Map<string, BarrierCallInfo[]>()
+  for (const call of arrived) {
+    const calls = byBarrier.get(call.key)
+    if (calls === undefined) byBarrier.set(call.key, [call])
+    else calls.push(call)
+  }
+  return [...byBarrier.values()]
+    .map((calls) => {
+      const { key, parties, waiting } = calls[0] as BarrierCallInfo
+      return { key, parties, waiting, calls }
+    })
+    .sort(byKey)
+}
+
+/** A scope that holds a lock or waits for a lock. */
+export interface ScopeRow {
+  readonly session: string
+  readonly name: string | undefined
+  /** The number that the client chose. */
+  readonly scope: number
+  readonly holds: readonly HeldInfo[]
+  readonly awaits: readonly WaitingInfo[]
+}
+
+/** The scopes: first the scopes that wait, the longest wait first. */
+export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
+  const scopes: ScopeRow[] = []
+  for (const { id: session, name, holds, awaits } of sessions) {
+    const numbers = new Set([...holds, ...awaits].map(({ scope }) => scope))
+    for (const scope of numbers) {
+      if (scope === undefined) continue
+      const isOfScope = (item: HeldInfo | WaitingInfo) => item.scope === scope
+      const own = { holds: holds.filter(isOfScope), awaits: awaits.filter(isOfScope) }
+      scopes.push({ session, name, scope, ...own })
+    }
+  }
+  return scopes.sort((a, b) => waitStartOf(a) - waitStartOf(b))
+}
+
+function waitStartOf({ awaits }: ScopeRow): number {
+  return awaits[0]?.since ?? Number.POSITIVE_INFINITY
+}
+
+/** The keys of a refused deadlock, without the keys that the operator may not query. */
+export function keysOfDeadlock(deadlock: RefusedDeadlock | undefined): ReadonlySet<string> {
+  return new Set(deadlock?.cycle.flatMap(({ key }) => (key === undefined ? [] : [key])))
+}
+
+function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
+  return a.key < b.key ? -1 : 1
+}

@@ -1,0 +1,149 @@
+/**
+ * The page of what sessions do together besides locking: elections with their leaders, barriers
+ * that gather, kept results of `once`, scopes, and refused deadlocks.
+ */
+import { useMemo } from 'preact/hooks'
+import { electionsIn, type ScopeRow, scopesIn } from '../model/coordination.js'
+import { formatCount, formatPlural, shortJson } from '../model/format.js'
+import { useFeed, useSessionRows } from '../ui/appState.js'
+import { Age, EmptyText, KeyLink, Note, Panel, SessionLink } from '../ui/components.js'
+import { DeadlockCard } from '../ui/deadlock.js'
+import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
+
+/** How many scopes the page lists, and how many keys of each scope. */
+const maxScopes = 50
+const maxKeys = 4
+
+export function CoordinationPage() {
+  const { feed } = useFeed()
+  const { arrived, arrivedCount, kept, keptCount } = feed.brokerPoller.records
+  const unlisted = arrivedCount - arrived.length + keptCount - kept.length
+  return (
+    <>
+      <div class="page-head">
+        <h1>Coordination</h1>
+        <p class="quiet">Elections, barriers, results of once, and scopes</p>
+      </div>
+      {unlisted > 0 && (
+        <Note kind="wait">
+          {formatPlural(unlisted, 'waiting call or kept result', 'waiting calls and kept results')}{' '}
+          more than the broker lists at a time.
+        </Note>
+      )}
+      <DeadlockCard />
+      <Elections />
+      <div class="columns">
+        <BarrierPanel arrived={arrived} />
+        <KeptPanel kept={kept} />
+      </div>
+      <Scopes />
+    </>
+  )
+}
+
+function Elections() {
+  const { feed, version } = useFeed()
+  const elections = useMemo(() => electionsIn(feed.locks.rows.values()), [feed, version])
+  return (
+    <Panel title="Elections" aside={<span class="quiet">{formatCount(elections.length)}</span>}>
+      {elections.length === 0 ? (
+        <EmptyText>No session leads or campaigns. Call session.campaign to begin one.</EmptyText>
+      ) : (
+        <table class="plain">
+          <thead>
+            <tr>
+              <th scope="col">Election</th>
+              <th scope="col">Leader</th>
+              <th scope="col">Value</th>
+              <th scope="col">Fence</th>
+              <th scope="col">Leads for</th>
+              <th scope="col">Candidates</th>
+            </tr>
+          </thead>
+          <tbody>
+            {elections.map(({ key, leader, candidates }) => (
+              <tr key={key}>
+                <td>
+                  <KeyLink name={key} />
+                </td>
+                <td>
+                  {leader === undefined ? (
+                    <span class="quiet">none</span>
+                  ) : (
+                    <SessionLink session={leader.session} name={leader.name} />
+                  )}
+                </td>
+                <td class="value">{leader?.value === undefined ? '–' : shortJson(leader.value)}</td>
+                <td class="fence">{leader?.fence ?? '–'}</td>
+                <td>{leader !== undefined && <Age since={leader.since} />}</td>
+                <td>{formatCount(candidates)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Panel>
+  )
+}
+
+function Scopes() {
+  const sessions = useSessionRows()
+  const scopes = useMemo(() => scopesIn(sessions.values()), [sessions])
+  const more = scopes.length - maxScopes
+  return (
+    <Panel title="Scopes" aside={<span class="quiet">tasks that hold locks or wait</span>}>
+      {scopes.length === 0 ? (
+        <EmptyText>No scope holds a lock. Call session.scope to begin one.</EmptyText>
+      ) : (
+        <table class="plain">
+          <thead>
+            <tr>
+              <th scope="col">Session</th>
+              <th scope="col">Scope</th>
+              <th scope="col">Holds</th>
+              <th scope="col">Waits for</th>
+              <th scope="col">Waiting for</th>
+            </tr>
+          </thead>
+          <tbody>
+            {scopes.slice(0, maxScopes).map((row) => (
+              <ScopeCells key={`${row.session} ${row.scope}`} row={row} />
+            ))}
+          </tbody>
+        </table>
+      )}
+      {more > 0 && <p class="quiet caption">{formatPlural(more, 'more scope')}.</p>}
+    </Panel>
+  )
+}
+
+function ScopeCells({ row: { session, name, scope, holds, awaits } }: { row: ScopeRow }) {
+  return (
+    <tr>
+      <td>
+        <SessionLink session={session} name={name} />
+      </td>
+      <td>{scope}</td>
+      <td class="many-sessions">
+        <Keys keys={holds.map(({ key }) => key)} />
+      </td>
+      <td class="many-sessions">
+        <Keys keys={awaits.map(({ key }) => key)} />
+      </td>
+      <td>{awaits[0] !== undefined && <Age since={awaits[0].since} />}</td>
+    </tr>
+  )
+}
+
+function Keys({ keys }: { keys: readonly string[] }) {
+  return (
+    <>
+      {keys.slice(0, maxKeys).map((key) => (
+        <KeyLink key={key} name={key} />
+      ))}
+      {keys.length > maxKeys && (
+        <span class="quiet">and {formatCount(keys.length - maxKeys)} more</span>
+      )}
+    </>
+  )
+}

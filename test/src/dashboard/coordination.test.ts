@@ -1,0 +1,184 @@
+/**
+ * Tests what the dashboard shows of elections, barriers, kept results, scopes, upgrades and refused
+ * deadlocks, in Chromium. Also tests the models of these lists without a browser. A scope is one
+ * logical task of a session.
+ */
+import type { HeldInfo, WaitingInfo } from '@holdfast/client'
+import { expect } from 'chai'
+import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { DashboardPages } from './dashboardPages.js'
+import { load } from './modules.js'
+
+function waits(name: string | undefined, more: Partial<WaitingInfo> = {}): WaitingInfo {
+  return { key: 'k', mode: 'exclusive', session: `s-${name}`, name, since: 1, ...more }
+}
+
+function held(key: string, more: Partial<HeldInfo> = {}): HeldInfo {
+  return { key, mode: 'exclusive', session: 'a', fence: 1, since: 1, ...more }
+}
+
+describe('the groups of waiters', () => {
+  it('join requests of the same kind whose names differ only in numbers', async () => {
+    const { waiterGroups } = await load('waiterGroups')
+    const fifty = Array.from({ length: 50 }, (_, i) => waits(`worker-${i}.eu${i % 2}`))
+    const groups = waiterGroups([
+      ...fifty,
+      waits('worker-7', { mode: 'shared' }),
+      waits(undefined),
+      waits(undefined),
+      waits('other'),
+    ])
+    expect(groups.map(({ label, count }) => [label, count])).to.deep.equal([
+      ['worker-….eu…', 50],
+      ['worker-7', 1],
+      [undefined, 2],
+      ['other', 1],
+    ])
+  })
+})
+
+describe('the page of coordination, its models', () => {
+  it('list elections with their leaders and the number of candidates', async () => {
+    const { electionsIn } = await load('coordination')
+    const rows = [
+      { key: 'z', held: [held('z', { election: true })], waiting: [] },
+      { key: 'plain', held: [held('plain')], waiting: [waits('x')] },
+      { key: 'a', held: [held('a')], waiting: [waits('x', { election: true }), waits('y')] },
+    ]
+    const elections = electionsIn(rows)
+    const fields = elections.map(({ key, leader, candidates }) => [key, leader?.key, candidates])
+    expect(fields).to.deep.equal([
+      ['a', undefined, 1],
+      ['z', 'z', 0],
+    ])
+  })
+
+  it('list the scopes of a session apart, the scope that waits longest first', async () => {
+    const { scopesIn } = await load('coordination')
+    const sessions = [
+      {
+        ...{ id: 's', name: 'ann', awaits: [waits('ann', { scope: 2, since: 5 })] },
+        holds: [held('a', { scope: 1 }), held('b', { scope: 2 }), held('c')],
+      },
+    ]
+    const rows = scopesIn(sessions).map(({ scope, holds, awaits }) => [
+      scope,
+      holds.map(({ key }) => key).join(),
+      awaits.length,
+    ])
+    expect(rows).to.deep.equal([
+      [2, 'b', 1],
+      [1, 'a', 0],
+    ])
+  })
+
+  it('know no deadlock of a session that waits for the upgrade of its own lock', async () => {
+    const [{ waitForGraphOf }, { sessionRows }] = [
+      await load('waitForGraph'),
+      await load('sessionRows'),
+    ]
+    const shared = { mode: 'shared' } as const
+    const row = {
+      key: 'k',
+      held: [held('k', shared), held('k', { ...shared, session: 'b', fence: 2 })],
+      waiting: [waits(undefined, { session: 'a', upgrade: true })],
+    }
+    const rows = new Map([['k', row]])
+    const graph = waitForGraphOf('k', rows, sessionRows(rows.values()))
+    expect(graph.cycle).to.deep.equal([])
+  })
+
+  it('remove the upgrade of a lock, and no other request, when the lock is upgraded', async () => {
+    const { LockModel } = await load('lockModel')
+    const model = new LockModel()
+    const lock = held('k', { mode: 'shared' })
+    model.onState({ event: 'state', held: [lock], heldCount: 1, resync: false })
+    const waiting = [
+      waits(undefined, { session: 'a', upgrade: true, since: 9 }),
+      waits(undefined, { session: 'a', since: 1 }),
+    ]
+    const query = model.beginQuery()
+    model.applyResult(query, { held: [lock], waiting, heldCount: 1, waitingCount: 2 })
+    model.onEvent({ ...lock, event: 'upgraded', mode: 'exclusive', fence: 7 })
+    expect(model.rows.get('k')!.waiting.map(({ since }) => since)).to.deep.equal([1])
+  })
+})
+
+describe('the dashboard in Chromium shows', function () {
+  this.timeout(600_000)
+  const stage = Stage.forEachTest()
+  const dashboardPages = DashboardPages.forSuite(stage)
+
+  it('who leads with which value, barriers that gather, and kept results', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    const { fence } = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
+    bob!.campaign('scheduler').catch(() => {})
+    bob!.barrier('phase-2', { parties: 3 }).catch(() => {})
+    await ann!.once('report', () => 'x', { keep: 600_000 })
+    await untilHandled(bob!)
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
+    const { page } = dashboardPage
+    const row = (panel: string) => page.getByRole('region', { name: panel }).getByRole('row').nth(1)
+    await row('Elections').waitFor()
+    const election = await row('Elections').textContent()
+    expect(election).to.match(/^schedulerann/)
+    expect(election).to.include(`{"url":"http://a"}${fence}`)
+    await row('Barriers').getByText('1 of 3').waitFor()
+    expect(await row('Barriers').textContent()).to.match(/^phase-2.*bob/)
+    await row('Kept results').getByText('3 characters').waitFor()
+    await page.getByRole('link', { name: 'phase-2' }).click()
+    await page.getByRole('region', { name: 'Barriers' }).getByText('1 of 3').waitFor()
+    dashboardPage.expectNoProblems()
+  })
+
+  it('a refused deadlock on the overview, in the lists and on the page of the lock', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.scope(async (first) => {
+      await first.lock('account/1')
+      await bob!.scope(async (second) => {
+        await second.lock('account/2')
+        const waiting = first.lock('account/2')
+        await untilHandled(ann!)
+        await rejection(second.lock('account/1'), 'DEADLOCK')
+        const dashboardPage = await dashboardPages.openConnectedPage(url)
+        const { page } = dashboardPage
+        const card = page.getByRole('region', { name: '1 refused deadlock' })
+        await card.waitFor()
+        expect(await card.getByRole('listitem').allTextContents()).to.satisfy(
+          ([refused, waiter]: string[]) =>
+            /^bob.*was refused.*account\/1$/.test(refused!) &&
+            /^ann.*waits for.*account\/2$/.test(waiter!),
+        )
+        await dashboardPage.go('#/locks')
+        await dashboardPage.seesRows('Locks', ['account/1deadlock', 'account/2deadlock'])
+        await dashboardPage.go('#/coordination')
+        const scopes = page.getByRole('region', { name: 'Scopes' }).getByRole('row')
+        await scopes.nth(2).waitFor()
+        expect(await scopes.nth(1).textContent()).to.match(/^ann.*account\/1account\/2/)
+        await dashboardPage.go('#/lock/account%2F1')
+        await page.getByRole('region', { name: 'Refused deadlock' }).waitFor()
+        dashboardPage.expectNoProblems()
+        waiting.catch(() => {})
+      })
+    })
+  })
+
+  it('50 waiters of a key in a few lines', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    await sessions[0]!.lock('k')
+    for (let i = 0; i < 50; i++) {
+      const session = await stage.session(url, { name: `worker-${i}` })
+      session.lock('k', { mode: i % 2 === 0 ? 'shared' : 'exclusive' }).catch(() => {})
+    }
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    const groups = dashboardPage.page.getByRole('list', { name: 'All waiters' })
+    await groups.getByText('25 ×').nth(1).waitFor()
+    const lines = await groups.getByRole('listitem').allTextContents()
+    expect(lines).to.have.length(2)
+    expect(lines[0]).to.match(/^25 × worker-… shared/)
+    expect(lines[1]).to.match(/^25 × worker-… exclusive/)
+    dashboardPage.expectNoProblems()
+  })
+})
