@@ -39,7 +39,6 @@ class Clients {
   static async start(url: string): Promise<Clients> {
     const clients = new Clients()
     await clients.#holdAndWait(url)
-    await clients.#coordinate(url)
     for (let i = 1; i <= 24; i++) {
       const session = await clients.#open(url, `worker-${i}`)
       clients.#loops.push(clients.#work(session, i))
@@ -74,7 +73,7 @@ class Clients {
   }
 
   /** Leaders, barriers, kept results, scopes, a refused deadlock, and a key with 50 waiters. */
-  async #coordinate(url: string): Promise<void> {
+  async coordinate(url: string): Promise<void> {
     const [first, second] = [await this.#open(url, 'billing-1'), await this.#open(url, 'billing-2')]
     await first.campaign('scheduler', { value: { url: 'http://10.0.0.7:8080' } })
     void second.campaign('scheduler').catch(() => {})
@@ -177,7 +176,10 @@ try {
   await pause(warmUpMs)
   await dashboardPage.page.screenshot({ path: readmePicture })
   process.stdout.write(`wrote ${readmePicture}\n`)
-  if (folder !== undefined) await takeAll(chromium, url, 'full', folder)
+  if (folder !== undefined) {
+    await clients.coordinate(url)
+    await takeAll(chromium, url, 'full', folder)
+  }
   await clients.stop()
 } finally {
   await chromium.close()

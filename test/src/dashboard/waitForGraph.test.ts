@@ -65,6 +65,34 @@ describe('the wait-for graph', () => {
     expect(alone.cycle).to.have.members(['a', 'b'])
   })
 
+  it('reports no deadlock of a session that waits in another scope than it holds', async () => {
+    const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+    const cycleWith = (scope: number) => {
+      const base = { mode: 'exclusive', since: 1 } as const
+      const rows = new Map<string, KeyRow>([
+        [
+          'k',
+          {
+            key: 'k',
+            held: [{ ...base, key: 'k', session: 'a', fence: 1, scope: 1 }],
+            waiting: [{ ...base, key: 'k', session: 'b', scope: 7 }],
+          },
+        ],
+        [
+          'l',
+          {
+            key: 'l',
+            held: [{ ...base, key: 'l', session: 'b', fence: 2, scope: 7 }],
+            waiting: [{ ...base, key: 'l', session: 'a', scope }],
+          },
+        ],
+      ])
+      return graphs.waitForGraphOf('k', rows, sessions.sessionRows(rows.values())).cycle
+    }
+    expect(cycleWith(1)).to.deep.equal(['a', 'b'])
+    expect(cycleWith(2)).to.deep.equal([])
+  })
+
   it('shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
     const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
     const graph = await graphOf('k', table)

@@ -1,9 +1,12 @@
 /**
  * The wait-for graph around one key. An edge leads from a session that waits for a lock to a
  * session that holds the lock. The holders of the key are in the middle, the waiters of the key to
- * the right, and the sessions that the holders wait for to the left. A cycle in the graph is a
- * deadlock. The graph reports one cycle through a holder of the key.
+ * the right, and the sessions that the holders wait for to the left.
+ *
+ * A cycle of tasks is a deadlock. A task is a scope of a session, or all that the session does
+ * outside its scopes. The graph reports one cycle through a holder of the key.
  */
+import type { WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 import type { SessionRow } from './sessionRows.js'
 
@@ -62,7 +65,7 @@ export function waitForGraphOf(
   for (const session of waiters.slice(0, maxRows)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
-  const cycles = holders.map((holder) => cycleFrom(holder, builder))
+  const cycles = (row?.held ?? []).slice(0, maxRows).map((lock) => cycleFrom(lock, builder))
   const cycle = cycles.find(({ length }) => length > 0) ?? []
   return {
     nodes: [...builder.nodes.values()],
@@ -76,6 +79,8 @@ export function waitForGraphOf(
 /** A session that holds a key for which another session waits. */
 interface Blocker {
   readonly to: string
+  /** The scope of the lock that the session holds; undefined outside a scope. */
+  readonly scope: number | undefined
   readonly key: string
   /** Whether the waiting session certainly cannot go on before this session unlocks the key. */
   readonly isCertain: boolean
@@ -123,17 +128,30 @@ class GraphBuilder {
     }
   }
 
+  /** The sessions that a session waits for, in all its tasks. */
   blockersOf(session: string): Blocker[] {
+    return this.#blockersOf(session, this.#sessions.get(session)?.awaits ?? [])
+  }
+
+  /** The sessions that one task of a session waits for. */
+  blockersOfTask({ session, scope }: Task): Blocker[] {
     const awaits = this.#sessions.get(session)?.awaits ?? []
+    return this.#blockersOf(
+      session,
+      awaits.filter((request) => request.scope === scope),
+    )
+  }
+
+  #blockersOf(session: string, awaits: readonly WaitingInfo[]): Blocker[] {
     return awaits.flatMap(({ key, mode, upgrade }) => {
       const holders = this.#lockRows.get(key)?.held ?? []
       // An upgrade does not wait for the lock that it upgrades.
       const held = upgrade ? holders.filter((lock) => lock.session !== session) : holders
       // Any holder of permits may make room, so a cycle through one holder proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
-      return sessionsOf(held)
+      return firstOfEachTask(held)
         .slice(0, maxRows)
-        .map((to) => ({ to, key, isCertain }))
+        .map((lock) => ({ to: lock.session, scope: lock.scope, key, isCertain }))
     })
   }
 
@@ -163,29 +181,47 @@ class GraphBuilder {
   }
 }
 
-/** The sessions on the shortest cycle through `start`; empty if no cycle goes through `start`. */
-function cycleFrom(start: string, builder: GraphBuilder): string[] {
-  const cameFrom = new Map<string, string>()
+/** A scope of a session; with the scope undefined, what the session does outside its scopes. */
+interface Task {
+  readonly session: string
+  readonly scope?: number | undefined
+}
+
+/** The sessions on the shortest cycle through the task `start`; empty if there is no cycle. */
+function cycleFrom(start: Task, builder: GraphBuilder): string[] {
+  const startId = idOf(start)
+  const cameFrom = new Map<string, Task>()
   const unvisited = [start]
-  for (let session = unvisited.shift(); session !== undefined; session = unvisited.shift()) {
-    for (const { to, isCertain } of builder.blockersOf(session)) {
+  for (let task = unvisited.shift(); task !== undefined; task = unvisited.shift()) {
+    for (const { to, scope, isCertain } of builder.blockersOfTask(task)) {
       if (!isCertain) continue
-      if (to === start) return pathTo(session, start, cameFrom)
-      if (cameFrom.has(to)) continue
-      cameFrom.set(to, session)
-      unvisited.push(to)
+      const next = { session: to, scope }
+      const id = idOf(next)
+      if (id === startId) return pathTo(task, startId, cameFrom)
+      if (cameFrom.has(id)) continue
+      cameFrom.set(id, task)
+      unvisited.push(next)
     }
   }
   return []
 }
 
-function pathTo(end: string, start: string, cameFrom: ReadonlyMap<string, string>): string[] {
-  const path = [end]
-  for (let session = end; session !== start; ) {
-    session = cameFrom.get(session) as string
-    path.unshift(session)
+function pathTo(end: Task, startId: string, cameFrom: ReadonlyMap<string, Task>): string[] {
+  const path = [end.session]
+  for (let task = end; idOf(task) !== startId; ) {
+    task = cameFrom.get(idOf(task)) as Task
+    path.unshift(task.session)
   }
   return path
+}
+
+function idOf({ session, scope }: Task): string {
+  return `${scope ?? ''} ${session}`
+}
+
+/** The locks, without further locks of the same task. */
+function firstOfEachTask<T extends Task>(locks: readonly T[]): T[] {
+  return [...new Map(locks.map((lock) => [idOf(lock), lock])).values()]
 }
 
 /** The sessions of these locks or requests, without duplicates. */

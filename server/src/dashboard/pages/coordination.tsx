@@ -49,38 +49,42 @@ function Elections() {
       {elections.length === 0 ? (
         <EmptyText>No session leads or campaigns. Call session.campaign to begin one.</EmptyText>
       ) : (
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Election</th>
-              <th scope="col">Leader</th>
-              <th scope="col">Value</th>
-              <th scope="col">Fence</th>
-              <th scope="col">Leads for</th>
-              <th scope="col">Candidates</th>
-            </tr>
-          </thead>
-          <tbody>
-            {elections.map(({ key, leader, candidates }) => (
-              <tr key={key}>
-                <td>
-                  <KeyLink name={key} />
-                </td>
-                <td>
-                  {leader === undefined ? (
-                    <span class="quiet">none</span>
-                  ) : (
-                    <SessionLink session={leader.session} name={leader.name} />
-                  )}
-                </td>
-                <td class="value">{leader?.value === undefined ? '–' : shortJson(leader.value)}</td>
-                <td class="fence">{leader?.fence ?? '–'}</td>
-                <td>{leader !== undefined && <Age since={leader.since} />}</td>
-                <td>{formatCount(candidates)}</td>
+        <div class="wide">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Election</th>
+                <th scope="col">Leader</th>
+                <th scope="col">Value</th>
+                <th scope="col">Fence</th>
+                <th scope="col">Leads for</th>
+                <th scope="col">Candidates</th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {elections.map(({ key, leader, candidates }) => (
+                <tr key={key}>
+                  <td>
+                    <KeyLink name={key} />
+                  </td>
+                  <td>
+                    {leader === undefined ? (
+                      <span class="quiet">none</span>
+                    ) : (
+                      <SessionLink session={leader.session} name={leader.name} />
+                    )}
+                  </td>
+                  <td class="value">
+                    {leader?.value === undefined ? '–' : shortJson(leader.value)}
+                  </td>
+                  <td class="fence">{leader?.fence ?? '–'}</td>
+                  <td>{leader !== undefined && <Age since={leader.since} />}</td>
+                  <td>{formatCount(candidates)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </Panel>
   )
@@ -95,22 +99,24 @@ function Scopes() {
       {scopes.length === 0 ? (
         <EmptyText>No scope holds a lock. Call session.scope to begin one.</EmptyText>
       ) : (
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Session</th>
-              <th scope="col">Scope</th>
-              <th scope="col">Holds</th>
-              <th scope="col">Waits for</th>
-              <th scope="col">Waiting for</th>
-            </tr>
-          </thead>
-          <tbody>
-            {scopes.slice(0, maxScopes).map((row) => (
-              <ScopeCells key={`${row.session} ${row.scope}`} row={row} />
-            ))}
-          </tbody>
-        </table>
+        <div class="wide">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Session</th>
+                <th scope="col">Scope</th>
+                <th scope="col">Holds</th>
+                <th scope="col">Waits for</th>
+                <th scope="col">Waiting for</th>
+              </tr>
+            </thead>
+            <tbody>
+              {scopes.slice(0, maxScopes).map((row) => (
+                <ScopeCells key={`${row.session} ${row.scope}`} row={row} />
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
       {more > 0 && <p class="quiet caption">{formatPlural(more, 'more scope')}.</p>}
     </Panel>

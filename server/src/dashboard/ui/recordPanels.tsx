@@ -14,37 +14,39 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
       {barriers.length === 0 ? (
         <EmptyText>No call waits at a barrier.</EmptyText>
       ) : (
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Barrier</th>
-              <th scope="col">Waiting</th>
-              <th scope="col">First waiting for</th>
-              <th scope="col">Sessions</th>
-            </tr>
-          </thead>
-          <tbody>
-            {barriers.map(({ key, parties, waiting, calls }) => (
-              <tr key={key}>
-                <td>
-                  <KeyLink name={key} />
-                </td>
-                <td>
-                  {formatCount(waiting)} of {formatCount(parties)}
-                </td>
-                <td>{calls[0] !== undefined && <Age since={calls[0].since} />}</td>
-                <td class="many-sessions">
-                  {calls.slice(0, maxSessions).map(({ session, name }, index) => (
-                    <SessionLink key={index} session={session} name={name} />
-                  ))}
-                  {waiting > maxSessions && (
-                    <span class="quiet">and {formatCount(waiting - maxSessions)} more</span>
-                  )}
-                </td>
+        <div class="wide">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Barrier</th>
+                <th scope="col">Waiting</th>
+                <th scope="col">First waiting for</th>
+                <th scope="col">Sessions</th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {barriers.map(({ key, parties, waiting, calls }) => (
+                <tr key={key}>
+                  <td>
+                    <KeyLink name={key} />
+                  </td>
+                  <td>
+                    {formatCount(waiting)} of {formatCount(parties)}
+                  </td>
+                  <td>{calls[0] !== undefined && <Age since={calls[0].since} />}</td>
+                  <td class="many-sessions">
+                    {calls.slice(0, maxSessions).map(({ session, name }, index) => (
+                      <SessionLink key={index} session={session} name={name} />
+                    ))}
+                    {waiting > maxSessions && (
+                      <span class="quiet">and {formatCount(waiting - maxSessions)} more</span>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </Panel>
   )
@@ -56,30 +58,32 @@ export function KeptPanel({ kept }: { kept: readonly KeptResultInfo[] }) {
       {kept.length === 0 ? (
         <EmptyText>No result of once is kept.</EmptyText>
       ) : (
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Key</th>
-              <th scope="col">Size as JSON</th>
-              <th scope="col">Kept for</th>
-              <th scope="col">Remaining</th>
-            </tr>
-          </thead>
-          <tbody>
-            {kept.map(({ key, size, since, remaining, fence }) => (
-              <tr key={fence}>
-                <td>
-                  <KeyLink name={key} />
-                </td>
-                <td>{formatCount(size)} characters</td>
-                <td>
-                  <Age since={since} />
-                </td>
-                <td>{remaining === undefined ? '–' : formatSpan(remaining)}</td>
+        <div class="wide">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Key</th>
+                <th scope="col">Size as JSON</th>
+                <th scope="col">Kept for</th>
+                <th scope="col">Remaining</th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {kept.map(({ key, size, since, remaining, fence }) => (
+                <tr key={fence}>
+                  <td>
+                    <KeyLink name={key} />
+                  </td>
+                  <td>{formatCount(size)} characters</td>
+                  <td>
+                    <Age since={since} />
+                  </td>
+                  <td>{remaining === undefined ? '–' : formatSpan(remaining)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </Panel>
   )
