@@ -115,7 +115,7 @@ describe('the dashboard with ten thousand locks', function () {
     void sessions[0]!.lock('k').catch(() => {})
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
-    const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events']
+    const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events', '#/coordination']
     pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
     for (const width of [1280, 390, 320]) {
       await page.setViewportSize({ width, height: 800 })
