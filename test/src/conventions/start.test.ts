@@ -19,9 +19,14 @@ interface StartedBroker {
   readonly ended: Promise<number | null>
 }
 
+/** The processes of npm that the tests started, each the leader of a process group. */
+const processes: ChildProcess[] = []
+
 async function start(): Promise<StartedBroker> {
   const { command, args, env } = npmCommand('start', '--', '--port', '0')
-  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const stdio = ['ignore', 'pipe', 'inherit'] as const
+  const child = spawn(command, args, { cwd: root, env, stdio: [...stdio], detached: true })
+  processes.push(child)
   const ended = once(child, 'close').then(([code]) => code as number | null)
   const lines: string[] = []
   const reader = createInterface(child.stdout).on('line', (line) => lines.push(line))
@@ -64,6 +69,13 @@ async function holder(
 }
 
 describe('npm start', () => {
+  // A broker of a failed test would keep the output of the test run open for ever.
+  afterEach(() => {
+    for (const { pid, exitCode, signalCode } of processes.splice(0)) {
+      if (exitCode === null && signalCode === null) process.kill(-pid!, 'SIGKILL')
+    }
+  })
+
   it('serves, and at SIGTERM drains and exits 0', async () => {
     const started = await start()
     const { socket, until } = await holder(started.url)

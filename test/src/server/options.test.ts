@@ -35,6 +35,7 @@ describe('options', () => {
       authorize: undefined,
       allowUnauthenticated: false,
       allowInsecure: false,
+      cell: undefined,
       hosts: new Set(),
       trustedProxies: undefined,
       tls: undefined,
