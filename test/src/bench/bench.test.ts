@@ -48,7 +48,7 @@ describe('the bench', () => {
     const measuredTargets = targetResults.filter(({ outcome }) => outcome !== 'not run')
     assert.sameMembers(
       measuredTargets.map(({ target }) => target.title),
-      ['W1 64×1, pairs/s, of echo', 'W1 64×1, p99 of p50'],
+      ['W1 64×1, pairs/s, of echo', 'W1 64×1, p99 of p50', 'client W1 64×1, pairs/s, of echo'],
     )
     assert.include(targetTable(targetResults), '| W1 64×1, pairs/s, of echo ')
     assert.include(workloadTable(w1, result.rows), 'holdfast, client')

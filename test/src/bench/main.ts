@@ -6,16 +6,18 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { DriverName, Job, Row, Workload } from './job.js'
-import { normalPace, quickPace } from './paces.js'
-import { peers } from './peers/index.js'
+import { normalPace, quickPace, repeatedPace } from './paces.js'
+import { peers, services } from './peers/index.js'
 import { installPackages } from './peers/packages.js'
 import type { Peer } from './peers/peer.js'
-import { reasonToSkip } from './processes/peerServers.js'
+import { reasonToSkip, versionsOf } from './processes/peerServers.js'
 import { canPin } from './processes/servers.js'
 import { chartOf } from './report/chart.js'
 import { describeMachine, machineLine } from './report/machine.js'
+import { peerTable } from './report/peerTable.js'
 import { profileTables } from './report/profile.js'
 import { showProgress } from './report/progress.js'
+import { combineRuns } from './report/runs.js'
 import { asJson, type Results, resultsFolder, saveResults } from './report/save.js'
 import { targetTable, workloadTable } from './report/tables.js'
 import { compareWithTargets } from './report/targets.js'
@@ -30,6 +32,7 @@ interface Flags {
   readonly driver?: DriverName
   readonly json?: string
   readonly profile?: string
+  readonly runs: number
   readonly peers?: readonly Peer[] | true
 }
 
@@ -52,25 +55,30 @@ function workloadsNamed(list: string): Workload[] {
 }
 
 function peersNamed(list: string): Peer[] {
-  return list.split(',').map((name) => {
-    const peer = peers.find((candidate) => candidate.name === name)
-    const known = peers.map((peer) => peer.name).join(', ')
-    if (peer === undefined) throw new InvalidArgumentError(`Choose from ${known}.`)
-    return peer
+  return list.split(';').flatMap((name) => {
+    const configurations = peers.filter(({ service }) => service === name)
+    if (configurations.length === 0) {
+      throw new InvalidArgumentError(`Choose from ${services.join('; ')}.`)
+    }
+    return configurations
   })
 }
 
+function countOfRuns(text: string): number {
+  const count = Number(text)
+  if (Number.isSafeInteger(count) && count >= 1 && count <= 100) return count
+  throw new InvalidArgumentError('Give an integer from 1 to 100.')
+}
+
 /**
- * The workloads of the peers (other lock services) that this machine can run. Prints why it cannot
- * run the other peers.
+ * The peers (other lock services) that this machine can run. Prints why it cannot run the others.
  */
-function availablePeers(requested: readonly Peer[], print: (text: string) => void): Workload[] {
-  const available = requested.filter((peer) => {
+function availablePeers(requested: readonly Peer[], print: (text: string) => void): Peer[] {
+  return requested.filter((peer) => {
     const reason = reasonToSkip(peer) ?? installPackages(peer)
     if (reason !== undefined) print(reason)
     return reason === undefined
   })
-  return peerWorkloads(available)
 }
 
 const program = new Command('npm run bench --')
@@ -94,8 +102,14 @@ const program = new Command('npm run bench --')
   .option('--profile <folder>', 'writes a CPU profile of each broker to the folder and prints it')
   .option(
     '--peers [names]',
-    'also measures all or the given other lock services; takes long',
+    'also measures all other lock services, or those given, separated by semicolons; takes long',
     peersNamed,
+  )
+  .option(
+    '--runs <count>',
+    'repeats all jobs, and shows the medians over the runs and the range of the ratios',
+    countOfRuns,
+    1,
   )
   .option('--json <file>', 'writes the results as JSON')
   .action(bench)
@@ -109,9 +123,10 @@ async function bench({
   driver,
   json,
   profile,
+  runs,
   peers: requestedPeers,
 }: Flags): Promise<void> {
-  const pace = quick ? quickPace : normalPace
+  const pace = quick ? quickPace : runs > 1 ? repeatedPace : normalPace
   const drivers: readonly DriverName[] = driver === undefined ? ['raw', 'client'] : [driver]
   const began = new Date()
   const machine = describeMachine()
@@ -122,15 +137,16 @@ async function bench({
       'Processes are not pinned to cores, because taskset is missing or there is only one core.\n',
     )
 
-  const peerJobs =
+  const measuredPeers =
     requestedPeers === undefined
       ? []
       : availablePeers(requestedPeers === true ? peers : requestedPeers, print)
-  const { rows, grants, violations } = await runAll(
-    [...only, ...peerJobs],
-    { pace, drivers, profiles: profile, shapes },
-    print,
-  )
+  const versions = [...new Set(measuredPeers.flatMap(versionsOf))]
+  if (versions.length > 0) print(`Peers: ${versions.join(', ')}\n`)
+  const options = { pace, drivers, profiles: profile, shapes, runs }
+  const chosen = [...only, ...peerWorkloads(measuredPeers)]
+  const { rows, grants, violations } = await runAll(chosen, options, print)
+  if (measuredPeers.length > 0) print(peerTable(rows))
   const targetResults = compareWithTargets(rows, requestedPeers !== undefined)
   print(targetTable(targetResults))
   if (profile !== undefined) print(await profileTables(profile))
@@ -140,6 +156,8 @@ async function bench({
     seconds: Math.round((Date.now() - began.getTime()) / 1_000),
     command: ['npm run bench', ...process.argv.slice(2)].join(' '),
     machine,
+    versions,
+    runs,
     pace: pace.name,
     grants,
     violations,
@@ -153,10 +171,17 @@ async function bench({
   if (violations > 0) process.exitCode = 1
 }
 
+interface AllOptions extends Omit<RunOptions, 'onProgress'> {
+  /** Parts of the names of the wanted shapes; undefined for all shapes. */
+  readonly shapes: readonly string[] | undefined
+  /** How often each job runs. */
+  readonly runs: number
+}
+
 /** Runs the jobs of these workloads, and prints the table of each workload. */
 async function runAll(
   chosen: readonly Workload[],
-  options: Omit<RunOptions, 'onProgress'> & { readonly shapes: readonly string[] | undefined },
+  options: AllOptions,
   print: (text: string) => void,
 ): Promise<{ rows: Row[]; grants: number; violations: number }> {
   const isSelected = ({ shape }: Job): boolean =>
@@ -164,23 +189,28 @@ async function runAll(
   const jobsOf = new Map<Workload, readonly Job[]>(
     chosen.map((workload) => [workload, workload.jobs(options.pace).filter(isSelected)]),
   )
-  const progress = showProgress([...jobsOf.values()].flat().length)
+  const progress = showProgress([...jobsOf.values()].flat().length * options.runs)
   const total = { rows: [] as Row[], grants: 0, violations: 0 }
-  const tables: string[] = []
-  for (const [workload, jobs] of jobsOf) {
-    const workloadRows: Row[] = []
-    for (const job of jobs) {
-      progress.begin(`${workload.name} ${job.shape}`)
-      const onProgress = (done: number): void => progress.advance(done)
-      const result = await runJob(job, { ...options, onProgress })
-      workloadRows.push(...result.rows)
-      total.grants += result.grants
-      total.violations += result.violations
+  const rowsOf = new Map<Workload, Row[][]>(chosen.map((workload) => [workload, []]))
+  for (let run = 0; run < options.runs; run++) {
+    for (const [workload, jobs] of jobsOf) {
+      const rows: Row[] = []
+      for (const job of jobs) {
+        progress.begin(`${workload.name} ${job.shape} ${job.subject}`)
+        const onProgress = (done: number): void => progress.advance(done)
+        const result = await runJob(job, { ...options, onProgress })
+        rows.push(...result.rows)
+        total.grants += result.grants
+        total.violations += result.violations
+      }
+      rowsOf.get(workload)!.push(rows)
     }
-    total.rows.push(...workloadRows)
-    tables.push(workloadTable(workload, workloadRows))
   }
   progress.end()
-  for (const table of tables) print(table)
+  for (const [workload, runs] of rowsOf) {
+    const rows = combineRuns(runs)
+    total.rows.push(...rows)
+    print(workloadTable(workload, rows))
+  }
   return total
 }

@@ -1,4 +1,7 @@
-/** The possible lengths of a run: normal, quick, and "smoke" with the short slices of the tests. */
+/**
+ * The possible lengths of a run: normal, normal with fewer rounds for a run that is repeated,
+ * quick, and "smoke" with the short slices of the tests.
+ */
 import type { Pace } from './job.js'
 
 export const normalPace: Pace = {
@@ -8,6 +11,9 @@ export const normalPace: Pace = {
   warmUpMs: 800,
   scale: 1,
 }
+
+/** The pace of each of several runs. The runs repeat the slices, so a run needs fewer rounds. */
+export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 
 export const quickPace: Pace = {
   name: 'quick',

@@ -1,20 +1,44 @@
 /**
- * The peer etcd: locks of the package `etcd3`, each with a lease of etcd. The package cannot wait
- * for a held key, so this client polls. (The fence of a lock is undefined, because the package has
- * none.)
+ * The peer etcd, by the package `etcd3`. The package cannot wait for a held key, so these clients
+ * poll. (The fence of a lock is undefined, because the locks of the package have none.)
+ *
+ * The peer has two configurations: the locks of the package, each of which makes a lease of etcd,
+ * and one transaction for each lock, with one lease for all locks of a client.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
-import type { Peer } from './peer.js'
+import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 
 interface Etcd3Package {
   readonly Etcd3: new (
     options: object,
   ) => {
     lock(key: string): Lock
+    lease(ttlSeconds: number): Lease
+    if(key: string, field: 'Create', comparison: '==', value: number): Transaction
+    put(key: string): Put
+    delete(): { key(key: string): Deletion }
     close(): void
   }
   readonly EtcdLockFailedError: new () => Error
+}
+
+interface Lease {
+  grant(): Promise<string>
+  release(): void
+}
+
+interface Put {
+  value(text: string): { lease(id: string): object }
+}
+
+interface Deletion {
+  exec(): Promise<unknown>
+}
+
+/** The package names a method `then`, but a transaction is no promise. */
+interface Transaction {
+  then(...operations: object[]): { commit(): Promise<{ readonly succeeded: boolean }> }
 }
 
 interface Lock {
@@ -24,8 +48,14 @@ interface Lock {
 
 /** The mean time between two polls. */
 const pollMs = 10
+/** The ttl of the lease of a client. The package renews the lease. */
+const leaseSeconds = 60
 
-async function connect(url: string, count: number, load: (name: string) => unknown) {
+function pollDelay(): Promise<void> {
+  return sleep(pollMs * (0.5 + Math.random()))
+}
+
+async function connectWithLocks(url: string, count: number, load: LoadPackage) {
   const { Etcd3, EtcdLockFailedError } = load('etcd3') as Etcd3Package
   return Array.from({ length: count }, (): LockClient => {
     const client = new Etcd3({ hosts: url })
@@ -37,7 +67,7 @@ async function connect(url: string, count: number, load: (name: string) => unkno
           return { fence: undefined, unlock: () => etcdLock.release() }
         } catch (error) {
           if (!(error instanceof EtcdLockFailedError)) throw error
-          await sleep(pollMs * (0.5 + Math.random()))
+          await pollDelay()
         }
       }
     }
@@ -45,24 +75,49 @@ async function connect(url: string, count: number, load: (name: string) => unkno
   })
 }
 
-export const etcd: Peer = {
-  name: 'etcd',
-  packages: ['etcd3@1.1.2'],
-  polls: true,
-  server: {
-    kind: 'program',
-    program: 'etcd',
-    debianPackage: 'etcd-server',
-    args: (port, folder) => {
-      const clients = `http://127.0.0.1:${port}`
-      return [
-        ...['--data-dir', folder, '--listen-client-urls', clients],
-        ...['--advertise-client-urls', clients, '--listen-peer-urls', 'http://127.0.0.1:0'],
-        ...['--log-level', 'info'],
-      ]
-    },
-    ready: /ready to serve client requests/,
-    url: (port) => `http://127.0.0.1:${port}`,
-  },
-  connect,
+async function connectWithOneLease(url: string, count: number, load: LoadPackage) {
+  const { Etcd3 } = load('etcd3') as Etcd3Package
+  const clients: LockClient[] = []
+  for (let i = 0; i < count; i++) {
+    const client = new Etcd3({ hosts: url })
+    const lease = client.lease(leaseSeconds)
+    const leaseId = await lease.grant()
+    const lock = async (key: string): Promise<HeldLock> => {
+      const put = client.put(key).value('').lease(leaseId)
+      while (!(await client.if(key, 'Create', '==', 0).then(put).commit()).succeeded) {
+        await pollDelay()
+      }
+      const unlock = async (): Promise<void> => void (await client.delete().key(key).exec())
+      return { fence: undefined, unlock }
+    }
+    const close = async (): Promise<void> => {
+      lease.release()
+      client.close()
+    }
+    clients.push({ lock, close })
+  }
+  return clients
 }
+
+const server: ProgramServer = {
+  kind: 'program',
+  program: 'etcd',
+  debianPackage: 'etcd-server',
+  args: (port, folder) => {
+    const clients = `http://127.0.0.1:${port}`
+    return [
+      ...['--data-dir', folder, '--listen-client-urls', clients],
+      ...['--advertise-client-urls', clients, '--listen-peer-urls', 'http://127.0.0.1:0'],
+      ...['--log-level', 'info'],
+    ]
+  },
+  ready: /ready to serve client requests/,
+  url: (port) => `http://127.0.0.1:${port}`,
+}
+
+const common = { service: 'etcd', packages: ['etcd3@1.1.2'], polls: true, server }
+
+export const etcdPeers: readonly Peer[] = [
+  { ...common, name: 'etcd', connect: connectWithLocks },
+  { ...common, name: 'etcd, one lease', connect: connectWithOneLease },
+]

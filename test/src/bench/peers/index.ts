@@ -1,20 +1,23 @@
-/** The peers, which are the other lock services that the bench measures, in their order. */
-import { etcd } from './etcd.js'
+/**
+ * The peers: the other lock services that the bench measures, each in one or more configurations.
+ */
+import { etcdPeers } from './etcd.js'
 import { liveMutex } from './liveMutex.js'
 import { mutexServer } from './mutexServer.js'
 import type { Peer } from './peer.js'
-import { postgres } from './postgres.js'
-import { redisMinimal, redisSemaphore, redlock } from './redis.js'
+import { postgresPeers } from './postgres.js'
+import { redisPeers } from './redis.js'
 
 export const peers: readonly Peer[] = [
   liveMutex,
   mutexServer,
-  redisMinimal,
-  redisSemaphore,
-  redlock,
-  postgres,
-  etcd,
+  ...redisPeers,
+  ...postgresPeers,
+  ...etcdPeers,
 ]
+
+/** The names of the services, without their configurations. */
+export const services: readonly string[] = [...new Set(peers.map(({ service }) => service))]
 
 /** @throws If no peer has this name. */
 export function peerNamed(name: string): Peer {

@@ -40,6 +40,7 @@ async function connect(url: string, count: number, load: (name: string) => unkno
 }
 
 export const liveMutex: Peer = {
+  service: 'live-mutex',
   name: 'live-mutex',
   packages: ['live-mutex@0.2.25'],
   polls: false,

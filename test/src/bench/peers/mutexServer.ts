@@ -54,6 +54,7 @@ function lockOn(connector: Connector): LockClient['lock'] {
 }
 
 export const mutexServer: Peer = {
+  service: 'mutex-server',
   name: 'mutex-server',
   packages: ['mutex-server@0.3.2'],
   polls: false,

@@ -6,8 +6,12 @@
 import type { LockClient } from '../load/clientPairs.js'
 
 export interface Peer {
-  /** The name in the tables. */
+  /** The lock service. Peers of one service differ in the configuration of the client. */
+  readonly service: string
+  /** The service and its configuration, as the tables show them. */
   readonly name: string
+  /** The shapes for which this configuration is measured; undefined for all shapes. */
+  readonly shapes?: readonly string[] | undefined
   /** The npm packages of the client and the server, each with its version. */
   readonly packages: readonly string[]
   /**
@@ -32,7 +36,7 @@ export interface ProgramServer {
   readonly folders?: readonly string[]
   /** The program of the server. The bench skips the peer if the program is missing. */
   readonly program: string
-  /** The package that installs the program, for the message about a skipped peer. */
+  /** The Debian package of the program, for the message about a skipped peer. */
   readonly debianPackage: string
   /** Prepares the data folder, if the program needs that. */
   readonly prepare?: (folder: string, run: RunProgram) => void

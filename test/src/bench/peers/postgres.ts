@@ -1,18 +1,35 @@
 /**
  * The peer PostgreSQL: session-level advisory locks. These locks are fair and end with their
  * connection, but every waiting client needs a process of the server.
+ *
+ * All configurations use prepared statements. The package `pg` sends one query at a time on a
+ * connection; the package `postgres` pipelines its queries. With few connections, the sessions
+ * share them, so that fewer processes of the server compete for its core. Sessions can share a
+ * connection only while no session waits for a lock, because a waiting query blocks its connection.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'
-import type { Peer } from './peer.js'
+import type { LoadPackage, Peer, ProgramServer } from './peer.js'
+import { manySessionShapes, uncontendedShapes } from './shapes.js'
+
+/** How many connections the sessions share in the configuration with few connections. */
+const fewConnections = 8
 
 interface PgPackage {
-  readonly Client: new (options: object) => Client
+  readonly Client: new (options: object) => PgClient
 }
 
-interface Client {
+interface PgClient {
   connect(): Promise<void>
   query(query: { name: string; text: string; values: string[] }): Promise<unknown>
+  end(): Promise<void>
+}
+
+/** The function that the package `postgres` exports. */
+type OpenPostgres = (url: string, options: object) => PostgresSql
+
+interface PostgresSql {
+  (strings: TemplateStringsArray, ...values: string[]): Promise<unknown>
   end(): Promise<void>
 }
 
@@ -21,7 +38,7 @@ function numberOf(key: string): string {
   return createHash('sha1').update(key).digest().readBigInt64BE().toString()
 }
 
-async function connect(url: string, count: number, load: (name: string) => unknown) {
+async function connectWithPg(url: string, count: number, load: LoadPackage): Promise<LockClient[]> {
   const { Client } = load('pg') as PgPackage
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
@@ -41,26 +58,74 @@ async function connect(url: string, count: number, load: (name: string) => unkno
   return clients
 }
 
-export const postgres: Peer = {
-  name: 'postgresql',
-  packages: ['pg@8.23.1'],
-  polls: false,
-  server: {
-    kind: 'program',
-    program: 'postgres',
-    folders: ['17', '16', '15', '14'].map((version) => `/usr/lib/postgresql/${version}/bin`),
-    debianPackage: 'postgresql',
-    prepare: (folder, run) => {
-      run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
-    },
-    args: (port, folder) => [
-      ...['-D', folder, '-p', String(port), '-c', 'listen_addresses=127.0.0.1'],
-      ...['-c', `unix_socket_directories=${folder}`, '-c', 'max_connections=1100'],
-      ...['-c', 'fsync=off', '-c', 'max_locks_per_transaction=128'],
-    ],
-    ready: /ready to accept connections/,
-    user: 'postgres',
-    url: (port) => `postgres://bench@127.0.0.1:${port}/postgres`,
-  },
-  connect,
+/** @param connections The number of connections that the clients share; default one for each. */
+function connectPipelined(connections?: number): Peer['connect'] {
+  return async (url, count, load) => {
+    const open = load('postgres') as OpenPostgres
+    const sqls: PostgresSql[] = []
+    for (let i = 0; i < Math.min(connections ?? count, count); i++) {
+      const sql = open(url, { max: 1, max_lifetime: null, fetch_types: false })
+      await sql`select 1`
+      sqls.push(sql)
+    }
+    return Array.from({ length: count }, (_, i): LockClient => {
+      const sql = sqls[i % sqls.length]!
+      return {
+        lock: async (key) => {
+          const value = numberOf(key)
+          await sql`select pg_advisory_lock(${value})`
+          const unlock = async (): Promise<void> =>
+            void (await sql`select pg_advisory_unlock(${value})`)
+          return { fence: undefined, unlock }
+        },
+        close: () => sql.end(),
+      }
+    })
+  }
 }
+
+const server: ProgramServer = {
+  kind: 'program',
+  program: 'postgres',
+  folders: ['17', '16', '15', '14'].map((version) => `/usr/lib/postgresql/${version}/bin`),
+  debianPackage: 'postgresql',
+  prepare: (folder, run) => {
+    run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
+  },
+  args: (port, folder) => [
+    ...['-D', folder, '-p', String(port), '-c', 'listen_addresses=127.0.0.1'],
+    ...['-c', `unix_socket_directories=${folder}`, '-c', 'max_connections=1100'],
+    ...['-c', 'fsync=off', '-c', 'max_locks_per_transaction=128'],
+  ],
+  ready: /ready to accept connections/,
+  user: 'postgres',
+  url: (port) => `postgres://bench@127.0.0.1:${port}/postgres`,
+}
+
+const pipelining = { packages: ['postgres@3.4.9'], server, polls: false }
+
+export const postgresPeers: readonly Peer[] = [
+  {
+    service: 'postgresql',
+    name: 'postgresql, pg',
+    packages: ['pg@8.23.1'],
+    polls: false,
+    server,
+    connect: connectWithPg,
+  },
+  {
+    ...pipelining,
+    service: 'postgresql',
+    name: 'postgresql, pipelined',
+    // With a hot key, each connection has one query at a time, which needs no pipelining.
+    shapes: uncontendedShapes,
+    connect: connectPipelined(),
+  },
+  {
+    ...pipelining,
+    service: 'postgresql',
+    name: `postgresql, pipelined, ${fewConnections} connections`,
+    shapes: manySessionShapes,
+    connect: connectPipelined(fewConnections),
+  },
+]

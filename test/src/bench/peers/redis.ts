@@ -1,12 +1,17 @@
 /**
- * Three peers on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
+ * Three services on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
  * script for the release, `redis-semaphore`, and `redlock`. No client learns of a release, so all
  * clients poll. They poll every 10 ms, far more often than by the defaults of the libraries.
+ *
+ * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
+ * turn of the event loop, which is faster for many requests at a time. Without it, `ioredis` sends
+ * each command at once, which is faster for one request at a time.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { LoadPackage, Peer, ProgramServer } from './peer.js'
+import { uncontendedShapes } from './shapes.js'
 
 const ioredis = 'ioredis@6.0.0'
 const lockMs = 600_000
@@ -39,12 +44,12 @@ const server: ProgramServer = {
 
 type LockOf = (redis: Redis, load: LoadPackage) => LockClient['lock']
 
-function connectWith(lockOf: LockOf): Peer['connect'] {
+function connectWith(lockOf: LockOf, enableAutoPipelining: boolean): Peer['connect'] {
   return async (url, count, load) => {
     const { Redis } = load('ioredis') as { Redis: new (url: string, options: object) => Redis }
     const clients: LockClient[] = []
     for (let i = 0; i < count; i++) {
-      const redis = new Redis(url, { enableAutoPipelining: true })
+      const redis = new Redis(url, { enableAutoPipelining })
       await redis.ping()
       clients.push({ lock: lockOf(redis, load), close: async () => redis.disconnect() })
     }
@@ -104,26 +109,22 @@ const redlockOf: LockOf = (redis, load) => {
   }
 }
 
-export const redisMinimal: Peer = {
-  name: 'redis, SET NX + Lua',
-  packages: [ioredis],
-  polls: true,
-  server,
-  connect: connectWith(minimal),
+/** The two configurations of a service. A hot key never has two requests of one client. */
+function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
+  const common = { service, packages: [ioredis, ...packages], polls: true, server }
+  return [
+    { ...common, name: service, connect: connectWith(lockOf, false) },
+    {
+      ...common,
+      name: `${service}, auto-pipelining`,
+      shapes: uncontendedShapes,
+      connect: connectWith(lockOf, true),
+    },
+  ]
 }
 
-export const redisSemaphore: Peer = {
-  name: 'redis-semaphore',
-  packages: [ioredis, 'redis-semaphore@5.8.0'],
-  polls: true,
-  server,
-  connect: connectWith(semaphore),
-}
-
-export const redlock: Peer = {
-  name: 'redlock',
-  packages: [ioredis, '@sesamecare-oss/redlock@1.4.0'],
-  polls: true,
-  server,
-  connect: connectWith(redlockOf),
-}
+export const redisPeers: readonly Peer[] = [
+  ...configurationsOf('redis, SET NX + Lua', [], minimal),
+  ...configurationsOf('redis-semaphore', ['redis-semaphore@5.8.0'], semaphore),
+  ...configurationsOf('redlock', ['@sesamecare-oss/redlock@1.4.0'], redlockOf),
+]

@@ -18,9 +18,18 @@ function folderOf({ program, folders = [] }: ProgramServer): string | undefined 
 }
 
 /** Why this machine cannot start the server of a peer; undefined if the machine can start it. */
-export function reasonToSkip({ name, server }: Peer): string | undefined {
+export function reasonToSkip({ service, server }: Peer): string | undefined {
   if (server.kind === 'script' || folderOf(server) !== undefined) return undefined
-  return `${name} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
+  return `${service} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
+}
+
+/** The versions of the server and of the packages of a peer, which {@link reasonToSkip} allows. */
+export function versionsOf({ server, packages }: Peer): string[] {
+  if (server.kind === 'script') return [...packages]
+  const program = join(folderOf(server)!, server.program)
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' })
+  const version = /\d+(\.\d+)+/.exec(stdout ?? '')?.[0] ?? 'of unknown version'
+  return [`${server.program} ${version}`, ...packages]
 }
 
 /** Starts the server of a peer on a free port, with an empty data folder. */

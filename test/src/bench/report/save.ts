@@ -15,6 +15,10 @@ export interface Results {
   readonly seconds: number
   readonly command: string
   readonly machine: Machine
+  /** The versions of the peers' programs and packages. */
+  readonly versions: readonly string[]
+  /** How often each job ran. The figures are medians over the runs. */
+  readonly runs: number
   readonly pace: string
   readonly grants: number
   readonly violations: number

@@ -4,6 +4,7 @@
  * its unlock; the echo is a WebSocket server without locks. "K=100" is a hot key with 100 clients.
  */
 import type { Placement, Row } from '../job.js'
+import { peers } from '../peers/index.js'
 
 export interface Target {
   readonly title: string
@@ -51,6 +52,20 @@ export class Figures {
     )?.figures[figure]
   }
 
+  /** The largest figure of these systems; undefined if no row has one of them. */
+  best(
+    workload: string,
+    shape: string,
+    systems: readonly string[],
+    figure: string,
+    placement?: Placement,
+  ): number | undefined {
+    const values = systems.flatMap(
+      (system) => this.of(workload, shape, system, figure, placement) ?? [],
+    )
+    return values.length === 0 ? undefined : Math.max(...values)
+  }
+
   /**
    * The largest figure of all shapes that begin with `beginning`; undefined without such a shape.
    */
@@ -63,7 +78,6 @@ export class Figures {
 }
 
 const byHand = 'holdfast, by hand'
-const byHandAwaited = 'holdfast, by hand, awaited'
 const library = 'holdfast, client'
 const echo = 'ws echo'
 
@@ -162,6 +176,48 @@ const handoffs: readonly Target[] = [
   figureTarget('W2 K=100, packets a hand-off', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
   figureTarget('W2 K=100, bytes a hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
   figureTarget('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
+]
+
+/** The targets of the client library, beside the frames by hand of the same run. */
+const clientTargets: readonly Target[] = [
+  ...(['shared', 'split'] as const).map((placement) =>
+    comparisonTarget(
+      `client 1×1, ${placement === 'shared' ? 'one core' : 'two cores'}, pairs/s, of by hand`,
+      [0.95, undefined],
+      'more',
+      (figures) =>
+        ratio(
+          figures.of('W1', '1×1', library, 'ratioToReference', placement),
+          figures.of('W1', '1×1', byHand, 'ratioToReference', placement),
+        ),
+    ),
+  ),
+  ...(
+    [
+      ['W1', '64×1', [0.8, 0.95]],
+      ['W1', '64×16', [1.8, 2.2]],
+      ['W2', 'K=2', [0.85, undefined]],
+      ['W2', 'K=100', [0.7, undefined]],
+      ['W2', 'K=1000', [0.6, undefined]],
+    ] as const
+  ).map(([workload, shape, levels]) =>
+    comparisonTarget(`client ${workload} ${shape}, pairs/s, of echo`, levels, 'more', (figures) =>
+      figures.of(workload, shape, library, 'ratioToReference'),
+    ),
+  ),
+  ...(
+    [
+      ['1×1', 1.15],
+      ['64×16', 1.5],
+    ] as const
+  ).map(([shape, level]) =>
+    comparisonTarget(
+      `client ${shape}, CPU of the client a pair, of by hand`,
+      [level, undefined],
+      'less',
+      (figures) => figures.of('W6', shape, library, 'generatorRatioToHand'),
+    ),
+  ),
 ]
 
 const memory: readonly Target[] = [
@@ -306,28 +362,35 @@ const neighbours: readonly Target[] = (
   ]
 })
 
-/** Compares the broker with a peer (another lock service). Both clients await each step. */
+/**
+ * Compares the client library with a peer (another lock service) in its best configuration. Both
+ * clients await each step.
+ */
 function peerTarget(
-  [workload, shape]: readonly [string, string],
-  peer: string,
+  [workload, shape, placement]: readonly [string, string, Placement?],
+  service: string,
   levels: readonly [number, number],
 ): Target {
-  const ownSystem = workload === 'W2' ? byHandAwaited : byHand
+  const cores =
+    placement === undefined ? '' : placement === 'shared' ? ', one core,' : ', two cores,'
+  const configurations = peers.filter((peer) => peer.service === service).map(({ name }) => name)
   return comparisonTarget(
-    `${workload} ${shape} against ${peer}`,
+    `${workload} ${shape}${cores} client against ${service}`,
     levels,
     'more',
-    (figures, system) =>
+    (figures) =>
       ratio(
-        figures.of(workload, shape, system === byHand ? ownSystem : system, 'ratioToReference'),
-        figures.of(`${workload} peers`, shape, peer, 'ratioToReference'),
+        figures.of(workload, shape, library, 'ratioToReference', placement),
+        figures.best(`${workload} peers`, shape, configurations, 'ratioToReference', placement),
       ),
-    true,
   )
 }
 
-const peers: readonly Target[] = [
-  peerTarget(['W1', '64×16'], 'live-mutex', [3.5, 5]),
+const peerTargets: readonly Target[] = [
+  peerTarget(['W1', '64×1'], 'live-mutex', [2, 2.5]),
+  peerTarget(['W1', '64×16'], 'live-mutex', [6, 8]),
+  peerTarget(['W1', '1×1', 'shared'], 'redis, SET NX + Lua', [0.75, 0.85]),
+  peerTarget(['W1', '1×1', 'split'], 'redis, SET NX + Lua', [0.75, 0.85]),
   peerTarget(['W1', '64×16'], 'redis, SET NX + Lua', [2, 3]),
   peerTarget(['W1', '64×16'], 'postgresql', [3.5, 5]),
   peerTarget(['W2', 'K=100'], 'live-mutex', [2, 2.5]),
@@ -340,8 +403,11 @@ const peers: readonly Target[] = [
 /** Compares every target with these rows. */
 export function compareWithTargets(rows: readonly Row[], withPeers: boolean): TargetResult[] {
   const figures = new Figures(rows)
-  const targets = [...uncontended, ...handoffs, ...memory, ...otherTargets, ...neighbours, ...logs]
-  return [...targets, ...(withPeers ? peers : [])].map((target) => {
+  const targets = [
+    ...[...uncontended, ...handoffs, ...clientTargets, ...memory],
+    ...[...otherTargets, ...neighbours, ...logs],
+  ]
+  return [...targets, ...(withPeers ? peerTargets : [])].map((target) => {
     const measured = target.measure(figures, byHand)
     const withClient = target.hasClient ? target.measure(figures, library) : undefined
     return { target, measured, withClient, outcome: outcomeOf(target, measured) }

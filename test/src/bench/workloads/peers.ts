@@ -1,7 +1,11 @@
 /**
  * Runs the peers (other lock services) under the loads of W1 and W2, each beside the same echo
  * server. Like a usual program, the load awaits each step before the next step. The shape `64×16`
- * is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients.
+ * is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients. The
+ * reference uses the same client, that of `ws`, beside every peer.
+ *
+ * The serial shapes, which are 1×1 and the hot keys, run on one core and on two cores. On one core
+ * no other core must be woken; on two cores the client and the server can work at the same time.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'
@@ -13,6 +17,7 @@ import { ExclusionCheck } from '../load/exclusion.js'
 import { peerNamed } from '../peers/index.js'
 import { loadPackage } from '../peers/packages.js'
 import type { Peer } from '../peers/peer.js'
+import { hotKeyLoads } from './w2.js'
 
 /** The length of a slice for a peer whose clients poll, in ms, because it is so slow. */
 const pollSliceMs = 3_000
@@ -21,21 +26,24 @@ type Shape = readonly [shape: string, placement: Placement, params: Job['params'
 
 const uncontended: readonly Shape[] = [
   ['1×1', 'shared', { sessions: 1, inFlight: 1 }],
+  ['1×1', 'split', { sessions: 1, inFlight: 1 }],
   ['64×1', 'split', { sessions: 64, inFlight: 1 }],
   ['64×16', 'split', { sessions: 64, inFlight: 16 }],
 ]
 
-const contended: readonly Shape[] = [2, 100, 1_000].map((clients) => [
+const contended: readonly Shape[] = hotKeyLoads.map(({ clients, placement }) => [
   `K=${clients}`,
-  'shared',
+  placement,
   { clients },
 ])
 
 function jobsFor(workload: string, shapes: readonly Shape[], chosen: readonly Peer[]): Job[] {
-  return chosen.flatMap(({ name }) =>
-    shapes.map(([shape, placement, params]) => ({
-      ...{ workload, shape, placement, params, subject: name, limits: {} },
-    })),
+  return chosen.flatMap((peer) =>
+    shapes
+      .filter(([shape]) => peer.shapes?.includes(shape) ?? true)
+      .map(([shape, placement, params]) => ({
+        ...{ workload, shape, placement, params, subject: peer.name, limits: {} },
+      })),
   )
 }
 

@@ -8,6 +8,7 @@ import {
   type JobResult,
   type LoadContext,
   makeJob,
+  type Placement,
   param,
   type Workload,
 } from '../job.js'
@@ -20,8 +21,19 @@ import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawHandoff } from '../load/rawHandoff.js'
 import { RingHandoff } from '../load/ringHandoff.js'
 
+/** The numbers of clients, on one core and on two cores. */
+export const hotKeyLoads: readonly { readonly clients: number; readonly placement: Placement }[] = [
+  { clients: 2, placement: 'shared' },
+  { clients: 2, placement: 'split' },
+  { clients: 100, placement: 'shared' },
+  { clients: 100, placement: 'split' },
+  { clients: 1_000, placement: 'shared' },
+]
+
 function jobs(): readonly Job[] {
-  return [2, 100, 1_000].map((clients) => makeJob('W2', `K=${clients}`, 'shared', { clients }))
+  return hotKeyLoads.map(({ clients, placement }) =>
+    makeJob('W2', `K=${clients}`, placement, { clients }),
+  )
 }
 
 async function runJob(context: LoadContext): Promise<JobResult> {

@@ -1,0 +1,60 @@
+/**
+ * Formats the comparison with the peers (other lock services): a row for each system, a column for
+ * each shape, and in each cell the pairs a second of the echo's, with the range. The best
+ * configuration of each service is bold.
+ */
+import { markdownTable } from 'markdown-table'
+import type { Row } from '../job.js'
+import { peers } from '../peers/index.js'
+import type { Peer } from '../peers/peer.js'
+import { formatFigure } from './columns.js'
+
+const serviceOf = new Map<string, Peer['service']>(
+  peers.map(({ name, service }) => [name, service]),
+)
+
+export function peerTable(rows: readonly Row[]): string {
+  const compared = rows.filter(
+    ({ workload, system, figures }) =>
+      /^W[12]( peers)?$/.test(workload) &&
+      system !== 'ws echo' &&
+      figures['ratioToReference'] !== undefined,
+  )
+  const shapes = distinct(compared.map(shapeOf))
+  const body = distinct(compared.map(({ system }) => system)).map((system) => [
+    system,
+    ...shapes.map((shape) => {
+      const row = compared.find((other) => other.system === system && shapeOf(other) === shape)
+      return row === undefined ? '–' : cellOf(row, compared)
+    }),
+  ])
+  const head = ['pairs/s of the echo (least–most)', ...shapes]
+  const align = head.map((_, i) => (i === 0 ? 'l' : 'r'))
+  return `## Peers\n\n${markdownTable([head, ...body], { align })}\n`
+}
+
+function shapeOf({ shape, placement }: Row): string {
+  return `${shape}, ${placement === 'shared' ? 'one core' : 'two cores'}`
+}
+
+function cellOf(row: Row, rows: readonly Row[]): string {
+  const { ratioToReference, lowestRatio, highestRatio } = row.figures
+  const ratio = formatFigure(ratioToReference)
+  const range = `(${formatFigure(lowestRatio)}–${formatFigure(highestRatio)})`
+  return isBest(row, rows) ? `**${ratio}** ${range}` : `${ratio} ${range}`
+}
+
+/** Whether the row has the best of several configurations of its service. */
+function isBest(row: Row, rows: readonly Row[]): boolean {
+  const service = serviceOf.get(row.system)
+  if (service === undefined) return false
+  const rivals = rows.filter(
+    (other) => serviceOf.get(other.system) === service && shapeOf(other) === shapeOf(row),
+  )
+  const best = Math.max(...rivals.map(({ figures }) => figures['ratioToReference']!))
+  return rivals.length > 1 && row.figures['ratioToReference'] === best
+}
+
+function distinct(texts: readonly string[]): string[] {
+  return [...new Set(texts)]
+}

@@ -1,0 +1,36 @@
+/** Combines the rows of several runs of the same jobs: the median of each figure, and the range. */
+import type { Row } from '../job.js'
+import { median } from '../load/statistics.js'
+
+/**
+ * Returns one row for each row of the first run. A figure is the median over the runs. "Least" and
+ * "most" become the lowest and the highest ratio to the reference of a whole run, because the
+ * median of a run is far steadier than its single slices.
+ */
+export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
+  const [firstRun = []] = runs
+  if (runs.length === 1) return firstRun
+  return firstRun.map((row) => {
+    const sameRows = runs.flatMap((rows) => rows.filter((other) => isSame(other, row)))
+    const valuesOf = (figure: string): number[] =>
+      sameRows.map(({ figures }) => figures[figure] ?? Number.NaN)
+    const figures = Object.fromEntries(
+      Object.keys(row.figures).map((figure) => [figure, median(valuesOf(figure))]),
+    )
+    if ('ratioToReference' in figures) {
+      const ratios = valuesOf('ratioToReference')
+      figures['lowestRatio'] = Math.min(...ratios)
+      figures['highestRatio'] = Math.max(...ratios)
+    }
+    return { ...row, figures }
+  })
+}
+
+function isSame(a: Row, b: Row): boolean {
+  return (
+    a.workload === b.workload &&
+    a.shape === b.shape &&
+    a.placement === b.placement &&
+    a.system === b.system
+  )
+}
