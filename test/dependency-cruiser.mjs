@@ -96,8 +96,8 @@ const threads = '^(?:node:)?worker_threads$'
 const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|checkClientMessage)\\.ts$'
 const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
 
-/** The only file of the client that uses Node, and the only file of the server that uses `ws`. */
-const clientOnNode = '^client/src/platform/webSocket/node\\.ts$'
+/** The only files of the client that use Node, and the only file of the server that uses `ws`. */
+const clientOnNode = '^client/src/platform/webSocket/node(?:Frames)?\\.ts$'
 const serverSocket = '^server/src/http/(?:ws/)?webSocket\\w*\\.ts$'
 
 function forbid(name, from, to) {

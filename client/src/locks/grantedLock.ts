@@ -35,8 +35,11 @@ export interface GrantedLockOwner {
   lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 
-/** Called when the lock is lost, unless its handle was unlocked before. */
-export type LossListener = (error: HoldfastError) => void
+/** A handle of a lock. */
+export interface LossListener {
+  /** Called when the lock is lost, unless the handle was unlocked before. */
+  onLost(error: HoldfastError): void
+}
 
 export class GrantedLock implements Task, RefreshableLock {
   readonly key: string
@@ -50,7 +53,10 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #params: HoldParams | undefined
   /** When the longest hold ends; undefined without a longest hold. Nothing moves this time. */
   #holdExpiry: Expiry | undefined
-  readonly #ttl = new TtlExpiry()
+  /** Undefined for a lock that never had a ttl. */
+  #ttl: TtlExpiry | undefined
+  /** Whether the scheduler has an expiry of this lock. */
+  #hasExpiry = false
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
   readonly #lossListeners: LossListener[] = []
@@ -99,8 +105,7 @@ export class GrantedLock implements Task, RefreshableLock {
    * unlock request. Otherwise returns a resolved promise.
    */
   removeHandle(listener: LossListener): Promise<void> {
-    const index = this.#lossListeners.indexOf(listener)
-    if (index >= 0) this.#lossListeners.splice(index, 1)
+    this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return Promise.resolve()
     this.#end(undefined)
     return this.#owner.unlock(this)
@@ -124,11 +129,18 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** Removes a handle of a lock that ends with its scope. */
   forgetHandle(listener: LossListener): void {
-    const index = this.#lossListeners.indexOf(listener)
-    if (index >= 0) this.#lossListeners.splice(index, 1)
+    this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return
     this.#end(undefined)
     this.#owner.forget(this)
+  }
+
+  #removeListener(listener: LossListener): void {
+    const listeners = this.#lossListeners
+    const index = listeners.indexOf(listener)
+    // Nearly every lock has one handle, and `pop` makes no array of the removed elements.
+    if (index === listeners.length - 1) listeners.pop()
+    else if (index >= 0) listeners.splice(index, 1)
   }
 
   refresh(ttl: number | undefined): RefreshRequest {
@@ -154,7 +166,7 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** Calls the loss listeners of all handles. */
   notifyLoss(): void {
-    for (const listener of this.#lossListeners) listener(this.#lossError!)
+    for (const listener of this.#lossListeners) listener.onLost(this.#lossError!)
   }
 
   /** The scheduler calls this method when the expiry has passed. */
@@ -186,12 +198,12 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
   get ttl(): number | undefined {
-    return this.#ttl.ttl
+    return this.#ttl?.ttl
   }
 
   /** Sets the ttl and the expiry of a new lock. */
   startTtl(ttl: number, expiry: Expiry | undefined): void {
-    this.#ttl.confirm(ttl, expiry)
+    this.#ttlExpiry.confirm(ttl, expiry)
     this.#updateExpiry()
   }
 
@@ -203,17 +215,17 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The broker confirms the ttl after a resume, with another expiry. */
   confirmTtl(ttl: number, expiry: Expiry): void {
-    this.#ttl.confirmAfterResume(ttl, expiry)
+    this.#ttlExpiry.confirmAfterResume(ttl, expiry)
     this.#updateExpiry()
   }
 
   onRefreshSent(refresh: RefreshRequest): void {
-    this.#ttl.addRefresh(refresh)
+    this.#ttlExpiry.addRefresh(refresh)
     this.#updateExpiry()
   }
 
   onRefreshed(refresh: RefreshRequest): void {
-    this.#ttl.confirmRefresh(refresh)
+    this.#ttlExpiry.confirmRefresh(refresh)
     this.#updateExpiry()
     // The client had treated the lock as lost. The broker has refreshed the lock, so the session
     // still holds the lock at the broker.
@@ -221,25 +233,40 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
-    this.#ttl.removeRefresh(refresh)
+    this.#ttlExpiry.removeRefresh(refresh)
     this.#updateExpiry()
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
+  get #ttlExpiry(): TtlExpiry {
+    this.#ttl ??= new TtlExpiry()
+    return this.#ttl
+  }
+
   #updateExpiry(): void {
     if (this.#isOver) return
-    const ttlExpiry = this.#ttl.expiry
+    const ttlExpiry = this.#ttl?.expiry
     const expiry =
       ttlExpiry && this.#holdExpiry
         ? earlier(ttlExpiry, this.#holdExpiry)
         : (ttlExpiry ?? this.#holdExpiry)
-    if (expiry === undefined) this.scheduler.cancel(this)
-    else this.scheduler.atExpiry(this, expiry)
+    if (expiry === undefined) {
+      this.#cancelExpiry()
+      return
+    }
+    this.#hasExpiry = true
+    this.scheduler.atExpiry(this, expiry)
+  }
+
+  /** Does not call the scheduler for a lock without an expiry, as most locks are. */
+  #cancelExpiry(): void {
+    if (this.#hasExpiry) this.scheduler.cancel(this)
+    this.#hasExpiry = false
   }
 
   #end(lossError: HoldfastError | undefined): void {
     this.#isOver = true
-    this.scheduler.cancel(this)
+    this.#cancelExpiry()
     const { trace } = this
     this.trace = undefined
     if (trace !== undefined) callSafely(() => trace.ended(lossError))

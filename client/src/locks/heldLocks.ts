@@ -75,7 +75,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
    *   broker did not say.
    */
-  hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
+  hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
     const { params } = request
     const { ttl, hold } = params
     const lock = new GrantedLock(this, params, fence)

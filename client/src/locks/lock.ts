@@ -31,19 +31,21 @@ export interface LockScope {
   inTurn<T>(task: () => Promise<T>): Promise<T>
 }
 
-export class Lock {
+/** The listeners of nearly every lock, so that a lock needs no array of its own. */
+const noListeners: readonly (() => void)[] = []
+
+export class Lock implements LossListener {
   readonly #grantedLock: GrantedLock
   readonly #isSingleflight: boolean
   /** Undefined outside a scope. */
   readonly #scope: LockScope | undefined
-  readonly #lossListener: LossListener = (error) => this.#onLost(error)
   #abortController: AbortController | undefined
   /** The loss of which this handle was informed, or which came before this handle was made. */
   #reportedLoss: HoldfastError | undefined
   /** The promise of the first `unlock`. */
   #unlocking: Promise<void> | undefined
   /** Called once, when this handle is unlocked or the lock is lost. */
-  #endListeners: (() => void)[] = []
+  #endListeners: readonly (() => void)[] = noListeners
 
   /** Internal. Call `lock` of a session to get a lock. */
   constructor(grantedLock: GrantedLock, isSingleflight = false, scope?: LockScope) {
@@ -51,7 +53,7 @@ export class Lock {
     this.#isSingleflight = isSingleflight
     this.#scope = scope
     this.#reportedLoss = grantedLock.lossError
-    if (this.#reportedLoss === undefined) grantedLock.addHandle(this.#lossListener)
+    if (this.#reportedLoss === undefined) grantedLock.addHandle(this)
   }
 
   /** The key; for a lock of several keys, the first key. */
@@ -209,7 +211,7 @@ export class Lock {
         this.#removeEndListener(onEnd)
         response.then(resolve, reject)
       }
-      this.#endListeners.push(onEnd)
+      this.#addEndListener(onEnd)
       response.then(onResponse, onResponse)
     })
   }
@@ -241,7 +243,7 @@ export class Lock {
     let onEnd: () => void
     const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
       onEnd = () => end(this.#reportedLoss)
-      this.#endListeners.push(onEnd)
+      this.#addEndListener(onEnd)
     })
     return refreshing.finally(() => this.#removeEndListener(onEnd))
   }
@@ -263,7 +265,7 @@ export class Lock {
   endWithScope(ended: Promise<void>): void {
     if (this.#unlocking !== undefined || this.#currentLoss !== undefined) return
     this.#unlocking = ended
-    this.#grantedLock.forgetHandle(this.#lossListener)
+    this.#grantedLock.forgetHandle(this)
     this.#end()
   }
 
@@ -283,7 +285,7 @@ export class Lock {
       rejection.catch(() => {})
       return rejection
     }
-    const unlocking = this.#grantedLock.removeHandle(this.#lossListener)
+    const unlocking = this.#grantedLock.removeHandle(this)
     this.#end()
     return unlocking
   }
@@ -300,7 +302,8 @@ export class Lock {
     )
   }
 
-  #onLost(error: HoldfastError): void {
+  /** Internal. Called when the lock is lost. */
+  onLost(error: HoldfastError): void {
     this.#reportedLoss = error
     this.#abortController?.abort(error)
     this.#end()
@@ -308,8 +311,14 @@ export class Lock {
 
   /** Calls the end listeners once. */
   #end(): void {
-    for (const listener of this.#endListeners.splice(0)) listener()
+    const listeners = this.#endListeners
+    this.#endListeners = noListeners
+    for (const listener of listeners) listener()
     this.#scope?.onEnded()
+  }
+
+  #addEndListener(listener: () => void): void {
+    this.#endListeners = [...this.#endListeners, listener]
   }
 
   #removeEndListener(listener: () => void): void {

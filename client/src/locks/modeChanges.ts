@@ -72,8 +72,11 @@ abstract class ModeRequest extends Request<void> {
   constructor(lock: ChangeableLock) {
     super()
     this.lock = lock
-    // The caller may have stopped waiting, and an unhandled rejection could end the process.
-    this.promise.catch(() => {})
+  }
+
+  /** The caller may have stopped waiting. */
+  override get mayBeIgnored(): boolean {
+    return true
   }
 
   get key(): string {

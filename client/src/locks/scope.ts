@@ -54,7 +54,10 @@ export class EndScopeRequest extends Request<void> {
   constructor(scope: number) {
     super()
     this.#scope = scope
-    this.promise.catch(() => {})
+  }
+
+  override get mayBeIgnored(): boolean {
+    return true
   }
 
   text(): string {

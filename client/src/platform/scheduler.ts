@@ -53,9 +53,15 @@ export class Scheduler {
   /** Runs the task when the expiry has passed on one clock. Replaces the task's former expiry. */
   atExpiry(task: Task, expiry: ClockTimes): void {
     if (this.#stopped) return
-    this.#byMonotonic.set(task, expiry.monotonic)
-    this.#byWall.set(task, expiry.wall)
-    this.#arm()
+    const { monotonic, wall } = expiry
+    // The timer is early enough for the former expiry, so it is early enough for a later expiry.
+    // Without this check, every extension of the lease would read the clocks.
+    const isLater =
+      monotonic >= (this.#byMonotonic.dueAt(task) ?? Infinity) &&
+      wall >= (this.#byWall.dueAt(task) ?? Infinity)
+    this.#byMonotonic.set(task, monotonic)
+    this.#byWall.set(task, wall)
+    if (!isLater) this.#arm()
   }
 
   cancel(task: Task): void {
@@ -67,7 +73,9 @@ export class Scheduler {
   /** Runs every task whose expiry has passed, whether or not the timer has fired. */
   expireDue(): void {
     if (this.#byMonotonic.size === 0) return
-    const { monotonic, wall } = this.now()
+    const monotonic = this.#clock.monotonic()
+    const wall = this.#clock.wall()
+    if (monotonic < this.#byMonotonic.next && wall < this.#byWall.next) return
     for (;;) {
       const task = this.#byMonotonic.popDue(monotonic) ?? this.#byWall.popDue(wall)
       if (task === undefined) return

@@ -78,7 +78,16 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * has received and that the broker may still store. If the count is above this number, the client
    * sends the request again.
    */
-  readonly reissueIfUnconfirmedAbove: number = 1
+  get reissueIfUnconfirmedAbove(): number {
+    return 1
+  }
+  /**
+   * Whether the caller may leave the promise unhandled. If true, a rejection never becomes an
+   * unhandled rejection, which could end the process of the caller.
+   */
+  get mayBeIgnored(): boolean {
+    return false
+  }
   readonly promise: Promise<T>
   /**
    * Resolves the promise. Declared with the type of a method, because the compiler then accepts a
@@ -140,6 +149,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
   /** Rejects the promise with this error and the key. */
   fail(error: HoldfastError): void {
+    // The handler is added here and not in the constructor, because it makes one more promise.
+    if (this.mayBeIgnored) this.promise.catch(() => {})
     this.#reject(withKey(this.key, error))
   }
 
@@ -169,14 +180,14 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
 /** The functions that a lock request calls to look up and change the locks of the session. */
 export interface LockKeeper<L> {
-  /** The lock with this fence, if the session holds it. */
-  get(fence: number): L | undefined
+  /** The session's lock with this fence; undefined if the session does not hold that lock. */
+  get(fence: number): unknown
   /**
    * Adds the granted lock.
    * @param at When the ttl and the `maxHold` began to run, by the broker's clock; undefined if the
    *   broker did not say.
    */
-  hold(request: LockRequest<L>, fence: number, at: number | undefined): L
+  hold(request: LockRequest, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */
   unlockFence(fence: number): void
 }
@@ -185,7 +196,6 @@ export interface LockKeeper<L> {
 export class LockRequest<L = unknown> extends Request<L> {
   readonly hasStoredResponse = true
   readonly responseType = 'granted'
-  override readonly reissueIfUnconfirmedAbove: number = lockReissueThreshold
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
@@ -215,6 +225,10 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   get key(): string {
     return this.params.key
+  }
+
+  override get reissueIfUnconfirmedAbove(): number {
+    return lockReissueThreshold
   }
 
   text(scheduler: Scheduler): string {
@@ -277,8 +291,11 @@ export class UnlockRequest extends Request<void> {
     super()
     this.fence = fence
     this.key = key
-    // Many callers do not await an unlock, and an unhandled rejection could end their process.
-    this.promise.catch(() => {})
+  }
+
+  /** Many callers do not await an unlock. */
+  override get mayBeIgnored(): boolean {
+    return true
   }
 
   text(): string {
@@ -321,8 +338,11 @@ export class RefreshRequest extends Request<void> {
     super()
     this.#lock = lock
     this.ttl = ttl
-    // The caller may have stopped waiting, and an unhandled rejection could end the process.
-    this.promise.catch(() => {})
+  }
+
+  /** The caller may have stopped waiting. */
+  override get mayBeIgnored(): boolean {
+    return true
   }
 
   get key(): string {

@@ -50,7 +50,7 @@ import { asyncDispose, callSafely, onAbort, throwIfAborted } from '../platform/c
 import { checkFunction } from '../platform/checks.js'
 import { type BarrierOptions, BarrierRequest, checkBarrier } from '../requests/barrierRequest.js'
 import { OnceRequest } from '../requests/onceRequest.js'
-import { LockRequest, type Request, withKey } from '../requests/requests.js'
+import { type LockKeeper, LockRequest, type Request, withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -94,6 +94,8 @@ export class Session extends SessionEmitter {
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
   readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
+  /** Makes the handle of a lock at once when the lock is granted. */
+  readonly #handleKeeper: LockKeeper<Lock>
   /** The number of the newest scope. */
   #lastScope = 0
   /** The name that was given to `connect`. */
@@ -108,6 +110,12 @@ export class Session extends SessionEmitter {
     this.name = controller.settings.name
     this.#tracer = tracer
     this.#selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
+    const { heldLocks } = controller
+    this.#handleKeeper = {
+      get: (fence) => heldLocks.get(fence),
+      hold: (request, fence, at) => new Lock(heldLocks.hold(request, fence, at)),
+      unlockFence: (fence) => void heldLocks.unlockFence(fence),
+    }
     const requestLock = (checkedLock: CheckedLock) => this.#requestLock(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
@@ -155,8 +163,15 @@ export class Session extends SessionEmitter {
    * lock was granted and lost while the connection was gone) or `SESSION_CLOSED`. If an error ends
    * the session, every pending call rejects with that error.
    */
-  async lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    return new Lock(await this.#requestLock(checkLock(key, options)))
+  lock(key: string, options: LockOptions = {}): Promise<Lock> {
+    // Not `async`, because an `async` function would make one more promise for every lock.
+    try {
+      const checkedLock = checkLock(key, options)
+      if (this.#tracer === undefined) return this.#sendLock(checkedLock, this.#handleKeeper)
+      return this.#requestLock(checkedLock).then((grantedLock) => new Lock(grantedLock))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
@@ -513,13 +528,16 @@ export class Session extends SessionEmitter {
   #requestLock(checkedLock: CheckedLock): Promise<GrantedLock> {
     const { key, mode, metadata } = checkedLock.params
     const trace = this.#tracer?.request(key, mode, metadata)
-    return trace === undefined ? this.#sendLock(checkedLock) : this.#traceLock(checkedLock, trace)
+    return trace === undefined
+      ? this.#sendLock(checkedLock, this.#controller.heldLocks)
+      : this.#traceLock(checkedLock, trace)
   }
 
   async #traceLock(checkedLock: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
     try {
       const params = { ...checkedLock.params, metadata: trace.metadata }
-      const grantedLock = await this.#sendLock({ ...checkedLock, params })
+      const tracedLock = { ...checkedLock, params }
+      const grantedLock = await this.#sendLock(tracedLock, this.#controller.heldLocks)
       callSafely(() => {
         const holdTrace = trace.granted(grantedLock.fence)
         // The lock may have been lost after the grant and before this code runs.
@@ -538,15 +556,14 @@ export class Session extends SessionEmitter {
    * more promise, which costs time for every lock. And if several locks arrive in one frame, their
    * calls resolve in order only if every call awaits the same number of promises.
    */
-  #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
+  #sendLock<L>({ params, timeout, signal }: CheckedLock, keeper: LockKeeper<L>): Promise<L> {
     throwIfAborted(signal, params.key)
-    const { heldLocks } = this.#controller
     const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: LockRequest<GrantedLock> = new LockRequest(
+    const request: LockRequest<L> = new LockRequest(
       params,
       timeout,
       this.#dueAt(timeout),
-      heldLocks,
+      keeper,
       onTimeout,
     )
     return this.#submitLock(request, signal)

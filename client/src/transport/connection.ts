@@ -81,6 +81,7 @@ export class Connection {
   /** The writes, oldest first: the number of the first message, and the time of the write. */
   readonly #writes: { readonly first: number; readonly at: ClockTimes }[] = []
   #cause: unknown
+  readonly #flushAtEndOfTurn = () => this.flush()
 
   /** @throws the error of the WebSocket constructor, for a URL that it refuses */
   constructor(
@@ -108,7 +109,7 @@ export class Connection {
 
   /** Queues a message for the end of the turn. Returns its number on this connection. */
   send(text: string, message?: Sendable): number {
-    if (this.#queuedTexts.length === 0) this.#environment.endOfTurn(() => this.flush())
+    if (this.#queuedTexts.length === 0) this.#environment.endOfTurn(this.#flushAtEndOfTurn)
     this.#queuedTexts.push(text)
     this.#messageCount++
     if (message !== undefined) {
@@ -129,21 +130,26 @@ export class Connection {
     const at = this.#recordWrite(this.#messageCount - texts.length + 1)
     // Sets `sentAt` before the write, because a socket that fails may have sent some messages.
     for (const message of messages) message.sentAt = at
-    let frame: string[] = []
+    if (!this.#writeFrames(texts)) return
+    for (const message of messages) message.onSent?.()
+  }
+
+  /** Writes messages as few frames. Returns false if the socket throws. */
+  #writeFrames(texts: readonly string[]): boolean {
+    let firstIndex = 0
     let units = 0
-    for (const text of texts) {
-      units += text.length + 1
+    for (let i = 0; i < texts.length; i++) {
+      const textUnits = texts[i]!.length + 1
+      units += textUnits
       // A single message may be longer, such as the value of a run, but never longer than a frame
       // may be. The broker refuses an empty frame.
-      if (units > maxUnits && frame.length > 0) {
-        if (!this.#write(frame)) return
-        frame = []
-        units = text.length + 1
+      if (units > maxUnits && i > firstIndex) {
+        if (!this.#write(texts.slice(firstIndex, i))) return false
+        firstIndex = i
+        units = textUnits
       }
-      frame.push(text)
     }
-    if (!this.#write(frame)) return
-    for (const message of messages) message.onSent?.()
+    return this.#write(firstIndex === 0 ? texts : texts.slice(firstIndex))
   }
 
   /**

@@ -99,6 +99,7 @@ describe('the sources', () => {
       `declare global { interface X {} }`,
     ])
     catches(browserSafe, 'client/src/platform/webSocket/node.ts', [], bad)
+    catches(browserSafe, 'client/src/platform/webSocket/nodeFrames.ts', [], bad)
     catches(browserSafe, 'server/src/dashboard/ui/planted.tsx', bad, [`const a = <b>{1}</b>`])
     catches(browserSafe, 'shared/src/index.ts', bad, [])
   })

@@ -93,14 +93,16 @@ export const oneClock: Rule = (files) => {
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
-/** The shared package, the client except one file, and the dashboard run in browsers. */
+const clientOnNode = /^client\/src\/(websocket|platform\/webSocket)\/node(Frames)?\.ts$/
+
+/** The shared package, the client except two files, and the dashboard run in browsers. */
 export const browserSafe: Rule = (files) =>
   [
     ...within(files, 'client/src/'),
     ...within(files, 'server/src/dashboard/'),
     ...within(files, 'shared/src/'),
   ]
-    .filter(({ path }) => !/^client\/src\/(websocket|platform\/webSocket)\/node\.ts$/.test(path))
+    .filter(({ path }) => !clientOnNode.test(path))
     .flatMap((file) => bannedNamesIn(file, nodeOnly))
 
 const maxColumns = 100

@@ -1,7 +1,7 @@
 /**
  * The WebSocket for Node: the library `ws`, because Node 20 has no built-in WebSocket. No other
- * file of the client uses Node. The field `imports` in package.json chooses this file or
- * `browser.ts`.
+ * file of the client uses Node, except `nodeFrames.ts`. The field `imports` in package.json chooses
+ * this file or `browser.ts`.
  *
  * This file adds to `ws`: certificates of the operator's own authority, proxies, the reason of a
  * refused upgrade, and connections that do not keep the process alive. It also prints warnings.
@@ -12,6 +12,7 @@ import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { WebSocket as Ws } from 'ws'
 import { check, isLoopback } from '../checks.js'
+import { type DataSocket, FrameReader, textFrame } from './nodeFrames.js'
 import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
@@ -26,9 +27,10 @@ const maxBodyLength = 2_048
 const bodyTimeoutMs = 1_000
 
 /** The members of Node's network socket that this file uses. */
-interface Socket {
+interface Socket extends DataSocket {
   ref(): void
   unref(): void
+  write(frame: Buffer): void
 }
 
 /** The members of Node's `IncomingMessage` that this file uses. */
@@ -48,10 +50,13 @@ interface Request {
 
 /** The members of a `ws` socket that this file uses. */
 interface WsSocket extends WebSocketLike {
+  readonly readyState: number
+  readonly OPEN: number
   terminate(): void
   emit(event: 'error', error: Error): void
+  emit(event: 'message', data: string, isBinary: boolean): void
   on(event: 'unexpected-response', listener: (request: unknown, response: Response) => void): void
-  on(event: 'close', listener: () => void): void
+  on(event: 'open' | 'close', listener: () => void): void
 }
 
 type WsConstructor = new (
@@ -96,8 +101,15 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
       this.on('unexpected-response', (_, response) => {
         readBody(response, (body) => this.#onRefused(response, body))
       })
+      this.on('open', () => this.#readFrames())
       // Ends the connection to the proxy, which a proxy that never answers would keep open.
       this.on('close', () => proxyController.abort())
+    }
+
+    override send(text: string): void {
+      const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
+      if (frame === undefined || this.#socket === undefined) super.send(text)
+      else this.#socket.write(frame)
     }
 
     override ref(): void {
@@ -108,6 +120,11 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     override unref(): void {
       this.#keepsProcessAlive = false
       this.#socket?.unref()
+    }
+
+    #readFrames(): void {
+      if (this.#socket === undefined) return
+      FrameReader.attach(this.#socket, (text) => this.emit('message', text, false))
     }
 
     #setSocket(socket: Socket): void {

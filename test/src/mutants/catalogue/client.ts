@@ -74,7 +74,7 @@ const losses: Mutant[] = [
   },
   {
     name: 'client-signal-not-aborted',
-    in: 'client/Lock.#onLost',
+    in: 'client/Lock.onLost',
     find: '$CONTROLLER?.abort($ERROR)',
     replace: 'undefined',
     why: 'The client does not abort the signal of a lock when the lock is lost.',

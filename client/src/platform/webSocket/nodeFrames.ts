@@ -1,0 +1,157 @@
+/**
+ * The fast path of the client in Node: common frames bypass `ws`. The client itself writes text
+ * frames, and reads text frames that are whole messages, because `ws` makes a dozen objects for
+ * each frame and writes header and payload as two buffers. `ws` does everything else: the upgrade,
+ * all other frames, and the closing handshake. `test/bench/README.md` has the measured gain.
+ *
+ * The fast path makes these assumptions about the inside of `ws`:
+ *
+ * 1. When `ws` emits `open`, it has exactly one `data` listener on the network socket.
+ * 2. The listener keeps no state between two frames, except the state of a fragmented message.
+ * 3. `ws` writes to the socket before `send`, `pong` and `close` return, as long as no extension
+ *    compresses. So a write of the client cannot overtake a frame of `ws`.
+ *
+ * `client/package.json` allows only releases of `ws` whose source was checked for these
+ * assumptions.
+ */
+import { isUtf8 } from 'node:buffer'
+import { randomFillSync } from 'node:crypto'
+
+/** First bytes of frames that are whole messages. */
+const wholeText = 0x81
+const ping = 0x89
+const pong = 0x8a
+/** Marks a length that follows in two bytes. Smaller values are the length itself. */
+const length16 = 126
+const maxControlBytes = 125
+const maxLength16 = 0xffff
+const maskBit = 0x80
+const maskBytes = 4
+
+type OnData = (this: DataSocket, chunk: Buffer) => void
+
+/** The members of Node's network socket that the reader uses. */
+export interface DataSocket {
+  listeners(event: 'data'): unknown[]
+  on(event: 'data', listener: (chunk: Buffer) => void): void
+  off(event: 'data', listener: (chunk: Buffer) => void): void
+}
+
+/** Random bytes for masks, because making four random bytes at a time is slow. */
+const maskPool = Buffer.alloc(8_192)
+let usedMaskBytes = maskPool.length
+
+/** Encodes a text as one masked frame. Returns undefined for a text of more than 65,535 bytes. */
+export function textFrame(text: string): Buffer | undefined {
+  const length = Buffer.byteLength(text)
+  if (length > maxLength16) return undefined
+  const start = (length < length16 ? 2 : 4) + maskBytes
+  const frame = Buffer.allocUnsafe(start + length)
+  frame[0] = wholeText
+  if (length < length16) frame[1] = maskBit | length
+  else {
+    frame[1] = maskBit | length16
+    frame[2] = length >> 8
+    frame[3] = length & 0xff
+  }
+  if (usedMaskBytes === maskPool.length) {
+    randomFillSync(maskPool)
+    usedMaskBytes = 0
+  }
+  const mask = start - maskBytes
+  for (let i = mask; i < start; i++) frame[i] = maskPool[usedMaskBytes++]!
+  // Node writes a text of single bytes faster as `latin1`.
+  if (length === text.length) frame.write(text, start, 'latin1')
+  else frame.write(text, start)
+  for (let i = 0; i < length; i++) frame[start + i]! ^= frame[mask + (i & 3)]!
+  return frame
+}
+
+/** Reads the frames of the broker in place of the data listener of `ws`. */
+export class FrameReader {
+  readonly #socket: DataSocket
+  readonly #readByWs: OnData
+  readonly #onText: (text: string) => void
+  readonly #onData = (chunk: Buffer): void => this.#read(chunk)
+  /** The chunks of an incomplete frame. */
+  #chunks: Buffer[] = []
+  #chunkBytes = 0
+  /** How many bytes must have arrived before the reader looks at `#chunks` again. */
+  #neededBytes = 0
+  #isLeftToWs = false
+
+  private constructor(socket: DataSocket, readByWs: OnData, onText: (text: string) => void) {
+    this.#socket = socket
+    this.#readByWs = readByWs
+    this.#onText = onText
+  }
+
+  /**
+   * Replaces the data listener of `ws`. If the socket has any other data listener, leaves the
+   * socket to `ws`.
+   *
+   * @param onText Called with each text that is a whole message.
+   */
+  static attach(socket: DataSocket, onText: (text: string) => void): void {
+    const [readByWs, otherListener] = socket.listeners('data') as OnData[]
+    if (readByWs === undefined || otherListener !== undefined) return
+    const reader = new FrameReader(socket, readByWs, onText)
+    socket.off('data', readByWs)
+    socket.on('data', reader.#onData)
+  }
+
+  #read(chunk: Buffer): void {
+    let data = chunk
+    if (this.#chunks.length > 0) {
+      this.#chunks.push(chunk)
+      this.#chunkBytes += chunk.length
+      if (this.#chunkBytes < this.#neededBytes) return
+      data = Buffer.concat(this.#chunks)
+      this.#chunks = []
+    }
+    let at = 0
+    while (at < data.length && !this.#isLeftToWs) at = this.#readFrame(data, at)
+  }
+
+  /** Reads the frame that begins at `at`. Returns the index of the next byte to read. */
+  #readFrame(data: Buffer, at: number): number {
+    const firstByte = data[at]!
+    const isText = firstByte === wholeText
+    if (!isText && firstByte !== ping && firstByte !== pong) return this.#leaveToWs(data, at)
+    const shortLength = data[at + 1]
+    if (shortLength === undefined) return this.#waitFor(2, data, at)
+    if (shortLength > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
+    const isShort = shortLength < length16
+    const start = at + (isShort ? 2 : 4)
+    if (start > data.length) return this.#waitFor(4, data, at)
+    const end = start + (isShort ? shortLength : data.readUInt16BE(at + 2))
+    if (end > data.length) return this.#waitFor(end - at, data, at)
+    if (!isText) {
+      this.#readByWs.call(this.#socket, data.subarray(at, end))
+      return end
+    }
+    if (!isUtf8(data.subarray(start, end))) return this.#leaveToWs(data, at)
+    this.#onText(data.toString('utf8', start, end))
+    return end
+  }
+
+  /** Keeps the beginning of a frame until that many bytes of the frame have arrived. */
+  #waitFor(bytes: number, data: Buffer, at: number): number {
+    this.#chunks = [data.subarray(at)]
+    this.#chunkBytes = data.length - at
+    this.#neededBytes = bytes
+    return data.length
+  }
+
+  /**
+   * Leaves this frame and all later bytes to `ws`: a close frame, a part of a fragmented message,
+   * a text of more than 65,535 bytes, a binary frame, or an invalid frame.
+   */
+  #leaveToWs(data: Buffer, at: number): number {
+    this.#isLeftToWs = true
+    this.#socket.off('data', this.#onData)
+    this.#socket.on('data', this.#readByWs)
+    this.#readByWs.call(this.#socket, data.subarray(at))
+    return data.length
+  }
+}

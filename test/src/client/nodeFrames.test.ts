@@ -1,0 +1,180 @@
+/**
+ * Tests the fast path of the client in Node, by which common frames bypass `ws`. The client must
+ * read and write exactly as `ws` alone would: the tests give the same bytes to both.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { platformEnvironment } from '@holdfast/client/internal'
+import { assert } from 'chai'
+import { type RawData, WebSocket, WebSocketServer } from 'ws'
+
+type SocketClass = new (url: string) => WebSocket
+
+/** The class of the client, which extends the class of `ws`. */
+const ClientSocket = platformEnvironment.WebSocket as unknown as SocketClass
+
+interface Pair {
+  readonly client: WebSocket
+  /** The network socket of the client. */
+  readonly raw: Duplex
+  readonly broker: WebSocket
+  /** What the client emits, in order. */
+  readonly events: string[]
+}
+
+const server = createServer()
+const sockets = new WebSocketServer({ server, perMessageDeflate: false })
+const clients: WebSocket[] = []
+
+async function connectWith(Socket: SocketClass): Promise<Pair> {
+  const { port } = server.address() as AddressInfo
+  const connection = once(sockets, 'connection')
+  const client = new Socket(`ws://127.0.0.1:${port}`)
+  clients.push(client)
+  const events: string[] = []
+  client.on('message', (data, isBinary) => {
+    events.push(`${isBinary ? 'binary' : 'text'} ${String(data)}`)
+  })
+  client.on('ping', (data) => events.push(`ping ${String(data)}`))
+  client.on('pong', (data) => events.push(`pong ${String(data)}`))
+  client.on('error', (error) => events.push(`error ${error.message}`))
+  await once(client, 'open')
+  const [broker] = (await connection) as [WebSocket]
+  const { _socket: raw } = client as unknown as { readonly _socket: Duplex }
+  return { client, raw, broker, events }
+}
+
+/** A frame of a server. */
+function frame(firstByte: number, payload: string | Buffer): Buffer {
+  const bytes = Buffer.from(payload)
+  const header =
+    bytes.length < 126
+      ? Buffer.from([firstByte, bytes.length])
+      : bytes.length <= 0xffff
+        ? Buffer.from([firstByte, 126, bytes.length >> 8, bytes.length & 0xff])
+        : Buffer.concat([Buffer.from([firstByte, 127, 0, 0, 0, 0]), uint32(bytes.length)])
+  return Buffer.concat([header, bytes])
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+
+const long = 'l'.repeat(200)
+const longest = 'm'.repeat(70_000)
+
+/** Streams of frames; the reading of each must not depend on where the stream is cut. */
+const streams: Readonly<Record<string, readonly Buffer[]>> = {
+  'texts of all lengths': [
+    frame(0x81, 'a'),
+    frame(0x81, ''),
+    frame(0x81, long),
+    frame(0x81, 'é😀'),
+  ],
+  'pings and pongs between texts': [
+    frame(0x89, 'p'),
+    frame(0x81, 'a'),
+    frame(0x8a, ''),
+    frame(0x81, 'b'),
+  ],
+  'a fragmented text and a ping inside it': [
+    ...[frame(0x81, 'a'), frame(0x01, 'b'), frame(0x89, 'p'), frame(0x80, 'c'), frame(0x81, 'd')],
+  ],
+  'a binary frame': [frame(0x81, 'a'), frame(0x82, 'b'), frame(0x81, 'c')],
+  'a text with invalid UTF-8': [
+    frame(0x81, 'a'),
+    frame(0x81, Buffer.from([0xff])),
+    frame(0x81, 'b'),
+  ],
+  'a reserved bit': [frame(0x81, 'a'), frame(0xc1, 'b'), frame(0x81, 'c')],
+  'a masked frame': [frame(0x81, 'a'), Buffer.from([0x81, 0x81, 1, 2, 3, 4, 5]), frame(0x81, 'c')],
+  'a text inside a fragmented text': [frame(0x01, 'a'), frame(0x81, 'b')],
+}
+
+describe('the WebSocket of the client in Node', () => {
+  before(async () => {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+  })
+
+  afterEach(() => {
+    for (const client of clients.splice(0)) client.terminate()
+  })
+
+  after(() => {
+    sockets.close()
+    server.close()
+  })
+
+  for (const [name, frames] of Object.entries(streams)) {
+    it(`reads ${name} as \`ws\` does, in one chunk and in chunks of a few bytes`, async () => {
+      const bytes = Buffer.concat(frames)
+      for (const size of [1, 2, 3, 5, 7, bytes.length]) {
+        const heard: string[][] = []
+        for (const Socket of [WebSocket, ClientSocket] as SocketClass[]) {
+          const { raw, events } = await connectWith(Socket)
+          for (let at = 0; at < bytes.length; at += size) {
+            raw.emit('data', Buffer.from(bytes.subarray(at, at + size)))
+          }
+          // `ws` emits an error in a later turn.
+          await turn()
+          heard.push([...events])
+        }
+        assert.isNotEmpty(heard[0])
+        assert.deepEqual(heard[1], heard[0], `chunks of ${size} bytes`)
+      }
+    })
+  }
+
+  it('reads a text of more than 64 KiB, and the texts after it', async () => {
+    const { broker, client, events } = await connectWith(ClientSocket)
+    for (const text of ['before', longest, 'after']) broker.send(text)
+    broker.close(1000, 'done')
+    await once(client, 'close')
+    assert.deepEqual(events, ['text before', `text ${longest}`, 'text after'])
+  })
+
+  it('emits no message after the listener has dropped the connection', async () => {
+    const { raw, client, events } = await connectWith(ClientSocket)
+    client.once('message', () => {
+      client.onmessage = null
+      client.removeAllListeners('message')
+      client.terminate()
+    })
+    raw.emit('data', Buffer.concat([frame(0x81, 'a'), frame(0x81, 'b')]))
+    assert.deepEqual(events, ['text a'])
+  })
+
+  it('writes texts of all lengths in the order of the calls, also between frames of `ws`', async () => {
+    const { broker, client } = await connectWith(ClientSocket)
+    const received: string[] = []
+    broker.on('message', (data: RawData) => received.push(String(data)))
+    broker.on('ping', (data) => received.push(`ping ${String(data)}`))
+    const texts = ['', 'a', 'b'.repeat(125), 'c'.repeat(126), 'é😀', 'd'.repeat(0xffff), longest]
+    for (const text of texts) client.send(text)
+    client.ping('p')
+    client.send('last')
+    client.close(1000, 'done')
+    const [code, reason] = (await once(broker, 'close')) as [number, Buffer]
+    assert.deepEqual(received, [...texts, 'ping p', 'last'])
+    assert.deepEqual([code, String(reason)], [1000, 'done'])
+  })
+
+  it('masks every frame with another mask', async () => {
+    const { client, raw } = await connectWith(ClientSocket)
+    const written: Buffer[] = []
+    raw.write = (chunk: Buffer) => {
+      written.push(Buffer.from(chunk))
+      return true
+    }
+    for (let i = 0; i < 3_000; i++) client.send('text')
+    const masks = new Set(written.map((bytes) => bytes.readUInt32BE(2)))
+    assert.isTrue(written.every((bytes) => bytes[0] === 0x81 && bytes[1] === 0x84))
+    assert.isAbove(masks.size, 2_990)
+  })
+})
