@@ -227,6 +227,7 @@ describe('handshake: what the broker says about itself', () => {
       once: { type: 'once', id: 1, key: 'o' },
       election: { type: 'campaign', id: 1, key: 'e' },
       scope: { type: 'lock', id: 1, key: 's', scope: 1 },
+      queryKind: { type: 'query', id: 1, prefix: '', kind: 'barriers' },
       upgrade: { type: 'upgrade', id: 1, fence: 1 },
     }
     // test/src/server/cells.test.ts tests the feature `cell`, which is a field of `hello`.
