@@ -139,11 +139,14 @@ export class CallOracle {
     if (error.code === 'ABORTED' && error.cause !== request.metadata.op) {
       this.violated('ABORTED has the reason of the abort as its cause', String(error.cause))
     }
-    const elapsed = this.#oracles.now - start.at
-    if (error.code === 'LOCK_TIMEOUT' && elapsed < (request.timeout ?? 0) * earlyTolerance - 5) {
-      this.violated('a request does not time out early', `${elapsed} of ${request.timeout} ms`)
-    }
+    this.checkEarlyTimeout(error, request, start)
     this.checkTimeout(request, start)
+  }
+
+  checkEarlyTimeout({ code }: HoldfastError, { timeout = 0 }: LockRequest, start: CallStart): void {
+    const elapsed = this.#oracles.now - start.at
+    if (code === 'LOCK_TIMEOUT' && elapsed < timeout * earlyTolerance - 5)
+      this.violated('a request does not time out early', `${elapsed} of ${timeout} ms`)
   }
 
   checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {

@@ -29,7 +29,11 @@ interface LockPart {
 interface GrantRecord {
   /** The first key, and its mode. */
   readonly key: string
-  readonly mode: LockMode
+  mode: LockMode
+  /** How many calls of `downgrade` have not settled. Meanwhile the client may know the old mode. */
+  pendingDowngrades: number
+  /** Whether the lock was ever upgraded. The client learns of an upgrade later than the broker. */
+  wasUpgraded: boolean
   /** What the lock holds of each of its keys. */
   readonly parts: Map<string, LockPart>
   readonly session: string
@@ -78,6 +82,7 @@ export class HolderOracle {
   readonly #quietStart: boolean
   readonly #isPassive: boolean
   readonly #maxLogDelayMs: number
+  /** By fence; a lock that was upgraded is here by each of its fences. */
   readonly #grants = new Map<number, GrantRecord>()
   readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
   /**
@@ -104,10 +109,10 @@ export class HolderOracle {
       const returnedIndex = heldLocks.findIndex((oldLock) => oldLock.isReturned)
       if (returnedIndex >= 0) heldLocks.splice(returnedIndex, 1)
     }
-    const grant = this.#grants.get(heldLock.lock.fence)
+    const grant = this.#grantOf(heldLock)
     if (grant === undefined)
       this.#report.violated('a client holds only locks that the broker granted', describe(heldLock))
-    else if (grant.key !== heldLock.lock.key || grant.mode !== heldLock.lock.mode) {
+    else if (grant.key !== heldLock.lock.key || !hasGrantedMode(heldLock, grant)) {
       this.#report.violated('a grant has the requested key and mode', describe(heldLock))
     }
   }
@@ -116,13 +121,66 @@ export class HolderOracle {
     const { fence, key, mode, extras } = lock
     const part = { mode, permits: extras?.permits ?? 0, capacity: extras?.capacity ?? 0 }
     if (lock.isPrimary) this.#addGrant(lock)
-    this.#grants.get(fence)?.parts.set(key, part)
-    let permits = part.permits
+    const grant = this.#grants.get(fence)!
+    grant.parts.set(key, part)
+    this.#checkOthers(grant, key, fence, isSteal)
+  }
+
+  /** A lock has become exclusive, and has a new fence. */
+  upgraded({ fence, key, presentFence }: Lock): void {
+    const grant = this.#grants.get(fence)
+    if (grant === undefined) return
+    grant.wasUpgraded = true
+    this.#setMode(grant, key, 'exclusive')
+    this.#grants.set(presentFence, grant)
+    this.#checkOthers(grant, key, presentFence, false)
+  }
+
+  /** A lock has become shared. */
+  downgraded({ fence, key }: Lock): void {
+    const grant = this.#grants.get(fence)
+    if (grant !== undefined) this.#setMode(grant, key, 'shared')
+  }
+
+  /** Calls `downgrade` of a lock. Until the call settles, the client may know the old mode. */
+  async duringDowngrade(heldLock: HeldLock, downgrade: () => Promise<void>): Promise<void> {
+    const grant = this.#grantOf(heldLock)
+    if (grant !== undefined) grant.pendingDowngrades++
+    try {
+      await downgrade()
+    } finally {
+      if (grant !== undefined) grant.pendingDowngrades--
+    }
+  }
+
+  /** Checks that the broker has released all these locks, because their scope has ended. */
+  scopeEnded(heldLocks: readonly HeldLock[]): void {
+    for (const heldLock of heldLocks) {
+      if (this.#grantOf(heldLock)?.releasedAt !== undefined) continue
+      const detail = describe(heldLock)
+      this.#report.violated('a scope settles after the broker has released its locks', detail)
+    }
+  }
+
+  #setMode(grant: GrantRecord, key: string, mode: LockMode): void {
+    grant.mode = mode
+    grant.parts.set(key, { mode, permits: 0, capacity: 0 })
+  }
+
+  #grantOf({ lock }: HeldLock): GrantRecord | undefined {
+    return this.#grants.get(lock.fence)
+  }
+
+  /** Checks that no client believes in a lock that is incompatible with this new grant. */
+  #checkOthers(grant: GrantRecord, key: string, fence: number, isSteal: boolean): void {
+    const { mode, capacity, permits: ownPermits } = grant.parts.get(key)!
+    let permits = ownPermits
     const others: HeldLock[] = []
     for (const heldLocks of this.#heldLocks.values()) {
       for (const heldLock of heldLocks) {
-        const held = this.#grants.get(heldLock.lock.fence)?.parts.get(key)
-        if (held === undefined || heldLock.lock.fence === fence || !believes(heldLock)) continue
+        const otherGrant = this.#grantOf(heldLock)
+        const held = otherGrant?.parts.get(key)
+        if (held === undefined || otherGrant === grant || !believes(heldLock)) continue
         if (held.mode === 'permits' && mode === 'permits') {
           permits += held.permits
           others.push(heldLock)
@@ -130,14 +188,12 @@ export class HolderOracle {
           this.#checkConflict(heldLock, fence, isSteal)
       }
     }
-    if (permits <= part.capacity || others.length === 0) return
+    if (permits <= capacity || others.length === 0) return
     // The table is within the capacity, so at least one of these clients believes for too long.
-    const isExcused = others.some(
-      ({ lock: believedLock }) => this.#grants.get(believedLock.fence)?.exemption !== undefined,
-    )
+    const isExcused = others.some((other) => this.#grantOf(other)?.exemption !== undefined)
     if (isExcused) this.#report.count('more permits believed than the capacity')
     else {
-      const detail = `${permits} of ${part.capacity} on ${key}: ${others.map(describe).join(', ')}`
+      const detail = `${permits} of ${capacity} on ${key}: ${others.map(describe).join(', ')}`
       this.#report.violated('clients do not believe in more permits than the capacity', detail)
     }
   }
@@ -146,6 +202,8 @@ export class HolderOracle {
     this.#grants.set(fence, {
       key,
       mode,
+      pendingDowngrades: 0,
+      wasUpgraded: false,
       parts: new Map(),
       session: session.id,
       lease: session.lease,
@@ -165,7 +223,7 @@ export class HolderOracle {
     if (this.#isPassive) return
     for (const heldLocks of this.#heldLocks.values()) {
       for (const heldLock of heldLocks) {
-        if (heldLock.lock.fence === lock.fence) this.#check(heldLock)
+        if (this.#grantOf(heldLock) === grant) this.#check(heldLock)
       }
     }
   }
@@ -187,7 +245,7 @@ export class HolderOracle {
       return
     }
     for (const heldLock of this.#heldLocks.get(process) ?? []) {
-      const grant = this.#grants.get(heldLock.lock.fence)
+      const grant = this.#grantOf(heldLock)
       if (grant?.session !== session || (grant.releasedAt ?? since) >= since) continue
       if (heldLock.lock.held)
         this.#report.violated('a resume reports all losses', describe(heldLock))
@@ -236,7 +294,7 @@ export class HolderOracle {
   }
 
   #checkConflict(heldLock: HeldLock, fence: number, isSteal: boolean): void {
-    const grant = this.#grants.get(heldLock.lock.fence)
+    const grant = this.#grantOf(heldLock)
     const { exemption } = grant ?? {}
     if (exemption === undefined || (exemption === 'restart' && this.#quietStart && !isSteal)) {
       this.#report.violated(
@@ -264,8 +322,12 @@ export class HolderOracle {
       this.#report.violated('a client does not hold a lock after unlock', describe(heldLock))
     if (lock.signal.aborted)
       this.#report.violated('the signal of a held lock is not aborted', describe(heldLock))
-    const grant = this.#grants.get(lock.fence)
-    if (grant?.releasedAt === undefined) return
+    const grant = this.#grantOf(heldLock)
+    if (grant?.releasedAt === undefined) {
+      if (grant !== undefined && !hasGrantedMode(heldLock, grant))
+        this.#report.violated('a client believes in no stronger mode', describe(heldLock))
+      return
+    }
     if (grant.exemption === undefined) {
       const detail = `${describe(heldLock)}: ${grant.reason} at ${grant.releasedAt.toFixed(3)}`
       this.#report.violated(
@@ -302,6 +364,12 @@ export class HolderOracle {
       )
     }
   }
+}
+
+/** Whether the client believes in no stronger mode than the lock has at the broker. */
+function hasGrantedMode({ lock }: HeldLock, grant: GrantRecord): boolean {
+  if (lock.mode === grant.mode || grant.pendingDowngrades > 0) return true
+  return grant.wasUpgraded && lock.mode === 'shared'
 }
 
 function believes(heldLock: HeldLock): boolean {

@@ -44,7 +44,10 @@ export class NoticeOracle {
     for (const effect of effects) {
       if (effect.kind === 'queued') this.#onQueued(effect.request)
       else if (effect.kind === 'withdrawn') this.#forget(effect.request)
-      else if (effect.kind === 'granted' && effect.request !== undefined)
+      else if (
+        (effect.kind === 'granted' || effect.kind === 'upgraded') &&
+        effect.request !== undefined
+      )
         this.#forget(effect.request)
       else if (effect.kind === 'released') this.#expectedContended.delete(effect.lock.fence)
     }

@@ -12,7 +12,8 @@ import type { Plan } from './plan.js'
 import type { Random } from './random.js'
 import type { SimProcess } from './simProcess.js'
 
-export interface OnceDeps {
+/** What the calls of one kind need of their program. */
+export interface CallDeps {
   readonly process: SimProcess
   readonly random: Random
   readonly plan: Plan
@@ -31,7 +32,7 @@ const crowdSize = 25
 const largeValueLength = 30_000
 
 /** Calls `session.once` for one caller or for a crowd, and settles with the last call. */
-export async function callOnce(session: Session, key: string, deps: OnceDeps): Promise<void> {
+export async function callOnce(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, plan } = deps
   const isCrowd = random.chance(crowdChance)
   // The broker disconnects a client with small buffers that must read so much.
@@ -42,7 +43,7 @@ export async function callOnce(session: Session, key: string, deps: OnceDeps): P
   await Promise.all(calls)
 }
 
-async function call(session: Session, key: string, padding: string, deps: OnceDeps): Promise<void> {
+async function call(session: Session, key: string, padding: string, deps: CallDeps): Promise<void> {
   const { random, process, oracles, callOracle } = deps
   const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
   const { metadata, timeout, ttl, signal } = request

@@ -12,12 +12,14 @@ import type { Cluster } from './cluster.js'
 import { ResumeSecrets } from './hijacker.js'
 import { HolderOracle } from './holderOracle.js'
 import { HoldOracle } from './holdOracle.js'
+import { ModeOracle } from './modeOracle.js'
 import type { Connection, NetworkObserver } from './network.js'
 import { NoticeOracle } from './noticeOracle.js'
 import type { LogObserver } from './observedLog.js'
 import { OnceOracle } from './onceOracle.js'
 import type { Plan } from './plan.js'
 import { RunReport } from './runReport.js'
+import { ScopeOracle } from './scopeOracle.js'
 import { SessionOracle } from './sessionOracle.js'
 import type { SharedPlan } from './sharedPlan.js'
 import type { SimProcess } from './simProcess.js'
@@ -55,6 +57,8 @@ export class Oracles {
   readonly #tableOracle: TableOracle
   readonly #barrierOracle: BarrierOracle
   readonly #holdOracle: HoldOracle
+  readonly #modeOracle: ModeOracle
+  readonly #scopeOracle: ScopeOracle
   readonly #noticeOracle: NoticeOracle
   readonly #answerOracle: AnswerOracle
   /** The newest process of each machine. */
@@ -90,6 +94,8 @@ export class Oracles {
     this.#tableOracle = new TableOracle(this.report)
     this.#barrierOracle = new BarrierOracle(this.report)
     this.#holdOracle = new HoldOracle(this.report, now)
+    this.#modeOracle = new ModeOracle(this.report)
+    this.#scopeOracle = new ScopeOracle(this.report)
     this.#noticeOracle = new NoticeOracle(this.report, now, this.#isFaultless)
     this.#answerOracle = new AnswerOracle(this.report, now)
   }
@@ -116,6 +122,7 @@ export class Oracles {
       this.#barrierOracle.brokerStarted()
       this.onceOracle.brokerStarted()
       this.#holdOracle.brokerStarted()
+      this.#modeOracle.brokerStarted()
     }
     const oracle = new SessionOracle(this.report, {
       process,
@@ -215,6 +222,8 @@ export class Oracles {
       this.#barrierOracle.check(command, effects)
       this.onceOracle.check(command, effects)
       this.#holdOracle.check(effects)
+      this.#modeOracle.check(command, effects)
+      this.#scopeOracle.check(table, command, effects)
       this.#noticeOracle.check(effects)
       if (logOracle !== undefined) this.#answerOracle.ordered(command)
       this.secrets.follow(table, command, effects, this.report)
@@ -291,6 +300,12 @@ export class Oracles {
         this.#countKind(effect.lock)
         this.holderOracle.granted(effect.lock, command.type === 'lock' && command.steal)
         break
+      case 'upgraded':
+        this.holderOracle.upgraded(effect.lock)
+        break
+      case 'downgraded':
+        this.holderOracle.downgraded(effect.lock)
+        break
       case 'released': {
         const { lock, reason } = effect
         this.holderOracle.released(lock, reason, this.#mayStillBelieve(lock.session))
@@ -343,6 +358,9 @@ function describeEffect(effect: Effect): string {
   switch (effect.kind) {
     case 'granted':
       return `granted ${effect.lock.session.id}#${effect.lock.id} ${effect.lock.fence}`
+    case 'upgraded':
+    case 'downgraded':
+      return `${effect.kind} ${effect.lock.fence} ${effect.lock.presentFence}`
     case 'released':
       return `released ${effect.lock.fence} ${effect.reason}`
     case 'ended':

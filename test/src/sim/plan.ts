@@ -37,7 +37,12 @@ export const actions = [
   'campaign',
   'once',
   'reconnect',
+  'upgrade',
+  'scope',
 ] as const
+
+/** The actions whose weights are drawn last. */
+type LateAction = 'once' | 'upgrade' | 'scope'
 
 export type Action = (typeof actions)[number]
 
@@ -156,11 +161,11 @@ export function planFor(random: Random): Plan {
   }
   // These numbers are drawn last. Therefore a world without `once` does not change.
   const once = random.chance(0.3) ? 3 : 0
-  return {
-    ...plan,
-    actions: { ...plan.actions, once },
-    keptResults: random.pick([1, 2, 1_000]),
-  }
+  const keptResults = random.pick([1, 2, 1_000])
+  // These numbers follow for the same reason.
+  const upgrade = random.chance(0.3) ? 4 : 0
+  const scope = random.chance(0.35) ? 6 : 0
+  return { ...plan, actions: { ...plan.actions, once, upgrade, scope }, keptResults }
 }
 
 function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
@@ -177,7 +182,7 @@ function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
   }
 }
 
-function planActions(random: Random): Record<Exclude<Action, 'once'>, number> {
+function planActions(random: Random): Record<Exclude<Action, LateAction>, number> {
   const sometimes = (weight: number, probability: number) =>
     random.chance(probability) ? weight : 0
   return {

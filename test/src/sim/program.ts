@@ -5,13 +5,16 @@
  */
 import type { Leadership, Lock, LockItem, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
+import { callBarrier } from './barrierCalls.js'
 import { CallOracle, type LockRequest, lateToleranceMs } from './callOracle.js'
 import type { HeldLock } from './holderOracle.js'
 import { type LeaderValue, LeaderView } from './leaderView.js'
-import { callOnce } from './onceCalls.js'
+import { changeModes } from './modeCalls.js'
+import { type CallDeps, callOnce } from './onceCalls.js'
 import type { Oracles } from './oracles.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
 import type { Random } from './random.js'
+import { runScope } from './scopeCalls.js'
 import type { SimProcess } from './simProcess.js'
 import { WatchViews } from './watchViews.js'
 
@@ -31,16 +34,6 @@ export interface ProgramDeps {
  * connection is down, but the session and its locks may still exist.
  */
 const brokerEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
-
-/** The errors with which a call at a barrier may fail. */
-const barrierCodes: ReadonlySet<ErrorCode> = new Set([
-  'LOCK_TIMEOUT',
-  'CAPACITY_MISMATCH',
-  'ABORTED',
-  'SESSION_CLOSED',
-  'SESSION_EXPIRED',
-  'UNAVAILABLE',
-])
 
 export class Program {
   readonly process: SimProcess
@@ -208,9 +201,13 @@ export class Program {
       case 'query':
         return this.#query(session, key)
       case 'barrier':
-        return this.#barrier(session, key)
+        return callBarrier(session, key, this.#callDeps)
       case 'once':
-        return this.#once(session, key)
+        return callOnce(session, key, this.#callDeps)
+      case 'upgrade':
+        return this.#changeModes(session, key)
+      case 'scope':
+        return this.#runScope(session)
       case 'reconnect':
         return this.#close()
     }
@@ -307,6 +304,7 @@ export class Program {
     key: string,
     request: LockRequest,
     send: (options: Options) => Promise<Lock>,
+    use: (heldLock: HeldLock) => Promise<void> = ({ lock }) => this.#hold(lock, request),
   ): Promise<void> {
     const start = this.#callOracle.start()
     let isSettled = false
@@ -328,7 +326,7 @@ export class Program {
     this.#callOracle.checkTimeout(request, start)
     const heldLock = this.#acquired(lock)
     try {
-      await this.#hold(lock, request)
+      await use(heldLock)
     } finally {
       await this.#unlock(heldLock)
     }
@@ -373,35 +371,31 @@ export class Program {
     }
   }
 
-  /** Calls a barrier. The timeout is there because the other clients may never call it. */
-  async #barrier(session: Session, key: string): Promise<void> {
-    const { random } = this.#deps
-    const parties = random.chance(0.8) ? 2 : 3
-    const request: LockRequest = this.#newRequest()
-    request.timeout ??= random.int(1, 4_000)
-    const { timeout, signal } = request
-    const start = this.#callOracle.start()
-    let isSettled = false
-    this.#callOracle.watchAbort(request, () => isSettled)
-    try {
-      const passed = session.barrier(key, { parties, timeout, signal })
-      await this.#callOracle.track(`barrier ${key}`, passed)
-      this.#callOracle.count('barrier passed')
-    } catch (error) {
-      this.#callOracle.expect(error, barrierCodes, 'barrier')
-    } finally {
-      isSettled = true
-      this.process.clock.clearTimer(request.abortTimer)
-    }
-    this.#callOracle.checkTimeout(request, start)
-  }
-
-  #once(session: Session, key: string): Promise<void> {
-    return callOnce(session, key, {
+  get #callDeps(): CallDeps {
+    return {
       ...this.#deps,
       callOracle: this.#callOracle,
       newRequest: () => this.#newRequest(),
       work: () => this.#sleep(this.#randomTimeNear(this.#deps.plan.holdMs)),
+    }
+  }
+
+  /** Upgrades and downgrades a lock, which is mostly shared at first. */
+  #changeModes(session: Session, key: string): Promise<void> {
+    const request = this.#newRequest()
+    if (this.#deps.random.chance(0.8)) request.mode = 'shared'
+    const send = (options: Options) => session.lock(key, options)
+    return this.#request(key, request, send, (heldLock) => changeModes(heldLock, this.#callDeps))
+  }
+
+  #runScope(session: Session): Promise<void> {
+    return runScope(session, {
+      ...this.#callDeps,
+      newItems: () => this.#newItems(),
+      isStopping: () => this.#isStopping,
+      acquired: (lock) => this.#acquired(lock),
+      unlock: (heldLock) => this.#unlock(heldLock),
+      forget: (heldLock) => this.#heldLocks.delete(heldLock),
     })
   }
 

@@ -48,7 +48,7 @@ export class Revoker {
       }
     }
     if (candidates.length === 0) return
-    const { key, fence, session } = random.pick(candidates)
+    const { key, presentFence: fence, session } = random.pick(candidates)
     oracles.report.count(
       session.suspended ? 'revoked from a disconnected holder' : 'revoked from a connected holder',
     )

@@ -26,6 +26,8 @@ export class TableOracle {
   #attachEpochs = new Map<string, number>()
   /** By key: the waiting requests in the order of their queueing. */
   #queues = new Map<string, Set<string>>()
+  /** By key: the upgrade that waits. An upgrade stands in no queue. */
+  #upgrades = new Map<string, string>()
   /**
    * The keys that a later command must go on with, because a command has reached its limit of
    * grants.
@@ -48,6 +50,7 @@ export class TableOracle {
     this.#sessions = new Map()
     this.#attachEpochs = new Map()
     this.#queues = new Map()
+    this.#upgrades = new Map()
     this.#unfinished = new Set()
     this.#held = 0
     this.#waiting = 0
@@ -110,6 +113,13 @@ export class TableOracle {
         touched.add(effect.lock.key)
         this.#granted(effect.lock, effect.request, command)
         break
+      case 'upgraded':
+        touched.add(effect.lock.key)
+        this.#upgraded(effect.lock, effect.request)
+        break
+      case 'downgraded':
+        touched.add(effect.lock.key)
+        break
       case 'released':
         touched.add(effect.lock.key)
         this.#held--
@@ -127,23 +137,35 @@ export class TableOracle {
 
   #queued(request: Request): void {
     const name = nameOf(request)
+    this.#waiting++
+    if (request.upgradedLock !== undefined) {
+      if (this.#upgrades.has(request.key))
+        this.#report.violated('a key has at most one waiting upgrade', name)
+      this.#upgrades.set(request.key, name)
+      return
+    }
     const queue = this.#queues.get(request.key) ?? new Set()
     this.#queues.set(request.key, queue)
     if (queue.has(name))
       this.#report.violated('a request runs once', `${name} is queued a second time`)
     queue.add(name)
     this.#sessions.get(request.session.id)?.waiting.add(`${request.id} ${request.key}`)
-    this.#waiting++
   }
 
   #dequeued(request: Request): void {
+    this.#waiting--
+    if (request.upgradedLock !== undefined) {
+      if (this.#upgrades.get(request.key) !== nameOf(request))
+        this.#report.violated('a waiter leaves a queue once', nameOf(request))
+      this.#upgrades.delete(request.key)
+      return
+    }
     const queue = this.#queues.get(request.key)
     if (queue?.delete(nameOf(request)) !== true) {
       this.#report.violated('a waiter leaves a queue once', nameOf(request))
     }
     if (queue?.size === 0) this.#queues.delete(request.key)
     this.#sessions.get(request.session.id)?.waiting.delete(`${request.id} ${request.key}`)
-    this.#waiting--
   }
 
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
@@ -159,6 +181,8 @@ export class TableOracle {
     if (this.#isQuiet && !(command.type === 'lock' && command.steal)) {
       this.#report.violated('a quiet broker grants nothing', name)
     }
+    if (this.#upgrades.has(lock.key))
+      this.#report.violated('nothing is granted while an upgrade waits', name)
     const queue = this.#queues.get(lock.key)
     if (request !== undefined) {
       const [firstName] = queue ?? []
@@ -188,6 +212,16 @@ export class TableOracle {
     this.#held++
   }
 
+  /** An upgrade overtakes every queue. */
+  #upgraded(lock: Lock, request: Request | undefined): void {
+    const name = `${lock.session.id}#${lock.id}`
+    if (lock.presentFence <= this.#highestFence)
+      this.#report.violated('fences rise', `${lock.presentFence} after ${this.#highestFence}`)
+    this.#highestFence = Math.max(this.#highestFence, lock.presentFence)
+    if (this.#isQuiet) this.#report.violated('a quiet broker grants nothing', name)
+    if (request !== undefined) this.#dequeued(request)
+  }
+
   #ended(id: string): void {
     const session = this.#sessions.get(id)
     if (session === undefined || session.held.size + session.waiting.size > 0) {
@@ -203,11 +237,17 @@ export class TableOracle {
       const modes = holders.map((lock) => `${lock.mode} ${lock.extras?.permits ?? ''}`.trim())
       this.#report.violated('the table holds no incompatible locks', `${key}: ${modes.join(', ')}`)
     }
+    if (this.#isQuiet || this.#unfinished.has(key)) return
+    if (this.#upgrades.has(key) && holders.length === 1) {
+      const detail = `${this.#upgrades.get(key)} holds the only lock of ${key}`
+      this.#report.violated('an upgrade is granted when its lock is the only lock', detail)
+    }
     const first = state?.queue.first
-    if (first === undefined || this.#isQuiet || this.#unfinished.has(key)) return
+    if (first === undefined) return
     const members = first.extras?.set?.requests ?? [first]
     const canHold = members.every(
       (member) =>
+        !this.#upgrades.has(member.key) &&
         [...(this.#queues.get(member.key) ?? [])][0] === nameOf(member) &&
         areCompatible([...(table.keys.get(member.key)?.holders ?? []), member]),
     )

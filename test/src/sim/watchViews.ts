@@ -52,12 +52,24 @@ export class WatchView {
         if (held === undefined || held.has(nameOf(event))) this.#violated(`locked ${event.fence}`)
         held?.add(nameOf(event))
         break
+      case 'upgraded':
+        this.#upgraded(event)
+        break
+      case 'downgraded':
       case 'proclaimed':
         if (held?.has(nameOf(event)) !== true) this.#violated(`proclaimed ${event.fence}`)
         break
       default:
         if (held?.delete(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)
     }
+  }
+
+  /** Renames a lock, because it has a new fence. The lock is the only lock of its key. */
+  #upgraded({ key, fence }: { readonly key: string; readonly fence: number }): void {
+    const names = [...(this.#held ?? [])].filter((name) => name.endsWith(` ${key}`))
+    if (names.length !== 1) this.#violated(`upgraded ${fence} beside ${names.length} locks`)
+    for (const name of names) this.#held?.delete(name)
+    this.#held?.add(nameOf({ key, fence }))
   }
 
   #violated(detail: string): void {

@@ -5,7 +5,7 @@
 import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { count, Random } from '../support/counts.js'
-import { isDeadlock, plainTableOf } from './naiveDeadlock.js'
+import { isDeadlock, newRequestsOf, plainTableOf, type RequestCommand } from './naiveDeadlock.js'
 import { type PlainRequest, plainState } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
 
@@ -259,7 +259,7 @@ class RandomHistory {
     return id
   }
 
-  #request(fields: { at: number; session: string; attachEpoch: number }): Command {
+  #request(fields: { at: number; session: string; attachEpoch: number }): RequestCommand {
     const random = this.#random
     const id = this.#id(fields.session)
     const choice = random.below(10)
@@ -289,10 +289,10 @@ class RandomHistory {
     return { key, mode: random.pick(['exclusive', 'shared'] as const) }
   }
 
-  #judge(command: Command): boolean | undefined {
+  #judge(command: RequestCommand): boolean | undefined {
     const before = plainTableOf(plainState(this.#table))
-    const requests = requestsOf(command, this.#table)
-    const [session] = [this.#table.sessions.get((command as { session: string }).session)!]
+    const requests = newRequestsOf(command, this.#table)
+    const [session] = [this.#table.sessions.get(command.session)!]
     const [{ scope: number }] = requests as [PlainRequest]
     const isBusy = number !== undefined && session.scopes?.get(number)?.waiting !== undefined
     const effects = this.#table.apply(command)
@@ -314,36 +314,4 @@ class RandomHistory {
     }
     return expected
   }
-}
-
-/** The requests of a command as plain values. */
-function requestsOf(command: Command, table: LockTable): PlainRequest[] {
-  const noKind = { once: undefined, election: undefined }
-  const noHold = { maxHold: undefined, notify: undefined, ...noKind }
-  const none = { ttl: undefined, timeout: undefined, metadata: undefined, since: 0, ...noHold }
-  if (command.type === 'upgrade') {
-    const { session, id, fence } = command
-    const lock = table.sessions.get(session)!.held.get(fence)!
-    const kind = {
-      mode: 'exclusive',
-      permits: undefined,
-      capacity: undefined,
-      set: undefined,
-    } as const
-    const number = lock.extras?.scope?.number
-    return [{ ...none, ...kind, session, id, key: lock.key, upgradeOf: fence, scope: number }]
-  }
-  if (command.type === 'lockAll') {
-    const { session, id, items, extras } = command
-    const number = extras?.scope
-    const set = items.map(({ key }) => key)
-    return items.map(({ key, mode, permits, capacity }) => ({
-      ...{ ...none, session, id, key, mode, permits, capacity, set },
-      ...{ upgradeOf: undefined, scope: number },
-    }))
-  }
-  const { session, id, key, mode, extras } = command as Extract<Command, { type: 'lock' }>
-  const { permits, capacity, scope: number } = extras ?? {}
-  const kind = { key, mode, permits, capacity, set: undefined, upgradeOf: undefined }
-  return [{ ...none, ...kind, session, id, scope: number }]
 }

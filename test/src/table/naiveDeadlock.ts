@@ -4,6 +4,7 @@
  * then are granted. The judge repeats these steps until nothing changes. A request that is left can
  * never be granted.
  */
+import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
 
 /** A whole table, as lists. The requests of each key are in the order of its queue. */
@@ -25,9 +26,17 @@ export function plainTableOf({ keys }: PlainState): PlainTable {
 /** Whether a new request could never be granted. A set is several requests with one id. */
 export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest[]): boolean {
   const isUpgrade = newRequests[0]!.upgradeOf !== undefined
-  let { locks } = table
-  let waiting = [...table.waiting, ...(isUpgrade ? [] : newRequests)]
-  let upgrades = [...table.upgrades, ...(isUpgrade ? newRequests : [])]
+  const stuck = stuckRequests({
+    locks: table.locks,
+    waiting: [...table.waiting, ...(isUpgrade ? [] : newRequests)],
+    upgrades: [...table.upgrades, ...(isUpgrade ? newRequests : [])],
+  })
+  return stuck.some((wait) => isSameRequest(wait, newRequests[0]!))
+}
+
+/** The requests and upgrades of a table that can never be granted. */
+export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
+  let { locks, waiting, upgrades } = table
   for (;;) {
     const count = locks.length + waiting.length + upgrades.length
     locks = locks.filter((lock) => [...waiting, ...upgrades].some((wait) => keeps(wait, lock)))
@@ -38,9 +47,37 @@ export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest
         .every((member) => canBeGranted(member, locks, waiting, upgrades)),
     )
     waiting = waiting.filter((wait) => !grantable.includes(wait))
-    if (locks.length + waiting.length + upgrades.length === count) break
+    if (locks.length + waiting.length + upgrades.length === count) return [...waiting, ...upgrades]
   }
-  return [...waiting, ...upgrades].some((wait) => isSameRequest(wait, newRequests[0]!))
+}
+
+/** A command that asks for a lock, for a set, or for an upgrade. */
+export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgrade' }>
+
+/** The requests that a command makes, as plain values; of a set, the request for each key. */
+export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
+  const noKind = { once: undefined, election: undefined }
+  const noHold = { maxHold: undefined, notify: undefined, ...noKind }
+  const none = { ttl: undefined, timeout: undefined, metadata: undefined, since: 0, ...noHold }
+  if (command.type === 'upgrade') {
+    const { session, id, fence } = command
+    const { key, extras } = table.sessions.get(session)!.held.get(fence)!
+    const scope = extras?.scope?.number
+    const ownPermits = { permits: undefined, capacity: undefined, set: undefined }
+    const terms = { ...none, ...ownPermits, mode: 'exclusive' } as const
+    return [{ ...terms, session, id, key, upgradeOf: fence, scope }]
+  }
+  const { session, id, extras } = command
+  const own = { ...none, session, id, upgradeOf: undefined, scope: extras?.scope }
+  if (command.type === 'lockAll') {
+    const set = command.items.map(({ key }) => key)
+    return command.items.map(({ key, mode, permits, capacity }) => {
+      return { ...own, key, mode, permits, capacity, set }
+    })
+  }
+  const { key, mode } = command
+  const { permits, capacity } = command.extras ?? {}
+  return [{ ...own, key, mode, permits, capacity, set: undefined }]
 }
 
 /** Whether a lock stays held while this request waits. */

@@ -1,0 +1,37 @@
+/** The calls of `session.barrier` in a client program. */
+import type { Session } from '@holdfast/client'
+import type { ErrorCode } from '@holdfast/shared'
+import type { CallDeps } from './onceCalls.js'
+
+/** The errors with which a call at a barrier may fail. */
+const barrierCodes: ReadonlySet<ErrorCode> = new Set([
+  'LOCK_TIMEOUT',
+  'CAPACITY_MISMATCH',
+  'ABORTED',
+  'SESSION_CLOSED',
+  'SESSION_EXPIRED',
+  'UNAVAILABLE',
+])
+
+/** Calls a barrier. The timeout is there because the other clients may never call it. */
+export async function callBarrier(session: Session, key: string, deps: CallDeps): Promise<void> {
+  const { random, callOracle, process } = deps
+  const parties = random.chance(0.8) ? 2 : 3
+  const request = deps.newRequest()
+  request.timeout ??= random.int(1, 4_000)
+  const { timeout, signal } = request
+  const start = callOracle.start()
+  let isSettled = false
+  callOracle.watchAbort(request, () => isSettled)
+  try {
+    const passed = session.barrier(key, { parties, timeout, signal })
+    await callOracle.track(`barrier ${key}`, passed)
+    callOracle.count('barrier passed')
+  } catch (error) {
+    callOracle.expect(error, barrierCodes, 'barrier')
+  } finally {
+    isSettled = true
+    process.clock.clearTimer(request.abortTimer)
+  }
+  callOracle.checkTimeout(request, start)
+}

@@ -1,0 +1,77 @@
+/**
+ * The calls of `lock.upgrade` and `lock.downgrade` in a client program. After each call the program
+ * checks the mode and the fence (the number of the grant) that the client tells.
+ */
+import { type ErrorCode, HoldfastError } from '@holdfast/shared'
+import type { HeldLock } from './holderOracle.js'
+import type { CallDeps } from './onceCalls.js'
+
+/** The errors with which an upgrade may fail. */
+const upgradeCodes: ReadonlySet<ErrorCode> = new Set([
+  'DEADLOCK',
+  'LOCK_HELD',
+  'LOCK_TIMEOUT',
+  'ABORTED',
+  'LOCK_NOT_HELD',
+  'SESSION_CLOSED',
+  'SESSION_EXPIRED',
+  'UNAVAILABLE',
+])
+
+/** Upgrades and downgrades the lock in random order, and works in between. */
+export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<void> {
+  const { lock } = heldLock
+  for (let changes = deps.random.int(1, 3); changes > 0 && lock.held; changes--) {
+    if (deps.random.chance(lock.mode === 'shared' ? 0.8 : 0.3)) await upgrade(heldLock, deps)
+    else await downgrade(heldLock, deps)
+    await deps.work()
+  }
+}
+
+export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
+  const { callOracle, process } = deps
+  const { lock } = heldLock
+  const { mode, fence } = lock
+  const request = deps.newRequest()
+  const { timeout, signal } = request
+  const start = callOracle.start()
+  let isSettled = false
+  callOracle.watchAbort(request, () => isSettled)
+  try {
+    const task = lock.upgrade({ timeout, signal })
+    await callOracle.track(`upgrade ${request.metadata.op} ${lock.key}`, task)
+    callOracle.count('upgraded')
+    // A lock that was exclusive already keeps its fence.
+    const isRaised = mode === 'exclusive' ? lock.fence === fence : lock.fence > fence
+    if (lock.held && (lock.mode !== 'exclusive' || !isRaised))
+      callOracle.violated('an upgrade raises the fence', `${lock.mode} ${fence} ${lock.fence}`)
+    callOracle.checkTimeout(request, start)
+  } catch (error) {
+    callOracle.expect(error, upgradeCodes, 'upgrade')
+    if (error instanceof HoldfastError) {
+      callOracle.count(`upgrade refused ${error.code}`)
+      callOracle.checkEarlyTimeout(error, request, start)
+    }
+    callOracle.checkTimeout(request, start)
+    if (lock.held && lock.mode !== mode)
+      callOracle.violated('a failed upgrade leaves the lock as it was', `${lock.mode} ${lock.key}`)
+  } finally {
+    isSettled = true
+    process.clock.clearTimer(request.abortTimer)
+  }
+}
+
+export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
+  const { callOracle, oracles } = deps
+  const { lock } = heldLock
+  try {
+    await oracles.holderOracle.duringDowngrade(heldLock, () =>
+      callOracle.track(`downgrade ${lock.key}`, lock.downgrade()),
+    )
+  } catch (error) {
+    callOracle.expectLoss(error, 'downgrade')
+    return
+  }
+  if (lock.held && lock.mode !== 'shared')
+    callOracle.violated('a downgrade makes the lock shared', `${lock.mode} ${lock.key}`)
+}

@@ -1,0 +1,126 @@
+/**
+ * An oracle of upgrades and downgrades, by the effects of the lock table. An upgrade makes a shared
+ * lock exclusive and raises its fence (the number of a grant). A downgrade makes an exclusive lock
+ * shared and keeps its fence. An upgrade that ends without a grant leaves its lock as it was.
+ * `TableOracle` checks that no other lock is held beside an exclusive lock.
+ */
+import type { Command, Effect, Lock } from '@holdfast/server/core'
+import type { LockMode } from '@holdfast/shared'
+import type { RunReport } from './runReport.js'
+
+interface LockRecord {
+  mode: LockMode
+  presentFence: number
+}
+
+type EffectOf<K extends Effect['kind']> = Extract<Effect, { kind: K }>
+
+export class ModeOracle {
+  readonly #report: RunReport
+  /** The held locks by their first fence, which names a lock for its whole life. */
+  #locks = new Map<number, LockRecord>()
+  /** The first fence of the lock of each upgrade that waits, by `session#id`. */
+  #upgrades = new Map<string, number>()
+
+  constructor(report: RunReport) {
+    this.#report = report
+  }
+
+  /** Another broker starts with an empty table. */
+  brokerStarted(): void {
+    this.#locks = new Map()
+    this.#upgrades = new Map()
+  }
+
+  check(command: Command, effects: readonly Effect[]): void {
+    /** The upgrades that this command has ended. */
+    const ended = new Map<string, number>()
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'granted': {
+          const { fence, mode, presentFence } = effect.lock
+          this.#locks.set(fence, { mode, presentFence })
+          break
+        }
+        case 'released':
+          this.#locks.delete(effect.lock.fence)
+          break
+        case 'queued':
+          if (effect.request.upgradedLock !== undefined)
+            this.#upgrades.set(nameOf(effect.request), effect.request.upgradedLock.fence)
+          break
+        case 'withdrawn':
+          this.#withdrawn(effect, ended)
+          break
+        case 'upgraded':
+          this.#upgraded(effect, ended)
+          break
+        case 'downgraded':
+          this.#downgraded(effect.lock)
+          break
+        case 'answer':
+          this.#checkAnswer(effect, command, ended)
+          break
+      }
+    }
+  }
+
+  #upgraded({ lock, request, formerFence }: EffectOf<'upgraded'>, ended: Map<string, number>) {
+    const record = this.#locks.get(lock.fence)
+    this.#report.count(request === undefined ? 'upgraded at once' : 'upgraded after a wait')
+    if (request !== undefined) {
+      this.#upgrades.delete(nameOf(request))
+      ended.set(nameOf(request), lock.fence)
+    }
+    if (record?.mode !== 'shared' || lock.mode !== 'exclusive')
+      this.#violated('an upgrade makes a shared lock exclusive', lock)
+    if (formerFence !== record?.presentFence || lock.presentFence <= formerFence)
+      this.#violated('an upgrade raises the fence', lock)
+    this.#locks.set(lock.fence, { mode: 'exclusive', presentFence: lock.presentFence })
+  }
+
+  #downgraded(lock: Lock): void {
+    const record = this.#locks.get(lock.fence)
+    this.#report.count('downgraded')
+    if (record?.mode !== 'exclusive' || lock.mode !== 'shared')
+      this.#violated('a downgrade makes an exclusive lock shared', lock)
+    if (lock.presentFence !== record?.presentFence)
+      this.#violated('a downgrade keeps the fence', lock)
+    this.#locks.set(lock.fence, { mode: 'shared', presentFence: lock.presentFence })
+  }
+
+  #withdrawn({ request, reason }: EffectOf<'withdrawn'>, ended: Map<string, number>): void {
+    const lock = request.upgradedLock
+    if (lock === undefined) return
+    this.#upgrades.delete(nameOf(request))
+    ended.set(nameOf(request), lock.fence)
+    this.#report.count(`upgrade ended: ${reason}`)
+    if (reason === 'ended') return
+    const record = this.#locks.get(lock.fence)
+    if (record === undefined || lock.mode !== 'shared' || lock.presentFence !== record.presentFence)
+      this.#violated('an upgrade that is given up leaves its lock as it was', lock)
+  }
+
+  /** Checks that the answer to an upgrade tells the present fence of its exclusive lock. */
+  #checkAnswer(
+    { session, id, answer, repeat }: EffectOf<'answer'>,
+    command: Command,
+    ended: ReadonlyMap<string, number>,
+  ): void {
+    if (answer.kind !== 'upgraded' || repeat) return
+    const name = `${session.id}#${id}`
+    const fence = ended.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
+    const record = fence === undefined ? undefined : this.#locks.get(fence)
+    if (record?.mode === 'exclusive' && record.presentFence === answer.fence) return
+    const detail = `${name}: ${answer.fence}, and the fence is ${record?.presentFence}`
+    this.#report.violated('the answer to an upgrade has the new fence', detail)
+  }
+
+  #violated(rule: string, { key, fence, presentFence, mode }: Lock): void {
+    this.#report.violated(rule, `${key} by ${fence}: ${mode}, fence ${presentFence}`)
+  }
+}
+
+function nameOf({ session, id }: { session: { id: string }; id: number }): string {
+  return `${session.id}#${id}`
+}

@@ -1,0 +1,186 @@
+/**
+ * The scopes of a client program. A scope locks several keys and sets in random order, while other
+ * scopes do the same, so that real deadlocks happen. It upgrades, downgrades and unlocks some of
+ * its locks. Some scopes end while a call still waits.
+ */
+import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
+import { HoldfastError } from '@holdfast/shared'
+import type { LockRequest } from './callOracle.js'
+import type { HeldLock } from './holderOracle.js'
+import { downgrade, upgrade } from './modeCalls.js'
+import type { CallDeps } from './onceCalls.js'
+
+export interface ScopeDeps extends CallDeps {
+  /** Makes the items of a set. */
+  readonly newItems: () => LockItem[]
+  readonly isStopping: () => boolean
+  /** Records a lock that the program has got. */
+  readonly acquired: (lock: Lock) => HeldLock
+  readonly unlock: (heldLock: HeldLock) => Promise<void>
+  /** Forgets a lock that has ended with its scope. */
+  readonly forget: (heldLock: HeldLock) => void
+}
+
+/** How often a scope does each step. */
+const stepWeights = {
+  lock: 8,
+  tryLock: 1,
+  lockAll: 3,
+  permits: 1,
+  together: 2,
+  upgrade: 3,
+  downgrade: 1,
+  unlock: 1,
+}
+
+/** Runs one scope until its end. */
+export async function runScope(session: Session, deps: ScopeDeps): Promise<void> {
+  const calls = new ScopeCalls(deps)
+  const { callOracle, random, oracles } = deps
+  const { id } = session
+  const failure = random.chance(0.1) ? new Error('the task of the scope fails') : undefined
+  const task = session.scope(async (scope) => {
+    await calls.run(scope)
+    calls.end()
+    if (failure !== undefined) throw failure
+  })
+  try {
+    await callOracle.track('scope', task)
+  } catch (error) {
+    if (error !== failure)
+      callOracle.violated('a scope rejects with the error of its task', `${error}`)
+  }
+  await calls.settled
+  // The end of a session settles its scopes too, before the broker has released the locks.
+  const { state, leaseLeft } = session
+  if (state === 'connected' && leaseLeft > 0 && session.id === id)
+    oracles.holderOracle.scopeEnded(calls.ended)
+}
+
+class ScopeCalls {
+  readonly #deps: ScopeDeps
+  readonly #heldLocks = new Set<HeldLock>()
+  /** The sets, whose mode cannot change. A set may have one key only. */
+  readonly #sets = new WeakSet<Lock>()
+  /** The locks that ended with the scope. */
+  readonly ended: HeldLock[] = []
+  #isEnded = false
+  /** Whether the scope goes on after a deadlock. A task would mostly end then. */
+  #isOver = false
+  /** Settles with the call that the scope has left behind. */
+  settled: Promise<void> = Promise.resolve()
+
+  constructor(deps: ScopeDeps) {
+    this.#deps = deps
+  }
+
+  async run(scope: Scope): Promise<void> {
+    const { random } = this.#deps
+    for (let steps = random.int(2, 6); steps > 0; steps--) {
+      if (this.#isOver || this.#deps.isStopping() || scope.signal.aborted) return
+      await this.#step(scope)
+      if (random.chance(0.4)) await this.#deps.work()
+    }
+    if (!random.chance(0.2)) return
+    this.settled = this.#lock(scope)
+    if (random.chance(0.5)) await this.#deps.work()
+  }
+
+  /** Call when the task of the scope ends: from now on the program holds none of its locks. */
+  end(): void {
+    this.#isEnded = true
+    for (const heldLock of this.#heldLocks) this.#endLock(heldLock)
+    this.#heldLocks.clear()
+  }
+
+  async #step(scope: Scope): Promise<void> {
+    const { random } = this.#deps
+    const step = random.weighted(stepWeights)
+    const heldLocks = [...this.#heldLocks].filter(({ lock }) => lock.held)
+    const changeable = heldLocks.filter(
+      ({ lock }) => lock.mode !== 'permits' && !this.#sets.has(lock),
+    )
+    switch (step) {
+      case 'lock':
+        return this.#lock(scope)
+      case 'tryLock':
+        return this.#request((key, { timeout: _, onQueued: __, ...options }) =>
+          scope.tryLock(key, options),
+        )
+      case 'lockAll': {
+        const items = this.#deps.newItems()
+        return this.#request(async (_, { mode: __, ...options }) => {
+          const lock = await scope.lockAll(items, options)
+          this.#sets.add(lock)
+          return lock
+        })
+      }
+      case 'permits':
+        return this.#request((key, { mode: _, ...options }) =>
+          scope.lock(key, { ...options, capacity: 3 }),
+        )
+      case 'together': {
+        const change = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
+        await Promise.all([this.#lock(scope), ...change, this.#lock(scope)])
+        return
+      }
+      case 'upgrade':
+        if (changeable.length > 0) await upgrade(random.pick(changeable), this.#deps)
+        return
+      case 'downgrade':
+        if (changeable.length > 0) await downgrade(random.pick(changeable), this.#deps)
+        return
+      case 'unlock': {
+        if (heldLocks.length === 0) return
+        const heldLock = random.pick(heldLocks)
+        this.#heldLocks.delete(heldLock)
+        await this.#deps.unlock(heldLock)
+      }
+    }
+  }
+
+  #lock(scope: Scope): Promise<void> {
+    return this.#request((key, options) => scope.lock(key, options))
+  }
+
+  async #request(send: (key: string, options: Options) => Promise<Lock>): Promise<void> {
+    const { random, plan, callOracle, process, oracles } = this.#deps
+    const request = this.#deps.newRequest()
+    const key = random.pick(plan.keys)
+    const start = callOracle.start()
+    let isSettled = false
+    callOracle.watchAbort(request, () => isSettled)
+    const { abortTimer, ...options } = request
+    try {
+      const task = send(key, options)
+      const lock = await callOracle.track(`scope ${request.metadata.op} ${key}`, task)
+      this.#acquired(lock)
+      callOracle.checkTimeout(request, start)
+    } catch (error) {
+      const code = error instanceof HoldfastError ? error.code : undefined
+      if (code === 'DEADLOCK') {
+        callOracle.count('scope got DEADLOCK')
+        oracles.requestFailed(request.metadata)
+        this.#isOver = random.chance(0.7)
+      } else if (!(this.#isEnded && code === 'ABORTED'))
+        callOracle.checkFailure(error, request, start)
+    } finally {
+      isSettled = true
+      process.clock.clearTimer(abortTimer)
+    }
+  }
+
+  #acquired(lock: Lock): void {
+    const heldLock = this.#deps.acquired(lock)
+    if (this.#isEnded) this.#endLock(heldLock)
+    else this.#heldLocks.add(heldLock)
+  }
+
+  #endLock(heldLock: HeldLock): void {
+    heldLock.isReturned = true
+    this.#deps.forget(heldLock)
+    this.ended.push(heldLock)
+  }
+}
+
+type Options = Omit<LockRequest, 'abortTimer' | 'steal'>

@@ -1,0 +1,94 @@
+/**
+ * An oracle of scopes and of deadlocks. The naive reduction of `test/src/table` judges the whole
+ * table: a request that the table refuses with `DEADLOCK` could never be granted, and every request
+ * that waits can be granted some time. So no scopes wait for each other for ever. A scope waits for
+ * one request at a time, and holds nothing after its end.
+ */
+import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
+import {
+  isDeadlock,
+  newRequestsOf,
+  plainTableOf,
+  type RequestCommand,
+  stuckRequests,
+} from '../table/naiveDeadlock.js'
+import { plainState } from '../table/plainValues.js'
+import type { RunReport } from './runReport.js'
+
+export class ScopeOracle {
+  readonly #report: RunReport
+
+  constructor(report: RunReport) {
+    this.#report = report
+  }
+
+  /** A table has applied a command. */
+  check(table: LockTable, command: Command, effects: readonly Effect[]): void {
+    if (effects.length === 0) return
+    if (isDeadlockRefused(command, effects)) this.#checkRefusal(table, command)
+    else if (canHaveDeadlock(table)) this.#checkWaiting(table)
+    if (command.type === 'endScope') this.#checkEnd(table, command)
+    for (const effect of effects) {
+      if (effect.kind !== 'queued' || !effect.request.isPrimary) continue
+      const { session, extras } = effect.request
+      if (extras?.scope === undefined) continue
+      this.#report.count('scope waits')
+      const isSameScope = (other: Request) => other.extras?.scope === extras.scope
+      const waitingCount = session.waiting.values().filter(isSameScope).length
+      if (waitingCount > 1)
+        this.#report.violated('a scope waits for one request at a time', session.id)
+    }
+  }
+
+  /** A refused request has changed nothing, so the table is as it was before the request. */
+  #checkRefusal(table: LockTable, command: RequestCommand): void {
+    this.#report.count('deadlock refused')
+    const requests = newRequestsOf(command, table)
+    if (isDeadlock(plainTableOf(plainState(table)), requests)) return
+    const detail = JSON.stringify(command)
+    this.#report.violated('the table refuses only deadlocks with DEADLOCK', detail)
+  }
+
+  #checkWaiting(table: LockTable): void {
+    const stuck = stuckRequests(plainTableOf(plainState(table)))
+    if (stuck.length === 0) return
+    const detail = stuck
+      .map(({ session, id, key, scope }) => `${session}#${id} for ${key} in scope ${scope}`)
+      .join('; ')
+    this.#report.violated('no requests wait for each other for ever', detail)
+  }
+
+  #checkEnd(table: LockTable, command: Extract<Command, { type: 'endScope' }>): void {
+    const session = table.sessions.get(command.session)
+    if (session === undefined || session.attachEpoch !== command.attachEpoch) return
+    this.#report.count('scope ended')
+    const left = [...session.held.values(), ...session.waiting.values()].filter(
+      ({ extras }) => extras?.scope?.number === command.scope,
+    )
+    if (left.length === 0) return
+    const detail = left.map(({ key, id }) => `${session.id}#${id} of ${key}`).join('; ')
+    this.#report.violated('the end of a scope ends its locks and its request', detail)
+  }
+}
+
+function isDeadlockRefused(
+  command: Command,
+  effects: readonly Effect[],
+): command is RequestCommand {
+  if (command.type !== 'lock' && command.type !== 'lockAll' && command.type !== 'upgrade')
+    return false
+  return effects.some(
+    (effect) =>
+      effect.kind === 'answer' &&
+      effect.id === command.id &&
+      effect.answer.kind === 'failed' &&
+      effect.answer.code === 'DEADLOCK',
+  )
+}
+
+/** Only a table in which a scope or an upgrade waits can have a deadlock. */
+function canHaveDeadlock(table: LockTable): boolean {
+  for (const { extras } of table.keys.values())
+    if (extras?.upgrade !== undefined || extras?.scopes !== undefined) return true
+  return false
+}
