@@ -24,6 +24,7 @@ import {
   type Lock,
   type Request,
   type Session,
+  waitingCountOf,
 } from '../core/index.js'
 import { encodeContended, encodeQueued } from '../protocol/encode.js'
 
@@ -198,7 +199,7 @@ export class Notices {
   #sendContended(lock: Lock, now: number): void {
     const { attached, workCounter } = this.#deps
     const connection = attached.get(lock.session)
-    const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
+    const waiting = waitingBehind(lock)
     if (connection === undefined || waiting === 0) return
     this.#contendedAt.set(lock, now)
     connection.charge(1)
@@ -231,9 +232,16 @@ function primaryOf(lock: Lock): Lock {
   return lock.extras?.set?.locks[0] ?? lock
 }
 
-/** The length of the longest queue among the keys of these locks or requests. */
+/** How many requests wait for the lock, at the key of the lock where most requests wait. */
+function waitingBehind(lock: Lock): number {
+  const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
+  // A lock is not in the way of its own upgrade.
+  return lock.keyState.extras?.upgrade?.upgradedLock === lock ? waiting - 1 : waiting
+}
+
+/** The most requests that wait for one of the keys of these locks or requests. */
 function longestQueueOf(members: readonly (Lock | Request)[]): number {
   let longest = 0
-  for (const { keyState } of members) longest = Math.max(longest, keyState.queue.length)
+  for (const { keyState } of members) longest = Math.max(longest, waitingCountOf(keyState))
   return longest
 }

@@ -241,7 +241,7 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
 
 /** A lock as callers in the same process see it. */
 export function toHeldInfo(lock: Lock): HeldInfo {
-  const { key, mode, session, metadata, fence, since, extras } = lock
+  const { key, mode, session, metadata, presentFence: fence, since, extras } = lock
   const { id, name } = session
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   const value = extras?.election?.value

@@ -10,7 +10,7 @@
  * because the hand-off is short.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Effect, Lock, Session } from '../core/index.js'
+import { type Effect, type Lock, type Session, waitingCountOf } from '../core/index.js'
 import { type EventLoopLag, nodeEnvironment, watchEventLoopLag } from '../platform/environment.js'
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './observer.js'
@@ -135,7 +135,7 @@ class BrokerMetrics implements Metrics {
         this.#onReleased(effect.lock, effect.reason)
         break
       case 'queued':
-        this.#queueDepth.observe(effect.request.keyState.queue.length)
+        this.#queueDepth.observe(waitingCountOf(effect.request.keyState))
         break
       case 'withdrawn':
         if (effect.request.isPrimary && effect.reason !== 'answered')

@@ -2,6 +2,7 @@
  * Upgrades and downgrades over a real broker: a shared lock becomes exclusive when it is the only
  * lock of its key, and an exclusive lock becomes shared at once.
  */
+import type { QueuedInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from './stage.js'
 
@@ -77,6 +78,41 @@ describe('e2e: upgrades', () => {
       await rejection(lock.downgrade(), 'INVALID_OPTION')
     }
     await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
+  })
+
+  it('that wait are the first of the requests that a query and a new watch list', async () => {
+    const { sessions, broker } = await stage.brokerWith('a', 'b', 'c')
+    const [a, b, c] = sessions
+    const lock = await a!.lock('k', shared)
+    const other = await b!.lock('k', shared)
+    const queued = b!.lock('k')
+    await untilHandled(b!)
+    const upgraded = lock.upgrade()
+    await untilHandled(a!)
+    const expected = [a!.id, b!.id]
+    for (const query of [{ key: 'k' }, { prefix: '' }, { prefix: '', limit: 5, after: '' }]) {
+      const { waiting, waitingCount } = await c!.query(query)
+      expect(waiting.map(({ session }) => session)).to.deep.equal(expected)
+      expect(waitingCount).to.equal(2)
+    }
+    expect(broker.query({ key: 'k' }).waitingCount).to.equal(2)
+    const queue = new Set<string>()
+    const nameOf = (info: QueuedInfo) => `${info.session}#${info.request}`
+    const watch = c!.watch({ key: 'k', queue: true }, (event) => {
+      if (event.event === 'state') for (const info of event.waiting!) queue.add(nameOf(info))
+      if (event.event === 'dequeued') expect(queue.delete(nameOf(event))).to.equal(true)
+    })
+    await untilHandled(c!)
+    expect(queue.size).to.equal(2)
+    await other.unlock()
+    await upgraded
+    const [held] = broker.query({ key: 'k' }).held
+    expect(held?.fence).to.equal(lock.fence)
+    await lock.unlock()
+    await (await queued).unlock()
+    await untilHandled(c!)
+    watch.close()
+    expect(queue.size).to.equal(0)
   })
 
   it('reach watchers as events with the new mode and the new fence', async () => {

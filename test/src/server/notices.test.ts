@@ -33,6 +33,17 @@ describe('contended notices', () => {
     expect(contendedIn(passAlive(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
+  it('count an upgrade that waits for the lock, but not an upgrade of the lock itself', () => {
+    const { clients } = setUp(2)
+    const [first, second] = clients as [Client, Client]
+    const shared = { ...contended, mode: 'shared' }
+    const fence = first.acquire('k', shared)
+    second.acquire('k', shared)
+    first.say({ type: 'upgrade', id: 100, fence })
+    expect(contendedIn(first.heard())).to.deep.equal([])
+    expect(contendedIn(second.heard())).to.deep.equal([1])
+  })
+
   it('do not come because requests leave the queue', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
