@@ -51,6 +51,10 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly fence: number
   /** The newest fence, which is higher than the first fence after an upgrade. */
   presentFence: number
+  /** How many upgrades have a caller that waits for them. */
+  wantedUpgrades = 0
+  /** Whether the broker has granted an upgrade whose caller had given up. */
+  owesDowngrade = false
   /** Undefined for an ordinary lock. */
   readonly kind: KindParams | undefined
   readonly #params: HoldParams | undefined

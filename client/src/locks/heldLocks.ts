@@ -35,8 +35,7 @@ const lossTexts: Record<LockLossReason, string> = {
 }
 
 /** A lock at the broker. After a new `granted` message, only the fence and `at` are known. */
-export type BrokerLock = Pick<HeldItem, 'fence' | 'presentFence' | 'ttl' | 'at'> &
-  Partial<Pick<HeldItem, 'mode'>>
+export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   readonly scheduler: Scheduler
@@ -86,11 +85,13 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     return lock
   }
 
-  /** The broker confirms after a resume that the session still holds this lock. */
-  confirm(lock: GrantedLock, item: BrokerLock): void {
-    const { ttl, at, mode = lock.mode, presentFence = lock.presentFence } = item
-    lock.mode = mode
-    lock.presentFence = presentFence
+  /**
+   * The broker confirms after a resume that the session still holds this lock. The mode and the
+   * present fence come with the answers to upgrades and downgrades, which the broker repeats. The
+   * mode of the snapshot may be older than such an answer, or may come from an upgrade whose caller
+   * has given up.
+   */
+  confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
     const expiry = this.#expiryByBroker(ttl, at)
     if (expiry !== undefined) lock.confirmTtl(ttl, expiry)

@@ -172,7 +172,7 @@ export class Lock implements LossListener {
     throwIfAborted(signal, this.key)
     const request = new UpgradeRequest(this.#grantedLock, timeout)
     const send = () => {
-      this.#grantedLock.submit(request)
+      request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
       return this.#untilLost(request.promise, undefined).finally(stopListening)
     }

@@ -35,6 +35,10 @@ interface ChangeableLock {
   readonly scheduler: Scheduler
   mode: LockMode
   presentFence: number
+  /** How many upgrades have a caller that waits for them. */
+  wantedUpgrades: number
+  /** Whether the broker has granted an upgrade whose caller had given up. */
+  owesDowngrade: boolean
   submit(request: Request<void>): void
   abandon(request: Request<void>): void
 }
@@ -93,11 +97,17 @@ export class UpgradeRequest extends ModeRequest {
   readonly responseType = 'granted'
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
+  #isCounted = true
 
   constructor(lock: ChangeableLock, timeout: number | undefined) {
     super(lock)
     this.timeout = timeout
     this.dueAt = timeout === undefined ? Infinity : lock.scheduler.monotonic() + timeout
+  }
+
+  submit(): void {
+    this.lock.wantedUpgrades++
+    this.lock.submit(this)
   }
 
   text(scheduler: Scheduler): string {
@@ -107,18 +117,42 @@ export class UpgradeRequest extends ModeRequest {
 
   onResponse(response: Response): boolean {
     const { lock } = this
-    lock.presentFence = (response as Granted).fence
-    // A caller that gave up while the grant was on its way relies on a shared lock.
-    if (this.isWanted) lock.mode = 'exclusive'
-    else lock.submit(new DowngradeRequest(lock))
+    const { fence } = response as Granted
+    if (this.isWanted) {
+      lock.mode = 'exclusive'
+      lock.owesDowngrade = false
+      // A caller that gave up while the grant was on its way relies on a shared lock. The fence is
+      // the former fence if the lock was exclusive already, and then the lock stays exclusive.
+    } else if (fence > lock.presentFence) lock.owesDowngrade = true
+    lock.presentFence = fence
+    this.#end()
     this.resolve()
     return true
+  }
+
+  override onFailed(error: HoldfastError): void {
+    this.#end()
+    this.fail(error)
   }
 
   /** Rejects the call, and cancels the request at the broker. */
   giveUp(error: HoldfastError): void {
     this.lock.abandon(this)
+    this.#end()
     this.fail(error)
+  }
+
+  /**
+   * The caller waits no longer. Downgrades the lock if the caller of an earlier upgrade had given
+   * up, unless a later upgrade is wanted: the broker would handle the downgrade after this upgrade.
+   */
+  #end(): void {
+    const { lock } = this
+    if (this.#isCounted) lock.wantedUpgrades--
+    this.#isCounted = false
+    if (!lock.owesDowngrade || lock.wantedUpgrades > 0) return
+    lock.owesDowngrade = false
+    lock.submit(new DowngradeRequest(lock))
   }
 
   /** Called when the timeout has passed. */

@@ -49,6 +49,63 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
 
+  it('leave an exclusive lock exclusive if an abort crosses the answer', async () => {
+    const scene = await openScene()
+    const granted = scene.session.lock('k')
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
+    const lock = await granted
+    const controller = new AbortController()
+    const code = codeOf(lock.upgrade({ signal: controller.signal }))
+    await turn()
+    controller.abort()
+    expect(await code).to.equal('ABORTED')
+    scene.socket.newMessages()
+    scene.socket.deliver({ type: 'granted', id: 2, fence: 5 })
+    await turn()
+    expect(scene.socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
+    expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 5])
+  })
+
+  it('keep the lock exclusive if the caller upgrades again before that grant arrives', async () => {
+    const { socket, lock } = await sharedLock()
+    const controller = new AbortController()
+    const first = lock.upgrade({ signal: controller.signal })
+    await turn()
+    controller.abort()
+    expect(await codeOf(first)).to.equal('ABORTED')
+    const second = lock.upgrade()
+    await turn()
+    socket.newMessages()
+    socket.deliver({ type: 'granted', id: 2, fence: 9 })
+    socket.deliver({ type: 'granted', id: 3, fence: 9 })
+    await second
+    expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
+    expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
+  })
+
+  it('downgrade the lock once the second caller has given up as well, or is refused', async () => {
+    for (const isRefused of [true, false]) {
+      const { socket, lock } = await sharedLock()
+      const controllers = [new AbortController(), new AbortController()]
+      const codes = controllers.map(({ signal }) => codeOf(lock.upgrade({ signal })))
+      await turn()
+      controllers[0]!.abort()
+      socket.deliver({ type: 'granted', id: 2, fence: 9 })
+      await turn()
+      expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
+      if (isRefused) socket.deliver({ type: 'failed', id: 3, code: 'FORBIDDEN', message: 'no' })
+      else controllers[1]!.abort()
+      expect(await Promise.all(codes)).to.deep.equal([
+        'ABORTED',
+        isRefused ? 'FORBIDDEN' : 'ABORTED',
+      ])
+      await turn()
+      expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 4, fence: 5 }])
+      expect(lock.mode).to.equal('shared')
+    }
+  })
+
   it('time out by themselves if the broker does not answer in time', async () => {
     const { clock, lock, socket } = await sharedLock()
     const upgraded = lock.upgrade({ timeout: 1_000 })
@@ -68,7 +125,23 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
   })
 
-  it('take the mode and the fence of the snapshot after a resume', async () => {
+  it('keep the lock shared if a resume tells the grant of an upgrade that was given up', async () => {
+    const scene = await openGraced()
+    const granted = scene.session.lock('k', { mode: 'shared' })
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
+    const lock = await granted
+    const controller = new AbortController()
+    const code = codeOf(lock.upgrade({ signal: controller.signal }))
+    await turn()
+    controller.abort()
+    expect(await code).to.equal('ABORTED')
+    const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
+    await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
+    expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
+  })
+
+  it('take the mode and the fence of the answer that a resume repeats', async () => {
     const scene = await openGraced()
     const granted = scene.session.lock('k', { mode: 'shared' })
     await turn()
