@@ -27,8 +27,15 @@ import {
 export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
-  /** Runs a task when the former calls of the scope have been answered. */
-  inTurn<T>(task: () => Promise<T>): Promise<T>
+  /**
+   * Runs a task when the former calls of the scope have been answered. Rejects when the signal is
+   * aborted or the timeout is over, also before the task runs.
+   */
+  inTurn<T>(
+    task: () => Promise<T>,
+    signal: AbortSignal | undefined,
+    timeout: number | undefined,
+  ): Promise<T>
 }
 
 /** The listeners of nearly every lock, so that a lock needs no array of its own. */
@@ -174,9 +181,14 @@ export class Lock implements LossListener {
     const send = () => {
       request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
-      return this.#untilLost(request.promise, undefined).finally(stopListening)
+      const settled = this.#untilLost(request.promise, undefined).catch((error) => {
+        // This client ends a lock earlier than the broker, where the upgrade may still wait.
+        if (this.#currentLoss !== undefined) request.giveUp(this.#notHeldError())
+        throw error
+      })
+      return settled.finally(stopListening)
     }
-    await (this.#scope === undefined ? send() : this.#scope.inTurn(send))
+    await (this.#scope === undefined ? send() : this.#scope.inTurn(send, signal, timeout))
   }
 
   /**

@@ -258,7 +258,7 @@ export class Scope {
   #handleOf(grantedLock: GrantedLock): Lock {
     const handle = new Lock(grantedLock, false, {
       onEnded: () => this.#handles.delete(handle),
-      inTurn: (task) => this.#inTurn(grantedLock.key, undefined, undefined, task),
+      inTurn: (task, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, task),
     })
     this.#handles.add(handle)
     const { signal } = handle

@@ -116,6 +116,42 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
   })
 
+  it('leave the queue of the broker when this client ends the lock first', async () => {
+    const scene = await openScene()
+    const granted = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
+    const code = codeOf((await granted).upgrade())
+    await turn()
+    scene.socket.newMessages()
+    scene.clock.advance(1_100)
+    expect(await code).to.equal('LOCK_NOT_HELD')
+    expect(scene.socket.newMessages()).to.deep.include.members([{ type: 'cancel', request: 2 }])
+  })
+
+  it('are given up in a scope while a former call of the scope waits', async () => {
+    const { session, socket, clock } = await openScene()
+    await session.scope(async (scope) => {
+      const granted = scope.lock('k', { mode: 'shared' })
+      await turn()
+      socket.deliver({ type: 'granted', id: 1, fence: 5 })
+      const lock = await granted
+      const former = codeOf(scope.lock('l'))
+      const controller = new AbortController()
+      const aborted = codeOf(lock.upgrade({ signal: controller.signal }))
+      const timedOut = codeOf(lock.upgrade({ timeout: 100 }))
+      await turn()
+      controller.abort()
+      expect(await aborted).to.equal('ABORTED')
+      clock.advance(1_000)
+      expect(await timedOut).to.equal('LOCK_TIMEOUT')
+      expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
+      socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
+      expect(await former).to.equal('DEADLOCK')
+      setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
+    })
+  })
+
   it('reject when the lock is lost', async () => {
     const { socket, lock } = await sharedLock()
     const upgraded = lock.upgrade()

@@ -120,8 +120,9 @@ class ScopeCalls {
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {
+        const former = random.chance(0.5) ? [this.#lock(scope)] : []
         const change = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
-        await Promise.all([this.#lock(scope), ...change, this.#lock(scope)])
+        await Promise.all([...former, ...change, this.#lock(scope)])
         return
       }
       case 'upgrade':
