@@ -15,8 +15,15 @@ import {
 import { plainState } from '../table/plainValues.js'
 import type { RunReport } from './runReport.js'
 
+/**
+ * The number of commands between two checks of all that waits. The check is slow, and a deadlock
+ * that the table has missed lasts for ever. Requests of scopes and upgrades are checked at once.
+ */
+const checkEvery = 32
+
 export class ScopeOracle {
   readonly #report: RunReport
+  #commands = 0
 
   constructor(report: RunReport) {
     this.#report = report
@@ -26,7 +33,8 @@ export class ScopeOracle {
   check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (effects.length === 0) return
     if (isDeadlockRefused(command, effects)) this.#checkRefusal(table, command)
-    else if (canHaveDeadlock(table)) this.#checkWaiting(table)
+    else if (effects.some(beginsJudgedWait) || ++this.#commands % checkEvery === 0)
+      this.#checkWaiting(table)
     if (command.type === 'endScope') this.#checkEnd(table, command)
     for (const effect of effects) {
       if (effect.kind !== 'queued' || !effect.request.isPrimary) continue
@@ -50,6 +58,7 @@ export class ScopeOracle {
   }
 
   #checkWaiting(table: LockTable): void {
+    if (!canHaveDeadlock(table)) return
     const stuck = stuckRequests(plainTableOf(plainState(table)))
     if (stuck.length === 0) return
     const detail = stuck
@@ -84,6 +93,13 @@ function isDeadlockRefused(
       effect.answer.kind === 'failed' &&
       effect.answer.code === 'DEADLOCK',
   )
+}
+
+/** Whether a request that the table checks for a deadlock begins to wait. */
+function beginsJudgedWait(effect: Effect): boolean {
+  if (effect.kind !== 'queued' || !effect.request.isPrimary) return false
+  const { extras, upgradedLock } = effect.request
+  return extras?.scope !== undefined || upgradedLock !== undefined
 }
 
 /** Only a table in which a scope or an upgrade waits can have a deadlock. */

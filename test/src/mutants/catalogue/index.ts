@@ -7,10 +7,12 @@ import { electionMutants } from './elections.js'
 import { holdsAndNoticesMutants } from './holdsAndNotices.js'
 import { lockTableMutants } from './lockTable.js'
 import { permitsAndSetsMutants } from './permitsAndSets.js'
+import { scopesAndUpgradesMutants } from './scopesAndUpgrades.js'
 
 export const mutants: readonly Mutant[] = [
   ...lockTableMutants,
   ...permitsAndSetsMutants,
+  ...scopesAndUpgradesMutants,
   ...holdsAndNoticesMutants,
   ...electionMutants,
   ...brokerMutants,

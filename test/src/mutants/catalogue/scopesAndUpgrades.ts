@@ -1,0 +1,118 @@
+/**
+ * Mutants (planted bugs) of scopes, deadlocks, upgrades and downgrades. A scope is one logical task
+ * of a session. A fence is the number of a grant.
+ */
+import type { Mutant } from '../mutant.js'
+
+const upgrades: Mutant[] = [
+  {
+    name: 'upgrade-keeps-fence',
+    in: 'Granter.grantUpgrade',
+    find: '++this.#fence',
+    replace: 'this.#fence',
+    why: 'An upgrade gives the lock no new fence, so a resource cannot refuse former writers.',
+  },
+  {
+    name: 'upgrade-lets-readers-in',
+    in: 'KeyState.admits',
+    find: 'this.extras?.upgrade === undefined',
+    replace: 'true',
+    why: 'Shared locks are granted while an upgrade waits, so the upgrade may starve.',
+  },
+  {
+    name: 'upgrade-granted-beside-another-reader',
+    in: 'isUpgradeReady',
+    find: '$HOLDERS.length === 1',
+    replace: '$HOLDERS.length <= 2',
+    why: 'The table grants a waiting upgrade while another session still has a shared lock.',
+  },
+  {
+    name: 'downgrade-does-not-grant-readers',
+    in: 'LockTable.#downgrade',
+    find: 'this.#granter.grantWaiters($KEY, $AT)',
+    replace: 'undefined',
+    why: 'The table leaves shared requests waiting although a downgrade has made room for them.',
+  },
+  {
+    name: 'waiting-upgrade-not-listed',
+    in: 'waitingRequestsOf',
+    find: '[$UPGRADE, ...$QUEUE]',
+    replace: '$QUEUE',
+    why: 'The first state of a watch leaves out an upgrade that waits.',
+  },
+  {
+    name: 'client-downgrades-exclusive-lock',
+    in: 'UpgradeRequest.onResponse',
+    find: '$FENCE > $LOCK.presentFence',
+    replace: 'true',
+    why: 'The client makes an exclusive lock shared when its caller gives up a needless upgrade.',
+  },
+  {
+    name: 'client-downgrades-after-next-upgrade',
+    in: 'UpgradeRequest.#end',
+    find: '$LOCK.wantedUpgrades > 0',
+    replace: 'false',
+    why: 'The client downgrades a lock for a caller that gave up, after the next caller upgraded it.',
+  },
+  {
+    name: 'client-leaves-upgrade-of-lost-lock',
+    in: 'client/Lock.upgrade',
+    find: '$REQUEST.giveUp(this.#notHeldError())',
+    replace: 'undefined',
+    why: 'The client leaves the upgrade of a lost lock waiting, so its scope can send no request.',
+  },
+]
+
+const scopes: Mutant[] = [
+  {
+    name: 'deadlock-ignores-queues',
+    in: 'DeadlockCheck.#isFreeAt',
+    find: 'headOf($PLACE) !== $WAITER',
+    replace: 'false',
+    why: 'A request that waits behind the request of a waiting scope is taken to be grantable.',
+  },
+  {
+    name: 'deadlock-ignores-released-permits',
+    in: 'DeadlockCheck.#reduce',
+    find: '$PLACE.heldPermits -= $PERMITS',
+    replace: 'undefined',
+    why: 'Permits that a scope releases count as held, so requests are refused without a deadlock.',
+  },
+  {
+    name: 'deadlock-ignores-waiting-upgrades',
+    in: 'DeadlockCheck.#isFreeAt',
+    find: '$PLACE.upgrades.some($IS_STUCK)',
+    replace: 'false',
+    why: 'The check for deadlocks takes a key to be free although an upgrade waits there for ever.',
+  },
+  {
+    name: 'scope-counts-as-waiting-after-its-wait',
+    in: 'onWaitEnded',
+    find: '$SCOPE.waiting = undefined',
+    replace: 'undefined',
+    why: 'A scope whose request was granted is still taken to wait.',
+  },
+  {
+    name: 'locks-of-waiting-scope-not-listed',
+    in: 'onWaitBegan',
+    find: 'listLocks($SCOPE)',
+    replace: 'undefined',
+    why: 'The check for deadlocks does not see the locks of a scope that begins to wait.',
+  },
+  {
+    name: 'scope-end-leaves-its-request',
+    in: 'LockTable.#endScope',
+    find: 'this.#granter.removeRequest($REQUEST, $REASON)',
+    replace: 'undefined',
+    why: 'The request of a scope that has ended stays in its queue.',
+  },
+  {
+    name: 'scope-end-releases-sets-twice',
+    in: 'LockTable.#endScope',
+    find: '!$LOCK.isPrimary',
+    replace: 'false',
+    why: 'The end of a scope releases a set once for each of its keys.',
+  },
+]
+
+export const scopesAndUpgradesMutants: readonly Mutant[] = [...upgrades, ...scopes]
