@@ -80,6 +80,15 @@ describe('a mutant that does not fit the build', () => {
     )
   })
 
+  it('fails if the replacement is the code that is there, also with other spaces', () => {
+    const modules = [{ file: 'server/dist/a.js', code: door }]
+    for (const replace of ['this.lock($KEY)', 'this . lock(  $KEY )']) {
+      expect(() => applyMutant({ ...mutant, replace }, modules)).to.throw(
+        'is the code that is there already',
+      )
+    }
+  })
+
   it('fits again once a module in any folder declares the symbol', () => {
     for (const file of ['server/dist/a.js', 'server/dist/far/away/b.js']) {
       expect(applyMutant(mutant, [{ file, code: door }])).to.deep.equal({

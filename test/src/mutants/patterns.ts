@@ -50,7 +50,8 @@ export function symbolsWith(code: string, find: string): string[] {
  * Returns the module with the change in it.
  *
  * @throws if the module lacks the symbol, if the pattern does not match exactly once in the symbol,
- * or if the new code uses a variable or a private member that the module does not have
+ * if the new code uses a variable or a private member that the module does not have, or if the new
+ * code is the old code
  */
 export function changeIn(code: string, symbol: string, { find, replace }: Change): string {
   const normalizedCode = withoutStyle(code)
@@ -74,6 +75,12 @@ export function changeIn(code: string, symbol: string, { find, replace }: Change
   const [match] = matches as [SgNode]
   const { start, end } = match.range()
   const changed = filledIn(replace, match, normalizedCode)
+  if (tokensOf(changed).join(' ') === tokensOf(match.text()).join(' ')) {
+    throw new Error(
+      `The replacement \`${replace}\` in ${symbol} is the code that is there already: ` +
+        'write the replacement so that it changes something',
+    )
+  }
   return normalizedCode.slice(0, start.index) + changed + normalizedCode.slice(end.index)
 }
 
@@ -102,6 +109,18 @@ function isKnown(root: SgNode, name: string): boolean {
 function namesIn(root: SgNode, kinds: readonly string[]): string[] {
   const nodes = root.findAll({ rule: { any: kinds.map((kind) => ({ kind })) } })
   return [...new Set(nodes.map((node) => node.text()))]
+}
+
+/** Returns the tokens of the code, which do not depend on spaces and line ends. */
+function tokensOf(code: string): string[] {
+  const tokens: string[] = []
+  const visit = (node: SgNode) => {
+    const children = node.children()
+    if (children.length === 0) tokens.push(node.text())
+    else for (const child of children) visit(child)
+  }
+  visit(rootOf(code))
+  return tokens
 }
 
 function rootOf(code: string): SgNode {

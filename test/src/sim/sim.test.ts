@@ -19,6 +19,13 @@ const expectedCounts = [
   'proclaimed',
   'once: followed a run',
   'once: got a kept value',
+  'upgraded at once',
+  'upgraded after a wait',
+  'upgrade refused ABORTED',
+  'downgraded',
+  'scope waits',
+  'scope ended',
+  'deadlock refused',
   'observed a leader',
   'observed no leader',
   'refused CAPACITY_MISMATCH',
@@ -54,6 +61,9 @@ const expectedCountsOfCluster = [
   'released: ended',
   'released: expired',
   'session taken over',
+  'upgraded after a wait',
+  'scope waits',
+  'deadlock refused',
 ]
 
 /** Worlds with one broker and with three, long enough for the counts above. */

@@ -56,6 +56,10 @@ const titles: Readonly<Record<string, string>> = {
   setPairUs: 'a set, µs',
   setOneByOneUs: 'its keys one by one, µs',
   setHandOffUs: 'a hand-off of a set, µs',
+  plainWaitUs: 'a wait and its cancel without a scope, µs',
+  checkedWaitUs: 'the same in a scope, with the check, µs',
+  deadlockUs: 'a refused deadlock, µs',
+  visitsPerCheck: 'visited scopes a check',
   startMs: 'start to grant, ms',
   startCpuMs: 'CPU time, ms',
 }

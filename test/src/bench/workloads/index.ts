@@ -2,6 +2,7 @@
 import type { Workload } from '../job.js'
 import { peers } from '../peers/index.js'
 import { cells } from './cells.js'
+import { deadlocks } from './deadlocks.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
 import { journal } from './journal.js'
@@ -33,6 +34,7 @@ export const workloads: readonly Workload[] = [
   cells,
   validation,
   sets,
+  deadlocks,
   startup,
 ]
 

@@ -6,6 +6,7 @@
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
+import { usPerCall } from '../load/usPerCall.js'
 
 /** The number of locked keys in each loop, so that each loop takes about as long. */
 const keysPerLoop = 400_000
@@ -54,13 +55,6 @@ class Bench {
     this.#table.apply(command)
     this.fence = this.#table.fence
   }
-}
-
-/** The µs of one call of an action. */
-function usPerCall(calls: number, action: () => void): number {
-  const began = performance.now()
-  for (let i = 0; i < calls; i++) action()
-  return ((performance.now() - began) * 1_000) / calls
 }
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {

@@ -1,0 +1,98 @@
+/**
+ * The workload "deadlocks": the cost of a check for deadlocks in the lock table alone. Each of n
+ * scopes holds a key and waits for the key of the next scope. A new request for the first key
+ * depends on all of these scopes, so its check visits n - 1 waiting scopes.
+ */
+import { type Command, LockTable } from '@holdfast/server/core'
+import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
+import { median } from '../load/statistics.js'
+import { usPerCall } from '../load/usPerCall.js'
+
+/** The number of visited scopes in each loop, so that each loop takes about as long. */
+const visitsPerLoop = 400_000
+const scope = 1
+
+/** A table with a chain of scopes, which numbers the requests of all sessions. */
+class Bench {
+  readonly #table = new LockTable()
+  readonly #scopeCount: number
+  #id = 0
+
+  constructor(scopeCount: number) {
+    this.#scopeCount = scopeCount
+    for (let i = 0; i <= scopeCount; i++) this.#open(`s${i}`)
+    for (let i = 0; i < scopeCount; i++) this.#lock(`s${i}`, `k${i}`, scope)
+    for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)
+  }
+
+  /** How many waiting scopes and sets all checks have visited. */
+  get visitCount(): number {
+    return this.#table.visitCount
+  }
+
+  /** A request that waits, and its cancel. In a scope, the request is checked before it waits. */
+  waitAndCancel(inScope: boolean): void {
+    const session = `s${this.#scopeCount}`
+    this.#lock(session, 'k0', inScope ? scope : undefined)
+    this.#table.apply({ type: 'cancel', ...this.#from(session), request: this.#id })
+  }
+
+  /** A request of the last scope that the table refuses, because it would close the cycle. */
+  refuse(): void {
+    this.#lock(`s${this.#scopeCount - 1}`, 'k0', scope)
+  }
+
+  #open(session: string): void {
+    const limits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
+    const client = { principal: '', name: undefined, lease: 15_000, grace: 0, secret: undefined }
+    const names = { handshakeId: session, session, ownerBroker: '' }
+    this.#table.apply({ type: 'open', at: 0, ...names, ...client, limits })
+  }
+
+  #lock(session: string, key: string, inScope: number | undefined): void {
+    const id = ++this.#id
+    const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
+    const extras = inScope === undefined ? undefined : { scope: inScope }
+    const command = { type: 'lock', ...this.#from(session), id, key, ...terms, extras } as const
+    this.#table.apply({ ...command, mode: 'exclusive' } satisfies Command)
+  }
+
+  #from(session: string) {
+    return { at: 0, session, attachEpoch: 1 }
+  }
+}
+
+async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
+  const scopeCount = param(job, 'scopes')
+  const calls = Math.max(10, Math.floor(visitsPerLoop / pace.scale / scopeCount))
+  const figures: Record<string, number[]> = {
+    plainWaitUs: [],
+    checkedWaitUs: [],
+    deadlockUs: [],
+    visitsPerCheck: [],
+  }
+  for (let round = -1; round < pace.rounds; round++) {
+    const bench = new Bench(scopeCount)
+    const plainWaitUs = usPerCall(calls, () => bench.waitAndCancel(false))
+    const before = bench.visitCount
+    const checkedWaitUs = usPerCall(calls, () => bench.waitAndCancel(true))
+    const visitsPerCheck = (bench.visitCount - before) / calls
+    const deadlockUs = usPerCall(calls, () => bench.refuse())
+    if (round < 0) continue
+    const measured = { plainWaitUs, checkedWaitUs, deadlockUs, visitsPerCheck }
+    for (const [name, value] of Object.entries(measured)) figures[name]!.push(value)
+    progress((round + 1) / pace.rounds)
+  }
+  const medians = Object.entries(figures).map(([name, values]) => [name, median(values)] as const)
+  const { workload, shape, placement } = job
+  const row = { workload, shape, placement, system: 'holdfast' }
+  return { rows: [{ ...row, figures: Object.fromEntries(medians) }], grants: 0, violations: 0 }
+}
+
+export const deadlocks: Workload = {
+  name: 'deadlocks',
+  title: 'deadlocks: the check of a request that depends on n waiting scopes',
+  jobs: () =>
+    [10, 100, 1_000].map((scopes) => makeJob('deadlocks', `${scopes} scopes`, 'split', { scopes })),
+  runJob,
+}
