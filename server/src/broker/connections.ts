@@ -39,6 +39,8 @@ export class Connections implements ConnectionListener<Connection> {
   readonly #deps: ConnectionsDeps
   /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
+  /** Connections that have ended, and whose session is suspended in a later turn. */
+  readonly #suspendedLater = new Set<Connection>()
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
@@ -102,8 +104,11 @@ export class Connections implements ConnectionListener<Connection> {
     this.#releaseResources(connection)
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
+    // The socket of an aborted connection may close before its session is suspended in a later turn.
+    if (this.#suspendedLater.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
+      this.#suspendedLater.delete(connection)
       if (this.attached.get(session) !== connection) return 0
       const before = liveTable.effectCount
       const at = clock.wall()
@@ -114,7 +119,10 @@ export class Connections implements ConnectionListener<Connection> {
     // thousands of connections may end in the same turn. If so, the scheduler handles the messages
     // of other clients first.
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
-    else scheduler.add({ work: suspend })
+    else {
+      this.#suspendedLater.add(connection)
+      scheduler.add({ work: suspend })
+    }
   }
 
   /** Ends the deadline and the watches of a connection, and stops counting the connection. */
