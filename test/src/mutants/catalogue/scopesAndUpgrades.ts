@@ -86,18 +86,11 @@ const scopes: Mutant[] = [
     why: 'The check for deadlocks takes a key to be free although an upgrade waits there for ever.',
   },
   {
-    name: 'scope-counts-as-waiting-after-its-wait',
-    in: 'onWaitEnded',
-    find: '$SCOPE.waiting = undefined',
-    replace: 'undefined',
-    why: 'A scope whose request was granted is still taken to wait.',
-  },
-  {
-    name: 'locks-of-waiting-scope-not-listed',
-    in: 'onWaitBegan',
+    name: 'locks-of-requesting-scope-not-listed',
+    in: 'DeadlockCheck.run',
     find: 'listLocks($SCOPE)',
     replace: 'undefined',
-    why: 'The check for deadlocks does not see the locks of a scope that begins to wait.',
+    why: 'The check for deadlocks takes the locks of the scope that asks to be free.',
   },
   {
     name: 'scope-end-leaves-its-request',
