@@ -104,7 +104,7 @@ export class Connections implements ConnectionListener<Connection> {
     this.#releaseResources(connection)
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
-    // The socket of an aborted connection may close before that later turn.
+    // An earlier end of this connection suspends the session in a later turn.
     if (this.#suspendedLater.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
