@@ -82,20 +82,6 @@ const scopes: Mutant[] = [
     replace: 'undefined',
     why: 'The check for deadlocks takes the locks of the scope that asks to be free.',
   },
-  {
-    name: 'scope-end-leaves-its-request',
-    in: 'LockTable.#endScope',
-    find: 'this.#granter.removeRequest($REQUEST, $REASON)',
-    replace: 'undefined',
-    why: 'The request of a scope that has ended stays in its queue.',
-  },
-  {
-    name: 'scope-end-releases-sets-twice',
-    in: 'LockTable.#endScope',
-    find: '!$LOCK.isPrimary',
-    replace: 'false',
-    why: 'The end of a scope releases a set once for each of its keys.',
-  },
 ]
 
 export const scopesAndUpgradesMutants: readonly Mutant[] = [...upgrades, ...scopes]
