@@ -40,8 +40,8 @@ const upgrades: Mutant[] = [
   {
     name: 'waiting-upgrade-not-listed',
     in: 'waitingRequestsOf',
-    find: '[$UPGRADE, ...$QUEUE]',
-    replace: '$QUEUE',
+    find: '$EXTRAS?.upgrade !== undefined',
+    replace: 'false',
     why: 'The first state of a watch leaves out an upgrade that waits.',
   },
   {
