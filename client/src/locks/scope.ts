@@ -23,6 +23,7 @@ import {
   type TryLockOptions,
   tryLockOptions,
 } from './options.js'
+import { runWithLock } from './withLock.js'
 
 /** The options of `session.scope`. */
 export interface ScopeOptions {
@@ -147,18 +148,7 @@ export class Scope {
     options: ScopeLockOptions = {},
   ): Promise<T> {
     checkFunction('callback', callback)
-    const lock = await this.lock(key, options)
-    let result: T
-    try {
-      result = await callback(lock)
-    } catch (error) {
-      await lock.unlock().catch(() => {})
-      throw error
-    }
-    await lock.unlock().catch((error: unknown) => {
-      throw lock.lost ?? error
-    })
-    return result
+    return runWithLock(await this.lock(key, options), callback)
   }
 
   /** Internal. Ends the scope; resolves when the broker has released its locks. */

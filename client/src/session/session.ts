@@ -7,10 +7,9 @@
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import {
-  HoldfastError,
+  type HoldfastError,
   type LockStats,
   type QueueEvent,
-  type Result,
   refuseUnknownOptions,
 } from '@holdfast/shared'
 import { GrantedLock } from '../locks/grantedLock.js'
@@ -21,6 +20,7 @@ import {
   refuseSecondCampaign,
 } from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
+import { LockRequester } from '../locks/lockRequester.js'
 import { checkOnce, type OnceOptions, type Run, runOnce } from '../locks/once.js'
 import {
   type CheckedLock,
@@ -45,12 +45,12 @@ import {
 } from '../locks/scope.js'
 import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
 import { Singleflight } from '../locks/singleflight.js'
-import type { RequestTrace, Tracer } from '../locks/tracing.js'
-import { asyncDispose, callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
+import type { Tracer } from '../locks/tracing.js'
+import { runWithLock } from '../locks/withLock.js'
+import { asyncDispose } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
-import { type BarrierOptions, BarrierRequest, checkBarrier } from '../requests/barrierRequest.js'
-import { OnceRequest } from '../requests/onceRequest.js'
-import { type LockKeeper, LockRequest, type Request, withKey } from '../requests/requests.js'
+import { type BarrierOptions, checkBarrier } from '../requests/barrierRequest.js'
+import { type LockKeeper, withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -93,7 +93,7 @@ export class Session extends SessionEmitter {
   readonly #controller: SessionController
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
-  readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
+  readonly #requester: LockRequester
   /** Makes the handle of a lock at once when the lock is granted. */
   readonly #handleKeeper: LockKeeper<Lock>
   /** The number of the newest scope. */
@@ -109,14 +109,15 @@ export class Session extends SessionEmitter {
     this.#controller = controller
     this.name = controller.settings.name
     this.#tracer = tracer
-    this.#selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
+    const selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
+    this.#requester = new LockRequester(controller, tracer, selfDeadlockWarner)
     const { heldLocks } = controller
     this.#handleKeeper = {
       get: (fence) => heldLocks.get(fence),
       hold: (request, fence, at) => new Lock(heldLocks.hold(request, fence, at)),
       unlockFence: (fence) => void heldLocks.unlockFence(fence),
     }
-    const requestLock = (checkedLock: CheckedLock) => this.#requestLock(checkedLock)
+    const requestLock = (checkedLock: CheckedLock) => this.#requester.request(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
   }
@@ -167,8 +168,8 @@ export class Session extends SessionEmitter {
     // Not `async`, because an `async` function would make one more promise for every lock.
     try {
       const checkedLock = checkLock(key, options)
-      if (this.#tracer === undefined) return this.#sendLock(checkedLock, this.#handleKeeper)
-      return this.#requestLock(checkedLock).then((grantedLock) => new Lock(grantedLock))
+      if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleKeeper)
+      return this.#requester.request(checkedLock).then((grantedLock) => new Lock(grantedLock))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -196,14 +197,14 @@ export class Session extends SessionEmitter {
    * Rejects like `lock`. The `holders` of `LOCK_HELD` and `LOCK_TIMEOUT` have their `key`.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
-    return new Lock(await this.#requestLock(checkLockSet(keys, options)))
+    return new Lock(await this.#requester.request(checkLockSet(keys, options)))
   }
 
   /** Takes one lock on several keys if all of them are free. Otherwise like `tryLock`. */
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLockAll', options, tryLockSetOptions)
     return new Lock(
-      await this.#requestLock(checkLockSet(keys, { ...options, timeout: 0 }, 'tryLockAll')),
+      await this.#requester.request(checkLockSet(keys, { ...options, timeout: 0 }, 'tryLockAll')),
     )
   }
 
@@ -238,22 +239,8 @@ export class Session extends SessionEmitter {
     checkedLock: CheckedLock,
     callback: (lock: Lock) => T | PromiseLike<T>,
   ): Promise<T> {
-    const grantedLock = await this.#requestLock(checkedLock)
-    const { trace } = grantedLock
-    const lock = new Lock(grantedLock)
-    let result: T
-    try {
-      result = await (trace === undefined ? callback(lock) : trace.run(() => callback(lock)))
-    } catch (error) {
-      await lock.unlock().catch(() => {})
-      throw error
-    }
-    try {
-      await lock.unlock()
-    } catch (error) {
-      throw toLockLost(lock, error)
-    }
-    return result
+    const grantedLock = await this.#requester.request(checkedLock)
+    return runWithLock(new Lock(grantedLock), callback, grantedLock.trace)
   }
 
   /**
@@ -314,7 +301,7 @@ export class Session extends SessionEmitter {
   ): Promise<T> {
     const checkedLock = checkOnce(key, options)
     checkFunction('the function of once', run)
-    const answer = await this.#sendOnce(checkedLock)
+    const answer = await this.#requester.sendOnce(checkedLock)
     if (!(answer instanceof GrantedLock)) return answer.value as T
     return runOnce(answer, run, options.keep).catch((error) => {
       const isLost = this.state === 'closed' && error === answer.lossError
@@ -336,7 +323,7 @@ export class Session extends SessionEmitter {
   async campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
     const checkedLock = checkCampaign(name, options)
     refuseSecondCampaign(name, this.#controller)
-    return new Leadership(await this.#requestLock(checkedLock))
+    return new Leadership(await this.#requester.request(checkedLock))
   }
 
   /**
@@ -371,7 +358,7 @@ export class Session extends SessionEmitter {
     const { scheduler } = this.#controller
     const deps: ScopeSession = {
       scheduler,
-      requestLock: (checkedLock) => this.#requestLock(checkedLock),
+      requestLock: (checkedLock) => this.#requester.request(checkedLock),
       endScope: (number) => this.#controller.submit(new EndScopeRequest(number)).catch(() => {}),
     }
     const scope = new Scope(deps, ++this.#lastScope, checkedOptions)
@@ -397,18 +384,7 @@ export class Session extends SessionEmitter {
    * (the session ended while the call waited) or `SESSION_CLOSED`.
    */
   async barrier(key: string, options: BarrierOptions): Promise<void> {
-    const checkedOptions = checkBarrier(key, options)
-    const { timeout, signal } = checkedOptions
-    throwIfAborted(signal, key)
-    const request: BarrierRequest = new BarrierRequest(
-      key,
-      checkedOptions,
-      this.#dueAt(timeout),
-      () => this.#giveUp(request, timeoutError(timeout)),
-    )
-    const passed = this.#controller.submit(request)
-    const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
-    return passed.finally(stopListening)
+    return this.#requester.sendBarrierCall(key, checkBarrier(key, options))
   }
 
   /**
@@ -524,104 +500,4 @@ export class Session extends SessionEmitter {
   [asyncDispose](): Promise<void> {
     return this.close()
   }
-
-  #requestLock(checkedLock: CheckedLock): Promise<GrantedLock> {
-    const { key, mode, metadata } = checkedLock.params
-    const trace = this.#tracer?.request(key, mode, metadata)
-    return trace === undefined
-      ? this.#sendLock(checkedLock, this.#controller.heldLocks)
-      : this.#traceLock(checkedLock, trace)
-  }
-
-  async #traceLock(checkedLock: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
-    try {
-      const params = { ...checkedLock.params, metadata: trace.metadata }
-      const tracedLock = { ...checkedLock, params }
-      const grantedLock = await this.#sendLock(tracedLock, this.#controller.heldLocks)
-      callSafely(() => {
-        const holdTrace = trace.granted(grantedLock.fence)
-        // The lock may have been lost after the grant and before this code runs.
-        if (grantedLock.lossError === undefined) grantedLock.trace = holdTrace
-        else holdTrace.ended(grantedLock.lossError)
-      })
-      return grantedLock
-    } catch (error) {
-      callSafely(() => trace.failed(error as HoldfastError))
-      throw error
-    }
-  }
-
-  /**
-   * `#sendLock` and `#requestLock` are not `async`, for two reasons. An `async` function makes one
-   * more promise, which costs time for every lock. And if several locks arrive in one frame, their
-   * calls resolve in order only if every call awaits the same number of promises.
-   */
-  #sendLock<L>({ params, timeout, signal }: CheckedLock, keeper: LockKeeper<L>): Promise<L> {
-    throwIfAborted(signal, params.key)
-    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: LockRequest<L> = new LockRequest(
-      params,
-      timeout,
-      this.#dueAt(timeout),
-      keeper,
-      onTimeout,
-    )
-    return this.#submitLock(request, signal)
-  }
-
-  /** Requests the lock of a run, or the value of another run. */
-  #sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
-    throwIfAborted(signal, params.key)
-    const { heldLocks } = this.#controller
-    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: OnceRequest<GrantedLock> = new OnceRequest<GrantedLock>(
-      params,
-      timeout,
-      this.#dueAt(timeout),
-      heldLocks,
-      onTimeout,
-    )
-    return this.#submitLock(request, signal)
-  }
-
-  #submitLock<T>(request: LockRequest<T>, signal: AbortSignal | undefined): Promise<T> {
-    const answer = this.#controller.submit(request)
-    this.#selfDeadlockWarner?.onRequest()
-    if (signal !== undefined) {
-      const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
-      answer.then(stopListening, stopListening)
-    }
-    return answer
-  }
-
-  /** When a timeout that begins now ends, by the monotonic clock. */
-  #dueAt(timeout: number | undefined): number {
-    return timeout === undefined ? Infinity : this.#controller.scheduler.monotonic() + timeout
-  }
-
-  /** Rejects a request that waits, and cancels the request at the broker. */
-  #giveUp(request: Request, error: HoldfastError): void {
-    const { pendingRequests } = this.#controller
-    if (pendingRequests.get(request.id) !== request) return
-    pendingRequests.abandon(request)
-    request.fail(error)
-  }
-}
-
-/**
- * The error of a request whose timeout has passed. With `timeout: 0` the timeout can pass only
- * while the client has no connection.
- */
-function timeoutError(timeout: number | undefined): HoldfastError {
-  return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')
-}
-
-/**
- * Converts the error of an unlock after `withLock`: `LOCK_NOT_HELD` becomes `LOCK_LOST`, because
- * the lock must have been lost before. Other errors stay as they are.
- */
-function toLockLost(lock: Lock, error: unknown): unknown {
-  const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
-  if (!isGone) return error
-  return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })
 }

@@ -1,0 +1,150 @@
+/**
+ * Sends the requests of a session that may wait: locks, runs of `once`, and calls at barriers. A
+ * request ends when the broker answers, when its timeout passes, or when its caller aborts it.
+ */
+import { HoldfastError, type Result } from '@holdfast/shared'
+import { callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
+import type { Scheduler } from '../platform/scheduler.js'
+import { type BarrierOptions, BarrierRequest } from '../requests/barrierRequest.js'
+import { OnceRequest } from '../requests/onceRequest.js'
+import type { PendingRequests } from '../requests/pendingRequests.js'
+import { type LockKeeper, LockRequest, type Request } from '../requests/requests.js'
+import type { GrantedLock } from './grantedLock.js'
+import type { HeldLocks } from './heldLocks.js'
+import type { CheckedLock } from './options.js'
+import type { SelfDeadlockWarner } from './selfDeadlockWarner.js'
+import type { RequestTrace, Tracer } from './tracing.js'
+
+/** The parts of a session that its waiting requests need. */
+interface RequestingSession {
+  readonly scheduler: Scheduler
+  readonly heldLocks: HeldLocks
+  readonly pendingRequests: PendingRequests
+  submit<T>(request: Request<T>): Promise<T>
+}
+
+export class LockRequester {
+  readonly #session: RequestingSession
+  readonly #tracer: Tracer | undefined
+  readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
+
+  constructor(
+    session: RequestingSession,
+    tracer: Tracer | undefined,
+    selfDeadlockWarner: SelfDeadlockWarner | undefined,
+  ) {
+    this.#session = session
+    this.#tracer = tracer
+    this.#selfDeadlockWarner = selfDeadlockWarner
+  }
+
+  /** Requests a lock. With a tracer, reports the wait and the hold. */
+  request(checkedLock: CheckedLock): Promise<GrantedLock> {
+    const { key, mode, metadata } = checkedLock.params
+    const trace = this.#tracer?.request(key, mode, metadata)
+    return trace === undefined
+      ? this.send(checkedLock, this.#session.heldLocks)
+      : this.#requestTraced(checkedLock, trace)
+  }
+
+  async #requestTraced(checkedLock: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
+    try {
+      const params = { ...checkedLock.params, metadata: trace.metadata }
+      const tracedLock = { ...checkedLock, params }
+      const grantedLock = await this.send(tracedLock, this.#session.heldLocks)
+      callSafely(() => {
+        const holdTrace = trace.granted(grantedLock.fence)
+        // The lock may have been lost after the grant and before this code runs.
+        if (grantedLock.lossError === undefined) grantedLock.trace = holdTrace
+        else holdTrace.ended(grantedLock.lossError)
+      })
+      return grantedLock
+    } catch (error) {
+      callSafely(() => trace.failed(error as HoldfastError))
+      throw error
+    }
+  }
+
+  /**
+   * Sends the request of a lock, without a trace. `keeper` makes the handle of the lock.
+   *
+   * `send` and `request` are not `async`, for two reasons. An `async` function makes one
+   * more promise, which costs time for every lock. And if several locks arrive in one frame, their
+   * calls resolve in order only if every call awaits the same number of promises.
+   */
+  send<L>({ params, timeout, signal }: CheckedLock, keeper: LockKeeper<L>): Promise<L> {
+    throwIfAborted(signal, params.key)
+    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
+    const request: LockRequest<L> = new LockRequest(
+      params,
+      timeout,
+      this.#dueAt(timeout),
+      keeper,
+      onTimeout,
+    )
+    const answer = this.#submit(request, signal)
+    this.#selfDeadlockWarner?.onRequest()
+    return answer
+  }
+
+  /** Requests the lock of a run, or the value of another run. */
+  sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
+    throwIfAborted(signal, params.key)
+    const { heldLocks } = this.#session
+    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
+    const request: OnceRequest<GrantedLock> = new OnceRequest<GrantedLock>(
+      params,
+      timeout,
+      this.#dueAt(timeout),
+      heldLocks,
+      onTimeout,
+    )
+    const answer = this.#submit(request, signal)
+    this.#selfDeadlockWarner?.onRequest()
+    return answer
+  }
+
+  /** Waits at a barrier. */
+  sendBarrierCall(key: string, options: BarrierOptions): Promise<void> {
+    const { timeout, signal } = options
+    throwIfAborted(signal, key)
+    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
+    const request: BarrierRequest = new BarrierRequest(
+      key,
+      options,
+      this.#dueAt(timeout),
+      onTimeout,
+    )
+    return this.#submit(request, signal)
+  }
+
+  #submit<T>(request: Request<T>, signal: AbortSignal | undefined): Promise<T> {
+    const answer = this.#session.submit(request)
+    if (signal !== undefined) {
+      const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
+      answer.then(stopListening, stopListening)
+    }
+    return answer
+  }
+
+  /** When a timeout that begins now ends, by the monotonic clock. */
+  #dueAt(timeout: number | undefined): number {
+    return timeout === undefined ? Infinity : this.#session.scheduler.monotonic() + timeout
+  }
+
+  /** Rejects a request that waits, and cancels the request at the broker. */
+  #giveUp(request: Request, error: HoldfastError): void {
+    const { pendingRequests } = this.#session
+    if (pendingRequests.get(request.id) !== request) return
+    pendingRequests.abandon(request)
+    request.fail(error)
+  }
+}
+
+/**
+ * The error of a request whose timeout has passed. With `timeout: 0` the timeout can pass only
+ * while the client has no connection.
+ */
+function timeoutError(timeout: number | undefined): HoldfastError {
+  return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')
+}

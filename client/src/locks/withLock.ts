@@ -1,0 +1,42 @@
+/**
+ * Runs a callback while a lock is held, and unlocks the lock when the callback settles. Sessions
+ * and scopes share this function.
+ */
+import { HoldfastError } from '@holdfast/shared'
+import type { Lock } from './lock.js'
+import type { HoldTrace } from './tracing.js'
+
+/**
+ * Resolves with the result of the callback. Rejects with the error that the callback throws.
+ * Rejects with `LOCK_LOST` if the callback did not throw, but the lock was lost while the callback
+ * ran.
+ */
+export async function runWithLock<T>(
+  lock: Lock,
+  callback: (lock: Lock) => T | PromiseLike<T>,
+  trace?: HoldTrace,
+): Promise<T> {
+  let result: T
+  try {
+    result = await (trace === undefined ? callback(lock) : trace.run(() => callback(lock)))
+  } catch (error) {
+    await lock.unlock().catch(() => {})
+    throw error
+  }
+  try {
+    await lock.unlock()
+  } catch (error) {
+    throw toLockLost(lock, error)
+  }
+  return result
+}
+
+/**
+ * Converts the error of an unlock after `withLock`: `LOCK_NOT_HELD` becomes `LOCK_LOST`, because
+ * the lock must have been lost before. Other errors stay as they are.
+ */
+function toLockLost(lock: Lock, error: unknown): unknown {
+  const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
+  if (!isGone) return error
+  return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })
+}
