@@ -65,12 +65,19 @@ const maxEdits = 5
  * Returns the known name that needs the fewest edits to become `name`, without regard to case.
  * Returns undefined if every known name needs too many edits. If two known names need equally many
  * edits, the name with the longer common beginning wins: `trace` gives `tracer` and not `grace`.
+ *
+ * @param editsOfShortName How many edits a short name may need. A longer name may need a third of
+ *   its length.
  */
-export function nearest(name: string, names: readonly string[]): string | undefined {
+export function nearest(
+  name: string,
+  names: readonly string[],
+  editsOfShortName = 2,
+): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
   // Until a name is found, this is the greatest distance that a suggestion may have.
-  let bestDistance = Math.min(Math.max(2, name.length / 3), maxEdits)
+  let bestDistance = Math.min(Math.max(editsOfShortName, name.length / 3), maxEdits)
   for (const candidate of names) {
     const lowerCandidate = candidate.toLowerCase()
     const distance =

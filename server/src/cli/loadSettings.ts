@@ -68,10 +68,12 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     if (!name.startsWith('HOLDFAST_') || variables.includes(name)) continue
     if (otherVariables.includes(name) || isServiceLink(name, value)) continue
     // A variable whose name resembles no setting is ignored, because another program, such as an
-    // orchestrator, may have set the variable.
+    // orchestrator, may have set the variable. A short name counts as misspelt only after one edit,
+    // because a name of four letters is two edits from many other names: FULL from CELL.
     const suggestion = nearest(
       name.slice(9),
       variables.map((variable) => variable.slice(9)),
+      1,
     )
     if (suggestion !== undefined) {
       throw invalidSetting(`${name} is not a setting: did you mean HOLDFAST_${suggestion}?`)

@@ -3,7 +3,8 @@
  * restores its lock table. When the disk is full, the broker stops granting at once, reports the
  * reason and exits. When more space is free, the next broker restores all locks that clients hold.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
 import {
   mkdtempSync,
   renameSync,
@@ -14,14 +15,18 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { fixedInterval, type Session } from '@holdfast/client'
-import { createBroker, journalLog } from '@holdfast/server'
+import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { ServeProcess } from '../e2e/remote.js'
 import { next, Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
+import type { EmbeddedBrokerMessage } from './programs/embeddedJournal.js'
+
+const program = fileURLToPath(new URL('./programs/embeddedJournal.js', import.meta.url))
 
 const mount = (...args: string[]): unknown => execFileSync('mount', args)
 
@@ -40,19 +45,30 @@ describe('journal: on a full disk', () => {
     return disk
   }
 
-  /** Starts a broker in this process, and a client whose `requestLocks` fills the disk. */
+  /** Starts a broker that is no command, and a client whose `requestLocks` fills the disk. */
   async function embeddedBroker(dir: string) {
-    const broker = createBroker({ log: journalLog({ dir }) })
-    const { url } = await broker.listen({ port: 0 })
-    const failed = new Promise<Error>((resolve) => {
-      broker.once('failed', resolve)
+    const child = fork(program, [dir])
+    stage.onClear(() => void child.kill('SIGKILL'))
+    const exited = once(child, 'exit').then(([code, signal]) => {
+      throw new Error(`the broker exited with code ${code} and signal ${signal}`)
     })
-    const session = await stage.session(url)
+    exited.catch(() => {})
+    const messages: Partial<Record<string, unknown>> = {}
+    child.on('message', (message: EmbeddedBrokerMessage) => Object.assign(messages, message))
+    const received = async (name: string): Promise<string> => {
+      while (messages[name] === undefined) await Promise.race([once(child, 'message'), exited])
+      return String(messages[name])
+    }
+    const session = await stage.session(await received('url'))
     const metadata = 'x'.repeat(4_000)
     const keys = Array.from({ length: 500 }, (_, i) => `key ${i}`)
     const requestLocks = () =>
       Promise.allSettled(keys.map((key) => session.lock(key, { metadata })))
-    return { broker, failed, session, requestLocks }
+    const close = (): Promise<string> => {
+      child.send('close')
+      return received('closed')
+    }
+    return { failed: received('failed'), session, requestLocks, close }
   }
 
   /**
@@ -122,14 +138,14 @@ describe('journal: on a full disk', () => {
     await stage.broker({ log: journalLog({ dir: journal }) })
   })
 
-  it('does not block the close of a broker in this process', async () => {
+  it('does not block the close of a broker in another program', async () => {
     const dir = join(smallDisk(), 'journal')
-    const { broker, failed, session, requestLocks } = await embeddedBroker(dir)
+    const { failed, session, requestLocks, close } = await embeddedBroker(dir)
     const lost = next(session, 'lost')
     const answers = requestLocks()
-    expect((await failed).message).to.contain('cannot be written')
+    expect(await failed).to.contain('cannot be written')
     await lost
-    await broker.close()
+    await close()
     await session.close()
     const outcomes = new Set((await answers).map(({ status }) => status))
     expect([...outcomes]).to.include('rejected')
@@ -137,12 +153,11 @@ describe('journal: on a full disk', () => {
 
   it('reports the failure even if the directory was removed', async () => {
     const dir = join(smallDisk(), 'journal')
-    const { broker, failed, session, requestLocks } = await embeddedBroker(dir)
+    const { failed, session, requestLocks, close } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)
     const answers = requestLocks()
-    const { message } = await failed
-    expect(message).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
-    await broker.close()
+    expect(await failed).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
+    await close()
     await session.close()
     await answers
   })

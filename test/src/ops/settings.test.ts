@@ -86,6 +86,11 @@ describe('the settings of holdfast serve', () => {
     expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
 
+  it('ignore the variables of other programs, also with short names', async () => {
+    const { code } = await check([], { HOLDFAST_FULL: '1', HOLDFAST_SEED: '2', HOLDFAST_HOME: '/' })
+    expect(code).to.equal(0)
+  })
+
   it('serve metrics and health on the admin port', async () => {
     const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0']
     const serve = Holdfast.start(stage, args)

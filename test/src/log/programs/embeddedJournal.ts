@@ -1,0 +1,27 @@
+/**
+ * A program for a test: a broker with a journal in a process of its own, which is not the process
+ * of the command `holdfast`. LMDB may corrupt the memory of its process after a disk was full, so a
+ * test must not run this broker in the process of all tests.
+ *
+ *   node embeddedJournal.js DIRECTORY
+ *
+ * Sends `{ url }`, and `{ failed: MESSAGE }` when the journal has failed. Closes the broker at any
+ * message, and then sends `{ closed: true }`.
+ */
+import { createBroker, journalLog } from '@holdfast/server'
+
+export type EmbeddedBrokerMessage =
+  | { readonly url: string }
+  | { readonly failed: string }
+  | { readonly closed: true }
+
+const send = (message: EmbeddedBrokerMessage): void => void process.send!(message)
+
+const broker = createBroker({ log: journalLog({ dir: process.argv[2] ?? '' }) })
+broker.once('failed', ({ message }) => send({ failed: message }))
+process.once('message', async () => {
+  await broker.close()
+  send({ closed: true })
+})
+const { url } = await broker.listen({ port: 0 })
+send({ url })
