@@ -482,14 +482,14 @@ describe('table: small worlds', () => {
     ['three sessions that campaign', electing, count(4, 6)],
     ['three sessions that upgrade', upgrading, count(5, 6)],
     ['three sessions that upgrade and quiet times', quietUpgrading, count(5, 6)],
-    ['three sessions with sets', together, count(4, 5)],
-    ['three sessions with sets and one grant for each command', oneByOne, count(4, 5)],
+    ['three sessions with sets', together, count(3, 5)],
+    ['three sessions with sets and one grant for each command', oneByOne, count(3, 5)],
   ] as const) {
     it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
       this.timeout(count(240_000, 1_200_000))
       const { states, commandCount } = explore(world, depth)
       this.test!.title += ` (${commandCount} commands, ${states} states)`
-      expect(states).to.be.greaterThan(500)
+      expect(states).to.be.greaterThan(count(100, 500))
     })
   }
 })
