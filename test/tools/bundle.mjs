@@ -125,13 +125,16 @@ async function bundleWebSocket(format, outfile) {
 /** Keeps the other modules of the package outside, so that their classes exist once. */
 function ownModules(extension) {
   const folder = join(built, 'platform/webSocket')
-  const inside = ['./browser.js', './node.js']
+  const inside = ['./browser.js', './node.js', './nodeFrames.js']
   return {
     name: 'own-modules',
     setup({ onResolve }) {
       onResolve({ filter: /^(\.|@holdfast\/)/ }, ({ path, resolveDir }) => {
         if (path.startsWith('@holdfast/')) return { path, external: true }
         if (resolveDir !== folder || inside.includes(path)) return undefined
+        // A bundler that was not told about Node cannot resolve the modules of Node.
+        if (/ from 'node:/.test(readFileSync(join(folder, path), 'utf8')))
+          throw new Error(`${path} imports a module of Node: add it to the files inside`)
         const target = relative(join(built, 'bundle'), join(folder, path)).replaceAll('\\', '/')
         return { path: target.replace(/\.js$/, extension), external: true }
       })

@@ -36,8 +36,8 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-steal-takes-one-key',
     in: 'Granter.removeLock',
-    find: '$LOCK.extras?.set',
-    replace: `(reason === 'stolen' ? undefined : $LOCK.extras?.set)`,
+    find: '$SET.locks',
+    replace: `(reason === 'stolen' ? [lock] : $SET.locks.filter((member) => [...member.keyState.holders].includes(member)))`,
     why: 'A steal takes one key of a set, and the session keeps the other keys.',
   },
   {
@@ -55,10 +55,10 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     why: 'A set that gives up leaves requests waiting for its other keys, although they are free.',
   },
   {
-    name: 'set-has-a-fence-for-each-key',
+    name: 'set-gets-former-fence',
     in: 'Granter.#grantSet',
     find: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE, $AT, $REQUEST)',
-    replace: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, ++this.#fence, $AT, $REQUEST)',
-    why: 'A set that waited gets another fence for each of its keys.',
+    replace: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE - 1, $AT, $REQUEST)',
+    why: 'A set that waited gets the fence of the newest grant before it.',
   },
 ]
