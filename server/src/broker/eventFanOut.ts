@@ -61,6 +61,11 @@ export class EventFanOut {
     this.#searching.add(watches)
   }
 
+  /** A connection has no watches any more. */
+  onWatchesRemoved(watches: SessionWatches): void {
+    this.#searching.delete(watches)
+  }
+
   /**
    * Passes an event to the connections that watch the key, now or in a later turn.
    *

@@ -92,7 +92,7 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#remove(watches, id)
-    if (watches.locks.size === 0) this.#bySubscriber.delete(subscriber)
+    if (watches.locks.size === 0) this.removeAll(subscriber)
   }
 
   /** Removes all watches of a connection that has ended. */
@@ -104,6 +104,7 @@ export class WatchRegistry {
       if (list === undefined) continue
       for (const id of list.ids()) this.#watchesBytes -= bytesOf(list, id)
       list.clear()
+      this.#fanOut.onWatchesRemoved(list)
     }
   }
 

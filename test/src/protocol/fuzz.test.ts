@@ -4,13 +4,12 @@
  * and the broker must keep no data of the hostile client. The lease is the time that the broker
  * keeps a session without a message of its client.
  */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { count, full, type Random, seeded } from '../support/counts.js'
+import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
 import { StandIn, StandInSocket } from './standIn.js'
 import { garble, goodMessage, mutate } from './strangers.js'
@@ -139,10 +138,7 @@ function checkOutput(frame: string): void {
 
 /** The used bytes of the heap after a garbage collection. */
 function heapAfterCollection(): number {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  collect()
-  collect()
+  collectGarbage()
   return process.memoryUsage().heapUsed
 }
 

@@ -4,9 +4,10 @@
  * event once and in order, also a watch whose initial state is not sent yet, and a watch that
  * begins while events wait.
  */
-import { turnBudget } from '@holdfast/server/internal'
+import { turnBudget, WatchRegistry } from '@holdfast/server/internal'
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
+import { collectGarbage } from '../support/garbage.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 const watcherCount = 101
@@ -127,5 +128,21 @@ describe('events for many watching connections', function () {
     const after = memory.usedBytes
     expect(during - after, 'bytes of the events that waited').to.be.above(lockCount * 100)
     expect(after).to.be.below(before)
+  })
+
+  it('leave nothing of a connection that has ended', async () => {
+    const registry = new WatchRegistry({ scheduler: { turn: 0 }, endOfTurn: () => {} })
+    const search = { willFind: () => true, willVisit: () => true, isOver: false }
+    const watchAndEnd = () => {
+      const subscriber = { defer: () => {}, charge: () => {} }
+      registry.add(subscriber, 1, { prefix: 'k' }, search, true)
+      registry.removeAll(subscriber)
+      return new WeakRef(subscriber)
+    }
+    const ended = Array.from({ length: 10 }, watchAndEnd)
+    // A `WeakRef` keeps its object until the end of the task.
+    await new Promise(setImmediate)
+    collectGarbage()
+    expect(ended.filter((reference) => reference.deref() !== undefined)).to.deep.equal([])
   })
 })
