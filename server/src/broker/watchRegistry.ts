@@ -161,14 +161,12 @@ export class WatchRegistry {
     const count = this.#lockIndex.countOf(lock.key)
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
-    const isHeld =
-      name === 'locked' || name === 'upgraded' || name === 'downgraded' || name === 'proclaimed'
-    // A search that will still list the lock lists it with its current value.
+    // A search that will still list the lock lists its current mode and value.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,
       text,
-      (search) => !(isHeld && name !== 'proclaimed') && search.willFind(lock),
+      (search) => name !== 'locked' && search.willFind(lock),
     )
     return costOfNotifying(count) + costOfBytes(text.length)
   }

@@ -99,4 +99,30 @@ describe('a watch with a long initial state', function () {
       { numRuns: 30 },
     )
   })
+
+  it('lists the new mode of a lock, and reports no change from before the list', () => {
+    const harness = new BrokerHarness()
+    const busy = harness.join({ lease: 60_000 })
+    const metadata = 'x'.repeat(1_500)
+    const ids = Array.from({ length: 300 }, (_, i) => i + 1)
+    busy.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}`, metadata })))
+    const watcher = harness.join({ lease: 60_000 })
+    watcher.socket.isReading = false
+    watcher.socket.say({ type: 'watch', id: 1, prefix: 'k' })
+    const last = harness.broker.table.keys.get('k300')!.holders.first!
+    busy.socket.say({ type: 'downgrade', id: 301, fence: last.fence })
+    const modes = new Map<string, string>()
+    const events: string[] = []
+    while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
+      watcher.socket.read()
+      for (const message of watcher.heard()) {
+        if (message.type === 'event') events.push(message.event.event)
+        else if (message.type === 'watching')
+          for (const { key, mode } of message.held) modes.set(key, mode)
+      }
+    }
+    expect(modes.size).to.equal(300)
+    expect(modes.get('k300')).to.equal('shared')
+    expect(events).to.deep.equal([])
+  })
 })
