@@ -139,7 +139,9 @@ export class SessionOracle {
           break
         case 'withdrawn':
           if (!effect.request.isPrimary) break
-          if (command.type === 'suspend') this.#checkWithdrawn(effect.request)
+          // The command may also answer `once` requests of other sessions.
+          if (command.type === 'suspend' && effect.reason !== 'answered')
+            this.#checkWithdrawn(effect.request)
           break
         case 'suspended':
           if (command.type === 'restart') this.#takenOver(effect.session)
