@@ -104,8 +104,9 @@ class ScopeCalls {
       case 'lock':
         return this.#lock(scope)
       case 'tryLock':
-        return this.#request((key, { timeout: _, onQueued: __, ...options }) =>
-          scope.tryLock(key, options),
+        return this.#request(
+          (key, { timeout: _, onQueued: __, ...options }) => scope.tryLock(key, options),
+          0,
         )
       case 'lockAll': {
         const items = this.#deps.newItems()
@@ -144,9 +145,14 @@ class ScopeCalls {
     return this.#request((key, options) => scope.lock(key, options))
   }
 
-  async #request(send: (key: string, options: Options) => Promise<Lock>): Promise<void> {
+  /** @param timeout The timeout of the call, if `send` does not use the timeout of its options. */
+  async #request(
+    send: (key: string, options: Options) => Promise<Lock>,
+    timeout?: number,
+  ): Promise<void> {
     const { random, plan, callOracle, process, oracles } = this.#deps
-    const request = this.#deps.newRequest()
+    const newRequest = this.#deps.newRequest()
+    const request = timeout === undefined ? newRequest : { ...newRequest, timeout }
     const key = random.pick(plan.keys)
     const start = callOracle.start()
     let isSettled = false
