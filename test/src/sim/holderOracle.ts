@@ -182,7 +182,8 @@ export class HolderOracle {
         const held = otherGrant?.parts.get(key)
         if (held === undefined || otherGrant === grant || !believes(heldLock)) continue
         if (held.mode === 'permits' && mode === 'permits') {
-          permits += held.permits
+          // A set in a scope is re-entrant, so a client may have several handles of one grant.
+          if (!others.some((other) => this.#grantOf(other) === otherGrant)) permits += held.permits
           others.push(heldLock)
         } else if (held.mode !== 'shared' || mode !== 'shared')
           this.#checkConflict(heldLock, fence, isSteal)
