@@ -178,7 +178,9 @@ export class Lock implements LossListener {
     if (!this.held) throw this.#notHeldError()
     throwIfAborted(signal, this.key)
     const request = new UpgradeRequest(this.#grantedLock, timeout)
-    const send = () => {
+    const send = async () => {
+      // While the call waited for its turn in the scope, the lock may have ended.
+      if (!this.held) throw this.#notHeldError()
       request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
       const settled = this.#untilLost(request.promise, undefined).catch((error) => {

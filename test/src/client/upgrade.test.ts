@@ -152,6 +152,25 @@ describe('lock.upgrade and lock.downgrade', () => {
     })
   })
 
+  it('reject in a scope if the lock is lost while a former call of the scope waits', async () => {
+    const { session, socket } = await openScene()
+    await session.scope(async (scope) => {
+      const granted = scope.lock('k', { mode: 'shared' })
+      await turn()
+      socket.deliver({ type: 'granted', id: 1, fence: 5 })
+      const lock = await granted
+      const former = codeOf(scope.lock('l'))
+      const upgraded = codeOf(lock.upgrade())
+      await turn()
+      socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
+      socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
+      expect(await former).to.equal('DEADLOCK')
+      expect(await upgraded).to.equal('LOCK_NOT_HELD')
+      expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
+      setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
+    })
+  })
+
   it('reject when the lock is lost', async () => {
     const { socket, lock } = await sharedLock()
     const upgraded = lock.upgrade()

@@ -76,7 +76,7 @@ describe('table: upgrades', () => {
     expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([
       'repeat b#2 DEADLOCK',
     ])
-    // The other lock is in nobody's way once it leaves.
+    // The other lock is no obstacle any more once it leaves.
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
