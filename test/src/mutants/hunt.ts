@@ -6,6 +6,7 @@
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Action } from '../sim/plan.js'
 import { copyBuildWith } from './build.js'
 import type { Mutant } from './mutant.js'
 
@@ -20,10 +21,12 @@ export interface Hunt {
 }
 
 /**
- * The input of the process that runs the hunt: the worlds, and the number of brokers in each world.
+ * The input of the process that runs the hunt: the worlds, the number of brokers in each world, and
+ * the actions that each world has.
  */
 export interface HuntInput extends Hunt {
   readonly brokers: number
+  readonly actions: readonly Action[] | undefined
 }
 
 /** The result of a hunt. */
@@ -53,7 +56,7 @@ export function isCaught({ seed, error }: HuntResult): boolean {
 export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
   try {
-    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1 })
+    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1, actions: mutant.actions })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

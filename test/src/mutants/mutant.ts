@@ -4,6 +4,8 @@
  * structure of the code. So the mutant still fits after files were moved, locals were renamed, or
  * code was formatted.
  */
+import type { Action } from '../sim/plan.js'
+
 export interface Mutant {
   readonly name: string
   /**
@@ -26,4 +28,9 @@ export interface Mutant {
   readonly why: string
   /** The number of brokers that the simulation needs to catch the mutant. Default 1. */
   readonly brokers?: number | undefined
+  /**
+   * The actions of clients without which the bug never shows. Each world of the hunt has them, so
+   * that the hunt does not spend its time on worlds that cannot catch the mutant. Default: none.
+   */
+  readonly actions?: readonly Action[] | undefined
 }

@@ -5,11 +5,13 @@
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
  *   npm run sim -- --seed 17                       one world; its trace if it breaks a rule
+ *   npm run sim -- --actions once,scope            each world has these actions of clients
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { Campaign } from './campaign.js'
+import { type Action, actions } from './plan.js'
 import { Shrinker } from './shrink.js'
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     events: { type: 'string', default: '2000' },
     seconds: { type: 'string' },
+    actions: { type: 'string' },
     clients: { type: 'string' },
     faults: { type: 'string' },
     lines: { type: 'string', default: '60' },
@@ -31,6 +34,7 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: Number(values.events),
   brokers: Number(values.brokers),
+  actions: actionsFrom(values.actions),
   clients: numberSetFrom(values.clients),
   faults: numberSetFrom(values.faults),
   lines: Number(values.lines),
@@ -63,12 +67,21 @@ function numberSetFrom(list: string | undefined): ReadonlySet<number> | undefine
   return new Set(list === '' ? [] : list.split(',').map(Number))
 }
 
+function actionsFrom(list: string | undefined): Action[] | undefined {
+  const names = list?.split(',')
+  const unknown = names?.find((name) => !(actions as readonly string[]).includes(name))
+  if (unknown !== undefined)
+    throw new Error(`Unknown action "${unknown}": use ${actions.join(', ')}`)
+  return names as Action[] | undefined
+}
+
 function optionsFor(
   seed: number,
-  { brokers = 1, events, clients, faults }: SimulationOptions,
+  { brokers = 1, events, actions: required, clients, faults }: SimulationOptions,
 ): string {
   const parts = [`--seed ${seed}`, `--events ${events}`]
   if (brokers > 1) parts.push(`--brokers ${brokers}`)
+  if (required !== undefined) parts.push(`--actions ${required}`)
   if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)
   if (faults !== undefined) parts.push(`--faults "${[...faults]}"`)
   return parts.join(' ')

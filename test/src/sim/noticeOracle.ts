@@ -3,7 +3,7 @@
  * a second for a lock. In a world without faults, a client that asked for a notice also gets the
  * notice soon.
  */
-import type { Effect, Request } from '@holdfast/server/core'
+import type { Effect, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
@@ -50,6 +50,7 @@ export class NoticeOracle {
       )
         this.#forget(effect.request)
       else if (effect.kind === 'released') this.#expectedContended.delete(effect.lock.fence)
+      else if (effect.kind === 'suspended') this.#forgetNoticesTo(effect.session)
     }
   }
 
@@ -72,8 +73,8 @@ export class NoticeOracle {
       ['contended', this.#expectedContended, lateMs + 1_000],
     ] as const
     for (const [notice, expected, maxMs] of lists) {
-      for (const [name, { request, since }] of expected) {
-        if (this.#now() - since <= maxMs || request.session.suspended) continue
+      for (const [name, { since }] of expected) {
+        if (this.#now() - since <= maxMs) continue
         this.#report.violated('a client gets the notices that it asks for', `${notice} ${name}`)
       }
     }
@@ -81,11 +82,11 @@ export class NoticeOracle {
 
   #onQueued(request: Request): void {
     const waiting = { request, since: this.#now() }
-    const { extras, isPrimary, keyState } = request
-    if (isPrimary && extras?.notify?.includes('queued') === true)
+    const { extras, isPrimary, keyState, session } = request
+    if (isPrimary && !session.suspended && extras?.notify?.includes('queued') === true)
       this.#expectedQueued.set(nameOf(request), waiting)
     for (const lock of keyState.holders) {
-      if (lock.extras?.notify?.includes('contended') === true)
+      if (!lock.session.suspended && lock.extras?.notify?.includes('contended') === true)
         this.#expectedContended.set(lock.fence, waiting)
     }
   }
@@ -95,6 +96,14 @@ export class NoticeOracle {
     for (const [fence, waiting] of this.#expectedContended) {
       if (waiting.request === request) this.#expectedContended.delete(fence)
     }
+  }
+
+  /** The connection of the session has dropped. A notice may be lost with its connection. */
+  #forgetNoticesTo(session: Session): void {
+    for (const [name, { request }] of this.#expectedQueued) {
+      if (request.session === session) this.#expectedQueued.delete(name)
+    }
+    for (const lock of session.held.values()) this.#expectedContended.delete(lock.fence)
   }
 
   #sentQueuedTo(connection: Connection, id: number): void {

@@ -129,7 +129,14 @@ export interface Plan {
   readonly keptResults: number
 }
 
-export function planFor(random: Random): Plan {
+/** The weight of an action that every world of a campaign must have. */
+const requiredWeight = 6
+
+/**
+ * Draws the plan of a world. @param requiredActions The actions that the world must have, also if
+ * its seed leaves them out. They use no random numbers.
+ */
+export function planFor(random: Random, requiredActions: readonly Action[] = []): Plan {
   const chances = [0, 0, 0.2, 0.5]
   const hasTightBuffers = random.chance(0.25)
   const plan = {
@@ -165,7 +172,9 @@ export function planFor(random: Random): Plan {
   // These numbers follow for the same reason.
   const upgrade = random.chance(0.3) ? 4 : 0
   const scope = random.chance(0.35) ? 6 : 0
-  return { ...plan, actions: { ...plan.actions, once, upgrade, scope }, keptResults }
+  const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }
+  for (const action of requiredActions) weights[action] = Math.max(weights[action], requiredWeight)
+  return { ...plan, actions: weights, keptResults }
 }
 
 function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {

@@ -1,6 +1,6 @@
 /**
- * Runs the simulation as a test: a few worlds in `npm test`, and worlds for six minutes with full
- * counts, half of the time with three brokers. Also checks that a seed always makes the same world.
+ * Runs the simulation as a test: a few worlds in `npm test`, and 2,700 with full counts, a quarter
+ * of them with three brokers. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
@@ -71,13 +71,13 @@ const campaigns = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
-    seeds: 250,
+    seeds: count(250, 2_000),
     expectedCounts,
   },
   {
     title: 'breaks no rule with three brokers',
     options: { brokers: 3, events: count(1_500, 4_000) },
-    seeds: 40,
+    seeds: count(40, 700),
     expectedCounts: expectedCountsOfCluster,
   },
 ]
@@ -103,6 +103,9 @@ const fixedWorlds = [
   // A session lost its lease: the broker dropped its connection, and the socket closed before the
   // broker suspended the session in a later turn.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
+  // The connection of a request dropped at the moment at which the request began to wait, so the
+  // client could not get its notice. The fault was in the oracle.
+  { seed: 6_108, events: 2_050, faults: [] },
 ]
 
 /** Finds the first seed whose world has faults. Nearly every world has faults. */
@@ -151,9 +154,8 @@ describe('simulation', () => {
     it(title, async function () {
       this.timeout(count(60_000, 600_000))
       const campaign = new Campaign(options)
-      const task = full ? { from: 1, seconds: 180 } : { from: 1, seeds }
       const print = (line: string) => console.log(`      ${line}`)
-      const failed = await campaign.run({ ...task, onProgress: full ? print : undefined })
+      const failed = await campaign.run({ from: 1, seeds, onProgress: full ? print : undefined })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
         const command = `npm run sim -- --brokers ${options.brokers} --seed ${seed}`

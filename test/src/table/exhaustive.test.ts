@@ -470,26 +470,26 @@ const limitedHolds: World = {
 
 describe('table: small worlds', () => {
   for (const [name, world, depth] of [
-    ['three sessions and two keys', contention, count(4, 6)],
-    ['two sessions that resume', resumes, count(4, 6)],
-    ['two sessions and quiet times', quietTimes, count(4, 6)],
+    ['three sessions and two keys', contention, count(3, 5)],
+    ['two sessions that resume', resumes, count(3, 5)],
+    ['two sessions and quiet times', quietTimes, count(4, 5)],
     ['two sessions at three brokers', ownerBrokers, count(5, 6)],
-    ['three sessions and two barriers', gathering, count(5, 6)],
-    ['four sessions and one grant for each command', oneGrantPerCommand, count(5, 7)],
-    ['three sessions that hold for a limited time', limitedHolds, count(4, 5)],
-    ['three sessions that run once', runs, count(4, 6)],
-    ['three sessions that share permits', sharing, count(4, 6)],
-    ['three sessions that campaign', electing, count(4, 6)],
+    ['three sessions and two barriers', gathering, count(4, 6)],
+    ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
+    ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
+    ['three sessions that run once', runs, count(3, 5)],
+    ['three sessions that share permits', sharing, count(3, 5)],
+    ['three sessions that campaign', electing, count(4, 5)],
     ['three sessions that upgrade', upgrading, count(5, 6)],
-    ['three sessions that upgrade and quiet times', quietUpgrading, count(5, 6)],
-    ['three sessions with sets', together, count(3, 5)],
-    ['three sessions with sets and one grant for each command', oneByOne, count(3, 5)],
+    ['three sessions that upgrade and quiet times', quietUpgrading, count(4, 6)],
+    ['three sessions with sets', together, count(3, 4)],
+    ['three sessions with sets and one grant for each command', oneByOne, count(3, 4)],
   ] as const) {
     it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
       this.timeout(count(240_000, 1_200_000))
       const { states, commandCount } = explore(world, depth)
       this.test!.title += ` (${commandCount} commands, ${states} states)`
-      expect(states).to.be.greaterThan(count(100, 500))
+      expect(states).to.be.greaterThan(count(50, 500))
     })
   }
 })

@@ -11,6 +11,7 @@ export const electionMutants: readonly Mutant[] = [
     find: '$ELECTION.value = $VALUE',
     replace: 'undefined',
     why: 'The table reports the new value of a leader but keeps the former value.',
+    actions: ['campaign'],
   },
   {
     name: 'leader-value-not-shown',
@@ -18,6 +19,7 @@ export const electionMutants: readonly Mutant[] = [
     find: '$EXTRAS.election?.value',
     replace: 'undefined',
     why: 'The broker shows a leader without its value.',
+    actions: ['campaign'],
   },
   {
     name: 'observer-repeats-leader',
@@ -25,6 +27,7 @@ export const electionMutants: readonly Mutant[] = [
     find: 'isSame($LEADER, this.#newest)',
     replace: 'false',
     why: 'After a reconnect the client yields a leader that the consumer knows already.',
+    actions: ['campaign'],
   },
   {
     name: 'plain-holder-observed-as-leader',
@@ -32,5 +35,6 @@ export const electionMutants: readonly Mutant[] = [
     find: 'if ($EVENT.election) this.#change($EVENT)',
     replace: 'this.#change($EVENT)',
     why: 'The client yields the holder of a plain lock as a leader.',
+    actions: ['campaign'],
   },
 ]
