@@ -6,7 +6,7 @@
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Action } from '../sim/plan.js'
+import type { WorldNeeds } from '../sim/plan.js'
 import { copyBuildWith } from './build.js'
 import type { Mutant } from './mutant.js'
 
@@ -22,11 +22,11 @@ export interface Hunt {
 
 /**
  * The input of the process that runs the hunt: the worlds, the number of brokers in each world, and
- * the actions that each world has.
+ * what each world needs.
  */
 export interface HuntInput extends Hunt {
   readonly brokers: number
-  readonly actions: readonly Action[] | undefined
+  readonly needs: WorldNeeds | undefined
 }
 
 /** The result of a hunt. */
@@ -56,7 +56,7 @@ export function isCaught({ seed, error }: HuntResult): boolean {
 export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
   try {
-    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1, actions: mutant.actions })
+    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1, needs: mutant.needs })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

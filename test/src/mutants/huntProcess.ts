@@ -7,9 +7,9 @@ import process from 'node:process'
 import { Campaign } from '../sim/campaign.js'
 import type { HuntInput, HuntResult } from './hunt.js'
 
-const { seeds, from, events, brokers, actions } = JSON.parse(process.argv[2] ?? '{}') as HuntInput
+const { seeds, from, events, brokers, needs } = JSON.parse(process.argv[2] ?? '{}') as HuntInput
 const start = performance.now()
-const campaign = new Campaign({ events, brokers, actions, lines: 1 })
+const campaign = new Campaign({ events, brokers, needs, lines: 1 })
 const failed = await campaign.run({ from, seeds })
 const { rule, detail = '' } = failed?.violation ?? {}
 const caught: HuntResult = {

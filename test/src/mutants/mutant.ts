@@ -4,7 +4,7 @@
  * structure of the code. So the mutant still fits after files were moved, locals were renamed, or
  * code was formatted.
  */
-import type { Action } from '../sim/plan.js'
+import type { WorldNeeds } from '../sim/plan.js'
 
 export interface Mutant {
   readonly name: string
@@ -29,8 +29,8 @@ export interface Mutant {
   /** The number of brokers that the simulation needs to catch the mutant. Default 1. */
   readonly brokers?: number | undefined
   /**
-   * The actions of clients without which the bug never shows. Each world of the hunt has them, so
-   * that the hunt does not spend its time on worlds that cannot catch the mutant. Default: none.
+   * What a world must have for the bug to show, for instance an action of clients. Each world of
+   * the hunt has it, so that the hunt runs no world that cannot catch the mutant. Default: nothing.
    */
-  readonly actions?: readonly Action[] | undefined
+  readonly needs?: WorldNeeds | undefined
 }

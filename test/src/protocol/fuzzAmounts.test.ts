@@ -14,7 +14,7 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { type HeldKeys, hostileBatch } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const sequences = count(3, 300)
+const sequences = count(3, 100)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
 const waitingScopes = count(100, 500)

@@ -34,7 +34,7 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: Number(values.events),
   brokers: Number(values.brokers),
-  actions: actionsFrom(values.actions),
+  needs: { actions: actionsFrom(values.actions) },
   clients: numberSetFrom(values.clients),
   faults: numberSetFrom(values.faults),
   lines: Number(values.lines),
@@ -77,11 +77,11 @@ function actionsFrom(list: string | undefined): Action[] | undefined {
 
 function optionsFor(
   seed: number,
-  { brokers = 1, events, actions: required, clients, faults }: SimulationOptions,
+  { brokers = 1, events, needs, clients, faults }: SimulationOptions,
 ): string {
   const parts = [`--seed ${seed}`, `--events ${events}`]
   if (brokers > 1) parts.push(`--brokers ${brokers}`)
-  if (required !== undefined) parts.push(`--actions ${required}`)
+  if (needs?.actions !== undefined) parts.push(`--actions ${needs.actions}`)
   if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)
   if (faults !== undefined) parts.push(`--faults "${[...faults]}"`)
   return parts.join(' ')

@@ -129,14 +129,20 @@ export interface Plan {
   readonly keptResults: number
 }
 
-/** The weight of an action that every world of a campaign must have. */
-const requiredWeight = 6
+/** The weight of an action that every world of a campaign needs. */
+const neededWeight = 6
+
+/** What every world of a campaign has, also if its seed leaves it out. */
+export interface WorldNeeds
+  extends Partial<Pick<Plan, 'ttl' | 'maxHold' | 'abort' | 'notices' | 'logMs'>> {
+  readonly actions?: readonly Action[] | undefined
+}
 
 /**
- * Draws the plan of a world. @param requiredActions The actions that the world must have, also if
- * its seed leaves them out. They use no random numbers.
+ * Draws the plan of a world. @param needs What the world must have. The needs use no random
+ * numbers, so the other properties of the world do not change.
  */
-export function planFor(random: Random, requiredActions: readonly Action[] = []): Plan {
+export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   const chances = [0, 0, 0.2, 0.5]
   const hasTightBuffers = random.chance(0.25)
   const plan = {
@@ -173,8 +179,9 @@ export function planFor(random: Random, requiredActions: readonly Action[] = [])
   const upgrade = random.chance(0.3) ? 4 : 0
   const scope = random.chance(0.35) ? 6 : 0
   const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }
-  for (const action of requiredActions) weights[action] = Math.max(weights[action], requiredWeight)
-  return { ...plan, actions: weights, keptResults }
+  const { actions: neededActions = [], ...needed } = needs
+  for (const action of neededActions) weights[action] = Math.max(weights[action], neededWeight)
+  return { ...plan, ...needed, actions: weights, keptResults }
 }
 
 function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {

@@ -20,7 +20,7 @@ import { Hostile, hostileKinds } from './hostile.js'
 import { Network } from './network.js'
 import { Oracles } from './oracles.js'
 import { block, makeLink, unblock } from './pipe.js'
-import { type Action, type Plan, planFor } from './plan.js'
+import { type Plan, planFor, type WorldNeeds } from './plan.js'
 import { Random } from './random.js'
 import { Revoker } from './revoker.js'
 import type { Violation } from './runReport.js'
@@ -37,8 +37,8 @@ export interface SimulationOptions {
    * their lock tables. Default 1.
    */
   readonly brokers?: number | undefined
-  /** The actions that every world has, also if its seed leaves them out. Default: none. */
-  readonly actions?: readonly Action[] | undefined
+  /** What every world has, also if its seed leaves it out. Default: nothing. */
+  readonly needs?: WorldNeeds | undefined
   /** The indexes of the seed's clients that take part; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined
   /** The indexes of the seed's faults that happen; undefined for all. */
@@ -105,7 +105,7 @@ class Simulation {
     this.#options = options
     const label = `seed ${seed}`
     const world = this.#world
-    const plan = planFor(new Random(`${label}/plan`), options.actions)
+    const plan = planFor(new Random(`${label}/plan`), options.needs)
     this.#plan = plan
     const { brokers = 1 } = options
     const shared =

@@ -11,7 +11,7 @@ export const electionMutants: readonly Mutant[] = [
     find: '$ELECTION.value = $VALUE',
     replace: 'undefined',
     why: 'The table reports the new value of a leader but keeps the former value.',
-    actions: ['campaign'],
+    needs: { actions: ['campaign'] },
   },
   {
     name: 'leader-value-not-shown',
@@ -19,7 +19,7 @@ export const electionMutants: readonly Mutant[] = [
     find: '$EXTRAS.election?.value',
     replace: 'undefined',
     why: 'The broker shows a leader without its value.',
-    actions: ['campaign'],
+    needs: { actions: ['campaign'] },
   },
   {
     name: 'observer-repeats-leader',
@@ -27,7 +27,7 @@ export const electionMutants: readonly Mutant[] = [
     find: 'isSame($LEADER, this.#newest)',
     replace: 'false',
     why: 'After a reconnect the client yields a leader that the consumer knows already.',
-    actions: ['campaign'],
+    needs: { actions: ['campaign'] },
   },
   {
     name: 'plain-holder-observed-as-leader',
@@ -35,6 +35,6 @@ export const electionMutants: readonly Mutant[] = [
     find: 'if ($EVENT.election) this.#change($EVENT)',
     replace: 'this.#change($EVENT)',
     why: 'The client yields the holder of a plain lock as a leader.',
-    actions: ['campaign'],
+    needs: { actions: ['campaign'] },
   },
 ]

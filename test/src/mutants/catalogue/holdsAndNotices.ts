@@ -11,6 +11,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: 'this.#deps.time.setClientDeadline($LOCK, $AT)',
     replace: 'this.#startDeadlinesOf($LOCK)',
     why: 'The broker starts the maxHold of a lock again with each refresh.',
+    needs: { maxHold: 0.5 },
   },
   {
     name: 'end-of-hold-does-not-grant-waiters',
@@ -18,6 +19,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: `$GRANTER.release($LOCK, 'maxHold', $AT)`,
     replace: `$GRANTER.removeLock($LOCK, 'maxHold')`,
     why: 'The table does not grant the waiters of a key when the maxHold of the lock is over.',
+    needs: { maxHold: 0.5 },
   },
   {
     name: 'client-counts-max-hold-from-arrival',
@@ -25,6 +27,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: '$LOCK.startHold(this.#expiryOf($REQUEST, $MAX_HOLD, $AT))',
     replace: '$LOCK.startHold(expiryFrom(this.scheduler.now(), $MAX_HOLD))',
     why: 'The client counts maxHold from the arrival of the grant and not from its request.',
+    needs: { maxHold: 0.5 },
   },
   {
     name: 'client-ignores-limit-of-max-hold',
@@ -32,6 +35,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: 'Math.min($OWN, $LIMIT)',
     replace: '$OWN',
     why: 'The client believes in a lock for longer than the limit of the operator.',
+    needs: { maxHold: 0.5 },
   },
   {
     name: 'contended-for-every-request',
@@ -39,6 +43,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: '$LAST + $GAP',
     replace: '0',
     why: 'The broker tells a holder of each request that waits, and not at most once a second.',
+    needs: { notices: 0.5 },
   },
   {
     name: 'delayed-contended-forgotten',
@@ -46,6 +51,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: '$KEY.needsRound = true',
     replace: 'undefined',
     why: 'A holder that got a notice in the last second is not told of later requests.',
+    needs: { notices: 0.5 },
   },
   {
     name: 'queue-watch-misses-withdrawals',

@@ -61,6 +61,7 @@ const granting: Mutant[] = [
     find: '$LOCK.generation++',
     replace: 'undefined',
     why: 'An expiry that the broker proposed before a refresh still ends the refreshed lock.',
+    needs: { ttl: 0.5, logMs: 80 },
   },
 ]
 
@@ -190,7 +191,7 @@ const once: Mutant[] = [
     replace: '$EXTRAS.followers ??= $EXTRAS.delivery ?? new FollowerGroup()',
     why: 'A call that comes after the end of a run gets the value of this run.',
     brokers: 3,
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
   {
     name: 'once-forgets-followers-beyond-the-limit',
@@ -198,7 +199,7 @@ const once: Mutant[] = [
     find: 'this.#unfinished.add($KEY)',
     replace: 'void $KEY',
     why: 'Followers wait for ever if a command may not answer all of them.',
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
   {
     name: 'once-ignores-kept-result',
@@ -206,7 +207,7 @@ const once: Mutant[] = [
     find: '$RESULTS.kept.get($KEY)',
     replace: '(this.#granter.keys.get($KEY) === undefined ? $RESULTS.kept.get($KEY) : undefined)',
     why: 'A caller waits behind a lock of the key, although a kept result exists.',
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
   {
     name: 'once-keeps-newest-result-out',
@@ -214,7 +215,7 @@ const once: Mutant[] = [
     find: 'this.#kept.values()',
     replace: '[...this.#kept.values()].reverse()',
     why: 'The table forgets the newest kept result instead of the oldest.',
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
   {
     name: 'once-accepts-ordinary-lock',
@@ -222,7 +223,7 @@ const once: Mutant[] = [
     find: '$LOCK?.extras?.once === undefined',
     replace: '$LOCK === undefined',
     why: 'A client gives followers a value for a lock that it did not get by once.',
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
   {
     name: 'kept-result-stays-with-ended-broker',
@@ -231,7 +232,7 @@ const once: Mutant[] = [
     replace: 'void $OWNER',
     why: 'No broker keeps the time of a kept result after its broker has ended.',
     brokers: 3,
-    actions: ['once'],
+    needs: { actions: ['once'] },
   },
 ]
 
@@ -242,7 +243,7 @@ const barriers: Mutant[] = [
     find: '$COUNT + 1 === $PARTIES',
     replace: '$COUNT + 2 >= $PARTIES',
     why: 'The table lets the calls pass before the last party has arrived.',
-    actions: ['barrier'],
+    needs: { actions: ['barrier'] },
   },
   {
     name: 'barrier-counts-ended-session',
@@ -250,7 +251,7 @@ const barriers: Mutant[] = [
     find: 'this.#depart($$$ARGUMENTS)',
     replace: 'undefined',
     why: 'The table counts the call of a session that has ended as a party.',
-    actions: ['barrier'],
+    needs: { actions: ['barrier'] },
   },
   {
     name: 'barrier-accepts-another-number-of-parties',
@@ -258,7 +259,7 @@ const barriers: Mutant[] = [
     find: '$BARRIER.parties !== $PARTIES',
     replace: 'false',
     why: 'The table mixes calls with different numbers of parties at one barrier.',
-    actions: ['barrier'],
+    needs: { actions: ['barrier'] },
   },
 ]
 

@@ -11,7 +11,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: 'this.used + $PERMITS <= this.capacity',
     replace: 'this.used < this.capacity',
     why: 'The table grants two permits although only one permit is left.',
-    actions: ['permits'],
+    needs: { actions: ['permits'] },
   },
   {
     name: 'permits-stay-used-after-release',
@@ -19,7 +19,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: '$KEY.extras.permits.used -= $TERMS.permits',
     replace: 'undefined',
     why: 'The table counts the permits of a released lock as used while the key has other users.',
-    actions: ['permits'],
+    needs: { actions: ['permits'] },
   },
   {
     name: 'permits-accept-another-capacity',
@@ -27,7 +27,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: '$KEY_EXTRAS?.permits?.capacity',
     replace: 'undefined',
     why: 'The table mixes requests with different capacities at one key.',
-    actions: ['permits'],
+    needs: { actions: ['permits'] },
   },
   {
     name: 'set-granted-while-one-key-is-held',
@@ -35,7 +35,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: '$SET === undefined || canGrantSet($SET)',
     replace: 'true',
     why: 'The table grants a waiting set when its first key is free, and does not look at the others.',
-    actions: ['lockAll'],
+    needs: { actions: ['lockAll'] },
   },
   {
     name: 'set-steal-takes-one-key',
@@ -43,7 +43,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: '$SET.locks',
     replace: `(reason === 'stolen' ? [lock] : $SET.locks.filter((member) => [...member.keyState.holders].includes(member)))`,
     why: 'A steal takes one key of a set, and the session keeps the other keys.',
-    actions: ['lockAll'],
+    needs: { actions: ['lockAll'] },
   },
   {
     name: 'set-release-serves-one-queue',
@@ -51,7 +51,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'The release of a set grants the waiters of its first key only.',
-    actions: ['lockAll'],
+    needs: { actions: ['lockAll'] },
   },
   {
     name: 'set-withdrawal-serves-one-queue',
@@ -59,7 +59,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'A set that gives up leaves requests waiting for its other keys, although they are free.',
-    actions: ['lockAll'],
+    needs: { actions: ['lockAll'] },
   },
   {
     name: 'set-gets-former-fence',
@@ -67,6 +67,6 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     find: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE, $AT, $REQUEST)',
     replace: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE - 1, $AT, $REQUEST)',
     why: 'A set that waited gets the fence of the newest grant before it.',
-    actions: ['lockAll'],
+    needs: { actions: ['lockAll'] },
   },
 ]

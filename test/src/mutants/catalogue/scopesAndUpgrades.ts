@@ -15,7 +15,7 @@ const upgrades: Mutant[] = [
     find: '++this.#fence',
     replace: 'this.#fence',
     why: 'An upgrade gives the lock no new fence, so a resource cannot refuse former writers.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'upgrade-lets-readers-in',
@@ -23,7 +23,7 @@ const upgrades: Mutant[] = [
     find: 'this.extras?.upgrade === undefined',
     replace: 'true',
     why: 'Shared locks are granted while an upgrade waits, so the upgrade may starve.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'upgrade-granted-beside-another-reader',
@@ -31,7 +31,7 @@ const upgrades: Mutant[] = [
     find: '$HOLDERS.length === 1',
     replace: '$HOLDERS.length <= 2',
     why: 'The table grants a waiting upgrade while another session still has a shared lock.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'downgrade-does-not-grant-readers',
@@ -39,7 +39,7 @@ const upgrades: Mutant[] = [
     find: 'this.#granter.grantWaiters($KEY, $AT)',
     replace: 'undefined',
     why: 'The table leaves shared requests waiting although a downgrade has made room for them.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'waiting-upgrade-not-listed',
@@ -47,7 +47,7 @@ const upgrades: Mutant[] = [
     find: '$EXTRAS?.upgrade !== undefined',
     replace: 'false',
     why: 'The first state of a watch leaves out an upgrade that waits.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'client-downgrades-exclusive-lock',
@@ -55,7 +55,7 @@ const upgrades: Mutant[] = [
     find: '$FENCE > $LOCK.presentFence',
     replace: 'true',
     why: 'The client makes an exclusive lock shared when its caller gives up a needless upgrade.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'client-downgrades-after-next-upgrade',
@@ -63,7 +63,7 @@ const upgrades: Mutant[] = [
     find: '$LOCK.wantedUpgrades > 0',
     replace: 'false',
     why: 'The client downgrades a lock for a caller that gave up, after the next caller upgraded it.',
-    actions: ['upgrade'],
+    needs: { actions: ['upgrade'] },
   },
   {
     name: 'client-leaves-upgrade-of-lost-lock',
@@ -71,7 +71,7 @@ const upgrades: Mutant[] = [
     find: '$REQUEST.giveUp(this.#notHeldError())',
     replace: 'undefined',
     why: 'The client leaves the upgrade of a lost lock waiting, so its scope can send no request.',
-    actions: ['scope', 'upgrade'],
+    needs: { actions: ['scope', 'upgrade'] },
   },
 ]
 
@@ -82,7 +82,7 @@ const scopes: Mutant[] = [
     find: 'headOf($PLACE) !== $WAITER',
     replace: 'false',
     why: 'A request that waits behind the request of a waiting scope is taken to be grantable.',
-    actions: ['scope'],
+    needs: { actions: ['scope'] },
   },
   {
     name: 'locks-of-requesting-scope-not-listed',
@@ -90,7 +90,7 @@ const scopes: Mutant[] = [
     find: 'listLocks($SCOPE)',
     replace: 'undefined',
     why: 'The check for deadlocks takes the locks of the scope that asks to be free.',
-    actions: ['scope'],
+    needs: { actions: ['scope'] },
   },
 ]
 
