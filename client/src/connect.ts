@@ -1,6 +1,7 @@
 /**
- * The function `connect` opens a session: it checks the options, makes a session controller and a
- * `Session`, and waits for the first connection.
+ * The function `connect` opens a session with a broker. It checks the options. It makes a `Session`
+ * for the caller and a session controller, which does the work of the session. Then it waits for
+ * the first connection.
  */
 import { type ConnectOptions, checkConnect } from './options.js'
 import { onAbort, throwIfAborted } from './platform/callbacks.js'
@@ -14,7 +15,7 @@ import { exponentialBackoff } from './transport/retryStrategies.js'
 export type BrokerUrl = string | URL
 
 /**
- * Opens a session with a broker. Tries each URL of a list once, in order, for at most 10 s.
+ * Opens a session with a broker. Tries each URL of a list once, in order, for at most 10 s each.
  *
  * Rejects with `UNAVAILABLE` if no broker answers (`cause` says why), or with `UNAUTHORIZED`,
  * `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED` or `INVALID_OPTION`.
@@ -27,7 +28,8 @@ export function connect(
 }
 
 /**
- * Like {@link connect}, in the environment of a test or a simulation, and for one cell of several.
+ * Like {@link connect}, but in the environment of a test or a simulation, and possibly for one
+ * cell. Cells are independent clusters of brokers that share the keys between them.
  *
  * @param cell The cell of the brokers, such as `1/4`; undefined if there are no cells.
  */

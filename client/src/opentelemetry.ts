@@ -41,18 +41,19 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
     request: (key, mode, metadata) => {
       const parent = context.active()
       const attributes = { 'holdfast.key': key, 'holdfast.mode': mode }
-      const wait = tracer.startSpan('holdfast.wait', { kind: SpanKind.CLIENT, attributes }, parent)
+      const waitOptions = { kind: SpanKind.CLIENT, attributes }
+      const waitSpan = tracer.startSpan('holdfast.wait', waitOptions, parent)
       const carrier: Record<string, string> = {}
-      propagation.inject(trace.setSpan(parent, wait), carrier)
+      propagation.inject(trace.setSpan(parent, waitSpan), carrier)
       return {
         metadata: addCarrier(metadata, carrier),
-        failed: (error) => end(wait, error),
+        failed: (error) => endSpan(waitSpan, error),
         granted: (fence) => {
-          wait.setAttribute('holdfast.fence', fence)
-          wait.end()
-          const holdAttributes = { ...attributes, 'holdfast.fence': fence }
-          const hold = tracer.startSpan('holdfast.hold', { attributes: holdAttributes }, parent)
-          return holdTrace(hold, trace.setSpan(parent, hold))
+          waitSpan.setAttribute('holdfast.fence', fence)
+          waitSpan.end()
+          const holdOptions = { attributes: { ...attributes, 'holdfast.fence': fence } }
+          const holdSpan = tracer.startSpan('holdfast.hold', holdOptions, parent)
+          return holdTrace(holdSpan, trace.setSpan(parent, holdSpan))
         },
       }
     },
@@ -60,17 +61,19 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
 }
 
 /**
+ * Makes the functions that the client calls while a lock is held and when the lock ends.
+ *
  * @param holdContext The context of the hold span. The tracer keeps this context, because in a
  *   browser the active context is lost after an `await`.
  */
-function holdTrace(hold: Span, holdContext: Context): HoldTrace {
+function holdTrace(holdSpan: Span, holdContext: Context): HoldTrace {
   return {
     run: (callback) => context.with(holdContext, callback),
-    ended: (lossError) => end(hold, lossError),
+    ended: (lossError) => endSpan(holdSpan, lossError),
   }
 }
 
-function end(span: Span, error: HoldfastError | undefined): void {
+function endSpan(span: Span, error: HoldfastError | undefined): void {
   if (error !== undefined) {
     span.setAttribute('holdfast.error', error.code)
     span.setStatus({ code: SpanStatusCode.ERROR, message: error.message })

@@ -23,8 +23,8 @@ export interface ConnectOptions {
   readonly name?: string | undefined
   /**
    * The requested lease in ms: how long the broker keeps the session without hearing from the
-   * client. The broker limits the lease, by default to 2,000 to 300,000. Without this option the
-   * broker chooses the lease, by default 15,000.
+   * client. The broker limits the lease to a range, by default from 2,000 to 300,000. Without this
+   * option the broker chooses the lease, by default 15,000.
    */
   readonly lease?: number | undefined
   /**
@@ -39,7 +39,7 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined
   /**
    * The delays before each try to reconnect; false: do not reconnect. Default: endless delays that
-   * double from 100 ms to 5 s, with full jitter.
+   * double from 100 ms to 5 s, each multiplied by a random number from 0 to 1.
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**

@@ -1,17 +1,19 @@
 /**
  * Cells: several independent clusters that share the keys between them. A key has one of 1,024
- * slots, and each cell has a range of slots. Client and broker compute the slot in the same way:
- * CRC-16/XMODEM of the key in UTF-8, modulo 1,024. Redis Cluster uses the same checksum, and the
- * same rule for a tag: if a key has a part in braces, such as `{order:42}`, only this part counts.
+ * slots, and each cell has a range of slots. Client and broker compute the slot of a key in the
+ * same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. If a key has a part in braces (a tag),
+ * such as `{order:42}`, only the tag counts, so all keys with this tag have the same slot. Redis
+ * Cluster uses the same checksum and the same rule for tags.
  */
 
 /** The number of slots, and so the highest number of cells. */
 export const slotCount = 1_024
 
-/** A cell among all cells. */
+/** One of `count` cells. */
 export interface Cell {
-  /** From 1 to `count`. */
+  /** The number of this cell, from 1 to `count`. */
   readonly number: number
+  /** How many cells exist. */
   readonly count: number
 }
 
@@ -20,7 +22,7 @@ export function cellText({ number, count }: Cell): string {
   return `${number}/${count}`
 }
 
-/** Parses a text such as `1/4`. Returns undefined for a value that is no such text. */
+/** Parses the text of a cell, such as `1/4`. Returns undefined for any other value. */
 export function parseCell(value: unknown): Cell | undefined {
   if (typeof value !== 'string') return undefined
   const [, numberText, countText] = /^([1-9]\d{0,3})\/([1-9]\d{0,3})$/.exec(value) ?? []
@@ -33,7 +35,7 @@ export function slotOf(key: string): number {
   return checksum(hashedPart(key)) % slotCount
 }
 
-/** The number of the cell that has a slot, from 1 to `count`. */
+/** The number of the cell whose range contains the slot, from 1 to `count`. */
 export function cellOfSlot(slot: number, count: number): number {
   return Math.floor((slot * count) / slotCount) + 1
 }
@@ -57,18 +59,23 @@ function checksum(text: string): number {
     if (codePoint < 0x80) crc = withByte(crc, codePoint)
     else {
       if (codePoint > 0xffff) i++
-      const length = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
-      // The first byte has as many leading ones as the sequence has bytes.
-      crc = withByte(crc, ((0xf00 >> length) & 0xff) | (codePoint >> (6 * (length - 1))))
-      for (let rest = length - 2; rest >= 0; rest--) {
-        crc = withByte(crc, 0x80 | ((codePoint >> (6 * rest)) & 0x3f))
+      const byteCount = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
+      // UTF-8: the first byte begins with as many ones as the code point has bytes. Each later byte
+      // has six bits of the code point.
+      const firstByteMark = (0xf00 >> byteCount) & 0xff
+      crc = withByte(crc, firstByteMark | (codePoint >> (6 * (byteCount - 1))))
+      for (let bytesAfter = byteCount - 2; bytesAfter >= 0; bytesAfter--) {
+        crc = withByte(crc, 0x80 | ((codePoint >> (6 * bytesAfter)) & 0x3f))
       }
     }
   }
   return crc
 }
 
-/** Adds a byte to a checksum. Computes the eight steps of the definition at once. */
+/**
+ * Returns the checksum after one more byte. The definition of the checksum has a step for each bit
+ * of the byte; this function computes the eight steps at once.
+ */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte
   top ^= top >> 4

@@ -3,9 +3,9 @@
  * table; a test compares the two tables.
  *
  * A code from 4400 to 4499 means that the client caused the close, as an HTTP status from 400 to
- * 499 does. `final` says whether the client must not reconnect. An unknown code from 4400 to 4499
- * is final, because a newer broker may have more reasons to refuse a client. Every other unknown
- * code is not final.
+ * 499 does. A code is final if the client must not reconnect. An unknown code from 4400 to 4499 is
+ * final, because a newer broker may have more reasons to refuse a client. Every other unknown code
+ * is not final.
  */
 
 /** One row of the table. */
@@ -43,10 +43,10 @@ export const closeCodes = {
 } as const satisfies Record<string, CloseCode>
 
 /**
- * Whether a client must not reconnect after its connection was closed with this code. The function
- * names each row that it reads and does not loop over the table. So a bundler can put the numbers
- * in place of the rows, and then leave the table out of the bundle. A test compares the function
- * with the table.
+ * Whether a close code is final, which means that the client must not reconnect. The function names
+ * each row that it reads and does not loop over the table. So a bundler can put the numbers in
+ * place of the rows, and then leave the table out of the bundle. A test compares the function with
+ * the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499

@@ -34,18 +34,20 @@ export function joinFrames(
 ): string[] {
   if (messages.length === 0) return []
   if (messages.length === 1) return [messages[0]!]
+  // A frame has one unit for "[", and one unit for the "," or "]" after each message.
   let units = 1
   for (const message of messages) units += message.length + 1
-  // A UTF-16 unit is at most 3 bytes of UTF-8, so for most frames the exact length in
-  // bytes need not be computed.
+  // A UTF-16 unit is at most 3 bytes of UTF-8. So for most frames the exact length in bytes need
+  // not be computed.
   if (units * 3 <= maxBytes) return [`[${messages.join(',')}]`]
   return splitIntoFrames(messages, maxBytes)
 }
 
 function splitIntoFrames(messages: readonly string[], maxBytes: number): string[] {
   const frames: string[] = []
+  // The index of the first message of the present frame, and the length of that frame: one byte for
+  // "[", and one byte for the "," or "]" after each message.
   let firstIndex = 0
-  // A frame has one byte for "[", and one byte for the "," or "]" after each message.
   let bytes = 1
   for (let i = 0; i < messages.length; i++) {
     const length = utf8Length(messages[i]!) + 1

@@ -3,7 +3,8 @@
  * program branches on `code`, shows `message` to people, and logs `cause`.
  *
  * A ttl is the time after which a lock expires. A lease is the time for which the broker keeps a
- * session without hearing from its client. A fencing token (fence) is the number of a grant.
+ * session without hearing from its client. A fencing token (fence) is the number of a grant; a
+ * later grant has a higher fence. A scope is one logical task of a client.
  */
 
 /**
@@ -39,9 +40,9 @@ export const errorCodes = {
 export type LockLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost: for a {@link LockLossReason}, or because its session ended. `'session'`
- * means that the session was closed, that its lease ran out, or that its connection dropped for too
- * long.
+ * Why a lock was lost: for a {@link LockLossReason}, or because the session that held the lock
+ * ended. `'session'` means that the session was closed, that its lease ran out, or that its
+ * connection dropped for too long.
  */
 export type LostReason = LockLossReason | 'session'
 
@@ -68,15 +69,18 @@ export interface Holder {
   readonly since: number
 }
 
-/** One request of a deadlock: it waits for the next one of the cycle at its key. */
+/**
+ * One request of a deadlock. Each request of the cycle waits, at its key, for the session of the
+ * next request. The last request waits for the session of the first request.
+ */
 export interface CycleEntry {
-  /** Undefined if the caller may not query the key. */
+  /** The key that the request waits for; undefined if the caller may not query the key. */
   readonly key?: string | undefined
   /** Id of the session of the request. */
   readonly session: string
   /** The name of that session; undefined without a name, or if the caller may not query the key. */
   readonly name?: string | undefined
-  /** The number of the scope; undefined for an upgrade outside a scope. */
+  /** The number of the request's scope; undefined for an upgrade outside a scope. */
   readonly scope?: number | undefined
 }
 
@@ -150,7 +154,7 @@ export class HoldfastError extends Error {
   declare readonly key?: string
   /**
    * With `LOCK_HELD` and `LOCK_TIMEOUT`: the holders of the key, the oldest first, at most 16. With
-   * `LOCK_TIMEOUT` they have no metadata. Absent if no broker answered in time.
+   * `LOCK_TIMEOUT` the holders have no metadata. Absent if no broker answered in time.
    */
   declare readonly holders?: readonly Holder[]
   /**
@@ -196,6 +200,7 @@ export class HoldfastError extends Error {
   }
 }
 
+/** Implements `value instanceof` for the class `this`, which is `HoldfastError` or a subclass. */
 function isInstance(this: unknown, value: unknown): boolean {
   if (this === HoldfastError) return typeof value === 'object' && value !== null && brand in value
   return Error[Symbol.hasInstance].call(this as () => void, value)

@@ -1,13 +1,14 @@
 /**
  * The main entry point of the package: the parts of the protocol that client and broker share. It
- * imports neither Node nor the DOM nor the library superstruct, so that browser bundles stay small.
- * The other entry points (`client` and `broker` name the sender of the messages):
- * - `@holdfast/shared/clientChecks`: checks messages from clients, and runs in the broker
- * - `@holdfast/shared/brokerChecks`: checks messages from brokers, and runs in the client. This
- *   entry point exports the two stages of the check, for tests
- * - `@holdfast/shared/clientSchemas` and `brokerSchemas`: the schemas of all messages, for tools
- * - `@holdfast/shared/idTable`: a table of objects by numeric id. It is an entry point of its own,
- *   because the broker's core may import nothing else at run time
+ * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
+ * stay small. The package has these other entry points:
+ * - `@holdfast/shared/clientChecks`: the broker's check of messages from clients
+ * - `@holdfast/shared/brokerChecks`: the two stages of the client's check of messages from brokers,
+ *   for tests. The client itself uses `faultOfBrokerMessage` of the main entry point.
+ * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
+ * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
+ * - `@holdfast/shared/idTable`: a table of objects by numeric id. This table is an entry point of
+ *   its own, because the broker's core may import nothing else of this package at run time.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

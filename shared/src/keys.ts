@@ -32,11 +32,13 @@ export function isPrefix(value: unknown): value is string {
  * Length of a text in bytes of UTF-8. A lone surrogate counts as 3, like its replacement U+FFFD.
  */
 export function utf8Length(text: string): number {
+  // Each UTF-16 unit has at least one byte.
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const codePoint = text.codePointAt(i)!
     if (codePoint >= 0x80) bytes += codePoint < 0x800 ? 1 : 2
-    // A surrogate pair has two units and four bytes: 1 for each unit, and the 2 added above.
+    // Skips the second unit of a surrogate pair. The pair has four bytes: one byte for each of its
+    // two units, and the two bytes that the line above added.
     if (codePoint > 0xffff) i++
   }
   return bytes

@@ -1,6 +1,7 @@
 /**
  * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
- * quotas. Five quotas are defaults, and the operator of a broker may set other values:
+ * quotas (how many locks, requests and watches a session or a key may have). Five quotas are
+ * defaults, and the operator of a broker may set other values:
  * `maxLocksPerSession`, `maxUnacknowledgedResponses`, `maxWaitersPerKey`,
  * `maxBarrierCallsPerSession` and `maxWatches`.
  */
@@ -13,7 +14,10 @@ export const defaultPort = 7420
 
 /** Largest frame that a client may send, in bytes. */
 export const maxFrameBytes = 64 * 1024
-/** Largest frame that a client may send before the broker has accepted its `hello`, in bytes. */
+/**
+ * Largest frame that a client may send before the broker has accepted the `hello` of that client,
+ * in bytes. `hello` is the first message of a connection.
+ */
 export const maxHelloBytes = 4 * 1024
 /**
  * A broker joins several messages into one frame of at most this many bytes. A longer message gets
@@ -33,7 +37,10 @@ export const maxIdOrSecretLength = 64
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
-/** Largest value of a `once`, in bytes of its JSON text. */
+/**
+ * Largest value of a `once`, in bytes of its JSON text. With `once`, one client calls a function
+ * and sends its return value, and the broker gives that value to the other callers.
+ */
 export const maxResultBytes = 32 * 1024
 /**
  * Most levels of nesting in the metadata of a lock, and in the value of a `once`. `[]` has one
@@ -51,9 +58,12 @@ export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 export const maxLocksPerSession = 10_000
 /** Most answers that a broker stores for one session until the client acknowledges the answers. */
 export const maxUnacknowledgedResponses = 1_024
-/** Most permits that a key may have. */
+/**
+ * Most permits that a key may have. A lock with permits is held together with other locks of its
+ * key, as long as all of them have at most that many permits, like a semaphore.
+ */
 export const maxCapacity = 1_000_000
-/** Most keys of one set: a lock on several keys. */
+/** Most keys of one set. A set is one lock on several keys. */
 export const maxSetKeys = 64
 /** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
@@ -61,9 +71,12 @@ export const maxWaitersPerKey = 100_000
 export const maxQueryItems = 1_000
 /** Most holders that the broker names in a `failed` message with `LOCK_HELD` or `LOCK_TIMEOUT`. */
 export const maxHoldersNamed = 16
-/** Most calls of one session that may wait at barriers. */
+/**
+ * Most calls of one session that may wait at barriers. A barrier holds its calls back until as many
+ * calls wait there as the barrier has parties.
+ */
 export const maxBarrierCallsPerSession = 1_000
-/** Most parties of one barrier, because the broker answers all of them in one step. */
+/** Most parties of one barrier. The broker answers all parties in one step, so they are limited. */
 export const maxParties = 1_000
 /** Most watches that one session may have. A watch reports each change of a key's locks. */
 export const maxWatches = 1_000

@@ -10,16 +10,19 @@
  */
 declare const URL: new (text: string) => { readonly host: string }
 
-const hidden = '***'
+const mask = '***'
 
 /** Matches a URL within other text. */
 const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 
-/** Matches the user name and password of a URL. */
+/**
+ * For a URL with a host: matches its scheme, user name and password. Group 1 is the scheme, which
+ * stays in the replacement.
+ */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 /**
- * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. Group
- * 1 is the scheme, if the text begins with one, and stays in the replacement.
+ * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. If
+ * the text begins with a scheme, group 1 is the scheme, which stays in the replacement.
  */
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
@@ -31,9 +34,9 @@ const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()
   return text
-    .replace(hasHost(text) ? userInfo : userInfoWithoutHost, `$1${hidden}@`)
-    .replace(/\?[^#]*/, `?${hidden}`)
-    .replace(/#.*/s, `#${hidden}`)
+    .replace(hasHost(text) ? userInfo : userInfoWithoutHost, `$1${mask}@`)
+    .replace(/\?[^#]*/, `?${mask}`)
+    .replace(/#.*/s, `#${mask}`)
 }
 
 /** Replaces the secrets of every URL within a text, such as an error message, by `***`. */

@@ -1,15 +1,16 @@
 /**
  * Refuses unknown option names and suggests the known name that is most similar. Plain JavaScript
- * has no compiler that reports the misspelt option in `{ timout: 5 }`. A broker that ignored the
- * misspelt option `authentcate` would accept every client.
+ * has no compiler that reports the misspelt option in `{ timout: 5 }`. If a broker ignored the
+ * misspelt option `authentcate`, that broker would accept every client.
  *
  * This file is part of the browser bundle, so it must stay small.
  */
 import { HoldfastError } from './errors.js'
 
 /**
- * An object that has every option name of `T` as a key; the values are always 1. The compiler
- * reports a missing key: `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
+ * An object that has every option name of `T` as a key; the values are always 1 and mean nothing.
+ * The compiler reports an option name that is missing in such an object. Example:
+ * `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
  */
 export type OptionNames<T> = Readonly<Record<Extract<keyof T, string>, 1>>
 
@@ -64,26 +65,29 @@ const maxEdits = 5
 /**
  * Returns the known name that needs the fewest edits to become `name`, without regard to case.
  * Returns undefined if every known name needs too many edits. If two known names need equally many
- * edits, the name with the longer common beginning wins: `trace` gives `tracer` and not `grace`.
+ * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
+ * not `grace`.
  *
  * @param editsOfShortName How many edits a short name may need. A longer name may need a third of
- *   its length.
+ *   its length, but never more than 5 edits.
  */
 export function nearest(
   name: string,
-  names: readonly string[],
+  knownNames: readonly string[],
   editsOfShortName = 2,
 ): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
-  // Until a name is found, this is the greatest distance that a suggestion may have.
+  // While `bestName` is undefined, this is the greatest distance that a suggestion may have.
   let bestDistance = Math.min(Math.max(editsOfShortName, name.length / 3), maxEdits)
-  for (const candidate of names) {
+  for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()
+    // The division lets the common beginning decide only between equal numbers of edits.
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    if (distance < bestDistance || (bestName === undefined && distance === bestDistance)) {
+    const isFirstWithinLimit = bestName === undefined && distance === bestDistance
+    if (distance < bestDistance || isFirstWithinLimit) {
       bestName = candidate
       bestDistance = distance
     }
@@ -100,8 +104,8 @@ function commonStart(a: string, b: string): number {
 
 /**
  * How many letters must be inserted, deleted, changed or swapped to turn `a` into `b`; `Infinity`
- * if more than `maxDistance`. The function tries each edit in four ways, so `maxDistance` must be
- * small: each further edit multiplies the cost by up to four.
+ * if more than `maxDistance`. Where the texts differ, the function tries up to four kinds of edits.
+ * So `maxDistance` must be small: each further edit multiplies the cost by up to four.
  */
 function editDistance(a: string, b: string, maxDistance: number): number {
   if (a === b) return 0

@@ -1,13 +1,14 @@
 /**
- * Helpers for the callbacks and the abort signals that a caller passes to the client. A callback
- * may throw. Also defines the symbols with which `using` and `await using` close an object.
+ * Helpers for the callbacks and the abort signals that a caller passes to the client. The helpers
+ * expect that a callback may throw. Also defines the symbols with which the statements `using` and
+ * `await using` close an object.
  */
 import { HoldfastError } from '@holdfast/shared'
 
 /*
- * The declarations equal those in the compiler's library `esnext.disposable` and in the types of
- * Node. They are repeated, because a program that uses this package may be compiled without that
- * library.
+ * These declarations equal the declarations in the compiler's library `esnext.disposable` and in
+ * the types of Node. This file repeats them, because a program that uses this package may be
+ * compiled without that library.
  */
 declare global {
   interface SymbolConstructor {
@@ -24,8 +25,9 @@ export const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 
 /**
- * Calls a function of the caller. An error that the function throws becomes an unhandled rejection,
- * because the error must be reported and must not interrupt the client's own work.
+ * Calls a function that the caller passed to the client. An error that the function throws becomes
+ * an unhandled rejection. So the platform reports the error, and the error does not interrupt the
+ * client's own work.
  */
 export function callSafely(callback: () => void): void {
   try {
@@ -37,7 +39,7 @@ export function callSafely(callback: () => void): void {
 
 type AbortCallback = (error: HoldfastError) => void
 
-/** The one listener on a signal, and the callbacks that it calls. */
+/** The listener that the client adds to a signal, and the callbacks that this listener calls. */
 interface SharedListener {
   /** In the order in which they were added. */
   readonly callbacks: Set<AbortCallback>

@@ -17,6 +17,7 @@ export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
+/** Whether the value is a mode that a caller may choose with the option `mode`. */
 export function isMode(value: unknown): value is Exclude<LockMode, 'permits'> {
   return value === 'exclusive' || value === 'shared'
 }
@@ -49,22 +50,29 @@ export function checkText(name: string, value: unknown, maxLength: number): void
   )
 }
 
+/** @throws HoldfastError `INVALID_OPTION` unless the value is a function */
 export function checkFunction(name: string, value: unknown): void {
   check(typeof value === 'function', `${name} must be a function`)
 }
 
+/** @throws HoldfastError `INVALID_OPTION` unless the value is a boolean or undefined */
 export function checkBoolean(name: string, value: unknown): void {
   check(value === undefined || typeof value === 'boolean', `${name} must be true or false`)
 }
 
+/** @throws HoldfastError `INVALID_KEY` unless the value is a key */
 export function checkKey(key: unknown): asserts key is string {
   check(isKey(key), undefined, 'INVALID_KEY')
 }
 
-/** Error texts of `session.lock` and `session.locks.request`, which throw different classes. */
+/**
+ * Error texts of `session.lock` and `session.locks.request`. The two methods throw errors of
+ * different classes, so they share these texts but not the checks.
+ */
 export const wrongMode = "mode must be 'exclusive' or 'shared'"
 export const wrongSignal = 'signal must be an AbortSignal'
 
+/** @throws HoldfastError `INVALID_OPTION` unless the value is an `AbortSignal` or undefined */
 export function checkSignal(signal: unknown): void {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'

@@ -1,7 +1,7 @@
 /**
  * Everything that the client needs of the platform: clocks, random numbers, a WebSocket, and ways
- * to run code later. All of them are members of one object, so that a simulation can replace the
- * platform.
+ * to run code later. All of these are members of one object, so that a simulation can replace the
+ * whole platform.
  */
 
 import type { Clock } from '@holdfast/shared'

@@ -17,12 +17,12 @@ export class Scheduler {
   readonly #clock: Clock
   /** The plain tasks. */
   readonly #plain = new DeadlineHeap<Task>()
-  /** The tasks with an expiry, by the monotonic clock and by the wall clock. */
+  /** The tasks with an expiry. Each such task is in both heaps. */
   readonly #byMonotonic = new DeadlineHeap<Task>()
   readonly #byWall = new DeadlineHeap<Task>()
   #timer: Timer
   /** When the timer is due, by the monotonic clock; Infinity if no timer is set. */
-  #armedFor = Infinity
+  #timerDueAt = Infinity
   #stopped = false
   #keepsProcessAlive = true
 
@@ -42,7 +42,7 @@ export class Scheduler {
   at(task: Task, due: number): void {
     if (this.#stopped) return
     this.#plain.set(task, due)
-    if (due < this.#armedFor) this.#arm()
+    if (due < this.#timerDueAt) this.#arm()
   }
 
   /** Runs the task `ms` from now. Replaces the task's former time. */
@@ -54,8 +54,8 @@ export class Scheduler {
   atExpiry(task: Task, expiry: ClockTimes): void {
     if (this.#stopped) return
     const { monotonic, wall } = expiry
-    // The timer is early enough for the former expiry, so it is early enough for a later expiry.
-    // Without this check, every extension of the lease would read the clocks.
+    // If the new expiry is not earlier than the former expiry, the timer is early enough already.
+    // Without this check, `#arm` would read the clocks at every extension of the session's lease.
     const isLater =
       monotonic >= (this.#byMonotonic.dueAt(task) ?? Infinity) &&
       wall >= (this.#byWall.dueAt(task) ?? Infinity)
@@ -64,6 +64,7 @@ export class Scheduler {
     if (!isLater) this.#arm()
   }
 
+  /** Removes the task, whether it is a plain task or a task with an expiry. */
   cancel(task: Task): void {
     this.#plain.delete(task)
     this.#byMonotonic.delete(task)
@@ -87,7 +88,7 @@ export class Scheduler {
   /** Chooses whether the timer keeps the process alive, where the platform offers the choice. */
   keepProcessAlive(keepAlive: boolean): void {
     this.#keepsProcessAlive = keepAlive
-    if (this.#armedFor < Infinity) this.#applyRef()
+    if (this.#timerDueAt < Infinity) this.#applyRef()
   }
 
   /** Stops the scheduler, which then runs no further task. */
@@ -111,9 +112,9 @@ export class Scheduler {
   /** Sets the timer for the earliest task, unless the timer is due early enough already. */
   #arm(): void {
     const due = this.#nextDue()
-    if (this.#stopped || due >= this.#armedFor) return
+    if (this.#stopped || due >= this.#timerDueAt) return
     this.#disarm()
-    this.#armedFor = due
+    this.#timerDueAt = due
     const ms = Math.ceil(due - this.#clock.monotonic())
     this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxDurationMs))
     if (!this.#keepsProcessAlive) this.#applyRef()
@@ -127,8 +128,8 @@ export class Scheduler {
   }
 
   #disarm(): void {
-    if (this.#armedFor < Infinity) this.#clock.clearTimer(this.#timer)
-    this.#armedFor = Infinity
+    if (this.#timerDueAt < Infinity) this.#clock.clearTimer(this.#timer)
+    this.#timerDueAt = Infinity
   }
 
   /** When the earliest task is due, converted to the monotonic clock. */

@@ -3,10 +3,10 @@
  * after its connection dropped. For such a session the broker stores responses until the client
  * acknowledges them. So the broker can repeat a response that was lost with the connection.
  *
- * A *stored request* is a request whose response the broker stores. After the last acknowledgement
- * that the broker has surely received, the client sends at most 512 stored requests: this is the
- * *window*. So the broker never has to store too many responses. In a session without a grace the
- * broker stores no responses, and the window has no limit.
+ * A *stored request* is a request whose response the broker stores. The *window* limits stored
+ * requests: the client sends at most 512 of them after the last acknowledgement that the broker has
+ * surely received. So the broker never has to store too many responses. In a session without a
+ * grace the broker stores no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
@@ -22,7 +22,7 @@ const ackThreshold = 64
 
 export class AckWindow {
   /** Whether the broker stores responses of this session. */
-  #enabled = false
+  #isStoring = false
   /**
    * The message numbers of the stored requests that count against the window. A message number is
    * the position of a message among all messages of its connection.
@@ -33,9 +33,14 @@ export class AckWindow {
   /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
-  /** Begins a connection. Responses whose acknowledgement may be lost are acknowledged again. */
-  restart(enabled: boolean, isSameSession: boolean): void {
-    this.#enabled = enabled
+  /**
+   * Begins a connection. Responses whose acknowledgement may be lost are acknowledged again.
+   *
+   * @param isStoring Whether the broker stores responses of this session.
+   * @param isSameSession Whether the session was resumed.
+   */
+  restart(isStoring: boolean, isSameSession: boolean): void {
+    this.#isStoring = isStoring
     this.#messageNumbers = []
     // A set contains each id once, although the broker repeats stored responses after a resume.
     this.#unackedResponses = new Set(
@@ -61,17 +66,18 @@ export class AckWindow {
 
   /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
-    if (this.#enabled) this.#messageNumbers.push(messageNumber)
+    if (this.#isStoring) this.#messageNumbers.push(messageNumber)
   }
 
   /** Call for each response to a stored request. Acknowledges the responses when there are many. */
   onResponse(id: number, connection: Connection): void {
-    if (this.#enabled) this.#unackedResponses.add(id)
+    if (this.#isStoring) this.#unackedResponses.add(id)
     if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
   }
 
   /**
-   * Call in the turn in which a `pong` was sent, so that `pong` and acknowledgement share a frame.
+   * Call in the turn of the event loop in which a `pong` was sent. The acknowledgement and the
+   * `pong` then share a frame.
    */
   onPing(connection: Connection): void {
     if (this.#unackedResponses.size > 0) this.acknowledge(connection)
@@ -93,7 +99,8 @@ export class AckWindow {
   /**
    * Call when the broker has received the first `receivedCount` messages of this connection. The
    * window opens only if the last of these messages is an `ack` of the client, because only then
-   * the broker has handled all earlier messages. The broker confirms a `pong` before that.
+   * the broker has handled all earlier messages. The broker confirms a `pong` at once, even if it
+   * has not handled all earlier messages yet.
    */
   onAck(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

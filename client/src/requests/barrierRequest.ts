@@ -19,8 +19,8 @@ export interface BarrierOptions {
   /** How many calls pass the barrier together, 2 to 1,000. All callers give the same number. */
   readonly parties: number
   /**
-   * After this time, in ms, the call is rejected with `LOCK_TIMEOUT` and is not counted any more. 0
-   * passes only if this call is the last party. Default: waits for ever.
+   * After this time, in ms, the call is rejected with `LOCK_TIMEOUT` and is not counted any more.
+   * With 0, the call passes only if it is the last party. Default: the call waits for ever.
    */
   readonly timeout?: number | undefined
   /** When aborted, the call is rejected with `ABORTED` and is not counted any more. */
@@ -44,6 +44,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   return { parties, timeout, signal }
 }
 
+/** A call that waits at a barrier. */
 export class BarrierRequest extends Request<void> {
   readonly hasStoredResponse = true
   readonly responseType = 'passed'

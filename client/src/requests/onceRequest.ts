@@ -1,12 +1,13 @@
 /**
- * The requests of `session.once`: the request for the lock of a run or for the value of another
- * run, and the end of a run.
+ * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
+ * The session holds a lock during its run. One request asks for the lock of a run, or for the value
+ * of the run of another caller. The other request ends a run.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { type Completion, completeText } from '../transport/messages.js'
 import { LockRequest, type Response, UnlockRequest } from './requests.js'
 
-/** Is answered with the lock of a run, or with the value of another run. */
+/** A request that the broker answers with the lock of a run, or with the value of another run. */
 export class OnceRequest<L = unknown> extends LockRequest<L | Result> {
   protected override isAnsweredBy(type: Response['type']): boolean {
     return type === 'result' || super.isAnsweredBy(type)
@@ -19,7 +20,7 @@ export class OnceRequest<L = unknown> extends LockRequest<L | Result> {
   }
 }
 
-/** Unlocks the lock of a run, and shares the value of the run. */
+/** Unlocks the lock of a run, and gives the value of the run to the callers that wait for it. */
 export class CompleteRequest extends UnlockRequest {
   readonly #completion: Completion
 

@@ -1,8 +1,8 @@
 /**
  * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
- * Ids rise in the order of the calls. Without a connection the requests wait here. On a new
- * connection the client sends them again, in the order of their ids.
+ * Each request has an id, and ids rise in the order of the calls. Without a connection the requests
+ * wait here. On a new connection the client sends the requests again, in the order of their ids.
  *
  * A *stored* request is a request whose response the broker stores until the client acknowledges
  * the response. The client repeats a stored request with its former id on a new connection.
@@ -70,16 +70,16 @@ export class PendingRequests {
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored
    *   responses, and refuses any other id that is not higher than all ids before. The broker stores
-   *   no refusal. So the broker refused the request the first time, and that response was lost.
+   *   no refusal. So the broker refused the request the first time too, and the client did not
+   *   receive that refusal.
    */
   reissue(request: Request, { code }: Failed): boolean {
-    const mayReissue =
-      request.hasStoredResponse &&
-      (code === 'BAD_MESSAGE'
-        ? request.isRepeat
-        : code === 'QUOTA_EXCEEDED' &&
-          this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove)
-    if (!mayReissue) return false
+    const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
+    const isQuotaOfStoredResponses =
+      code === 'QUOTA_EXCEEDED' &&
+      this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove
+    const mayReissue = isRefusedRepeat || isQuotaOfStoredResponses
+    if (!request.hasStoredResponse || !mayReissue) return false
     this.remove(request)
     if (request.isWanted) {
       request.sentOn = undefined
@@ -118,8 +118,9 @@ export class PendingRequests {
   /**
    * Sends the pending requests on this connection, in order.
    *
-   * @param waiting The ids of the requests in the broker's queues. These requests are not sent
-   *   again. If no caller wants such a request, the client cancels the request.
+   * @param waiting After a resume: the ids of the requests that wait in the broker's queues. These
+   *   requests are not sent again. If the caller of such a request has given up, the client cancels
+   *   the request. Undefined in a new session.
    */
   startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#connection = connection
@@ -132,13 +133,14 @@ export class PendingRequests {
     }
     for (const request of requests) {
       if (request.hasStoredResponse) continue
-      // The broker stores no response to this request, so it would refuse the former id.
+      // The broker stores no response to this request, so the broker would refuse the former id.
+      // The request gets a new id, which must be sent after all former ids, because ids must rise.
       this.remove(request)
       this.add(request)
     }
   }
 
-  /** Ends the connection: requests wait for the next connection. */
+  /** Call when the connection is gone. The requests then wait for the next connection. */
   disconnect(): void {
     this.#connection = undefined
     this.#waitingForAck = []
@@ -189,6 +191,7 @@ export class PendingRequests {
   /** Sends the request. If too many responses are not acknowledged, lets the request wait. */
   #dispatch(request: Request): void {
     const connection = this.#connection!
+    // The request may have ended while it waited for an acknowledgement.
     if (this.#requests.get(request.id) !== request) return
     if (!request.isWanted) {
       this.remove(request)
@@ -202,7 +205,8 @@ export class PendingRequests {
     const messageNumber = connection.send(request.text(this.#scheduler), request)
     if (!request.hasStoredResponse) return
     this.#ackWindow.onSent(messageNumber)
-    // When the broker has confirmed this message `ack`, `onAck` sends the requests that wait.
+    // A full window opens only after an acknowledgement. When the broker has confirmed the
+    // acknowledgement, `onAck` sends the requests that wait.
     if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }
 

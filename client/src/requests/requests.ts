@@ -3,10 +3,12 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. This file does not import the classes of locks, but declares interfaces that those
- * classes implement.
+ * methods. This file does not import the classes of locks, but declares interfaces that the classes
+ * of locks implement.
  *
- * A fence is the number of a grant, and a ttl is the time after which a lock expires.
+ * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
+ * connection dropped, the client tries to resume its session, which is to continue the session on a
+ * new connection. During a resume the client does not know yet which locks the session still holds.
  */
 import {
   type Failed,
@@ -28,7 +30,10 @@ import {
   unlockText,
 } from '../transport/messages.js'
 
-/** The messages of the broker that answer a request, completely or in part. */
+/**
+ * The messages of the broker that answer a request, completely or in part. `watching` is not among
+ * them, because a watch is not a `Request`. `queued` is only a notice before the answer.
+ */
 export type Response = Exclude<
   Extract<ServerMessage, { id: number }>,
   { type: 'watching' | 'queued' }
@@ -149,7 +154,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
   /** Rejects the promise with this error and the key. */
   fail(error: HoldfastError): void {
-    // The handler is added here and not in the constructor, because it makes one more promise.
+    // The handler is added here and not in the constructor, because `catch` makes one more promise,
+    // and most requests succeed.
     if (this.mayBeIgnored) this.promise.catch(() => {})
     this.#reject(withKey(this.key, error))
   }
@@ -165,6 +171,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * Handles the end of the session. Returns true if the request is complete. Returns false if the
    * next session must send the request again.
    *
+   * @param _message The message of the error with which a request may reject its promise.
    * @param _error The error that ended the session for good; undefined if a new session follows.
    */
   endWithSession(_message: string, _error?: HoldfastError): boolean {

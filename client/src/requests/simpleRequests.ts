@@ -1,7 +1,7 @@
 /**
  * The requests that do not change the locks of their own session: query, revoke, auth and stats.
- * Also the checks of their options. Each request is a `SimpleRequest`: a message, the type of its
- * response, and a function that reads the response.
+ * Each of them is a `SimpleRequest`: a message, the type of its response, and a function that reads
+ * the response. This file also has the checks of their options and of the options of `watch`.
  */
 import {
   type BarrierCallInfo,
@@ -58,8 +58,8 @@ export interface QueryOptions {
 
 /**
  * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
- * kept results of `once` (`kind: 'results'`). There are no pages. A broker without the feature
- * `queryKind` refuses the query.
+ * kept results of `once` (`kind: 'results'`). Such a query has no pages. A broker without the
+ * feature `queryKind` refuses the query.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {
@@ -109,7 +109,10 @@ const queryOptions: OptionNames<AnyQueryOptions> = {
   afterFence: 1,
   kind: 1,
 }
-/** The lists in the answer to a query of each kind. The count of a list is in `<list>Count`. */
+/**
+ * The fields that are lists in the response to a query of each kind. The count of the list `held`
+ * is in the field `heldCount`, and so on.
+ */
 const listsOfKind = {
   locks: ['held', 'waiting'],
   barriers: ['arrived'],
@@ -151,7 +154,8 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
     kind === undefined || Object.hasOwn(listsOfKind, kind),
     'kind must be locks, barriers or results',
   )
-  check(after === undefined || listsOfKind[kind ?? 'locks'].length > 1, 'only locks have pages')
+  const listsLocks = kind === undefined || kind === 'locks'
+  check(after === undefined || listsLocks, 'only locks have pages')
   return { ...selection, limit, after, afterFence, kind }
 }
 
@@ -180,6 +184,7 @@ export function checkWatch(options: WatchOptions): WatchOptions {
   return { ...selection, queue: options.queue }
 }
 
+/** A request that consists of a message and a function that reads the response. */
 export class SimpleRequest<T> extends Request<T> {
   readonly responseType: Response['type']
   readonly hasStoredResponse: boolean
@@ -187,7 +192,10 @@ export class SimpleRequest<T> extends Request<T> {
   readonly #write: (id: number) => string
   readonly #read: (response: Response) => T
 
-  /** @param read Reads one part of the response. The last part's value resolves the promise. */
+  /**
+   * @param write Makes the text of the message with this id.
+   * @param read Reads one part of the response. The last part's value resolves the promise.
+   */
   constructor(
     responseType: Response['type'],
     hasStoredResponse: boolean,
@@ -239,7 +247,7 @@ export function statsRequest(): SimpleRequest<LockStats> {
   )
 }
 
-/** The result of a query of any kind, which has only the lists of its kind. */
+/** The type of the result of a query of any kind. A result has only the lists of its kind. */
 export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult
 
 /** Makes a query. The result has only the lists of the kind of the query. */

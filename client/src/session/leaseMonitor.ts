@@ -5,8 +5,9 @@
  * - For half a lease, no message is known to have reached the broker: the client must try another
  *   connection.
  *
- * Only messages *to* the broker extend the lease. A message *from* the broker does not, because a
- * connection may be dead in one direction only.
+ * Only a message *to* the broker extends the lease, counted from its sending, once the client knows
+ * that the broker has received that message. The arrival of a message *from* the broker is not
+ * enough, because a connection may be dead in one direction only.
  */
 
 import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
@@ -33,7 +34,7 @@ export class LeaseMonitor {
   #arrivalKnownAt = 0
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true
-  /** Whether the last check for silence ran late; a second check must then confirm the silence. */
+  /** Whether the last check for silence ran late. A second check must then confirm the silence. */
   #checkRanLate = false
 
   constructor(scheduler: Scheduler, listener: LeaseListener) {
@@ -118,8 +119,8 @@ export class LeaseMonitor {
     if (silentMs < this.#leaseMs / 2) {
       this.#watchSilence()
     } else if (silentMs > this.#leaseMs * 0.6 && !this.#checkRanLate) {
-      // This check ran late, so the process was stopped for a while. Frames of the broker may have
-      // arrived that the client has not read yet, so the client checks once more.
+      // The check was due after half a lease and ran later, so the process was stopped for a while.
+      // The client may not have read all frames that have arrived, so it checks once more.
       this.#checkRanLate = true
       this.#scheduler.at(this.#silenceTask, now + this.#leaseMs / 10)
     } else {

@@ -46,7 +46,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     const sentAt = responseRouter.route(response, connection, isStored, isResuming)
     if (sentAt !== undefined) lease.extend(sentAt)
   }
-  // The broker stores responses of some types until the client acknowledges them.
+  // For some types of responses, the broker stores a response until the client acknowledges it.
   const onStoredResponse = responseHandler(true)
   const onUnstoredResponse = responseHandler(false)
   const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
@@ -72,6 +72,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       targets.reconciler?.lostFences.add(fence)
       const lock = heldLocks.get(fence)
       if (lock !== undefined) {
+        // Callers may rely on a note of 1 to 256 characters, even if a faulty broker sends another.
         heldLocks.lose([lock], reason, note?.slice(0, maxReasonLength) || undefined)
       }
     },

@@ -1,9 +1,10 @@
 /**
  * Observes an election: an async iterator of its leaders, made from a watch of its key.
  *
- * The iterator yields the present leader first, and then each change in order. If the consumer is
- * slow, the iterator skips to the newest change. After a reconnect the iterator yields the present
- * leader only if the leader or its value differs.
+ * The iterator yields the present leader first, and then each change in order: another leader,
+ * another value of the leader, or `undefined` while no session leads. If the consumer is slow, the
+ * iterator skips to the newest change. After a reconnect the iterator yields the present leader
+ * only if the leader or its value has changed.
  */
 import {
   type HeldInfo,
@@ -17,7 +18,7 @@ import type { Watch, WatchEvent } from './watch.js'
 
 /** The leader of an election, as other sessions see it. */
 export interface Leader extends Pick<HeldInfo, 'session' | 'name' | 'fence' | 'since'> {
-  /** The value that the leader publishes; undefined if the leader publishes none. */
+  /** The value that the leader publishes; undefined if the leader publishes no value. */
   readonly value: unknown
 }
 
@@ -29,7 +30,7 @@ export interface ObserveOptions {
 
 const observeOptions: OptionNames<ObserveOptions> = { signal: 1 }
 
-/** Most changes that wait for a slow consumer. Beyond these, the iterator skips to the newest. */
+/** Most changes that wait for a slow consumer. A further change replaces all of them. */
 const maxChanges = 64
 
 /** What an observation needs of its session. */
@@ -60,13 +61,16 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   readonly #closedError: () => HoldfastError
   readonly #key: string
   readonly #signal: AbortSignal | undefined
-  /** Undefined until the first call of `next`, so that an unused iterator costs nothing. */
+  /**
+   * Closes the watch and removes the listeners. Undefined until the first call of `next` opens the
+   * watch, so that an unused iterator costs nothing.
+   */
   #stop: (() => void) | undefined
-  /** The newest leader; `null` until the broker has sent the state. */
-  #newest: Leader | undefined | null = null
-  /** The changes that no call of `next` has got. */
+  /** The newest leader; undefined while no session leads; `null` until the first `state` event. */
+  #newestLeader: Leader | undefined | null = null
+  /** The changes that no call of `next` has got: the leader after each change. */
   #changes: (Leader | undefined)[] = []
-  #isDelivering = false
+  #isDeliveryScheduled = false
   readonly #waiters: Waiter[] = []
   /** The error that the next call of `next` throws. */
   #error: HoldfastError | undefined
@@ -126,31 +130,32 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     else if (event.event === 'state') this.#change(event.held.find(({ election }) => election))
     else if (event.event === 'locked' || event.event === 'proclaimed') {
       if (event.election) this.#change(event)
-    } else if (event.fence === this.#newest?.fence) this.#change(undefined)
+    } else if (event.fence === this.#newestLeader?.fence) this.#change(undefined)
   }
 
   #change(info: HeldInfo | undefined): void {
     const leader = info && leaderOf(info)
-    if (this.#newest !== null && isSame(leader, this.#newest)) return
-    this.#newest = leader
-    // Between two leaders of one step of the broker there is no moment without a leader.
-    if (this.#isDelivering && leader !== undefined && this.#changes.at(-1) === undefined) {
+    if (this.#newestLeader !== null && isSameLeadership(leader, this.#newestLeader)) return
+    this.#newestLeader = leader
+    // If the events of one frame end a leadership and begin the next leadership, the iterator does
+    // not yield the `undefined` between the two leaders.
+    if (this.#isDeliveryScheduled && leader !== undefined && this.#changes.at(-1) === undefined) {
       this.#changes.pop()
     }
     this.#changes.push(leader)
     if (this.#changes.length > maxChanges) this.#changes = [leader]
-    if (this.#isDelivering) return
-    this.#isDelivering = true
-    // The events of one frame arrive before this runs.
+    if (this.#isDeliveryScheduled) return
+    this.#isDeliveryScheduled = true
+    // This callback runs after all events of the frame have arrived.
     void Promise.resolve().then(() => {
-      this.#isDelivering = false
+      this.#isDeliveryScheduled = false
       this.#deliver()
     })
   }
 
   /** Settles the calls of `next` that can be settled. */
   #deliver(): void {
-    if (this.#isDelivering) return
+    if (this.#isDeliveryScheduled) return
     while (this.#waiters.length > 0) {
       const hasChange = this.#changes.length > 0
       if (!hasChange && !this.#isOver) return
@@ -165,7 +170,10 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     }
   }
 
-  /** Ends the observation. Without an error the consumer has ended it, so no change is kept. */
+  /**
+   * Ends the observation. Without an error, the consumer has ended the observation, so changes that
+   * the consumer has not got are dropped.
+   */
   #end(error?: HoldfastError): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -180,7 +188,10 @@ function leaderOf({ session, name, fence, since, value }: HeldInfo): Leader {
   return { session, name, fence, since, value }
 }
 
-/** Whether two leaders are one leader with one value. Values are JSON, so their texts are equal. */
-function isSame(a: Leader | undefined, b: Leader | undefined): boolean {
+/**
+ * Whether two leaders have the same fence, which is the number of the leadership, and the same
+ * value. Compares the JSON texts of the values.
+ */
+function isSameLeadership(a: Leader | undefined, b: Leader | undefined): boolean {
   return a?.fence === b?.fence && JSON.stringify(a?.value) === JSON.stringify(b?.value)
 }

@@ -89,6 +89,7 @@ export interface SessionDeps {
   readonly warn: Warn | undefined
 }
 
+/** A client's session with a broker. The session holds the locks of the client. */
 export class Session extends SessionEmitter {
   readonly #controller: SessionController
   readonly #singleflight: Singleflight
@@ -192,7 +193,7 @@ export class Session extends SessionEmitter {
    * stolen or revoked, the whole lock is lost.
    *
    * While the call waits, the call stands in the queue of each key, and later requests for these
-   * keys wait behind it, even for a key that is free. Use a `timeout` to bound this.
+   * keys wait behind this call, even for a key that is free. Use a `timeout` to bound this wait.
    *
    * Rejects like `lock`. The `holders` of `LOCK_HELD` and `LOCK_TIMEOUT` have their `key`.
    */
@@ -273,8 +274,8 @@ export class Session extends SessionEmitter {
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
    * function. If the lock of the run is lost, or the session ends, the call rejects at once and
-   * does not wait for the function. A caller that is not the runner never gets a value that is
-   * older than its call, except a value that is kept.
+   * does not wait for the function. A caller whose own function does not run never gets a value
+   * that is older than its call, except a value that is kept.
    *
    * A key that is the name of an event, such as `closed`, needs the options, at least `{}`: without
    * options, `once` adds a listener for the event.
@@ -301,11 +302,11 @@ export class Session extends SessionEmitter {
   ): Promise<T> {
     const checkedLock = checkOnce(key, options)
     checkFunction('the function of once', run)
-    const answer = await this.#requester.sendOnce(checkedLock)
-    if (!(answer instanceof GrantedLock)) return answer.value as T
-    return runOnce(answer, run, options.keep).catch((error) => {
-      const isLost = this.state === 'closed' && error === answer.lossError
-      throw isLost ? withKey(key, this.#controller.closedError()) : error
+    const lockOrResult = await this.#requester.sendOnce(checkedLock)
+    if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
+    return runOnce(lockOrResult, run, options.keep).catch((error) => {
+      const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
+      throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
     })
   }
 
@@ -314,11 +315,11 @@ export class Session extends SessionEmitter {
    * candidates lead in the order of their campaigns. The leader publishes `value`, which `observe`
    * shows, and leads until it resigns or its leadership is lost.
    *
-   * The leadership is an exclusive lock on the key `name`. So `lock` on this key and a leader
-   * exclude each other, but the holder of a plain lock is no leader.
+   * The leadership is an exclusive lock on the key `name`. So a leader and the holder of a lock on
+   * this key exclude each other. The holder of a plain lock is not a leader.
    *
-   * Rejects like `lock`. Rejects with `INVALID_OPTION` if this session campaigns for this election
-   * already, or leads it.
+   * Rejects like `lock`. Rejects with `INVALID_OPTION` if this session is already a candidate or
+   * the leader of this election.
    */
   async campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
     const checkedLock = checkCampaign(name, options)
@@ -329,8 +330,8 @@ export class Session extends SessionEmitter {
   /**
    * Observes an election. The iterator yields the present leader, and then each change: another
    * leader, another value, or `undefined` while no session leads. If the consumer is slow, the
-   * iterator skips to the newest change. After a reconnect it yields only a difference. Needs the
-   * permission `watch`.
+   * iterator skips to the newest change. After a reconnect the iterator yields the present leader
+   * only if the leader or its value has changed. Needs the permission `watch`.
    *
    * The iterator throws `ABORTED`, `FORBIDDEN`, `QUOTA_EXCEEDED` or `SESSION_CLOSED`.
    *
@@ -345,7 +346,8 @@ export class Session extends SessionEmitter {
   /**
    * Runs a callback as one logical task, a *scope*. Locks of a scope are re-entrant: a second call
    * for the same key gets the same lock. The broker refuses a request of the scope with `DEADLOCK`
-   * if it could never be granted. All locks of the scope are released when the callback settles.
+   * if the request could never be granted. When the callback settles, the broker releases all locks
+   * of the scope.
    *
    * Give the scope to all code of the task. Calls on the session itself are outside the scope.
    * Resolves with the result of the callback, after the broker has confirmed the releases.
@@ -359,7 +361,8 @@ export class Session extends SessionEmitter {
     const deps: ScopeSession = {
       scheduler,
       requestLock: (checkedLock) => this.#requester.request(checkedLock),
-      endScope: (number) => this.#controller.submit(new EndScopeRequest(number)).catch(() => {}),
+      endScope: (scopeNumber) =>
+        this.#controller.submit(new EndScopeRequest(scopeNumber)).catch(() => {}),
     }
     const scope = new Scope(deps, ++this.#lastScope, checkedOptions)
     try {
@@ -370,13 +373,13 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all of
-   * them resolve together, and the next call begins a new barrier with the same key. Each call is
-   * one party. Barriers and locks have separate keys: a barrier excludes no lock.
+   * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all
+   * these calls resolve together, and the next call begins a new barrier with the same key. Each
+   * call is one party. Barriers and locks have separate keys: a barrier excludes no lock.
    *
-   * A call that times out, that is aborted or whose session ends is not counted. If an abort and
-   * the opening of the barrier cross, the call has been counted. A session that is disconnected
-   * within its grace keeps its call at the barrier.
+   * A call that times out, that is aborted or whose session ends is not counted. If the barrier
+   * opens before the broker receives an abort, the aborted call has been counted. A session that is
+   * disconnected within its grace keeps its call at the barrier.
    *
    * Rejects with `LOCK_TIMEOUT`, `ABORTED`, `CAPACITY_MISMATCH` (the calls that wait have another
    * number of parties; see `capacity`), `INVALID_KEY`, `INVALID_TIMEOUT`, `INVALID_OPTION`,
@@ -402,10 +405,10 @@ export class Session extends SessionEmitter {
 
   /**
    * Watches a key, or all keys with a prefix. The callback first gets the list of the held locks of
-   * these keys (event `state`), and then each change: `locked`, `unlocked`, `expired` or `lost`.
-   * With `queue: true` the list also has the requests that wait, and further events are `queued`,
-   * and `dequeued` with a reason.
-   * After a reconnect the callback gets the list again, with `resync: true`.
+   * these keys (event `state`), and then each change: `locked`, `upgraded`, `downgraded`,
+   * `unlocked`, `expired`, `lost` or `proclaimed`. With `queue: true` the event `state` also lists
+   * the requests that wait, and the callback also gets `queued`, and `dequeued` with a reason.
+   * After a reconnect the callback gets `state` again, with `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch(
@@ -446,9 +449,10 @@ export class Session extends SessionEmitter {
 
   /**
    * Sends a new token, which must name the principal (the identity) that the present token names.
-   * Call this before the present token expires. Later connections use the new token too. Rejects
-   * with `UNAUTHORIZED` (the former token then stays in use until it expires), `UNAVAILABLE`,
-   * `QUOTA_EXCEEDED` (another call is pending), `INVALID_OPTION` or `SESSION_CLOSED`.
+   * Must be called before the present token expires. Later connections use the new token too.
+   * Rejects with `UNAUTHORIZED` (the former token then stays in use until it expires),
+   * `UNAVAILABLE`, `QUOTA_EXCEEDED` (another call is pending), `INVALID_OPTION` or
+   * `SESSION_CLOSED`.
    */
   async authenticate(token: string): Promise<void> {
     const { settings } = this.#controller

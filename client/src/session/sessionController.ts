@@ -7,8 +7,9 @@
  * grace is the time for which the broker keeps a session after its connection dropped.
  *
  * One controller may have several sessions at the broker, one after the other. If the broker cannot
- * resume a session, the locks of that session are lost, and the client sends the pending requests
- * again in a new session. The client never requests a lost lock again by itself.
+ * resume a session on a new connection, the locks of that session are lost. The client then sends
+ * the pending requests again in a new session. The client never requests a lost lock again by
+ * itself.
  */
 import {
   closeCodes,
@@ -187,6 +188,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   onConnected(connection: Connection, welcome: Welcome, sentAt: ClockTimes): void {
     if (this.#closing !== undefined) {
+      // The client reconnected only to send `bye`.
       connection.send(byeText)
       return
     }
@@ -289,7 +291,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.listener.notify('resumed')
   }
 
-  /** Gives up the locks of a session that the broker has ended. Requests wait for a new session. */
+  /**
+   * Gives up the locks of a session that the broker has ended. Requests that do not depend on these
+   * locks wait for the next session.
+   */
   #endSession(message: string, cause?: HoldfastError): void {
     this.pendingRequests.endSession(message)
     this.heldLocks.loseAll(message, cause)

@@ -65,6 +65,7 @@ export interface SessionEvents {
 /** Events by name, each with the type of its listeners. */
 export type EventMap<Events> = { readonly [E in keyof Events]: (...details: never[]) => void }
 
+/** An object that has every name of an event as a key; the values are always 1 and mean nothing. */
 export type EventNames<Events> = Readonly<Record<keyof Events & string, 1>>
 
 /** Receives the changes of a session from the controller. The methods must not throw. */
@@ -87,8 +88,8 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
 }
 
 /**
- * Whether `once` adds a listener for this name. `events.once` of Node adds a listener for `error`,
- * which no session emits.
+ * Whether `once` adds a listener for this name. Also true for `error`, an event that no session
+ * emits, because `events.once` of Node adds a listener for `error`.
  */
 export function isEventName(name: unknown, names: object = eventNames): boolean {
   return name === 'error' || Object.hasOwn(names, String(name))
@@ -114,7 +115,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
   }
 
   /**
-   * Calls the listener at each such event.
+   * Calls the listener at each event with this name.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   on<E extends keyof Events & string>(event: E, listener: Events[E]): this {
@@ -122,7 +123,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
   }
 
   /**
-   * Calls the listener at the next such event.
+   * Calls the listener at the next event with this name.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   once<E extends keyof Events & string>(event: E, listener: Events[E]): this {

@@ -32,7 +32,7 @@ export interface StateEvent {
   readonly waiting?: readonly QueuedInfo[] | undefined
   /** How many requests wait, including those that the list leaves out; only with `queue: true`. */
   readonly waitingCount?: number | undefined
-  /** True for the state after a reconnect: the client may have missed events before. */
+  /** True for the state after a reconnect. The client may have missed events before this state. */
   readonly resync: boolean
 }
 
@@ -58,8 +58,9 @@ interface ActiveWatch {
   readonly callback: (event: WatchEvent | QueueEvent) => void
   /** The id of the watch on the present connection. */
   id: number
-  /** The locks in those parts of the state that have arrived on the present connection. */
+  /** The locks in the parts of an incomplete state that have arrived on the present connection. */
   held: HeldInfo[]
+  /** The requests that wait, in these parts. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
@@ -76,6 +77,7 @@ export class Watches {
     this.#pendingRequests = pendingRequests
   }
 
+  /** Begins a watch. Without a connection, `connect` sends the watch later. */
   add(selection: WatchOptions, callback: (event: WatchEvent | QueueEvent) => void): Watch {
     const watch: ActiveWatch = {
       selection,
@@ -94,6 +96,7 @@ export class Watches {
     return { close, [dispose]: close }
   }
 
+  /** Sends all watches on a new connection. */
   connect(connection: Connection): void {
     this.#connection = connection
     const watches = [...this.#watches.values()]
@@ -101,6 +104,7 @@ export class Watches {
     for (const watch of watches) this.#send(watch)
   }
 
+  /** Call when the connection is gone. */
   disconnect(): void {
     this.#connection = undefined
   }

@@ -36,9 +36,9 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
     return refusedError(url, closing, status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN')
   }
   if (!isFinalClose(code)) return undefined
-  const error = errorOfCloseCode[code] ?? 'UNAVAILABLE'
-  const message = `${errorCodes[error]} (closed with ${code} ${reason})`
-  return new HoldfastError(error, message, reason === '' ? undefined : { reason })
+  const errorCode = errorOfCloseCode[code] ?? 'UNAVAILABLE'
+  const message = `${errorCodes[errorCode]} (closed with ${code} ${reason})`
+  return new HoldfastError(errorCode, message, reason === '' ? undefined : { reason })
 }
 
 /** The HTTP status of a refused upgrade; undefined if the platform does not show the status. */
@@ -52,7 +52,10 @@ function refusedError(url: string, closing: Closing, code: ErrorCode): HoldfastE
   return new HoldfastError(code, message, { cause: closing.cause })
 }
 
-/** Makes the error of an open connection that dropped. `consequence` is added to the message. */
+/**
+ * Makes the error of an open connection that dropped. The text `consequence` ends the message, and
+ * says why the client gives up; empty if the client reconnects.
+ */
 export function droppedError(url: string, closing: Closing, consequence = ''): HoldfastError {
   const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${consequence}`
   return new HoldfastError('UNAVAILABLE', message, { cause: closing.cause ?? closing })
@@ -83,7 +86,7 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
 
 function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Platform): string {
   const text = adviceOnConnectionError?.(cause) ?? 'check that a broker runs there'
-  // A browser hides a refused upgrade from its pages, so the advice covers that cause too.
+  // A browser hides a refused upgrade from its pages, so the advice also covers a refusal.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`
     : text

@@ -19,10 +19,10 @@ import { type ClockTimes, type Environment, readClocks } from '../platform/envir
 import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/types.js'
 
 /**
- * Thrown for a message that has valid fields but cannot be right, such as a response to a request
- * that was not sent. A handler throws this error before the handler changes any state. The
- * connection catches the error and fails. `message` completes "the broker sent an invalid message:
- * …".
+ * Thrown for a message of the broker that has valid fields but cannot be right, such as a response
+ * to a request that was not sent. A handler of messages throws this error before it changes any
+ * state. The connection catches the error and ends itself. The error's `message` completes the text
+ * "the broker sent an invalid message: …".
  */
 export class ProtocolViolation extends Error {}
 
@@ -35,7 +35,7 @@ export interface Closing {
   readonly cause?: unknown
   /**
    * True if the broker sent an invalid message, or if `send` of the WebSocket threw. The next
-   * connection may fail for that reason again.
+   * connection may then fail for the same reason.
    */
   readonly isFault?: boolean
   /** URL of the proxy; undefined if the connection used no proxy. */
@@ -62,7 +62,10 @@ export interface Sendable {
   onSent?(): void
 }
 
-/** Most UTF-16 units in a frame. A unit has at most 3 bytes, so the broker accepts the frame. */
+/**
+ * Most UTF-16 units in a frame with several messages. A unit has at most 3 bytes of UTF-8, so the
+ * broker accepts the frame.
+ */
 const maxUnits = Math.floor(maxFrameBytes / 3)
 
 /** The queues of a connection without queued messages. */
@@ -82,7 +85,10 @@ export class Connection {
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
-  /** The writes, oldest first: the number of the first message, and the time of the write. */
+  /**
+   * The writes, oldest first: the number of the first message of the write, and the time of the
+   * write.
+   */
   readonly #writes: { readonly first: number; readonly at: ClockTimes }[] = []
   #cause: unknown
   readonly #flushAtEndOfTurn = () => this.flush()
@@ -113,8 +119,8 @@ export class Connection {
 
   /** Queues a message for the end of the turn. Returns its number on this connection. */
   send(text: string, message?: Sendable): number {
-    // Literals and not `push`, because V8 gives an array that grows from empty 17 places. See the
-    // table in `test/bench/README.md`.
+    // Assigns an array literal instead of a call of `push`, because V8 allocates 17 slots for an
+    // empty array at its first `push`. See the table in `test/bench/README.md`.
     if (this.#queuedTexts.length === 0) {
       this.#queuedTexts = [text]
       this.#environment.endOfTurn(this.#flushAtEndOfTurn)
@@ -136,9 +142,9 @@ export class Connection {
     const messages = this.#queuedSendables
     this.#queuedTexts = noTexts
     this.#queuedSendables = noSendables
-    const at = this.#recordWrite(this.#messageCount - texts.length + 1)
+    const sentAt = this.#recordWrite(this.#messageCount - texts.length + 1)
     // Sets `sentAt` before the write, because a socket that fails may have sent some messages.
-    for (const message of messages) message.sentAt = at
+    for (const message of messages) message.sentAt = sentAt
     if (!this.#writeFrames(texts)) return
     for (const message of messages) message.onSent?.()
   }
@@ -150,8 +156,9 @@ export class Connection {
     for (let i = 0; i < texts.length; i++) {
       const textUnits = texts[i]!.length + 1
       units += textUnits
-      // A single message may be longer, such as the value of a run, but never longer than a frame
-      // may be. The broker refuses an empty frame.
+      // A single message may have more units than `maxUnits`, such as the value of a `once`. But no
+      // message is too long for a frame of its own. The second condition avoids an empty frame,
+      // which the broker would refuse.
       if (units > maxUnits && i > firstIndex) {
         if (!this.#write(texts.slice(firstIndex, i))) return false
         firstIndex = i
@@ -164,14 +171,16 @@ export class Connection {
   /**
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
    * which the last of these messages was sent. Returns undefined if the client knows already that
-   * the broker has received a later message.
+   * the broker has received a message of a later write.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes
     if (receivedCount > this.#messageCount) return undefined
     while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
-    const newest = writes[0]
-    return newest !== undefined && newest.first <= receivedCount ? newest.at : undefined
+    const newestReceived = writes[0]
+    return newestReceived !== undefined && newestReceived.first <= receivedCount
+      ? newestReceived.at
+      : undefined
   }
 
   /** Chooses whether the connection keeps the process alive, where the platform can. */
@@ -256,9 +265,11 @@ export class Connection {
   #onWelcome(message: ServerMessage): void {
     if (message.type !== 'welcome') throw new ProtocolViolation('welcome must answer hello')
     this.#state = 'up'
-    this.#listener.onWelcome(message, this.#writes[0]!.at)
+    const helloWrite = this.#writes[0]!
+    this.#listener.onWelcome(message, helloWrite.at)
   }
 
+  /** Records a write whose first message has the number `first`. Returns the time of the write. */
   #recordWrite(first: number): ClockTimes {
     const at = readClocks(this.#environment.clock)
     this.#writes.push({ first, at })
@@ -267,7 +278,8 @@ export class Connection {
 
   /**
    * Writes a frame. If the socket throws, ends the connection and returns false, because the
-   * messages of the frame are lost. On an open connection a lost request would wait for ever.
+   * messages of the frame are lost. If the connection stayed open, a lost request would wait for
+   * ever.
    */
   #write(texts: readonly string[]): boolean {
     try {

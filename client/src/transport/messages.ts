@@ -1,7 +1,7 @@
 /**
  * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
- * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
- * Their fields are few and were checked before.
+ * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second. A
+ * template is safe, because these messages have few fields, whose values were checked before.
  */
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
@@ -9,18 +9,22 @@ import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@hold
 export interface KindParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
-  /** True for the lock of a run of `session.once`. */
+  /** True for the lock of a run, which is one call of the function of `session.once`. */
   readonly once?: true | undefined
   /** The number of the scope; undefined outside a scope. */
   readonly scope?: number | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
-  /** Present only for a campaign; `value` is the candidate's value as JSON text. */
+  /**
+   * Present only for a campaign, which is a request to become the leader of an election. `value` is
+   * the value that the leader will publish, as JSON text.
+   */
   readonly election?: { readonly value: string | undefined } | undefined
 }
 
-/** The longest hold, and the callbacks while the request waits and the lock is held. */
+/** The longest hold, and the callbacks while the request waits and while the lock is held. */
 export interface HoldParams {
+  /** The lock ends this long after its grant, in ms; undefined for no such limit. */
   readonly maxHold: number | undefined
   readonly onQueued: ((queued: QueuedNotice) => void) | undefined
   readonly onContended: ((contended: ContendedNotice) => void) | undefined
@@ -36,7 +40,9 @@ export interface LockParams {
   /** The key; for a set, the first key. */
   readonly key: string
   readonly mode: LockMode
+  /** The lock expires this long after its grant or last refresh, in ms; undefined for no ttl. */
   readonly ttl: number | undefined
+  /** Whether the broker takes the lock from its holders. */
   readonly steal: boolean
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
@@ -65,6 +71,11 @@ export function messageText<T extends ClientMessage['type']>(
   return JSON.stringify({ type, ...fields })
 }
 
+/**
+ * Writes the message that requests a lock: `lock`, `lockAll`, `once` or `campaign`.
+ *
+ * @param timeout The rest of the timeout, in ms; undefined for a request without a timeout.
+ */
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
   let text =
     params.kind?.items === undefined ? oneKeyText(id, params) : lockSetTextStart(id, params.kind)
@@ -100,9 +111,9 @@ function lockSetTextStart(id: number, { items }: KindParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 
-/** How a run ended; `value` is JSON text. */
+/** The outcome of a run, which is one call of the function of `session.once`. */
 export interface Completion {
-  /** Undefined for the value `undefined`. */
+  /** The value that the function returned, as JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined
   /** How long later callers get the value, in ms. */
   readonly keep: number | undefined

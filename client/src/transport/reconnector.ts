@@ -5,9 +5,12 @@
  * once the broker has answered the client's `hello` with `welcome`.
  *
  * A round tries every URL once. The first round after a drop begins with the URL of the connection
- * that dropped. If the broker has sent the client away, the round begins with the first URL of the
- * list instead, so that a client that was moved returns to the broker that it prefers. After a
- * drop, the reconnector waits before each round for a delay of the retry strategy. When a
+ * that dropped, with two exceptions:
+ * - If the broker closed the connection because the broker is about to stop, the round begins with
+ *   the first URL of the list. So the client returns to the broker that it prefers.
+ * - If the broker sent an invalid message, the round begins with the next URL.
+ *
+ * After a drop, the reconnector waits before each round for a delay of the retry strategy. When a
  * connection is open again, the delays start anew.
  */
 import {
@@ -32,7 +35,10 @@ import type { RetryStrategy } from './retryStrategies.js'
  * an invalid message, or if the WebSocket threw.
  */
 const maxFaults = 3
-/** A fault that comes later than this after the `welcome`, in ms, begins a new count. */
+/**
+ * A connection that was open for longer than this time before its fault, in ms, begins a new count
+ * of faulty connections.
+ */
 const faultWindowMs = 60_000
 
 /**
@@ -40,8 +46,8 @@ const faultWindowMs = 60_000
  */
 const maxConnectMs = 10_000
 /**
- * Shortest time for one try if there is one broker, in ms. The time is long, because the client has
- * no other broker to try.
+ * Shortest time for one try if there is only one broker, in ms. The time is long, because the
+ * client has no other broker to try.
  */
 const minConnectMsForOne = 2_000
 /**
@@ -152,7 +158,10 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#connection?.keepProcessAlive(keepAlive)
   }
 
-  /** Makes the present round the last round. Without a connection, begins that round now. */
+  /**
+   * Makes the present round the last round. Without a connection, begins a last round now. The
+   * caller of this method is about to close the session and needs a connection to say so.
+   */
   tryOnceMore(): void {
     this.#isLastRound = true
     if (this.#connection === undefined) this.#tryNow()
@@ -181,10 +190,14 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#scheduler.cancel(this.#nextRound)
     connection?.send(byeText)
     connection?.flush()
+    // The code says that the session has ended. So the client does not try to resume the session.
     connection?.fail('the page was left', closeCodes.expired.code)
   }
 
-  /** Checks the deadlines first. Then reconnects at once, and does not wait for the delay. */
+  /**
+   * First runs the tasks whose expiry has passed. Then reconnects at once, without the delay of the
+   * retry strategy.
+   */
   onWake(): void {
     this.#isPageLeft = false
     this.#scheduler.expireDue()
@@ -239,7 +252,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#giveUp(droppedError(url, closing, giveUpReason))
       return
     }
-    // After a fault, the round begins with the next broker, which may not have that fault.
+    // After a fault, the round begins with the next broker, which may not have this fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))

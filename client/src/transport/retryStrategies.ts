@@ -1,7 +1,8 @@
 /**
  * Retry strategies. A strategy is an iterable of delays in ms. After its connection dropped, a
- * session waits for the next delay before each round of tries to reconnect. For each outage the
- * session gets a new iterator. If the iterator ends, the session ends.
+ * session waits for the next delay before each round of tries to reconnect. A round tries each URL
+ * of the brokers once. For each outage the session gets a new iterator. If the iterator has no
+ * further delay, the session ends.
  *
  * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
  * in the broker's queue until the lock is granted.
@@ -115,8 +116,8 @@ function delays(
     *[Symbol.iterator]() {
       let delay = firstDelay
       for (let i = 0; i < maxRetries; i++) {
-        const capped = Math.min(delay, max)
-        yield jitter === 'full' ? random() * capped : capped
+        const limitedDelay = Math.min(delay, max)
+        yield jitter === 'full' ? random() * limitedDelay : limitedDelay
         delay = nextDelay(delay)
       }
     },

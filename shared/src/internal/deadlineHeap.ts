@@ -1,7 +1,7 @@
 /**
  * A heap of deadlines. A deadline belongs to a subject, such as a lock, a session or a request. The
  * code that owns the heap sets one timer, for the earliest deadline, so a million deadlines need
- * one timer.
+ * one timer. All times are in ms by one clock, which the code that owns the heap chooses.
  *
  * The heap is a binary heap. A subject stores its deadline in a property, and the deadline stores
  * its own index in the heap. So the heap can move or remove any deadline in O(log n), and removed
@@ -10,7 +10,7 @@
  */
 
 interface Deadline<S> {
-  /** The time at which the subject is due. */
+  /** The time at which the deadline passes. The subject is then due. */
   at: number
   /**
    * The number of the `set` call that set this deadline. Deadlines of the same time are ordered by
@@ -75,7 +75,10 @@ export class DeadlineHeap<S extends object> {
     return true
   }
 
-  /** Removes the earliest deadline and returns its subject; undefined if none is due at `now`. */
+  /**
+   * Removes the earliest deadline and returns its subject. Returns undefined, and removes nothing,
+   * if no deadline is due at `now`.
+   */
   popDue(now: number): S | undefined {
     const earliest = this.#heap[0]
     if (earliest === undefined || earliest.at > now) return undefined
@@ -87,6 +90,7 @@ export class DeadlineHeap<S extends object> {
     return (subject as DeadlineCarrier<S>)[this.#property]
   }
 
+  /** Makes the deadline object of a subject, which `set` then fills in and adds to the heap. */
   #create(subject: S): Deadline<S> {
     const deadline = { at: 0, order: 0, index: -1, subject }
     ;(subject as DeadlineCarrier<S>)[this.#property] = deadline
@@ -108,16 +112,19 @@ export class DeadlineHeap<S extends object> {
     deadline.index = index
   }
 
+  /** Moves a deadline towards the root of the heap, until its parent is not later. */
   #siftUp(deadline: Deadline<S>): void {
     while (deadline.index > 0) {
       const index = deadline.index
-      const parent = this.#heap[(index - 1) >> 1]!
+      const parentIndex = (index - 1) >> 1
+      const parent = this.#heap[parentIndex]!
       if (!isBefore(deadline, parent)) return
       this.#putAt(parent, index)
-      this.#putAt(deadline, (index - 1) >> 1)
+      this.#putAt(deadline, parentIndex)
     }
   }
 
+  /** Moves a deadline away from the root of the heap, until its children are not earlier. */
   #siftDown(deadline: Deadline<S>): void {
     for (;;) {
       const index = deadline.index

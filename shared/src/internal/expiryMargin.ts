@@ -8,7 +8,8 @@
  * - lease: the broker ends a session of which it has heard nothing for the lease
  * - ttl: the broker ends a lock when the lock's ttl has passed
  * - self-lease: brokers that share a command log (the ordered list of all changes) declare a silent
- *   broker dead. Before that moment, at the end of its self-lease, the silent broker stops granting
+ *   broker dead. The silent broker itself stops granting locks before that moment, at the end of
+ *   its self-lease
  *
  * In each use, a *keeper* grants a *user* a right for a period of `T` ms. The user sends a message
  * at the time `s` of its clock, and counts the period from `s`. The keeper receives that message at
@@ -43,8 +44,8 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
- *   a ttl, pass the ttl. There `ms` counts from an earlier message of the client, so `ms` is the
- *   ttl plus the time from that message to the grant.
+ *   a ttl, pass the ttl. For such a lock, `ms` counts from an earlier message of the client, so
+ *   `ms` is the ttl plus the time from that message to the grant.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

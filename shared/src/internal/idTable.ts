@@ -1,17 +1,17 @@
 /**
- * A hash table of objects by a number; objects that are added later have higher numbers. Client and
- * broker use the table for the requests of a session by their ids, and for the locks of a session
- * by their fences (the numbers of their grants).
+ * A hash table of objects. Each object (a member of the table) has a number, and members that are
+ * added later have higher numbers. Client and broker use this table to find the requests of a
+ * session by id, and the locks of a session by fence (the number of the lock's grant).
  *
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
  * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`, and the
  * new inner table stays linked to the former inner table. In this class a slot is free as soon as
  * its member is removed, and a table without members has no slots.
  *
- * Collisions are resolved by linear probing. The hash of a member's number is the member's home
- * slot; if that slot is taken, the member is in the first free slot after its home slot. No empty
- * slot may lie between a member and its home slot, so `remove` moves members towards their home
- * slots.
+ * Collisions are resolved by linear probing. The hash of a member's number gives the member's home
+ * slot. If that slot is taken, the table puts the member into the first free slot after the home
+ * slot. No empty slot may lie between a member and its home slot, so `remove` moves members towards
+ * their home slots.
  */
 
 interface TableMember {
@@ -19,7 +19,7 @@ interface TableMember {
   readonly tableId: number
 }
 
-/** The fewest slots of a table with a member. The number of slots is always a power of two. */
+/** The fewest slots of a table that has members. The number of slots is always a power of two. */
 const minSlots = 4
 
 /**
@@ -66,8 +66,8 @@ export class IdTable<T extends TableMember> {
     const slots = this.#slots
     let slotToEmpty = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[slotToEmpty] !== member) return
-    // A search ends at the first empty slot. So a later member moves into the slot that becomes
-    // empty, unless the home slot of that member is also later.
+    // A search ends at the first empty slot. So each member in the slots that follow moves into the
+    // slot that becomes empty, unless the home slot of that member comes after the empty slot.
     const mask = slots.length - 1
     for (let slot = (slotToEmpty + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask

@@ -1,7 +1,7 @@
 /**
- * Every message from a broker to a client, one interface each. PROTOCOL.md explains them;
- * `clientMessages.ts` explains the other files of this folder, and the terms lease, grace, ttl and
- * fence.
+ * Every message from a broker to a client, one interface each. PROTOCOL.md explains the messages.
+ * `clientMessages.ts` explains the other files of this folder, and the terms of the protocol, such
+ * as lease, grace, ttl, fence, set, scope, once and barrier.
  *
  * All durations are in ms. `at` is a time on the broker's monotonic clock: an integer in ms that a
  * client may only compare with another `at` of this connection. `since` is a time on the
@@ -43,9 +43,9 @@ export interface HeldItem {
   readonly id: number
   readonly key: string
   readonly mode: LockMode
-  /** The first fence of the lock. */
+  /** The first fence of the lock. Later messages name the lock by this fence. */
   readonly fence: number
-  /** The newest fence of a lock that was upgraded. */
+  /** The newest fence of a lock that was upgraded; absent for other locks. */
   readonly presentFence?: number | undefined
   readonly ttl?: number | undefined
   /**
@@ -97,7 +97,7 @@ export interface Unlocked {
   readonly id: number
 }
 
-/** The session holds the lock, and the ttl of the lock has begun to run anew. */
+/** The session still holds the lock, and the ttl of the lock has begun to run anew. */
 export interface Refreshed {
   readonly type: 'refreshed'
   readonly id: number
@@ -115,7 +115,7 @@ export interface Revoked {
   readonly id: number
 }
 
-/** All parties of the barrier have arrived, so this call and all others of the barrier pass. */
+/** All parties of the barrier have arrived, so all calls that wait at the barrier pass. */
 export interface Passed {
   readonly type: 'passed'
   readonly id: number
@@ -138,7 +138,8 @@ export interface Authenticated {
 }
 
 /**
- * The token expires soon. If the client sends no `auth` until then, the broker closes with 4401.
+ * The token expires soon. If the client sends no `auth` before the token expires, the broker closes
+ * the connection with 4401.
  */
 export interface Expiring {
   readonly type: 'expiring'
@@ -187,14 +188,15 @@ export interface Queued {
    */
   readonly ahead: number
   /**
-   * The holders of the key. For a request for several keys: the holders of those that are not free.
+   * The holders of the key. For a request for several keys: the holders of the keys that are not
+   * free.
    */
   readonly holders: readonly Holder[]
 }
 
 /**
  * Requests wait behind this lock. The broker sends this message at most once a second for a lock,
- * and only if the field `notify` of the request had `contended`.
+ * and only if the field `notify` of the request that got the lock had `contended`.
  */
 export interface Contended {
   readonly type: 'contended'
@@ -225,7 +227,10 @@ export interface HeldInfo extends Holder {
   readonly mode: LockMode
   /** How many permits the key has; only with the mode `permits`. */
   readonly capacity?: number | undefined
-  /** How many keys the set has; only for one of the locks of a set, which all have one fence. */
+  /**
+   * Only for a set: how many keys the set has. Queries and watches show a set as one lock for each
+   * key, and these locks have the same fence.
+   */
   readonly keyCount?: number | undefined
   /** The number of the scope of the lock, which its client chose; absent outside a scope. */
   readonly scope?: number | undefined
@@ -248,7 +253,10 @@ export interface WaitingInfo {
   readonly permits?: number | undefined
   /** How many permits the key has; only with the mode `permits`. */
   readonly capacity?: number | undefined
-  /** How many keys the set has; only for a member of a set. */
+  /**
+   * Only for a set: how many keys the set has. Queries and watches show the request as one request
+   * for each key.
+   */
   readonly keyCount?: number | undefined
   /** The `maxHold` that the lock will have, in ms; absent if the request has no `maxHold`. */
   readonly maxHold?: number | undefined
@@ -292,7 +300,10 @@ export interface KeptResultInfo {
   readonly since: number
   /** How long the result is kept, in ms. */
   readonly keep: number
-  /** Time until the broker forgets the result, in ms; absent if another broker keeps this time. */
+  /**
+   * Time until the broker forgets the result, in ms; absent if another broker of the cluster
+   * measures this time.
+   */
   readonly remaining?: number | undefined
 }
 
@@ -365,8 +376,8 @@ export type QueueEvent = QueuedInfo & {
 
 /**
  * Why a request left its queue. `granted`: the event `locked` of the lock follows. `ended`: the
- * session ended, or no client can resume it. `answered`: the `once` got the value of another
- * caller.
+ * session ended, or no client can resume the session. `answered`: the `once` request got the value
+ * of another caller.
  */
 export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'
 
@@ -394,7 +405,9 @@ export interface LockStats {
   readonly failedLocks: number
   /** Locks that expired because their ttl or their `maxHold` passed. */
   readonly expiredLocks: number
+  /** Refreshes that succeeded. */
   readonly refreshCount: number
+  /** Unlocks that succeeded. */
   readonly unlockCount: number
   /** The value is `(totalLocks - failedLocks) / totalLocks`; 0 while `totalLocks` is 0. */
   readonly successRate: number
@@ -407,7 +420,8 @@ export interface LockStats {
   /** Requests that the broker refused with `DEADLOCK`. Absent from older brokers. */
   readonly refusedDeadlocks?: number | undefined
   /**
-   * The newest of these deadlocks; absent without one, or if the caller may query none of its keys.
+   * The newest deadlock that the broker refused. Absent if the broker has refused no deadlock, or
+   * if the caller may query none of the deadlock's keys.
    */
   readonly newestDeadlock?: RefusedDeadlock | undefined
 }

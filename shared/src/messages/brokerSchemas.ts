@@ -1,7 +1,7 @@
 /**
  * One schema of the library superstruct for each message that a broker may send, by `type`. The
- * schemas define which messages are valid. Tests compare `checkBrokerMessage.ts` with the schemas,
- * and the author of another broker may test that broker with them. No client loads this file.
+ * schemas define which messages are valid. Tests compare `checkBrokerMessage.ts` with the schemas.
+ * The author of another broker may test that broker with these schemas. No client loads this file.
  *
  * The schemas in this file allow unknown fields, unlike the schemas in `clientSchemas.ts`. A client
  * must ignore unknown fields, so that an old client works with a new broker. The schemas of single
@@ -36,7 +36,7 @@ import type {
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
 
 /** A count, a duration or a time since 1970: an integer from 0. */
-const Amount = min(safeInteger, 0)
+const IntegerFromZero = min(safeInteger, 0)
 const Mode = enums(['exclusive', 'shared', 'permits'])
 
 const holderFields = {
@@ -47,14 +47,15 @@ const holderFields = {
   permits: optional(Id),
   maxHold: optional(Ttl),
   fence: Fence,
-  since: Amount,
+  since: IntegerFromZero,
 }
 const Cycle = array(
   type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
 )
-const onlyTrue = optional(literal(true)) as unknown as Describe<true | undefined>
+const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
- * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
+ * The fields that only locks and requests of a special kind have: permits, sets, scopes, once,
+ * elections, and locks with a longest hold.
  */
 const specialFields = {
   permits: optional(Id),
@@ -62,7 +63,7 @@ const specialFields = {
   keyCount: optional(Id),
   maxHold: optional(Ttl),
   scope: optional(Id),
-  once: onlyTrue,
+  once: optionalTrue,
   election: optional(boolean()),
 }
 const heldFields = { ...holderFields, ...specialFields, value: unknown(), key: Key, mode: Mode }
@@ -73,14 +74,14 @@ const waitingFields = {
   mode: Mode,
   session: string(),
   name: optional(string()),
-  since: Amount,
+  since: IntegerFromZero,
   ...specialFields,
-  upgrade: onlyTrue,
+  upgrade: optionalTrue,
 }
 const WaitingList = size(array(type(waitingFields) as Describe<WaitingInfo>), 0, maxQueryItems)
 const queuedFields = { ...waitingFields, request: Id }
 const QueuedList = size(array(type(queuedFields) as Describe<QueuedInfo>), 0, maxQueryItems)
-const CallList = size(
+const BarrierCallList = size(
   array(
     type({
       key: Key,
@@ -88,7 +89,7 @@ const CallList = size(
       waiting: Id,
       session: string(),
       name: optional(string()),
-      since: Amount,
+      since: IntegerFromZero,
     }) as Describe<BarrierCallInfo>,
   ),
   0,
@@ -98,17 +99,17 @@ const KeptList = size(
   array(
     type({
       key: Key,
-      size: Amount,
+      size: IntegerFromZero,
       fence: Fence,
-      since: Amount,
+      since: IntegerFromZero,
       keep: Ttl,
-      remaining: optional(Amount),
+      remaining: optional(IntegerFromZero),
     }) as Describe<KeptResultInfo>,
   ),
   0,
   maxQueryItems,
 )
-/** The held locks in `snapshot`, which have other fields than in `found`. */
+/** The held locks in `snapshot`. They have other fields than the held locks in `found`. */
 const SnapshotLocks = array(
   type({
     id: Id,
@@ -120,19 +121,19 @@ const SnapshotLocks = array(
     at: optional(safeInteger),
   }),
 )
-const Counters = type({
-  totalLocks: Amount,
-  activeLocks: Amount,
-  failedLocks: Amount,
-  expiredLocks: Amount,
-  refreshCount: Amount,
-  unlockCount: Amount,
+const StatsFields = type({
+  totalLocks: IntegerFromZero,
+  activeLocks: IntegerFromZero,
+  failedLocks: IntegerFromZero,
+  expiredLocks: IntegerFromZero,
+  refreshCount: IntegerFromZero,
+  unlockCount: IntegerFromZero,
   successRate: max(min(number(), 0), 1),
-  barriers: optional(Amount),
-  barrierCalls: optional(Amount),
-  keptResults: optional(Amount),
-  refusedDeadlocks: optional(Amount),
-  newestDeadlock: optional(type({ since: Amount, cycle: Cycle })),
+  barriers: optional(IntegerFromZero),
+  barrierCalls: optional(IntegerFromZero),
+  keptResults: optional(IntegerFromZero),
+  refusedDeadlocks: optional(IntegerFromZero),
+  newestDeadlock: optional(type({ since: IntegerFromZero, cycle: Cycle })),
 })
 
 /** The schema of each message from a broker, by `type`. */
@@ -166,7 +167,7 @@ export const brokerSchemas = {
   passed: type({ type: literal('passed'), id: Id }),
   result: type({ type: literal('result'), id: Id, fence: Fence, value: unknown() }),
   authenticated: type({ type: literal('authenticated'), id: Id }),
-  expiring: type({ type: literal('expiring'), within: Amount }),
+  expiring: type({ type: literal('expiring'), within: IntegerFromZero }),
   failed: type({
     type: literal('failed'),
     id: Id,
@@ -186,32 +187,32 @@ export const brokerSchemas = {
   queued: type({
     type: literal('queued'),
     id: Id,
-    ahead: Amount,
+    ahead: IntegerFromZero,
     holders: array(type(holderFields)),
   }),
-  contended: type({ type: literal('contended'), fence: Fence, waiting: Amount }),
-  ping: type({ type: literal('ping'), n: Amount }),
+  contended: type({ type: literal('contended'), fence: Fence, waiting: IntegerFromZero }),
+  ping: type({ type: literal('ping'), n: IntegerFromZero }),
   ack: type({ type: literal('ack'), n: Id, at: safeInteger }),
   found: type({
     type: literal('found'),
     id: Id,
     held: HeldList,
     waiting: WaitingList,
-    heldCount: Amount,
-    waitingCount: Amount,
+    heldCount: IntegerFromZero,
+    waitingCount: IntegerFromZero,
     more: boolean(),
-    arrived: optional(CallList),
-    arrivedCount: optional(Amount),
+    arrived: optional(BarrierCallList),
+    arrivedCount: optional(IntegerFromZero),
     kept: optional(KeptList),
-    keptCount: optional(Amount),
+    keptCount: optional(IntegerFromZero),
   }),
   watching: type({
     type: literal('watching'),
     id: Id,
     held: HeldList,
-    heldCount: Amount,
+    heldCount: IntegerFromZero,
     waiting: optional(QueuedList),
-    waitingCount: optional(Amount),
+    waitingCount: optional(IntegerFromZero),
     more: boolean(),
   }),
   event: type({
@@ -237,6 +238,6 @@ export const brokerSchemas = {
       }),
     ]),
   }),
-  stats: type({ type: literal('stats'), id: Id, stats: Counters }),
-  draining: type({ type: literal('draining'), within: Amount }),
+  stats: type({ type: literal('stats'), id: Id, stats: StatsFields }),
+  draining: type({ type: literal('draining'), within: IntegerFromZero }),
 } as const satisfies Record<ServerMessage['type'], unknown>

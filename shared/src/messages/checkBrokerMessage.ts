@@ -1,7 +1,8 @@
 /**
- * Checks a message from a broker before the client acts on the message. A broker may be faulty, or
- * the server may not be a broker. A wrong field must neither make the client throw nor make a lock
- * seem to last longer than the lock lasts at the broker.
+ * Checks a message from a broker before the client acts on the message, because a broker may be
+ * faulty, and because the server may not be a broker. A message with a wrong field must not make
+ * the client throw. It must not make the client count on a lock after the broker has ended the
+ * lock.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
@@ -22,14 +23,14 @@ import type { ServerMessage } from './brokerMessages.js'
 
 /**
  * Finds the first fault in a value. Returns undefined if the value has no fault. Otherwise returns
- * one text: the path from the value to its faulty part, and what is wrong (".fence cannot be -1").
- * The path is empty if the value itself is faulty.
+ * one text: the path from the value to its faulty part, and then the fault of that part, such as
+ * ".fence cannot be -1". The path is empty if the value itself is faulty.
  */
 type FaultFinder = (value: unknown) => string | undefined
 
 /**
- * The known fields of a message or of a list item, each with its finder. A value may have further
- * fields, which are not checked.
+ * The known fields of a message or of a list item, each with the finder for its value. A message or
+ * a list item may have further fields, which are not checked.
  */
 type Shape = Readonly<Record<string, FaultFinder>>
 
@@ -91,7 +92,8 @@ const duration = integerBetween(1, maxDurationMs)
 const mode = oneOf('exclusive', 'shared', 'permits')
 
 /**
- * A holder also has the field `metadata`, which has no finder, because it may be any JSON value.
+ * A holder also has the field `metadata`. This field has no finder, because its value may be any
+ * JSON value.
  */
 const holder: Shape = {
   session: text,
@@ -111,7 +113,8 @@ const cycle = listOf(
   }),
 )
 /**
- * The fields that only locks and requests of a special kind have: permits, sets, once, elections.
+ * The fields that only locks and requests of a special kind have: permits, sets, scopes, once,
+ * elections, and locks with a longest hold.
  */
 const specialFields: Shape = {
   permits: optional(positiveInteger),
@@ -123,8 +126,8 @@ const specialFields: Shape = {
   election: optional(flag),
 }
 /**
- * The lock of a leader also has the field `value`, which has no finder, because it may be any JSON
- * value, like `metadata`.
+ * The lock of a leader also has the field `value`. Like `metadata`, this field has no finder,
+ * because its value may be any JSON value.
  */
 const heldInfo: Shape = { key, mode, ...holder, ...specialFields }
 const waitingInfo: Shape = {
@@ -193,8 +196,13 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   snapshot: record({
     held: listOf(
       record({
-        ...{ id, key, mode, fence, presentFence: optional(fence) },
-        ...{ ttl: optional(duration), at: optional(instant) },
+        id,
+        key,
+        mode,
+        fence,
+        presentFence: optional(fence),
+        ttl: optional(duration),
+        at: optional(instant),
       }),
     ),
     waiting: listOf(id),
@@ -208,7 +216,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   proclaimed: onlyId,
   revoked: onlyId,
   passed: onlyId,
-  // The value may be any JSON value.
+  // The field `value` has no finder, because its value may be any JSON value.
   result: record({ id, fence }),
   authenticated: onlyId,
   expiring: onlyTimeLeft,
@@ -269,17 +277,18 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
 }
 
 /**
- * Returns the fault of a message from a broker: the field and its value ("granted.fence cannot be
- * -1"). Returns undefined for a valid message, and for a message of unknown type, because a client
- * ignores unknown types. Never throws. The returned text quotes no string of the broker.
+ * Returns the fault of a message from a broker: the faulty field and its value, such as
+ * "granted.fence cannot be -1". Returns undefined for a valid message. Also returns undefined for a
+ * message of unknown type, because a client ignores unknown types. Never throws. The returned text
+ * contains no string that the broker sent.
  */
 export function faultOfBrokerMessage(message: unknown): string | undefined {
   return isValidFast(message) ? undefined : faultByShape(message)
 }
 
 /**
- * The first stage. True if the message certainly is valid; `faultByShape` finds no fault in such a
- * message. False means that the second stage must decide.
+ * The first stage. True if the message is certainly valid, so that `faultByShape` would find no
+ * fault. False if the second stage must decide.
  */
 export function isValidFast(message: unknown): boolean {
   if (!isRecord(message)) return false
@@ -332,12 +341,12 @@ function ownField(value: object, field: string): unknown {
   return Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined
 }
 
-/** Says what is wrong with a value, as the end of a sentence that begins with the path to it. */
+/** The fault of a value, as the end of a text that begins with the path to the value. */
 function faultText(value: unknown): string {
   return value === undefined ? ' is missing' : ` cannot be ${shownValue(value)}`
 }
 
-/** Does not show a string itself, because it may be long or contain control characters. */
+/** The text for a faulty value. Hides strings, which may be long or have control characters. */
 function shownValue(value: unknown): string {
   if (typeof value === 'string') return 'this string'
   if (typeof value !== 'object' || value === null) return String(value)

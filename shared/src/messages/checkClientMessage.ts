@@ -1,5 +1,6 @@
 /**
- * Checks a message from a client before the broker acts on the message. A client may send anything.
+ * Checks a message from a client before the broker acts on the message, because a client may send
+ * any text.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts the most frequent messages. This function is written by hand, because a
@@ -22,7 +23,7 @@ import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
 import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
 
-/** The result for a value that is not a valid message: the error that the broker answers. */
+/** The result for a value that is not a valid message: the error with which the broker answers. */
 export interface InvalidMessage {
   /** Always `'refusal'`, which is not the `type` of any message of a client. */
   readonly type: 'refusal'
@@ -32,7 +33,10 @@ export interface InvalidMessage {
   readonly message: string
 }
 
-/** Returns a valid message unchanged. For any other value, returns the reason. Never throws. */
+/**
+ * Returns a valid message unchanged. For any other value, returns why the value is not a valid
+ * message. Never throws.
+ */
 export function validate(value: unknown): ClientMessage | InvalidMessage {
   try {
     return isValidFast(value) ? value : validateWithSchema(value)
@@ -42,7 +46,7 @@ export function validate(value: unknown): ClientMessage | InvalidMessage {
   }
 }
 
-/** The first stage. True if the message certainly is valid; false if the schemas must decide. */
+/** The first stage. True if the message is certainly valid; false if the schemas must decide. */
 export function isValidFast(value: unknown): value is ClientMessage {
   if (typeof value !== 'object' || value === null) return false
   switch ((value as { type?: unknown }).type) {
@@ -59,7 +63,7 @@ export function isValidFast(value: unknown): value is ClientMessage {
   }
 }
 
-/** The second stage: returns what {@link validate} returns, but by the schemas alone. */
+/** The second stage: returns the same result as {@link validate}, and uses only the schemas. */
 export function validateWithSchema(value: unknown): ClientMessage | InvalidMessage {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return invalidMessage(value, 'BAD_MESSAGE', 'a message must be a JSON object')
@@ -72,8 +76,8 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  const parts = type === 'complete' ? maxResultParts : undefined
-  if (!isWithinJsonLimits(value, maxMetadataDepth + 1, parts)) {
+  const maxParts = type === 'complete' ? maxResultParts : undefined
+  if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxParts)) {
     return invalidMessage(
       value,
       'BAD_MESSAGE',
@@ -98,7 +102,7 @@ function codeFor(failure: StructError): ErrorCode {
   // The schema type `never` means that messages of this type have no such field. The code is then
   // BAD_MESSAGE even for a field with the name `ttl` or `key`, which other types of messages have.
   if (failure.type === 'never') return 'BAD_MESSAGE'
-  // In a set, the field is that of one item.
+  // The path of a fault in a set (`lockAll`) is `items`, the index of an item, and its field.
   const [field] = failure.path
   switch (field === 'items' ? failure.path.at(-1) : field) {
     case 'key':
@@ -138,8 +142,8 @@ function isMs(value: unknown, min: number): boolean {
 }
 
 /**
- * True if the value certainly is a valid `lock` message: every field is known and valid, and no
- * required field is missing.
+ * True if the value is certainly a valid `lock` message: every field is known and valid, and no
+ * required field is missing. False if the schema must decide.
  */
 function isLock(value: object): boolean {
   let requiredFields = 0
@@ -172,20 +176,23 @@ function isLock(value: object): boolean {
         if (!isMs(fieldValue, 0)) return false
         break
       default:
-        if (!isRareField(field, fieldValue)) return false
+        if (!isValidRareField(field, fieldValue)) return false
     }
   }
-  return requiredFields === 2 && (!hasPermits || arePermits(value))
+  return requiredFields === 2 && (!hasPermits || arePermitsValid(value))
 }
 
-/** The schema decides about `steal` and `notify`, which are rare and have rules of their own. */
-function isRareField(field: string, value: unknown): boolean {
+/**
+ * Whether `metadata` or `scope` is valid. False for every other field. So the schema decides about
+ * `steal` and `notify`, which are rarer still and have rules of their own.
+ */
+function isValidRareField(field: string, value: unknown): boolean {
   if (field === 'metadata') return isMetadata(value)
   return field === 'scope' && isPositiveInteger(value)
 }
 
-/** Whether the permits, the capacity and the mode of a lock are valid together. */
-function arePermits(value: object): boolean {
+/** Whether the permits, the capacity and the mode of a `lock` message are valid together. */
+function arePermitsValid(value: object): boolean {
   const { mode, permits = 1, capacity } = value as Record<string, unknown>
   return (
     mode === undefined &&

@@ -1,5 +1,5 @@
 /**
- * Every message from a client to a broker, one interface each. PROTOCOL.md explains them.
+ * Every message from a client to a broker, one interface each. PROTOCOL.md explains the messages.
  *
  * The folder has three files for each direction:
  * - `clientMessages.ts`, `brokerMessages.ts`: the messages as types, for the compiler
@@ -10,10 +10,21 @@
  *   the schemas accept.
  *
  * Terms of the protocol:
+ * - session: what a client has at the broker; the session holds the locks of the client. A client
+ *   may resume its session over a new connection
  * - lease: how long the broker keeps a session whose client sends nothing over an open connection
  * - grace: how long the broker keeps a session after its connection dropped
  * - ttl: how long a lock lasts after its grant or its last refresh
  * - fence: the number of a grant; a later grant has a higher fence
+ * - permits: several locks with permits may be held on one key, as on a semaphore
+ * - set: one lock on several keys
+ * - scope: one logical task of a client; the broker refuses a request in a scope if the request
+ *   would complete a deadlock
+ * - election: the choice of one leader among candidates; the leader holds a lock and may publish a
+ *   value
+ * - once: one client calls a function, and the other callers get the value of that call
+ * - barrier: a point at which calls wait until a given number of calls (its parties) wait there
+ * - watch: a subscription to the changes of the locks of a key or of a prefix of keys
  *
  * All durations are in ms.
  */
@@ -30,7 +41,7 @@ export type LockMode = 'exclusive' | 'shared' | 'permits'
 export interface Hello {
   readonly type: 'hello'
   readonly token?: string | undefined
-  /** Name of the session, shown to other clients with the locks that it holds. */
+  /** Name of the session. Other clients see the name with the locks of the session. */
   readonly name?: string | undefined
   /** The lease that the client wants. The broker may choose another lease within its bounds. */
   readonly lease?: number | undefined
@@ -78,7 +89,10 @@ export interface LockRequest {
   readonly mode?: Exclude<LockMode, 'permits'> | undefined
   /** How many permits the lock needs; default 1. Only with `capacity`. */
   readonly permits?: number | undefined
-  /** How many permits all locks of the key may have together; makes this a lock with permits. */
+  /**
+   * How many permits all locks of the key may have together. A request with this field is for a
+   * lock with permits.
+   */
   readonly capacity?: number | undefined
   /**
    * The lock expires this long after its grant or last refresh. Default: the lock never expires.
@@ -152,7 +166,7 @@ export interface EndScopeRequest {
 export interface UpgradeRequest {
   readonly type: 'upgrade'
   readonly id: number
-  /** The fence of the first grant of the lock; an upgrade gives the lock a new fence. */
+  /** The first fence of the lock, even if an earlier upgrade gave the lock a newer fence. */
   readonly fence: number
   /** As in {@link LockRequest}. */
   readonly timeout?: number | undefined
@@ -162,7 +176,7 @@ export interface UpgradeRequest {
 export interface DowngradeRequest {
   readonly type: 'downgrade'
   readonly id: number
-  /** The fence of the first grant of the lock; an upgrade gives the lock a new fence. */
+  /** The first fence of the lock, even if an upgrade gave the lock a newer fence. */
   readonly fence: number
 }
 
@@ -170,7 +184,7 @@ export interface DowngradeRequest {
 export interface UnlockRequest {
   readonly type: 'unlock'
   readonly id: number
-  /** The fence of the first grant of the lock. */
+  /** The first fence of the lock, even if an upgrade gave the lock a newer fence. */
   readonly fence: number
 }
 
@@ -178,7 +192,7 @@ export interface UnlockRequest {
 export interface RefreshRequest {
   readonly type: 'refresh'
   readonly id: number
-  /** The fence of the first grant of the lock. */
+  /** The first fence of the lock, even if an upgrade gave the lock a newer fence. */
   readonly fence: number
   /** The new ttl. Default: the lock keeps its present ttl. */
   readonly ttl?: number | undefined
@@ -192,7 +206,7 @@ export interface RefreshRequest {
 export interface CampaignRequest {
   readonly type: 'campaign'
   readonly id: number
-  /** The name of the election. A `lock` on this key and a leader exclude each other. */
+  /** The name of the election. While a leader exists, no session can hold a lock on this key. */
   readonly key: string
   /** Any JSON value that the leader publishes. Default: no value. */
   readonly value?: unknown
@@ -213,8 +227,8 @@ export interface ProclaimRequest {
 }
 
 /**
- * Waits at a barrier until `parties` calls wait there. Answer: `passed` to all of them at the same
- * time, or `failed`. Barriers have a namespace of their own: a lock may have the same key.
+ * Waits at a barrier until `parties` calls wait there. Answer: `passed` to all these calls at the
+ * same time, or `failed`. Barriers have a namespace of their own: a lock may have the same key.
  */
 export interface BarrierRequest {
   readonly type: 'barrier'
@@ -228,9 +242,11 @@ export interface BarrierRequest {
 
 /**
  * Asks to call a function while holding the exclusive lock of a key. If another client calls its
- * function for this key already, asks for the value of that call instead. Answer: `granted` (the
- * client must call its function, and then send `complete`, or `unlock` if the function failed),
- * `result` (the value of the other client, or a kept value) or `failed`.
+ * function for this key already, asks for the value of that call instead. One of these answers:
+ * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
+ *   function failed
+ * - `result`: the value of the other client, or a kept value
+ * - `failed`
  */
 export interface OnceRequest {
   readonly type: 'once'
@@ -251,10 +267,11 @@ export interface OnceRequest {
 export interface CompleteRequest {
   readonly type: 'complete'
   readonly id: number
+  /** The fence in the `granted` that answered the `once`. */
   readonly fence: number
   /** Any JSON value of at most 32 KiB; absent for the value `undefined`. */
   readonly value?: unknown
-  /** How long later calls get the value too, in ms. Default: later calls do not get it. */
+  /** How long later calls get the value too, in ms. Default: later calls do not get the value. */
   readonly keep?: number | undefined
 }
 
@@ -262,7 +279,8 @@ export interface CompleteRequest {
  * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still
  * waits, the broker answers that request with `failed` and `ABORTED`. If the broker has answered
  * the request already, `cancel` changes nothing, and the answer is on its way. If that answer is
- * `granted`, the client must unlock the lock, or for an upgrade downgrade the lock.
+ * `granted`, the client must unlock the lock. After a `granted` upgrade, the client must instead
+ * downgrade the lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
@@ -279,8 +297,9 @@ export interface Cancel {
 export type QueryKind = 'locks' | 'barriers' | 'results'
 
 /**
- * Asks which locks are held and which requests wait, or what {@link QueryKind} says. Answer: one or
- * more `found`.
+ * Asks which locks are held and which requests wait. With another `kind`, asks for the calls at
+ * barriers or for the kept results. Answer: one or more `found`. Without `key` and `prefix`, the
+ * query selects all keys.
  */
 export interface QueryRequest {
   readonly type: 'query'
@@ -298,7 +317,10 @@ export interface QueryRequest {
   readonly kind?: QueryKind | undefined
 }
 
-/** Watches a key or a prefix. Answer: one or more `watching`, then an `event` for each change. */
+/**
+ * Watches a key, a prefix, or without these fields all keys. Answer: one or more `watching`, then
+ * an `event` for each change.
+ */
 export interface WatchRequest {
   readonly type: 'watch'
   readonly id: number

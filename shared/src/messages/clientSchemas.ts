@@ -170,10 +170,16 @@ const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   )
 }
 
-const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) =>
-  !steal ||
-  (mode !== 'shared' && timeout === undefined && capacity === undefined && scope === undefined) ||
-  'a steal is exclusive and has no timeout: leave out mode, capacity, timeout and scope'
+/** Like every check of superstruct, returns true or the error message. */
+const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) => {
+  const canSteal =
+    mode !== 'shared' && timeout === undefined && capacity === undefined && scope === undefined
+  return (
+    !steal ||
+    canSteal ||
+    'a steal is exclusive and has no timeout: leave out mode, capacity, timeout and scope'
+  )
+}
 
 const LockSchema: Describe<LockRequest> = refine(
   object({
@@ -255,13 +261,13 @@ const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.prefix === undefined ||
   'a query or watch has a key or a prefix: leave one of them out'
 
-/** Returns true or the error message. */
+/** Like every check of superstruct, returns true or the error message. */
 const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.afterFence === undefined ||
   message.after !== undefined ||
   'afterFence needs after: add after or leave out afterFence'
 
-/** Returns true or the error message. */
+/** Like every check of superstruct, returns true or the error message. */
 const checkQueryKind = (message: { after?: unknown; kind?: unknown }) =>
   message.after === undefined ||
   message.kind === undefined ||

@@ -89,6 +89,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         maxPayload,
         ...(ca !== undefined && { ca }),
         ...(agent !== undefined && { agent }),
+        // `ws` calls this function with the HTTP request of the upgrade, which is not sent yet.
         finishRequest: (request: Request) => {
           request.on('socket', (socket) => this.#setSocket(socket))
           request.end()
@@ -143,20 +144,20 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
 function readBody(response: Response, callback: (body: string) => void): void {
   let body = ''
   let isDone = false
-  const end = () => {
+  const finish = () => {
     if (isDone) return
     isDone = true
     callback(body)
   }
   response.setEncoding('utf8')
-  response.setTimeout(bodyTimeoutMs, end)
+  response.setTimeout(bodyTimeoutMs, finish)
   response.on('data', (text) => {
     body += text
-    if (body.length > maxBodyLength) end()
+    if (body.length > maxBodyLength) finish()
   })
-  response.on('end', end)
-  response.on('close', end)
-  response.on('error', end)
+  response.on('end', finish)
+  response.on('close', finish)
+  response.on('error', finish)
 }
 
 /**
@@ -174,7 +175,10 @@ function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefi
   throw new Error(`the proxy ${redactUrl(proxyUrl)} is not an http:// or https:// URL`)
 }
 
-/** Checks the option `proxy`. Each connection reads and checks the environment variables itself. */
+/**
+ * Checks the option `proxy`. The environment variables are not checked here, because each
+ * connection reads and checks them itself.
+ */
 function checkProxy(proxy: PlatformOptions['proxy']): void {
   if (proxy === undefined || proxy === false) return
   check(typeof proxy === 'string', 'proxy must be a URL as a string, or false')
@@ -190,13 +194,13 @@ const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE
 
 /** Throws if Node cannot read a certificate, which Node would otherwise silently ignore. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const certificates = [ca].flat().map((file) => textOf(file).match(certificatePattern) ?? [])
+  const certificatesByFile = [ca].flat().map((file) => textOf(file).match(certificatePattern) ?? [])
   check(
-    certificates.length > 0 && certificates.every((inFile) => inFile.length > 0),
+    certificatesByFile.length > 0 && certificatesByFile.every((inFile) => inFile.length > 0),
     'ca must be one or more certificates in PEM form',
   )
   try {
-    for (const pem of certificates.flat()) new X509Certificate(pem)
+    for (const pem of certificatesByFile.flat()) new X509Certificate(pem)
   } catch (cause) {
     throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that Node cannot read', {
       cause,

@@ -6,8 +6,8 @@
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
- * 1. When `ws` emits `open`, it has exactly one `data` listener on the network socket.
- * 2. The listener keeps no state between two frames, except the state of a fragmented message.
+ * 1. When `ws` emits `open`, the network socket has exactly one `data` listener, which `ws` added.
+ * 2. That listener keeps no state between two frames, except the state of a fragmented message.
  * 3. `ws` writes to the socket before `send`, `pong` and `close` return, as long as no extension
  *    compresses. So a write of the client cannot overtake a frame of `ws`.
  *
@@ -21,10 +21,16 @@ import { randomFillSync } from 'node:crypto'
 const wholeText = 0x81
 const ping = 0x89
 const pong = 0x8a
-/** Marks a length that follows in two bytes. Smaller values are the length itself. */
+/**
+ * The value of the second byte of a frame if the length of the payload follows in two bytes. A
+ * smaller value of the second byte is the length itself.
+ */
 const length16 = 126
-const maxControlBytes = 125
+/** The longest payload whose length has two bytes, in bytes. */
 const maxLength16 = 0xffff
+/** The longest payload of a control frame, such as a ping, in bytes. */
+const maxControlBytes = 125
+/** The bit of the second byte that says that the payload is masked, as every client must do. */
 const maskBit = 0x80
 const maskBytes = 4
 
@@ -45,8 +51,8 @@ let usedMaskBytes = maskPool.length
 export function textFrame(text: string): Buffer | undefined {
   const length = Buffer.byteLength(text)
   if (length > maxLength16) return undefined
-  const start = (length < length16 ? 2 : 4) + maskBytes
-  const frame = Buffer.allocUnsafe(start + length)
+  const payloadStart = (length < length16 ? 2 : 4) + maskBytes
+  const frame = Buffer.allocUnsafe(payloadStart + length)
   frame[0] = wholeText
   if (length < length16) frame[1] = maskBit | length
   else {
@@ -58,12 +64,12 @@ export function textFrame(text: string): Buffer | undefined {
     randomFillSync(maskPool)
     usedMaskBytes = 0
   }
-  const mask = start - maskBytes
-  for (let i = mask; i < start; i++) frame[i] = maskPool[usedMaskBytes++]!
-  // Node writes a text of single bytes faster as `latin1`.
-  if (length === text.length) frame.write(text, start, 'latin1')
-  else frame.write(text, start)
-  for (let i = 0; i < length; i++) frame[start + i]! ^= frame[mask + (i & 3)]!
+  const maskStart = payloadStart - maskBytes
+  for (let i = maskStart; i < payloadStart; i++) frame[i] = maskPool[usedMaskBytes++]!
+  // If every character has one byte, Node writes the text faster as `latin1` than as UTF-8.
+  if (length === text.length) frame.write(text, payloadStart, 'latin1')
+  else frame.write(text, payloadStart)
+  for (let i = 0; i < length; i++) frame[payloadStart + i]! ^= frame[maskStart + (i & 3)]!
   return frame
 }
 
@@ -75,9 +81,11 @@ export class FrameReader {
   readonly #onData = (chunk: Buffer): void => this.#read(chunk)
   /** The chunks of an incomplete frame. */
   #chunks: Buffer[] = []
+  /** The length of all `#chunks` together. */
   #chunkBytes = 0
   /** How many bytes must have arrived before the reader looks at `#chunks` again. */
   #neededBytes = 0
+  /** Whether `ws` reads this and all later frames of the connection. */
   #isLeftToWs = false
 
   private constructor(socket: DataSocket, readByWs: OnData, onText: (text: string) => void) {
@@ -113,33 +121,33 @@ export class FrameReader {
     while (at < data.length && !this.#isLeftToWs) at = this.#readFrame(data, at)
   }
 
-  /** Reads the frame that begins at `at`. Returns the index of the next byte to read. */
+  /** Reads the frame that begins at index `at`. Returns the index of the next byte to read. */
   #readFrame(data: Buffer, at: number): number {
     const firstByte = data[at]!
     const isText = firstByte === wholeText
     if (!isText && firstByte !== ping && firstByte !== pong) return this.#leaveToWs(data, at)
-    const shortLength = data[at + 1]
-    if (shortLength === undefined) return this.#waitFor(2, data, at)
-    if (shortLength > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
-    const isShort = shortLength < length16
-    const start = at + (isShort ? 2 : 4)
-    if (start > data.length) return this.#waitFor(4, data, at)
-    const end = start + (isShort ? shortLength : data.readUInt16BE(at + 2))
-    if (end > data.length) return this.#waitFor(end - at, data, at)
+    const lengthByte = data[at + 1]
+    if (lengthByte === undefined) return this.#waitFor(2, data, at)
+    if (lengthByte > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
+    const isShort = lengthByte < length16
+    const payloadStart = at + (isShort ? 2 : 4)
+    if (payloadStart > data.length) return this.#waitFor(4, data, at)
+    const frameEnd = payloadStart + (isShort ? lengthByte : data.readUInt16BE(at + 2))
+    if (frameEnd > data.length) return this.#waitFor(frameEnd - at, data, at)
     if (!isText) {
-      this.#readByWs.call(this.#socket, data.subarray(at, end))
-      return end
+      this.#readByWs.call(this.#socket, data.subarray(at, frameEnd))
+      return frameEnd
     }
-    if (!isUtf8(data.subarray(start, end))) return this.#leaveToWs(data, at)
-    this.#onText(data.toString('utf8', start, end))
-    return end
+    if (!isUtf8(data.subarray(payloadStart, frameEnd))) return this.#leaveToWs(data, at)
+    this.#onText(data.toString('utf8', payloadStart, frameEnd))
+    return frameEnd
   }
 
-  /** Keeps the beginning of a frame until that many bytes of the frame have arrived. */
-  #waitFor(bytes: number, data: Buffer, at: number): number {
+  /** Keeps the beginning of a frame until `neededBytes` bytes of the frame have arrived. */
+  #waitFor(neededBytes: number, data: Buffer, at: number): number {
     this.#chunks = [data.subarray(at)]
     this.#chunkBytes = data.length - at
-    this.#neededBytes = bytes
+    this.#neededBytes = neededBytes
     return data.length
   }
 

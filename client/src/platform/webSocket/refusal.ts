@@ -1,7 +1,7 @@
 /**
- * The error for a refused upgrade of an HTTP request to a WebSocket. The server, or a proxy on the
- * way, refused. The error says why and how to fix the cause. Only Node shows the refusal; a browser
- * hides the refusal from its pages.
+ * The error for a refused upgrade. A WebSocket begins as an HTTP request for an upgrade, which the
+ * server, or a proxy on the way, may refuse. The error says why and how to fix the cause. Only Node
+ * shows the refusal to the client; a browser hides the refusal from its pages.
  */
 import { redactUrl } from '@holdfast/shared'
 
@@ -13,7 +13,7 @@ export interface UpgradeResponse {
 }
 
 /** Most characters of each text of the response that the error message shows. */
-const maxShown = 200
+const maxShownLength = 200
 
 const adviceByStatus: Readonly<Record<number, string>> = {
   401: 'give a token that the broker accepts',
@@ -64,5 +64,5 @@ function proxyAdvice(status: number): string {
 /** Removes control characters, because the text is not trusted and may reach a terminal. */
 function printable(text: string): string {
   const line = text.replace(/[\s\p{Cc}\p{Cf}\p{Cs}]+/gu, ' ').trim()
-  return line.length > maxShown ? `${line.slice(0, maxShown)}…` : line
+  return line.length > maxShownLength ? `${line.slice(0, maxShownLength)}…` : line
 }

@@ -8,7 +8,10 @@ export interface PlatformOptions {
   readonly proxy?: string | false | undefined
 }
 
-/** A handler has the type of a method, so that a class whose events have more members fits too. */
+/**
+ * The type of an event handler. The compiler compares the parameters of a method less strictly than
+ * those of a function. So a class whose event objects have more members is accepted too.
+ */
 type Handler<E> = { on(event: E): void }['on'] | null
 
 /** The members of a `WebSocket` that the client uses; browsers, Node and `ws` have all of them. */

@@ -24,7 +24,7 @@ export const electionMutants: readonly Mutant[] = [
   {
     name: 'observer-repeats-leader',
     in: 'client/Observation.#change',
-    find: 'isSame($LEADER, this.#newest)',
+    find: 'isSameLeadership($LEADER, this.#newestLeader)',
     replace: 'false',
     why: 'After a reconnect the client yields a leader that the consumer knows already.',
     needs: { actions: ['campaign'] },
