@@ -1,7 +1,7 @@
 /**
- * The entry `@holdfast/client/cells`: `connect` for several cells. Cells are independent brokers or
- * clusters that share the keys between them. This is an entry of its own, so that a page that uses
- * one broker does not load the code for cells.
+ * The public exports of `@holdfast/client/cells`: `connect` for several cells. Cells are
+ * independent brokers or clusters that share the keys between them. The package exports this file
+ * separately, so that a page that uses one broker does not load the code for cells.
  */
 import {
   cellText,
@@ -33,26 +33,26 @@ const cellConnectOptions: OptionNames<CellConnectOptions> = (() => {
 
 /**
  * Makes a session over several cells. Opens no connection yet: the first call for a key of a cell
- * opens the session of this cell, with all other options.
+ * opens the session of this cell, with all options except `cells`.
  *
  * Rejects with `INVALID_OPTION`.
  */
 export async function connect(options: CellConnectOptions): Promise<CellSession> {
   check(isObject(options) && !Array.isArray(options), 'connect needs an object with cells')
   refuseUnknownOptions('connect', options, cellConnectOptions)
-  const { cells, token, unref = false, ...rest } = options
+  const { cells, token, unref = false, ...otherOptions } = options
   const count = checkCells(cells)
-  for (const urls of cells) checkConnect(urls, { ...rest, token, unref })
+  for (const urls of cells) checkConnect(urls, { ...otherOptions, token, unref })
   const session = new CellSession({
-    name: rest.name,
+    name: otherOptions.name,
     count,
     token,
-    open: (number, newestToken, signal) =>
+    open: (cell, newestToken, signal) =>
       connectIn(
-        cells[number - 1]!,
-        { ...rest, token: newestToken, signal },
+        cells[cell - 1]!,
+        { ...otherOptions, token: newestToken, signal },
         platformEnvironment,
-        cellText({ number, count }),
+        cellText({ number: cell, count }),
       ),
   })
   return unref ? session.unref() : session
@@ -67,7 +67,8 @@ function checkCells(cells: unknown): number {
     Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
     `cells must be an array of 1 to ${slotCount} arrays of URLs`,
   )
-  const cellsByUrl = new Map<string, number>()
+  /** The index of the cell that has a URL. */
+  const indexByUrl = new Map<string, number>()
   for (const [index, urls] of cells.entries()) {
     check(
       Array.isArray(urls) && urls.length > 0,
@@ -75,12 +76,12 @@ function checkCells(cells: unknown): number {
     )
     for (const url of urls) {
       const text = String(url)
-      const former = cellsByUrl.get(text)
+      const formerIndex = indexByUrl.get(text)
       check(
-        former === undefined || former === index,
-        `the URL ${redactUrl(text)} is in cell ${(former ?? 0) + 1} and in cell ${index + 1}`,
+        formerIndex === undefined || formerIndex === index,
+        `the URL ${redactUrl(text)} is in cell ${(formerIndex ?? 0) + 1} and in cell ${index + 1}`,
       )
-      cellsByUrl.set(text, index)
+      indexByUrl.set(text, index)
     }
   }
   return cells.length

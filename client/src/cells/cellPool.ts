@@ -1,16 +1,19 @@
 /**
- * The sessions of a `CellSession`: one for each cell, opened at the first use of the cell. If a
- * session cannot be opened, or if an error ends it, the next use of its cell opens another session.
+ * The sessions of a `CellSession`, which is one session over several cells. Cells are independent
+ * brokers or clusters. The pool has one session for each cell, and opens it at the first use of the
+ * cell. If a session cannot be opened, or if an error ends the session, the next use of its cell
+ * opens another session. A cell is named by its number, from 1.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Session } from '../session/session.js'
 
 export interface CellPoolOptions {
+  /** The number of cells. */
   readonly count: number
   /** Opens the session of a cell. Rejects with `ABORTED` when the signal is aborted. */
-  open(number: number, signal: AbortSignal): Promise<Session>
+  open(cell: number, signal: AbortSignal): Promise<Session>
   /** Called with each new session, before any caller gets the session. */
-  onOpen(session: Session, number: number): void
+  onOpen(session: Session, cell: number): void
 }
 
 export class CellPool {
@@ -20,7 +23,9 @@ export class CellPool {
   readonly #sessions = new Map<number, Promise<Session>>()
   /** The open sessions by the number of the cell. */
   readonly #openSessions = new Map<number, Session>()
-  readonly #closing = new AbortController()
+  /** Cancels the opening of sessions when the pool is closed. */
+  readonly #abortController = new AbortController()
+  /** The promise of `close`; undefined before the first call. */
   #closed: Promise<void> | undefined
 
   constructor(options: CellPoolOptions) {
@@ -42,14 +47,18 @@ export class CellPool {
     return this.#sessions.size > this.#openSessions.size
   }
 
-  /** Resolves with the session of a cell. @param number From 1 to `count`. */
-  session(number: number): Promise<Session> {
+  /**
+   * Resolves with the session of a cell.
+   *
+   * @param cell From 1 to `count`.
+   */
+  session(cell: number): Promise<Session> {
     if (this.isClosed) return Promise.reject(new HoldfastError('SESSION_CLOSED'))
-    const present = this.#sessions.get(number)
-    if (present !== undefined) return present
-    const opened = this.#openSession(number)
-    this.#sessions.set(number, opened)
-    return opened
+    const existing = this.#sessions.get(cell)
+    if (existing !== undefined) return existing
+    const opening = this.#openSession(cell)
+    this.#sessions.set(cell, opening)
+    return opening
   }
 
   /** The numbers of all cells. */
@@ -64,30 +73,30 @@ export class CellPool {
   }
 
   async #close(): Promise<void> {
-    const open = this.open
-    this.#closing.abort()
-    await Promise.all(open.map((session) => session.close()))
+    const openSessions = this.open
+    this.#abortController.abort()
+    await Promise.all(openSessions.map((session) => session.close()))
   }
 
-  async #openSession(number: number): Promise<Session> {
+  async #openSession(cell: number): Promise<Session> {
     try {
-      const session = await this.#options.open(number, this.#closing.signal)
+      const session = await this.#options.open(cell, this.#abortController.signal)
       if (this.isClosed) {
         await session.close()
         throw new HoldfastError('SESSION_CLOSED')
       }
-      this.#openSessions.set(number, session)
-      session.once('closed', () => this.#forget(number))
-      this.#options.onOpen(session, number)
+      this.#openSessions.set(cell, session)
+      session.once('closed', () => this.#forget(cell))
+      this.#options.onOpen(session, cell)
       return session
     } catch (error) {
-      this.#forget(number)
+      this.#forget(cell)
       throw this.isClosed ? new HoldfastError('SESSION_CLOSED') : error
     }
   }
 
-  #forget(number: number): void {
-    this.#sessions.delete(number)
-    this.#openSessions.delete(number)
+  #forget(cell: number): void {
+    this.#sessions.delete(cell)
+    this.#openSessions.delete(cell)
   }
 }

@@ -60,7 +60,10 @@ import { mergePages, mergeRecords, mergeResults, mergeStats } from './merge.js'
 
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
-  /** The tag of all keys of the scope: for keys such as `{order:42}:items`, `order:42`. */
+  /**
+   * The tag of all keys of the scope. A tag is the part of a key in braces, such as `order:42` of
+   * the key `{order:42}:items`. All keys with one tag are in one cell.
+   */
   readonly tag: string
 }
 
@@ -68,12 +71,18 @@ const scopeOptions: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
 
 export interface CellSessionDeps {
   readonly name: string | undefined
+  /** The number of cells. */
   readonly count: number
   readonly token: string | undefined
-  /** Opens the session of a cell with this token. */
-  open(number: number, token: string | undefined, signal: AbortSignal): Promise<Session>
+  /**
+   * Opens the session of a cell with this token.
+   *
+   * @param cell The number of the cell, from 1.
+   */
+  open(cell: number, token: string | undefined, signal: AbortSignal): Promise<Session>
 }
 
+/** A session over several cells. Each call has the meaning of the same call of `Session`. */
 export class CellSession extends SessionEmitter<CellEvents> {
   readonly #pool: CellPool
   /** The name that was given to `connect`. */
@@ -82,8 +91,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   readonly cells: number
   #token: string | undefined
   #keepsProcessAlive = true
-  /** Settles when the former call of `authenticate` has settled. */
-  #authenticated: Promise<void> = Promise.resolve()
+  /** Resolves when the newest call of `authenticate` has settled. */
+  #lastAuthentication: Promise<void> = Promise.resolve()
 
   /** Internal. Call `connect` to make a session. */
   constructor({ name, count, token, open }: CellSessionDeps) {
@@ -93,8 +102,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     this.#token = token
     this.#pool = new CellPool({
       count,
-      open: (number, signal) => open(number, this.#token, signal),
-      onOpen: (session, number) => this.#onOpen(session, number),
+      open: (cell, signal) => open(cell, this.#token, signal),
+      onOpen: (session, cell) => this.#onOpen(session, cell),
     })
   }
 
@@ -119,25 +128,26 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Resolves with the session in the cell of a key, for what only a session of one cell has: `id`,
-   * `lease`, `grace`, `leaseLeft` and `locks`. Rejects as `lock` does if the cell cannot be reached.
+   * Resolves with the session in the cell of a key. Use it for the members that only a session of
+   * one cell has: `id`, `lease`, `grace`, `leaseLeft` and `locks`. Rejects like `lock` if the cell
+   * cannot be reached.
    */
   async sessionFor(key: string): Promise<Session> {
     return this.#pool.session(this.cellOf(key))
   }
 
   /**
-   * Like `lock` of a session, in the cell of the key. The first call for a cell also opens its
-   * session, and so may reject with the errors of `connect`: `UNAVAILABLE` if no broker of the cell
-   * answers, or `INVALID_OPTION` if the brokers belong to another cell. The `timeout` begins when
-   * the session is open.
+   * Like `lock` of a session, in the cell of the key. The first call for a cell also opens the
+   * session of the cell. So the call may also reject with the errors of `connect`: `UNAVAILABLE` if
+   * no broker of the cell answers, or `INVALID_OPTION` if the brokers belong to another cell. The
+   * `timeout` begins when the session is open.
    */
   lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    return this.#in(key, options, (session) => session.lock(key, options))
+    return this.#inCellOf(key, options, (session) => session.lock(key, options))
   }
 
   tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
-    return this.#in(key, options, (session) => session.tryLock(key, options))
+    return this.#inCellOf(key, options, (session) => session.tryLock(key, options))
   }
 
   withLock<T>(
@@ -145,11 +155,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    return this.#in(key, options, (session) => session.withLock(key, callback, options))
+    return this.#inCellOf(key, options, (session) => session.withLock(key, callback, options))
   }
 
   singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
-    return this.#in(key, options, (session) => session.singleflightLock(key, options))
+    return this.#inCellOf(key, options, (session) => session.singleflightLock(key, options))
   }
 
   /**
@@ -159,12 +169,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     const key = sharedKey('lockAll', keys, options)
-    return this.#in(key, options, (session) => session.lockAll(keys, options))
+    return this.#inCellOf(key, options, (session) => session.lockAll(keys, options))
   }
 
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
     const key = sharedKey('tryLockAll', keys, options)
-    return this.#in(key, options, (session) => session.tryLockAll(keys, options))
+    return this.#inCellOf(key, options, (session) => session.tryLockAll(keys, options))
   }
 
   async withLockAll<T>(
@@ -173,10 +183,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
     options: LockSetOptions = {},
   ): Promise<T> {
     const key = sharedKey('withLockAll', keys, options)
-    return this.#in(key, options, (session) => session.withLockAll(keys, callback, options))
+    return this.#inCellOf(key, options, (session) => session.withLockAll(keys, callback, options))
   }
 
-  /** Calls the listener at the next such event; with a key, see `once` of a session. */
+  /** Calls the listener at the next event with this name; with a key, see `once` of a session. */
   override once<E extends keyof CellEvents>(event: E, listener: CellEvents[E]): this
   override once<T>(
     key: string,
@@ -188,12 +198,13 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const run = callback as () => unknown
-    // With options, the session runs a function even if the key is the name of an event.
-    return this.#in(name, options, (session) => session.once(name, run, options ?? {}))
+    // The options are never undefined here. So the session runs the function even if the key is the
+    // name of an event of a session.
+    return this.#inCellOf(name, options, (session) => session.once(name, run, options ?? {}))
   }
 
   campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
-    return this.#in(name, options, (session) => session.campaign(name, options))
+    return this.#inCellOf(name, options, (session) => session.campaign(name, options))
   }
 
   /** @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED` */
@@ -207,7 +218,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   barrier(key: string, options: BarrierOptions): Promise<void> {
-    return this.#in(key, options, (session) => session.barrier(key, options))
+    return this.#inCellOf(key, options, (session) => session.barrier(key, options))
   }
 
   /**
@@ -223,7 +234,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    return this.#in(tag, undefined, (session) => session.scope(callback, { name }))
+    return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 
   /**
@@ -235,12 +246,13 @@ export class CellSession extends SessionEmitter<CellEvents> {
   async query(options: RecordQueryOptions<'results'>): Promise<KeptQueryResult>
   async query(options: AnyQueryOptions = {}): Promise<AnyQueryResult> {
     const { key, limit = maxQueryItems, after, kind = 'locks' } = checkQuery(options)
-    if (key !== undefined) return this.#in(key, undefined, (session) => ask(session, options))
-    const { afterFence, ...withoutFence } = options
-    // Only the cell of the key `after` has more locks of this key.
-    const owner = afterFence === undefined ? undefined : this.cellOf(after as string)
-    const results = await this.#inAll((session, number) =>
-      ask(session, number === owner ? options : withoutFence),
+    if (key !== undefined)
+      return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
+    const { afterFence, ...optionsWithoutFence } = options
+    // Only the cell of the key `after` can have further locks of this key.
+    const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
+    const results = await this.#inAllCells((session, cell) =>
+      queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
     )
     if (kind !== 'locks') return mergeRecords(results, kind, limit) as AnyQueryResult
     const merged = after === undefined ? mergeResults(results, limit) : mergePages(results, limit)
@@ -272,19 +284,19 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   revoke(key: string, options: RevokeOptions): Promise<void> {
-    return this.#in(key, undefined, (session) => session.revoke(key, options))
+    return this.#inCellOf(key, undefined, (session) => session.revoke(key, options))
   }
 
   /**
    * Sends a new token to all cells whose sessions are open; cells that are opened later use the new
-   * token too. Several calls run one after another. Rejects with the first error of a cell; the
-   * other cells use the new token all the same.
+   * token too. Several calls run one after another. Rejects with the first error of a cell,
+   * although the other cells then use the new token.
    */
   async authenticate(token: string): Promise<void> {
     checkToken(token)
     this.#throwIfClosed()
-    const result = this.#authenticated.then(() => this.#authenticate(token))
-    this.#authenticated = result.catch(() => {})
+    const result = this.#lastAuthentication.then(() => this.#authenticate(token))
+    this.#lastAuthentication = result.catch(() => {})
     return result
   }
 
@@ -293,13 +305,14 @@ export class CellSession extends SessionEmitter<CellEvents> {
       this.#pool.open.map((session) => session.authenticate(token)),
     )
     const refusals = results.filter((result) => result.status === 'rejected')
-    if (refusals.length === 0 || refusals.length < results.length) this.#token = token
+    const isRefusedByAll = refusals.length > 0 && refusals.length === results.length
+    if (!isRefusedByAll) this.#token = token
     if (refusals.length > 0) throw refusals[0]!.reason
   }
 
   /** Returns the counters of all cells together. Rejects if a cell cannot be reached. */
   async stats(): Promise<LockStats> {
-    return mergeStats(await this.#inAll((session) => session.stats()))
+    return mergeStats(await this.#inAllCells((session) => session.stats()))
   }
 
   /** Ends the sessions of all cells, as `close` of a session does. Never rejects. */
@@ -347,7 +360,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /** Calls a method of the session in the cell of the key. */
-  async #in<T>(
+  async #inCellOf<T>(
     key: string,
     options: { readonly signal?: AbortSignal | undefined } | undefined,
     call: (session: Session) => Promise<T>,
@@ -357,20 +370,20 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /** Like `sessionFor`, but rejects with `ABORTED` if the signal is aborted meanwhile. */
   async #sessionIn(key: string, signal: AbortSignal | undefined): Promise<Session> {
-    const number = this.cellOf(key)
+    const cell = this.cellOf(key)
     checkSignal(signal)
     throwIfAborted(signal, key)
-    const opened = this.#pool.session(number)
-    if (signal === undefined) return opened
+    const opening = this.#pool.session(cell)
+    if (signal === undefined) return opening
     return new Promise((resolve, reject) => {
       const stopListening = onAbort(signal, (error) => reject(withKey(key, error)))
-      opened.then(resolve, reject).finally(stopListening)
+      opening.then(resolve, reject).finally(stopListening)
     })
   }
 
-  #inAll<T>(call: (session: Session, number: number) => Promise<T>): Promise<T[]> {
+  #inAllCells<T>(call: (session: Session, cell: number) => Promise<T>): Promise<T[]> {
     return Promise.all(
-      this.#pool.numbers.map(async (number) => call(await this.#pool.session(number), number)),
+      this.#pool.numbers.map(async (cell) => call(await this.#pool.session(cell), cell)),
     )
   }
 
@@ -380,7 +393,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
 }
 
 /**
- * Returns one key of a set whose keys have the same slot.
+ * Returns one key of a set, after a check that all keys of the set have the same slot. The slot
+ * decides about the cell of a key.
  * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
  */
 function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSetOptions): string {
@@ -394,7 +408,7 @@ function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSe
   return key
 }
 
-/** Queries one cell. The type of the result follows from the kind at run time. */
-function ask(session: Session, options: AnyQueryOptions): Promise<AnyQueryResult> {
+/** Queries one cell. The kind of the query decides about the fields of the result. */
+function queryCell(session: Session, options: AnyQueryOptions): Promise<AnyQueryResult> {
   return session.query(options as QueryOptions) as Promise<AnyQueryResult>
 }

@@ -1,6 +1,7 @@
 /**
- * A watch of several cells, and an observation in a cell whose session may not be open yet. Both
- * begin as soon as the session of each cell is open.
+ * A watch of several cells, and an observation of an election. Cells are independent brokers or
+ * clusters, each with a session of its own. A session may not be open yet: the watch begins in each
+ * cell when the session of the cell is open, and so does the observation.
  */
 import type { HoldfastError, LockEvent, QueueEvent } from '@holdfast/shared'
 import { asyncDispose, callSafely, dispose } from '../platform/callbacks.js'
@@ -11,9 +12,9 @@ import type { WatchOptions } from '../transport/messages.js'
 import type { CellPool } from './cellPool.js'
 
 /**
- * An event of a watch of cells. Each cell sends a state of its own keys, first and after each
- * reconnect to this cell. `cell` is the number of the cell, from 1. A refusal ends the watch only
- * in its cell.
+ * An event of a watch of cells. Each cell sends the state of its own keys first, and again after
+ * each reconnect to this cell. `cell` is the number of the cell, from 1. A refusal ends the watch
+ * only in its cell.
  */
 export type CellWatchEvent =
   | (StateEvent & { readonly cell: number })
@@ -29,13 +30,14 @@ export function watchCells(
   selection: WatchOptions,
   callback: CellWatchCallback,
 ): Watch {
-  const closers = numbers.map((cell) => watchCell(pool, cell, selection, callback))
+  const closeFunctions = numbers.map((cell) => watchCell(pool, cell, selection, callback))
   const close = () => {
-    for (const closeCell of closers) closeCell()
+    for (const closeInCell of closeFunctions) closeInCell()
   }
   return { close, [dispose]: close }
 }
 
+/** Watches one cell. Returns a function that ends the watch in this cell. */
 function watchCell(
   pool: CellPool,
   cell: number,
@@ -44,6 +46,7 @@ function watchCell(
 ): () => void {
   let isClosed = false
   let stop = () => {}
+  // The session could not be opened, or has ended; without an error the caller has closed it.
   const refuse = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true
@@ -67,7 +70,7 @@ function watchCell(
   }
 }
 
-/** Iterates over the leaders of an election whose session is opened by the first `next`. */
+/** Iterates over the leaders of an election. The first call of `next` opens the session. */
 export class CellObservation implements AsyncIterableIterator<Leader | undefined> {
   readonly #openSession: () => Promise<Session>
   readonly #observe: (session: Session) => AsyncIterableIterator<Leader | undefined>

@@ -1,15 +1,19 @@
 /**
- * Merges the answers of several cells into one answer. Each key is in exactly one cell, so no lock
- * is in two answers.
+ * Merges the answers of several cells into one answer. Cells are independent brokers or clusters.
+ * Each key is in exactly one cell, so no lock is in two answers.
  */
 import type { HeldInfo, LockStats, WaitingInfo } from '@holdfast/shared'
 import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
 
 /** Adds up the counters of the cells. */
-export function mergeStats(all: readonly LockStats[]): LockStats {
-  const sum = (name: CounterName) => all.reduce((total, stats) => total + (stats[name] ?? 0), 0)
+export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
+  const sum = (name: CounterName) =>
+    statsOfCells.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
-  const granted = all.reduce((total, stats) => total + stats.successRate * stats.totalLocks, 0)
+  const grantedLocks = statsOfCells.reduce(
+    (total, stats) => total + stats.successRate * stats.totalLocks,
+    0,
+  )
   return {
     totalLocks,
     activeLocks: sum('activeLocks'),
@@ -17,20 +21,21 @@ export function mergeStats(all: readonly LockStats[]): LockStats {
     expiredLocks: sum('expiredLocks'),
     refreshCount: sum('refreshCount'),
     unlockCount: sum('unlockCount'),
-    successRate: totalLocks === 0 ? 0 : granted / totalLocks,
-    ...mergeTableCounters(all, sum),
+    successRate: totalLocks === 0 ? 0 : grantedLocks / totalLocks,
+    ...mergeOptionalCounters(statsOfCells, sum),
   }
 }
 
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock'>
 
-/** The counters that an older broker does not have. Absent if no cell has them. */
-function mergeTableCounters(
-  all: readonly LockStats[],
+/** Merges the counters that an older broker does not have. Absent if no cell has these counters. */
+function mergeOptionalCounters(
+  statsOfCells: readonly LockStats[],
   sum: (name: CounterName) => number,
 ): Partial<LockStats> {
-  if (all.every(({ barriers }) => barriers === undefined)) return {}
-  const newestDeadlock = all
+  // A broker has either all of these counters or none of them.
+  if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
+  const newestDeadlock = statsOfCells
     .flatMap((stats) => stats.newestDeadlock ?? [])
     .sort((a, b) => b.since - a.since)[0]
   return {
@@ -67,27 +72,29 @@ export function mergeResults(results: readonly QueryResult[], limit: number): Qu
 
 /**
  * Merges one page of each cell into one page, in the order of keys. All pages begin after the same
- * key. The merged page has the rules of a page of one broker: each of its keys is complete, and a
- * key with more than `limit` items has a page of its own, which leaves out the others of its items.
+ * key. The merged page follows the rules of a page of one broker: each of its keys is complete, and
+ * a key with more than `limit` items has a page of its own, which leaves out the items beyond
+ * `limit`.
  */
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)
-  const ends = pages.filter(isIncomplete).map(lastKeyOf)
-  // A cell has more keys, but none of them on its page: its locks ended while it chose the page.
-  if (ends.includes(undefined)) return { held: [], waiting: [], ...counts }
-  const end = (ends as string[]).reduce<string | undefined>(lower, undefined)
+  const lastKeys = pages.filter(isIncomplete).map(lastKeyOf)
+  // If the page of a cell is empty although the cell has more keys, the locks for this page ended
+  // while the cell chose them. The next keys of that cell are unknown, so the page must be empty.
+  if (lastKeys.includes(undefined)) return { held: [], waiting: [], ...counts }
+  const smallestLastKey = (lastKeys as string[]).reduce<string | undefined>(smaller, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
   const byKey = groupByKey(pages)
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of [...byKey.keys()].sort(compareUnits)) {
-    // The cell whose page ends here may have keys that follow, and that precede this key.
-    if (end !== undefined && key > end) break
+    // The cell whose page ends with `smallestLastKey` may have further keys that precede this key.
+    if (smallestLastKey !== undefined && key > smallestLastKey) break
     const group = byKey.get(key)!
-    const isFirst = held.length + waiting.length === 0
+    const isFirstKey = held.length + waiting.length === 0
     const isFull =
       held.length + group.held.length > limit || waiting.length + group.waiting.length > limit
-    if (!isFirst && (isFull || oversizedKeys.has(key))) break
+    if (!isFirstKey && (isFull || oversizedKeys.has(key))) break
     held.push(...group.held)
     waiting.push(...group.waiting)
     if (oversizedKeys.has(key)) break
@@ -142,7 +149,8 @@ function groupByKey(pages: readonly QueryResult[]): Map<string, KeyGroup> {
   return groups
 }
 
-function lower(a: string | undefined, b: string): string {
+/** The key that comes first in the order of keys; `b` if `a` is undefined. */
+function smaller(a: string | undefined, b: string): string {
   return a === undefined || b < a ? b : a
 }
 

@@ -17,7 +17,8 @@ import type { ClockTimes } from '../platform/environment.js'
 export type Expiry = ClockTimes
 
 /**
- * When the client sent a message by its own clocks, and when the broker received it by its clock.
+ * When the client sent a message, by the clocks of the client, and when the broker received that
+ * message, by the monotonic clock of the broker in ms.
  */
 export interface ClockSample {
   readonly sent: ClockTimes
@@ -36,17 +37,17 @@ export function expiryBySample({ sent, received }: ClockSample, at: number, ttl:
 
 /**
  * Whether the broker's clock can have reached `at` by now. False means that the broker sent a wrong
- * time. The client's two clocks may show different durations since the sample. The longer duration
- * counts, because the monotonic clock may have stood still.
+ * time. The client's two clocks may show different durations since the sample. The function uses
+ * the longer duration, because the monotonic clock may have stood still.
  */
 export function canHaveReached(
   { sent, received }: ClockSample,
   at: number,
   now: ClockTimes,
 ): boolean {
-  const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
+  const passedMs = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
   // Plus 1 ms, because the broker rounds `at` and `received` down.
-  return at - received <= passed / slowestClockRate + 1
+  return at - received <= passedMs / slowestClockRate + 1
 }
 
 /** Whether one of the clocks has reached the time of the expiry. */
@@ -83,13 +84,13 @@ export interface PendingRefresh {
  *
  * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
  * the refresh may or may not have reached the broker. So an unconfirmed refresh can only make the
- * expiry earlier: it may have shortened the ttl at the broker already.
+ * expiry earlier, because the refresh may have shortened the ttl at the broker already.
  */
 export class TtlExpiry {
   #ttl: number | undefined
-  #confirmed: Expiry | undefined
+  #confirmedExpiry: Expiry | undefined
   /** The refreshes without a response, in the order in which they were sent. */
-  readonly #pending: PendingRefresh[] = []
+  readonly #pendingRefreshes: PendingRefresh[] = []
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
   get ttl(): number | undefined {
@@ -99,22 +100,23 @@ export class TtlExpiry {
   /** Sets the ttl that the broker has confirmed, and its expiry. */
   confirm(ttl: number | undefined, expiry: Expiry | undefined): void {
     this.#ttl = ttl
-    this.#confirmed = expiry
+    this.#confirmedExpiry = expiry
   }
 
   /**
-   * After a resume the broker confirms the ttl once more, with another expiry. If the ttl is
-   * unchanged, both expiries are right, and the later expiry counts: after the former confirmation
-   * the broker can only have started the ttl anew.
+   * Call after a resume, which continues the session on a new connection. The broker then confirms
+   * the ttl once more, with another expiry. If the ttl is unchanged, both expiries are right, and
+   * the later expiry counts, because since the former confirmation the broker can only have started
+   * the ttl anew.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
-    const former = this.#ttl === ttl ? this.#confirmed : undefined
+    const former = this.#ttl === ttl ? this.#confirmedExpiry : undefined
     this.confirm(ttl, former === undefined ? expiry : later(former, expiry))
   }
 
   /** Adds a refresh that is being sent. A refresh that is sent again is not added twice. */
   addRefresh(refresh: PendingRefresh): void {
-    if (!this.#pending.includes(refresh)) this.#pending.push(refresh)
+    if (!this.#pendingRefreshes.includes(refresh)) this.#pendingRefreshes.push(refresh)
   }
 
   /** The broker has confirmed this refresh. */
@@ -127,19 +129,19 @@ export class TtlExpiry {
 
   /** Removes a refresh that the broker has refused or has not received. */
   removeRefresh(refresh: PendingRefresh): void {
-    const index = this.#pending.indexOf(refresh)
-    if (index >= 0) this.#pending.splice(index, 1)
+    const index = this.#pendingRefreshes.indexOf(refresh)
+    if (index >= 0) this.#pendingRefreshes.splice(index, 1)
   }
 
   /** When the client must treat the lock as lost; undefined if the lock does not expire. */
   get expiry(): Expiry | undefined {
-    let expiry = this.#confirmed
+    let expiry = this.#confirmedExpiry
     let ttl = this.#ttl
-    for (const refresh of this.#pending) {
+    for (const refresh of this.#pendingRefreshes) {
       ttl = refresh.ttl ?? ttl
       if (ttl === undefined || refresh.sentAt === undefined) continue
-      const possible = expiryFrom(refresh.sentAt, ttl)
-      expiry = expiry === undefined ? possible : earlier(expiry, possible)
+      const possibleExpiry = expiryFrom(refresh.sentAt, ttl)
+      expiry = expiry === undefined ? possibleExpiry : earlier(expiry, possibleExpiry)
     }
     return expiry
   }

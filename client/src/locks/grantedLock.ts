@@ -35,7 +35,7 @@ export interface GrantedLockOwner {
   lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 
-/** A handle of a lock. */
+/** The part of a handle that the granted lock calls. */
 export interface LossListener {
   /** Called when the lock is lost, unless the handle was unlocked before. */
   onLost(error: HoldfastError): void
@@ -51,17 +51,20 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly fence: number
   /** The newest fence, which is higher than the first fence after an upgrade. */
   presentFence: number
-  /** How many upgrades have a caller that waits for them. */
+  /** How many pending upgrades have a caller that still waits. */
   wantedUpgrades = 0
-  /** Whether the broker has granted an upgrade whose caller had given up. */
+  /**
+   * Whether the broker has granted an upgrade whose caller had given up, so that the client must
+   * downgrade the lock.
+   */
   owesDowngrade = false
   /** Undefined for an ordinary lock. */
   readonly kind: KindParams | undefined
-  readonly #params: HoldParams | undefined
-  /** When the longest hold ends; undefined without a longest hold. Nothing moves this time. */
+  readonly #holdParams: HoldParams | undefined
+  /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined
   /** Undefined for a lock that never had a ttl. */
-  #ttl: TtlExpiry | undefined
+  #ttlExpiry: TtlExpiry | undefined
   /** Whether the scheduler has an expiry of this lock. */
   #hasExpiry = false
   readonly #owner: GrantedLockOwner
@@ -69,7 +72,10 @@ export class GrantedLock implements Task, RefreshableLock {
   #lossListeners: readonly LossListener[] = noListeners
   /** The tracer's object for this lock, which is informed when the lock ends. */
   trace: HoldTrace | undefined
-  /** Set before the lock of a successful run is unlocked. */
+  /**
+   * The value of a run, which is one call of the function of `session.once`. Set after a successful
+   * run and before its lock is unlocked; undefined for other locks.
+   */
   completion: Completion | undefined
   #lossError: HoldfastError | undefined
   /** Whether the lock was lost, or its last handle was unlocked. */
@@ -84,7 +90,7 @@ export class GrantedLock implements Task, RefreshableLock {
     this.key = key
     this.mode = mode
     this.kind = kind
-    this.#params = hold
+    this.#holdParams = hold
     this.fence = fence
     this.presentFence = fence
   }
@@ -104,8 +110,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   addHandle(listener: LossListener): void {
-    // A literal and not `push`, because V8 gives an array that grows from empty 17 places. See the
-    // table in `test/bench/README.md`.
+    // Assigns an array literal instead of a call of `push`, because V8 allocates 17 slots for an
+    // empty array at its first `push`. See the table in `test/bench/README.md`.
     this.#lossListeners =
       this.#lossListeners === noListeners ? [listener] : [...this.#lossListeners, listener]
   }
@@ -137,7 +143,10 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#lossListeners.length > 0 && this.#lossError === undefined
   }
 
-  /** Removes a handle of a lock that ends with its scope. */
+  /**
+   * Removes a handle of a lock that ends with its scope, which is one logical task. Sends no
+   * unlock, because the broker releases all locks of the scope.
+   */
   forgetHandle(listener: LossListener): void {
     this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return
@@ -192,11 +201,11 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Requests wait behind this lock. Calls the caller in a later task, because the call of `lock`
-   * may not have resolved yet, and the caller needs the lock to unlock it.
+   * Handles the notice that requests wait behind this lock. Calls the caller's function in a later
+   * task. By then the call of `lock` has resolved, so the caller has the lock that it may unlock.
    */
   onContended(notice: ContendedNotice): void {
-    const onContended = this.#params?.onContended
+    const onContended = this.#holdParams?.onContended
     if (onContended === undefined) return
     const run = () => {
       if (!this.#isOver) callSafely(() => onContended(notice))
@@ -206,12 +215,12 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
   get ttl(): number | undefined {
-    return this.#ttl?.ttl
+    return this.#ttlExpiry?.ttl
   }
 
   /** Sets the ttl and the expiry of a new lock. */
   startTtl(ttl: number, expiry: Expiry | undefined): void {
-    this.#ttlExpiry.confirm(ttl, expiry)
+    this.#requiredTtlExpiry.confirm(ttl, expiry)
     this.#updateExpiry()
   }
 
@@ -223,41 +232,42 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** The broker confirms the ttl after a resume, with another expiry. */
   confirmTtl(ttl: number, expiry: Expiry): void {
-    this.#ttlExpiry.confirmAfterResume(ttl, expiry)
+    this.#requiredTtlExpiry.confirmAfterResume(ttl, expiry)
     this.#updateExpiry()
   }
 
   onRefreshSent(refresh: RefreshRequest): void {
-    this.#ttlExpiry.addRefresh(refresh)
+    this.#requiredTtlExpiry.addRefresh(refresh)
     this.#updateExpiry()
   }
 
   onRefreshed(refresh: RefreshRequest): void {
-    this.#ttlExpiry.confirmRefresh(refresh)
+    this.#requiredTtlExpiry.confirmRefresh(refresh)
     this.#updateExpiry()
-    // The client had treated the lock as lost. The broker has refreshed the lock, so the session
-    // still holds the lock at the broker.
+    // If the client treats the lock as lost, no caller will unlock it. But the broker has refreshed
+    // the lock, so the session still holds the lock at the broker, and the client unlocks it.
     if (this.#lossError !== undefined) void this.#owner.unlock(this)
   }
 
   onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
-    this.#ttlExpiry.removeRefresh(refresh)
+    this.#requiredTtlExpiry.removeRefresh(refresh)
     this.#updateExpiry()
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
-  get #ttlExpiry(): TtlExpiry {
-    this.#ttl ??= new TtlExpiry()
-    return this.#ttl
+  /** The expiry of the ttl, which this getter makes for a lock that had no ttl before. */
+  get #requiredTtlExpiry(): TtlExpiry {
+    this.#ttlExpiry ??= new TtlExpiry()
+    return this.#ttlExpiry
   }
 
   #updateExpiry(): void {
     if (this.#isOver) return
-    const ttlExpiry = this.#ttl?.expiry
+    const endOfTtl = this.#ttlExpiry?.expiry
     const expiry =
-      ttlExpiry && this.#holdExpiry
-        ? earlier(ttlExpiry, this.#holdExpiry)
-        : (ttlExpiry ?? this.#holdExpiry)
+      endOfTtl && this.#holdExpiry
+        ? earlier(endOfTtl, this.#holdExpiry)
+        : (endOfTtl ?? this.#holdExpiry)
     if (expiry === undefined) {
       this.#cancelExpiry()
       return
@@ -266,7 +276,7 @@ export class GrantedLock implements Task, RefreshableLock {
     this.scheduler.atExpiry(this, expiry)
   }
 
-  /** Does not call the scheduler for a lock without an expiry, as most locks are. */
+  /** Calls the scheduler only for a lock with an expiry, because most locks have no expiry. */
   #cancelExpiry(): void {
     if (this.#hasExpiry) this.scheduler.cancel(this)
     this.#hasExpiry = false

@@ -34,7 +34,10 @@ const lossTexts: Record<LockLossReason, string> = {
   revoked: 'an operator revoked it',
 }
 
-/** A lock at the broker. After a new `granted` message, only the fence and `at` are known. */
+/**
+ * A lock as the broker describes it. A `granted` message has only the fence and `at`; the snapshot
+ * after a resume also has the ttl.
+ */
 export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
@@ -86,10 +89,10 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The broker confirms after a resume that the session still holds this lock. The mode and the
-   * present fence come with the answers to upgrades and downgrades, which the broker repeats. The
-   * mode of the snapshot may be older than such an answer, or may come from an upgrade whose caller
-   * has given up.
+   * Call when the broker has confirmed, after a resume, that the session still holds this lock.
+   * Takes only the ttl from the broker's snapshot. The mode and the present fence come with the
+   * answers to upgrades and downgrades, which the broker repeats. The mode in the snapshot may be
+   * older than such an answer, or may come from an upgrade whose caller has given up.
    */
   confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
@@ -97,6 +100,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     if (expiry !== undefined) lock.confirmTtl(ttl, expiry)
   }
 
+  /** Unlocks a lock; for the lock of a run of `once`, also sends the value of the run. */
   unlock(lock: GrantedLock): Promise<void> {
     this.#locks.remove(lock)
     const { fence, key, completion } = lock
@@ -173,29 +177,29 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * Computes the expiry of the ttl or of the longest hold of a new lock in two ways: from the
-   * sending of the request, because the period began later, and from the time `at` of the broker's
-   * clock, at which the period began. Both
-   * expiries are right, so the later expiry counts.
+   * Computes the expiry of a period of a new lock, which is its ttl or its longest hold. Computes
+   * the expiry in two ways: from the sending of the request, because the period began later, and
+   * from the time `at` of the broker's clock, at which the period began. Both expiries are right,
+   * so the later expiry counts.
    */
-  #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
-    const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
-    const byBroker = this.#expiryByBroker(ttl, at)
+  #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {
+    const bySending = request.sentAt && expiryFrom(request.sentAt, periodMs)
+    const byBroker = this.#expiryByBroker(periodMs, at)
     if (bySending === undefined || byBroker === undefined) return bySending ?? byBroker
     return later(bySending, byBroker)
   }
 
   /**
-   * The expiry of a ttl that began at `at` of the broker's clock. Undefined if the broker's clock
-   * cannot have reached `at` yet, because such a time is wrong. The result is never later than the
-   * expiry of a ttl that begins now.
+   * The expiry of a period that began at `at` of the broker's clock. Undefined if the broker's
+   * clock cannot have reached `at` yet, because such a time is wrong. The result is never later
+   * than the expiry of a period that begins now.
    */
-  #expiryByBroker(ttl: number, at: number | undefined): Expiry | undefined {
+  #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this
     if (at === undefined || clockSample === undefined) return undefined
     const now = this.scheduler.now()
     if (!canHaveReached(clockSample, at, now)) return undefined
-    return earlier(expiryBySample(clockSample, at, ttl), expiryFrom(now, ttl))
+    return earlier(expiryBySample(clockSample, at, periodMs), expiryFrom(now, periodMs))
   }
 }
 

@@ -11,7 +11,7 @@ import { type CheckedLock, checkTimeout, checkUsableKey, jsonText } from './opti
 
 /** The options of `session.campaign`. */
 export interface CampaignOptions {
-  /** Any JSON value that the leader publishes, at most 4 KiB as text. Default: none. */
+  /** Any JSON value that the leader publishes, at most 4 KiB as text. Default: no value. */
   readonly value?: unknown
   /**
    * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. With 0, the campaign is
@@ -54,9 +54,10 @@ interface RequestsAndLocks {
 }
 
 /**
- * Refuses a campaign of a session that waits for this leadership already, or has it. The broker
- * cannot refuse the campaign: the broker may have granted a campaign that the client has aborted,
- * and then a second campaign of the session is correct.
+ * Refuses a campaign of a session that is already a candidate or the leader of this election. The
+ * client refuses the campaign, because the broker cannot know whether the campaign is wrong: the
+ * broker may have granted a campaign that the client has aborted, and then a second campaign of the
+ * session is correct.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */
@@ -66,10 +67,15 @@ export function refuseSecondCampaign(
 ): void {
   const isCampaign = (lock: Pick<LockParams, 'key' | 'kind'> | undefined): boolean =>
     lock?.key === key && lock.kind?.election !== undefined
-  const waits = pendingRequests.all.some(({ isWanted, params }) => isWanted && isCampaign(params))
-  check(!waits, `this session already waits to lead ${JSON.stringify(key)}`)
-  const leads = heldLocks.all.some(isCampaign)
-  check(!leads, `this session already leads ${JSON.stringify(key)}: resign before a new campaign`)
+  const isCandidate = pendingRequests.all.some(
+    ({ isWanted, params }) => isWanted && isCampaign(params),
+  )
+  check(!isCandidate, `this session already waits to lead ${JSON.stringify(key)}`)
+  const isLeader = heldLocks.all.some(isCampaign)
+  check(
+    !isLeader,
+    `this session already leads ${JSON.stringify(key)}: resign before a new campaign`,
+  )
 }
 
 /**
@@ -94,8 +100,8 @@ export class Leadership extends Lock {
    * Publishes another value; without an argument, publishes no value. The lock and its fence stay.
    *
    * Rejects with one of these codes:
-   * - `LOCK_NOT_HELD`: the leadership was lost or resigned. If it was lost, `cause` says why.
-   * - `INVALID_OPTION`: the value is no JSON value or too large.
+   * - `LOCK_NOT_HELD`: the leadership was lost or resigned. After a loss, `cause` says why.
+   * - `INVALID_OPTION`: the value is not a JSON value, or is too large.
    * - `BAD_MESSAGE`: the value is nested too deep.
    * - `QUOTA_EXCEEDED`, `UNAVAILABLE` or `SESSION_CLOSED`.
    */

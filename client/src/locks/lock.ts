@@ -2,7 +2,8 @@
  * The public class `Lock`, which is a caller's handle on a granted lock, and the periodic refresh.
  *
  * `Lock` is not `GrantedLock`: a `GrantedLock` is the session's record of one lock, and callers who
- * share a lock have one handle each. The ttl of a lock is the time after which the lock expires.
+ * share a lock have one handle each. The ttl of a lock is the time after which the lock expires. A
+ * scope is one logical task of a session, and ends all its locks when the task ends.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
@@ -91,8 +92,8 @@ export class Lock implements LossListener {
 
   /**
    * The fencing token: the number of the grant, which rises with every grant. An upgrade is a
-   * grant, so it changes the fence. A protected resource
-   * must refuse a request whose fencing token is lower than a token that the resource has seen.
+   * grant, so an upgrade changes the fence. A protected resource must refuse a request whose
+   * fencing token is lower than a token that the resource has seen.
    */
   get fence(): number {
     return this.#grantedLock.presentFence
@@ -110,7 +111,7 @@ export class Lock implements LossListener {
 
   /**
    * How long the lock can still be held because of `maxHold`, or because of the operator's limit,
-   * in ms; `Infinity` without both. No refresh prolongs this time.
+   * in ms; `Infinity` if the lock has neither. No refresh prolongs this time.
    */
   get holdLeft(): number {
     return this.#grantedLock.holdLeft
@@ -164,8 +165,9 @@ export class Lock implements LossListener {
    * requests that wait for the key. The lock stays shared until then. The fence rises. While an
    * upgrade waits, the broker grants no other lock of the key. An exclusive lock stays as it is.
    *
-   * The ttl is not restarted. After an abort or a timeout the lock is shared as before; if the
-   * abort crosses the grant, the client downgrades the lock, which then has a higher fence.
+   * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
+   * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
+   * which then has a higher fence.
    *
    * Rejects with `DEADLOCK` (another lock of the key is being upgraded, so each would wait for the
    * other: unlock this lock, and lock again), `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`,
@@ -184,7 +186,8 @@ export class Lock implements LossListener {
       request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
       const settled = this.#untilLost(request.promise, undefined).catch((error) => {
-        // This client ends a lock earlier than the broker, where the upgrade may still wait.
+        // The client treats a lock as lost earlier than the broker does. So the upgrade may still
+        // wait at the broker, and the client cancels the upgrade.
         if (this.#currentLoss !== undefined) request.giveUp(this.#notHeldError())
         throw error
       })
@@ -216,7 +219,7 @@ export class Lock implements LossListener {
   #untilLost(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // After an unlock the broker still answers the request. After a loss it possibly does not.
+        // After an unlock the broker still answers the request. After a loss it may not answer.
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
@@ -362,7 +365,8 @@ function refreshPeriodically(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const { scheduler } = grantedLock
-    let startedAt = scheduler.monotonic()
+    /** When the last refresh was sent; before the first refresh, when the first interval began. */
+    let sentAt = scheduler.monotonic()
     let isRefreshing = false
     let isEnded = false
     const end = (error: unknown) => {
@@ -373,14 +377,16 @@ function refreshPeriodically(
     }
     const scheduleNext = () => {
       isRefreshing = false
-      if (!isEnded) scheduler.at(task, startedAt + interval)
+      if (!isEnded) scheduler.at(task, sentAt + interval)
     }
+    // The task runs when the interval has passed. During a refresh, the task runs when the timeout
+    // of the refresh has passed.
     const run = () => {
       if (isRefreshing) {
         end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: grantedLock.key }))
         return
       }
-      startedAt = scheduler.monotonic()
+      sentAt = scheduler.monotonic()
       isRefreshing = true
       scheduler.after(task, timeout)
       grantedLock.refresh(undefined).promise.then(scheduleNext, end)

@@ -1,6 +1,7 @@
 /**
- * Sends the requests of a session that may wait: locks, runs of `once`, and calls at barriers. A
- * request ends when the broker answers, when its timeout passes, or when its caller aborts it.
+ * Sends the requests of a session that may wait at the broker: requests for locks, calls of `once`,
+ * and calls at barriers. A request ends when the broker answers, when the timeout of the request
+ * passes, or when its caller aborts it.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
@@ -38,7 +39,7 @@ export class LockRequester {
     this.#selfDeadlockWarner = selfDeadlockWarner
   }
 
-  /** Requests a lock. With a tracer, reports the wait and the hold. */
+  /** Requests a lock. If the session has a tracer, reports the wait and the hold to the tracer. */
   request(checkedLock: CheckedLock): Promise<GrantedLock> {
     const { key, mode, metadata } = checkedLock.params
     const trace = this.#tracer?.request(key, mode, metadata)
@@ -82,12 +83,15 @@ export class LockRequester {
       keeper,
       onTimeout,
     )
-    const answer = this.#submit(request, signal)
+    const response = this.#submit(request, signal)
     this.#selfDeadlockWarner?.onRequest()
-    return answer
+    return response
   }
 
-  /** Requests the lock of a run, or the value of another run. */
+  /**
+   * Requests the lock of a run, or the value of another run. A run is one call of the function that
+   * a caller passes to `once`.
+   */
   sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
     throwIfAborted(signal, params.key)
     const { heldLocks } = this.#session
@@ -99,9 +103,9 @@ export class LockRequester {
       heldLocks,
       onTimeout,
     )
-    const answer = this.#submit(request, signal)
+    const response = this.#submit(request, signal)
     this.#selfDeadlockWarner?.onRequest()
-    return answer
+    return response
   }
 
   /** Waits at a barrier. */
@@ -119,12 +123,12 @@ export class LockRequester {
   }
 
   #submit<T>(request: Request<T>, signal: AbortSignal | undefined): Promise<T> {
-    const answer = this.#session.submit(request)
+    const response = this.#session.submit(request)
     if (signal !== undefined) {
       const stopListening = onAbort(signal, (error) => this.#giveUp(request, error))
-      answer.then(stopListening, stopListening)
+      response.then(stopListening, stopListening)
     }
-    return answer
+    return response
   }
 
   /** When a timeout that begins now ends, by the monotonic clock. */

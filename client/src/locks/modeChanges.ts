@@ -1,7 +1,7 @@
 /**
  * Upgrades and downgrades: the requests that make a shared lock exclusive and an exclusive lock
- * shared, and their checks. An upgrade gives a lock a new fence, but messages name the lock by the
- * fence of its first grant, also after an upgrade.
+ * shared, and their checks. A fence is the number of a grant, and an upgrade gives a lock a new
+ * fence. But messages name the lock by the fence of its first grant, also after an upgrade.
  */
 import {
   type Granted,
@@ -35,9 +35,12 @@ interface ChangeableLock {
   readonly scheduler: Scheduler
   mode: LockMode
   presentFence: number
-  /** How many upgrades have a caller that waits for them. */
+  /** How many pending upgrades have a caller that still waits. */
   wantedUpgrades: number
-  /** Whether the broker has granted an upgrade whose caller had given up. */
+  /**
+   * Whether the broker has granted an upgrade whose caller had given up, so that the client must
+   * downgrade the lock.
+   */
   owesDowngrade: boolean
   submit(request: Request<void>): void
   abandon(request: Request<void>): void
@@ -62,10 +65,10 @@ export function checkModeChange(
   { mode, kind }: ChangeableLock,
   knownObstacle: string | undefined,
 ): void {
-  const cause =
+  const obstacle =
     knownObstacle ??
     (mode === 'permits' ? 'the lock has permits' : kind?.items && 'the lock has several keys')
-  check(cause === undefined, `the mode of this lock cannot change: ${cause}`)
+  check(obstacle === undefined, `the mode of this lock cannot change: ${obstacle}`)
 }
 
 /** A request to change the mode of a held lock. The request ends with the session of the lock. */
@@ -97,6 +100,7 @@ export class UpgradeRequest extends ModeRequest {
   readonly responseType = 'granted'
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
+  /** Whether `wantedUpgrades` of the lock still counts this request. */
   #isCounted = true
 
   constructor(lock: ChangeableLock, timeout: number | undefined) {
@@ -118,11 +122,12 @@ export class UpgradeRequest extends ModeRequest {
   onResponse(response: Response): boolean {
     const { lock } = this
     const { fence } = response as Granted
+    // A caller that gave up while the grant was on its way expects a shared lock, so the client
+    // must downgrade the lock. But if the lock was exclusive already, the broker grants the upgrade
+    // with the present fence, and the lock stays exclusive.
     if (this.isWanted) {
       lock.mode = 'exclusive'
       lock.owesDowngrade = false
-      // A caller that gave up while the grant was on its way relies on a shared lock. The fence is
-      // the former fence if the lock was exclusive already, and then the lock stays exclusive.
     } else if (fence > lock.presentFence) lock.owesDowngrade = true
     lock.presentFence = fence
     this.#end()
@@ -143,8 +148,9 @@ export class UpgradeRequest extends ModeRequest {
   }
 
   /**
-   * The caller waits no longer. Downgrades the lock if the caller of an earlier upgrade had given
-   * up, unless a later upgrade is wanted: the broker would handle the downgrade after this upgrade.
+   * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade, unless
+   * the caller of a later upgrade still waits. The broker would handle the downgrade after that
+   * upgrade, and so undo it.
    */
   #end(): void {
     const { lock } = this

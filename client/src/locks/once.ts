@@ -13,7 +13,10 @@ import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
 import { type CheckedLock, checkLock, jsonText, type LockSetOptions } from './options.js'
 
-/** The options of `session.once`. `timeout` and `signal` bound the waiting, not the own run. */
+/**
+ * The options of `session.once`. `timeout` and `signal` limit how long the call waits, but not how
+ * long its own function runs.
+ */
 export interface OnceOptions
   extends Pick<LockSetOptions, 'ttl' | 'timeout' | 'signal' | 'metadata'> {
   /**
@@ -27,7 +30,7 @@ export interface OnceOptions
 export interface Run {
   /** The number of the grant, as `lock.fence`. */
   readonly fence: number
-  /** Aborted when the lock of the run is lost. Another caller may run then. */
+  /** Aborted when the lock of the run is lost. Another caller may then run its own function. */
   readonly signal: AbortSignal
 }
 
@@ -49,8 +52,9 @@ export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
 }
 
 /**
- * Runs the function under this lock. If the function returns a value, shares the value. Otherwise
- * unlocks the lock, so that the next caller runs. Rejects at once if the lock is lost.
+ * Runs the function under this lock. If the function returns a value, the broker gives this value
+ * to the callers that wait. If the function throws, unlocks the lock, so that the next caller runs
+ * its own function. Rejects at once if the lock is lost.
  */
 export async function runOnce<T>(
   grantedLock: GrantedLock,
@@ -60,16 +64,17 @@ export async function runOnce<T>(
   const lock = new Lock(grantedLock)
   const { fence, signal } = lock
   try {
-    const lost = new Promise<never>((_, reject) => {
+    const rejectionWhenLost = new Promise<never>((_, reject) => {
       const onLost = () => reject(signal.reason)
       if (signal.aborted) onLost()
       else signal.addEventListener('abort', onLost)
     })
-    const value = await Promise.race([lost, (async () => run({ fence, signal }))()])
+    const value = await Promise.race([rejectionWhenLost, (async () => run({ fence, signal }))()])
     grantedLock.completion = { value: jsonText('the value of once', value, maxResultBytes), keep }
     await lock.unlock()
     return value
   } catch (error) {
+    // Without a completion, the run failed. With a completion, the broker did not accept the value.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined ? error : completionError(grantedLock, error as HoldfastError)

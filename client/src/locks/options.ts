@@ -49,9 +49,9 @@ export interface TryLockSetOptions {
    */
   readonly maxHold?: number | undefined
   /**
-   * Called when requests wait behind the lock: with `waiting`, the number of requests that wait; of
-   * several keys, for the key with the most. Called at most once a second for each lock, and after
-   * the call of `lock` has resolved.
+   * Called when requests wait behind the lock. The argument has `waiting`, the number of requests
+   * that wait; for a lock on several keys, at the key where most requests wait. Called at most once
+   * a second for each lock, and only after the call of `lock` has resolved.
    */
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
 }
@@ -59,9 +59,9 @@ export interface TryLockSetOptions {
 /** The options of every request for a lock that may wait. */
 interface WaitingOptions {
   /**
-   * Called once if the request has to wait: with `ahead`, the number of requests that wait before
-   * this request, and `holders`, as in the error `LOCK_HELD`. Not called if the connection is lost
-   * at that moment.
+   * Called once if the request has to wait. The argument has `ahead`, the number of requests that
+   * wait before this request, and `holders`, as in the error `LOCK_HELD`. Not called if the
+   * connection is lost at that moment.
    */
   readonly onQueued?: ((queued: QueuedNotice) => void) | undefined
 }
@@ -94,8 +94,8 @@ export type LockSetItem = string | LockItem
 /** The options of `session.lock`. */
 export interface LockOptions extends TryLockOptions, WaitingOptions {
   /**
-   * After this time, in ms, the request is rejected with `LOCK_TIMEOUT`. 0 does not wait, as
-   * `tryLock` does. Default: waits for ever.
+   * After this time, in ms, the request is rejected with `LOCK_TIMEOUT`. With 0, the request does
+   * not wait, like a request of `tryLock`. Default: the request waits for ever.
    */
   readonly timeout?: number | undefined
   /**
@@ -219,8 +219,8 @@ export function checkLockSet(
   )
   refuseUnknownOptions(method, options, lockSetOptions)
   const items = keys.map((item: LockSetItem) => checkItem(item, method))
-  const twice = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
-  check(twice === undefined, `${method} got the key ${JSON.stringify(twice?.key)} twice`)
+  const duplicate = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
+  check(duplicate === undefined, `${method} got the key ${JSON.stringify(duplicate?.key)} twice`)
   const { ttl, timeout, signal, metadata } = options
   checkTtl(ttl)
   checkTimeout(timeout)
@@ -268,9 +268,9 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
 } {
   if (capacity === undefined) {
     check(permits === undefined, 'permits need a capacity')
-    const chosen = mode === undefined ? 'exclusive' : mode
-    check(isMode(chosen), wrongMode)
-    return { mode: chosen, kind: undefined }
+    const chosenMode = mode === undefined ? 'exclusive' : mode
+    check(isMode(chosenMode), wrongMode)
+    return { mode: chosenMode, kind: undefined }
   }
   check(
     mode === undefined,
@@ -280,14 +280,21 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
     isIntegerInRange(capacity, 1, maxCapacity),
     `capacity must be an integer from 1 to ${maxCapacity}, not ${String(capacity)}`,
   )
-  const wanted = permits === undefined ? 1 : permits
+  const wantedPermits = permits === undefined ? 1 : permits
   check(
-    isIntegerInRange(wanted, 1, capacity),
-    `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wanted)}`,
+    isIntegerInRange(wantedPermits, 1, capacity),
+    `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wantedPermits)}`,
   )
-  return { mode: 'permits', kind: { permits: wanted, capacity } }
+  return { mode: 'permits', kind: { permits: wantedPermits, capacity } }
 }
 
+/**
+ * Checks the key of a request.
+ *
+ * @param isName Whether `session.locks` made the key from a name. Only such keys may have the
+ *   reserved start.
+ * @throws HoldfastError `INVALID_KEY`
+ */
 export function checkUsableKey(key: unknown, isName: boolean): asserts key is string {
   checkKey(key)
   check(
@@ -309,6 +316,7 @@ function checkTtl(ttl: unknown): void {
   check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
 }
 
+/** @throws HoldfastError `INVALID_TIMEOUT` unless the timeout is undefined or at least `min` ms */
 export function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
   check(timeout === undefined || isMs(timeout, min), undefined, 'INVALID_TIMEOUT')
 }
@@ -336,8 +344,8 @@ export function checkAutoRefresh(
     'the lock has no ttl: give autoRefresh an interval and a timeout',
     'INVALID_INTERVAL',
   )
-  const third = Math.max(Math.floor((ttl ?? 0) / 3), 1)
-  const { interval, timeout } = options ?? { interval: third, timeout: third }
+  const thirdOfTtl = Math.max(Math.floor((ttl ?? 0) / 3), 1)
+  const { interval, timeout } = options ?? { interval: thirdOfTtl, timeout: thirdOfTtl }
   check(isMs(interval, 1), undefined, 'INVALID_INTERVAL')
   check(isMs(timeout, 1), undefined, 'INVALID_TIMEOUT')
   check(ttl === undefined || interval + timeout < ttl, undefined, 'INVALID_INTERVAL')
@@ -351,8 +359,8 @@ function metadataText(metadata: unknown): string | undefined {
 /**
  * Converts a value to JSON text; undefined stays undefined.
  *
- * @param name What the value is, for the error message.
- * @throws HoldfastError `INVALID_OPTION` if the value is no JSON value, or too large
+ * @param name The name of the value in the error message.
+ * @throws HoldfastError `INVALID_OPTION` if the value is not a JSON value, or is too large
  */
 export function jsonText(name: string, value: unknown, maxBytes: number): string | undefined {
   if (value === undefined) return undefined

@@ -1,10 +1,12 @@
 /**
- * Compares the state of the broker with the state of the client after a resume.
+ * Compares the state of the broker with the state of the client after a resume, which continues a
+ * session on a new connection.
  *
- * After a resume the broker first repeats its stored responses, and then sends a snapshot: a list
- * of all locks that the session holds and all requests that wait. New messages may arrive in
- * between. The client settles no request before the last part of the snapshot, because a repeated
- * `granted` may be about a lock that was lost while the connection was gone.
+ * After a resume the broker first repeats the responses that it has stored for the session. Then it
+ * sends a snapshot in several parts: a list of all locks that the session holds and all requests
+ * that wait. New messages may arrive between the parts. The client settles no request before the
+ * last part of the snapshot, because a repeated `granted` may be about a lock that was lost while
+ * the connection was gone.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
@@ -67,7 +69,8 @@ export class Reconciler implements PendingLockListener {
   settle(): ReadonlySet<number> {
     for (const request of this.#pendingRequests.all) request.reportPendingLock(this)
     for (const { id, grantedDuringResume } of this.#pendingLocks) {
-      // The grant came after the part of the snapshot that listed the request as waiting.
+      // If a request was listed as waiting and has a grant, the grant came after that part of the
+      // snapshot.
       if (grantedDuringResume !== undefined && this.#waiting.delete(id))
         this.#held.set(id, grantedDuringResume)
     }
@@ -100,13 +103,14 @@ export class Reconciler implements PendingLockListener {
   #settleLock(request: LockRequest, unclaimed: Map<number, BrokerLock>): void {
     const { id, grantedDuringResume, isWanted } = request
     if (this.#waiting.has(id)) return
-    const held = this.#held.get(id)
-    // The broker does not know the request, so the client must send the request again.
-    if (isWanted && held === undefined && grantedDuringResume === undefined) return
+    const brokerLock = this.#held.get(id)
+    const isUnknownToBroker = brokerLock === undefined && grantedDuringResume === undefined
+    // The request stays pending, so that the client sends the request again.
+    if (isWanted && isUnknownToBroker) return
     this.#pendingRequests.remove(request)
     if (!isWanted) return
-    if (held !== undefined && unclaimed.delete(held.fence)) {
-      request.hold(held.fence, held.at)
+    if (brokerLock !== undefined && unclaimed.delete(brokerLock.fence)) {
+      request.hold(brokerLock.fence, brokerLock.at)
       return
     }
     const { ttl, hold } = request.params

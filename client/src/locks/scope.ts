@@ -2,8 +2,8 @@
  * `Scope`: one logical task of a session. Its locks are re-entrant, the broker detects its
  * deadlocks, and all its locks are released when the task ends.
  *
- * A scope sends one request at a time, because the broker takes a scope that waits to do nothing
- * else. Further calls wait here, in the order of the calls.
+ * A scope sends one request at a time, because the broker assumes that a scope whose request waits
+ * does nothing else. Further calls wait here, in the order of the calls.
  */
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { onAbort } from '../platform/callbacks.js'
@@ -41,7 +41,7 @@ export interface ScopeSession {
   /** Sends a lock request. */
   requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
   /** Ends the scope with this number at the broker. */
-  endScope(number: number): Promise<void>
+  endScope(scopeNumber: number): Promise<void>
   readonly scheduler: Scheduler
 }
 
@@ -89,22 +89,24 @@ export class Scope {
   /** The name from the options of `session.scope`. */
   readonly name: string | undefined
   readonly #session: ScopeSession
-  readonly #number: number
+  readonly #scopeNumber: number
+  /** Makes `signal`. */
   readonly #abortController = new AbortController()
   /** Aborted when the scope ends, so that its calls reject. */
   readonly #ending = new AbortController()
   /** The locks of this scope that have a handle. */
   readonly #handles = new Set<Lock>()
-  /** The granted locks by their keys; of a set, by each key. */
-  readonly #granted = new Map<string, GrantedLock>()
+  /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
+  readonly #grantedLocks = new Map<string, GrantedLock>()
   /** Settles when the former calls have been answered. */
-  #turn: Promise<unknown> = Promise.resolve()
+  #formerCalls: Promise<unknown> = Promise.resolve()
+  /** Whether the scope has sent a request, so that the broker may know the scope. */
   #hasSent = false
 
   /** Internal. Call `scope` of a session. */
-  constructor(session: ScopeSession, number: number, { name }: ScopeOptions) {
+  constructor(session: ScopeSession, scopeNumber: number, { name }: ScopeOptions) {
     this.#session = session
-    this.#number = number
+    this.#scopeNumber = scopeNumber
     this.name = name
   }
 
@@ -118,8 +120,8 @@ export class Scope {
    * stronger mode, resolves with a handle on the same lock, and ignores the options. The last
    * handle that is unlocked releases the lock. Permits are never re-entrant.
    *
-   * Also rejects with `DEADLOCK` if the broker could never grant the lock, because the scopes that
-   * it waits for wait themselves; see `cycle`.
+   * Also rejects with `DEADLOCK` if the broker could never grant the lock, because this scope would
+   * wait for scopes that wait for this scope; see `cycle`.
    */
   async lock(key: string, options: ScopeLockOptions = {}): Promise<Lock> {
     const checkedLock = checkLock(key, options, 'lock')
@@ -134,8 +136,8 @@ export class Scope {
   }
 
   /**
-   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, unless it
-   * holds all of them by the same call before.
+   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, unless an
+   * earlier `lockAll` with the same keys and modes gave the scope all of them.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -155,7 +157,7 @@ export class Scope {
   async end(): Promise<void> {
     this.#ending.abort()
     if (!this.#hasSent) return
-    const ended = this.#session.endScope(this.#number)
+    const ended = this.#session.endScope(this.#scopeNumber)
     for (const handle of this.#handles) handle.endWithScope(ended)
     await ended
   }
@@ -164,19 +166,19 @@ export class Scope {
     const { params, timeout, signal } = checkedLock
     const dueAt = timeout === undefined ? Infinity : this.#session.scheduler.monotonic() + timeout
     return this.#inTurn(params.key, signal, timeout, async (callSignal) => {
-      const held = this.#heldFor(checkedLock)
-      if (held !== undefined) return this.#handleOf(held)
-      const left = dueAt - this.#session.scheduler.monotonic()
+      const held = this.#findReentrantLock(checkedLock)
+      if (held !== undefined) return this.#makeHandle(held)
+      const leftMs = dueAt - this.#session.scheduler.monotonic()
       const timeoutLeft =
-        timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(left))
+        timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(leftMs))
       this.#hasSent = true
       const grantedLock = await this.#session.requestLock({
-        params: { ...params, kind: { ...params.kind, scope: this.#number } },
+        params: { ...params, kind: { ...params.kind, scope: this.#scopeNumber } },
         timeout: timeoutLeft,
         signal: callSignal,
       })
-      for (const key of scopeKeysOf(checkedLock)) this.#granted.set(key, grantedLock)
-      return this.#handleOf(grantedLock)
+      for (const key of scopeKeysOf(checkedLock)) this.#grantedLocks.set(key, grantedLock)
+      return this.#makeHandle(grantedLock)
     })
   }
 
@@ -200,37 +202,40 @@ export class Scope {
       const { scheduler } = this.#session
       const timer: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       if (timeout) scheduler.after(timer, timeout + timeoutGraceMs)
-      const done = () => {
+      const cleanUp = () => {
         scheduler.cancel(timer)
         for (const stop of stopListening) stop()
       }
-      this.#turn = this.#turn
+      this.#formerCalls = this.#formerCalls
         .then(async () => {
           if (!call.signal.aborted) resolve(await task(call.signal))
         })
         .catch(reject)
-        .finally(done)
+        .finally(cleanUp)
     })
   }
 
-  /** The lock that the scope holds and that serves the call; undefined if there is none. */
-  #heldFor(checkedLock: CheckedLock): GrantedLock | undefined {
+  /**
+   * The lock that the scope holds and that the call can share, because locks of a scope are
+   * re-entrant. Undefined if the call needs a new lock.
+   *
+   * @throws HoldfastError `DEADLOCK` if the call would wait for a lock of this scope
+   */
+  #findReentrantLock(checkedLock: CheckedLock): GrantedLock | undefined {
     const { mode, kind } = checkedLock.params
+    const isSet = kind?.items !== undefined
     const keys = scopeKeysOf(checkedLock)
-    const held = keys.map((key) => this.#live(key))
-    if (mode === 'permits' && kind?.items === undefined) return undefined
-    const [first] = held
-    const isSameSet =
-      first !== undefined && JSON.stringify(first.kind?.items) === JSON.stringify(kind?.items)
+    const held = keys.map((key) => this.#usableLock(key))
+    if (mode === 'permits' && !isSet) return undefined
     if (held.every((lock) => lock === undefined)) return undefined
-    if (
-      isSameSet &&
-      (kind?.items !== undefined || first.mode === mode || first.mode === 'exclusive')
-    )
-      return first
+    const [first] = held
+    const hasSameItems =
+      first !== undefined && JSON.stringify(first.kind?.items) === JSON.stringify(kind?.items)
+    const isStrongEnough = isSet || first?.mode === mode || first?.mode === 'exclusive'
+    if (hasSameItems && isStrongEnough) return first
     const key = keys.find((_, i) => held[i] !== undefined)
     const advice =
-      kind?.items === undefined && first?.mode === 'shared'
+      !isSet && first?.mode === 'shared'
         ? 'upgrade that lock'
         : 'unlock that lock, or ask for all keys at once'
     const text = `the scope${this.#label} holds a lock of this key itself: ${advice}`
@@ -238,14 +243,14 @@ export class Scope {
   }
 
   /** The lock of this key, while it has a handle and is not lost. */
-  #live(key: string): GrantedLock | undefined {
-    const lock = this.#granted.get(key)
+  #usableLock(key: string): GrantedLock | undefined {
+    const lock = this.#grantedLocks.get(key)
     if (lock?.hasHandles) return lock
-    this.#granted.delete(key)
+    this.#grantedLocks.delete(key)
     return undefined
   }
 
-  #handleOf(grantedLock: GrantedLock): Lock {
+  #makeHandle(grantedLock: GrantedLock): Lock {
     const handle = new Lock(grantedLock, false, {
       onEnded: () => this.#handles.delete(handle),
       inTurn: (task, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, task),
@@ -263,8 +268,8 @@ export class Scope {
 }
 
 /**
- * How much longer than its timeout a call waits, in ms, so that the answer of the broker comes
- * first.
+ * How much longer than its timeout a call waits, in ms. The call waits longer, because the answer
+ * of the broker should arrive first.
  */
 const timeoutGraceMs = 300
 

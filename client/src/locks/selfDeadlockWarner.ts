@@ -42,7 +42,7 @@ export class SelfDeadlockWarner implements Task {
   readonly #warn: Warn
   readonly #warnedKeys = new Set<string>()
   /** Whether the next check is scheduled. */
-  #isArmed = false
+  #isCheckScheduled = false
 
   constructor(session: WarnerSession, warn: Warn) {
     this.#session = session
@@ -51,8 +51,8 @@ export class SelfDeadlockWarner implements Task {
 
   /** Call for each lock request. Schedules a check, unless a check is scheduled already. */
   onRequest(): void {
-    if (this.#isArmed) return
-    this.#isArmed = true
+    if (this.#isCheckScheduled) return
+    this.#isCheckScheduled = true
     this.#session.scheduler.after(this, checkAfterMs)
   }
 
@@ -63,23 +63,25 @@ export class SelfDeadlockWarner implements Task {
     const requests = pendingRequests.all
     const locks = heldLocks.all
     const overdue: LockParams[] = []
-    let next = Infinity
+    let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
       if (params === undefined || !isWanted) continue
       // A request that was not sent waits for a connection, not for a lock.
       const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
       if (dueAt <= now) overdue.push(params)
-      next = Math.min(next, dueAt <= now ? now + checkAfterMs : dueAt)
+      nextCheckAt = Math.min(nextCheckAt, dueAt <= now ? now + checkAfterMs : dueAt)
     }
-    this.#isArmed = next < Infinity
-    if (this.#isArmed) {
-      scheduler.at(this, Math.max(next, now + (requests.length + locks.length) / checkedPerMs))
+    this.#isCheckScheduled = nextCheckAt < Infinity
+    if (this.#isCheckScheduled) {
+      const earliest = now + (requests.length + locks.length) / checkedPerMs
+      scheduler.at(this, Math.max(nextCheckAt, earliest))
     }
-    if (overdue.length > 0) this.#compare(overdue, locks)
+    if (overdue.length > 0) this.#warnOfOwnLocks(overdue, locks)
   }
 
-  #compare(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
-    // One lock for each key is enough: if a session has several locks of a key, all are shared.
+  /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */
+  #warnOfOwnLocks(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
+    // One lock for each key is enough, because several locks of a key have the same mode.
     const ownLocks = new Map(
       locks.flatMap((lock) =>
         lockedKeysOf(lock).map(({ key, mode }) => [key, { mode, fence: lock.fence }] as const),
@@ -87,7 +89,8 @@ export class SelfDeadlockWarner implements Task {
     )
     for (const { key, mode } of wantedLocks.flatMap(lockedKeysOf)) {
       const lock = ownLocks.get(key)
-      if (lock === undefined || (lock.mode === mode && mode !== 'exclusive')) continue
+      const canHoldBoth = lock?.mode === mode && mode !== 'exclusive'
+      if (lock === undefined || canHoldBoth) continue
       if (this.#warnedKeys.has(key) || this.#warnedKeys.size >= maxWarnings) continue
       this.#warnedKeys.add(key)
       this.#warn(this.#messageFor(key, lock.fence), 'HOLDFAST_SELF_WAIT')
@@ -103,7 +106,7 @@ export class SelfDeadlockWarner implements Task {
   }
 }
 
-/** The keys of a lock or request with their modes: one, or all keys of a set. */
+/** The keys of a lock or request with their modes: one key, or all keys of a set. */
 function lockedKeysOf({ key, mode, kind }: Pick<LockParams, 'key' | 'mode' | 'kind'>): {
   readonly key: string
   readonly mode: LockMode

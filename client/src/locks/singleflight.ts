@@ -44,12 +44,12 @@ export class Singleflight {
     const requestKey = `${params.mode}\n${params.ttl}\n${params.hold?.maxHold}\n${params.key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
-      const end = () => {
+      const stopWaiting = () => {
         stopListening()
         this.#scheduler.cancel(timeoutTask)
       }
       const giveUp = (error: HoldfastError) => {
-        end()
+        stopWaiting()
         request.callers.delete(timeoutTask)
         if (request.callers.size === 0) {
           this.#close(requestKey, request)
@@ -62,7 +62,7 @@ export class Singleflight {
       if (timeout !== undefined) this.#scheduler.after(timeoutTask, timeout)
       request.callers.add(timeoutTask)
       request.grantedLock.then((grantedLock) => {
-        end()
+        stopWaiting()
         // The functions of all callers run here one directly after another. So all callers have
         // their handles before the first caller can unlock, and the lock stays held until then.
         if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock, true))
@@ -70,6 +70,7 @@ export class Singleflight {
     })
   }
 
+  /** Sends a request that further callers can share until the request has a response. */
   #begin(requestKey: string, params: LockParams): SharedRequest {
     const controller = new AbortController()
     const grantedLock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })

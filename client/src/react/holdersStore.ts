@@ -36,9 +36,10 @@ export const unknownHolders: Holders = {
 export class HoldersStore extends Store<Holders> {
   readonly #session: Session
   readonly #selection: HoldersSelection
-  /** The locks by fence and key, because the keys of a set share a fence. */
+  /** The locks by fence and key, because the keys of a lock on several keys share one fence. */
   readonly #locks = new Map<string, HeldInfo>()
   #heldCount = 0
+  /** Undefined while no component follows this store. */
   #watch: Watch | undefined
   readonly #registry: StoreRegistry
   readonly #id: string
@@ -60,13 +61,15 @@ export class HoldersStore extends Store<Holders> {
       this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error
+      // Not at once, because React is still adding the listener.
       platformEnvironment.endOfTurn(() => this.set({ ...unknownHolders, error }))
     }
   }
 
   /**
-   * Ends the watch at the end of the turn, if no component has subscribed again meanwhile. React
-   * removes and adds listeners in one turn in its strict mode, and when components are replaced.
+   * Ends the watch at the end of the turn of the event loop, if no component has subscribed again
+   * meanwhile. React removes and adds listeners in one turn in its strict mode, and when components
+   * are replaced.
    */
   protected override onAbandoned(): void {
     platformEnvironment.endOfTurn(() => {

@@ -7,12 +7,15 @@ import { type Holders, type HoldersSelection, holdersOf, unknownHolders } from '
 import { type AcquireOptions, idleLock, type LockState, LockStore } from './lockStore.js'
 import { useSession } from './provider.js'
 
-/** The options of `useLock`: those of `session.lock`, except `signal`, and two of the hook. */
+/**
+ * The options of `useLock`: the options of `session.lock` except `signal`, and two options of the
+ * hook.
+ */
 export interface UseLockOptions extends AcquireOptions {
   /**
    * While true, the hook requests the lock without a call of `acquire`: when the component is
-   * mounted, when the key changes, and after the session was lost. When it becomes false, the hook
-   * releases the lock. Default false.
+   * mounted, when the key changes, and after the session was lost. When the option becomes false,
+   * the hook releases the lock. Default false.
    */
   readonly auto?: boolean | undefined
   /** Whether to watch the key for `holders`. Default true. */
@@ -32,7 +35,7 @@ export interface UsedLock {
    * Requests the lock with the options of the hook and these options, such as `{ steal: true }`.
    * Never rejects: resolves with the lock, or with undefined if the request failed (see `error`) or
    * was withdrawn. While the lock is held, returns the lock. While a request waits, a call without
-   * options returns its promise, and a call with options replaces the request.
+   * options returns the promise of that request, and a call with options replaces the request.
    */
   readonly acquire: (options?: AcquireOptions) => Promise<Lock | undefined>
   /** Withdraws the request, or unlocks the lock. */
@@ -44,7 +47,7 @@ export interface UsedLock {
  * unmounted, and when the key changes. Each component has a lock of its own, also if several
  * components use the same key.
  *
- * The options are read by each request. A change of the options does not change a held lock.
+ * Each request reads the newest options. A change of the options does not change a held lock.
  */
 export function useLock(key: string, options: UseLockOptions = {}): UsedLock {
   const { session } = useSession()
@@ -59,10 +62,11 @@ export function useLock(key: string, options: UseLockOptions = {}): UsedLock {
   }, [store, session, key, auto])
   const status = useSyncExternalStore(store.subscribe, store.getSnapshot, () => idleLock)
   const { holders } = useHolders(watch ? { key } : undefined)
-  // Until the effects have run, the status is that of the former key or session.
+  // Until the effects have run, the store has the status of the former key or session.
   const { target } = status
-  const isFormer = target !== undefined && (target.session !== session || target.key !== key)
-  const { lock, state, error } = isFormer ? idleLock : status
+  const isOfFormerTarget =
+    target !== undefined && (target.session !== session || target.key !== key)
+  const { lock, state, error } = isOfFormerTarget ? idleLock : status
   return { lock, state, error, holders, acquire: store.acquire, release: store.release }
 }
 
@@ -74,7 +78,7 @@ const getUnknown = () => unknownHolders
  * components with the same selection share one watch. Needs the permission `watch`.
  *
  * After a dropped connection the locks are the last known locks until the session is connected
- * again; `useSession().state` tells.
+ * again; `useSession().state` shows whether the session is connected.
  *
  * @param selection Undefined to watch nothing.
  */
@@ -109,8 +113,8 @@ export interface UsedLeader {
 export function useLeader(name: string): UsedLeader {
   const { id } = useSession()
   const { holders, isKnown, error } = useHolders({ key: name })
-  const held = holders.find(({ election }) => election === true)
-  const leader = useMemo(() => held && leaderOf(held), [held])
+  const leaderLock = holders.find(({ election }) => election === true)
+  const leader = useMemo(() => leaderLock && leaderOf(leaderLock), [leaderLock])
   return { leader, isMe: leader !== undefined && leader.session === id, isKnown, error }
 }
 

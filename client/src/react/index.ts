@@ -1,7 +1,8 @@
 /**
- * The public exports of `@holdfast/client/react`: a provider and hooks for React 18 and later. This
- * is an entry of its own, so that programs without React do not load it. The directive tells
- * frameworks with server components that these components run in the browser.
+ * The public exports of `@holdfast/client/react`: a provider and hooks for React 18 and later. The
+ * package exports this file separately, so that programs without React do not load it. The
+ * directive `use client` tells frameworks with server components that these components run in the
+ * browser.
  */
 'use client'
 

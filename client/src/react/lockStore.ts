@@ -1,6 +1,6 @@
 /**
- * The lock of one component: requests the lock, keeps it, and releases it when the component is
- * unmounted, when its key changes, or when the session ends.
+ * The lock of one React component: requests the lock, keeps the lock, and releases the lock when
+ * the component is unmounted, when its key changes, or when the session ends.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
@@ -18,11 +18,12 @@ import { Store } from './store.js'
  */
 export type LockState = 'idle' | 'waiting' | 'held' | 'lost' | 'failed'
 
-/** The options of `acquire`: those of `session.lock`, except `signal`, because of `release`. */
+/** The options of `session.lock`, except `signal`, because `release` withdraws the request. */
 export type AcquireOptions = Omit<LockOptions, 'signal'>
 
 /** The lock of a component at one moment. */
 export interface LockStatus {
+  /** Undefined while the state is `idle`. */
   readonly target: LockTarget | undefined
   readonly state: LockState
   readonly lock: Lock | undefined
@@ -35,7 +36,7 @@ export interface LockTarget {
   readonly key: string
 }
 
-/** A request for the lock that was not withdrawn. */
+/** A request that waits and was not withdrawn. */
 interface Attempt {
   readonly controller: AbortController
   readonly granted: Promise<Lock | undefined>
@@ -64,8 +65,9 @@ export class LockStore extends Store<LockStatus> {
    * Begins to work for a session and a key. Returns a function that withdraws the request and
    * releases the lock.
    *
-   * An automatic request is sent at the end of the turn: React's strict mode mounts, unmounts and
-   * mounts each component in one turn, and must not request the lock twice.
+   * An automatic request is sent at the end of the turn of the event loop. React's strict mode
+   * mounts, unmounts and mounts each component in one turn, and the store must not request the lock
+   * twice.
    */
   attach(target: LockTarget, isAutomatic: boolean): () => void {
     this.#target = target
@@ -81,6 +83,7 @@ export class LockStore extends Store<LockStatus> {
     }
   }
 
+  /** Implements `acquire` of `UsedLock`. */
   readonly acquire = (overrides?: AcquireOptions): Promise<Lock | undefined> => {
     const { lock } = this.getSnapshot()
     if (lock?.held) return Promise.resolve(lock)
@@ -88,6 +91,7 @@ export class LockStore extends Store<LockStatus> {
     return this.#request({ ...this.options, ...overrides })
   }
 
+  /** Implements `release` of `UsedLock`. */
   readonly release = (): void => {
     const { state, lock } = this.getSnapshot()
     this.#attempt?.controller.abort()
@@ -135,7 +139,8 @@ export class LockStore extends Store<LockStatus> {
       if (this.getSnapshot().lock !== lock) return
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })
-      // A thief or an operator wants the lock elsewhere. A lost session means no such wish.
+      // Requests the lock again only after the end of the session. After a steal or a revocation,
+      // the lock is meant for another session.
       if (this.#isAutomatic && error?.reason === 'session') void this.acquire()
     }
     if (lock.signal.aborted) onLost()

@@ -24,8 +24,8 @@ export interface OpeningProviderProps {
   /** The URL of a broker, or a list of URLs. When the URLs change, the provider reconnects. */
   readonly url: BrokerUrl | readonly BrokerUrl[]
   /**
-   * The options of `connect`. The provider reads them when it opens the session. To apply other
-   * options, such as another name, give the provider another `key`.
+   * The options of `connect`. The provider reads the options when it opens the session. To apply
+   * other options, such as another name, give the provider another React `key`.
    */
   readonly options?: ProviderOptions | undefined
   readonly session?: undefined
@@ -47,11 +47,11 @@ const HoldfastContext = createContext<SessionStore | undefined>(undefined)
 /**
  * Gives a session to the hooks of all components below it. With `url`, the provider opens a session
  * when it is mounted, and closes the session when it is unmounted. While no broker answers, the
- * provider tries again, after the delays of the option `reconnect`. With `session`, it uses this
- * session.
+ * provider tries again, after the delays of the option `reconnect`. With `session`, the provider
+ * uses that session.
  *
- * On a server the provider opens no session, and the hooks return what they return before a session
- * is open.
+ * On a server the provider opens no session, and the hooks return the same values as before a
+ * session is open.
  */
 export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   const { url, options, session, children } = props
@@ -60,7 +60,7 @@ export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   useEffect(() => {
     newestOptions.current = options
   })
-  // Text, because the caller may make an equal list in each render.
+  // React compares the URLs as text, because the caller may make a new, equal list in each render.
   const urlText = url === undefined ? undefined : JSON.stringify(url)
   useEffect(() => {
     if (session !== undefined) return store.follow(session)

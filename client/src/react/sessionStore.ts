@@ -44,9 +44,9 @@ export class SessionStore extends Store<SessionStatus> {
 
   /** Follows a session of the caller. Returns a function that stops following. */
   follow(session: Session): () => void {
-    const stop = this.#follow(session)
+    const stopFollowing = this.#follow(session)
     return () => {
-      stop()
+      stopFollowing()
       this.set(noSession)
     }
   }
@@ -54,17 +54,17 @@ export class SessionStore extends Store<SessionStatus> {
   /**
    * Opens a session. Returns a function that closes the session.
    *
-   * The session is opened at the end of the turn: React's strict mode mounts, unmounts and mounts
-   * each component in one turn, and must not open two sessions.
+   * The session is opened at the end of the turn of the event loop. React's strict mode mounts,
+   * unmounts and mounts each component in one turn, and the store must not open two sessions.
    */
   open(url: BrokerUrl | readonly BrokerUrl[], options: ProviderOptions): () => void {
-    const closing = new AbortController()
-    let close = () => {}
-    const connecting = new Connecting(url, options, closing.signal, {
+    const abortController = new AbortController()
+    let closeSession = () => {}
+    const opener = new SessionOpener(url, options, abortController.signal, {
       onOpen: (session) => {
-        const stop = this.#follow(session)
-        close = () => {
-          stop()
+        const stopFollowing = this.#follow(session)
+        closeSession = () => {
+          stopFollowing()
           void session.close()
         }
       },
@@ -72,11 +72,11 @@ export class SessionStore extends Store<SessionStatus> {
         this.set({ ...noSession, state: willRetry ? 'connecting' : 'closed', error })
       },
     })
-    platformEnvironment.endOfTurn(() => connecting.start())
+    platformEnvironment.endOfTurn(() => opener.start())
     return () => {
-      closing.abort()
-      connecting.stop()
-      close()
+      abortController.abort()
+      opener.stop()
+      closeSession()
       this.set(noSession)
     }
   }
@@ -106,17 +106,17 @@ export class SessionStore extends Store<SessionStatus> {
   }
 }
 
-interface ConnectingListener {
+interface OpenerListener {
   onOpen(session: Session): void
   onError(error: HoldfastError, willRetry: boolean): void
 }
 
-/** The tries to open a session, with the delays of the option `reconnect` between them. */
-class Connecting {
+/** Tries to open a session, with the delays of the option `reconnect` between the tries. */
+class SessionOpener {
   readonly #url: BrokerUrl | readonly BrokerUrl[]
   readonly #options: ProviderOptions
   readonly #signal: AbortSignal
-  readonly #listener: ConnectingListener
+  readonly #listener: OpenerListener
   #delays: Iterator<number> | undefined
   #cancelTimer = () => {}
 
@@ -124,7 +124,7 @@ class Connecting {
     url: BrokerUrl | readonly BrokerUrl[],
     options: ProviderOptions,
     signal: AbortSignal,
-    listener: ConnectingListener,
+    listener: OpenerListener,
   ) {
     this.#url = url
     this.#options = options

@@ -1,6 +1,6 @@
 /**
  * A value outside React that components follow with `useSyncExternalStore`. The value is an
- * immutable snapshot: each change replaces it.
+ * immutable snapshot: each change replaces the snapshot by another one.
  */
 export class Store<T> {
   #snapshot: T
@@ -21,10 +21,12 @@ export class Store<T> {
 
   readonly getSnapshot = (): T => this.#snapshot
 
+  /** Whether the store has a listener. */
   protected get isFollowed(): boolean {
     return this.#listeners.size > 0
   }
 
+  /** Replaces the snapshot, and calls all listeners. */
   protected set(snapshot: T): void {
     this.#snapshot = snapshot
     for (const listener of [...this.#listeners]) listener()

@@ -2,7 +2,8 @@
  * Converts and checks the arguments of `locks.request` as the W3C specification says. First the
  * arguments are converted by the rules of WebIDL: from left to right, and the members of the
  * options in alphabetical order. Then the converted arguments are checked in the order of the
- * specification of `request()`. The order matters: of two mistakes, only the first is reported.
+ * specification of `request()`. The order matters, because only the first of several mistakes is
+ * reported.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { type CheckedLock, checkLock } from '../locks/options.js'
@@ -11,8 +12,8 @@ import type { LockCallback, WebLockMode } from './heldLock.js'
 import { keyForName } from './names.js'
 
 /**
- * The options of `locks.request`. `ttl` and `metadata` are not in the specification. Unknown
- * members are ignored, as WebIDL says, because code for `navigator.locks` may rely on that.
+ * The options of `locks.request`. `ttl` and `metadata` are not in the specification. The method
+ * ignores unknown members, as WebIDL says, because code for `navigator.locks` may have them.
  */
 export interface LockRequestOptions {
   /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
@@ -61,14 +62,14 @@ export function convertArguments(args: readonly unknown[]): Arguments {
  */
 export function checkArguments(args: Arguments): CheckedLock {
   const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
-  if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
-  if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
+  if (name.startsWith('-')) throw notSupportedError('a name must not begin with "-"')
+  if (steal && mode !== 'exclusive') throw notSupportedError('steal needs the mode "exclusive"')
   if ([steal, ifAvailable, signal].filter(Boolean).length > 1) {
-    throw unsupported('steal, ifAvailable and signal exclude each other')
+    throw notSupportedError('steal, ifAvailable and signal exclude each other')
   }
   if (signal?.aborted) throw signal.reason
   const key = keyForName(name)
-  if (key === undefined) throw unsupported('the name is longer than a key may be')
+  if (key === undefined) throw notSupportedError('the name is longer than a key may be')
   const timeout = ifAvailable ? 0 : undefined
   try {
     return { ...checkLock(key, { mode, steal, ttl, metadata, signal }, 'request', true), timeout }
@@ -79,14 +80,15 @@ export function checkArguments(args: Arguments): CheckedLock {
 }
 
 function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> {
-  const given = (options ?? {}) as { readonly [member: string]: unknown }
-  if (Object(given) !== given) throw new TypeError('the options must be an object')
-  const ifAvailable = Boolean(given['ifAvailable'])
-  const metadata = given['metadata']
-  const mode = modeFrom(given['mode'])
-  const signal = signalFrom(given['signal'])
-  const steal = Boolean(given['steal'])
-  const ttl = given['ttl'] as number | undefined
+  const members = (options ?? {}) as { readonly [member: string]: unknown }
+  if (Object(members) !== members) throw new TypeError('the options must be an object')
+  // In alphabetical order, because a getter of the caller's object can observe the order.
+  const ifAvailable = Boolean(members['ifAvailable'])
+  const metadata = members['metadata']
+  const mode = modeFrom(members['mode'])
+  const signal = signalFrom(members['signal'])
+  const steal = Boolean(members['steal'])
+  const ttl = members['ttl'] as number | undefined
   return { ifAvailable, metadata, mode, signal, steal, ttl }
 }
 
@@ -100,7 +102,8 @@ function modeFrom(value: unknown): WebLockMode {
 function signalFrom(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   try {
-    // Not `instanceof`, because a signal of another frame of the page must be accepted too.
+    // Not `instanceof`, because a signal of another frame of the page must be accepted too. The
+    // getter of `aborted` throws if the value is not a signal.
     Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
     throw new TypeError(wrongSignal, { cause })
@@ -108,6 +111,6 @@ function signalFrom(value: unknown): AbortSignal | undefined {
   return value as AbortSignal
 }
 
-function unsupported(message: string): DOMException {
+function notSupportedError(message: string): DOMException {
   return new DOMException(message, 'NotSupportedError')
 }

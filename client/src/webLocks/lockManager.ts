@@ -2,9 +2,9 @@
  * `session.locks`: the interface of `navigator.locks` for the locks of a broker.
  *
  * The members, the order of the checks and the order of the events follow the W3C specification
- * (https://w3c.github.io/web-locks/). By the specification a lock ends only by its callback or by a
- * steal. A lock of a broker may also be lost. Its request then rejects with an `AbortError`, as
- * after a steal, and the `cause` of that error says why.
+ * (https://w3c.github.io/web-locks/). By the specification a lock ends only when its callback ends
+ * or when another request steals the lock. A lock of a broker may also be lost. The request of a
+ * lost lock rejects with an `AbortError`, as after a steal, and the `cause` of the error says why.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
@@ -33,6 +33,7 @@ export interface LockManagerSession {
   requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
 }
 
+/** A held lock or a waiting request, as the specification describes it. */
 export interface LockInfo {
   name: string
   mode: WebLockMode
@@ -77,8 +78,8 @@ export class LockManager {
    * - with a `HoldfastError` if the broker refuses: `QUOTA_EXCEEDED`, `UNAVAILABLE`, `FORBIDDEN`;
    *   `UNAVAILABLE` also for `ifAvailable` without a connection.
    *
-   * If the lock is stolen or lost while the callback runs, rejects at once with an `AbortError`.
-   * Its `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The callback keeps
+   * If the lock is stolen or lost while the callback runs, rejects at once with an `AbortError`,
+   * whose `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The callback keeps
    * running.
    */
   request<T>(name: string, callback: LockCallback<T>): Promise<Awaited<T>>
@@ -154,16 +155,16 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
     throw signal.reason
   }
   if (!lock.held) throw abortError(lock.lost!)
-  const lost = new Promise<never>((_, reject) => {
+  const rejectionWhenLost = new Promise<never>((_, reject) => {
     const lossSignal = lock.signal
     const onLoss = () => reject(abortError(lossSignal.reason as HoldfastError))
     lossSignal.addEventListener('abort', onLoss)
   })
   const result = (async () => callback(new HeldLock(lock, requested)))()
   try {
-    await Promise.race([lost, result])
+    await Promise.race([rejectionWhenLost, result])
   } catch (error) {
-    // Ignores an error of the unlock: the caller gets the error of the callback, or the loss.
+    // Ignores an error of the unlock. The caller gets the error of the callback, or the loss.
     await lock.unlock().catch(() => {})
     throw error
   }

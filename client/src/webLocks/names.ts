@@ -32,7 +32,7 @@ export function nameForKey(key: string): string {
   })
 }
 
-/** Escapes one character, which is always a single UTF-16 unit. */
+/** Escapes a character that consists of a single UTF-16 unit. */
 function escapeUnit(unit: string): string {
   return `%${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`
 }
