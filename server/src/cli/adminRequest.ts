@@ -1,6 +1,7 @@
 /**
  * Sends a request to the HTTP endpoints that a broker has for operators. The commands that use
- * these endpoints send no token, because a broker answers only its own machine or its admin port.
+ * these endpoints send no token, because a broker answers such a request only on its admin port or,
+ * without an admin port, to programs on its own machine.
  */
 import http from 'node:http'
 import https from 'node:https'
@@ -28,10 +29,10 @@ export interface AdminAnswer {
  * @throws {Exit} 64 if the text is not the URL of a broker.
  */
 export function adminAddress(text: string, path: string): URL {
-  const http = text.replace(/^ws(?=s?:)/i, 'http')
-  const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
+  const httpUrl = text.replace(/^ws(?=s?:)/i, 'http')
+  const isAddress = /^https?:\/\//i.test(httpUrl) && URL.canParse(httpUrl)
   // User name and password before an @ are secrets, which must not be on a command line.
-  if (isAddress && new URL(http).username === '') return new URL(path, http)
+  if (isAddress && new URL(httpUrl).username === '') return new URL(path, httpUrl)
   throw new Exit(
     exitCodes.usage,
     `"${escapeText(redactUrl(text))}" is not the URL of a broker: ` +
@@ -40,7 +41,7 @@ export function adminAddress(text: string, path: string): URL {
 }
 
 /**
- * Sends a request, and reads the whole answer.
+ * Sends a request, and reads the whole response.
  *
  * @throws {Exit} 69 if the broker cannot be reached or does not answer in time.
  */
@@ -74,6 +75,7 @@ async function send(
   }
 }
 
+/** Why a request failed, as the end of a sentence about the broker. */
 function failureOf({ name, message, code }: NodeJS.ErrnoException, timeoutMs: number): string {
   if (name === 'TimeoutError') return `did not answer within ${timeoutMs / 1_000} s`
   return `cannot be reached (${escapeText(code ?? message)})`

@@ -2,7 +2,6 @@
  * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
  * and unlocks one key in a loop, with one request at a time. The figures include every request.
  */
-
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
 import { maxDurationMs, redactUrl } from '@holdfast/shared'
@@ -59,10 +58,10 @@ async function bench(flags: BenchFlags): Promise<void> {
   const endsAt = startedAt + flags.time
   const bar = progressBar(startedAt, endsAt)
   const prefix = `holdfast-bench:${randomUUID()}`
-  const keyOf = (i: number) => (flags.contended ? prefix : `${prefix}:${i}`)
+  const keyOfSession = (i: number) => (flags.contended ? prefix : `${prefix}:${i}`)
   try {
     await Promise.all(
-      sessions.map((session, i) => lockRepeatedly(session, keyOf(i), endsAt, samples)),
+      sessions.map((session, i) => lockRepeatedly(session, keyOfSession(i), endsAt, samples)),
     )
   } finally {
     bar.end()
@@ -99,9 +98,9 @@ async function report(
   flags: BenchFlags,
   sessions: number,
   { locks, unlocks }: Samples,
-  ms: number,
+  elapsedMs: number,
 ): Promise<void> {
-  const perSecond = Math.round((locks.length / ms) * 1_000)
+  const perSecond = Math.round((locks.length / elapsedMs) * 1_000)
   const [lock, unlock] = [percentiles(locks), percentiles(unlocks)]
   if (flags.json) {
     const contended = flags.contended === true
@@ -109,7 +108,7 @@ async function report(
       url: redactUrl(urlsFrom(flags)[0]!),
       sessions,
       contended,
-      ms: rounded(ms),
+      ms: rounded(elapsedMs),
       cycles: locks.length,
       perSecond,
       lock,
@@ -130,14 +129,20 @@ async function report(
 /** Percentiles in ms, to a hundredth. */
 function percentiles(samples: number[]): Record<string, number> {
   const sorted = Float64Array.from(samples).sort()
-  const at = (share: number) => {
+  const percentile = (share: number) => {
     const index = Math.min(sorted.length - 1, Math.floor(share * sorted.length))
     return rounded(sorted[index] ?? 0)
   }
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
+  return {
+    p50: percentile(0.5),
+    p95: percentile(0.95),
+    p99: percentile(0.99),
+    'p99.9': percentile(0.999),
+    max: percentile(1),
+  }
 }
 
-/** Draws a progress bar on standard error if that is a terminal; draws nothing elsewhere. */
+/** Draws a progress bar on standard error, but only if standard error is a terminal. */
 function progressBar(startedAt: number, endsAt: number): { end(): void } {
   if (!process.stderr.isTTY) return { end: () => {} }
   const draw = (): void => {

@@ -1,6 +1,7 @@
 /**
  * Makes a broker from the settings of `holdfast serve`: reads the files that the settings name, and
- * refuses settings that contradict each other.
+ * refuses settings that contradict each other. This file also opens the two outputs of the broker:
+ * the log lines on standard error, and the audit log in a file.
  */
 import { closeSync, openSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
@@ -73,8 +74,9 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does, but only reads the fence file (in which a broker
- * reserves the numbers of locks), because a running broker with the same settings may own the file.
+ * Checks settings as {@link brokerFrom} does. The fence file (in which a broker reserves the
+ * numbers of its grants) is only read, because a running broker with the same settings may own the
+ * file.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */
@@ -88,6 +90,7 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
   await broker.close()
 }
 
+/** @throws {Exit} 78 if two settings contradict each other, or a setting lacks its partner. */
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
   const jwtKeys = jwtKeyNames(settings)
@@ -141,7 +144,7 @@ function authenticateBy(
   if (tokens !== undefined) {
     return tokensFromFile(
       tokens,
-      ({ message }) => report(logger, { file: tokens }, message),
+      ({ message }) => reportFileError(logger, { file: tokens }, message),
       (added, removed) => auditLog?.tokenFileChanged(tokens, added, removed),
     )
   }
@@ -178,14 +181,15 @@ async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
 }
 
 /** Reports an error of a file to the logger; to standard error if there is no logger. */
-function report(logger: Logger | undefined, fields: object, message: string): void {
+function reportFileError(logger: Logger | undefined, fields: object, message: string): void {
   if (logger === undefined) printError(message)
   else logger.error(fields, message)
 }
 
 /**
  * Opens the audit file, which only the user of this process may read. The lines are appended, so a
- * program that rotates the file may copy and then truncate it.
+ * program that rotates the file may copy and then truncate the file. Both results are for one
+ * {@link ConfiguredBroker}: the log, and the function that writes its buffered lines.
  *
  * @throws {Exit} 78 if the file cannot be opened.
  */
@@ -204,25 +208,28 @@ async function auditFor(file: string | undefined, logger: Logger | undefined) {
   const out = pino.destination({ dest: file, append: true, sync: false })
   let hasFailed = false
   out.on('error', ({ message }: Error) => {
-    // A full disk fails each write, and one line says so.
-    if (!hasFailed) report(logger, { file }, `The audit file ${file} cannot be written: ${message}`)
+    // Report only the first failed write, because a full disk makes every write fail.
+    if (!hasFailed)
+      reportFileError(logger, { file }, `The audit file ${file} cannot be written: ${message}`)
     hasFailed = true
   })
   const flushAudit = () => {
     try {
       out.flushSync()
     } catch {
-      // The error was reported when the write failed.
+      // Ignore this error, because the listener of `error` has reported the first failed write.
     }
   }
   return { auditLog: new AuditLog((line) => out.write(escaped(line))), flushAudit }
 }
 
+/** Opens the log lines on standard error; no logger for the level `silent`. */
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')
   // Write asynchronously, because a slow reader of standard error must not stop the broker.
-  const out = pino.destination({ dest: 2, sync: false })
+  const standardError = 2
+  const out = pino.destination({ dest: standardError, sync: false })
   out.on('error', () => {})
   // Escape the control characters that JSON does not escape, because an operator may read the lines
   // in a terminal.

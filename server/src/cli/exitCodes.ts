@@ -16,7 +16,10 @@ export const exitCodes = {
   unavailable: 69,
   /** A bug of this program. */
   internal: 70,
-  /** The log, the fence file or the output cannot be written, or the log is damaged. */
+  /**
+   * The command log, the fence file (in which a broker reserves the numbers of its grants) or the
+   * output cannot be written, or the command log is damaged.
+   */
   io: 74,
   /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */
   notAcquired: 75,
@@ -73,6 +76,7 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof HoldfastError) {
     printError(error.message)
+    // The other errors come from an option of the client or the broker that is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)

@@ -1,5 +1,7 @@
 /**
- * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results and counters.
+ * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results and counters. A
+ * barrier lets its callers wait until enough of them have arrived. A kept result is the result of a
+ * `once` (one run for all callers) that later callers still get.
  */
 import type {
   HeldInfo,
@@ -102,11 +104,11 @@ async function printTable(lines: Promise<readonly string[]>, { kind }: LsFlags):
   for (const line of await lines) print(line)
 }
 
-function reportUnlisted(listed: number, all: number, items: string, flags: LsFlags): void {
-  if (listed >= all) return
-  if (!flags.json) print(`... and ${all - listed} more`)
+function reportUnlisted(listed: number, total: number, items: string, flags: LsFlags): void {
+  if (listed >= total) return
+  if (!flags.json) print(`... and ${total - listed} more`)
   reportIncomplete(
-    `Only ${listed} of ${all} ${items} are listed: a broker lists at most ${pageSize}; give a ` +
+    `Only ${listed} of ${total} ${items} are listed: a broker lists at most ${pageSize}; give a ` +
       'longer prefix, or --limit N if N are enough',
     flags,
   )
@@ -172,17 +174,20 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
     const [first] = held
     if (first?.keyCount !== undefined) await printSet(session, first)
   }
-  const [listed, all] = [held.length + waiting.length, heldCount + waitingCount]
-  if (listed < all) {
+  const [listed, total] = [held.length + waiting.length, heldCount + waitingCount]
+  if (listed < total) {
     reportIncomplete(
-      `Only ${listed} of ${all} holders and waiting requests are shown: a broker lists at most ` +
+      `Only ${listed} of ${total} holders and waiting requests are shown: a broker lists at most ` +
         `${pageSize} of each; use --limit N if N are enough`,
       flags,
     )
   }
 }
 
-/** Prints the keys of a set, if the client may query all of them and the broker has few locks. */
+/**
+ * Prints the keys of a set (a lock of several keys). Prints nothing if one query does not return
+ * all of these keys, because the token forbids some of them or the broker has too many locks.
+ */
 async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promise<void> {
   const { held } = await session.query()
   const keys = held.filter((lock) => lock.fence === fence).map(({ key }) => key)
@@ -192,17 +197,18 @@ async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promis
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
   if (held.length === 0) print(`${escapeText(key)} is free`)
   for (const lock of held) print(holderLine(lock))
-  const [first] = held
-  if (first?.mode === 'permits' && heldCount === held.length) {
+  const [firstHolder] = held
+  if (firstHolder?.mode === 'permits' && heldCount === held.length) {
     const used = held.reduce((sum, { permits = 0 }) => sum + permits, 0)
-    print(`${used} of ${first.capacity} permits used`)
+    print(`${used} of ${firstHolder.capacity} permits used`)
   }
   if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
-  // A waiting upgrade stands in no queue, and is granted before the queue.
+  // A waiting upgrade (of a shared lock to an exclusive lock) is granted before the queue, so it
+  // has no position in the queue.
   const queue = waiting.filter(({ upgrade }) => !upgrade)
   for (const request of waiting) {
-    const place = request.upgrade ? 'before the queue:' : `${queue.indexOf(request) + 1}.`
-    print(waiterLine(place, request))
+    const position = request.upgrade ? 'before the queue:' : `${queue.indexOf(request) + 1}.`
+    print(waiterLine(position, request))
   }
   if (waitingCount > waiting.length) print(`... and ${waitingCount - waiting.length} more wait`)
 }
@@ -216,10 +222,10 @@ function holderLine(lock: HeldInfo): string {
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
-function waiterLine(place: string, request: WaitingInfo): string {
+function waiterLine(position: string, request: WaitingInfo): string {
   const mode = modeNote(request).trimEnd()
   const waited = `has waited for ${ago(request.since)}, session ${request.session}`
-  return `${place} ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
+  return `${position} ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
 }
 
 /** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
@@ -247,11 +253,15 @@ function statsRow([name, value]: [string, unknown]): [string, string] {
   return [name, typeof value === 'number' ? String(rounded(value)) : String(value)]
 }
 
-/** `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. */
+/**
+ * The requests that wait for each other in a deadlock:
+ * `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. A scope is one logical task of a
+ * session.
+ */
 export function deadlockText({ since, cycle }: RefusedDeadlock): string {
-  const waits = cycle.map((entry) => {
-    const task = entry.scope === undefined ? '' : ` (scope ${entry.scope})`
-    return `${sessionLabel(entry)}${task} waits for ${escapeText(entry.key ?? 'a hidden key')}`
+  const waits = cycle.map((waiter) => {
+    const scopeText = waiter.scope === undefined ? '' : ` (scope ${waiter.scope})`
+    return `${sessionLabel(waiter)}${scopeText} waits for ${escapeText(waiter.key ?? 'a hidden key')}`
   })
   return `${ago(since)} ago: ${waits.join(', ')}`
 }

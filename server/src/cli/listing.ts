@@ -56,16 +56,18 @@ export async function listLocks(
   let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     heldCount ||= page.heldCount
-    const queues = countByKey(page.waiting)
+    const queueLengths = countByKey(page.waiting)
     // If one key fills the page, the page may list only a part of the queue of that key. So ask the
     // broker for the length of the queue.
-    const key = onlyKeyOf(page)
-    if (key !== undefined && key !== longQueue?.key) {
-      longQueue = { key, waiting: (await session.query({ key, limit: 1 })).waitingCount }
+    const fillingKey = onlyKeyOf(page)
+    if (fillingKey !== undefined && fillingKey !== longQueue?.key) {
+      const { waitingCount } = await session.query({ key: fillingKey, limit: 1 })
+      longQueue = { key: fillingKey, waiting: waitingCount }
     }
     for (const lock of page.held) {
       if (locks.length === maxLocks) break
-      const waiting = lock.key === longQueue?.key ? longQueue.waiting : (queues.get(lock.key) ?? 0)
+      const waiting =
+        lock.key === longQueue?.key ? longQueue.waiting : (queueLengths.get(lock.key) ?? 0)
       locks.push({ ...lock, waiting })
     }
     if (locks.length === maxLocks) break
@@ -102,10 +104,11 @@ export async function* pagesOf(
   }
 }
 
+/** The last key of a page in the order of keys; undefined for an empty page. */
 function lastKeyIn({ held, waiting }: QueryResult): string | undefined {
-  const [lastHeld, lastAwaited] = [held.at(-1)?.key, waiting.at(-1)?.key]
-  if (lastHeld === undefined) return lastAwaited
-  return lastAwaited !== undefined && lastAwaited > lastHeld ? lastAwaited : lastHeld
+  const [lastHeld, lastWaiting] = [held.at(-1)?.key, waiting.at(-1)?.key]
+  if (lastHeld === undefined) return lastWaiting
+  return lastWaiting !== undefined && lastWaiting > lastHeld ? lastWaiting : lastHeld
 }
 
 /** The key that alone fills a page; undefined if the page has several keys, or is not full. */
@@ -116,11 +119,11 @@ function onlyKeyOf({ held, waiting }: QueryResult): string | undefined {
   return keys.every((key) => key === keys[0]) ? keys[0] : undefined
 }
 
-/** Counts the given requests by key. */
+/** How many of the given requests wait for each key. */
 export function countByKey(waiting: readonly WaitingInfo[]): Map<string, number> {
-  const queues = new Map<string, number>()
-  for (const { key } of waiting) queues.set(key, (queues.get(key) ?? 0) + 1)
-  return queues
+  const counts = new Map<string, number>()
+  for (const { key } of waiting) counts.set(key, (counts.get(key) ?? 0) + 1)
+  return counts
 }
 
 /**

@@ -50,6 +50,7 @@ export function loadSettings(
   }
   if (file !== undefined) merge(fromFile(file), () => file)
   merge(fromEnvironment(env), variableOf)
+  // The parser of the command line accepts every whole number, so check the range of ports here.
   for (const name of ['port', 'adminPort'] as const) {
     if (flags[name] !== undefined) checked(name, flags[name], `--${flagOf(name)}`)
   }
@@ -57,26 +58,33 @@ export function loadSettings(
   return { settings: values as Settings, sources }
 }
 
-/** Variables with the prefix HOLDFAST_ that are not settings of `serve`. */
+const variablePrefix = 'HOLDFAST_'
+
+/** Variables with this prefix that are not settings of `serve`. */
 const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
-  (name) => `HOLDFAST_${name}`,
+  (name) => `${variablePrefix}${name}`,
 )
+
+/**
+ * A name of up to six letters counts as misspelt only after one edit, because a name of four
+ * letters is two edits from many other names: FULL from CELL.
+ */
+const editsOfShortName = 1
 
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   const variables = settingNames.map(variableOf)
   for (const [name, value = ''] of Object.entries(env)) {
-    if (!name.startsWith('HOLDFAST_') || variables.includes(name)) continue
+    if (!name.startsWith(variablePrefix) || variables.includes(name)) continue
     if (otherVariables.includes(name) || isServiceLink(name, value)) continue
     // A variable whose name resembles no setting is ignored, because another program, such as an
-    // orchestrator, may have set the variable. A short name counts as misspelt only after one edit,
-    // because a name of four letters is two edits from many other names: FULL from CELL.
+    // orchestrator, may have set the variable.
     const suggestion = nearest(
-      name.slice(9),
-      variables.map((variable) => variable.slice(9)),
-      1,
+      name.slice(variablePrefix.length),
+      variables.map((variable) => variable.slice(variablePrefix.length)),
+      editsOfShortName,
     )
     if (suggestion !== undefined) {
-      throw invalidSetting(`${name} is not a setting: did you mean HOLDFAST_${suggestion}?`)
+      throw invalidSetting(`${name} is not a setting: did you mean ${variablePrefix}${suggestion}?`)
     }
   }
   const values: Record<string, unknown> = {}
@@ -84,13 +92,13 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     const variable = variableOf(name)
     const text = env[variable]
     if (text === undefined || text === '' || isServiceLink(variable, text)) continue
-    values[name] = checked(name, fromText(settings[name], text), variableOf(name))
+    values[name] = checked(name, fromText(settings[name], text), variable)
   }
   return values
 }
 
 /**
- * Whether Kubernetes or a link of Docker set this variable for a Service. For the Service
+ * Whether Kubernetes, or a link between containers in Docker, set this variable. For the Service
  * `holdfast-0` the variables are `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`,
  * `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST` and so on. For the Services `holdfast`
  * and `holdfast-admin` some variables have the name of a setting. For these names the value shows

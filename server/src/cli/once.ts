@@ -1,6 +1,6 @@
 /**
  * `holdfast once KEY COMMAND`: runs a command once for all callers of a key. The first caller runs
- * the command; all callers that wait meanwhile print the standard output of this run.
+ * the command. All callers that wait during this run print the standard output of the run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once as nextEvent } from 'node:events'
@@ -27,8 +27,10 @@ interface Output {
   readonly stdout: string
 }
 
-/** Most bytes of output that fit into the value of a run. */
-const maxOutputBytes = Math.floor(((maxResultBytes - 64) / 4) * 3)
+/** Bytes of the value that are left for the JSON around the output. */
+const jsonReserveBytes = 64
+/** Most bytes of output that fit into the value of a run. Base64 needs 4 bytes for 3 bytes. */
+const maxOutputBytes = Math.floor(((maxResultBytes - jsonReserveBytes) / 4) * 3)
 
 export function onceCommand(): Command {
   return (
@@ -70,23 +72,27 @@ If the lock is lost, the process group of the command is killed at once, and the
 async function runOnce(key: string, words: readonly string[], flags: OnceFlags): Promise<void> {
   const command = commandOf(words, 'once')
   const { keep, timeout } = flags
-  let hasRun = false
+  let hasRunHere = false
   const output = await withSession(
     flags,
     (session) => {
       const run = async (details: Run): Promise<Output> => {
-        hasRun = true
+        hasRunHere = true
         return { stdout: (await execute(key, command, details)).toString('base64') }
       }
       return session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
     },
     { grace: 'lease', reconnect: undefined },
   )
-  // The runner has printed its output while the command ran.
-  if (!hasRun) writeBytes(outputOf(key, output))
+  // If this process ran the command, this process printed the output during the run.
+  if (!hasRunHere) writeBytes(outputOf(key, output))
 }
 
-/** Another program may have shared a value that is no output of a command. */
+/**
+ * The standard output in a shared value.
+ *
+ * @throws {Exit} 1 if another program shared the value, so that the value has no such output.
+ */
 function outputOf(key: string, value: unknown): Buffer {
   const { stdout } = (value ?? {}) as Partial<Record<keyof Output, unknown>>
   if (typeof stdout === 'string') return Buffer.from(stdout, 'base64')
@@ -97,7 +103,7 @@ function outputOf(key: string, value: unknown): Buffer {
 }
 
 /**
- * Runs the command, and prints its output as it comes.
+ * Runs the command, and prints each part of its output at once.
  *
  * @returns The whole output
  * @throws {Exit} With the exit code of a command that fails
@@ -116,31 +122,31 @@ async function execute(
   })
   const onLost = () => signalGroup(child, 'SIGKILL')
   const forward = (name: NodeJS.Signals) => signalGroup(child, name)
-  const forwarded = withoutIgnored(['SIGINT', 'SIGTERM', 'SIGHUP'])
+  const forwardedSignals = withoutIgnored(['SIGINT', 'SIGTERM', 'SIGHUP'])
   signal.addEventListener('abort', onLost)
-  for (const name of forwarded) process.on(name, forward)
+  for (const name of forwardedSignals) process.on(name, forward)
   try {
     const chunks: Buffer[] = []
-    let bytes = 0
+    let outputBytes = 0
     child.stdout!.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes <= maxOutputBytes) chunks.push(chunk)
+      outputBytes += chunk.length
+      if (outputBytes <= maxOutputBytes) chunks.push(chunk)
       writeBytes(chunk)
     })
     const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]
     if (code === null) throw new Exit(128 + signalNumber(signalName), '')
     if (code !== 0) throw new Exit(code, '')
-    if (bytes <= maxOutputBytes) return Buffer.concat(chunks)
+    if (outputBytes <= maxOutputBytes) return Buffer.concat(chunks)
     throw new Exit(
       exitCodes.failed,
-      `The output has ${bytes} bytes, more than the ${maxOutputBytes} bytes that can be shared: ` +
+      `The output has ${outputBytes} bytes, more than the ${maxOutputBytes} bytes that can be shared: ` +
         'write it to a file, and print the name of the file',
     )
   } catch (error) {
     throw exitFor(program!, error)
   } finally {
     signal.removeEventListener('abort', onLost)
-    for (const name of forwarded) process.off(name, forward)
+    for (const name of forwardedSignals) process.off(name, forward)
   }
 }
 
@@ -158,7 +164,10 @@ function signalNumber(name: string | null): number {
   return constants.signals[name as NodeJS.Signals] ?? 0
 }
 
-/** The exit code of a command that could not be started, as a shell has it. */
+/**
+ * For a command that could not be started: an error with the exit code that a shell reports.
+ * Returns every other error unchanged.
+ */
 function exitFor(program: string, error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (error instanceof Exit || typeof code !== 'string') return error

@@ -26,6 +26,7 @@ export function printJson(value: unknown): void {
   writeOut(jsonLine(value))
 }
 
+/** A value as one line of JSON, escaped with {@link plainJson}. */
 export function jsonLine(value: unknown): string {
   return `${plainJson(JSON.stringify(value))}\n`
 }
@@ -116,7 +117,7 @@ export function sessionLabel({
   return name === undefined ? session : escapeText(name)
 }
 
-/** The fields of a lock or request that say of which kind it is. */
+/** The fields that show the kind of a lock or of a request. */
 export type LockKind = Pick<
   HeldInfo,
   'mode' | 'permits' | 'capacity' | 'keyCount' | 'maxHold' | 'scope' | 'once' | 'election'
@@ -124,26 +125,27 @@ export type LockKind = Pick<
   Pick<WaitingInfo, 'upgrade'>
 
 /**
- * The mode of a lock or request, with its permits, the size of its set, its scope and its longest
- * hold: `exclusive`, `once`, `upgrade` for a waiting upgrade, `election` for a leader or a
- * candidate, `permits 1/3` for one permit of three, `shared, set of 2` for a set of two keys,
- * `exclusive, scope 2`, `exclusive, at most 10m`.
+ * The mode of a lock or request, with its permits, the size of its set (a lock of several keys),
+ * its scope (one logical task of a session) and its longest hold: `exclusive`, `once`, `upgrade`
+ * for a waiting upgrade, `election` for a leader or a candidate, `permits 1/3` for one permit of
+ * three, `shared, set of 2` for a set of two keys, `exclusive, scope 2`, `exclusive, at most 10m`.
  */
 export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, scope, once, election, upgrade } = lock
   const permitsOrMode = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
   const kind = upgrade ? 'upgrade' : election ? 'election' : once ? 'once' : permitsOrMode
-  const set = keyCount === undefined ? '' : `, set of ${keyCount}`
-  const task = scope === undefined ? '' : `, scope ${scope}`
-  const hold = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
-  return `${kind}${set}${task}${hold}`
+  const setText = keyCount === undefined ? '' : `, set of ${keyCount}`
+  const scopeText = scope === undefined ? '' : `, scope ${scope}`
+  const maxHoldText = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
+  return `${kind}${setText}${scopeText}${maxHoldText}`
 }
 
 /**
- * The value of a leader as escaped JSON, with a text in front; empty for a leader without a value,
- * and for other locks.
+ * The value that the leader of an election publishes, as escaped JSON; empty for a leader without a
+ * value, and for other locks.
  *
- * @param maxLength Longer JSON is cut, for a table.
+ * @param before The text in front of the value.
+ * @param maxLength How many characters of JSON are kept; a longer value ends with `…`.
  */
 export function valueNote(
   { value }: Pick<HeldInfo, 'value'>,
@@ -224,6 +226,7 @@ function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   }
 }
 
+/** Writes a text. Emits an error as an event of the stream, as the stream itself would. */
 function writeOrEmitError(stream: Stdio, text: string): void {
   try {
     writeAllSync(stream.fd, text)

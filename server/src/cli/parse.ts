@@ -13,7 +13,7 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
  */
 export const parseDuration = durationParser(0, maxDurationMs)
 
-/** Makes a parser for a {@link parseDuration} from `min` to `max` ms. */
+/** Makes a parser like {@link parseDuration} for durations from `min` to `max` ms. */
 export function durationParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const [, digits, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
@@ -51,7 +51,7 @@ function rangeText(min: number, max: number): string {
 }
 
 /**
- * Parses the JSON value that a leader publishes.
+ * Parses the JSON value that the leader of an election publishes (`holdfast elect --value`).
  *
  * @throws {InvalidArgumentError} if the text is not JSON, or is too long
  */

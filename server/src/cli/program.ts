@@ -36,6 +36,7 @@ const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
   'Running a broker:': [serveCommand(), tokenCommand(), rebalanceCommand()],
 })
 
+/** Makes the program with all commands. The version comes from package.json of this package. */
 export function createProgram(): Command {
   const { version } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
@@ -60,7 +61,7 @@ export function createProgram(): Command {
   return program
 }
 
-/** How many words at the end of the command line belong to the program that this one starts. */
+/** How many words at the end of the command line belong to the program that `holdfast` starts. */
 function wrappedWordCount(command: Command): number {
   if (!['run', 'elect', 'once'].includes(command.name())) return 0
   const [, words = []] = command.processedArgs as [string, string[]?]
@@ -106,8 +107,8 @@ function suggestionFor(command: Command, text: string): string {
 }
 
 /**
- * Whether the command acquires a lock. For such a command, the user may have meant an option of
- * flock(1).
+ * Whether the command acquires a lock. The user of such a command may have typed an option of
+ * flock(1), the command that locks a file on one machine.
  */
 function acquiresLock(command: Command): boolean {
   return ['run', 'elect', 'hold'].includes(command.name())
@@ -126,6 +127,7 @@ function ownGroupsFirst<T extends Command | Option>(
   for (const item of [...all, ...visibleItems]) groups.set(headingOf(item), [])
   for (const item of visibleItems) groups.get(headingOf(item))?.push(item)
   const headings = [...groups].filter(([, items]) => items.length > 0)
-  const isShared = (heading: string) => Number(heading === brokerGroup)
-  return new Map(headings.sort(([a], [b]) => isShared(a) - isShared(b)))
+  // 1 for the group of the shared options, so that this group is sorted behind all others.
+  const sharedRank = (heading: string) => Number(heading === brokerGroup)
+  return new Map(headings.sort(([a], [b]) => sharedRank(a) - sharedRank(b)))
 }

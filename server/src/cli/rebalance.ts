@@ -11,7 +11,7 @@ import { escapeText, print, printJson } from './output.js'
 import { appendValue } from './parse.js'
 
 /** How long a broker may take to answer, in ms. The clients leave within 10 s. */
-const answerMs = 20_000
+const responseTimeoutMs = 20_000
 
 const examples = `
 Examples:
@@ -21,8 +21,9 @@ Examples:
 
 const notes = `
 Use the command after a repair, at each broker that has too many clients, because clients do not
-return by themselves. Only clients with a grace leave, within 10 s and with their locks. Each
-connects to the first broker of its list, or to the broker that a load balancer chooses.
+return by themselves. Only clients whose sessions survive a dropped connection (with a grace)
+leave, within 10 s and with their locks. Each client connects to the first broker of its list, or to
+the broker that a load balancer chooses.
 
 A broker accepts the command only from its own machine. A broker with an admin port accepts the
 command only on that port.
@@ -49,27 +50,27 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
   }
   const address = adminAddress(url as string, '/rebalance')
   const { origin } = address
-  const answer = await askAdmin(address, {
+  const response = await askAdmin(address, {
     method: 'POST',
     ca: caFrom(flags),
-    timeoutMs: answerMs,
+    timeoutMs: responseTimeoutMs,
   })
   // A broker answers every request that it does not handle with 426 Upgrade Required.
-  if (answer.status === 426) {
+  if (response.status === 426) {
     throw new Exit(
       exitCodes.forbidden,
       `The broker at ${origin} does not accept the command here: run it on the machine of the ` +
         'broker by a loopback address, or on its admin port if it has one',
     )
   }
-  if (answer.status === 409) {
-    throw new Exit(exitCodes.failed, `The broker at ${origin} refused: ${answer.body.trim()}`)
+  if (response.status === 409) {
+    throw new Exit(exitCodes.failed, `The broker at ${origin} refused: ${response.body.trim()}`)
   }
-  const clients = answer.status === 200 ? clientsIn(answer.body) : undefined
+  const clients = response.status === 200 ? clientsIn(response.body) : undefined
   if (clients === undefined) {
     throw new Exit(
       exitCodes.unavailable,
-      `The server at ${origin} is not a Holdfast broker (HTTP ${answer.status}): check the URL`,
+      `The server at ${origin} is not a Holdfast broker (HTTP ${response.status}): check the URL`,
     )
   }
   if (flags.json) printJson({ url: origin, clients })

@@ -1,6 +1,8 @@
 /**
- * The barriers and the kept results of `once` for `holdfast ls`, `show` and `top`: reads them from
- * the broker, groups the waiting calls by barrier, and makes the lines of the output.
+ * The barriers and the kept results for `holdfast ls`, `show` and `top`: reads them from the
+ * broker, groups the waiting calls by barrier, and makes the lines of the output. A barrier lets
+ * its callers wait until a number of parties has called. A kept result is the result of a `once`
+ * (one run for all callers of a key) that later callers still get.
  */
 import type {
   BarrierCallInfo,
@@ -25,7 +27,10 @@ interface RecordSelection {
   readonly limit?: number | undefined
 }
 
-/** Reads barriers and kept results. A broker of an earlier version lists none. */
+/**
+ * Reads barriers and kept results. A broker of an earlier version has neither, so both lists are
+ * empty.
+ */
 export async function queryRecords(session: Session, selection: RecordSelection): Promise<Records> {
   const [barriers, results] = await Promise.all([
     session.query({ ...selection, kind: 'barriers' }).catch(noneOfOlderBroker),
@@ -34,7 +39,10 @@ export async function queryRecords(session: Session, selection: RecordSelection)
   return { arrived: [], arrivedCount: 0, kept: [], keptCount: 0, ...barriers, ...results }
 }
 
-/** A broker that does not know the field `kind` of a query refuses the query. */
+/**
+ * Handles the error of a broker of an earlier version, which refuses the unknown field `kind`.
+ * Throws every other error.
+ */
 function noneOfOlderBroker(error: HoldfastError): undefined {
   if (error.code !== 'BAD_MESSAGE') throw error
 }
@@ -114,8 +122,9 @@ export function recordLines({ arrived, kept }: Records): string[] {
 }
 
 function keptLine({ size, since, keep, remaining, fence }: KeptResultInfo): string {
-  const rest = remaining === undefined ? `kept for ${span(keep)}` : `${span(remaining)} left`
+  const remainingText =
+    remaining === undefined ? `kept for ${span(keep)}` : `${span(remaining)} left`
   return escapeText(
-    `kept result: ${size} characters of JSON, from ${ago(since)} ago, ${rest}, fence ${fence}`,
+    `kept result: ${size} characters of JSON, from ${ago(since)} ago, ${remainingText}, fence ${fence}`,
   )
 }

@@ -101,7 +101,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(message)
-    // A log of a newer version stays newer, so a supervisor must not start this broker again.
+    // INVALID_OPTION: a newer version of Holdfast wrote the command log. A restart would fail in
+    // the same way, so the exit code must not make a supervisor start this broker again.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
@@ -116,7 +117,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   flushLogs()
 }
 
-/** Lines that a new user can copy to try the broker. They are printed only to a terminal. */
+/** Lines that a new user can copy to try the broker. The caller prints them only to a terminal. */
 function firstSteps(url: string): string[] {
   return [
     'Try it in a second terminal, in this folder:',
@@ -129,8 +130,8 @@ function firstSteps(url: string): string[] {
 }
 
 /**
- * Lets the broker send its clients back to the brokers that they prefer, at each SIGUSR2. A signal
- * needs no token, because only the user of the process and root can send one.
+ * At each SIGUSR2, lets the broker send its clients back to the brokers that they prefer. A signal
+ * needs no token, because only the user of the process and root can send a signal.
  */
 function rebalanceOnSignal(broker: HoldfastBroker): void {
   process.on('SIGUSR2', () => {
@@ -140,6 +141,7 @@ function rebalanceOnSignal(broker: HoldfastBroker): void {
   })
 }
 
+/** Opens the port of the broker and its admin port. @returns The URL for clients */
 async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {
   const { port, host, adminPort, adminHost } = loaded.settings
   try {
@@ -154,7 +156,8 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
     if (!(error instanceof HoldfastError)) throw error
     throw new Exit(exitCodeFor(error, loaded), error.message)
   } finally {
-    // Flags are not printed, because the operator has just typed them.
+    // Print the settings even if the broker cannot listen, because a setting may be the cause.
+    // Flags are not printed, because the operator has just typed the flags.
     printSettings(
       loaded,
       settingNames.filter((name) => isFromFileOrVariable(loaded, name)),
@@ -165,16 +168,13 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
 /**
  * The exit code for an error of `listen`. An address that cannot be used is an invalid setting
  * (78). For a replicated log that cannot be reached the code is 69, so that a supervisor tries
- * again.
+ * again. For a journal that cannot be used the code is 74.
  */
 function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
   const isAddressError = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
   if (isAddressError || error.code !== 'UNAVAILABLE') return exitCodes.config
-  return log !== undefined
-    ? exitCodes.unavailable
-    : journal !== undefined
-      ? exitCodes.io
-      : exitCodes.config
+  if (log !== undefined) return exitCodes.unavailable
+  return journal !== undefined ? exitCodes.io : exitCodes.config
 }
 
 /**

@@ -5,6 +5,7 @@
 import { defaultPort } from '@holdfast/shared'
 import { type BrokerLimits, limitNames } from '../config/limits.js'
 
+/** How a value is parsed: `ms` is a duration, `list` a repeatable flag, `limits` are pairs. */
 type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 
 export interface Setting {
@@ -19,6 +20,7 @@ export interface Setting {
    * kebab-case.
    */
   readonly flag?: string | undefined
+  /** The flag of one letter, such as `-p`. */
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined
 }
@@ -328,10 +330,13 @@ export const defaults: Settings = {
 
 /** The name of the flag of a setting: `fence-file` for `fenceFile`. */
 export function flagOf(name: SettingName): string {
-  return (settings[name] as Setting).flag ?? name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)
+  return (
+    (settings[name] as Setting).flag ??
+    name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)
+  )
 }
 
 /** The name of the variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
 export function variableOf(name: string): string {
-  return `HOLDFAST_${name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`
+  return `HOLDFAST_${name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase()}`
 }

@@ -1,7 +1,8 @@
 /**
- * `holdfast status`: shows whether a broker is ready, and the state of its command log. The command
- * asks over plain HTTP and sends no token, because the broker answers `/status` only to its own
- * machine and on its admin port.
+ * `holdfast status`: shows whether a broker is ready, and the state of its command log (the order
+ * of all changes to its locks, in memory, on disk, or shared with other brokers). The command asks
+ * over plain HTTP and sends no token, because the broker answers `/status` only to its own machine
+ * and on its admin port.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
@@ -12,7 +13,7 @@ import { escapeText, formatTable, print, printJson, rounded, span } from './outp
 import { appendValue } from './parse.js'
 
 /** How long a broker may take to answer, in ms. */
-const answerMs = 5_000
+const responseTimeoutMs = 5_000
 
 const examples = `
 Examples:
@@ -53,8 +54,8 @@ async function status(address: URL, ca: string | undefined, asJson: boolean): Pr
 }
 
 /**
- * Rounds every number. No number of the status must stay exact, because a status has no number that
- * a client chose.
+ * Rounds every number to a hundredth, for readers. This loses nothing that matters, because a
+ * status has only measurements and counts, and no number that a client chose.
  */
 function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
@@ -62,20 +63,20 @@ function roundNumber(_: string, value: unknown): unknown {
 
 async function fetchStatus(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
-  const answer = await askAdmin(address, { ca, timeoutMs: answerMs })
+  const response = await askAdmin(address, { ca, timeoutMs: responseTimeoutMs })
   // A broker answers every request that it does not handle with 426 Upgrade Required.
-  if (answer.status === 426) {
+  if (response.status === 426) {
     throw new Exit(
       exitCodes.forbidden,
       `The broker at ${origin} does not show its status here: ask on its own machine by a ` +
         'loopback address, or on its admin port if it has one',
     )
   }
-  const report = answer.status === 200 ? await statusIn(answer.body) : undefined
+  const report = response.status === 200 ? await statusIn(response.body) : undefined
   if (report !== undefined) return report
   throw new Exit(
     exitCodes.unavailable,
-    `The server at ${origin} is not a Holdfast broker (HTTP ${answer.status}): check the URL`,
+    `The server at ${origin} is not a Holdfast broker (HTTP ${response.status}): check the URL`,
   )
 }
 
@@ -86,7 +87,7 @@ async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
     const report = JSON.parse(body) as BrokerStatus
     const isStatus = typeof report.ready === 'boolean' && logKinds.includes(report.log.kind)
-    // Throws if the status lacks a field that would be printed.
+    // Format the status once, because the formatting throws if the status lacks a field.
     if (isStatus) await linesOf(new URL('http://127.0.0.1'), report)
     return isStatus ? report : undefined
   } catch {
@@ -100,6 +101,7 @@ const logKinds: readonly unknown[] = [
   'replicated',
 ] satisfies LogReport['kind'][]
 
+/** A line of the printed table. */
 type Row = readonly [label: string, value: string]
 
 function linesOf(address: URL, report: BrokerStatus): Promise<string[]> {

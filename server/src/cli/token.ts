@@ -18,6 +18,7 @@ import { prepareWith } from './tokenFile.js'
 
 interface TokenFlags {
   readonly allow: readonly Operation[]
+  /** Patterns of the allowed keys; undefined for all keys. */
   readonly key?: readonly string[] | undefined
   readonly file?: string | undefined
   readonly json?: boolean | undefined
@@ -50,7 +51,7 @@ Examples:
   holdfast token ops --allow all --file tokens
 ${exitHelp}`,
     )
-    .action((name: string, flags: TokenFlags) => makeToken(name, flags))
+    .action((principal: string, flags: TokenFlags) => makeToken(principal, flags))
 }
 
 /**
@@ -58,12 +59,12 @@ ${exitHelp}`,
  * could not be printed. Before that, the new content of the token file is written to a second file
  * in the same folder. So no token is printed if the token file cannot be written.
  */
-async function makeToken(name: string, { allow, key, file, json }: TokenFlags): Promise<void> {
+async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')
-  const line = tokenLine(token, name, allow, key)
+  const line = tokenLine(token, principal, allow, key)
   const prepared = file === undefined ? undefined : await prepareWith(file, line)
   const text = json
-    ? jsonLine({ principal: name, token, line: line.trimEnd() })
+    ? jsonLine({ principal, token, line: line.trimEnd() })
     : `${escapeText(token)}\n`
   try {
     await deliver(process.stdout, text)

@@ -1,6 +1,7 @@
 /**
- * Adds a line to the token file. The file is replaced as a whole, so that a broker that reads the
- * file at the same time, or after a crash, finds either the old or the new content.
+ * Adds a line to the token file of `holdfast serve --tokens`. The file is replaced as a whole, so
+ * that a broker that reads the file at the same time, or after a crash, finds either the old or the
+ * new content.
  */
 import {
   closeSync,
@@ -21,7 +22,7 @@ import { Exit, exitCodes } from './exitCodes.js'
 
 /** How long to wait for another process that adds a line to the same file, in ms. */
 const waitMs = 5_000
-/** Time between two attempts, in ms. */
+/** Time between two attempts to create the temporary file, in ms. */
 const retryMs = 20
 
 /** The new content of a file, in a temporary file in the same folder. */
@@ -84,7 +85,7 @@ async function createNew(file: string, newFile: string): Promise<number> {
         throw new Exit(
           exitCodes.config,
           `The file ${newFile} exists, because another "holdfast token" adds to ${file} or was ` +
-            `killed while it did: if none is running, remove ${newFile}`,
+            `killed while it did: if no "holdfast token" is running, remove ${newFile}`,
         )
       }
     }
@@ -115,6 +116,9 @@ const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as P
   typeof constants
 >
 
+/**
+ * Gives the new file the owner of the old file, and the mode 0640 if the old file has that mode.
+ */
 function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
   const current = fstatSync(fd)
   if (current.uid !== uid || current.gid !== gid) fchownSync(fd, uid, gid)

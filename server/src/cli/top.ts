@@ -1,6 +1,7 @@
 /**
  * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
- * the output until Ctrl-C.
+ * the output until Ctrl-C. Beside locks, the list has barriers (keys at which sessions wait until
+ * enough of them have arrived).
  */
 import type { LockMode, LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxDurationMs } from '@holdfast/shared'
@@ -29,6 +30,12 @@ import {
 
 /** How many characters of the value of a leader are printed. */
 const maxValueInTable = 40
+
+/** Moves the cursor to the upper left corner, and clears the terminal. */
+const clearTerminal = '\u001b[H\u001b[2J'
+/** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
+const otherLines = 4
+const minTableRows = 5
 
 interface TopFlags extends BrokerFlags {
   readonly all?: boolean | undefined
@@ -82,12 +89,12 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   for (let refresh = 0; refresh < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; refresh++) {
     const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
     const records = queryRecords(session, { prefix })
-    const answers = Promise.all([session.stats(), query, records])
+    const refreshed = Promise.all([session.stats(), query, records])
     // While the broker cannot be reached, the broker sends no answer, but Ctrl-C must still end the
     // command.
-    const answer = await Promise.race([answers, stopping])
-    if (answer === undefined) return
-    const [stats, locks, { arrived }] = answer
+    const results = await Promise.race([refreshed, stopping])
+    if (results === undefined) return
+    const [stats, locks, { arrived }] = results
     const sample = { at: performance.now(), stats, locks, barriers: barriersOf(arrived) }
     await show(sample, previous, flags)
     previous = sample
@@ -131,9 +138,9 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
     printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys, barriers })
     return
   }
-  const rows = process.stdout.rows ?? 40
-  // Clear only a terminal; in a file, each refresh is appended.
-  if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
+  const terminalRows = process.stdout.rows ?? 40
+  // Clear only a terminal. In a file, each refresh follows the former refresh.
+  if (process.stdout.isTTY) writeOut(clearTerminal)
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
   const unreadText = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
   print([...unreadText, ...kindsTexts(stats)].join('; '))
@@ -156,12 +163,12 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
       ]),
     ]
       .sort((a, b) => Number(b[0]) - Number(a[0]))
-      .slice(0, Math.max(5, rows - 4)),
+      .slice(0, Math.max(minTableRows, terminalRows - otherLines)),
   )
   for (const line of lines) print(line)
 }
 
-/** The counters of the records that are no locks, and of refused deadlocks, without those at 0. */
+/** Texts for the counters of barriers, kept results and refused deadlocks that are not 0. */
 function kindsTexts({
   barriers = 0,
   barrierCalls = 0,
@@ -211,18 +218,20 @@ interface BusyKey {
   /** The permits that are used, and the permits of the key; only with the mode `permits`. */
   permits?: number | undefined
   capacity?: number | undefined
-  /** How many keys the set of the first holder has; undefined for a lock of one key. */
+  /** How many keys the first holder has locked together; undefined for a lock of one key. */
   keyCount?: number | undefined
-  /** The scope of the first holder; undefined outside a scope. */
+  /** The scope (one logical task of a session) of the first holder; undefined outside a scope. */
   scope?: number | undefined
-  /** Whether the first holder runs a `once`. */
+  /** Whether the first holder runs a `once` (one run for all callers, who share its result). */
   once?: true | undefined
-  /** The longest hold of the first holder, in ms; undefined without. */
+  /** How long the first holder may hold the lock, in ms; undefined without a limit. */
   maxHold?: number | undefined
   /** Whether the first holder is the leader of an election, and the value of the leader. */
   election?: boolean | undefined
   value?: unknown
+  /** The sessions that hold the key, separated by commas. */
   holder?: string
+  /** When the lock of the first holder was granted, in ms since 1970. */
   since?: number
 }
 
@@ -233,10 +242,10 @@ interface BusyKey {
 function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()
   for (const lock of held) {
-    const busy = keys.get(lock.key)
-    if (busy !== undefined) {
-      busy.holder = `${busy.holder}, ${sessionLabel(lock)}`
-      if (lock.permits !== undefined) busy.permits = (busy.permits ?? 0) + lock.permits
+    const busyKey = keys.get(lock.key)
+    if (busyKey !== undefined) {
+      busyKey.holder = `${busyKey.holder}, ${sessionLabel(lock)}`
+      if (lock.permits !== undefined) busyKey.permits = (busyKey.permits ?? 0) + lock.permits
     } else {
       const { key, mode, since, permits, capacity, keyCount, maxHold, scope } = lock
       const { once, election, value } = lock
@@ -245,9 +254,9 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
     }
   }
   for (const { key } of waiting) {
-    const busy = keys.get(key) ?? { key, waiting: 0 }
-    busy.waiting++
-    keys.set(key, busy)
+    const busyKey = keys.get(key) ?? { key, waiting: 0 }
+    busyKey.waiting++
+    keys.set(key, busyKey)
   }
   return [...keys.values()].sort((a, b) => b.waiting - a.waiting || (a.since ?? 0) - (b.since ?? 0))
 }

@@ -61,6 +61,7 @@ granted at once is not queued.`,
     )
 }
 
+/** The event with all locks: the first event of a watch, and the first after a reconnect. */
 type StateEvent = Extract<WatchEvent, { event: 'state' }>
 
 function printEvent(

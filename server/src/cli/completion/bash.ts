@@ -5,15 +5,15 @@
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** A marker in a list of choices: complete a file name. */
+/** Stands in place of the choices if the script completes file names. */
 const files = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
   const allCommands = [{ name: '', flags }, ...commands]
-  const pairs = allCommands.flatMap((command) =>
+  const flagsOfCommands = allCommands.flatMap((command) =>
     command.flags.map((flag) => [command.name, flag] as const),
   )
-  const flagsWithValue = pairs.filter(([, { value }]) => value !== undefined)
+  const flagsWithValue = flagsOfCommands.filter(([, { value }]) => value !== undefined)
   return `# bash completion for ${name}. To load it: source <(${name} completion bash)
 _${name}_flags() {
   case $1 in

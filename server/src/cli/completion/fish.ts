@@ -1,5 +1,6 @@
 /**
- * Generates the completion script for fish 3 and newer.
+ * Generates the completion script for fish 3 and newer. The script is one `complete` line for each
+ * flag and command, with a condition: the command that stands before the cursor.
  */
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
@@ -9,31 +10,31 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
       .filter(({ value }) => value !== undefined)
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
   )
-  const wraps = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
-  const at = (command: string) => fishQuoted(`__${name}_at ${command}`)
+  const wrappingCommands = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
+  const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
-${wraps.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}
+${wrappingCommands.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}
     end
 end
 
 complete -c ${name} -f
 complete -c ${name} -n ${fishQuoted(`__${name}_wrapped`)} -xa ${fishQuoted(`(__${name}_complete_wrapped)`)}
-${flags.map((flag) => `complete -c ${name} -n ${at("''")} ${flagArgs(flag)}`).join('\n')}
-${commands.map((command) => `complete -c ${name} -n ${at("''")} -xa ${command.name} -d ${fishQuoted(command.description)}`).join('\n')}
-${commands.flatMap((command) => linesOf(name, command, at(command.name))).join('\n')}
+${flags.map((flag) => `complete -c ${name} -n ${cursorIsAt("''")} ${flagArgs(flag)}`).join('\n')}
+${commands.map((command) => `complete -c ${name} -n ${cursorIsAt("''")} -xa ${command.name} -d ${fishQuoted(command.description)}`).join('\n')}
+${commands.flatMap((command) => linesOf(name, command, cursorIsAt(command.name))).join('\n')}
 `
 }
 
-function linesOf(name: string, { flags, args }: CommandModel, at: string): string[] {
+function linesOf(name: string, { flags, args }: CommandModel, condition: string): string[] {
   const words = args.flatMap(({ choices }) => choices)
   return [
-    ...flags.map((flag) => `complete -c ${name} -n ${at} ${flagArgs(flag)}`),
+    ...flags.map((flag) => `complete -c ${name} -n ${condition} ${flagArgs(flag)}`),
     ...(words.length === 0
       ? []
-      : [`complete -c ${name} -n ${at} -xa ${fishQuoted(words.join(' '))}`]),
+      : [`complete -c ${name} -n ${condition} -xa ${fishQuoted(words.join(' '))}`]),
   ]
 }
 
@@ -41,13 +42,13 @@ function flagArgs({ names, description, value }: FlagModel): string {
   const flags = names.map((flag) =>
     flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`,
   )
-  const after =
+  const valueArgs =
     value === undefined
       ? []
       : value.isFile
         ? ['-r', '-F']
         : ['-x', ...(value.choices.length > 0 ? [`-a ${fishQuoted(value.choices.join(' '))}`] : [])]
-  return [...flags, ...after, `-d ${fishQuoted(description)}`].join(' ')
+  return [...flags, ...valueArgs, `-d ${fishQuoted(description)}`].join(' ')
 }
 
 function fishQuoted(text: string): string {
@@ -93,12 +94,14 @@ function __NAME_split
     return 1
 end
 
+# Whether the word at the cursor belongs to the command $argv[1], and not to another program.
 function __NAME_at
     set -l split (__NAME_split)
     and return 1
     test "$split[1]" = "$argv[1]"
 end
 
+# Whether the word at the cursor belongs to the command line of another program.
 function __NAME_wrapped
     __NAME_split >/dev/null
 end

@@ -40,11 +40,11 @@ if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${
 
 function commandCase({ name, flags, args, wrapsAfter }: CommandModel): string {
   const argLines = args.map((arg, i) => {
-    if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${action(arg)}`)
+    if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${completionOf(arg)}`)
     // After the first argument, flags belong to the other program.
     return i === wrapsAfter
       ? quoted('(-)*:::command:_normal')
-      : quoted(`(-)${i + 1}:${arg.name}:${action(arg)}`)
+      : quoted(`(-)${i + 1}:${arg.name}:${completionOf(arg)}`)
   })
   const lines = [flagLines(flags, '        '), ...argLines.map((line) => `        ${line}`)]
   return `    ${name})
@@ -58,14 +58,15 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
     .flatMap(({ names, description, value }) =>
       names.map((flag) => {
         const equals = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
-        const after = value === undefined ? '' : `:${value.name}:${action(value)}`
-        return `${indent}${quoted(`*${flag}${equals}[${bracketed(description)}]${after}`)}`
+        const valuePart = value === undefined ? '' : `:${value.name}:${completionOf(value)}`
+        return `${indent}${quoted(`*${flag}${equals}[${bracketed(description)}]${valuePart}`)}`
       }),
     )
     .join(' \\\n')
 }
 
-function action({ choices, isFile }: ValueModel): string {
+/** What `_arguments` completes for a value: file names, or one of the choices. */
+function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
   // Return a list even if it is empty. With a message in place of the list, zsh would not complete
   // a flag that is the only match.

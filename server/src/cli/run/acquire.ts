@@ -14,7 +14,7 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 const silentWaitMs = 1_000
 /** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
 const tryConnectMs = 2_000
-/** How long to wait for an answer that the command can do without, in ms. */
+/** How long to wait for an answer of the broker that is not necessary, in ms. */
 const answerTimeoutMs = 1_000
 /** How many holders a message names. */
 const maxNamedHolders = 3
@@ -64,8 +64,8 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
     const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
     const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
-    // Do not use the exit code of -E, because that code means that another session does the work.
-    // Without an answer of a broker, nothing shows that another session exists.
+    // Do not use the exit code of -E, because that code means that another session holds the lock.
+    // Without an answer of a broker, the holder of the lock is not known.
     throw new Exit(
       isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
       `No broker answered ${within} at ${escapeText(urls)}`,
@@ -86,7 +86,7 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
-  const [{ key: _, ...kind }] = items
+  const [{ key: _, ...modeOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {
     const holders = await holdersOf(session, items)
@@ -100,7 +100,7 @@ export async function acquire(
     if (isCampaign)
       return await session.campaign(key, { value: flags.value, timeout, metadata, signal })
     return items.length === 1
-      ? await session.lock(key, { ...kind, ...options })
+      ? await session.lock(key, { ...modeOptions, ...options })
       : await session.lockAll(items, options)
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
@@ -114,6 +114,7 @@ export async function acquire(
   }
 }
 
+/** The exit if the lock was not acquired in time, with a message that names the holders. */
 async function exitForConflict(
   { key, flags }: AcquireParams,
   items: readonly LockItem[],
@@ -131,10 +132,11 @@ async function exitForConflict(
     return new Exit(code, `${escapeText(heldKey)}${held}`)
   }
   const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
-  const it = heldKey === key ? 'it' : escapeText(heldKey)
+  // A sentence about the key of the command line goes on with "it".
+  const heldSubject = heldKey === key ? 'it' : escapeText(heldKey)
   return new Exit(
     code,
-    `${escapeText(key)} ${failure}${holdersText(`: ${it} is held by `, holders)}`,
+    `${escapeText(key)} ${failure}${holdersText(`: ${heldSubject} is held by `, holders)}`,
   )
 }
 
@@ -187,11 +189,12 @@ function exactSpan(ms: number): string {
   return ms % 1_000 === 0 ? span(ms) : `${ms}ms`
 }
 
-/** A timeout of 0 is the same as `--try`. */
+/** Whether to fail at once if the lock is held. A timeout of 0 has the same effect as `--try`. */
 function isTry(flags: HoldingFlags): boolean {
   return flags.try === true || flags.timeout === 0
 }
 
+/** The exit after a signal of the operating system, without a message. */
 function exitFor(signal: AbortSignal): Exit {
   return new Exit(exitOfSignal(signal.reason as NodeJS.Signals), '')
 }
@@ -211,7 +214,7 @@ export async function release(lock: Lock): Promise<void> {
   clearTimeout(timer)
 }
 
-/** The end of --timeout. The time of --timeout begins at the start of the command. */
+/** The point in time at which --timeout ends, counted from the construction of this object. */
 export class Deadline {
   readonly #end: number | undefined
 

@@ -1,7 +1,8 @@
 /**
  * The bytes of arguments and variables that are not UTF-8, such as a file name in Latin-1. Node
- * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. Linux
- * shows the bytes in /proc. On other systems the bytes are not known, and Node's text is used.
+ * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. On Linux
+ * this file reads the bytes from /proc. On other systems the bytes are not known, and the command
+ * gets the text as Node has read it.
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
@@ -77,7 +78,7 @@ export function encodeForPrintf(bytes: Uint8Array): string {
   ).join('')
 }
 
-/** Splits bytes after each null byte. Drops the null bytes, and the rest after the last of them. */
+/** Splits bytes at each null byte, and drops the bytes that follow the last null byte. */
 export function splitAtNullBytes(bytes: Buffer): Buffer[] {
   const strings: Buffer[] = []
   let start = 0
@@ -88,6 +89,7 @@ export function splitAtNullBytes(bytes: Buffer): Buffer[] {
   return strings
 }
 
+/** The content of a file; empty if the file cannot be read. */
 function contentOf(file: string): Buffer {
   try {
     return readFileSync(file)

@@ -72,6 +72,8 @@ export abstract class Child {
 
   /**
    * Stops this process as the terminal would; returns when another process continues this process.
+   *
+   * @param pid This process, or 0 for all processes of its process group.
    */
   protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
     process.off('SIGTSTP', this.#pause)
@@ -93,9 +95,9 @@ export abstract class Child {
 export class DetachedChild extends Child {
   readonly exited: Promise<number>
 
-  private constructor(process: ChildProcess) {
-    super(process.pid as number)
-    this.exited = exitOf(process)
+  private constructor(commandProcess: ChildProcess) {
+    super(commandProcess.pid as number)
+    this.exited = exitOf(commandProcess)
   }
 
   static async start(deps: ChildDeps): Promise<Child> {

@@ -35,6 +35,7 @@ holdfast hold --try --json leader < /dev/null        # until a signal`,
     .action((key: string, flags: HoldingFlags) => hold(key, flags))
 }
 
+/** The end of `holdfast hold --help`. */
 const notes = `
 When the lock is held, the command prints one line: "held KEY fence N", or JSON with --json. The
 resource that the lock protects should refuse every fence that is lower than the highest fence it
@@ -48,27 +49,29 @@ code is 76: end your work at once, because the broker may grant the lock to anot
 
 async function hold(key: string, flags: HoldingFlags): Promise<void> {
   const deadline = new Deadline(flags.timeout)
-  const waiting = new AbortController()
-  const end = new AbortController()
+  /** Ends the wait for the lock. */
+  const waitEnding = new AbortController()
+  /** Ends the holding of the lock. */
+  const ending = new AbortController()
   const signals = new Signals((signal) => {
-    if (Signals.isDeadly(signal)) waiting.abort(signal)
+    if (Signals.isDeadly(signal)) waitEnding.abort(signal)
   })
   const name = `hold on ${shortened(hostname())}`
   const metadata = { host: shortened(hostname()), pid: process.pid }
-  const params = { key, flags, name, metadata, signal: waiting.signal }
+  const params = { key, flags, name, metadata, signal: waitEnding.signal }
   try {
     const session = await openSession(params, deadline)
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
       signals.handle((signal) => {
-        if (Signals.isDeadly(signal)) end.abort()
+        if (Signals.isDeadly(signal)) ending.abort()
       })
-      onInputEnd(() => end.abort())
-      onOutputFailure(() => end.abort())
-      const { signal } = end
+      onInputEnd(() => ending.abort())
+      onOutputFailure(() => ending.abort())
+      const { signal } = ending
       // The guard ends this process, and not the work, because another program does the work.
-      const child = { signal: () => end.abort() }
+      const child = { signal: () => ending.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
@@ -89,9 +92,9 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
 }
 
 /**
- * Calls back at the end of standard input. Never calls back for /dev/null, which is always at its
- * end. Does not read a terminal while this process is in the background, because the system would
- * stop this process.
+ * Calls `onEnd` at the end of standard input. Never calls `onEnd` for /dev/null, which is always at
+ * its end. Does not read a terminal while this process is in the background, because the system
+ * would stop this process.
  */
 function onInputEnd(onEnd: () => void): void {
   if (isDevNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return

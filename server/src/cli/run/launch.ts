@@ -1,7 +1,7 @@
 /**
  * Prepares the shell that starts a command. The shell waits until the watchdog is ready (the
- * process that ends the command if `holdfast run` dies), ignores the signals that were ignored at
- * the start of `holdfast run`, and then replaces itself by the command.
+ * process that kills the command if `holdfast run` dies). Then the shell ignores the signals that
+ * were ignored at the start of `holdfast run`, and replaces itself by the command.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -10,7 +10,9 @@ import { escapeText } from '../output.js'
 import { bytesOfVariable, encodeForPrintf, rawBytesOf } from './bytes.js'
 import { ignoredSignals, shellVariableName } from './launcher.js'
 
+/** A command to start, and its environment. */
 export interface Launch {
+  /** The program and its arguments. */
   readonly command: readonly string[]
   readonly env: NodeJS.ProcessEnv
 }
@@ -40,10 +42,13 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
     return `${decode(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
   })
   const assignments = encodedVariables.map((_, i) => `"$_holdfast_${i}" `).join('')
-  const isOption = launch.command[0]?.startsWith('-') ?? false
-  // `env` understands "--", but the `exec` of some shells does not.
+  const startsWithDash = launch.command[0]?.startsWith('-') ?? false
+  // Start a command whose name begins with "-" through `env`, because `env` understands "--", but
+  // the `exec` of some shells does not.
   const envPrefix =
-    encodedVariables.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${assignments}`
+    encodedVariables.length === 0 && !startsWithDash
+      ? ''
+      : `env ${startsWithDash ? '-- ' : ''}${assignments}`
   return [
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
@@ -57,8 +62,8 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
 }
 
 /**
- * Returns a line of the script, which decodes `encoded` into the variable `name`. The "." keeps
- * line feeds at the end of the text.
+ * Returns a line of the script, which decodes `encoded` into the variable `name`. The line adds a
+ * "." and removes it again, because the shell would drop line feeds at the end of the text.
  */
 function decode(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
@@ -149,6 +154,7 @@ export function cannotRun(name: string, code: string): Exit {
   )
 }
 
+/** The reasons in words, by the error code of the system. */
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such command',
   EACCES: 'it is not an executable file, or not for this user',

@@ -1,8 +1,12 @@
 /**
- * Reads two variables that `bin/holdfast`, the shell script that starts Node, sets for this
- * process. One variable has the signals that were ignored when the script started, because Node
- * stops ignoring these signals before any JavaScript runs. The other variable has the variables
- * that the shell drops. If another program started Node, the ignored signals are not known.
+ * Reads two environment variables that `bin/holdfast`, the shell script that starts Node, sets for
+ * this process:
+ * - `_HOLDFAST_SIGIGN` lists the signals that were ignored when the script started, because Node
+ *   stops ignoring these signals before any JavaScript runs.
+ * - `_HOLDFAST_ENVIRON` has the whole environment in base64, because the shell passes on only the
+ *   variables whose names it can use itself.
+ *
+ * If another program started Node, the ignored signals are not known.
  */
 import { constants } from 'node:os'
 import { addRawVariable, splitAtNullBytes } from './bytes.js'
@@ -13,23 +17,24 @@ import { addRawVariable, splitAtNullBytes } from './bytes.js'
  */
 export const shellVariableName = /^[A-Za-z_][A-Za-z0-9_]*$/
 
-const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = process.env
+const { _HOLDFAST_SIGIGN: ignoredList = '', _HOLDFAST_ENVIRON: environmentBase64 = '' } =
+  process.env
 // Remove both variables, because they describe this process and not the processes that this process
 // starts.
 delete process.env['_HOLDFAST_SIGIGN']
 delete process.env['_HOLDFAST_ENVIRON']
 
-for (const bytes of splitAtNullBytes(Buffer.from(environ, 'base64'))) {
+for (const bytes of splitAtNullBytes(Buffer.from(environmentBase64, 'base64'))) {
   const assignment = bytes.toString('utf8')
-  const end = assignment.indexOf('=')
-  if (end > 0 && !shellVariableName.test(assignment.slice(0, end))) {
-    process.env[assignment.slice(0, end)] = assignment.slice(end + 1)
+  const equalsAt = assignment.indexOf('=')
+  if (equalsAt > 0 && !shellVariableName.test(assignment.slice(0, equalsAt))) {
+    process.env[assignment.slice(0, equalsAt)] = assignment.slice(equalsAt + 1)
     addRawVariable(bytes)
   }
 }
 
 /** The ignored signals as numbers, because real-time signals have no names. */
-export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignored)
+export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignoredList)
 
 /** The names of the ignored signals, without the signals that Node has no name for. */
 export const ignoredNames: ReadonlySet<string> = new Set(

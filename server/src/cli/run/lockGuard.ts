@@ -15,8 +15,8 @@ export interface LockGuardDeps {
   /** The command that is stopped; for `hold`, this process. */
   readonly child: { signal(signal: NodeJS.Signals): void }
   /**
-   * The end of the message that the guard prints when the lock is in danger: "stopping the
-   * command".
+   * What happens when the lock is in danger, as the end of the message that the guard prints:
+   * "stopping the command".
    */
   readonly action: string
   /** Time from SIGTERM to SIGKILL, in ms. */
@@ -53,6 +53,7 @@ export class LockGuard {
     this.#deps.lock.signal.removeEventListener('abort', this.#onAbort)
   }
 
+  /** Stops the command if the time has come; otherwise sets a timer for that time. */
   #check(): void {
     clearTimeout(this.#timer)
     const { session, killAfterMs, reserveMs, lock } = this.#deps
@@ -60,14 +61,14 @@ export class LockGuard {
       this.#onLost()
       return
     }
-    const untilStop = this.#timeLeft - killAfterMs - reserveMs
-    if (untilStop > 0) this.#timer = setTimeout(() => this.#check(), untilStop)
+    const msUntilStop = this.#timeLeftMs - killAfterMs - reserveMs
+    if (msUntilStop > 0) this.#timer = setTimeout(() => this.#check(), msUntilStop)
     else if (lock.holdLeft < session.leaseLeft) this.#stop('the longest hold is nearly over')
     else this.#stop('the broker does not answer, and the lease is nearly over')
   }
 
-  /** How long the lock is held for sure, in ms. */
-  get #timeLeft(): number {
+  /** For how long the broker will certainly not grant the lock to another session, in ms. */
+  get #timeLeftMs(): number {
     const { session, lock } = this.#deps
     return Math.min(session.leaseLeft, lock.holdLeft)
   }
@@ -82,7 +83,7 @@ export class LockGuard {
     this.#danger = reason
     this.#report(reason)
     child.signal('SIGTERM')
-    const killInMs = Math.max(0, Math.min(killAfterMs, this.#timeLeft - reserveMs))
+    const killInMs = Math.max(0, Math.min(killAfterMs, this.#timeLeftMs - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), killInMs)
   }
 
@@ -112,6 +113,7 @@ export class LockGuard {
   }
 }
 
+/** Whether another client took the lock away, so that the lock may have a new holder already. */
 function wasTaken({ lost }: Lock): boolean {
   return lost?.reason === 'revoked' || lost?.reason === 'stolen'
 }

@@ -1,7 +1,7 @@
 /**
  * The command lines of `holdfast run` and `holdfast hold`: their options, the command after the
  * key, and the check that `--kill-after` fits into the lease (how long the broker keeps the session
- * of a silent client).
+ * of a silent client). `holdfast elect` uses a part of these options.
  */
 import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'
@@ -26,8 +26,9 @@ const maxExitCode = 255
 /** The options that `run`, `hold` and `elect` share. */
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
-  /** How many permits the lock needs, and how many permits the key has. */
+  /** How many permits the lock needs; only with `capacity`. */
   readonly permits?: number | undefined
+  /** How many permits the key has. Sessions can hold the key at the same time up to this number. */
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
@@ -36,6 +37,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly try?: boolean | undefined
   /** How long to connect and to wait for the lock, in ms. */
   readonly timeout?: number | undefined
+  /** The exit code if another session holds the lock; default 75. */
   readonly conflictExitCode?: number | undefined
   readonly name?: string | undefined
   readonly quiet?: boolean | undefined
@@ -43,7 +45,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly lease?: number | undefined
   /** How long the broker keeps the session after a dropped connection, in ms. */
   readonly grace?: number | undefined
-  /** What the leader publishes; only of `elect`. */
+  /** The value that the leader of an election publishes; only for `elect`. */
   readonly value?: unknown
 }
 
@@ -100,8 +102,8 @@ export function addWaitingOptions(command: Command): Command {
 }
 
 /**
- * The keys of the lock: the key of the command, and the keys of --also. --shared holds for all of
- * them, --capacity and --permits for the key of the command.
+ * The keys of the lock: the key of the command line, and the keys of --also. --shared applies to
+ * all keys. --capacity and --permits apply only to the key of the command line.
  * @throws {Exit} 64 if the options do not fit together
  */
 export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockItem, ...LockItem[]] {
@@ -120,15 +122,18 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
       `A lock has at most ${maxSetKeys} keys, but this command names ${also.length + 1}`,
     )
   }
-  const twice = also.find((other, i) => other === key || also.indexOf(other) < i)
-  if (twice !== undefined)
-    throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(twice)} twice`)
+  const repeatedKey = also.find((alsoKey, i) => alsoKey === key || also.indexOf(alsoKey) < i)
+  if (repeatedKey !== undefined)
+    throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
   const mode = shared ? ({ mode: 'shared' } as const) : {}
-  const first = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
-  return [first, ...also.map((other) => ({ key: other, ...mode }))]
+  const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
+  return [firstItem, ...also.map((alsoKey) => ({ key: alsoKey, ...mode }))]
 }
 
-/** For each option of flock(1): the option of this program with the same effect, or a hint. */
+/**
+ * For each option of flock(1), which locks a file on one machine: the option of this program with
+ * the same effect, or a hint.
+ */
 const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['n', 'nb', 'nonblock'], '--try'),
   ...forNames(['w', 'wait'], '--timeout'),
@@ -149,6 +154,7 @@ export function flockHint(command: Command, option: string): string | undefined 
   return command.options.some(({ long }) => long === hint) ? `Did you mean ${hint}?` : undefined
 }
 
+/** Parses the value of --conflict-exit-code. */
 function exitCode(text: string): number {
   const code = parseInteger(text)
   if (code <= maxExitCode) return code
@@ -205,8 +211,8 @@ export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // The client renews the lease after every third of the lease. So at least half of the lease is
-  // left while the broker answers.
+  // While the broker answers, at least half of the lease is left at all times, because the client
+  // renews the lease after every third of the lease.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

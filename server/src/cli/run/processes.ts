@@ -1,7 +1,8 @@
 /**
  * Reads the group, the state and the terminal of processes, signals process groups, and waits until
- * a group is empty. Linux lists processes in /proc; on other systems this file reads the output of
- * ps(1), as POSIX defines ps.
+ * a group is empty. A process group is a command with the processes that the command has started.
+ * Linux lists processes in /proc; on other systems this file reads the output of ps(1), as POSIX
+ * defines ps.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -14,10 +15,10 @@ export interface ProcessInfo {
   /** The letter of ps(1), such as R for running, T for stopped, Z and X for dead. */
   readonly state: string
   /**
-   * The process group in the foreground of the terminal of the process; undefined if the process
-   * has no terminal.
+   * The process group that is in the foreground of the terminal of the process; undefined if the
+   * process has no terminal.
    */
-  readonly foreground: number | undefined
+  readonly foregroundGroup: number | undefined
 }
 
 /** The process with this id; undefined if no such process exists. */
@@ -42,7 +43,7 @@ export function processes(): ProcessInfo[] {
 /** Whether this process is in the foreground of its terminal. */
 export function isInForeground(): boolean {
   const self = processOf(process.pid)
-  return self?.foreground !== undefined && self.foreground === self.group
+  return self?.foregroundGroup !== undefined && self.foregroundGroup === self.group
 }
 
 /** Whether the process is a zombie, or does not exist. */
@@ -64,13 +65,14 @@ function fromProc(pid: string): ProcessInfo | undefined {
   // Read the fields after the last bracket. The name of the program stands in brackets before these
   // fields, and may itself contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [state = 'X', parent, group, , terminal, foreground] = fields
+  const [state = 'X', parent, group, , terminal, foregroundGroup] = fields
   return {
     pid: Number(pid),
     parent: Number(parent),
     group: Number(group),
     state,
-    foreground: terminal === '0' || foreground === '-1' ? undefined : Number(foreground),
+    foregroundGroup:
+      terminal === '0' || foregroundGroup === '-1' ? undefined : Number(foregroundGroup),
   }
 }
 
@@ -80,12 +82,12 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
   const lines = (stdout ?? '').split('\n').map((line) => line.trim().split(/\s+/))
   return lines
     .filter((fields) => fields.length === 5)
-    .map(([pid, parent, group, state = 'X', foreground]) => ({
+    .map(([pid, parent, group, state = 'X', foregroundGroup]) => ({
       pid: Number(pid),
       parent: Number(parent),
       group: Number(group),
       state,
-      foreground: Number(foreground) > 0 ? Number(foreground) : undefined,
+      foregroundGroup: Number(foregroundGroup) > 0 ? Number(foregroundGroup) : undefined,
     }))
 }
 
@@ -93,12 +95,12 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
 export type SignalResult = 'sent' | 'gone' | 'forbidden'
 
 /**
- * The first and the longest time between two checks of a group, in ms. The time is short at first,
- * because most groups end at once.
+ * The time between the first two checks of a group, in ms. Short, because most groups end at once.
  */
 const firstPauseMs = 5
+/** The longest time between two checks of a group, in ms. The time doubles after each check. */
 const longestPauseMs = 250
-/** How long a group may outlive its leader before the user is informed, in ms. */
+/** How long a group may outlive its command before the user is informed, in ms. */
 const msBeforeReport = 200
 
 /** Sends a signal to every process of a group; signal 0 only checks whether the group exists. */
@@ -125,7 +127,7 @@ export function untilGroupEnds(group: number, onWait: (members: number) => void)
   let hasReported = false
   let wasEmpty = false
   return new Promise((resolve) => {
-    const check = (pause: number) => {
+    const check = (pauseMs: number) => {
       const members = countLiving(group)
       // Reading the process list takes time, and a process that starts during the reading can be
       // missing in the list. So the group counts as empty only after two empty lists.
@@ -135,7 +137,7 @@ export function untilGroupEnds(group: number, onWait: (members: number) => void)
         hasReported = true
         onWait(members)
       }
-      setTimeout(check, pause, Math.min(longestPauseMs, pause * 2))
+      setTimeout(check, pauseMs, Math.min(longestPauseMs, pauseMs * 2))
     }
     check(firstPauseMs)
   })

@@ -36,7 +36,9 @@ export interface RunFlags extends HoldingFlags {
   readonly killAfter?: number | undefined
   /** The shortest time for which the lock is held, in ms. */
   readonly minHold?: number | undefined
+  /** Whether to unlock when the command ends, even if processes that it started still run. */
   readonly leaderOnly?: boolean | undefined
+  /** Whether the environment of the command has HOLDFAST_TOKEN. */
   readonly passToken?: boolean | undefined
 }
 
@@ -176,8 +178,9 @@ export async function run(
   } finally {
     signals.end()
   }
-  // The terminal sent the SIGINT of Ctrl-C to the command only. Send SIGINT to this process group
-  // too, because a shell script that called `run` would otherwise go on with its next line.
+  // The terminal sent the SIGINT of Ctrl-C only to the command. Send SIGINT to the process group of
+  // this process too, because a shell script that called `run` would otherwise go on with its next
+  // line.
   if (isInterrupted) process.kill(0, 'SIGINT')
 }
 
@@ -236,8 +239,8 @@ class Run {
     const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
     try {
       const exitCode = await child.exited
-      // Processes that the command started may ignore SIGTERM, and another session may hold the
-      // lock after this session has closed.
+      // Kill the processes that the command has started, because they may ignore SIGTERM, and
+      // another session may hold the lock after this session has closed.
       if (guard.danger !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly)
         await untilGroupEnds(child.group, (members) => this.#printWait(members))
@@ -248,6 +251,7 @@ class Run {
     }
   }
 
+  /** Prints that the lock is kept although the command itself has ended. */
   #printWait(members: number): void {
     const { lock, flags } = this.#deps
     if (flags.quiet) return

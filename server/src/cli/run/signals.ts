@@ -21,7 +21,7 @@ const notPassedOn = new Set([
   ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
 ])
 
-/** The signals that do not end a process without a handler. */
+/** The signals that do not end a process, even if the process has no handler for the signal. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
@@ -47,7 +47,7 @@ export class Signals {
     return !harmless.has(signal)
   }
 
-  /** Holds signals back for the next handler. */
+  /** Keeps each signal that arrives from now on for the next handler, see {@link handle}. */
   holdBack(): void {
     this.#handler = (signal) => this.#heldBack.push(signal)
   }
@@ -58,6 +58,7 @@ export class Signals {
     for (const signal of this.#heldBack.splice(0)) handler(signal)
   }
 
+  /** Passes no more signals on. After this call, a signal ends this process as usual. */
   end(): void {
     for (const signal of passedOn) process.off(signal, this.#onSignal)
   }

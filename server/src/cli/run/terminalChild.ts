@@ -16,13 +16,17 @@ import { launchScript, shell, shellName } from './launch.js'
 import { ignoredNames } from './launcher.js'
 import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
 
-/** Time between two checks of a command in the background, in ms. */
+/** Time between two checks of a command that is not in the foreground, in ms. */
 const backgroundMs = 200
 
 /**
- * The script of the shell with job control for one command. The command gets standard error as
- * descriptor 5, because the shell's own messages about jobs go to /dev/null. Bash keeps its
- * standard error, because bash needs its standard error to give the terminal to the command.
+ * The script of the shell with job control for one command. The script reads orders of this process
+ * from descriptor 3: `fg`, `wait PID` or `end`. It writes the line `back` to descriptor 4 when the
+ * command has ended or was stopped. The command gets standard error as descriptor 5, because the
+ * shell's own messages about jobs go to /dev/null. Bash keeps its standard error, because bash
+ * needs its standard error to give the terminal to the command.
+ *
+ * @param script The script that starts the command, see `launchScript`.
  */
 function jobScript(script: string): string {
   return `
@@ -68,22 +72,27 @@ export function hasTerminalToGive(): boolean {
   )
 }
 
+/** A command that has the terminal, behind a shell with job control. */
 export class TerminalChild extends Child {
   readonly exited: Promise<number>
   readonly #jobShell: ChildProcess
+  /** The pipe to the shell, for orders such as `fg`. */
   readonly #shellOrders: Writable
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
   #exitCode: number | undefined
+  /**
+   * Whether this process has sent the command a SIGINT, which then need not be from the terminal.
+   */
   #hasPassedInterrupt = false
 
-  private constructor(group: number, job: ChildProcess, lines: Interface, deps: ChildDeps) {
+  private constructor(group: number, jobShell: ChildProcess, lines: Interface, deps: ChildDeps) {
     super(group)
-    this.#jobShell = job
-    this.#shellOrders = job.stdio[3] as Writable
+    this.#jobShell = jobShell
+    this.#shellOrders = jobShell.stdio[3] as Writable
     this.#mayContinue = deps.mayContinue
     lines.on('line', () => this.#onBack())
-    this.exited = exitOf(job).then((exit) => {
+    this.exited = exitOf(jobShell).then((exit) => {
       clearTimeout(this.#timer)
       this.#exitCode = exit
       return exit
@@ -102,13 +111,13 @@ export class TerminalChild extends Child {
 
   /** Starts the command; undefined if the shell has no job control. */
   static async start(deps: ChildDeps): Promise<TerminalChild | undefined> {
-    const job = await launch(deps, jobScript(launchScript(deps, true)), {
+    const jobShell = await launch(deps, jobScript(launchScript(deps, true)), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
-    const shellOrders = job.stdio[3] as Writable
+    const shellOrders = jobShell.stdio[3] as Writable
     shellOrders.on('error', () => {})
-    const ended = exitOf(job)
-    const lines = createInterface(job.stdio[4] as Readable)
+    const shellEnded = exitOf(jobShell)
+    const lines = createInterface(jobShell.stdio[4] as Readable)
     const firstLine = await new Promise<string>((resolve) => {
       lines.once('line', resolve)
       lines.once('close', () => resolve(''))
@@ -117,10 +126,10 @@ export class TerminalChild extends Child {
     if (processOf(group)?.group !== group) {
       // The shell has no job control, so the shell must end without starting the command.
       shellOrders.end()
-      await ended
+      await shellEnded
       return undefined
     }
-    const child = new TerminalChild(group, job, lines, deps)
+    const child = new TerminalChild(group, jobShell, lines, deps)
     await deps.watchdog.watch(group)
     shellOrders.write('go\n')
     return child
@@ -154,8 +163,8 @@ export class TerminalChild extends Child {
     // If no such shell exists, the system ignores this signal, and the command continues.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
-    // This process may have been stopped for hours. If the lock was lost, the guard kills the
-    // command, and the command must not continue.
+    // Ask again whether the lock is held, because this process may have been stopped for hours. If
+    // the lock was lost, the guard kills the command, and the command must not continue.
     if (this.#mayContinue()) {
       if (this.#hasTerminal()) {
         this.#shellOrders.write('fg\n')
@@ -169,7 +178,10 @@ export class TerminalChild extends Child {
   /** Whether this process, the command, or the shell between them is in the foreground. */
   #hasTerminal(): boolean {
     const self = processOf(process.pid)
-    const job = this.#jobShell.pid as number
-    return self !== undefined && [self.group, job, this.group].includes(self.foreground ?? -1)
+    const jobShellPid = this.#jobShell.pid as number
+    return (
+      self !== undefined &&
+      [self.group, jobShellPid, this.group].includes(self.foregroundGroup ?? -1)
+    )
   }
 }

@@ -22,7 +22,7 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many times a dead watchdog is replaced. When the next watchdog dies, prints an error. */
+/** How many dead watchdogs are replaced. If one more watchdog dies, an error is printed. */
 const maxReplacements = 10
 
 export class Watchdog {
@@ -35,7 +35,10 @@ export class Watchdog {
     this.#process = this.#start()
   }
 
-  /** Resolves when the watchdog knows this group; the command must start only after that. */
+  /**
+   * Tells the watchdog the process group to kill. The command must start only when the promise has
+   * resolved, because only then does the watchdog know the group.
+   */
   async watch(group: number): Promise<void> {
     this.#group = group
     await this.#write(String(group))
