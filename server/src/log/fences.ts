@@ -16,11 +16,13 @@ import { nodeEnvironment } from '../platform/environment.js'
 import { claim, claimAcrossContainers, type OwnershipHandle } from '../platform/ownership.js'
 import { readPrivateFile, removeLeftovers, replacePrivateFile } from '../platform/privateFiles.js'
 
-/** The part of the lock table that determines its next fences. */
+/** The fields of the lock table from which the broker calculates the next fences. */
 type FenceUsage = Pick<LockTable, 'fence' | 'waitingCount'>
 
 /** How many fences are reserved at a time. */
 const blockSize = 2 ** 20
+/** How many fences begin in each ms of the wall clock, for fences that begin at the clock. */
+const fencesPerMs = 1_024
 
 const tooHighProblem =
   'has fences after the year 2099, as after a start with a wrong clock: use another path, and ' +
@@ -51,7 +53,7 @@ export function clockFences(wallMs: number): Fences {
  * after the year 2099 does not start, because its fences could never be lowered again.
  */
 function startFromClock(wallMs: number): number {
-  const fence = Math.floor(wallMs) * 1024
+  const fence = Math.floor(wallMs) * fencesPerMs
   if (fence < maxFenceFloor) return fence
   throw new HoldfastError(
     'UNAVAILABLE',
@@ -128,11 +130,13 @@ export function fileFences(path: string, wallMs: number): Fences {
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
-    refuseUnsafeFence(upTo + blockSize)
-    // The claim cannot keep out a broker on another machine, so this line reads the file as well.
+    const blockEnd = upTo + blockSize
+    refuseUnsafeFence(blockEnd)
+    // The claim of the file cannot keep out a broker on another machine. A higher number in the
+    // file shows that such a broker uses the file.
     if (readReserved(path) > reserved) throw inUseError(path)
-    writeReserved(path, upTo + blockSize)
-    reserved = upTo + blockSize
+    writeReserved(path, blockEnd)
+    reserved = blockEnd
   }
   reserve(start + 1)
   return { floor: start, reserve }
@@ -152,6 +156,7 @@ export function highestNextFence({ fence, waitingCount }: FenceUsage): number {
   return fence + waitingCount + 1
 }
 
+/** The highest fence that the file reserves; 0 if the file does not exist. */
 function readReserved(path: string): number {
   let text: string | undefined
   try {

@@ -1,7 +1,8 @@
 /**
- * The interface of a command log. A log puts the submitted commands into one order, and passes each
- * command exactly once, in this order, to the state machine. The state machine applies the command
- * to the lock table. README.md in this folder lists the promises of a log.
+ * The interface of a command log. A command is one change of the lock table, such as a request for
+ * a lock. A log puts the submitted commands into one order, and passes each command exactly once,
+ * in this order, to the state machine. The state machine applies the command to the lock table.
+ * README.md in this folder lists the promises of a log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command, SnapshotItem } from '../core/index.js'
@@ -10,8 +11,8 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 /** Applies the commands of a log to the lock table. The broker implements this interface. */
 export interface StateMachine {
   /**
-   * The cell of the broker, such as `1/4`; undefined if it serves all keys. A shared log refuses a
-   * broker of another cell than that of the log.
+   * The cell of the broker (its share of all keys), such as `1/4`; undefined if the broker serves
+   * all keys. A shared log serves one cell, and refuses a broker of another cell.
    */
   readonly cell?: string | undefined
   /**
@@ -34,8 +35,8 @@ export interface StateMachine {
   serve(): void
   /**
    * Only a shared log calls this method: the broker is not a member any more. The broker must stop
-   * acknowledging, close all connections, drop its deadlines, and submit nothing until the next
-   * call of `serve`.
+   * acknowledging messages of clients, close all connections, drop its deadlines, and submit
+   * nothing until the next call of `serve`.
    */
   resign(): void
   /** Returns a digest of the table, equal for equal tables. Only a shared log calls this method. */
@@ -75,6 +76,7 @@ export interface Membership {
   readonly status: LogStatus
 }
 
+/** A command log, as the broker uses it. */
 export interface Log {
   /** The membership of this broker; undefined for a log that only one broker uses. */
   readonly membership?: Membership | undefined
@@ -91,6 +93,6 @@ export interface Log {
   start(stateMachine: StateMachine): undefined | Promise<void>
   /** Submits a command. The log passes the command to `apply`, at once or later. */
   submit(command: Command): void
-  /** Resolves when every submitted command was applied. The caller must not submit more. */
+  /** Resolves when every submitted command was applied. The caller must submit no more commands. */
   close(): Promise<void>
 }

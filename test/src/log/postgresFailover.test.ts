@@ -232,7 +232,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       const [message] = await reader.ends.waitForCount(1)
       expect(message).to.match(
         isOvertaken
-          ? /was replaced \(entry 3 is another one now\)/
+          ? /was replaced \(entry 3 is another entry now\)/
           : /was replaced \(its position went back from 3 to 1\)/,
       )
       expect(message).to.match(/: stop all brokers, wait .* and start the brokers again$/)

@@ -108,7 +108,7 @@ describe('the settings of holdfast serve --log', () => {
     [
       'a password in the address of PostgreSQL',
       ['--log', 'postgres://u:secret@127.0.0.1/d'],
-      /must not contain a password: use the option for it$/,
+      /must not contain a password: use the option for the password$/,
     ],
     [
       'a missing password file for PostgreSQL',

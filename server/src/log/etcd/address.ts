@@ -12,14 +12,14 @@ export interface EtcdAddress {
   readonly prefix: string
 }
 
-const form = 'etcd://host:port,host:port/prefix, or etcds:// for TLS'
+const etcdForm = 'etcd://host:port,host:port/prefix, or etcds:// for TLS'
 const postgresForm = 'postgres://user@host/database'
 const defaultPort = 2379
 const maxEndpoints = 16
 const maxPrefixLength = 200
 
 /**
- * Parses an address from one line of text.
+ * Parses an address such as `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
@@ -27,7 +27,7 @@ export function parseAddress(text: string): EtcdAddress {
   const [, scheme, authority = '', path] = /^(\w+):\/\/([^/]*)(?:\/(.*))?$/.exec(text) ?? []
   if (scheme !== 'etcd' && scheme !== 'etcds')
     throw invalidOption(
-      `The address of a log must be ${form}, or ${postgresForm} for PostgreSQL, ` +
+      `The address of a log must be ${etcdForm}, or ${postgresForm} for PostgreSQL, ` +
         `not "${redactUrl(text)}"`,
     )
   if (authority.includes('@')) {
@@ -36,11 +36,12 @@ export function parseAddress(text: string): EtcdAddress {
     )
   }
   if (/[?#]/.test(text))
-    throw invalidOption(`The address of a log must not have a query or fragment: use ${form}`)
+    throw invalidOption(`The address of a log must not have a query or fragment: use ${etcdForm}`)
   const hosts = authority.split(',').filter((host) => host !== '')
-  if (hosts.length === 0) throw invalidOption(`The address of a log must name a host: use ${form}`)
+  if (hosts.length === 0)
+    throw invalidOption(`The address of a log must name a host: use ${etcdForm}`)
   if (path === undefined || path === '')
-    throw invalidOption(`The address of a log must have a prefix: use ${form}`)
+    throw invalidOption(`The address of a log must have a prefix: use ${etcdForm}`)
   const protocol = scheme === 'etcd' ? 'http' : 'https'
   return checkAddress({ endpoints: hosts.map((host) => `${protocol}://${host}`), prefix: path })
 }
@@ -56,14 +57,16 @@ export function checkAddress({ endpoints, prefix }: EtcdAddress): EtcdAddress {
       `endpoints must be 1 to ${maxEndpoints} addresses of etcd, such as http://host:2379`,
     )
   }
-  const normalized = endpoints.map(normalizeEndpoint)
-  const [first] = normalized
-  if (normalized.some((endpoint) => schemeOf(endpoint) !== schemeOf(first!))) {
+  const normalizedEndpoints = endpoints.map(normalizeEndpoint)
+  const [first] = normalizedEndpoints
+  if (normalizedEndpoints.some((endpoint) => schemeOf(endpoint) !== schemeOf(first!))) {
     throw invalidOption('endpoints must be all http:// or all https://')
   }
-  const duplicate = normalized.find((endpoint, i) => normalized.indexOf(endpoint) !== i)
+  const duplicate = normalizedEndpoints.find(
+    (endpoint, i) => normalizedEndpoints.indexOf(endpoint) !== i,
+  )
   if (duplicate !== undefined) throw invalidOption(`The endpoint ${duplicate} occurs twice`)
-  return { endpoints: normalized, prefix: normalizePrefix(prefix) }
+  return { endpoints: normalizedEndpoints, prefix: normalizePrefix(prefix) }
 }
 
 function normalizeEndpoint(text: string): string {
@@ -73,8 +76,14 @@ function normalizeEndpoint(text: string): string {
   } catch {
     // The code below reports this error.
   }
-  const isBare = url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
-  if (url === undefined || !/^https?:$/.test(url.protocol) || !isBare || url.username !== '') {
+  const hasOnlyOrigin =
+    url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
+  if (
+    url === undefined ||
+    !/^https?:$/.test(url.protocol) ||
+    !hasOnlyOrigin ||
+    url.username !== ''
+  ) {
     const redacted = redactUrl(text)
     throw invalidOption(
       `"${redacted}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`,
@@ -82,7 +91,8 @@ function normalizeEndpoint(text: string): string {
   }
   // `url.port` is empty for the default port of the scheme, even if the operator wrote that port.
   const hasExplicitPort = /:\d+\/?$/.test(text)
-  const port = url.port || (hasExplicitPort ? (url.protocol === 'http:' ? 80 : 443) : defaultPort)
+  const schemePort = url.protocol === 'http:' ? 80 : 443
+  const port = url.port || (hasExplicitPort ? schemePort : defaultPort)
   return `${url.protocol}//${url.hostname}:${port}`
 }
 

@@ -1,7 +1,7 @@
 /**
- * The part of an etcd client that a log needs. Every call has its own deadline. If a member does
- * not answer, the client tries another member. etcd may therefore execute a call twice, so each
- * call must be idempotent.
+ * The part of an etcd client that a shared log needs. A member is one server of the etcd cluster.
+ * Every call has its own deadline. If a member does not answer, the client tries another member.
+ * etcd may therefore execute a call twice, so each call must be safe to repeat.
  *
  * All calls and watches use the same member until this member fails. The member that accepts the
  * entries of this broker is also the first member that can deliver these entries back.
@@ -28,7 +28,7 @@ export interface ClientOptions {
   readonly auth?: EtcdAuth | undefined
 }
 
-/** What a member says about itself. */
+/** The metrics of a member that the broker reads. */
 export interface MemberMetrics {
   readonly endpoint: string
   /** Whether the member knows a leader. */
@@ -45,6 +45,8 @@ export interface MemberMetrics {
 const maxDeadlineDoublings = 2
 /** The first pause after all members have failed, in ms. Each pause is twice as long as before. */
 const firstPauseMs = 20
+/** The pause doubles at most this often. */
+const maxPauseDoublings = 16
 
 export class EtcdClient {
   #endpoints: readonly string[]
@@ -53,13 +55,16 @@ export class EtcdClient {
   readonly #transport: Transport
   /** The index of the member in use. */
   #memberIndex = 0
+  /** The token that etcd has given the user; undefined before the first call. */
   #token: string | undefined
   #callMs = 1_000
   /** Attempts that timed out since the last answer. */
   #timeouts = 0
   /** Calls in a row that failed. */
-  #failedRounds = 0
+  #failedCalls = 0
+  /** Called when the client changes to another member. */
   readonly #moveListeners = new Set<() => void>()
+  /** Functions that end a pause early, when the client is closed. */
   #sleepers: (() => void)[] = []
   #isClosed = false
 
@@ -114,6 +119,7 @@ export class EtcdClient {
     return numberFrom(header.revision)
   }
 
+  /** Executes operations in one step, if their conditions hold. */
   txn(txn: Txn): Promise<TxnAnswer> {
     return this.call('/v3/kv/txn', txn)
   }
@@ -151,8 +157,9 @@ export class EtcdClient {
   }
 
   /**
-   * Reads a key from the state of one member, which answers even if the other members are down.
-   * The brokers do not ask for the status of a member, because etcd may require the role root.
+   * Reads a key from the state of one member, which answers even if the other members are down. So
+   * the call shows whether the member works. The call that returns the status of a member would
+   * need a user with the role root.
    */
   readAt(endpoint: string, key: string): Promise<RangeAnswer> {
     const request = { key: toBase64(key), serializable: true, keys_only: true }
@@ -186,7 +193,9 @@ export class EtcdClient {
     if (this.endpoint !== inUse) for (const callback of [...this.#moveListeners]) callback()
   }
 
-  /** Starts a watch at the member in use. Returns this member and how to stop the watch. */
+  /**
+   * Starts a watch at the member in use. Returns this member, and a function that stops the watch.
+   */
   async watch(
     request: object,
     listener: LineListener,
@@ -203,7 +212,9 @@ export class EtcdClient {
     this.#token = undefined
   }
 
-  /** Calls each member in turn until a member answers. Pauses first if the last call failed. */
+  /**
+   * Calls one member after the other until a member answers. Pauses first if the last call failed.
+   */
   async call<T>(path: string, body: object): Promise<T> {
     await this.#pause()
     for (let membersLeft = this.#endpoints.length; ; membersLeft--) {
@@ -211,14 +222,14 @@ export class EtcdClient {
       try {
         const answer = await this.#attempt<T>(endpoint, path, body)
         this.#timeouts = 0
-        this.#failedRounds = 0
+        this.#failedCalls = 0
         return answer
       } catch (error) {
         if (!(error instanceof EtcdError)) throw error
         if (error.kind === 'timeout') this.#timeouts++
         if (error.mayWorkElsewhere) this.moveFrom(endpoint)
         if (membersLeft > 1 && error.mayWorkElsewhere && !this.#isClosed) continue
-        this.#failedRounds++
+        this.#failedCalls++
         throw error
       }
     }
@@ -244,17 +255,20 @@ export class EtcdClient {
     })
   }
 
+  /** Pauses before a call, if the last call failed at all members. */
   async #pause(): Promise<void> {
-    if (this.#failedRounds === 0) return
-    await this.sleep(Math.min(this.#callMs, firstPauseMs * 2 ** Math.min(this.#failedRounds, 16)))
+    if (this.#failedCalls === 0) return
+    const doublings = Math.min(this.#failedCalls, maxPauseDoublings)
+    await this.sleep(Math.min(this.#callMs, firstPauseMs * 2 ** doublings))
   }
 
   get #deadlineMs(): number {
     // If no member answers, the members may be slow, so the next calls get more time.
-    const rounds = Math.floor(this.#timeouts / this.#endpoints.length)
-    return this.#callMs * 2 ** Math.min(rounds, maxDeadlineDoublings)
+    const timeoutsPerMember = Math.floor(this.#timeouts / this.#endpoints.length)
+    return this.#callMs * 2 ** Math.min(timeoutsPerMember, maxDeadlineDoublings)
   }
 
+  /** Calls one member. If the member rejects the token, calls it once more with a new token. */
   async #attempt<T>(endpoint: string, path: string, body: object): Promise<T> {
     if (this.#isClosed)
       throw new EtcdError('unreachable', endpoint, 'was not called, because the client is closed')

@@ -37,6 +37,7 @@ export interface TlsTexts {
   readonly key?: string | Buffer
 }
 
+/** The current certificates, which this class reads again when files have changed. */
 export class TlsSource {
   readonly #clock: Clock
   readonly #tls: EtcdTls
@@ -61,14 +62,14 @@ export class TlsSource {
       try {
         this.#texts = readTexts(this.#tls)
       } catch {
-        // Another program is just replacing the files, so the broker uses the former certificates.
+        // Use the former certificates, because another program may just be replacing the files.
       }
     }
     return this.#texts
   }
 }
 
-/** @throws if the file with the password cannot be read. */
+/** The password of a user, without a line end. @throws if the password file cannot be read. */
 export function passwordOf({ password, passwordFile }: EtcdAuth): string {
   return passwordFile === undefined
     ? (password ?? '')
@@ -76,17 +77,18 @@ export function passwordOf({ password, passwordFile }: EtcdAuth): string {
 }
 
 function readTexts({ ca, cert, key, caFile, certFile, keyFile }: EtcdTls): TlsTexts {
-  const pairs = [
+  const sources = [
     ['ca', ca, caFile],
     ['cert', cert, certFile],
     ['key', key, keyFile],
   ] as const
-  const texts = pairs.flatMap(([name, text, path]) => {
+  const texts = sources.flatMap(([name, text, path]) => {
     const value = path === undefined ? text : readFileSync(path)
     return value === undefined ? [] : [[name, value] as const]
   })
-  const read: TlsTexts = Object.fromEntries(texts)
-  // Node would throw at each connection if a file had another text, such as half of a certificate.
-  if (texts.length > 0) createSecureContext(read)
-  return read
+  const tlsTexts: TlsTexts = Object.fromEntries(texts)
+  // Throws here if a file has another text, such as half of a certificate. Without this check, Node
+  // would throw at each connection.
+  if (texts.length > 0) createSecureContext(tlsTexts)
+  return tlsTexts
 }

@@ -53,12 +53,15 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
   return new HoldfastError(code, error.message, { cause: error })
 }
 
-/** An error without advice: `withAdvice` reads the sizes of the member and adds the advice. */
+/**
+ * The error of a full etcd, without advice for the operator. `withAdvice` reads the sizes of the
+ * database and adds the advice.
+ */
 function outOfSpace(endpoint: string): EtcdError {
   return new EtcdError('noSpace', endpoint, 'has used up its quota')
 }
 
-/** Recent versions of etcd let only the role root compact. */
+/** The error of an etcd that lets only the role root compact, as recent versions do. */
 export function compactionRefused({ endpoint, cause }: EtcdError): EtcdError {
   const problem =
     'does not let this user compact: start etcd with --auto-compaction-retention, or give the user the role root'
@@ -77,12 +80,19 @@ export function connectionError(endpoint: string, cause: unknown): EtcdError {
 
 /** The kind of error for each gRPC status code that etcd's gateway reports. */
 const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
+  /** CANCELLED */
   1: 'busy',
+  /** DEADLINE_EXCEEDED */
   4: 'busy',
+  /** PERMISSION_DENIED */
   7: 'forbidden',
+  /** OUT_OF_RANGE */
   11: 'compacted',
+  /** INTERNAL */
   13: 'busy',
+  /** UNAVAILABLE */
   14: 'busy',
+  /** UNAUTHENTICATED */
   16: 'unauthenticated',
 }
 
@@ -90,7 +100,7 @@ const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
 export function answerError(endpoint: string, status: number, body: string): EtcdError {
   const { code, message } = parseErrorBody(body)
   if (code !== undefined) return grpcError(endpoint, code, message)
-  // A proxy in front of etcd answers so while etcd is down.
+  // A proxy in front of etcd answers with such a status while etcd is down.
   if (status >= 500) return new EtcdError('busy', endpoint, `answered ${status}, as a proxy does`)
   const problem = `answered ${status}: it must be etcd 3.4 or newer with its JSON gateway`
   return new EtcdError('notEtcd', endpoint, problem)

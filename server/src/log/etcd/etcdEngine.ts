@@ -48,6 +48,7 @@ export interface EngineOptions extends ClientOptions, EtcdAddress {
   readonly marksFounding?: boolean | undefined
 }
 
+/** How many keys one transaction removes. */
 const removeBatchSize = 100
 
 export class EtcdEngine implements Engine {
@@ -85,6 +86,8 @@ export class EtcdEngine implements Engine {
     // A call must be able to time out several times before the other brokers declare this broker
     // dead, but must not time out too early for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
+    // Each broker writes at least one entry in a sixth of the dead time, so a working watch is not
+    // silent for a third of the dead time.
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { found, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
     const mismatch = configMismatch(config, found, 'prefix')
@@ -113,12 +116,15 @@ export class EtcdEngine implements Engine {
   }
 
   async append(slot: string, entry: string): Promise<void> {
-    const newestSeen = Math.max(0, ...[...this.#watchStreams].map(({ position }) => position))
+    const newestSeenRevision = Math.max(
+      0,
+      ...[...this.#watchStreams].map(({ position }) => position),
+    )
     const value = encodeValue(entry)
     const revision = await this.#convertErrors(() => this.#client.put(this.#slotKey(slot), value))
-    if (revision > newestSeen) return
+    if (revision > newestSeenRevision) return
     const error = logReplaced(
-      `revision ${revision} followed ${newestSeen}, as after the restore of a backup`,
+      `revision ${revision} followed ${newestSeenRevision}, as after the restore of a backup`,
     )
     for (const watchStream of [...this.#watchStreams]) watchStream.fail(error)
     throw error
@@ -161,8 +167,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. A refusal is no problem if etcd compacts by itself, as the
-   * missing start of the log shows.
+   * Drops the overwritten entries. Ignores a refusal if the start of the log is missing, because
+   * etcd then compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -267,6 +273,7 @@ export class EtcdEngine implements Engine {
     return `${this.#prefix}/log/${slot}`
   }
 
+  /** Removes the newest entries of incarnations that have ended. */
   async #removeDeadSlots(liveSlots: readonly string[]): Promise<void> {
     const liveKeys = new Set(liveSlots.map((slot) => this.#slotKey(slot)))
     const { kvs = [] } = await this.#client.range({
@@ -284,6 +291,7 @@ export class EtcdEngine implements Engine {
     return new HoldfastError('INVALID_OPTION', `The prefix ${this.#prefix} on etcd ${problem}`)
   }
 
+  /** Runs work, and converts an error of etcd into a HoldfastError with advice for the operator. */
   async #convertErrors<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work()
@@ -294,6 +302,7 @@ export class EtcdEngine implements Engine {
   }
 }
 
+/** The first key of each response; undefined for a response without keys. */
 function firstKeys(responses: TxnAnswer['responses'] = []) {
   return responses.map(({ response_range }) => response_range?.kvs?.[0])
 }

@@ -23,8 +23,8 @@ export interface EtcdLogOptions {
    */
   readonly prefix: string
   /**
-   * Certificates as PEM or as files, for `https://`. Default: Node's authorities, no client
-   * certificate.
+   * Certificates as PEM or as files, for `https://`. Default: the certificate authorities that Node
+   * trusts, and no client certificate.
    */
   readonly tls?: EtcdTls | undefined
   /** A user of etcd that may read and write all keys with the prefix. Default: none. */
@@ -46,14 +46,14 @@ export interface EtcdLogOptions {
    */
   readonly sharedEtcd?: boolean | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds one that is
-   * still being founded, refuses clients until a majority of these brokers has joined. So a broker
-   * with a mistyped prefix grants nothing. Default: a new log serves at once.
+   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
+   * is still being founded, refuses clients until a majority of these brokers has joined. So a
+   * broker with a mistyped prefix grants nothing. Default: a new log serves at once.
    */
   readonly brokers?: number | undefined
   /**
    * The name of this broker, which the status, metrics and log lines show: 1 to 32 letters, digits
-   * and `. _ -`. Each broker of a log must have another name. Default: a random id.
+   * and `. _ -`. Each broker of a log must have a different name. Default: a random id.
    */
   readonly name?: string | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
@@ -89,15 +89,21 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
 export function etcdLog(options: EtcdLogOptions): Log {
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, {
-    ...{ ca: 1, cert: 1, key: 1 },
-    ...{ caFile: 1, certFile: 1, keyFile: 1 },
+    ca: 1,
+    cert: 1,
+    key: 1,
+    caFile: 1,
+    certFile: 1,
+    keyFile: 1,
   })
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
   checkCredentials(options)
   const { tls, auth, sharedEtcd, ...settings } = options
   const engine: EngineOptions = {
     ...checkAddress(options),
-    ...{ tls, auth, isShared: sharedEtcd === true },
+    tls,
+    auth,
+    isShared: sharedEtcd === true,
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)

@@ -10,9 +10,10 @@ import { textFrom, toBase64 } from './wire.js'
 const pageSize = 1_000
 /** An etcd that other programs use may have many keys, and each page costs etcd some time. */
 const maxPages = 50
+/** How many other logs are reported at most. */
 const maxFound = 10
 const configSuffix = '/config'
-/** In a range, a zero byte as the end means all later keys. */
+/** The end of a range: etcd takes a zero byte as "all later keys". */
 const allLaterKeys = toBase64('\0')
 
 /**
@@ -22,29 +23,30 @@ export async function findOtherLogs(
   client: EtcdClient,
   ownPrefix: string,
 ): Promise<readonly string[]> {
-  const found: string[] = []
-  let start = '\0'
+  const prefixes: string[] = []
+  let startKey = '\0'
   try {
     for (let page = 0; page < maxPages; page++) {
-      const range = { key: toBase64(start), range_end: allLaterKeys }
+      const range = { key: toBase64(startKey), range_end: allLaterKeys }
       const request = { ...range, limit: String(pageSize), keys_only: true, serializable: true }
       const { kvs = [], more } = await client.range(request)
       const keys = kvs.map(({ key }) => textFrom(key)).filter((key) => key.endsWith(configSuffix))
       for (const key of keys) {
         const prefix = key.slice(0, -configSuffix.length)
-        if (prefix !== ownPrefix && (await isConfig(client, key))) found.push(prefix)
-        if (found.length === maxFound) return found
+        if (prefix !== ownPrefix && (await isConfig(client, key))) prefixes.push(prefix)
+        if (prefixes.length === maxFound) return prefixes
       }
       const last = kvs.at(-1)
       if (more !== true || last === undefined) break
-      start = `${textFrom(last.key)}\0`
+      startKey = `${textFrom(last.key)}\0`
     }
   } catch (error) {
     if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error
   }
-  return found
+  return prefixes
 }
 
+/** Whether the key has the settings of a log of Holdfast as its value. */
 async function isConfig(client: EtcdClient, key: string): Promise<boolean> {
   const { kvs } = await client.range({ key: toBase64(key), serializable: true })
   return parseConfig(kvs?.[0]?.value) !== undefined

@@ -10,12 +10,13 @@ import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
 import { EtcdError, toHoldfastError } from './errors.js'
 
+/** The pause between two rounds of checks, in ms. */
 const retryMs = 250
 
 export interface PreflightResult {
   /** The id of the etcd cluster. */
   readonly clusterId: string
-  /** Why some of the members cannot be used. */
+  /** An error for each member that cannot be used until a setting is changed. */
   readonly unfit: readonly EtcdError[]
 }
 
@@ -93,8 +94,8 @@ function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   readonly members: readonly FitMember[]
   readonly unfit: readonly EtcdError[]
 } {
-  const answering = probes.filter((found): found is FitMember => !(found instanceof EtcdError))
-  const failed = probes.filter((found) => found instanceof EtcdError)
+  const answering = probes.filter((result): result is FitMember => !(result instanceof EtcdError))
+  const failed = probes.filter((result) => result instanceof EtcdError)
   const clusters = [...new Set(answering.map(({ clusterId }) => clusterId))].map((id) =>
     answering.filter(({ clusterId }) => clusterId === id),
   )
@@ -110,6 +111,7 @@ function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   return { members: largest, unfit: [...failed, ...foreign] }
 }
 
+/** The error for a member of another etcd cluster. */
 export function foreignMember(endpoint: string): EtcdError {
   const problem = 'belongs to another etcd cluster than the other endpoints: remove it from the log'
   return new EtcdError('foreign', endpoint, problem)
@@ -125,6 +127,7 @@ function refuseIfHopeless(unfit: readonly EtcdError[]): void {
   if (unfit.every(({ isPermanent }) => isPermanent)) throw toHoldfastError(unfit[0]!)
 }
 
+/** The error if no member with a leader has answered in time. */
 function notReadyError(members: readonly FitMember[], unfit: readonly EtcdError[]): HoldfastError {
   const [member] = members
   if (member !== undefined) {

@@ -1,6 +1,6 @@
 /**
  * Watches the storage quota of etcd. When the quota is used up, etcd accepts no writes. etcd gives
- * no warning before this happens, so this monitor warns the operator.
+ * no warning before the quota is used up, so this monitor warns the operator.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
@@ -54,17 +54,18 @@ export class QuotaMonitor {
     return this.#warning
   }
 
+  /** Reads the used share of the quota, now and once a minute. */
   async check(): Promise<void> {
     try {
       const { endpoint, used, quota } = await this.#client.metricsAt(this.#client.endpoint)
-      const share = quota > 0 ? used / quota : 0
+      const usedShare = quota > 0 ? used / quota : 0
       this.#warning =
-        share < warningShare
+        usedShare < warningShare
           ? undefined
-          : `etcd at ${endpoint} has used ${Math.round(100 * share)} % of its quota`
+          : `etcd at ${endpoint} has used ${Math.round(100 * usedShare)} % of its quota`
     } catch {
-      // Ignores the error. If the member does not answer, other calls report this. If the member
-      // does not show its metrics, the monitor cannot warn.
+      // Ignore the error. If the member does not answer, other calls report the failure. If the
+      // member does not show its metrics, the monitor cannot warn.
     }
     if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
   }

@@ -9,6 +9,7 @@ import type { Clock } from '@holdfast/shared'
 import { type EtcdTls, TlsSource } from './credentials.js'
 import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
 
+/** One request to one member. */
 export interface EtcdCall {
   readonly endpoint: string
   readonly path: string
@@ -70,6 +71,7 @@ export class Transport {
     return text
   }
 
+  /** Sends a call and reads the whole response. */
   #readWhole(call: EtcdCall): Promise<{ readonly status: number; readonly text: string }> {
     return new Promise((resolve, reject) => {
       const { endpoint, deadlineMs } = call
@@ -124,6 +126,7 @@ export class Transport {
           fail(error)
         }
       })
+      // As in `#readWhole`, every byte that matters is ASCII.
       response.setEncoding('latin1')
       response.on('data', (chunk: string) => {
         if (!isOver) listener.onData()
@@ -132,7 +135,7 @@ export class Transport {
       response.on('error', (cause) => fail(connectionError(endpoint, cause)))
       response.on('end', () => {
         const { statusCode = 0 } = response
-        if (statusCode !== 200) fail(answerError(endpoint, statusCode, lines.rest))
+        if (statusCode !== 200) fail(answerError(endpoint, statusCode, lines.unfinishedLine))
         else fail(new EtcdError('unreachable', endpoint, 'closed the stream'))
       })
     })
@@ -148,6 +151,7 @@ export class Transport {
     this.#agent.destroy()
   }
 
+  /** Sends the request of a call. */
   #open(call: EtcdCall, onResponse: (response: http.IncomingMessage) => void) {
     const { endpoint, path, body, token } = call
     const text = body === undefined ? '' : JSON.stringify(body)
@@ -180,7 +184,7 @@ class LineSplitter {
   }
 
   /** The text of the unfinished line. */
-  get rest(): string {
+  get unfinishedLine(): string {
     return this.#lineParts.join('')
   }
 
@@ -189,7 +193,7 @@ class LineSplitter {
     const last = parts.pop()!
     for (const part of parts) {
       this.#lineParts.push(part)
-      const line = this.rest
+      const line = this.unfinishedLine
       this.#lineParts = []
       this.#onLine(line)
     }

@@ -60,12 +60,14 @@ export class UnfitMembers {
     const probes = await Promise.all(
       this.#unfit.map(({ endpoint }) => probe(this.#client, endpoint, this.#key)),
     )
-    const stillUnfit = probes.flatMap((found, i) => {
+    const stillUnfit = probes.flatMap((result, i) => {
       const former = this.#unfit[i]!
-      if (found instanceof EtcdError) {
-        return [former.kind === 'foreign' || !found.isPermanent ? former : found]
+      if (result instanceof EtcdError) {
+        // Keep the former error if the new error is temporary. A foreign member stays foreign until
+        // it answers as a member of the right cluster.
+        return [former.kind === 'foreign' || !result.isPermanent ? former : result]
       }
-      return found.clusterId === this.#clusterId ? [] : [foreignMember(found.endpoint)]
+      return result.clusterId === this.#clusterId ? [] : [foreignMember(result.endpoint)]
     })
     if (!this.#isOver) this.replace(stillUnfit, this.#clusterId)
   }

@@ -69,6 +69,7 @@ export class WatchStream {
     this.#deps.listener.failed(error)
   }
 
+  /** Closes the current watch. The new number makes the stream ignore later events of the watch. */
   #closeWatch(): void {
     this.#watchNumber++
     this.#endpoint = undefined
@@ -132,6 +133,7 @@ export class WatchStream {
     }
   }
 
+  /** Handles a watch that etcd has cancelled: after a compaction, or because of the token. */
   #onCanceled({ compact_revision, cancel_reason = 'nothing' }: WatchAnswer): void {
     if (compact_revision !== undefined) {
       this.stop()
@@ -162,11 +164,12 @@ export class WatchStream {
     }, silenceMs)
   }
 
+  /** Opens a new watch, at another member if this member is still in use. */
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
     this.#closeWatch()
     const watchNumber = this.#watchNumber
-    // All members may have the same problem, and each attempt costs the members work.
+    // Pause first, because all members may have the same problem, and each attempt costs them work.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)
@@ -176,6 +179,7 @@ export class WatchStream {
   }
 }
 
+/** The error for a log whose revisions or cluster have changed, so that entries may be lost. */
 export function logReplaced(problem: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',

@@ -1,6 +1,7 @@
 /**
- * The messages of etcd's JSON gateway that a log needs. In these messages bytes are base64, 64-bit
- * integers are text, and fields that are zero or false are missing.
+ * The messages of etcd's JSON gateway that a shared log needs. In these messages bytes are base64,
+ * 64-bit integers are text, and fields that are zero or false are missing. A revision is the number
+ * of a change: etcd numbers all changes of all keys in one order.
  */
 
 export interface Header {
@@ -32,14 +33,17 @@ export interface RangeAnswer {
 
 export interface TxnAnswer {
   readonly header: Header
+  /** Whether all conditions held. */
   readonly succeeded?: boolean
   readonly responses?: readonly { readonly response_range?: RangeAnswer }[]
 }
 
 /** A condition of a transaction. */
 export type Compare = Readonly<Record<string, string>>
+/** One read or write of a transaction. */
 export type Operation = Readonly<Record<string, object>>
 
+/** A transaction: etcd executes `success` if all conditions hold, and `failure` otherwise. */
 export interface Txn {
   readonly compare: readonly Compare[]
   readonly success: readonly Operation[]
@@ -62,11 +66,14 @@ export function numberFrom(text = '0'): number {
   return Number(text)
 }
 
-/** The range of all keys with this prefix. */
-export function allUnder(start: string): { readonly key: string; readonly range_end: string } {
-  const last = start.length - 1
-  const end = start.slice(0, last) + String.fromCharCode(start.charCodeAt(last) + 1)
-  return { key: toBase64(start), range_end: toBase64(end) }
+/**
+ * The range of all keys with this prefix. A range ends before its end key. The end key is the
+ * prefix with the next higher last character, which sorts directly after all keys with the prefix.
+ */
+export function allUnder(prefix: string): { readonly key: string; readonly range_end: string } {
+  const last = prefix.length - 1
+  const end = prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1)
+  return { key: toBase64(prefix), range_end: toBase64(end) }
 }
 
 export function put(key: string, value: string | Buffer): Operation {
@@ -77,8 +84,8 @@ export function read(key: string): Operation {
   return { request_range: { key: toBase64(key) } }
 }
 
-export function removeAll(start: string): Operation {
-  return { request_delete_range: allUnder(start) }
+export function removeAll(prefix: string): Operation {
+  return { request_delete_range: allUnder(prefix) }
 }
 
 export function remove(key: string): Operation {
@@ -92,6 +99,6 @@ export function isUnchanged(key: string, revision: number): Compare {
 }
 
 /** The condition that no key begins with this prefix. */
-export function isEmpty(start: string): Compare {
-  return { ...allUnder(start), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
+export function isEmpty(prefix: string): Compare {
+  return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
 }

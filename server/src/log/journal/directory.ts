@@ -1,6 +1,7 @@
 /**
- * Prepares the directory of a journal: checks that the directory holds a complete journal or
- * nothing, keeps other users out, and locks the directory for this process.
+ * Prepares the directory of a journal (a command log on the local disk): checks that the directory
+ * holds a complete journal or nothing, keeps other users out, and locks the directory for this
+ * process. The journal is a database of LMDB, which maps its file into memory.
  */
 import {
   closeSync,
@@ -23,8 +24,8 @@ const ownerFile = 'owner'
 const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * The offsets of the fields that this file reads in a meta page of the database LMDB, in bytes.
- * There are two meta pages. The meta page with the higher transaction number is valid.
+ * The offsets, in bytes, of the fields that this file reads in a meta page. A database of LMDB
+ * begins with two meta pages. The meta page with the higher transaction number is valid.
  */
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
@@ -55,7 +56,7 @@ export function prepareDirectory(path: string): boolean {
     )
   }
   if (names.includes(dataFile)) {
-    for (const owned of [path, ...files]) restrictAccess(owned)
+    for (const privatePath of [path, ...files]) restrictAccess(privatePath)
     checkSize(join(path, dataFile))
     return true
   }
@@ -63,7 +64,7 @@ export function prepareDirectory(path: string): boolean {
     throw unusableError(path, 'has other contents than a journal: choose an empty or new directory')
   }
   checkFreeSpace(path)
-  for (const owned of [path, ...files]) restrictAccess(owned)
+  for (const privatePath of [path, ...files]) restrictAccess(privatePath)
   return false
 }
 

@@ -17,7 +17,7 @@ const program = fileURLToPath(new URL('./integrityCheckProcess.js', import.meta.
  * timeout is necessary, because damaged pages can refer to each other in a circle.
  */
 const minTimeoutMs = 10_000
-/** Bytes that even a slow disk reads in a ms. */
+/** How many bytes even a slow disk reads in one ms. */
 const bytesPerMs = 20_000
 /** Signals of a process that crashed. Other processes send the other signals, such as SIGINT. */
 const crashSignals: readonly string[] = [
@@ -57,12 +57,14 @@ export async function checkIntegrity(path: string, options: IntegrityCheckOption
 function runChildProcess(path: string, { isOpenInThisProcess, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
     // Options of this process, such as --inspect or a preload, must not apply to the child process.
+    // Under Electron, the second variable makes the child process run Node instead of an
+    // application.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
-    const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
+    const stopRules = { timeout, signal, killSignal: 'SIGKILL' } as const
     const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
-    const child = spawn(process.execPath, args, { ...options, ...limits })
+    const child = spawn(process.execPath, args, { ...options, ...stopRules })
     child.once('error', () => {
       // If the child process was started, this function waits for the exit of the child process,
       // because the child process uses the journal until then.

@@ -10,7 +10,7 @@ import { JournalStore } from './store.js'
 
 const [, , path, brokerPid] = process.argv
 const store = await JournalStore.open(path!)
-// This check comes before any read or write, so that another process is not disturbed.
+// Look for other readers before any read or write, so that this process does not disturb them.
 if (store.readers().some((pid) => pid !== Number(brokerPid))) process.exit(inUseExitCode)
 store.readAllAndTestWrite()
 // The store need not be closed, because all its data is on the disk.

@@ -22,8 +22,9 @@ import { JournalStore, loadLmdb, type SnapshotInfo } from './store.js'
 
 export interface JournalOptions {
   /**
-   * A directory for this journal alone; created if it does not exist. The journal makes the
-   * directory and its files accessible to this user only, or emits a warning if this fails.
+   * A directory for this journal alone. The journal creates the directory if it does not exist. The
+   * journal makes the directory and its files accessible to this user only, or emits a warning if
+   * this fails.
    */
   readonly dir: string
   /**
@@ -65,11 +66,14 @@ class JournalLog implements Log {
   readonly #snapshotBytes: number
   readonly #onSnapshot: (() => void) | undefined
   #stateMachine: StateMachine | undefined
+  /** The lock on the directory, while this journal is open. */
   #owner: OwnershipHandle | undefined
   #store: JournalStore | undefined
-  /** The number and the checksum of the newest record. */
+  /** The number of the newest record, which may still be under way to the disk. */
   #sequence = 0
+  /** The checksum of the newest record. */
   #checksum = 0
+  /** The commands for the next record. */
   #waiting: Command[] = []
   #isCommitting = false
   /** Bytes of the records since the last snapshot. */
@@ -79,7 +83,9 @@ class JournalLog implements Log {
   #hasFailed = false
   /** Called when no command waits and no commit is under way, or when the journal has failed. */
   #onIdle: (() => void) | undefined
+  /** The promise that `start` returned. */
   #starting: Promise<void> | undefined
+  /** Aborted when `close` is called. */
   readonly #closing = new AbortController()
 
   constructor(options: JournalOptions) {
@@ -110,6 +116,7 @@ class JournalLog implements Log {
     const newest = this.#newestSnapshot
     const now = nodeEnvironment.clock.wall()
     return {
+      // The record of a commit that is under way does not count yet.
       position: this.#isCommitting ? this.#sequence - 1 : this.#sequence,
       waiting: this.#waiting.length,
       snapshot: newest && {
@@ -163,12 +170,13 @@ class JournalLog implements Log {
     }
     await this.#snapshotWorker?.terminate()
     const closed = this.#store?.close()
-    // After a failed write LMDB never closes its file, so this method does not wait for LMDB.
+    // After a failed write, LMDB never closes its file. Do not wait for LMDB then.
     if (this.#hasFailed) leftOpen.add(this.#dir)
     else await closed
     this.#owner?.close()
   }
 
+  /** Passes the snapshot and the records of the store to the state machine. */
   #load(store: JournalStore, stateMachine: StateMachine): void {
     store.checkEntries()
     const snapshot = store.snapshot()
@@ -187,6 +195,7 @@ class JournalLog implements Log {
     }
   }
 
+  /** Writes the waiting commands as the next record, unless a commit is under way. */
   #commit(): void {
     if (this.#isCommitting || this.#hasFailed || this.#waiting.length === 0) return
     const commands = this.#waiting
@@ -220,8 +229,8 @@ class JournalLog implements Log {
     const workerData = { dir: this.#dir, isFlushed: this.#isFlushed, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
     this.#snapshotWorker = worker
-    worker.once('message', (made: SnapshotInfo) => {
-      this.#newestSnapshot = made
+    worker.once('message', (info: SnapshotInfo) => {
+      this.#newestSnapshot = info
     })
     worker.once('error', (cause) => this.#fail(this.#ioError(cause)))
     worker.once('exit', (code) => {
@@ -230,6 +239,7 @@ class JournalLog implements Log {
     })
   }
 
+  /** Stops for good: drops the waiting commands and reports the error. */
   #fail(error: HoldfastError): void {
     if (this.#hasFailed) return
     this.#hasFailed = true

@@ -1,6 +1,6 @@
 /**
- * One record of the journal: the commands of one turn of the event loop, with checksums by which
- * the broker detects damage.
+ * One record of the journal (the command log on the local disk): the commands of one turn of the
+ * event loop, with checksums by which the broker detects damage.
  *
  *   bytes 0-3    checksum (CRC-32) of all following bytes
  *   bytes 4-5    format version
@@ -17,11 +17,14 @@ import { type Command, findUnknownType } from '../../core/index.js'
 
 /**
  * The format of records and snapshots. Unstable until 1.0. Rises when the lock table gets commands
- * or snapshot items that an older broker would not understand. Format 1 had no permits and no sets.
+ * or snapshot items that an older broker would not understand. Format 1 had no permits (locks of
+ * several holders) and no sets (locks of several keys).
  */
 export const formatVersion = 2
 
-const headBytes = 16
+/** Offsets of the fields of a record, in bytes. */
+const offset = { checked: 4, version: 4, sequence: 6, previousChecksum: 12, commands: 16 }
+const sequenceBytes = 6
 
 export interface JournalRecord {
   readonly sequence: number
@@ -37,6 +40,8 @@ export interface EncodedRecord {
 }
 
 /**
+ * Encodes commands as a record.
+ *
  * @param sequence The number of the record.
  * @param previousChecksum The checksum of the previous record.
  */
@@ -46,17 +51,19 @@ export function encodeRecord(
   commands: readonly Command[],
 ): EncodedRecord {
   const text = JSON.stringify(commands)
-  const bytes = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text))
-  bytes.writeUInt16LE(formatVersion, 4)
-  bytes.writeUIntLE(sequence, 6, 6)
-  bytes.writeUInt32LE(previousChecksum, 12)
-  bytes.write(text, headBytes)
-  const checksum = crc32(bytes.subarray(4))
+  const bytes = Buffer.allocUnsafe(offset.commands + Buffer.byteLength(text))
+  bytes.writeUInt16LE(formatVersion, offset.version)
+  bytes.writeUIntLE(sequence, offset.sequence, sequenceBytes)
+  bytes.writeUInt32LE(previousChecksum, offset.previousChecksum)
+  bytes.write(text, offset.commands)
+  const checksum = crc32(bytes.subarray(offset.checked))
   bytes.writeUInt32LE(checksum, 0)
   return { bytes, checksum }
 }
 
 /**
+ * Decodes and verifies a record.
+ *
  * @param sequence The expected number of the record.
  * @param previousChecksum The checksum of the previous record.
  * @throws {HoldfastError} `UNAVAILABLE` if the record is damaged or out of order; `INVALID_OPTION`
@@ -67,16 +74,20 @@ export function decodeRecord(
   sequence: number,
   previousChecksum: number,
 ): JournalRecord {
-  if (bytes.length < headBytes || crc32(bytes.subarray(4)) !== bytes.readUInt32LE(0)) {
+  if (
+    bytes.length < offset.commands ||
+    crc32(bytes.subarray(offset.checked)) !== bytes.readUInt32LE(0)
+  ) {
     throw damagedJournal(`record ${sequence} does not match its checksum`)
   }
-  const version = bytes.readUInt16LE(4)
+  const version = bytes.readUInt16LE(offset.version)
   if (version > formatVersion) throw newerFormat(version)
-  if (bytes.readUIntLE(6, 6) !== sequence) throw damagedJournal(`record ${sequence} is missing`)
-  if (bytes.readUInt32LE(12) !== previousChecksum) {
+  if (bytes.readUIntLE(offset.sequence, sequenceBytes) !== sequence)
+    throw damagedJournal(`record ${sequence} is missing`)
+  if (bytes.readUInt32LE(offset.previousChecksum) !== previousChecksum) {
     throw damagedJournal(`record ${sequence} does not follow the previous record`)
   }
-  const commands = JSON.parse(bytes.toString('utf8', headBytes)) as Command[]
+  const commands = JSON.parse(bytes.toString('utf8', offset.commands)) as Command[]
   const unknownType = findUnknownType(commands)
   if (unknownType !== undefined) throw newerCommand(sequence, unknownType)
   return { sequence, size: bytes.length, checksum: bytes.readUInt32LE(0), commands }

@@ -1,6 +1,7 @@
 /**
- * The data of the journal in the database LMDB. A record has the commands of one turn of the event
- * loop. A snapshot has the whole lock table, and is stored in chunks.
+ * The data of the journal (the command log on the local disk) in the database LMDB. A record has
+ * the commands of one turn of the event loop. A snapshot has the whole lock table, and is stored in
+ * chunks.
  *
  * The store writes each chunk of a snapshot in its own transaction, so that records need not wait
  * for the whole snapshot. The snapshot becomes valid when the store writes a pointer to the
@@ -28,7 +29,7 @@ const pointerKind = 2
 const itemsPerChunk = 500
 const removeBatchSize = 1_000
 
-/** Names the valid snapshot, and the record after which the journal continues. */
+/** Says which snapshot is valid, and after which record the journal continues. */
 interface Pointer {
   readonly version: number
   /** The sequence number of the last record in the snapshot. */
@@ -37,6 +38,7 @@ interface Pointer {
   readonly checksum: number
   /** When the snapshot was made, in ms since 1970. */
   readonly at: number
+  /** The checksum of each chunk. */
   readonly chunks: readonly number[]
 }
 
@@ -143,7 +145,10 @@ export class JournalStore {
    * records, and removes this entry in the same commit.
    */
   readAllAndTestWrite(): void {
-    for (const { value } of this.#database.getRange()) value.length
+    for (const { value } of this.#database.getRange()) {
+      // To read the length is enough: the iterator has read all bytes of the value before.
+      void value.length
+    }
     const key = [recordKind, Number.MAX_SAFE_INTEGER]
     this.#database.transactionSync(() => {
       void this.#database.put(key, Buffer.alloc(1))
@@ -220,12 +225,20 @@ export class JournalStore {
   }
 }
 
+/** How many elements the keys of each kind have. */
+const keyLength: Readonly<Record<number, number>> = {
+  [recordKind]: 2,
+  [chunkKind]: 3,
+  [pointerKind]: 1,
+}
+
 /** Whether Holdfast can have written an entry with this key. */
 function isHoldfastKey(key: unknown): boolean {
   // LMDB returns a key of one element as this element, without an array.
-  const parts = [key].flat()
-  if (!parts.every(Number.isSafeInteger)) return false
-  return parts.length === { [recordKind]: 2, [chunkKind]: 3, [pointerKind]: 1 }[parts[0] as number]
+  const elements = [key].flat()
+  if (!elements.every(Number.isSafeInteger)) return false
+  const [kind] = elements as [number]
+  return elements.length === keyLength[kind]
 }
 
 /**
@@ -238,8 +251,11 @@ async function awaitWrite(write: Promise<boolean>): Promise<void> {
     await write
   } catch (error) {
     const { commitError } = error as { readonly commitError?: Promise<never> }
-    const rejection = commitError?.catch((reason: unknown) => reason)
-    throw (await Promise.race([rejection, new Promise<void>(nodeEnvironment.endOfTurn)])) ?? error
+    const commitReason = commitError?.catch((reason: unknown) => reason)
+    // Wait for the reason until the end of this turn only, because LMDB may reject no second
+    // promise.
+    const endOfTurn = new Promise<void>(nodeEnvironment.endOfTurn)
+    throw (await Promise.race([commitReason, endOfTurn])) ?? error
   }
 }
 

@@ -13,7 +13,7 @@ export interface PostgresHost {
   readonly port: number
 }
 
-/** What libpq calls `sslmode`. */
+/** The modes of TLS, with the names of the parameter `sslmode` of libpq. */
 export type SslMode = 'disable' | 'require' | 'verify-ca' | 'verify-full'
 
 export interface PostgresAddress {
@@ -26,7 +26,7 @@ export interface PostgresAddress {
   readonly sslMode: SslMode
 }
 
-const form = 'postgres://user@host:port/database?schema=holdfast'
+const addressForm = 'postgres://user@host:port/database?schema=holdfast'
 const defaultPort = 5432
 const maxHosts = 16
 /** The longest name that PostgreSQL keeps, in bytes. */
@@ -41,13 +41,13 @@ const parameterNames = ['schema', 'sslmode', 'host']
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
 export function parsePostgresAddress(text: unknown, user?: string | undefined): PostgresAddress {
-  const [, userInfo, authority = '', path = '', query = ''] = match(text)
+  const [, userInfo, authority = '', path = '', query = ''] = matchAddress(text)
   const parameters = parseParameters(query)
   const hosts = parseHosts(authority, parameters.get('host'))
-  const database = decode(path)
+  const database = decodePercent(path)
   if (database === '' || !isName(database))
     throw invalidOption(
-      `The address of a log must name a database of at most 63 bytes: use ${form}`,
+      `The address of a log must name a database of at most 63 bytes: use ${addressForm}`,
     )
   return {
     hosts,
@@ -58,12 +58,15 @@ export function parsePostgresAddress(text: unknown, user?: string | undefined): 
   }
 }
 
-function match(text: unknown): readonly (string | undefined)[] {
+/** The parts of an address: user, hosts, database, parameters. */
+function matchAddress(text: unknown): readonly (string | undefined)[] {
   const pattern = /^postgres(?:ql)?:\/\/(?:([^/?#@]*)@)?([^/?#@]*)(?:\/([^?#/]*))?(?:\?([^#]*))?$/
   const found = typeof text === 'string' ? pattern.exec(text) : null
   if (found === null) {
     const redacted = typeof text === 'string' ? `"${redactUrl(text)}"` : typeof text
-    throw invalidOption(`The address of a log in PostgreSQL must be ${form}, not ${redacted}`)
+    throw invalidOption(
+      `The address of a log in PostgreSQL must be ${addressForm}, not ${redacted}`,
+    )
   }
   return found
 }
@@ -71,10 +74,11 @@ function match(text: unknown): readonly (string | undefined)[] {
 function parseUser(userInfo: string | undefined, userOption: string | undefined): string {
   if (userInfo?.includes(':') === true) {
     throw invalidOption(
-      'The address of a log is public, so it must not contain a password: use the option for it',
+      'The address of a log is public, so it must not contain a password: ' +
+        'use the option for the password',
     )
   }
-  const inAddress = userInfo === undefined || userInfo === '' ? undefined : decode(userInfo)
+  const inAddress = userInfo === undefined || userInfo === '' ? undefined : decodePercent(userInfo)
   if (inAddress !== undefined && userOption !== undefined && inAddress !== userOption) {
     throw invalidOption(
       `The address of the log has the user ${inAddress}, and the option ${userOption}`,
@@ -82,7 +86,9 @@ function parseUser(userInfo: string | undefined, userOption: string | undefined)
   }
   const user = inAddress ?? userOption ?? ''
   if (user === '' || !isName(user))
-    throw invalidOption(`The address of a log must name a user of at most 63 bytes: use ${form}`)
+    throw invalidOption(
+      `The address of a log must name a user of at most 63 bytes: use ${addressForm}`,
+    )
   return user
 }
 
@@ -96,28 +102,28 @@ function parseParameters(query: string): Map<string, string> {
           `each once: remove "${parameterNames.includes(name) ? name : redactUrl(name)}"`,
       )
     }
-    parameters.set(name, decode(values.join('=')))
+    parameters.set(name, decodePercent(values.join('=')))
   }
   return parameters
 }
 
-function parseHosts(authority: string, socket: string | undefined): readonly PostgresHost[] {
-  if (socket !== undefined) {
-    const port = /^(?::(\d{1,5}))?$/.exec(authority)
-    if (!socket.startsWith('/') || port === null) {
+function parseHosts(authority: string, socketFolder: string | undefined): readonly PostgresHost[] {
+  if (socketFolder !== undefined) {
+    const portMatch = /^(?::(\d{1,5}))?$/.exec(authority)
+    if (!socketFolder.startsWith('/') || portMatch === null) {
       throw invalidOption(
         'The parameter host of the address of a log must be the folder of a Unix socket, and the ' +
           'address must name no other host: use postgres://user@/database?host=/run/postgresql',
       )
     }
-    return [{ host: socket, port: portFrom(port[1]) }]
+    return [{ host: socketFolder, port: portFrom(portMatch[1]) }]
   }
   const texts = authority.split(',').filter((host) => host !== '')
   if (texts.length === 0 || texts.length > maxHosts)
-    throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${form}`)
+    throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${addressForm}`)
   const hosts = texts.map(parseHost)
-  const keys = hosts.map(({ host, port }) => `${host}:${port}`)
-  const duplicate = keys.find((key, i) => keys.indexOf(key) !== i)
+  const hostTexts = hosts.map(({ host, port }) => `${host}:${port}`)
+  const duplicate = hostTexts.find((hostText, i) => hostTexts.indexOf(hostText) !== i)
   if (duplicate !== undefined)
     throw invalidOption(`The host ${duplicate} occurs twice in the address`)
   return hosts
@@ -148,7 +154,10 @@ function checkSchema(schema: string): string {
   return schema
 }
 
-/** Without `sslmode`, connections beyond this machine must be safe. */
+/**
+ * The mode of TLS. Without `sslmode`, connections on this machine use no TLS, and other connections
+ * use TLS with a verified certificate.
+ */
 function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): SslMode {
   const isLocal = hosts.every(({ host }) => host.startsWith('/') || isLoopback(host))
   const mode = text ?? (isLocal ? 'disable' : 'verify-full')
@@ -157,11 +166,12 @@ function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): S
   return mode as SslMode
 }
 
+/** Whether PostgreSQL keeps this name of a user or database unchanged. */
 function isName(text: string): boolean {
   return Buffer.byteLength(text) <= maxNameBytes && !text.includes('\0')
 }
 
-function decode(text: string): string {
+function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {

@@ -9,9 +9,9 @@ import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
 /** TLS files as PEM text. */
 export interface PostgresTls {
-  /** The trusted certificate authorities. Default: those of Node. */
+  /** The trusted certificate authorities. Default: the authorities that Node trusts. */
   readonly ca?: string | Buffer | undefined
-  /** The broker's own certificate and key, if the server asks for them. */
+  /** The broker's own certificate and key, if the server asks for a client certificate. */
   readonly cert?: string | Buffer | undefined
   readonly key?: string | Buffer | undefined
 }
@@ -24,6 +24,7 @@ export interface Credentials {
   readonly tls?: PostgresTls | undefined
 }
 
+/** A row of a result, by the names of its columns. */
 export type Row = Readonly<Record<string, unknown>>
 
 /** The rows of the last statement of a call. */
@@ -47,9 +48,13 @@ const closeMs = 200
 /** How long a connection may be idle before the system checks that the server is alive, in ms. */
 const keepAliveMs = 10_000
 
-/** The first bytes that a PostgreSQL server may send, with and without TLS. */
+/**
+ * The first bytes that a PostgreSQL server may send: a message of the type R, E, N or v, or the
+ * answer S or N to the question for TLS.
+ */
 const firstBytes = 'RENSv'
 
+/** A connection, from its opening until it is closed or breaks. */
 export class Connection {
   readonly host: PostgresHost
   readonly #client: Client
@@ -65,11 +70,12 @@ export class Connection {
     client.on('error', (error) => this.#break(fromDriver(host, error)))
     client.on('end', () => this.#break(fromDriver(host, new Error('connection ended'))))
     client.on('notification', ({ processId }) => this.#listener?.onNotification?.(processId))
-    // Sessions set `client_min_messages`, so that the server sends no less important messages.
+    // Every notice counts as a warning, because sessions set `client_min_messages`, so that the
+    // server sends no less important messages.
     client.on('notice', () => this.#warnings++)
   }
 
-  /** @throws {PostgresError} */
+  /** Opens a connection. @throws {PostgresError} if no connection is possible. */
   static async open(
     host: PostgresHost,
     credentials: Credentials,
@@ -83,8 +89,8 @@ export class Connection {
       ...host,
       user,
       database,
-      // `password` is a function, because without it the driver would look for a file with
-      // passwords.
+      // Give a function even without a password, because otherwise the driver would look for a file
+      // with passwords.
       password: () => password ?? '',
       ssl: tlsFor(host, credentials),
       application_name: 'holdfast',
@@ -93,16 +99,16 @@ export class Connection {
       connectionTimeoutMillis: deadlineMs,
     })
     const connection = new Connection(host, client, clock)
-    let isForeign = false
+    let isOtherProgram = false
     try {
       const connecting = client.connect()
       client.connection.stream.once('data', (bytes: Buffer) => {
-        isForeign = !firstBytes.includes(String.fromCharCode(bytes[0]!))
+        isOtherProgram = !firstBytes.includes(String.fromCharCode(bytes[0]!))
       })
       await connecting
     } catch (error) {
       connection.#destroy()
-      throw isForeign ? notPostgres(host, error) : fromDriver(host, error)
+      throw isOtherProgram ? notPostgres(host, error) : fromDriver(host, error)
     }
     return connection
   }
@@ -124,11 +130,11 @@ export class Connection {
    * Executes a text of one or several statements as one message. The caller makes one call at a
    * time.
    *
-   * @throws {PostgresError}
+   * @throws {PostgresError} if the server refuses a statement, or does not answer in time.
    */
   async call(text: string, deadlineMs: number): Promise<Answer> {
     if (this.#error !== undefined) throw this.#error
-    const warnings = this.#warnings
+    const warningsBefore = this.#warnings
     const timer = this.#clock.setTimer(() => {
       const why = `${nameOf(this.host)} did not answer within ${deadlineMs} ms`
       this.#break(new PostgresError('timeout', why))
@@ -136,7 +142,7 @@ export class Connection {
     try {
       const result: unknown = await this.#client.query(text)
       const { rows, rowCount } = (Array.isArray(result) ? result.at(-1) : result) as QueryResult
-      return { rows, rowCount: rowCount ?? 0, hasWarning: this.#warnings > warnings }
+      return { rows, rowCount: rowCount ?? 0, hasWarning: this.#warnings > warningsBefore }
     } catch (error) {
       throw this.#error ?? fromDriver(this.host, error)
     } finally {
@@ -159,6 +165,7 @@ export class Connection {
     this.#destroy()
   }
 
+  /** Records that the connection is broken, and informs the listener. */
   #break(error: PostgresError): void {
     if (this.#error !== undefined) return
     this.#error = error
@@ -180,7 +187,10 @@ function tlsFor({ host }: PostgresHost, { sslMode, tls }: Credentials) {
   const rejectUnauthorized = sslMode !== 'require' || ca !== undefined
   const checksName = sslMode === 'verify-full'
   return {
-    ...{ ca, cert, key, rejectUnauthorized },
+    ca,
+    cert,
+    key,
+    rejectUnauthorized,
     ...(checksName ? {} : { checkServerIdentity: () => undefined }),
   }
 }

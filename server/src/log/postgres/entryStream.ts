@@ -1,11 +1,11 @@
 /**
- * Follows a log in PostgreSQL until the caller stops the stream. A notification, an append of this
- * broker, or a timer makes the stream read the next entries. The notification is only a hint,
- * because a session can lose its LISTEN without notice. Each read therefore also checks the
- * session.
+ * Follows a log in PostgreSQL until the caller stops the stream. A notification of the database
+ * (the stream has executed LISTEN), an append of this broker, or a timer makes the stream read the
+ * next entries. The notification is only a hint, because a session can lose its LISTEN without
+ * notice. Each read therefore also checks the session.
  *
- * Each entry names the entry before it. The stream compares this name, so it notices a log that
- * lost entries and got others in their place.
+ * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
+ * a log that has lost entries and got other entries at their positions.
  */
 import { type Clock, HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
@@ -33,8 +33,8 @@ export interface EntryStreamDeps {
   readonly onLogEnd: (error: PostgresError) => void
 }
 
-/** The place of an entry in the log. */
-export interface EntryPlace {
+/** The position and the ids of an entry, without its text. */
+export interface EntryHead {
   readonly position: number
   readonly id: string
   readonly previousId: string
@@ -43,11 +43,12 @@ export interface EntryPlace {
 export class EntryStream {
   readonly #deps: EntryStreamDeps
   readonly #session: Session
+  /** The position of the last delivered entry. */
   #position: number
-  /** The id of the entry at the position; undefined if it is not known. */
-  #id: string | undefined
+  /** The id of the last delivered entry; undefined if the id is not known. */
+  #lastId: string | undefined
   /** The server process of the session; undefined after a reconnect. */
-  #pid: number | undefined
+  #serverPid: number | undefined
   /** How many entries the next read asks for. A slow server gets smaller reads. */
   #pageSize = maxPageSize
   #isReading = false
@@ -60,14 +61,15 @@ export class EntryStream {
     const { position, statements } = deps
     this.#deps = deps
     this.#position = position
-    this.#id = position === 0 ? noId : undefined
+    this.#lastId = position === 0 ? noId : undefined
     this.#session = deps.newSession({
       prepare: statements.prepareRead(),
       onConnect: () => {
-        this.#pid = undefined
+        this.#serverPid = undefined
       },
       onNotification: (processId) => {
-        // The answer to the append comes by itself.
+        // Ignore the notification of an own append, because the engine offers the entry to the
+        // stream when the append is answered.
         if (!deps.isOwnAppend(processId)) this.hint()
       },
       onBroken: () => this.hint(),
@@ -85,10 +87,10 @@ export class EntryStream {
    * Delivers an entry that this broker has just appended. If this entry is the next entry, the
    * stream need not read it from the database.
    */
-  offer(place: EntryPlace, text: string): void {
-    if (place.position <= this.#position || this.#isOver) return
-    const isNext = place.position === this.#position + 1 && place.previousId === this.#id
-    if (isNext) this.#deliver(place, text)
+  offer(head: EntryHead, text: string): void {
+    if (head.position <= this.#position || this.#isOver) return
+    const isNext = head.position === this.#position + 1 && head.previousId === this.#lastId
+    if (isNext) this.#deliver(head, text)
     else this.hint()
   }
 
@@ -106,6 +108,7 @@ export class EntryStream {
     this.#deps.listener.failed(new HoldfastError('UNAVAILABLE', error.message, { cause: error }))
   }
 
+  /** Reads pages until no entry is left, and sets the timer for the next read. */
   async #readAll(): Promise<void> {
     const { clock, pollMs } = this.#deps
     this.#isReading = true
@@ -114,7 +117,8 @@ export class EntryStream {
       while (this.#mustRead && !this.#isOver) {
         this.#mustRead = false
         const pageSize = this.#pageSize
-        if ((await this.#readPage(pageSize)) === pageSize) this.#mustRead = true
+        const isPageFull = (await this.#readPage(pageSize)) === pageSize
+        if (isPageFull) this.#mustRead = true
         this.#pageSize = Math.min(2 * pageSize, maxPageSize)
       }
     } catch (error) {
@@ -132,42 +136,42 @@ export class EntryStream {
     const from = this.#position
     const { rows } = await this.#session.call(statements.read(from, pageSize))
     if (this.#isOver) return 0
-    const [head] = rows
-    if (head === undefined) throw identity.lost('its settings are gone', false)
-    this.#checkSession(head)
+    const [stateRow] = rows
+    if (stateRow === undefined) throw identity.lost('its settings are gone', false)
+    this.#checkSession(stateRow)
     // During the read, the stream may have delivered an entry of this broker.
     if (this.#position === from) {
-      const seenId = identity.compare(head, { position: from, id: this.#id })
-      this.#id ??= seenId
+      const seenId = identity.compare(stateRow, { position: from, id: this.#lastId })
+      this.#lastId ??= seenId
     }
     const entries = rows.filter((row) => row['position'] !== null)
     for (const row of entries) {
       if (Number(row['position']) > this.#position && !this.#onRow(row)) return 0
     }
-    if (Number(head['newest']) > this.#position && entries.length === 0) this.#onGap(head)
+    if (Number(stateRow['newest']) > this.#position && entries.length === 0) this.#onGap(stateRow)
     return entries.length
   }
 
   /** Delivers the entry of a row. Returns whether the stream continues. */
   #onRow(row: Row): boolean {
-    const place = {
+    const head = {
       position: Number(row['position']),
       id: row['id'] as string,
       previousId: row['previous_id'] as string,
     }
-    if (place.position !== this.#position + 1) {
+    if (head.position !== this.#position + 1) {
       this.#onGap(row)
       return false
     }
-    if (this.#id !== undefined && place.previousId !== this.#id)
-      throw this.#deps.identity.lost(`entry ${this.#position} is another one now`)
-    this.#deliver(place, decodeValue(row['entry'] as Buffer))
+    if (this.#lastId !== undefined && head.previousId !== this.#lastId)
+      throw this.#deps.identity.lost(`entry ${this.#position} is another entry now`)
+    this.#deliver(head, decodeValue(row['entry'] as Buffer))
     return !this.#isOver
   }
 
-  #deliver({ position, id }: EntryPlace, text: string): void {
+  #deliver({ position, id }: EntryHead, text: string): void {
     this.#position = position
-    this.#id = id
+    this.#lastId = id
     this.#deps.identity.onSeen(position, id)
     this.#deps.listener.entry(position, text)
   }
@@ -180,10 +184,11 @@ export class EntryStream {
     this.#deps.listener.compacted()
   }
 
+  /** Checks that the session still has the same server process, and that it still listens. */
   #checkSession(row: Row): void {
     const pid = row['pid'] as number
-    this.#pid ??= pid
-    if (pid !== this.#pid) throw this.#session.pooledError()
+    this.#serverPid ??= pid
+    if (pid !== this.#serverPid) throw this.#session.pooledError()
     if (row['is_listening'] !== true) void this.#listen()
   }
 

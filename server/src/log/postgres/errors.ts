@@ -19,7 +19,7 @@ export type PostgresErrorKind =
   | 'forbidden'
   /** The user lacks a right. */
   | 'noRight'
-  /** A pooler changes the connection to the server between two transactions. */
+  /** A pooler (a proxy that shares server processes) changes the process between transactions. */
   | 'pooler'
   /** A table or column of the log does not exist. */
   | 'missing'
@@ -51,7 +51,7 @@ export class PostgresError extends Error {
     this.kind = kind
   }
 
-  /** Whether the session is over, and the next call needs a new one. */
+  /** Whether the session is over, so that the next call needs a new session. */
   get endsSession(): boolean {
     return ['unreachable', 'timeout', 'readOnly', 'pooler', 'replaced'].includes(this.kind)
   }
@@ -73,7 +73,7 @@ export function toHoldfastError(error: PostgresError): HoldfastError {
   return new HoldfastError(code, error.message, { cause: error })
 }
 
-/** How messages name a server. */
+/** The name of a server in error messages. */
 export function nameOf({ host, port }: PostgresHost): string {
   if (host.startsWith('/')) return `PostgreSQL at ${host}/.s.PGSQL.${port}`
   return `PostgreSQL at ${host.includes(':') ? `[${host}]` : host}:${port}`
@@ -85,7 +85,7 @@ export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
   return new PostgresError('notPostgres', why, cause)
 }
 
-/** Kinds by the beginning of the SQLSTATE. The longest matching beginning counts. */
+/** Kinds by the error code of PostgreSQL (SQLSTATE), or by its first two characters. */
 const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
   '08': 'unreachable',
   '23505': 'duplicate',
@@ -106,7 +106,7 @@ const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
   '58': 'busy',
 }
 
-/** How the operator solves a problem that PostgreSQL reports. */
+/** What the operator must do about a problem that PostgreSQL reports, by its SQLSTATE. */
 const adviceByState: Readonly<Record<string, string>> = {
   '28000': '; correct the user or sslmode, or allow the broker in pg_hba.conf',
   '28P01': '; correct the user, or its password in logPasswordFile',
@@ -123,6 +123,7 @@ interface DriverError extends Error {
   readonly constraint?: string
 }
 
+/** The kind of an error that PostgreSQL has reported. */
 function kindOf(state: string, constraint: string | undefined): PostgresErrorKind {
   if (state === '23505' && constraint === 'log_entries_pkey') return 'positionTaken'
   return kindByState[state] ?? kindByState[state.slice(0, 2)] ?? 'refused'

@@ -63,23 +63,24 @@ export class LogIdentity {
       throw this.lost(`its position went back from ${seen.position} to ${newest}`)
     const id = (row['seen_id'] as string | null) ?? undefined
     if (id !== undefined && seen.id !== undefined && id !== seen.id)
-      throw this.lost(`entry ${seen.position} is another one now`)
+      throw this.lost(`entry ${seen.position} is another entry now`)
     return id
   }
 
   /**
    * The error for a log that the broker must not use.
    *
-   * @param isOwn Whether this is the log of the broker, so that its other brokers must stop too.
+   * @param isOwnLog Whether this log is the log that the broker has read, so that the other brokers
+   *   of the log must stop too.
    */
-  lost(why: string, isOwn = true): LostLogError {
-    return new LostLogError(this.#schema, why, isOwn)
+  lost(why: string, isOwnLog = true): LostLogError {
+    return new LostLogError(this.#schema, why, isOwnLog)
   }
 }
 
 /** The log has lost entries, or is another log. */
 export class LostLogError extends PostgresError {
-  /** The error message for the other brokers. */
+  /** The reason, which is also the reason in the error message of the other brokers. */
   readonly why: string
   /** Whether the log must be marked, so that its other brokers stop. */
   readonly mustMark: boolean

@@ -1,11 +1,12 @@
 /**
- * The engine of the replicated log in PostgreSQL. One table has the entries of all brokers. A
- * counter in one row numbers them: the statement that inserts an entry also increments the counter,
- * so the row is locked until the commit, and positions have the order of commits, without gaps. A
- * sequence gives no such order, because a later number can be committed first.
+ * The engine of the replicated log in PostgreSQL. One table has the entries (batches of commands)
+ * of all brokers. A counter in one row numbers the entries: the statement that inserts an entry
+ * also increments the counter, so the row is locked until the commit, and positions have the order
+ * of commits, without gaps. A sequence of PostgreSQL gives no such order, because a later number
+ * can be committed first.
  *
- * The id of an entry is a hash of its text, and unique. An append of unknown outcome is repeated,
- * and the second copy is refused if the first one is in the log.
+ * The id of an entry is a hash of its text, and unique. The broker repeats an append of unknown
+ * outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the log.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
@@ -14,7 +15,7 @@ import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../repl
 import { encodeValue } from '../replicated/packing.js'
 import type { PostgresAddress } from './address.js'
 import type { Answer, Connection, PostgresTls } from './connection.js'
-import { type EntryPlace, EntryStream } from './entryStream.js'
+import { type EntryHead, EntryStream } from './entryStream.js'
 import { nameOf, PostgresError, toHoldfastError } from './errors.js'
 import { Hosts } from './hosts.js'
 import { LogIdentity, LostLogError } from './logIdentity.js'
@@ -30,13 +31,15 @@ export interface PostgresEngineOptions extends PostgresAddress {
   readonly openTimeoutMs?: number | undefined
   /** Whether a new log is marked as founding until `endFounding` is called. Default false. */
   readonly marksFounding?: boolean | undefined
-  /** The deadline of a call that reads or writes much, in ms. Default 10,000. */
+  /** The deadline of a call for a snapshot, a compaction or a check, in ms. Default 10,000. */
   readonly choreMs?: number | undefined
 }
 
+/** The pause between two attempts to open the log, in ms. */
 const openRetryMs = 250
+/** A chore is a call for a snapshot, a compaction or a check, which may read or write much. */
 const defaultChoreMs = 10_000
-/** How often such a call is repeated after a temporary error, and the first pause, in ms. */
+/** How often a chore is repeated after a temporary error, and the first pause, in ms. */
 const choreRetries = { count: 5, pauseMs: 50 }
 
 export class PostgresEngine implements Engine {
@@ -53,10 +56,14 @@ export class PostgresEngine implements Engine {
   #appends: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
+  /** The deadline of an append, in ms. */
   #callMs = 1_000
+  /** How often a stream reads without a hint, in ms. */
   #pollMs = 250
+  /** Why the log can never be followed again; undefined while the log can be followed. */
   #logEnd: PostgresError | undefined
   #isClosed = false
+  /** The streams that are being closed. */
   readonly #closing: Promise<void>[] = []
 
   constructor(
@@ -81,6 +88,7 @@ export class PostgresEngine implements Engine {
     // A call must be able to time out several times before the other brokers declare this broker
     // dead, but must not time out too early for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
+    // Four reads in the time in which each broker writes an entry (a sixth of the dead time).
     this.#pollMs = Math.min(250, config.deadMs / 24)
     const state = await this.#convertErrors(() => this.#openLog(config))
     const mismatch = configMismatch(config, state.config, 'schema')
@@ -112,14 +120,15 @@ export class PostgresEngine implements Engine {
     // The same entry of the same slot always has the same id, also after a restart of the server.
     const id = uuidFrom(this.#hash(`${slot}\0${entry}`))
     try {
-      const place = await this.#append(id, encodeValue(entry))
+      const head = await this.#append(id, encodeValue(entry))
       if (this.#logEnd !== undefined) throw this.#logEnd
-      // A copy that was compacted meanwhile has no place.
-      if (place === undefined) return
-      this.#identity.onSeen(place.position, id)
-      for (const stream of [...this.#streams]) stream.offer(place, entry)
+      // The entry was in the log already, and was compacted meanwhile, so it has no position.
+      if (head === undefined) return
+      this.#identity.onSeen(head.position, id)
+      for (const stream of [...this.#streams]) stream.offer(head, entry)
     } catch (error) {
-      // The entry may be in the log, and the streams ignore the notifications of this broker.
+      // Let the streams read, because the entry may be in the log although the append failed, and
+      // the streams ignore the notifications of own appends.
       for (const stream of this.#streams) stream.hint()
       throw error instanceof PostgresError ? toHoldfastError(error) : error
     }
@@ -161,9 +170,11 @@ export class PostgresEngine implements Engine {
       await this.#snapshots.removeBefore(position)
       // Write the mark first, so that a reader knows why entries are missing.
       await this.#chore(this.#statements.setCompacted(position))
-      for (let deleted = deleteSize; deleted === deleteSize; ) {
-        deleted = (await this.#chore(this.#statements.deleteEntries(position))).rowCount
-      }
+      let deletedCount: number
+      do {
+        const { rowCount } = await this.#chore(this.#statements.deleteEntries(position))
+        deletedCount = rowCount
+      } while (deletedCount === deleteSize)
     })
   }
 
@@ -201,11 +212,12 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  async #append(id: string, value: string | Buffer): Promise<EntryPlace | undefined> {
+  /** Appends an entry, or confirms an entry that is in the log already. */
+  async #append(id: string, value: string | Buffer): Promise<EntryHead | undefined> {
     const session = this.#appends!
     try {
       const answer = await session.call(this.#statements.append(id, value))
-      return this.#placeFrom(id, answer, session)
+      return this.#headFrom(id, answer, session)
     } catch (error) {
       if (error instanceof PostgresError && error.kind === 'positionTaken') {
         const lost = this.#identity.lost('its position is behind its entries')
@@ -213,17 +225,19 @@ export class PostgresEngine implements Engine {
         throw lost
       }
       if (!(error instanceof PostgresError && error.kind === 'duplicate')) throw error
-      return this.#placeFrom(id, await session.call(this.#statements.confirm(id)), session)
+      return this.#headFrom(id, await session.call(this.#statements.confirm(id)), session)
     }
   }
 
   /**
-   * The place of an entry, from the answer to `append` or `confirm`. A warning means that the
-   * commit did not wait for the synchronous standbys, so that a failover can still lose the entry.
+   * The position and the ids of an entry, from the answer to `append` or `confirm`. A warning means
+   * that the commit did not wait for the synchronous standbys, so that a failover can still lose
+   * the entry.
    */
-  #placeFrom(id: string, { rows, hasWarning }: Answer, session: Session) {
+  #headFrom(id: string, { rows, hasWarning }: Answer, session: Session) {
     const [row] = rows
-    // The state of the log refused the entry. The check of a stream finds the reason.
+    // Another broker has marked the log as broken, so the log accepts no entry. The check of a
+    // stream finds the reason.
     if (row === undefined)
       throw new PostgresError('busy', `The log in PostgreSQL does not accept entries any more`)
     if (hasWarning) {
@@ -258,9 +272,9 @@ export class PostgresEngine implements Engine {
   /** A stream has found that the log can never be followed again. */
   async #endLog(error: PostgresError): Promise<void> {
     if (this.#logEnd !== undefined) return
-    // Appends have no effect from now on.
+    // From now on, `append` throws this error.
     this.#logEnd = error
-    // The mark comes first, because the process may end with its streams.
+    // Write the mark first, because the process may end as soon as its streams have failed.
     await this.#mark(error, (text) => this.#appends!.call(text))
     this.#endStreams(error)
   }
@@ -271,7 +285,7 @@ export class PostgresEngine implements Engine {
     try {
       await call(this.#statements.markBroken(error.why))
     } catch {
-      // The log cannot be written. Each broker that reads the log finds the loss by itself.
+      // Ignore the error. If the log cannot be written, each broker that reads it finds the loss.
     }
   }
 
@@ -313,7 +327,7 @@ export class PostgresEngine implements Engine {
   }
 }
 
-/** Makes a UUID of a hash, which the environment returns as base64url. */
+/** Makes a UUID of the first 16 bytes of a hash, which the environment returns as base64url. */
 function uuidFrom(hash: string): string {
   const hex = Buffer.from(hash, 'base64url').toString('hex')
   const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)]

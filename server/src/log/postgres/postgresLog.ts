@@ -21,7 +21,10 @@ export interface PostgresLogOptions {
   readonly user?: string | undefined
   /** The password of the user. Default: none. */
   readonly password?: string | undefined
-  /** Certificates as PEM. Default: Node's authorities, no client certificate. */
+  /**
+   * Certificates as PEM. Default: the certificate authorities that Node trusts, and no client
+   * certificate.
+   */
   readonly tls?: PostgresTls | undefined
   /**
    * Silence after which the other brokers declare a broker dead, in ms; equal for all brokers of a
@@ -34,14 +37,14 @@ export interface PostgresLogOptions {
    */
   readonly cluster?: string | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds one that is
-   * still being founded, refuses clients until a majority of these brokers has joined. So a broker
-   * with a mistyped schema grants nothing. Default: a new log serves at once.
+   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
+   * is still being founded, refuses clients until a majority of these brokers has joined. So a
+   * broker with a mistyped schema grants nothing. Default: a new log serves at once.
    */
   readonly brokers?: number | undefined
   /**
    * The name of this broker, which the status, metrics and log lines show: 1 to 32 letters, digits
-   * and `. _ -`. Each broker of a log must have another name. Default: a random id.
+   * and `. _ -`. Each broker of a log must have a different name. Default: a random id.
    */
   readonly name?: string | undefined
   /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
@@ -83,7 +86,8 @@ export function postgresLog(options: PostgresLogOptions): Log {
   }
   const engine: PostgresEngineOptions = {
     ...parsePostgresAddress(url, user),
-    ...{ password, tls },
+    password,
+    tls,
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)

@@ -15,7 +15,7 @@ export interface StoredState {
   readonly logId: string
   /** Whether a broker has made the log, and waits for a majority of the expected brokers. */
   readonly isFounding: boolean
-  /** Why the log must not be used; undefined if it may be used. */
+  /** Why the log must not be used; undefined if the log may be used. */
   readonly broken: string | undefined
 }
 
@@ -28,9 +28,10 @@ const rights: Readonly<Record<(typeof tableNames)[number], readonly string[]>> =
 }
 
 /**
- * Creates what is missing, and returns the stored settings, which are those of the first broker.
+ * Creates the schema and the tables if they are missing. Returns the stored settings, which are the
+ * settings of the first broker of the log.
  *
- * @throws {PostgresError}
+ * @throws {PostgresError} if the user lacks a right, or the schema belongs to another program.
  */
 export async function preflight(
   session: Session,
@@ -49,6 +50,7 @@ export async function preflight(
   }
 }
 
+/** Creates the schema and the tables, or checks those that exist. */
 async function prepareTables(
   session: Session,
   statements: Statements,
@@ -56,22 +58,22 @@ async function prepareTables(
 ): Promise<void> {
   const { schema, user, database } = address
   const { rows } = await session.call(inspection(schema))
-  const storedState = rows[0]!
-  const tables = storedState['tables'] as readonly string[]
-  if (storedState['has_schema'] !== true) {
-    if (storedState['may_create_schema'] !== true) {
+  const inspected = rows[0]!
+  const tables = inspected['tables'] as readonly string[]
+  if (inspected['has_schema'] !== true) {
+    if (inspected['may_create_schema'] !== true) {
       const advice = `create it with: CREATE SCHEMA ${schema} AUTHORIZATION "${user}"`
       throw refused(address, `does not exist in the database ${database}: ${advice}`)
     }
     await session.call(statements.createTables(true))
     return
   }
-  if (storedState['may_use_schema'] !== true)
-    throw lacks(address, 'USAGE', `GRANT USAGE ON SCHEMA ${schema} TO "${user}"`)
+  if (inspected['may_use_schema'] !== true)
+    throw lacksRight(address, 'USAGE', `GRANT USAGE ON SCHEMA ${schema} TO "${user}"`)
   const missing = tableNames.filter((name) => !tables.includes(name))
   if (missing.length === tableNames.length) {
-    if (storedState['may_create_tables'] !== true)
-      throw lacks(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
+    if (inspected['may_create_tables'] !== true)
+      throw lacksRight(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
     await session.call(statements.createTables(false))
     return
   }
@@ -82,23 +84,29 @@ async function prepareTables(
   await checkRights(session, address)
 }
 
+/** @throws {PostgresError} if the user lacks a right on a table. */
 async function checkRights(session: Session, { schema, user }: PostgresAddress): Promise<void> {
-  const wanted = tableNames.flatMap((table) => rights[table].map((right) => ({ table, right })))
-  const columns = wanted.map(({ table, right }, i) => {
+  const neededRights = tableNames.flatMap((table) =>
+    rights[table].map((right) => ({ table, right })),
+  )
+  const columns = neededRights.map(({ table, right }, i) => {
     return `has_table_privilege('${schema}.${table}', '${right}') as r${i}`
   })
   const { rows } = await session.call(`select ${columns.join(', ')}`)
-  const lacking = wanted.find((_, i) => rows[0]![`r${i}`] !== true)
-  if (lacking === undefined) return
+  const missingRight = neededRights.find((_, i) => rows[0]![`r${i}`] !== true)
+  if (missingRight === undefined) return
   const grant = `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO "${user}"`
   throw new PostgresError(
     'noRight',
-    `The user ${user} lacks the right ${lacking.right} on the table ${schema}.${lacking.table}: ` +
-      `run ${grant}`,
+    `The user ${user} lacks the right ${missingRight.right} on the table ` +
+      `${schema}.${missingRight.table}: run ${grant}`,
   )
 }
 
-/** Reads which tables exist, and which rights the user has. A user without rights can read both. */
+/**
+ * The statement that reads which tables exist, and which rights the user has. A user without rights
+ * may execute this statement too.
+ */
 function inspection(schema: string): string {
   const names = tableNames.map((name) => `'${name}'`).join(', ')
   return `select namespace.oid is not null as has_schema,
@@ -125,7 +133,12 @@ function stateFrom(row: Row): StoredState {
   }
 }
 
-function lacks({ schema, user }: PostgresAddress, right: string, grant: string): PostgresError {
+/** The error for a missing right on the schema. */
+function lacksRight(
+  { schema, user }: PostgresAddress,
+  right: string,
+  grant: string,
+): PostgresError {
   const why = `The user ${user} lacks the right ${right} on the schema ${schema}: run ${grant}`
   return new PostgresError('noRight', why)
 }

@@ -1,6 +1,7 @@
 /**
- * A session at the primary. The session connects when it is used, checks the server, and prepares
- * its statements. After a failure the next call connects again, if necessary to another host.
+ * A session at the primary: the server of PostgreSQL that accepts writes, in contrast to its
+ * replicas. The session connects when it is used, checks the server, and prepares its statements.
+ * After a failure the next call connects again, if necessary to another host.
  */
 import type { Clock } from '@holdfast/shared'
 import type { PostgresHost } from './address.js'
@@ -28,6 +29,7 @@ export interface SessionOptions {
 const maxDeadlineDoublings = 2
 /** The deadline of a call, as a multiple of the time after which the server gives up by itself. */
 const deadlineFactor = 1.5
+/** PostgreSQL 13, in the form of `server_version_num`. */
 const minVersion = 130_000
 
 export class Session {
@@ -36,7 +38,7 @@ export class Session {
   readonly #clock: Clock
   readonly #options: SessionOptions
   #connection: Connection | undefined
-  /** The calls of a session are made one after the other. */
+  /** The end of the last call. The calls of a session are made one after the other. */
   #lastCall: Promise<unknown> = Promise.resolve()
   /** Calls in a row that timed out. */
   #timeouts = 0
@@ -49,7 +51,11 @@ export class Session {
     this.#options = options
   }
 
-  /** @throws {PostgresError} */
+  /**
+   * Executes a text of statements after the earlier calls of this session.
+   *
+   * @throws {PostgresError} if the call fails. PostgreSQL may have executed the call nevertheless.
+   */
   call(text: string): Promise<Answer> {
     const answer = this.#lastCall.then(() => this.#call(text))
     this.#lastCall = answer.catch(() => {})
@@ -123,6 +129,7 @@ export class Session {
     throw summaryOf(errors, hosts.length)
   }
 
+  /** Opens a connection, checks its server, and prepares the connection for the calls. */
   async #open(host: PostgresHost): Promise<Connection> {
     const deadlineMs = this.#deadlineMs
     const connection = await Connection.open(host, this.#credentials, this.#clock, deadlineMs)
@@ -175,16 +182,17 @@ async function checkServer(
     throw new PostgresError('readOnly', why)
   }
   const pid = server!['pid'] as number
-  // A pooler makes up a number of its own, so a session with the server's number has no pooler.
+  // A pooler reports a number of its own, and not the number of a server process. So a connection
+  // that has the number of its server process has no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
   if (isPooled) throw pooled(connection.host)
 }
 
 /**
- * Whether a second session gets the server process of the first session, which is still open. A
- * pooler gives the second session this process in the modes "transaction" and "statement", but not
- * in the mode "session".
+ * Whether a pooler (a proxy such as PgBouncer) shares server processes between sessions. In the
+ * modes "transaction" and "statement" of a pooler, a second session can get the server process of
+ * the first session, which is still open. In the mode "session" it cannot.
  */
 async function sharesServer(
   connection: Connection,
@@ -194,21 +202,23 @@ async function sharesServer(
   deadlineMs: number,
 ): Promise<boolean> {
   const { host } = connection
-  const pidOf = async (session: Connection, text: string): Promise<unknown> => {
-    const { rows } = await session.call(text, deadlineMs)
+  const pidOf = async (anySession: Connection, text: string): Promise<unknown> => {
+    const { rows } = await anySession.call(text, deadlineMs)
     return rows[0]?.['pid']
   }
-  const second = await Connection.open(host, credentials, clock, deadlineMs)
+  const secondSession = await Connection.open(host, credentials, clock, deadlineMs)
   try {
-    if ((await pidOf(second, 'select pg_backend_pid() as pid')) === pid) return true
-    // The open transaction keeps its server process, so the first session may need another one.
-    const secondPid = await pidOf(second, 'begin; select pg_backend_pid() as pid')
+    if ((await pidOf(secondSession, 'select pg_backend_pid() as pid')) === pid) return true
+    // An open transaction of the second session keeps its server process. If the pooler then gives
+    // the first session another process, the two sessions share processes.
+    const secondPid = await pidOf(secondSession, 'begin; select pg_backend_pid() as pid')
     return secondPid === pid || (await pidOf(connection, 'select pg_backend_pid() as pid')) !== pid
   } finally {
-    await second.close()
+    await secondSession.close()
   }
 }
 
+/** The error for a server behind a pooler that loses LISTEN. */
 function pooled(host: PostgresHost): PostgresError {
   return new PostgresError(
     'pooler',
@@ -238,16 +248,20 @@ function settingsFor(callMs: number): string {
     where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')`
 }
 
+/** The error for a call of a closed session. */
 function closed(host: PostgresHost): PostgresError {
   const why = `${nameOf(host)} was not called, because the log is closed`
   return new PostgresError('unreachable', why)
 }
 
-/** The most useful error of several hosts. A replica is normal where another host is a primary. */
+/**
+ * The most useful of the errors of several hosts. The error that a host is a replica is the least
+ * useful, because all hosts but the primary are replicas.
+ */
 function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
   const permanent = errors.find(({ isPermanent }) => isPermanent)
-  const first = permanent ?? errors.find(({ kind }) => kind !== 'readOnly') ?? errors[0]!
-  if (hostCount === 1 || first === permanent) return first
-  const message = `${first.message}, and no other of the ${hostCount} hosts is a primary`
-  return new PostgresError(first.kind, message, first)
+  const mostUseful = permanent ?? errors.find(({ kind }) => kind !== 'readOnly') ?? errors[0]!
+  if (hostCount === 1 || mostUseful === permanent) return mostUseful
+  const message = `${mostUseful.message}, and no other of the ${hostCount} hosts is a primary`
+  return new PostgresError(mostUseful.kind, message, mostUseful)
 }

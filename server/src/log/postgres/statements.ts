@@ -8,9 +8,9 @@
  *
  * Every statement is sent as one message of the simple protocol. PostgreSQL therefore executes and
  * commits the statement at once, and a broker that stops in between cannot keep a row locked. The
- * values are numbers, UUIDs and hexadecimal bytes, so that the text needs no other escapes.
+ * values are numbers, UUIDs and hexadecimal bytes, which need no escapes; `textLiteral` escapes the
+ * few texts.
  */
-
 import type { ClusterConfig } from '../replicated/engine.js'
 
 export const tableNames = [
@@ -25,10 +25,10 @@ export const noId = '00000000-0000-0000-0000-000000000000'
 
 /** The most entries that one statement reads. An entry has at most about 256 KiB. */
 export const maxPageSize = 100
-/** The most entries that one statement deletes. */
+/** How many entries one statement deletes at most. */
 export const deleteSize = 5_000
 
-/** How the statements are written for one schema. The schema needs no quotes: see `address.ts`. */
+/** The statements for one schema. The name of the schema needs no quotes: see `address.ts`. */
 export class Statements {
   readonly #schema: string
 
@@ -81,7 +81,7 @@ export class Statements {
       alter table ${schema}.log_snapshot_chunks alter column chunk set storage external`
   }
 
-  /** Stores the settings if there are none. */
+  /** Stores the settings of the log if the log has none. */
   createState({ format, deadMs, cluster }: ClusterConfig, isFounding: boolean): string {
     const values = [format, deadMs, textLiteral(cluster), 'gen_random_uuid()', isFounding]
     return `insert into ${this.#schema}.log_state (format, dead_ms, cluster, log_id, is_founding)
@@ -117,16 +117,17 @@ export class Statements {
       from ${schema}.log_state`
   }
 
-  /** Stops all brokers of the log. */
+  /** Marks the log as broken, which stops all brokers of the log. */
   markBroken(why: string): string {
     return `update ${this.#schema}.log_state set broken = ${textLiteral(why)} where broken is null`
   }
 
   /**
-   * Prepares the statements of a session. `append` gives the entry the next position: the row of
-   * `log_state` is locked until the commit, so the order of positions is the order of commits. An
-   * entry that exists already is an error. `confirm` is for an entry that exists. `confirm` also
-   * writes, because only the commit of a write waits for synchronous standbys.
+   * Prepares the statements of the session for appends. `append` gives the entry the next position:
+   * the row of `log_state` is locked until the commit, so the order of positions is the order of
+   * commits. `append` fails if the entry is in the log already. `confirm` returns the position of
+   * an entry that is in the log already. `confirm` also writes a row, without a change of its
+   * values, because only the commit of a write waits for synchronous standbys.
    */
   prepare(): string {
     const schema = this.#schema
@@ -187,6 +188,7 @@ export class Statements {
     return `listen ${this.#schema}`
   }
 
+  /** Whether the entry after this position exists, or the position is the newest. */
   canReplayFrom(position: number): string {
     const schema = this.#schema
     return `select state.position = ${position}
@@ -194,6 +196,7 @@ export class Statements {
       from ${schema}.log_state as state`
   }
 
+  /** Records that the entries up to this position may be deleted. */
   setCompacted(position: number): string {
     return `update ${this.#schema}.log_state
       set compacted = greatest(compacted, least(position, ${position}))`
@@ -216,14 +219,14 @@ export class Statements {
       where id = '${id}' and number = ${number}`
   }
 
-  /** Writes a chunk again if its first attempt had no answer. */
+  /** Writes a chunk. The statement may be repeated, because it ignores a chunk that exists. */
   writeChunk(id: string, number: number, position: number, chunk: Buffer, checksum: number) {
     return `insert into ${this.#schema}.log_snapshot_chunks (id, number, position, checksum, chunk)
       values ('${id}', ${number}, ${position}, ${checksum}, ${bytesLiteral(chunk)})
       on conflict (id, number) do nothing`
   }
 
-  /** Makes a snapshot valid, unless there is one of this position or a later one. */
+  /** Makes a snapshot valid, unless a snapshot of this position or of a later position is valid. */
   listSnapshot(id: string, position: number, chunks: number): string {
     const snapshots = `${this.#schema}.log_snapshots`
     return `lock table ${snapshots} in exclusive mode;
@@ -237,18 +240,22 @@ export class Statements {
     return `delete from ${this.#schema}.log_snapshot_chunks where id = '${id}'`
   }
 
-  /** Deletes all snapshots before a position, also incomplete ones. */
+  /** Deletes all snapshots before a position, also incomplete snapshots. */
   deleteSnapshotsBefore(position: number): string {
     return `delete from ${this.#schema}.log_snapshots where position < ${position};
       delete from ${this.#schema}.log_snapshot_chunks where position < ${position}`
   }
 }
 
+/** A literal of the type `bytea`. */
 function bytesLiteral(value: string | Buffer): string {
   return `'\\x${Buffer.from(value as string).toString('hex')}'`
 }
 
-/** Sessions set `standard_conforming_strings`, so that a backslash is an ordinary character. */
+/**
+ * A literal of a text. A backslash needs no escape, because sessions set
+ * `standard_conforming_strings`.
+ */
 function textLiteral(text: string): string {
   return `'${text.replaceAll("'", "''").replaceAll('\0', '')}'`
 }

@@ -3,8 +3,9 @@
  * order, and appends the commands of its own clients. A broker lives in the log as one incarnation
  * after another. Each incarnation has its own name, and numbers its entries.
  *
- * The self-lease of a broker ends if its own entries have not returned from the log for too long.
- * The broker then *resigns*: the broker disconnects its clients and joins again as a new
+ * An own entry *returns* when the broker reads the entry back from the log. The self-lease (how
+ * long the broker may serve without a new entry of its own) ends if no own entry has returned for
+ * too long. The broker then *resigns*: the broker disconnects its clients and joins again as a new
  * incarnation. Therefore a broker never grants or acknowledges a lock that the other brokers may
  * have granted to another session.
  */
@@ -58,6 +59,7 @@ export class ClusterMember {
   readonly #commandQueue = new CommandQueue()
   #state: State = 'new'
   #subscription: { stop(): void } | undefined
+  /** The position of the last entry that this broker has read. */
   #position = 0
   #members = new MemberList()
   #divergenceCheck = new DivergenceCheck()
@@ -67,16 +69,19 @@ export class ClusterMember {
   #failureDetector: FailureDetector | undefined
   /** The incarnations that have sent an entry since the current incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
-  /** The time that the newest returned entry took, in ms. */
+  /** How long the newest returned entry took from its sending to its return, in ms. */
   #lagMs: number | undefined
   /** When a former incarnation sent its oldest entry that has not returned. */
   #unreturnedSince: number | undefined
   /** The most parts that an attempt to load a snapshot has loaded. */
   #partsLoaded = 0
+  /** The position of the last entry before the own `join`, see {@link joinProgress}. */
   #positionOnJoining = 0
+  /** How many dead or leaving brokers had their sessions taken over by this broker. */
   #takeovers = 0
   #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
+  /** Why the current attempt to join or to append fails; undefined if nothing fails. */
   #problem: string | undefined
   /** The newest entry that proved a loss. */
   #loss: { readonly position: number; readonly at: number; readonly problem: string } | undefined
@@ -147,7 +152,10 @@ export class ClusterMember {
     return unreturnedMs === undefined ? this.#lagMs : Math.max(unreturnedMs, this.#lagMs ?? 0)
   }
 
-  /** Says that the log is slow, if an entry takes longer than the time between two heartbeats. */
+  /**
+   * A message that the log is slow, if an own entry takes longer than the time between two
+   * heartbeats (entries without commands); undefined otherwise.
+   */
   get #slowProblem(): string | undefined {
     const lagMs = this.#currentLagMs ?? 0
     if (this.name === '' || lagMs <= heartbeatMsFor(this.#deps.config.deadMs)) return undefined
@@ -229,6 +237,7 @@ export class ClusterMember {
     })
   }
 
+  /** Begins an incarnation. @param replaces The id of the former incarnation of this broker */
   #join(replaces: string | undefined): void {
     this.#state = 'joining'
     this.#hasJoined = false
@@ -238,14 +247,12 @@ export class ClusterMember {
     const { clock, endOfTurn } = environment
     const { deadMs } = config
     this.#incarnation = new Incarnation({
-      ...{
-        id: newIncarnationId(name, environment.newId()),
-        engine,
-        clock,
-        endOfTurn,
-        deadMs,
-        commandQueue: this.#commandQueue,
-      },
+      id: newIncarnationId(name, environment.newId()),
+      engine,
+      clock,
+      endOfTurn,
+      deadMs,
+      commandQueue: this.#commandQueue,
       onSelfLeaseOver: () => {
         if (this.name !== '') this.#resign()
       },
@@ -342,10 +349,12 @@ export class ClusterMember {
     return this.#snapshotCatchUp
   }
 
+  /** Records why an attempt fails, for the status; undefined if the attempt has succeeded. */
   readonly #onProblem = (problem: string | undefined): void => {
     this.#problem = problem
   }
 
+  /** Stops for good, because of a permanent error. */
   #fail(error: HoldfastError): void {
     if (this.#state === 'ended') return
     this.end()
@@ -371,7 +380,8 @@ export class ClusterMember {
     this.#position = position
     const commands = this.#members.applyEntry(entry)
     const { live, oldest } = this.#members
-    // Another broker has declared this broker dead, or this broker has just left.
+    // If this broker is not a member any more, another broker has declared this broker dead, or
+    // this broker has just left.
     if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
     if (commands !== undefined) this.#applyEntry(entry, commands)
     const { snapshots } = this.#deps
@@ -382,8 +392,9 @@ export class ClusterMember {
       snapshots.requestSnapshot(snapshotWantedAfter, saveOwnState)
   }
 
+  /** Saves the current table as a snapshot; undefined if the table may be wrong. */
   readonly #saveOwnState: SaveOwnState = async (onCompactionProblem) => {
-    // The table is reliable only while this broker serves.
+    // The table is certainly right only while this broker serves.
     if (this.#state !== 'serving') return undefined
     const { engine, environment, stateMachine } = this.#deps
     const state = { position: this.#position, at: environment.clock.wall(), members: this.#members }
@@ -403,6 +414,10 @@ export class ClusterMember {
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
   }
 
+  /**
+   * A takeover is the command `restart` with a former owner: another broker becomes the owner
+   * broker of the sessions of a broker that has died or left.
+   */
   #onTakeover({ formerOwner, ownerBroker }: Extract<Command, { type: 'restart' }>): void {
     if (formerOwner === undefined) return
     this.#failureDetector?.remove(formerOwner)
@@ -436,19 +451,22 @@ export class ClusterMember {
     } else this.#detectFailures(n, now)
   }
 
-  #detectFailures(n: number, now: number): void {
+  /** Declares silent members dead, after the own entry with this number has returned. */
+  #detectFailures(ownEntryNumber: number, now: number): void {
     const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
-    const silentMembers = detector.onOwnEntry(n, incarnation.lastSent, now)
+    const silentMembers = detector.onOwnEntry(ownEntryNumber, incarnation.lastSent, now)
     const deathNotices = silentMembers.map((broker) => ({
       broker,
       last: this.#members.live.get(broker)!,
     }))
     if (deathNotices.length > 0) incarnation.sendEntrySoon({ dead: deathNotices })
+    // The next own entry decides whether a suspected member is dead, so send it soon.
     else if (detector.hasSuspects) incarnation.sendEntrySoon()
   }
 
   /**
-   * Compares the digests of the tables. Returns false, and fails, if this broker's table differs.
+   * Handles the entry for the divergence check, which compares digests (checksums) of the tables of
+   * all brokers. Returns false, and stops this broker for good, if its table differs.
    */
   #checkDigests(entry: LogEntry, commandCount: number): boolean {
     const { digest, digestRound, snapshot } = noticesIn(entry)

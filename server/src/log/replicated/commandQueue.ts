@@ -1,17 +1,17 @@
 /**
- * The commands that wait to be appended, as text. All commands that arrive while an append is under
- * way form the next entry, so a slower log has larger entries.
+ * The commands of a broker that wait to be appended to the shared log, as text. All commands that
+ * arrive while an append is under way form the next entry, so a slower log has larger entries.
  */
 import type { Command } from '../../core/index.js'
 import type { LogLoad } from '../log.js'
 
 /** The limits of one entry, well below the largest value that an engine accepts. */
-const perEntry = { commands: 2_000, characters: 256 * 1024 }
+const entryLimits = { commands: 2_000, characters: 256 * 1024 }
 /**
  * The limits of the queue. If the queue reaches a limit, the load is `rejectNew`. If the queue
  * reaches twice a limit, the load is `disconnect`.
  */
-const queue = { commands: 100_000, characters: 32 * 1024 * 1024 }
+const queueLimits = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class CommandQueue {
   #waiting: string[] = []
@@ -24,8 +24,12 @@ export class CommandQueue {
   }
 
   get load(): LogLoad {
-    const fill = Math.max(this.length / queue.commands, this.#characters / queue.characters)
-    return fill < 1 ? 'ok' : fill < 2 ? 'rejectNew' : 'disconnect'
+    const fullness = Math.max(
+      this.length / queueLimits.commands,
+      this.#characters / queueLimits.characters,
+    )
+    if (fullness < 1) return 'ok'
+    return fullness < 2 ? 'rejectNew' : 'disconnect'
   }
 
   add(command: Command): void {
@@ -37,11 +41,11 @@ export class CommandQueue {
   /** Removes and returns the oldest commands that fit into one entry. */
   takeForEntry(): readonly string[] {
     let end = this.#takenCount
-    const last = Math.min(this.#waiting.length, end + perEntry.commands)
+    const last = Math.min(this.#waiting.length, end + entryLimits.commands)
     let characters = 0
     while (end < last) {
       const { length } = this.#waiting[end]!
-      if (characters > 0 && characters + length > perEntry.characters) break
+      if (characters > 0 && characters + length > entryLimits.characters) break
       characters += length
       end++
     }

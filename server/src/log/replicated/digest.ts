@@ -1,9 +1,9 @@
 /**
- * A digest (checksum) of the lock table. The digest is a sum of hashes: one hash for each session
- * with its attach epoch (the number of its connection), each lock, waiting request, call at a
- * barrier and kept result. Every
- * effect (change of the table) adds hashes to the sum or subtracts hashes. A sum does not depend on
- * the order, so the digest is cheap even for a million locks.
+ * A digest (checksum) of the lock table. The digest is a sum of hashes. There is one hash for each
+ * session with its attach epoch (the number of its connection), and for each lock, waiting request,
+ * call at a barrier (which lets its callers wait for each other) and kept result (which later
+ * callers of a `once` get). Every effect (change of the table) adds hashes to the sum or subtracts
+ * hashes. A sum does not depend on the order, so the digest is cheap even for a million locks.
  *
  * Brokers that have applied the same entries of the log have equal digests, unless the table of a
  * broker is wrong.
@@ -18,6 +18,10 @@ import type {
   Session,
 } from '../../core/index.js'
 
+/** Whether a record is added to the table or removed from the table. */
+type Sign = 1 | -1
+
+/** The digest of one table. The first letter of each hashed text is the kind of the record. */
 export class Digest {
   #low = 0
   #high = 0
@@ -93,12 +97,15 @@ export class Digest {
     }
   }
 
-  #session({ id }: Session, attach: number, sign: 1 | -1): void {
-    this.#add(`s ${attach} ${id}`, sign)
+  #session({ id }: Session, attachEpoch: number, sign: Sign): void {
+    this.#add(`s ${attachEpoch} ${id}`, sign)
   }
 
-  /** By default, adds or subtracts the lock as it is now. */
-  #lock(lock: Lock, sign: 1 | -1, mode = lock.mode, presentFence = lock.presentFence): void {
+  /**
+   * Adds or subtracts a lock as it is now, unless the former mode or fence is given. After an
+   * upgrade a lock keeps its first fence as its identity, and has a newer `presentFence`.
+   */
+  #lock(lock: Lock, sign: Sign, mode = lock.mode, presentFence = lock.presentFence): void {
     const { fence, session, key, extras } = lock
     const newestFence = presentFence === fence ? '' : ` ${presentFence}`
     this.#add(`l ${fence}${newestFence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
@@ -106,28 +113,29 @@ export class Digest {
   }
 
   /** The value of a leader, which changes while the lock stays. */
-  #value({ fence }: Lock, value: string | undefined, sign: 1 | -1): void {
+  #value({ fence }: Lock, value: string | undefined, sign: Sign): void {
     this.#add(`v ${fence} ${value}`, sign)
   }
 
-  #request({ id, mode, session, key, extras }: Request, sign: 1 | -1): void {
-    const name = extras?.upgradeOf === undefined ? 'r' : `u ${extras.upgradeOf.fence}`
-    this.#add(`${name} ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+  #request({ id, mode, session, key, extras }: Request, sign: Sign): void {
+    const kind = extras?.upgradeOf === undefined ? 'r' : `u ${extras.upgradeOf.fence}`
+    this.#add(`${kind} ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
   }
 
-  #barrierCall({ id, session, barrier }: BarrierCall<Session>, sign: 1 | -1): void {
+  #barrierCall({ id, session, barrier }: BarrierCall<Session>, sign: Sign): void {
     this.#add(`b ${id} ${barrier.parties} ${session.id} ${barrier.key}`, sign)
   }
 
-  #keptResult({ key, result }: KeptResult, sign: 1 | -1): void {
+  #keptResult({ key, result }: KeptResult, sign: Sign): void {
     this.#add(`k ${result.fence} ${key}`, sign)
   }
 
   /**
-   * Adds or subtracts two multiplicative 32-bit hashes. `mixBits` makes every character of the text
+   * Adds or subtracts two 32-bit hashes of a text, with different start values and different
+   * factors (those of FNV-1a and of MurmurHash3). `mixBits` makes every character of the text
    * affect every bit of the hash.
    */
-  #add(text: string, sign: 1 | -1): void {
+  #add(text: string, sign: Sign): void {
     let low = 0x811c9dc5
     let high = 0x9e3779b9
     for (let i = 0; i < text.length; i++) {
@@ -141,8 +149,9 @@ export class Digest {
 }
 
 /**
- * The extras of a lock or request. A set needs none here, because its locks have the same fence,
- * and its requests the same session and id.
+ * The extras (the options that few locks have) of a lock or request, as text. The extras of a set
+ * (a lock of several keys) are not necessary, because all locks of a set have the same fence, and
+ * all requests of a set have the same session and id.
  */
 function extrasText(extras: Lock['extras']): string {
   if (extras === undefined) return ''
@@ -152,8 +161,9 @@ function extrasText(extras: Lock['extras']): string {
   return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`
 }
 
+/** Spreads the bits of a hash, by the two rounds of the function lowbias32. */
 function mixBits(hash: number): number {
-  const once = Math.imul(hash ^ (hash >>> 16), 0x7feb352d)
-  const twice = Math.imul(once ^ (once >>> 15), 0x846ca68b)
-  return (twice ^ (twice >>> 16)) >>> 0
+  const firstMix = Math.imul(hash ^ (hash >>> 16), 0x7feb352d)
+  const secondMix = Math.imul(firstMix ^ (firstMix >>> 15), 0x846ca68b)
+  return (secondMix ^ (secondMix >>> 16)) >>> 0
 }

@@ -40,6 +40,7 @@ interface DigestRound {
   readonly digests: Map<string, string>
 }
 
+/** The divergence check of one broker. */
 export class DivergenceCheck {
   #round: DigestRound | undefined
   /** When the last round began, in ms of the monotonic clock; undefined before the first entry. */
@@ -113,6 +114,7 @@ export class DivergenceCheck {
   }
 }
 
+/** How many of the values are equal to this value. */
 function countOf(values: readonly string[], value: string): number {
   return values.filter((other) => other === value).length
 }

@@ -11,6 +11,7 @@
 import { type Command, findUnknownType } from '../../core/index.js'
 import { formatVersion, invalidEntry, newerCommand, newerFormat } from './logErrors.js'
 
+/** The fields that all entries have. */
 interface EntryBase {
   /** The incarnation that sent the entry. */
   readonly broker: string
@@ -59,6 +60,7 @@ export interface MemberNotices {
   readonly snapshotWantedAfter?: number | undefined
 }
 
+/** Declares a member dead, unless the member has sent a newer entry. */
 export interface DeathNotice {
   /** The incarnation of the silent member. */
   readonly broker: string
@@ -75,6 +77,7 @@ export interface MissingEntry {
 
 export type LogEntry = JoinEntry | LeaveEntry | CommandsEntry
 
+/** The notices of an entry; an empty object if the entry has none. */
 export function noticesIn(entry: LogEntry): MemberNotices {
   return ('commands' in entry && entry.notices) || {}
 }
@@ -89,11 +92,14 @@ export function encodeCommands(
   return `${head},"commands":[${commands.join()}]}`
 }
 
+/** Encodes an entry without commands. */
 export function encodeEntry(entry: JoinEntry | LeaveEntry): string {
   return JSON.stringify({ v: formatVersion, ...entry })
 }
 
 /**
+ * Decodes and validates an entry.
+ *
  * @param position The position of the entry, for error messages.
  * @throws {HoldfastError} `INVALID_OPTION` for a newer format and for commands of a newer version;
  *   `UNAVAILABLE` for text that is not an entry.
@@ -107,15 +113,17 @@ export function decodeEntry(text: string, position: number): LogEntry {
   }
   const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
   if (typeof v === 'number' && v > formatVersion) throw newerFormat(v)
-  const kinds = [join, leave, commands].filter((kind) => kind !== undefined)
+  // An entry has exactly one of these fields: an object, the value true, or a list.
+  const contents = [join, leave, commands].filter((content) => content !== undefined)
+  const [content] = contents
   if (
     v !== formatVersion ||
     typeof broker !== 'string' ||
     !Number.isSafeInteger(n) ||
     typeof at !== 'number' ||
-    kinds.length !== 1 ||
-    kinds[0] === null ||
-    typeof kinds[0] !== (leave === undefined ? 'object' : 'boolean') ||
+    contents.length !== 1 ||
+    content === null ||
+    typeof content !== (leave === undefined ? 'object' : 'boolean') ||
     (commands !== undefined && !Array.isArray(commands))
   ) {
     throw invalidEntry(position)

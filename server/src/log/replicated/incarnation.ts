@@ -1,9 +1,9 @@
 /**
- * One incarnation: one life of a broker in the shared log. The incarnation appends numbered
- * entries, one at a time, from its `join` to its `leave` or to the end of its self-lease (how long
- * a broker may serve without a new entry of its own). If the outcome of an append is unknown, the
- * incarnation appends the same entry again until the entry is known to be in the log. Only then
- * does the incarnation make the next entry.
+ * One incarnation: one life of a broker in the shared log. The incarnation appends numbered entries
+ * (batches of commands), one at a time, from its `join` to its `leave` or to the end of its
+ * self-lease (how long a broker may serve without a new entry of its own). If the outcome of an
+ * append is unknown, the incarnation appends the same entry again until the entry is known to be in
+ * the log. Only then does the incarnation make the next entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { CommandQueue } from './commandQueue.js'
@@ -11,14 +11,16 @@ import type { Engine } from './engine.js'
 import { encodeCommands, encodeEntry, type MemberNotices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
-/** The pause before an entry is appended again, in ms; doubles each time. */
+/** The first and the longest pause before an entry is appended again, in ms; doubles each time. */
 const retryMs = { first: 20, most: 250 }
 
 export interface IncarnationDeps {
   readonly id: string
   readonly engine: Pick<Engine, 'append'>
   readonly clock: Clock
+  /** Calls the callback at the end of this turn of the event loop. */
   readonly endOfTurn: (callback: () => void) => void
+  /** The silence after which the other brokers declare this broker dead, in ms. */
   readonly deadMs: number
   /** The commands that wait to be appended. */
   readonly commandQueue: CommandQueue
@@ -37,6 +39,7 @@ export class Incarnation {
   #lastSentNumber = 0
   /** The number of the newest entry of this incarnation that this broker read back from the log. */
   #lastReadBackNumber = 0
+  /** When the newest entry was first sent, in ms of the monotonic clock. */
   #sentAt = Number.NEGATIVE_INFINITY
   #unsentNotices: MemberNotices | undefined
   /** Whether an entry must be sent even without commands. */
@@ -46,6 +49,7 @@ export class Incarnation {
   #isAppending = false
   #isFlushing = false
   #isOver = false
+  /** Wakes the incarnation for its next heartbeat or for the end of its self-lease. */
   #timer: Timer | undefined
   /** Set while the newest entry waits to be appended again. */
   #retryTimer: Timer | undefined
@@ -136,6 +140,7 @@ export class Incarnation {
     this.#deps.clock.clearTimer(this.#retryTimer)
   }
 
+  /** Sends the next entry, if there is anything to send and no append is under way. */
   #flush(): void {
     if (this.#isAppending || this.#isOver || this.#leaveNumber !== undefined) return
     const { id: broker, clock, commandQueue } = this.#deps
@@ -151,6 +156,7 @@ export class Incarnation {
     }
   }
 
+  /** Sends a new entry with the next number. */
   #send(encode: (n: number) => string): void {
     this.#isAppending = true
     this.#sentAt = this.#deps.clock.monotonic()
@@ -158,6 +164,7 @@ export class Incarnation {
     this.#append(encode(this.#lastSentNumber), retryMs.first)
   }
 
+  /** Appends an entry, and repeats the append until the entry is in the log. */
   #append(entry: string, pauseMs: number): void {
     const { engine, id, clock, onProblem } = this.#deps
     engine.append(id, entry).then(
@@ -166,6 +173,7 @@ export class Incarnation {
       },
       (reason: unknown) => {
         if (this.#isOver) return
+        // The append succeeded, although its answer was lost.
         if (this.#lastReadBackNumber === this.#lastSentNumber) {
           this.#onAppended()
           return
@@ -190,6 +198,7 @@ export class Incarnation {
 
   // ------------------------------------------------------------------------------------ time
 
+  /** Ends the self-lease if it is over, and sends a heartbeat if a heartbeat is due. */
   readonly #onTimer = (): void => {
     if (this.#isOver) return
     const now = this.#deps.clock.monotonic()
@@ -205,6 +214,7 @@ export class Incarnation {
     this.#wakeBy(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
   }
 
+  /** Calls `#onTimer` after at most this time. */
   #wakeBy(ms: number): void {
     this.#timer = this.#deps.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
   }

@@ -6,7 +6,8 @@ import { HoldfastError } from '@holdfast/shared'
 
 /**
  * The format of entries and snapshots. Unstable until 1.0. Rises when the lock table gets commands
- * or snapshot items that an older broker would not understand. Format 1 had no permits and no sets.
+ * or snapshot items that an older broker would not understand. Format 1 had no permits (locks of
+ * several holders) and no sets (locks of several keys).
  */
 export const formatVersion = 2
 

@@ -108,7 +108,8 @@ export class MemberList {
     this.#live.set(broker, n)
     if (replaces === undefined || replaces === broker) return []
     if (this.#live.has(replaces)) return [this.#declareDead(replaces, broker, at)]
-    // Late entries of the former incarnation may still arrive, even its `join`.
+    // Remember the former incarnation as dead, because its late entries may still arrive, even its
+    // `join`.
     this.#addDead(replaces)
     return []
   }
@@ -138,6 +139,7 @@ export class MemberList {
     return []
   }
 
+  /** Removes a member. Returns the command that moves its sessions to the new owner. */
   #declareDead(broker: string, newOwner: string, at: number): Command {
     this.#live.delete(broker)
     this.#addDead(broker)

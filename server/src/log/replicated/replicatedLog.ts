@@ -40,19 +40,29 @@ const maxStallMs = 30_000
 const maxLeaveMs = 3_000
 
 const initialStatus: LogStatus = {
-  ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
-  ...{ snapshot: undefined, problem: undefined, givenName: undefined, otherLogs: [] },
-  ...{ takeovers: 0, resignations: 0, failedSnapshots: 0 },
+  position: 0,
+  lagMs: undefined,
+  members: [],
+  name: undefined,
+  selfLeaseMs: 0,
+  waiting: 0,
+  snapshot: undefined,
+  problem: undefined,
+  givenName: undefined,
+  otherLogs: [],
+  takeovers: 0,
+  resignations: 0,
+  failedSnapshots: 0,
 }
 
 export class ReplicatedLog implements Log, Membership {
   readonly #environment: LogEnvironment
   readonly #source: EngineSource
-  /** The start of the log adds the cell of the broker. */
+  /** The settings of the log. `start` adds the cell of the broker to the name of the cluster. */
   #config: ClusterConfig
   readonly #snapshots: SnapshotScheduler
   /** How many brokers the log is for. */
-  readonly #brokers: number
+  readonly #brokerCount: number
   readonly #name: string | undefined
   #otherLogs: readonly string[] = []
   /** Whether this broker waits for a majority of the brokers, because the log is new. */
@@ -75,7 +85,7 @@ export class ReplicatedLog implements Log, Membership {
     checkRange('snapshotCharacters', characters, 1, Number.MAX_SAFE_INTEGER)
     if (brokers !== undefined) checkRange('brokers', brokers, 1, 100)
     if (name !== undefined) checkName(name)
-    this.#brokers = brokers ?? 1
+    this.#brokerCount = brokers ?? 1
     this.#name = name
     checkRange('snapshotMs', snapshotMs, 10_000, 86_400_000)
     this.#environment = environment
@@ -114,13 +124,13 @@ export class ReplicatedLog implements Log, Membership {
 
   get status(): LogStatus {
     const status = this.#member?.status ?? initialStatus
-    const own = { givenName: this.#name, otherLogs: this.#otherLogs }
-    if (!this.#isFounding) return { ...status, ...own }
-    const seen = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokers}`
+    const known = { givenName: this.#name, otherLogs: this.#otherLogs }
+    if (!this.#isFounding) return { ...status, ...known }
+    const joined = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokerCount}`
     const problem =
-      `the log is new, and only ${seen} brokers have joined, so this broker refuses clients: ` +
+      `the log is new, and only ${joined} brokers have joined, so this broker refuses clients: ` +
       'start the other brokers, or check the address of the log'
-    return { ...status, ...own, problem: status.problem ?? problem }
+    return { ...status, ...known, problem: status.problem ?? problem }
   }
 
   async start(stateMachine: StateMachine): Promise<void> {
@@ -130,8 +140,8 @@ export class ReplicatedLog implements Log, Membership {
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
       this.#abortStart = reject
-      // Sets `isStarting` before the promise resolves, because the member may fail at the very next
-      // entry.
+      // Set `isStarting` before the promise resolves, because the cluster member may fail at the
+      // next entry. The code after `await joined` would run later.
       const onServing = (): void => {
         isStarting = false
         resolve()
@@ -145,7 +155,8 @@ export class ReplicatedLog implements Log, Membership {
     })
     const stopTimer = this.#abortStartWithoutProgress()
     try {
-      // An aborted start does not wait for an engine that never answers.
+      // The race ends when the start is aborted, so an aborted start does not wait for an engine
+      // that never answers.
       await Promise.race([this.#begin(this.#engine, this.#member!), joined])
       await joined
     } catch (error) {
@@ -161,9 +172,9 @@ export class ReplicatedLog implements Log, Membership {
     const { clock } = this.#environment
     let progress = 0
     const check = (): void => {
-      const now = this.#member!.joinProgress
-      if (now > progress) {
-        progress = now
+      const newProgress = this.#member!.joinProgress
+      if (newProgress > progress) {
+        progress = newProgress
         timer = clock.setTimer(check, maxStallMs)
         return
       }
@@ -223,13 +234,15 @@ export class ReplicatedLog implements Log, Membership {
 
   /** Ends the founding of the log as soon as a majority of the brokers has joined. */
   #checkFounding(): void {
-    if (!this.#isFounding || this.#member!.heardMemberCount <= this.#brokers / 2) return
+    if (!this.#isFounding || this.#member!.heardMemberCount <= this.#brokerCount / 2) return
     this.#isFounding = false
     this.#engine?.endFounding?.().catch(() => {
-      // The mark stays, so the next broker that starts waits for a majority once more.
+      // Ignore the error. The mark of the founding stays in the log, so the next broker that starts
+      // waits for a majority once more.
     })
   }
 
+  /** Opens the log and joins. */
   async #begin(engine: Engine, member: ClusterMember): Promise<void> {
     await engine.open(this.#config)
     this.#isFounding = engine.isFounding === true
@@ -238,12 +251,14 @@ export class ReplicatedLog implements Log, Membership {
         this.#otherLogs = found
       },
       () => {
-        // The search only serves a warning, and the member reports a log that does not answer.
+        // Ignore the error. The search only serves a warning, and the cluster member reports a log
+        // that does not answer.
       },
     )
     await member.begin()
   }
 
+  /** Stops the member, the snapshot that is under way, and the engine. */
   async #stop(): Promise<void> {
     this.#member?.end()
     this.#snapshots.stop()
@@ -252,8 +267,9 @@ export class ReplicatedLog implements Log, Membership {
 }
 
 /**
- * The name of a cluster that is a cell. The name has the cell, because brokers of two cells that
- * share a log, or brokers with two counts of cells, would lock the same key in two logs.
+ * The name of a cluster whose brokers serve one cell (a share of all keys). The name has the cell,
+ * so that brokers of two cells cannot share a log, nor brokers that count the cells differently.
+ * Otherwise the same key could be locked in two logs.
  */
 function clusterOfCell(cluster: string, cell: string | undefined): string {
   if (cell === undefined) return cluster

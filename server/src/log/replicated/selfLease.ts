@@ -7,9 +7,8 @@
  * broker from the time when they *received* the entry, and wait longer than the self-lease. Thus
  * the self-lease of a broker ends before another broker takes over the sessions of the broker.
  *
- * All times are of one monotonic clock, in ms.
+ * All times are of the monotonic clock of this broker, in ms.
  */
-
 import { safeDuration } from '@holdfast/shared'
 
 /** The longest time between two entries of a broker, in ms; a sixth of the dead time. */
@@ -29,6 +28,7 @@ export class SelfLease {
 
   /** @param deadMs The silence after which other brokers declare a broker dead. */
   constructor(deadMs: number) {
+    // Shorter than the dead time, because the clocks of two machines may run at different rates.
     this.#leaseMs = safeDuration(deadMs)
   }
 
@@ -69,6 +69,7 @@ export class SelfLease {
  */
 export class FailureDetector {
   readonly #deadMs: number
+  /** Own entries normally return within this time. A longer gap is a stall of the log, in ms. */
   readonly #ordinaryGapMs: number
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
   readonly #lastEntryAt = new Map<string, number>()
@@ -77,7 +78,9 @@ export class FailureDetector {
    * time.
    */
   readonly #suspects = new Map<string, number>()
+  /** How long the log has stalled in total, in ms. */
   #stalledMs = 0
+  /** When the last own entry returned. */
   #returnedAt: number
 
   /** @param others The other members. Their silence begins now. */
@@ -88,17 +91,19 @@ export class FailureDetector {
     for (const other of others) this.onEntryOf(other, now)
   }
 
+  /** Must be called for each entry of another member. The member is not suspected any more. */
   onEntryOf(other: string, now: number): void {
     this.#lastEntryAt.set(other, now - this.#stalledMs)
     this.#suspects.delete(other)
   }
 
+  /** Must be called when another member has died or left. */
   remove(other: string): void {
     this.#lastEntryAt.delete(other)
     this.#suspects.delete(other)
   }
 
-  /** Whether a member is suspected. If so, this broker should send its next entry soon. */
+  /** Whether a member was silent for too long, but is not known to be dead yet. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0
   }
@@ -109,8 +114,8 @@ export class FailureDetector {
    * @param n Number of the entry.
    * @param lastSent Number of the newest entry that this broker has sent.
    * @returns The dead members: the members that were suspected before this entry was sent and are
-   *   still silent. If such a member had sent an entry before, that entry would precede this entry
-   *   in the log.
+   *   still silent. An entry that such a member appended before this entry would have arrived by
+   *   now, because the log delivers entries in order.
    */
   onOwnEntry(n: number, lastSent: number, now: number): string[] {
     this.#compensateStall(now)
