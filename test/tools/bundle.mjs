@@ -97,7 +97,7 @@ function copyEventEmitter(outfile) {
 }
 
 async function bundleWebSocket(format, outfile) {
-  // Both files export the same names; the one for Node is loaded only in Node.
+  // Both files export the same names; the file for Node is loaded only in Node.
   const names = Object.keys(await import(join(built, 'platform/webSocket/browser.js'))).join(', ')
   const contents = `
     import * as own from './browser.js'

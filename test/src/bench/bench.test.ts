@@ -25,7 +25,7 @@ describe('the bench', () => {
     result = await runJob(job!, options)
   })
 
-  it('measures the echo, frames by hand and the client library in one run', () => {
+  it('measures an echo server, frames written by hand and the client library in one run', () => {
     const systems = result.rows.map(({ system }) => system)
     assert.deepEqual(systems, ['ws echo', 'holdfast, by hand', 'holdfast, client'])
     for (const { workload, shape, placement, figures } of result.rows) {

@@ -13,6 +13,7 @@ export interface RunOptions {
   readonly onProgress: (done: number) => void
 }
 
+/** Starts the servers and the load generator of a job, runs the job, and ends all processes. */
 export async function runJob(
   job: Job,
   { pace, drivers, profiles, onProgress }: RunOptions,

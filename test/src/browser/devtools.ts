@@ -103,6 +103,9 @@ export class DevTools {
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 })
   }
 
+  /**
+   * Calls a method of the DevTools protocol. @param sessionId The tab; undefined for the browser.
+   */
   send(method: string, params: Params = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId
     this.#socket.send(JSON.stringify({ id, method, params, sessionId }))
@@ -149,10 +152,12 @@ export class Tab {
     this.#sessionId = sessionId
   }
 
+  /** Calls a method of the DevTools protocol for this tab. */
   send(method: string, params?: Params): Promise<unknown> {
     return this.#browser.send(method, params, this.#sessionId)
   }
 
+  /** Resolves with the next event of this tab that has this name. */
   event(method: string): Promise<unknown> {
     return this.#browser.event(method, this.#sessionId)
   }
@@ -165,6 +170,7 @@ export class Tab {
     )
   }
 
+  /** Evaluates an expression in the page, and awaits its promise. Rejects if the page throws. */
   async evaluate<T>(expression: string): Promise<T> {
     const params = { expression, awaitPromise: true, returnByValue: true }
     const { result, exceptionDetails } = (await this.send('Runtime.evaluate', params)) as Evaluated
@@ -172,6 +178,7 @@ export class Tab {
     throw new Error(exceptionDetails.exception?.description ?? 'The expression threw in the page')
   }
 
+  /** Opens a URL, and resolves when the page has loaded. */
   async navigate(url: string): Promise<void> {
     const loaded = this.event('Page.loadEventFired')
     await this.send('Page.navigate', { url })
@@ -196,6 +203,7 @@ export class Tab {
     await shown
   }
 
+  /** Makes the tab visible, which hides the other tabs of the window. */
   async bringToFront(): Promise<void> {
     await this.#browser.send('Target.activateTarget', { targetId: this.#targetId })
   }

@@ -75,7 +75,7 @@ describe('session.locks compared with navigator.locks', function () {
     })
   }
 
-  it('leaves the same logs of random plans', async () => {
+  it('has the same log as navigator.locks for each random plan', async () => {
     const planCount = count(20, 500)
     const random = new Random(seed)
     for (let done = 0; done < planCount; done += 20) {

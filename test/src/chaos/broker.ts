@@ -56,10 +56,12 @@ export class BrokerProcess {
     await exited
   }
 
+  /** Stops the process with SIGSTOP. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
   }
 
+  /** Continues the process after `freeze`. */
   thaw(): void {
     this.#process?.kill('SIGCONT')
   }

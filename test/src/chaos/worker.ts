@@ -91,6 +91,7 @@ export class Worker {
     })
   }
 
+  /** Uses locks in a loop until the worker is paused or closed. */
   work(): void {
     this.#isPaused = false
     this.#working = this.#loop()

@@ -175,7 +175,7 @@ describe('onContended', () => {
     expect(calls).to.equal(0)
   })
 
-  it('hears of requests that began to wait while the connection was gone', async () => {
+  it('is called for requests that began to wait while the connection was gone', async () => {
     const scene = await openGraced()
     let calls = 0
     await acquireLock(scene, { onContended: () => calls++ })

@@ -211,7 +211,7 @@ async function scene(): Promise<{ session: Session; lock: Lock }> {
 }
 
 describe('the checks of options and arguments', () => {
-  it('refresh shows its right arguments when options come as the first argument', async () => {
+  it('refresh shows its arguments in the error if its first argument is an object', async () => {
     const { lock } = await scene()
     const refusal = await refusalOf(() => lock.refresh({ ttl: 5 } as never))
     expect(refusal?.code).to.equal('INVALID_OPTION')
@@ -219,7 +219,7 @@ describe('the checks of options and arguments', () => {
   })
 
   for (const { name, options, call } of calls) {
-    it(`${name} refuses each misspelt option with the right name`, async () => {
+    it(`${name} refuses each misspelt option, and suggests the right name`, async () => {
       const on = await scene()
       for (const right of Object.keys(options)) {
         for (const wrong of misspellings(right)) {

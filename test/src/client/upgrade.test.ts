@@ -67,7 +67,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 5])
   })
 
-  it('keep the lock exclusive if the caller upgrades again before that grant arrives', async () => {
+  it('keep the lock exclusive if the caller aborts an upgrade and upgrades again before the grant', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
     const first = lock.upgrade({ signal: controller.signal })
@@ -84,7 +84,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('downgrade the lock once the second caller has given up as well, or is refused', async () => {
+  it('downgrade the lock when the last caller of a granted upgrade aborts or is refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]

@@ -26,7 +26,7 @@ describe('a need of a test', () => {
     assert.match(reason, /does not allow "unshare --net/)
   })
 
-  it('is avoidable only in CI and only if CI can install the program', () => {
+  it('counts as avoidable only in CI, and only if CI can install the program', () => {
     const ci: Machine = { ...complete, ci: true, has: () => false }
     assert.isTrue(lackOf('chromium', ci)?.avoidable)
     assert.isFalse(lackOf('chromium', { ...ci, ci: false })?.avoidable)

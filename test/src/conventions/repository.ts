@@ -30,6 +30,7 @@ export function filesUnder(folder: string, ...endings: readonly string[]): Sourc
   return found
 }
 
+/** Reads a file. @param path Relative to the root of the repository. */
 export function read(path: string): SourceFile {
   return { path, text: readFileSync(join(root, path), 'utf8') }
 }
@@ -61,6 +62,7 @@ export interface Manifest {
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
+/** The `package.json` of a folder; an empty path is the root of the repository. */
 export function manifest(folder: string): Manifest {
   return JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text)
 }

@@ -37,7 +37,7 @@ describe('the groups of waiters', () => {
   })
 })
 
-describe('the page of coordination, its models', () => {
+describe('the models of the coordination page', () => {
   it('list elections with their leaders and the number of candidates', async () => {
     const { electionsIn } = await load('coordination')
     const rows = [
@@ -152,7 +152,7 @@ describe('the dashboard in Chromium shows', function () {
             /^ann.*waits for.*account\/2$/.test(waiter!),
         )
         await dashboardPage.go('#/locks')
-        await dashboardPage.seesRows('Locks', ['account/1deadlock', 'account/2deadlock'])
+        await dashboardPage.waitForRows('Locks', ['account/1deadlock', 'account/2deadlock'])
         await dashboardPage.go('#/coordination')
         const scopes = page.getByRole('region', { name: 'Scopes' }).getByRole('row')
         await scopes.nth(2).waitFor()

@@ -68,7 +68,7 @@ export class DashboardPage {
   }
 
   /** Resolves when a table has exactly one row for each of these texts, in this order. */
-  async seesRows(table: string, texts: readonly string[]): Promise<void> {
+  async waitForRows(table: string, texts: readonly string[]): Promise<void> {
     await this.page.waitForFunction(
       ([name, expected]) => {
         const rows = [...document.querySelectorAll(`[aria-label="${name}"] .virtual-row`)]
@@ -84,6 +84,7 @@ export class DashboardPage {
     )
   }
 
+  /** Fails if the page had an error, a warning or a request to another origin. */
   expectNoProblems(): void {
     expect(this.problems).to.deep.equal([])
   }

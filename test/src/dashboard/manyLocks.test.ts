@@ -34,7 +34,7 @@ describe('the dashboard with ten thousand locks', function () {
     await dashboardPage.waitForText('10,000 locks held, 0 waiting')
     const search = dashboardPage.page.getByRole('searchbox')
     await search.fill('key/0987')
-    await dashboardPage.seesRows(
+    await dashboardPage.waitForRows(
       'Locks',
       Array.from({ length: 10 }, (_, n) => `key/0987${n}`),
     )
@@ -65,10 +65,10 @@ describe('the dashboard with ten thousand locks', function () {
     await waitForFocusOn(dashboardPage, keyOf(0))
     expect(await dashboardPage.rows('Locks').count()).to.be.below(maxDrawnRows)
     await page.getByRole('checkbox', { name: 'Only with a queue' }).check()
-    await dashboardPage.seesRows('Locks', [keyOf(9_999)])
+    await dashboardPage.waitForRows('Locks', [keyOf(9_999)])
     await page.getByRole('checkbox', { name: 'Only with a queue' }).uncheck()
     await page.getByRole('searchbox').fill('key/00042')
-    await dashboardPage.seesRows('Locks', [keyOf(42)])
+    await dashboardPage.waitForRows('Locks', [keyOf(42)])
     expect(await table.getByRole('row').count()).to.equal(2)
     dashboardPage.expectNoProblems()
   })
@@ -100,7 +100,7 @@ describe('the dashboard with ten thousand locks', function () {
     await page.locator('[role=table][aria-rowcount="13"]').waitFor()
     await page.getByRole('checkbox', { name: 'unlocked' }).uncheck()
     await page.locator('[role=table][aria-rowcount="7"]').waitFor()
-    await dashboardPage.seesRows('Events, newest first', [
+    await dashboardPage.waitForRows('Events, newest first', [
       ...['second', 'first/4', 'first/3', 'first/2', 'first/1', 'first/0'],
     ])
     dashboardPage.expectNoProblems()

@@ -25,6 +25,7 @@ interface Modules {
   readonly waiterGroups: typeof Groups
 }
 
+/** Loads a built module of the models of the dashboard. */
 export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {
   const path = join(root, `server/dist/dashboard/model/${name}.js`)
   return (await import(pathToFileURL(path).href)) as Modules[N]

@@ -40,14 +40,14 @@ describe('the dashboard in Chromium', function () {
     await bob!.lock('reports')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     const { page } = dashboardPage
-    await dashboardPage.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
+    await dashboardPage.waitForRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
     // Move the focus away from the search field first.
     await page.getByRole('heading', { name: 'Locks' }).click()
     await page.keyboard.press('/')
     await page.keyboard.type('orders')
-    await dashboardPage.seesRows('Locks', ['orders:1', 'orders:2'])
+    await dashboardPage.waitForRows('Locks', ['orders:1', 'orders:2'])
     await page.getByRole('searchbox').fill('bob')
-    await dashboardPage.seesRows('Locks', ['reports'])
+    await dashboardPage.waitForRows('Locks', ['reports'])
     await page.getByRole('searchbox').fill('nothing like it')
     await dashboardPage.waitForText(/No key or session matches/)
     await page.getByRole('searchbox').fill('REPORTS')
@@ -55,7 +55,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('heading', { name: 'reports', level: 1 }).waitFor()
     // The back button restores the search.
     await page.goBack()
-    await dashboardPage.seesRows('Locks', ['reports'])
+    await dashboardPage.waitForRows('Locks', ['reports'])
     expect(await page.getByRole('searchbox').inputValue()).to.equal('REPORTS')
     dashboardPage.expectNoProblems()
   })
@@ -73,12 +73,12 @@ describe('the dashboard in Chromium', function () {
       await untilHandled(session)
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
-    await dashboardPage.seesRows('Queue', ['bob', 'cid', 'dan'])
+    await dashboardPage.waitForRows('Queue', ['bob', 'cid', 'dan'])
     const graph = dashboardPage.page.getByRole('region', { name: /^Wait-for graph: / })
     expect(await graph.getAttribute('aria-label')).to.include('cid waits for ann (k)')
     await lock.unlock()
     await granted.waitForCount(1)
-    await dashboardPage.seesRows('Queue', ['cid', 'dan'])
+    await dashboardPage.waitForRows('Queue', ['cid', 'dan'])
     await dashboardPage.waitForText('Held, 2 waiting')
     // The page was opened during ann's lock, and saw its end. The page saw bob's lock from its
     // grant.
@@ -100,8 +100,8 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.waitForText('ann → bob → ann')
     await dashboardPage.page.getByRole('link', { name: /^bob/ }).first().click()
     await dashboardPage.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
-    await dashboardPage.seesRows('Locks that the session holds', ['b'])
-    await dashboardPage.seesRows('Locks that the session waits for', ['a'])
+    await dashboardPage.waitForRows('Locks that the session holds', ['b'])
+    await dashboardPage.waitForRows('Locks that the session waits for', ['a'])
     dashboardPage.expectNoProblems()
   })
 
@@ -215,18 +215,18 @@ describe('the dashboard in Chromium', function () {
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/locks')
-    await dashboardPage.seesRows('Locks', ['before'])
+    await dashboardPage.waitForRows('Locks', ['before'])
     await dashboardPage.page.evaluate(() => {
       document.body.dataset['mark'] = 'the same page'
     })
     const connections = proxy.count
     proxy.cut()
     await ann.lock('meanwhile')
-    await dashboardPage.seesRows('Locks', ['before', 'meanwhile'])
+    await dashboardPage.waitForRows('Locks', ['before', 'meanwhile'])
     await dashboardPage.waitForState('Live')
     expect(proxy.count).to.be.above(connections)
     await ann.lock('since')
-    await dashboardPage.seesRows('Locks', ['before', 'meanwhile', 'since'])
+    await dashboardPage.waitForRows('Locks', ['before', 'meanwhile', 'since'])
     expect(await dashboardPage.page.locator('body').getAttribute('data-mark')).to.equal(
       'the same page',
     )
@@ -239,7 +239,7 @@ describe('the dashboard in Chromium', function () {
     const lost = next(ann, 'lost')
     await ann.lock('old')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
-    await dashboardPage.seesRows('Locks', ['old'])
+    await dashboardPage.waitForRows('Locks', ['old'])
     await broker.close()
     await lost
     await dashboardPage.waitForState('Connection lost')

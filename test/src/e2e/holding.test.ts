@@ -1,6 +1,7 @@
 /**
- * Longest holds, notices and watches with the queue over a real broker. A fence is the number of a
- * grant.
+ * `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long a
+ * lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is the
+ * number of a grant.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -80,7 +81,7 @@ describe('e2e: maxHold', () => {
 describe('e2e: notices', () => {
   const stage = Stage.forEachTest()
 
-  it('tell a waiter of the holders, and a holder of the waiters, who then hands over', async () => {
+  it('tell a waiter who holds the key, and tell the holder that others wait, so that it hands over', async () => {
     const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const contended: ContendedNotice[] = []

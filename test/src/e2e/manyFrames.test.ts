@@ -30,6 +30,7 @@ class FrameCounter {
   /** The largest number of frames in one turn of the event loop. */
   max = 0
 
+  /** Starts to count. */
   begin(): void {
     const count = (): void => {
       this.total++

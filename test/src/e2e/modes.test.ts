@@ -6,10 +6,10 @@ import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
 import { aborted, next, Stage, untilHandled } from './stage.js'
 
-describe('e2e: shared and exclusive', () => {
+describe('e2e: shared and exclusive requests', () => {
   const stage = Stage.forEachTest()
 
-  it('lets readers hold a lock together, and a writer wait for the last reader', async () => {
+  it('let readers hold a lock together, and let a writer wait for the last reader', async () => {
     const { sessions, broker } = await stage.brokerWith('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const first = await a!.lock('k', { mode: 'shared' })
@@ -26,7 +26,7 @@ describe('e2e: shared and exclusive', () => {
     expect(order).to.deep.equal(['last reader', 'writer'])
   })
 
-  it('does not let a reader pass a waiting writer, so that no writer starves', async () => {
+  it('do not let a reader pass a waiting writer, so that no writer starves', async () => {
     const { sessions } = await stage.brokerWith('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
     const reading = await a!.lock('k', { mode: 'shared' })

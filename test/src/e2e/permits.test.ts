@@ -1,6 +1,6 @@
 /**
- * Locks with permits over a real broker: their sum stays within the capacity, and the requests are
- * granted in the order of their arrival.
+ * Locks with permits over a real broker. The holders of a key together have at most as many permits
+ * as the capacity, and requests are granted in the order of their arrival.
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'
@@ -32,7 +32,7 @@ describe('e2e: permits', () => {
     expect((await waiting).fence).to.be.above(first.fence)
   })
 
-  it('do not let a small request pass a large one that waits', async () => {
+  it('do not let a small request pass a large request that waits', async () => {
     const { sessions } = await stage.brokerWith('a', 'large', 'small')
     const [a, large, small] = sessions
     const held = await a!.lock('k', { capacity: 3, permits: 2 })

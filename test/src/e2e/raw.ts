@@ -102,10 +102,12 @@ export class RawClient {
     return client
   }
 
+  /** Resolves when the WebSocket is open. */
   async opened(): Promise<void> {
     if (this.socket.readyState !== WebSocket.OPEN) await once(this.socket, 'open')
   }
 
+  /** Sends messages in one frame: one message as an object, several as an array. */
   send(...messages: readonly object[]): void {
     this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }

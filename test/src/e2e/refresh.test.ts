@@ -27,7 +27,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('gives a ttl to a lock without one', async () => {
+  it('gives a ttl to a lock without a ttl', async () => {
     const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')

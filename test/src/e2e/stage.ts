@@ -42,10 +42,12 @@ export class Stage {
     this.#closing.push(close)
   }
 
+  /** Closes the brokers and sessions of this stage, the newest first. */
   async clear(): Promise<void> {
     for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
   }
 
+  /** Starts a broker in this process, which the stage closes. @param port Default: a free port. */
   async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
     this.onClear(() => broker.close())
@@ -53,6 +55,7 @@ export class Stage {
     return { broker, url, port: listening }
   }
 
+  /** Connects a client, whose session the stage closes. */
   async session(url: string | readonly string[], options?: ConnectOptions): Promise<Session> {
     const session = await connect(url, options)
     this.onClear(() => session.close())

@@ -20,7 +20,7 @@ async function answerTo(port: number, bytes: string): Promise<string[]> {
   return [head.split('\r\n')[0]!, body.trimEnd()]
 }
 
-describe('upgrade: on a port of its own', () => {
+describe('upgrade: a broker with its own port', () => {
   let broker: HoldfastBroker
   let port: number
 
@@ -170,7 +170,7 @@ describe('upgrade: on a port of its own', () => {
   })
 })
 
-describe('upgrade: beside a server of the user', () => {
+describe('upgrade: a broker attached to a server of the user', () => {
   let server: Server
   let broker: HoldfastBroker
   let port: number

@@ -80,7 +80,7 @@ describe('e2e: upgrades', () => {
     await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
   })
 
-  it('that wait are the first of the requests that a query and a new watch list', async () => {
+  it('are listed before the other waiting requests, by a query and by a new watch', async () => {
     const { sessions, broker } = await stage.brokerWith('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)

@@ -33,7 +33,7 @@ for (const { key, name } of queue) console.log(`${name} waits for ${key}`)
 await lock.unlock()
 await (await waiting).unlock()
 
-const stats = await monitor.stats() // the same as broker.stats()
+const stats = await monitor.stats() // equal to broker.stats()
 console.log('locks:', stats.totalLocks, 'active:', stats.activeLocks, 'failed:', stats.failedLocks)
 console.log('success rate:', stats.successRate)
 

@@ -20,6 +20,7 @@ export interface ConversationOutcome {
 class SettlementLog {
   readonly settled: string[] = []
 
+  /** Awaits a request, and records when the request settles, with a result or with an error. */
   async record<T>(request: string, promise: Promise<T>): Promise<T> {
     try {
       return await promise

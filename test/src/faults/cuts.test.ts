@@ -89,7 +89,7 @@ describe('faults: a conversation that is cut', function () {
     })
   }
 
-  it('before any frame of the broker: the client resumes, and every request settles once', async () => {
+  it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
@@ -111,7 +111,7 @@ describe('faults: a conversation that is cut', function () {
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`and is cut again during the resume, on the way ${direction}: every request settles once`, async () => {
+    it(`settles every request once after a second cut during the resume, on the way ${direction}`, async () => {
       // In the middle of the conversation the client has the most locks and requests to resume.
       const firstCutOffset = Math.floor(totals.down * 0.7)
       for (const offset of offsets(900, 30)) {
@@ -131,7 +131,7 @@ describe('faults: slow networks', () => {
     for (const byte of chunk) connection.pass(Buffer.of(byte))
   }
 
-  it('byte by byte, in both directions: no request fails', async () => {
+  it('fail no request when each byte arrives alone, in both directions', async () => {
     expect(await runConversation(() => ({ up: byteByByte, down: byteByByte }))).to.deep.equal({
       connected: true,
       resumes: 0,
@@ -147,7 +147,7 @@ describe('faults: slow networks', () => {
     )
   })
 
-  it('byte by byte and then cut: the client resumes', async () => {
+  it('let the client resume when each byte arrives alone and the connection is then cut', async () => {
     const filtersOf = (index: number): ConnectionFilters =>
       index === 0
         ? { up: byteByByte, down: cutBeforeFrame(5) }

@@ -33,6 +33,7 @@ class Writer {
     return messages[this.#receivedCount - 1]!
   }
 
+  /** Sends a command to the process. */
   tell(command: 'add' | 'go'): void {
     this.#process.send(command)
   }

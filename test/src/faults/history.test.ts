@@ -122,6 +122,7 @@ class Contender {
     this.#process.kill(signal)
   }
 
+  /** Continues the process after its pause. */
   wake(): void {
     this.#process.kill('SIGCONT')
   }
@@ -138,10 +139,12 @@ class Contender {
     )
   }
 
+  /** Resolves when the process has done all its work. */
   async finished(): Promise<void> {
     await this.entries.waitUntil((entries) => entries.at(-1)?.kind === 'finished')
   }
 
+  /** The uses of the lock that the process has reported. */
   tenures(processName: string): Tenure[] {
     const tenures: Tenure[] = []
     let requestedAt = 0n

@@ -1,6 +1,7 @@
 /**
- * Watchers that stop reading while the broker sends them many events. The memory of the broker may
- * grow by half of its limit for each such watcher, and the broker must serve all other clients.
+ * Watchers that stop reading while the broker sends them many events. For each such watcher, the
+ * memory of the broker may grow by half of the bytes that a watcher may leave unread. The broker
+ * must serve all other clients.
  */
 import { readFileSync } from 'node:fs'
 import type { LockEvent, Session, WatchEvent } from '@holdfast/client'

@@ -53,10 +53,12 @@ export class Namespace {
     this.#setNeighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)
   }
 
+  /** Ends the loss of packets in both directions. */
   loseNothing(): void {
     this.#setNeighbours(this.#mac, this.#farMac)
   }
 
+  /** Deletes the namespace and its network devices. */
   remove(): void {
     ip('netns', 'delete', this.name)
   }

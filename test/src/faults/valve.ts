@@ -14,10 +14,12 @@ export class Valve {
     else connection.pass(bytes)
   }
 
+  /** Keeps all bytes from now on, and passes none. */
   shut(): void {
     this.#isShut = true
   }
 
+  /** Passes the kept bytes, and all later bytes at once. */
   open(): void {
     this.#isShut = false
     for (const { bytes, connection } of this.#kept.splice(0)) connection.pass(bytes)

@@ -137,7 +137,7 @@ function inOrder(log: readonly string[], planned: ReadonlyMap<string, PlannedReq
   return [...grants, ...settlements.sort()]
 }
 
-/** Sorts pending requests by name, because only the order within a name is defined. */
+/** Compares pending requests by name, because only the order within a name is defined. */
 function byName(a: string, b: string): number {
   const [x, y] = [a, b].map((line) => line.slice(0, line.lastIndexOf(' ')))
   return x! < y! ? -1 : x! > y! ? 1 : 0

@@ -39,6 +39,7 @@ export class Script {
     this.prefix = prefix
   }
 
+  /** Adds a line to the log. */
   record(line: string): void {
     this.log.push(line)
   }

@@ -108,6 +108,7 @@ export class Cluster {
     return stateMachine
   }
 
+  /** Makes the state machine of a broker, which records what the log tells the broker. */
   stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
     return new RecordingStateMachine(this.machine, log, source)
   }

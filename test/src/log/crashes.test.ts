@@ -14,7 +14,7 @@ import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
 describe('journal: crashes', () => {
-  it('leave no lie at any named point', async function () {
+  it('contradict no answer that a client got, at any named point', async function () {
     this.timeout(600_000)
     const rounds = count(crashPoints.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random())
@@ -23,7 +23,7 @@ describe('journal: crashes', () => {
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('have a ledger that reports a granted lock that the table lacks, and a released lock that the table still has', async () => {
+  it('are checked by a ledger, which reports a granted lock that the table lacks, and a released lock that it has', async () => {
     const ledger = new Ledger()
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')

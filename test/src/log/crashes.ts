@@ -88,6 +88,7 @@ class Scene {
     this.#random = random
   }
 
+  /** Makes a scene with an empty journal and a free port. */
   static async open(random: Random): Promise<Scene> {
     return new Scene(mkdtempSync(join(tmpdir(), 'holdfast-crash-')), await freePort(), random)
   }

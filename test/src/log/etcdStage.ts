@@ -27,6 +27,7 @@ export class Reader {
     this.ends.add(error.message)
   }
 
+  /** The texts of the delivered entries, in order. */
   get texts(): string[] {
     return this.entries.items.map(([, text]) => text)
   }

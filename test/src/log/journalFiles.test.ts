@@ -35,7 +35,7 @@ describe('journal: its files', () => {
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
-  async function session(): Promise<void> {
+  async function useJournal(): Promise<void> {
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const replica = new RecordingTable()
@@ -45,7 +45,8 @@ describe('journal: its files', () => {
     if (error instanceof Error) throw error
   }
 
-  function modes(): Record<string, string> {
+  /** The permissions of the directory and of its files in octal digits, by path. */
+  function permissions(): Record<string, string> {
     const paths = [dir, ...readdirSync(dir).map((name) => join(dir, name))]
     return Object.fromEntries(
       paths.map((path) => [path.slice(dir.length), (statSync(path).mode & 0o777).toString(8)]),
@@ -53,29 +54,29 @@ describe('journal: its files', () => {
   }
 
   it('are accessible only to their owner, for any umask of the process', async () => {
-    const former = process.umask(0)
+    const formerUmask = process.umask(0)
     try {
-      await session()
+      await useJournal()
     } finally {
-      process.umask(former)
+      process.umask(formerUmask)
     }
-    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+    expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
   })
 
   it('lose the permissions that an earlier version gave to other users', async () => {
-    await session()
+    await useJournal()
     chmodSync(dir, 0o777)
     for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o664)
-    await session()
-    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+    await useJournal()
+    expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
   it('take the permissions of other users from an existing empty directory', async () => {
     mkdirSync(dir, { recursive: true })
     chmodSync(dir, 0o755)
-    await session()
-    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+    await useJournal()
+    expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
   it('are refused if one file is a link', async () => {
@@ -84,7 +85,7 @@ describe('journal: its files', () => {
     for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
       mkdirSync(dir, { recursive: true })
       symlinkSync(victim, join(dir, name))
-      const error = await session().catch((reason: unknown) => reason)
+      const error = await useJournal().catch((reason: unknown) => reason)
       expect(error, name).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
       expect((error as Error).message).to.include('has something else than regular files')
       rmSync(dir, { recursive: true })

@@ -21,6 +21,7 @@ export class Ledger {
   /** The number of grants. */
   grants = 0
 
+  /** A client was granted this lock. */
   granted({ key, fence }: Lock, session: string): void {
     this.grants++
     this.#highestFence = Math.max(this.#highestFence, fence)

@@ -22,7 +22,7 @@ describe('replicated log: figures for operators', () => {
       await cluster.passTime(seconds * 1_000)
       const before = a.log.status.lagMs!
       await cluster.passTime(1_000)
-      // The broker resigns after 6 s, but the age goes on.
+      // The broker resigns after 6 s, but the age of the entry still rises.
       expect(a.log.status.lagMs! - before).to.equal(1_000)
     }
     expect(a.log.status.lagMs).to.be.at.least(84_000)
@@ -53,7 +53,7 @@ describe('replicated log: figures for operators', () => {
       await cluster.settle()
     }
     expect(a.log.status.failedSnapshots).to.equal(2)
-    const numbers = [
+    const gaugeNames = [
       'connections',
       'sessions',
       'held',
@@ -62,8 +62,8 @@ describe('replicated log: figures for operators', () => {
       'memoryUsed',
       'memoryLimit',
     ]
-    const counts = ['bytesReceived', 'bytesSent', 'barriers', 'barrierCalls', 'keptResults']
-    const zeros = [...numbers, ...counts].map((name) => [name, 0])
+    const counterNames = ['bytesReceived', 'bytesSent', 'barriers', 'barrierCalls', 'keptResults']
+    const zeros = [...gaugeNames, ...counterNames].map((name) => [name, 0])
     const gauges = { ...Object.fromEntries(zeros), stats: { refreshCount: 0 }, log: a.log.status }
     const metrics = brokerMetrics()
     metrics.attach?.(() => gauges as BrokerGauges)
@@ -83,6 +83,7 @@ describe('replicated log: figures for operators', () => {
   it('name a slow log as the problem, while entries take longer than a sixth of the dead time', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
+    // Each entry takes 700 ms to the log and 700 ms back, more than a sixth of 6 s.
     a.source.faults.delayMs = 700
     await cluster.passTime(10_000)
     expect(a.eventNames).to.deep.equal(['serve'])

@@ -59,11 +59,13 @@ export class MemoryStore {
     for (const follower of this.#followers) follower()
   }
 
+  /** Removes all entries up to this position, inclusive. */
   compact(upTo: number): void {
     this.compactedTo = Math.max(this.compactedTo, upTo)
     while ((this.entries[0]?.position ?? Number.POSITIVE_INFINITY) <= upTo) this.entries.shift()
   }
 
+  /** Calls the function after each append. @returns a function that ends the calls */
   watch(follower: () => void): () => void {
     this.#followers.add(follower)
     return () => this.#followers.delete(follower)

@@ -1,4 +1,7 @@
-/** Addresses of a log in PostgreSQL: what they mean, and which are refused with which message. */
+/**
+ * The address of a command log in PostgreSQL: the meaning of each valid form, and the error message
+ * for each invalid form.
+ */
 import { HoldfastError, postgresLog } from '@holdfast/server'
 import { parsePostgresAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,4 +1,8 @@
-/** The common suite of engines on a real PostgreSQL, and what other engines do in another way. */
+/**
+ * The common suite of engines on a real PostgreSQL, and the rules of this engine that other engines
+ * do not have. An engine stores the entries of a shared command log, which orders all changes of
+ * the lock table.
+ */
 import { expect } from 'chai'
 import { engineSuite } from './engineSuite.js'
 import { PostgresStage } from './postgresStage.js'

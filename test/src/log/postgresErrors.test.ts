@@ -1,7 +1,7 @@
 /**
- * Wrong settings and broken states of PostgreSQL, each with its error message. `UNAVAILABLE` means
- * that another try may help (exit code 69 of `holdfast serve`), and `INVALID_OPTION` that it does
- * not (78).
+ * Wrong settings and broken states of PostgreSQL, each with its error message. The code
+ * `UNAVAILABLE` means that another try may help (exit code 69 of `holdfast serve`). The code
+ * `INVALID_OPTION` means that another try does not help (exit code 78).
  */
 import { chownSync, copyFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -119,7 +119,7 @@ describe('log: an unusable PostgreSQL', function () {
     )
   })
 
-  it('checks passwords', async () => {
+  it('is reported if the password is missing or wrong', async () => {
     const user = await role('guarded', "password 'right'")
     const { schema } = postgres
     await postgres.server.sql.unsafe(`create schema ${schema} authorization guarded`)
@@ -151,7 +151,7 @@ describe('log: an unusable PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('works for a user with exactly the documented rights, and fails without any of these rights', async () => {
+  it('is used by a user with exactly the documented rights, and reported without any of these', async () => {
     const user = await role('exact')
     const { schema } = postgres
     const { sql } = postgres.server
@@ -289,7 +289,7 @@ describe('log: an unusable PostgreSQL', function () {
         expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
       }
       await gone.close()
-      // The same, but the database returns.
+      // Here the database also returns.
       answers = 0
       proxy.shut(false)
       const using = useAll(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))

@@ -1,6 +1,7 @@
 /**
- * The engine in PostgreSQL behind a pooler, at a replica, with synchronous replication, and when a
- * standby replaces the primary, with and without the newest commits.
+ * The engine that stores a shared command log in PostgreSQL, in four situations: behind a pooler,
+ * at a replica, with synchronous replication, and when a standby replaces the primary. The standby
+ * may or may not have the newest commits.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -159,7 +160,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     expect(reader.texts).to.deep.equal(['before', 'unsafe', 'after'])
   })
 
-  it('9: commits wait for the disk, although the administrator turned that off', async () => {
+  it('9: commits wait for the disk, although the administrator set synchronous_commit to off', async () => {
     await postgres.server.set('synchronous_commit', 'off')
     const engine = await postgres.opened()
     await engine.append('s', 'a')

@@ -1,6 +1,6 @@
 /**
- * The known pitfalls of a log in PostgreSQL, as other projects have met them. Each test is named
- * after its pitfall.
+ * The known pitfalls of a log in PostgreSQL, as other projects have met them. The number in the
+ * title of a test is the number of its pitfall.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,6 +1,7 @@
 /**
- * Snapshots of brokers that share a log in PostgreSQL: a thread makes them while clients go on, a
- * new broker loads the newest, and older ones are removed, with their entries.
+ * Snapshots of brokers that share a command log in PostgreSQL. A snapshot has the lock table after
+ * one entry of the log. A thread makes the snapshots while clients continue. A new broker loads the
+ * newest snapshot. Older snapshots are removed, and so are the entries before them.
  */
 import { postgresLog } from '@holdfast/server'
 import { expect } from 'chai'

@@ -79,7 +79,7 @@ describe('replicated log: snapshots', () => {
     await cluster.passTime(2_000)
     expect(cluster.store.snapshots.length).to.equal(1)
     expect(b.log.status.snapshot?.position).to.equal(cluster.store.snapshots[0]!.position)
-    // The other member becomes the oldest member, and continues after its own interval.
+    // The remaining member becomes the oldest member, and continues after its own interval.
     await cluster.runUntilSettled(a.log.close())
     await cluster.passTime(50_000)
     expect(cluster.store.snapshots.length).to.equal(1)
@@ -106,7 +106,7 @@ describe('replicated log: snapshots', () => {
     expect(a.restarts).to.deep.equal([[former, b.brokerName]])
   })
 
-  it('are loaded by such a broker even if the log is unreachable again for a while', async () => {
+  it('are loaded by a broker that was cut off, although the log is briefly unreachable again', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     b.source.cut()

@@ -26,6 +26,7 @@ class Wanderer {
     this.#random = random
   }
 
+  /** Does random actions of this client. Without a connection, connects to a random broker. */
   async act(cluster: Cluster): Promise<void> {
     const { client } = this
     if (client === undefined || client.socket.closedWith !== undefined) {

@@ -16,6 +16,7 @@ interface Claims extends JWTPayload {
   readonly holdfast?: object
 }
 
+/** Signs a JSON Web Token. It expires in ten minutes, unless `claims` has another expiry. */
 export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string> {
   const soon = Math.floor(Date.now() / 1_000) + 600
   const payload = {

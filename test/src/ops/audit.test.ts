@@ -23,7 +23,7 @@ const parse = (text: string): Line[] =>
 describe('the audit log', () => {
   const stage = Stage.forEachTest()
 
-  it('of the command has a line for each act, and no token', async () => {
+  it('has a line for each action of a client, and contains no token', async () => {
     const files = scratch(stage)
     const tokens = files.write(
       'tokens',
@@ -123,7 +123,7 @@ describe('the audit log', () => {
     ])
   })
 
-  it('leaves refusals out beyond 100 a second, and says how many', () => {
+  it('omits refusals beyond 100 a second, and writes how many it omitted', () => {
     const clock = new FakeClock()
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)), clock)
@@ -145,7 +145,7 @@ describe('the audit log', () => {
     expect(lines.at(-1)).to.include({ event: 'refusals_left_out', count: 2 })
   })
 
-  it('that cannot be opened stops the command with exit code 78', async () => {
+  it('stops the command with exit code 78 if its file cannot be opened', async () => {
     const file = scratch(stage).path('missing/audit.jsonl')
     const serving = ServeProcess.runCommand(stage, 'serve', '--port', '0', '--audit', file)
     expect((await serving.exit()).code).to.equal(78)

@@ -16,6 +16,7 @@ export interface Certificate {
   readonly WebSocket: WebSocketConstructor
 }
 
+/** Makes a self-signed certificate for localhost and locks.example, with openssl. */
 export function certificate(files: Scratch): Certificate {
   const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
   const names = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'

@@ -35,6 +35,7 @@ class UpgradedCluster {
     return this.#brokers.map(({ port }) => `ws://127.0.0.1:${port}`)
   }
 
+  /** Starts another broker, on a free port. */
   async add(): Promise<void> {
     const port = await freePort()
     this.#brokers.push({ port, process: await this.#start(port) })

@@ -1,6 +1,6 @@
 /**
  * `holdfast elect NAME COMMAND` runs a command while it leads an election. The tests use the real
- * `holdfast` and real processes. What `elect` shares with `run` is tested with `run`.
+ * `holdfast` and real processes. The tests of `run` cover the behaviour that both commands share.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'

@@ -1,7 +1,7 @@
 /**
  * Listings with more locks than one query returns. The command lists a part and exits 1, lists as
- * lockCount locks as `--limit`, or lists all locks page by page. A fence is the number of a grant,
- * which identifies a lock.
+ * many locks as `--limit`, or lists all locks page by page. A fence is the number of a grant, which
+ * identifies a lock.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'

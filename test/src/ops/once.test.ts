@@ -28,7 +28,7 @@ describe('holdfast once', () => {
     }
   })
 
-  it('shares the output of a run that succeeds, also output that is no text', async () => {
+  it('shares the output of a run that succeeds, also output that is not text', async () => {
     const { url } = await stage.broker()
     const args = ['--keep', '10m', 'k', '--', 'printf', String.raw`one\n\0two\n`]
     expect(await run(url, args)).to.deep.include({ code: 0, out: ['one', '\0two'] })
@@ -36,7 +36,7 @@ describe('holdfast once', () => {
     expect(again).to.deep.include({ code: 0, out: ['one', '\0two'], err: [] })
   })
 
-  it('exits with the code of a command that fails, and keeps nothing', async () => {
+  it('exits with the code of a command that fails, and keeps no output', async () => {
     const { url, broker } = await stage.broker()
     expect((await run(url, ['--keep', '10m', 'k', '-c', 'echo no; exit 3'])).code).to.equal(3)
     expect((await run(url, ['k', '--', './no-such-command'])).code).to.equal(127)
@@ -67,7 +67,7 @@ describe('holdfast once', () => {
     expect((await runner.ended()).code).to.equal(76)
   })
 
-  it('refuses the value of a program that is no output', async () => {
+  it('refuses a kept value that another program stored', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.once('k', () => 5, { keep: 600_000 })
     const { code, err } = await run(url, ['k', '--', 'true'])

@@ -40,7 +40,7 @@ const printer = [
 describe('the arguments of holdfast run', () => {
   const stage = Stage.forEachTest()
 
-  it('pass every word after the key to the command, one at a time', async () => {
+  it('include each word after the key in the arguments of the command, alone', async () => {
     const { url } = await stage.broker()
     const chosen = spellings.filter((_, i) => i % count(20, 1) === 0)
     const variants = chosen.flatMap((words) => [
@@ -64,7 +64,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('pass all words after the key to the command together', async () => {
+  it('include all words after the key in the arguments of the command, together', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])

@@ -13,6 +13,7 @@ export interface Scratch {
   write(name: string, text: string): string
 }
 
+/** Makes a temporary folder, which the stage removes after the test. */
 export function scratch(stage: Stage): Scratch {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
   stage.onClear(() => rmSync(folder, { recursive: true, force: true }))

@@ -12,7 +12,7 @@ describe('holdfast serve at a terminal', () => {
   needs('script')
   const stage = Stage.forEachTest()
 
-  it('shows a command that takes a lock, and a program for the same broker', async () => {
+  it('prints a command that acquires a lock, and a program for the same broker', async () => {
     const terminal = Terminal.start(stage, `exec ${holdfast} serve --port 0`)
     const [, url] = /listening on (\S+)/.exec(await terminal.until(/listening on \S+\s/)) ?? []
     const screen = await terminal.until(/session\.lock\('orders'\)/)
@@ -26,7 +26,7 @@ describe('holdfast serve at a terminal', () => {
     })
   })
 
-  it('prints neither where its output is no terminal', async () => {
+  it('prints no command and no program if its output is not a terminal', async () => {
     const broker = Holdfast.start(stage, ['serve', '--port', '0'])
     const lines = await broker.out.waitForCount(2)
     expect(lines.join('\n')).not.to.contain('Try it')

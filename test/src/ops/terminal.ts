@@ -46,6 +46,7 @@ export class Terminal {
     return terminal
   }
 
+  /** Types this text at the terminal. */
   type(text: string): void {
     this.#process.stdin!.write(text)
   }

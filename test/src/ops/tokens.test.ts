@@ -61,7 +61,7 @@ describe('a token file', () => {
     }
   })
 
-  it('is read again when it changes, and counts in its last valid state', async () => {
+  it('is read again when it changes, and keeps its last valid state after an invalid change', async () => {
     const files = scratch(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []

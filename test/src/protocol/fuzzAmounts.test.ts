@@ -33,13 +33,13 @@ const maxWork = 30_000
 /** The broker, its locks and the honest clients. */
 class Scene {
   readonly meter = new WorkMeter()
-  readonly bench: BrokerHarness
+  readonly harness: BrokerHarness
   readonly heldKeys: HeldKeys
   readonly #bystander: Client
   readonly #others: Client[] = []
 
   constructor() {
-    this.bench = new BrokerHarness({ observer: this.meter })
+    this.harness = new BrokerHarness({ observer: this.meter })
     const holder = this.#join()
     const inFrames = (messages: readonly object[]): void => {
       for (let i = 0; i < messages.length; i += 500) holder.say(...messages.slice(i, i + 500))
@@ -60,7 +60,7 @@ class Scene {
     this.#join().acquire('queued')
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
-    this.#bystander = this.bench.join({ lease: leaseMs, name: 'other' })
+    this.#bystander = this.harness.join({ lease: leaseMs, name: 'other' })
     this.#tieKnot(holder)
     this.heldKeys = {
       prefix: 'table:',
@@ -69,8 +69,8 @@ class Scene {
       withQueue: 'queued',
       withScopes: 'knot',
     }
-    this.meter.watchWalks(this.bench.broker)
-    this.meter.watchVisits(this.bench.broker)
+    this.meter.watchWalks(this.harness.broker)
+    this.meter.watchVisits(this.harness.broker)
     this.meter.reset()
   }
 
@@ -86,9 +86,9 @@ class Scene {
     waiting.heard()
   }
 
-  /** Ends a turn, and checks the work of the turn. @returns false if the broker had no work */
+  /** Ends a turn, and checks the work of the turn. @returns false if the turn had no work */
   endOneTurn(): boolean {
-    const hasMore = this.bench.environment.endOneTurn()
+    const hasMore = this.harness.environment.endOneTurn()
     const work = this.meter.reset()
     expect(work, 'the work of one turn').to.be.below(maxWork)
     for (const other of this.#others) other.heard()
@@ -116,30 +116,31 @@ class Scene {
   /** The id of the last request of the bystander. */
   #bystanderId = 0
 
-  /** Lets time pass in several turns. */
+  /** Lets this many ms pass, in several turns. */
   pass(ms: number): void {
-    this.bench.environment.pass(ms)
+    this.harness.environment.pass(ms)
     this.meter.reset()
   }
 
   /** Checks that only the sessions and the keys of the honest clients are left. */
   checkRemaining(): void {
-    const { bench } = this
-    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.environment.pass(1_000)
+    const { harness } = this
+    // After this time the sessions of all hostile clients have ended.
+    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) harness.environment.pass(1_000)
     for (const other of [...this.#others, this.#bystander]) {
       other.say({ type: 'pong', n: 1 })
       other.heard()
     }
-    const names = new Set([...bench.broker.table.sessions.values()].map(({ name }) => name))
+    const names = new Set([...harness.broker.table.sessions.values()].map(({ name }) => name))
     expect([...names]).to.deep.equal(['other'])
-    for (const { key } of bench.broker.table.keys.values()) {
+    for (const { key } of harness.broker.table.keys.values()) {
       expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|knot)$/)
     }
     this.meter.reset()
   }
 
   #join(): Client {
-    const client = this.bench.join({ lease: leaseMs, name: 'other' })
+    const client = this.harness.join({ lease: leaseMs, name: 'other' })
     this.#others.push(client)
     return client
   }
@@ -218,8 +219,8 @@ class HostileClient {
     this.#marks = []
     this.#fences = []
     this.#id = 0
-    const { bench, meter } = this.#scene
-    const socket = bench.connect()
+    const { harness, meter } = this.#scene
+    const socket = harness.connect()
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     return socket
@@ -235,7 +236,7 @@ function isMark(id: number): boolean {
 }
 
 describe('protocol: hostile amounts', () => {
-  it(`keep turns short, other clients served and no data behind (${sequences} runs)`, function () {
+  it(`keep turns short, delay no other client and leave no data (${sequences} runs)`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       let scene = new Scene()
@@ -260,8 +261,8 @@ describe('protocol: hostile amounts', () => {
   it('keep turns short with many watches and large events', function () {
     this.timeout(60_000)
     const scene = new Scene()
-    const { bench, meter } = scene
-    const socket = bench.connect()
+    const { harness, meter } = scene
+    const socket = harness.connect()
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
@@ -275,8 +276,8 @@ describe('protocol: hostile amounts', () => {
   it('keep turns short when the deadlines of all hostile clients pass together', function () {
     this.timeout(60_000)
     const scene = new Scene()
-    const { bench, meter } = scene
-    const { environment } = bench
+    const { harness, meter } = scene
+    const { environment } = harness
     const dueMs = 2_000
     const startedAt = environment.clock.monotonic()
     const deadlines = [
@@ -287,7 +288,7 @@ describe('protocol: hostile amounts', () => {
       (id: number) => ({ key: 'knot', scope: id, timeout: dueMs }),
     ]
     const sockets = deadlines.map((termsFor, n) => {
-      const socket = bench.connect()
+      const socket = harness.connect()
       meter.watchOutput(socket)
       socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })
       scene.endOneTurn()
@@ -299,7 +300,8 @@ describe('protocol: hostile amounts', () => {
       return socket
     })
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
-    const recordCount = (): number => bench.broker.table.heldCount + bench.broker.table.waitingCount
+    const recordCount = (): number =>
+      harness.broker.table.heldCount + harness.broker.table.waitingCount
     const before = recordCount()
     environment.stopFor(100)
     environment.fireTimers()

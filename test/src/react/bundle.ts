@@ -1,4 +1,6 @@
-/** Bundles a compiled script with React for a page. */
+/**
+ * Bundles a compiled script together with React, so that a page of a browser can run the script.
+ */
 import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'
 

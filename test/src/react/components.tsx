@@ -1,4 +1,7 @@
-/** The components of the tests of `@holdfast/client/react`, for a browser and for a server. */
+/**
+ * The components of the tests of the React hooks in `@holdfast/client/react`. A browser and a
+ * server render the same components.
+ */
 import {
   HoldfastProvider,
   type HoldfastProviderProps,
@@ -31,17 +34,20 @@ export function LockView({ lockKey, ...options }: UseLockOptions & { readonly lo
   )
 }
 
+/** Shows the holders of all keys with a prefix. */
 export function HoldersView({ prefix }: { readonly prefix: string }) {
   const { holders, heldCount, isKnown, error } = useHolders({ prefix })
   const list = holders.map(({ key, mode }) => `${key} ${mode}`).join(',')
   return <output>{`${isKnown ? heldCount : 'unknown'} [${list}] ${error?.code ?? 'ok'}`}</output>
 }
 
+/** Shows the leader of an election, and whether this session leads. */
 export function LeaderView({ name }: { readonly name: string }) {
   const { leader, isMe } = useLeader(name)
   return <output>{`leader ${String(leader?.value)} ${isMe ? 'me' : 'other'}`}</output>
 }
 
+/** Shows the session and the state of its connection. */
 export function SessionView() {
   const { session, id, state, error } = useSession()
   const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`

@@ -1,4 +1,4 @@
-/** Renders components as a server does. */
+/** Renders components as a server does: to HTML, without effects. */
 import { renderToString } from 'react-dom/server'
 import { App, LockView } from './components.js'
 

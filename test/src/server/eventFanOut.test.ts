@@ -130,7 +130,7 @@ describe('events for many watching connections', function () {
     expect(after).to.be.below(before)
   })
 
-  it('leave nothing of a connection that has ended', async () => {
+  it('leave no data of a connection that has ended', async () => {
     const registry = new WatchRegistry({ scheduler: { turn: 0 }, endOfTurn: () => {} })
     const search = { willFind: () => true, willVisit: () => true, isOver: false }
     const watchAndEnd = () => {

@@ -67,6 +67,7 @@ class EventRecorder {
     await closed
   }
 
+  /** Pauses the connection, as the broker does. */
   pause(): void {
     this.websocket.pause()
     this.reader?.onPause()

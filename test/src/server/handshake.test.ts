@@ -204,7 +204,7 @@ describe('handshake: with a slow command log, the broker', () => {
   })
 })
 
-describe('handshake: what the broker says about itself', () => {
+describe('handshake: the description of the broker in welcome', () => {
   it('has the version of the package, and the features that PROTOCOL.md lists', () => {
     const harness = new BrokerHarness()
     const socket = harness.connectWithHello({})

@@ -44,7 +44,7 @@ describe('contended notices', () => {
     expect(contendedIn(second.heard())).to.deep.equal([1])
   })
 
-  it('do not come because requests leave the queue', () => {
+  it('do not come when requests leave the queue', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.acquire('k', contended)
@@ -65,7 +65,7 @@ describe('contended notices', () => {
     expect(contendedIn(second.heard())).to.deep.equal([1])
   })
 
-  it('come to none but the holders that asked', () => {
+  it('come only to the holders that asked for them', () => {
     const { clients } = setUp(3)
     const [asking, silent, busy] = clients as [Client, Client, Client]
     asking.acquire('k', { ...contended, mode: 'shared' })

@@ -16,6 +16,7 @@ class DerivedState {
   readonly held = new Set<number>()
   #isComplete = false
 
+  /** Applies the messages that the client has received since the last call. */
   update(client: Client): void {
     for (const message of client.heard()) {
       if (message.type === 'watching') {

@@ -13,6 +13,7 @@ class DerivedQueues {
   readonly queues = new Map<string, string[]>()
   #isComplete = false
 
+  /** Applies the messages that the client has received since the last call. */
   update(client: Client): void {
     for (const message of client.heard()) {
       if (message.type === 'watching') {

@@ -62,6 +62,7 @@ export function frame(first: number, text: string): Frame {
   return { first, payload: Buffer.from(text), mask: Buffer.from([1, 2, 3, 4]) }
 }
 
+/** The bytes of a frame. A frame of a client has a mask. */
 export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Buffer {
   const head = header(first, payload.length, mask === undefined ? 0 : 0x80, isLong)
   if (mask === undefined) return Buffer.concat([head, payload])

@@ -95,10 +95,12 @@ class Peer {
     this.written = ''
   }
 
+  /** Sends these texts, each in a frame, in one chunk. */
   say(...texts: readonly string[]): void {
     this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(frame(0x81, text)))))
   }
 
+  /** Sends a WebSocket ping. */
   ping(data: string): void {
     this.raw.push(encodeFrame(frame(0x89, data)))
   }

@@ -19,12 +19,14 @@ class Scene {
   readonly meter = new WorkMeter()
   readonly harness = new BrokerHarness({ observer: this.meter })
 
+  /** Connects a client whose output the meter counts. */
   join(): Client {
     const client = this.harness.join({ lease })
     this.meter.watchOutput(client.socket)
     return client
   }
 
+  /** Connects `clients` clients. */
   joinMany(): Client[] {
     return Array.from({ length: clients }, () => this.join())
   }

@@ -15,6 +15,7 @@ class DeadlineList {
     return this.#list.length
   }
 
+  /** The earliest deadline; infinity if the list is empty. */
   get next(): number {
     return Math.min(Number.POSITIVE_INFINITY, ...this.#list.map(({ at }) => at))
   }
@@ -34,6 +35,7 @@ class DeadlineList {
     return this.size < before
   }
 
+  /** Removes and returns the subject with the earliest deadline, if that deadline has passed. */
   popDue(now: number): number | undefined {
     const first = this.#list.find(({ at }) => at === this.next)
     if (first === undefined || first.at > now) return undefined

@@ -20,6 +20,7 @@ export class BarrierOracle {
     this.#waiting = new Map()
   }
 
+  /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
     /** The parties of the calls that this command lets pass. */
     const passed: number[] = []

@@ -143,12 +143,14 @@ export class CallOracle {
     this.checkTimeout(request, start)
   }
 
+  /** Checks that a request with a timeout did not end before its timeout. */
   checkEarlyTimeout({ code }: HoldfastError, { timeout = 0 }: LockRequest, start: CallStart): void {
     const elapsed = this.#oracles.now - start.at
     if (code === 'LOCK_TIMEOUT' && elapsed < timeout * earlyTolerance - 5)
       this.violated('a request does not time out early', `${elapsed} of ${timeout} ms`)
   }
 
+  /** Checks that a request settled within its timeout, by the time that its process ran. */
   checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {
     // A request that does not wait settles when the broker is reachable, so it has no time limit.
     if (timeout === undefined || timeout === 0) return
@@ -161,10 +163,12 @@ export class CallOracle {
     }
   }
 
+  /** Checks that the error is the loss of a lock, or has one of these codes. */
   expectLoss(error: unknown, call: string, ...otherCodes: ErrorCode[]): void {
     this.expect(error, new Set([...lossCodes, ...otherCodes]), call)
   }
 
+  /** Checks that the error is a `HoldfastError` with one of these codes. */
   expect(error: unknown, codes: ReadonlySet<ErrorCode>, call: string): void {
     if (error instanceof HoldfastError && codes.has(error.code)) return
     const code = error instanceof HoldfastError ? error.code : 'not a HoldfastError'

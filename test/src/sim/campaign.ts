@@ -58,6 +58,7 @@ export class Campaign {
     return undefined
   }
 
+  /** One line about the worlds so far. @param seconds The real time that they took. */
   summary(seconds: number): string {
     const hours = (this.time / 3_600_000).toFixed(1)
     const { seed, ms } = this.slowest

@@ -59,6 +59,7 @@ export class ResumeSecrets {
     this.#retired.length = 0
   }
 
+  /** A random retired secret; undefined if no secret is retired. */
   pick(random: Random): { readonly session: string; readonly secret: string } | undefined {
     return this.#retired.length === 0 ? undefined : random.pick(this.#retired)
   }

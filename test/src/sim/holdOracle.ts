@@ -33,6 +33,7 @@ export class HoldOracle {
     this.#holds.clear()
   }
 
+  /** Checks the effects of a command. */
   check(effects: readonly Effect[]): void {
     for (const effect of effects) {
       if (effect.kind === 'granted') {

@@ -117,6 +117,7 @@ export class HolderOracle {
     }
   }
 
+  /** The table has granted a lock. */
   granted(lock: Lock, isSteal: boolean): void {
     const { fence, key, mode, extras } = lock
     const part = { mode, permits: extras?.permits ?? 0, capacity: extras?.capacity ?? 0 }
@@ -214,6 +215,9 @@ export class HolderOracle {
     })
   }
 
+  /**
+   * The table has released a lock. @param mayStillBelieve Whether a rule exempts the former holder.
+   */
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {
     const grant = this.#grants.get(lock.fence)
     if (grant === undefined) return
@@ -271,6 +275,7 @@ export class HolderOracle {
     }
   }
 
+  /** Checks the locks that the client program in this process believes to hold. */
   checkProcess(process: SimProcess): void {
     if (this.#isPassive && !process.hasReadFrame) return
     for (const heldLock of this.#heldLocks.get(process) ?? []) {

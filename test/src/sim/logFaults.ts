@@ -18,6 +18,7 @@ export interface LogFaultsDeps {
   readonly later: (ms: number, undo: () => void) => void
 }
 
+/** Whether this kind of fault affects the command log. */
 export function isLogFault(kind: FaultKind | LogFaultKind): kind is LogFaultKind {
   return kind in noLogFaults
 }
@@ -29,6 +30,7 @@ export class LogFaults {
     this.#deps = deps
   }
 
+  /** Causes a fault of the log at this broker. A fault that lasts ends after a random time. */
   cause(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
     const { cluster, later } = this.#deps
     switch (kind) {

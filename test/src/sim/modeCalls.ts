@@ -28,6 +28,7 @@ export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<v
   }
 }
 
+/** Upgrades a lock of a client program, and checks the outcome. */
 export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { callOracle, process } = deps
   const { lock } = heldLock
@@ -61,6 +62,7 @@ export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void>
   }
 }
 
+/** Downgrades a lock of a client program, and checks the outcome. */
 export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { callOracle, oracles } = deps
   const { lock } = heldLock

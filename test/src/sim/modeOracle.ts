@@ -32,6 +32,7 @@ export class ModeOracle {
     this.#upgrades = new Map()
   }
 
+  /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
     /** The upgrades that this command has ended. */
     const ended = new Map<string, number>()

@@ -145,6 +145,7 @@ export class Connection {
     return this.network.newest.get(this.clientProcess) === this
   }
 
+  /** The client sends a frame to the broker. */
   sendUp(frame: string): void {
     const { observer } = this.network
     observer.sent(this, 'up', frame)
@@ -152,6 +153,7 @@ export class Connection {
     this.#countFrame()
   }
 
+  /** The broker sends a frame to the client. */
   sendDown(frame: string): void {
     this.network.observer.sent(this, 'down', frame)
     this.down.send(frame.length, () => {

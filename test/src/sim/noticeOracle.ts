@@ -39,6 +39,7 @@ export class NoticeOracle {
     this.#isFaultless = isFaultless
   }
 
+  /** Checks the effects of a command. */
   check(effects: readonly Effect[]): void {
     if (!this.#isFaultless) return
     for (const effect of effects) {

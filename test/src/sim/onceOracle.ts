@@ -82,6 +82,7 @@ export class OnceOracle {
     this.#answered = new Map()
   }
 
+  /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
     /** Whether this command has already made the table keep its value. */
     let hasKept = false

@@ -31,7 +31,7 @@ import type { World } from './world.js'
  * The number of events between two checks for overdue deadlines. The check is slow, and deadlines
  * are seconds long.
  */
-const overdueEvery = 64
+const eventsBetweenChecks = 64
 
 /**
  * The longest time that a failed request may stay in the table in a world without faults, in ms.
@@ -109,6 +109,7 @@ export class Oracles {
     return this.report.violation !== undefined
   }
 
+  /** Reports that the product breaks a rule. @param rule The rule, as a sentence. */
   violated(rule: string, detail: string): void {
     this.trace.add('oracle', `${rule}: ${detail}`)
     this.report.violated(rule, detail)
@@ -154,10 +155,12 @@ export class Oracles {
     }
   }
 
+  /** A broker has told its clients to leave. */
   brokerDrains(machine: BrokerMachine): void {
     this.#runs.get(machine)!.isLeaving = true
   }
 
+  /** The process of a broker has ended, by itself or by a fault. */
   brokerEnded(machine: BrokerMachine): void {
     this.trace.add(machine.name, 'ends')
     if (this.#isShared) return
@@ -165,10 +168,11 @@ export class Oracles {
     this.holderOracle.brokerStopped()
   }
 
+  /** Checks the rules that must hold after every event of the world. */
   afterEvent(): void {
     this.holderOracle.checkAll()
     const table = this.cluster?.table
-    if (table === undefined || this.#world.events % overdueEvery !== 0) return
+    if (table === undefined || this.#world.events % eventsBetweenChecks !== 0) return
     for (const { oracle } of this.#runs.values()) oracle.checkOverdue()
     if (!this.#isFaultless) return
     this.#checkFailedRequests(table)
@@ -185,7 +189,7 @@ export class Oracles {
   /**
    * Checks that a failed request leaves the table as soon as the network allows. The rule does not
    * cover a session whose connection the broker has closed, because its client cannot send the
-   * cancel. The time of such a session begins with its resume.
+   * cancel. For such a session the oracle counts the time from its resume.
    */
   #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
@@ -231,6 +235,7 @@ export class Oracles {
     for (const effect of effects) if (effect.kind === 'ended') run?.oracle.forget(effect.session.id)
   }
 
+  /** Passes on to the oracles what the network sends, delivers and closes. */
   get network(): NetworkObserver {
     return {
       sent: (connection, direction, frame) => {

@@ -20,14 +20,17 @@ export interface Link {
   readonly waiting: Set<Pipe>
 }
 
+/** Makes a link. @param latency In ms. @param jitter The largest further delay, in ms. */
 export function makeLink(latency: number, jitter: number): Link {
   return { latency, jitter, isBlocked: false, waiting: new Set() }
 }
 
+/** Stops all packets on the link until `unblock`. */
 export function block(link: Link): void {
   link.isBlocked = true
 }
 
+/** Lets the waiting packets and all later packets pass. */
 export function unblock(link: Link): void {
   link.isBlocked = false
   const pipes = [...link.waiting]
@@ -63,6 +66,7 @@ export class Pipe {
     return this.#underWay.length
   }
 
+  /** Sends a packet. @param arrive Called when the packet arrives. */
   send(bytes: number, arrive: () => void): void {
     if (this.#isCut) return
     this.bytes += bytes

@@ -175,7 +175,7 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   // These numbers are drawn last. Therefore a world without `once` does not change.
   const once = random.chance(0.3) ? 3 : 0
   const keptResults = random.pick([1, 2, 1_000])
-  // These numbers follow for the same reason.
+  // These numbers are also drawn at the end, so that earlier seeds keep their worlds.
   const upgrade = random.chance(0.3) ? 4 : 0
   const scope = random.chance(0.35) ? 6 : 0
   const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }

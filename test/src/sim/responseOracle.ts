@@ -89,6 +89,7 @@ export class ResponseOracle {
     this.#watches = watches
   }
 
+  /** The client has sent this message. */
   sent({ type, id, prefix, limit = maxQueryItems }: Message): void {
     this.#sent++
     if (id === undefined || answerTypes[type] === undefined) return
@@ -96,6 +97,7 @@ export class ResponseOracle {
     this.#pending.push({ id, number: this.#sent, type, prefix, limit, isComplete })
   }
 
+  /** The client has received this message. */
   received(message: ReceivedMessage): void {
     switch (message.type) {
       case 'welcome':

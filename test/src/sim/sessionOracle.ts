@@ -63,6 +63,7 @@ export class SessionOracle {
     this.#stopwatch = new Stopwatch(broker.process)
   }
 
+  /** The broker has read a frame from this connection. */
   received(connection: Connection): void {
     // A frame does not extend the lease if the broker reads it after closing the connection.
     if (connection.wasClosedByServer) return
@@ -86,6 +87,7 @@ export class SessionOracle {
     record.lastReceived = this.#received.get(connection) ?? this.#stopwatch.now()
   }
 
+  /** The broker has learned that this connection is closed. */
   closedAtServer(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return

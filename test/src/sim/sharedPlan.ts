@@ -58,6 +58,7 @@ export interface SharedPlan extends AppendFaults {
   readonly hasDuplicatingClient: boolean
 }
 
+/** Draws the log and the faults of a world with several brokers. */
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
   const rareProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))

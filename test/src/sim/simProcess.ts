@@ -104,6 +104,7 @@ export class SimProcess {
     this.clock.sleep()
   }
 
+  /** Continues the process after a stop. */
   resume(): void {
     this.clock.wake()
     this.#unitsUntilStop = Number.POSITIVE_INFINITY

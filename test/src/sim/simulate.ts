@@ -83,6 +83,7 @@ const slowTurnMs = 10
 /** The longest time until the watches have reported the last released lock, in ms. */
 const watchMs = longestLeaseMs * 2
 
+/** Runs the world of a seed to its end. */
 export async function simulate(seed: number, options: SimulationOptions): Promise<Result> {
   const simulation = new Simulation(seed, options)
   return simulation.run()

@@ -30,6 +30,7 @@ export class Stopwatch {
     this.#process = process
   }
 
+  /** How long the process has run so far, and how often it was stopped. */
   now(): ProcessTime {
     const { ranFor, stops } = this.#process
     return { ranFor, stops }

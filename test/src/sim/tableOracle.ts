@@ -57,6 +57,7 @@ export class TableOracle {
     this.#isQuiet = false
   }
 
+  /** Checks a command, its effects, and the table after the command. */
   check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (command.type === 'quiet') this.#isQuiet = command.quiet
     if (command.type === 'grantUnfinishedKeys')

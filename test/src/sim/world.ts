@@ -58,6 +58,7 @@ export class World {
     return queued
   }
 
+  /** Schedules an event after this many ms of world time. */
   in(ms: number, event: () => void): ScheduledEvent {
     return this.at(this.now + ms, event)
   }

@@ -110,6 +110,7 @@ export class EtcdCluster {
     }
   }
 
+  /** A running member that is not the leader. */
   async follower(): Promise<EtcdMember> {
     const leader = await this.leader()
     return this.members.find((member) => member !== leader && member.isRunning)!
@@ -177,6 +178,7 @@ export class EtcdMember {
     this.#isPaused = true
   }
 
+  /** Continues the process after a freeze. */
   thaw(): void {
     this.#process?.kill('SIGCONT')
     this.#isPaused = false

@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os'
 /** A MAC address that no interface has, for packets that must get lost. */
 export const unreachableMac = '02:00:00:00:00:99'
 
+/** Runs the command ip(8). Throws if the command fails. */
 export function ip(...args: readonly string[]): void {
   execFileSync('ip', args, { stdio: 'pipe' })
 }

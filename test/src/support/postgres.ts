@@ -218,6 +218,7 @@ export class Postgres {
     for (const child of childrenOf(pid!)) signalProcess(child, 'SIGSTOP')
   }
 
+  /** Continues the server and its child processes after a freeze. */
   thaw(): void {
     const { pid } = this.#process!
     for (const child of childrenOf(pid!)) signalProcess(child, 'SIGCONT')
@@ -276,7 +277,7 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** The newest installed version on Debian, or the one on the PATH. */
+/** The newest installed version on Debian, or the installation on the PATH. */
 function program(name: string): string {
   const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
   if (versions.length === 0) return name

@@ -64,6 +64,7 @@ export interface Stage {
   readonly environment: Environment
 }
 
+/** Makes a fake clock, a network of scripted sockets, and the environment that uses both. */
 export function stage(): Stage {
   const clock = new FakeClock()
   const network = scriptedNetwork()

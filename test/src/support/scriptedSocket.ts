@@ -80,6 +80,7 @@ export interface ScriptedNetwork {
   readonly last: ScriptedSocket
 }
 
+/** Makes a WebSocket class that records its instances, which a test then scripts. */
 export function scriptedNetwork(): ScriptedNetwork {
   const sockets: ScriptedSocket[] = []
   return {

@@ -1,4 +1,9 @@
-/** Tests the barriers of the lock table: who passes, who is counted, and what ends a barrier. */
+/**
+ * Tests the barriers of the lock table: which calls pass, which calls count as parties, and what
+ * ends a barrier. A `TableDriver` applies commands to a lock table and returns the effects as short
+ * texts: `arrived a#1 k` means that call 1 of session `a` waits at the barrier `k`, and `departed`
+ * that the call no longer waits.
+ */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { plainState } from './plainValues.js'

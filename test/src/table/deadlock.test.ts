@@ -1,6 +1,9 @@
 /**
- * Deadlocks between scopes: a request that could never be granted is refused, and no other. A naive
- * reduction of the whole table judges every request of long random histories.
+ * Deadlocks between scopes: the table refuses a request that could never be granted, and no other
+ * request. A scope is one logical task of a session. A naive reduction of the whole table judges
+ * every request of long random histories. A `TableDriver` applies commands to a lock table and
+ * returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got
+ * the key `k` with the fence 2. A fence numbers a grant.
  */
 import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,4 +1,9 @@
-/** Tests the elections of the lock table: leaders, their values, and what a leader excludes. */
+/**
+ * Tests the elections of the lock table: leaders, their values, and what a leader excludes. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
+ */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'

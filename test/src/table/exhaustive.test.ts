@@ -423,7 +423,7 @@ const together: World = {
   ],
 }
 
-/** The same, where each command grants one waiter or one set. */
+/** The world before this one, but here each command grants one waiter or one set. */
 const oneByOne: World = {
   ...together,
   grantsPerCommand: 1,

@@ -12,6 +12,7 @@ class KeysInUse {
   readonly inUse = new Map<string, KeyState>()
   readonly #lock = {} as never
 
+  /** Makes the key used, so that the walk must visit the key. */
   use(key: string): void {
     if (this.inUse.has(key)) return
     const keyState = this.keys.getOrCreate(key)
@@ -20,6 +21,7 @@ class KeysInUse {
     this.inUse.set(key, keyState)
   }
 
+  /** Ends the use of the key, so that the walk may no longer visit the key. */
   release(key: string): void {
     const keyState = this.inUse.get(key)
     if (keyState === undefined) return
@@ -104,6 +106,7 @@ class CheckedWalk {
     this.#unvisited = new Set(keysInUse.inUse.keys())
   }
 
+  /** The key is no longer in use, so the walk need not visit the key. */
   released(key: string): void {
     this.#unvisited.delete(key)
   }
@@ -115,6 +118,7 @@ class CheckedWalk {
     this.#unvisited.clear()
   }
 
+  /** Does one step of the walk, and checks which keys the walk has not visited. */
   step(): KeyState | undefined {
     for (const [key, keyState] of this.#world.inUse) {
       if (!this.#isOver)
@@ -129,6 +133,7 @@ class CheckedWalk {
     return keyState
   }
 
+  /** Ends the walk, and checks that the walk has visited every key that stayed in use. */
   finish(): void {
     while (this.step() !== undefined);
     expect([...this.#unvisited]).to.deep.equal([])

@@ -1,6 +1,9 @@
 /**
  * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
- * what becomes of many sets with ordered acquisition, the classic way to lock several keys.
+ * the outcome of many sets with ordered acquisition, the classic way to lock several keys. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,6 +1,8 @@
 /**
  * The longest time for which a lock is held. `maxHold` begins with the grant. A refresh, which
- * restarts the ttl, does not prolong `maxHold`.
+ * restarts the ttl, does not prolong `maxHold`. A `TableDriver` applies commands to a lock table
+ * and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b`
+ * got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

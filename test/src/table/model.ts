@@ -54,6 +54,7 @@ export class Model {
     return this.#state.toPlain()
   }
 
+  /** Applies a command and returns its effects. */
   apply(command: Command): PlainEffect[] {
     this.#effects = []
     this.#grantsLeft = this.#grantsPerCommand

@@ -13,15 +13,18 @@ export class ModelAnswers {
     this.#effect = effect
   }
 
+  /** Answers a request, and stores the answer for a repetition. */
   answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
     this.store(session, id, answer, requestType)
     this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: false })
   }
 
+  /** Stores an answer for a repetition, if the session can resume. */
   store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
     if (session.grace > 0) session.answers.push([id, answer, requestType])
   }
 
+  /** Refuses a request without storing the answer. */
   refuse(session: ModelSession, id: number, code: ErrorCode, mismatch?: CapacityMismatch): void {
     const answer = { kind: 'failed', code, mismatch } as const
     this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })

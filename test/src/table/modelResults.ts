@@ -22,6 +22,7 @@ export class ModelResults {
     this.#effect = effect
   }
 
+  /** The kept result of a key. */
   keptFor(key: string): PlainKeptResult | undefined {
     return this.#state.keptResults.find((kept) => kept.key === key)
   }

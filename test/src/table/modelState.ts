@@ -166,6 +166,7 @@ export class ModelState {
     return { kind: 'failed', code, holders: fitting.length === 0 ? firstWithoutMetadata : fitting }
   }
 
+  /** The number of locks, waiting requests, upgrades and barrier calls of a session. */
   requestCount(session: string): number {
     const isOfSession = (item: { session: string }) => item.session === session
     const lists = [this.locks, this.waitingRequests, this.upgrades, this.barrierCalls]
@@ -200,6 +201,7 @@ export class ModelState {
       .sort((a, b) => a.id - b.id)
   }
 
+  /** Whether these new requests would complete a deadlock. */
   isDeadlock(newRequests: readonly PlainRequest[]): boolean {
     const { locks, waitingRequests: waiting, upgrades } = this
     return isDeadlock({ locks, waiting, upgrades }, newRequests)
@@ -221,6 +223,7 @@ export class ModelState {
     )
   }
 
+  /** The state in plain values, for the comparison with the table. */
   toPlain(): PlainState {
     return {
       fence: this.fence,

@@ -27,6 +27,7 @@ export class ModelUpgrades {
     this.#output = output
   }
 
+  /** Applies the command `upgrade`. */
   upgrade(session: ModelSession, command: CommandOf<'upgrade'>): void {
     const { id, fence, timeout, at } = command
     const state = this.#state
@@ -65,6 +66,7 @@ export class ModelUpgrades {
     }
   }
 
+  /** Applies the command `downgrade`. */
   downgrade(session: ModelSession, command: CommandOf<'downgrade'>): void {
     const lock = this.#lockOf(session, command)
     if (lock === undefined) return

@@ -15,6 +15,7 @@ export interface PlainTable {
   readonly upgrades: readonly PlainRequest[]
 }
 
+/** The locks, waiting requests and upgrades of all keys, each in one list. */
 export function plainTableOf({ keys }: PlainState): PlainTable {
   return {
     locks: keys.flatMap(({ holders }) => holders),

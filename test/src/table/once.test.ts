@@ -1,6 +1,8 @@
 /**
  * `once` in the lock table. The first caller of a key is granted a lock and runs. The callers that
- * wait meanwhile, its *followers*, get the value of the run. A fence numbers a grant.
+ * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
+ * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
+ * session `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'

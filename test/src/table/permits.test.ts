@@ -1,6 +1,8 @@
 /**
  * Locks with permits: the locks of a key share a number of permits, and no request overtakes
- * another. A differential test compares the table with a semaphore in plain code.
+ * another. A differential test compares the table with a semaphore in plain code. A `TableDriver`
+ * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
+ * that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import type { Command, Effect } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -78,10 +80,12 @@ class Semaphore {
     this.#capacity = capacity
   }
 
+  /** The ids of the requests that hold permits. */
   get held(): number[] {
     return [...this.#held.keys()]
   }
 
+  /** The ids of the requests that wait, in order. */
   get waiting(): number[] {
     return this.#waiting.map(({ id }) => id)
   }
@@ -92,16 +96,21 @@ class Semaphore {
     return this.#grant()
   }
 
+  /**
+   * Acquires permits if they are free, and does not wait. @returns the ids of the granted requests
+   */
   tryAcquire(id: number, permits: number): number[] {
     const granted = this.acquire(id, permits)
     return granted.length > 0 ? granted : this.cancel(id)
   }
 
+  /** Releases the permits of a request. @returns the ids of the requests that are granted then */
   release(id: number): number[] {
     this.#held.delete(id)
     return this.#grant()
   }
 
+  /** Removes a request that waits. @returns the ids of the requests that are granted then */
   cancel(id: number): number[] {
     const index = this.#waiting.findIndex((request) => request.id === id)
     if (index >= 0) this.#waiting.splice(index, 1)

@@ -259,6 +259,7 @@ function plainBarrierCall(call: BarrierCall<Session>): PlainBarrierCall {
   return { session: session.id, id, key, parties, timeout, since }
 }
 
+/** An answer without references to objects of the table. */
 export function plainAnswer(answer: Answer): PlainAnswer {
   switch (answer.kind) {
     case 'granted':
@@ -288,6 +289,7 @@ function plainAnswers(answers: ReadonlyMap<number, Answer>): [number, PlainAnswe
   return Array.from(answers, ([id, answer]) => [id, plainAnswer(answer)])
 }
 
+/** An effect without references to objects of the table. */
 export function plainEffect(effect: Effect): PlainEffect {
   switch (effect.kind) {
     case 'opened':

@@ -203,7 +203,7 @@ describe('table: resume secrets', () => {
     }
   })
 
-  it('a message on a replaced connection proves nothing', () => {
+  it('a message on a replaced connection leaves the former secret valid', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     driver.ack('a', [], 1)

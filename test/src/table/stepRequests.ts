@@ -88,6 +88,7 @@ export function lockAll(fields: SessionFields, id: number, pick: number): Comman
   }
 }
 
+/** A `once` command. @param pick A random number that decides the key, the ttl and the timeout. */
 export function once(fields: SessionFields, id: number, pick: number): Command {
   const key = keys[pick % 2]!
   const ttl = pickTtl(pick)
@@ -102,6 +103,7 @@ export function complete(fields: SessionFields, id: number, fence: number, pick:
   return { type: 'complete', ...fields, id, fence, value, keep }
 }
 
+/** A `barrier` command. @param pick A random number that decides its fields. */
 export function barrier(fields: SessionFields, id: number, pick: number): Command {
   const key = keys[pick % 2]!
   const parties = pick % 8 === 7 ? 3 : 2

@@ -76,6 +76,7 @@ export class TableDriver {
     return driver
   }
 
+  /** Applies a command, and returns its effects as short texts. */
   apply(command: Command): string[] {
     const effects = this.table.apply(command)
     this.#invariants?.check(command, effects)
@@ -221,15 +222,20 @@ export class TableDriver {
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
+  /** The client has sent a message on the present connection of its session. */
   confirm(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
   }
 
+  /** The connection of the session has dropped. @param options `keep`: the broker closed it. */
   suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
     const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })
   }
 
+  /**
+   * The session resumes. @param proof A secret that the client has. @param secret The next secret.
+   */
   resume(
     session: string,
     proof: string,
@@ -260,14 +266,17 @@ export class TableDriver {
     })
   }
 
+  /** Proposes that a waiting request times out. */
   timeout(session: string, request: number): string[] {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
 
+  /** Proposes that a lock expires. */
   expire(session: string, fence: number, generation = 0): string[] {
     return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
   }
 
+  /** Proposes that a lock ends because of its `maxHold`. */
   endHold(session: string, fence: number, ownerBroker = this.#ownerOf(session)): string[] {
     return this.apply({ type: 'endHold', at: this.now++, session, fence, ownerBroker })
   }
@@ -276,10 +285,12 @@ export class TableDriver {
     return this.apply({ type: 'raiseFenceFloor', at: this.now++, fence })
   }
 
+  /** A broker takes over the sessions of a former owner; undefined takes over all sessions. */
   restart(formerOwner: string | undefined, ownerBroker: string): string[] {
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 
+  /** Begins or ends a quiet time, in which the table grants no lock. */
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }

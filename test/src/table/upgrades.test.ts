@@ -1,6 +1,8 @@
 /**
  * Upgrades and downgrades: a shared lock becomes exclusive as soon as it is the only lock of its
- * key, and an exclusive lock becomes shared at once.
+ * key, and an exclusive lock becomes shared at once. A `TableDriver` applies commands to a lock
+ * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
+ * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -147,7 +149,7 @@ describe('table: upgrades', () => {
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
 
-  it('of the lock of a run keep the present fence of the lock in a snapshot', () => {
+  it('of a lock that a once holds keep its present fence in a snapshot', () => {
     const driver = TableDriver.withSessions('a')
     driver.once('a', 'k')
     driver.downgrade('a', 1)

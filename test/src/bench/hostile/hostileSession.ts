@@ -20,7 +20,7 @@ export interface Welcome {
   readonly secret?: string
 }
 
-/** The lease in ms. It is the longest possible lease, so that the client need not answer pings. */
+/** The lease in ms. The lease is the longest possible, so that the client need not answer pings. */
 const leaseMs = 300_000
 /** The time between two bytes of a reader `byte by byte`, in ms. */
 const byteMs = 5
@@ -81,14 +81,17 @@ export class HostileSession {
     return new HostileSession(wire, limits, welcome)
   }
 
+  /** Whether the connection is open. */
   get isOpen(): boolean {
     return this.#isOpen
   }
 
+  /** Returns the next request id. */
   nextId(): number {
     return ++this.#id
   }
 
+  /** Reads the output of the broker in this way from now on. */
   read(reading: Reading): void {
     switch (reading) {
       case 'attentively':
@@ -169,6 +172,7 @@ export class HostileSession {
     }
   }
 
+  /** Drops the connection like a crash. */
   destroy(): void {
     this.#wire.destroy()
   }
@@ -195,6 +199,7 @@ export class HostileSession {
   }
 }
 
+/** Resolves after this many ms. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -57,6 +57,7 @@ export class HostileGroup {
     this.limits = limitsOf(profile)
   }
 
+  /** Whether the hostile clients must stop. */
   get isOver(): boolean {
     return this.#isOver
   }

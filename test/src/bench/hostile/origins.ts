@@ -7,8 +7,8 @@ import { defaultsOf } from '@holdfast/server/internal'
 import { tokenOf } from '../job.js'
 
 /**
- * The number of sessions of one principal and of one address. Both are well within the limits of
- * the profile `public`.
+ * The number of sessions of one principal and of one address. Both numbers are well within the
+ * limits of the profile `public`.
  */
 const sessionsEach = { principal: 20, address: 10 }
 
@@ -25,6 +25,7 @@ export interface Origin {
   readonly address: string | undefined
 }
 
+/** The limits of a broker with this profile. */
 export function limitsOf(profile: Profile): BrokerLimits {
   return defaultsOf(profile)
 }

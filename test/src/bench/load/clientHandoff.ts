@@ -40,6 +40,7 @@ export class ClientHandoff extends Handoff {
     await Promise.all(this.#clients.map((client) => client.close()))
   }
 
+  /** Starts the loop of every client: lock, then unlock. */
   protected begin(): void {
     for (const i of this.#clients.keys()) {
       this.#run(i).catch((error: unknown) => {

@@ -19,6 +19,7 @@ export class ExclusionCheck {
   #grants = 0
   #violations = 0
 
+  /** The number of grants that this check has seen. */
   get grants(): number {
     return this.#grants
   }

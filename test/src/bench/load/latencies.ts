@@ -14,10 +14,12 @@ export class Latencies {
     numberOfSignificantValueDigits: 3,
   })
 
+  /** Adds a latency. A latency beyond `longestMs` counts as `longestMs`. */
   record(ms: number): void {
     this.#histogram.recordValue(Math.min(Math.max(1, Math.round(ms * perMs)), longestMs * perMs))
   }
 
+  /** The number of recorded latencies. */
   get count(): number {
     return this.#histogram.totalCount
   }

@@ -7,18 +7,22 @@ export class LoopGate {
   #inside = 0
   #onEmpty: (() => void) | undefined
 
+  /** Whether loops may repeat their work. */
   get isOpen(): boolean {
     return this.#isOpen
   }
 
+  /** Lets loops run. */
   open(): void {
     this.#isOpen = true
   }
 
+  /** Call when a loop begins. */
   enter(): void {
     this.#inside++
   }
 
+  /** Call when a loop ends. */
   leave(): void {
     this.#inside--
     if (this.#inside === 0) this.#onEmpty?.()

@@ -32,12 +32,14 @@ export class RawHandoff extends Handoff {
     this.#onAnswers = sessions.map((_, client) => (answer) => this.#onAnswer(client, answer))
   }
 
+  /** Opens sessions one after another. */
   static async openSessions(server: Endpoint, count: number): Promise<RawSession[]> {
     const sessions: RawSession[] = []
     for (let i = 0; i < count; i++) sessions.push(await RawSession.open(server.url))
     return sessions
   }
 
+  /** Requests the lock for every client. */
   protected begin(): void {
     for (const client of this.#sessions.keys()) this.#request(client)
   }

@@ -69,18 +69,22 @@ export class RawSession {
     return id
   }
 
+  /** Sends an unlock. @param onAnswer Called with the answer of the broker. */
   unlock(fence: number, onAnswer: OnAnswer): void {
     this.#send(`{"type":"unlock","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
+  /** Sends a refresh. @param onAnswer Called with the answer of the broker. */
   refresh(fence: number, onAnswer: OnAnswer): void {
     this.#send(`{"type":"refresh","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
+  /** Cancels the request with this id. A cancel has no answer. */
   cancel(request: number): void {
     this.#send(`{"type":"cancel","request":${request}}`)
   }
 
+  /** Watches all keys with this prefix, and ignores the state that the broker sends first. */
   watch(prefix: string): void {
     this.#send(`{"type":"watch","id":${this.#newRequest(() => {})},"prefix":"${prefix}"}`)
   }

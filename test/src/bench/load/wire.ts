@@ -35,6 +35,7 @@ export class Wire {
     socket.on('error', () => {})
   }
 
+  /** Sets the callbacks. They replace the former callbacks. */
   listen(listener: WireListener): void {
     this.#listener = listener
   }
@@ -92,6 +93,7 @@ export class Wire {
     this.#socket.pause()
   }
 
+  /** Reads again after `pause`. */
   resume(): void {
     this.#socket.resume()
   }

@@ -1,7 +1,7 @@
 /**
- * A peer: what the bench must know of another lock service. That is how to start its server, how a
- * client acquires a lock, and its npm packages. The packages are installed in a separate folder, so
- * that they do not become dependencies of this repository.
+ * A peer: what the bench must know of another lock service: how to start its server, how a client
+ * acquires a lock, and its npm packages. The packages are installed in a separate folder, so that
+ * they do not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'
 

@@ -141,6 +141,7 @@ function writeTokens(folder: string, principals: readonly string[]): string {
   return file
 }
 
+/** Starts the echo server, and resolves when it listens. */
 export function startEcho(): Promise<Server> {
   return startNode([echoCommand])
 }

@@ -15,6 +15,7 @@ const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta
 const programs = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
+/** Starts an etcd cluster of three members on this machine. */
 export async function startCluster(): Promise<EtcdCluster> {
   const member = { host: '127.0.0.1', command: anyCore }
   return EtcdCluster.start({ places: [member, member, member] })
@@ -56,6 +57,7 @@ export class BareDriver {
     return new BareDriver(child)
   }
 
+  /** Tells the process to start its load. */
   go(): void {
     this.#process.send('go')
   }

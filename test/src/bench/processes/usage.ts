@@ -54,6 +54,7 @@ export function ownUsage(): Usage {
   return { cpuUs: ownCpuUs(), rssBytes: process.memoryUsage.rss() }
 }
 
+/** The CPU time of this process so far, in µs. */
 export function ownCpuUs(): number {
   const { user, system } = process.cpuUsage()
   return user + system

@@ -11,6 +11,7 @@ export interface Machine {
   readonly loadBefore: number
 }
 
+/** Describes this machine, with its load before the run. */
 export function describeMachine(): Machine {
   const cores = cpus()
   return {
@@ -23,6 +24,7 @@ export function describeMachine(): Machine {
   }
 }
 
+/** One line about a machine, for the report. */
 export function machineLine({ cpu, cores, memoryGiB, system, node, loadBefore }: Machine): string {
   return `${cores} × ${cpu}, ${memoryGiB} GiB, ${system}, Node ${node}; load before: ${loadBefore}`
 }

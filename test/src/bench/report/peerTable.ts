@@ -13,6 +13,7 @@ const serviceOf = new Map<string, Peer['service']>(
   peers.map(({ name, service }) => [name, service]),
 )
 
+/** A Markdown table: each row is a system, and each column is a shape of a workload. */
 export function peerTable(rows: readonly Row[]): string {
   const compared = rows.filter(
     ({ workload, system, figures }) =>

@@ -2,12 +2,15 @@
 import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {
+  /** The next job begins. */
   begin(title: string): void
   /** @param done The share of the current job, from 0 to 1. */
   advance(done: number): void
+  /** The last job has ended. */
   end(): void
 }
 
+/** Shows the progress of a run with this many jobs. */
 export function showProgress(jobs: number): Progress {
   return process.stderr.isTTY ? bar(jobs) : lines(jobs)
 }

@@ -62,6 +62,7 @@ export function startTimer(ms: number): void {
   setInterval(() => record('timer'), ms)
 }
 
+/** The events of the session, of the lock and of the page so far. */
 export function recordedEvents(): readonly RecordedEvent[] {
   return recorded
 }

@@ -1,6 +1,7 @@
 /**
- * A program that runs a broker. On a message from its parent, a test, the program resets every
- * connection of the broker at once.
+ * A program that runs a broker for a test. On the message `reset` of the test, the program resets
+ * every connection of the broker at once. After `reset` or `count`, the program sends the test the
+ * numbers of locks and waiting requests.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

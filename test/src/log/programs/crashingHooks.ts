@@ -4,6 +4,7 @@
  */
 import type { ResolveHook } from 'node:module'
 
+/** Replaces the module `lmdb` by the wrapper, and changes no other module. */
 export const resolve: ResolveHook = async (specifier, context, nextResolve) => {
   const resolved = await nextResolve(specifier, context)
   if (specifier !== 'lmdb') return resolved

@@ -26,6 +26,7 @@ function reach(point: CrashPoint): void {
   if (point === crashPoint && ++visits === Number(crashVisit)) process.kill(process.pid, 'SIGKILL')
 }
 
+/** Opens a database. A write kills this process if the write reaches the selected point. */
 export function open(options: object): Database {
   const database = real.open(options)
   const put = database.put.bind(database)

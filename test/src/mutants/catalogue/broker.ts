@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of the broker around its lock table: connections, deadlines, answers and
- * watches. A lease is how long the broker keeps a silent session, a grace how long after a drop. A
- * ttl is how long a lock lasts without a refresh.
+ * watches. A lease is how long the broker keeps a silent session. A grace is how long the broker
+ * keeps a session after its connection dropped. A ttl is how long a lock lasts without a refresh.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -10,6 +10,7 @@ import { expect } from 'chai'
 import { withToken } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of connecting, `hello`, frames, `ack` and `bye`. */
 export function connecting(stage: Stage): void {
   describe('a connection', () => {
     it('is closed with 4406 without the subprotocol', async () => {

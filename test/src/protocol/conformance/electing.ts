@@ -7,6 +7,7 @@ import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of elections. */
 export function electing(stage: Stage): void {
   it('grants campaigns in order, each with its value', async () => {
     const [first, second, watcher] = await stage.openSeveral(3)

@@ -8,6 +8,7 @@ import type { QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of `maxHold`, of notices, and of a watch with the queue. */
 export function holding(stage: Stage): void {
   describe('maxHold: the broker', () => longestHolds(stage))
   describe('notices: the broker', () => notices(stage))
@@ -25,7 +26,7 @@ function longestHolds(stage: Stage): void {
     await b!.answer('granted', waiting)
   })
 
-  it('says when the maxHold began, and shows it to others', async () => {
+  it('sends the start of the maxHold in the grant, and shows other clients the maxHold', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const granted = await a!.answer('granted', a!.lock(key, { maxHold: 60_000 }))

@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of silent clients. */
 export function liveness(stage: Stage): void {
   describe('silence', function () {
     this.timeout(30_000)

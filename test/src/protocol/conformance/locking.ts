@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { modeChanges, scopes } from './modeChanges.js'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of requests for locks and barriers, and of the end of locks. */
 export function locking(stage: Stage): void {
   describe('lock: the broker', () => grants(stage))
   describe('queue: the broker', () => queues(stage))

@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import type { Peer } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines the tests of queries, watches and statistics. */
 export function looking(stage: Stage): void {
   describe('a query', () => queries(stage))
   describe('a query for barriers or kept results', () => queriesForRecords(stage))

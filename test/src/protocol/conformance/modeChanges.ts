@@ -5,6 +5,7 @@
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
 
+/** Defines the tests of upgrades and downgrades. */
 export function modeChanges(stage: Stage): void {
   it('grants an upgrade when its lock is the only lock, before the queue, with a new fence', async () => {
     const [first, second, third] = await stage.openSeveral(3)
@@ -43,6 +44,7 @@ export function modeChanges(stage: Stage): void {
   })
 }
 
+/** Defines the tests of scopes. */
 export function scopes(stage: Stage): void {
   it('refuses the request that completes a deadlock, and releases all locks of an ended scope', async () => {
     const [first, second] = await stage.openSeveral(2)

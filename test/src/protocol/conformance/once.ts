@@ -5,6 +5,7 @@
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
 
+/** Defines the tests of `once` and of kept values. */
 export function once(stage: Stage): void {
   describe('once: the broker', () => runs(stage))
   describe('keep: the broker', () => keeps(stage))

@@ -91,6 +91,7 @@ export class Peer {
     this.#socket.send(text)
   }
 
+  /** Sends one frame with these bytes, as a binary frame or as a text frame. */
   sayBytes(bytes: Buffer, binary: boolean): void {
     this.#socket.send(bytes, { binary })
   }
@@ -102,6 +103,7 @@ export class Peer {
     return id
   }
 
+  /** Requests a lock. @returns the id of the request */
   lock(
     key: string,
     options: Omit<Extract<RequestFields, { type: 'lock' }>, 'type' | 'key'> = {},
@@ -109,6 +111,7 @@ export class Peer {
     return this.request({ type: 'lock', key, ...options })
   }
 
+  /** Sends an unlock. @returns the id of the request */
   unlock(fence: number): number {
     return this.request({ type: 'unlock', fence })
   }

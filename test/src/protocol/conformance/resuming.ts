@@ -12,6 +12,7 @@ import { queryAll, type Stage } from './stage.js'
 
 type Session = Awaited<ReturnType<Stage['open']>>
 
+/** Defines the tests of resuming a session, of its secrets, and of stored answers. */
 export function resuming(stage: Stage): void {
   describe('resume: the broker', () => resumes(stage))
   describe('resume secrets: the broker', () => secrets(stage))

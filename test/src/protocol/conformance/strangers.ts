@@ -8,6 +8,7 @@ import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
 import { type Peer, withToken } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
+/** Defines a test for each vector. */
 export function strangers(stage: Stage): void {
   for (const kind of ['valid', 'invalid'] as const) {
     for (const { name, vectors } of vectorFiles(kind)) {
