@@ -24,6 +24,7 @@ export interface FaultOutcome {
   readonly violations: readonly string[]
 }
 
+/** Causes a fault, waits for its end and for all clients, and checks the world. */
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
   // Move every client back to its own broker, because a client stays at the broker that it has
   // moved to.

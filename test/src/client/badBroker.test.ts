@@ -106,9 +106,9 @@ describe('a client that receives invalid messages', () => {
       scene.socket.deliver({ type: 'ping', n: 1 }, message, { type: 'ping', n: 2 })
       await turn()
       const error = scene.errors[0] as HoldfastError
-      const { code, message: sentence } = error
+      const { code, message: errorMessage } = error
       expect(code, fault).to.equal('UNAVAILABLE')
-      expect(sentence).to.contain(url).and.contain(`invalid message: ${fault} (message 2 of 3)`)
+      expect(errorMessage).to.contain(url).and.contain(`invalid message: ${fault} (message 2 of 3)`)
       expect((error.cause as Error).message).to.contain(fault)
       expect([scene.session.state, scene.socket.dropped]).to.deep.equal(['closed', true])
     }
@@ -182,23 +182,23 @@ function randomFrame(random: Random): string {
 }
 
 describe('a session whose broker sends invalid messages', () => {
-  const bad = { type: 'granted', id: 1 }
+  const invalidMessage = { type: 'granted', id: 1 }
 
   it('reconnects, and gives up after three such connections in a row', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0] })
     const { session, network, clock } = scene
-    const asking = session.lock('k').catch((error) => error)
+    const requesting = session.lock('k').catch((error) => error)
     await turn()
     for (let i = 1; i <= 3; i++) {
       expect([network.sockets.length, session.state]).to.deep.equal([i, 'connected'])
-      network.last.deliver(bad)
+      network.last.deliver(invalidMessage)
       if (i === 3) break
       clock.advance(0)
       network.last.accept()
       network.last.deliver(welcome({ session: `s${i + 1}` }))
       await turn()
     }
-    const error = (await asking) as HoldfastError
+    const error = (await requesting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('granted.fence is missing').and.contain('2 connections before')
     expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
@@ -209,7 +209,7 @@ describe('a session whose broker sends invalid messages', () => {
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
       if (i % 2 === 0) clock.advance(60_001)
-      network.last.deliver(bad)
+      network.last.deliver(invalidMessage)
       clock.advance(0)
       network.last.accept()
       network.last.deliver(welcome({ lease: 300_000 }))
@@ -222,7 +222,7 @@ describe('a session whose broker sends invalid messages', () => {
     const gracedScene = await openGraced()
     const errors: HoldfastError[] = []
     gracedScene.session.on('jeopardy', (error) => errors.push(error))
-    gracedScene.socket.deliver(bad)
+    gracedScene.socket.deliver(invalidMessage)
     expect(messagesOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
     const scene = await openScene()
@@ -240,7 +240,7 @@ describe('a session whose broker sends invalid messages', () => {
     set.network.last.accept()
     set.network.last.deliver(welcome())
     await connecting
-    set.network.last.deliver(bad)
+    set.network.last.deliver(invalidMessage)
     set.clock.advance(0)
     expect(set.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
   })
@@ -268,9 +268,9 @@ describe('a broker that sends impossible messages', () => {
 
   it('cannot grant a request that the client did not send, by a message or by a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
-    const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
+    const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    expect(await asking).to.equal('UNAVAILABLE')
+    expect(await requesting).to.equal('UNAVAILABLE')
 
     const gracedScene = await openGraced()
     await reconnect(gracedScene)

@@ -121,11 +121,11 @@ function pageOf(items: CellItems, after: string, afterFence: number | undefined,
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of keys) {
-    const own = rest.filter((item) => item.key === key)
+    const ofThisKey = rest.filter((item) => item.key === key)
     const queue = waitingRest.filter((item) => item.key === key)
-    const isFull = held.length + own.length > limit || waiting.length + queue.length > limit
+    const isFull = held.length + ofThisKey.length > limit || waiting.length + queue.length > limit
     if (isFull && held.length + waiting.length > 0) break
-    held.push(...own.slice(0, limit))
+    held.push(...ofThisKey.slice(0, limit))
     waiting.push(...queue.slice(0, limit))
     if (isFull) break
   }

@@ -20,10 +20,10 @@ describe('closing a session', () => {
   it('sends bye after all other messages, and resolves when the broker closes', async () => {
     const scene = await openScene()
     const { session, socket, clock } = scene
-    const asking = session.lock('a')
+    const requesting = session.lock('a')
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 1 })
-    const lock = await asking
+    const lock = await requesting
     const waiting = codeOf(session.lock('b'))
     const unlocking = lock.unlock()
     const closing = session.close()
@@ -47,10 +47,10 @@ describe('closing a session', () => {
 
   it('loses the locks in the same turn', async () => {
     const scene = await openScene()
-    const asking = scene.session.lock('a')
+    const requesting = scene.session.lock('a')
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
-    const lock = await asking
+    const lock = await requesting
     const { signal } = lock
     void scene.session.close()
     expect([lock.held, signal.aborted]).to.deep.equal([false, true])
@@ -227,10 +227,10 @@ describe('closing a session', () => {
 
   it('is possible in a listener of a loss', async () => {
     const scene = await openScene({}, welcomeWithGrace())
-    const asking = scene.session.lock('a')
+    const requesting = scene.session.lock('a')
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
-    const lock = await asking
+    const lock = await requesting
     let closing: Promise<void> | undefined
     scene.session.on('lost', () => {
       closing = scene.session.close()
@@ -243,7 +243,7 @@ describe('closing a session', () => {
 
   it('is not caused by the error of a listener, which the client reports', async () => {
     const scene = await openScene()
-    const asking = scene.session.lock('a')
+    const requesting = scene.session.lock('a')
     await turn()
     const listenerError = new Error('mine')
     let otherCalls = 0
@@ -257,7 +257,7 @@ describe('closing a session', () => {
       scene.socket.deliver({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     })
     expect(reported).to.deep.equal([listenerError])
-    expect((await asking).held).to.equal(true)
+    expect((await requesting).held).to.equal(true)
     expect(otherCalls).to.equal(1)
   })
 })

@@ -134,10 +134,10 @@ describe('connecting', () => {
     expect(network.sockets.length).to.equal(0)
 
     const controller = new AbortController()
-    const late = codeOf(connectIn(url, { signal: controller.signal }, environment))
+    const connectDuringAbort = codeOf(connectIn(url, { signal: controller.signal }, environment))
     await turn()
     controller.abort()
-    expect(await late).to.equal('ABORTED')
+    expect(await connectDuringAbort).to.equal('ABORTED')
     expect(network.last.dropped).to.equal(true)
     expect(clock.timers).to.equal(0)
   })
@@ -151,7 +151,7 @@ describe('connecting', () => {
   })
 
   it('rejects invalid arguments with the code of the mistake', async () => {
-    const bad: [unknown, object, string][] = [
+    const invalidCalls: [unknown, object, string][] = [
       ['', {}, 'INVALID_OPTION'],
       ['http://127.0.0.1:7420', {}, 'INVALID_OPTION'],
       ['127.0.0.1:7420', {}, 'INVALID_OPTION'],
@@ -173,7 +173,7 @@ describe('connecting', () => {
       [url, { WebSocket: {} }, 'INVALID_OPTION'],
       [url, null as unknown as object, 'INVALID_OPTION'],
     ]
-    for (const [target, options, code] of bad) {
+    for (const [target, options, code] of invalidCalls) {
       const outcome = codeOf(connect(target as string, options))
       expect(await outcome, JSON.stringify([target, options])).to.equal(code)
     }

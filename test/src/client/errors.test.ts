@@ -62,8 +62,11 @@ describe('errors: the key', () => {
     const errors = waiting.map(errorOf)
     const reason = new Error('enough')
     controller.abort(reason)
-    for (const late of [session.lock('k', { signal }), session.singleflightLock('k', { signal })]) {
-      errors.push(errorOf(late))
+    for (const lateError of [
+      session.lock('k', { signal }),
+      session.singleflightLock('k', { signal }),
+    ]) {
+      errors.push(errorOf(lateError))
     }
     for (const error of await Promise.all(errors)) {
       expect(error).to.include({ code: 'ABORTED', key: 'k', cause: reason })
@@ -99,16 +102,16 @@ describe('errors: the holders', () => {
   it('come with LOCK_TIMEOUT and LOCK_HELD, and show if the requesting session is a holder', async () => {
     const { session, socket } = await openScene()
     const other = { session: 'other', name: 'n', fence: 3, since: 4 }
-    const own = { session: session.id, fence: 5, since: 6 }
+    const ownHolder = { session: session.id, fence: 5, since: 6 }
     for (const code of ['LOCK_TIMEOUT', 'LOCK_HELD']) {
-      for (const holders of [[other], [other, own]]) {
-        const asking = errorOf(session.lock('k'))
+      for (const holders of [[other], [other, ownHolder]]) {
+        const requesting = errorOf(session.lock('k'))
         await turn()
         const { id } = socket.sent.at(-1) as { id: number }
         socket.deliver({ ...failed(id, code), holders })
-        const error = await asking
+        const error = await requesting
         expect(error.holders).to.deep.equal(holders)
-        const isOwn = holders.includes(own as never)
+        const isOwn = holders.includes(ownHolder as never)
         expect(error).to.include({ code, key: 'k', heldByThisSession: isOwn })
         expect(error.message.includes('not re-entrant')).to.equal(isOwn)
       }
@@ -163,13 +166,13 @@ describe('errors: the reason', () => {
     scene.socket.end(4403, 'forbidden: not from here')
     expect(await closed).to.include({ code: 'FORBIDDEN', reason: 'forbidden: not from here' })
     expect(await waiting).to.include({ key: 'k', reason: 'forbidden: not from here' })
-    const late = await errorOf(scene.session.lock('l'))
-    expect(late).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
+    const lateError = await errorOf(scene.session.lock('l'))
+    expect(lateError).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
   })
 
   it('comes with the key for a lock that was granted and lost during an outage', async () => {
     const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
-    const asking = errorOf(scene.session.lock('k'))
+    const requesting = errorOf(scene.session.lock('k'))
     await turn()
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }))
@@ -178,6 +181,6 @@ describe('errors: the reason', () => {
       { type: 'lost', fence: 9, reason: 'stolen' },
     )
     scene.socket.deliver({ type: 'snapshot', held: [], waiting: [], more: false })
-    expect(await asking).to.include({ code: 'LOCK_LOST', key: 'k' })
+    expect(await requesting).to.include({ code: 'LOCK_LOST', key: 'k' })
   })
 })

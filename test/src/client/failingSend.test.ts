@@ -48,9 +48,9 @@ describe('a WebSocket that throws from send', () => {
     sockets[0]!.accept()
     sockets[0]!.deliver(welcome())
     const session = await connecting
-    const asking = session.lock('x'.repeat(50)).catch((error) => error)
+    const requesting = session.lock('x'.repeat(50)).catch((error) => error)
     await turn()
-    const error = (await asking) as HoldfastError
+    const error = (await requesting) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
     expect([session.state, sockets[0]!.dropped]).to.deep.equal(['closed', true])
   })
@@ -76,8 +76,8 @@ describe('a WebSocket that throws from send', () => {
       })
       await turn()
     }
-    for (const asking of [short, long]) {
-      const error = (await asking) as HoldfastError
+    for (const requesting of [short, long]) {
+      const error = (await requesting) as HoldfastError
       expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
     }
     expect([session.state, sockets.length, clock.timers]).to.deep.equal(['closed', 3, 0])

@@ -96,12 +96,12 @@ describe('holding a lock', () => {
   it('checks the deadlines of the client before the client handles a frame', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
-    const asking = scene.session.lock('other')
+    const requesting = scene.session.lock('other')
     await turn()
     scene.clock.stop(leaseMs)
     const order: string[] = []
     lock.signal.addEventListener('abort', () => order.push('aborted'))
-    void asking.then(() => order.push('granted'))
+    void requesting.then(() => order.push('granted'))
     scene.socket.deliver({ type: 'ack', n: 3, at: 50_001 }, {
       type: 'granted',
       id: 2,
@@ -109,7 +109,7 @@ describe('holding a lock', () => {
     } satisfies ServerMessage)
     await turn()
     expect(order).to.deep.equal(['aborted'])
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
   })
 
   it('ends for all locks before the client calls a listener', async () => {
@@ -158,13 +158,13 @@ describe('holding a lock', () => {
 
   it('shows the reason of a loss that came before the caller had the lock', async () => {
     const scene = await openScene()
-    const asking = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
-    const outcome = asking[1].catch((error: HoldfastError) => error)
+    const requesting = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
+    const outcome = requesting[1].catch((error: HoldfastError) => error)
     await turn()
     const lost = { type: 'lost', reason: 'stolen' }
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
     scene.socket.deliver({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
-    const lock = await asking[0]
+    const lock = await requesting[0]
     expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect(lock.signal.aborted).to.equal(true)

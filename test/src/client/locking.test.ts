@@ -30,10 +30,10 @@ describe('locking', () => {
 
   it('goes from the request to the grant, the held lock and the confirmed unlock', async () => {
     const { session, socket } = await openScene()
-    const asking = session.lock('a', { mode: 'shared' })
+    const requesting = session.lock('a', { mode: 'shared' })
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 77 })
-    const lock = await asking
+    const lock = await requesting
     expect([lock.key, lock.mode, lock.fence, lock.held]).to.deep.equal(['a', 'shared', 77, true])
     socket.newMessages()
     const unlocking = lock.unlock()
@@ -48,10 +48,10 @@ describe('locking', () => {
 
   it('sends one unlock for several calls of unlock, and gives all calls its outcome', async () => {
     const { session, socket } = await openScene()
-    const asking = session.lock('a')
+    const requesting = session.lock('a')
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 77 })
-    const lock = await asking
+    const lock = await requesting
     socket.newMessages()
     const first = lock.unlock()
     const second = lock.unlock()
@@ -65,11 +65,11 @@ describe('locking', () => {
 
   it('names the holders when tryLock fails', async () => {
     const { session, socket } = await openScene()
-    const asking = session.tryLock('a').catch((error: HoldfastError) => error)
+    const requesting = session.tryLock('a').catch((error: HoldfastError) => error)
     await turn()
     const holders = [{ session: 'other', name: 'n', fence: 3, since: 4 }]
     socket.deliver({ ...failed(1, 'LOCK_HELD'), holders })
-    const error = (await asking) as HoldfastError
+    const error = (await requesting) as HoldfastError
     expect([error.code, error.holders]).to.deep.equal(['LOCK_HELD', holders])
   })
 
@@ -95,7 +95,7 @@ describe('locking', () => {
     const { session, socket } = await openScene()
     const circle: Record<string, unknown> = {}
     circle['self'] = circle
-    const bad: [unknown, object | undefined, string][] = [
+    const invalidCalls: [unknown, object | undefined, string][] = [
       ['', {}, 'INVALID_KEY'],
       ['a\u0000', {}, 'INVALID_KEY'],
       ['\ud800', {}, 'INVALID_KEY'],
@@ -117,7 +117,7 @@ describe('locking', () => {
       ['k', { metadata: () => 1 }, 'INVALID_OPTION'],
       ['k', { metadata: 1n }, 'INVALID_OPTION'],
     ]
-    for (const [key, options, code] of bad) {
+    for (const [key, options, code] of invalidCalls) {
       const outcome = codeOf(session.lock(key as string, options))
       expect(await outcome, `${String(key)} ${code}`).to.equal(code)
     }
@@ -134,13 +134,13 @@ describe('locking', () => {
   it('cancels an aborted request at once, and unlocks a grant that crosses the cancel', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
-    const asking = session
+    const requesting = session
       .lock('a', { signal: controller.signal })
       .catch((error: HoldfastError) => error)
     await turn()
     socket.newMessages()
     controller.abort('changed my mind')
-    const error = (await asking) as HoldfastError
+    const error = (await requesting) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'changed my mind'])
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
@@ -159,14 +159,14 @@ describe('locking', () => {
   it('stops listening to a signal when the request ends', async () => {
     const { session, socket } = await openScene()
     const { signal } = new AbortController()
-    const asking = session.lock('a', { signal })
+    const requesting = session.lock('a', { signal })
     const failing = codeOf(session.lock('b', { signal, timeout: 5 }))
     const shared = session.singleflightLock('c', { signal })
     await turn()
     expect(getEventListeners(signal, 'abort')).to.have.length(1)
     socket.deliver({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
     socket.deliver({ type: 'granted', id: 3, fence: 3 })
-    const lock = await asking
+    const lock = await requesting
     await Promise.all([failing, shared])
     const refreshing = lock.refresh(undefined, { signal })
     await turn()
@@ -177,21 +177,21 @@ describe('locking', () => {
 
   it("waits for the broker's response a little longer than the timeout", async () => {
     const { session, socket, clock } = await openScene()
-    const asking = session.lock('a', { timeout: 1_000 })
+    const requesting = session.lock('a', { timeout: 1_000 })
     await turn()
     clock.advance(1_249)
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
-    expect((await asking).held).to.equal(true)
+    expect((await requesting).held).to.equal(true)
   })
 
   it('times out 250 ms after the timeout without a response, and unlocks a later grant', async () => {
     const { session, socket, clock } = await openScene()
-    const asking = codeOf(session.lock('a', { timeout: 1_000 }))
+    const requesting = codeOf(session.lock('a', { timeout: 1_000 }))
     await turn()
     socket.newMessages()
     clock.advance(1_250)
-    expect(await asking).to.equal('LOCK_TIMEOUT')
+    expect(await requesting).to.equal('LOCK_TIMEOUT')
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
@@ -201,11 +201,11 @@ describe('locking', () => {
 
   it('sets no time limit for the response to tryLock', async () => {
     const { session, socket, clock } = await openScene()
-    const asking = session.tryLock('a')
+    const requesting = session.tryLock('a')
     await turn()
     clock.advance(900)
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
-    expect((await asking).held).to.equal(true)
+    expect((await requesting).held).to.equal(true)
   })
 
   it('runs a callback under a lock, and unlocks after every outcome', async () => {
@@ -261,7 +261,7 @@ describe('locking', () => {
 
   it('joins the parts of the response to a query', async () => {
     const { session, socket } = await openScene()
-    const asking = session.query({ prefix: 'o', limit: 5 })
+    const requesting = session.query({ prefix: 'o', limit: 5 })
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'query', id: 1, prefix: 'o', limit: 5 }])
     const counts = { heldCount: 2, waitingCount: 1 }
@@ -274,9 +274,9 @@ describe('locking', () => {
     }))
     const waiting = [{ key: 'x', mode: 'shared', session: 's', since: 2 }]
     socket.deliver({ type: 'found', id: 1, held: [held[0]], waiting: [], ...counts, more: true })
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
     socket.deliver({ type: 'found', id: 1, held: [held[1]], waiting, ...counts, more: false })
-    expect(await asking).to.deep.equal({ held, waiting, ...counts })
+    expect(await requesting).to.deep.equal({ held, waiting, ...counts })
   })
 
   it('splits the requests of a turn into frames that the broker accepts', async () => {

@@ -47,13 +47,13 @@ describe('maxHold at the client', () => {
 
   it('counts from the grant after a long wait, by the clock of the broker', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000, at: 50_000 }))
-    const asking = scene.session.lock('k', { maxHold: 1_000 })
+    const requesting = scene.session.lock('k', { maxHold: 1_000 })
     await turn()
     scene.clock.advance(4_000)
     acknowledge(scene)
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 58_000 })
-    const lock = await asking
+    const lock = await requesting
     expect(lock.held).to.equal(true)
     scene.clock.advance(1_000)
     expect(lock.lost?.reason).to.equal('maxHold')
@@ -81,10 +81,10 @@ describe('maxHold at the client', () => {
 
   it('is the reason of a lock that was granted and lost while the connection was gone', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
+    const requesting = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 3 }, snapshot())
-    expect(await asking).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+    expect(await requesting).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
   })
 
   it('is the reason of a loss that the broker reports first', async () => {
@@ -129,10 +129,10 @@ describe('onQueued', () => {
     const { session, socket } = await openScene()
     let calls = 0
     const controller = new AbortController()
-    const asking = session.lock('k', { onQueued: () => calls++, signal: controller.signal })
+    const requesting = session.lock('k', { onQueued: () => calls++, signal: controller.signal })
     await turn()
     controller.abort()
-    await asking.catch(() => {})
+    await requesting.catch(() => {})
     socket.deliver({ type: 'queued', id: 1, ahead: 0, holders })
     socket.deliver({ type: 'queued', id: 9, ahead: 0, holders })
     expect(calls).to.equal(0)
@@ -148,7 +148,7 @@ describe('onContended', () => {
       notices.push(notice)
       order.push('contended')
     }
-    const asking = session.lockAll(['k', 'l'], { onContended }).then(() => order.push('lock'))
+    const requesting = session.lockAll(['k', 'l'], { onContended }).then(() => order.push('lock'))
     await turn()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], notify: ['contended'] },
@@ -157,7 +157,7 @@ describe('onContended', () => {
       { type: 'granted', id: 1, fence: 7 },
       { type: 'contended', fence: 7, waiting: 3 },
     )
-    await asking
+    await requesting
     clock.advance(1)
     expect(order).to.deep.equal(['lock', 'contended'])
     expect(notices).to.deep.equal([{ waiting: 3 }])

@@ -42,11 +42,11 @@ async function openOnPage(options: ConnectOptions = {}, first = welcome()) {
     session.on(event, () => events.push(event))
   }
   session.on('lost', ({ reason }) => events.push(`lost ${reason}`))
-  const asking = session.lock('held')
+  const requesting = session.lock('held')
   session.lock('awaited').catch(() => {})
   await turn()
   network.last.deliver({ type: 'granted', id: 1, fence: 9 })
-  const lock = await asking
+  const lock = await requesting
   network.last.newMessages()
   return { clock, network, page, session, events, lock }
 }

@@ -31,25 +31,25 @@ describe('reconciling after a resume', () => {
 
   it('delivers a grant that the broker made while there was no connection', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k')
+    const requesting = scene.session.lock('k')
     await turn()
     const granted = { type: 'granted', id: 1, fence: 7 }
     await reconnect(scene)
     scene.socket.deliver(resumed, granted)
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
     scene.socket.deliver(snapshot([held(1, 7)]))
-    expect((await asking).held).to.equal(true)
+    expect((await requesting).held).to.equal(true)
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([nothingToAck])
   })
 
   it('delivers a grant that only the snapshot shows', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k', { ttl: 1_000 })
+    const requesting = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
-    const lock = await asking
+    const lock = await requesting
     // The broker granted the lock 100 ms before the current hello arrived.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
@@ -76,25 +76,25 @@ describe('reconciling after a resume', () => {
 
   it('does not deliver a lock that was granted and lost during the outage', async () => {
     const scene = await openGraced()
-    const asking = codeOf(scene.session.lock('k'))
+    const requesting = codeOf(scene.session.lock('k'))
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot())
-    expect(await asking).to.equal('LOCK_LOST')
+    expect(await requesting).to.equal('LOCK_LOST')
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('delivers a grant that arrives between two parts of the snapshot', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k')
+    const requesting = scene.session.lock('k')
     await turn()
     await resume(scene, snapshot([], [1], true), { type: 'granted', id: 1, fence: 7 }, snapshot())
-    expect((await asking).fence).to.equal(7)
+    expect((await requesting).fence).to.equal(7)
   })
 
   it('reports a loss that arrives between two parts of the snapshot', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { key: 'a', fence: 6 })
-    const asking = codeOf(scene.session.lock('k'))
+    const requesting = codeOf(scene.session.lock('k'))
     await turn()
     await resume(
       scene,
@@ -103,7 +103,7 @@ describe('reconciling after a resume', () => {
       { type: 'lost', fence: 6, reason: 'stolen' },
       snapshot(),
     )
-    expect(await asking).to.equal('LOCK_LOST')
+    expect(await requesting).to.equal('LOCK_LOST')
     expect(lock.held).to.equal(false)
   })
 
@@ -131,10 +131,10 @@ describe('reconciling after a resume', () => {
   it('cancels a request whose signal belongs to a lock that the snapshot shows as lost', async () => {
     const scene = await openGraced()
     const { signal } = await acquireLock(scene, { fence: 7 })
-    const asking = codeOf(scene.session.lock('l', { signal }))
+    const requesting = codeOf(scene.session.lock('l', { signal }))
     await turn()
     const sent = await resume(scene, snapshot([], [2]))
-    expect(await asking).to.equal('ABORTED')
+    expect(await requesting).to.equal('ABORTED')
     expect(sent).to.deep.equal([
       { type: 'ack', ids: [1] },
       { type: 'cancel', request: 2 },
@@ -195,7 +195,7 @@ describe('reconciling after a resume', () => {
   it('repeats a request with a new id if its refusal was lost and its old id is used up', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
-    const asking = scene.session.lock('full')
+    const requesting = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
     // The broker could not store the response to request 2, and the refusal was lost. Request 3
@@ -206,15 +206,15 @@ describe('reconciling after a resume', () => {
     await turn()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
     scene.socket.deliver({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
-    expect(await codeOf(asking)).to.equal('BAD_MESSAGE')
+    expect(await codeOf(requesting)).to.equal('BAD_MESSAGE')
   })
 
   it('repeats a refresh, and counts the ttl from when the client sent the repetition', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k', { ttl: 5_000 })
+    const requesting = scene.session.lock('k', { ttl: 5_000 })
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 50_000 })
-    const lock = await asking
+    const lock = await requesting
     const refreshing = lock.refresh(9_000)
     await turn()
     scene.clock.advance(1_000)

@@ -24,13 +24,13 @@ describe('reconnecting', () => {
   it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
     const scene = await openScene()
     const controller = new AbortController()
-    const asking = [
+    const requesting = [
       scene.session.lock('a', { timeout: 20_000 }),
       scene.session.lock('b', { signal: controller.signal }),
       scene.session.lock('c'),
       scene.session.query({ key: 'a' }),
     ]
-    void asking[1]?.catch(() => {})
+    void requesting[1]?.catch(() => {})
     await turn()
     scene.clock.advance(1_000)
     expect(await reconnect(scene)).to.deep.equal({ type: 'hello' })
@@ -50,15 +50,15 @@ describe('reconnecting', () => {
       { type: 'granted', id: 3, fence: 30 },
       { type: 'granted', id: 5, fence: 50 },
     )
-    expect([(await asking[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
+    expect([(await requesting[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
   })
 
   it('never requests a lost lock again', async () => {
     const scene = await openScene()
-    const asking = scene.session.lock('a')
+    const requesting = scene.session.lock('a')
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
-    const lock = await asking
+    const lock = await requesting
     await reconnect(scene)
     scene.socket.deliver(newWelcome)
     await turn()
@@ -69,10 +69,10 @@ describe('reconnecting', () => {
 
   it('resolves an unlock and rejects a refresh when the session is gone', async () => {
     const scene = await openScene()
-    const asking = scene.session.lock('a')
+    const requesting = scene.session.lock('a')
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
-    const lock = await asking
+    const lock = await requesting
     const refreshing = codeOf(lock.refresh())
     const unlocking = lock.unlock()
     await reconnect(scene)
@@ -86,18 +86,18 @@ describe('reconnecting', () => {
 
   it('ends requests exactly at their timeouts while there is no connection', async () => {
     const scene = await openScene({ reconnect: [60_000] })
-    const asking = codeOf(scene.session.lock('a', { timeout: 5_000 }))
+    const requesting = codeOf(scene.session.lock('a', { timeout: 5_000 }))
     await turn()
     scene.clock.advance(1_000)
     scene.socket.end()
     const later = codeOf(scene.session.lock('b', { timeout: 3_999 }))
     scene.clock.advance(3_998)
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
     scene.clock.advance(1)
     expect(await later).to.equal('LOCK_TIMEOUT')
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
     scene.clock.advance(1)
-    expect(await asking).to.equal('LOCK_TIMEOUT')
+    expect(await requesting).to.equal('LOCK_TIMEOUT')
   })
 
   it('rejects tryLock at once without a connection', async () => {
@@ -161,12 +161,12 @@ describe('reconnecting', () => {
 
   it('closes the session when the strategy has no further delay', async () => {
     const scene = await openScene({ reconnect: fixedInterval({ interval: 10, maxRetries: 2 }) })
-    const asking = codeOf(scene.session.lock('a'))
+    const requesting = codeOf(scene.session.lock('a'))
     for (let i = 0; i < 3; i++) {
       scene.socket.end()
       scene.clock.advance(10)
     }
-    expect(await asking).to.equal('UNAVAILABLE')
+    expect(await requesting).to.equal('UNAVAILABLE')
     expect(scene.events).to.deep.equal(['closed'])
     expect(scene.session.state).to.equal('closed')
     expect(await codeOf(scene.session.lock('b'))).to.equal('SESSION_CLOSED')
@@ -193,9 +193,9 @@ describe('reconnecting', () => {
     ]
     for (const [code, expected] of codes) {
       const scene = await openScene()
-      const asking = codeOf(scene.session.lock('a'))
+      const requesting = codeOf(scene.session.lock('a'))
       scene.socket.end(code)
-      expect(await asking, String(code)).to.equal(expected)
+      expect(await requesting, String(code)).to.equal(expected)
       expect(scene.events).to.deep.equal(['closed'])
       expect(scene.clock.timers).to.equal(0)
     }
@@ -282,15 +282,15 @@ describe('reconnecting', () => {
   })
 
   it('survives a strategy that throws or returns wrong delays', async () => {
-    const bad = {
+    const throwingStrategy = {
       [Symbol.iterator](): Iterator<number> {
         throw new Error('mine')
       },
     }
-    const scene = await openScene({ reconnect: bad })
-    const asking = codeOf(scene.session.lock('a'))
+    const scene = await openScene({ reconnect: throwingStrategy })
+    const requesting = codeOf(scene.session.lock('a'))
     scene.socket.end()
-    expect(await asking).to.equal('INVALID_OPTION')
+    expect(await requesting).to.equal('INVALID_OPTION')
     const other = await openScene({ reconnect: [Number.NaN, -5] })
     other.socket.end()
     other.clock.advance(0)

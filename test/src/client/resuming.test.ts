@@ -103,10 +103,10 @@ describe('resuming a session', () => {
     const events: string[] = []
     session.on('lost', () => events.push('lost'))
     session.on('resumed', () => events.push('resumed'))
-    const asking = session.lock('k')
+    const requesting = session.lock('k')
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 7 })
-    const lock = await asking
+    const lock = await requesting
     // Each socket opens at once and stays silent, like the socket of a stopped process.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
       clock.advance(10)
@@ -176,7 +176,7 @@ describe('resuming a session', () => {
 
   it('extends no expiry before the last part of the snapshot', async () => {
     const scene = await openGraced()
-    const [lock, late] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
+    const [lock, lateLock] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
     scene.clock.advance(4_000)
     await reconnect(scene)
     scene.socket.deliver(resumed)
@@ -186,7 +186,7 @@ describe('resuming a session', () => {
     scene.clock.advance(9_698 - 8_050)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
-    expect([lock.held, late.held, scene.socket.dropped]).to.deep.equal([false, false, false])
+    expect([lock.held, lateLock.held, scene.socket.dropped]).to.deep.equal([false, false, false])
     scene.socket.deliver(snapshot([held(2, 2, 'l')]))
     await turn()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
@@ -208,7 +208,7 @@ describe('resuming a session', () => {
 
   it('repeats requests that never arrived, in order and with the same ids', async () => {
     const scene = await openGraced()
-    const asking = [
+    const requesting = [
       scene.session.lock('waits'),
       scene.session.lock('undelivered', { timeout: 20_000 }),
       scene.session.query({ key: 'q' }),
@@ -216,7 +216,7 @@ describe('resuming a session', () => {
     await turn()
     scene.clock.advance(1_000)
     await reconnect(scene)
-    asking.push(scene.session.lock('new'))
+    requesting.push(scene.session.lock('new'))
     scene.socket.deliver(resumed, snapshot([], [1]))
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([
@@ -226,7 +226,7 @@ describe('resuming a session', () => {
       { type: 'query', id: 5, key: 'q' },
     ])
     scene.socket.deliver({ type: 'granted', id: 1, fence: 70 })
-    expect(((await asking[0]) as Lock).fence).to.equal(70)
+    expect(((await requesting[0]) as Lock).fence).to.equal(70)
   })
 
   it('counts a whole lease from the hello, and extends the lease with each acknowledgement', async () => {
@@ -278,12 +278,12 @@ describe('resuming a session', () => {
 
   it('resumes again when the connection drops during a resume', async () => {
     const scene = await openGraced()
-    const asking = scene.session.lock('k')
+    const requesting = scene.session.lock('k')
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], true))
     // The response is acknowledged on the next connection, so the broker does not repeat it.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
-    expect((await asking).fence).to.equal(7)
+    expect((await requesting).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 

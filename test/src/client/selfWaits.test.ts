@@ -36,11 +36,11 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
     }
   }
   const hold = async (key: string, mode: 'exclusive' | 'shared' = 'exclusive') => {
-    const asking = session.lock(key, { mode })
+    const requesting = session.lock(key, { mode })
     await turn()
     const { id } = network.last.newMessages().at(-1) as { id: number }
     network.last.deliver({ type: 'granted', id, fence: id })
-    return asking
+    return requesting
   }
   return { session, warnings, pass, hold, network, clock }
 }
@@ -49,7 +49,7 @@ describe('waiting for a lock that the same session holds', () => {
   it('warns once after 5 s, and keeps waiting', async () => {
     const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
     await hold('k')
-    const asking = session.lock('k')
+    const requesting = session.lock('k')
     await pass(4_999)
     expect(warnings).to.deep.equal([])
     await pass(1)
@@ -60,7 +60,7 @@ describe('waiting for a lock that the same session holds', () => {
     expect(message).to.include('(fence 1)').and.include('not re-entrant').and.include('warnings')
     await pass(60_000)
     expect(warnings).to.have.length(1)
-    expect(await stateOf(asking)).to.equal('pending')
+    expect(await stateOf(requesting)).to.equal('pending')
   })
 
   it('counts the 5 s from the sending of the request', async () => {

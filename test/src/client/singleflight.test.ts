@@ -9,11 +9,11 @@ import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 describe('singleflight', () => {
   it('sends one request for all callers before the grant, and one unlock when the last unlocks', async () => {
     const { session, socket } = await openScene()
-    const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
+    const requesting = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const [a, b, c] = await Promise.all(asking)
+    const [a, b, c] = await Promise.all(requesting)
     if (a === undefined || b === undefined || c === undefined)
       throw new Error('a caller got no lock')
     expect([a.fence, b.fence, c.fence]).to.deep.equal([5, 5, 5])
@@ -123,10 +123,10 @@ describe('singleflight', () => {
 
   it('reports the loss to every caller that has not unlocked', async () => {
     const { session, socket, lost } = await openScene()
-    const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
+    const requesting = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const locks = await Promise.all(asking)
+    const locks = await Promise.all(requesting)
     const signals = locks.map((lock) => lock.signal)
     await locks[0]?.unlock()
     socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })

@@ -59,8 +59,8 @@ describe('retry strategies', () => {
   })
 
   it('refuse a wrong delay, factor or number of retries', () => {
-    const bad = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
-    for (const value of bad) {
+    const invalidNumbers = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
+    for (const value of invalidNumbers) {
       expect(codeOf(() => fixedInterval({ interval: value }))).to.equal('INVALID_INTERVAL')
       expect(codeOf(() => exponentialBackoff({ initial: value }))).to.equal('INVALID_INTERVAL')
       expect(codeOf(() => linearBackoff({ initial: 1, increment: value }))).to.equal(

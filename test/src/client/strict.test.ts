@@ -23,7 +23,7 @@ interface Call {
   /** Each option with a valid value. */
   readonly options: Options
   /** Calls the function on this session or this lock, with exactly these options. */
-  readonly call: (options: never, on: { session: Session; lock: Lock }) => unknown
+  readonly call: (options: never, scene: { session: Session; lock: Lock }) => unknown
 }
 
 const { signal } = new AbortController()
@@ -195,6 +195,7 @@ function misspellings(name: string): string[] {
   return [...all].filter((word) => word !== '')
 }
 
+/** The error that an action throws or rejects with within a turn; undefined without an error. */
 async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined> {
   try {
     await Promise.race([act(), new Promise((resolve) => setImmediate(resolve))])
@@ -205,6 +206,7 @@ async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined>
   }
 }
 
+/** Opens a session that holds a lock. */
 async function scene(): Promise<{ session: Session; lock: Lock }> {
   const opened = await openScene()
   return { session: opened.session, lock: await acquireLock(opened, { ttl: 9_000, at: 50_000 }) }
@@ -220,12 +222,12 @@ describe('the checks of options and arguments', () => {
 
   for (const { name, options, call } of calls) {
     it(`${name} refuses each misspelt option, and suggests the right name`, async () => {
-      const on = await scene()
+      const target = await scene()
       for (const right of Object.keys(options)) {
         for (const wrong of misspellings(right)) {
           if (wrong in options) continue
           const { [right]: value, ...others } = options
-          const error = await refusalOf(() => call({ ...others, [wrong]: value } as never, on))
+          const error = await refusalOf(() => call({ ...others, [wrong]: value } as never, target))
           const reported = `${error?.code} ${error?.message}`
           expect(reported, wrong).to.include(`INVALID_OPTION ${name} has no option "${wrong}"`)
           expect(reported, wrong).to.include(`did you mean "${right}"?`)
@@ -234,7 +236,7 @@ describe('the checks of options and arguments', () => {
     })
 
     it(`${name} refuses values of the wrong type`, async () => {
-      const on = await scene()
+      const target = await scene()
       for (const option of Object.keys(options)) {
         const isGood = allowed[`${name}.${option}`] ?? allowed[option] ?? isInteger
         for (const value of values) {
@@ -242,7 +244,10 @@ describe('the checks of options and arguments', () => {
           // The options key and prefix exclude each other.
           const isAlone = option === 'key' || option === 'prefix'
           const error = await refusalOf(() =>
-            call((isAlone ? { [option]: value } : { ...options, [option]: value }) as never, on),
+            call(
+              (isAlone ? { [option]: value } : { ...options, [option]: value }) as never,
+              target,
+            ),
           )
           expect(error?.code, `${option}: ${String(value)}`).to.match(/^INVALID_/)
         }
@@ -250,9 +255,9 @@ describe('the checks of options and arguments', () => {
     })
 
     it(`${name} refuses options that are not an object`, async () => {
-      const on = await scene()
+      const target = await scene()
       for (const options of [null, 7, true, [], () => {}]) {
-        const error = await refusalOf(() => call(options as never, on))
+        const error = await refusalOf(() => call(options as never, target))
         expect(error?.code, String(options)).to.equal('INVALID_OPTION')
       }
     })

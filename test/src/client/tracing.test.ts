@@ -52,10 +52,10 @@ describe('tracing a session', () => {
   it('reports a request that fails', async () => {
     const { calls, tracer } = recordingTracer()
     const { session, socket } = await openScene({ tracer })
-    const asking = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
+    const requesting = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
     await turn()
     socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
-    await asking
+    await requesting
     expect(calls).to.deep.equal(['requests k shared undefined', 'failed LOCK_TIMEOUT'])
   })
 })

@@ -27,7 +27,7 @@ describe('holding a lock with a ttl', () => {
 
   it('counts the ttl of a later grant by the newest comparison of both clocks', async () => {
     const scene = await openScene()
-    const asking = scene.session.lock('k', { ttl: 1_000 })
+    const requesting = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
@@ -37,7 +37,7 @@ describe('holding a lock with a ttl', () => {
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
-    const lock = await asking
+    const lock = await requesting
     const expiry = 4_000 + (990 + 1_000) * 0.99 - 51
     scene.clock.advance(Math.floor(expiry - 5_000))
     expect(lock.held).to.equal(true)

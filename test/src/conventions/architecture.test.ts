@@ -69,7 +69,7 @@ describe('the sources', () => {
 
   it('get time and randomness from one place in each package', () => {
     holds(oneClock, products)
-    const bad = [
+    const forbiddenLines = [
       `const now = performance.now()`,
       `const timer = setTimeout(run, 1)`,
       `const at = new Date()`,
@@ -77,10 +77,10 @@ describe('the sources', () => {
       `const s = AbortSignal.timeout(5)`,
     ]
     const good = [`const now = clock.monotonic()`, `let s: AbortSignal | undefined`]
-    catches(oneClock, 'server/src/broker/planted.ts', bad, good)
-    catches(oneClock, 'client/src/planted.ts', bad, good)
-    catches(oneClock, 'shared/src/planted.ts', bad, good)
-    catches(oneClock, 'server/src/platform/environment.ts', [], bad)
+    catches(oneClock, 'server/src/broker/planted.ts', forbiddenLines, good)
+    catches(oneClock, 'client/src/planted.ts', forbiddenLines, good)
+    catches(oneClock, 'shared/src/planted.ts', forbiddenLines, good)
+    catches(oneClock, 'server/src/platform/environment.ts', [], forbiddenLines)
     const inPage = [`const now = performance.now()`, `requestAnimationFrame(run)`]
     const fromEnvironment = [`const now = environment.now()`]
     catches(oneClock, 'server/src/dashboard/feed/planted.ts', inPage, fromEnvironment)
@@ -89,19 +89,21 @@ describe('the sources', () => {
 
   it('use no globals of Node where they run in a browser', () => {
     holds(browserSafe, products)
-    const bad = [
+    const forbiddenLines = [
       `const quiet = process.env.QUIET`,
       `const bytes = Buffer.from('x')`,
       `const g = global`,
     ]
-    catches(browserSafe, 'client/src/session/planted.ts', bad, [
+    catches(browserSafe, 'client/src/session/planted.ts', forbiddenLines, [
       `import { X } from '#websocket'`,
       `declare global { interface X {} }`,
     ])
-    catches(browserSafe, 'client/src/platform/webSocket/node.ts', [], bad)
-    catches(browserSafe, 'client/src/platform/webSocket/nodeFrames.ts', [], bad)
-    catches(browserSafe, 'server/src/dashboard/ui/planted.tsx', bad, [`const a = <b>{1}</b>`])
-    catches(browserSafe, 'shared/src/index.ts', bad, [])
+    catches(browserSafe, 'client/src/platform/webSocket/node.ts', [], forbiddenLines)
+    catches(browserSafe, 'client/src/platform/webSocket/nodeFrames.ts', [], forbiddenLines)
+    catches(browserSafe, 'server/src/dashboard/ui/planted.tsx', forbiddenLines, [
+      `const a = <b>{1}</b>`,
+    ])
+    catches(browserSafe, 'shared/src/index.ts', forbiddenLines, [])
   })
 
   it('print in only one file of the command line', () => {

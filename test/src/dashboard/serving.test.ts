@@ -136,8 +136,8 @@ describe('the dashboard over HTTP', () => {
     expect((await request(port, '/dashboard/', { host: `evil.example:${port}` })).status).to.equal(
       426,
     )
-    const own = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
-    expect(await upgrade(port, own)).to.equal('403')
+    const ownHeaders = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
+    expect(await upgrade(port, ownHeaders)).to.equal('403')
   })
 })
 
@@ -168,8 +168,8 @@ describe('the WebSocket of the dashboard', () => {
 
   it('is refused if the broker serves no dashboard', async () => {
     const { port } = await stage.broker({ dashboard: false })
-    const own = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
-    expect(await upgrade(port, own)).to.equal('403')
+    const ownHeaders = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
+    expect(await upgrade(port, ownHeaders)).to.equal('403')
   })
 
   it('is refused through a proxy, unless the broker serves the dashboard through the proxy too', async () => {
@@ -198,7 +198,7 @@ describe('the WebSocket of the dashboard', () => {
     stage.onClear(() => broker.close())
     const { port } = server.address() as AddressInfo
     expect((await request(port, '/dashboard/')).text).to.equal('a page')
-    const own = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
-    expect(await upgrade(port, own)).to.equal('403')
+    const ownHeaders = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
+    expect(await upgrade(port, ownHeaders)).to.equal('403')
   })
 })

@@ -74,8 +74,8 @@ describe('the alerts', () => {
       assert.match(alert, /^Holdfast[A-Z]/)
       assert.include(['critical', 'warning'], labels.severity, alert)
       assert.isAtLeast(seconds(time), 0, alert)
-      for (const sentence of [annotations.summary, annotations.description]) {
-        assert.match(sentence, /^\S.{20,}$/, alert)
+      for (const text of [annotations.summary, annotations.description]) {
+        assert.match(text, /^\S.{20,}$/, alert)
       }
     }
   })

@@ -6,7 +6,7 @@
 import { expect } from 'chai'
 import { aborted, next, Stage, untilHandled, watching } from './stage.js'
 
-describe('e2e: expiration -> ttl', () => {
+describe('e2e: the ttl of a lock', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock on time, and passes the lock to the next waiter', async () => {
@@ -65,7 +65,7 @@ describe('e2e: expiration -> ttl', () => {
   })
 })
 
-describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
+describe('e2e: broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
   it('expires the locks whose ttl is over, and returns their count', async () => {

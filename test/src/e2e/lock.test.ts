@@ -8,7 +8,7 @@ import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
 import { recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: Lock -> session.lock', () => {
+describe('e2e: session.lock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {

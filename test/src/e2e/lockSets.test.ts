@@ -52,12 +52,12 @@ describe('e2e: sets', () => {
 
   it('hold up a later request for a free key, until their timeout', async () => {
     const { sessions } = await stage.brokerWith('holder', 'set', 'late')
-    const [holder, set, late] = sessions
+    const [holder, set, lateSession] = sessions
     const held = await holder!.lock('busy')
     const waiting = set!.lockAll(['busy', 'free'], { timeout: 200 })
     await untilHandled(set!)
-    await rejection(late!.tryLock('free'), 'LOCK_HELD')
-    const lateLock = late!.lock('free')
+    await rejection(lateSession!.tryLock('free'), 'LOCK_HELD')
+    const lateLock = lateSession!.lock('free')
     const error = await rejection(waiting, 'LOCK_TIMEOUT')
     expect(error.holders?.map(({ key, fence }) => [key, fence])).to.deep.equal([
       ['busy', held.fence],
@@ -80,13 +80,13 @@ describe('e2e: sets', () => {
 
   it('are lost as a whole, once, when one key is stolen, and all queues go on', async () => {
     const { sessions } = await stage.brokerWith('ann', 'thief', 'next')
-    const [ann, thief, third] = sessions
+    const [ann, stealer, third] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))
     const set = await ann!.lockAll(['a', 'b'])
     const waiting = third!.lock('b')
     await untilHandled(third!)
-    const stolen = await thief!.lock('a', { steal: true })
+    const stolen = await stealer!.lock('a', { steal: true })
     expect(await aborted(set.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect((await waiting).fence).to.be.above(stolen.fence)
     await untilHandled(ann!)

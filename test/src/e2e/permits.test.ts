@@ -65,11 +65,11 @@ describe('e2e: permits', () => {
 
   it('expire, are refreshed and are lost like every lock', async () => {
     const { sessions } = await stage.brokerWith('a', 'thief')
-    const [a, thief] = sessions
+    const [a, stealer] = sessions
     const lock = await a!.lock('k', { capacity: 3, ttl: 60_000 })
     await lock.refresh(50_000)
     const lost = next(a!, 'lost')
-    await thief!.lock('k', { steal: true })
+    await stealer!.lock('k', { steal: true })
     expect((await lost)?.reason).to.equal('stolen')
     expect(lock.held).to.equal(false)
   })

@@ -76,8 +76,8 @@ describe('e2e: a proxy', () => {
     expect(good.credentials).to.deep.equal([`Basic ${basic}`])
 
     const answer = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
-    const bad = await connectProxy(stage, { answer })
-    const proxy = bad.url.replace('//', '//user:secret@')
+    const refusingProxy = await connectProxy(stage, { answer })
+    const proxy = refusingProxy.url.replace('//', '//user:secret@')
     const error = await rejection(stage.session(url, { proxy }), 'UNAVAILABLE')
     expect(error.message).to.contain('the proxy refused').and.contain('HTTP 407')
     expect(error.message).to.contain('user name and password').and.not.contain('secret')

@@ -6,7 +6,7 @@
 import { expect } from 'chai'
 import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: Refresh -> lock.refresh', () => {
+describe('e2e: lock.refresh', () => {
   const stage = Stage.forEachTest()
 
   it('restarts the ttl, and increases the counter of refreshes', async () => {
@@ -60,7 +60,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
   })
 })
 
-describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
+describe('e2e: lock.autoRefresh', () => {
   const stage = Stage.forEachTest()
 
   it('keeps the lock for many ttls, and resolves at unlock', async () => {

@@ -108,11 +108,11 @@ describe('e2e: scopes', () => {
 
   it('abort their signal when one of their locks is lost', async () => {
     const { sessions } = await stage.brokerWith('a', 'thief')
-    const [a, thief] = sessions
+    const [a, stealer] = sessions
     await a!.scope(async (scope) => {
       await scope.lock('k')
       expect(scope.signal.aborted).to.equal(false)
-      await thief!.lock('k', { steal: true })
+      await stealer!.lock('k', { steal: true })
       await untilHandled(a!)
       expect((scope.signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
     })

@@ -81,8 +81,8 @@ describe('e2e: holdfast serve', () => {
     await session.lock('a')
     await session.lock('b')
     await rejection(session.lock('c'), 'QUOTA_EXCEEDED')
-    const late = new RawClient(serveProcess.url)
-    expect((await late.closed()).code).to.equal(4408)
+    const lateClient = new RawClient(serveProcess.url)
+    expect((await lateClient.closed()).code).to.equal(4408)
   })
 
   it('admits pages with --origin and --dev, and no others', async () => {

@@ -6,7 +6,7 @@
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: SingleflightLock -> session.singleflightLock', () => {
+describe('e2e: session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
   it('sends one request for many concurrent callers, which share the granted lock', async () => {

@@ -2,7 +2,7 @@
 import { expect } from 'chai'
 import { aborted, rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: GetStats -> session.stats and broker.stats', () => {
+describe('e2e: the counters of session.stats and broker.stats', () => {
   const stage = Stage.forEachTest()
 
   it('begin at 0', async () => {

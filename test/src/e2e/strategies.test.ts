@@ -29,7 +29,7 @@ function recordDelays(strategy: RetryStrategy): { delays: number[]; strategy: Re
   }
 }
 
-describe('e2e: retry strategies -> reconnecting', () => {
+describe('e2e: the retry strategies for reconnecting', () => {
   const stage = Stage.forEachTest()
 
   it('have the documented sequences of delays, each with its maximum number', () => {

@@ -5,7 +5,7 @@
 import { expect } from 'chai'
 import { rejection, Stage } from './stage.js'
 
-describe('e2e: TryLock -> session.tryLock', () => {
+describe('e2e: session.tryLock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {

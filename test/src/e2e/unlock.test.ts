@@ -6,7 +6,7 @@ import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { Collector, next, rejection, Stage, untilHandled, watching } from './stage.js'
 
-describe('e2e: Unlock -> lock.unlock', () => {
+describe('e2e: lock.unlock', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock, and resolves when the broker has confirmed the release', async () => {
@@ -31,7 +31,7 @@ describe('e2e: Unlock -> lock.unlock', () => {
   })
 })
 
-describe('e2e: Unlock -> await using', () => {
+describe('e2e: await using', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock at every exit of the block', async () => {
@@ -80,7 +80,7 @@ describe('e2e: Unlock -> await using', () => {
   })
 })
 
-describe('e2e: Unlock -> session.withLock', () => {
+describe('e2e: session.withLock', () => {
   const stage = Stage.forEachTest()
 
   it("holds the lock during the callback, and returns the callback's result after the release", async () => {
@@ -133,7 +133,7 @@ describe('e2e: Unlock -> session.withLock', () => {
   })
 })
 
-describe('e2e: unlock channel -> session.watch', () => {
+describe('e2e: session.watch', () => {
   const stage = Stage.forEachTest()
 
   it('reports the state first and then every event, also to a client without locks', async () => {

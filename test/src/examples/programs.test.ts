@@ -128,9 +128,9 @@ describe('the examples that are programs', () => {
     expect([count, ['m2', 'm3'].includes(madeBy)]).to.deep.equal([2, true])
     report!.answer('')
     const outputs = await Promise.all(others.map((other) => other.output()))
-    const own = ['made the report of 2026-11-29']
+    const ownOutput = ['made the report of 2026-11-29']
     const shared = [`${madeBy} made the report of 2026-11-29`]
-    expect(outputs).to.have.deep.members([own, shared])
+    expect(outputs).to.have.deep.members([ownOutput, shared])
     expect(await start('late').output()).to.deep.equal(shared)
     expect(requests.items).to.have.lengthOf(3)
   })

@@ -205,13 +205,13 @@ describe('session.locks over a network', () => {
 
   it('refuses wrong values of its own options with a TypeError and a code', async () => {
     const scene = await openScene()
-    const bad: [LockRequestOptions, string][] = [
+    const invalidOptions: [LockRequestOptions, string][] = [
       [{ ttl: 0 }, 'INVALID_TTL'],
       [{ ttl: 1.5 }, 'INVALID_TTL'],
       [{ metadata: 1n }, 'INVALID_OPTION'],
       [{ metadata: 'x'.repeat(5_000) }, 'INVALID_OPTION'],
     ]
-    for (const [options, code] of bad) {
+    for (const [options, code] of invalidOptions) {
       const { outcome } = await afterTurn(requestLock(scene, options))
       expect(outcome).to.be.instanceOf(TypeError)
       expect((outcome as TypeError).cause).to.include({ code })

@@ -52,10 +52,10 @@ describe('log: the address of etcd', () => {
     ['etcd://a:2379,a:2379/holdfast', /"?http:\/\/a:2379"? occurs twice/],
     [`etcd://${Array.from({ length: 17 }, (_, i) => `h${i}`)}/holdfast`, /1 to 16 addresses/],
   ]
-  for (const [text, sentence] of wrong) {
+  for (const [text, pattern] of wrong) {
     it(`cannot be ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
       const message = refusal(() => parseAddress(text))
-      expect(message).to.match(sentence)
+      expect(message).to.match(pattern)
       expect(message).not.to.include('secret')
     })
   }

@@ -78,14 +78,14 @@ describe('divergence check', () => {
   function verdicts(digests: readonly [string, string][], members = 'abc', remaining = members) {
     const live = new Map([...remaining].map((member) => [member, 1]))
     return Object.fromEntries(
-      [...new Set(digests.map(([, value]) => value))].map((own) => {
+      [...new Set(digests.map(([, value]) => value))].map((digest) => {
         const check = new DivergenceCheck()
-        check.beginRound(1_000, own, members)
+        check.beginRound(1_000, digest, members)
         const errors = digests.map(([member, value]) => {
           check.addDigest(member, [1_000, value])
           return check.decideRound(live)?.message
         })
-        return [own, errors.find((error) => error !== undefined)]
+        return [digest, errors.find((error) => error !== undefined)]
       }),
     )
   }

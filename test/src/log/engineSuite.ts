@@ -29,6 +29,7 @@ export function engineSuite(name: string, makeStage: () => EngineStage): void {
   })
 }
 
+/** Appends entries one after another. @param slot The id of a broker in the log. */
 async function appendAll(engine: Engine, slot: string, entries: readonly string[]) {
   for (const entry of entries) await engine.append(slot, entry)
 }
@@ -64,8 +65,8 @@ function ordering(stage: EngineStage): void {
     const positions = first!.map(([position]) => position)
     expect(positions).to.deep.equal([...new Set(positions)].sort((a, b) => a - b))
     const texts = [...new Set(first!.map(([, text]) => text))]
-    for (const [i, own] of written.entries()) {
-      expect(texts.filter((text) => text.startsWith(`${i}:`))).to.deep.equal(own)
+    for (const [i, ownTexts] of written.entries()) {
+      expect(texts.filter((text) => text.startsWith(`${i}:`))).to.deep.equal(ownTexts)
     }
   })
 
@@ -188,14 +189,14 @@ function compaction(stage: EngineStage): void {
     await engine.compact(b, ['living'])
     expect(before?.position).to.equal(c)
     expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
-    const since = new Reader()
-    engine.follow(b, since)
-    await since.entries.waitForCount(2)
-    expect(since.texts).to.deep.equal(['c', 'd'])
-    const late = new Reader()
-    engine.follow(0, late)
-    expect(await late.ends.waitForCount(1)).to.deep.equal(['compacted'])
-    expect(late.texts).to.deep.equal([])
+    const laterReader = new Reader()
+    engine.follow(b, laterReader)
+    await laterReader.entries.waitForCount(2)
+    expect(laterReader.texts).to.deep.equal(['c', 'd'])
+    const lateReader = new Reader()
+    engine.follow(0, lateReader)
+    expect(await lateReader.ends.waitForCount(1)).to.deep.equal(['compacted'])
+    expect(lateReader.texts).to.deep.equal([])
     // Several brokers may compact again, at the same time.
     await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')

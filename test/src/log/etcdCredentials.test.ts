@@ -38,8 +38,8 @@ describe('log: the certificates and the password for etcd', function () {
 
   it('are read again from changed files', async () => {
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
-    const own = scratch(stage)
-    const [certFile, keyFile] = [own.path('cert.pem'), own.path('key.pem')]
+    const ownFiles = scratch(stage)
+    const [certFile, keyFile] = [ownFiles.path('cert.pem'), ownFiles.path('key.pem')]
     const install = ({ certPath, keyPath }: typeof first): void => {
       copyFileSync(certPath, certFile)
       copyFileSync(keyPath, keyFile)

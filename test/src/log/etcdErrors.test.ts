@@ -185,16 +185,16 @@ describe('log: an unusable etcd', function () {
     while (warning === undefined) {
       await append()
       // An engine checks the quota at its start, and then every minute.
-      const late = engine(endpoints)
-      await late.open(logConfig)
-      warning = late.warning
+      const lateEngine = engine(endpoints)
+      await lateEngine.open(logConfig)
+      warning = lateEngine.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
     const full = `etcd at ${endpoints[0]} has used up its quota: `
     const disarm = ', then run "etcdctl alarm disarm"'
-    const sentence = `${full}restart each member with a larger --quota-backend-bytes${disarm}`
-    expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(sentence)
-    expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(sentence)
+    const message = `${full}restart each member with a larger --quota-backend-bytes${disarm}`
+    expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(message)
+    expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(message)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
@@ -324,8 +324,8 @@ describe('log: an unusable etcd', function () {
     await reader.entries.waitForCount(3)
     target = second.endpoints[0]!
     const { message } = await rejection(broker.append('b', 'd'), 'UNAVAILABLE')
-    const sentence = /^The log on etcd was replaced \(revision 2 followed 5, as/
-    expect(message).to.match(sentence)
-    expect((await reader.ends.waitForCount(1))[0]).to.match(sentence)
+    const pattern = /^The log on etcd was replaced \(revision 2 followed 5, as/
+    expect(message).to.match(pattern)
+    expect((await reader.ends.waitForCount(1))[0]).to.match(pattern)
   })
 })

@@ -162,12 +162,12 @@ describe('log: the engine on a failing etcd', function () {
     await seeded(async (random) => {
       // Cuts each connection at another byte, also inside a line, a header or a chunk.
       let left = 2_000
-      const down: Filter = (bytes, passage) => {
+      const down: Filter = (bytes, connection) => {
         left -= bytes.length
-        if (left > 0) return passage.pass(bytes)
-        passage.pass(bytes.subarray(0, random.below(bytes.length)))
+        if (left > 0) return connection.pass(bytes)
+        connection.pass(bytes.subarray(0, random.below(bytes.length)))
         left = 500 + random.below(4_000)
-        passage.cut()
+        connection.cut()
       }
       const { endpoints } = await startProxies(() => ({ down }))
       const group = await startWritersAndReaders(2, endpoints)
@@ -186,10 +186,10 @@ describe('log: the engine on a failing etcd', function () {
 
   it('appends an entry again after a lost answer, and delivers both copies', async () => {
     let isLost = false
-    const down: Filter = (bytes, passage) => {
-      if (!isLost || !bytes.includes('revision')) return passage.pass(bytes)
+    const down: Filter = (bytes, connection) => {
+      if (!isLost || !bytes.includes('revision')) return connection.pass(bytes)
       isLost = false
-      passage.cut()
+      connection.cut()
     }
     const { endpoints } = await startProxies(() => ({ down }))
     const engine = await etcd.opened({ endpoints })
@@ -207,13 +207,13 @@ describe('log: the engine on a failing etcd', function () {
     const valve = new Valve()
     const watches = new Set<number>()
     const { endpoints, proxies } = await startProxies(() => ({
-      up: (bytes, passage) => {
-        if (bytes.includes('/v3/watch')) watches.add(passage.index)
-        passage.pass(bytes)
+      up: (bytes, connection) => {
+        if (bytes.includes('/v3/watch')) watches.add(connection.index)
+        connection.pass(bytes)
       },
-      down: (bytes, passage) => {
-        if (watches.has(passage.index)) valve.filter(bytes, passage)
-        else passage.pass(bytes)
+      down: (bytes, connection) => {
+        if (watches.has(connection.index)) valve.filter(bytes, connection)
+        else connection.pass(bytes)
       },
     }))
     const [engine] = (await startWritersAndReaders(1, endpoints)).engines

@@ -47,15 +47,15 @@ describe('journal', () => {
     options: Partial<JournalOptions> = {},
   ): Promise<RecordingTable> {
     const log = journalLog({ dir, ...options })
-    const replica = new RecordingTable()
-    await log.start(replica)
+    const table = new RecordingTable()
+    await log.start(table)
     for (const command of commands) {
       log.submit(command)
       // Waits after each command, so that each command becomes a record of its own.
-      await replica.hasApplied(replica.applied.length + 1)
+      await table.hasApplied(table.applied.length + 1)
     }
     await log.close()
-    return replica
+    return table
   }
 
   async function refusal(options: Partial<JournalOptions> = {}): Promise<HoldfastError> {
@@ -106,10 +106,10 @@ describe('journal', () => {
       onSnapshot = resolve
     })
     const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => onSnapshot() })
-    const replica = new RecordingTable()
-    await log.start(replica)
+    const table = new RecordingTable()
+    await log.start(table)
     for (const command of [open, ...locks]) log.submit(command)
-    await replica.hasApplied(1_201)
+    await table.hasApplied(1_201)
     log.submit(raiseFenceFloor(7))
     await snapshotMade
     log.submit(raiseFenceFloor(8))

@@ -38,8 +38,8 @@ describe('journal: its files', () => {
   async function useJournal(): Promise<void> {
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
-      const replica = new RecordingTable()
-      void log.start(replica)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
+      const table = new RecordingTable()
+      void log.start(table)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
     })
     const error: unknown = await snapshotMade
     if (error instanceof Error) throw error

@@ -76,47 +76,47 @@ export function raiseFenceFloor(fence: number): Command {
 export function logSuite(name: string, makeLog: () => Log): void {
   describe(`log: ${name}`, () => {
     let log: Log
-    let replica: RecordingTable
+    let table: RecordingTable
     beforeEach(async () => {
       log = makeLog()
-      replica = new RecordingTable()
-      await log.start(replica)
+      table = new RecordingTable()
+      await log.start(table)
     })
 
     it('applies every command once, in the order of the submits', async () => {
       const commands = Array.from({ length: 500 }, (_, i) => raiseFenceFloor(i + 1))
       for (const command of commands) log.submit(command)
-      await replica.hasApplied(500)
-      expect(replica.applied).to.deep.equal(commands)
+      await table.hasApplied(500)
+      expect(table.applied).to.deep.equal(commands)
       await log.close()
-      expect(replica.applied.length).to.equal(500)
+      expect(table.applied.length).to.equal(500)
     })
 
     it('keeps the order over many turns', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
-        await replica.hasApplied(turn * 3)
+        await table.hasApplied(turn * 3)
       }
       await log.close()
-      const fences = replica.applied.map((command) => 'fence' in command && command.fence)
+      const fences = table.applied.map((command) => 'fence' in command && command.fence)
       expect(fences).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 1))
     })
 
     it('applies a command that a state machine submits in apply only after that call', async () => {
-      replica.onApply = (command) => {
+      table.onApply = (command) => {
         if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }
       log.submit(raiseFenceFloor(1))
-      await replica.hasApplied(50)
-      expect(replica.deepest).to.equal(1)
+      await table.hasApplied(50)
+      expect(table.deepest).to.equal(1)
       await log.close()
     })
 
     it('has applied all submitted commands when its close has ended', async () => {
       for (let i = 1; i <= 50; i++) log.submit(raiseFenceFloor(i))
       await log.close()
-      expect(replica.applied.length).to.equal(50)
-      expect(replica.failure).to.equal(undefined)
+      expect(table.applied.length).to.equal(50)
+      expect(table.failure).to.equal(undefined)
     })
   })
 }

@@ -43,10 +43,10 @@ describe('journal: a second process', () => {
 
     it('is refused and does not change the journal', async () => {
       const log = journalLog({ dir })
-      const replica = new RecordingTable()
-      await log.start(replica)
+      const table = new RecordingTable()
+      await log.start(table)
       log.submit(raiseFenceFloor(1))
-      await replica.hasApplied(1)
+      await table.hasApplied(1)
       const inside = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
       const { code, err } = await Holdfast.run(stage, args, { inside })

@@ -99,10 +99,10 @@ describe('log: the address of a log in PostgreSQL', () => {
     ['postgres://u@h/d?host=/run', /must name no other host/],
     ['postgres://u@/d?host=run', /must be the folder of a Unix socket/],
   ]
-  for (const [address, sentence] of wrong) {
+  for (const [address, pattern] of wrong) {
     it(`is refused with a message: ${JSON.stringify(address.slice(0, 60))}`, () => {
       const message = messageOf(() => parsePostgresAddress(address))
-      expect(message).to.match(sentence)
+      expect(message).to.match(pattern)
       expect(message).not.to.include('secret')
     })
   }
@@ -119,8 +119,8 @@ describe('log: the address of a log in PostgreSQL', () => {
       [{ url, tls: { cert: 'c', k: 'k' } }, /tls of postgresLog/],
       [{ url, deadMs: 1 }, /deadMs must be an integer from 1000/],
     ]
-    for (const [given, sentence] of options)
-      expect(messageOf(() => postgresLog(given as never))).to.match(sentence)
+    for (const [given, pattern] of options)
+      expect(messageOf(() => postgresLog(given as never))).to.match(pattern)
     expect(messageOf(() => postgresLog(undefined as never))).to.match(/postgresLog/)
   })
 })

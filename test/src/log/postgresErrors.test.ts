@@ -92,9 +92,9 @@ describe('log: an unusable PostgreSQL', function () {
   })
 
   it('is reported if its version is too old', async () => {
-    const down: Filter = (bytes, passage) => {
+    const down: Filter = (bytes, connection) => {
       const text = bytes.toString('latin1').replace(/\b1[3-9]0(\d{3})/, '120$1')
-      passage.pass(Buffer.from(text, 'latin1'))
+      connection.pass(Buffer.from(text, 'latin1'))
     }
     const port = portOf(await behind(() => ({ down })))
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
@@ -263,9 +263,9 @@ describe('log: an unusable PostgreSQL', function () {
     let answers = 0
     let last = Number.POSITIVE_INFINITY
     let proxy: TcpProxy
-    const down: Filter = (bytes, passage) => {
-      if (++answers <= last) return passage.pass(bytes)
-      passage.cut()
+    const down: Filter = (bytes, connection) => {
+      if (++answers <= last) return connection.pass(bytes)
+      connection.cut()
       proxy.shut(true)
     }
     proxy = await behind(() => ({ down }))

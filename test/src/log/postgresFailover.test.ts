@@ -203,8 +203,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   })
 
   for (const isOvertaken of [false, true]) {
-    const what = isOvertaken ? 'lost commits and has others in their place' : 'lost commits'
-    it(`9: every broker stops when a standby that ${what} replaces the primary`, async () => {
+    const loss = isOvertaken ? 'lost commits and has others in their place' : 'lost commits'
+    it(`9: every broker stops when a standby that ${loss} replaces the primary`, async () => {
       const { primary, standby, hosts } = await primaryAndStandby()
       // The way of the first broker to the standby can be shut.
       const proxy = await TcpProxy.to(standby.port)
@@ -242,8 +242,10 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       const [otherMessage] = await readerBehind.ends.waitForCount(1)
       expect(otherMessage).to.equal(message)
       await rejection(engine.append('s', 'more'), 'INVALID_OPTION')
-      const late = postgres.engine({ hosts })
-      expect((await rejection(late.open(logConfig), 'INVALID_OPTION')).message).to.equal(message)
+      const lateEngine = postgres.engine({ hosts })
+      expect((await rejection(lateEngine.open(logConfig), 'INVALID_OPTION')).message).to.equal(
+        message,
+      )
     })
   }
 

@@ -94,12 +94,12 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
     let isLost = false
-    const down: Filter = (bytes, passage) => {
+    const down: Filter = (bytes, connection) => {
       // The answer to the append has the id of the entry before it, as text of 36 characters.
       if (!isLost || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
-        return passage.pass(bytes)
+        return connection.pass(bytes)
       isLost = false
-      passage.cut()
+      connection.cut()
     }
     const { port } = await proxy(() => ({ down }))
     const engine = postgres.through(port)
@@ -141,10 +141,10 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('4: an entry without a notification is read all the same', async () => {
     let dropped = 0
-    const down: Filter = (bytes, passage) => {
+    const down: Filter = (bytes, connection) => {
       // A notification ends with the channel and an empty text.
       if (bytes.includes(Buffer.from(`${postgres.schema}\0\0`))) dropped++
-      else passage.pass(bytes)
+      else connection.pass(bytes)
     }
     const { port } = await proxy(() => ({ down }))
     const [engine, other] = [await postgres.opened(), postgres.through(port)]
@@ -178,17 +178,17 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const listened = new Promise<void>((resolve) => {
       onListen = resolve
     })
-    const up: Filter = (bytes, passage) => {
+    const up: Filter = (bytes, connection) => {
       const text = bytes.toString('latin1')
       const listen = `listen ${postgres.schema}`
-      if (!text.includes(listen)) return passage.pass(bytes)
+      if (!text.includes(listen)) return connection.pass(bytes)
       if (isDropped) {
         onListen()
-        return passage.pass(bytes)
+        return connection.pass(bytes)
       }
       isDropped = true
       const other = 'select 1'.padEnd(listen.length)
-      passage.pass(Buffer.from(text.replace(listen, other), 'latin1'))
+      connection.pass(Buffer.from(text.replace(listen, other), 'latin1'))
     }
     const { port } = await proxy(() => ({ up }))
     const engine = postgres.through(port)
@@ -205,13 +205,13 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const valve = new Valve()
     const listening = new Set<number>()
     const { port, proxy: inFront } = await proxy(() => ({
-      up: (bytes, passage) => {
-        if (bytes.includes('listen ')) listening.add(passage.index)
-        passage.pass(bytes)
+      up: (bytes, connection) => {
+        if (bytes.includes('listen ')) listening.add(connection.index)
+        connection.pass(bytes)
       },
-      down: (bytes, passage) => {
-        if (listening.has(passage.index)) valve.filter(bytes, passage)
-        else passage.pass(bytes)
+      down: (bytes, connection) => {
+        if (listening.has(connection.index)) valve.filter(bytes, connection)
+        else connection.pass(bytes)
       },
     }))
     const [writer, engine] = [await postgres.opened(), postgres.through(port)]
@@ -260,9 +260,9 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('an append that is stopped in the middle leaves no row locked', async () => {
     const writing = new Promise<void>((resolve) => {
       void proxy(() => ({
-        up: (bytes, passage) => {
-          if (!bytes.includes('execute holdfast_append')) return passage.pass(bytes)
-          passage.pass(bytes.subarray(0, bytes.length - 4))
+        up: (bytes, connection) => {
+          if (!bytes.includes('execute holdfast_append')) return connection.pass(bytes)
+          connection.pass(bytes.subarray(0, bytes.length - 4))
           resolve()
         },
       })).then(async ({ port }) => {

@@ -27,7 +27,7 @@ describe('snapshot in a thread', () => {
    * Starts a log whose thread makes a snapshot every three entries. If `fault` is given, the thread
    * throws an error with this text instead.
    */
-  async function start(fault?: string): Promise<{ store: MemoryStore; replica: RecordingTable }> {
+  async function start(fault?: string): Promise<{ store: MemoryStore; table: RecordingTable }> {
     const store = new MemoryStore(nodeEnvironment)
     const source = new MemorySource(store)
     const file = join(dir, 'snapshot.json')
@@ -35,23 +35,23 @@ describe('snapshot in a thread', () => {
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
     Object.defineProperty(source, 'snapshotWorker', { get: () => ({ thread, options: options() }) })
     log = new ReplicatedLog(source, { snapshotEntries: 3 }, nodeEnvironment)
-    const replica = new RecordingTable()
-    await log.start(replica)
-    return { store, replica }
+    const table = new RecordingTable()
+    await log.start(table)
+    return { store, table }
   }
 
   /** Submits commands, each in an entry of its own, until `condition` returns true. */
-  async function submitUntil(condition: () => boolean, replica: RecordingTable): Promise<void> {
+  async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
     for (let i = 0; !condition() && i < 20_000; i++) {
       log.submit(raiseFenceFloor(i))
-      await replica.hasApplied(replica.applied.length + 1)
+      await table.hasApplied(table.applied.length + 1)
     }
     expect(condition()).to.equal(true)
   }
 
   it('contains the table at its position, and the log announces the position', async () => {
-    const { replica } = await start()
-    await submitUntil(() => log.status.snapshot !== undefined, replica)
+    const { table } = await start()
+    await submitUntil(() => log.status.snapshot !== undefined, table)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
     expect(log.status.snapshot?.position).to.be.at.most(position)
     const store = new MemoryStore(nodeEnvironment)
@@ -66,8 +66,8 @@ describe('snapshot in a thread', () => {
   })
 
   it('does not stop the log after a failure, which the log reports as a problem', async () => {
-    const { replica } = await start('out of paper')
-    await submitUntil(() => log.status.problem?.includes('out of paper') === true, replica)
-    expect(replica.failure).to.equal(undefined)
+    const { table } = await start('out of paper')
+    await submitUntil(() => log.status.problem?.includes('out of paper') === true, table)
+    expect(table.failure).to.equal(undefined)
   })
 })

@@ -53,8 +53,10 @@ class Wanderer {
     const broker = this.#random.pick(this.#brokers)
     const former = this.client
     if (former?.socket.closedWith !== undefined) former.socket.drop()
-    const terms = { grace: 'lease', lease: 5_000 } as const
-    const socket = broker.connectWithHello(former === undefined ? terms : former.resume(terms))
+    const sessionTerms = { grace: 'lease', lease: 5_000 } as const
+    const socket = broker.connectWithHello(
+      former === undefined ? sessionTerms : former.resume(sessionTerms),
+    )
     await cluster.settle()
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()

@@ -164,11 +164,11 @@ export const attacks: readonly Attack[] = [
       const token = await jwt({ sub: 'victim' })
       victim.send({ type: 'hello', token, grace: 10_000 })
       const { session, secret: stolen } = await victim.receive('welcome')
-      const thief = await raw()
-      thief.send({ type: 'hello', token, resume: { session, secret: stolen! } })
-      await thief.receive('welcome')
+      const hijacker = await raw()
+      hijacker.send({ type: 'hello', token, resume: { session, secret: stolen! } })
+      await hijacker.receive('welcome')
       const { code } = await victim.closed()
-      thief.drop()
+      hijacker.drop()
       return `the connection of the victim is closed with ${code}`
     },
   },
@@ -267,9 +267,9 @@ async function statusFor(port: number, headers: Record<string, string>): Promise
 
 /** Tries to resume a session as the principal `sub`. */
 async function tryResume(raw: Target['raw'], sub: string, resume: object): Promise<string> {
-  const thief = await raw()
-  thief.send({ type: 'hello', token: await jwt({ sub }), resume })
-  const { resumed } = await thief.receive('welcome')
-  thief.drop()
+  const hijacker = await raw()
+  hijacker.send({ type: 'hello', token: await jwt({ sub }), resume })
+  const { resumed } = await hijacker.receive('welcome')
+  hijacker.drop()
   return resumed ? 'the session is stolen' : 'a new session, and the old session continues'
 }

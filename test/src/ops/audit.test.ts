@@ -114,9 +114,9 @@ describe('the audit log', () => {
     stage.onClear(() => broker.close())
     const { url } = await broker.listen({ port: 0 })
     const holder = await stage.session(url)
-    const thief = await stage.session(url)
+    const stealer = await stage.session(url)
     await holder.lockAll(['a', 'b'])
-    await thief.lock('a', { steal: true })
+    await stealer.lock('a', { steal: true })
     expect(lines.map(({ event, key }) => `${event} ${key}`)).to.have.members([
       'lock_stolen a',
       'lock_stolen b',
@@ -156,9 +156,9 @@ describe('the audit log', () => {
     const file = scratch(stage).path('audit.jsonl')
     writeFileSync(file, '{"event":"earlier"}\n')
     const serving = await ServeProcess.startListening(stage, '--drain', '0', '--audit', file)
-    const [holder, thief] = [await stage.session(serving.url), await stage.session(serving.url)]
+    const [holder, stealer] = [await stage.session(serving.url), await stage.session(serving.url)]
     await holder.lock('a')
-    await thief.lock('a', { steal: true })
+    await stealer.lock('a', { steal: true })
     serving.kill('SIGTERM')
     await serving.exit()
     const events = parse(readFileSync(file, 'utf8')).map(({ event }) => event)

@@ -6,7 +6,7 @@ import type { ServerMessage } from '@holdfast/shared'
 import { BrokerHarness, Client } from '../server/harness.js'
 
 /** Makes a broker whose principals are the tokens. All tokens have the permissions `may`. */
-export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): BrokerHarness {
+export function harnessWith(options: BrokerOptions = {}, may?: Identity['may']): BrokerHarness {
   const authenticate: Authenticate = ({ token }) =>
     token === undefined ? undefined : { principal: token, may }
   return new BrokerHarness({ authenticate, ...options })
@@ -14,15 +14,15 @@ export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): B
 
 /** Opens a session with this token and reads its `welcome`. */
 export async function join(
-  bench: BrokerHarness,
+  harness: BrokerHarness,
   token: string,
   hello: object = {},
 ): Promise<Client> {
-  const socket = bench.connectWithHello({ token, ...hello })
-  await bench.settle()
+  const socket = harness.connectWithHello({ token, ...hello })
+  await harness.settle()
   const [welcome] = socket.heardOf('welcome')
   if (welcome === undefined) throw new Error('The broker has sent no welcome')
-  return new Client(bench, socket, welcome)
+  return new Client(harness, socket, welcome)
 }
 
 /** The type of each message, with the code of a failure. */

@@ -67,9 +67,13 @@ describe('session.revoke', () => {
   it('rejects invalid arguments', async () => {
     const { sessions } = await stage.brokerWith('ops')
     const [ops] = sessions
-    const bad = { fence: 0, reason: 'r' }
+    const invalidFence = { fence: 0, reason: 'r' }
     await rejection(ops!.revoke('', { fence: 1, reason: 'r' }), 'INVALID_KEY')
-    for (const options of [bad, { fence: 1, reason: '' }, { fence: 1, reason: 'x'.repeat(257) }]) {
+    for (const options of [
+      invalidFence,
+      { fence: 1, reason: '' },
+      { fence: 1, reason: 'x'.repeat(257) },
+    ]) {
       await rejection(ops!.revoke('k', options), 'INVALID_OPTION')
     }
   })

@@ -10,18 +10,18 @@ import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
-import { benchWith, join } from './authentication.js'
+import { harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /** A broker with limits, and the refusals that the broker has reported. */
 interface Limited {
-  readonly bench: BrokerHarness
+  readonly harness: BrokerHarness
   readonly notices: RefusalRecorder
 }
 
 function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
   const notices = new RefusalRecorder()
-  return { bench: new BrokerHarness({ ...options, limits, observer: notices }), notices }
+  return { harness: new BrokerHarness({ ...options, limits, observer: notices }), notices }
 }
 
 function failures(messages: readonly ServerMessage[]): string[] {
@@ -37,21 +37,21 @@ function closeOf(socket: FakeSocket): string {
 
 describe('the limits of connections', () => {
   it('close a connection beyond the limit connections', () => {
-    const { bench, notices } = under({ connections: 1 })
-    bench.join()
-    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: connections 1')
+    const { harness, notices } = under({ connections: 1 })
+    harness.join()
+    expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: connections 1')
     expect(notices.causes).to.deep.equal(['connections'])
   })
 
   it('do not count pending or closing connections as open', () => {
-    const { bench, notices } = under({ connections: 3 })
-    const session = bench.join()
-    const from = (remoteAddress: string) => bench.connect({ remoteAddress })
+    const { harness, notices } = under({ connections: 3 })
+    const session = harness.join()
+    const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1'].map(from)
     expect(closeOf(from('10.0.0.1'))).to.equal('1013 quota exceeded: connections 3')
     const fresh = from('203.0.113.1')
     expect(closeOf(crowd[0]!)).to.equal('1013 quota exceeded: connections 3')
-    bench.say(fresh, { type: 'hello' })
+    harness.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
     // The broker is closing two connections whose sockets are still open.
@@ -64,25 +64,25 @@ describe('the limits of connections', () => {
   })
 
   it('close a pending connection beyond the limit pendingConnections', () => {
-    const { bench, notices } = under({ pendingConnections: 2 })
-    const first = bench.connect()
-    bench.connect()
-    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
-    bench.say(first, { type: 'hello' })
-    expect(closeOf(bench.connect())).to.equal('0 open')
-    expect(closeOf(bench.connect())).to.match(/^1013/)
+    const { harness, notices } = under({ pendingConnections: 2 })
+    const first = harness.connect()
+    harness.connect()
+    expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
+    harness.say(first, { type: 'hello' })
+    expect(closeOf(harness.connect())).to.equal('0 open')
+    expect(closeOf(harness.connect())).to.match(/^1013/)
     expect(notices.causes).to.deep.equal(['pending_connections', 'pending_connections'])
   })
 
   it('do not count a pending connection after it has dropped', () => {
-    const { bench } = under({ pendingConnections: 1 })
-    bench.connect().drop()
-    expect(closeOf(bench.connect())).to.equal('0 open')
+    const { harness } = under({ pendingConnections: 1 })
+    harness.connect().drop()
+    expect(closeOf(harness.connect())).to.equal('0 open')
   })
 
   it('close a connection beyond pendingConnectionsPerAddress, and count IPv6 by network', () => {
-    const { bench, notices } = under({ pendingConnectionsPerAddress: 1 })
-    const at = (remoteAddress: string) => closeOf(bench.connect({ remoteAddress }))
+    const { harness, notices } = under({ pendingConnectionsPerAddress: 1 })
+    const at = (remoteAddress: string) => closeOf(harness.connect({ remoteAddress }))
     expect(at('10.0.0.1')).to.equal('0 open')
     expect(at('10.0.0.2')).to.equal('0 open')
     expect(at('::ffff:10.0.0.1')).to.equal('1013 quota exceeded: pendingConnectionsPerAddress 1')
@@ -96,8 +96,8 @@ describe('the limits of connections', () => {
   })
 
   it('share pendingConnections fairly between addresses', () => {
-    const { bench, notices } = under({ pendingConnections: 6 })
-    const from = (remoteAddress: string) => bench.connect({ remoteAddress })
+    const { harness, notices } = under({ pendingConnections: 6 })
+    const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
     const fresh = from('203.0.113.1')
     expect([fresh, ...crowd].map(closeOf)).to.deep.equal([
@@ -109,54 +109,54 @@ describe('the limits of connections', () => {
     expect(closeOf(from('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
     expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections'))
-    bench.say(fresh, { type: 'hello' })
+    harness.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
   })
 
   it('count an IPv6 network as one address', () => {
-    const { bench } = under({ pendingConnections: 20 })
+    const { harness } = under({ pendingConnections: 20 })
     const crowd = Array.from({ length: 20 }, (_, i) =>
-      bench.connect({ remoteAddress: `2001:db8::${i}` }),
+      harness.connect({ remoteAddress: `2001:db8::${i}` }),
     )
-    expect(closeOf(bench.connect({ remoteAddress: '2001:0DB8:0::ff' }))).to.match(/^1013/)
-    expect(closeOf(bench.connect({ remoteAddress: '2001:db8:0:1::1' }))).to.equal('0 open')
+    expect(closeOf(harness.connect({ remoteAddress: '2001:0DB8:0::ff' }))).to.match(/^1013/)
+    expect(closeOf(harness.connect({ remoteAddress: '2001:db8:0:1::1' }))).to.equal('0 open')
     expect(closeOf(crowd[0]!)).to.match(/^1013/)
   })
 
   it('let clients connect while ten addresses open connections without a hello', () => {
-    const { bench } = under({}, { profile: 'public' })
+    const { harness } = under({}, { profile: 'public' })
     const flood = () => {
-      for (let i = 0; i < 10; i++) bench.connect({ remoteAddress: `10.0.0.${i}` })
+      for (let i = 0; i < 10; i++) harness.connect({ remoteAddress: `10.0.0.${i}` })
     }
     for (let round = 0; round < 20; round++) flood()
     for (let i = 0; i < 60; i++) {
       flood()
-      const socket = bench.connect({ remoteAddress: `203.0.113.${i}` })
-      bench.say(socket, { type: 'hello' })
+      const socket = harness.connect({ remoteAddress: `203.0.113.${i}` })
+      harness.say(socket, { type: 'hello' })
       expect(socket.heardOf('welcome'), `client ${i}: ${closeOf(socket)}`).to.have.length(1)
     }
   })
 
   it('close a connection without a hello after helloMs', () => {
-    const { bench, notices } = under({ helloMs: 300 })
-    const socket = bench.connect()
-    bench.environment.pass(299)
+    const { harness, notices } = under({ helloMs: 300 })
+    const socket = harness.connect()
+    harness.environment.pass(299)
     expect(closeOf(socket)).to.equal('0 open')
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(closeOf(socket)).to.equal('4408 no hello in time')
     expect(notices.causes).to.deep.equal(['hello_ms'])
   })
 
   it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes at once', () => {
-    const { bench, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
-    const [aboveSlowBytes, aboveBacklog] = [bench.join(), bench.join()]
+    const { harness, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
+    const [aboveSlowBytes, aboveBacklog] = [harness.join(), harness.join()]
     aboveSlowBytes.socket.isReading = false
     aboveBacklog.socket.isReading = false
     aboveSlowBytes.say(...many(1, 10, 'stats'))
     aboveBacklog.say(...many(1, 200, 'stats'))
     expect(closeOf(aboveBacklog.socket)).to.match(/^4308/)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('0 open')
-    bench.environment.pass(201)
+    harness.environment.pass(201)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('4308 client reads too slowly')
     expect(notices.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
   })
@@ -165,10 +165,10 @@ describe('the limits of connections', () => {
 describe('the limits of sessions', () => {
   it('refuse a session beyond sessionsPerPrincipal until another session ends', async () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
-    const { bench, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
+    const { harness, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
-      const socket = bench.connectWithHello({ token })
-      await bench.settle()
+      const socket = harness.connectWithHello({ token })
+      await harness.settle()
       return socket
     }
     const first = await hello('ann')
@@ -180,20 +180,20 @@ describe('the limits of sessions', () => {
   })
 
   it('do not count a resumed session twice for sessionsPerPrincipal', async () => {
-    const bench = benchWith({ limits: { sessionsPerPrincipal: 1 } })
-    const first = await join(bench, 'ann', { grace: 1_000 })
+    const harness = harnessWith({ limits: { sessionsPerPrincipal: 1 } })
+    const first = await join(harness, 'ann', { grace: 1_000 })
     first.socket.drop()
     const resume = { session: first.session, secret: first.secret! }
-    const socket = bench.connectWithHello({ token: 'ann', resume })
-    await bench.settle()
+    const socket = harness.connectWithHello({ token: 'ann', resume })
+    await harness.settle()
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
   it('do not apply sessionsPerPrincipal without authenticate', () => {
-    const { bench } = under({}, { profile: 'public' })
+    const { harness } = under({}, { profile: 'public' })
     const from = (remoteAddress: string) => {
-      const socket = bench.connect({ remoteAddress })
-      bench.say(socket, { type: 'hello' })
+      const socket = harness.connect({ remoteAddress })
+      harness.say(socket, { type: 'hello' })
       return socket
     }
     const crowd = Array.from({ length: 101 }, () => from('10.0.0.1'))
@@ -202,10 +202,10 @@ describe('the limits of sessions', () => {
   })
 
   it('refuse a session beyond sessionsPerAddress until another session ends', () => {
-    const { bench, notices } = under({ sessionsPerAddress: 1 })
+    const { harness, notices } = under({ sessionsPerAddress: 1 })
     const from = (remoteAddress: string) => {
-      const socket = bench.connect({ remoteAddress })
-      bench.say(socket, { type: 'hello' })
+      const socket = harness.connect({ remoteAddress })
+      harness.say(socket, { type: 'hello' })
       return socket
     }
     const first = from('10.0.0.1')
@@ -218,11 +218,11 @@ describe('the limits of sessions', () => {
   })
 
   it('close a session beyond messagesPerSecond after messageBurst', () => {
-    const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
-    const client = bench.join()
+    const { harness, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const client = harness.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
-    bench.environment.pass(100)
+    harness.environment.pass(100)
     client.say({ type: 'stats', id: 4 })
     expect(client.socket.heardOf('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
@@ -232,8 +232,8 @@ describe('the limits of sessions', () => {
   })
 
   it('count invalid messages for messagesPerSecond', () => {
-    const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
-    const client = bench.join()
+    const { harness, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const client = harness.join()
     client.say(...many(1, 3, 'lock'))
     expect(failures(client.heard())).to.have.length(3)
     client.say(...many(4, 2, 'nonsense'))
@@ -242,14 +242,14 @@ describe('the limits of sessions', () => {
   })
 
   it('keep the locks of a session for its lease after a close by messagesPerSecond', () => {
-    const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
-    const client = bench.join({ lease: 2_000 })
+    const { harness } = under({ messagesPerSecond: 1, messageBurst: 1 })
+    const client = harness.join({ lease: 2_000 })
     client.acquire('k')
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()
-    expect(bench.broker.table.heldCount).to.equal(1)
-    bench.environment.pass(2_001)
-    expect(bench.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(1)
+    harness.environment.pass(2_001)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 })
 
@@ -304,32 +304,32 @@ describe('the limits of requests', () => {
       /^QUOTA_EXCEEDED the metadata has more than 10 bytes; .* \(metadataBytes\)$/,
     ],
   ]
-  for (const [limits, messages, sentence] of cases) {
+  for (const [limits, messages, pattern] of cases) {
     const [name] = Object.keys(limits) as [keyof BrokerLimits]
     const type = (messages as { type: string }[]).at(-1)?.type
     it(`refuse a ${type} beyond ${name}`, () => {
-      const { bench } = under(limits)
-      const client = bench.join({ grace: 1_000 })
+      const { harness } = under(limits)
+      const client = harness.join({ grace: 1_000 })
       client.say(...messages)
       const failed = failures(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
       expect(failed).to.have.length(1)
-      expect(failed[0]).to.match(sentence)
+      expect(failed[0]).to.match(pattern)
       expect(closeOf(client.socket)).to.equal('0 open')
     })
   }
 
   it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
-    const { bench } = under({ watchesPerSession: 1 })
-    const client = bench.join()
+    const { harness } = under({ watchesPerSession: 1 })
+    const client = harness.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
     expect(client.heard().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
-    bench.join().acquire('b')
+    harness.join().acquire('b')
     expect(client.socket.heardOf('event')).to.have.length(1)
   })
 
   it('accept a request that is exactly at the limit', () => {
-    const { bench } = under({ keyBytes: 9, metadataBytes: 11 })
-    bench.join().acquire('€€€', { metadata: '€€€' })
+    const { harness } = under({ keyBytes: 9, metadataBytes: 11 })
+    harness.join().acquire('€€€', { metadata: '€€€' })
   })
 })
 
@@ -361,9 +361,9 @@ describe('the options for limits', () => {
     [{ trustedProxies: ['10.0.0.0/33'] }, /trustedProxies .*10\.0\.0\.0\/33/],
     [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],
   ]
-  for (const [options, sentence] of refused) {
+  for (const [options, pattern] of refused) {
     it(`refuse ${JSON.stringify(options)} with a message`, () => {
-      expect(() => settingsFrom(options)).to.throw(HoldfastError, sentence)
+      expect(() => settingsFrom(options)).to.throw(HoldfastError, pattern)
     })
   }
 })

@@ -44,25 +44,25 @@ describe('the metrics', () => {
   /** A broker with metrics, on a fake clock. */
   function measured(options: BrokerOptions = {}) {
     const metrics = brokerMetrics()
-    return { metrics, bench: new BrokerHarness({ ...options, observer: metrics }) }
+    return { metrics, harness: new BrokerHarness({ ...options, observer: metrics }) }
   }
 
   it('count messages, grants, refusals and losses by reason', async () => {
-    const { metrics, bench } = measured({ limits: { locksPerSession: 3 } })
-    const [ann, bob, cid] = [bench.join({ lease: 5_000 }), bench.join(), bench.join()]
+    const { metrics, harness } = measured({ limits: { locksPerSession: 3 } })
+    const [ann, bob, cid] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
     const first = ann.acquire('k')
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cid.lock('k')
     cid.lock('k')
-    passAlive(bench, 200, ann, bob, cid)
+    passAlive(harness, 200, ann, bob, cid)
     ann.unlock(first)
     cid.acquire('e', { ttl: 300 })
-    passAlive(bench, 400, ann, bob, cid)
+    passAlive(harness, 400, ann, bob, cid)
     ann.acquire('s')
     bob.lock('s', { steal: true })
     for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
-    bob.say({ type: 'revoke', id: 99, key: 's', fence: bench.broker.table.fence })
+    bob.say({ type: 'revoke', id: 99, key: 's', fence: harness.broker.table.fence })
     ann.say({ type: 'bye' })
     bob.socket.drop()
     const text = await metrics.text()
@@ -91,19 +91,19 @@ describe('the metrics', () => {
   })
 
   it('count suspended sessions', async () => {
-    const { metrics, bench } = measured()
+    const { metrics, harness } = measured()
     metrics.attach?.(() => noGauges)
-    const ann = bench.join({ grace: 5_000 })
+    const ann = harness.join({ grace: 5_000 })
     ann.socket.drop()
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
-    bench.join({ resume: { session: ann.session, secret: ann.secret! } })
+    harness.join({ resume: { session: ann.session, secret: ann.secret! } })
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(0)
     metrics.close?.()
   })
 
   it('count a set once, and its grant by its kind', async () => {
-    const { metrics, bench } = measured()
-    const [ann, bob] = [bench.join(), bench.join()]
+    const { metrics, harness } = measured()
+    const [ann, bob] = [harness.join(), harness.join()]
     ann.say({ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b', mode: 'shared' }] })
     bob.say({ type: 'lock', id: 1, key: 'gpu', capacity: 3 })
     bob.say({ type: 'lockAll', id: 2, items: [{ key: 'b' }, { key: 'a' }], timeout: 0 })
@@ -122,8 +122,8 @@ describe('the metrics', () => {
   })
 
   it('have no key, session or name in a label', async () => {
-    const { metrics, bench } = measured()
-    const ann = bench.join({ name: 'secret-name' })
+    const { metrics, harness } = measured()
+    const ann = harness.join({ name: 'secret-name' })
     ann.acquire('secret-key', { metadata: 'secret-metadata' })
     const text = await metrics.text()
     expect(text).to.not.include('secret')
@@ -235,12 +235,12 @@ describe('the log lines', () => {
       },
     }
     const logger = pino({ level, base: null, timestamp: false }, stream)
-    return { bench: new BrokerHarness({ ...options, logger }), lines, texts }
+    return { harness: new BrokerHarness({ ...options, logger }), lines, texts }
   }
 
   it('include one line at the end of each session', () => {
-    const { bench, lines } = logged('info')
-    const ann = bench.join({ name: 'billing-3' })
+    const { harness, lines } = logged('info')
+    const ann = harness.join({ name: 'billing-3' })
     ann.unlock(ann.acquire('k'))
     ann.say({ type: 'bye' })
     expect(lines).to.have.length(1)
@@ -256,8 +256,8 @@ describe('the log lines', () => {
 
   it('include one line for each refusal, also by a limit of the lock table', () => {
     const authorize = (_: string, __: string, key: string) => key !== 'forbidden'
-    const { bench, lines } = logged('info', { authorize, limits: { locksPerSession: 1 } })
-    const ann = bench.join()
+    const { harness, lines } = logged('info', { authorize, limits: { locksPerSession: 1 } })
+    const ann = harness.join()
     for (const key of ['forbidden', 'a', 'b']) ann.lock(key)
     expect(lines).to.have.length(2)
     expect(lines[0]).to.include({
@@ -269,8 +269,8 @@ describe('the log lines', () => {
   })
 
   it('include each revocation at level warn, with both sessions, the lock and the reason', () => {
-    const { bench, lines } = logged('warn')
-    const [ann, ops] = [bench.join({ name: 'ann' }), bench.join({ name: 'ops' })]
+    const { harness, lines } = logged('warn')
+    const [ann, ops] = [harness.join({ name: 'ann' }), harness.join({ name: 'ops' })]
     const fence = ann.acquire('k')
     ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
     ops.say({ type: 'revoke', id: 2, key: 'k', fence, reason: 'again' })
@@ -286,9 +286,9 @@ describe('the log lines', () => {
   })
 
   it('cannot be forged or flooded by clients', () => {
-    const { bench, lines, texts } = logged('info', { authorize: () => false })
+    const { harness, lines, texts } = logged('info', { authorize: () => false })
     const forged = 'a\n{"level":30,"msg":"Session ended"}\r\u001b[2J\u202e\u2028'
-    const ann = bench.join({ name: forged })
+    const ann = harness.join({ name: forged })
     ann.lock(`k\u202e\u2028${'x'.repeat(400)}`)
     ann.say({ type: 'bye' })
     for (const text of texts) {
@@ -302,17 +302,17 @@ describe('the log lines', () => {
   })
 
   it('contain no token and no secret', async () => {
-    const { bench, texts } = logged('debug', {
+    const { harness, texts } = logged('debug', {
       authenticate: ({ token }) => (token === 'tok-good' ? 'ann' : undefined),
     })
-    bench.connectWithHello({ token: 'tok-bad' })
-    const socket = bench.connectWithHello({ token: 'tok-good', grace: 1_000 })
-    await bench.settle()
+    harness.connectWithHello({ token: 'tok-bad' })
+    const socket = harness.connectWithHello({ token: 'tok-good', grace: 1_000 })
+    await harness.settle()
     const [welcome] = socket.heardOf('welcome')
-    bench.say(socket, { type: 'auth', id: 1, token: 'tok-other' })
-    await bench.settle()
+    harness.say(socket, { type: 'auth', id: 1, token: 'tok-other' })
+    await harness.settle()
     socket.drop()
-    bench.environment.pass(2_000)
+    harness.environment.pass(2_000)
     expect(texts.length).to.be.at.least(4)
     for (const text of texts) {
       expect(text).to.not.include('tok-')
@@ -321,8 +321,8 @@ describe('the log lines', () => {
   })
 
   it('are not written by default', () => {
-    const { bench, lines } = logged('silent')
-    bench.join().say({ type: 'bye' })
+    const { harness, lines } = logged('silent')
+    harness.join().say({ type: 'bye' })
     expect(lines).to.deep.equal([])
   })
 })

@@ -6,7 +6,7 @@ import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { BrokerHarness } from '../server/harness.js'
-import { answersOf, benchWith, join } from './authentication.js'
+import { answersOf, harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /** A request for each operation. */
@@ -25,24 +25,24 @@ describe('permissions', () => {
     it(`refuse ${operation} with FORBIDDEN after a call of authorize with the key`, async () => {
       const calls: unknown[] = []
       const notices = new RefusalRecorder()
-      const bench = benchWith({
+      const harness = harnessWith({
         observer: notices,
         authorize: (...args) => {
           calls.push(args)
           return false
         },
       })
-      const client = await join(bench, 'ann')
+      const client = await join(harness, 'ann')
       client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
       expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
       expect(notices.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
-      expect(bench.broker.stats().totalLocks).to.equal(0)
+      expect(harness.broker.stats().totalLocks).to.equal(0)
     })
 
     it(`allow ${operation} if authorize returns true`, async () => {
       const client = await join(
-        benchWith({ authorize: (_, requested) => requested === operation }),
+        harnessWith({ authorize: (_, requested) => requested === operation }),
         'ann',
       )
       client.say({ ...request, id: 1 })
@@ -51,11 +51,11 @@ describe('permissions', () => {
   }
 
   it('allow only operations that both authorize and the token allow', async () => {
-    const bench = benchWith(
+    const harness = harnessWith(
       { authorize: (_, __, key) => key !== 'a' },
       (_operation, key) => key !== 'b',
     )
-    const client = await join(bench, 'ann')
+    const client = await join(harness, 'ann')
     for (const key of ['a', 'b', 'c']) client.lock(key)
     expect(answersOf(client.heard())).to.deep.equal([
       'failed FORBIDDEN',
@@ -65,27 +65,27 @@ describe('permissions', () => {
   })
 
   it('allow nothing if authorize throws', async () => {
-    const bench = benchWith({
+    const harness = harnessWith({
       authorize: () => {
         throw new Error('the database is away')
       },
     })
-    const client = await join(bench, 'ann')
+    const client = await join(harness, 'ann')
     client.lock('k')
     expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
 
   it('allow nothing if authorize returns a promise', async () => {
     const promises = (async () => true) as unknown as () => boolean
-    for (const bench of [benchWith({ authorize: promises }), benchWith({}, promises)]) {
-      const client = await join(bench, 'ann')
+    for (const harness of [harnessWith({ authorize: promises }), harnessWith({}, promises)]) {
+      const client = await join(harness, 'ann')
       client.lock('k')
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
     }
   })
 
   it('allow everything except revoke without authorize and permissions of the token', async () => {
-    const client = await join(benchWith(), 'ann')
+    const client = await join(harnessWith(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
     client.say({ ...requests.revoke, id: 9 })
@@ -98,8 +98,8 @@ describe('permissions', () => {
   })
 
   it('allow everything without authenticate', () => {
-    const bench = new BrokerHarness()
-    const client = bench.join()
+    const harness = new BrokerHarness()
+    const client = harness.join()
     const fence = client.acquire('k')
     client.say({ ...requests.revoke, id: 9, fence })
     expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
@@ -107,8 +107,8 @@ describe('permissions', () => {
 
   it('are not needed to unlock and refresh own locks and to cancel own requests', async () => {
     let allowed = true
-    const bench = benchWith({ authorize: () => allowed })
-    const client = await join(bench, 'ann')
+    const harness = harnessWith({ authorize: () => allowed })
+    const client = await join(harness, 'ann')
     const fence = client.acquire('k')
     const waiting = client.lock('k')
     allowed = false
@@ -120,7 +120,7 @@ describe('permissions', () => {
 
   it('are checked for each request', async () => {
     let allowed = true
-    const client = await join(benchWith({ authorize: () => allowed }), 'ann')
+    const client = await join(harnessWith({ authorize: () => allowed }), 'ann')
     client.lock('a')
     allowed = false
     client.lock('b')
@@ -128,13 +128,13 @@ describe('permissions', () => {
   })
 
   it('come from the new token at a resume, and only the same principal can resume', async () => {
-    const bench = benchWith({}, (_, key) => key === 'k')
-    const ann = await join(bench, 'ann', { grace: 5_000 })
+    const harness = harnessWith({}, (_, key) => key === 'k')
+    const ann = await join(harness, 'ann', { grace: 5_000 })
     ann.socket.drop()
     const resume = { session: ann.session, secret: ann.secret! }
-    const bob = await join(bench, 'bob', { resume })
+    const bob = await join(harness, 'bob', { resume })
     expect(bob.welcome.resumed).to.equal(false)
-    const again = await join(bench, 'ann', { resume })
+    const again = await join(harness, 'ann', { resume })
     expect(again.welcome.resumed).to.equal(true)
     again.heard()
     again.lock('other')
@@ -147,8 +147,8 @@ describe('the permission to see a lock', () => {
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 
   it('filters the locks and the counts of a query', async () => {
-    const bench = benchWith({}, sees)
-    const client = await join(bench, 'ann')
+    const harness = harnessWith({}, sees)
+    const client = await join(harness, 'ann')
     for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
     client.heard()
     client.say({ type: 'query', id: 9 })
@@ -158,8 +158,8 @@ describe('the permission to see a lock', () => {
   })
 
   it('filters the held locks and the events of a watch', async () => {
-    const bench = benchWith({}, sees)
-    const client = await join(bench, 'ann')
+    const harness = harnessWith({}, sees)
+    const client = await join(harness, 'ann')
     client.acquire('theirs:1')
     client.acquire('mine:1')
     client.say({ type: 'watch', id: 9, prefix: '' })
@@ -172,17 +172,17 @@ describe('the permission to see a lock', () => {
   })
 
   it('comes from the renewed token in a watch', async () => {
-    const bench = new BrokerHarness({
+    const harness = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
     })
-    const client = await join(bench, 'wide')
+    const client = await join(harness, 'wide')
     client.say({ type: 'watch', id: 99 })
     client.acquire('a')
     client.say({ type: 'auth', id: 9, token: 'narrow' })
-    await bench.settle()
+    await harness.settle()
     expect(answersOf(client.heard())).to.include('authenticated')
-    const other = await join(bench, 'wide')
+    const other = await join(harness, 'wide')
     other.acquire('b')
     expect(client.socket.heardOf('event')).to.deep.equal([])
   })

@@ -28,7 +28,7 @@ describe('holdfast rebalance', () => {
     const { code, out, err } = await Holdfast.run(stage, ['rebalance', ...args])
     expect(out).to.deep.equal([])
     expect(err).to.have.length(1)
-    return { code, sentence: err[0] }
+    return { code, message: err[0] }
   }
 
   it('is refused by a broker without a shared log', async () => {
@@ -36,7 +36,7 @@ describe('holdfast rebalance', () => {
     const origin = url.replace('ws', 'http')
     expect(await refused('--url', url)).to.deep.equal({
       code: 1,
-      sentence: `holdfast: The broker at ${origin} refused: it shares its log with no other broker, so its clients cannot move`,
+      message: `holdfast: The broker at ${origin} refused: it shares its log with no other broker, so its clients cannot move`,
     })
   })
 
@@ -44,13 +44,13 @@ describe('holdfast rebalance', () => {
     const unused = `http://127.0.0.1:${await freePort()}`
     expect(await refused('-u', unused)).to.deep.equal({
       code: 69,
-      sentence: `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
+      message: `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
     })
     const wrong = await refused('-u', 'localhost:7420')
     expect(wrong.code).to.equal(64)
-    expect(wrong.sentence).to.match(/"localhost:7420" is not the URL of a broker/)
+    expect(wrong.message).to.match(/"localhost:7420" is not the URL of a broker/)
     const two = await refused('-u', unused, '-u', unused)
-    expect([two.code, two.sentence]).to.deep.equal([
+    expect([two.code, two.message]).to.deep.equal([
       64,
       'holdfast: More than one URL is given: name the one broker to rebalance',
     ])
@@ -60,8 +60,8 @@ describe('holdfast rebalance', () => {
     const { url, admin } = await serve(stage, '--admin-port', '0')
     const elsewhere = await refused('--url', url)
     expect(elsewhere.code).to.equal(77)
-    expect(elsewhere.sentence).to.match(/does not accept the command here: run it on the machine/)
-    expect((await refused('--url', admin)).sentence).to.match(/refused: it shares its log with no/)
+    expect(elsewhere.message).to.match(/does not accept the command here: run it on the machine/)
+    expect((await refused('--url', admin)).message).to.match(/refused: it shares its log with no/)
   })
 
   it('is answered only to a POST of a program on the machine of the broker', async () => {

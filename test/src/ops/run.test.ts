@@ -270,11 +270,11 @@ describe('holdfast run', () => {
     const { broker, url: direct, port } = await stage.broker()
     let isSilent = false
     const proxy = await TcpProxy.to(port, () => ({
-      up: (bytes, passage) => {
-        if (!isSilent) passage.pass(bytes)
+      up: (bytes, connection) => {
+        if (!isSilent) connection.pass(bytes)
       },
-      down: (bytes, passage) => {
-        if (!isSilent) passage.pass(bytes)
+      down: (bytes, connection) => {
+        if (!isSilent) connection.pass(bytes)
       },
     }))
     stage.onClear(() => proxy.close())

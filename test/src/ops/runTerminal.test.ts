@@ -2,6 +2,9 @@
  * `holdfast run` at a terminal gives the terminal and job control to its command. The commands of
  * these tests wait in builtins of the shell, because a key can be lost while the shell starts a
  * program with vfork(2).
+ *
+ * A terminal also shows the line that a test types. So that this line does not contain the text
+ * that a test waits for, the line has two quotes inside the text: the shell prints `u""p` as `up`.
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'

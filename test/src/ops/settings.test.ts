@@ -115,116 +115,116 @@ describe('the settings of holdfast serve', () => {
     readonly env?: Record<string, string>
     /** The text of the config file. */
     readonly config?: string
-    readonly sentence: RegExp
+    readonly pattern: RegExp
   }
   const invalidSettings: InvalidSetting[] = [
     {
       problem: 'a misspelt key',
       config: '{"prot":1}',
-      sentence: /"prot" in .* did you mean port\?$/,
+      pattern: /"prot" in .* did you mean port\?$/,
     },
     {
       problem: 'an unknown key',
       config: '{"zzz":1}',
-      sentence: /"zzz" .* the settings are port, host/,
+      pattern: /"zzz" .* the settings are port, host/,
     },
     {
       problem: 'a misspelt limit',
       config: '{"limits":{"heloMs":1}}',
-      sentence: /did you mean helloMs\?/,
+      pattern: /did you mean helloMs\?/,
     },
     {
       problem: 'a limit out of range',
       config: '{"limits":{"keyBytes":9999}}',
-      sentence: /at most 512/,
+      pattern: /at most 512/,
     },
     {
       problem: 'a port that is no number',
       config: '{"port":"x"}',
-      sentence: /port in .* whole number/,
+      pattern: /port in .* whole number/,
     },
-    { problem: 'an invalid time', config: '{"drain":"5 days"}', sentence: /drain in .* "10s"/ },
+    { problem: 'an invalid time', config: '{"drain":"5 days"}', pattern: /drain in .* "10s"/ },
     {
       problem: 'a value that is no choice',
       config: '{"profile":"x"}',
-      sentence: /private, public/,
+      pattern: /private, public/,
     },
-    { problem: 'a config file without an object', config: '[]', sentence: /must be an object/ },
-    { problem: 'a config file that is not JSON', config: '{', sentence: /is not JSON/ },
+    { problem: 'a config file without an object', config: '[]', pattern: /must be an object/ },
+    { problem: 'a config file that is not JSON', config: '{', pattern: /is not JSON/ },
     {
       problem: 'a missing config file',
       args: ['--config', '/nonexistent'],
-      sentence: /cannot be read/,
+      pattern: /cannot be read/,
     },
     {
       problem: 'a misspelt variable',
       env: { HOLDFAST_HOTS: 'x' },
-      sentence: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_HOSTS?\?$/,
+      pattern: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_HOSTS?\?$/,
     },
     {
       problem: 'an invalid variable',
       env: { HOLDFAST_DEV: 'perhaps' },
-      sentence: /true or false/,
+      pattern: /true or false/,
     },
     {
       problem: 'a missing token file',
       args: ['--tokens', '/nonexistent'],
-      sentence: /token file .* cannot be/,
+      pattern: /token file .* cannot be/,
     },
     {
       problem: 'a missing certificate file',
       args: tls('/nonexistent'),
-      sentence: /\/nonexistent cannot be read/,
+      pattern: /\/nonexistent cannot be read/,
     },
     {
       problem: 'a certificate without a key',
       args: ['--tls-cert', 'x'],
-      sentence: /tlsCert is set alone: set both tlsCert and tlsKey/,
+      pattern: /tlsCert is set alone: set both tlsCert and tlsKey/,
     },
     {
       problem: 'two kinds of authentication',
       args: ['--tokens', 'a', '--jwt-jwks', 'b'],
-      sentence: /are both set: set only one/,
+      pattern: /are both set: set only one/,
     },
     {
       problem: 'two kinds of JWT keys',
       args: ['--jwt-secret-file', 'a', '--jwt-jwks', 'b'],
-      sentence: /are both set: set only one/,
+      pattern: /are both set: set only one/,
     },
     {
       problem: 'JWT rules without a key',
       args: ['--jwt-audience', 'a'],
-      sentence: /jwtAudience needs a key/,
+      pattern: /jwtAudience needs a key/,
     },
     {
       problem: 'dev beyond loopback',
       args: ['--dev', '--host', '0.0.0.0', '--allow-unauthenticated'],
-      sentence: /dev allows every page/,
+      pattern: /dev allows every page/,
     },
     {
       problem: 'a minimum lease above the maximum',
       args: ['--lease-min', '9s', '--lease-max', '3s'],
-      sentence: /rising/,
+      pattern: /rising/,
     },
     {
       problem: 'a durability without a journal',
       args: ['--durability', 'relaxed'],
-      sentence: /durability is set without journal/,
+      pattern: /durability is set without journal/,
     },
     {
       problem: 'an invalid proxy address',
       args: ['--trusted-proxy', 'x'],
-      sentence: /trustedProxies/,
+      pattern: /trustedProxies/,
     },
   ]
-  for (const { problem, args = [], env = {}, config, sentence } of invalidSettings) {
+  for (const { problem, args = [], env = {}, config, pattern } of invalidSettings) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const file = config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
       const { code, err, out } = await check([...args, ...file], env)
       expect(err).to.have.length(1)
       expect(err[0])
         .to.match(/^holdfast: /)
-        .and.to.match(sentence)
+        .and.to.match(pattern)
       expect([code, out]).to.deep.equal([78, []])
     })
   }

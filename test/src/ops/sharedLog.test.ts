@@ -121,13 +121,13 @@ describe('the settings of holdfast serve --log', () => {
       /logCa needs PostgreSQL over TLS: remove sslmode=disable from log$/,
     ],
   ]
-  for (const [problem, args, sentence] of wrong) {
+  for (const [problem, args, message] of wrong) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const { code, err, out } = await Holdfast.run(stage, ['serve', '--check', ...args])
       expect(err).to.have.length(1)
       expect(err[0])
         .to.match(/^holdfast: /)
-        .and.to.match(sentence)
+        .and.to.match(message)
       expect([code, out]).to.deep.equal([78, []])
     })
   }
@@ -161,7 +161,7 @@ describe('holdfast serve --log on etcd', function () {
     const { code, err, out } = await Holdfast.run(stage, args)
     expect(out).to.deep.equal([])
     expect(err).to.have.length(1)
-    return { code, sentence: err[0] }
+    return { code, message: err[0] }
   }
 
   it('shares all locks between two brokers', async () => {
@@ -181,9 +181,9 @@ describe('holdfast serve --log on etcd', function () {
 
   it('refuses a second broker with another dead time', async () => {
     await start('--dead-time', '2s')
-    const { code, sentence } = await refused(serveArgs('--dead-time', '3s'))
+    const { code, message } = await refused(serveArgs('--dead-time', '3s'))
     expect(code).to.equal(78)
-    expect(sentence).to.equal(
+    expect(message).to.equal(
       `holdfast: The prefix ${etcd.prefix} on etcd has a log with a dead time of 2000 ms, ` +
         'not 3000 ms: use the dead time of the log',
     )
@@ -192,14 +192,14 @@ describe('holdfast serve --log on etcd', function () {
   it('refuses a second broker of another cell, and of another number of cells', async () => {
     await start('--cell', '1/2')
     for (const cell of ['2/2', '1/3']) {
-      const { code, sentence } = await refused(serveArgs('--cell', cell))
+      const { code, message } = await refused(serveArgs('--cell', cell))
       expect(code).to.equal(78)
-      expect(sentence).to.equal(
+      expect(message).to.equal(
         `holdfast: The prefix ${etcd.prefix} on etcd belongs to the cluster "cell 1/2", ` +
           `not "cell ${cell}": choose another prefix`,
       )
     }
-    expect((await refused(serveArgs())).sentence).to.match(/"cell 1\/2", not ""/)
+    expect((await refused(serveArgs())).message).to.match(/"cell 1\/2", not ""/)
     await start('--cell', '1/2')
   })
 
@@ -267,26 +267,26 @@ describe('holdfast serve --log on etcd', function () {
     const entry = { v: 99, broker: 'newer', n: 1, at: 0, join: {} }
     const value = Buffer.from(JSON.stringify(entry)).toString('base64')
     await member.ask('/v3/kv/put', { key, value })
-    const [sentence] = await serve.err.waitForCount(1)
-    expect(sentence).to.match(/^holdfast: The shared log has format 99, .*: update this broker$/)
+    const [message] = await serve.err.waitForCount(1)
+    expect(message).to.match(/^holdfast: The shared log has format 99, .*: update this broker$/)
     expect((await serve.ended()).code).to.equal(78)
-    expect(await refused(serveArgs())).to.deep.equal({ code: 78, sentence })
+    expect(await refused(serveArgs())).to.deep.equal({ code: 78, message })
   })
 
   it('exits 78 if the port is in use', async () => {
     const { port } = new URL(await start())
     const refusal = await refused([...serveArgs(), '--port', port])
     expect(refusal.code).to.equal(78)
-    expect(refusal.sentence).to.match(/^holdfast: Cannot listen on/)
+    expect(refusal.message).to.match(/^holdfast: Cannot listen on/)
   })
 
   it('refuses a prefix with keys of another program', async () => {
     const member = await etcd.cluster.leader()
     const key = Buffer.from(`${etcd.prefix}/registry`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
-    const { code, sentence } = await refused(serveArgs())
+    const { code, message } = await refused(serveArgs())
     expect(code).to.equal(78)
-    expect(sentence).to.match(
+    expect(message).to.match(
       /has keys of another program \("test\d+\/registry"\): choose an unused prefix$/,
     )
   })
@@ -297,7 +297,7 @@ describe('holdfast serve --log on etcd', function () {
       const refusal = await refused(['serve', '--port', '0', '--log', nowhere])
       expect(refusal).to.deep.equal({
         code: 69,
-        sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+        message: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
       })
     })
   }
@@ -322,7 +322,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     const { code, err, out } = await Holdfast.run(stage, serveArgs(log, ...more))
     expect(out).to.deep.equal([])
     expect(err).to.have.length(1)
-    return { code, sentence: err[0] }
+    return { code, message: err[0] }
   }
 
   it('shares all locks between two brokers', async () => {
@@ -353,10 +353,10 @@ describe('holdfast serve --log in PostgreSQL', function () {
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
       [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]
-    for (const [log, more, sentence] of wrong) {
+    for (const [log, more, message] of wrong) {
       const result = await refused(log, ...more)
-      expect(result.sentence).to.match(/^holdfast: /)
-      expect(result.sentence).to.match(sentence)
+      expect(result.message).to.match(/^holdfast: /)
+      expect(result.message).to.match(message)
       expect(result.code).to.equal(78)
     }
   })
@@ -369,14 +369,14 @@ describe('holdfast serve --log in PostgreSQL', function () {
       update ${postgres.schema}.log_state set position = position - 1;
       delete from ${postgres.schema}.log_entries
         where position = (select max(position) from ${postgres.schema}.log_entries)`)
-    const sentence = /was replaced \(.*\), as by a restore .* start the brokers again$/
+    const message = /was replaced \(.*\), as by a restore .* start the brokers again$/
     for (const { serve } of brokers) {
       const { code, err } = await serve.ended()
-      expect(err.at(-1)).to.match(sentence)
+      expect(err.at(-1)).to.match(message)
       expect(code).to.equal(74)
     }
     const again = await refused(postgres.url)
-    expect(again.sentence).to.match(sentence)
+    expect(again.message).to.match(message)
     expect(again.code).to.equal(78)
   })
 
@@ -385,7 +385,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({
         code: 69,
-        sentence: 'holdfast: PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+        message: 'holdfast: PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
       })
     })
   }

@@ -133,8 +133,8 @@ describe('holdfast status', () => {
     }
     const unused = `http://127.0.0.1:${await freePort()}`
     const { code, err } = await status(stage, unused)
-    const sentence = `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`
-    expect([code, ...err]).to.deep.equal([69, sentence])
+    const message = `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`
+    expect([code, ...err]).to.deep.equal([69, message])
   })
 
   it('refuses an invalid URL, and has examples in its help', async () => {

@@ -77,12 +77,12 @@ describe('a token file', () => {
     expect(faults).to.have.length(2)
   })
 
-  const bad: [string, RegExp][] = [
+  const invalidFiles: [string, RegExp][] = [
     ['plain-token ann', /Line 1 .* does not begin with a SHA-256/],
     [`${'0'.repeat(64)}`, /Line 1 .* the owner of the token/],
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
-  for (const [text, sentence] of bad) {
+  for (const [text, pattern] of invalidFiles) {
     it(`cannot contain "${text.trim().slice(0, 16)}…", which the error does not repeat`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
@@ -92,7 +92,7 @@ describe('a token file', () => {
         expect(error).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
         message = (error as Error).message
       }
-      expect(message).to.match(sentence)
+      expect(message).to.match(pattern)
       expect(message).to.not.include('plain-token')
     })
   }
@@ -263,9 +263,9 @@ describe('JSON Web Tokens', () => {
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
     [{ jwksUrl: 'https://user:secret@keys.example' }, /^(?!.*secret).*user name/],
   ]
-  for (const [options, sentence] of contradictions) {
+  for (const [options, pattern] of contradictions) {
     it(`cannot be configured with ${JSON.stringify(options).slice(0, 60)}`, () => {
-      expect(() => jwtTokens(options)).to.throw(HoldfastError, sentence)
+      expect(() => jwtTokens(options)).to.throw(HoldfastError, pattern)
     })
   }
 })

@@ -133,10 +133,10 @@ describe('a wrong command line of holdfast', () => {
       [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647, .* not "30d"/],
     ]
     await Promise.all(
-      wrong.map(async ([args, env, sentence]) => {
+      wrong.map(async ([args, env, pattern]) => {
         const { code, err } = await Holdfast.run(stage, ['serve', '--check', ...args], { env })
-        expect([code, err.length], String(sentence)).to.deep.equal([78, 1])
-        expect(err[0]).to.match(sentence)
+        expect([code, err.length], String(pattern)).to.deep.equal([78, 1])
+        expect(err[0]).to.match(pattern)
       }),
     )
   })

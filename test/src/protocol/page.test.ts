@@ -250,8 +250,8 @@ describe('PROTOCOL.md: numbers', () => {
     answers: `At ${thousands(maxUnacknowledgedResponses)}\n  stored answers`,
     secret: `| \`secret\` | text, units | 1 to ${maxIdOrSecretLength} |`,
   }
-  for (const [name, sentence] of Object.entries(numbers)) {
-    it(`says for ${name}: ${sentence}`, () => expect(page).to.include(sentence))
+  for (const [name, text] of Object.entries(numbers)) {
+    it(`says for ${name}: ${text}`, () => expect(page).to.include(text))
   }
 
   it('gives 2^31 - 1 as the longest time', () => expect(maxDurationMs).to.equal(2 ** 31 - 1))

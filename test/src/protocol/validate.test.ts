@@ -169,14 +169,14 @@ describe('validate: metadata', () => {
     })
   }
 
-  const bad: Record<string, string> = {
+  const rejectedMetadata: Record<string, string> = {
     '65 nested arrays': '['.repeat(65) + ']'.repeat(65),
     'a text of 4 KiB and 1 byte': `"${'x'.repeat(4_095)}"`,
     'a text of 4 KiB and 1 byte in UTF-8': `"x${'é'.repeat(2_047)}"`,
     'a text of over 4 KiB with escaped control characters': `"${'\\u0001'.repeat(683)}"`,
     'a list of numbers of over 4 KiB': `[${'0,'.repeat(2_048)}0]`,
   }
-  for (const [name, text] of Object.entries(bad)) {
+  for (const [name, text] of Object.entries(rejectedMetadata)) {
     it(`rejects metadata that is ${name}`, () => checkRefused(lockWith(text)))
   }
 

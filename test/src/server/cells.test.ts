@@ -125,15 +125,15 @@ describe('cells: a broker with a cell', () => {
   })
 
   it('refuses each request for a key of another cell, and changes nothing', () => {
-    const [own, other] = [keyOf(2, 4), keyOf(3, 4)]
+    const [ownKey, otherKey] = [keyOf(2, 4), keyOf(3, 4)]
     const requests: object[] = [
-      { type: 'lock', key: other },
-      { type: 'lock', key: other, steal: true },
-      { type: 'lock', key: other, capacity: 2 },
-      { type: 'lockAll', items: [{ key: own }, { key: other }] },
-      { type: 'campaign', key: other },
-      { type: 'once', key: other },
-      { type: 'barrier', key: other, parties: 2 },
+      { type: 'lock', key: otherKey },
+      { type: 'lock', key: otherKey, steal: true },
+      { type: 'lock', key: otherKey, capacity: 2 },
+      { type: 'lockAll', items: [{ key: ownKey }, { key: otherKey }] },
+      { type: 'campaign', key: otherKey },
+      { type: 'once', key: otherKey },
+      { type: 'barrier', key: otherKey, parties: 2 },
     ]
     const notices = new RefusalRecorder()
     const harness = new BrokerHarness({ cell: '2/4', observer: notices })
@@ -149,8 +149,12 @@ describe('cells: a broker with a cell', () => {
     expect(notices.causes).to.deep.equal(requests.map(() => 'cell'))
     expect(harness.broker.table.keys.size).to.equal(0)
     // The ids were not used up.
-    client.say({ type: 'lock', id: 1, key: own })
-    client.say({ type: 'lockAll', id: 2, items: [{ key: `{${own}}a` }, { key: `{${own}}b` }] })
+    client.say({ type: 'lock', id: 1, key: ownKey })
+    client.say({
+      type: 'lockAll',
+      id: 2,
+      items: [{ key: `{${ownKey}}a` }, { key: `{${ownKey}}b` }],
+    })
     expect(client.socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([1, 2])
   })
 

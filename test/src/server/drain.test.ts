@@ -154,9 +154,9 @@ describe('a quiet start', () => {
   it('does not continue after a restart of the broker without the option', () => {
     /** A command log that contains the quiet start of a broker that was killed before its end. */
     class LogOfKilledBroker extends MemoryLog {
-      override start(replica: StateMachine): undefined {
-        replica.replay({ type: 'quiet', quiet: true, at: 0 })
-        super.start(replica)
+      override start(stateMachine: StateMachine): undefined {
+        stateMachine.replay({ type: 'quiet', quiet: true, at: 0 })
+        super.start(stateMachine)
       }
     }
     const client = new BrokerHarness({}, new LogOfKilledBroker()).join()

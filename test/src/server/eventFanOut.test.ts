@@ -84,13 +84,13 @@ describe('events for many watching connections', function () {
   it('are not sent to a watch that begins while they wait', () => {
     const { harness, leaving, watchers } = setUp()
     leaving.socket.say({ type: 'bye' })
-    const late = harness.connect()
-    late.say({ type: 'hello', lease }, { type: 'watch', id: 1, prefix: 'k' })
+    const lateSocket = harness.connect()
+    lateSocket.say({ type: 'hello', lease }, { type: 'watch', id: 1, prefix: 'k' })
     const [former] = watchers
     former!.socket.say({ type: 'watch', id: 2, prefix: 'k1' })
     harness.environment.endTurn()
-    expect(late.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
-    expect(late.heardOf('event')).to.deep.equal([])
+    expect(lateSocket.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
+    expect(lateSocket.heardOf('event')).to.deep.equal([])
     const events = former!.socket.heardOf('event')
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })

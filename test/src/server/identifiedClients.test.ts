@@ -84,9 +84,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
   it('are continued by turns of their addresses', async () => {
     const { harness, bystander, say, answerAll } = await setUp()
     const crowd = Array.from({ length: 200 }, () => say('192.0.2.1'))
-    const late = say('192.0.2.2')
+    const lateSocket = say('192.0.2.2')
     await answerAll()
-    runTurns(harness, bystander, [late])
+    runTurns(harness, bystander, [lateSocket])
     expect(crowd.filter((socket) => isDone(socket)).length).to.be.below(3 * eachTurn)
     harness.environment.endTurn()
     expect(crowd.every((socket) => socket.heardOf('welcome').length === 1)).to.equal(true)

@@ -4,7 +4,7 @@
  */
 import type { Log } from '@holdfast/server/internal'
 
-type Replica = Parameters<Log['start']>[0]
+type StateMachine = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
 /**
@@ -12,11 +12,11 @@ type Command = Parameters<Log['submit']>[0]
  * default all.
  */
 export function slowLog(): { log: Log; deliver: (count?: number) => void; pending: () => number } {
-  let replica: Replica | undefined
+  let stateMachine: StateMachine | undefined
   const submitted: Command[] = []
   const log: Log = {
-    start: (started) => {
-      replica = started
+    start: (logUser) => {
+      stateMachine = logUser
       return undefined
     },
     submit: (command) => {
@@ -25,8 +25,8 @@ export function slowLog(): { log: Log; deliver: (count?: number) => void; pendin
     close: async () => {},
   }
   const deliver = (count = Number.POSITIVE_INFINITY): void => {
-    for (let left = count; left > 0 && submitted.length > 0; left--) {
-      replica?.apply(submitted.shift()!)
+    for (let remaining = count; remaining > 0 && submitted.length > 0; remaining--) {
+      stateMachine?.apply(submitted.shift()!)
     }
   }
   return { log, deliver, pending: () => submitted.length }

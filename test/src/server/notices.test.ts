@@ -67,11 +67,11 @@ describe('contended notices', () => {
 
   it('come only to the holders that asked for them', () => {
     const { clients } = setUp(3)
-    const [asking, silent, busy] = clients as [Client, Client, Client]
-    asking.acquire('k', { ...contended, mode: 'shared' })
+    const [notified, silent, busy] = clients as [Client, Client, Client]
+    notified.acquire('k', { ...contended, mode: 'shared' })
     silent.acquire('k', { mode: 'shared' })
     busy.lock('k')
-    expect(contendedIn(asking.heard())).to.deep.equal([1])
+    expect(contendedIn(notified.heard())).to.deep.equal([1])
     expect(silent.heard()).to.deep.equal([])
   })
 

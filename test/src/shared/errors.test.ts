@@ -11,11 +11,11 @@ import { expect } from 'chai'
 
 describe('shared: HoldfastError', () => {
   it('is an Error with a code, and has the default message of the code', () => {
-    for (const [code, sentence] of Object.entries(errorCodes)) {
+    for (const [code, message] of Object.entries(errorCodes)) {
       const error = new HoldfastError(code as ErrorCode)
       expect(error).to.be.instanceOf(Error)
-      expect(error).to.include({ name: 'HoldfastError', code, message: sentence })
-      expect(`${error}`).to.equal(`HoldfastError: ${sentence}`)
+      expect(error).to.include({ name: 'HoldfastError', code, message })
+      expect(`${error}`).to.equal(`HoldfastError: ${message}`)
     }
   })
 

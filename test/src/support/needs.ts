@@ -51,7 +51,10 @@ const requirements = {
   redis: { commands: ['redis-server'], package: 'redis-server' },
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
-  /** Pseudo-terminals by script(1) of util-linux; script(1) of BSD has other options. */
+  /**
+   * Pseudo-terminals by script(1) of util-linux. The exit code of script(1) must be that of its
+   * command. script(1) of BSD has other options.
+   */
   script: {
     commands: ['script'],
     package: 'bsdutils',
@@ -74,6 +77,7 @@ const requirements = {
   promtool: { commands: ['promtool'], package: 'prometheus' },
 } as const satisfies Record<string, Requirement>
 
+/** The name of a need. */
 export type Need = keyof typeof requirements
 
 /** The properties of a machine that decide whether a need is met. */

@@ -11,10 +11,10 @@ export function lockRequest(
   const { id, key, mode, ttl, timeout, metadata, at, extras } = command
   const { permits, capacity, notify, election, scope } = extras ?? {}
   const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
-  const own = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
+  const ownFields = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
   const none = { set: undefined, once: undefined, upgradeOf: undefined }
   const kind = { permits, capacity, election, scope, ...none }
-  return { ...own, key, mode, ...kind }
+  return { ...ownFields, key, mode, ...kind }
 }
 
 /** The requests for the keys of a set. The first member has the deadlines of the set. */
@@ -23,8 +23,8 @@ export function setRequests(
   { id, items, ttl, timeout, metadata, at, extras }: Extract<Command, { type: 'lockAll' }>,
 ): PlainRequest[] {
   const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
-  const own = { session: session.id, id, metadata, since: at, set: keysOf(items) }
-  const common = { ...own, maxHold, notify: extras?.notify }
+  const ownFields = { session: session.id, id, metadata, since: at, set: keysOf(items) }
+  const common = { ...ownFields, maxHold, notify: extras?.notify }
   return items.map(({ key, mode, permits, capacity }, i) => {
     const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
     const none = { once: undefined, election: undefined, upgradeOf: undefined }

@@ -100,8 +100,8 @@ export function onceRequest(
   } as const
   const election = undefined
   const hold = { maxHold: session.limits.maxHold, notify: undefined }
-  const own = { session: session.id, id, ttl, timeout, metadata, since: at, key }
-  return { ...own, ...kind, ...hold, election, mode: 'exclusive' }
+  const ownFields = { session: session.id, id, ttl, timeout, metadata, since: at, key }
+  return { ...ownFields, ...kind, ...hold, election, mode: 'exclusive' }
 }
 
 /** The bytes of a kept result: 384, and for each text 32 and 2.125 bytes a character. */

@@ -69,16 +69,16 @@ export function newRequestsOf(command: RequestCommand, table: LockTable): PlainR
     return [{ ...terms, session, id, key, upgradeOf: fence, scope }]
   }
   const { session, id, extras } = command
-  const own = { ...none, session, id, upgradeOf: undefined, scope: extras?.scope }
+  const ownFields = { ...none, session, id, upgradeOf: undefined, scope: extras?.scope }
   if (command.type === 'lockAll') {
     const set = command.items.map(({ key }) => key)
     return command.items.map(({ key, mode, permits, capacity }) => {
-      return { ...own, key, mode, permits, capacity, set }
+      return { ...ownFields, key, mode, permits, capacity, set }
     })
   }
   const { key, mode } = command
   const { permits, capacity } = command.extras ?? {}
-  return [{ ...own, key, mode, permits, capacity, set: undefined }]
+  return [{ ...ownFields, key, mode, permits, capacity, set: undefined }]
 }
 
 /** Whether a lock stays held while this request waits. */

@@ -213,7 +213,7 @@ export type PlainEffect =
 function plainLock(lock: Lock): PlainLock {
   const { id, key, mode, fence, presentFence, ttl, generation, metadata, since, extras } = lock
   const fences = { fence, presentFence }
-  const own = {
+  const ownFields = {
     session: lock.session.id,
     id,
     key,
@@ -225,7 +225,7 @@ function plainLock(lock: Lock): PlainLock {
     since,
   }
   const set = extras?.set?.locks.map((member) => member.key)
-  return { ...own, ...plainExtras(extras), set }
+  return { ...ownFields, ...plainExtras(extras), set }
 }
 
 function plainExtras(extras: Lock['extras']) {
@@ -236,9 +236,9 @@ function plainExtras(extras: Lock['extras']) {
 
 function plainRequest(request: Request): PlainRequest {
   const { id, key, mode, ttl, timeout, metadata, since, extras } = request
-  const own = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
+  const ownFields = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
   const set = extras?.set?.requests.map((member) => member.key)
-  return { ...own, ...plainExtras(extras), set, upgradeOf: request.upgradedLock?.fence }
+  return { ...ownFields, ...plainExtras(extras), set, upgradeOf: request.upgradedLock?.fence }
 }
 
 function plainKeptResult({ result, keep, ownerBroker }: KeptResult): PlainKeptResult {

@@ -7,6 +7,7 @@ import { openSync, writeSync } from 'node:fs'
 import { checkMs, stallFile } from './loopStalls.js'
 
 const file = openSync(stallFile(process.pid), 'w')
+/** When the timer fired last. */
 let last = performance.now()
 
 setInterval(() => {

@@ -47,9 +47,9 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 /** The figures of the client, without the figures of the broker, which is the same for both. */
 function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
   const names = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
-  const own = Object.entries(figures).filter(([name]) => names.includes(name))
+  const ownFigures = Object.entries(figures).filter(([name]) => names.includes(name))
   const cost = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
-  return { ...Object.fromEntries(own), generatorRatioToHand: cost }
+  return { ...Object.fromEntries(ownFigures), generatorRatioToHand: cost }
 }
 
 export const w6: Workload = { name: 'W6', title: 'the client library alone', jobs, runJob }

@@ -15,9 +15,9 @@ broker.attach(server, { path: '/locks' })
 const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
-const own = await connect(url, { name: 'own', grace: 'lease' })
+const selfClosing = await connect(url, { name: 'own', grace: 'lease' })
 const attached = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
-const lock = await own.lock('k', { ttl: 60_000 })
+const lock = await selfClosing.lock('k', { ttl: 60_000 })
 const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
 const waiting = attached.lock('k', { timeout: 60_000 })
 attached.watch('k', () => {})
@@ -25,10 +25,10 @@ await attached.stats()
 await lock.unlock()
 await refreshing
 await (await waiting).unlock()
-await own.lock('left held', { ttl: 60_000 })
+await selfClosing.lock('left held', { ttl: 60_000 })
 
 // One session closes itself; the broker closes the other.
-await own.close()
+await selfClosing.close()
 await broker.close({ drain: 100 })
 await attached.close()
 server.close()

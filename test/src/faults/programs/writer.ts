@@ -29,8 +29,10 @@ function tell(message: WriterMessage): void {
 }
 
 /**
- * Reads the number. @returns undefined if the store has seen a higher fence than the fence of this
- * writer
+ * Reads the number. With the protection `fence`, the read also stores the fence of this writer, so
+ * that the store refuses writes with lower fences from now on.
+ *
+ * @returns undefined if the store has seen a higher fence than the fence of this writer
  */
 async function read(fence: number): Promise<number | undefined> {
   const rows =
@@ -50,6 +52,7 @@ async function write(value: number, fence: number): Promise<boolean> {
   return rows.length === 1
 }
 
+/** Adds one to the number under a lock. Waits between read and write for a message. */
 async function addOne(): Promise<void> {
   const lock = await session.lock('counter', { ttl: 400 })
   const value = await read(lock.fence)

@@ -5,8 +5,8 @@ import type { Scenario } from './scenario.js'
 const shape: Scenario = {
   title: 'query shows the name, the mode and the client of each lock and each request',
   async run(script) {
-    const own = await script.listOwn()
-    script.record(`${own.held.length} ${own.pending.length}`)
+    const ownLocks = await script.listOwn()
+    script.record(`${ownLocks.held.length} ${ownLocks.pending.length}`)
     const requests = [
       script.request('a', 'x', { mode: 'shared' }),
       script.request('b', 'x', { mode: 'shared' }),

@@ -1,11 +1,11 @@
 /** Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. */
 import type { Scenario } from './scenario.js'
 
-const already: Scenario = {
+const abortedBeforeRequest: Scenario = {
   title: 'a signal that is aborted already rejects the request with its reason, of any type',
   async run(script) {
     const name = `${script.prefix}x`
-    const no = () => script.record('THE CALLBACK RAN')
+    const mustNotRun = () => script.record('THE CALLBACK RAN')
     const customError = new Error('mine')
     for (const reason of [
       undefined,
@@ -17,10 +17,10 @@ const already: Scenario = {
       new DOMException('', 'DataError'),
     ]) {
       const signal = AbortSignal.abort(reason)
-      await script.outcome('x', script.locks.request(name, { signal }, no))
+      await script.outcome('x', script.locks.request(name, { signal }, mustNotRun))
     }
     const signal = AbortSignal.abort(customError)
-    const caught = await script.locks.request(name, { signal }, no).catch((error) => error)
+    const caught = await script.locks.request(name, { signal }, mustNotRun).catch((error) => error)
     script.record(`the very reason: ${caught === customError}`)
     await script.untilQuiet()
     await script.recordState()
@@ -35,7 +35,7 @@ const already: Scenario = {
   ],
 }
 
-const pending: Scenario = {
+const abortedWhileWaiting: Scenario = {
   title: 'an aborted request leaves the queue, and the requests behind it move up',
   async run(script) {
     const shared = { mode: 'shared' } as const
@@ -77,7 +77,7 @@ const pending: Scenario = {
   },
 }
 
-const atOnce: Scenario = {
+const abortedInSameTask: Scenario = {
   title: 'an abort in the same task as the request rejects the request, although the lock is free',
   async run(script) {
     const a = script.request('a', 'x', { abortable: true })
@@ -94,7 +94,7 @@ const atOnce: Scenario = {
   ],
 }
 
-const late: Scenario = {
+const abortedAfterGrant: Scenario = {
   title: 'an abort after the callback has begun changes nothing',
   async run(script) {
     const a = script.request('a', 'x', { abortable: true })
@@ -130,7 +130,7 @@ const late: Scenario = {
   ],
 }
 
-const many: Scenario = {
+const oneSignalForMany: Scenario = {
   title: 'one signal aborts many waiting requests, in the order of the requests',
   async run(script) {
     const { locks, prefix } = script
@@ -139,9 +139,9 @@ const many: Scenario = {
     await script.untilQuiet()
     const controller = new AbortController()
     const { signal } = controller
-    const no = () => script.record('THE CALLBACK RAN')
+    const mustNotRun = () => script.record('THE CALLBACK RAN')
     const outcomes = ['x', 'y', 'x'].map((name, i) =>
-      script.outcome(`${i}`, locks.request(prefix + name, { signal }, no)),
+      script.outcome(`${i}`, locks.request(prefix + name, { signal }, mustNotRun)),
     )
     await script.untilQuiet()
     controller.abort(new DOMException('', 'TimeoutError'))
@@ -161,7 +161,7 @@ const many: Scenario = {
   ],
 }
 
-const unused: Scenario = {
+const neverAborted: Scenario = {
   title: 'a signal that is never aborted changes nothing',
   async run(script) {
     const a = script.request('a', 'x', { abortable: true })
@@ -175,4 +175,11 @@ const unused: Scenario = {
   log: ['a: granted', 'a: done 1', 'b: granted', 'b: failed Error mine'],
 }
 
-export const signalScenarios: readonly Scenario[] = [already, pending, atOnce, late, many, unused]
+export const signalScenarios: readonly Scenario[] = [
+  abortedBeforeRequest,
+  abortedWhileWaiting,
+  abortedInSameTask,
+  abortedAfterGrant,
+  oneSignalForMany,
+  neverAborted,
+]

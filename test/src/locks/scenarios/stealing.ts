@@ -1,7 +1,7 @@
 /** Scenarios about the option `steal`: holders lose the lock, and waiting requests keep waiting. */
 import type { Scenario } from './scenario.js'
 
-const free: Scenario = {
+const stealOfFreeLock: Scenario = {
   title: 'a steal of a free lock is granted like any other request',
   async run(script) {
     const a = script.request('a', 'x', { steal: true })
@@ -26,13 +26,13 @@ const fromHolder: Scenario = {
     await script.untilQuiet()
     const c = script.request('c', 'x', { mode: 'shared' }, script.otherLocks)
     await script.untilQuiet()
-    const thief = script.request('thief', 'x', { steal: true }, script.otherLocks)
+    const stealer = script.request('thief', 'x', { steal: true }, script.otherLocks)
     await script.untilQuiet()
     await script.recordState()
     a.release('too late')
     await script.untilQuiet()
     await script.recordState()
-    thief.release('loot')
+    stealer.release('loot')
     await script.untilQuiet()
     for (const request of [b, c]) {
       request.release()
@@ -57,12 +57,12 @@ const allShared: Scenario = {
     const shared = { mode: 'shared' } as const
     const readers = ['a', 'b', 'c'].map((label) => script.request(label, 'x', shared))
     await script.untilQuiet()
-    const thief = script.request('thief', 'x', { steal: true })
+    const stealer = script.request('thief', 'x', { steal: true })
     await script.untilQuiet()
     await script.recordState()
     for (const reader of readers) reader.fail(new Error('ignored after the steal'))
     await script.untilQuiet()
-    thief.release()
+    stealer.release()
     await script.untilQuiet()
     await script.recordState()
   },
@@ -74,7 +74,7 @@ const allShared: Scenario = {
   ],
 }
 
-const again: Scenario = {
+const secondSteal: Scenario = {
   title: 'a stolen lock can be stolen again',
   async run(script) {
     script.request('a', 'x')
@@ -97,7 +97,7 @@ const again: Scenario = {
   ],
 }
 
-const continues: Scenario = {
+const callbackContinues: Scenario = {
   title: 'the callback of the former holder continues, but has no further effect on the lock',
   async run(script) {
     const name = `${script.prefix}x`
@@ -112,7 +112,7 @@ const continues: Scenario = {
     })
     const outcome = script.outcome('victim', victim)
     await script.untilQuiet()
-    const thief = script.request('thief', 'x', { steal: true })
+    const stealer = script.request('thief', 'x', { steal: true })
     await script.untilQuiet()
     await outcome
     wake()
@@ -121,7 +121,7 @@ const continues: Scenario = {
       String(lock),
     )
     script.record(`next: ${next}`)
-    thief.release('loot')
+    stealer.release('loot')
     await script.untilQuiet()
   },
   log: [
@@ -149,7 +149,7 @@ const fromWithin: Scenario = {
   ],
 }
 
-const atOnce: Scenario = {
+const twoStealsAtOnce: Scenario = {
   title: 'a steal in the same task as a request rejects the request before its callback runs',
   anyOrder: true,
   async run(script) {
@@ -176,11 +176,11 @@ const atOnce: Scenario = {
 }
 
 export const stealingScenarios: readonly Scenario[] = [
-  free,
+  stealOfFreeLock,
   fromHolder,
   allShared,
-  again,
-  continues,
+  secondSteal,
+  callbackContinues,
   fromWithin,
-  atOnce,
+  twoStealsAtOnce,
 ]

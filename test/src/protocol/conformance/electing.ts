@@ -92,12 +92,12 @@ export function electing(stage: Stage): void {
       const id = other!.request({ type: 'proclaim', fence: wrong, value: 2 })
       expect(await other!.answer('failed', id)).to.include({ code: 'LOCK_NOT_HELD' })
     }
-    const thief = await other!.acquire(key, { steal: true })
+    const stealer = await other!.acquire(key, { steal: true })
     expect(await leader!.hear('lost')).to.include({ fence, reason: 'stolen' })
-    const late = leader!.request({ type: 'proclaim', fence, value: 2 })
-    expect(await leader!.answer('failed', late)).to.include({ code: 'LOCK_NOT_HELD' })
+    const lateRequest = leader!.request({ type: 'proclaim', fence, value: 2 })
+    expect(await leader!.answer('failed', lateRequest)).to.include({ code: 'LOCK_NOT_HELD' })
     const [lock] = (await queryAll(leader!, { key })).held
-    expect(lock).to.include({ fence: thief }).and.not.to.have.property('election')
+    expect(lock).to.include({ fence: stealer }).and.not.to.have.property('election')
   })
 
   it('refuses a value above 4 KiB: BAD_MESSAGE', async () => {

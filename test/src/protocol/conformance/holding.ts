@@ -119,8 +119,8 @@ function queueWatches(stage: Stage): void {
       [first, 'exclusive'],
     ])
     const aborted = b!.lock(key)
-    const late = b!.lock(key, { timeout: 20 })
-    await b!.answer('failed', late)
+    const lateRequest = b!.lock(key, { timeout: 20 })
+    await b!.answer('failed', lateRequest)
     b!.say({ type: 'cancel', request: aborted })
     await b!.answer('failed', aborted)
     const shared = b!.lock(key, { mode: 'shared' })
@@ -136,8 +136,8 @@ function queueWatches(stage: Stage): void {
     }
     expect(events).to.deep.equal([
       `queued ${aborted}`,
-      `queued ${late}`,
-      `dequeued ${late} timeout`,
+      `queued ${lateRequest}`,
+      `dequeued ${lateRequest} timeout`,
       `dequeued ${aborted} aborted`,
       `queued ${shared}`,
       'unlocked',

@@ -87,12 +87,12 @@ function sets(stage: Stage): void {
     const id = b!.request({ type: 'lockAll', items: items(k, l) })
     await b!.settle()
     expect((await queryAll(c!, { key: l })).held).to.deep.equal([])
-    const late = c!.lock(l)
+    const lateRequest = c!.lock(l)
     await c!.settle()
     await a!.release(fence)
     const granted = await b!.answer('granted', id)
     await b!.release(granted.fence)
-    await c!.answer('granted', late)
+    await c!.answer('granted', lateRequest)
   })
 
   it('leaves every queue after a cancel', async () => {
@@ -354,7 +354,7 @@ function ttls(stage: Stage): void {
 
 function steals(stage: Stage): void {
   it('takes the key from all holders, and does not change the queue', async () => {
-    const [a, b, waiting, thief] = await stage.openSeveral(4)
+    const [a, b, waiting, stealer] = await stage.openSeveral(4)
     const key = stage.key()
     const victims = [
       await a!.acquire(key, { mode: 'shared' }),
@@ -362,14 +362,14 @@ function steals(stage: Stage): void {
     ]
     const id = waiting!.lock(key)
     await waiting!.settle()
-    const fence = await thief!.acquire(key, { steal: true })
+    const fence = await stealer!.acquire(key, { steal: true })
     expect(fence).to.be.greaterThan(Math.max(...victims))
     expect(await a!.hear('lost')).to.include({ fence: victims[0], reason: 'stolen' })
     expect(await b!.hear('lost')).to.include({ fence: victims[1], reason: 'stolen' })
     expect(await waiting!.settle()).to.deep.equal([])
     const failed = await a!.answer('failed', a!.unlock(victims[0]!))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
-    await thief!.release(fence)
+    await stealer!.release(fence)
     await waiting!.answer('granted', id)
   })
 

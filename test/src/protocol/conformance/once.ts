@@ -13,7 +13,7 @@ export function once(stage: Stage): void {
 
 function runs(stage: Stage): void {
   it('grants the first once, and answers the others with the value', async () => {
-    const [runner, follower, late] = await stage.openSeveral(3)
+    const [runner, follower, lateClient] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
     const waiting = follower!.request({ type: 'once', key })
@@ -23,7 +23,7 @@ function runs(stage: Stage): void {
     expect(await follower!.answer('result', waiting))
       .to.include({ fence })
       .and.deep.include({ value })
-    await late!.answer('granted', late!.request({ type: 'once', key }))
+    await lateClient!.answer('granted', lateClient!.request({ type: 'once', key }))
   })
 
   it('leaves the value out of result if complete has none', async () => {

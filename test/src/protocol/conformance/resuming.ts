@@ -149,9 +149,9 @@ function resumes(stage: Stage): void {
     const key = stage.key()
     const fence = await before.acquire(key)
     const { session } = before.welcome
-    const thief = await stage.open({ resume: { session, secret: 'wrong' } })
-    expect(thief.welcome).to.include({ resumed: false })
-    expect(thief.welcome.session).not.to.equal(session)
+    const hijacker = await stage.open({ resume: { session, secret: 'wrong' } })
+    expect(hijacker.welcome).to.include({ resumed: false })
+    expect(hijacker.welcome.session).not.to.equal(session)
     await before.release(fence)
   })
 
@@ -228,8 +228,8 @@ function secrets(stage: Stage): void {
       stage.open({ grace: 'lease', resume: { session, secret: secret!, try: nth } })
     const second = await resumeBy(2)
     expect(second.welcome).to.include({ resumed: true, session })
-    const late = await resumeBy(1)
-    expect(late.welcome).to.include({ resumed: false })
+    const lateClient = await resumeBy(1)
+    expect(lateClient.welcome).to.include({ resumed: false })
     second.drop()
     await second.closed
     expect((await resumeBy(3)).welcome).to.include({ resumed: true, session })
