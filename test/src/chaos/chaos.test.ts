@@ -2,8 +2,9 @@
  * Three brokers that share a command log in a real etcd or PostgreSQL, with real failures of
  * brokers, servers and links. The command log orders the commands of all brokers. After each fault,
  * an oracle (the checks of `World`) searches for violations. No two sessions may have held a lock
- * at the same time. Every broker must have exactly the locks that clients keep. No client of an
- * unaffected broker may have lost a lock. At the end no lock may remain.
+ * or led an election at the same time, and observers must have seen the leaders. Every broker must
+ * have exactly the locks that clients keep. No client of an unaffected broker may have lost a lock.
+ * At the end no lock may remain.
  */
 import { expect } from 'chai'
 import { full, Random, seed } from '../support/counts.js'
@@ -38,6 +39,7 @@ for (const engine of engineNames) {
       try {
         await world.durationUntilServed(performance.now())
         await world.durationUntilServed(performance.now())
+        await world.election.waitForLeaderships(5)
         const violations = await world.findViolations(100)
         expect(
           violations.filter((violation) =>
@@ -45,6 +47,11 @@ for (const engine of engineNames) {
           ),
         ).not.to.be.empty
         expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
+        const ofElection = violations.filter((violation) => violation.startsWith('election: '))
+        expect(ofElection.filter((violation) => /: c\d .*both held/.test(violation))).not.to.be
+          .empty
+        expect(ofElection.filter((violation) => /: o\d saw .*still led/.test(violation))).not.to.be
+          .empty
       } finally {
         await world.close()
       }

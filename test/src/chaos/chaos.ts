@@ -28,7 +28,10 @@ export interface FaultOutcome {
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
   // Move every client back to its own broker, because a client stays at the broker that it has
   // moved to.
-  await Promise.all(world.workers.map((worker) => worker.returnToOwnBroker()))
+  await Promise.all([
+    ...world.workers.map((worker) => worker.returnToOwnBroker()),
+    world.election.returnToOwnBrokers(),
+  ])
   await world.durationUntilServed(performance.now())
   const workersBefore = world.workers.map((worker) => ({
     worker,

@@ -73,6 +73,9 @@ try {
   ]
   console.log(table(outcomes))
   console.log(`${world.tenures} tenures of shared locks; seed ${seed}`)
+  const { history, lossCount } = world.election
+  const leaderships = `${history.tenures.length} leaderships, of which ${lossCount} were lost`
+  console.log(`${leaderships}; ${history.observations.length} observations`)
   if (values.history !== undefined) writeFileSync(values.history, formatHistories(world.histories))
   for (const violation of violations) console.log(`VIOLATION ${violation}`)
   process.exitCode = violations.length === 0 ? 0 : 1

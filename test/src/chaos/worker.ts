@@ -5,20 +5,10 @@
  * again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  connect,
-  fixedInterval,
-  HoldfastError,
-  type Lock,
-  type Session,
-  type WebSocketConstructor,
-} from '@holdfast/client'
-import { WebSocket } from 'ws'
+import { HoldfastError, type Lock, type Session } from '@holdfast/client'
 import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
-
-/** The lease of the worker's session: how long the broker keeps a silent session, in ms. */
-export const leaseMs = 3_000
+import { ClientLink } from './clientLink.js'
 
 /** The key whose permits all workers share, and how many permits it has. */
 export const permitsKey = 'permits'
@@ -38,12 +28,11 @@ export class Worker {
   readonly permitsHistory: Tenure[] = []
   /** Why the worker lost the lock that it keeps, once for each loss. */
   readonly losses: string[] = []
-  readonly #urls: readonly string[]
+  readonly #link: ClientLink
   readonly #shared: readonly string[]
   readonly #random: Random
   #session: Session | undefined
   #kept: Lock | undefined
-  #url = ''
   /**
    * The times of the last granted request for the worker's own lock: when the worker sent the
    * request, and when it received the grant.
@@ -56,14 +45,14 @@ export class Worker {
 
   constructor(name: string, urls: readonly string[], shared: readonly string[], random: Random) {
     this.name = name
-    this.#urls = urls
+    this.#link = new ClientLink(urls)
     this.#shared = shared
     this.#random = random
   }
 
   /** The URL of the broker of the current or last connection. */
   get url(): string {
-    return this.#url
+    return this.#link.url
   }
 
   /** The lock that the worker keeps; undefined if the worker has lost this lock. */
@@ -73,22 +62,7 @@ export class Worker {
   }
 
   async connect(): Promise<void> {
-    const recordUrl = (url: string): void => {
-      this.#url = url
-    }
-    class RecordingWebSocket extends WebSocket {
-      constructor(url: string, protocols?: string | string[]) {
-        super(url, protocols)
-        this.once('message', () => recordUrl(new URL(url).origin))
-      }
-    }
-    this.#session = await connect(this.#urls, {
-      name: this.name,
-      lease: leaseMs,
-      grace: 'lease',
-      reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
-      WebSocket: RecordingWebSocket as unknown as WebSocketConstructor,
-    })
+    this.#session = await this.#link.connect(this.name)
   }
 
   /** Uses locks in a loop until the worker is paused or closed. */
@@ -102,7 +76,7 @@ export class Worker {
    * broker.
    */
   async returnToOwnBroker(): Promise<void> {
-    if (this.#url === this.#urls[0]) return
+    if (this.#link.isAtOwnBroker) return
     await this.pause()
     await this.#session?.close()
     this.#kept = undefined

@@ -4,12 +4,14 @@
  * lock, from its grant to its release.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect, type HeldInfo } from '@holdfast/client'
+import { connect, type QueryResult } from '@holdfast/client'
 import { makeSnapshot } from '@holdfast/server/internal'
 import { findFenceViolations, findPermitsViolations, type Tenure } from '../faults/history.js'
 import type { KeyHistory } from '../faults/historyFile.js'
 import type { Random } from '../support/counts.js'
 import { BrokerProcess } from './broker.js'
+import { urlsFromOwnBroker } from './clientLink.js'
+import { Election, electionKey } from './election.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
 import { type EngineName, memberCounts, type Store, startStore } from './store.js'
 import { permitsCapacity, permitsKey, Worker } from './worker.js'
@@ -42,6 +44,7 @@ export class World {
   readonly store: Store
   readonly brokers: readonly BrokerProcess[]
   readonly workers: readonly Worker[]
+  readonly election: Election
   /** The URLs at which clients reach the brokers. */
   readonly urls: readonly string[]
 
@@ -51,12 +54,14 @@ export class World {
     brokers: readonly BrokerProcess[],
     urls: readonly string[],
     workers: readonly Worker[],
+    election: Election,
   ) {
     this.network = network
     this.store = store
     this.brokers = brokers
     this.urls = urls
     this.workers = workers
+    this.election = election
   }
 
   static async start(random: Random, options: WorldOptions): Promise<World> {
@@ -95,12 +100,13 @@ export class World {
         urls.push(await network.address('clients', `broker${i}`, broker.url))
       }
       const workers = Array.from({ length: brokerCount * workersPerBroker }, (_, i) => {
-        const order = [...urls.slice(i % brokerCount), ...urls.slice(0, i % brokerCount)]
-        return new Worker(`w${i}`, order, sharedKeys, random)
+        return new Worker(`w${i}`, urlsFromOwnBroker(urls, i), sharedKeys, random)
       })
-      const world = new World(network, store, brokers, urls, workers)
+      const election = new Election(urls, random)
+      const world = new World(network, store, brokers, urls, workers, election)
       await Promise.all(workers.map((worker) => worker.connect()))
       for (const worker of workers) worker.work()
+      election.work()
       return world
     } catch (error) {
       for (const close of closing.reverse()) await close()
@@ -127,7 +133,7 @@ export class World {
 
   /** Resolves when every broker accepts clients. */
   async ready(): Promise<void> {
-    const all = this.urls.map((url) => heldAt(url))
+    const all = this.urls.map((url) => queryAt(url))
     await within(Promise.all(all), () => 'not every broker accepts clients')
   }
 
@@ -148,18 +154,19 @@ export class World {
   }
 
   /**
-   * Pauses all workers and checks two rules. The first rule: only one worker at a time held the
-   * exclusive lock of each key that all workers use. The second rule: each broker has exactly the
-   * locks that the paused workers still hold, with their holders and fences.
+   * Pauses all workers and candidates, and checks three rules. The first rule: only one worker at a
+   * time held the exclusive lock of each key that all workers use. The second rule: only one
+   * candidate at a time led, and the observers saw the leaders. The third rule: each broker has
+   * exactly the locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs How long brokers may take until the second rule holds, in ms. After a broker
+   * @param settleMs How long brokers may take until the last rule holds, in ms. After a broker
    *   was declared dead, another broker keeps the sessions of the dead broker for one lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
     await within(
-      Promise.all(this.workers.map((worker) => worker.pause())),
-      () => 'a worker is not paused',
+      Promise.all([...this.workers, this.election].map((client) => client.pause())),
+      () => 'a worker or a candidate is not paused',
     )
     const violations: string[] = []
     for (const key of sharedKeys) {
@@ -170,6 +177,7 @@ export class World {
     }
     const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
     violations.push(...findPermitsViolations(permits, permitsCapacity))
+    violations.push(...(await this.election.findViolations(settleMs)))
     const kept = this.workers.flatMap((worker) => {
       const { kept } = worker
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
@@ -183,18 +191,23 @@ export class World {
         violations.push(`broker ${i} has\n${held}\nand the paused workers hold\n${expected}`)
     }
     for (const worker of this.workers) worker.work()
+    this.election.work()
     return violations
   }
 
   /** The uses of all shared keys, as the clients saw them. */
   get histories(): KeyHistory[] {
+    const notElected = { publications: [], observations: [] }
     const locks = sharedKeys.map((key) => ({
-      key,
-      capacity: undefined,
+      ...{ key, capacity: undefined, ...notElected },
       tenures: this.workers.flatMap((worker) => worker.history.get(key) ?? []),
     }))
     const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
-    return [...locks, { key: permitsKey, capacity: permitsCapacity, tenures: permits }]
+    return [
+      ...locks,
+      { key: permitsKey, capacity: permitsCapacity, tenures: permits, ...notElected },
+      { key: electionKey, capacity: undefined, ...this.election.history },
+    ]
   }
 
   /** The number of tenures of the keys that all workers use. */
@@ -207,7 +220,7 @@ export class World {
 
   /** Closes all sessions. @returns a violation for each broker that still has a lock */
   async drain(): Promise<string[]> {
-    await Promise.all(this.workers.map((worker) => worker.close()))
+    await Promise.all([...this.workers, this.election].map((client) => client.close()))
     const remaining = await Promise.all(
       this.urls.map((url) => this.#heldOnceEqual(url, '', stepTimeoutMs / 2)),
     )
@@ -216,38 +229,38 @@ export class World {
 
   async close(): Promise<void> {
     this.network.mend()
-    await Promise.all(this.workers.map((worker) => worker.close()))
+    await Promise.all([...this.workers, this.election].map((client) => client.close()))
     await Promise.all(this.brokers.map((broker) => broker.end('SIGKILL')))
     await this.store.stop()
     await this.network.close()
   }
 
   /**
-   * Resolves with the held locks at a broker, as soon as these locks equal `expected`, or after
-   * `ms`.
+   * Resolves with the locks and the number of waiting requests at a broker as text, as soon as this
+   * text is `expected`, or after `ms`.
    */
   async #heldOnceEqual(url: string, expected: string, ms: number): Promise<string> {
     const endAt = performance.now() + ms
     for (;;) {
-      const held = (await heldAt(url))
-        .map(({ key, fence, session }) => `${key} ${fence} ${session}`)
-        .sort()
-        .join('\n')
-      if (held === expected || performance.now() > endAt) return held
+      const { held, waitingCount } = await queryAt(url)
+      const lines = held.map(({ key, fence, session }) => `${key} ${fence} ${session}`).sort()
+      if (waitingCount > 0) lines.push(`and ${waitingCount} waiting requests`)
+      const text = lines.join('\n')
+      if (text === expected || performance.now() > endAt) return text
       await sleep(100)
     }
   }
 }
 
-/** Resolves with the held locks that one broker reports. */
-async function heldAt(url: string): Promise<readonly HeldInfo[]> {
+/** Resolves with the locks and the number of waiting requests that one broker reports. */
+async function queryAt(url: string): Promise<QueryResult> {
   const endAt = performance.now() + stepTimeoutMs
   for (;;) {
     try {
       const session = await connect(url, { reconnect: false })
-      const { held, waitingCount } = await session.query()
+      const result = await session.query()
       await session.close()
-      if (waitingCount === 0) return held
+      return result
     } catch (error) {
       if (performance.now() > endAt) throw error
     }

@@ -8,8 +8,15 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scratch } from '../ops/scratch.js'
 import { count, Random, seed } from '../support/counts.js'
+import type { Observation } from './electionHistory.js'
 import { findOverlaps, isLinearizable, type Tenure } from './history.js'
-import { formatHistories, InvalidHistory, judgeHistory, parseHistories } from './historyFile.js'
+import {
+  formatHistories,
+  InvalidHistory,
+  judgeHistory,
+  type KeyHistory,
+  parseHistories,
+} from './historyFile.js'
 
 const tenure = (process: string, fence: number, ...at: readonly number[]): Tenure => {
   const [requestedAt, grantedAt, givenUpAt, confirmedAt] = at.map(BigInt)
@@ -19,16 +26,40 @@ const tenure = (process: string, fence: number, ...at: readonly number[]): Tenur
 
 const good = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 2, 0, 3, 5), tenure('a', 3, 4, 6, 7, 8)]
 
+const historyOf = (tenures: readonly Tenure[], capacity?: number): KeyHistory => {
+  return { key: 'k', capacity, tenures, publications: [], observations: [] }
+}
+
+/** An election that `a` won with fence 1 and `b` with fence 2, as the observer `o` saw it. */
+const election: KeyHistory = {
+  ...historyOf([tenure('a', 1, 0, 10, 20, 22), tenure('b', 2, 5, 30, 40, 42)]),
+  publications: [
+    { process: 'a', value: 'a 0', publishedAt: 0n, fence: 1 },
+    { process: 'b', value: 'b 0', publishedAt: 5n, fence: 2 },
+    { process: 'a', value: 'a 1', publishedAt: 15n, fence: 1 },
+    { process: 'c', value: 'c 0', publishedAt: 50n, fence: undefined },
+  ],
+  observations: [
+    { observer: 'o', seenAt: 4n, leader: undefined },
+    { observer: 'o', seenAt: 12n, leader: { fence: 1, value: 'a 0' } },
+    { observer: 'o', seenAt: 17n, leader: { fence: 1, value: 'a 1' } },
+    { observer: 'o', seenAt: 24n, leader: undefined },
+    { observer: 'o', seenAt: 33n, leader: { fence: 2, value: 'b 0' } },
+    { observer: 'o', seenAt: 60n, leader: { fence: 3, value: 'c 0' } },
+  ],
+}
+
 describe('a file with a history of locks', () => {
   it('has every field of the history', () => {
     const histories = [
-      { key: 'k', capacity: undefined, tenures: good },
-      { key: 'p', capacity: 2, tenures: [{ ...good[0]!, permits: 2 }] },
+      historyOf(good),
+      { ...historyOf([{ ...good[0]!, permits: 2 }], 2), key: 'p' },
+      { ...election, key: 'election' },
     ]
     expect(parseHistories(formatHistories(histories))).to.deep.equal(histories)
   })
 
-  const line = formatHistories([{ key: 'k', capacity: undefined, tenures: [good[0]!] }])
+  const line = formatHistories([historyOf([good[0]!])])
   const invalid: [string, string, string][] = [
     ['text that is not JSON', 'no', 'Line 2: it must be JSON'],
     ['an array', '[]', 'Line 2: it must be an object'],
@@ -36,6 +67,13 @@ describe('a file with a history of locks', () => {
     ['a missing fence', line.replace('"fence":1,', ''), 'Line 2: fence must be a positive'],
     ['a time that is no integer', line.replace('"1"', '1.5'), 'grantedAt must be a time in ns'],
     ['a grant before its request', line.replace('"0"', '"2"'), 'grantedAt is before requestedAt'],
+    [
+      'a published value without text',
+      '{"key":"k","process":"a","publishedAt":1}',
+      'value must be',
+    ],
+    ['a leader without a fence', '{"key":"k","observer":"o","seenAt":1,"value":"a"}', 'fence must'],
+    ['a field of another kind of line', '{"key":"k","observer":"o","permits":1}', '"permits"'],
     ['a changed capacity', line.replace('{', '{"capacity":2,'), 'the capacity of a key must not'],
   ]
   for (const [problem, text, message] of invalid) {
@@ -46,7 +84,7 @@ describe('a file with a history of locks', () => {
 })
 
 describe('the judge of histories', () => {
-  const judge = (...tenures: Tenure[]) => judgeHistory({ key: 'k', capacity: undefined, tenures })
+  const judge = (...tenures: Tenure[]) => judgeHistory(historyOf(tenures))
 
   it('accepts a history without violations, in any order of its lines', () => {
     expect(judge(...good)).to.deep.equal([])
@@ -65,11 +103,43 @@ describe('the judge of histories', () => {
 
   it('finds more permits than the capacity', () => {
     const tenures = [tenure('a', 1, 0, 1, 5), tenure('b', 2, 0, 2, 5)]
-    expect(judgeHistory({ key: 'k', capacity: 2, tenures })).to.deep.equal([])
-    expect(judgeHistory({ key: 'k', capacity: 1, tenures }).join()).to.include(
-      '2 permits were held',
-    )
+    expect(judgeHistory(historyOf(tenures, 2))).to.deep.equal([])
+    expect(judgeHistory(historyOf(tenures, 1)).join()).to.include('2 permits were held')
   })
+
+  it('accepts an election, also a leader that never received its grant', () => {
+    expect(judgeHistory(election)).to.deep.equal([])
+  })
+
+  const seen = (seenAt: number, fence?: number, value = ''): Observation => {
+    const leader = fence === undefined ? undefined : { fence, value }
+    return { observer: 'p', seenAt: BigInt(seenAt), leader }
+  }
+  const wrongObservations: [string, Observation[], string][] = [
+    ['a value that no candidate published', [seen(12, 1, 'x')], 'no candidate published'],
+    ['a value before its publication', [seen(12, 1, 'a 1')], 'which a published later'],
+    ['the value of another leader', [seen(33, 2, 'a 1')], 'with which b led, but a published it'],
+    ['a value with a fence that is too high', [seen(70, 9, 'b 0')], 'b published it with fence 2'],
+    ['a fence that falls', [seen(33, 2, 'b 0'), seen(34, 1, 'a 1')], 'after the higher fence 2'],
+    [
+      'values in the wrong order',
+      [seen(18, 1, 'a 1'), seen(19, 1, 'a 0')],
+      'the later value "a 1"',
+    ],
+    ['a leader while an earlier one still leads', [seen(19, 2, 'b 0')], 'a still led with fence 1'],
+    [
+      'no leader while the leader that was seen still leads',
+      [seen(12, 1, 'a 0'), seen(19)],
+      'p saw no leader after fence 1, but a still led with fence 1',
+    ],
+  ]
+  for (const [problem, observations, message] of wrongObservations) {
+    it(`finds that an observer saw ${problem}`, () => {
+      const violations = judgeHistory({ ...election, observations })
+      expect(violations).to.have.length(1)
+      expect(violations[0]).to.include(message)
+    })
+  }
 
   it('finds an overlap exactly if no linear order exists', () => {
     const random = new Random(seed)
@@ -106,8 +176,7 @@ describe('npm run check-history', () => {
   }
 
   it('exits 0 without a violation, 1 with a violation, and 65 for another file', () => {
-    const text = (tenures: readonly Tenure[]) =>
-      formatHistories([{ key: 'k', capacity: undefined, tenures }])
+    const text = (tenures: readonly Tenure[]) => formatHistories([historyOf(tenures)])
     expect(check(text(good))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
     const overlapping = check(text([...good, tenure('c', 4, 0, 1, 9)]))
     expect(overlapping.status).to.equal(1)

@@ -1,7 +1,14 @@
 /**
  * Histories of locks as files, so that anybody can check the histories of own runs: one line of
- * JSON for each use of a lock. test/README.md documents the format.
+ * JSON for each use of a lock, and for elections also for each published value and each
+ * observation. test/README.md documents the format.
  */
+import {
+  type ElectionHistory,
+  findObservationViolations,
+  type Observation,
+  type Publication,
+} from './electionHistory.js'
 import {
   findFenceViolations,
   findOverlaps,
@@ -10,12 +17,11 @@ import {
   type Tenure,
 } from './history.js'
 
-/** The uses of one key. */
-export interface KeyHistory {
+/** The uses of one key. For an election, also the published values and the observations. */
+export interface KeyHistory extends ElectionHistory {
   readonly key: string
   /** How many permits the key has; undefined for an exclusive lock. */
   readonly capacity: number | undefined
-  readonly tenures: readonly Tenure[]
 }
 
 /** A line that does not fit the format. */
@@ -25,18 +31,34 @@ export class InvalidHistory extends Error {}
 const maxSearched = 30
 
 const times = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
-const fields: readonly string[] = ['key', 'process', 'fence', 'permits', 'capacity', ...times]
+
+/** The three kinds of lines, and their fields. */
+const fieldsOf = {
+  tenure: ['key', 'process', 'fence', 'permits', 'capacity', ...times],
+  publication: ['key', 'process', 'value', 'publishedAt', 'fence'],
+  observation: ['key', 'observer', 'seenAt', 'fence', 'value'],
+} as const
 
 /** Formats histories as a file. */
 export function formatHistories(histories: readonly KeyHistory[]): string {
-  const lines = histories.flatMap(({ key, capacity, tenures }) =>
-    tenures.map((tenure) => JSON.stringify({ key, capacity, ...tenure }, bigintAsText)),
-  )
-  return lines.map((line) => `${line}\n`).join('')
+  const lines = histories.flatMap(({ key, capacity, tenures, publications, observations }) => [
+    ...tenures.map((tenure) => ({ key, capacity, ...tenure })),
+    ...publications.map((publication) => ({ key, ...publication })),
+    ...observations.map(({ leader, ...observation }) => ({ key, ...observation, ...leader })),
+  ])
+  return lines.map((line) => `${JSON.stringify(line, bigintAsText)}\n`).join('')
 }
 
 function bigintAsText(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
+}
+
+/** A history while its file is parsed. */
+interface PartialHistory extends KeyHistory {
+  capacity: number | undefined
+  readonly tenures: Tenure[]
+  readonly publications: Publication[]
+  readonly observations: Observation[]
 }
 
 /**
@@ -45,80 +67,133 @@ function bigintAsText(_: string, value: unknown): unknown {
  * @throws {InvalidHistory} for an invalid line; the message has the number of the line.
  */
 export function parseHistories(text: string): KeyHistory[] {
-  const byKey = new Map<string, { capacity: number | undefined; tenures: Tenure[] }>()
+  const byKey = new Map<string, PartialHistory>()
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue
-    const { key, capacity, tenure } = parseLine(line, i + 1)
-    const history = byKey.get(key) ?? { capacity, tenures: [] }
-    if (history.capacity !== capacity)
-      throw new InvalidHistory(`Line ${i + 1}: the capacity of a key must not change`)
-    history.tenures.push(tenure)
+    const fields = new Line(line, i + 1)
+    const { kind } = fields
+    fields.allowOnly(fieldsOf[kind])
+    const key = fields.textAt('key')
+    const lists = { tenures: [], publications: [], observations: [] }
+    const history = byKey.get(key) ?? { key, capacity: undefined, ...lists }
     byKey.set(key, history)
+    if (kind === 'observation') history.observations.push(observationOf(fields))
+    else if (kind === 'publication') history.publications.push(publicationOf(fields))
+    else addTenure(history, fields)
   }
-  return [...byKey].map(([key, history]) => ({ key, ...history }))
+  return [...byKey.values()]
 }
 
-function parseLine(line: string, number: number) {
-  const fail = (problem: string): never => {
-    throw new InvalidHistory(`Line ${number}: ${problem}`)
-  }
-  let value: Record<string, unknown> = {}
-  try {
-    value = JSON.parse(line)
-  } catch {
-    fail('it must be JSON')
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    fail('it must be an object')
-  const unknownField = Object.keys(value).find((field) => !fields.includes(field))
-  if (unknownField !== undefined) fail(`unknown field ${JSON.stringify(unknownField)}`)
-  const textAt = (field: string): string => {
-    const found = value[field]
-    return typeof found === 'string' && found !== '' ? found : fail(`${field} must be text`)
-  }
-  const countAt = (field: string): number => {
-    const found = value[field]
-    if (Number.isSafeInteger(found) && (found as number) > 0) return found as number
-    return fail(`${field} must be a positive integer`)
-  }
-  const timeAt = (field: string): bigint => {
-    const found = value[field]
-    if (typeof found === 'string' && /^\d{1,19}$/.test(found)) return BigInt(found)
-    if (Number.isSafeInteger(found) && (found as number) >= 0) return BigInt(found as number)
-    return fail(`${field} must be a time in ns, as an integer or as text`)
-  }
-  const isSet = (field: string): boolean => value[field] !== undefined
-  const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map(timeAt) as [
-    bigint,
-    bigint,
-    bigint,
-  ]
-  const unlockConfirmedAt = isSet('unlockConfirmedAt') ? timeAt('unlockConfirmedAt') : undefined
-  if (requestedAt > grantedAt) fail('grantedAt is before requestedAt')
-  if (unlockConfirmedAt !== undefined && unlockConfirmedAt < givenUpAt)
-    fail('unlockConfirmedAt is before givenUpAt')
-  const tenure: Tenure = {
-    ...{ process: textAt('process'), fence: countAt('fence') },
-    ...{ requestedAt, grantedAt, givenUpAt, unlockConfirmedAt },
-    ...(isSet('permits') ? { permits: countAt('permits') } : {}),
-  }
+/** Adds the use of a lock that a line describes. */
+function addTenure(history: PartialHistory, line: Line): void {
+  const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
+  const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map((field) => line.timeAt(field))
+  const unlockConfirmedAt = line.has('unlockConfirmedAt')
+    ? line.timeAt('unlockConfirmedAt')
+    : undefined
+  if (requestedAt! > grantedAt!) line.fail('grantedAt is before requestedAt')
+  if (unlockConfirmedAt !== undefined && unlockConfirmedAt < givenUpAt!)
+    line.fail('unlockConfirmedAt is before givenUpAt')
+  if (history.tenures.length > 0 && history.capacity !== capacity)
+    line.fail('the capacity of a key must not change')
+  history.capacity = capacity
+  history.tenures.push({
+    ...{ process: line.textAt('process'), fence: line.countAt('fence') },
+    ...{ requestedAt: requestedAt!, grantedAt: grantedAt!, givenUpAt: givenUpAt! },
+    unlockConfirmedAt,
+    ...(line.has('permits') ? { permits: line.countAt('permits') } : {}),
+  })
+}
+
+function publicationOf(line: Line): Publication {
   return {
-    key: textAt('key'),
-    capacity: isSet('capacity') ? countAt('capacity') : undefined,
-    tenure,
+    process: line.textAt('process'),
+    value: line.textAt('value'),
+    publishedAt: line.timeAt('publishedAt'),
+    fence: line.has('fence') ? line.countAt('fence') : undefined,
+  }
+}
+
+function observationOf(line: Line): Observation {
+  const seesLeader = line.has('fence') || line.has('value')
+  return {
+    observer: line.textAt('observer'),
+    seenAt: line.timeAt('seenAt'),
+    leader: seesLeader ? { fence: line.countAt('fence'), value: line.textAt('value') } : undefined,
+  }
+}
+
+/** A line of a file, with checks of its fields. Each check throws {@link InvalidHistory}. */
+class Line {
+  readonly #number: number
+  readonly #fields: Readonly<Record<string, unknown>>
+
+  constructor(text: string, number: number) {
+    this.#number = number
+    this.#fields = this.#parse(text)
+  }
+
+  #parse(text: string): Record<string, unknown> {
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      return this.fail('it must be JSON')
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return this.fail('it must be an object')
+    return value as Record<string, unknown>
+  }
+
+  fail(problem: string): never {
+    throw new InvalidHistory(`Line ${this.#number}: ${problem}`)
+  }
+
+  has(field: string): boolean {
+    return this.#fields[field] !== undefined
+  }
+
+  get kind(): keyof typeof fieldsOf {
+    if (this.has('observer')) return 'observation'
+    return this.has('publishedAt') ? 'publication' : 'tenure'
+  }
+
+  allowOnly(fields: readonly string[]): void {
+    const unknownField = Object.keys(this.#fields).find((field) => !fields.includes(field))
+    if (unknownField !== undefined) this.fail(`unknown field ${JSON.stringify(unknownField)}`)
+  }
+
+  textAt(field: string): string {
+    const value = this.#fields[field]
+    return typeof value === 'string' && value !== '' ? value : this.fail(`${field} must be text`)
+  }
+
+  countAt(field: string): number {
+    const value = this.#fields[field]
+    if (Number.isSafeInteger(value) && (value as number) > 0) return value as number
+    return this.fail(`${field} must be a positive integer`)
+  }
+
+  timeAt(field: string): bigint {
+    const value = this.#fields[field]
+    if (typeof value === 'string' && /^\d{1,19}$/.test(value)) return BigInt(value)
+    if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
+    return this.fail(`${field} must be a time in ns, as an integer or as text`)
   }
 }
 
 /**
- * Judges exclusion, fences and linearizability of one key. Returns the violations.
+ * Judges exclusion, fences, linearizability and observations of one key. Returns the violations.
  *
  * For an exclusive lock, a linear order exists exactly if no two uses overlap. A short history is
  * also searched for a linear order, which does not rely on this argument.
  */
-export function judgeHistory({ capacity, tenures }: KeyHistory): string[] {
+export function judgeHistory(history: KeyHistory): string[] {
+  const { capacity, tenures } = history
   if (capacity !== undefined) return findPermitsViolations(tenures, capacity)
   const violations = [...findFenceViolations(tenures), ...findOverlaps(tenures)]
   if (violations.length === 0 && tenures.length <= maxSearched && !isLinearizable(tenures))
     violations.push('no linear order of all operations exists')
+  violations.push(...findObservationViolations(history))
   return [...new Set(violations)]
 }

@@ -1,0 +1,148 @@
+/**
+ * A candidate is a client that campaigns in one election all the time, publishes values while it
+ * leads, and records its leaderships. A leadership ends in one of three ways: the candidate
+ * resigns, closes its session, or is cut off from all brokers until its client reports the loss.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HoldfastError, type Leadership, type Session } from '@holdfast/client'
+import type { Publication } from '../faults/electionHistory.js'
+import type { Tenure } from '../faults/history.js'
+import type { Random } from '../support/counts.js'
+import { ClientLink } from './clientLink.js'
+
+/** One of this many leaders closes its session while it leads. */
+const closesOneIn = 20
+/** One of this many leaders is cut off while it leads. Such a leader blocks others for a lease. */
+const cutsOneIn = 200
+
+export class Candidate {
+  readonly name: string
+  readonly tenures: Tenure[] = []
+  readonly publications: Publication[] = []
+  /** How often the client reported that the candidate had lost its leadership. */
+  lossCount = 0
+  readonly #key: string
+  readonly #random: Random
+  readonly #link: ClientLink
+  readonly #closing = new AbortController()
+  #session: Session | undefined
+  #isPaused = true
+  #working: Promise<void> = Promise.resolve()
+
+  constructor(name: string, key: string, urls: readonly string[], random: Random) {
+    this.name = name
+    this.#key = key
+    this.#random = random
+    this.#link = new ClientLink(urls)
+  }
+
+  work(): void {
+    this.#isPaused = false
+    this.#working = this.#loop()
+  }
+
+  /** Pauses the candidate; resolves when the candidate does not lead. */
+  async pause(): Promise<void> {
+    this.#isPaused = true
+    await this.#working
+  }
+
+  /**
+   * Opens a new session, if the candidate is connected to another broker than its own broker. The
+   * candidate must be paused.
+   */
+  async returnToOwnBroker(): Promise<void> {
+    if (this.#link.isAtOwnBroker) return
+    await this.#closeSession()
+  }
+
+  async close(): Promise<void> {
+    this.#isPaused = true
+    this.#closing.abort()
+    await this.#closeSession()
+    await this.#working
+  }
+
+  async #closeSession(): Promise<void> {
+    const session = this.#session
+    this.#session = undefined
+    await session?.close()
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#isPaused) {
+      try {
+        this.#session ??= await this.#link.connect(this.name, this.#closing.signal)
+        await this.#lead(this.#session)
+      } catch (error) {
+        // The leadership was lost, or no broker was reached. The faults cause such errors.
+        if (!(error instanceof HoldfastError)) throw error
+      }
+      await sleep(5 + this.#random.below(20))
+    }
+  }
+
+  /** Campaigns once, leads for a short time, and records the leadership. */
+  async #lead(session: Session): Promise<void> {
+    const requestedAt = process.hrtime.bigint()
+    const campaign = { ...this.#nextPublication(), fence: undefined as number | undefined }
+    this.publications.push(campaign)
+    const leadership = await session.campaign(this.#key, { value: campaign.value })
+    const grantedAt = process.hrtime.bigint()
+    const { fence } = leadership
+    campaign.fence = fence
+    // The client lost the leadership before it received the grant, so the candidate never led.
+    if (!leadership.held) return
+    const tenure = { process: this.name, fence, requestedAt, grantedAt, givenUpAt: grantedAt }
+    const confirmHeld = (): boolean => {
+      const { held } = leadership
+      if (held) tenure.givenUpAt = process.hrtime.bigint()
+      return held
+    }
+    let unlockConfirmedAt: bigint | undefined
+    try {
+      await this.#publish(leadership, confirmHeld)
+      unlockConfirmedAt = await this.#end(leadership, confirmHeld)
+    } finally {
+      this.#link.mend()
+      const wasLost = leadership.signal.aborted && this.#session === session
+      if (wasLost) this.lossCount++
+      this.tenures.push({ ...tenure, unlockConfirmedAt })
+    }
+  }
+
+  /** Publishes up to two values as the leader. */
+  async #publish(leadership: Leadership, confirmHeld: () => boolean): Promise<void> {
+    for (let remaining = this.#random.below(3); remaining > 0; remaining--) {
+      await sleep(this.#random.below(10))
+      if (!confirmHeld()) return
+      const publication = { ...this.#nextPublication(), fence: leadership.fence }
+      this.publications.push(publication)
+      await leadership.proclaim(publication.value)
+      confirmHeld()
+    }
+  }
+
+  /** Ends the leadership. Resolves with the time of the confirmed unlock, if there was an unlock. */
+  async #end(leadership: Leadership, confirmHeld: () => boolean): Promise<bigint | undefined> {
+    if (this.#random.below(closesOneIn) === 0) {
+      confirmHeld()
+      await this.#closeSession()
+      return undefined
+    }
+    if (this.#random.below(cutsOneIn) === 0) {
+      this.#link.cut()
+      while (confirmHeld()) await sleep(5)
+      return undefined
+    }
+    confirmHeld()
+    await leadership.resign()
+    return process.hrtime.bigint()
+  }
+
+  /** A value that no candidate has published before, at the present time. */
+  #nextPublication() {
+    const value = `${this.name} ${this.publications.length}`
+    return { process: this.name, value, publishedAt: process.hrtime.bigint() }
+  }
+}

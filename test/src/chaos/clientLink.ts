@@ -1,0 +1,74 @@
+/**
+ * How the clients of the chaos tests connect to brokers. A test can cut one client off, and can ask
+ * to which broker a client is connected.
+ */
+import { connect, fixedInterval, type Session, type WebSocketConstructor } from '@holdfast/client'
+import { WebSocket } from 'ws'
+
+/** The lease of each session: how long the broker keeps a silent session, in ms. */
+export const leaseMs = 3_000
+
+/** An address at which no program listens. */
+const unreachableUrl = 'ws://127.0.0.1:1'
+
+export class ClientLink {
+  /** The URLs of all brokers. The client tries the first URL, its own broker, first. */
+  readonly urls: readonly string[]
+  #url = ''
+  #socket: WebSocket | undefined
+  #isCut = false
+
+  constructor(urls: readonly string[]) {
+    this.urls = urls
+  }
+
+  /** The URL of the broker of the current or last connection. */
+  get url(): string {
+    return this.#url
+  }
+
+  get isAtOwnBroker(): boolean {
+    return this.#url === this.urls[0]
+  }
+
+  /** Opens a session. Rejects like `connect` of the client. */
+  async connect(name: string, signal?: AbortSignal): Promise<Session> {
+    const open = (socket: WebSocket, url: string): void => {
+      this.#socket = socket
+      socket.once('message', () => {
+        this.#url = new URL(url).origin
+      })
+    }
+    const reachableUrl = (url: string): string => (this.#isCut ? unreachableUrl : url)
+    class LinkedWebSocket extends WebSocket {
+      constructor(url: string, protocols?: string | string[]) {
+        super(reachableUrl(url), protocols)
+        open(this, url)
+      }
+    }
+    return connect(this.urls, {
+      name,
+      lease: leaseMs,
+      grace: 'lease',
+      reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
+      WebSocket: LinkedWebSocket as unknown as WebSocketConstructor,
+      signal,
+    })
+  }
+
+  /** Breaks the connection. The client reaches no broker until `mend`. */
+  cut(): void {
+    this.#isCut = true
+    this.#socket?.terminate()
+  }
+
+  mend(): void {
+    this.#isCut = false
+  }
+}
+
+/** The URLs, beginning with the broker of the client that has this number. */
+export function urlsFromOwnBroker(urls: readonly string[], client: number): readonly string[] {
+  const first = client % urls.length
+  return [...urls.slice(first), ...urls.slice(0, first)]
+}

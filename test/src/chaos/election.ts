@@ -1,0 +1,152 @@
+/**
+ * An election in a world of brokers: candidates that campaign all the time, and an observer at each
+ * broker that records every leader that it sees.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HoldfastError, type Session } from '@holdfast/client'
+import {
+  type ElectionHistory,
+  findObservationViolations,
+  type Observation,
+} from '../faults/electionHistory.js'
+import { findFenceViolations } from '../faults/history.js'
+import type { Random } from '../support/counts.js'
+import { Candidate } from './candidate.js'
+import { ClientLink, urlsFromOwnBroker } from './clientLink.js'
+
+/** The key of the election. */
+export const electionKey = 'election'
+/** The number of candidates for each broker. */
+const candidatesPerBroker = 2
+
+export class Election {
+  readonly #candidates: readonly Candidate[]
+  readonly #observers: readonly Observer[]
+
+  /** @param urls The URLs at which clients reach the brokers. */
+  constructor(urls: readonly string[], random: Random) {
+    this.#candidates = Array.from({ length: urls.length * candidatesPerBroker }, (_, i) => {
+      return new Candidate(`c${i}`, electionKey, urlsFromOwnBroker(urls, i), random)
+    })
+    this.#observers = urls.map((_, i) => {
+      return new Observer(`o${i}`, urlsFromOwnBroker(urls, i))
+    })
+  }
+
+  work(): void {
+    for (const observer of this.#observers) observer.work()
+    for (const candidate of this.#candidates) candidate.work()
+  }
+
+  /** Pauses the candidates; resolves when no candidate leads. */
+  async pause(): Promise<void> {
+    await Promise.all(this.#candidates.map((candidate) => candidate.pause()))
+  }
+
+  /** Moves each candidate and observer back to its own broker. */
+  async returnToOwnBrokers(): Promise<void> {
+    await this.pause()
+    const clients = [...this.#candidates, ...this.#observers]
+    await Promise.all(clients.map((client) => client.returnToOwnBroker()))
+    this.work()
+  }
+
+  /** Resolves when each candidate has led this often. */
+  async waitForLeaderships(count: number): Promise<void> {
+    while (this.#candidates.some(({ tenures }) => tenures.length < count)) await sleep(10)
+  }
+
+  /**
+   * Checks that no two candidates led at once, and that observers saw what the candidates did. The
+   * candidates must be paused, so that each observer must see that no session leads.
+   *
+   * @param settleMs How long the observers may take until they see that no session leads, in ms.
+   */
+  async findViolations(settleMs: number): Promise<string[]> {
+    const endAt = performance.now() + settleMs
+    while (this.#observers.some(({ seesLeader }) => seesLeader) && performance.now() < endAt)
+      await sleep(20)
+    const { history } = this
+    return [
+      ...findFenceViolations(history.tenures),
+      ...findObservationViolations(history),
+      ...this.#observers
+        .filter(({ seesLeader }) => seesLeader)
+        .map(({ name }) => `${name} does not see that no session leads`),
+    ].map((violation) => `${electionKey}: ${violation}`)
+  }
+
+  get history(): ElectionHistory {
+    return {
+      tenures: this.#candidates.flatMap(({ tenures }) => tenures),
+      publications: this.#candidates.flatMap(({ publications }) => publications),
+      observations: this.#observers.flatMap(({ observations }) => observations),
+    }
+  }
+
+  /** How often a client reported the loss of a leadership. */
+  get lossCount(): number {
+    return this.#candidates.reduce((sum, { lossCount }) => sum + lossCount, 0)
+  }
+
+  async close(): Promise<void> {
+    const clients = [...this.#candidates, ...this.#observers]
+    await Promise.all(clients.map((client) => client.close()))
+  }
+}
+
+/** A client that observes the election, and begins again whenever its session has ended. */
+class Observer {
+  readonly name: string
+  readonly observations: Observation[] = []
+  /** Whether the newest observation has a leader, or the present session has no observation. */
+  seesLeader = true
+  readonly #link: ClientLink
+  readonly #closing = new AbortController()
+  #session: Session | undefined
+  #working: Promise<void> | undefined
+
+  constructor(name: string, urls: readonly string[]) {
+    this.name = name
+    this.#link = new ClientLink(urls)
+  }
+
+  /** Observes from now on. Does nothing if the observer does so already. */
+  work(): void {
+    this.#working ??= this.#loop()
+  }
+
+  /** Opens a new session, if the observer is connected to another broker than its own broker. */
+  async returnToOwnBroker(): Promise<void> {
+    if (!this.#link.isAtOwnBroker) await this.#session?.close()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#session?.close()
+    await this.#working
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      this.seesLeader = true
+      try {
+        this.#session = await this.#link.connect(this.name, this.#closing.signal)
+        await this.#observe(this.#session)
+      } catch (error) {
+        // The session has ended, or no broker was reached. The faults cause such errors.
+        if (!(error instanceof HoldfastError)) throw error
+      }
+      await sleep(20)
+    }
+  }
+
+  async #observe(session: Session): Promise<void> {
+    for await (const leader of session.observe(electionKey)) {
+      const seenAt = process.hrtime.bigint()
+      const seen = leader && { fence: leader.fence, value: String(leader.value) }
+      this.observations.push({ observer: this.name, seenAt, leader: seen })
+      this.seesLeader = leader !== undefined
+    }
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Histories of elections: which values the candidates published, and which leaders the observers
+ * saw. `findObservationViolations` compares both with the leaderships. Each value of an election
+ * must be published only once, so that a value shows by whom and when it was published.
+ */
+import type { Tenure } from './history.js'
+
+/** A value that a candidate published, with its campaign or as the leader. Times are in ns. */
+export interface Publication {
+  readonly process: string
+  readonly value: string
+  /** When the candidate sent the value. */
+  readonly publishedAt: bigint
+  /** The fence of the leadership; undefined for a campaign of which no grant was received. */
+  readonly fence: number | undefined
+}
+
+/** What an observer saw. */
+export interface Observation {
+  readonly observer: string
+  /** When the observer saw this. In ns, on the clock of the leaderships. */
+  readonly seenAt: bigint
+  /** The fence and the value of the leader; undefined if the observer saw that no session leads. */
+  readonly leader: { readonly fence: number; readonly value: string } | undefined
+}
+
+/** What happened in one election. */
+export interface ElectionHistory {
+  /** The leaderships, from the grant until the leader gave up. */
+  readonly tenures: readonly Tenure[]
+  readonly publications: readonly Publication[]
+  /** What the observers saw. The observations of one observer are in their order. */
+  readonly observations: readonly Observation[]
+}
+
+/**
+ * Returns the violations in what observers saw:
+ *
+ * - The candidate that led with a fence had sent the value that observers see with this fence.
+ * - An observer sees rising fences, and the values of one leadership in the order of publication.
+ * - A leader has given up before an observer sees a later leader, or sees that no session leads.
+ */
+export function findObservationViolations(history: ElectionHistory): string[] {
+  const published = new PublishedValues(history)
+  const hasEnded = endsOf(history.tenures)
+  const newest = new Map<string, { fence: number; publication: Publication | undefined }>()
+  return history.observations.flatMap(({ observer, seenAt, leader }) => {
+    const previous = newest.get(observer)
+    if (leader === undefined) {
+      if (previous === undefined) return []
+      const name = `${observer} saw no leader after fence ${previous.fence}`
+      return hasEnded(previous.fence, seenAt).map((leading) => `${name}, but ${leading}`)
+    }
+    const { fence, value } = leader
+    const name = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
+    const publication = published.find(value)
+    newest.set(observer, { fence, publication })
+    const problems = hasEnded(fence - 1, seenAt).map((leading) => `but ${leading}`)
+    const mismatch = published.mismatchOf(publication, fence, seenAt)
+    if (mismatch !== undefined) problems.push(mismatch)
+    if (previous !== undefined && fence < previous.fence)
+      problems.push(`after the higher fence ${previous.fence}`)
+    if (previous?.fence === fence && isBefore(publication, previous.publication))
+      problems.push(`after the later value ${JSON.stringify(previous.publication?.value)}`)
+    return problems.map((problem) => `${name}, ${problem}`)
+  })
+}
+
+function isBefore(a: Publication | undefined, b: Publication | undefined): boolean {
+  return a !== undefined && b !== undefined && a.publishedAt < b.publishedAt
+}
+
+/** The values that the candidates published, by value, and the leaders, by fence. */
+class PublishedValues {
+  readonly #byValue: ReadonlyMap<string, Publication>
+  readonly #leaders: ReadonlyMap<number, string>
+
+  constructor({ publications, tenures }: ElectionHistory) {
+    this.#byValue = new Map(publications.map((publication) => [publication.value, publication]))
+    this.#leaders = new Map(tenures.map(({ fence, process }) => [fence, process]))
+  }
+
+  find(value: string): Publication | undefined {
+    return this.#byValue.get(value)
+  }
+
+  /** Returns why an observer must not see this value with this fence; undefined if it may. */
+  mismatchOf(
+    publication: Publication | undefined,
+    fence: number,
+    seenAt: bigint,
+  ): string | undefined {
+    if (publication === undefined) return 'which no candidate published'
+    const { process, publishedAt, fence: ownFence } = publication
+    if (publishedAt > seenAt) return `which ${process} published later`
+    if (ownFence === fence) return undefined
+    const leader = this.#leaders.get(fence)
+    if (leader !== undefined) return `with which ${leader} led, but ${process} published it`
+    // The candidate never received this grant. Its campaign may have been granted again later.
+    const canBeEarlierGrant = ownFence === undefined || fence < ownFence
+    return canBeEarlierGrant ? undefined : `but ${process} published it with fence ${ownFence}`
+  }
+}
+
+/**
+ * Returns a function that checks whether all leaderships up to a fence had ended at a time. The
+ * function returns a leadership that had not ended, as text, or an empty list.
+ */
+function endsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
+  const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
+  let latest = byFence[0]
+  /** For each leadership, the one that ended last of it and all earlier ones. */
+  const latestEnds = byFence.map((tenure) => {
+    if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
+    return latest
+  })
+  return (fence, at) => {
+    const end = latestEnds[countUpTo(byFence, fence) - 1]
+    if (end === undefined || end.givenUpAt <= at) return []
+    return [`${end.process} still led with fence ${end.fence}`]
+  }
+}
+
+/** Returns how many tenures have this fence or a lower one. The tenures are sorted by fence. */
+function countUpTo(byFence: readonly Tenure[], fence: number): number {
+  let [low, high] = [0, byFence.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (byFence[middle]!.fence <= fence) low = middle + 1
+    else high = middle
+  }
+  return low
+}
