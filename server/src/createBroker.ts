@@ -115,6 +115,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #byteCounters = new ByteCounters()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
+  /** Functions that stop accepting upgrades, one for each server. */
   readonly #detachments: (() => void)[] = []
   /** Keeps other brokers from using the fence file; undefined without a fence file. */
   readonly #fenceFile: OwnershipHandle | undefined
@@ -238,6 +239,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#accept(server, options.path, () => false)
   }
 
+  /** Accepts the upgrades of a server. */
   #accept(
     server: Server,
     path: string | undefined,
@@ -303,8 +305,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Ends the locks and sessions whose deadline has passed. The broker does this by itself soon, so
-   * this call is optional.
+   * Ends the locks and sessions whose deadline has passed. This call is optional, because the
+   * broker itself ends them a little later.
    *
    * @returns The number of locks that expired.
    */
@@ -313,13 +315,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Sends all clients away that other brokers can serve, with their locks: those with a grace. Each
-   * returns to the first URL of its list, or to the broker that a load balancer chooses. Call this
-   * method after a broker has recovered, because clients do not return by themselves. Only a broker
-   * with a shared log and another member sends clients away.
+   * Closes the connections of all clients whose sessions other brokers can take over with their
+   * locks, which are the sessions with a grace. Each client returns to the first URL of its list,
+   * or to the broker that a load balancer chooses. Call this method after a broker has recovered,
+   * because clients do not return by themselves. Only a broker with a shared log and another member
+   * closes connections.
    *
-   * @param options `over`: the time over which the clients leave, in ms. Default 10,000.
-   * @returns How many clients were sent away.
+   * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
+   * @returns The number of these clients.
    * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
    */
   async rebalance(options: { readonly over?: number | undefined } = {}): Promise<number> {

@@ -108,24 +108,24 @@ export interface BrokerOptions {
   /** The limits that differ from the defaults of the profile. */
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
-   * Time after the start in which the broker grants no lock, except to a steal, in ms. Requests
-   * wait during this time. `true` means the longest lease. A broker that lost its locks in a
-   * restart needs this time, because its former clients use their locks until their lease ends. Not
-   * allowed with a shared log. Default: none.
+   * Time after the start in which the broker grants only requests that steal a lock, in ms. Other
+   * requests wait during this time. `true` means the longest lease. A broker that lost its locks in
+   * a restart needs this time, because its former clients use their locks until their lease ends.
+   * Not allowed with a shared log. Default: none.
    */
   readonly quietStart?: boolean | number | undefined
   /**
    * The number of this broker's cell and the number of all cells, such as `'1/4'`. Cells are
-   * independent brokers or clusters that share the keys between them. The broker refuses locks on
-   * keys of other cells, and clients that take it for another cell. All brokers of a cell have the
-   * same value. Default: none; the broker serves all keys.
+   * independent brokers or clusters, and each cell serves a part of the keys. The broker refuses
+   * locks on keys of other cells, and refuses clients that expect another cell. All brokers of a
+   * cell must have the same value. Default: none; the broker serves all keys.
    */
   readonly cell?: string | undefined
   /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
    * with every grant. With the file, fences rise over restarts even if the wall clock is set back.
-   * Without the file, fences rise over a restart only if the wall clock is not set back by more
-   * than the broker was down.
+   * Without the file, fences rise over a restart only if the wall clock is not set back by a longer
+   * time than the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
@@ -202,6 +202,7 @@ function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): Br
   return limitsFrom(profile, definedOverrides)
 }
 
+/** Returns the names. Throws for the first name in which `findFault` finds a fault. */
 function validated(
   names: readonly string[] = [],
   findFault: (name: unknown) => string | undefined,

@@ -1,7 +1,7 @@
 /**
- * Decides which new connections the broker accepts, and sets the deadline of each handshake (from
- * the upgrade to the message `welcome`). This class also starts and ends the deadline of each
- * connection's token.
+ * Decides which new connections the broker accepts, and sets the deadline of each handshake. The
+ * handshake of a connection begins with the HTTP upgrade and ends with the message `welcome`. This
+ * class also starts and ends the deadline at which the token of a connection expires.
  */
 import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -58,13 +58,13 @@ export class ConnectionAdmission {
     return this.#rejected(displacedConnection, isFull ? 'connections' : 'pendingConnections')
   }
 
-  /** Must be called when a session was attached to the connection, which ends the handshake. */
+  /** The caller must call this method when it has attached a session, which ends the handshake. */
   onAttached(connection: Connection): void {
     this.#pendingConnections.remove(connection)
     this.#deps.tokenExpiry.start(connection)
   }
 
-  /** Must be called when the connection closes or was closed. Idempotent. */
+  /** The caller must call this method when the connection closes. Further calls change nothing. */
   onClosing(connection: Connection): void {
     this.#open.delete(connection)
     this.#pendingConnections.remove(connection)

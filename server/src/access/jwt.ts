@@ -95,8 +95,8 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   checkGrantsOption(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
-  const keyFrom = keyFor(options, algorithms)
-  const loadingKey = import('jose').then((jose) => ({ jose, key: keyFrom(jose) }))
+  const loadKey = keyLoaderFor(options, algorithms)
+  const loadingKey = import('jose').then((jose) => ({ jose, key: loadKey(jose) }))
   const verifyOptions: JWTVerifyOptions = {
     algorithms,
     audience,
@@ -128,7 +128,8 @@ async function verify(
         : await jwtVerify(token, await key, options)
     return payload
   } catch (cause) {
-    // `jose` reports an invalid token as a JOSEError, and some failed fetches of the JWKS as well.
+    // `jose` reports an invalid token as a JOSEError. It also reports some failed fetches of the
+    // JWKS in this way: as a JWKSTimeout, or with the code ERR_JOSE_GENERIC.
     const isJoseError = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
     if (isJoseError && cause.code !== 'ERR_JOSE_GENERIC') return undefined
     const message = 'Could not load the keys for tokens: check jwksUrl or publicKey of jwtTokens'
@@ -171,12 +172,11 @@ function checkGrantsOption(grants: readonly PermissionRule[] | undefined): void 
 function rulesFrom(value: unknown): PermissionRule[] | undefined {
   if (!Array.isArray(value)) return undefined
   const rules: PermissionRule[] = []
-  for (const item of value) {
-    const { keys, allow } = (item ?? {}) as { keys?: unknown; allow?: unknown }
-    const isList = Array.isArray(keys) && keys.every((key) => typeof key === 'string')
-    if (!isList || (allow !== undefined && !(Array.isArray(allow) && allow.every(isOperation)))) {
-      return undefined
-    }
+  for (const rule of value) {
+    const { keys, allow } = (rule ?? {}) as { keys?: unknown; allow?: unknown }
+    const hasKeyList = Array.isArray(keys) && keys.every((key) => typeof key === 'string')
+    const canAllow = allow === undefined || (Array.isArray(allow) && allow.every(isOperation))
+    if (!hasKeyList || !canAllow) return undefined
     rules.push(allow === undefined ? { keys } : { keys, allow })
   }
   return rules
@@ -197,7 +197,7 @@ function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
  *
  * @returns A function that makes the key from the loaded module `jose`.
  */
-function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
+function keyLoaderFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
   const { secret, publicKey, jwks, jwksUrl } = options
   const givenKeys = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
   if (givenKeys.length !== 1) {

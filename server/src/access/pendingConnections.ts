@@ -1,11 +1,11 @@
 /**
  * Limits the connections that are still in their handshake (between the upgrade and `welcome`).
  *
- * All addresses share the places for such connections. When all places are taken, a new connection
- * may displace the oldest connection of the address that has the most pending connections. The
- * address of the new connection must have fewer pending connections. So a client can connect while
- * an attacker floods the broker, as long as one address of the attacker has more pending
- * connections than the client's address.
+ * One limit holds for the pending connections of all addresses together. When this limit is
+ * reached, a new connection may displace the oldest connection of the address that has the most
+ * pending connections. The address of the new connection must have fewer pending connections. So a
+ * client can connect while an attacker floods the broker, as long as one address of the attacker
+ * has more pending connections than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -32,9 +32,9 @@ export class PendingConnections<C extends PendingConnection> {
   /** The pending connections of each address, the oldest first. */
   readonly #byAddress = new Map<string, Set<C>>()
   /**
-   * At index `n`: one set for each address that has `n` pending connections, with these
-   * connections. With this array the broker finds the address with the most pending connections
-   * without a search. A search for each connection of a flood would block the broker.
+   * The sets of `#byAddress` by their size: `#bySize[n]` has the sets with `n` connections. With
+   * this array the broker finds the address with the most pending connections without a search. A
+   * search for each connection of a flood would block the broker.
    */
   readonly #bySize: Set<Set<C>>[] = []
   /** The largest number of pending connections that an address has. */
@@ -55,13 +55,13 @@ export class PendingConnections<C extends PendingConnection> {
   add(connection: C, isFull: boolean): AdmissionResult<C> {
     const { pendingConnections, pendingConnectionsPerAddress } = this.#limits
     const address = addressOf(connection)
-    const ownSize = this.#byAddress.get(address)?.size ?? 0
+    const ownCount = this.#byAddress.get(address)?.size ?? 0
     const hasOwnLimit = pendingConnectionsPerAddress !== off && address !== unixSockets
-    if (hasOwnLimit && ownSize >= pendingConnectionsPerAddress)
+    if (hasOwnLimit && ownCount >= pendingConnectionsPerAddress)
       return { exceededLimit: 'pendingConnectionsPerAddress' }
     let displaced: C | undefined
     if (isFull || this.#count >= pendingConnections) {
-      if (ownSize >= this.#largestSize) {
+      if (ownCount >= this.#largestSize) {
         return { exceededLimit: isFull ? 'connections' : 'pendingConnections' }
       }
       displaced = this.#oldestOfLargest()
@@ -77,36 +77,36 @@ export class PendingConnections<C extends PendingConnection> {
    */
   remove(connection: C): void {
     const address = addressOf(connection)
-    const ofAddress = this.#byAddress.get(address)
-    if (ofAddress?.has(connection) !== true) return
+    const connections = this.#byAddress.get(address)
+    if (connections?.has(connection) !== true) return
     this.#count--
-    this.#bySize[ofAddress.size]?.delete(ofAddress)
-    ofAddress.delete(connection)
-    if (ofAddress.size === 0) this.#byAddress.delete(address)
-    else this.#bySize[ofAddress.size]?.add(ofAddress)
+    this.#bySize[connections.size]?.delete(connections)
+    connections.delete(connection)
+    if (connections.size === 0) this.#byAddress.delete(address)
+    else this.#bySize[connections.size]?.add(connections)
     while (this.#largestSize > 0 && this.#bySize[this.#largestSize]?.size === 0) {
       this.#largestSize--
     }
   }
 
   #insert(address: string, connection: C): void {
-    let ofAddress = this.#byAddress.get(address)
-    if (ofAddress === undefined) {
-      ofAddress = new Set()
-      this.#byAddress.set(address, ofAddress)
+    let connections = this.#byAddress.get(address)
+    if (connections === undefined) {
+      connections = new Set()
+      this.#byAddress.set(address, connections)
     }
-    this.#bySize[ofAddress.size]?.delete(ofAddress)
-    ofAddress.add(connection)
-    while (this.#bySize.length <= ofAddress.size) this.#bySize.push(new Set())
-    this.#bySize[ofAddress.size]?.add(ofAddress)
-    this.#largestSize = Math.max(this.#largestSize, ofAddress.size)
+    this.#bySize[connections.size]?.delete(connections)
+    connections.add(connection)
+    while (this.#bySize.length <= connections.size) this.#bySize.push(new Set())
+    this.#bySize[connections.size]?.add(connections)
+    this.#largestSize = Math.max(this.#largestSize, connections.size)
     this.#count++
   }
 
   /** The oldest pending connection of an address that has the most pending connections. */
   #oldestOfLargest(): C {
-    const [ofAddress] = this.#bySize[this.#largestSize] as Set<Set<C>>
-    const [oldest] = ofAddress as Set<C>
+    const [connections] = this.#bySize[this.#largestSize] as Set<Set<C>>
+    const [oldest] = connections as Set<C>
     return oldest as C
   }
 }

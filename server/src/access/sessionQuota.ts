@@ -21,6 +21,7 @@ export class SessionQuota {
   readonly #limits: BrokerLimits
   readonly #principals = new CountsByName()
   readonly #addresses = new CountsByName()
+  /** The counted sessions, by their ids. */
   readonly #origins = new Map<string, SessionOrigin>()
 
   /**

@@ -5,20 +5,20 @@
 
 /** Allows `rate` actions a second on average, and `burst` actions at once. */
 export class TokenBucket {
-  readonly #perMs: number
+  readonly #tokensPerMs: number
   readonly #burst: number
   #tokens: number
   #filledAt: number
 
   /** @param now In ms of a monotonic clock; every method must get the time of the same clock. */
   constructor(rate: number, burst: number, now: number) {
-    this.#perMs = rate / 1_000
+    this.#tokensPerMs = rate / 1_000
     this.#burst = burst
     this.#tokens = burst
     this.#filledAt = now
   }
 
-  /** Takes one token. @returns false, and takes no token, if the bucket has no whole token */
+  /** Takes one token. If the bucket has no whole token, takes no token and returns false. */
   tryConsume(now: number): boolean {
     this.#fill(now)
     if (this.#tokens < 1) return false
@@ -38,12 +38,12 @@ export class TokenBucket {
   }
 
   #fill(now: number): void {
-    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs)
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#tokensPerMs)
     this.#filledAt = now
   }
 }
 
-/** The smallest number of buckets at which full buckets are deleted. */
+/** With fewer buckets than this, no bucket is deleted. */
 const minPruneSize = 10_000
 
 /**
@@ -53,6 +53,7 @@ const minPruneSize = 10_000
 export class TokenBuckets {
   readonly #rate: number
   readonly #byName = new Map<string, TokenBucket>()
+  /** Full buckets are deleted when the number of buckets reaches this number. */
   #pruneSize = minPruneSize
 
   constructor(rate: number) {

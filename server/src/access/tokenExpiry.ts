@@ -24,6 +24,7 @@ export class TokenDeadline {
   readonly connection: Connection
   /** In ms of the wall clock, because tokens use the wall clock. */
   readonly expiresAt: number
+  /** Whether the broker has sent `expiring` to the client. */
   isWarned = false
 
   constructor(connection: Connection, expiresAt: number) {
@@ -63,7 +64,7 @@ export class TokenExpiry {
     this.#deps.time.setTimer(deadline, Math.max(0, this.#msLeft(deadline) - warningMs))
   }
 
-  /** Cancels the deadline of a connection. Idempotent. */
+  /** Cancels the deadline of a connection, if the connection has a deadline. */
   end(connection: Connection): void {
     const deadline = this.#deadlines.get(connection)
     if (deadline === undefined) return
@@ -113,6 +114,7 @@ export class TokenExpiry {
       })
   }
 
+  /** Answers the request with which the client sent the new token. */
   #answer(connection: Connection, id: number, identity: Identity | 'unavailable' | undefined) {
     const { policy, session, remoteAddress } = connection
     if (policy === undefined || connection.state !== 'open') return

@@ -44,7 +44,7 @@ interface FileToken {
  * @param onFault Called once for each change that makes the file unusable. Until the file is valid
  *   again, the former lines stay valid.
  * @param onChange Called when the lines have changed, with the principals of the lines that are new
- *   and of the lines that are gone. A changed line is both.
+ *   and of the lines that are gone. A changed line counts as gone and as new.
  * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
  */
 export function tokensFromFile(
@@ -67,14 +67,17 @@ export function tokensFromFile(
     const version = versionOf(path)
     if (version === readVersion) return
     readVersion = version
-    const former = tokens
+    const formerTokens = tokens
     try {
       tokens = readTokens(path)
     } catch (error) {
       onFault(error as HoldfastError)
       return
     }
-    const [added, removed] = [principalsOnlyIn(tokens, former), principalsOnlyIn(former, tokens)]
+    const [added, removed] = [
+      principalsOnlyIn(tokens, formerTokens),
+      principalsOnlyIn(formerTokens, tokens),
+    ]
     if (added.length + removed.length > 0) onChange(added, removed)
   }
   return ({ token }) => {
@@ -137,9 +140,11 @@ export function isOneWord(text: unknown): boolean {
 
 /** The principals of the lines in `tokens` that are not among the lines in `others`. */
 function principalsOnlyIn(tokens: readonly FileToken[], others: readonly FileToken[]): string[] {
-  const idOf = ({ hash, rights }: FileToken) => `${hash} ${rights}`
-  const ids = new Set(others.map(idOf))
-  return tokens.filter((token) => !ids.has(idOf(token))).map(({ identity }) => identity.principal)
+  const lineOf = ({ hash, rights }: FileToken) => `${hash} ${rights}`
+  const otherLines = new Set(others.map(lineOf))
+  return tokens
+    .filter((token) => !otherLines.has(lineOf(token)))
+    .map(({ identity }) => identity.principal)
 }
 
 /** A text that changes whenever the file changes. */
@@ -165,7 +170,7 @@ function readTokens(path: string): FileToken[] {
 }
 
 /**
- * @param where The file and the number of the line, for the beginning of error messages. The
+ * @param where The number of the line and the file, for the beginning of error messages. The
  *   messages do not show the line itself, because an operator may have written a token there by
  *   mistake.
  */

@@ -2,8 +2,9 @@
  * Limits the WebSocket upgrades of a second, for each address and in total.
  *
  * All addresses share the total. When the total is used up, an address without an upgrade in the
- * last second still gets one upgrade. To keep the total, the addresses with several upgrades get
- * one upgrade less later. So addresses that connect again and again do not keep other clients out.
+ * last second may still upgrade once. In return, the addresses with several upgrades in the last
+ * second get one upgrade less later, so the total holds on average. So addresses that connect again
+ * and again do not keep other clients out.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'
@@ -11,7 +12,7 @@ import { TokenBucket, TokenBuckets } from './tokenBuckets.js'
 
 type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondPerAddress'>
 
-/** How long an upgrade of an address is remembered, in ms. */
+/** How long an upgrade counts as the last upgrade of its address, in ms. */
 const windowMs = 1_000
 /** The address that all Unix sockets share. */
 const unixSockets = ''
@@ -22,8 +23,8 @@ export class UpgradeRates {
   /** The time of the newest allowed upgrade of each address, the oldest time first. */
   readonly #lastAt = new Map<string, number>()
   /**
-   * About how many upgrades of the last second came from an address that had an upgrade before in
-   * that second. The value decays exponentially.
+   * About how many upgrades of the last second were repeated: their address had another upgrade in
+   * the second before them. The value decays exponentially.
    */
   #repeats = 0
   #decayedAt: number

@@ -6,7 +6,8 @@
  *
  *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
- * The broker uses neither `ws` nor HTTP nor the real clock, so tests can run it in a simulation.
+ * The broker uses neither `ws` nor HTTP nor the real clock, so tests can simulate the network and
+ * the time around the broker.
  */
 import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
 import { Connection } from '../connection/connection.js'
@@ -19,7 +20,7 @@ import type { LogStatus } from '../observability/logStatus.js'
 import type { Environment } from '../platform/environment.js'
 import { encodeDraining } from '../protocol/encode.js'
 import { QuietStart } from './deadlineHandler.js'
-import { find, type QueryRows, type Scope } from './queries.js'
+import { find, type KeySelection, type QueryRows } from './queries.js'
 import { type BrokerComponents, type BrokerDeps, wireBroker } from './wiring.js'
 
 export class Broker {
@@ -56,7 +57,8 @@ export class Broker {
   /**
    * Starts the command log, which first restores the lock table from the stored commands.
    *
-   * @param quietStart How long the broker grants no lock after the start, in ms.
+   * @param quietStart How long after the start the broker grants only requests that steal a lock,
+   *   in ms; 0 if the broker grants all requests from the start.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
@@ -101,7 +103,7 @@ export class Broker {
     this.#components.connections.closeAll(closeCode)
   }
 
-  /** Accepts a new connection. Closes it at once if the broker does not serve. */
+  /** Accepts a new connection. Closes the connection at once if the broker does not serve. */
   connect(socket: Socket): SocketListener {
     const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
@@ -128,6 +130,7 @@ export class Broker {
     return isLive && this.#isServing && !this.#isFounding
   }
 
+  /** Whether this broker shares a new log that too few brokers have joined yet. */
   get #isFounding(): boolean {
     return this.#membership?.isFounding ?? false
   }
@@ -158,8 +161,8 @@ export class Broker {
   }
 
   /** Searches the lock table. Returns at most `limit` locks and `limit` requests. */
-  find(scope: Scope, limit: number): QueryRows {
-    return find(this.table, scope, limit)
+  find(selection: KeySelection, limit: number): QueryRows {
+    return find(this.table, selection, limit)
   }
 
   /** Handles all deadlines that have passed. Returns the number of locks that expired. */

@@ -104,7 +104,7 @@ export class Connections implements ConnectionListener<Connection> {
     this.#releaseResources(connection)
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
-    // An earlier end of this connection suspends the session in a later turn.
+    // An earlier call has already scheduled the suspension for a later turn.
     if (this.#suspendedLater.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
@@ -116,8 +116,8 @@ export class Connections implements ConnectionListener<Connection> {
       return liveTable.effectCount - before
     }
     // To suspend a session without a grace may end the session and release thousands of locks, and
-    // thousands of connections may end in the same turn. If so, the scheduler handles the messages
-    // of other clients first.
+    // thousands of connections may end in the same turn. In these cases the scheduler suspends the
+    // session later, after messages of other clients.
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
       this.#suspendedLater.add(connection)

@@ -1,8 +1,8 @@
 /**
- * Handles the deadlines that have passed. At a client deadline, the broker ends the lock, session
- * or connection that the client did not renew in time. A broker timer makes the broker itself act.
- * Changes of the lock table go through the command log, and the table ignores a command whose lock,
- * session or request has changed since.
+ * Handles the deadlines that have passed. There are two kinds. At a *client deadline*, the broker
+ * ends the lock, session or connection that the client did not renew in time. At a *broker timer*,
+ * the broker itself must act, for example send a ping. Changes of the lock table go through the
+ * command log. The table ignores a command whose lock, session or request has changed meanwhile.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -15,8 +15,12 @@ import { HoldDeadline } from './holdDeadlines.js'
 import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
-/** The time after a start in which the broker grants no lock. A broker timer ends this time. */
+/**
+ * The time after a start in which the broker grants only requests that steal a lock. A broker timer
+ * ends this time.
+ */
 export class QuietStart {
+  /** How long the quiet start lasts, in ms. */
   readonly ms: number
 
   constructor(ms: number) {
@@ -48,7 +52,7 @@ type BrokerTimerSubject =
   | QuietStart
   | ContendedKey
 
-/** How long the broker needs, at most, to read the input that arrived during a pause, in ms. */
+/** Within this time after a pause, the broker has read the input that arrived meanwhile, in ms. */
 const maxInputDelayMs = 50
 
 export interface DeadlineHandlerDeps {

@@ -5,13 +5,13 @@
  * for all connections, and are passed on in later turns, in order.
  */
 import { turnBudget } from '../config/workCosts.js'
-import type { PublishedEvent, SessionWatches, StateSearch } from './sessionWatches.js'
+import type { InitialSearch, PublishedEvent, SessionWatches } from './sessionWatches.js'
 import type { WatchIndex } from './watchIndex.js'
 
 export interface EventFanOutDeps {
-  /** Its `turn` is the number of the present turn of the event loop. */
+  /** `turn` is the number of the present turn of the event loop. */
   readonly scheduler: { readonly turn: number }
-  /** Calls back once the input that has already arrived in this turn has been handled. */
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
 }
 
@@ -23,8 +23,8 @@ interface WaitingEvent {
   readonly event: PublishedEvent
   readonly index: WatchIndex
   /**
-   * For connections with a watch that must not get the event, the id of the watch. The watch began
-   * before the event, but its search had yet to list the key at the time of the event.
+   * The watches that must not get the event: their ids, by connection. The search of such a watch
+   * had not yet listed the key at the time of the event, so the search itself shows the change.
    */
   readonly excludedIds: ReadonlyMap<SessionWatches, number> | undefined
 }
@@ -56,12 +56,12 @@ export class EventFanOut {
     return this.#bytes
   }
 
-  /** A search for the present locks of a new watch begins. */
+  /** The caller must call this method when the search for the present locks of a watch begins. */
   onSearchBegan(watches: SessionWatches): void {
     this.#searching.add(watches)
   }
 
-  /** A connection has no watches any more. */
+  /** The caller must call this method when a connection has no watches any more. */
   onWatchesRemoved(watches: SessionWatches): void {
     this.#searching.delete(watches)
   }
@@ -69,26 +69,26 @@ export class EventFanOut {
   /**
    * Passes an event to the connections that watch the key, now or in a later turn.
    *
-   * @param isForState Whether a search has yet to list what the event is about.
+   * @param willBeListed Whether this search will still list the lock or request of the event.
    */
   publish(
     index: WatchIndex,
     key: string,
     text: string,
-    isForState: (search: StateSearch) => boolean,
+    willBeListed: (search: InitialSearch) => boolean,
   ): void {
     const event = this.#makeEvent(key, text)
     this.#beginTurn()
     if (this.#waiting.length === 0 && this.#notificationsLeft > 0) {
       for (const watches of index.watchesOf(key)) {
-        watches.publish(event, watches.excludedIdFor(isForState))
+        watches.publish(event, watches.excludedIdFor(willBeListed))
         this.#notificationsLeft--
       }
       return
     }
     event.retain()
     if (this.#waiting.length === 0) this.#deps.endOfTurn(this.#continue)
-    this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(isForState) })
+    this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(willBeListed) })
   }
 
   #beginTurn(): void {
@@ -100,7 +100,7 @@ export class EventFanOut {
 
   readonly #continue = (): void => {
     this.#notificationsLeft = turnBudget.notifications
-    let passed = 0
+    let passedCount = 0
     for (const { event, index, excludedIds } of this.#waiting) {
       if (this.#notificationsLeft <= 0) break
       for (const watches of index.watchesOf(event.key)) {
@@ -108,18 +108,18 @@ export class EventFanOut {
         this.#notificationsLeft--
       }
       event.release()
-      passed++
+      passedCount++
     }
-    this.#waiting = this.#waiting.slice(passed)
+    this.#waiting = this.#waiting.slice(passedCount)
     if (this.#waiting.length > 0) this.#deps.endOfTurn(this.#continue)
   }
 
   #excludedIdsFor(
-    isForState: (search: StateSearch) => boolean,
+    willBeListed: (search: InitialSearch) => boolean,
   ): Map<SessionWatches, number> | undefined {
     let excludedIds: Map<SessionWatches, number> | undefined
     for (const watches of this.#searching) {
-      const id = watches.excludedIdFor(isForState)
+      const id = watches.excludedIdFor(willBeListed)
       if (id !== undefined) {
         excludedIds ??= new Map()
         excludedIds.set(watches, id)

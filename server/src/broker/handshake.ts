@@ -1,6 +1,7 @@
 /**
  * The handshake, from `hello` to `welcome`: authenticates the client, applies the limits of
- * sessions, and opens or resumes a session.
+ * sessions, and opens or resumes a session. A session is the relationship of a client with the
+ * broker, and owns the locks of the client.
  *
  * The handshake submits a command that opens a session, or resumes a session (continues the session
  * on a new connection). The command log delivers the command to the lock table, which executes the
@@ -9,7 +10,8 @@
  * needs only one round trip.
  *
  * The checks of a thousand tokens may end in the same turn of the event loop. So the handshakes of
- * authenticated clients have a work budget in each turn, and the others wait for later turns.
+ * authenticated clients have a work budget in each turn. Handshakes beyond the budget wait for
+ * later turns.
  */
 import { type CloseCode, cellText, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
@@ -30,8 +32,8 @@ import type { Environment } from '../platform/environment.js'
 
 /**
  * The name of this broker as an owner broker. Each session has the name of its owner broker, which
- * keeps the deadlines of the session. Without a cluster the name of the owner broker is ''. In a
- * cluster the name of this broker is '' until the broker serves, and no session has that name.
+ * keeps the deadlines of the session. Without a cluster this name is ''. In a cluster the name of
+ * this broker is '' until the broker serves. No session of a cluster has an owner with the name ''.
  */
 export interface OwnerBroker {
   name: string
@@ -249,6 +251,7 @@ export class Handshake {
       return
     }
     const secret = grace > 0 ? newSecret() : undefined
+    // The id of the new session is also the id of the handshake.
     this.#pending.set(session, { connection, hello, principal, secret })
     this.#log.submit({
       type: 'open',

@@ -1,11 +1,12 @@
 /**
- * The deadlines of `maxHold`: the longest time for which a lock is held, whether its client
- * refreshes the lock or not. A lock can have two deadlines, because its ttl (how long the lock
- * lives without a refresh) has a deadline too. So `maxHold` needs a subject of its own.
+ * The deadlines of `maxHold`, which is the longest time for which a lock is held, even if its
+ * client refreshes the lock. The timekeeper keeps one deadline for each object. The lock itself is
+ * the object for the deadline of its ttl (how long the lock lives without a refresh). So the
+ * deadline of `maxHold` needs another object, the `HoldDeadline`.
  */
 import type { Lock } from '../core/index.js'
 
-/** The subject of the deadline of one lock. */
+/** The object for which the timekeeper keeps the `maxHold` of one lock. */
 export class HoldDeadline {
   readonly lock: Lock
 
@@ -14,14 +15,14 @@ export class HoldDeadline {
   }
 }
 
-/** The part of the timekeeper that keeps the deadlines. */
+/** The part of the timekeeper that this file needs. All times are in compensated time, in ms. */
 export interface HoldTimekeeper {
   setClientDeadline(subject: HoldDeadline, at: number): void
   clearClientDeadline(subject: HoldDeadline): void
   clientDeadlineOf(subject: HoldDeadline): number | undefined
 }
 
-/** The deadlines of the locks that this broker keeps the deadlines of and that have a `maxHold`. */
+/** The `maxHold` deadlines that this broker keeps, for the locks of its own sessions. */
 export class HoldDeadlines {
   readonly #time: HoldTimekeeper
   readonly #byLock = new Map<Lock, HoldDeadline>()
@@ -30,7 +31,11 @@ export class HoldDeadlines {
     this.#time = time
   }
 
-  /** Starts the deadline of a lock, if the lock has a `maxHold`. @param now In compensated time. */
+  /**
+   * Starts the deadline of a lock, if the lock has a `maxHold`.
+   *
+   * @param now In compensated time: monotonic time without the pauses of the broker, in ms.
+   */
   start(lock: Lock, now: number): void {
     const maxHold = lock.extras?.maxHold
     if (maxHold === undefined) return

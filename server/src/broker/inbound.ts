@@ -1,6 +1,6 @@
 /**
- * Turns messages into commands: checks the permission and the limits of a message, and then calls
- * the handler of the message in `messageHandlers.ts`.
+ * Turns messages of clients into commands, which change the lock table. Checks the permission and
+ * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`.
  */
 import {
   type Cell,
@@ -38,7 +38,7 @@ export interface InboundDeps {
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   readonly memory: Pick<MemoryAccount, 'isFull'>
-  /** The cell of this broker; undefined if it serves all keys. */
+  /** The cell (the part of all keys) that this broker serves; undefined if it serves all keys. */
   readonly cell: Cell | undefined
   /** Undefined unless several brokers share the log. */
   readonly membership: Membership | undefined
@@ -61,7 +61,9 @@ export class Inbound {
     this.#context = { liveTable, statistics, watchRegistry, limits, tokenExpiry, time, report }
   }
 
-  /** From now on, refuses new requests of sessions that no other broker can take over. */
+  /**
+   * From this call on, the broker refuses requests of sessions that no other broker can take over.
+   */
   startDraining(): void {
     this.#isDraining = true
   }
@@ -78,9 +80,9 @@ export class Inbound {
       return
     }
     const handler = handlerOf(message)
-    if (handler.adds !== undefined && this.#isRefused(handler, connection, message)) return
+    if (handler.adds !== undefined && this.#refuseAddition(handler, connection, message)) return
     if (this.#deps.cell !== undefined && handler.adds === 'lock') {
-      if (this.#isOfOtherCell(this.#deps.cell, connection, message)) return
+      if (this.#refuseOtherCell(this.#deps.cell, connection, message)) return
     }
     if (handler.adds === 'lock') connection.charge(costOfDeadlines(message as LockRequest))
     if (handler.command === undefined) handler.answer?.(this.#context, connection, message)
@@ -124,7 +126,7 @@ export class Inbound {
       connection.abort(closeCodes.overloaded)
       return false
     }
-    if (load === 'ok' || !('id' in message) || !waitingTypes.has(message.type)) return true
+    if (load === 'ok' || !('id' in message) || !typesRefusedUnderLoad.has(message.type)) return true
     connection.send(
       encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
     )
@@ -155,10 +157,10 @@ export class Inbound {
   }
 
   /**
-   * Whether the broker refuses a message that adds a lock, a value or a watch, because its memory
-   * is full or because it drains. If so, answers with `failed`.
+   * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full or
+   * if the broker drains (prepares its end). Returns whether the message is refused.
    */
-  #isRefused(
+  #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,
     connection: Connection,
     message: SessionMessage,
@@ -180,11 +182,11 @@ export class Inbound {
   }
 
   /**
-   * Whether a request is for a key of another cell. If so, answers with `failed`. Without this
-   * check a client with a wrong list of cells could lock a key that another client holds in its own
-   * cell.
+   * Refuses a request for a key of another cell. Returns whether the request is refused. Without
+   * this check, a client with a wrong list of cells could lock a key here, while another client
+   * holds the lock of this key at a broker of the right cell.
    */
-  #isOfOtherCell(
+  #refuseOtherCell(
     { number, count }: Cell,
     connection: Connection,
     message: SessionMessage,
@@ -215,8 +217,11 @@ export class Inbound {
   }
 }
 
-/** The requests that add a lock, a value, a waiting request or a call at a barrier. */
-const waitingTypes: ReadonlySet<string> = new Set([
+/**
+ * The requests that the broker refuses while the log is overloaded: the requests that add a lock, a
+ * value, a waiting request or a call at a barrier.
+ */
+const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
   'lock',
   'lockAll',
   'campaign',

@@ -1,5 +1,5 @@
 /**
- * Estimates the memory that clients make the broker use, and compares it with
+ * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
  * work earlier. The broker checks the memory before a command enters the log and not in the lock
  * table, because the brokers of a cluster have different amounts of memory.
@@ -15,11 +15,9 @@ import type { OutputMemory } from '../connection/outputFlusher.js'
 import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/**
- * Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers.
- */
+/** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
 const connectionBytes = 12 * 1024
-/** Unread output of a connection is not counted up to this many bytes. */
+/** A connection whose queues take at most this many bytes counts only `connectionBytes`. */
 const freeOutputBytes = 16 * 1024
 /** At this multiple of the limit, the broker disconnects clients with unread output. */
 const overfullRatio = 9 / 8
@@ -34,7 +32,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Unread output of all connections that have more than {@link freeOutputBytes}, in bytes. */
+  /** Bytes in the queues of all connections that have more than {@link freeOutputBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {

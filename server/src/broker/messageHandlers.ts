@@ -1,8 +1,8 @@
 /**
- * One handler for each message that a session may send. The handler checks the permission for the
- * message. Then the handler either makes a command or sends an answer. The command log passes the
- * commands to the lock table. If the protocol gets a new message, this file does not compile until
- * the message has a handler.
+ * One handler for each message that a client may send on a connection with a session. The handler
+ * checks the permission for the message. Then the handler either makes a command or sends an
+ * answer. The command log passes the commands to the lock table. If the protocol gets a new
+ * message, this file does not compile until the message has a handler.
  *
  * The `attachEpoch` in a command is the number of the connection among the connections of the
  * session. The lock table ignores a command of an older connection.
@@ -30,7 +30,7 @@ import {
 } from '../protocol/chunkedResponses.js'
 import { encodeFailed, encodeStats } from '../protocol/encode.js'
 import { recordChunks } from '../protocol/recordChunks.js'
-import { type Scope, TableSearch } from './queries.js'
+import { type KeySelection, TableSearch } from './queries.js'
 import { PageBuilder } from './queryPage.js'
 import { type RecordTimers, searchRecords } from './recordSearch.js'
 import type { LiveTable, Statistics } from './statistics.js'
@@ -57,10 +57,14 @@ export interface AnswerContext {
 export interface MessageHandler<M extends SessionMessage> {
   /**
    * Whether the message adds a lock, the value of a leader or a watch to the memory of the broker.
-   * If the memory is full, the broker refuses such a message.
+   * If the memory is full, the broker refuses such a message. A request for a lock and a call at a
+   * barrier count as `lock`.
    */
   readonly adds: 'lock' | 'value' | 'watch' | undefined
-  /** Returns why the policy refuses the message; undefined if every session may send it. */
+  /**
+   * Returns why the policy refuses the message, or undefined if the policy allows the message. The
+   * field is undefined for messages that need no permission.
+   */
   readonly check:
     | ((policy: ConnectionPolicy, message: M, connection: Connection) => Denial | undefined)
     | undefined
@@ -166,6 +170,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     if (text !== undefined) connection.charge(costOfMetadata(text.length))
     return { type: 'complete', session: session!.id, attachEpoch, id, fence, value: text, keep, at }
   }),
+
   campaign: commandHandler(
     (connection, { id, key, value, timeout, metadata }, at) => ({
       type: 'lock',
@@ -194,7 +199,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const fields = { session: session!.id, attachEpoch, id, fence, at }
       return { type: 'proclaim', ...fields, value: jsonText(connection, value) }
     },
-    // The candidate had the permission for the key. Only the size of the value is checked here.
+    // The permission for the key was checked when the leader was a candidate. Only the size of the
+    // value is checked here.
     (policy, { value }) => policy.checkSize('', value),
     'value',
   ),
@@ -307,6 +313,7 @@ function permitsOf({
 /** The terms that only few requests have; undefined for an ordinary request. */
 function extrasOf(message: LockRequest): ExtraTerms | undefined {
   const { capacity, maxHold, notify, scope } = message
+  // Nearly all requests return here.
   if (capacity === undefined && maxHold === undefined && notify === undefined)
     return scope === undefined ? undefined : { scope }
   const permits = permitsOf(message)
@@ -338,7 +345,8 @@ function jsonText(connection: Connection, value: unknown): string | undefined {
   connection.charge(costOfMetadata(text.length))
   return text
 }
-/** A term that a set can have as a whole. */
+
+/** A term that a set (a lock on several keys) has as a whole, and not for each key. */
 type SetTerm = 'maxHold' | 'notify' | 'scope'
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
@@ -392,13 +400,13 @@ function query(
   message: MessageOf<'query'>,
 ): void {
   const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
-  const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
+  const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
   if (kind !== 'locks') {
-    const search = searchRecords(kind, liveTable.current, time, scope)
+    const search = searchRecords(kind, liveTable.current, time, selection)
     connection.stream(endSearchOnReturn(search, recordChunks(id, search, limit)), true)
     return
   }
-  const search = new TableSearch(liveTable.current, scope)
+  const search = new TableSearch(liveTable.current, selection)
   const chunks =
     after === undefined
       ? foundChunks(id, search, limit)
@@ -417,15 +425,15 @@ function watch(
     report(connection, { cause: 'watches_per_session', operation: 'watch', key })
     return
   }
-  const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
-  // The client gets the locks and requests of now before the events, because the send queue keeps
-  // the order of this call and of the events.
-  const search = new TableSearch(liveTable.current, scope)
+  const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
+  // The stream is queued before any event. So the client first gets the present locks and requests,
+  // and then the events.
+  const search = new TableSearch(liveTable.current, selection)
   connection.stream(
     endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems, queue)),
     true,
   )
-  watchRegistry.add(connection, id, scope, search, queue)
+  watchRegistry.add(connection, id, selection, search, queue)
 }
 
 /**
@@ -440,7 +448,7 @@ function keyFilterFor(
   return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
-/** Wraps the messages of an answer so that the search ends if the connection closes early. */
+/** Wraps the chunks of an answer, so that the search ends if the connection closes early. */
 function endSearchOnReturn(search: { end(): void }, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),

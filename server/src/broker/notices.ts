@@ -1,8 +1,8 @@
 /**
  * The notices that clients ask for in the field `notify` of a request:
  *
- * - `queued`: the request has to wait. Sent once, with the holders and the number of requests that
- *   wait before it.
+ * - `queued`: the request must wait. Sent once, with the holders of the lock and the number of
+ *   requests that wait before this request.
  * - `contended`: requests wait behind the lock. Sent at most once a second for each lock, when
  *   another request begins to wait, and at the grant if requests wait already.
  *
@@ -39,7 +39,10 @@ export class ContendedKey {
   readonly locks = new Set<Lock>()
   /** The locks that the running round has yet to handle; undefined if no round runs. */
   round: Iterator<Lock> | undefined = undefined
-  /** Whether a request began to wait after the start of the newest round. */
+  /**
+   * Whether another round must follow the newest round, because a request began to wait meanwhile,
+   * or because the newest round has skipped a lock.
+   */
   needsRound = false
   /**
    * The earliest time at which a lock that this round has skipped may get a notice; Infinity if the
@@ -73,8 +76,8 @@ export class Notices {
   readonly #byKey = new Map<KeyState, ContendedKey>()
   /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /** Makes the list of holders for `queued`. The notice uses only this list of an answer. */
-  readonly #holderDescriptions = new HolderAnswers('LOCK_HELD', true)
+  /** Makes answers with a list of holders. The notice `queued` uses only this list. */
+  readonly #holderAnswers = new HolderAnswers('LOCK_HELD', true)
 
   constructor(deps: NoticesDeps) {
     this.#deps = deps
@@ -91,7 +94,7 @@ export class Notices {
   onGranted(lock: Lock): void {
     if (!wants(lock, 'contended')) return
     this.#add(lock)
-    if (lock.isPrimary) this.#inform(lock)
+    if (lock.isPrimary) this.#notifyHolder(lock)
   }
 
   /** A lock has ended. */
@@ -108,14 +111,15 @@ export class Notices {
 
   /**
    * A session has resumed, and the list of its locks is in the send queue. A `contended` may have
-   * been lost with the former connection, so the broker sends the notice again. After a restart or
-   * a takeover, this broker does not know yet that the locks of the session want notices.
+   * been lost with the former connection, so the broker sends the notice again. This method also
+   * adds the locks of the session, because this broker does not know them yet after a restart or
+   * after it has taken over the session.
    */
   onResumed(session: Session): void {
     for (const lock of session.held.values()) {
       if (!wants(lock, 'contended')) continue
       for (const member of lock.extras?.set?.locks ?? [lock]) this.#add(member)
-      this.#inform(lock)
+      this.#notifyHolder(lock)
     }
   }
 
@@ -147,7 +151,7 @@ export class Notices {
    * Sends `contended` to the holder of a lock now. If the last notice of the lock is too recent, a
    * round sends the notice later.
    */
-  #inform(lock: Lock): void {
+  #notifyHolder(lock: Lock): void {
     const now = this.#deps.time.now()
     if (now >= this.#dueAt(lock)) this.#sendContended(lock, now)
     else this.#requestRound(this.#byKey.get(lock.keyState)!)
@@ -213,8 +217,8 @@ export class Notices {
     const set = request.extras?.set
     const { holders = [] } =
       set === undefined
-        ? this.#holderDescriptions.answerFor(request.keyState, 0)
-        : this.#holderDescriptions.answerForSet(blockedKeysOf(set), 0)
+        ? this.#holderAnswers.answerFor(request.keyState, 0)
+        : this.#holderAnswers.answerForSet(blockedKeysOf(set), 0)
     // The request itself is the last of each queue.
     const ahead = longestQueueOf(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)
@@ -235,7 +239,7 @@ function primaryOf(lock: Lock): Lock {
 /** How many requests wait for the lock, at the key of the lock where most requests wait. */
 function waitingBehind(lock: Lock): number {
   const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
-  // A lock is not in the way of its own upgrade.
+  // The upgrade of a lock waits for the other locks of the key, and not for its own lock.
   return lock.keyState.extras?.upgrade?.upgradedLock === lock ? waiting - 1 : waiting
 }
 

@@ -1,7 +1,7 @@
 /**
  * Turns the effects of the lock table (the changes that a command made) into messages to clients,
- * and into client deadlines and broker timers. In a cluster each session has one owner broker, and
- * only this broker keeps the deadlines of the session, of its locks and of its requests.
+ * and into client deadlines and broker timers. In a cluster each session has one owner broker. Only
+ * the owner broker keeps the deadlines of the session, of its locks and of its requests.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
@@ -41,7 +41,7 @@ export interface OutboundDeps {
     /** Closes a connection, and drops its socket if the client does not close the socket soon. */
     close(connection: Connection, closeCode: CloseCode): void
   }
-  /** Stops the time limit of a handshake that has ended with a session. */
+  /** Ends the time limit of a handshake when its connection gets a session. */
   readonly admission: { onAttached(connection: Connection): void }
   readonly ownerBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
@@ -50,15 +50,16 @@ export interface OutboundDeps {
   readonly notices: Notices
   /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
   readonly cell: string | undefined
-  /** Counts the bytes of long answers like effects of the command that causes the answers. */
+  /** Counts the cost of long answers as effects of the command that causes the answers. */
   readonly liveTable: { effectCount: number }
 }
 
 /**
- * Whether the cost of this answer counts like effects of its command. The value of a run and the
- * holders in `LOCK_TIMEOUT` are long, and go to clients that have sent no message in this turn.
+ * Whether the cost of this answer counts as effects of the command that causes the answer. The
+ * value of a run and the holders in `LOCK_TIMEOUT` are long, and often go to clients that have sent
+ * no message in this turn. So the connection of these clients cannot be charged.
  */
-function isPaidByCause(answer: Answer): boolean {
+function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
 }
 
@@ -73,6 +74,8 @@ const closeCodeFor: Record<EndReason, CloseCode> = {
  * yet. The key of the lock is not counted, because the lock table keeps the key in any case.
  */
 const snapshotLockBytes = 128
+/** Bytes of the id of a waiting request in such a snapshot. */
+const snapshotIdBytes = 8
 
 export class Outbound {
   readonly #deps: OutboundDeps
@@ -299,7 +302,7 @@ export class Outbound {
     )
     const records = held.length + waiting.length + answers.size
     this.#deps.liveTable.effectCount += costOfGathering(records)
-    const snapshotBytes = held.length * snapshotLockBytes + waiting.length * 8
+    const snapshotBytes = held.length * snapshotLockBytes + waiting.length * snapshotIdBytes
     connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
     this.#deps.notices.onResumed(session)
   }
@@ -359,7 +362,7 @@ export class Outbound {
     const isVisible = policy && ((key: string) => policy.may('query', key))
     const start = this.#startInAnswer(answer)
     const text = encodeAnswer(id, answer, start, session.limits, isVisible)
-    if (isPaidByCause(answer)) this.#deps.liveTable.effectCount += costOfBytes(text.length)
+    if (isChargedToCause(answer)) this.#deps.liveTable.effectCount += costOfBytes(text.length)
     connection.send(text)
   }
 

@@ -16,6 +16,7 @@ class Node<V> {
     this.value = value
   }
 
+  /** The child whose label begins with the unit of `text` at the index `at`. */
   childFor(text: string, at: number): Node<V> | undefined {
     return at < text.length ? this.children?.get(text.charCodeAt(at)) : undefined
   }
@@ -77,7 +78,11 @@ export class PrefixTree<V extends object> {
     } else mergeWithOnlyChild(parent, node)
   }
 
-  /** Visits the values of all texts that are prefixes of `key`, shortest first. */
+  /**
+   * Visits the values of all texts that are prefixes of `key`, shortest first.
+   *
+   * @param visit Called with the value and the length of each such text.
+   */
   visitPrefixesOf(key: string, visit: (value: V, length: number) => void): void {
     let node: Node<V> | undefined = this.#root
     let at = 0

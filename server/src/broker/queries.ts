@@ -19,11 +19,11 @@ import type { KeySearch } from '../protocol/chunkedResponses.js'
 import { kindInfo, upgradeInfo } from '../protocol/encode.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
-/** The keys that a search or a watch covers. */
-export interface Scope {
+/** The keys that a query asks for, or that a watch covers. */
+export interface KeySelection {
   /** Only this key. */
   readonly key?: string | undefined
-  /** Every key that begins with this prefix. Without a key and a prefix, every key. */
+  /** Every key that begins with this prefix. Default without a `key`: every key. */
   readonly prefix?: string | undefined
   /** Return one page that begins here (see `queryPage.ts`). Default: return all keys. */
   readonly page?: PageStart | undefined
@@ -47,13 +47,13 @@ type Table = Pick<LockTable, 'keys' | 'fence'>
  * @param limit Maximum of locks, and maximum of requests, to return. The counts include every
  *   match.
  */
-export function find(table: Table, scope: Scope, limit: number): QueryRows {
-  if (scope.page !== undefined) return findPage(table, scope, scope.page, limit)
+export function find(table: Table, selection: KeySelection, limit: number): QueryRows {
+  if (selection.page !== undefined) return findPage(table, selection, selection.page, limit)
   const held: Lock[] = []
   const waiting: Request[] = []
   let heldCount = 0
   let waitingCount = 0
-  const search = new TableSearch(table, scope)
+  const search = new TableSearch(table, selection)
   for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
     if (keyState === 'noMatch') continue
     heldCount += keyState.holders.length
@@ -64,9 +64,14 @@ export function find(table: Table, scope: Scope, limit: number): QueryRows {
   return { held, waiting, heldCount, waitingCount }
 }
 
-function findPage(table: Table, scope: Scope, start: PageStart, limit: number): QueryRows {
+function findPage(
+  table: Table,
+  selection: KeySelection,
+  start: PageStart,
+  limit: number,
+): QueryRows {
   const builder = new PageBuilder(start, limit)
-  const search = new TableSearch(table, scope)
+  const search = new TableSearch(table, selection)
   for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
     if (keyState !== 'noMatch') builder.addKey(keyState)
   }
@@ -88,11 +93,11 @@ const unitsPerStep = 8
 
 /** A search through the lock table that may pause between two keys. */
 export class TableSearch implements KeySearch {
-  readonly #scope: Scope
+  readonly #selection: KeySelection
   readonly #table: Table
   /**
-   * The search leaves out locks with a higher fence (the number of the grant), which were granted
-   * after the search began.
+   * The search leaves out locks with a higher fence (the number of a lock, which rises with every
+   * grant), because these locks were granted after the search began.
    */
   #newestFence: number
   readonly #walk: KeyWalk | undefined
@@ -108,19 +113,19 @@ export class TableSearch implements KeySearch {
   /** The cost of {@link keysPerStep} keys, in units of work. */
   readonly costPerStep: number
 
-  constructor(table: Table, scope: Scope) {
+  constructor(table: Table, selection: KeySelection) {
     this.#table = table
-    this.#scope = scope
+    this.#selection = selection
     this.#newestFence = table.fence
-    const checksPermission = scope.isVisible !== undefined
+    const checksPermission = selection.isVisible !== undefined
     this.keysPerStep = keysFor(unitsPerStep, checksPermission)
     this.costPerStep = costOfKeys(this.keysPerStep, checksPermission)
-    if (scope.key === undefined) this.#walk = table.keys.walk()
+    if (selection.key === undefined) this.#walk = table.keys.walk()
   }
 
-  /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
+  /** The next key; `'noMatch'` for a key outside the selection; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined {
-    const { key, prefix, isVisible } = this.#scope
+    const { key, prefix, isVisible } = this.#selection
     if (key !== undefined) {
       if (this.#hasEnded) return undefined
       this.#hasEnded = true
@@ -227,6 +232,7 @@ export class TableSearch implements KeySearch {
   }
 }
 
+/** The oldest lock of a key whose fence is higher than `fence`. */
 function firstAfter(keyState: KeyState, fence: number): Lock | undefined {
   let lock = keyState.holders.first
   while (lock !== undefined && lock.fence <= fence) lock = lock.next

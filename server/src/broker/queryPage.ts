@@ -45,7 +45,8 @@ export class PageBuilder implements KeyPageBuilder {
   }
 
   /**
-   * Considers one key for the page. The caller must call this method exactly once for each key.
+   * Puts one key into the page if the key belongs there. The caller must call this method exactly
+   * once for each key.
    *
    * @returns The cost in units of work, without the cost of visiting the key; nearly always 0.
    */
@@ -89,16 +90,19 @@ export class PageBuilder implements KeyPageBuilder {
       const keyState = keyStateOf(key)
       if (keyState === undefined) continue
       const { held, waiting } = this.#countsOf(keyState)
-      // All locks that the page would list of this key were released after the key was added.
+      // The locks of this key were released after the key was added, so the page lists none.
       if (held === 0 && waiting === 0) continue
-      const room = {
+      const remaining = {
         held: this.#limit - listedTotal.held,
         waiting: this.#limit - listedTotal.waiting,
       }
-      const fits = held <= room.held && waiting <= room.waiting
+      const fits = held <= remaining.held && waiting <= remaining.waiting
       if (!fits) isComplete = false
       if (!fits && keys.length > 0) break
-      const listed = { held: Math.min(held, room.held), waiting: Math.min(waiting, room.waiting) }
+      const listed = {
+        held: Math.min(held, remaining.held),
+        waiting: Math.min(waiting, remaining.waiting),
+      }
       keys.push({ key, afterFence: this.#afterFenceFor(key), ...listed })
       listedTotal.held += listed.held
       listedTotal.waiting += listed.waiting

@@ -1,18 +1,20 @@
 /**
- * Searches the barriers and the kept results of `once`, for queries that ask for them. Like a
- * search for locks, a search pauses between two records when the connection has used up its work
- * budget, and while the client does not read.
+ * Searches the barriers and the kept results, for queries that ask for them. A barrier lets calls
+ * of several clients wait for each other. A kept result is the value of a `once` (a function that
+ * only one client runs at a time), stored for later calls. Like a search for locks, a search pauses
+ * between two records when the connection has used up its work budget, and while the client does
+ * not read.
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
 import type { KeptResult, LockTable } from '../core/index.js'
 import { encodeBarrierCall, encodeKeptResult } from '../protocol/encode.js'
-import type { RecordItems, RecordList, RecordRows } from '../protocol/recordChunks.js'
-import type { Scope } from './queries.js'
+import type { RecordList, RecordRows, RecordSearch } from '../protocol/recordChunks.js'
+import type { KeySelection } from './queries.js'
 
 /** The part of the timekeeper that knows how long a result is kept. */
 export interface RecordTimers {
-  /** In ms; undefined if another broker keeps the time of the result. */
+  /** How much longer the result is kept, in ms; undefined if another broker counts this time. */
   remainingOf(kept: KeptResult): number | undefined
 }
 
@@ -24,12 +26,12 @@ export function searchRecords(
   kind: Exclude<QueryKind, 'locks'>,
   table: Pick<LockTable, 'barriers' | 'keptResults' | 'walkKeptResults'>,
   timers: RecordTimers,
-  scope: Scope,
-): RecordItems {
+  selection: KeySelection,
+): RecordSearch {
   if (kind === 'barriers') {
-    return new RecordSearch('arrived', table.barriers, scope, (barrier) => ({
+    return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
-      // All at once, because calls may come and go while the answer is sent.
+      // Encodes all calls at once, because calls may come and go while the answer is sent.
       encode: () =>
         Array.from(barrier.calls, (call) => encodeBarrierCall(barrier, barrier.calls.size, call)),
     }))
@@ -38,7 +40,7 @@ export function searchRecords(
     get: (key: string) => table.keptResults.get(key),
     walk: () => table.walkKeptResults(),
   }
-  return new RecordSearch('kept', source, scope, (kept) => ({
+  return new TableRecordSearch('kept', source, selection, (kept) => ({
     count: 1,
     encode: () => [encodeKeptResult(kept, timers.remainingOf(kept))],
   }))
@@ -50,11 +52,11 @@ interface RecordSource<T> {
   walk(): { next(): T | undefined; end(): void }
 }
 
-class RecordSearch<T extends { readonly key: string }> implements RecordItems {
+class TableRecordSearch<T extends { readonly key: string }> implements RecordSearch {
   readonly list: RecordList
   readonly itemsPerStep: number
   readonly costPerStep: number
-  readonly #scope: Scope
+  readonly #selection: KeySelection
   readonly #source: RecordSource<T>
   readonly #walk: ReturnType<RecordSource<T>['walk']> | undefined
   readonly #rowsOf: (record: T) => RecordRows
@@ -63,22 +65,22 @@ class RecordSearch<T extends { readonly key: string }> implements RecordItems {
   constructor(
     list: RecordList,
     source: RecordSource<T>,
-    scope: Scope,
+    selection: KeySelection,
     rowsOf: (record: T) => RecordRows,
   ) {
     this.list = list
-    this.#scope = scope
+    this.#selection = selection
     this.#source = source
     this.#rowsOf = rowsOf
-    const checksPermission = scope.isVisible !== undefined
+    const checksPermission = selection.isVisible !== undefined
     this.itemsPerStep = keysFor(unitsPerStep, checksPermission)
     this.costPerStep = costOfKeys(this.itemsPerStep, checksPermission)
-    if (scope.key === undefined) this.#walk = source.walk()
+    if (selection.key === undefined) this.#walk = source.walk()
   }
 
   next(): RecordRows | 'noMatch' | undefined {
     if (this.#hasEnded) return undefined
-    const { key, prefix = '', isVisible } = this.#scope
+    const { key, prefix = '', isVisible } = this.#selection
     if (key !== undefined) this.#hasEnded = true
     const record = key === undefined ? this.#walk?.next() : this.#source.get(key)
     if (record === undefined) return undefined

@@ -1,5 +1,6 @@
 /**
- * The watches of one connection. Watches of the same key or prefix are one group. The group of a
+ * The watches of one connection. A watch gets an event for each change of the locks of one key, or
+ * of all keys with one prefix. Watches of the same key or prefix are one group. The group of a
  * prefix covers every group whose key or prefix begins with this prefix. The index of the broker
  * holds only the groups that no other group of the connection covers. So the broker finds a
  * connection at most once for each event, even if many watches match. When the broker writes the
@@ -7,7 +8,7 @@
  */
 import type { DeferredMessage } from '../connection/sendQueue.js'
 import { PrefixTree } from './prefixTree.js'
-import type { Scope, TableSearch } from './queries.js'
+import type { KeySelection, TableSearch } from './queries.js'
 
 /** A connection that watches. */
 export interface Subscriber {
@@ -33,13 +34,17 @@ export interface PublishedEvent {
  * The index of the broker, which finds the connections that watch a key or prefix. `text` is a key
  * if `isKey` is true, and a prefix otherwise.
  */
-export interface ScopeIndex {
+export interface GroupIndex {
   add(text: string, isKey: boolean, watches: SessionWatches): void
   remove(text: string, isKey: boolean, watches: SessionWatches): void
 }
 
 /** Each event in a send queue counts as this many characters more than its text has. */
 const eventChars = 64
+/** To look at this many groups of watches for an event costs one unit of work. */
+const groupsPerUnit = 4
+/** This many watches of one group cost as much as one more group. */
+const watchesPerGroup = 16
 
 /** All watches of exactly the same key or prefix. */
 class WatchGroup {
@@ -94,7 +99,7 @@ class WatchGroup {
 }
 
 /** The search for the locks and the waiting requests that a client gets before the events. */
-export type StateSearch = Pick<TableSearch, 'willFind' | 'willVisit' | 'isOver'>
+export type InitialSearch = Pick<TableSearch, 'willFind' | 'willVisit' | 'isOver'>
 
 /** The two groups of one text: watches with the text as their prefix, and as their key. */
 interface TextGroups {
@@ -104,7 +109,7 @@ interface TextGroups {
 
 export class SessionWatches {
   readonly subscriber: Subscriber
-  readonly #index: ScopeIndex
+  readonly #index: GroupIndex
   readonly #groupById = new Map<number, WatchGroup>()
   readonly #groupsByText = new PrefixTree<TextGroups>()
   /** Returns whether the client may see a key; undefined if the client may see all keys. */
@@ -114,9 +119,9 @@ export class SessionWatches {
    * watch can have an unfinished search, because the next message of the client waits until the
    * search ends.
    */
-  #newestWatch: { readonly id: number; readonly search: StateSearch } | undefined
+  #newestWatch: { readonly id: number; readonly search: InitialSearch } | undefined
 
-  constructor(subscriber: Subscriber, index: ScopeIndex) {
+  constructor(subscriber: Subscriber, index: GroupIndex) {
     this.subscriber = subscriber
     this.#index = index
   }
@@ -146,9 +151,9 @@ export class SessionWatches {
    */
   add(
     id: number,
-    { key, prefix = '', isVisible }: Scope,
+    { key, prefix = '', isVisible }: KeySelection,
     since: number,
-    search?: StateSearch,
+    search?: InitialSearch,
   ): void {
     this.#isVisible = isVisible
     this.#newestWatch = search && { id, search }
@@ -188,15 +193,18 @@ export class SessionWatches {
   }
 
   /**
-   * The id of the watch that must not get an event; undefined if there is none. The client of the
-   * newest watch must not get an event that its search has yet to list: the state has the change,
-   * or a lock that the client does not know has ended.
+   * The id of the watch that must not get an event; undefined if all watches may get the event. The
+   * newest watch must not get an event about a lock or request that its search will list later. The
+   * search lists the result of the change, so the client would hear of the change twice, or would
+   * hear of the end of a lock that it does not know.
    *
-   * @param isForState Whether a search has yet to list what the event is about.
+   * @param willBeListed Whether this search will still list the lock or request of the event.
    */
-  excludedIdFor(isForState: (search: StateSearch) => boolean): number | undefined {
+  excludedIdFor(willBeListed: (search: InitialSearch) => boolean): number | undefined {
     const newestWatch = this.#newestWatch
-    return newestWatch !== undefined && isForState(newestWatch.search) ? newestWatch.id : undefined
+    return newestWatch !== undefined && willBeListed(newestWatch.search)
+      ? newestWatch.id
+      : undefined
   }
 
   /**
@@ -219,16 +227,16 @@ export class SessionWatches {
   ): string | undefined {
     if (this.#groupById.size === 0) return undefined
     let ids = ''
-    let work = 0
+    let groupCount = 0
     this.#groupsByText.visitPrefixesOf(key, ({ prefix, key: keyGroup }, length) => {
       for (const group of [prefix, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
-        work += 1 + (group.size >> 4)
+        groupCount += 1 + Math.floor(group.size / watchesPerGroup)
       }
     })
-    this.subscriber.charge(work >> 2)
+    this.subscriber.charge(Math.floor(groupCount / groupsPerUnit))
     if (ids === '') return undefined
     const watch = ids.includes(',') ? `[${ids}]` : ids
     return `{"type":"event","watch":${watch},"event":${text}}`

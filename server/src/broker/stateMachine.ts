@@ -1,8 +1,9 @@
 /**
- * The state machine of the command log: applies each command to the lock table of this broker, and
- * passes the effects to the clients, the counters, the watches and the observer. An effect is one
- * change that a command made. In a cluster every broker applies the commands of all brokers, so
- * most effects concern sessions of other brokers.
+ * The state machine of the command log, which puts commands in order and makes them durable. The
+ * state machine applies each command to the lock table of this broker, and passes the effects to
+ * the clients, the counters, the watches and the observer. An effect is one change that a command
+ * made. In a cluster every broker applies the commands of all brokers, so most effects concern
+ * sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -46,7 +47,7 @@ export interface StateMachineListener {
   onServe(): void
   /** This broker is not a member any more, and must close all its connections. */
   onResign(): void
-  /** The log has failed, or no more fences (the numbers of grants) can be reserved. */
+  /** The log has failed, or no more fences (the numbers of locks) can be reserved. */
   onFailure(error: HoldfastError): void
 }
 

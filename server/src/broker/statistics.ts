@@ -1,7 +1,7 @@
 /**
- * Two classes: the holder of the current lock table, and counters of grants, failures, expiries,
- * refreshes and unlocks since the start of the broker. A message that the broker refuses before the
- * message reaches the lock table is not counted.
+ * Two classes: `LiveTable` holds the current lock table, and `Statistics` counts grants, failures,
+ * expiries, refreshes and unlocks since the start of the broker. Messages that never reach the lock
+ * table, because the broker refuses them earlier, are not counted.
  */
 import type { LockStats, RefusedDeadlock } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
@@ -33,7 +33,11 @@ export class Statistics {
     return this.#expired
   }
 
-  /** Counts an effect. @param at When its command was made, in ms of the wall clock. */
+  /**
+   * Counts an effect.
+   *
+   * @param at When the command of the effect was made, in ms of the wall clock.
+   */
   count(effect: Effect, at: number): void {
     switch (effect.kind) {
       case 'granted':
@@ -57,7 +61,7 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // The answer to a request that was refused is never stored, so it is never a repetition.
+        // The table does not store the refusal of a deadlock, so no refusal comes twice.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks++
           this.#newestDeadlock = { since: at, cycle: effect.answer.cycle }

@@ -44,6 +44,7 @@ export interface DeadlineListener<ClientSubject extends object, TimerSubject ext
 
 export interface TimekeeperDeps {
   readonly clock: Clock
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
   /** Counts the effects on the lock table, which use up the budget of the turn. */
   readonly workCounter?: { readonly effectCount: number }
@@ -188,7 +189,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     }
     this.#isHandling = false
     this.#wakeAt = Number.POSITIVE_INFINITY
-    // Wakes at least once per `pauseCheckMs`, to notice a pause between two distant deadlines.
+    // `#wakeBy` wakes at least once per `pauseCheckMs`, so that a pause between two distant
+    // deadlines is noticed.
     if (this.#clientDeadlines.size + this.#brokerTimers.size > 0) {
       this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#pausedMs))
     }

@@ -3,14 +3,14 @@
  * `watchRegistry.ts`.
  */
 import { PrefixTree } from './prefixTree.js'
-import type { ScopeIndex, SessionWatches } from './sessionWatches.js'
+import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
  * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
  * watches a prefix, the index leaves out the longer prefixes and the keys that begin with the
  * prefix, because the events of these keys match the prefix already.
  */
-export class WatchIndex implements ScopeIndex {
+export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
   readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
 

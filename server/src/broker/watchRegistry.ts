@@ -12,10 +12,11 @@ import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
 import type { Effect, Lock, Request } from '../core/index.js'
 import { encodeLockEvent, encodeQueueEvent } from '../protocol/encode.js'
 import { EventFanOut, type EventFanOutDeps } from './eventFanOut.js'
-import type { Scope } from './queries.js'
-import { SessionWatches, type StateSearch, type Subscriber } from './sessionWatches.js'
+import type { KeySelection } from './queries.js'
+import { type InitialSearch, SessionWatches, type Subscriber } from './sessionWatches.js'
 import { WatchIndex } from './watchIndex.js'
 
+/** The name of the event for each reason why a lock ended. */
 const eventForReason = {
   unlocked: 'unlocked',
   expired: 'expired',
@@ -27,6 +28,7 @@ const eventForReason = {
 
 /** Bytes that a watch takes, with its nodes in the tree of its connection and in the index. */
 const watchBytes = 768
+
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
   /** All watches, for the events of locks. */
@@ -65,15 +67,15 @@ export class WatchRegistry {
    * Adds a watch, which gets every event from now on. Replaces the watch of this connection with
    * the same id, if there is one.
    *
-   * @param search The search for the locks and requests of now. The client gets these before the
+   * @param search The search for the present locks and requests, which the client gets before the
    *   events.
    * @param withQueue Whether the watch gets the events of queues too.
    */
   add(
     subscriber: Subscriber,
     id: number,
-    scope: Scope,
-    search?: StateSearch,
+    selection: KeySelection,
+    search?: InitialSearch,
     withQueue = false,
   ): void {
     let watches = this.#bySubscriber.get(subscriber)
@@ -82,10 +84,10 @@ export class WatchRegistry {
       watches = { locks, queues: undefined }
       this.#bySubscriber.set(subscriber, watches)
     } else this.#remove(watches, id)
-    this.#addTo(watches.locks, id, scope, search)
+    this.#addTo(watches.locks, id, selection, search)
     if (!withQueue) return
     watches.queues ??= new SessionWatches(subscriber, this.#queueIndex)
-    this.#addTo(watches.queues, id, scope, search)
+    this.#addTo(watches.queues, id, selection, search)
   }
 
   remove(subscriber: Subscriber, id: number): void {
@@ -109,8 +111,9 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends events to the connections that watch the key, if the effect grants or ends a lock,
-   * changes the value of a leader, or if a request begins or ceases to wait.
+   * Sends an event to the connections that watch the key, if the effect concerns watchers: a lock
+   * is granted, changed or ended, a leader changes its value, or a request begins or ceases to
+   * wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -143,8 +146,13 @@ export class WatchRegistry {
     }
   }
 
-  #addTo(watches: SessionWatches, id: number, scope: Scope, search?: StateSearch): void {
-    watches.add(id, scope, this.#fanOut.newestSequence, search)
+  #addTo(
+    watches: SessionWatches,
+    id: number,
+    selection: KeySelection,
+    search?: InitialSearch,
+  ): void {
+    watches.add(id, selection, this.#fanOut.newestSequence, search)
     if (search !== undefined) this.#fanOut.onSearchBegan(watches)
     this.#watchesBytes += bytesOf(watches, id)
   }
@@ -161,7 +169,8 @@ export class WatchRegistry {
     const count = this.#lockIndex.countOf(lock.key)
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
-    // A search that will still list the lock lists its current mode and value.
+    // If a search will still visit the lock, it lists the current mode and value, or omits a lock
+    // that has ended. So the watch of this search must not get the event as well.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,
@@ -185,6 +194,7 @@ export class WatchRegistry {
   }
 }
 
+/** Two trees have the text of the watch, with at most two bytes for each UTF-16 unit. */
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)
 }

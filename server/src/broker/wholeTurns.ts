@@ -2,7 +2,8 @@
  * Finds the messages that may cause more work than fits into the guaranteed minimum of a
  * connection: a message that releases many locks, grants many waiters, or checks a large graph for
  * deadlocks. A hundred connections could each send such a message in the same turn. So these
- * messages use the units that all connections share, and wait for a later turn if none are left.
+ * messages use the units of work that all connections share, and wait for a later turn if no such
+ * units are left.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
@@ -72,11 +73,11 @@ function lockOf(session: Session, fence: unknown): Lock | undefined {
   return typeof fence === 'number' ? session.held.get(fence) : undefined
 }
 
-/** Whether the holders of a key have so few keys that a steal can end all of them in one turn. */
+/** Whether a steal of the key ends so few locks that the broker can end them in one turn. */
 function canStealInOneTurn({ holders }: KeyState): boolean {
   let releases = 0
   for (const { extras } of holders) {
-    // A steal of one key ends the whole set.
+    // A holder may be a member of a set (one lock on several keys). The steal ends the whole set.
     releases += extras?.set?.locks.length ?? 1
     if (releases >= manyEffects) return false
   }
@@ -84,10 +85,11 @@ function canStealInOneTurn({ holders }: KeyState): boolean {
 }
 
 /**
- * Whether a release of the key may grant many waiters at once, or answer many followers. An
- * exclusive waiter among the first two ends the grants, so an ordinary queue needs no whole turn.
+ * Whether a release of the key may grant many waiters at once, or answer many followers (requests
+ * that wait for the value of a `once`). An exclusive waiter among the first two ends the grants, so
+ * an ordinary queue needs no whole turn.
  *
- * @param withdrawn A waiter that will not be in the queue any more.
+ * @param withdrawn A waiter that the message removes from the queue.
  */
 function mayGrantMany(
   { queue, extras }: KeyState,
@@ -100,17 +102,21 @@ function mayGrantMany(
   return first.mode !== 'exclusive' && first.next?.mode !== 'exclusive'
 }
 
-function hasManyLocks({ scopes }: Session, scope: unknown): boolean {
-  const { locks } = (typeof scope === 'number' && scopes?.get(scope)) || { locks: undefined }
-  return locks !== undefined && locks.size >= manyEffects
+function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
+  const scope = typeof scopeNumber === 'number' ? scopes?.get(scopeNumber) : undefined
+  return scope !== undefined && scope.locks.size >= manyEffects
 }
 
 /**
  * Whether a check for deadlocks may visit many scopes, sets or locks. Only a key with a waiting
  * scope or set, or with an upgrade that waits, leads to other scopes.
  */
-function mayVisitMany(session: Session, scope: unknown, keyState: KeyState | undefined): boolean {
+function mayVisitMany(
+  session: Session,
+  scopeNumber: unknown,
+  keyState: KeyState | undefined,
+): boolean {
   const { scopes, upgrade } = keyState?.extras ?? {}
   if (scopes !== undefined || upgrade !== undefined) return true
-  return keyState !== undefined && !keyState.isIdle && hasManyLocks(session, scope)
+  return keyState !== undefined && !keyState.isIdle && hasManyLocks(session, scopeNumber)
 }

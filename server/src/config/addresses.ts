@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 export interface ClientAddress {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
-  /** Whether no other party can read the request: it uses TLS, or it stays on this machine. */
+  /** Whether no other party can read the request, because it uses TLS or stays on this machine. */
   readonly secure: boolean
 }
 
@@ -42,7 +42,7 @@ export function proxyList(proxies: readonly string[]): BlockList | { readonly fa
   return list
 }
 
-/** Finds out where a request comes from. */
+/** Returns the address of the client, which a trusted proxy may report in a header. */
 export function clientAddressOf(
   { headers, socket }: IncomingMessage,
   proxies: BlockList | undefined,
@@ -80,20 +80,21 @@ export function forwardedProto(
 
 /**
  * The text by which the limits count addresses: an IPv4 address, or the first 64 bits of an IPv6
- * address, because a host with one IPv6 address usually has all addresses with these 64 bits.
+ * address. All IPv6 addresses with the same 64 bits count as one client, because one host usually
+ * has all these addresses.
  */
 export function addressGroup(address: string): string {
   const unprefixed = withoutIpv4Prefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
-  const groups = head === '' ? [] : head.split(':')
+  const hextets = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
-    const tailGroups = tail === '' ? [] : tail.split(':')
-    while (groups.length + tailGroups.length < 8) groups.push('0')
-    groups.push(...tailGroups)
+    const tailHextets = tail === '' ? [] : tail.split(':')
+    while (hextets.length + tailHextets.length < 8) hextets.push('0')
+    hextets.push(...tailHextets)
   }
-  // All spellings of a group get one form: 0db8 and DB8 become db8.
-  const normalized = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
+  // All spellings of 16 bits get one form: 0db8 and DB8 become db8.
+  const normalized = hextets.slice(0, 4).map((hextet) => Number.parseInt(hextet, 16).toString(16))
   return `${normalized.join(':')}::/64`
 }
 

@@ -23,11 +23,11 @@ export function originFault(origin: unknown): string | undefined {
   if (origin.includes('*')) {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
-  const correct = probableOrigin(origin)
-  if (correct === origin) return undefined
-  const advice = correct ?? 'https://app.example'
+  const probable = probableOrigin(origin)
+  if (probable === origin) return undefined
+  const example = probable ?? 'https://app.example'
   const form = 'browsers send scheme, host and any port that is not the default'
-  return `the origin ${quoted} can never match: ${form}, such as ${JSON.stringify(advice)}`
+  return `the origin ${quoted} can never match: ${form}, such as ${JSON.stringify(example)}`
 }
 
 /** The origin that the operator probably means, as browsers send it; undefined if unknown. */
@@ -35,30 +35,31 @@ function probableOrigin(origin: string): string | undefined {
   const text = origin.trim()
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? []
   if (scheme === undefined) return text === '' ? undefined : guessOrigin(text)
-  const url = parse(text)
+  const url = parseUrl(text)
   if (url === undefined) return undefined
-  // No page is served over WebSocket, so a ws:// URL probably means the HTTP server of the page.
+  // No page is served over WebSocket or FTP, so such a URL probably means an HTTP server.
   const protocol = url.protocol.replace(/^ws(s?):$/, 'http$1:').replace(/^ftp:$/, 'https:')
   if (webSchemes.includes(protocol)) {
     return url.hostname === '' ? undefined : originOf(`${protocol}//${url.host}`)
   }
+  // The origin of an extension or app stays as the operator wrote it, if its scheme is lower case.
   const originWithoutPath = `${url.protocol}//${url.host}`
   return appOrigin.test(text) && text.startsWith(url.protocol) ? text : originWithoutPath
 }
 
 /** Guesses the origin of a text without a scheme: `http` for this machine, `https` for others. */
 function guessOrigin(text: string): string | undefined {
-  const url = parse(`http://${text.replace(/^\/+/, '')}`)
+  const url = parseUrl(`http://${text.replace(/^\/+/, '')}`)
   if (url === undefined || url.hostname === '') return undefined
   const isLocal = /^(localhost|127\.|\[::1\])/.test(url.hostname)
   return originOf(`${isLocal ? 'http' : 'https'}://${url.host}`)
 }
 
 function originOf(text: string): string | undefined {
-  return parse(text)?.origin
+  return parseUrl(text)?.origin
 }
 
-function parse(text: string): URL | undefined {
+function parseUrl(text: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined
 }
 
@@ -77,19 +78,19 @@ export function hostFault(host: unknown): string | undefined {
   if (host.includes('*')) {
     return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
-  const correct = probableHost(host)
-  if (correct === host.toLowerCase()) return undefined
-  const advice = correct ?? 'locks.example'
+  const probable = probableHost(host)
+  if (probable === host.toLowerCase()) return undefined
+  const example = probable ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'
-  return `the host ${quoted} can never match: ${form}; use a form such as ${JSON.stringify(advice)}`
+  return `the host ${quoted} can never match: ${form}; use a form such as ${JSON.stringify(example)}`
 }
 
 /** The host name that the operator probably means; undefined if unknown. */
 function probableHost(host: string): string | undefined {
   const text = host.trim()
-  if (isIP(text) === 6) return parse(`http://[${text}]`)?.hostname.slice(1, -1)
+  if (isIP(text) === 6) return parseUrl(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const hostAndPath = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')
-  const name = parse(`http://${hostAndPath}`)?.hostname.replace(/^\[|\]$/g, '')
+  const name = parseUrl(`http://${hostAndPath}`)?.hostname.replace(/^\[|\]$/g, '')
   return name === '' ? undefined : name
 }

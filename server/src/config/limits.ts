@@ -27,8 +27,10 @@ import { heapLimitBytes } from '../platform/environment.js'
 export const off = Number.POSITIVE_INFINITY
 
 /**
- * The limits of a broker. Each limit is at least 1. Limits that can be off may be `Infinity`. The
- * word "public" before a value means the default of the `public` profile.
+ * The limits of a broker. Each limit is the maximum of the quantity that the first sentence of its
+ * comment names, and is at least 1. Limits that can be off may be `Infinity`. "Default 1,000;
+ * public 100" means that the default is 1,000, and 100 in the `public` profile. A number such as
+ * 1013 or 4429 is a close code of WebSocket; 429 and 503 are status codes of HTTP.
  */
 export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
@@ -36,10 +38,10 @@ export interface BrokerLimits {
   /**
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
-   * that has the most. If the address of the new connection already has as many, the broker closes
-   * the new connection. By the same rule, at most this many upgrades wait for a later turn of the
-   * event loop; the broker answers the others with 503. Default the greater of 1,000 and a tenth of
-   * `connections`; public 200.
+   * that has the most. If no address has more than the address of the new connection, the broker
+   * closes the new connection. By the same rule, at most this many upgrades wait for a later turn
+   * of the event loop; the broker answers the others with 503. Default the greater of 1,000 and a
+   * tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -59,9 +61,8 @@ export interface BrokerLimits {
   readonly helloMs: number
   /**
    * Sessions of one principal (the authenticated name of a client). The broker closes the
-   * connection of a further session with 4429.
-   * Without `authenticate` this limit is off, because all clients have the same principal. Default
-   * off; public 20.
+   * connection of a further session with 4429. Without `authenticate` this limit is off, because
+   * all clients have the same principal. Default off; public 20.
    */
   readonly sessionsPerPrincipal: number
   /**
@@ -94,30 +95,32 @@ export interface BrokerLimits {
   /** Keys of one set, which is a lock on several keys. Default and maximum 64; public 16. */
   readonly keysPerSet: number
   /**
-   * Locks that one session holds plus requests that it waits for; a set counts once for each key.
+   * Locks and waiting requests of one session, counted together. A set counts once for each key.
    * Default 10,000; public 256.
    */
   readonly locksPerSession: number
   /** Requests that may wait for one key. Default 100,000; public 1,000. */
   readonly waitersPerKey: number
-  /** Answers that the broker keeps until the session acknowledges them. Default 1,024. */
+  /**
+   * Answers that the broker stores for one session until the client acknowledges the answers.
+   * Default 1,024.
+   */
   readonly unacknowledged: number
   /** Calls of one session that wait at barriers. Default 1,000; public 16. */
   readonly barriersPerSession: number
   /**
-   * Longest time for which a lock is held, in ms, also for a client that asks for a longer time or
-   * for none. Then the broker ends the lock. Holds for sessions that begin at this broker. Default
-   * off.
+   * Longest time for which a session may hold a lock, in ms. When the time is over, the broker ends
+   * the lock, even if the client asked for a longer time or for no limit. Applies to sessions that
+   * were opened at this broker. Default off.
    */
   readonly maxHoldMs: number
-  /** Results of `once` that the broker keeps for all clients. Default 1,000; public 1,000. */
+  /** Results of `once` that the broker keeps for later calls. Default 1,000; public 1,000. */
   readonly keptResults: number
-  /** Bytes of these results, in bytes. Default 16 MiB; public 4 MiB. */
+  /** Bytes of all kept results of `once`. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
   /**
-   * Waiting scopes and sets that one check for deadlocks visits. Beyond this limit, the broker
-   * refuses the request.
-   * Default 10,000; public 1,000.
+   * Waiting scopes (logical tasks of clients) and waiting sets that one check for deadlocks visits.
+   * Beyond this limit, the broker refuses the request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
   /** Watches of one session. Default 1,000; public 100. */
@@ -128,9 +131,9 @@ export interface BrokerLimits {
    */
   readonly slowBytes: number
   /**
-   * How long a client may leave more than `slowBytes` unread, in ms, or read nothing while a long
-   * answer or its next messages wait. Then the broker disconnects the client with 4308. Default
-   * 5,000.
+   * How long a client may leave more than `slowBytes` unread, in ms. Also how long a client may
+   * read nothing while a long answer waits to be sent, or while its next messages wait to be
+   * handled. After this time, the broker disconnects the client with 4308. Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -140,7 +143,7 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output and watches. The broker estimates this memory; the estimate is rather too high. At the
+   * output and watches. The broker estimates this memory, usually too high. At the
    * limit the broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with
    * 1013 instead of opening a session. At nine eighths of the limit the broker closes new
    * connections with 1013, and connections with more than 16 KiB of unread output with 4308.
@@ -152,9 +155,7 @@ export interface BrokerLimits {
 /** The name of a limit. */
 export type LimitName = keyof BrokerLimits
 
-/**
- * A set of defaults: `private` for trusted clients, `public` for untrusted clients.
- */
+/** A choice of defaults: `private` for trusted clients, `public` for untrusted clients. */
 export type Profile = 'private' | 'public'
 
 interface LimitDefinition {
@@ -168,7 +169,10 @@ interface LimitDefinition {
   readonly canBeOff?: true | undefined
 }
 
-/** The other half of the heap is for the program, for garbage, and for snapshots of the table. */
+/**
+ * The default of `memoryBytes`. The other half of the heap is for the program, for garbage, and for
+ * snapshots of the lock table.
+ */
 const halfOfHeap = Math.floor(heapLimitBytes / 2)
 
 /** The definitions. {@link limitsFrom} derives `pendingConnections` from `connections`. */
@@ -223,8 +227,8 @@ export function limitFault(name: LimitName, value: unknown): string | undefined 
     if (max === undefined || (value as number) <= max) return undefined
     return `limits.${name} must be at most ${max}, not ${value}`
   }
-  const values = canBeOff ? 'a positive integer, or Infinity for no limit' : 'a positive integer'
-  return `limits.${name} must be ${values}, not ${String(value)}`
+  const rule = canBeOff ? 'a positive integer, or Infinity for no limit' : 'a positive integer'
+  return `limits.${name} must be ${rule}, not ${String(value)}`
 }
 
 /** The limits of a profile, with overrides. Does not check the values. */
@@ -237,6 +241,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
   }
 }
 
+/** For each limit of the lock table: the broker limit from which it gets its value. */
 const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',
@@ -253,6 +258,7 @@ export function limitNameOf(limit: keyof SessionLimits): LimitName {
   return sessionLimitNames[limit]
 }
 
+/** The error messages, without the name of the limit. Other limits have a general message. */
 const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
   locksPerSession: (value) =>
     `the session holds and waits for ${value} locks, the maximum; unlock a lock first`,
@@ -278,7 +284,10 @@ export function limitMessage(name: LimitName, value: number): string {
   return `${messagePart} (${name})`
 }
 
-/** The reason in a close frame for a client that reached a limit; such a reason must be short. */
+/**
+ * The reason in the close frame for a client that reached a limit. The reason is short, because
+ * WebSocket allows at most 123 bytes.
+ */
 export function limitReason(name: LimitName, value: number): string {
   return `quota exceeded: ${name} ${value}`
 }

@@ -10,7 +10,8 @@ import { HoldfastError } from '@holdfast/shared'
  * - `lock`: lock a key in exclusive mode, take permits of the key, or lock the key in a set, in any
  *   mode. `share`: lock a key in shared mode.
  * - `steal`: take a lock from its holders.
- * - `query`, `watch`: see the holders and the waiters of a key.
+ * - `query`: ask once for the holders and the waiters of a key. `watch`: get an event for each
+ *   change of the holders and the waiters of a key.
  * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.
  * - `revoke`: end a lock of another session.
  *
@@ -96,11 +97,13 @@ export function permissionsFrom(
     rules.some(({ keys, allow = defaultOperations }) => {
       const isAllowed =
         allow.includes(operation) || (operation === 'share' && allow.includes('lock'))
-      return isAllowed && (operation === 'stats' || keys.some((pattern) => matches(pattern, key)))
+      return (
+        isAllowed && (operation === 'stats' || keys.some((pattern) => matchesPattern(pattern, key)))
+      )
     })
 }
 
-function matches(pattern: string, key: string): boolean {
+function matchesPattern(pattern: string, key: string): boolean {
   return pattern.endsWith('*') ? key.startsWith(pattern.slice(0, -1)) : pattern === key
 }
 
@@ -124,7 +127,7 @@ export async function identify(
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
   if (typeof value?.principal !== 'string' || value.principal === '') return false
-  // An identity with an `expiresAt` that is not a number would expire never or at once.
+  // If `expiresAt` is no number, comparisons with it fail, so the identity would never expire.
   const { expiresAt = Number.POSITIVE_INFINITY } = value
   return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

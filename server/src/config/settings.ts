@@ -24,7 +24,7 @@ export interface TlsFiles {
   readonly passphrase?: string | undefined
 }
 
-/** The options of a broker with every default filled in. */
+/** The options of a broker with every default filled in. `options.ts` explains each option. */
 export interface BrokerSettings {
   readonly authenticate: Authenticate | undefined
   readonly authorize: Authorize | undefined
@@ -43,13 +43,20 @@ export interface BrokerSettings {
   readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
-  /** Undefined if the broker serves all keys. */
+  /** The part of all keys that the broker serves; undefined if the broker serves all keys. */
   readonly cell: Cell | undefined
-  /** How long the broker grants no lock after its start, in ms; 0 for no such time. */
+  /**
+   * How long after its start the broker grants only requests that steal a lock, in ms; 0 if the
+   * broker grants all requests from its start.
+   */
   readonly quietStart: number
 }
 
-/** Makes the error for an invalid option. @param rule A sentence: "x must be …, not …". */
+/**
+ * Makes the error for an invalid option.
+ *
+ * @param rule A sentence: "x must be …, not …".
+ */
 export function invalidOption(rule: string): HoldfastError {
   return new HoldfastError('INVALID_OPTION', rule)
 }

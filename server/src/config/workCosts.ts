@@ -1,6 +1,6 @@
 /**
  * The cost of the work that messages cause, and the work budget of a connection. One unit of work
- * is about half a microsecond of the broker's time, and more until the code is compiled.
+ * is about half a microsecond of the broker's time, and more until V8 has compiled the code.
  *
  * To limit the number of messages is not enough, because one query visits every key in use, and an
  * answer may be a thousand times as long as its request. So the broker subtracts the work that each
@@ -8,7 +8,7 @@
  * paused until the broker has handled the messages of the other connections.
  */
 
-/** Units that today's processors do in a millisecond: compiled code needs half a µs for a unit. */
+/** How many units compiled code does in a millisecond on a usual processor. */
 export const unitsPerMs = 2_000
 
 /** Fixed costs, in units of work. */
@@ -21,7 +21,7 @@ export const costs = {
   effect: 1,
   /** Visiting one waiting scope or set in a check for deadlocks. */
   deadlockVisit: 4,
-  /** Finding out and explaining why a message is invalid. */
+  /** Finding out why a message is invalid, and explaining this in an error message. */
   refusal: 50,
   /** Accepting the upgrade of a new connection. */
   upgrade: 200,
@@ -147,11 +147,11 @@ export function costOfGathering(records: number): number {
  * than about 15 ms on a slow processor, even if a hundred connections send much at once.
  */
 export const turnBudget = {
-  /** For all connections together, without the paused connections. */
+  /** For all connections that are not paused, together. */
   all: 6_000,
-  /** For all connections together, in ms from the first frame of the turn. */
+  /** For the same connections together, as time: in ms from the first frame of the turn. */
   ms: 3,
-  /** Maximum for one connection, if the budget of all connections has as many units left. */
+  /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
   /** Guaranteed minimum for one connection, so that a client with little work never waits. */
   minimum: 64,

@@ -16,19 +16,23 @@ export interface ArrivalWork {
 export interface AddressPacerDeps<W extends ArrivalWork> {
   readonly scheduler: WorkScheduler
   readonly clock: { monotonic(): number }
-  /** Calls back once the input that has already arrived in this turn has been handled. */
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
   /** Units of work (see `workCosts.ts`) for all new clients in one turn. */
   readonly unitsPerTurn: number
-  /** Does the work. Returns the units of work that this took. */
+  /** Does the work. Returns how many units of work this took. */
   readonly work: (arrival: W) => number
 }
 
+/** All Unix sockets count as this address. */
 const unixSockets = ''
 
 export class AddressPacer<W extends ArrivalWork> {
   readonly #deps: AddressPacerDeps<W>
-  /** The waiting work by address, the oldest first. The next address comes first. */
+  /**
+   * The waiting work by address, oldest first. The first address of the map is the address whose
+   * work is done next.
+   */
   readonly #byAddress = new Map<string, Set<W>>()
   #isScheduled = false
   /** Units of work that new clients have left in this turn. */
@@ -47,6 +51,7 @@ export class AddressPacer<W extends ArrivalWork> {
   tryNow(arrival: W): boolean {
     this.#schedule()
     const { scheduler, clock } = this.#deps
+    // This call tells the scheduler the time, on which its `unitsLeft` depends.
     scheduler.allowanceAt(clock.monotonic())
     if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
     this.#work(arrival)
@@ -56,17 +61,17 @@ export class AddressPacer<W extends ArrivalWork> {
   /** Lets work wait for a later turn. Call this method only after {@link tryNow}. */
   enqueue(arrival: W): void {
     const address = addressOf(arrival)
-    const ofAddress = this.#byAddress.get(address)
-    if (ofAddress === undefined) this.#byAddress.set(address, new Set([arrival]))
-    else ofAddress.add(arrival)
+    const arrivals = this.#byAddress.get(address)
+    if (arrivals === undefined) this.#byAddress.set(address, new Set([arrival]))
+    else arrivals.add(arrival)
   }
 
   /** Removes waiting work. Returns false if the work does not wait. */
   remove(arrival: W): boolean {
     const address = addressOf(arrival)
-    const ofAddress = this.#byAddress.get(address)
-    if (ofAddress?.delete(arrival) !== true) return false
-    if (ofAddress.size === 0) this.#byAddress.delete(address)
+    const arrivals = this.#byAddress.get(address)
+    if (arrivals?.delete(arrival) !== true) return false
+    if (arrivals.size === 0) this.#byAddress.delete(address)
     return true
   }
 
@@ -74,12 +79,12 @@ export class AddressPacer<W extends ArrivalWork> {
   removeNext(): W | undefined {
     const [first] = this.#byAddress
     if (first === undefined) return undefined
-    const [address, ofAddress] = first
-    const [oldest] = ofAddress as Set<W>
+    const [address, arrivals] = first
+    const [oldest] = arrivals as Set<W>
     this.#byAddress.delete(address)
-    ofAddress.delete(oldest!)
-    // Puts the address behind the others.
-    if (ofAddress.size > 0) this.#byAddress.set(address, ofAddress)
+    arrivals.delete(oldest!)
+    // Puts the address behind the other addresses.
+    if (arrivals.size > 0) this.#byAddress.set(address, arrivals)
     return oldest
   }
 

@@ -1,7 +1,8 @@
 /**
  * One WebSocket connection. The connection parses, validates and counts the messages of its client,
- * and passes each message to the broker. The first message is `hello`. At the end of a turn of the
- * event loop the connection writes the messages of the turn as few frames.
+ * and passes each message to the broker. The first message is `hello`, which opens or resumes the
+ * session: the relationship of the client with the broker, which owns the locks of the client. At
+ * the end of a turn of the event loop the connection writes the messages of the turn as few frames.
  *
  * The connection subtracts the work that each message caused from its work budgets: units of work
  * for a turn, and for a second. A connection is paused when it has used up a budget, or when its
@@ -176,6 +177,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeSecond(costs.controlFrame, now)
+    // The flusher counts the memory of the connection again, which may have become less.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -352,6 +354,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state === 'gone') return
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
+    // If the socket has closed already, `onClose` does not follow. So `work` must finish.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
@@ -387,7 +390,7 @@ export class Connection implements SocketListener, PacedWork {
       this.abort(closeCodes.badMessage)
       return
     }
-    const before = this.#allowance.unitsLeft
+    const unitsBefore = this.#allowance.unitsLeft
     this.#allowance.chargeTurn(parsingCost)
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
@@ -404,12 +407,12 @@ export class Connection implements SocketListener, PacedWork {
       this.#handle(elements[i])
       if (!this.#acceptsInput()) break
     }
-    const used = before - this.#allowance.unitsLeft
+    const used = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(used)
     if (!this.#acceptsInput()) return
-    // Does not count the `pong` of an idle session, because counting needs memory.
-    if (used > costs.message + 1 || this.#allowance.hasSecondBudget)
-      this.#allowance.chargeSecond(used, at)
+    // The budget of a second needs memory, so a single `pong` of an idle session does not make one.
+    const isMoreThanPong = used > costs.message + 1
+    if (isMoreThanPong || this.#allowance.hasSecondBudget) this.#allowance.chargeSecond(used, at)
   }
 
   #handleInput(): void {
@@ -435,12 +438,12 @@ export class Connection implements SocketListener, PacedWork {
   /** Handles one message, and charges for its effects on the lock table and for its output. */
   #handle(element: unknown): void {
     const { workCounter } = this.#deps
-    const { effectCount } = workCounter
+    const { effectCount: effectsBefore } = workCounter
     const charsBefore = this.#sendQueue.waitingChars
     this.#handledCount++
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
-    const effects = workCounter.effectCount - effectCount
+    const effects = workCounter.effectCount - effectsBefore
     this.#allowance.chargeTurn(costs.message + effects * costs.effect + costOfBytes(sentChars))
   }
 
@@ -464,6 +467,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #dropInput(): void {
     this.#deps.scheduler.remove(this)
+    // If the socket has closed already, `onClose` does not follow. So `work` must finish.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined

@@ -10,7 +10,7 @@ import type { WorkScheduler } from './workScheduler.js'
 /** An invalid message that has an id. The broker answers such a message with `failed`. */
 export type InvalidRequest = InvalidMessage & { readonly id: number }
 
-/** The broker implements this interface to learn that a connection ends. */
+/** The broker implements this interface, so that connections can report their end. */
 export interface ConnectionListener<Connection> {
   /**
    * The broker ends the connection without a message of the client, so the client may not know that
@@ -45,6 +45,7 @@ export interface DepsOf<Connection> {
    * session lives on.
    */
   readonly membership: { isLive(): boolean } | undefined
+  /** Opens or resumes the session of the client that sent `hello`. */
   readonly handshake: { begin(connection: Connection, hello: Hello): void }
   readonly inbound: {
     /**

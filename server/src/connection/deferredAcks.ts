@@ -1,8 +1,8 @@
 /**
  * Acknowledgements (`ack`) that wait for the command log, which puts the commands of the broker in
- * order and executes the commands. A client sends no faster than the broker acknowledges. To slow
- * the client down while the log is slow, the broker sends an `ack` only after the log has executed
- * the command of the acknowledged message.
+ * order and executes the commands. A client sends only a limited number of messages that the broker
+ * has not acknowledged. To slow the client down while the log is slow, the broker sends an `ack`
+ * only after the log has executed the command of the acknowledged message.
  */
 
 /** Tells the client how many messages the broker has handled. */
@@ -12,7 +12,7 @@ export interface Ack {
   readonly at: number
 }
 
-/** Removed acknowledgements stay in the array until there are this many. */
+/** Removed acknowledgements stay in the array until the array has this many of them. */
 const maxRemovedKept = 1_024
 
 export class DeferredAcks {

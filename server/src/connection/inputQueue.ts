@@ -44,7 +44,7 @@ export class InputQueue {
     return this.#firstIndex === this.#frames.length
   }
 
-  /** Length of the text that waits, in characters, each of which takes one or two bytes. */
+  /** Length of the text that waits, in characters. Each character takes one or two bytes. */
   get chars(): number {
     return this.#chars
   }
@@ -54,9 +54,9 @@ export class InputQueue {
     this.#add({ text, at, elements: undefined, nextIndex: 0 })
   }
 
-  /** Adds the rest of a frame, from the element with the index `next` on. */
-  addRest(text: string, at: number, elements: readonly unknown[], next: number): void {
-    if (next < elements.length) this.#add({ text, at, elements, nextIndex: next })
+  /** Adds the rest of a frame, from the element with the index `nextIndex` on. */
+  addRest(text: string, at: number, elements: readonly unknown[], nextIndex: number): void {
+    if (nextIndex < elements.length) this.#add({ text, at, elements, nextIndex })
   }
 
   /** Removes and returns the next message; `'malformed'` for invalid JSON, undefined at the end. */

@@ -11,7 +11,7 @@ import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { Connection } from './connection.js'
 import type { WorkScheduler } from './workScheduler.js'
 
-/** Counts the memory that connections take for output which their clients have not read. */
+/** Counts the memory that connections take, mostly for output that clients have not read. */
 export interface OutputMemory {
   /** Whether the broker uses so much memory that it disconnects clients with unread output. */
   readonly isOverfull: boolean
@@ -24,6 +24,7 @@ export interface OutputFlusherDeps {
   readonly memory: OutputMemory
   /** Begins a new turn when the flusher writes the output of the current turn. */
   readonly scheduler: WorkScheduler
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
   /** Calls {@link OutputFlusher.disconnectIfSlow} when the deadline of a connection has passed. */
   readonly time: {

@@ -14,9 +14,9 @@ import { costOfBytes, turnBudget } from '../config/workCosts.js'
 import type { Socket } from './socket.js'
 
 /** If more bytes than this wait in the socket, all output waits in the queue. */
-const roomBytes = 64 * 1024
+const maxSocketBytes = 64 * 1024
 /** If more characters than this wait in the queue, the broker handles no message of the client. */
-const fullChars = 64 * 1024
+const maxWaitingChars = 64 * 1024
 
 /** A message that is encoded when it is written. */
 export interface DeferredMessage {
@@ -44,14 +44,14 @@ interface Stream {
   readonly keptBytes: number
 }
 
-type Item = string | DeferredMessage | Stream
+type OutputItem = string | DeferredMessage | Stream
 
 /** All empty queues share this array, which saves memory. The array must stay empty. */
 const noItems: never[] = []
 
 export class SendQueue {
   readonly #socket: Socket
-  #items: Item[] = noItems
+  #items: OutputItem[] = noItems
   #streamCount = 0
   #deferredCount = 0
   #blockingStreamCount = 0
@@ -82,12 +82,12 @@ export class SendQueue {
 
   /** Whether the client must read before the queue can write more. */
   get isBlocked(): boolean {
-    return this.#socket.bufferedBytes > roomBytes
+    return this.#socket.bufferedBytes > maxSocketBytes
   }
 
   /** Whether so much output waits that the broker must handle no further message of the client. */
   get isFull(): boolean {
-    return this.#blockingStreamCount > 0 || this.#waitingChars > fullChars
+    return this.#blockingStreamCount > 0 || this.#waitingChars > maxWaitingChars
   }
 
   /** Length of the messages that wait, in characters. */
@@ -160,7 +160,7 @@ export class SendQueue {
    *
    * @param units Units of work that streams and deferred messages may use before the rest of the
    *   output waits. Default: no limit.
-   * @param streamUnits A lower limit, after which no stream takes a further step. It is lower,
+   * @param streamUnits Units of work after which no stream takes a further step. At most `units`,
    *   because the step of a stream may cost much more than a message. Default: `units`.
    * @returns How many units of work were used.
    */
@@ -172,16 +172,16 @@ export class SendQueue {
   }
 
   /**
-   * Writes the last output; call this before the close frame is sent. Writes the encoded messages
-   * even if the socket has no room. Encodes streams and deferred messages only within a small
-   * budget of work and while the socket has room.
+   * Writes the last output. The caller must call this method before it sends the close frame.
+   * Writes the encoded messages even if the socket has no room. Encodes streams and deferred
+   * messages only within a small budget of work and while the socket has room.
    */
   flushMessages(): void {
     if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, true)
     else this.#writeAll()
   }
 
-  #queue(item: Item): void {
+  #queue(item: OutputItem): void {
     if (this.#items === noItems) this.#items = [item]
     else this.#items.push(item)
   }
@@ -238,7 +238,7 @@ export class SendQueue {
   }
 
   #hasRoom(batch: MessageBatch): boolean {
-    return this.#socket.bufferedBytes + batch.chars <= roomBytes
+    return this.#socket.bufferedBytes + batch.chars <= maxSocketBytes
   }
 
   /** Writes a stream until it has ended, has used `units`, or must wait for room in the socket. */
@@ -257,7 +257,7 @@ export class SendQueue {
   }
 }
 
-function isStream(item: Item): item is Stream {
+function isStream(item: OutputItem): item is Stream {
   return typeof item !== 'string' && 'messages' in item
 }
 

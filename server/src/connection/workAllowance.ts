@@ -77,7 +77,7 @@ export class WorkAllowance {
  * message may overdraw the budget.
  */
 class SecondBudget {
-  readonly #perMs: number
+  readonly #unitsPerMs: number
   readonly #maxUnits: number
   #units: number
   #updatedAt: number
@@ -87,7 +87,7 @@ class SecondBudget {
    * @param now A monotonic time in ms, of the same clock as for the other methods.
    */
   constructor(perSecond: number, now: number) {
-    this.#perMs = perSecond / 1_000
+    this.#unitsPerMs = perSecond / 1_000
     this.#maxUnits = perSecond
     this.#units = perSecond
     this.#updatedAt = now
@@ -105,14 +105,15 @@ class SecondBudget {
 
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
-    // A refill only raises the budget. Each message calls this method, so this line saves time.
+    // A refill only raises the budget, so it is not needed here. Each message calls this method, so
+    // this line saves time.
     if (this.#units >= 0) return 0
     this.#refill(now)
-    return this.#units >= 0 ? 0 : -this.#units / this.#perMs
+    return this.#units >= 0 ? 0 : -this.#units / this.#unitsPerMs
   }
 
   #refill(now: number): void {
-    this.#units = Math.min(this.#maxUnits, this.#units + (now - this.#updatedAt) * this.#perMs)
+    this.#units = Math.min(this.#maxUnits, this.#units + (now - this.#updatedAt) * this.#unitsPerMs)
     this.#updatedAt = now
   }
 }

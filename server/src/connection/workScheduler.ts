@@ -17,7 +17,7 @@ export interface PacedWork {
 
 export interface WorkSchedulerOptions {
   readonly clock: Clock
-  /** Calls back once the input that has already arrived in this turn has been handled. */
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
 }
 
@@ -65,7 +65,7 @@ export class WorkScheduler {
    */
   get unitsLeft(): number {
     // The time of the turn bounds the units as well, because a unit takes longer than usual on a
-    // slow machine and until the code is compiled.
+    // slow machine and until V8 has compiled the code.
     return Math.min(this.#unitsLeft, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
@@ -75,8 +75,8 @@ export class WorkScheduler {
   }
 
   /**
-   * Begins a new turn, after the input of this turn was handled and when its output is written.
-   * Work beyond the budget of this turn reduces the budget of the new turn.
+   * Begins a new turn. Called after the broker has handled the input of this turn, and before it
+   * writes the output. Work beyond the budget of this turn reduces the budget of the new turn.
    */
   nextTurn(): void {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
@@ -131,7 +131,8 @@ export class WorkScheduler {
       unitsLeft -= work.work(Math.min(turnBudget.slice, unitsLeft))
       if (this.#clock.monotonic() >= endsAt) break
     }
-    // A slice may contain one expensive message. The next turns then have time for other clients.
+    // A slice can exceed the budget by one expensive message. The next budgets for paused work are
+    // then smaller, so that other clients get this time.
     this.#overdrawnByPaused = Math.max(0, -unitsLeft)
     if (this.#waiting.size === 0 || this.#isScheduled) return
     this.#isScheduled = true

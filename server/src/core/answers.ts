@@ -1,11 +1,11 @@
 /**
- * The answers to requests that need no records of their own, and the check that a stored answer
+ * The answers that are the same for every request of a type, and the check that a stored answer
  * belongs to a request. The table stores an answer until the client acknowledges the answer.
  */
 import type { RequestType } from './plainRecords.js'
 import type { Answer } from './records.js'
 
-const requestTypeOf = {
+const requestTypeOfAnswer = {
   granted: 'lock',
   unlocked: 'unlock',
   upgraded: 'upgrade',
@@ -24,7 +24,7 @@ const requestTypeOf = {
  * `revoke`. Every other failure without a type is the answer to a `lock`.
  */
 export function isAnswerTo(answer: Answer, type: RequestType): boolean {
-  if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
+  if (answer.kind !== 'failed') return requestTypeOfAnswer[answer.kind] === type
   if (answer.request !== undefined) return answer.request === type
   if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
   return type === 'unlock' || type === 'refresh' || type === 'revoke'

@@ -9,7 +9,10 @@
  * @template S The class of sessions.
  */
 export class Barrier<S> {
-  /** Number of the barrier in the order in which barriers began; 0 for a bookmark. */
+  /**
+   * Number of the barrier in the order in which barriers began; 0 for the bookmark of a walk (see
+   * `orderedList.ts`).
+   */
   order = 0
   previous: Barrier<S> | undefined = undefined
   next: Barrier<S> | undefined = undefined
@@ -35,7 +38,7 @@ export class BarrierCall<S> {
   readonly id: number
   /** In ms; undefined if the call waits for ever. */
   readonly timeout: number | undefined
-  /** Wall time of the call. */
+  /** Wall time of the call, in ms since 1970. */
   readonly since: number
 
   constructor(

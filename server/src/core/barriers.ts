@@ -1,6 +1,7 @@
 /**
- * Barriers: calls gather at a barrier until as many calls wait as the barrier has parties. Then the
- * table passes all of them in one step, and the next call begins a new barrier of the same name.
+ * Barriers: calls gather at a barrier until as many calls wait as the barrier has parties. Then all
+ * these calls pass the barrier in one step, and the next call begins a new barrier with the same
+ * key.
  *
  * Barriers have a namespace of their own: a barrier and a lock may have the same key. A barrier
  * exists only while calls wait at it. The first call sets the number of parties.
@@ -107,7 +108,9 @@ export class BarrierTable {
     }
   }
 
-  /** Ends a call of this session that waits, because its client or a timer gave it up. */
+  /**
+   * Ends a waiting call, because its client cancelled the call or the timeout of the call is over.
+   */
   giveUp(
     responder: Responder,
     session: Session | undefined,
@@ -120,12 +123,12 @@ export class BarrierTable {
     fail(responder, call.session, id, reason === 'aborted' ? 'ABORTED' : 'LOCK_TIMEOUT')
   }
 
-  /** Ends all calls of a session that no client can resume. */
+  /** Ends all calls of a session that has ended, or that is suspended and cannot be resumed. */
   endCallsOf(responder: Responder, session: Session): void {
     for (const call of session.barrierCalls.values()) this.#depart(responder, call, 'ended')
   }
 
-  /** Removes a call. The last call that leaves ends the barrier. */
+  /** Removes a call from its barrier. Removes the barrier with its last call. */
   #depart(responder: Responder, call: BarrierCall<Session>, reason: DepartReason): void {
     const { barrier, session } = call
     barrier.calls.delete(call)

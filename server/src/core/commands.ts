@@ -2,28 +2,35 @@
  * The commands: every input of the lock table. Tables that apply the same commands in the same
  * order are equal.
  *
+ * Terms:
+ * - A *session* is the relationship of one client with the broker. The session owns the locks and
+ *   the waiting requests of the client, and can outlive a connection.
+ * - The *lease* is how long a session lives without a message of its client. The *grace* is how
+ *   long a session without a connection can be resumed. The *ttl* is how long a lock lives without
+ *   a refresh.
+ * - A *fence* is the number of a lock, higher than the fences of all earlier locks.
+ * - The *generation* of a lock rises with every refresh, and when another broker takes over its
+ *   session.
+ * - A *set* is a request for several keys, which the table grants in one step.
+ * - A *scope* is one logical task of a client, with its locks and its waiting request. The table
+ *   refuses deadlocks between scopes.
+ * - A `once` asks for the result of a function that only one caller runs at a time. Its *followers*
+ *   are the requests that wait for the value of the same run.
+ *
  * Commands come from two senders:
  * - A client. The command of a client has an *attach epoch*: the number of the connection on which
- *   the message of the client arrived.
- * - A timer of the broker. The command of a timer is a proposal, and names the session, request or
- *   lock for which the timer was set. For a lock, the command also names the lock's generation.
+ *   the message of the client arrived. The `id` of a request is a number that the client chose.
+ * - The broker itself, mostly one of its timers. The command of a timer is a proposal, and names
+ *   the session, request or lock for which the timer was set. For the ttl of a lock, the command
+ *   also names the generation.
  *
  * The table ignores a command whose connection is not the newest connection of the session. The
  * table also ignores a command whose session, request, lock or generation does not exist any more.
- *
- * Terms: the *lease* is how long a session lives without a message of its client. The *grace* is
- * how long a session without a connection can be resumed. The *ttl* is how long a lock lives
- * without a refresh. A *fence* is the number of a lock, higher than the fences of all earlier
- * locks. The *generation* of a lock rises with
- * every refresh, and when another broker takes over its session. A *set* is a request for
- * several keys, which the table grants in one step. A *scope* is one logical task of a client, with
- * its locks and its waiting requests; the table refuses deadlocks between scopes. The *followers*
- * of a `once` are the requests that wait for the value of the same run.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { ExtraTerms, SetItem } from './lockExtras.js'
 
-interface Base {
+interface CommandBase {
   /**
    * The wall time of the broker that submits the command, in ms since 1970. The table only stores
    * this time, as the field `since` of a lock or request.
@@ -31,8 +38,11 @@ interface Base {
   readonly at: number
 }
 
-/** A command from a client. `attachEpoch` is the number of a connection of its session. */
-interface FromSession extends Base {
+/**
+ * A command about one connection of a session. `attachEpoch` is the number of this connection among
+ * the connections of the session.
+ */
+interface ConnectionCommand extends CommandBase {
   readonly session: string
   readonly attachEpoch: number
 }
@@ -49,13 +59,13 @@ export interface SessionLimits {
   /** Most requests that wait for one key. The table refuses a further request of this session. */
   readonly waitersPerKey: number
   /**
-   * Most waiting scopes and sets that one check for deadlocks visits. Default 10,000: a command of
-   * an older broker lacks this field, because that broker has no scopes.
+   * Most waiting scopes and sets that one check for deadlocks visits. A command of an older broker,
+   * which has no scopes, lacks this field; the table then uses 10,000.
    */
   readonly deadlockVisits?: number | undefined
   /**
-   * Most calls that wait at barriers. Default no limit: a command of an older broker lacks this
-   * field, because that broker has no barriers.
+   * Most calls that wait at barriers. A command of an older broker, which has no barriers, lacks
+   * this field; the table then applies no limit.
    */
   readonly barriers?: number | undefined
   /** Longest `maxHold` of a lock, in ms. Undefined: no limit. */
@@ -76,9 +86,9 @@ export interface SessionLimits {
 /**
  * The highest fence to which `raiseFenceFloor` may raise the fences. A broker derives fences from
  * its clock: ms since 1970, times 1,024. This fence is derived from the beginning of the year 2100.
- * The limit exists because fences are never lowered. Without the limit, the fences of a broker
- * whose clock is centuries ahead would stay in the log for good. More than 2^52 fences remain above
- * this fence.
+ * The limit exists because fences are never lowered. Without the limit, a broker whose clock is
+ * centuries ahead would raise the fences of the command log for good. Above the limit, more than
+ * 2^52 fences remain.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -86,27 +96,27 @@ export const maxFenceFloor = 4_102_444_800_000 * 1024
  * Makes every later fence higher than `fence`. A broker submits this command when it starts. A
  * table ignores the command if `fence` is higher than {@link maxFenceFloor}.
  */
-export interface RaiseFenceFloor extends Base {
+export interface RaiseFenceFloor extends CommandBase {
   readonly type: 'raiseFenceFloor'
   readonly fence: number
 }
 
 /**
- * Starts or ends the quiet time, in which the table grants only requests that steal the lock. A
- * broker that lost its table begins with a quiet time, and waits until every earlier holder must
- * have given up its lock.
+ * Begins or ends the quiet start, in which the table grants only requests that steal the lock. A
+ * broker that lost its table begins with a quiet start. The quiet start lasts until every earlier
+ * holder must have given up its lock.
  */
-export interface SetQuiet extends Base {
+export interface SetQuiet extends CommandBase {
   readonly type: 'quiet'
   readonly quiet: boolean
 }
 
 /**
  * A broker takes over the sessions of a broker that has ended. The connections of these sessions
- * are lost, and no broker has run their timers since that end. The table suspends each session for
- * its lease. Every ttl and every timeout starts again in full.
+ * are lost, and no broker has run their timers since the former broker ended. The table suspends
+ * each session for its lease. Every ttl and every timeout starts again in full.
  */
-export interface TakeOverSessions extends Base {
+export interface TakeOverSessions extends CommandBase {
   readonly type: 'restart'
   /** The broker whose sessions are taken over; undefined for all sessions. */
   readonly formerOwner: string | undefined
@@ -114,7 +124,7 @@ export interface TakeOverSessions extends Base {
   readonly ownerBroker: string
 }
 
-export interface OpenSession extends Base {
+export interface OpenSession extends CommandBase {
   readonly type: 'open'
   /** Identifies the `hello`, so that the broker can match the outcome with its handshake. */
   readonly handshakeId: string
@@ -134,7 +144,7 @@ export interface OpenSession extends Base {
   readonly limits: SessionLimits
 }
 
-export interface ResumeSession extends Base {
+export interface ResumeSession extends CommandBase {
   readonly type: 'resume'
   readonly handshakeId: string
   readonly session: string
@@ -152,18 +162,19 @@ export interface ResumeSession extends Base {
   readonly secret: string
 }
 
-/** The connection has ended. A session without a grace ends, unless `keep` is set. */
-export interface SuspendSession extends FromSession {
+/** The connection has ended. A session without a grace ends, unless `keep` is true. */
+export interface SuspendSession extends ConnectionCommand {
   readonly type: 'suspend'
   /**
    * Whether to keep the session for its lease even without a grace. True if the broker itself
-   * closed the connection, because the client may not know of the end and still rely on its locks.
+   * closed the connection, because the client may not know that the connection has ended, and may
+   * still rely on its locks.
    */
   readonly keep: boolean
 }
 
 /** The client has sent `bye`, or a timer of the broker proposes the end of an expired session. */
-export interface EndSession extends FromSession {
+export interface EndSession extends ConnectionCommand {
   readonly type: 'end'
   readonly reason: EndReason
 }
@@ -174,14 +185,19 @@ export interface EndSession extends FromSession {
  */
 export type EndReason = 'goodbye' | 'expired' | 'dropped'
 
-export interface RequestLock extends FromSession {
+export interface RequestLock extends ConnectionCommand {
   readonly type: 'lock'
   readonly id: number
   readonly key: string
   readonly mode: LockMode
+  /** In ms; undefined if the lock does not expire. */
   readonly ttl: number | undefined
-  /** In ms. With 0 the request fails at once instead of waiting; undefined: it waits for ever. */
+  /**
+   * In ms. With 0 the request fails at once instead of waiting. Undefined: the request waits for
+   * ever.
+   */
   readonly timeout: number | undefined
+  /** Whether the table first ends all locks of the key, and grants before the waiting requests. */
   readonly steal: boolean
   /** JSON text. */
   readonly metadata: string | undefined
@@ -190,7 +206,7 @@ export interface RequestLock extends FromSession {
 }
 
 /** Requests a lock on each of several keys. The table grants all the locks in one step, or none. */
-export interface RequestLockSet extends FromSession {
+export interface RequestLockSet extends ConnectionCommand {
   readonly type: 'lockAll'
   readonly id: number
   /**
@@ -198,6 +214,7 @@ export interface RequestLockSet extends FromSession {
    * of the first item.
    */
   readonly items: readonly SetItem[]
+  /** As in {@link RequestLock}. */
   readonly ttl: number | undefined
   /** As in {@link RequestLock}. */
   readonly timeout: number | undefined
@@ -207,13 +224,13 @@ export interface RequestLockSet extends FromSession {
   readonly extras?: Pick<ExtraTerms, 'maxHold' | 'notify' | 'scope'> | undefined
 }
 
-/** Makes a shared lock exclusive, as soon as it is the only lock of its key. */
-export interface UpgradeLock extends FromSession {
+/** Makes a shared lock exclusive, as soon as this lock is the only lock of its key. */
+export interface UpgradeLock extends ConnectionCommand {
   readonly type: 'upgrade'
   readonly id: number
   /**
-   * The fence of the grant. This fence identifies the lock, even after an upgrade has given a new
-   * fence.
+   * The fence of the grant. This fence identifies the lock, even after an earlier upgrade gave the
+   * lock a new fence.
    */
   readonly fence: number
   /** As in {@link RequestLock}. */
@@ -221,32 +238,31 @@ export interface UpgradeLock extends FromSession {
 }
 
 /** Makes an exclusive lock shared. */
-export interface DowngradeLock extends FromSession {
+export interface DowngradeLock extends ConnectionCommand {
   readonly type: 'downgrade'
   readonly id: number
-  /**
-   * The fence of the grant. This fence identifies the lock, even after an upgrade has given a new
-   * fence.
-   */
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
 }
 
 /** Ends a scope: withdraws its waiting request, and releases all its locks. */
-export interface EndScope extends FromSession {
+export interface EndScope extends ConnectionCommand {
   readonly type: 'endScope'
   readonly id: number
   readonly scope: number
 }
 
 /**
- * Asks for the right to run a function under the exclusive lock of a key. If another caller runs
- * the function already, asks for the value of that run. The answer is the lock, the value of that
- * run, or a kept value of an earlier run.
+ * Asks for the result of a function that only one caller runs at a time. The answer is one of:
+ * - an exclusive lock of the key, under which the client must run the function;
+ * - the value of a run that another caller had begun already;
+ * - the value of an earlier run, which the table kept.
  */
-export interface RequestOnce extends FromSession {
+export interface RequestOnce extends ConnectionCommand {
   readonly type: 'once'
   readonly id: number
   readonly key: string
+  /** As in {@link RequestLock}. */
   readonly ttl: number | undefined
   /** As in {@link RequestLock}. */
   readonly timeout: number | undefined
@@ -254,30 +270,28 @@ export interface RequestOnce extends FromSession {
   readonly metadata: string | undefined
 }
 
-/**
- * Releases the lock of a `once`, and gives the value of the run to the followers: the requests that
- * wait for the value.
- */
-export interface CompleteOnce extends FromSession {
+/** Releases the lock of a `once`, and gives the value of the run to the followers. */
+export interface CompleteOnce extends ConnectionCommand {
   readonly type: 'complete'
   readonly id: number
   readonly fence: number
   /** JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined
-  /** How long later calls get the value too, in ms; undefined: not at all. */
+  /** How long the table keeps the value for later calls, in ms; undefined: not at all. */
   readonly keep: number | undefined
 }
 
-export interface Unlock extends FromSession {
+export interface Unlock extends ConnectionCommand {
   readonly type: 'unlock'
   readonly id: number
   readonly fence: number
 }
 
-export interface Refresh extends FromSession {
+export interface Refresh extends ConnectionCommand {
   readonly type: 'refresh'
   readonly id: number
   readonly fence: number
+  /** The new ttl, in ms; undefined if the ttl of the lock stays as it is. */
   readonly ttl: number | undefined
 }
 
@@ -285,7 +299,7 @@ export interface Refresh extends FromSession {
  * The leader, which is the holder of an election's lock, replaces the value that observers of the
  * election see.
  */
-export interface Proclaim extends FromSession {
+export interface Proclaim extends ConnectionCommand {
   readonly type: 'proclaim'
   readonly id: number
   readonly fence: number
@@ -294,7 +308,7 @@ export interface Proclaim extends FromSession {
 }
 
 /** A client with the `revoke` permission ends one lock, whichever session holds the lock. */
-export interface RevokeLock extends FromSession {
+export interface RevokeLock extends ConnectionCommand {
   readonly type: 'revoke'
   readonly id: number
   readonly key: string
@@ -304,24 +318,24 @@ export interface RevokeLock extends FromSession {
 }
 
 /** Waits at a barrier until as many calls wait there as `parties` says. */
-export interface ArriveAtBarrier extends FromSession {
+export interface ArriveAtBarrier extends ConnectionCommand {
   readonly type: 'barrier'
   readonly id: number
   readonly key: string
   /** How many calls pass the barrier together, at least 2. */
   readonly parties: number
-  /** In ms. With 0 the call fails at once unless it is the last party; undefined: no timeout. */
+  /** In ms. With 0 a call that is not the last party fails at once. Undefined: no timeout. */
   readonly timeout: number | undefined
 }
 
 /** The client gives up a lock request that waits, or a call at a barrier. */
-export interface CancelRequest extends FromSession {
+export interface CancelRequest extends ConnectionCommand {
   readonly type: 'cancel'
   readonly request: number
 }
 
 /** The client has received these answers, so the table drops the stored answers. */
-export interface AcknowledgeAnswers extends FromSession {
+export interface AcknowledgeAnswers extends ConnectionCommand {
   readonly type: 'ack'
   readonly ids: readonly number[]
 }
@@ -331,12 +345,12 @@ export interface AcknowledgeAnswers extends FromSession {
  * The message proves that the client has read the newest `welcome`, because a client sends nothing
  * after `hello` until it has read `welcome`.
  */
-export interface ConfirmWelcome extends FromSession {
+export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'
 }
 
 /** Proposal: the timeout of this lock request, or of this call at a barrier, is over. */
-export interface TimeOutRequest extends Base {
+export interface TimeOutRequest extends CommandBase {
   readonly type: 'timeout'
   readonly session: string
   readonly request: number
@@ -346,7 +360,7 @@ export interface TimeOutRequest extends Base {
  * Proposal: the ttl of this lock is over. The table ignores the proposal if the lock has another
  * generation now, because a refresh has started the ttl again.
  */
-export interface ExpireLock extends Base {
+export interface ExpireLock extends CommandBase {
   readonly type: 'expire'
   readonly session: string
   readonly fence: number
@@ -354,21 +368,21 @@ export interface ExpireLock extends Base {
 }
 
 /**
- * Proposal: the `maxHold` of this lock is over. Needs no generation, because a refresh does not
- * prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of a former
- * owner broker, because the new owner broker starts the hold again and tells the client the new
- * start.
+ * Proposal: the `maxHold` of this lock is over. The proposal needs no generation, because a refresh
+ * does not prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of
+ * a former owner broker, because the new owner broker counts `maxHold` from a new start, and tells
+ * the client this start.
  */
-export interface EndHold extends Base {
+export interface EndHold extends CommandBase {
   readonly type: 'endHold'
   readonly session: string
   readonly fence: number
-  /** The broker whose timer measured the hold. */
+  /** The broker whose timer counted `maxHold`. */
   readonly ownerBroker: string
 }
 
-/** Proposal: the time for which the table keeps the result with this fence is over. */
-export interface ForgetResult extends Base {
+/** Proposal: the time for which the table keeps the result of the run with this fence is over. */
+export interface ForgetResult extends CommandBase {
   readonly type: 'forgetResult'
   readonly key: string
   readonly fence: number
@@ -378,7 +392,7 @@ export interface ForgetResult extends Base {
  * Proposal: grant more waiters of these keys, and answer more followers of a `once`, because an
  * earlier command stopped at the limit of grants for one command.
  */
-export interface GrantUnfinishedKeys extends Base {
+export interface GrantUnfinishedKeys extends CommandBase {
   readonly type: 'grantUnfinishedKeys'
   readonly keys: readonly string[]
 }
@@ -416,18 +430,41 @@ export type Command =
   | ForgetResult
   | GrantUnfinishedKeys
 
-const commandTypes: Readonly<Record<Command['type'], 1>> = {
-  ...{ raiseFenceFloor: 1, quiet: 1, restart: 1, open: 1 },
-  ...{ resume: 1, suspend: 1, end: 1, lock: 1 },
-  ...{ lockAll: 1, upgrade: 1, downgrade: 1, endScope: 1 },
-  ...{ once: 1, complete: 1, unlock: 1, refresh: 1, revoke: 1 },
-  ...{ proclaim: 1, barrier: 1, cancel: 1, ack: 1, confirm: 1 },
-  ...{ timeout: 1, expire: 1, endHold: 1, forgetResult: 1, grantUnfinishedKeys: 1 },
+/** All command types. The compiler refuses an object that lacks a type. */
+const commandTypes: Readonly<Record<Command['type'], true>> = {
+  raiseFenceFloor: true,
+  quiet: true,
+  restart: true,
+  open: true,
+  resume: true,
+  suspend: true,
+  end: true,
+  lock: true,
+  lockAll: true,
+  upgrade: true,
+  downgrade: true,
+  endScope: true,
+  once: true,
+  complete: true,
+  unlock: true,
+  refresh: true,
+  revoke: true,
+  proclaim: true,
+  barrier: true,
+  cancel: true,
+  ack: true,
+  confirm: true,
+  timeout: true,
+  expire: true,
+  endHold: true,
+  forgetResult: true,
+  grantUnfinishedKeys: true,
 }
 
 /**
  * Returns the type of the first command that this version of Holdfast does not know; undefined if
- * it knows all. A log must check the commands of its entries before the table applies one of them.
+ * this version knows all commands. A command log must check all commands of an entry before the
+ * table applies the first of these commands.
  */
 export function findUnknownType(commands: readonly Command[]): string | undefined {
   const unknown = commands.find((command) => !Object.hasOwn(commandTypes, command?.type))

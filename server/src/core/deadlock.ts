@@ -1,6 +1,6 @@
 /**
- * Finds deadlocks: whether a new request could never be granted, because the scopes for which the
- * request waits are waiting themselves.
+ * Finds deadlocks: whether a new request could never be granted, because the scopes for whose locks
+ * the request would wait are waiting themselves, and wait for each other or for the new request.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
@@ -23,7 +23,7 @@ import type { KeyState, Lock, Request, ScopeOfLocks } from './records.js'
 import { dropUnusedScopes, listLocks } from './scopes.js'
 
 /** The lock that a waiting request, or one member of a waiting set, wants at one key. */
-interface Wanted {
+interface WantedLock {
   readonly keyState: KeyState
   readonly mode: LockMode
   /** 0 unless the mode is `permits`. */
@@ -33,7 +33,7 @@ interface Wanted {
 /** A request that is about to wait. */
 export interface NewRequest {
   readonly session: { readonly id: string; readonly name: string | undefined }
-  readonly wanted: readonly Wanted[]
+  readonly wanted: readonly WantedLock[]
   readonly scope: ScopeOfLocks | undefined
   /** The lock that the request upgrades; undefined for a request for a new lock. */
   readonly upgradeOf: Lock | undefined
@@ -50,7 +50,10 @@ export type DeadlockResult = {
 
 /** Most entries of a cycle that an error shows. */
 const maxCycleEntries = 16
-/** How many waiting requests outside scopes are passed for one visit. */
+/**
+ * A waiting request outside scopes and sets is not visited. The check only *passes* the request: it
+ * looks whether the request can be granted. This many passed requests cost as much as one visit.
+ */
 const passedPerVisit = 16
 /** A lock of a waiting scope costs as much as this many passed requests. */
 const passedPerLock = 5
@@ -58,7 +61,8 @@ const passedPerLock = 5
 const passedPerKey = 8
 /**
  * Most locks that one check removes from the list of a key, because their scopes wait no longer.
- * Later checks remove the rest. These locks are no visits, because brokers may list different ones.
+ * Later checks remove the rest. A removed lock does not count towards the limit of visits, because
+ * brokers may list different locks, and all brokers must decide alike.
  */
 const maxRemovedLocks = 10_000
 
@@ -67,19 +71,20 @@ interface Waiter extends NewRequest {
   /** Undefined for the new request. */
   readonly request: Request | undefined
   /** The locks that stay held until this waiter is granted. */
-  readonly heldLocks: { readonly place: Place; readonly lock: Lock }[]
+  readonly heldLocks: { readonly checkedKey: CheckedKey; readonly lock: Lock }[]
   /** Whether `heldLocks` has the lock that this waiter upgrades. */
   holdsUpgradedLock: boolean
   canBeGranted: boolean
 }
 
-/** A key of the check. */
-interface Place {
+/** The records of the check about one key. */
+interface CheckedKey {
   readonly keyState: KeyState
   /** The locks of waiting scopes, by rising fence. */
   readonly holders: { readonly waiter: Waiter; readonly lock: Lock }[]
-  /** How many of `holders`, and how many of their permits, are not released yet. */
+  /** How many of `holders` the check has not released yet. */
   heldCount: number
+  /** The permits of these holders together. */
   heldPermits: number
   readonly upgrades: Waiter[]
   /**
@@ -87,13 +92,14 @@ interface Place {
    * queue.
    */
   readonly queue: Waiter[]
-  /** The same waiters as in `queue`. */
-  readonly queued: Set<Waiter>
-  readonly queueRest: Iterator<Request>
-  /** The waiters of `queue` before this index are granted. */
+  /** The same waiters as in `queue`, so that a waiter is found in constant time. */
+  readonly queuedWaiters: Set<Waiter>
+  /** The requests in scopes or sets that follow in the queue of the key. */
+  readonly uncollected: Iterator<Request>
+  /** The check has granted the waiters of `queue` before this index. */
   headIndex: number
-  /** The request of the queue up to which all requests can be granted. */
-  passedUpTo: Request | undefined
+  /** The first request of the key's queue that the check has neither passed nor granted. */
+  nextToPass: Request | undefined
 }
 
 /**
@@ -108,12 +114,13 @@ export function findDeadlock(newRequest: NewRequest, maxVisits: number): Deadloc
 class DeadlockCheck {
   readonly #newWaiter: Waiter
   readonly #maxVisits: number
-  readonly #places = new Map<KeyState, Place>()
+  readonly #checkedKeys = new Map<KeyState, CheckedKey>()
   readonly #waiters = new Map<Request, Waiter>()
   /** Waiters whose keys are not visited yet. */
   readonly #unvisited: Waiter[]
   /** Passed requests, and the locks and keys that count as passed requests. */
   #passedCount = 0
+  /** How many locks this check has removed from the lists of keys. */
   #removedCount = 0
 
   constructor(newRequest: NewRequest, maxVisits: number) {
@@ -133,20 +140,21 @@ class DeadlockCheck {
     if (scope !== undefined) listLocks(scope)
     for (let waiter = this.#unvisited.pop(); waiter; waiter = this.#unvisited.pop()) {
       this.#visit(waiter)
-      if (this.#visitsTooMany) return { kind: 'tooManyVisits', visits: this.#visits }
+      if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#visits }
     }
     this.#reduce()
     if (this.#newWaiter.canBeGranted) return { kind: 'none', visits: this.#visits }
-    if (this.#visitsTooMany) return { kind: 'tooManyVisits', visits: this.#visits }
+    if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#visits }
     return { kind: 'deadlock', visits: this.#visits, cycle: this.#cycle() }
   }
 
+  /** The cost of this check, in visits. */
   get #visits(): number {
     const passed = this.#passedCount + passedPerLock * this.#removedCount
     return this.#waiters.size + Math.ceil(passed / passedPerVisit)
   }
 
-  get #visitsTooMany(): boolean {
+  get #exceedsMaxVisits(): boolean {
     return (
       this.#waiters.size > this.#maxVisits || this.#passedCount > this.#maxVisits * passedPerVisit
     )
@@ -154,61 +162,62 @@ class DeadlockCheck {
 
   // -------------------------------------------------------------------------------- collecting
 
-  /** Visits each key where the waiter is not the first or not admitted. */
+  /** Collects the obstacles at each key where the waiter is not the first or not admitted. */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
     if (request !== undefined && waiter.wanted.length > 1)
       this.#passedCount += passedPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {
-      if (this.#visitsTooMany) return
+      if (this.#exceedsMaxVisits) return
       if (upgradeOf !== undefined) {
-        this.#placeOf(keyState)
+        this.#checkedKeyOf(keyState)
         continue
       }
       const { first } = keyState.queue
       const isFirst = request === undefined ? first === undefined : isHead(request, keyState)
       if (isFirst && keyState.admits({ mode, extras: { permits } })) continue
-      this.#collectQueue(this.#placeOf(keyState), waiter)
+      this.#collectQueue(this.#checkedKeyOf(keyState), waiter)
     }
   }
 
   /** Collects the waiters of a queue up to this waiter. */
-  #collectQueue(place: Place, waiter: Waiter): void {
-    while (!place.queued.has(waiter) && !this.#visitsTooMany) {
-      const { value, done } = place.queueRest.next()
+  #collectQueue(checkedKey: CheckedKey, waiter: Waiter): void {
+    while (!checkedKey.queuedWaiters.has(waiter) && !this.#exceedsMaxVisits) {
+      const { value, done } = checkedKey.uncollected.next()
       const next = done ? waiter : this.#waiterOf(value)
-      place.queue.push(next)
-      place.queued.add(next)
+      checkedKey.queue.push(next)
+      checkedKey.queuedWaiters.add(next)
     }
   }
 
-  #placeOf(keyState: KeyState): Place {
-    const existingPlace = this.#places.get(keyState)
-    if (existingPlace !== undefined) return existingPlace
+  #checkedKeyOf(keyState: KeyState): CheckedKey {
+    const existingKey = this.#checkedKeys.get(keyState)
+    if (existingKey !== undefined) return existingKey
     const requests = keyState.extras?.scopes?.requests ?? []
-    const place: Place = {
+    const checkedKey: CheckedKey = {
       keyState,
       holders: [],
       heldCount: 0,
       heldPermits: 0,
       upgrades: [],
       queue: [],
-      queued: new Set(),
-      queueRest: requests[Symbol.iterator](),
+      queuedWaiters: new Set(),
+      uncollected: requests[Symbol.iterator](),
       headIndex: 0,
-      passedUpTo: keyState.queue.first,
+      nextToPass: keyState.queue.first,
     }
-    this.#places.set(keyState, place)
+    this.#checkedKeys.set(keyState, checkedKey)
     for (const lock of this.#locksOfWaitingScopes(keyState)) {
-      this.#addHolder(place, lock, this.#waiterOfScope(lock.extras!.scope!))
+      this.#addHolder(checkedKey, lock, this.#waiterOfScope(lock.extras!.scope!))
     }
     const upgrade = keyState.extras?.upgrade
-    if (upgrade !== undefined) this.#addUpgrade(place, this.#waiterOf(upgrade))
-    if (this.#newWaiter.upgradeOf?.keyState === keyState) this.#addUpgrade(place, this.#newWaiter)
-    return place
+    if (upgrade !== undefined) this.#addUpgrade(checkedKey, this.#waiterOf(upgrade))
+    if (this.#newWaiter.upgradeOf?.keyState === keyState)
+      this.#addUpgrade(checkedKey, this.#newWaiter)
+    return checkedKey
   }
 
-  /** The locks of waiting scopes by rising fence. Removes the others from the index of the key. */
+  /** The locks of waiting scopes by rising fence. Removes other locks from the list of the key. */
   #locksOfWaitingScopes(keyState: KeyState): Lock[] {
     const listed = keyState.extras?.scopes?.locks
     if (listed === undefined) return []
@@ -217,9 +226,9 @@ class DeadlockCheck {
       const scope = lock.extras!.scope!
       if (scope.waiting !== undefined || scope === this.#newWaiter.scope) {
         locks.push(lock)
-        // The first lock of a key is a part of the visit of its scope.
+        // The first lock of a key costs nothing, because the visit of its scope includes this lock.
         if (locks.length > 1) this.#passedCount += passedPerLock
-        if (this.#visitsTooMany) break
+        if (this.#exceedsMaxVisits) break
       } else if (this.#removedCount < maxRemovedLocks) {
         this.#removedCount++
         listed.delete(lock)
@@ -230,17 +239,17 @@ class DeadlockCheck {
     return locks.sort((a, b) => a.fence - b.fence)
   }
 
-  #addUpgrade(place: Place, waiter: Waiter): void {
-    place.upgrades.push(waiter)
+  #addUpgrade(checkedKey: CheckedKey, waiter: Waiter): void {
+    checkedKey.upgrades.push(waiter)
     // The lock of a scope is among the holders already.
-    if (waiter.scope === undefined) this.#addHolder(place, waiter.upgradeOf!, waiter)
+    if (waiter.scope === undefined) this.#addHolder(checkedKey, waiter.upgradeOf!, waiter)
   }
 
-  #addHolder(place: Place, lock: Lock, waiter: Waiter): void {
-    place.holders.push({ waiter, lock })
-    place.heldCount++
-    place.heldPermits += lock.extras?.permits ?? 0
-    waiter.heldLocks.push({ place, lock })
+  #addHolder(checkedKey: CheckedKey, lock: Lock, waiter: Waiter): void {
+    checkedKey.holders.push({ waiter, lock })
+    checkedKey.heldCount++
+    checkedKey.heldPermits += lock.extras?.permits ?? 0
+    waiter.heldLocks.push({ checkedKey, lock })
     if (lock === waiter.upgradeOf) waiter.holdsUpgradedLock = true
   }
 
@@ -274,61 +283,62 @@ class DeadlockCheck {
 
   // ---------------------------------------------------------------------------------- reducing
 
+  /** Grants waiters and releases their locks, until no other waiter can be granted. */
   #reduce(): void {
-    const changedPlaces = new Set<Place>()
+    const changedKeys = new Set<CheckedKey>()
     const grantIfPossible = (waiter: Waiter) => {
       if (waiter.canBeGranted || !this.#isGrantable(waiter)) return
       waiter.canBeGranted = true
-      for (const { place, lock } of waiter.heldLocks) {
-        place.heldCount--
-        place.heldPermits -= lock.extras?.permits ?? 0
-        changedPlaces.add(place)
+      for (const { checkedKey, lock } of waiter.heldLocks) {
+        checkedKey.heldCount--
+        checkedKey.heldPermits -= lock.extras?.permits ?? 0
+        changedKeys.add(checkedKey)
       }
       for (const { keyState } of waiter.wanted) {
-        const place = this.#places.get(keyState)
-        if (place !== undefined) changedPlaces.add(place)
+        const checkedKey = this.#checkedKeys.get(keyState)
+        if (checkedKey !== undefined) changedKeys.add(checkedKey)
       }
     }
     for (const waiter of this.#waiters.values()) grantIfPossible(waiter)
     grantIfPossible(this.#newWaiter)
-    for (const place of changedPlaces) {
-      changedPlaces.delete(place)
-      for (const upgrade of place.upgrades) grantIfPossible(upgrade)
-      const head = headOf(place)
+    for (const checkedKey of changedKeys) {
+      changedKeys.delete(checkedKey)
+      for (const upgrade of checkedKey.upgrades) grantIfPossible(upgrade)
+      const head = headOf(checkedKey)
       if (head !== undefined) grantIfPossible(head)
     }
   }
 
   #isGrantable(waiter: Waiter): boolean {
     return waiter.wanted.every((wanted) => {
-      const place = this.#places.get(wanted.keyState)
-      return place === undefined || this.#isFreeAt(place, waiter, wanted)
+      const checkedKey = this.#checkedKeys.get(wanted.keyState)
+      return checkedKey === undefined || this.#isFreeAt(checkedKey, waiter, wanted)
     })
   }
 
-  #isFreeAt(place: Place, waiter: Waiter, { mode, permits }: Wanted): boolean {
+  /** Whether the check could grant the waiter at this key. */
+  #isFreeAt(checkedKey: CheckedKey, waiter: Waiter, { mode, permits }: WantedLock): boolean {
     if (waiter.upgradeOf !== undefined)
-      return place.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
-    if (place.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false
-    // The check has visited this key only for another waiter. Here this waiter is the first of its
-    // queue, and is admitted.
-    if (!place.queued.has(waiter)) return true
-    if (headOf(place) !== waiter) return false
-    if (place.heldCount === 0) return true
-    return isCompatible(place, mode, permits) && this.#passOthers(place, waiter)
+      return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
+    if (checkedKey.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false
+    // A waiter that was not collected at this key is the first of the queue, and is admitted.
+    if (!checkedKey.queuedWaiters.has(waiter)) return true
+    if (headOf(checkedKey) !== waiter) return false
+    if (checkedKey.heldCount === 0) return true
+    return isCompatible(checkedKey, mode, permits) && this.#passOthers(checkedKey, waiter)
   }
 
-  /** Whether the requests outside scopes and sets that are ahead of this waiter can be granted. */
-  #passOthers(place: Place, waiter: Waiter): boolean {
+  /** Whether the check can pass all requests outside scopes and sets ahead of this waiter. */
+  #passOthers(checkedKey: CheckedKey, waiter: Waiter): boolean {
     for (;;) {
-      const ahead = place.passedUpTo
+      const ahead = checkedKey.nextToPass
       if (ahead === undefined || isMemberOf(ahead, waiter)) return true
       const { mode, extras } = ahead
       const isCollected = extras?.scope !== undefined || extras?.set !== undefined
-      if (!isCollected && !isCompatible(place, mode, extras?.permits ?? 0)) return false
-      place.passedUpTo = ahead.next
+      if (!isCollected && !isCompatible(checkedKey, mode, extras?.permits ?? 0)) return false
+      checkedKey.nextToPass = ahead.next
       this.#passedCount++
-      if (this.#visitsTooMany) return false
+      if (this.#exceedsMaxVisits) return false
     }
   }
 
@@ -350,17 +360,18 @@ class DeadlockCheck {
     return [...path.values()].slice(0, maxCycleEntries)
   }
 
+  /** A key at which the waiter cannot be granted, and the waiter that prevents the grant. */
   #obstacleOf(waiter: Waiter): { key: string; next: Waiter } {
     for (const wanted of waiter.wanted) {
-      const place = this.#places.get(wanted.keyState)
-      if (place === undefined || this.#isFreeAt(place, waiter, wanted)) continue
-      const { key } = place.keyState
+      const checkedKey = this.#checkedKeys.get(wanted.keyState)
+      if (checkedKey === undefined || this.#isFreeAt(checkedKey, waiter, wanted)) continue
+      const { key } = checkedKey.keyState
       const isStuck = (other: Waiter) => !other.canBeGranted
-      const upgrade = place.upgrades.find((other) => isStuck(other) && other !== waiter)
+      const upgrade = checkedKey.upgrades.find((other) => isStuck(other) && other !== waiter)
       if (upgrade !== undefined) return { key, next: upgrade }
-      const head = waiter.upgradeOf === undefined ? headOf(place) : undefined
+      const head = waiter.upgradeOf === undefined ? headOf(checkedKey) : undefined
       if (head !== undefined && head !== waiter) return { key, next: head }
-      const holder = place.holders.find(
+      const holder = checkedKey.holders.find(
         (other) => isStuck(other.waiter) && other.lock !== waiter.upgradeOf,
       )
       if (holder !== undefined) return { key, next: holder.waiter }
@@ -369,18 +380,20 @@ class DeadlockCheck {
   }
 }
 
-function headOf(place: Place): Waiter | undefined {
-  while (place.queue[place.headIndex]?.canBeGranted) place.headIndex++
-  return place.queue[place.headIndex]
+/** The first waiter of the collected queue that the check has not granted. */
+function headOf(checkedKey: CheckedKey): Waiter | undefined {
+  while (checkedKey.queue[checkedKey.headIndex]?.canBeGranted) checkedKey.headIndex++
+  return checkedKey.queue[checkedKey.headIndex]
 }
 
 /** Whether a lock is compatible with the locks of waiting scopes that are not released yet. */
-function isCompatible(place: Place, mode: LockMode, permits: number): boolean {
-  const { keyState, heldPermits } = place
+function isCompatible(checkedKey: CheckedKey, mode: LockMode, permits: number): boolean {
+  const { keyState, heldPermits } = checkedKey
   if (mode === 'exclusive' || mode !== keyState.first!.mode) return false
   return mode === 'shared' || heldPermits + permits <= keyState.extras!.permits!.capacity
 }
 
+/** Whether the request, or a member of its set, is the first of this queue. */
 function isHead(request: Request, keyState: KeyState): boolean {
   const { first } = keyState.queue
   return (

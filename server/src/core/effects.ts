@@ -3,25 +3,29 @@
  * broker acts on the effects: it sends answers, keeps deadlines, updates counters and notifies
  * watchers. The table never needs a reply to an effect.
  *
- * A set of n keys has n effects wherever a lock of one key has one: `queued`, `withdrawn`,
- * `granted` and `released` come once for each key. `isPrimary` is true for one of the n records, so
- * that the broker answers and counts the set once.
+ * For a set, which is one request for several keys, the table emits `queued`, `withdrawn`,
+ * `granted` and `released` once for each key. The `isPrimary` of the lock or request is true in one
+ * of these effects only, so that the broker answers and counts the set once.
  */
 import type { BarrierCall } from './barrierCalls.js'
 import type { EndReason } from './commands.js'
 import type { Answer, Lock, Request, Session } from './records.js'
 import type { KeptResult } from './sharedResults.js'
 
-/** Why a lock ended. */
+/** Why a lock ended. `ended`: its session ended. */
 export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'revoked' | 'ended'
 
 /**
- * Why a request left its queue without a grant. `answered`: the request is a `once` and gets the
- * value of a run.
+ * Why a request left its queue without a grant. `aborted`: its client or its scope withdrew the
+ * request. `ended`: the session or the lock of the request ended. `answered`: the request is a
+ * `once` and gets the value of a run.
  */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended' | 'answered'
 
-/** Why a call left its barrier: all parties have arrived, or the call was given up. */
+/**
+ * Why a call left its barrier. `aborted`: the client cancelled the call. `ended`: the session of
+ * the call ended. `passed`: all parties had arrived.
+ */
 export type DepartReason = 'aborted' | 'timeout' | 'ended' | 'passed'
 
 export type Effect =
@@ -67,8 +71,8 @@ export type Effect =
     }
   /**
    * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the
-   * session's owner broker. Until then, another broker or no broker kept the deadline. A call at a
-   * barrier is restarted like a request.
+   * session's owner broker. Before this effect, another broker or no broker kept the deadline. The
+   * timeout of a call at a barrier starts again like the timeout of a request.
    */
   | {
       readonly kind: 'deadlineRestarted'
@@ -116,7 +120,10 @@ export type Effect =
    * The client has acknowledged answers. The broker may now acknowledge the message of the client.
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
-  /** `repeat` is true for an answer that was given before, or if the request changed nothing. */
+  /**
+   * `repeat` is true if the table gave this answer before, or if the request was refused and
+   * changed nothing. In both cases the table does not store the answer now.
+   */
   | {
       readonly kind: 'answer'
       readonly session: Session

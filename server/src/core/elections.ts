@@ -2,9 +2,9 @@
  * Elections: an exclusive lock whose holder is a leader and publishes a value, such as its address.
  *
  * A campaign is an ordinary request for the key that is the name of the election. So a campaign
- * waits in the same queue as other requests, and an ordinary lock on the key excludes a leader.
- * Only the lock of a campaign is a leadership. The leader may change its value, and keeps the lock
- * and the fence.
+ * waits in the same queue as other requests. While an ordinary lock on the key is held, the
+ * election has no leader. Only the lock of a campaign is a leadership. The leader may change its
+ * value, and keeps its lock and its fence.
  */
 import { answers } from './answers.js'
 import type { Proclaim } from './commands.js'
@@ -16,7 +16,7 @@ import { textBytes } from './weights.js'
  * Executes a request that the responder has accepted: the leader with this fence gets another
  * value.
  *
- * @returns The bytes that the new value takes more than the former value.
+ * @returns The bytes of the new value minus the bytes of the former value.
  */
 export function proclaim(
   responder: Responder,

@@ -18,10 +18,12 @@ export class FenceIndex {
   }
 
   /**
-   * The lock of a key with this fence; undefined if the key has none. The first call for a key with
-   * many holders takes time in proportion to its holders. `fence` is the current fence of the lock.
-   * The index has the fence of the grant. These two fences differ only for the oldest holder,
-   * because a lock is upgraded only while the lock is the only holder.
+   * The lock of a key with this fence; undefined if no lock of the key has this fence. The first
+   * call for a key with many holders takes time in proportion to its holders.
+   *
+   * `fence` is the present fence of the lock, and the index has the fence of the grant. These two
+   * fences differ only for the oldest holder, because a lock is upgraded only while the lock is the
+   * only holder.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     if (keyState.first?.presentFence === fence) return keyState.first

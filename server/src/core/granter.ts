@@ -1,9 +1,13 @@
 /**
- * Keeps the keys with their locks and queues, and grants locks. A lock or request enters and leaves
- * the table only here, so that the numbers, the bytes and the effects of all of them are right.
+ * Keeps the keys with their locks and queues, and grants locks. Locks and requests enter and leave
+ * the table only in this file. So only this file counts them, sums up their bytes and emits their
+ * effects.
  *
  * Granting is one loop without recursion. When a set is granted, withdrawn or released, its keys go
- * onto a worklist, and the loop grants the waiters of these keys before the command ends.
+ * onto a worklist, and the loop grants the waiters of these keys before the command ends. (A set is
+ * one request for several keys.)
+ *
+ * The parameter `at` is always the wall time of the command, in ms since 1970.
  */
 import { answers } from './answers.js'
 import {
@@ -36,14 +40,14 @@ export class Granter {
   /** Bytes of the locks and requests, as `weights.ts` estimates them. */
   bytes: number
   #fence: number
-  #held = 0
-  #waiting = 0
+  #heldCount = 0
+  #waitingCount = 0
   readonly #grantsPerCommand: number
   /** How many more waiters this command may grant. */
   #grantsLeft: number
   /**
-   * Keys whose locks or requests ended, and other keys of sets that ended or were granted. This
-   * command must still grant their waiters, in this order.
+   * Keys whose waiters this command must still try to grant, in this order: keys whose locks or
+   * requests ended, and the keys of sets that ended or were granted.
    */
   readonly #worklist = new Set<KeyState>()
   /** Keys with waiters that could be granted, but that this command may not grant any more. */
@@ -69,8 +73,8 @@ export class Granter {
     this.#grantsPerCommand = grantsPerCommand
     this.#grantsLeft = grantsPerCommand
     for (const { holders, queue, extras } of this.keys.values()) {
-      this.#held += holders.length
-      this.#waiting += queue.length + (extras?.upgrade === undefined ? 0 : 1)
+      this.#heldCount += holders.length
+      this.#waitingCount += queue.length + (extras?.upgrade === undefined ? 0 : 1)
     }
     this.bytes = bytesOfLocksAndRequests(this.keys.values())
   }
@@ -82,12 +86,12 @@ export class Granter {
 
   /** The number of held locks. */
   get heldCount(): number {
-    return this.#held
+    return this.#heldCount
   }
 
   /** The number of waiting requests. */
   get waitingCount(): number {
-    return this.#waiting
+    return this.#waitingCount
   }
 
   /** The lock of a key with this present fence; undefined if the key has no such lock. */
@@ -106,7 +110,7 @@ export class Granter {
     this.#worklist.add(keyState)
   }
 
-  /** Ends all locks of the key. The waiting requests of the key stay in the queue. */
+  /** Ends all locks of the key, because the session `by` steals them. The queue does not change. */
   steal(keyState: KeyState, by: Session): void {
     for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
       this.removeLock(lock, 'stolen', by)
@@ -120,8 +124,8 @@ export class Granter {
   }
 
   /**
-   * Removes a lock. Of a set, removes all locks, and puts their keys onto the worklist. The caller
-   * must then grant the waiters of the key.
+   * Removes a lock. If the lock belongs to a set, removes all locks of the set, and puts their keys
+   * onto the worklist. The caller must then grant the waiters of the key.
    */
   removeLock(lock: Lock, reason: ReleaseReason, by?: Session): void {
     const set = lock.extras?.set
@@ -146,7 +150,7 @@ export class Granter {
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.removeHeld(lock)
     lock.session.reduceStoredGrant(lock)
-    this.#held--
+    this.#heldCount--
     this.bytes -= bytesOfLock(lock)
     this.#responder.effects.push(
       by === undefined
@@ -162,8 +166,8 @@ export class Granter {
   }
 
   /**
-   * Removes a request. Of a set, removes all requests, and puts their keys onto the worklist. The
-   * caller must then grant the waiters of the key.
+   * Removes a request. If the request belongs to a set, removes all requests of the set, and puts
+   * their keys onto the worklist. The caller must then grant the waiters of the key.
    */
   removeRequest(request: Request, reason: WithdrawReason): void {
     const set = request.extras?.set
@@ -184,7 +188,7 @@ export class Granter {
     if (request.extras?.once) this.#results.removeFollower(request)
     if (request.extras !== undefined) onWaitEnded(request)
     request.session.removeWaiting(request)
-    this.#waiting--
+    this.#waitingCount--
     this.bytes -= bytesOfRequest(request)
   }
 
@@ -206,7 +210,7 @@ export class Granter {
     request.session.addWaiting(request)
     if (request.extras !== undefined) onWaitBegan(request)
     if (request.extras?.once) this.#results.addFollower(request)
-    this.#waiting++
+    this.#waitingCount++
     this.bytes += bytesOfRequest(request)
     this.#responder.effects.push({ kind: 'queued', request })
   }
@@ -227,9 +231,9 @@ export class Granter {
   }
 
   /**
-   * Answers the followers of a run that has ended. Then grants waiters from the head of the queue.
-   * Stops before the first waiter that cannot be granted, or when this command has used up its
-   * grants. Marks the key as idle if it has neither holders nor waiters then.
+   * Answers the followers of a `once` whose run has ended. Then grants waiters from the head of the
+   * queue. Stops before the first waiter that cannot be granted, or when this command has used up
+   * its grants. Finally marks the key as idle if the key has neither holders nor waiters.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -258,7 +262,7 @@ export class Granter {
     this.markIdleIfUnused(keyState)
   }
 
-  /** Returns false if this command has used up its grants before the last follower. */
+  /** Returns false if this command used up its grants before it answered the last follower. */
   #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
     for (const request of requests) {
       if (this.#grantsLeft === 0) {
@@ -342,7 +346,10 @@ export class Granter {
     this.#unfinished.clear()
   }
 
-  /** Call for a key that {@link keys} may have brought into use without a lock or a request. */
+  /**
+   * Marks a key as idle if it has neither holders nor waiters. The caller must call this method
+   * after `keys.getOrCreate`, unless the key gets a lock or a request.
+   */
   markIdleIfUnused(keyState: KeyState): void {
     if (!keyState.isIdle) return
     this.keys.markIdle(keyState)
@@ -357,7 +364,8 @@ export class Granter {
 
   /** Makes all later fences higher than the fence of the command. */
   raiseFenceFloor({ fence }: RaiseFenceFloor): void {
-    // All brokers ignore a fence that is too high, because an error would stop them at each replay.
+    // All brokers ignore a fence that is too high. An error would stop a broker each time it
+    // replays the command log.
     if (fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, fence)
   }
 
@@ -377,7 +385,7 @@ export class Granter {
     if (extras !== undefined) onLockGranted(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.addHeld(lock)
-    this.#held++
+    this.#heldCount++
     this.bytes += bytesOfLock(lock)
     if (lock.isPrimary)
       this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })

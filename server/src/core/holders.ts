@@ -4,8 +4,8 @@
  * a client that never acknowledges must not make the broker keep megabytes. The bound is equal at
  * every broker.
  *
- * Requests that are refused while the holders of a key do not change share one answer object. A
- * hundred thousand stored answers otherwise take much memory, and much time of the garbage
+ * While the holders of a key do not change, all refused requests share one answer object. Without
+ * sharing, a hundred thousand stored answers take much memory, and much time of the garbage
  * collector.
  */
 import type { StoredHolder } from './plainRecords.js'
@@ -16,8 +16,8 @@ const maxHolders = 16
 /** Most bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
 /**
- * Most bytes of holders in all stored answers of a session. Beyond these bytes, an answer describes
- * one holder.
+ * Most bytes of holders in all stored answers of a session. When a session has stored as many
+ * bytes, each further answer describes one holder without its metadata.
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
@@ -63,16 +63,16 @@ export class HolderAnswers {
    * If the first holder does not fit, the answer describes this holder without its metadata, so
    * that the answer always names a holder.
    *
-   * @param storedBytes Bytes of holders in the stored answers of the session that asks; 0 for a
+   * @param storedBytes Bytes of holders in the stored answers of the requesting session; 0 for a
    *   session whose answers are not stored.
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
     const { first } = keyState
     if (first === undefined) return this.#failedAnswer([], 0)
     const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, first)
-    const room = maxStoredHolderBytes - storedBytes
-    if ((full.holderBytes ?? 0) <= room) return full
-    return firstBytes > room ? reduced : this.#describe(keyState.holders, room)
+    const availableBytes = maxStoredHolderBytes - storedBytes
+    if ((full.holderBytes ?? 0) <= availableBytes) return full
+    return firstBytes > availableBytes ? reduced : this.#describe(keyState.holders, availableBytes)
   }
 
   /**
@@ -80,9 +80,9 @@ export class HolderAnswers {
    * Describes the holders key by key, each with its key, within the bounds of {@link answerFor}.
    */
   answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
-    const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
+    const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
     const locks = keyStates.flatMap(({ holders }) => oldestOf(holders))
-    const answer = this.#describe(locks, room, true)
+    const answer = this.#describe(locks, availableBytes, true)
     const [first] = locks
     if (first === undefined || answer.holders!.length > 0) return answer
     const holder = holderOf(first, false, true)
@@ -94,11 +94,11 @@ export class HolderAnswers {
    * within the bounds of {@link answerFor}.
    */
   answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
-    const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
+    const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
     const otherHolders = oldestOf(lock.keyState.holders, maxHolders + 1).filter(
       (other) => other !== lock,
     )
-    const answer = this.#describe(otherHolders, room)
+    const answer = this.#describe(otherHolders, availableBytes)
     const [first] = otherHolders
     if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
     const holder = holderOf(first, false)
@@ -129,14 +129,14 @@ export class HolderAnswers {
     return answers
   }
 
-  /** Describes as many holders as fit into `room` bytes. */
-  #describe(locks: Iterable<Lock>, room: number, showsKey = false): FailedAnswer {
+  /** Describes as many holders as fit into `availableBytes`. */
+  #describe(locks: Iterable<Lock>, availableBytes: number, showsKey = false): FailedAnswer {
     const holders: StoredHolder[] = []
     let holderBytes = 0
     for (const lock of locks) {
       const holder = holderOf(lock, this.#showsMetadata, showsKey)
       const bytes = bytesOf(holder)
-      if (holders.length === maxHolders || holderBytes + bytes > room) break
+      if (holders.length === maxHolders || holderBytes + bytes > availableBytes) break
       holders.push(holder)
       holderBytes += bytes
     }
@@ -166,13 +166,13 @@ function holderOf(lock: Lock, showMetadata: boolean, showKey = false): StoredHol
 }
 
 function bytesOf({ session, name, metadata, key }: StoredHolder): number {
-  const nameBytes = name === undefined ? 0 : textBytes(JSON.stringify(name))
-  const metadataBytes = metadata === undefined ? 0 : textBytes(metadata)
-  const keyBytes = key === undefined ? 0 : textBytes(JSON.stringify(key))
+  const nameBytes = name === undefined ? 0 : jsonTextBytes(JSON.stringify(name))
+  const metadataBytes = metadata === undefined ? 0 : jsonTextBytes(metadata)
+  const keyBytes = key === undefined ? 0 : jsonTextBytes(JSON.stringify(key))
   return holderFrameBytes + session.length + nameBytes + metadataBytes + keyBytes
 }
 
 /** Bytes of JSON text in UTF-8: exact for ASCII text, and an upper bound for other text. */
-function textBytes(text: string): number {
+function jsonTextBytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : 3 * text.length
 }

@@ -28,8 +28,11 @@ export class KeyTable {
   readonly #keyStates = new Map<string, KeyState>()
   readonly #inUse = new LinkedList<KeyState>()
   readonly #idle = new LinkedList<KeyState>()
-  /** How many members of `#inUse` are not keys, but the bookmarks of walks; see {@link KeyWalk}. */
-  #bookmarks = 0
+  /**
+   * How many members of `#inUse` are bookmarks. A bookmark is no key: it has the order 0, and marks
+   * how far a walk has come (see `orderedList.ts`).
+   */
+  #bookmarkCount = 0
   #lastOrder = 0
   /** Bytes of the keys in use. */
   #bytes = 0
@@ -37,7 +40,7 @@ export class KeyTable {
 
   /** How many keys are in use. */
   get size(): number {
-    return this.#inUse.length - this.#bookmarks
+    return this.#inUse.length - this.#bookmarkCount
   }
 
   /** Bytes of the keys in use, without their locks and requests. */
@@ -45,7 +48,7 @@ export class KeyTable {
     return this.#bytes
   }
 
-  /** Bytes of idle keys. The number differs between brokers, because a snapshot omits idle keys. */
+  /** Bytes of idle keys. Brokers may have different numbers, because a snapshot omits idle keys. */
   get idleBytes(): number {
     return this.#idleBytes
   }
@@ -65,11 +68,11 @@ export class KeyTable {
     if (keyState === undefined) {
       keyState = new KeyState(key)
       this.#keyStates.set(key, keyState)
-      this.#use(keyState)
+      this.#addInUse(keyState)
     } else if (keyState.isIdle) {
       this.#idle.remove(keyState)
       this.#idleBytes -= bytesOf(keyState)
-      this.#use(keyState)
+      this.#addInUse(keyState)
     }
     return keyState
   }
@@ -97,11 +100,11 @@ export class KeyTable {
 
   /** Starts a walk over the keys in use. The walk may pause while the keys in use change. */
   walk(): KeyWalk {
-    this.#bookmarks++
-    return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarks--)
+    this.#bookmarkCount++
+    return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarkCount--)
   }
 
-  #use(keyState: KeyState): void {
+  #addInUse(keyState: KeyState): void {
     keyState.order = ++this.#lastOrder
     this.#inUse.append(keyState)
     this.#bytes += bytesOf(keyState)

@@ -1,6 +1,6 @@
 /**
  * A list whose members are linked through their own fields. So a member leaves in constant time,
- * and the list takes no memory for each member.
+ * and the list needs no additional object for a member.
  */
 
 /** A doubly linked list whose nodes hold their own `previous` and `next`. */
@@ -18,13 +18,13 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
     this.length++
   }
 
-  /** Inserts `member` behind the member `before`; at the front if `before` is undefined. */
-  insertAfter(member: T, before: T | undefined): void {
-    const next = before === undefined ? this.first : before.next
-    member.previous = before
+  /** Inserts `member` behind `predecessor`; at the front if `predecessor` is undefined. */
+  insertAfter(member: T, predecessor: T | undefined): void {
+    const next = predecessor === undefined ? this.first : predecessor.next
+    member.previous = predecessor
     member.next = next
-    if (before === undefined) this.first = member
-    else before.next = member
+    if (predecessor === undefined) this.first = member
+    else predecessor.next = member
     if (next === undefined) this.last = member
     else next.previous = member
     this.length++

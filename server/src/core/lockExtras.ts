@@ -1,11 +1,15 @@
 /**
- * What only few locks and few keys have, in one optional object each. An ordinary lock has no such
- * object, so it stays as small and as fast as a table without these kinds of locks.
+ * The fields that only a few locks, requests and keys have. Each lock, request and key has one
+ * optional object for these fields. An ordinary lock has no such object, so that an ordinary lock
+ * needs no memory and no time for the other kinds of locks.
  */
 import type { LockMode, NoticeType } from '@holdfast/shared'
 import type { FollowerGroup } from './sharedResults.js'
 
-/** The terms of a command that few requests have. They travel in commands, so they are plain. */
+/**
+ * The terms that only a few requests have. Commands contain these terms, so all terms are plain
+ * values.
+ */
 export interface ExtraTerms {
   /** How many permits the request wants; present if and only if the mode is `permits`. */
   readonly permits?: number | undefined
@@ -81,7 +85,12 @@ export class Scope<L, R, S> {
   }
 }
 
-/** The locks and requests of a key that belong to scopes or sets. Types as in {@link Scope}. */
+/**
+ * The locks and requests of a key that belong to scopes or sets.
+ *
+ * @template L The class of locks.
+ * @template R The class of requests.
+ */
 export class KeyScopes<L, R> {
   /** The locks of waiting scopes, and some locks of scopes whose wait has ended. */
   readonly locks = new Set<L>()
@@ -129,15 +138,15 @@ export class LockExtras<L, R, S> {
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
-    // A new object, because the command keeps its own value when the leader proclaims another.
+    // A new object, because a `proclaim` changes this value, and must not change the command.
     this.election = election && new Election(election.value)
     this.set = set
     this.once = once
   }
 
   /**
-   * The extras of a new request; undefined for an ordinary lock. The limit of the session bounds
-   * `maxHold`, and is the `maxHold` of a request without one.
+   * The extras of a new request; undefined for an ordinary lock. If the session has a limit for
+   * `maxHold`, this limit bounds the `maxHold` of the request, and is the default.
    */
   static of<L, R, S>(
     terms: ExtraTerms | undefined,
@@ -155,7 +164,7 @@ export class KeyPermits {
   readonly capacity: number
   /** Permits of all locks of the key together. */
   used = 0
-  /** Locks and waiting requests of the key that have the mode `permits`. */
+  /** How many locks and waiting requests of the key have the mode `permits`. */
   users = 0
 
   constructor(capacity: number) {
@@ -184,7 +193,7 @@ export class KeyExtras<L, R> {
 
   /** The `once` requests that wait; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined
-  /** The followers of a run that has ended, who must still be answered; undefined if none. */
+  /** The followers that get the value of a run that has ended; undefined if all are answered. */
   delivery: FollowerGroup<R> | undefined = undefined
 
   /** Whether the key needs this object no longer. */

@@ -7,8 +7,8 @@
  * other lock. Only the first member, the *primary*, is in the tables of its session, is answered,
  * and has deadlines.
  *
- * All queues see requests in the same order. So the oldest waiting request is the head of all its
- * queues once the holders leave, and sets cannot deadlock with each other.
+ * Requests enter all queues in the same order. So the oldest waiting request becomes the head of
+ * all its queues when the holders leave, and sets cannot deadlock with each other.
  */
 import type { RequestLockSet, SessionLimits } from './commands.js'
 import type { LockSet, SetItem } from './lockExtras.js'

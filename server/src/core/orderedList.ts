@@ -8,7 +8,7 @@
  */
 import { LinkedList } from './linkedList.js'
 
-/** A member of an {@link OrderedList}. A new member has the order 0. */
+/** A member of an {@link OrderedList}. Before `append`, a member has the order 0. */
 export interface Ordered<T> {
   /** Number of the member in the order in which members were added; 0 for a bookmark. */
   order: number
@@ -42,22 +42,22 @@ export class OrderedList<T extends Ordered<T>> {
 }
 
 /**
- * Visits the members that the list had when the walk began, in their order, without the members
- * that are removed before their visit.
+ * Visits the members that the list had when the walk began, in their order. Skips a member that is
+ * removed before its visit.
  */
 export class Walk<T extends Ordered<T>> {
   readonly #members: LinkedList<T>
   /** The order of the last member to visit. */
-  readonly #end: number
+  readonly #lastOrder: number
   readonly #bookmark: T
   readonly #onEnd: () => void
   /** The order of the member that was visited last. */
-  #reached = 0
+  #visitedOrder = 0
   #isOver = false
 
   constructor(members: LinkedList<T>, end: number, bookmark: T, onEnd: () => void = () => {}) {
     this.#members = members
-    this.#end = end
+    this.#lastOrder = end
     this.#bookmark = bookmark
     this.#onEnd = onEnd
     members.insertAfter(bookmark, undefined)
@@ -68,24 +68,24 @@ export class Walk<T extends Ordered<T>> {
     return this.#isOver
   }
 
-  /** The next member; undefined after the last one, which ends the walk. */
+  /** The next member. After the last member, ends the walk and returns undefined. */
   next(): T | undefined {
     if (this.#isOver) return undefined
     let member = this.#bookmark.next
     while (member?.order === 0) member = member.next
-    if (member === undefined || member.order > this.#end) {
+    if (member === undefined || member.order > this.#lastOrder) {
       this.end()
       return undefined
     }
     this.#members.remove(this.#bookmark)
     this.#members.insertAfter(this.#bookmark, member)
-    this.#reached = member.order
+    this.#visitedOrder = member.order
     return member
   }
 
   /** Whether the walk will still visit this member. */
   isYetToVisit({ order }: T): boolean {
-    return !this.#isOver && order > this.#reached && order <= this.#end
+    return !this.#isOver && order > this.#visitedOrder && order <= this.#lastOrder
   }
 
   /** Ends the walk. The caller must end every walk, or its bookmark stays in the list for ever. */

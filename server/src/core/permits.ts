@@ -1,7 +1,7 @@
 /**
  * Permits: a key whose locks share a number of permits, like a counting semaphore. The number is
  * the *capacity* of the key. A capacity belongs to a key while at least one lock or waiting request
- * has the mode `permits`. Requests with another capacity are refused in that time.
+ * has the mode `permits`. During this time, the table refuses requests with another capacity.
  */
 import { KeyExtras, KeyPermits } from './lockExtras.js'
 
@@ -14,14 +14,14 @@ interface PermitsTerms {
   readonly capacity: number | undefined
 }
 
-/** A request for permits names another capacity than the key has now. */
+/** Says that a request for permits named another capacity than the present capacity of the key. */
 export interface CapacityMismatch {
   readonly key: string
   readonly capacityInUse: number
   readonly requestedCapacity: number
 }
 
-/** The mismatch of a request with this capacity; undefined if the request may go on. */
+/** The mismatch of a request with this capacity; undefined if the capacities do not differ. */
 export function capacityMismatch<L, R>(
   { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,

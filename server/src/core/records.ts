@@ -30,21 +30,26 @@ const noBarrierCalls = new IdTable<BarrierCall<Session>>()
 export type Answer = AnswerOf<Lock>
 
 const noRevocations: readonly Revocation[] = []
-/** How many revocations a session keeps, for the client that resumes. */
+/** How many revocations a session stores. The client hears of them again when it resumes. */
 const maxRevocations = 16
+/** Each byte of JSON that describes a holder counts twice, because V8 may store 2 bytes a unit. */
+const memoryPerHolderByte = 2
 
 /** A client's session with the broker: its identity, limits, locks, requests and stored answers. */
 export class Session {
   readonly id: string
   readonly principal: string
   readonly name: string | undefined
+  /** In ms. */
   readonly lease: number
+  /** In ms; 0 if no client can resume the session. */
   readonly grace: number
   readonly limits: SessionLimits
   /** The broker that keeps the deadlines of the session, its locks and its requests. */
   ownerBroker: string
   /** The number of the session's present or last connection, which rises with each resume. */
   attachEpoch = 1
+  /** Whether the session has no connection. */
   suspended = false
   /** Hash of the newest secret that the client is known to have. */
   secret: string | undefined
@@ -59,7 +64,10 @@ export class Session {
   #barrierCalls = noBarrierCalls
   /** The scopes with a lock or a waiting request, by their numbers; undefined without a scope. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
-  /** How many keys the sets of this session have beyond their first keys. */
+  /**
+   * How many keys the sets of this session have, without the first key of each set. (A set is one
+   * lock or request for several keys.)
+   */
   additionalKeys = 0
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
@@ -119,7 +127,7 @@ export class Session {
     this.#barrierCalls.add(call)
   }
 
-  /** Adds a lock. Of a set, only the first lock can be found by its fence. */
+  /** Adds a lock to `held`. Of a set, adds only the first lock, and counts the other locks. */
   addHeld(lock: Lock): void {
     if (!lock.isPrimary) {
       this.additionalKeys++
@@ -134,7 +142,7 @@ export class Session {
     else this.additionalKeys--
   }
 
-  /** Adds a waiting request. Of a set, only the first request can be found by its id. */
+  /** Adds a request to `waiting`. Of a set, adds only the first request, and counts the others. */
   addWaiting(request: Request): void {
     if (!request.isPrimary) {
       this.additionalKeys++
@@ -175,12 +183,12 @@ export class Session {
   /** Bytes of the stored answers, without the results of `once`, which sessions share. */
   get answerBytes(): number {
     const count = this.answers?.size ?? 0
-    return count === 0 ? 0 : count * answerBytes + 2 * this.storedHolderBytes
+    return count === 0 ? 0 : count * answerBytes + memoryPerHolderByte * this.storedHolderBytes
   }
 
   /**
-   * Stores the answer to a request until the client acknowledges it, if the session can resume.
-   * Each request has one answer. Returns the additional bytes.
+   * Stores the answer to a request until the client acknowledges the answer, if a client can resume
+   * the session. Each request has one answer. Returns the additional bytes.
    */
   storeAnswer(id: number, answer: Answer): number {
     if (this.answers === undefined) return 0
@@ -191,7 +199,7 @@ export class Session {
     }
     const holderBytes = holderBytesOf(answer)
     this.storedHolderBytes += holderBytes
-    return answerBytes + 2 * holderBytes
+    return answerBytes + memoryPerHolderByte * holderBytes
   }
 
   /**
@@ -217,7 +225,7 @@ export class Session {
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
       this.storedHolderBytes -= holderBytes
-      bytes += answerBytes + 2 * holderBytes
+      bytes += answerBytes + memoryPerHolderByte * holderBytes
     }
     return bytes
   }
@@ -244,7 +252,7 @@ function holderBytesOf(answer: Answer | undefined): number {
 /** Keys up to this length stay with the stored grant of a released lock. */
 const keptKeyLength = 64
 
-/** The extras of a request, which become those of its lock. */
+/** The extras of a request. Its lock gets the same object when the request is granted. */
 export type Extras = LockExtras<Lock, Request, Session>
 
 /** A scope of a session. */
@@ -257,7 +265,7 @@ export class Lock implements LockTerms {
   /** The id of the request that was granted. */
   readonly id: number
   mode: LockMode
-  /** The first fence of the lock. It names the lock until the end, even if the lock is upgraded. */
+  /** The fence of the grant. It identifies the lock until its end, even after an upgrade. */
   readonly fence: number
   /** In ms; undefined if the lock does not expire. */
   ttl: number | undefined
@@ -269,7 +277,7 @@ export class Lock implements LockTerms {
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
   extras: Extras | undefined
-  /** Wall time of the grant. */
+  /** Wall time of the grant, in ms since 1970. */
   readonly since: number
   previous: Lock | undefined = undefined
   next: Lock | undefined = undefined
@@ -326,7 +334,7 @@ export class Request implements LockTerms {
   readonly metadata: string | undefined
   /** Undefined for a request for an ordinary lock. */
   readonly extras: Extras | undefined
-  /** Wall time of the request. */
+  /** Wall time of the request, in ms since 1970. */
   readonly since: number
   previous: Request | undefined = undefined
   next: Request | undefined = undefined
@@ -370,8 +378,8 @@ export class Request implements LockTerms {
 }
 
 /**
- * The queue of a key. The queue also has the extras of the key, so that a key with neither takes no
- * memory for them.
+ * The queue of a key. The queue also has the extras of the key, so that a key without waiters and
+ * extras needs no object for either.
  */
 class KeyQueue extends LinkedList<Request> {
   extras: KeyExtras<Lock, Request> | undefined = undefined
@@ -408,7 +416,7 @@ export class KeyState extends LinkedList<Lock> {
     return this.#queue
   }
 
-  /** What only few keys have; undefined for nearly all keys. */
+  /** The fields that only a few keys have; undefined for nearly all keys. */
   get extras(): KeyExtras<Lock, Request> | undefined {
     return this.#queue.extras
   }
@@ -424,8 +432,7 @@ export class KeyState extends LinkedList<Lock> {
   }
 
   /**
-   * Appends a request to the queue. An upgrade stands in no queue, so it becomes the upgrade of the
-   * key.
+   * Appends a request to the queue. An upgrade waits in no queue, but in the extras of the key.
    */
   enqueue(request: Request): void {
     if (request.upgradedLock !== undefined) {
@@ -476,7 +483,7 @@ export class KeyState extends LinkedList<Lock> {
   }
 }
 
-/** The key of all former locks. Of such a lock only the fence is stored. */
+/** The key of all locks that {@link formerLock} makes. The table does not store their real keys. */
 const noKey = new KeyState('')
 
 /** A released lock, reduced to the fields that its stored `granted` answer needs. */

@@ -1,7 +1,7 @@
 /**
  * Decides about each request for a lock or an upgrade: whether the table grants the request at
- * once, lets the request wait, or refuses the request. Also ends a request that waits when its
- * client cancels it or its timeout is over.
+ * once, lets the request wait, or refuses the request. Also ends a waiting request when its client
+ * cancels the request, or when its timeout is over.
  *
  * `granter.ts` grants the requests that wait.
  */
@@ -25,7 +25,7 @@ import type { Responder } from './responder.js'
 import type { ResultTable } from './results.js'
 import { scopeOf } from './scopes.js'
 import type { SessionTable } from './sessions.js'
-import { decideUpgrade, requestTypeOf, upgradeRequest } from './upgrades.js'
+import { decideUpgrade, requestTypeOfWaiter, upgradeRequest } from './upgrades.js'
 
 /** Most visits of a check for deadlocks, for a session without this limit. */
 const defaultDeadlockVisits = 10_000
@@ -62,7 +62,7 @@ export class RequestHandler {
   lock(command: RequestLock): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return
-    if (this.#isBusy(session, command.id, command.extras?.scope)) return
+    if (this.#refuseIfScopeWaits(session, command.id, command.extras?.scope)) return
     this.#requestLock(session, command)
   }
 
@@ -110,7 +110,7 @@ export class RequestHandler {
       this.#granter.markIdleIfUnused(keyState)
     } else if (
       command.extras?.scope !== undefined &&
-      this.#isDeadlock(session, id, scopeOf(session, command.extras.scope), [
+      this.#refuseIfDeadlock(session, id, scopeOf(session, command.extras.scope), [
         { keyState, mode: command.mode, permits: command.extras.permits ?? 0 },
       ])
     ) {
@@ -122,15 +122,21 @@ export class RequestHandler {
     }
   }
 
-  /** Whether the scope waits already, so that its next request is refused. */
-  #isBusy(session: Session, id: number, scope: number | undefined): boolean {
+  /**
+   * Refuses the request if its scope (one logical task of the client) already waits for another
+   * request. Returns whether the request is refused.
+   */
+  #refuseIfScopeWaits(session: Session, id: number, scope: number | undefined): boolean {
     if (scope === undefined || session.scopes?.get(scope)?.waiting === undefined) return false
     this.#responder.refuseFault(session, id, 'busyScope')
     return true
   }
 
-  /** Whether a request that would wait is refused, because of a deadlock or too many visits. */
-  #isDeadlock(
+  /**
+   * Refuses a request that would wait, if the request causes a deadlock or if the check for
+   * deadlocks needs too many visits. Returns whether the request is refused.
+   */
+  #refuseIfDeadlock(
     session: Session,
     id: number,
     scope: ScopeOfLocks | undefined,
@@ -151,7 +157,7 @@ export class RequestHandler {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return
     const { id, items, at } = command
-    if (this.#isBusy(session, id, command.extras?.scope)) return
+    if (this.#refuseIfScopeWaits(session, id, command.extras?.scope)) return
     const scopeNumber = command.extras?.scope
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
@@ -163,7 +169,7 @@ export class RequestHandler {
     else if (
       decision.kind !== 'wait' ||
       scope === undefined ||
-      !this.#isDeadlock(
+      !this.#refuseIfDeadlock(
         session,
         id,
         scope,
@@ -199,9 +205,10 @@ export class RequestHandler {
       this.#responder.refuseFault(session, id, 'fixedMode')
       return
     }
-    if (this.#isBusy(session, id, extras?.scope?.number)) return
+    if (this.#refuseIfScopeWaits(session, id, extras?.scope?.number)) return
     const wanted = [{ keyState, mode: 'exclusive', permits: 0 }] as const
-    if (decision === 'wait' && this.#isDeadlock(session, id, extras?.scope, wanted, lock)) return
+    if (decision === 'wait' && this.#refuseIfDeadlock(session, id, extras?.scope, wanted, lock))
+      return
     session.lastId = command.id
     if (decision === 'grant') this.#granter.grantUpgrade(lock, command.id, undefined)
     else if (decision === 'wait') {
@@ -217,14 +224,18 @@ export class RequestHandler {
     }
   }
 
-  /** Ends a request or a call at a barrier that waits, because its client cancels it. */
+  /** Ends a waiting request or a waiting call at a barrier, because its client cancels it. */
   cancel(command: CancelRequest): void {
     const session = this.#sessions.currentSession(command)
     this.#barriers.giveUp(this.#responder, session, command.request, 'aborted')
     const request = session?.waiting.get(command.request)
     if (request === undefined) return
     this.#granter.withdraw(request, 'aborted', command.at)
-    const answer = { kind: 'failed', code: 'ABORTED', request: requestTypeOf(request) } as const
+    const answer = {
+      kind: 'failed',
+      code: 'ABORTED',
+      request: requestTypeOfWaiter(request),
+    } as const
     this.#responder.answer(request.session, request.id, answer)
   }
 
@@ -236,8 +247,8 @@ export class RequestHandler {
     if (request === undefined) return
     const { session, id, keyState, extras, upgradedLock } = request
     const { storedHolderBytes } = session
-    // Made before the withdrawal, because the withdrawal may grant locks to shared waiters behind
-    // the request.
+    // The answer is made before the withdrawal, because the answer must not describe locks that the
+    // withdrawal grants to the waiters behind this request.
     const answer =
       upgradedLock !== undefined
         ? this.#timeoutAnswers.answerForUpgrade(upgradedLock, storedHolderBytes)

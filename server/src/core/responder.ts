@@ -1,9 +1,9 @@
 /**
- * Answers the requests of sessions: emits each answer as an effect, and stores the answer of a
- * session that can resume until the client acknowledges the answer. A request whose id was used
- * before gets its first answer again.
+ * Answers the requests of sessions: emits each answer as an effect, and stores the answer until the
+ * client acknowledges the answer. Only the answers of a session that a client can resume are
+ * stored. A request whose id was used before gets its first answer again.
  *
- * The files of the single kinds of requests share this class.
+ * All files that execute requests share this class.
  */
 
 import type { ErrorCode } from '@holdfast/shared'
@@ -21,11 +21,10 @@ export interface AnsweredCommand {
 }
 
 /**
- * The type of request that a repeated command counts as. A grant answers `lock`, `lockAll` and
- * `once`, so the table does not distinguish these three types. Nor does the table distinguish
- * `unlock` and `complete`.
+ * The type of request that belongs to the answer of this command. A grant can answer `lock`,
+ * `lockAll` and `once`, so these three types count as `lock`. `complete` counts as `unlock`.
  */
-function requestTypeOf({ type }: AnsweredCommand): RequestType {
+function requestTypeOfCommand({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'
   return type === 'complete' ? 'unlock' : type
 }
@@ -42,7 +41,7 @@ export class Responder {
    * acknowledged enough answers.
    */
   accepts(session: Session, command: AnsweredCommand): boolean {
-    return !this.#isRepeat(session, command) && !this.#isOverQuota(session, command.id)
+    return !this.#answerIfRepeat(session, command) && !this.#refuseIfOverQuota(session, command.id)
   }
 
   answer(session: Session, id: number, answer: Answer): void {
@@ -87,14 +86,14 @@ export class Responder {
   }
 
   /**
-   * Whether the id of this request was used before. If so, repeats the stored answer, or sends
-   * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
-   * neither, or if the first request was of another type.
+   * Returns whether the id of this request was used before. If so, repeats the stored answer, or
+   * sends nothing while the first request waits. Fails the request with `BAD_MESSAGE` if there is
+   * neither a stored answer nor a waiting request, or if the first request was of another type.
    */
-  #isRepeat(session: Session, command: AnsweredCommand): boolean {
+  #answerIfRepeat(session: Session, command: AnsweredCommand): boolean {
     const { id } = command
     if (id > session.lastId) return false
-    const type = requestTypeOf(command)
+    const type = requestTypeOfCommand(command)
     const answer = session.answers?.get(id)
     if (answer !== undefined && isAnswerTo(answer, type)) {
       this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
@@ -104,7 +103,11 @@ export class Responder {
     return true
   }
 
-  #isOverQuota(session: Session, id: number): boolean {
+  /**
+   * Refuses the request if the client has too many answers to acknowledge. Returns whether the
+   * request is refused.
+   */
+  #refuseIfOverQuota(session: Session, id: number): boolean {
     if (session.answers === undefined || session.answers.size < session.limits.answers) return false
     this.refuse(session, id, 'QUOTA_EXCEEDED', 'answers')
     return true

@@ -31,8 +31,9 @@ export class ResultTable {
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
-   * Bytes of the kept results and of the results of runs that have followers left. A result that
-   * stored answers share counts once, here or in the answers.
+   * Bytes of the kept results, and of the results that followers must still get. The first record
+   * that refers to a result counts the bytes of the result, here or among the stored answers. So
+   * each result counts once.
    */
   bytes = 0
 
@@ -70,15 +71,17 @@ export class ResultTable {
   }
 
   /**
-   * Makes the value of a run the result of its followers, and keeps the value if the runner wants
-   * so. The caller has released the lock, and answers the followers.
+   * Makes the value of a run the result of its followers, and keeps the value if the command has
+   * `keep`. The caller must have removed the lock, and must then call `Granter.grantWaiters`, which
+   * answers the followers.
    */
   complete(responder: Responder, lock: Lock, { value, keep, at }: CompleteOnce): void {
     const { key, fence, session, keyState } = lock
     const result = new SharedResult(key, fence, value)
     const extras = keyState.extras
     if (extras?.followers !== undefined) {
-      // No earlier delivery is left, because its followers stood in the queue before this lock.
+      // No earlier delivery is left. Its followers waited before this lock was granted, and the
+      // table answers followers before it grants the next waiter.
       extras.delivery = extras.followers
       extras.followers = undefined
       extras.delivery.result = result
@@ -92,23 +95,24 @@ export class ResultTable {
     this.bytes += result.addReference()
     responder.effects.push({ kind: 'kept', kept })
     const {
-      keptResults: most = defaultKeptResults,
-      keptResultBytes: mostBytes = defaultKeptResultBytes,
+      keptResults: maxResults = defaultKeptResults,
+      keptResultBytes: maxBytes = defaultKeptResultBytes,
     } = session.limits
     for (const oldest of this.#kept.values()) {
-      if (this.#kept.size <= most && this.#keptBytes <= mostBytes) break
+      if (this.#kept.size <= maxResults && this.#keptBytes <= maxBytes) break
       this.#forget(responder, oldest)
     }
   }
 
-  /** Forgets a kept result whose time is over. */
+  /** Forgets a kept result whose keep time is over, unless a newer result has replaced it. */
   forget(responder: Responder, { key, fence }: Pick<ForgetResult, 'key' | 'fence'>): void {
     const kept = this.#kept.get(key)
     if (kept?.result.fence === fence) this.#forget(responder, kept)
   }
 
   /**
-   * Makes a broker the owner of the results of a broker that has ended; undefined: of all brokers.
+   * Makes a broker the owner of the kept results of a broker that has ended. If `formerOwner` is
+   * undefined, moves all kept results.
    */
   takeOwnership(responder: Responder, formerOwner: string | undefined, ownerBroker: string): void {
     for (const kept of this.#kept.values()) {
@@ -119,9 +123,10 @@ export class ResultTable {
   }
 
   /**
-   * Adds a follower from a snapshot. The bytes of results from a snapshot are not counted here.
+   * Adds a follower from a snapshot. Does not count the bytes of the result, because `snapshot.ts`
+   * counts all results together.
    *
-   * @param result The value that the follower must still be answered with.
+   * @param result The value that the follower must still get; undefined if its run has not ended.
    */
   restoreFollower(request: Request, result: SharedResult | undefined): void {
     if (result === undefined) {
@@ -139,7 +144,7 @@ export class ResultTable {
     addTo(extras.delivery, request)
   }
 
-  /** Adds a kept result from a snapshot. The bytes of its result are not counted here. */
+  /** Adds a kept result from a snapshot. Does not count the bytes, as {@link restoreFollower}. */
   restoreKept(kept: KeptResult): void {
     this.#add(kept)
     kept.result.addReference()

@@ -35,7 +35,7 @@ export function onLockEnded(lock: Lock): void {
   dropIfOver(lock.session, scope)
 }
 
-/** Notes that the scope of a request waits. Call this function when a request begins to wait. */
+/** Marks the scope of a request as waiting. Call this function when a request begins to wait. */
 export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
@@ -48,7 +48,7 @@ export function onWaitBegan(request: Request): void {
   listLocks(scope)
 }
 
-/** Notes the end of a wait. Call this function when a request waits no longer. */
+/** Marks the scope of a request as not waiting. Call this function when a wait has ended. */
 export function onWaitEnded(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return

@@ -10,13 +10,14 @@ import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
 /**
- * Which secret of the session the command presents; undefined if the command presents neither of
- * the two secrets. `proof` is the hash of the secret that the command presents.
+ * Returns the secret of the session that the command presents, by its field name; undefined if the
+ * command presents neither secret. `proof` is the hash of the secret that the command presents.
  */
 export function matchSecret(
   { secret, nextSecret }: Session,
   { proof }: ResumeSession,
 ): 'secret' | 'nextSecret' | undefined {
+  // Both hashes are compared, so that the duration does not tell which secret matches.
   const matchesSecret = secret !== undefined && equalInConstantTime(secret, proof)
   const matchesNext = nextSecret !== undefined && equalInConstantTime(nextSecret, proof)
   if (matchesNext) return 'nextSecret'

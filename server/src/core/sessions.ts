@@ -1,7 +1,7 @@
 /**
  * The sessions of the table: how a session begins, resumes, is suspended, moves to another broker
- * and ends. Also finds the session of a command: a command from a replaced connection has none, so
- * the command changes nothing.
+ * and ends. Also finds the session of a command. A command from a replaced connection belongs to no
+ * session, and changes nothing.
  */
 import type { BarrierTable } from './barriers.js'
 import type {
@@ -26,7 +26,7 @@ interface SessionCommand {
   readonly attachEpoch: number
 }
 
-/** What ends with a session, or moves to another broker with a session. */
+/** The parts of the table that change when a session ends or moves to another broker. */
 interface SessionTableDeps {
   readonly responder: Responder
   readonly granter: Granter
@@ -54,8 +54,8 @@ export class SessionTable {
   }
 
   /**
-   * The session of a request that is new and may change the table. Otherwise undefined, and the
-   * responder has answered the request if its connection is not replaced.
+   * The session of a request that is new and may change the table. For any other request, returns
+   * undefined; the responder has then answered the request, unless its connection was replaced.
    */
   sessionOfNewRequest(command: SessionCommand & AnsweredCommand): Session | undefined {
     const session = this.currentSession(command)
@@ -74,19 +74,19 @@ export class SessionTable {
   resume(command: ResumeSession): void {
     const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.byId.get(id)
-    const shownSecret = session && matchSecret(session, command)
+    const presentedSecret = session && matchSecret(session, command)
     if (
       session?.answers === undefined ||
-      shownSecret === undefined ||
+      presentedSecret === undefined ||
       session.principal !== principal ||
-      (shownSecret === 'secret' && isSupersededAttempt(session, command))
+      (presentedSecret === 'secret' && isSupersededAttempt(session, command))
     ) {
       this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
     }
     // A client that presents the newer secret has received that secret. The older secret stays
     // valid until the client proves that it has received the newest secret.
-    session.secret = session[shownSecret]
+    session.secret = session[presentedSecret]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret
     session.attachEpoch++
@@ -102,8 +102,8 @@ export class SessionTable {
 
   /** Suspends a session whose connection has dropped, or ends a session without a grace. */
   suspend(command: SuspendSession): void {
-    // Does not use currentSession: a dropped connection does not prove that the client read the
-    // welcome.
+    // This is not `currentSession`, because a dropped connection does not prove that the client has
+    // read the newest `welcome`.
     const session = this.#attachedSession(command)
     if (session === undefined) return
     if (session.grace === 0 && !command.keep) {
@@ -115,7 +115,7 @@ export class SessionTable {
 
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can resume this session, so other waiters need not wait behind its requests.
+    // No client can resume this session, so its requests must not delay other waiters.
     if (session.answers === undefined) {
       this.#withdrawAll(session)
       this.#granter.grantWorklist(at)
@@ -124,14 +124,14 @@ export class SessionTable {
   }
 
   /** Moves the sessions of an ended broker, or all sessions, to another broker. Suspends them. */
-  restart({ formerOwner, ownerBroker, at }: TakeOverSessions): void {
+  takeOver({ formerOwner, ownerBroker, at }: TakeOverSessions): void {
     const movedSessions = [...this.byId.values()].filter(
       (session) => formerOwner === undefined || session.ownerBroker === formerOwner,
     )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
     this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
-    // This loop follows the loop above, because suspending one session can grant a lock to any of
-    // the others. All sessions must have their new owner before.
+    // All sessions must have their new owner before the first of them is suspended, because the
+    // suspension of one session can grant a lock to another.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
     // The former owner may have left keys unfinished.
     this.#granter.findUnfinishedKeys()
@@ -144,8 +144,8 @@ export class SessionTable {
   }
 
   /**
-   * Ends a session. Unlike other commands, `end` may name a suspended session, because its time has
-   * run out.
+   * Ends a session. Unlike other commands, `end` may name a suspended session, because a timer ends
+   * a suspended session when its lease or its grace is over.
    */
   end(command: EndSession): void {
     const session = this.byId.get(command.session)

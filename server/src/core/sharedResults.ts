@@ -4,7 +4,10 @@
  */
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
 
-/** Characters of a value that cost as much as one grant, because each answer copies the value. */
+/**
+ * An answer with a value costs one grant more for this many characters, because each answer copies
+ * the value.
+ */
 const charsPerGrant = 512
 
 /**
@@ -29,7 +32,7 @@ export class SharedResult {
     return resultBytes + textBytes(this.key) + textBytes(this.value)
   }
 
-  /** How many of the grants of a command an answer with this value uses up. */
+  /** How many grants of a command's limit one answer with this value uses up. */
   get answerCost(): number {
     return 1 + Math.floor((this.value?.length ?? 0) / charsPerGrant)
   }
@@ -53,7 +56,7 @@ export class SharedResult {
 export class FollowerGroup<R> {
   /** In order of arrival. */
   readonly requests = new Set<R>()
-  /** The value that these requests must still be answered with; undefined before the run ends. */
+  /** The value that these requests get; undefined before the run ends. */
   result: SharedResult | undefined = undefined
 }
 
@@ -64,11 +67,11 @@ export class KeptResult {
   previous: KeptResult | undefined = undefined
   next: KeptResult | undefined = undefined
   readonly result: SharedResult
-  /** How long the table keeps the result, in ms from when it was kept. */
+  /** How long the table keeps the result, in ms after the completion of the run. */
   readonly keep: number
-  /** The broker that keeps the time. */
+  /** The broker whose timer counts the keep time. */
   ownerBroker: string
-  /** Wall time of the completion. */
+  /** Wall time of the completion, in ms since 1970. */
   readonly since: number
 
   constructor(result: SharedResult, keep: number, ownerBroker: string, since: number) {

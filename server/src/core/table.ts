@@ -1,9 +1,10 @@
 /**
  * The lock table: all sessions, locks and waiting requests of a broker, as a pure state machine.
  *
- * `apply(command)` changes the table and returns the effects. It is synchronous and deterministic.
- * It uses no socket, timer, clock, random number, id generator or log. The same table therefore
- * serves from memory, is rebuilt from a journal, and is equal at every broker that shares a log.
+ * `apply(command)` changes the table and returns the effects. `apply` is synchronous and
+ * deterministic. The table uses no socket, timer, clock, random number, id generator or log. So a
+ * broker can keep the table only in memory, or rebuild the table from a journal. All brokers that
+ * share a command log have equal tables.
  *
  * This file executes the commands on locks that are held, and passes every other command on:
  * - `sessions.ts`: sessions begin, resume, are suspended and end.
@@ -22,8 +23,8 @@
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
  * - A set is granted on all its keys in one step, when its requests are the heads of all their
  *   queues and each is admitted (`Granter.#isReady`, `Granter.#grantSet`).
- * - A `once` request that waits gets the value of the run that it waited for, and the requests for
- *   locks around it keep their places (`LockTable.#complete`, `Granter.#answerFollowers`).
+ * - A `once` request that waits gets the value of the run for which it waited. The other requests
+ *   of the queue stay in their order (`LockTable.#complete`, `Granter.#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`Granter.#grantWaitersOf`, `Granter.grantUnfinishedKeys`).
  * - An upgrade is granted when its lock is the only lock of the key, before all waiters
@@ -46,7 +47,7 @@ import { Responder } from './responder.js'
 import { ResultTable } from './results.js'
 import { SessionTable } from './sessions.js'
 import type { KeptResult } from './sharedResults.js'
-import { canChangeMode, requestTypeOf } from './upgrades.js'
+import { canChangeMode, requestTypeOfWaiter } from './upgrades.js'
 
 /** The contents of a table that is restored from a snapshot. */
 export interface TableState {
@@ -242,7 +243,7 @@ export class LockTable {
         this.#granter.setQuiet(command)
         break
       case 'restart':
-        this.#sessions.restart(command)
+        this.#sessions.takeOver(command)
         break
       case 'raiseFenceFloor':
         this.#granter.raiseFenceFloor(command)
@@ -260,7 +261,10 @@ export class LockTable {
     if (session !== undefined) this.#barriers.arrive(this.#responder, session, command)
   }
 
-  /** The lock of the command. If the session does not hold the lock, answers the command. */
+  /**
+   * The lock that the command names; undefined if the session does not hold the lock, or if the
+   * command is not new. In these cases this method has answered the command.
+   */
   #heldLock(
     command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
   ): Lock | undefined {
@@ -308,7 +312,7 @@ export class LockTable {
       this.#responder.answer(session, request.id, {
         kind: 'failed',
         code: 'ABORTED',
-        request: requestTypeOf(request),
+        request: requestTypeOfWaiter(request),
       })
     }
     // In the order of the grants, because a table from a snapshot has the locks in another order.
@@ -389,7 +393,8 @@ export class LockTable {
     const lock = this.#sessions.byId.get(command.session)?.held.get(command.fence)
     if (command.type === 'endHold') {
       if (lock?.extras?.maxHold === undefined) return
-      // A new owner broker counts the hold anew, so a proposal of the former owner is out of date.
+      // A proposal of a former owner broker is out of date, because the new owner broker counts
+      // `maxHold` from a new start.
       if (lock.session.ownerBroker !== command.ownerBroker) return
       this.#granter.release(lock, 'maxHold', command.at)
     } else if (lock?.generation === command.generation)

@@ -1,10 +1,10 @@
 /**
  * Upgrades and downgrades: a shared lock becomes exclusive, and an exclusive lock becomes shared.
  *
- * A waiting upgrade is in no queue. The upgrade is the `upgrade` of its key, and is granted as soon
- * as its lock is the only lock of the key. The upgrade goes before all waiting requests, because
- * these requests cannot be granted while the shared lock is held. While the upgrade waits, nothing
- * is granted on the key, and the lock of the upgrade stays shared.
+ * A waiting upgrade is in no queue, but in the field `extras.upgrade` of its key. The table grants
+ * the upgrade as soon as its lock is the only lock of the key. The upgrade goes before all requests
+ * in the queue. While the upgrade waits, the table grants no lock of the key, and the lock of the
+ * upgrade stays shared.
  *
  * An upgrade is a grant, so it has a new fence. Messages name the lock by its first fence.
  */
@@ -33,7 +33,7 @@ export function decideUpgrade(
   if (lock.mode === 'exclusive') return 'unchanged'
   const waitingUpgrade = lock.keyState.extras?.upgrade
   if (waitingUpgrade?.upgradedLock === lock) return 'invalid'
-  if (isAlone(lock) && !isQuiet) return 'grant'
+  if (isOnlyLockOfKey(lock) && !isQuiet) return 'grant'
   return timeout === 0 ? 'held' : 'wait'
 }
 
@@ -58,7 +58,7 @@ export function* waitingRequestsOf({ extras, queue }: KeyState): IterableIterato
   yield* queue
 }
 
-/** The waiting request of an upgrade. */
+/** Makes the request of an upgrade that must wait. */
 export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   const { id, timeout, at } = command
   const extras = new LockExtras<Lock, Request, Session>({})
@@ -69,10 +69,10 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
 }
 
 /** The type in the answer to a request that waited; undefined for `lock` and `lockAll`. */
-export function requestTypeOf({ upgradedLock }: Request): 'upgrade' | undefined {
+export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }
 
-function isAlone({ keyState }: Lock): boolean {
+function isOnlyLockOfKey({ keyState }: Lock): boolean {
   return keyState.holders.length === 1
 }

@@ -1,9 +1,9 @@
 /**
  * Estimates the memory of the table: a fixed number of bytes for each record, and a little more
  * than two bytes for each UTF-16 unit of text. (One unit outside Latin-1 makes V8 store a whole
- * text in two bytes a unit.) The numbers of bytes are integers, so that adding a record and
- * subtracting it later is exact. They are upper bounds for V8 (Node 20 to 24, 64 bits). They
- * include the maps, id tables and deadlines that refer to a record. A test compares the estimate
+ * text in two bytes a unit.) The estimates are integers, so that the sum is exact after a record is
+ * added and removed again. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits), and
+ * include the maps, id tables and deadlines that refer to a record. A test compares the estimates
  * with the real heap.
  */
 
@@ -39,7 +39,7 @@ export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
 }
 
-/** The extras of a lock or a request, as far as their memory depends on them. */
+/** The fields of extras whose values change the memory of a lock or a request. */
 interface WeighedExtras {
   readonly election?: { readonly value?: string | undefined } | undefined
   readonly scope?: object | undefined
@@ -51,7 +51,7 @@ function bytesOfExtras(extras: WeighedExtras | undefined): number {
   return extrasBytes + scopeBytes + textBytes(extras.election?.value)
 }
 
-/** A lock or a request, as far as its memory depends on it. */
+/** The fields of a lock or a request whose values change its memory. */
 interface Weighed {
   readonly metadata: string | undefined
   readonly extras: WeighedExtras | undefined

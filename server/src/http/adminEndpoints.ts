@@ -2,7 +2,7 @@
  * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status`, `/metrics` and
  * `POST /rebalance`. Only `/status` and `/metrics` show numbers, so only programs on this machine,
  * or clients of the admin port (a second port, for operators only), may read these two paths. Only
- * `/rebalance` changes the broker, so only programs on this machine may send it, on either port.
+ * `/rebalance` changes the broker, so only programs on this machine may request it, at either port.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -16,7 +16,7 @@ const operatorPaths = ['/metrics', '/status']
 /** The path that moves the clients of the broker. */
 const rebalancePath = '/rebalance'
 
-/** What a broker did at `/rebalance`: the number of clients that left, or why no client can. */
+/** The result of `/rebalance`: the number of clients that left, or why no client can leave. */
 export type RebalanceReport = { readonly clients: number } | { readonly refusal: string }
 
 export interface AdminEndpointsDeps {
@@ -47,9 +47,9 @@ export class AdminEndpoints {
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
     if (path === rebalancePath) {
-      return this.#mayReadNumbers(request) && this.#answerRebalance(request, response)
+      return this.#isFromOperator(request) && this.#answerRebalance(request, response)
     }
-    const isAllowed = !operatorPaths.includes(path) || this.#mayReadNumbers(request)
+    const isAllowed = !operatorPaths.includes(path) || this.#isFromOperator(request)
     return isAllowed && this.#answer(path, request, response)
   }
 
@@ -74,7 +74,8 @@ export class AdminEndpoints {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)
   }
 
-  #mayReadNumbers(request: IncomingMessage): boolean {
+  /** Whether a request to the public port may use the paths that are for operators. */
+  #isFromOperator(request: IncomingMessage): boolean {
     return !this.hasAdminPort && isLocalProgram(request) && this.#deps.isAllowedHost(request)
   }
 

@@ -13,7 +13,9 @@ export class ByteCounters {
     this.#open.add(socket)
   }
 
-  /** Must be called when the socket is closed, so that its bytes stay in the totals. */
+  /**
+   * The caller must call this method when the socket is closed, to keep its bytes in the totals.
+   */
   remove(socket: Socket): void {
     this.#open.delete(socket)
     this.#received += socket.bytesRead

@@ -2,9 +2,9 @@
  * Serves the dashboard's files, which were bundled when the broker was built. The files hold no
  * secret: the permissions of the page's session decide what the page may see and do.
  *
- * The page of the dashboard may connect although its origin is not in `origins`. Other pages could
- * misuse this. Therefore strict headers keep other pages from framing the dashboard or running
- * scripts in the dashboard, and the broker serves the page only under the broker's own host names.
+ * The page of the dashboard may connect although its origin is not in `origins`. Other pages must
+ * not misuse this exception. So strict headers keep other pages from framing the dashboard and from
+ * running scripts in the dashboard. The broker serves the page only under its own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

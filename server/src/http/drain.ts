@@ -12,7 +12,9 @@ import type { Broker } from '../broker/broker.js'
 import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
-/** The interval at which a draining broker closes connections, in ms. */
+/**
+ * The time between two steps of a drain or a rebalance, each of which closes connections, in ms.
+ */
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
@@ -44,11 +46,11 @@ export async function drain(
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
     const openShare = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
     dismissIdle(broker, Math.floor(countAtStart * openShare), membership)
-    await pause(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
+    await sleep(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
   for (const connection of broker.connections) broker.dismiss(connection)
   const giveUpAt = clock.monotonic() + lastHandshakesMs
-  while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) await pause(clock, 5)
+  while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) await sleep(clock, 5)
   for (const connection of broker.connections) connection.terminate()
 }
 
@@ -56,7 +58,7 @@ export async function drain(
  * Closes, one by one, the current connections of sessions that another broker can take over.
  * Resolves with the number of these connections. The broker accepts new connections meanwhile.
  *
- * @param overMs The time over which the broker spreads the closing.
+ * @param overMs The time over which the broker spreads the closing of the connections, in ms.
  * @param membership Undefined unless several brokers share the log.
  */
 export async function rebalance(
@@ -78,7 +80,7 @@ export async function rebalance(
       const connection = movable[closedCount]!
       if (connection.state !== 'closing') broker.dismiss(connection)
     }
-    if (closedCount < movable.length) await pause(clock, stepMs)
+    if (closedCount < movable.length) await sleep(clock, stepMs)
   }
   return movable.length
 }
@@ -100,6 +102,6 @@ function dismissIdle(broker: Broker, openTarget: number, membership: Membership 
   }
 }
 
-function pause(clock: Clock, ms: number): Promise<void> {
+function sleep(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.setTimer(resolve, ms))
 }

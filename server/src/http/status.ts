@@ -50,6 +50,7 @@ export function gaugesOf(broker: Broker, { totals }: ByteCounters): BrokerGauges
   }
 }
 
+/** The JSON of `/status`. */
 export function statusOf(
   ready: boolean,
   cell: string | undefined,

@@ -94,17 +94,17 @@ export class UpgradePolicy {
    * @param isOwnPage Whether the request comes from a page that the broker itself serves.
    */
   admit(request: IncomingMessage, isOwnPage = false): AcceptedUpgrade | ClientRefusal {
-    const caller = clientAddressOf(request, this.#settings.trustedProxies)
-    const refusal = this.#refusal(request, caller, isOwnPage)
-    if (refusal !== undefined) return { ...caller, ...refusal }
+    const client = clientAddressOf(request, this.#settings.trustedProxies)
+    const refusal = this.#refusal(request, client, isOwnPage)
+    if (refusal !== undefined) return { ...client, ...refusal }
     const token = tokenOf(request)
     if (token === malformedToken) {
       const reason =
         `A token has 1 to ${maxTokenLength} characters, and must be base64url in a subprotocol: ` +
         'send a valid token'
-      return { ...caller, status: '400 Bad Request', reason, cause: 'token' }
+      return { ...client, status: '400 Bad Request', reason, cause: 'token' }
     }
-    return { ...caller, token }
+    return { ...client, token }
   }
 
   /** The refusal of an upgrade that exceeds the number of upgrades that may wait. */
@@ -117,9 +117,9 @@ export class UpgradePolicy {
   }
 
   /**
-   * Whether the `Host` header is a name of the broker. An item of `hosts` always is. For a request
-   * over loopback, every loopback name is also a name of the broker. For any other request, every
-   * name is a name of the broker if `hosts` is empty.
+   * Whether the `Host` header is a name of the broker. The items of `hosts` are names of the
+   * broker. For a request over loopback, every loopback name is a name of the broker as well. For
+   * any other request, every name is a name of the broker if `hosts` is empty.
    */
   isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings
@@ -148,9 +148,10 @@ export class UpgradePolicy {
     return forwardedProto(request, this.#settings.trustedProxies)
   }
 
+  /** Returns why the upgrade is refused; undefined if only its token remains to be checked. */
   #refusal(
     request: IncomingMessage,
-    caller: ClientAddress,
+    client: ClientAddress,
     isOwnPage: boolean,
   ): RefusalWithCause | undefined {
     const { origin } = request.headers
@@ -170,7 +171,7 @@ export class UpgradePolicy {
         'that connect without a proxy: set `authenticate` or `allowUnauthenticated`'
       return { status: '403 Forbidden', reason, cause: 'not_local' }
     }
-    return this.#rateRefusal(caller)
+    return this.#rateRefusal(client)
   }
 
   #rateRefusal({ address }: ClientAddress): RefusalWithCause | undefined {
@@ -205,8 +206,12 @@ function hostName(host: string | undefined): string | undefined {
 function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformedToken {
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
   if (header !== undefined) return header.length <= maxTokenLength ? header : malformedToken
-  const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  const encoded = offered.find((name) => name !== subprotocol && name.startsWith(bearerPrefix))
+  const offeredProtocols = (headers['sec-websocket-protocol'] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+  const encoded = offeredProtocols.find(
+    (name) => name !== subprotocol && name.startsWith(bearerPrefix),
+  )
   if (encoded === undefined) return undefined
   const text = encoded.slice(bearerPrefix.length)
   const token = Buffer.from(text, 'base64url')

@@ -1,10 +1,10 @@
 /**
  * Limits the work for new connections in a turn of the event loop. An upgrade is much work, so a
  * hundred upgrades at once would delay all sessions. Upgrades beyond the budget of the turn wait
- * for later turns, in the order of `AddressPacer`.
+ * for later turns. `AddressPacer` chooses their order.
  *
- * At most `limits.pendingConnections` upgrades wait. `PendingConnections` chooses which upgrade is
- * refused when there are more.
+ * At most `limits.pendingConnections` upgrades wait. If more upgrades arrive, `PendingConnections`
+ * chooses which upgrade is refused.
  */
 import type { Duplex } from 'node:stream'
 import { PendingConnections } from '../access/pendingConnections.js'
@@ -16,6 +16,7 @@ import type { WorkScheduler } from '../connection/workScheduler.js'
 export interface Upgrade {
   /** Undefined for a Unix socket. All Unix sockets count as one address. */
   readonly remoteAddress: string | undefined
+  /** The TCP or TLS socket of the request. */
   readonly raw: Duplex
   accept(): void
   /** Refuses the upgrade, because too many upgrades wait. */
@@ -26,11 +27,11 @@ export interface UpgradeQueueDeps {
   readonly scheduler: WorkScheduler
   readonly limits: BrokerLimits
   readonly clock: { monotonic(): number }
-  /** Calls back once the input that has already arrived in this turn has been handled. */
+  /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
 }
 
-/** An upgrade that waits, and the listener that removes it when its socket closes. */
+/** An upgrade that waits, and the listener that removes the upgrade when its socket closes. */
 interface WaitingUpgrade extends Pick<Upgrade, 'remoteAddress'> {
   readonly upgrade: Upgrade
   readonly onClose: () => void

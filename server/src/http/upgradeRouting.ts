@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import { invalidOption } from '../config/settings.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 
+/** Handles an upgrade. `raw` is the TCP or TLS socket; `head` has bytes after the request. */
 export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffer) => void
 
 /** The brokers on one HTTP server. */

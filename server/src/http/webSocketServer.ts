@@ -24,7 +24,7 @@ const { endOfTurn } = nodeEnvironment
 const fullSocketBytes = 32 * 1024
 /** Most bytes of the header of a frame from the broker. */
 const headerBytes = 10
-/** Most fragments of a message, which is enough for 64 KiB. */
+/** Most fragments of a message. Usual clients need no more fragments for 64 KiB. */
 const maxFragments = 16
 /**
  * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
@@ -64,13 +64,14 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       maxFragments,
       // WsSocket answers pings itself, and only the newest ping of a turn of the event loop.
       autoPong: false,
+      // Most chunks that `ws` keeps of one incomplete frame.
       maxBufferedChunks: 4096,
       // For a client that offers no valid subprotocol, the broker makes no `Connection`. Then only
       // this timeout ends the closing handshake.
       closeTimeout,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     }
-  const sockets = new WebSocketServer(serverOptions)
+  const webSocketServer = new WebSocketServer(serverOptions)
   return routeUpgrades(server, path, (request, raw, head) => {
     const refuseUpgrade = (refusal: ClientRefusal): void => {
       onRefused(refusal, request)
@@ -83,7 +84,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       return
     }
     const accept = (): void =>
-      sockets.handleUpgrade(request, raw, head, (websocket) => {
+      webSocketServer.handleUpgrade(request, raw, head, (websocket) => {
         const socket = new WsSocket(websocket, request, decision, byteCounters)
         connectToBroker(websocket, socket, connect)
         const frameLimits = { maxBytes: frameBytes, maxFragments }
@@ -104,7 +105,7 @@ function connectToBroker(
   connect: (socket: Socket) => SocketListener,
 ): void {
   websocket.adapter = socket
-  // Must be the first listener, because an `error` event without a listener ends the process.
+  // This listener must be the first, because an `error` event without a listener ends the process.
   websocket.on('error', onError)
   websocket.on('close', onClose)
   if (websocket.protocol !== subprotocol) {
@@ -187,10 +188,10 @@ class WsSocket implements Socket {
   }
 
   send(frame: string): void {
-    const bytes = plainTextFrame(frame)
-    const onSent = this.#sentCallbackFor(bytes?.length ?? frame.length * 3 + headerBytes)
-    if (bytes === undefined) this.#websocket.send(frame, onSent)
-    else if (this.#isOpen) this.#raw.write(bytes, 'latin1', onSent)
+    const plainFrame = plainTextFrame(frame)
+    const onSent = this.#sentCallbackFor(plainFrame?.length ?? frame.length * 3 + headerBytes)
+    if (plainFrame === undefined) this.#websocket.send(frame, onSent)
+    else if (this.#isOpen) this.#raw.write(plainFrame, 'latin1', onSent)
   }
 
   pause(): void {

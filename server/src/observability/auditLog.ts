@@ -3,8 +3,8 @@
  * acts are a steal, a revocation, a refused deadlock, a new token, and a refused client or request.
  * Tokens and secrets are never written.
  *
- * Clients cause refusals, so a client could fill the disk. The audit log writes at most 100
- * refusals a second, and then how many it has left out. It writes all other acts.
+ * A client could fill the disk, because its requests cause refusals. So the audit log writes at
+ * most 100 refusals a second, and then how many refusals it has left out. It writes all other acts.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Effect, Lock, Session } from '../core/index.js'

@@ -159,8 +159,8 @@ class LogHealth {
    */
   #problemSince: number | undefined
   /**
-   * Whether this broker served its clients when the last line about the problem was logged;
-   * undefined if no line was logged.
+   * Whether this broker was a member, and so served its clients, when the last line about the
+   * current problem was logged. Undefined if no line about the current problem was logged.
    */
   #loggedServes: boolean | undefined
   #hasWarnedOfOtherLogs = false
@@ -200,7 +200,10 @@ class LogHealth {
     }
   }
 
-  /** A mistyped address makes a second log, which shares no locks with the first log. */
+  /**
+   * Warns once of other logs in the same storage. If the operator mistypes the address of a log, a
+   * second log begins, whose brokers share no locks with the brokers of the first log.
+   */
   #warnOfOtherLogs({ givenName, otherLogs }: LogStatus): void {
     if (this.#hasWarnedOfOtherLogs || otherLogs.length === 0) return
     this.#hasWarnedOfOtherLogs = true

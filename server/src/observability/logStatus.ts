@@ -9,8 +9,9 @@ export interface LogStatus {
   /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
-   * The age of this broker's oldest entry that the log has not returned, in ms, or the time that
-   * the newest returned entry took if this time is longer. Undefined before the first entry.
+   * The longer of two times, in ms: how long ago this broker appended its oldest entry that the log
+   * has not returned, and how long the newest returned entry took. Undefined before the first
+   * entry.
    */
   readonly lagMs: number | undefined
   /** The name that the operator gave to this broker; undefined without such a name. */
@@ -25,7 +26,8 @@ export interface LogStatus {
   /** The name of this broker; undefined while this broker is not a member. */
   readonly name: string | undefined
   /**
-   * How long this broker stays a member if the log returns no more entries of this broker, in ms.
+   * How long this broker still stays a member if the log returns no more entries of this broker, in
+   * ms.
    */
   readonly selfLeaseMs: number
   /** How many commands wait to be appended. */

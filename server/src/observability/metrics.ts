@@ -19,6 +19,7 @@ import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './obs
 const longBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200]
 /** The bounds of the buckets for the hand-off, in seconds. */
 const shortBuckets = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1]
+/** The bounds of the buckets for the length of a queue, in requests. */
 const depthBuckets = [1, 2, 5, 10, 50, 100, 500, 1_000, 10_000, 100_000]
 
 /** Counts events by label value, without calling prom-client for each event. */
@@ -73,10 +74,11 @@ class BrokerMetrics implements Metrics {
     shortBuckets,
   )
   #proclamations = 0
+  /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
   /**
-   * How many locks were released because their session ended. The effect `ended`, which has the
-   * reason, comes after the effects `released` of these locks.
+   * How many locks were released because of a session whose effect `ended` has not come yet. This
+   * effect has the reason, and comes after the effects `released` of the locks of the session.
    */
   #releasedWithSession = 0
   /**
@@ -219,6 +221,7 @@ class BrokerMetrics implements Metrics {
   // ------------------------------------------------------------------------------ registering
 
   #registerTallies(): void {
+    // Each line has a tally, the name of its metric, the name of the label, and the help text.
     const tallies: [Tally, string, string, string][] = [
       [this.#received, 'messages_received_total', 'type', 'Messages of open sessions.'],
       [this.#grants, 'grants_total', 'when', 'Granted locks.'],
@@ -386,8 +389,10 @@ function registerLogMetrics(gauge: Register, total: Register, status: () => LogS
     'Snapshots that failed at this broker.',
     () => status().failedSnapshots,
   )
-  gauge('log_self_lease_seconds', 'How long this broker still serves if etcd falls silent.', () =>
-    seconds(status().selfLeaseMs),
+  gauge(
+    'log_self_lease_seconds',
+    'How long this broker still serves if its entries do not return.',
+    () => seconds(status().selfLeaseMs),
   )
   gauge('log_waiting', 'Commands that wait to be appended.', () => status().waiting)
   gauge('log_snapshot_age_seconds', 'Age of the newest snapshot.', () =>

@@ -27,6 +27,7 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
  * - `unauthorized`: `authenticate` refused the token.
  * - `forbidden`: the client has no permission for the request.
  * - `deadlock`: the request could never be granted.
+ * - `cell`: the key belongs to another cell (the part of all keys that a broker serves).
  */
 export type RefusalCause =
   | SnakeCase<LimitName>
@@ -45,7 +46,7 @@ export function refusalCauseOf(limit: LimitName): RefusalCause {
   return limit.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) as RefusalCause
 }
 
-/** A refused client or request. Undefined fields are not known or do not apply. */
+/** A refused client or request. A field is undefined if its value is unknown or does not apply. */
 export interface RefusalNotice {
   readonly cause: RefusalCause
   readonly remoteAddress?: string | undefined

@@ -28,8 +28,8 @@ export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
 /**
  * These functions of the platform are read when this module loads, as in the client. A test with an
- * embedded broker may replace the platform's functions by fakes, and a broker on a stopped clock
- * would not answer.
+ * embedded broker may later replace the platform's functions by fakes. The broker must not use the
+ * fakes, because a broker on a stopped clock would not answer.
  */
 const monotonic = performance.now.bind(performance)
 const wall = Date.now.bind(Date)
@@ -61,9 +61,12 @@ export interface EventLoopLag {
 
 /** Measures the lag of this process's event loop, with a timer that fires 50 times a second. */
 export function watchEventLoopLag(): EventLoopLag {
-  const delay = monitorEventLoopDelay({ resolution: 20 })
+  const resolutionMs = 20
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   delay.enable()
-  const seconds = (ns: number): number => (Number.isFinite(ns) ? Math.max(0, ns / 1e9 - 0.02) : 0)
+  // Node measures the time between two runs of the timer, so the interval of the timer is no lag.
+  const seconds = (ns: number): number =>
+    Number.isFinite(ns) ? Math.max(0, ns / 1e9 - resolutionMs / 1_000) : 0
   return {
     read: () => {
       const [p50, p99] = [delay.percentile(50), delay.percentile(99)]

@@ -1,7 +1,7 @@
 /**
  * Claims a resource for one process, such as the folder of a journal, or the file in which a broker
- * reserves fences (the numbers of grants). The kernel releases the claim when the process ends,
- * even after a crash.
+ * reserves fences (the numbers of locks). The kernel releases the claim when the process ends, even
+ * after a crash.
  *
  * All functions are synchronous, so that `createBroker` can throw before the broker serves a
  * client.
@@ -40,10 +40,11 @@ export function claim(name: string, lockFile: string): OwnershipHandle | undefin
   // On Linux and Windows these names are no files, so a crash leaves no file behind.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
-  // Darwin and the BSDs can lock a file when they open it. Node has no constant for that flag.
-  const exclusively = 0x20
+  // Darwin and the BSDs can lock a file when they open the file. Node has no constant for the flag
+  // `O_EXLOCK`.
+  const exclusiveLockFlag = 0x20
   const { O_RDWR, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
-  const flags = O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | exclusively
+  const flags = O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | exclusiveLockFlag
   try {
     const file = openSync(lockFile, flags, 0o600)
     return { close: () => closeSync(file) }
@@ -67,7 +68,7 @@ export const aliveExitCode = 100
  *
  * Works on Linux only, and needs a file system with sockets, as all local file systems are.
  *
- * @param folder Where the sockets are.
+ * @param folder The folder, which also has the sockets.
  * @param stem The beginning of the socket names. The caller must have claimed a name for this stem
  *   by {@link claim}, so that an existing socket of this container belongs to a dead process.
  * @returns Undefined if another process is alive.

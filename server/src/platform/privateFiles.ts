@@ -32,7 +32,7 @@ const ownerOnly = 0o600
 export function readPrivateFile(path: string): string | undefined {
   let file: number
   try {
-    // Non-blocking, because opening a pipe without a writer would block.
+    // The flag O_NONBLOCK is necessary, because opening a pipe without a writer would block.
     file = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
@@ -72,12 +72,9 @@ export function replacePrivateFile(path: string, text: string): void {
 export function removeLeftovers(path: string): void {
   const name = basename(path)
   for (const other of readdirSync(dirname(path))) {
-    if (
-      !other.startsWith(`${name}.`) ||
-      !/^([\w-]{21}\.)?new$/.test(other.slice(name.length + 1))
-    ) {
-      continue
-    }
+    const isLeftover =
+      other.startsWith(`${name}.`) && /^([\w-]{21}\.)?new$/.test(other.slice(name.length + 1))
+    if (!isLeftover) continue
     // If `other` is a link, this removes the link and not its target.
     unlinkSync(join(dirname(path), other))
   }

@@ -24,11 +24,11 @@ export interface KeySearch {
   readonly keysPerStep: number
   /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */
   readonly costPerStep: number
-  /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
+  /** The next key; `'noMatch'` for a key that the query does not ask for; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
   /**
-   * Lists at most `limit` locks of a key, by rising fence (the number of the grant). Leaves out
-   * locks with a fence up to `afterFence`.
+   * Lists at most `limit` locks of a key, by rising fence (the number of a lock, which rises with
+   * every grant). Leaves out locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How many locks of the key {@link locksOf} has not listed. */
@@ -49,7 +49,7 @@ export interface KeySearch {
 export interface KeyPageBuilder {
   /** The cost of {@link build}, in units of work. */
   readonly sortCost: number
-  /** Considers a key for the page. Returns the cost, in units of work. */
+  /** Puts a key into the page if the key belongs there. Returns the cost, in units of work. */
   addKey(keyState: KeyState): number
   /** Returns the page. Call this method after every key was added. */
   build(keyStateOf: (key: string) => KeyState | undefined): {
@@ -68,7 +68,10 @@ export interface PageKey {
   readonly waiting: number
 }
 
-/** Encodes the snapshot of a resumed session: its locks, and the ids of its waiting requests. */
+/**
+ * Encodes the snapshot of a resumed session: its locks, and the ids of its waiting requests. In all
+ * messages of this file, the field `more` says whether a further chunk follows.
+ */
 export function* snapshotChunks(
   held: readonly SnapshotLock[],
   waiting: readonly number[],
@@ -91,7 +94,10 @@ export function* snapshotChunks(
   yield encodeChunk(false)
 }
 
-/** Yields frames of messages. Encodes the messages of a frame only when the frame is needed. */
+/**
+ * Yields frames of about {@link chunkBytes}, each with one message for every item. Encodes the
+ * messages of a frame only when the caller asks for the frame.
+ */
 export function* messageFrames<T>(
   items: Iterable<T>,
   encode: (item: T) => string,
@@ -111,8 +117,8 @@ export function* messageFrames<T>(
 }
 
 /**
- * Yields the chunks of a long answer as texts. Also yields numbers: the units of work since the
- * previous yield, so that the caller can pause even before a chunk is full.
+ * Yields the chunks of a long answer as texts. Also yields numbers, so that the caller can pause
+ * before a chunk is full: the units of work since the previous yield.
  */
 export type PacedChunks = Generator<string | number>
 
@@ -130,7 +136,8 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
     const lists = `"held":[${held}],"waiting":[${waiting}]`
     return `{"type":"found","id":${id},${lists},${countFields},"more":${more}}`
   }
-  const unlisted = { held: limit, waiting: limit }
+  /** How many more locks and requests the answer may list. */
+  const remaining = { held: limit, waiting: limit }
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
       yield keyState
@@ -138,14 +145,15 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
     }
     const waitingCount = waitingCountOf(keyState)
     counts.waiting += waitingCount
-    if (unlisted.held <= 0 && (unlisted.waiting <= 0 || waitingCount === 0)) {
+    const listsNoRequest = remaining.waiting <= 0 || waitingCount === 0
+    if (remaining.held <= 0 && listsNoRequest) {
       counts.held += search.countOf(keyState)
       continue
     }
-    const waiters = waitersOf(keyState, unlisted.waiting)
-    unlisted.waiting -= waiters.length
-    for (const lock of search.locksOf(keyState, unlisted.held)) {
-      unlisted.held--
+    const waiters = waitersOf(keyState, remaining.waiting)
+    remaining.waiting -= waiters.length
+    for (const lock of search.locksOf(keyState, remaining.held)) {
+      remaining.held--
       counts.held++
       const item = encodeHeldInfo(lock)
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
@@ -163,7 +171,8 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
 
 /**
  * Encodes the answer to a query for one page. Looks up the locks of a key only when the connection
- * has room for them. If a client does not read, the broker therefore keeps only keys in memory.
+ * can send them. So the broker keeps only the keys of the page in memory while a client does not
+ * read.
  */
 export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuilder): PacedChunks {
   for (const item of keysOf(search)) {
@@ -220,20 +229,21 @@ export function* watchingChunks(
     const heldFields = `"held":[${held}],"heldCount":${counts.held}`
     return `{"type":"watching","id":${id},${heldFields},${queueFields}"more":${more}}`
   }
-  const unlisted = { held: limit, waiting: withQueue ? limit : 0 }
+  const remaining = { held: limit, waiting: withQueue ? limit : 0 }
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
       yield keyState
       continue
     }
-    // Copied before the first `yield`, because the watch gets the events of this queue from now on.
-    const waiters = waitersOf(keyState, unlisted.waiting)
+    // The waiters are copied before the next `yield`, because the watch gets an event for each
+    // later change of this queue.
+    const waiters = waitersOf(keyState, remaining.waiting)
     counts.waiting += waitingCountOf(keyState)
-    unlisted.waiting -= waiters.length
-    if (unlisted.held <= 0) counts.held += search.countOf(keyState)
+    remaining.waiting -= waiters.length
+    if (remaining.held <= 0) counts.held += search.countOf(keyState)
     else {
-      for (const lock of search.locksOf(keyState, unlisted.held)) {
-        unlisted.held--
+      for (const lock of search.locksOf(keyState, remaining.held)) {
+        remaining.held--
         counts.held++
         const item = encodeHeldInfo(lock)
         if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
@@ -250,7 +260,10 @@ export function* watchingChunks(
   yield encodeChunk(false)
 }
 
-/** Yields the keys that a search finds, and after each step the cost of the step, as a number. */
+/**
+ * Yields the keys that a search finds. After each group of keys, yields the cost of the group, as a
+ * number.
+ */
 function* keysOf(search: KeySearch): Generator<KeyState | number> {
   try {
     let visited = 0

@@ -2,8 +2,10 @@
  * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
  * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
  *
- * The messages carry times in ms, rounded down. A fence is the number of a grant; the ttl of a lock
- * is how long the lock lives without a refresh.
+ * The messages carry times in ms, rounded down. A *fence* is the number of a lock, which rises with
+ * every grant. The *ttl* is how long a lock lives without a refresh, and *maxHold* is how long it
+ * lives at most. *Permits* are locks of one key that share a capacity. A *set* is one lock on
+ * several keys.
  */
 import {
   type BarrierCallInfo,
@@ -36,8 +38,8 @@ import type {
 import { brokerFeatures, brokerVersion } from './features.js'
 
 /**
- * @param secret What the client must send to resume the session; undefined without a grace (the
- *   time in which a client may resume).
+ * @param secret The secret that the client must send to resume the session; undefined for a session
+ *   without a grace (the time in which a client may resume).
  * @param at When `hello` arrived, in ms.
  * @param cell The cell of this broker, such as `1/4`; undefined if it serves all keys.
  */
@@ -57,7 +59,7 @@ export function encodeWelcome(
     lease,
     grace,
     maxHoldMs: limits.maxHold,
-    at: floor(at),
+    at: wholeMs(at),
     version: brokerVersion,
     features: brokerFeatures,
     cell,
@@ -74,12 +76,12 @@ const usedIdMessage = 'the id was used before; use a higher id for a new request
 
 /**
  * @param ttlStart When the ttl and the maxHold of the lock started, in ms; undefined for a lock
- *   without both.
+ *   that has neither.
  */
 export function encodeGranted(id: number, fence: number, ttlStart: number | undefined): string {
   return ttlStart === undefined
     ? `{"type":"granted","id":${id},"fence":${fence}}`
-    : `{"type":"granted","id":${id},"fence":${fence},"at":${floor(ttlStart)}}`
+    : `{"type":"granted","id":${id},"fence":${fence},"at":${wholeMs(ttlStart)}}`
 }
 
 function encodeUnlocked(id: number): string {
@@ -153,7 +155,7 @@ function encodeResult(id: number, { fence, value }: SharedResult): string {
   return `{"type":"result","id":${id},"fence":${fence}${valueField}}`
 }
 
-/** Leaves out the keys that the client may not query, and the names of the sessions there. */
+/** Leaves out the keys that the client may not query, and the session names at these keys. */
 function encodeDeadlock(
   id: number,
   entries: readonly CycleEntry[],
@@ -224,7 +226,7 @@ export function encodePing(pingNumber: number): string {
  * @param at When the newest of these messages arrived, in ms.
  */
 export function encodeAck(messageCount: number, at: number): string {
-  return `{"type":"ack","n":${messageCount},"at":${floor(at)}}`
+  return `{"type":"ack","n":${messageCount},"at":${wholeMs(at)}}`
 }
 
 /**
@@ -252,7 +254,7 @@ export function encodeAuthenticated(id: number): string {
 }
 
 export function encodeExpiring(withinMs: number): string {
-  return `{"type":"expiring","within":${floor(withinMs)}}`
+  return `{"type":"expiring","within":${wholeMs(withinMs)}}`
 }
 
 export function encodeDraining(withinMs: number): string {
@@ -267,14 +269,16 @@ export interface SnapshotLock {
   readonly fence: number
   readonly presentFence: number
   readonly ttl: number | undefined
-  /** When the ttl started, or else the maxHold, in ms; undefined without both. */
+  /**
+   * When the ttl started, or the maxHold of a lock without a ttl, in ms; undefined without both.
+   */
   readonly at: number | undefined
 }
 
 /** Encodes a lock for the snapshot that the session of the lock gets after a resume. */
 export function encodeSnapshotLock(lock: SnapshotLock): string {
   const { id, key, mode, fence, ttl } = lock
-  const at = lock.at === undefined ? undefined : floor(lock.at)
+  const at = lock.at === undefined ? undefined : wholeMs(lock.at)
   const presentFence = lock.presentFence === fence ? undefined : lock.presentFence
   return JSON.stringify({ id, key, mode, fence, presentFence, ttl, at })
 }
@@ -313,6 +317,7 @@ export function encodeQueuedInfo(key: string, waiter: WaiterInfo): string {
 /** The fields of a waiting request that a query shows, without the metadata, which can be large. */
 export type WaiterInfo = Pick<Request, 'id' | 'mode' | 'session' | 'since' | 'extras'>
 
+/** Encodes a waiting request for a query. */
 export function encodeWaitingInfo(key: string, waiter: WaiterInfo): string {
   return JSON.stringify(waitingFields(key, waiter))
 }
@@ -357,7 +362,7 @@ export function upgradeInfo(extras: Request['extras']): Pick<WaitingInfo, 'upgra
   return extras?.upgradeOf === undefined ? undefined : { upgrade: true }
 }
 
-/** The fields of a lock or request that is not an ordinary one; undefined for an ordinary one. */
+/** The fields that say of which kind a lock or request is; undefined for an ordinary lock. */
 export function kindInfo(
   extras: Lock['extras'],
 ):
@@ -368,7 +373,8 @@ export function kindInfo(
   | undefined {
   if (extras === undefined) return undefined
   const { permits, capacity, maxHold, set, scope, once, election } = extras
-  // A granted set that has waited has both lists.
+  // A set lists its locks when it is granted, and its requests while it waits. A granted set that
+  // has waited still lists its requests.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
     ...(permits === undefined ? {} : { permits }),
@@ -385,7 +391,7 @@ function heldFields({ key, mode, session, metadata, presentFence, since, extras 
   const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}`
   if (extras === undefined) return fields
-  // A lock whose client only wants notices has no further field.
+  // `kindFields` is empty for a lock whose extras have only `notify`, which watchers do not see.
   const kindFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
   // The value of a leader is JSON text already.
   const value = extras.election?.value
@@ -414,6 +420,6 @@ function holderFields(holder: StoredHolder): string {
   return `"session":"${session}"${optionalFields},"fence":${fence},"since":${since}`
 }
 
-function floor(at: number): number {
-  return Math.floor(at)
+function wholeMs(ms: number): number {
+  return Math.floor(ms)
 }

@@ -7,8 +7,9 @@
 export const brokerVersion = '0.1.0'
 
 /**
- * The message types and options that brokers of this protocol version may lack. A broker refuses
- * fields and types that it does not know, so a client must look here before it sends one.
+ * The message types and fields that an older broker of this protocol version may lack. A broker
+ * refuses a field or a type that it does not know. So a client must find the feature in this list
+ * before the client sends such a field or type.
  *
  * - `barrier`: the message `barrier`
  * - `cell`: the field `cell` of `hello`

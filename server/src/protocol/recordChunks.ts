@@ -1,11 +1,14 @@
 /**
  * The answer to a query for barriers or for kept results, in chunks. `chunkedResponses.ts` explains
- * why long answers have chunks, and has the answers to queries for locks.
+ * why the broker sends long answers in chunks, and encodes the answers to queries for locks.
+ *
+ * A barrier lets calls of several clients wait for each other. A kept result is the value of a
+ * `once` (a function that only one client runs at a time), stored for later calls.
  */
 import { utf8Length } from '@holdfast/shared'
 import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
 
-/** The list of the message `found` that has the items: calls at barriers, or kept results. */
+/** The field of the message `found` that lists the items: calls at barriers, or kept results. */
 export type RecordList = 'arrived' | 'kept'
 
 /** The items of one record: the calls that wait at a barrier, or a kept result. */
@@ -16,35 +19,37 @@ export interface RecordRows {
 }
 
 /** A search that may pause between two records (see `broker/recordSearch.ts`). */
-export interface RecordItems {
+export interface RecordSearch {
   readonly list: RecordList
   /** The caller must yield {@link costPerStep} after each group of this many records. */
   readonly itemsPerStep: number
   /** The cost of {@link itemsPerStep} records, in units of work (see `config/workCosts.ts`). */
   readonly costPerStep: number
-  /** The next record; `'noMatch'` for a record outside the scope; undefined at the end. */
+  /**
+   * The next record; `'noMatch'` if the query does not ask for the record; undefined at the end.
+   */
   next(): RecordRows | 'noMatch' | undefined
   /** Ends the search early. */
   end(): void
 }
 
 /**
- * Encodes the answer.
+ * Encodes the answer to a query for barriers or for kept results.
  *
  * @param limit Maximum of items to list. The count includes all matches.
  */
-export function* recordChunks(id: number, search: RecordItems, limit: number): PacedChunks {
+export function* recordChunks(id: number, search: RecordSearch, limit: number): PacedChunks {
   const { list } = search
   let items: string[] = []
   let bytes = 0
   let listed = 0
   let count = 0
   const encodeChunk = (more: boolean): string => {
-    const fields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
-    const text = `{"type":"found","id":${id},${fields},"${list}":[${items.join()}],"${list}Count":${count},"more":${more}}`
+    const emptyFields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
+    const listFields = `"${list}":[${items.join()}],"${list}Count":${count}`
     items = []
     bytes = 0
-    return text
+    return `{"type":"found","id":${id},${emptyFields},${listFields},"more":${more}}`
   }
   try {
     let visited = 0
@@ -53,7 +58,8 @@ export function* recordChunks(id: number, search: RecordItems, limit: number): P
         count += rows.count
         if (listed < limit) {
           for (const item of rows.encode()) {
-            if (listed++ >= limit) break
+            if (listed >= limit) break
+            listed++
             if (bytes > 0 && bytes + utf8Length(item) >= chunkBytes) yield encodeChunk(true)
             items.push(item)
             bytes += utf8Length(item) + 1

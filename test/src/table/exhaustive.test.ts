@@ -472,7 +472,7 @@ describe('table: small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions and two keys', contention, count(3, 5)],
     ['two sessions that resume', resumes, count(3, 5)],
-    ['two sessions and quiet times', quietTimes, count(4, 5)],
+    ['two sessions and quiet starts', quietTimes, count(4, 5)],
     ['two sessions at three brokers', ownerBrokers, count(5, 6)],
     ['three sessions and two barriers', gathering, count(4, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
@@ -481,7 +481,7 @@ describe('table: small worlds', () => {
     ['three sessions that share permits', sharing, count(3, 5)],
     ['three sessions that campaign', electing, count(4, 5)],
     ['three sessions that upgrade', upgrading, count(5, 6)],
-    ['three sessions that upgrade and quiet times', quietUpgrading, count(4, 6)],
+    ['three sessions that upgrade and quiet starts', quietUpgrading, count(4, 6)],
     ['three sessions with sets', together, count(3, 4)],
     ['three sessions with sets and one grant for each command', oneByOne, count(3, 4)],
   ] as const) {

@@ -15,8 +15,8 @@ function quietDriver(...sessions: string[]): TableDriver {
   return driver
 }
 
-describe('table: a quiet time', () => {
-  it('queues requests for a free key, and grants them when the quiet time ends', () => {
+describe('table: a quiet start', () => {
+  it('queues requests for a free key, and grants them when the quiet start ends', () => {
     const driver = quietDriver('a', 'b')
     expect(driver.lock('a', 'k')).to.deep.equal(['queued a#1 k'])
     expect(driver.lock('b', 'k')).to.deep.equal(['queued b#1 k'])
@@ -24,7 +24,7 @@ describe('table: a quiet time', () => {
     expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#2 l f2'])
   })
 
-  it('grants all shared requests at the head of a queue when the quiet time ends', () => {
+  it('grants all shared requests at the head of a queue when the quiet start ends', () => {
     const driver = quietDriver('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared' })

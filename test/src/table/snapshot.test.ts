@@ -42,7 +42,7 @@ describe('table: snapshots', () => {
     fc.assert(property, { ...runs(60, 2_000), endOnFailure: true })
   })
 
-  it('the snapshot of an empty table has only the header item, with the fence and the quiet time', () => {
+  it('the snapshot of an empty table has only the header item, with the fence and the quiet start', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
   })

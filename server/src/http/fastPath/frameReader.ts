@@ -91,6 +91,10 @@ export class FrameReader {
   #forwarded: ForwardedFrame | undefined
   /** Chunks that were unread when the socket closed; undefined before that. */
   #unreadChunks: Buffer[] | undefined
+  /**
+   * `left to ws`: `ws` reads the rest of the stream. `ended`: the socket has closed, and unread
+   * chunks may be left. `dropping`: the reader drops all bytes.
+   */
   #state: 'reading' | 'left to ws' | 'ended' | 'dropping' = 'reading'
 
   private constructor(
@@ -134,7 +138,7 @@ export class FrameReader {
     return inChunks + (this.#partial?.length ?? 0) + this.#socket.readableLength
   }
 
-  /** Must be called whenever the socket is paused. */
+  /** The caller must call this method whenever it pauses the socket. */
   onPause(): void {
     if (this.#socket.listeners('close').includes(onClose)) return
     // `onClose` must run before the listener of `ws`, because the listener of `ws` reads the unread
@@ -142,7 +146,7 @@ export class FrameReader {
     this.#socket.prependListener('close', onClose)
   }
 
-  /** Must be called for every message of `ws`. */
+  /** The caller must call this method for every message that `ws` emits. */
   onMessage(): void {
     if (this.#forwarded !== undefined) this.#forwarded.hasMessage = true
   }
@@ -171,8 +175,8 @@ export class FrameReader {
   }
 
   /**
-   * Must be called when the socket closes, before the listener of `ws`. Takes the unread bytes out
-   * of the socket and keeps the bytes, so that they stay unread while the socket is paused.
+   * Called when the socket closes, before the listener of `ws`. Removes the unread bytes from the
+   * socket and keeps them in this reader, so that they stay unread while the socket is paused.
    */
   end(): void {
     if (this.#state === 'left to ws') return
@@ -328,7 +332,11 @@ function compact(bytes: Buffer): Buffer {
   return bytes.length * 2 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes
 }
 
-/** @param hasOpenMessage Whether a fragmented message has begun and not ended. */
+/**
+ * Whether a frame with these two first bytes obeys the WebSocket protocol.
+ *
+ * @param hasOpenMessage Whether a fragmented message has begun and not ended.
+ */
 function isValid(firstByte: number, secondByte: number, hasOpenMessage: boolean): boolean {
   if ((firstByte & reservedBits) !== 0 || (secondByte & maskBit) === 0) return false
   const opcode = firstByte & opcodeBits

@@ -169,7 +169,7 @@ const sessions: Mutant[] = [
   },
   {
     name: 'repeated-request-granted-twice',
-    in: 'Responder.#isRepeat',
+    in: 'Responder.#answerIfRepeat',
     find: '$ID > $SESSION.lastId',
     replace: `$ID > $SESSION.lastId || $SESSION.answers?.get($ID)?.kind === 'granted'`,
     why: 'The table grants a request again when the client sends it again.',
@@ -177,7 +177,7 @@ const sessions: Mutant[] = [
   {
     name: 'acknowledged-answers-stay-counted',
     in: 'server/Session.forgetAnswers',
-    find: '$BYTES += $ANSWER_BYTES + 2 * $HOLDER_BYTES',
+    find: '$BYTES += $ANSWER_BYTES + $MEMORY_PER_BYTE * $HOLDER_BYTES',
     replace: '$BYTES += $ANSWER_BYTES',
     why: 'The table counts memory for acknowledged answers that it no longer keeps.',
   },
