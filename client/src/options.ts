@@ -50,7 +50,7 @@ export interface ConnectOptions {
   /** Traces waiting and holding. Example: `openTelemetry()` of `@holdfast/client/opentelemetry`. */
   readonly tracer?: Tracer | undefined
   /**
-   * Certificates of your own authorities in PEM form. They replace the authorities that Node
+   * Certificates of your own authorities in PEM form, which replace the authorities that Node
    * trusts. In Node only, and not together with `WebSocket`.
    */
   readonly ca?: PlatformOptions['ca']

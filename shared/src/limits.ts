@@ -6,7 +6,7 @@
  * `maxBarrierCallsPerSession` and `maxWatches`.
  */
 
-/** The WebSocket subprotocol. The client offers it and the broker accepts it. */
+/** The WebSocket subprotocol that the client offers and the broker accepts. */
 export const subprotocol = 'holdfast.v1'
 
 /** The port on which a broker listens by default. */
@@ -59,8 +59,8 @@ export const maxLocksPerSession = 10_000
 /** Most answers that a broker stores for one session until the client acknowledges the answers. */
 export const maxUnacknowledgedResponses = 1_024
 /**
- * Most permits that a key may have. A lock with permits is held together with other locks of its
- * key, as long as all of them have at most that many permits, like a semaphore.
+ * Most permits that a key may have. Locks with permits are held together, as on a semaphore, as
+ * long as the sum of their permits is at most the capacity of the key.
  */
 export const maxCapacity = 1_000_000
 /** Most keys of one set. A set is one lock on several keys. */

@@ -38,7 +38,7 @@ export class CellPool {
   }
 
   /** The open sessions. */
-  get open(): readonly Session[] {
+  get openSessions(): readonly Session[] {
     return [...this.#openSessions.values()]
   }
 
@@ -62,7 +62,7 @@ export class CellPool {
   }
 
   /** The numbers of all cells. */
-  get numbers(): readonly number[] {
+  get cellNumbers(): readonly number[] {
     return Array.from({ length: this.count }, (_, i) => i + 1)
   }
 
@@ -73,7 +73,7 @@ export class CellPool {
   }
 
   async #close(): Promise<void> {
-    const openSessions = this.open
+    const { openSessions } = this
     this.#abortController.abort()
     await Promise.all(openSessions.map((session) => session.close()))
   }

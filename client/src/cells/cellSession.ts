@@ -113,9 +113,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
    */
   get state(): SessionState {
     if (this.#pool.isClosed) return 'closed'
-    const { open, isOpening } = this.#pool
-    if (open.some(({ state }) => state !== 'connected')) return 'disconnected'
-    return isOpening || open.length === 0 ? 'connecting' : 'connected'
+    const { openSessions, isOpening } = this.#pool
+    if (openSessions.some(({ state }) => state !== 'connected')) return 'disconnected'
+    return isOpening || openSessions.length === 0 ? 'connecting' : 'connected'
   }
 
   /**
@@ -128,9 +128,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Resolves with the session in the cell of a key. Use it for the members that only a session of
-   * one cell has: `id`, `lease`, `grace`, `leaseLeft` and `locks`. Rejects like `lock` if the cell
-   * cannot be reached.
+   * Resolves with the session in the cell of a key. Use this session for the members that only a
+   * session of one cell has: `id`, `lease`, `grace`, `leaseLeft` and `locks`. Rejects like `lock`
+   * if the cell cannot be reached.
    */
   async sessionFor(key: string): Promise<Session> {
     return this.#pool.session(this.cellOf(key))
@@ -279,8 +279,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const options = checkWatch(typeof selection === 'string' ? { key: selection } : selection)
     checkFunction('callback', callback)
     this.#throwIfClosed()
-    const numbers = options.key === undefined ? this.#pool.numbers : [this.cellOf(options.key)]
-    return watchCells(this.#pool, numbers, options, callback as CellWatchCallback)
+    const { cellNumbers } = this.#pool
+    const cells = options.key === undefined ? cellNumbers : [this.cellOf(options.key)]
+    return watchCells(this.#pool, cells, options, callback as CellWatchCallback)
   }
 
   revoke(key: string, options: RevokeOptions): Promise<void> {
@@ -302,7 +303,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   async #authenticate(token: string): Promise<void> {
     const results = await Promise.allSettled(
-      this.#pool.open.map((session) => session.authenticate(token)),
+      this.#pool.openSessions.map((session) => session.authenticate(token)),
     )
     const refusals = results.filter((result) => result.status === 'rejected')
     const isRefusedByAll = refusals.length > 0 && refusals.length === results.length
@@ -339,7 +340,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   #keepProcessAlive(keepAlive: boolean): this {
     this.#keepsProcessAlive = keepAlive
-    for (const session of this.#pool.open) {
+    for (const session of this.#pool.openSessions) {
       if (keepAlive) session.ref()
       else session.unref()
     }
@@ -383,7 +384,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   #inAllCells<T>(call: (session: Session, cell: number) => Promise<T>): Promise<T[]> {
     return Promise.all(
-      this.#pool.numbers.map(async (cell) => call(await this.#pool.session(cell), cell)),
+      this.#pool.cellNumbers.map(async (cell) => call(await this.#pool.session(cell), cell)),
     )
   }
 

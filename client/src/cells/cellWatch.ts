@@ -1,7 +1,7 @@
 /**
  * A watch of several cells, and an observation of an election. Cells are independent brokers or
- * clusters, each with a session of its own. A session may not be open yet: the watch begins in each
- * cell when the session of the cell is open, and so does the observation.
+ * clusters, each with a session of its own. A watch begins in each cell as soon as the session of
+ * this cell is open. An observation first opens the session of the cell that has the election.
  */
 import type { HoldfastError, LockEvent, QueueEvent } from '@holdfast/shared'
 import { asyncDispose, callSafely, dispose } from '../platform/callbacks.js'
@@ -23,14 +23,18 @@ export type CellWatchEvent =
 
 export type CellWatchCallback = (event: CellWatchEvent | QueueEvent) => void
 
-/** Watches these cells. Returns the handle of the watch at once. */
+/**
+ * Watches several cells. Returns the handle of the watch at once.
+ *
+ * @param cells The numbers of the cells, from 1.
+ */
 export function watchCells(
   pool: CellPool,
-  numbers: readonly number[],
+  cells: readonly number[],
   selection: WatchOptions,
   callback: CellWatchCallback,
 ): Watch {
-  const closeFunctions = numbers.map((cell) => watchCell(pool, cell, selection, callback))
+  const closeFunctions = cells.map((cell) => watchCell(pool, cell, selection, callback))
   const close = () => {
     for (const closeInCell of closeFunctions) closeInCell()
   }

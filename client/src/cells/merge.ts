@@ -72,9 +72,10 @@ export function mergeResults(results: readonly QueryResult[], limit: number): Qu
 
 /**
  * Merges one page of each cell into one page, in the order of keys. All pages begin after the same
- * key. The merged page follows the rules of a page of one broker: each of its keys is complete, and
- * a key with more than `limit` items has a page of its own, which leaves out the items beyond
- * `limit`.
+ * key. The merged page follows the rules of a page of one broker:
+ * - A page has all items of each of its keys.
+ * - A key with more than `limit` items has a page of its own, which leaves out the items beyond
+ *   `limit`.
  */
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)

@@ -110,8 +110,8 @@ export class TtlExpiry {
    * the ttl anew.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
-    const former = this.#ttl === ttl ? this.#confirmedExpiry : undefined
-    this.confirm(ttl, former === undefined ? expiry : later(former, expiry))
+    const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined
+    this.confirm(ttl, formerExpiry === undefined ? expiry : later(formerExpiry, expiry))
   }
 
   /** Adds a refresh that is being sent. A refresh that is sent again is not added twice. */

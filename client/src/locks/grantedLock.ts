@@ -32,6 +32,7 @@ export interface GrantedLockOwner {
   submit(request: Request<void>): void
   /** Cancels a request that changes the mode of a lock. */
   abandon(request: Request<void>): void
+  /** Marks locks as lost, and informs their handles. */
   lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
 }
 

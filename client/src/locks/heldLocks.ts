@@ -47,8 +47,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   /** The locks by their fences. */
   readonly #locks = new IdTable<GrantedLock>()
   /**
-   * The newest clock sample, from which the expiries of ttls are computed. The sample must be from
-   * the present connection, because the clocks of different brokers cannot be compared.
+   * The newest clock sample: one moment by the clocks of the client and of the broker. The expiries
+   * of ttls are computed from the sample. The sample must be from the present connection, because
+   * the clocks of different brokers cannot be compared.
    */
   clockSample: ClockSample | undefined
   /** The operator's limit of the longest hold, in ms, from `welcome`; undefined without a limit. */
@@ -79,11 +80,11 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    */
   hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
     const { params } = request
-    const { ttl, hold } = params
+    const { ttl, hold: holdParams } = params
     const lock = new GrantedLock(this, params, fence)
     this.#locks.add(lock)
     if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
-    const maxHold = Math.min(hold?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
+    const maxHold = Math.min(holdParams?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
     if (maxHold < Infinity) lock.startHold(this.#expiryOf(request, maxHold, at))
     return lock
   }
@@ -167,13 +168,13 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 
   /** Marks all these locks as lost, and only then calls the first listener. */
   #lose(locks: readonly GrantedLock[], errorFor: (lock: GrantedLock) => HoldfastError): void {
-    const lost = locks.filter((lock) => this.get(lock.fence) === lock)
-    for (const lock of lost) {
+    const lostLocks = locks.filter((lock) => this.get(lock.fence) === lock)
+    for (const lock of lostLocks) {
       this.#locks.remove(lock)
       lock.lose(errorFor(lock))
     }
-    for (const lock of lost) lock.notifyLoss()
-    for (const lock of lost) this.#onLost(lock)
+    for (const lock of lostLocks) lock.notifyLoss()
+    for (const lock of lostLocks) this.#onLost(lock)
   }
 
   /**

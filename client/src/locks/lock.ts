@@ -29,11 +29,11 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * Runs a task when the former calls of the scope have been answered. Rejects when the signal is
-   * aborted or the timeout is over, also before the task runs.
+   * Calls `send`, which sends a request, when the former calls of the scope have been answered.
+   * Rejects when the signal is aborted or the timeout is over, also before `send` is called.
    */
   inTurn<T>(
-    task: () => Promise<T>,
+    send: () => Promise<T>,
     signal: AbortSignal | undefined,
     timeout: number | undefined,
   ): Promise<T>
@@ -278,7 +278,11 @@ export class Lock implements LossListener {
     return this.#unlocking
   }
 
-  /** Internal. Ends this handle, because its scope has ended and releases the lock. */
+  /**
+   * Internal. Ends this handle, because its scope has ended and releases the lock.
+   *
+   * @param ended Resolves when the broker has released the locks of the scope.
+   */
   endWithScope(ended: Promise<void>): void {
     if (this.#unlocking !== undefined || this.#currentLoss !== undefined) return
     this.#unlocking = ended

@@ -43,9 +43,9 @@ export interface TryLockSetOptions {
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
   /**
-   * The lock is lost this long after its grant, with the reason `'maxHold'`, even if it is
-   * refreshed. In ms. The operator of the broker may have set a lower limit. Default: that limit,
-   * or never.
+   * The lock is lost this long after its grant, in ms, with the reason `'maxHold'`, even if the
+   * lock is refreshed. The operator of the broker may have set a lower limit. Default: the limit of
+   * the operator, or never.
    */
   readonly maxHold?: number | undefined
   /**

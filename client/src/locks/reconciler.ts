@@ -23,9 +23,9 @@ export class Reconciler implements PendingLockListener {
   readonly #pendingRequests: PendingRequests
   readonly #heldLocks: HeldLocks
   /** The locks at the broker, by the ids of their requests. */
-  readonly #held = new Map<number, BrokerLock>()
+  readonly #brokerLocks = new Map<number, BrokerLock>()
   /** The ids of the requests that wait at the broker. */
-  readonly #waiting = new Set<number>()
+  readonly #waitingIds = new Set<number>()
   /** The lock requests without a settled outcome. */
   readonly #pendingLocks: LockRequest[] = []
   /** The fences of the locks whose unlock has no response yet. */
@@ -48,8 +48,8 @@ export class Reconciler implements PendingLockListener {
         throw new ProtocolViolation(`snapshot lists request ${id}, which was not sent`)
       }
     }
-    for (const item of held) this.#held.set(item.id, item)
-    for (const id of waiting) this.#waiting.add(id)
+    for (const item of held) this.#brokerLocks.set(item.id, item)
+    for (const id of waiting) this.#waitingIds.add(id)
     return !more
   }
 
@@ -71,13 +71,13 @@ export class Reconciler implements PendingLockListener {
     for (const { id, grantedDuringResume } of this.#pendingLocks) {
       // If a request was listed as waiting and has a grant, the grant came after that part of the
       // snapshot.
-      if (grantedDuringResume !== undefined && this.#waiting.delete(id))
-        this.#held.set(id, grantedDuringResume)
+      if (grantedDuringResume !== undefined && this.#waitingIds.delete(id))
+        this.#brokerLocks.set(id, grantedDuringResume)
     }
     // The locks that the session holds at the broker, by fence. When a lock, an unlock or a request
     // of the client turns out to belong to such a lock, the lock is removed from this map.
     const unclaimed = new Map<number, BrokerLock>()
-    for (const lock of this.#held.values()) {
+    for (const lock of this.#brokerLocks.values()) {
       if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)
     }
     const locksGoneAtBroker = this.#heldLocks.all.filter(
@@ -90,7 +90,7 @@ export class Reconciler implements PendingLockListener {
       this.#heldLocks.unlockFence(fence)
     }
     this.#heldLocks.lose(locksGoneAtBroker)
-    return this.#waiting
+    return this.#waitingIds
   }
 
   /** Confirms a lock that the session holds at the broker. Returns false for any other lock. */
@@ -102,8 +102,8 @@ export class Reconciler implements PendingLockListener {
 
   #settleLock(request: LockRequest, unclaimed: Map<number, BrokerLock>): void {
     const { id, grantedDuringResume, isWanted } = request
-    if (this.#waiting.has(id)) return
-    const brokerLock = this.#held.get(id)
+    if (this.#waitingIds.has(id)) return
+    const brokerLock = this.#brokerLocks.get(id)
     const isUnknownToBroker = brokerLock === undefined && grantedDuringResume === undefined
     // The request stays pending, so that the client sends the request again.
     if (isWanted && isUnknownToBroker) return

@@ -93,7 +93,7 @@ export class Scope {
   /** Makes `signal`. */
   readonly #abortController = new AbortController()
   /** Aborted when the scope ends, so that its calls reject. */
-  readonly #ending = new AbortController()
+  readonly #endController = new AbortController()
   /** The locks of this scope that have a handle. */
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
@@ -155,7 +155,7 @@ export class Scope {
 
   /** Internal. Ends the scope; resolves when the broker has released its locks. */
   async end(): Promise<void> {
-    this.#ending.abort()
+    this.#endController.abort()
     if (!this.#hasSent) return
     const ended = this.#session.endScope(this.#scopeNumber)
     for (const handle of this.#handles) handle.endWithScope(ended)
@@ -182,33 +182,39 @@ export class Scope {
     })
   }
 
-  /** Runs a task when all former calls of the scope have been answered. */
+  /**
+   * Calls `send` when all former calls of the scope have been answered.
+   *
+   * @param send Sends the request of a call, and resolves with the result of the call. Its signal
+   *   is aborted when the call gives up.
+   */
   #inTurn<T>(
     key: string,
     signal: AbortSignal | undefined,
     timeout: number | undefined,
-    task: (signal: AbortSignal) => Promise<T>,
+    send: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const call = new AbortController()
+    const callController = new AbortController()
     return new Promise<T>((resolve, reject) => {
       const giveUp = (error: HoldfastError) => {
-        call.abort(error.cause)
+        callController.abort(error.cause)
         reject(withKey(key, error))
       }
-      const onEnd = () => giveUp(new HoldfastError('ABORTED', `the scope${this.#label} has ended`))
+      const onEnd = () =>
+        giveUp(new HoldfastError('ABORTED', `the scope${this.#quotedName} has ended`))
       if (signal?.aborted) giveUp(new HoldfastError('ABORTED', undefined, { cause: signal.reason }))
-      if (this.#ending.signal.aborted) onEnd()
-      const stopListening = [onAbort(signal, giveUp), onAbort(this.#ending.signal, onEnd)]
+      if (this.#endController.signal.aborted) onEnd()
+      const stopListening = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
       const { scheduler } = this.#session
       const timer: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
-      if (timeout) scheduler.after(timer, timeout + timeoutGraceMs)
+      if (timeout) scheduler.after(timer, timeout + extraWaitMs)
       const cleanUp = () => {
         scheduler.cancel(timer)
         for (const stop of stopListening) stop()
       }
       this.#formerCalls = this.#formerCalls
         .then(async () => {
-          if (!call.signal.aborted) resolve(await task(call.signal))
+          if (!callController.signal.aborted) resolve(await send(callController.signal))
         })
         .catch(reject)
         .finally(cleanUp)
@@ -226,6 +232,7 @@ export class Scope {
     const isSet = kind?.items !== undefined
     const keys = scopeKeysOf(checkedLock)
     const held = keys.map((key) => this.#usableLock(key))
+    // Permits are never re-entrant: each call gets permits of its own.
     if (mode === 'permits' && !isSet) return undefined
     if (held.every((lock) => lock === undefined)) return undefined
     const [first] = held
@@ -238,7 +245,7 @@ export class Scope {
       !isSet && first?.mode === 'shared'
         ? 'upgrade that lock'
         : 'unlock that lock, or ask for all keys at once'
-    const text = `the scope${this.#label} holds a lock of this key itself: ${advice}`
+    const text = `the scope${this.#quotedName} holds a lock of this key itself: ${advice}`
     throw new HoldfastError('DEADLOCK', text, { key })
   }
 
@@ -253,7 +260,7 @@ export class Scope {
   #makeHandle(grantedLock: GrantedLock): Lock {
     const handle = new Lock(grantedLock, false, {
       onEnded: () => this.#handles.delete(handle),
-      inTurn: (task, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, task),
+      inTurn: (send, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, send),
     })
     this.#handles.add(handle)
     const { signal } = handle
@@ -262,7 +269,7 @@ export class Scope {
     return handle
   }
 
-  get #label(): string {
+  get #quotedName(): string {
     return this.name === undefined ? '' : ` "${this.name}"`
   }
 }
@@ -271,7 +278,7 @@ export class Scope {
  * How much longer than its timeout a call waits, in ms. The call waits longer, because the answer
  * of the broker should arrive first.
  */
-const timeoutGraceMs = 300
+const extraWaitMs = 300
 
 function scopeKeysOf({ params: { key, kind } }: CheckedLock): readonly string[] {
   return kind?.items?.map((item) => item.key) ?? [key]

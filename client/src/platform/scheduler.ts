@@ -9,6 +9,7 @@
 import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
 import { type ClockTimes, readClocks } from './environment.js'
 
+/** Work that the scheduler runs when it is due. */
 export interface Task {
   run(): void
 }
@@ -16,10 +17,10 @@ export interface Task {
 export class Scheduler {
   readonly #clock: Clock
   /** The plain tasks. */
-  readonly #plain = new DeadlineHeap<Task>()
+  readonly #plainTasks = new DeadlineHeap<Task>()
   /** The tasks with an expiry. Each such task is in both heaps. */
-  readonly #byMonotonic = new DeadlineHeap<Task>()
-  readonly #byWall = new DeadlineHeap<Task>()
+  readonly #expiriesByMonotonic = new DeadlineHeap<Task>()
+  readonly #expiriesByWall = new DeadlineHeap<Task>()
   #timer: Timer
   /** When the timer is due, by the monotonic clock; Infinity if no timer is set. */
   #timerDueAt = Infinity
@@ -41,7 +42,7 @@ export class Scheduler {
   /** Runs the task at `due`, a time of the monotonic clock. Replaces the task's former time. */
   at(task: Task, due: number): void {
     if (this.#stopped) return
-    this.#plain.set(task, due)
+    this.#plainTasks.set(task, due)
     if (due < this.#timerDueAt) this.#arm()
   }
 
@@ -57,28 +58,28 @@ export class Scheduler {
     // If the new expiry is not earlier than the former expiry, the timer is early enough already.
     // Without this check, `#arm` would read the clocks at every extension of the session's lease.
     const isLater =
-      monotonic >= (this.#byMonotonic.dueAt(task) ?? Infinity) &&
-      wall >= (this.#byWall.dueAt(task) ?? Infinity)
-    this.#byMonotonic.set(task, monotonic)
-    this.#byWall.set(task, wall)
+      monotonic >= (this.#expiriesByMonotonic.dueAt(task) ?? Infinity) &&
+      wall >= (this.#expiriesByWall.dueAt(task) ?? Infinity)
+    this.#expiriesByMonotonic.set(task, monotonic)
+    this.#expiriesByWall.set(task, wall)
     if (!isLater) this.#arm()
   }
 
   /** Removes the task, whether it is a plain task or a task with an expiry. */
   cancel(task: Task): void {
-    this.#plain.delete(task)
-    this.#byMonotonic.delete(task)
-    this.#byWall.delete(task)
+    this.#plainTasks.delete(task)
+    this.#expiriesByMonotonic.delete(task)
+    this.#expiriesByWall.delete(task)
   }
 
   /** Runs every task whose expiry has passed, whether or not the timer has fired. */
   expireDue(): void {
-    if (this.#byMonotonic.size === 0) return
+    if (this.#expiriesByMonotonic.size === 0) return
     const monotonic = this.#clock.monotonic()
     const wall = this.#clock.wall()
-    if (monotonic < this.#byMonotonic.next && wall < this.#byWall.next) return
+    if (monotonic < this.#expiriesByMonotonic.next && wall < this.#expiriesByWall.next) return
     for (;;) {
-      const task = this.#byMonotonic.popDue(monotonic) ?? this.#byWall.popDue(wall)
+      const task = this.#expiriesByMonotonic.popDue(monotonic) ?? this.#expiriesByWall.popDue(wall)
       if (task === undefined) return
       this.cancel(task)
       task.run()
@@ -102,7 +103,7 @@ export class Scheduler {
     this.#disarm()
     this.expireDue()
     const now = this.#clock.monotonic()
-    for (let task = this.#plain.popDue(now); task; task = this.#plain.popDue(now)) {
+    for (let task = this.#plainTasks.popDue(now); task; task = this.#plainTasks.popDue(now)) {
       if (this.#stopped) return
       task.run()
     }
@@ -134,9 +135,9 @@ export class Scheduler {
 
   /** When the earliest task is due, converted to the monotonic clock. */
   #nextDue(): number {
-    const byMonotonic = Math.min(this.#plain.next, this.#byMonotonic.next)
-    if (this.#byWall.size === 0) return byMonotonic
+    const byMonotonic = Math.min(this.#plainTasks.next, this.#expiriesByMonotonic.next)
+    if (this.#expiriesByWall.size === 0) return byMonotonic
     const { monotonic, wall } = this.now()
-    return Math.min(byMonotonic, monotonic + this.#byWall.next - wall)
+    return Math.min(byMonotonic, monotonic + this.#expiriesByWall.next - wall)
   }
 }

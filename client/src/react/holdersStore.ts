@@ -101,18 +101,18 @@ export class HoldersStore extends Store<Holders> {
       this.#add(event)
     } else {
       this.#heldCount = Math.max(0, this.#heldCount - 1)
-      this.#locks.delete(idOf(event))
+      this.#locks.delete(lockIdOf(event))
     }
     const holders = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
     this.set({ holders, heldCount: this.#heldCount, isKnown: true, error: undefined })
   }
 
   #add(lock: HeldInfo): void {
-    this.#locks.set(idOf(lock), lock)
+    this.#locks.set(lockIdOf(lock), lock)
   }
 }
 
-function idOf({ fence, key }: HeldInfo): string {
+function lockIdOf({ fence, key }: HeldInfo): string {
   return `${fence} ${key}`
 }
 

@@ -27,9 +27,9 @@ export class AckWindow {
    * The message numbers of the stored requests that count against the window. A message number is
    * the position of a message among all messages of its connection.
    */
-  #messageNumbers: number[] = []
+  #countedMessageNumbers: number[] = []
   /** The ids of the requests whose responses are not acknowledged on this connection yet. */
-  #unackedResponses = new Set<number>()
+  #unacknowledgedIds = new Set<number>()
   /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
@@ -41,22 +41,22 @@ export class AckWindow {
    */
   restart(isStoring: boolean, isSameSession: boolean): void {
     this.#isStoring = isStoring
-    this.#messageNumbers = []
+    this.#countedMessageNumbers = []
     // A set contains each id once, although the broker repeats stored responses after a resume.
-    this.#unackedResponses = new Set(
-      isSameSession ? [...this.#inFlightIds, ...this.#unackedResponses] : [],
+    this.#unacknowledgedIds = new Set(
+      isSameSession ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
     )
     this.#inFlightAcks = []
   }
 
   /** Whether the next stored request must wait until the broker has received an acknowledgement. */
   get isFull(): boolean {
-    return this.#messageNumbers.length >= windowSize
+    return this.#countedMessageNumbers.length >= windowSize
   }
 
   /** How many responses the client has received that the broker may still store. */
   get unconfirmedCount(): number {
-    return this.#inFlightIds.length + this.#unackedResponses.size
+    return this.#inFlightIds.length + this.#unacknowledgedIds.size
   }
 
   /** The ids in all acknowledgements that may not have reached the broker. */
@@ -66,21 +66,21 @@ export class AckWindow {
 
   /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
-    if (this.#isStoring) this.#messageNumbers.push(messageNumber)
+    if (this.#isStoring) this.#countedMessageNumbers.push(messageNumber)
   }
 
   /** Call for each response to a stored request. Acknowledges the responses when there are many. */
   onResponse(id: number, connection: Connection): void {
-    if (this.#isStoring) this.#unackedResponses.add(id)
-    if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
+    if (this.#isStoring) this.#unacknowledgedIds.add(id)
+    if (this.#unacknowledgedIds.size >= ackThreshold) this.acknowledge(connection)
   }
 
   /**
    * Call in the turn of the event loop in which a `pong` was sent. The acknowledgement and the
    * `pong` then share a frame.
    */
-  onPing(connection: Connection): void {
-    if (this.#unackedResponses.size > 0) this.acknowledge(connection)
+  onPong(connection: Connection): void {
+    if (this.#unacknowledgedIds.size > 0) this.acknowledge(connection)
   }
 
   /**
@@ -89,11 +89,11 @@ export class AckWindow {
    */
   acknowledge(connection: Connection): void {
     do {
-      const ids = [...this.#unackedResponses].slice(0, maxUnacknowledgedResponses)
-      for (const id of ids) this.#unackedResponses.delete(id)
+      const ids = [...this.#unacknowledgedIds].slice(0, maxUnacknowledgedResponses)
+      for (const id of ids) this.#unacknowledgedIds.delete(id)
       const messageNumber = connection.send(messageText('ack', { ids }))
       this.#inFlightAcks.push({ messageNumber, ids })
-    } while (this.#unackedResponses.size > 0)
+    } while (this.#unacknowledgedIds.size > 0)
   }
 
   /**
@@ -104,7 +104,7 @@ export class AckWindow {
    */
   onAck(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return
-    this.#messageNumbers = this.#messageNumbers.filter(
+    this.#countedMessageNumbers = this.#countedMessageNumbers.filter(
       (messageNumber) => messageNumber > receivedCount,
     )
     this.#inFlightAcks = this.#inFlightAcks.filter(

@@ -19,7 +19,7 @@ import type { Request } from './requests.js'
  * How much longer than the timeout of a lock request the client waits for the broker's response, in
  * ms. The broker should decide, because only the broker knows whether it granted the lock in time.
  */
-const timeoutGraceMs = 250
+const extraWaitMs = 250
 
 export class PendingRequests {
   readonly #scheduler: Scheduler
@@ -185,7 +185,7 @@ export class PendingRequests {
   /** Answers a `ping`. The frame also acknowledges responses. */
   pong(pingNumber: number, connection: Connection): void {
     connection.send(messageText('pong', { n: pingNumber }))
-    this.#ackWindow.onPing(connection)
+    this.#ackWindow.onPong(connection)
   }
 
   /** Sends the request. If too many responses are not acknowledged, lets the request wait. */
@@ -220,6 +220,6 @@ export class PendingRequests {
     if (this.#connection === undefined) this.#scheduler.at(request, dueAt)
     // With `timeout: 0` the caller waits for the broker's response, however long that takes.
     else if (timeout === 0) this.#scheduler.cancel(request)
-    else this.#scheduler.at(request, dueAt + timeoutGraceMs)
+    else this.#scheduler.at(request, dueAt + extraWaitMs)
   }
 }

@@ -7,8 +7,8 @@
  * of locks implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
- * connection dropped, the client tries to resume its session, which is to continue the session on a
- * new connection. During a resume the client does not know yet which locks the session still holds.
+ * connection dropped, the client tries to resume its session: to continue the session on a new
+ * connection. During a resume the client does not know yet which locks the session still holds.
  */
 import {
   type Failed,
@@ -39,7 +39,11 @@ export type Response = Exclude<
   { type: 'watching' | 'queued' }
 >
 
-/** The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. */
+/**
+ * The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. The
+ * value is high, because other quotas may also be the cause when the broker refuses a lock request,
+ * such as the quota for the locks of a session.
+ */
 const lockReissueThreshold = 512
 
 /** Receives the lock and unlock requests that have no response after a resume. */
@@ -64,7 +68,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   isWanted = true
   /** The parameters of a lock request; undefined for other kinds of requests. */
   declare readonly params?: LockParams
-  /** The timeout of a lock request, in ms; undefined if the request waits for ever. */
+  /** The timeout of the request, in ms; undefined if the request waits for ever. */
   declare readonly timeout?: number | undefined
   /** When the timeout ends, by the monotonic clock. */
   declare readonly dueAt?: number

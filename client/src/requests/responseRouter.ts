@@ -1,4 +1,4 @@
-/** Passes each response of the broker to the request that it answers. */
+/** Finds the request that a response of the broker answers, and passes the response to it. */
 import type { Failed } from '@holdfast/shared'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Connection } from '../transport/connection.js'

@@ -217,6 +217,7 @@ export class SimpleRequest<T> extends Request<T> {
 
   onResponse(response: Response): boolean {
     const value = this.#read(response)
+    // Only the response to a query has several parts.
     if ((response as Partial<Found>).more) return false
     this.resolve(value)
     return true

@@ -40,11 +40,11 @@ export interface ObservedSession {
   off(event: 'closed', listener: () => void): unknown
 }
 
-type Result = IteratorResult<Leader | undefined, undefined>
+type NextResult = IteratorResult<Leader | undefined, undefined>
 
 /** A call of `next` that waits for a change. */
-interface Waiter {
-  resolve(result: Result): void
+interface WaitingCall {
+  resolve(result: NextResult): void
   reject(error: HoldfastError): void
 }
 
@@ -71,7 +71,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   /** The changes that no call of `next` has got: the leader after each change. */
   #changes: (Leader | undefined)[] = []
   #isDeliveryScheduled = false
-  readonly #waiters: Waiter[] = []
+  readonly #waitingCalls: WaitingCall[] = []
   /** The error that the next call of `next` throws. */
   #error: HoldfastError | undefined
   #isOver = false
@@ -89,16 +89,16 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     this.#signal = signal
   }
 
-  async next(): Promise<Result> {
+  async next(): Promise<NextResult> {
     if (this.#stop === undefined && !this.#isOver) this.#start()
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject })
+      this.#waitingCalls.push({ resolve, reject })
       this.#deliver()
     })
   }
 
   /** Ends the observation, as `break` does in a `for await` loop. */
-  async return(): Promise<Result> {
+  async return(): Promise<NextResult> {
     this.#end()
     return { done: true, value: undefined }
   }
@@ -156,10 +156,10 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   /** Settles the calls of `next` that can be settled. */
   #deliver(): void {
     if (this.#isDeliveryScheduled) return
-    while (this.#waiters.length > 0) {
+    while (this.#waitingCalls.length > 0) {
       const hasChange = this.#changes.length > 0
       if (!hasChange && !this.#isOver) return
-      const { resolve, reject } = this.#waiters.shift()!
+      const { resolve, reject } = this.#waitingCalls.shift()!
       const error = this.#error
       if (hasChange) resolve({ done: false, value: this.#changes.shift() })
       else if (error === undefined) resolve({ done: true, value: undefined })

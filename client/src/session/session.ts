@@ -251,8 +251,9 @@ export class Session extends SessionEmitter {
    * caller who gives up cancels the request. The lock gets the metadata of the first caller.
    *
    * The lock excludes other sessions, and callers who come after the grant. The lock does not
-   * exclude the callers who share it: they all run at the same time. They do not share a result
-   * either, unlike callers of Go's `singleflight.Do`, so five callers compute a value five times.
+   * exclude the callers who share the lock: these callers run at the same time. These callers do
+   * not share a result, unlike callers of Go's `singleflight.Do`: five callers compute a value five
+   * times.
    *
    * Rejects like `lock`, but the error `LOCK_TIMEOUT` has no holders, because the client and not
    * the broker measures the timeout.
@@ -393,8 +394,9 @@ export class Session extends SessionEmitter {
   /**
    * Returns the locks and waiting requests of a key, of all keys with a prefix, or of all keys. The
    * result may be slightly stale. With the option `kind`, returns the calls that wait at barriers,
-   * or the kept results of `once`. Rejects with `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
-   * A query for a single key may reject with `FORBIDDEN`; other queries leave forbidden keys out.
+   * or the kept results of `once`. Rejects with `INVALID_KEY`, `INVALID_OPTION` or
+   * `SESSION_CLOSED`. A query for a single key may reject with `FORBIDDEN`; other queries leave
+   * forbidden keys out.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>

@@ -265,11 +265,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const message = 'the lease or grace passed, and the session ended'
     this.heldLocks.loseAll(message)
     // The caller's listener for lost locks may have closed the session.
-    if (this.#state === 'connected') this.#reconnector.drop(message)
+    if (this.#state === 'connected') this.#reconnector.fail(message)
   }
 
   onSilence(): void {
-    this.#reconnector.drop('the broker has acknowledged nothing for half a lease')
+    this.#reconnector.fail('the broker has acknowledged nothing for half a lease')
   }
 
   // ---------------------------------------------------------------------------- transitions

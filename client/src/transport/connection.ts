@@ -1,6 +1,7 @@
 /**
- * One WebSocket connection to a broker. A connection sends `hello`, waits for `welcome`, and reads
- * frames. It writes all messages of a turn of the event loop as one frame.
+ * One WebSocket connection to a broker. A connection sends `hello`, which opens or resumes a
+ * session, and waits for `welcome`, which is the broker's answer. Then the connection reads frames,
+ * and writes all messages of a turn of the event loop as one frame.
  *
  * A connection numbers its messages and remembers when it sent each message. The lease, which is
  * the time for which the broker keeps a silent session, counts from the sending of a message that
@@ -52,11 +53,13 @@ export interface ConnectionListener {
   onClose(closing: Closing): void
 }
 
-/** A message that records its sending: the connection, the number on that connection, the time. */
+/** An object that records when and on which connection its message was sent. */
 export interface Sendable {
+  /** The connection on which the message was queued or sent last. */
   sentOn: Connection | undefined
-  /** The number of the message among the messages of that connection. */
+  /** The number of the message among all messages of the connection `sentOn`. */
   messageNumber: number
+  /** When the message was written to the socket. */
   sentAt: ClockTimes | undefined
   /** Called when the socket has accepted the message. */
   onSent?(): void
@@ -206,7 +209,10 @@ export class Connection {
     }
   }
 
-  /** Ends the connection at once, as if the network had failed. The listener gets the message. */
+  /**
+   * Ends the connection at once, as if the network had failed. Unlike `drop`, calls the listener,
+   * which gets an error with this message.
+   */
   fail(message: string, code = 1006): void {
     this.#fail({ code, reason: '', cause: new Error(message) })
   }

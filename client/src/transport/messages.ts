@@ -78,7 +78,9 @@ export function messageText<T extends ClientMessage['type']>(
  */
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
   let text =
-    params.kind?.items === undefined ? oneKeyText(id, params) : lockSetTextStart(id, params.kind)
+    params.kind?.items === undefined
+      ? oneKeyTextStart(id, params)
+      : lockSetTextStart(id, params.kind)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
   if (params.kind?.scope !== undefined) text += `,"scope":${params.kind.scope}`
@@ -93,7 +95,7 @@ function holdText({ maxHold, onQueued, onContended }: HoldParams): string {
   return maxHold === undefined ? notify : `,"maxHold":${maxHold}${notify}`
 }
 
-function oneKeyText(id: number, { key, mode, kind }: LockParams): string {
+function oneKeyTextStart(id: number, { key, mode, kind }: LockParams): string {
   const fields = `,"id":${id},"key":${JSON.stringify(key)}`
   if (kind?.once) return `{"type":"once"${fields}`
   if (kind?.election !== undefined) {

@@ -104,6 +104,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   readonly #listener: ReconnectorListener
   /** The open connection, or the connection of the present try; undefined between tries. */
   #connection: Connection | undefined
+  /** Whether `#connection` is open. */
   #isConnected = false
   /** Whether a connection was ever open. */
   #wasEverConnected = false
@@ -113,6 +114,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #isPageLeft = false
   /** Whether the reconnector must give up after the present round. */
   #isLastRound = false
+  /** Stops listening to the events of the page. */
   #stopWatching: (() => void) | undefined
   /** Index of the URL that was tried last. */
   #urlIndex = 0
@@ -124,10 +126,12 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #welcomedAt = 0
   /** How many connections in a row were faulty. */
   #faultCount = 0
+  /** The delays of the retry strategy in the present outage. */
   #delays: Iterator<number> | undefined
+  /** The error of the newest failed try since the last `welcome`; undefined without such a try. */
   #lastError: HoldfastError | undefined
   readonly #nextRound: Task = { run: () => this.#startRound() }
-  readonly #tryTimeout: Task = { run: () => this.drop('no welcome in time') }
+  readonly #tryTimeout: Task = { run: () => this.fail('no welcome in time') }
 
   constructor(
     environment: Environment,
@@ -148,7 +152,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /** Ends the connection as if the network had failed, and then reconnects. */
-  drop(reason: string): void {
+  fail(reason: string): void {
     this.#connection?.fail(reason)
   }
 

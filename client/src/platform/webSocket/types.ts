@@ -23,7 +23,7 @@ export interface WebSocketLike {
   onerror: Handler<unknown>
   send(data: string): void
   close(code?: number, reason?: string): void
-  /** Drops the connection without a closing handshake. Only some classes have it, such as `ws`. */
+  /** Drops the connection without a closing handshake. Only some classes have this method. */
   terminate?(): void
   /** Lets the process end although the connection is open. Only some classes have this method. */
   unref?(): void

@@ -10,15 +10,15 @@ const clocks: Mutant[] = [
   {
     name: 'client-ignores-wall-clock',
     in: 'Scheduler.expireDue',
-    find: 'this.#byMonotonic.popDue($MONOTONIC) ?? this.#byWall.popDue($WALL)',
-    replace: 'this.#byMonotonic.popDue($MONOTONIC)',
+    find: 'this.#expiriesByMonotonic.popDue($MONOTONIC) ?? this.#expiriesByWall.popDue($WALL)',
+    replace: 'this.#expiriesByMonotonic.popDue($MONOTONIC)',
     why: 'After the sleep of its machine, a holder believes that no time has passed.',
   },
   {
     name: 'client-trusts-only-wall-clock',
     in: 'Scheduler.expireDue',
-    find: 'this.#byMonotonic.popDue($MONOTONIC) ?? this.#byWall.popDue($WALL)',
-    replace: 'this.#byWall.popDue($WALL)',
+    find: 'this.#expiriesByMonotonic.popDue($MONOTONIC) ?? this.#expiriesByWall.popDue($WALL)',
+    replace: 'this.#expiriesByWall.popDue($WALL)',
     why: 'A wall clock that is set back gives a holder more time than its lease.',
   },
   {
