@@ -79,26 +79,29 @@ export function mergeResults(results: readonly QueryResult[], limit: number): Qu
  */
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)
-  const lastKeys = pages.filter(isIncomplete).map(lastKeyOf)
+  // Only the cells with incomplete pages can have further keys.
+  const pageEnds = pages.filter(isIncomplete).map(lastKeyOf)
   // If the page of a cell is empty although the cell has more keys, the locks for this page ended
   // while the cell chose them. The next keys of that cell are unknown, so the page must be empty.
-  if (lastKeys.includes(undefined)) return { held: [], waiting: [], ...counts }
-  const smallestLastKey = (lastKeys as string[]).reduce<string | undefined>(smaller, undefined)
+  if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
+  const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(smaller, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
   const byKey = groupByKey(pages)
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of [...byKey.keys()].sort(compareUnits)) {
-    // The cell whose page ends with `smallestLastKey` may have further keys that precede this key.
-    if (smallestLastKey !== undefined && key > smallestLastKey) break
+    // The cell whose page ends with `earliestEnd` may have further keys that precede this key.
+    if (earliestEnd !== undefined && key > earliestEnd) break
     const group = byKey.get(key)!
     const isFirstKey = held.length + waiting.length === 0
     const isFull =
       held.length + group.held.length > limit || waiting.length + group.waiting.length > limit
-    if (!isFirstKey && (isFull || oversizedKeys.has(key))) break
+    // An oversized key must be alone on its page.
+    const isOversized = oversizedKeys.has(key)
+    if (!isFirstKey && (isFull || isOversized)) break
     held.push(...group.held)
     waiting.push(...group.waiting)
-    if (oversizedKeys.has(key)) break
+    if (isOversized) break
   }
   return { held, waiting, ...counts }
 }
@@ -118,7 +121,7 @@ function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): 
   return held.length < heldCount || waiting.length < waitingCount
 }
 
-/** The key of a page that may leave out items of this key; undefined without such a key. */
+/** The key of a page that may leave out items of its only key; undefined for any other page. */
 function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
   const { held, waiting } = page
   if (!isIncomplete(page) || (held.length < limit && waiting.length < limit)) return undefined
@@ -126,6 +129,7 @@ function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
   return [...held, ...waiting].every((item) => item.key === key) ? key : undefined
 }
 
+/** The last key of a page, in the order of keys; undefined for an empty page. */
 function lastKeyOf({ held, waiting }: QueryResult): string | undefined {
   const keys = [held.at(-1)?.key, waiting.at(-1)?.key].filter((key) => key !== undefined)
   return keys.sort(compareUnits).at(-1)

@@ -5,6 +5,9 @@
  * A handle is an object of the public class `Lock`, through which a caller uses the lock. Usually a
  * granted lock has one handle. If several callers share one request, each caller gets a handle, and
  * the lock is unlocked when the last handle is unlocked.
+ *
+ * A fence is the number of a grant. A ttl is the time after which a lock expires, and a refresh
+ * starts the ttl anew. The longest hold (`maxHold`) ends a lock even if the lock is refreshed.
  */
 import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'

@@ -1,7 +1,9 @@
 /**
  * The locks that a session treats as held, and the ways in which the session loses locks.
  *
- * A fence is the number of a grant, and a ttl is the time after which a lock expires.
+ * A fence is the number of a grant. A ttl is the time after which a lock expires, and a refresh
+ * starts the ttl anew. The longest hold (`maxHold`) ends a lock even if the lock is refreshed. A
+ * resume continues a session on a new connection.
  */
 import { type HeldItem, HoldfastError, type LockLossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'

@@ -1,6 +1,7 @@
 /**
- * The public class `Leadership`, which is the lock of the leader of an election, and the options of
- * a campaign. The leader is the holder of an exclusive lock, and publishes a value.
+ * The public class `Leadership`, and the options of a campaign. In an election, sessions campaign
+ * for an exclusive lock, one after another. The session that holds the lock is the leader, and may
+ * publish a value. A `Leadership` is this lock.
  */
 import { maxMetadataBytes, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkSignal } from '../platform/checks.js'

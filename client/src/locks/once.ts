@@ -1,6 +1,6 @@
 /**
  * `session.once`: one caller runs a function under a lock, and all callers that wait meanwhile get
- * the value of the run, in any session and process.
+ * its value, in any session and process. A run is one such call of the function.
  */
 import {
   HoldfastError,

@@ -1,4 +1,8 @@
-/** The options of lock requests and refreshes, and their checks. */
+/**
+ * The options of lock requests and refreshes, and their checks. A ttl is the time after which a
+ * lock expires, and a refresh starts the ttl anew. Locks with permits share the capacity of their
+ * key, as on a semaphore. A set is one lock on several keys.
+ */
 import {
   HoldfastError,
   isIntegerInRange,

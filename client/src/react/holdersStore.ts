@@ -1,6 +1,6 @@
 /**
- * The held locks of a key or of a prefix, from one watch of the session. All components with the
- * same selection share one watch.
+ * The held locks of a key or of a prefix, from one watch of the session. A watch reports the
+ * changes of locks. All components with the same selection (a key or a prefix) share one watch.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/shared'
 import { platformEnvironment } from '../platform/environment.js'

@@ -1,7 +1,8 @@
 /**
  * Flow control for a session with a grace, which is the time for which the broker keeps a session
  * after its connection dropped. For such a session the broker stores responses until the client
- * acknowledges them. So the broker can repeat a response that was lost with the connection.
+ * acknowledges them. So after a resume, which continues the session on a new connection, the broker
+ * can repeat a response that was lost with the former connection.
  *
  * A *stored request* is a request whose response the broker stores. The *window* limits stored
  * requests: the client sends at most 512 of them after the last acknowledgement that the broker has

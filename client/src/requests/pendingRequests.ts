@@ -2,7 +2,8 @@
  * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
  * Each request has an id, and ids rise in the order of the calls. Without a connection the requests
- * wait here. On a new connection the client sends the requests again, in the order of their ids.
+ * wait here. On a new connection the client sends the requests again, in the order of their ids. A
+ * resume continues the session on a new connection.
  *
  * A *stored* request is a request whose response the broker stores until the client acknowledges
  * the response. The client repeats a stored request with its former id on a new connection.

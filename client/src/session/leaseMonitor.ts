@@ -8,6 +8,9 @@
  * Only a message *to* the broker extends the lease, counted from its sending, once the client knows
  * that the broker has received that message. The arrival of a message *from* the broker is not
  * enough, because a connection may be dead in one direction only.
+ *
+ * The grace is the time for which the broker keeps a session after its connection dropped. A resume
+ * continues the session on a new connection.
  */
 
 import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'

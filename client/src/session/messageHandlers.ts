@@ -1,6 +1,9 @@
 /**
  * Handles the messages of the broker. A table has one handler for each message type; the handler
  * changes the parts of the session. The compiler refuses a table that lacks a type.
+ *
+ * The lease is the time for which the broker keeps a session without hearing from the client. A
+ * resume continues a session on a new connection. A fence is the number of a grant.
  */
 import { type Draining, type Expiring, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import type { HeldLocks } from '../locks/heldLocks.js'

@@ -1,5 +1,6 @@
 /**
- * Observes an election: an async iterator of its leaders, made from a watch of its key.
+ * Observes an election, in which sessions campaign for one exclusive lock. The holder of the lock
+ * is the leader. An observation is an async iterator of the leaders, made from a watch of the key.
  *
  * The iterator yields the present leader first, and then each change in order: another leader,
  * another value of the leader, or `undefined` while no session leads. If the consumer is slow, the
@@ -130,6 +131,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     else if (event.event === 'state') this.#change(event.held.find(({ election }) => election))
     else if (event.event === 'locked' || event.event === 'proclaimed') {
       if (event.election) this.#change(event)
+      // Every other event of the leader's lock is the end of the lock.
     } else if (event.fence === this.#newestLeader?.fence) this.#change(undefined)
   }
 

@@ -4,12 +4,12 @@
  * changes the locks, the requests and the watches.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. The
- * grace is the time for which the broker keeps a session after its connection dropped.
+ * grace is the time for which the broker keeps a session after its connection dropped. A resume
+ * continues a session on a new connection.
  *
  * One controller may have several sessions at the broker, one after the other. If the broker cannot
- * resume a session on a new connection, the locks of that session are lost. The client then sends
- * the pending requests again in a new session. The client never requests a lost lock again by
- * itself.
+ * resume a session, the locks of that session are lost. The client then sends the pending requests
+ * again in a new session. The client never requests a lost lock again by itself.
  */
 import {
   closeCodes,

@@ -1,4 +1,8 @@
-/** The states of a session, its events, and the emitter that calls the listeners of the events. */
+/**
+ * The states of a session, its events, and the emitter that calls the listeners of the events. The
+ * grace is the time for which the broker keeps a session after its connection dropped. A resume
+ * continues the session on a new connection.
+ */
 import { type HoldfastError, type LostReason, refuseUnknownName } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
 import { callSafely } from '../platform/callbacks.js'

@@ -1,4 +1,8 @@
-/** Converts the end of a connection to an error, and decides whether the client may reconnect. */
+/**
+ * Converts the end of a connection to an error, and decides whether the client may reconnect. The
+ * close code of the WebSocket says why a connection ended. An upgrade is the HTTP request with
+ * which a WebSocket begins; a server may refuse the upgrade.
+ */
 import {
   closeCodes,
   type ErrorCode,

@@ -2,6 +2,9 @@
  * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
  * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second. A
  * template is safe, because these messages have few fields, whose values were checked before.
+ *
+ * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
+ * share the capacity of their key, as on a semaphore. A set is one lock on several keys.
  */
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
