@@ -1,5 +1,6 @@
 /**
- * The frame around all pages: the navigation, the state of the connection, and the current page.
+ * The frame around all pages of the dashboard: the navigation, the state of the connection, and the
+ * current page. The broker serves the dashboard, a web page that shows its locks.
  */
 import { useEffect, useRef } from 'preact/hooks'
 import { CoordinationPage } from './pages/coordination.js'
@@ -19,6 +20,7 @@ import { Toasts } from './ui/toasts.js'
 const navItems: readonly {
   readonly page: PageName
   readonly label: string
+  /** The path of an SVG image of 24 by 24 px. */
   readonly icon: string
 }[] = [
   { page: 'overview', label: 'Overview', icon: 'M3 13h4l3-8 4 14 3-6h4' },
@@ -126,16 +128,17 @@ function Logo() {
  */
 function useFocusOnNavigation({ page, argument }: Route) {
   const main = useRef<HTMLElement>(null)
-  const isFirst = useRef(true)
+  const isFirstPage = useRef(true)
   const subject = page === 'lock' || page === 'session' ? argument : ''
   useEffect(() => {
-    const title = navItems.find((item) => item.page === (parentPages[page] ?? page))?.label ?? ''
-    document.title = `${subject === '' ? title : subject} · Holdfast`
-    if (!isFirst.current) {
+    const pageTitle =
+      navItems.find((item) => item.page === (parentPages[page] ?? page))?.label ?? ''
+    document.title = `${subject === '' ? pageTitle : subject} · Holdfast`
+    if (!isFirstPage.current) {
       main.current?.focus({ preventScroll: true })
       scrollTo(0, 0)
     }
-    isFirst.current = false
+    isFirstPage.current = false
   }, [page, subject])
   return main
 }

@@ -1,6 +1,7 @@
 /**
- * The entry point of the dashboard. This file sets the theme before the page is drawn for the first
- * time, so that the page does not appear in another theme for a moment.
+ * The entry point of the dashboard, the web page on which a broker shows its locks. This file sets
+ * the theme before the browser draws the page for the first time, so that the page does not appear
+ * in another theme for a moment.
  */
 import { render } from 'preact'
 import { App } from './app.js'
@@ -26,8 +27,8 @@ function renderApp(): void {
 }
 
 /**
- * The URL of the broker: one level above the URL of the page. A proxy may serve the page under any
- * path.
+ * The URL of the broker: one level above the URL of the page. The URL is relative to the page,
+ * because a proxy may serve the page under any path.
  */
 function brokerUrl(): string {
   const url = new URL('..', location.href)

@@ -1,7 +1,8 @@
 /**
- * The dashboard's own session with the broker, and the data that this session receives: locks,
- * recent events, and time series for the charts. The feed opens the session, and opens another
- * session after a failure. The broker treats the dashboard like every other client.
+ * The dashboard's own session with the broker, and the data that the dashboard receives through
+ * this session: locks, recent events, and time series for the charts. The feed opens the session,
+ * and opens another session after a failure. The broker treats the dashboard like every other
+ * client.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
 import { LockModel } from '../model/lockModel.js'
@@ -31,6 +32,7 @@ const graceMs = 5_000
 /** Time between two attempts to connect, in ms. */
 const retryMs = 2_000
 
+/** The data of the broker. The pages read these fields at each change notification. */
 export class BrokerFeed {
   readonly locks = new LockModel()
   readonly recentEvents = new RecentEvents()
@@ -48,6 +50,7 @@ export class BrokerFeed {
   tokenExpiresAt: number | undefined
   /** Why the broker refused to send events; undefined if the broker sends events. */
   watchProblem: string | undefined
+  /** The open session; undefined before the first session and after a failure. */
   session: Session | undefined
   readonly #url: string
   readonly #environment: PageEnvironment
@@ -110,11 +113,13 @@ export class BrokerFeed {
       this.#changes.notify()
     })
     session.on('closed', (error) => {
+      // Ignore the end of a former session.
       if (this.session !== session) return
       this.session = undefined
       if (error !== undefined) this.#onFailure(error)
     })
     this.watchProblem = undefined
+    // Receive the events of all keys.
     session.watch({ prefix: '' }, (event) => this.#onWatchEvent(event))
     this.#onConnected()
   }
@@ -132,6 +137,7 @@ export class BrokerFeed {
     else if (event.event === 'state') this.locks.onState(event)
     else {
       this.locks.onEvent(event)
+      // The lock of the hand-off measurement is not listed.
       if (event.key !== this.handoffProbe.key)
         this.recentEvents.add(event, this.#environment.wall())
       this.keyPoller.onEvent(event)
@@ -161,6 +167,7 @@ export class BrokerFeed {
   }
 }
 
+/** The problem that is shown while the page tries to connect. */
 function problemOf(status: ConnectionStatus): string | undefined {
   return status.kind === 'connecting' ? status.problem : undefined
 }

@@ -1,7 +1,8 @@
 /**
- * Polls the data that is not in events: the counters, once a second, and the queues. A query visits
- * all keys of the broker, so the pause between two queries is a multiple of the time that the last
- * query took. A page in the background does not poll.
+ * Polls the data of the broker that is not in events: the counters once a second, and the queues,
+ * the barriers and the kept results. To answer a query, the broker visits all its keys. So the
+ * pause between two queries is a multiple of the time that the last query took. A page in the
+ * background does not poll.
  */
 import type {
   BarrierQueryResult,
@@ -29,10 +30,14 @@ export interface SearchResult {
   readonly prefix: string
   readonly heldCount: number
   readonly waitingCount: number
+  /** How many locks the broker has listed. */
   readonly listed: number
 }
 
-/** The calls that wait at barriers, and the kept results of `once`. */
+/**
+ * The calls that wait at barriers, and the kept results: results of a `once` (one run for all
+ * callers) that later callers still get.
+ */
 export type Records = BarrierQueryResult & KeptQueryResult
 
 const noRecords: Records = { arrived: [], arrivedCount: 0, kept: [], keptCount: 0 }
@@ -50,6 +55,7 @@ export class BrokerPoller {
   readonly #feed: BrokerSource
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
+  /** The last counters; undefined before the first poll. */
   stats: LockStats | undefined
   /** Why the broker refused to send the counters; undefined if the broker sends them. */
   statsProblem: string | undefined
@@ -57,7 +63,9 @@ export class BrokerPoller {
   queryProblem: string | undefined
   searchResult: SearchResult | undefined
   records = noRecords
+  /** The prefix of the search; empty without a search. */
   #prefix = ''
+  /** Functions that stop the polling. */
   #stops: (() => void)[] = []
 
   constructor(feed: BrokerSource, environment: PageEnvironment, changes: ChangeNotifier) {
@@ -106,6 +114,7 @@ export class BrokerPoller {
     void run()
   }
 
+  /** Reads the counters. @returns The pause until the next poll, in ms */
   async #pollStats(): Promise<number> {
     const startedAt = this.#environment.now()
     const { session, locks, series } = this.#feed
@@ -115,12 +124,14 @@ export class BrokerPoller {
       const now = this.#environment.now()
       this.stats = stats
       this.statsProblem = undefined
-      const [wall, held, waiting] = [
-        this.#environment.wall(),
-        stats.activeLocks,
-        locks.waitingCount,
-      ]
-      series.add({ wall, now, stats, held, waiting, roundTrip: now - startedAt })
+      series.add({
+        wall: this.#environment.wall(),
+        now,
+        stats,
+        held: stats.activeLocks,
+        waiting: locks.waitingCount,
+        roundTrip: now - startedAt,
+      })
     } catch (error) {
       if (isRefusal(error)) this.statsProblem = error.message
     }
@@ -128,6 +139,7 @@ export class BrokerPoller {
     return Math.max(0, statsMs - (this.#environment.now() - startedAt))
   }
 
+  /** Queries the queues and the records. @returns The pause until the next poll, in ms */
   async #pollQueues(): Promise<number> {
     const startedAt = this.#environment.now()
     const result = await this.#query('')
@@ -137,22 +149,24 @@ export class BrokerPoller {
     return Math.min(maxQueryMs, Math.max(minQueryMs, elapsed * pauseFactor))
   }
 
-  /** Queries barriers and kept results, if the counters say that the broker has any. */
+  /** Queries barriers and kept results, if the counters show that the broker has some. */
   async #pollRecords(): Promise<void> {
     const { session } = this.#feed
     if (session?.state !== 'connected') return
-    // An older broker does not count them, and refuses these queries.
+    // An older broker neither counts barriers and kept results nor answers these queries.
     const { barriers = 0, keptResults = 0 } = this.stats ?? {}
     try {
       const arrived = barriers > 0 ? await session.query({ kind: 'barriers' }) : undefined
       const kept = keptResults > 0 ? await session.query({ kind: 'results' }) : undefined
       this.records = { ...noRecords, ...arrived, ...kept }
     } catch {
-      // The connection is lost. The next poll follows when the connection is open again.
+      // Ignore the error of a lost connection. The next poll follows when the connection is open
+      // again.
     }
     this.#changes.notifySoon()
   }
 
+  /** Queries the keys with the prefix, and records the counts of the result. */
   async #search(prefix: string): Promise<void> {
     const result = await this.#query(prefix)
     if (result === undefined || prefix !== this.#prefix) return
@@ -160,6 +174,7 @@ export class BrokerPoller {
     this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }
   }
 
+  /** Queries the keys with the prefix into the lock model; undefined if the query failed. */
   async #query(prefix: string): Promise<QueryResult | undefined> {
     const { session, locks } = this.#feed
     if (session?.state !== 'connected') return undefined

@@ -1,14 +1,16 @@
 /**
- * Measures the hand-off: the time from an unlock to the grant at the waiter. No event has this
- * time. So the page acquires its own lock, requests this lock a second time, unlocks the lock, and
- * measures the time until the second grant. Other clients see this lock, and the counters of the
- * broker include this lock, so the probe is off until the user turns the probe on.
+ * Measures the hand-off: the time from an unlock of a lock to the grant at the waiter of the lock.
+ * No event of the broker has this time. So the page acquires a lock of its own, requests this lock
+ * a second time, unlocks the lock, and measures the time until the second grant. Other clients see
+ * this lock, and the counters of the broker include this lock, so the probe is off until the user
+ * turns the probe on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { TimeSeries } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
+/** The pause between two measurements, in ms. */
 const measureEveryMs = 1_000
 /**
  * Timeout of each lock request, in ms. The ttl of the lock (how long the lock lives without a
@@ -28,6 +30,7 @@ export class HandoffProbe {
   readonly #changes: ChangeNotifier
   /** The key of the lock; undefined while the probe is off. */
   key: string | undefined
+  /** Why the probe has stopped by itself; undefined if it has not. */
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
 
@@ -56,6 +59,7 @@ export class HandoffProbe {
     this.#changes.notify()
   }
 
+  /** Measures again and again, until the probe is turned off. */
   async #repeat(key: string): Promise<void> {
     const { session, series } = this.#feed
     if (session?.state === 'connected' && this.#environment.isVisible()) {
@@ -75,11 +79,13 @@ export class HandoffProbe {
       this.#cancelTimer = this.#environment.after(measureEveryMs, () => void this.#repeat(key))
   }
 
+  /** Measures one hand-off. @returns The time in ms */
   async #measure(session: Session, key: string): Promise<number> {
     const options = { timeout: timeoutMs, ttl: 2 * timeoutMs }
     const firstLock = await session.lock(key, options)
     const secondGrant = session.lock(key, options)
-    // The broker answers in order, so the second request is in the queue when this answer arrives.
+    // Wait for any answer. The broker answers in order, so the second request is in the queue when
+    // the answer to `stats` arrives.
     await session.stats().catch(() => {})
     const unlockedAt = this.#environment.now()
     void firstLock.unlock().catch(() => {})

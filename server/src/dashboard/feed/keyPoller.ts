@@ -6,8 +6,9 @@ import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/c
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
-/** Time to the next query after an event, and time to the next query without an event, in ms. */
+/** Time from an event to the next query, in ms. */
 const afterEventMs = 100
+/** Time from a result to the next query if no event arrives, in ms. */
 const idleMs = 1_000
 
 /**
@@ -21,12 +22,16 @@ export class KeyPoller {
   readonly #feed: KeySource
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
+  /** The key whose page is open; undefined if no such page is open. */
   key: string | undefined
+  /** The last result for the key; undefined before the first result. */
   result: QueryResult | undefined
+  /** Why the broker refused the last query; undefined if the broker answered it. */
   problem: string | undefined
   #isQuerying = false
   /**
-   * Whether an event or a refresh came during the present query, so that a new query must follow.
+   * Whether an event or a call of `refresh` came during the query that is under way, so that a new
+   * query must follow.
    */
   #isStale = false
   #cancelTimer: (() => void) | undefined

@@ -1,6 +1,8 @@
 /**
- * Gathers what the page "Coordination" shows: elections with their leaders, barriers with the calls
- * that wait, and scopes with what they hold and wait for. A scope is one logical task of a session.
+ * Gathers the data of the page "Coordination":
+ * - elections with their leaders
+ * - barriers (keys at which calls wait until enough of them have arrived) with the waiting calls
+ * - scopes (each scope is one logical task of a session) with their locks and waiting requests
  */
 import type { BarrierCallInfo, HeldInfo, RefusedDeadlock, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
@@ -29,7 +31,9 @@ export function electionsIn(rows: Iterable<KeyRow>): ElectionRow[] {
 /** A barrier at which calls wait. */
 export interface BarrierRow {
   readonly key: string
+  /** How many calls must wait before the barrier lets them go on. */
   readonly parties: number
+  /** How many calls wait now. */
   readonly waiting: number
   /** The calls that the broker listed, in order of arrival. */
   readonly calls: readonly BarrierCallInfo[]
@@ -65,22 +69,26 @@ export interface ScopeRow {
 export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
   const scopes: ScopeRow[] = []
   for (const { id: session, name, holds, awaits } of sessions) {
-    const numbers = new Set([...holds, ...awaits].map(({ scope }) => scope))
-    for (const scope of numbers) {
+    const scopeNumbers = new Set([...holds, ...awaits].map(({ scope }) => scope))
+    for (const scope of scopeNumbers) {
       if (scope === undefined) continue
-      const isOfScope = (item: HeldInfo | WaitingInfo) => item.scope === scope
-      const own = { holds: holds.filter(isOfScope), awaits: awaits.filter(isOfScope) }
-      scopes.push({ session, name, scope, ...own })
+      const isOfScope = (record: HeldInfo | WaitingInfo) => record.scope === scope
+      const records = { holds: holds.filter(isOfScope), awaits: awaits.filter(isOfScope) }
+      scopes.push({ session, name, scope, ...records })
     }
   }
   return scopes.sort((a, b) => waitStartOf(a) - waitStartOf(b))
 }
 
+/** Since when the first request of a scope has waited; infinite if none waits. */
 function waitStartOf({ awaits }: ScopeRow): number {
   return awaits[0]?.since ?? Number.POSITIVE_INFINITY
 }
 
-/** The keys of a refused deadlock, without the keys that the operator may not query. */
+/**
+ * The keys of a deadlock (requests that wait for each other in a cycle) of which the broker refused
+ * a request, without the keys that the operator may not query.
+ */
 export function keysOfDeadlock(deadlock: RefusedDeadlock | undefined): ReadonlySet<string> {
   return new Set(deadlock?.cycle.flatMap(({ key }) => (key === undefined ? [] : [key])))
 }

@@ -1,20 +1,23 @@
 /** Formats numbers, times and session ids for display. */
 
-const wholeNumber = new Intl.NumberFormat('en')
-const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
-const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
-const calendar = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+const wholeNumberFormat = new Intl.NumberFormat('en')
+const compactFormat = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+const timeFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
+const dateFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+
+/** The longest JSON of a value in a table, in characters. */
+const maxJsonChars = 40
 
 export function formatCount(value: number): string {
-  return wholeNumber.format(value)
+  return wholeNumberFormat.format(value)
 }
 
 /** Formats a number; from 10,000 on in compact notation, such as 12.3K. */
 export function formatCompactCount(value: number): string {
-  return value < 10_000 ? wholeNumber.format(value) : compact.format(value)
+  return value < 10_000 ? wholeNumberFormat.format(value) : compactFormat.format(value)
 }
 
-/** A rate per second. */
+/** A rate per second; `–` if the rate is not known. */
 export function formatRate(value: number | null): string {
   if (value === null) return '–'
   return value < 10 && !Number.isInteger(value)
@@ -22,13 +25,14 @@ export function formatRate(value: number | null): string {
     : formatCompactCount(Math.round(value))
 }
 
+/** A share from 0 to 1 as a percentage. */
 export function formatPercent(share: number): string {
   // Round down, so that a share below 1 is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
 
-/** A number of ms, with few digits. */
+/** A number of ms, with few digits; `–` if the time is not known. */
 export function formatMs(value: number | null): string {
   if (value === null) return '–'
   if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
@@ -59,12 +63,14 @@ export function formatDuration(milliseconds: number): string {
   return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`
 }
 
+/** The time of day of a wall time in ms since 1970. */
 export function formatTime(wall: number): string {
-  return clock.format(wall)
+  return timeFormat.format(wall)
 }
 
+/** The date and the time of a wall time in ms since 1970. */
 export function formatDate(wall: number): string {
-  return calendar.format(wall)
+  return dateFormat.format(wall)
 }
 
 /** The first six characters of a session id, which distinguish the sessions on one screen. */
@@ -72,12 +78,14 @@ export function shortId(session: string): string {
   return session.slice(0, 6)
 }
 
+/** A number with its noun: `1 lock`, `2 locks`. */
 export function formatPlural(value: number, singular: string, pluralForm = `${singular}s`): string {
   return `${formatCount(value)} ${value === 1 ? singular : pluralForm}`
 }
 
-/** The start of a value as JSON, at most 40 characters. */
+/** The start of a value as JSON; longer JSON is cut. */
 export function shortJson(value: unknown): string {
   const chars = [...JSON.stringify(value)]
-  return chars.length <= 40 ? chars.join('') : `${chars.slice(0, 39).join('')}…`
+  if (chars.length <= maxJsonChars) return chars.join('')
+  return `${chars.slice(0, maxJsonChars - 1).join('')}…`
 }

@@ -28,16 +28,24 @@ export interface PendingQuery {
   readonly locked: LockEvent[]
 }
 
+/** The model. All its locks and requests come from one session with the broker. */
 export class LockModel {
   readonly #rows = new Map<string, KeyRow>()
   readonly #pendingQueries = new Set<PendingQuery>()
+  /** How many locks the rows have. */
   #knownHeld = 0
+  /** How many locks the broker has, by its last count and the events since then. */
   #heldCount = 0
+  /** How many waiting requests the broker has, by its last count and the events since then. */
   #waitingCount = 0
+  /** How many waiting requests the rows have. */
   #knownWaiting = 0
+  /** Whether the last list of the broker had all of its locks. */
   #knowsAllLocks = true
+  /** Whether the result of the last query for all keys had all waiting requests. */
   #knowsAllQueues = true
 
+  /** The known keys, by key. */
   get rows(): ReadonlyMap<string, KeyRow> {
     return this.#rows
   }
@@ -52,10 +60,12 @@ export class LockModel {
     return Math.max(this.#waitingCount, this.#knownWaiting)
   }
 
+  /** How many held locks this page knows. */
   get knownHeld(): number {
     return this.#knownHeld
   }
 
+  /** How many waiting requests this page knows. */
   get knownWaiting(): number {
     return this.#knownWaiting
   }
@@ -94,7 +104,8 @@ export class LockModel {
       this.#add(event)
       this.#removeFromQueue(event)
     } else if (event.event === 'proclaimed') {
-      // The event has all fields of the lock, so it also adds a lock that this page did not know.
+      // A leader has published a new value. The event has all fields of the lock, so the event also
+      // adds a lock that this page did not know.
       this.#remove(event.key, event.fence)
       this.#add(event)
     } else if (event.event === 'upgraded' || event.event === 'downgraded') {
@@ -106,7 +117,10 @@ export class LockModel {
     }
   }
 
-  /** An upgraded lock has a new fence, and is the only lock of its key. */
+  /**
+   * Replaces a lock whose mode has changed. An upgraded lock has a new fence, and is the only lock
+   * of its key. A downgraded lock keeps its fence.
+   */
   #onModeChange(event: LockEvent): void {
     const formerLocks = this.#rows.get(event.key)?.held ?? []
     for (const { fence } of [...formerLocks]) {
@@ -133,6 +147,10 @@ export class LockModel {
     this.#pendingQueries.delete(query)
   }
 
+  /**
+   * Applies the result of a query. Events that arrived since the query was sent override the
+   * result, because the broker may have computed the result before these events.
+   */
   applyResult(query: PendingQuery, result: QueryResult): void {
     this.#pendingQueries.delete(query)
     const { prefix, released, locked } = query
@@ -143,8 +161,8 @@ export class LockModel {
     if (prefix === '') {
       this.#knowsAllLocks = isComplete
       this.#knowsAllQueues = result.waiting.length >= result.waitingCount
-      // The page cannot know which events since the query are part of the result. So an incomplete
-      // result sets the count that the broker had at the time of the result.
+      // Use the broker's count for an incomplete result, because the page cannot know which events
+      // since the query are part of the result.
       this.#heldCount = isComplete ? this.#knownHeld : result.heldCount
       this.#waitingCount = result.waitingCount
     }
@@ -170,6 +188,7 @@ export class LockModel {
     this.#put({ ...row, held: row.held.filter((lock) => lock.fence !== fence) })
   }
 
+  /** Removes the locks of the prefix whose fences are not in the set. */
   #removeUnlisted(prefix: string, fences: ReadonlySet<number>): void {
     for (const { key, held } of this.#rows.values()) {
       if (!key.startsWith(prefix)) continue
@@ -177,6 +196,7 @@ export class LockModel {
     }
   }
 
+  /** Replaces the queues of all keys with the prefix. */
   #replaceQueues(prefix: string, waiting: readonly WaitingInfo[]): void {
     const queues = new Map<string, WaitingInfo[]>()
     for (const request of waiting) {
@@ -200,7 +220,8 @@ export class LockModel {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // An upgrade waits since a later time than the time of the grant of its lock.
+      // A request began to wait before its grant. An upgrade began to wait after the grant of its
+      // lock, so its time cannot be compared with the time of the grant.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return
@@ -209,6 +230,7 @@ export class LockModel {
     this.#put({ ...row, waiting: row.waiting.filter((_, i) => i !== index) })
   }
 
+  /** Stores a row, or removes the row if it is empty. */
   #put(row: KeyRow): void {
     if (row.held.length === 0 && row.waiting.length === 0) this.#rows.delete(row.key)
     else this.#rows.set(row.key, row)
@@ -222,8 +244,8 @@ export function usedPermitsOf(held: readonly HeldInfo[]): number | undefined {
 }
 
 /**
- * The keys of the set that a lock belongs to, as far as this page knows them, without the key of
- * the lock. All locks of a set have the same fence.
+ * The other keys of the set (a lock of several keys) that a lock belongs to, as far as this page
+ * knows the keys. All locks of a set have the same fence.
  */
 export function otherKeysOf(
   { key, fence, keyCount }: HeldInfo,

@@ -31,7 +31,9 @@ export type EventKind = LockEvent['event']
 export const maxEvents = 5_000
 
 export class RecentEvents {
+  /** The kept events, the newest event last. */
   #events: TimedEvent[] = []
+  /** The number of all events since the page was opened. */
   #count = 0
 
   /**
@@ -59,6 +61,7 @@ export class RecentEvents {
    */
   locksOf(key: string, maxLocks: number): SeenLock[] {
     const lockByFence = new Map<number, SeenLock>()
+    // From the newest event to the oldest event, so that the end of a lock comes before its grant.
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
       if (event.key !== key) continue

@@ -13,6 +13,7 @@ export interface Sample {
   readonly wall: number
   /** In ms of the monotonic clock. */
   readonly now: number
+  /** The counters of the broker. */
   readonly stats: LockStats
   readonly held: number
   readonly waiting: number
@@ -20,6 +21,7 @@ export interface Sample {
   readonly roundTrip: number
 }
 
+/** The columns: rates per second, counts, and times in ms. */
 export const columns = [
   'grants',
   'releases',
@@ -33,11 +35,14 @@ export const columns = [
 
 export type Column = (typeof columns)[number]
 
+/** The columns of one page, of which the oldest rows are removed. */
 export class TimeSeries {
   /** The time of each row, in seconds since 1970. */
   readonly times: number[] = []
   readonly #columns = new Map<Column, (number | null)[]>(columns.map((name) => [name, []]))
+  /** The last sample; undefined while there is no connection. */
   #lastSample: Sample | undefined
+  /** The hand-offs since the last row, in ms. */
   #handoffs: number[] = []
 
   column(name: Column): readonly (number | null)[] {
@@ -57,6 +62,7 @@ export class TimeSeries {
     this.#handoffs.push(ms)
   }
 
+  /** Adds a row with the rates since the last sample. */
   add(sample: Sample): void {
     const previous = this.#lastSample
     this.#lastSample = sample

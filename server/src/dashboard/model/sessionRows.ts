@@ -5,6 +5,7 @@
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 
+/** A session with the locks that it holds and the requests that it waits for. */
 export interface SessionRow {
   readonly id: string
   readonly name: string | undefined
@@ -12,6 +13,7 @@ export interface SessionRow {
   readonly awaits: readonly WaitingInfo[]
 }
 
+/** A {@link SessionRow} while it is gathered. */
 interface MutableSessionRow {
   readonly id: string
   name: string | undefined

@@ -15,11 +15,15 @@ export interface Node {
   readonly session: string
   readonly name: string | undefined
   /**
-   * 0: the session holds the key. 1: the session waits for the key. 2: the session waits for a
-   * session of column 1. -1: a holder of the key waits for the session. -2 and -3: a session of the
-   * column to the right waits for the session.
+   * The distance from the holders of the key; a session waits for sessions of a lower column:
+   * - 0: the session holds the key.
+   * - 1: the session waits for the key.
+   * - 2: the session waits for a session of column 1.
+   * - -1: a session of column 0 waits for this session.
+   * - -2 and -3: a session of the next higher column waits for this session.
    */
   readonly column: number
+  /** The position in the column, from 0. */
   readonly row: number
 }
 
@@ -47,7 +51,7 @@ export interface WaitForGraph {
 }
 
 /** The maximum of sessions in a column. */
-const maxRows = 6
+export const maxInColumn = 6
 const firstColumn = -3
 const lastColumn = 2
 
@@ -61,23 +65,24 @@ export function waitForGraphOf(
   const row = rows.get(key)
   const holders = sessionsOf(row?.held ?? [])
   const waiters = sessionsOf(row?.waiting ?? [])
-  for (const session of holders.slice(0, maxRows)) builder.add(session, 0)
-  for (const session of waiters.slice(0, maxRows)) builder.add(session, 1)
+  for (const session of holders.slice(0, maxInColumn)) builder.add(session, 0)
+  for (const session of waiters.slice(0, maxInColumn)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
-  const cycles = (row?.held ?? []).slice(0, maxRows).map((lock) => cycleFrom(lock, builder))
+  const cycles = (row?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
   const cycle = cycles.find(({ length }) => length > 0) ?? []
   return {
     nodes: [...builder.nodes.values()],
     edges: builder.edges(cycle),
-    hiddenWaiters: Math.max(0, waiters.length - maxRows),
-    hiddenHolders: Math.max(0, holders.length - maxRows),
+    hiddenWaiters: Math.max(0, waiters.length - maxInColumn),
+    hiddenHolders: Math.max(0, holders.length - maxInColumn),
     cycle,
   }
 }
 
 /** A session that holds a key for which another session waits. */
 interface Blocker {
+  /** The id of the session that holds the key. */
   readonly to: string
   /** The scope of the lock that the session holds; undefined outside a scope. */
   readonly scope: number | undefined
@@ -86,21 +91,26 @@ interface Blocker {
   readonly isCertain: boolean
 }
 
+/** Collects the nodes of a graph, column by column. */
 class GraphBuilder {
   readonly nodes = new Map<string, Node>()
-  readonly #lockRows: ReadonlyMap<string, KeyRow>
+  readonly #keyRows: ReadonlyMap<string, KeyRow>
   readonly #sessions: ReadonlyMap<string, SessionRow>
-  readonly #rows = new Map<number, number>()
+  /** How many sessions each column has. */
+  readonly #rowCounts = new Map<number, number>()
 
   constructor(rows: ReadonlyMap<string, KeyRow>, sessions: ReadonlyMap<string, SessionRow>) {
-    this.#lockRows = rows
+    this.#keyRows = rows
     this.#sessions = sessions
   }
 
+  /**
+   * Adds a session at the end of a column, unless the graph has the session or the column is full.
+   */
   add(session: string, column: number): void {
-    const row = this.#rows.get(column) ?? 0
-    if (this.nodes.has(session) || row >= maxRows) return
-    this.#rows.set(column, row + 1)
+    const row = this.#rowCounts.get(column) ?? 0
+    if (this.nodes.has(session) || row >= maxInColumn) return
+    this.#rowCounts.set(column, row + 1)
     this.nodes.set(session, { session, name: this.#sessions.get(session)?.name, column, row })
   }
 
@@ -117,12 +127,14 @@ class GraphBuilder {
   /**
    * To the right of a column, adds the sessions that wait for the keys that the sessions of the
    * column hold.
+   *
+   * @param excluded Sessions that are not added.
    */
-  addWaiters(column: number, except: ReadonlySet<string>): void {
+  addWaiters(column: number, excluded: ReadonlySet<string>): void {
     for (const session of this.#sessionsIn(column)) {
       for (const { key } of this.#sessions.get(session)?.holds ?? []) {
-        for (const waiter of sessionsOf(this.#lockRows.get(key)?.waiting ?? [])) {
-          if (!except.has(waiter)) this.add(waiter, column + 1)
+        for (const waiter of sessionsOf(this.#keyRows.get(key)?.waiting ?? [])) {
+          if (!excluded.has(waiter)) this.add(waiter, column + 1)
         }
       }
     }
@@ -144,20 +156,22 @@ class GraphBuilder {
 
   #blockersOf(session: string, awaits: readonly WaitingInfo[]): Blocker[] {
     return awaits.flatMap(({ key, mode, upgrade }) => {
-      const holders = this.#lockRows.get(key)?.held ?? []
+      const holders = this.#keyRows.get(key)?.held ?? []
       // An upgrade does not wait for the lock that it upgrades.
       const held = upgrade ? holders.filter((lock) => lock.session !== session) : holders
-      // Any holder of permits may make room, so a cycle through one holder proves no deadlock.
+      // If several sessions hold permits of the key, each of them may release permits. So a cycle
+      // through one of these sessions proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
       return firstOfEachTask(held)
-        .slice(0, maxRows)
+        .slice(0, maxInColumn)
         .map((lock) => ({ to: lock.session, scope: lock.scope, key, isCertain }))
     })
   }
 
+  /** The edges to draw: the edges of the cycle, and the edges that lead to the key. */
   edges(cycle: readonly string[]): Edge[] {
-    const successors = cycle.map((_, index) => cycle[(index + 1) % cycle.length])
-    const successorOf = new Map(cycle.map((session, index) => [session, successors[index]]))
+    const nextInCycle = (index: number) => cycle[(index + 1) % cycle.length]
+    const successorOf = new Map(cycle.map((session, index) => [session, nextInCycle(index)]))
     return [...this.nodes.keys()].flatMap((from) =>
       this.blockersOf(from)
         .map(({ to, key }) => ({ from, to, key, isInCycle: successorOf.get(from) === to }))
@@ -166,8 +180,8 @@ class GraphBuilder {
   }
 
   /**
-   * Whether the edge leads from a column to a column further left. Other edges do not concern the
-   * key.
+   * Whether the edge leads from a column to a column further left. The other edges say nothing
+   * about the wait for the key.
    */
   #leadsToKey({ from, to }: Edge): boolean {
     const [fromNode, toNode] = [this.nodes.get(from), this.nodes.get(to)]
@@ -187,7 +201,10 @@ interface Task {
   readonly scope?: number | undefined
 }
 
-/** The sessions on the shortest cycle through the task `start`; empty if there is no cycle. */
+/**
+ * The sessions on the shortest cycle through the task `start`, by a breadth-first search; empty if
+ * there is no cycle.
+ */
 function cycleFrom(start: Task, builder: GraphBuilder): string[] {
   const startId = idOf(start)
   const cameFrom = new Map<string, Task>()
@@ -206,6 +223,7 @@ function cycleFrom(start: Task, builder: GraphBuilder): string[] {
   return []
 }
 
+/** The sessions from the start task to the end task of the search. */
 function pathTo(end: Task, startId: string, cameFrom: ReadonlyMap<string, Task>): string[] {
   const path = [end.session]
   for (let task = end; idOf(task) !== startId; ) {
@@ -219,12 +237,12 @@ function idOf({ session, scope }: Task): string {
   return `${scope ?? ''} ${session}`
 }
 
-/** The locks, without further locks of the same task. */
+/** The locks, with only one lock of each task. */
 function firstOfEachTask<T extends Task>(locks: readonly T[]): T[] {
   return [...new Map(locks.map((lock) => [idOf(lock), lock])).values()]
 }
 
 /** The sessions of these locks or requests, without duplicates. */
-function sessionsOf(items: readonly { readonly session: string }[]): string[] {
-  return [...new Set(items.map(({ session }) => session))]
+function sessionsOf(records: readonly { readonly session: string }[]): string[] {
+  return [...new Set(records.map(({ session }) => session))]
 }

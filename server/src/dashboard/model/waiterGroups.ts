@@ -1,14 +1,14 @@
 /**
- * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters.
- * Equal waiters are requests of the same kind whose sessions have the same name but for numbers,
- * such as `worker-1` and `worker-2`.
+ * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters. A
+ * group has the requests of the same kind (mode, permits, size of the set and so on) whose sessions
+ * have equal names apart from the numbers in the names, such as `worker-1` and `worker-2`.
  */
 import type { WaitingInfo } from '@holdfast/client'
 
 export interface WaiterGroup {
   /** The name with `…` for each number; undefined for sessions without a name. */
   readonly label: string | undefined
-  /** The first request of the group, which stands for the kind of all. */
+  /** The first request of the group. All requests of the group have its kind. */
   readonly first: WaitingInfo
   readonly count: number
 }
@@ -18,17 +18,27 @@ export function waiterGroups(waiting: readonly WaitingInfo[]): WaiterGroup[] {
   const groups = new Map<string, { label: string | undefined; first: WaitingInfo; count: number }>()
   for (const request of waiting) {
     const { mode, permits, keyCount, once, election, upgrade } = request
-    const id = JSON.stringify([labelOf(request), mode, permits, keyCount, once, election, upgrade])
-    const group = groups.get(id)
-    if (group === undefined) groups.set(id, { label: labelOf(request), first: request, count: 1 })
+    const groupId = JSON.stringify([
+      labelOf(request),
+      mode,
+      permits,
+      keyCount,
+      once,
+      election,
+      upgrade,
+    ])
+    const group = groups.get(groupId)
+    if (group === undefined)
+      groups.set(groupId, { label: labelOf(request), first: request, count: 1 })
     else group.count++
   }
-  // A group of one keeps the name of its session.
+  // A group of one request has the full name of the session as its label.
   return [...groups.values()].map((group) =>
     group.count === 1 ? { ...group, label: group.first.name } : group,
   )
 }
 
+/** The name of the session of a request, with `…` for each number. */
 function labelOf({ name }: WaitingInfo): string | undefined {
   return name?.replace(/\d+/g, '…')
 }

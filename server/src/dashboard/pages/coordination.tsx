@@ -1,6 +1,10 @@
 /**
- * The page of what sessions do together besides locking: elections with their leaders, barriers
- * that gather, kept results of `once`, scopes, and refused deadlocks.
+ * The page of the ways in which sessions work together besides plain locks:
+ * - elections with their leaders
+ * - barriers, at which calls wait until enough of them have arrived
+ * - kept results of `once` (one run for all callers of a key)
+ * - scopes (each scope is one logical task of a session)
+ * - refused deadlocks (requests that wait for each other in a cycle)
  */
 import { useMemo } from 'preact/hooks'
 import { electionsIn, type ScopeRow, scopesIn } from '../model/coordination.js'
@@ -10,8 +14,9 @@ import { Age, EmptyText, KeyLink, Note, Panel, SessionLink } from '../ui/compone
 import { DeadlockCard } from '../ui/deadlock.js'
 import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
 
-/** How many scopes the page lists, and how many keys of each scope. */
+/** How many scopes the page lists. */
 const maxScopes = 50
+/** How many keys of each scope the page lists. */
 const maxKeys = 4
 
 export function CoordinationPage() {
@@ -93,7 +98,7 @@ function Elections() {
 function Scopes() {
   const sessions = useSessionRows()
   const scopes = useMemo(() => scopesIn(sessions.values()), [sessions])
-  const more = scopes.length - maxScopes
+  const unlistedScopes = scopes.length - maxScopes
   return (
     <Panel title="Scopes" aside={<span class="quiet">tasks that hold locks or wait</span>}>
       {scopes.length === 0 ? (
@@ -118,7 +123,9 @@ function Scopes() {
           </table>
         </div>
       )}
-      {more > 0 && <p class="quiet caption">{formatPlural(more, 'more scope')}.</p>}
+      {unlistedScopes > 0 && (
+        <p class="quiet caption">{formatPlural(unlistedScopes, 'more scope')}.</p>
+      )}
     </Panel>
   )
 }

@@ -1,6 +1,6 @@
 /**
- * The page that shows all events as they happen, the newest event first. The user can pause the
- * list.
+ * The page that shows the events of all locks, the newest event first. The user can pause the list;
+ * the page goes on to record events meanwhile.
  */
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural, formatTime } from '../model/format.js'
@@ -24,15 +24,20 @@ const kinds: readonly EventKind[] = [
 export function EventsPage() {
   const { feed, version } = useFeed()
   const [text, setText] = useState('')
-  const [shown, setShown] = useState<readonly EventKind[]>(kinds)
-  const [frozen, setFrozen] = useState<readonly TimedEvent[] | undefined>(undefined)
+  const [shownKinds, setShownKinds] = useState<readonly EventKind[]>(kinds)
+  const [pausedEvents, setPausedEvents] = useState<readonly TimedEvent[] | undefined>(undefined)
   const found = useMemo(
-    () => filterEvents(frozen ?? feed.recentEvents.events, text, shown),
-    [feed, version, frozen, text, shown],
+    () => filterEvents(pausedEvents ?? feed.recentEvents.events, text, shownKinds),
+    [feed, version, pausedEvents, text, shownKinds],
   )
-  const missed = frozen === undefined ? 0 : feed.recentEvents.count - (frozen.at(-1)?.sequence ?? 0)
+  const newSincePause =
+    pausedEvents === undefined ? 0 : feed.recentEvents.count - (pausedEvents.at(-1)?.sequence ?? 0)
   const toggle = (kind: EventKind): void => {
-    setShown(shown.includes(kind) ? shown.filter((other) => other !== kind) : [...shown, kind])
+    setShownKinds(
+      shownKinds.includes(kind)
+        ? shownKinds.filter((shownKind) => shownKind !== kind)
+        : [...shownKinds, kind],
+    )
   }
   return (
     <section class="full">
@@ -49,21 +54,25 @@ export function EventsPage() {
           <legend class="sr">Event types</legend>
           {kinds.map((kind) => (
             <label class="chip" key={kind}>
-              <input type="checkbox" checked={shown.includes(kind)} onChange={() => toggle(kind)} />
+              <input
+                type="checkbox"
+                checked={shownKinds.includes(kind)}
+                onChange={() => toggle(kind)}
+              />
               <EventLabel kind={kind} />
             </label>
           ))}
         </fieldset>
         <button
           type="button"
-          aria-pressed={frozen !== undefined}
+          aria-pressed={pausedEvents !== undefined}
           onClick={() =>
-            setFrozen(frozen === undefined ? [...feed.recentEvents.events] : undefined)
+            setPausedEvents(pausedEvents === undefined ? [...feed.recentEvents.events] : undefined)
           }
         >
-          {frozen === undefined
+          {pausedEvents === undefined
             ? 'Pause'
-            : `Continue${missed > 0 ? ` (${formatCount(missed)} new)` : ''}`}
+            : `Continue${newSincePause > 0 ? ` (${formatCount(newSincePause)} new)` : ''}`}
         </button>
       </div>
       {feed.watchProblem !== undefined && (
@@ -103,14 +112,14 @@ function cellsOf({ at, event }: TimedEvent, isActive: boolean) {
 function filterEvents(
   events: readonly TimedEvent[],
   text: string,
-  shown: readonly EventKind[],
+  shownKinds: readonly EventKind[],
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const found: TimedEvent[] = []
   for (let index = events.length - 1; index >= 0 && found.length < maxEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event
-    if (!shown.includes(event)) continue
+    if (!shownKinds.includes(event)) continue
     if (searchText === '' || `${key}\n${name}\n${session}`.toLowerCase().includes(searchText)) {
       found.push(timedEvent)
     }

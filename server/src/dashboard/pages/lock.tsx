@@ -1,4 +1,7 @@
-/** The page of one key: its holders, its queue, its wait-for graph, and its last grants. */
+/**
+ * The page of one key: its holders, its queue, its wait-for graph (which session waits for which),
+ * and its last grants.
+ */
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { keysOfDeadlock } from '../model/coordination.js'
@@ -6,7 +9,7 @@ import { formatCount, formatDuration, formatPlural, formatTime, shortId } from '
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waiterGroups } from '../model/waiterGroups.js'
-import { waitForGraphOf } from '../model/waitForGraph.js'
+import { maxInColumn, waitForGraphOf } from '../model/waitForGraph.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Mode, Note, Panel, SessionLink } from '../ui/components.js'
 import { DeadlockCycle } from '../ui/deadlock.js'
@@ -17,6 +20,7 @@ import { RevokeDialog } from '../ui/revokeDialog.js'
 import { showToast } from '../ui/toasts.js'
 import { WaitForGraphView } from '../ui/waitForGraphView.js'
 
+/** How many of the last locks of the key are listed. */
 const maxSeenLocks = 20
 
 export function LockPage({ name }: { name: string }) {
@@ -86,18 +90,20 @@ function KeyRecords({ name }: { name: string }) {
   )
 }
 
+/** The known row of a key in the form of a query result, until the first result arrives. */
 function resultOf(row: KeyRow | undefined): QueryResult {
   const { held, waiting } = row ?? { held: [], waiting: [] }
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
+/** The state of a key in words, such as "Held by 2 sessions, none waiting". */
 function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string {
   if (heldCount === 0)
     return waitingCount === 0 ? 'Free' : `Free, ${formatCount(waitingCount)} waiting`
   const used = usedPermitsOf(locks)
   const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
-  const one = locks[0]?.election ? 'Led' : 'Held'
-  const holders = heldCount === 1 ? one : `Held by ${formatCount(heldCount)} sessions`
+  const heldWord = locks[0]?.election ? 'Led' : 'Held'
+  const holders = heldCount === 1 ? heldWord : `Held by ${formatCount(heldCount)} sessions`
   const held = `${holders}${permits}`
   return `${held}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
 }
@@ -223,7 +229,7 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   if (graph.edges.length === 0) return null
   const label = (session: string) => sessions.get(session)?.name ?? shortId(session)
   const { cycle, hiddenWaiters, hiddenHolders } = graph
-  const more = Math.max(hiddenWaiters, result.waitingCount > 6 ? result.waitingCount - 6 : 0)
+  const undrawnWaiters = Math.max(hiddenWaiters, result.waitingCount - maxInColumn, 0)
   return (
     <Panel title="Wait-for graph">
       {cycle.length > 0 && (
@@ -234,15 +240,16 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
       )}
       <WaitForGraphView graph={graph} about={name} />
       <p class="quiet caption">
-        An arrow leads from a waiter to a holder. {more > 0 && `${formatCount(more)} more wait. `}
+        An arrow leads from a waiter to a holder.{' '}
+        {undrawnWaiters > 0 && `${formatCount(undrawnWaiters)} more wait. `}
         {hiddenHolders > 0 && `${formatPlural(hiddenHolders, 'more holder')}.`}
       </p>
-      {more > 0 && <WaiterGroups waiting={result.waiting} />}
+      {undrawnWaiters > 0 && <WaiterGroups waiting={result.waiting} />}
     </Panel>
   )
 }
 
-/** All waiters in few lines: equal waiters are one line with their number. */
+/** All waiters in few lines: a line stands for all waiters of a group. */
 function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   return (
     <ul class="waiter-groups" aria-label="All waiters">

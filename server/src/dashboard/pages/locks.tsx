@@ -29,7 +29,7 @@ const typingMs = 150
 
 /**
  * @param text The text of the search. The text is in the URL, so that the back button restores the
- * search.
+ *   search.
  */
 export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useFeed()
@@ -164,9 +164,9 @@ function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
   return null
 }
 
-function summary({ locks }: BrokerFeed, found: number, isFiltered: boolean): string {
+function summary({ locks }: BrokerFeed, foundCount: number, isFiltered: boolean): string {
   const all = `${formatPlural(locks.heldCount, 'lock')} held, ${formatCount(locks.waitingCount)} waiting`
-  return isFiltered ? `${formatPlural(found, 'key')} found; ${all}` : all
+  return isFiltered ? `${formatPlural(foundCount, 'key')} found; ${all}` : all
 }
 
 function filterLocks(
@@ -185,10 +185,13 @@ function filterLocks(
 }
 
 function matches({ key, held, waiting }: KeyRow, searchText: string): boolean {
-  const has = (text: string | undefined) => text?.toLowerCase().includes(searchText) ?? false
-  if (has(key)) return true
-  for (const { name, session } of held) if (has(name) || has(session)) return true
-  for (const { name, session } of waiting) if (has(name) || has(session)) return true
+  const hasSearchText = (text: string | undefined) =>
+    text?.toLowerCase().includes(searchText) ?? false
+  if (hasSearchText(key)) return true
+  for (const { name, session } of held)
+    if (hasSearchText(name) || hasSearchText(session)) return true
+  for (const { name, session } of waiting)
+    if (hasSearchText(name) || hasSearchText(session)) return true
   return false
 }
 
@@ -196,6 +199,7 @@ function byKey(a: KeyRow, b: KeyRow): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }
 
+/** When the key was locked; for a free key, when its first request began to wait. */
 function sinceOf({ held, waiting }: KeyRow): number {
   return held[0]?.since ?? waiting[0]?.since ?? 0
 }

@@ -29,7 +29,9 @@ const latency: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },
   { column: 'handoff', label: 'Hand-off', color: '--accent' },
 ]
+/** How many of the longest queues are listed. */
 const maxQueues = 6
+/** How many of the last events are listed. */
 const maxEvents = 8
 
 export function OverviewPage() {
@@ -195,9 +197,9 @@ function LongestQueues() {
 }
 
 function longestQueues(rows: Iterable<KeyRow>): KeyRow[] {
-  const waitedFor = [...rows].filter(({ waiting }) => waiting.length > 0)
-  waitedFor.sort((a, b) => b.waiting.length - a.waiting.length || (a.key < b.key ? -1 : 1))
-  return waitedFor.slice(0, maxQueues)
+  const keysWithQueue = [...rows].filter(({ waiting }) => waiting.length > 0)
+  keysWithQueue.sort((a, b) => b.waiting.length - a.waiting.length || (a.key < b.key ? -1 : 1))
+  return keysWithQueue.slice(0, maxQueues)
 }
 
 function LastEvents() {

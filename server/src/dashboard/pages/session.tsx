@@ -59,7 +59,7 @@ export function SessionPage({ id }: { id: string }) {
               idOf={(request) => `${request.key} ${request.since} ${row.awaits.indexOf(request)}`}
               cells={(request, isActive) => [
                 <KeyLink name={request.key} tabIndex={isActive ? 0 : -1} />,
-                placeOf(request, rows.get(request.key)?.waiting ?? []),
+                positionOf(request, rows.get(request.key)?.waiting ?? []),
                 <Mode {...request} />,
                 <Age since={request.since} />,
               ]}
@@ -71,8 +71,9 @@ export function SessionPage({ id }: { id: string }) {
   )
 }
 
-function placeOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
+/** The position of a request in the queue of its key, from 1. */
+function positionOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
   if (request.upgrade) return 'first'
-  const place = queue.filter(({ upgrade }) => !upgrade).indexOf(request)
-  return place < 0 ? '–' : formatCount(place + 1)
+  const position = queue.filter(({ upgrade }) => !upgrade).indexOf(request)
+  return position < 0 ? '–' : formatCount(position + 1)
 }

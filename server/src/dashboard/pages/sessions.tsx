@@ -10,6 +10,9 @@ import { Age, EmptyText, Note, QueueLength, SessionLink } from '../ui/components
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
+/** How many times of a session are compared to find the earliest time. */
+const maxComparedTimes = 1_000
+
 export function SessionsPage() {
   const { feed } = useFeed()
   const sessions = useSessionRows()
@@ -57,15 +60,23 @@ function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
     <SessionLink session={id} name={name} tabIndex={isActive ? 0 : -1} />,
     holds.length === 0 ? <span class="queue-none">–</span> : formatCount(holds.length),
     <QueueLength length={awaits.length} />,
-    <Age since={Math.min(...[...holds, ...awaits].slice(0, 1_000).map(({ since }) => since))} />,
+    <Age since={firstSinceOf([...holds, ...awaits])} />,
   ]
+}
+
+/** The earliest time of the first locks and requests. The list is cut, because it may be long. */
+function firstSinceOf(records: readonly { readonly since: number }[]): number {
+  return Math.min(...records.slice(0, maxComparedTimes).map(({ since }) => since))
 }
 
 function filterSessions(sessions: ReadonlyMap<string, SessionRow>, text: string): SessionRow[] {
   const searchText = text.toLowerCase()
-  return [...sessions.values()]
-    .filter(({ id, name = '' }) => `${name}\n${id}`.toLowerCase().includes(searchText))
-    .sort((a, b) => compare(a.name ?? '~', b.name ?? '~') || compare(a.id, b.id))
+  return (
+    [...sessions.values()]
+      .filter(({ id, name = '' }) => `${name}\n${id}`.toLowerCase().includes(searchText))
+      // Sessions without a name come last, because `~` sorts after letters and digits.
+      .sort((a, b) => compare(a.name ?? '~', b.name ?? '~') || compare(a.id, b.id))
+  )
 }
 
 function compare(a: string, b: string): number {

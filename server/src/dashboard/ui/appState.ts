@@ -1,4 +1,7 @@
-/** The state that all views share: the feed, its change notifications, and the environment. */
+/**
+ * The state that all views share: the feed (the data of the broker), its change notifications, and
+ * the clocks and timers of the page.
+ */
 import { createContext } from 'preact'
 import { useContext, useEffect, useMemo, useReducer } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
@@ -14,6 +17,7 @@ export interface AppState {
 
 export const AppContext = createContext<AppState | undefined>(undefined)
 
+/** The shared state. For a view that need not be drawn again when the data changes. */
 export function useAppState(): AppState {
   const state = useContext(AppContext)
   if (state === undefined) throw new Error('The view is not inside of the app')

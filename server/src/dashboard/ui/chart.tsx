@@ -1,5 +1,6 @@
 /**
- * A chart of values over time. uPlot draws the lines; the legend is HTML, for screen readers too.
+ * A chart of values over time. The library uPlot draws the lines. The legend is HTML, so that
+ * screen readers can read the legend too.
  */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
@@ -17,23 +18,34 @@ interface ChartProps {
   readonly label: string
   readonly series: TimeSeries
   readonly lines: readonly Line[]
+  /** The text of a value in the legend. */
   readonly format: (value: number | null) => string
   /** The version of the data. The chart is drawn again when the version changes. */
   readonly version: number
 }
 
+/** The height of a chart, in px. */
 const height = 170
+/** A chart is at least this wide, in px. */
+const minWidth = 160
+/** The x axis shows at least this many seconds. */
+const minSeconds = 60
 
 export function Chart({ label, series, lines, format, version }: ChartProps) {
   const container = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
-  const [cursor, setCursor] = useState<number | undefined>(undefined)
+  /** The index of the row under the cursor; undefined if the cursor is not over the chart. */
+  const [rowUnderCursor, setRowUnderCursor] = useState<number | undefined>(undefined)
   const theme = useThemeChange()
   useEffect(() => {
     const node = container.current
     if (node === null) return
-    const width = () => Math.max(160, node.clientWidth)
-    const chart = new uPlot(optionsFor(lines, width(), setCursor), dataOf(series, lines), node)
+    const width = () => Math.max(minWidth, node.clientWidth)
+    const chart = new uPlot(
+      optionsFor(lines, width(), setRowUnderCursor),
+      dataOf(series, lines),
+      node,
+    )
     plot.current = chart
     const observer = new ResizeObserver(() => chart.setSize({ width: width(), height }))
     observer.observe(node)
@@ -45,7 +57,8 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   }, [theme])
   useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
   const legend = lines.map(({ column, label: name, color }) => {
-    const value = cursor === undefined ? series.latest(column) : series.column(column)[cursor]
+    const value =
+      rowUnderCursor === undefined ? series.latest(column) : series.column(column)[rowUnderCursor]
     return { name, color, value: format(value ?? null) }
   })
   return (
@@ -68,6 +81,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   )
 }
 
+/** The data in the form of uPlot: the times, and one list of values for each line. */
 function dataOf(series: TimeSeries, lines: readonly Line[]): uPlot.AlignedData {
   const columns = lines.map(({ column }) => [...series.column(column)])
   return [[...series.times], ...columns] as uPlot.AlignedData
@@ -92,7 +106,10 @@ function optionsFor(
     legend: { show: false },
     padding: [8, 4, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
-    scales: { x: { range: (_, from, to) => [Math.min(from, to - 60), to] }, y: { range: yRange } },
+    scales: {
+      x: { range: (_, from, to) => [Math.min(from, to - minSeconds), to] },
+      y: { range: yRange },
+    },
     axes: [
       {
         ...axis,
@@ -108,6 +125,7 @@ function optionsFor(
         label,
         stroke: color(name),
         width: 1.75,
+        // Fill the area below the first line with its color, nearly transparent.
         ...(index === 0 ? { fill: `${color(name)}1f` } : {}),
         points: { show: false },
       })),
@@ -125,13 +143,13 @@ function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.
 function useThemeChange(): number {
   const [changes, setChanges] = useState(0)
   useEffect(() => {
-    const change = () => setChanges((count) => count + 1)
+    const countChange = () => setChanges((count) => count + 1)
     const media = matchMedia('(prefers-color-scheme: dark)')
-    media.addEventListener('change', change)
-    const observer = new MutationObserver(change)
+    media.addEventListener('change', countChange)
+    const observer = new MutationObserver(countChange)
     observer.observe(document.documentElement, { attributeFilter: ['data-theme'] })
     return () => {
-      media.removeEventListener('change', change)
+      media.removeEventListener('change', countChange)
       observer.disconnect()
     }
   }, [])

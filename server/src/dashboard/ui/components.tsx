@@ -1,4 +1,4 @@
-/** Small components that all pages use: links to keys and sessions, modes, ages, notes, panels. */
+/** Small components that many pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
 import { formatCount, formatDate, formatSpan, shortId, shortJson } from '../model/format.js'
@@ -44,15 +44,15 @@ interface ModeProps {
   /** The permits of the lock, or the permits that all locks of the key use together. */
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
-  /** How many keys the set of the lock has; undefined for a lock of one key. */
+  /** How many keys the set of the lock has (a lock of several keys); undefined for one key. */
   readonly keyCount?: number | undefined
-  /** The number of the scope of the lock or request; undefined outside a scope. */
+  /** The number of the scope (one logical task of the session); undefined outside a scope. */
   readonly scope?: number | undefined
   /** Whether the request is an upgrade of a shared lock. */
   readonly upgrade?: true | undefined
-  /** Whether the lock is the lock of a run of `once`. */
+  /** Whether the lock is held while a `once` runs (one run for all callers of the key). */
   readonly once?: true | undefined
-  /** The longest hold of the lock, in ms; undefined without. */
+  /** How long the lock may be held, in ms; undefined without a limit. */
   readonly maxHold?: number | undefined
   /** Whether the lock belongs to a leader, or the request to a candidate. */
   readonly election?: boolean | undefined
@@ -65,16 +65,10 @@ interface ModeProps {
  * leader.
  */
 export function Mode(props: ModeProps) {
-  const { mode, permits, capacity, keyCount, maxHold, scope, upgrade } = props
-  const { once, election, value } = props
-  const kind = once
-    ? 'once'
-    : mode === 'permits'
-      ? `permits ${permits ?? 0}/${capacity ?? '?'}`
-      : mode
+  const { mode, keyCount, maxHold, scope, value } = props
   return (
     <>
-      <span class={`mode mode-${mode}`}>{election ? 'election' : upgrade ? 'upgrade' : kind}</span>
+      <span class={`mode mode-${mode}`}>{kindOf(props)}</span>
       {scope !== undefined && <span class="more">scope {scope}</span>}
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
       {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
@@ -87,6 +81,14 @@ export function Mode(props: ModeProps) {
   )
 }
 
+/** The word for the kind of a lock or request. */
+function kindOf({ mode, permits, capacity, upgrade, once, election }: ModeProps): string {
+  if (election) return 'election'
+  if (upgrade) return 'upgrade'
+  if (once) return 'once'
+  return mode === 'permits' ? `permits ${permits ?? 0}/${capacity ?? '?'}` : mode
+}
+
 /** The time since `since`, with the exact time as a tooltip. */
 export function Age({ since }: { since: number }) {
   const { environment } = useAppState()
@@ -97,7 +99,13 @@ export function Age({ since }: { since: number }) {
   )
 }
 
-/** The length of a queue, as a number and as up to ten dots. */
+/** The most dots that show the length of a queue. */
+const maxDots = 10
+
+/**
+ * The length of a queue, as a number and as dots. `isPartial` adds a "+", because the queue is
+ * longer than this page knows.
+ */
 export function QueueLength({
   length,
   isPartial = false,
@@ -113,7 +121,7 @@ export function QueueLength({
         {isPartial && '+'}
       </span>
       <span class="queue-dots" aria-hidden="true">
-        {Array.from({ length: Math.min(length, 10) }, (_, index) => (
+        {Array.from({ length: Math.min(length, maxDots) }, (_, index) => (
           <i key={index} />
         ))}
       </span>
@@ -126,6 +134,7 @@ interface NoteProps {
   readonly children: ComponentChildren
 }
 
+/** A paragraph of text: `wait` marks something incomplete, `bad` marks a problem. */
 export function Note({ kind = 'plain', children }: NoteProps) {
   return (
     <p class={`note note-${kind}`} role={kind === 'bad' ? 'alert' : undefined}>
@@ -134,12 +143,14 @@ export function Note({ kind = 'plain', children }: NoteProps) {
   )
 }
 
+/** The text in place of an empty list. */
 export function EmptyText({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>
 }
 
 interface PanelProps {
   readonly title: string
+  /** Content beside the title. */
   readonly aside?: ComponentChildren
   readonly children: ComponentChildren
   readonly class?: string | undefined

@@ -1,4 +1,4 @@
-/** The state of the connection: a badge in the corner, and a banner when there is a problem. */
+/** Shows the state of the connection: a badge in the corner, and a banner if there is a problem. */
 import { useState } from 'preact/hooks'
 import type { ConnectionStatus } from '../feed/brokerFeed.js'
 import { formatSpan } from '../model/format.js'

@@ -1,10 +1,14 @@
-/** A refused deadlock: its cycle in words, the card on the overview, and the mark in lists. */
+/**
+ * Shows a refused deadlock. A deadlock is a cycle of requests that wait for each other. The broker
+ * refuses the request that would complete the cycle. This file has the cycle in words, the card on
+ * the overview, and the mark in lists.
+ */
 import type { RefusedDeadlock } from '@holdfast/client'
 import { formatPlural } from '../model/format.js'
 import { useFeed } from './appState.js'
 import { Age, KeyLink, Panel, SessionLink } from './components.js'
 
-/** Says which request waits for which key. The first request was refused. */
+/** Lists which session waits for which key. The broker refused the first request of the list. */
 export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlock }) {
   return (
     <ol class="cycle">
@@ -24,7 +28,7 @@ export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlo
   )
 }
 
-/** The number of refused deadlocks and the newest cycle; nothing if none was refused. */
+/** The number of refused deadlocks and the newest cycle; nothing if no deadlock was refused. */
 export function DeadlockCard() {
   const { feed } = useFeed()
   const { refusedDeadlocks = 0, newestDeadlock } = feed.brokerPoller.stats ?? {}

@@ -1,5 +1,6 @@
-/** The label of an event, and a line with its time, key and session. */
-
+/**
+ * The label of an event of a lock, and a line with the time, the key and the session of the event.
+ */
 import { formatTime } from '../model/format.js'
 import type { EventKind, TimedEvent } from '../model/recentEvents.js'
 import { KeyLink, SessionLink } from './components.js'
@@ -11,6 +12,7 @@ const labels: Readonly<Record<EventKind, string>> = {
   unlocked: 'unlocked',
   expired: 'expired',
   lost: 'lost',
+  // A leader has published a new value.
   proclaimed: 'new value',
 }
 

@@ -5,8 +5,9 @@ import { Age, EmptyText, Mode, Note, SessionLink } from './components.js'
 import { VirtualTable } from './virtualTable.js'
 
 interface QueueRow extends WaitingInfo {
-  /** Undefined for an upgrade, which stands in no queue. */
-  readonly place: number | undefined
+  /** From 1; undefined for a waiting upgrade, which is granted before the queue. */
+  readonly position: number | undefined
+  /** Unique in the queue. */
   readonly id: string
 }
 
@@ -31,8 +32,8 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
         heads={['Place', 'Session', 'Mode', 'Waiting for']}
         items={queueRows(waiting)}
         idOf={({ id }) => id}
-        cells={({ place, session, name, since, ...request }, isActive) => [
-          place === undefined ? 'first' : formatCount(place),
+        cells={({ position, session, name, since, ...request }, isActive) => [
+          position === undefined ? 'first' : formatCount(position),
           <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
           <Mode {...request} />,
           <Age since={since} />,
@@ -45,13 +46,13 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
 /** Gives each request a unique id, because a session may wait for one key with several requests. */
 function queueRows(waiting: readonly WaitingInfo[]): QueueRow[] {
   const counts = new Map<string, number>()
-  let place = 0
+  let position = 0
   return waiting.map((request) => {
     const requestNumber = (counts.get(request.session) ?? 0) + 1
     counts.set(request.session, requestNumber)
     return {
       ...request,
-      place: request.upgrade ? undefined : ++place,
+      position: request.upgrade ? undefined : ++position,
       id: `${request.session} ${requestNumber}`,
     }
   })

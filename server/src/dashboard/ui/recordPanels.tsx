@@ -1,4 +1,8 @@
-/** The panels of barriers and of kept results of `once`, for all keys or for one key. */
+/**
+ * The panels of barriers and of kept results, for all keys or for one key. A barrier lets its
+ * callers wait until enough of them have arrived. A kept result is the result of a `once` (one run
+ * for all callers) that later callers still get.
+ */
 import type { BarrierCallInfo, KeptResultInfo } from '@holdfast/client'
 import { barriersIn } from '../model/coordination.js'
 import { formatCount, formatSpan } from '../model/format.js'

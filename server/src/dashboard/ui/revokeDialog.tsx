@@ -1,7 +1,7 @@
 /**
  * The dialog that revokes a lock. The dialog asks for a confirmation and a reason, because the
- * holder may still use the lock after the revocation. Only a resource that checks fences (the
- * numbers of locks) refuses such a holder.
+ * holder may work on until it learns of the revocation. Only a resource that checks fences (the
+ * numbers of grants) refuses such a holder.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -24,11 +24,11 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [problem, setProblem] = useState<string | undefined>(undefined)
-  const [isBusy, setBusy] = useState(false)
+  const [isRevoking, setRevoking] = useState(false)
   useEffect(() => dialog.current?.showModal(), [])
   const revoke = async (event: Event): Promise<void> => {
     event.preventDefault()
-    setBusy(true)
+    setRevoking(true)
     setProblem(undefined)
     try {
       await feed.revoke(lock.key, lock.fence, reason.trim())
@@ -37,7 +37,7 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
     } catch (error) {
       const code = error instanceof HoldfastError ? error.code : undefined
       if (code === 'FORBIDDEN') onForbidden()
-      setBusy(false)
+      setRevoking(false)
       setProblem(messageFor(code, error))
     }
   }
@@ -81,7 +81,7 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
           <button type="button" onClick={() => dialog.current?.close()}>
             Cancel
           </button>
-          <button type="submit" class="danger" disabled={isBusy || reason.trim() === ''}>
+          <button type="submit" class="danger" disabled={isRevoking || reason.trim() === ''}>
             Revoke
           </button>
         </div>
@@ -90,6 +90,7 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
   )
 }
 
+/** The text for a failed revocation. @param code The code of the error of the broker */
 function messageFor(code: string | undefined, error: unknown): string {
   if (code === 'LOCK_NOT_HELD') return 'The lock has ended meanwhile. Nothing was changed.'
   if (code === 'FORBIDDEN') return 'Your token has no permission to revoke locks of this key.'

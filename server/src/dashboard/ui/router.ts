@@ -1,6 +1,6 @@
 /**
- * The route of the current page, in the URL after `#`. Because the route is in that part of the
- * URL, the broker serves one file for all pages, and links and the browser's back button work.
+ * The route of the current page, in the URL after `#`. The browser does not send this part of the
+ * URL to the broker, so the broker serves one file for all pages. Links and the back button work.
  */
 import { useEffect, useState } from 'preact/hooks'
 
@@ -22,13 +22,15 @@ export interface Route {
   readonly argument: string
 }
 
+/** The link to a page. */
 export function addressOf(page: PageName, argument = ''): string {
-  // Remove unpaired surrogates, because a URL cannot contain them. No key contains unpaired
-  // surrogates.
+  // Remove unpaired surrogates (halves of a character), which a URL cannot contain. No key contains
+  // unpaired surrogates, but the text of a search may.
   const encodable = argument.replace(/\p{Cs}/gu, '')
   return `#/${page}${encodable === '' ? '' : `/${encodeURIComponent(encodable)}`}`
 }
 
+/** The route in the part of the URL after `#`; the overview if that part is no route. */
 function routeOf(hash: string): Route {
   const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(hash) ?? []
   const page = pageNames.find((pageName) => pageName === name) ?? 'overview'
@@ -39,6 +41,7 @@ function routeOf(hash: string): Route {
   }
 }
 
+/** The current route. The view is drawn again when the route changes. */
 export function useRoute(): Route {
   const [hash, setHash] = useState(location.hash)
   useEffect(() => {

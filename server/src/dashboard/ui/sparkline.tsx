@@ -1,17 +1,23 @@
 /** Draws the last minute of a value as a small line without axes. */
 
-const points = 60
+/** How many values are drawn, one for each second. */
+const maxPoints = 60
+/** In px. */
 const size = { width: 120, height: 28 }
+/** The space above and below the line, in px. */
+const margin = 2
 
 export function Sparkline({ values }: { values: readonly (number | null)[] }) {
   // Leave out unknown values, because a line at zero would be wrong.
-  const last = values.slice(-points).filter((value) => value !== null)
-  if (last.length < 2)
+  const knownValues = values.slice(-maxPoints).filter((value) => value !== null)
+  if (knownValues.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />
-  const highest = Math.max(1, ...last)
-  const x = (index: number) => (index / (last.length - 1)) * size.width
-  const y = (value: number) => size.height - 2 - (value / highest) * (size.height - 4)
-  const line = last.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(' ')
+  const highest = Math.max(1, ...knownValues)
+  const x = (index: number) => (index / (knownValues.length - 1)) * size.width
+  const y = (value: number) => size.height - margin - (value / highest) * (size.height - 2 * margin)
+  const linePoints = knownValues
+    .map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`)
+    .join(' ')
   return (
     <svg
       class="spark"
@@ -21,8 +27,8 @@ export function Sparkline({ values }: { values: readonly (number | null)[] }) {
       preserveAspectRatio="none"
       aria-hidden="true"
     >
-      <polygon points={`0,${size.height} ${line} ${size.width},${size.height}`} />
-      <polyline points={line} />
+      <polygon points={`0,${size.height} ${linePoints} ${size.width},${size.height}`} />
+      <polyline points={linePoints} />
     </svg>
   )
 }

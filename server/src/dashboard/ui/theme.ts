@@ -21,7 +21,7 @@ export function saveTheme(theme: Theme): void {
   try {
     localStorage.setItem(storageKey, theme)
   } catch {
-    // Local storage is not available: the theme is kept until the page is closed.
+    // Ignore the error. Without local storage, the theme lasts until the page is closed.
   }
 }
 

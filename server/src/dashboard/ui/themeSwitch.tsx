@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks'
 import { applyTheme, savedTheme, saveTheme, themes } from './theme.js'
 
+/** The paths of SVG images of 24 by 24 px. */
 const icons = {
   system: 'M4 5h16v11H4zM9 20h6M12 16v4',
   light:

@@ -10,7 +10,9 @@ interface Toast {
   readonly text: string
 }
 
+/** How long a message is shown, in ms. */
 const shownMs = 7_000
+/** The mounted lists of messages: usually one. */
 const listeners = new Set<(text: string) => void>()
 
 /** Shows a message for 7 s. */

@@ -6,9 +6,13 @@ import { HoldfastError } from '@holdfast/client'
 import { useRef, useState } from 'preact/hooks'
 
 interface TokenFormProps {
+  /** The text of the button. */
   readonly action: string
   readonly onToken: (token: string) => Promise<void>
 }
+
+/** Longest token that the protocol allows, in characters. */
+const maxTokenLength = 3_072
 
 export function TokenForm({ action, onToken }: TokenFormProps) {
   const input = useRef<HTMLInputElement>(null)
@@ -34,7 +38,7 @@ export function TokenForm({ action, onToken }: TokenFormProps) {
         autocomplete="off"
         spellcheck={false}
         required
-        maxLength={3072}
+        maxLength={maxTokenLength}
       />
       <button type="submit" class="primary">
         {action}

@@ -1,6 +1,6 @@
 /**
- * A table of any length that draws only its visible rows. The Tab key moves the focus to one row,
- * and the arrow keys move the focus to the other rows.
+ * A table of any length that draws only its visible rows. The Tab key moves the focus to the active
+ * row. The arrow keys make another row the active row.
  */
 // biome-ignore-all lint/a11y/useSemanticElements: an HTML table cannot leave out rows
 // biome-ignore-all lint/a11y/useFocusableInteractive: the link in a row gets the focus
@@ -25,6 +25,8 @@ export interface VirtualTableProps<T> {
 
 /** How many rows are drawn above and below the visible rows. */
 const extraRows = 6
+/** The height of a row if the style sheet has no `--row`, in px. */
+const defaultRowHeight = 44
 
 export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, kind, heads, items, idOf, cells } = props
@@ -81,6 +83,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   )
 }
 
+/** The rows to draw. */
 function indices(first: number, last: number, active: number): number[] {
   const shown = Array.from({ length: Math.max(0, last - first) }, (_, index) => first + index)
   // Always draw the row with the focus, because scrolling would otherwise lose the focus.
@@ -89,6 +92,7 @@ function indices(first: number, last: number, active: number): number[] {
 }
 
 interface View {
+  /** How far the element is scrolled, in px. */
   readonly top: number
   readonly height: number
   readonly rowHeight: number
@@ -96,13 +100,17 @@ interface View {
 
 /** The visible part of a scrolling element, and the height of its rows, in px. */
 function useView(element: { current: HTMLElement | null }): View {
-  const [view, setView] = useState<View>({ top: 0, height: 600, rowHeight: 44 })
+  const [view, setView] = useState<View>({ top: 0, height: 600, rowHeight: defaultRowHeight })
   useLayoutEffect(() => {
     const node = element.current
     if (node === null) return
     const measure = () => {
-      const height = Number.parseFloat(getComputedStyle(node).getPropertyValue('--row')) || 44
-      setView({ top: node.scrollTop, height: node.clientHeight, rowHeight: height })
+      const rowHeight = Number.parseFloat(getComputedStyle(node).getPropertyValue('--row'))
+      setView({
+        top: node.scrollTop,
+        height: node.clientHeight,
+        rowHeight: rowHeight || defaultRowHeight,
+      })
     }
     measure()
     node.addEventListener('scroll', measure, { passive: true })
@@ -116,6 +124,7 @@ function useView(element: { current: HTMLElement | null }): View {
   return view
 }
 
+/** For each key that moves the focus: the new row. `page` is the number of rows on one page. */
 const steps: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
   ArrowUp: (index) => index - 1,
@@ -128,17 +137,17 @@ const steps: Readonly<Record<string, (index: number, page: number, last: number)
 /** Returns the row that the Tab key reaches, and the handler of the keys that move the focus. */
 function useRows(element: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
-  const [toFocus, setToFocus] = useState<number | undefined>(undefined)
-  // This is a layout effect, because a key that is pressed before the row has the focus would have
-  // no effect.
+  const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
+  // Move the focus in a layout effect, which runs at once after the row is drawn. A key that the
+  // user presses before the row has the focus would have no effect.
   useLayoutEffect(() => {
-    if (toFocus === undefined) return
-    const row = element.current?.querySelector(
-      `[data-index="${toFocus}"] a, [data-index="${toFocus}"] button`,
+    if (rowToFocus === undefined) return
+    const target = element.current?.querySelector(
+      `[data-index="${rowToFocus}"] a, [data-index="${rowToFocus}"] button`,
     )
-    if (!(row instanceof HTMLElement)) return
-    row.focus({ preventScroll: true })
-    setToFocus(undefined)
+    if (!(target instanceof HTMLElement)) return
+    target.focus({ preventScroll: true })
+    setRowToFocus(undefined)
   })
   const onKeyDown = (event: TargetedKeyboardEvent<HTMLElement>) => {
     const node = element.current
@@ -148,7 +157,7 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
     const page = Math.max(1, Math.floor(node.clientHeight / rowHeight) - 2)
     const next = Math.min(count - 1, Math.max(0, step(active, page, count - 1)))
     setActive(next)
-    setToFocus(next)
+    setRowToFocus(next)
     reveal(node, next * rowHeight, rowHeight)
   }
   return { active, setActive, onKeyDown }
@@ -170,13 +179,15 @@ function useAnchor<T>(
   { anchored, items, idOf }: VirtualTableProps<T>,
   rowHeight: number,
 ): void {
-  const head = useRef<string | undefined>(undefined)
+  const firstId = useRef<string | undefined>(undefined)
   useLayoutEffect(() => {
-    const previous = head.current
-    head.current = items[0] === undefined ? undefined : idOf(items[0])
+    const previousFirstId = firstId.current
+    firstId.current = items[0] === undefined ? undefined : idOf(items[0])
     const node = element.current
-    if (!anchored || node === null || previous === undefined || node.scrollTop < rowHeight) return
-    const moved = items.findIndex((item) => idOf(item) === previous)
-    if (moved > 0) node.scrollTop += moved * rowHeight
+    if (!anchored || node === null || previousFirstId === undefined) return
+    const isAtTop = node.scrollTop < rowHeight
+    if (isAtTop) return
+    const addedRows = items.findIndex((item) => idOf(item) === previousFirstId)
+    if (addedRows > 0) node.scrollTop += addedRows * rowHeight
   })
 }

@@ -1,15 +1,19 @@
 /**
- * Draws the wait-for graph: each session is a box, and an arrow leads from a session to each
- * session that it waits for.
+ * Draws the wait-for graph: each session is a box, and an arrow leads from each session to the
+ * sessions for whose locks the session waits.
  */
-
 import { formatPlural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
 import { addressOf } from './router.js'
 
+/** The size of the box of a session, in px. */
 const box = { width: 148, height: 40 }
+/** The distance between two columns and between two rows, in px. */
 const step = { x: 248, y: 58 }
+/** The space around the picture, in px. */
 const margin = 16
+/** The space for arrows below the boxes, in px. */
+const curveHeight = 22
 
 interface WaitForGraphProps {
   readonly graph: WaitForGraph
@@ -27,14 +31,14 @@ export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
-  const height = 2 * margin + (rows - 1) * step.y + box.height + (hasCurveBelow ? 22 : 0)
+  const height = 2 * margin + (rows - 1) * step.y + box.height + (hasCurveBelow ? curveHeight : 0)
   const rowsIn = (column: number) => columns.filter((other) => other === column).length
-  const placeOf = ({ column, row }: Node): Point => ({
+  const pointOf = ({ column, row }: Node): Point => ({
     x: margin + (column - first) * step.x,
     // Center each column vertically.
     y: margin + row * step.y + ((rows - rowsIn(column)) * step.y) / 2,
   })
-  const places = new Map(nodes.map((node) => [node.session, placeOf(node)]))
+  const points = new Map(nodes.map((node) => [node.session, pointOf(node)]))
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must be able to scroll
     <section class="picture" tabIndex={0} aria-label={summary(graph)}>
@@ -45,13 +49,13 @@ export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
           <Arrowhead id="arrow-cycle" name="arrow-cycle" />
         </defs>
         {edges.map((edge) => (
-          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, places, about }} />
+          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points, about }} />
         ))}
         {nodes.map((node) => (
           <Box
             key={node.session}
             node={node}
-            at={places.get(node.session) as Point}
+            at={points.get(node.session) as Point}
             isInCycle={cycle.includes(node.session)}
           />
         ))}
@@ -60,6 +64,7 @@ export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
   )
 }
 
+/** The upper left corner of a box, in px from the upper left corner of the picture. */
 interface Point {
   readonly x: number
   readonly y: number
@@ -84,12 +89,12 @@ function Arrowhead({ id, name }: { id: string; name: string }) {
 
 interface ArrowProps {
   readonly edge: Edge
-  readonly places: ReadonlyMap<string, Point>
+  readonly points: ReadonlyMap<string, Point>
   readonly about: string
 }
 
-function Arrow({ edge, places, about }: ArrowProps) {
-  const [from, to] = [places.get(edge.from), places.get(edge.to)]
+function Arrow({ edge, points, about }: ArrowProps) {
+  const [from, to] = [points.get(edge.from), points.get(edge.to)]
   if (from === undefined || to === undefined) return null
   const { path, label } = curve(from, to)
   const mark = edge.isInCycle ? 'arrow-cycle' : 'arrow'
@@ -113,21 +118,21 @@ function Arrow({ edge, places, about }: ArrowProps) {
 function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2
   if (from.x > to.x) {
-    const [a, b] = [
+    const [start, end] = [
       { x: from.x, y: from.y + middle },
       { x: to.x + box.width + 3, y: to.y + middle },
     ]
-    const bend = (a.x - b.x) / 2
-    const path = `M${a.x} ${a.y} C${a.x - bend} ${a.y} ${b.x + bend} ${b.y} ${b.x} ${b.y}`
-    return { path, label: { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - 6 } }
+    const bend = (start.x - end.x) / 2
+    const path = `M${start.x} ${start.y} C${start.x - bend} ${start.y} ${end.x + bend} ${end.y} ${end.x} ${end.y}`
+    return { path, label: { x: (start.x + end.x) / 2, y: (start.y + end.y) / 2 - 6 } }
   }
   const below = Math.max(from.y, to.y) + box.height
-  const [a, b] = [
+  const [start, end] = [
     { x: from.x + box.width / 2, y: from.y + box.height },
     { x: to.x + box.width / 2, y: to.y + box.height + 3 },
   ]
-  const path = `M${a.x} ${a.y} C${a.x} ${below + 26} ${b.x} ${below + 26} ${b.x} ${b.y}`
-  return { path, label: { x: (a.x + b.x) / 2, y: below + 16 } }
+  const path = `M${start.x} ${start.y} C${start.x} ${below + 26} ${end.x} ${below + 26} ${end.x} ${end.y}`
+  return { path, label: { x: (start.x + end.x) / 2, y: below + 16 } }
 }
 
 interface BoxProps {
@@ -162,11 +167,13 @@ function Box({ node, at, isInCycle }: BoxProps) {
   )
 }
 
+/** A text of at most `maxLength` characters; a longer text is cut and ends with `…`. */
 function shorten(text: string, maxLength: number): string {
   const letters = [...text]
   return letters.length <= maxLength ? text : `${letters.slice(0, maxLength - 1).join('')}…`
 }
 
+/** The graph in words, for screen readers. */
 function summary({ nodes, edges }: WaitForGraph): string {
   const label = (session: string) => {
     const node = nodes.find((candidate) => candidate.session === session)
