@@ -27,6 +27,7 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const built = join(root, 'client/dist')
+/** Bundles the client from this entry into one file. */
 async function bundleClient(entry, outfile) {
   // Stands beside the bundle, so that pages need not load it.
   const licenceFile = basename(outfile).replace(/js$/, 'licences.txt')
@@ -52,7 +53,7 @@ async function bundleClient(entry, outfile) {
       keep_fargs: false,
       unsafe_arrows: true,
       hoist_funs: true,
-      // Both make the file smaller, but not the compressed file.
+      // The default values of these two options make the file smaller, but not the compressed file.
       inline: 1,
       lhs_constants: false,
     },
@@ -77,7 +78,10 @@ async function bundleClient(entry, outfile) {
 /** The ES module of the package, which the exports of the package do not name. */
 const emitterModule = join(root, 'node_modules/eventemitter3/dist/eventemitter3.esm.js')
 
-/** Takes this module for the package and for its copy, because it needs no helpers for CommonJS. */
+/**
+ * Bundles the ES module of the package in place of the package and of its copy, because the ES
+ * module needs no helpers for CommonJS.
+ */
 const eventEmitterModule = {
   name: 'event-emitter-module',
   setup({ onResolve }) {
@@ -96,6 +100,7 @@ function copyEventEmitter(outfile) {
   write(importer, text.replace("from 'eventemitter3'", "from '../bundle/eventemitter3.js'"))
 }
 
+/** Bundles `ws` as one file in this module format. */
 async function bundleWebSocket(format, outfile) {
   // Both files export the same names; the file for Node is loaded only in Node.
   const names = Object.keys(await import(join(built, 'platform/webSocket/browser.js'))).join(', ')
@@ -142,6 +147,10 @@ function ownModules(extension) {
   }
 }
 
+/**
+ * Loads the modules of Node by `getBuiltinModule` when the bundle runs, and lets the import of an
+ * optional package fail.
+ */
 const askedOfNode = {
   name: 'asked-of-node',
   setup({ onResolve, onLoad }) {

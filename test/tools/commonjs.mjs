@@ -18,6 +18,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 /** Packages whose declarations are only for ES modules. This program copies these declarations. */
 const packagesToCopy = new Set(['superstruct'])
 
+/** Makes the CommonJS files of a package. */
 async function makeCommonJs(folder) {
   const { exports, imports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
   const targets = [exports, imports].flatMap(targetsOf)
@@ -52,7 +53,7 @@ async function writeModules(folder, targets) {
     metafile: true,
     write: false,
   })
-  const { outputFiles, metafile: made } = await build({
+  const { outputFiles, metafile: commonJs } = await build({
     ...common,
     entryPoints: Object.keys(metafile.inputs),
     metafile: true,
@@ -64,7 +65,7 @@ async function writeModules(folder, targets) {
     plugins: [oneFileEach],
   })
   for (const { path, text } of outputFiles) {
-    const { inputs } = made.outputs[relative(folder, path)]
+    const { inputs } = commonJs.outputs[relative(folder, path)]
     writeIfChanged(path, `${noticeOf(Object.keys(inputs), folder)}${text}`)
   }
 }

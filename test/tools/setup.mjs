@@ -94,6 +94,7 @@ export function isInstalled(folder) {
   return Object.keys(found).every((path) => wanted[path] !== undefined)
 }
 
+/** The packages in a lock file; undefined if the file does not exist or is not JSON. */
 function packagesOf(lockFile) {
   try {
     return JSON.parse(readFileSync(lockFile, 'utf8')).packages
@@ -102,6 +103,7 @@ function packagesOf(lockFile) {
   }
 }
 
+/** Installs the packages of the lock file, or exits. */
 async function install() {
   process.stderr.write('holdfast: installing the packages of package-lock.json\n')
   const code = await runNpm('ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error')
@@ -151,6 +153,7 @@ function removeIfEmpty(folder, top) {
   if (folder !== top && readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
+/** Exits with a message if this version of Node is too old. */
 function requireNode() {
   const [, major, minor] = /(\d+)\.(\d+)/.exec(
     JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node,

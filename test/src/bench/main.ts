@@ -44,6 +44,7 @@ const names = workloads.map(({ name }) => name)
 const optionalWorkloads = ['logs', 'neighbours', 'cells']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))
 
+/** The workloads in a list of names. Throws if a name is unknown. */
 function workloadsNamed(list: string): Workload[] {
   return list.split(',').map((name) => {
     const workload = workloads.find(
@@ -54,6 +55,7 @@ function workloadsNamed(list: string): Workload[] {
   })
 }
 
+/** The configurations of the services in a list. Throws if a service is unknown. */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
     const configurations = peers.filter(({ service }) => service === name)

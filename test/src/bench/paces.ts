@@ -4,6 +4,7 @@
  */
 import type { Pace } from './job.js'
 
+/** The pace of a run whose figures count. */
 export const normalPace: Pace = {
   name: 'normal',
   rounds: 7,

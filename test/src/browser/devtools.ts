@@ -213,6 +213,7 @@ export class Tab {
   }
 }
 
+/** The URL at which Chromium accepts commands, which Chromium prints at its start. */
 async function addressOf(child: ChildProcess): Promise<string> {
   for await (const line of createInterface(child.stderr!)) {
     const address = /^DevTools listening on (ws:\S+)/.exec(line)?.[1]

@@ -168,6 +168,7 @@ describe('a client that receives invalid messages', () => {
   })
 })
 
+/** A frame of up to three messages, some of them mutated. */
 function randomFrame(random: Random): string {
   const messages = Array.from({ length: 1 + random.below(3) }, () => {
     const good = random.pick(goodBrokerMessages)

@@ -21,16 +21,16 @@ import {
 
 describe('connecting', () => {
   it('offers the subprotocol and sends hello with the options', async () => {
-    const set = stage()
+    const scene = stage()
     const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const
     const secureUrl = url.replace('ws:', 'wss:')
-    const connecting = connectIn(secureUrl, options, set.environment)
+    const connecting = connectIn(secureUrl, options, scene.environment)
     await turn()
-    expect(set.network.last.url).to.equal(secureUrl)
-    expect(set.network.last.offered).to.equal('holdfast.v1')
-    set.network.last.accept()
-    expect(set.network.last.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
-    set.network.last.deliver(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
+    expect(scene.network.last.url).to.equal(secureUrl)
+    expect(scene.network.last.offered).to.equal('holdfast.v1')
+    scene.network.last.accept()
+    expect(scene.network.last.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
+    scene.network.last.deliver(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
     const session = await connecting
     expect([session.id, session.lease, session.grace]).to.deep.equal(['x', 5_000, 5_000])
     expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
@@ -92,7 +92,7 @@ describe('connecting', () => {
   })
 
   it('rejects with UNAVAILABLE when another kind of server answers', async () => {
-    const answers: ((set: ReturnType<typeof stage>) => void)[] = [
+    const answers: ((scene: ReturnType<typeof stage>) => void)[] = [
       ({ network }) => network.last.accept(''),
       ({ network }) => network.last.accept('chat'),
       ({ network }) => {
@@ -114,15 +114,15 @@ describe('connecting', () => {
       ({ clock }) => clock.advance(10_000),
     ]
     for (const answer of answers) {
-      const set = stage()
-      const outcome = connectIn(url, {}, set.environment).catch((error: HoldfastError) => error)
+      const scene = stage()
+      const outcome = connectIn(url, {}, scene.environment).catch((error: HoldfastError) => error)
       await turn()
-      answer(set)
+      answer(scene)
       const error = (await outcome) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`no Holdfast broker answered at ${url}`)
-      expect(set.network.last.dropped).to.equal(true)
-      expect(set.clock.timers).to.equal(0)
+      expect(scene.network.last.dropped).to.equal(true)
+      expect(scene.clock.timers).to.equal(0)
     }
   })
 
@@ -134,10 +134,10 @@ describe('connecting', () => {
     expect(network.sockets.length).to.equal(0)
 
     const controller = new AbortController()
-    const connectDuringAbort = codeOf(connectIn(url, { signal: controller.signal }, environment))
+    const abortedConnect = codeOf(connectIn(url, { signal: controller.signal }, environment))
     await turn()
     controller.abort()
-    expect(await connectDuringAbort).to.equal('ABORTED')
+    expect(await abortedConnect).to.equal('ABORTED')
     expect(network.last.dropped).to.equal(true)
     expect(clock.timers).to.equal(0)
   })

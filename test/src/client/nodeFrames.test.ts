@@ -29,6 +29,7 @@ const server = createServer()
 const sockets = new WebSocketServer({ server, perMessageDeflate: false })
 const clients: WebSocket[] = []
 
+/** Connects a client, and returns both ends of the connection. */
 async function connectWith(Socket: SocketClass): Promise<Pair> {
   const { port } = server.address() as AddressInfo
   const connection = once(sockets, 'connection')

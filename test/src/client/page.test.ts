@@ -29,13 +29,13 @@ class FakePage implements Page {
 }
 
 /** Opens a session in a page. The session holds the lock "held" and waits for "awaited". */
-async function openOnPage(options: ConnectOptions = {}, first = welcome()) {
+async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()) {
   const { clock, network, environment } = stage()
   const page = new FakePage()
   const connecting = connectIn(url, options, { ...environment, page })
   await turn()
   network.last.accept()
-  network.last.deliver(first)
+  network.last.deliver(firstWelcome)
   const session = await connecting
   const events: string[] = []
   for (const event of ['jeopardy', 'resumed', 'newSession', 'closed'] as const) {

@@ -3,6 +3,7 @@ import { exponentialBackoff, fixedInterval, linearBackoff } from '@holdfast/clie
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 
+/** The first delays of a strategy. */
 function firstDelays(strategy: Iterable<number>, count: number): number[] {
   const delays: number[] = []
   for (const delay of strategy) {
@@ -12,6 +13,7 @@ function firstDelays(strategy: Iterable<number>, count: number): number[] {
   return delays
 }
 
+/** The code of the `HoldfastError` that the function throws. */
 function codeOf(make: () => unknown): string {
   try {
     make()

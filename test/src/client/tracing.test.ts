@@ -6,6 +6,7 @@ import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
+/** A tracer that records each call as a text. */
 function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer } {
   const calls: string[] = []
   const tracer: Tracer = {

@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'
 import { codeOf, openScene, turn } from '../support/scriptedSession.js'
 
+/** Opens a session that holds a shared lock with the fence 5. */
 async function sharedLock() {
   const scene = await openScene()
   const granted = scene.session.lock('k', { mode: 'shared' })

@@ -7,6 +7,7 @@ import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { openScene, reconnect, turn, welcome } from '../support/scriptedSession.js'
 
+/** The fields of a held lock in states and events. */
 const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
 
 describe('watching keys', () => {

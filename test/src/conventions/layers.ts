@@ -66,6 +66,7 @@ export async function cruisePlanted(
   }
 }
 
+/** Checks the packages in this folder. @param more Further rules. */
 async function cruiseIn(folder: string, more: readonly IForbiddenRuleType[]): Promise<Cruise> {
   const sources = packages
     .map((name) => `${name}/src`)

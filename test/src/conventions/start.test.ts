@@ -22,6 +22,7 @@ interface StartedBroker {
 /** The processes of npm that the tests started, each the leader of a process group. */
 const processes: ChildProcess[] = []
 
+/** Runs `npm start` on a free port, and resolves when the broker listens. */
 async function start(): Promise<StartedBroker> {
   const { command, args, env } = npmCommand('start', '--', '--port', '0')
   const stdio = ['ignore', 'pipe', 'inherit'] as const

@@ -41,6 +41,7 @@ after(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true })
 })
 
+/** Copies the sources with an old file in each package, and makes tarballs of the copy. */
 async function packCopy(): Promise<Tarballs> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))
   const copy = join(folder, 'copy')
@@ -66,6 +67,7 @@ export async function installIn(
   runNpm(folder, 'install', ...quiet, ...files, ...more)
 }
 
+/** Runs `npm pack` for all packages. */
 function pack(folder: string, ...options: readonly string[]): Packed[] {
   const workspaces = packages.flatMap((each) => ['--workspace', each])
   // The scripts of the packages print before the JSON.

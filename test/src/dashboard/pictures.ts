@@ -118,6 +118,7 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
+/** Opens a page of the dashboard with the size and the theme of a screen. */
 async function openPicturedPage(
   { context }: Chromium,
   url: string,
@@ -151,6 +152,7 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
   }
 }
 
+/** Takes a picture of every page on every screen. @param state The first part of the file names. */
 async function takeAll(chromium: Chromium, url: string, state: string, folder: string) {
   for (const [page, hash] of Object.entries(await pagesOf(url))) {
     for (const screen of Object.keys(screens) as Screen[]) {

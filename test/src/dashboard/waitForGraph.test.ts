@@ -12,6 +12,7 @@ import { load } from './modules.js'
 /** Locks by key, such as `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait. */
 type Table = Readonly<Record<string, string>>
 
+/** The rows of keys that the dashboard would have for these locks. */
 function rowsFrom(table: Table, mode: LockMode): Map<string, KeyRow> {
   const names = (text: string) => text.split(' ').filter((name) => name !== '')
   const lockOf = (key: string, session: string) => ({ key, session, mode, since: 1 }) as const
@@ -28,6 +29,7 @@ function rowsFrom(table: Table, mode: LockMode): Map<string, KeyRow> {
   )
 }
 
+/** The wait-for graph of a key. */
 async function graphOf(
   key: string,
   table: Table,

@@ -87,6 +87,7 @@ function isWrite(value: unknown): value is Write {
   return areTexts && Number.isSafeInteger(fence)
 }
 
+/** The parsed body of a request; undefined if the body is too long or is not JSON. */
 async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) {

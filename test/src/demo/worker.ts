@@ -24,6 +24,7 @@ function send(message: WorkerMessage): void {
   process.send?.(message)
 }
 
+/** Does one job: locks the key, works for `workMs`, and unlocks. */
 async function work({ key, workMs }: Job): Promise<void> {
   const locking = session.lock(key)
   const { waiting } = await session.query({ key })

@@ -82,6 +82,7 @@ function newStage(value: string, build: Build, index: number): Stage {
   return { name, folder, workdir: '/' }
 }
 
+/** Runs one instruction in the newest stage. */
 function runStep({ name, value }: Instruction, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   switch (name) {

@@ -60,6 +60,7 @@ describe('the files to deploy: a broker with their settings', function () {
   const etcd = EtcdStage.forSuite({ flags })
   const postgres = PostgresStage.forSuite()
 
+  /** Makes certificates and a token, and returns a function that makes the files of the settings. */
   async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
     const certs = certificate(files)
@@ -118,6 +119,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return { url: `${scheme}://127.0.0.1:${port}`, broker }
   }
 
+  /** Acquires a lock at the broker with a token. */
   async function acquireLock(url: string, { certs, token }: Preparation): Promise<void> {
     const { WebSocket } = certs
     const session = await stage.session(

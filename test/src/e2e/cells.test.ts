@@ -40,6 +40,7 @@ describe('e2e: cells', () => {
     )
   }
 
+  /** Connects to these cells, and closes the session after the test. */
   async function open(
     cells: readonly RunningBroker[],
     options: Partial<CellConnectOptions> = {},

@@ -32,6 +32,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     return { serveProcess, bystander: await Bystander.start(stage, serveProcess.url) }
   }
 
+  /** Checks that the broker still serves the bystander, and that its process is small enough. */
   async function expectAlive(serveProcess: ServeProcess, bystander: Bystander): Promise<void> {
     await bystander.lockAndUnlock(10)
     await bystander.expectUnharmed()

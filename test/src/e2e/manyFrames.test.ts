@@ -14,6 +14,7 @@ import { Stage } from './stage.js'
 const hostileClients = 100
 /** So many frames of one pong are larger than the 64 KiB of one read from the socket. */
 const tinyFrames = 2_500
+/** The number of WebSocket pings of each connection. */
 const pings = 600
 /**
  * The limit of this test for frames in one turn. It is twice the number that the work budget of a
@@ -66,6 +67,7 @@ describe('e2e: many small frames', function () {
   this.timeout(60_000)
   const stage = Stage.forEachTest()
 
+  /** Opens the connection of a hostile client, and resolves after its welcome. */
   async function openHostile(url: string): Promise<Wire> {
     const wire = await openWire(url, subprotocol)
     stage.onClear(() => wire.destroy())

@@ -106,6 +106,7 @@ describe('e2e: a refused upgrade', () => {
   })
 })
 
+/** Starts an HTTP server, which is closed after the test. */
 async function startServer(stage: Stage, port: number): Promise<Server> {
   const server = createServer().listen(port, '127.0.0.1')
   await once(server, 'listening')

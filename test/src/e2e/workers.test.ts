@@ -20,6 +20,7 @@ async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   return outcomes.sort()
 }
 
+/** The end of the error message, which says how to run several brokers. */
 const remedy =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
 

@@ -64,6 +64,7 @@ describe('the examples that are programs', () => {
     url = (await stage.broker()).url
   })
 
+  /** Starts an example as a process. */
   function run(
     example: string,
     args: readonly string[],
@@ -217,6 +218,7 @@ describe('the examples that are programs', () => {
   })
 })
 
+/** A received request with its whole body. */
 async function received(request: IncomingMessage, response: ServerResponse): Promise<HttpRequest> {
   let body = ''
   for await (const chunk of request) body += chunk

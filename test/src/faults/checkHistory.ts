@@ -20,6 +20,7 @@ for (const history of loadHistories(path)) {
 }
 process.exitCode = violationCount === 0 ? 0 : 1
 
+/** Reads the file. Exits with 65 if the file cannot be read or does not fit the format. */
 function loadHistories(file: string): KeyHistory[] {
   try {
     return parseHistories(readFileSync(file, 'utf8'))

@@ -72,6 +72,7 @@ export async function runConversation(
   }
 }
 
+/** Makes the requests of the conversation, and checks each outcome. */
 async function runRequests(
   session: Session,
   other: Session,

@@ -21,6 +21,7 @@ interface Silence {
 const toBroker: Silence = { up: true, down: false }
 const toClient: Silence = { up: false, down: true }
 const bothWays: Silence = { up: true, down: true }
+/** Each kind of silence, with its name in the titles of the tests. */
 const silences: [string, Silence][] = [
   ['to the broker', toBroker],
   ['to the client', toClient],
@@ -37,6 +38,7 @@ interface Scene {
   speakAgain(): void
 }
 
+/** Connects one client through a proxy, which the test can make silent, and one client directly. */
 async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<Scene> {
   const { url, port } = await stage.broker()
   const valves = { up: new Valve(), down: new Valve() }

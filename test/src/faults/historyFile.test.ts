@@ -167,6 +167,7 @@ describe('npm run check-history', () => {
   const stage = Stage.forEachTest()
   const program = fileURLToPath(new URL('./checkHistory.js', import.meta.url))
 
+  /** Runs `npm run check-history` on a file with this text. */
   function check(text: string) {
     const file = scratch(stage).write('history.jsonl', text)
     const { status, stdout, stderr } = spawnSync(process.execPath, [program, file], {

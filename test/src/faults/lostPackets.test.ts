@@ -18,6 +18,7 @@ interface Loss {
   readonly down: boolean
 }
 
+/** Each kind of loss, with its name in the titles of the tests. */
 const losses: [string, Loss][] = [
   ['to the broker', { up: true, down: false }],
   ['to the client', { up: false, down: true }],
@@ -42,6 +43,7 @@ async function openScene(stage: Stage, lease: number, grace: number | 'lease'): 
   return { far, holder, url }
 }
 
+/** Loses packets of a holder for good, and checks the order of its loss and the next grant. */
 async function expectLossBeforeGrant(
   stage: Stage,
   loss: Loss,
@@ -63,6 +65,7 @@ async function expectLossBeforeGrant(
   expect(await holder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
+/** Loses packets for less than the lease, and checks that the holder keeps its lock. */
 async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
   const { far, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')

@@ -15,11 +15,15 @@ function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
+/** The limits past which a holder is paused, with the options of its lock. */
 const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
 ]
 
+/**
+ * Pauses a holder until its lock was granted to another client, and checks what the holder knows.
+ */
 async function pauseHolder(
   stage: Stage,
   options: { ttl?: number },
@@ -45,6 +49,7 @@ async function pauseHolder(
   expect(await pausedHolder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
+/** Pauses a broker for three leases, and checks that no session and no lock expired. */
 async function pauseBroker(stage: Stage): Promise<void> {
   const broker = await ServeProcess.startListening(stage)
   const options = { lease: 2_000, grace: 'lease' } as const

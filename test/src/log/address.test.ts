@@ -5,6 +5,7 @@
 import { checkAddress, parseAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
+/** The message of the `INVALID_OPTION` error that the function throws. */
 function refusal(parse: () => unknown): string {
   try {
     parse()

@@ -14,6 +14,7 @@ import { scratch } from '../ops/scratch.js'
 import { count, Random, seed } from '../support/counts.js'
 
 const program = fileURLToPath(new URL('./programs/loading.js', import.meta.url))
+/** The size of a page of LMDB. */
 const pageBytes = 4_096
 /**
  * The length of the start of a page, with the page header of LMDB and the offsets of the entries.

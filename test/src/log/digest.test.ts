@@ -12,6 +12,7 @@ import { runs } from '../support/counts.js'
 import { plainState } from '../table/plainValues.js'
 import { StepRunner, step } from '../table/steps.js'
 
+/** Random histories of the table. */
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {

@@ -11,6 +11,7 @@ import { expect } from 'chai'
 import type { Client } from '../server/harness.js'
 import { Cluster, type Member } from './cluster.js'
 
+/** The longest time of a drain. */
 const drainMs = 10_000
 
 /**

@@ -25,6 +25,7 @@ describe('log: an unusable etcd', function () {
   needs('etcd', 'openssl')
   const stage = Stage.forEachTest()
 
+  /** Makes an engine that gives up after a short time, and closes the engine after the test. */
   function engine(endpoints: readonly string[], options: Partial<EngineOptions> = {}): EtcdEngine {
     const created = new EtcdEngine(
       { endpoints, prefix: 'p', openTimeoutMs: 600, ...options },
@@ -40,6 +41,7 @@ describe('log: an unusable etcd', function () {
     return created
   }
 
+  /** Starts an HTTP server in place of etcd. Returns its address. */
   async function standIn(answer: RequestListener): Promise<string> {
     const server = createServer(answer).listen(0, '127.0.0.1')
     await once(server, 'listening')

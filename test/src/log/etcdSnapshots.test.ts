@@ -14,6 +14,7 @@ describe('log: snapshots on etcd', function () {
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
 
+  /** Starts a broker with a log on etcd. */
   async function broker({
     snapshotEntries = 20,
     sharedEtcd = false,

@@ -34,6 +34,7 @@ describe('journal: on a full disk', () => {
   needs('mounts')
   const stage = Stage.forEachTest()
 
+  /** Mounts a disk of 1 MiB. Returns its path. */
   function smallDisk(): string {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)

@@ -58,6 +58,7 @@ describe('journal', () => {
     return table
   }
 
+  /** The error with which the journal refuses to start. */
   async function refusal(options: Partial<JournalOptions> = {}): Promise<HoldfastError> {
     const error = await session([], options).then(
       () => undefined,

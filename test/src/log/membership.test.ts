@@ -28,6 +28,7 @@ interface RunningBroker {
 describe('brokers that share a log, on real sockets', () => {
   const stage = Stage.forEachTest()
 
+  /** Starts three brokers that share one log. */
   async function threeBrokers(): Promise<[RunningBroker, RunningBroker, RunningBroker]> {
     const store = new MemoryStore(nodeEnvironment)
     const start = async (): Promise<RunningBroker> => {

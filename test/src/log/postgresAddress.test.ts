@@ -6,6 +6,7 @@ import { HoldfastError, postgresLog } from '@holdfast/server'
 import { parsePostgresAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
+/** The message of the `INVALID_OPTION` error that the action throws. */
 function messageOf(action: () => unknown): string {
   try {
     action()

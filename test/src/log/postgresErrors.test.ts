@@ -41,6 +41,7 @@ describe('log: an unusable PostgreSQL', function () {
     return name
   }
 
+  /** Starts a TCP server in place of PostgreSQL. Returns its port. */
   async function standIn(onData: (write: (text: string) => void) => void): Promise<number> {
     const server = createServer((socket) => {
       socket.on('error', () => {})

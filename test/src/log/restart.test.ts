@@ -40,6 +40,7 @@ describe('journal: a broker that is killed', () => {
     await once(broker.stdout!, 'data')
   }
 
+  /** Ends the process of the broker, and waits for its exit. */
   async function kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (broker === undefined) return
     const exited = once(broker, 'exit')
@@ -48,6 +49,7 @@ describe('journal: a broker that is killed', () => {
     broker = undefined
   }
 
+  /** Connects a client that reconnects every 20 ms. */
   async function openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${port}`, {
       grace: 'lease',

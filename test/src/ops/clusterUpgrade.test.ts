@@ -72,6 +72,7 @@ class UpgradedCluster {
   }
 }
 
+/** Upgrades a cluster, and checks the holder and the waiter during the upgrade. */
 async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
   const build = otherBuild(scratch(stage).path('other'))
   const cluster = new UpgradedCluster(stage, log)

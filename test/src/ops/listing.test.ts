@@ -11,6 +11,8 @@ import { full } from '../support/counts.js'
 import { type Ended, Holdfast } from './command.js'
 
 const lockCount = 2_345
+/** A prime that does not divide the numbers of keys, so its multiples visit all keys in mixed order. */
+const stride = 997
 
 describe('a long listing of holdfast', () => {
   const stage = Stage.forEachTest()
@@ -21,7 +23,7 @@ describe('a long listing of holdfast', () => {
   async function crowdedBroker(): Promise<{ url: string; ann: Session }> {
     const { url, sessions } = await stage.brokerWith('ann')
     const ann = sessions[0]!
-    const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * 997) % lockCount))
+    const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * stride) % lockCount))
     await Promise.all(keys.map((key) => ann.lock(key)))
     return { url, ann }
   }
@@ -77,6 +79,7 @@ describe('a long listing of holdfast', () => {
     const count = 2_100
     const lock = (id: number, mode: string) => ({ type: 'lock', id, key: 'k', mode })
     const all = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
+    // The broker stores at most 1,024 unacknowledged answers, so an ack follows each thousand.
     crowd.send(...all.slice(0, 1_000))
     crowd.send({ type: 'ack', ids: all.slice(0, 1_000).map(({ id }) => id) })
     crowd.send(...all.slice(1_000, 2_000))
@@ -100,7 +103,7 @@ describe('a long listing of holdfast', () => {
     const { url, ann } = await crowdedBroker()
     const bob = await stage.session(url)
     // One query does not return the locks that were acquired last.
-    const last = keyOf(((lockCount - 1) * 997) % lockCount)
+    const last = keyOf(((lockCount - 1) * stride) % lockCount)
     bob.lock(last).catch(() => {})
     await bob.stats()
     expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === last)).to.equal(false)
@@ -122,12 +125,12 @@ describe('a long listing of holdfast', () => {
     it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
       const [ann, bob] = [await stage.session(url), await stage.session(url)]
-      const steady = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
-      await Promise.all(steady.map((key) => ann.lock(key)))
+      const permanentKeys = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
+      await Promise.all(permanentKeys.map((key) => ann.lock(key)))
       let isOver = false
-      const churn = Array.from({ length: 20 }, async (_, i) => {
+      const changing = Array.from({ length: 20 }, async (_, i) => {
         for (let n = i; !isOver; n += 20) {
-          const lock = await bob.lock(keyOf(2 * ((n * 997) % 9_000) + 1))
+          const lock = await bob.lock(keyOf(2 * ((n * stride) % 9_000) + 1))
           await lock.unlock()
         }
       })
@@ -138,10 +141,10 @@ describe('a long listing of holdfast', () => {
         seen.push(...held.map(({ key }) => key))
       }
       isOver = true
-      await Promise.all(churn)
-      const seenSteady = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
-      expect(seenSteady.length).to.equal(steady.length)
-      expect(seenSteady).to.deep.equal(steady)
+      await Promise.all(changing)
+      const seenPermanent = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
+      expect(seenPermanent.length).to.equal(permanentKeys.length)
+      expect(seenPermanent).to.deep.equal(permanentKeys)
     })
   }
 
@@ -149,8 +152,8 @@ describe('a long listing of holdfast', () => {
     const { url, sessions, broker } = await stage.brokerWith('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)
-    const steady = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
-    for (const key of steady) await ann.lock(key)
+    const permanentKeys = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
+    for (const key of permanentKeys) await ann.lock(key)
     const seen: string[] = []
     let after = ''
     for (let i = 0; ; i++) {
@@ -163,7 +166,7 @@ describe('a long listing of holdfast', () => {
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
       if (i % 2 === 0) await near.unlock()
     }
-    expect(seen.filter((key) => steady.includes(key))).to.deep.equal(steady)
+    expect(seen.filter((key) => permanentKeys.includes(key))).to.deep.equal(permanentKeys)
     expect(new Set(seen).size).to.equal(seen.length)
     expect(broker.query({ after: keyOf(77), limit: 1 }).held[0]?.key).to.equal(keyOf(78))
   })

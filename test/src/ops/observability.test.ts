@@ -18,6 +18,7 @@ import { Stage } from '../e2e/stage.js'
 import { Cluster } from '../log/cluster.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
+/** The figures of a broker without clients. */
 const noGauges: BrokerGauges = {
   connections: 0,
   sessions: 0,

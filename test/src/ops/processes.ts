@@ -27,6 +27,7 @@ export function withArgument(argument: string): number[] {
     .filter((pid) => argumentsOf(pid).includes(argument) && isAlive(pid))
 }
 
+/** The command line of a process; empty if the process has ended. */
 function argumentsOf(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')

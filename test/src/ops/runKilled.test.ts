@@ -26,6 +26,7 @@ describe('holdfast run after a kill', () => {
     }
   }).timeout(300_000)
 
+  /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
   async function kill(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
     // The command starts a background process and a pipeline. All these processes must die.

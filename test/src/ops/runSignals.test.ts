@@ -116,6 +116,7 @@ describe('holdfast run with signals', () => {
 describe('holdfast run with a command that cannot be started', () => {
   const stage = Stage.forEachTest()
 
+  /** Runs a command that cannot be started. Returns the exit code and the messages. */
   async function runFailing(command: readonly string[], env?: Record<string, string>) {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', ...command]

@@ -15,6 +15,7 @@ import { attacks, jwt, origin, secret, type Target } from './attacks.js'
 describe('the broker under attack', () => {
   const stage = Stage.forEachTest()
 
+  /** Starts the broker to attack, and an honest client that holds a lock. */
   async function startTarget(): Promise<Target> {
     const logged = new Collector<string>()
     const broker = createBroker({

@@ -16,6 +16,7 @@ import { scratch } from './scratch.js'
 
 /** An address without an etcd. */
 const nowhere = 'etcd://127.0.0.1:1/p'
+/** An address at which no PostgreSQL listens. */
 const noDatabase = 'postgres://u@127.0.0.1:1/d'
 /** The URL of a broker that does not run. */
 const unreachable = 'ws://127.0.0.1:1'

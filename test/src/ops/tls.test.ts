@@ -111,6 +111,7 @@ describe('a broker behind nginx', () => {
     return stop
   }
 
+  /** Starts nginx with TLS in front of a broker. */
   async function proxied() {
     const files = scratch(stage)
     const certs = certificate(files)

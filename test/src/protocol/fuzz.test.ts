@@ -15,6 +15,7 @@ import { StandIn, StandInSocket } from './standIn.js'
 import { garble, goodMessage, mutate } from './strangers.js'
 
 const hello = '{"type":"hello","name":"stranger"}'
+/** The lease of a hostile client. */
 const leaseMs = 2_000
 
 /** Makes a random frame of a hostile client. */
@@ -128,6 +129,7 @@ class Scene {
   }
 }
 
+/** Checks that a frame of the broker is valid, and not longer than allowed. */
 function checkOutput(frame: string): void {
   const elements = parseFrame(frame)
   expect(elements).not.to.equal(undefined)

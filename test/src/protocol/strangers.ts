@@ -178,6 +178,7 @@ export function mutate(message: object, random: Random): unknown {
   return value
 }
 
+/** Makes one random change to a message. */
 function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
   const fields = Object.keys(value)
   const field = fields.length > 0 ? random.pick(fields) : 'type'

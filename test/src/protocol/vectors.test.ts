@@ -45,6 +45,7 @@ function receive(text: string, when: 'first' | undefined): Expectation {
  */
 const usesIdAgain = ({ name }: Vector) => name.includes('used before')
 
+/** Checks a vector by the codec and by the checks of messages. */
 function check(vector: Vector): void {
   const text = textOf(vector)
   // A binary frame, or a text that is not UTF-8, does not reach the codec.

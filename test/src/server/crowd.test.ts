@@ -15,6 +15,7 @@ interface Crowd {
   readonly waiters: readonly Client[]
 }
 
+/** Makes a holder and ten thousand waiters of one key. */
 function startCrowd(): Crowd {
   const harness = new BrokerHarness()
   const holder = harness.join({ lease: 300_000 })

@@ -62,6 +62,7 @@ function lockWith(terms: object) {
   }
 }
 
+/** Each kind of deadline, and how a test makes many deadlines of this kind. */
 const kinds: Record<string, Kind> = {
   'timeouts of requests': {
     expected: deadlines,

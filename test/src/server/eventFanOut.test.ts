@@ -10,9 +10,11 @@ import { expect } from 'chai'
 import { collectGarbage } from '../support/garbage.js'
 import { BrokerHarness, type Client } from './harness.js'
 
+/** The number of connections that watch all keys. */
 const watcherCount = 101
 /** The locks that one command releases: enough for several turns. */
 const lockCount = 1_000
+/** The lease of each session, in ms. */
 const lease = 60_000
 
 /** A broker with a client that holds many locks, and clients that watch these locks. */

@@ -37,6 +37,7 @@ import { slowLog } from './logs.js'
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 /** The number of fences that a broker reserves at once. */
 const block = 2 ** 20
+/** The time of the clock at the start of each test, in ms since 1970. */
 const now = 1_700_000_000_000
 const year2100 = Date.UTC(2100, 0, 1)
 

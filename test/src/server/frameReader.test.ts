@@ -12,7 +12,9 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import { Random, runs } from '../support/counts.js'
 import { dropConnections, encodeFrame, type Frame, frame, upgrade } from './upgraded.js'
 
+/** The longest message that the WebSockets of the tests accept, in bytes. */
 const maxBytes = 1_000
+/** The largest number of fragments of a message that the WebSockets accept. */
 const maxFragments = 4
 const sockets = new WebSocketServer({
   noServer: true,

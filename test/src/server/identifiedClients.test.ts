@@ -12,6 +12,7 @@ import type { FakeSocket } from './socket.js'
 
 /** The most sessions that fit into the budget of a turn. */
 const eachTurn = Math.ceil(turnBudget.identified / costs.hello)
+/** The number of clients whose tokens are checked together. */
 const newClients = 1_000
 
 /** A broker whose `authenticate` answers when the test calls `answerAll`. */

@@ -19,6 +19,7 @@ interface Value {
   readonly text: string
 }
 
+/** The texts in the tree that are prefixes of the key. */
 function prefixesOf(tree: PrefixTree<Value>, key: string): string[] {
   const found: string[] = []
   tree.visitPrefixesOf(key, (value, length) => {
@@ -28,6 +29,7 @@ function prefixesOf(tree: PrefixTree<Value>, key: string): string[] {
   return found
 }
 
+/** The texts in the tree that begin with the prefix. */
 function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
   const found: string[] = []
   tree.visitExtensionsOf(prefix, (value) => {

@@ -62,6 +62,7 @@ const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(by
 /** Keys whose order by UTF-16 code units differs from the order by code points. */
 const keys = ['a', 'a/1', 'a/2', 'a/\uffe8', 'a/\u{1f600}', 'b', 'b/1']
 
+/** A random waiting request. */
 const request = fc.record({
   session: fc.nat(3),
   key: fc.constantFrom(...keys),

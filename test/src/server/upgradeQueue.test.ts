@@ -34,6 +34,7 @@ describe('the queue of upgrades', () => {
     refused = []
   })
 
+  /** Adds an upgrade to the queue. Returns its socket. */
   function add(name: string, remoteAddress = '192.0.2.1'): PassThrough {
     const socket = new PassThrough()
     const upgrade: Upgrade = {

@@ -9,9 +9,11 @@ import { expect } from 'chai'
 import { WorkMeter } from '../protocol/workMeter.js'
 import { BrokerHarness, type Client } from './harness.js'
 
+/** The number of clients that send an expensive message. */
 const clients = 60
 /** The records that each expensive message releases, grants, answers or visits. */
 const recordsEach = 300
+/** The lease of each session, in ms. */
 const lease = 300_000
 
 /** A broker with a meter of its work. */

@@ -29,6 +29,7 @@ const failureCodes: ReadonlySet<ErrorCode> = new Set([
   'SESSION_EXPIRED',
   'UNAVAILABLE',
 ])
+/** The error codes of a lost lock or session. */
 const lossCodes: readonly ErrorCode[] = [
   'LOCK_NOT_HELD',
   'LOCK_LOST',

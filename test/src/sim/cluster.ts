@@ -80,6 +80,7 @@ export class Cluster {
   compact(): void {
     const { world, seed } = this.#deps
     const [store, plan] = [this.store!, this.shared!]
+    // `keeper` is a former name of this process, which stays so that every seed keeps its world.
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
     const clock = new SimClock(world, random, 1, worldStart + world.now)
     const process = new SimProcess('compactor', world, random, clock)

@@ -55,6 +55,7 @@ const pauseMs = 600
  * the time for which the world runs after its faults.
  */
 const maxMessages = { fast: 250, slow: 20 }
+/** The number of identical watches of a hostile client. */
 const watchCount = 100
 /** The lease of each session, in ms: how long the broker keeps a silent session. */
 const lease = 4_000

@@ -67,6 +67,7 @@ function numberSetFrom(list: string | undefined): ReadonlySet<number> | undefine
   return new Set(list === '' ? [] : list.split(',').map(Number))
 }
 
+/** The actions in a list. Throws if an action is unknown. */
 function actionsFrom(list: string | undefined): Action[] | undefined {
   const names = list?.split(',')
   const unknown = names?.find((name) => !(actions as readonly string[]).includes(name))
@@ -75,6 +76,7 @@ function actionsFrom(list: string | undefined): Action[] | undefined {
   return names as Action[] | undefined
 }
 
+/** The options of the command that repeats a world. */
 function optionsFor(
   seed: number,
   { brokers = 1, events, needs, clients, faults }: SimulationOptions,

@@ -6,6 +6,7 @@
  */
 import type { Random } from './random.js'
 
+/** The kinds of faults in a world with one broker. */
 const faultKinds = [
   'cutConnection',
   'cutConnectionAtFrame',
@@ -24,6 +25,7 @@ const faultKinds = [
 
 export type FaultKind = (typeof faultKinds)[number]
 
+/** The kinds of actions of a client program. */
 export const actions = [
   'lock',
   'tryLock',

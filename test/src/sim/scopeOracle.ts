@@ -80,6 +80,7 @@ export class ScopeOracle {
   }
 }
 
+/** Whether the table has refused this command because of a deadlock. */
 function isDeadlockRefused(
   command: Command,
   effects: readonly Effect[],

@@ -329,6 +329,7 @@ export class SimEngineSource implements EngineSource {
   }
 }
 
+/** The value that the function returns, or the error that it throws. */
 function outcomeOf<T>(serve: () => T): { readonly value: T } | { readonly error: unknown } {
   try {
     return { value: serve() }

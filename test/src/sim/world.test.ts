@@ -11,6 +11,7 @@ import { Random } from './random.js'
 import { SimProcess } from './simProcess.js'
 import { World } from './world.js'
 
+/** The wall time at the start of a world, in ms since 1970. */
 const wall = 1_800_000_000_000
 
 function makeProcess(world: World, name: string, rate = 1): SimProcess {
@@ -191,6 +192,7 @@ describe('simulation: network', () => {
   }
   type SceneWebSocket = InstanceType<ReturnType<Network['webSocketOf']>>
 
+  /** Makes a world with a network, and records what happens. */
   function makeScene(): Scene {
     const world = new World()
     const seen: string[] = []

@@ -27,6 +27,7 @@ import { freePort } from './freePort.js'
 /** The ids of `nobody` and `nogroup` on Debian. */
 const nobody = 65_534
 const isRoot = process.getuid?.() === 0
+/** The folder in which Debian installs the versions of PostgreSQL. */
 const debian = '/usr/lib/postgresql'
 const user = 'holdfast'
 const here: Place = { host: '127.0.0.1', command: [] }

@@ -17,6 +17,7 @@ function driverWithSessions(...sessions: string[]): TableDriver {
   return TableDriver.withSessions(...sessions)
 }
 
+/** The number of the scope in the tests with one scope in each session. */
 const scope = 1
 
 describe('table: deadlocks', () => {

@@ -11,6 +11,7 @@ import { plainEffect, plainState } from './plainValues.js'
 import { isSame, TableAndModel } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
+/** The longest metadata of a lock: 4 KiB of JSON with the quotes. */
 const largeMetadata = JSON.stringify('x'.repeat(4_094))
 
 /** Returns the holders in the stored answer to a request of `b`. */

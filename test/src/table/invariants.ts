@@ -237,6 +237,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
   )
 }
 
+/** Checks the records of all barriers. */
 function checkBarriers({ barriers, sessions }: LockTable): void {
   let callCount = 0
   for (const { key, parties, calls } of barriers.values()) {
@@ -302,6 +303,7 @@ function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
   ensure(bytes === storedHolderBytes, `${id} stores ${bytes}, counted ${storedHolderBytes}`)
 }
 
+/** Checks the records of one key. */
 function checkKeyState(table: LockTable, keyState: KeyState): void {
   const { key, holders, queue } = keyState
   ensure(holders.length > 0 || queue.length > 0, `the state of ${key} is empty`)
@@ -438,6 +440,7 @@ function checkQueue(
 
 type Linked<T> = { previous: T | undefined; next: T | undefined }
 
+/** Checks that a list is linked both ways and has the right length. */
 function checkList<T extends Linked<T>>(list: LinkedList<T>, name: string): void {
   let length = 0
   let previous: T | undefined

@@ -181,6 +181,7 @@ describe('table: sets beside ordered acquisition', () => {
     fc.assert(property, parameters)
   })
 
+  /** The order in which the table grants these sets, which all wait at the beginning. */
   function orderBySets(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     driver.open('first')

@@ -11,6 +11,7 @@ import type { PlainEffect } from './plainValues.js'
 import { type Step, StepRunner, step } from './steps.js'
 import { TableAndModel } from './tableAndModel.js'
 
+/** The number of steps in a history. */
 const length = 200
 const parameters = runs(100, 2_000)
 

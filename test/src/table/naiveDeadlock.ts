@@ -95,6 +95,7 @@ function isSameRequest(a: PlainRequest, b: PlainRequest): boolean {
   return a.session === b.session && a.id === b.id
 }
 
+/** Whether a request can be granted beside these locks and before these requests. */
 function canBeGranted(
   { key, session, id, mode, permits = 0, capacity = 0 }: PlainRequest,
   locks: readonly PlainLock[],

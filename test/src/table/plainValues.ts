@@ -412,6 +412,7 @@ export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
   }
 }
 
+/** A short text of an answer, for failure messages and for `TableDriver`. */
 function answerText(answer: PlainAnswer): string {
   switch (answer.kind) {
     case 'granted':

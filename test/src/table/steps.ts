@@ -294,6 +294,7 @@ function proclaim(
   return { type: 'proclaim', at: fields.at, session: id, attachEpoch, id: lastId + 1, fence, value }
 }
 
+/** The types of commands that a client sends as a request with an id. */
 const requestTypes = [
   ...(['unlock', 'refresh', 'revoke', 'lock', 'barrier', 'proclaim'] as const),
   ...(['upgrade', 'downgrade', 'endScope'] as const),

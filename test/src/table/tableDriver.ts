@@ -10,6 +10,7 @@ import { expect } from 'chai'
 import { Invariants } from './invariants.js'
 import { formatEffect, plainEffect, plainState } from './plainValues.js'
 
+/** Limits that a test does not reach unless it sets a smaller limit. */
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
 /**

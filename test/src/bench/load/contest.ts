@@ -69,6 +69,7 @@ export async function runContest(
   }))
 }
 
+/** Lets one contestant run for this many ms, and measures what it did and used. */
 async function runSlice(context: LoadContext, contestant: Contestant, ms: number): Promise<Slice> {
   const { serverPid } = contestant
   const usageBefore = await context.usageOf(serverPid)
@@ -92,6 +93,10 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
   }
 }
 
+/**
+ * The figures of a contestant: its rates, its ratio to the reference in each round, and its
+ * latencies.
+ */
 function figuresOf(
   { latencies }: Contestant,
   slices: readonly Slice[],

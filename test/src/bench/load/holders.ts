@@ -10,7 +10,8 @@ import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
 
 const key = 'kept'
-const maxHoldMs = 4
+/** The longest time for which a client holds the lock, in ms. */
+const longestHoldMs = 4
 
 /**
  * Runs this many clients for `ms` milliseconds.
@@ -37,13 +38,14 @@ export async function runHolders(
   await Promise.all(sessions.map((session) => session.close()))
   return exclusion
 
+  /** Locks the key, holds the lock for a moment, unlocks, and begins again. */
   function lockAgain(session: RawSession): void {
     session.lock(key, ({ fence }: RawAnswer) => {
       exclusion.granted(key, fence)
       setTimeout(() => {
         exclusion.released(key)
         session.unlock(fence, () => (loopGate.isOpen ? lockAgain(session) : loopGate.leave()))
-      }, random() * maxHoldMs)
+      }, random() * longestHoldMs)
     })
   }
 }

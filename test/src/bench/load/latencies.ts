@@ -3,6 +3,7 @@ import { build, type Histogram } from 'hdr-histogram-js'
 
 /** The histogram counts integers, in units of 0.1 µs. */
 const perMs = 10_000
+/** The units of the histogram in a µs. */
 const perUs = perMs / 1_000
 /** The longest time that the histogram distinguishes. Longer times are recorded as this time. */
 const longestMs = 60_000

@@ -55,6 +55,7 @@ function pollDelay(): Promise<void> {
   return sleep(pollMs * (0.5 + Math.random()))
 }
 
+/** Connects clients that use the locks of the package. */
 async function connectWithLocks(url: string, count: number, load: LoadPackage) {
   const { Etcd3, EtcdLockFailedError } = load('etcd3') as Etcd3Package
   return Array.from({ length: count }, (): LockClient => {
@@ -75,6 +76,7 @@ async function connectWithLocks(url: string, count: number, load: LoadPackage) {
   })
 }
 
+/** Connects clients that lock by a transaction, with one lease for all locks of a client. */
 async function connectWithOneLease(url: string, count: number, load: LoadPackage) {
   const { Etcd3 } = load('etcd3') as Etcd3Package
   const clients: LockClient[] = []

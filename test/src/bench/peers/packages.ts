@@ -28,6 +28,7 @@ export function installPackages({ packages }: Peer): string | undefined {
   return status === 0 ? undefined : `npm could not install ${missing.join(' ')}`
 }
 
+/** Whether the package of a spec such as `pg@8.23.1` is installed in this version. */
 function isInstalled(spec: string): boolean {
   const at = spec.lastIndexOf('@')
   const file = join(folder, 'node_modules', spec.slice(0, at), 'package.json')

@@ -38,6 +38,7 @@ function numberOf(key: string): string {
   return createHash('sha1').update(key).digest().readBigInt64BE().toString()
 }
 
+/** Connects clients that each have one connection of the package `pg`. */
 async function connectWithPg(url: string, count: number, load: LoadPackage): Promise<LockClient[]> {
   const { Client } = load('pg') as PgPackage
   const clients: LockClient[] = []

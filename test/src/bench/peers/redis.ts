@@ -4,8 +4,8 @@
  * clients poll. They poll every 10 ms, far more often than by the defaults of the libraries.
  *
  * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
- * turn of the event loop, which is faster for many requests at a time. Without it, `ioredis` sends
- * each command at once, which is faster for one request at a time.
+ * turn of the event loop, which is faster for many requests at a time. Without auto-pipelining, `ioredis`
+ * sends each command at once, which is faster for one request at a time.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,8 +14,9 @@ import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 import { uncontendedShapes } from './shapes.js'
 
 const ioredis = 'ioredis@6.0.0'
+/** The time after which a lock expires, in ms. It is longer than a run. */
 const lockMs = 600_000
-/** The mean time between two polls. */
+/** The mean time between two polls, in ms. */
 const pollMs = 10
 
 /** Releases the lock if the client still holds it. */
@@ -57,6 +58,7 @@ function connectWith(lockOf: LockOf, enableAutoPipelining: boolean): Peer['conne
   }
 }
 
+/** Locks by `SET NX`, and unlocks by a Lua script that compares the token. */
 const minimal: LockOf = (redis) => {
   redis.defineCommand('releaseLock', { numberOfKeys: 1, lua: release })
   return async (key): Promise<HeldLock> => {
@@ -77,6 +79,7 @@ interface SemaphorePackage {
   ) => { acquire(): Promise<void>; release(): Promise<void> }
 }
 
+/** Locks by the package `redis-semaphore`. */
 const semaphore: LockOf = (redis, load) => {
   const { Mutex } = load('redis-semaphore') as SemaphorePackage
   const options = {
@@ -99,6 +102,7 @@ interface RedlockPackage {
   ) => { acquire(keys: string[], ms: number): Promise<{ release(): Promise<unknown> }> }
 }
 
+/** Locks by the package `redlock`. */
 const redlockOf: LockOf = (redis, load) => {
   const { Redlock } = load('@sesamecare-oss/redlock') as RedlockPackage
   const options = { retryCount: -1, retryDelay: pollMs, retryJitter: pollMs / 2 }

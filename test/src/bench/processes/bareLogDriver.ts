@@ -52,6 +52,7 @@ function add(count: number): void {
   setImmediate(flush)
 }
 
+/** Appends one entry with the waiting commands, unless an append is under way. */
 async function flush(): Promise<void> {
   if (isAppending || waiting === 0) return
   isAppending = true

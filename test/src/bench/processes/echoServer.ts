@@ -26,12 +26,14 @@ function echo(socket: WebSocket): void {
 
 /** The connections of `/chain` in the order of their requests, with granted requests first. */
 const queue: WebSocket[] = []
+/** The number of connections in the queue that have had their grant. */
 let granted = 0
 
 function grantNext(): void {
   queue[granted++]?.send(grantOfFirst)
 }
 
+/** Serves a connection at the path `/chain`. */
 function chain(socket: WebSocket): void {
   socket.on('message', (data: Buffer) => {
     // The character at 9 is the first letter of the type: h of hello, l of lock or u of unlock.
@@ -57,6 +59,7 @@ function chain(socket: WebSocket): void {
 
 const ring: WebSocket[] = []
 
+/** Serves a connection at the path `/ring`. */
 function joinRing(socket: WebSocket): void {
   const nextIndex = ring.push(socket)
   socket.on('message', () => {
@@ -65,6 +68,7 @@ function joinRing(socket: WebSocket): void {
   })
 }
 
+/** Serves a connection at the path `/yes`. */
 function grantAll(socket: WebSocket): void {
   let fence = 0
   socket.on('message', (data: Buffer) => {

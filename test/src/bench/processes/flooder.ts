@@ -52,6 +52,7 @@ const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   },
 }
 
+/** Opens one connection after the other while the flood lasts. */
 async function runConnection(url: string): Promise<void> {
   while (flood !== undefined) {
     const wire = await openWire(url, subprotocol).catch(() => undefined)

@@ -146,6 +146,7 @@ export function startEcho(): Promise<Server> {
   return startNode([echoCommand])
 }
 
+/** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
   // On one core, the launcher of the broker makes V8 collect garbage without threads of its own.
   const flags = canPin ? ['--single-threaded-gc'] : []

@@ -73,6 +73,7 @@ function residentBytes(pid: number): number {
   return Number(kilobytes ?? 0) * 1024
 }
 
+/** The ids of a process and of all its descendants. */
 function withChildren(pid: number): number[] {
   const file = `/proc/${pid}/task/${pid}/children`
   if (!existsSync(file)) return [pid]

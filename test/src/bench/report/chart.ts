@@ -5,11 +5,14 @@
 import type { Row } from '../job.js'
 import { formatFigure } from './columns.js'
 
+/** The width of the chart. All lengths are in px. */
 const width = 860
+/** The width of the names to the left of the bars. */
 const left = 330
 const barHeight = 18
 const rowHeight = 26
 const groupHeight = 30
+/** The height of the heading. */
 const top = 56
 
 interface Group {
@@ -64,6 +67,7 @@ ${parts.join('\n')}
 `
 }
 
+/** The bars of each shape. A bar is the ratio of a system to the echo server. */
 function groupsOf(rows: readonly Row[]): Group[] {
   const groups = new Map<string, Group['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {

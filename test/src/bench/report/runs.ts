@@ -26,6 +26,7 @@ export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   })
 }
 
+/** Whether two rows are figures of the same system in the same job. */
 function isSame(a: Row, b: Row): boolean {
   return (
     a.workload === b.workload &&

@@ -414,6 +414,10 @@ export function compareWithTargets(rows: readonly Row[], withPeers: boolean): Ta
   })
 }
 
+/**
+ * Whether a measured figure reaches its target. A stretch target is a better figure, beyond the
+ * target.
+ */
 function outcomeOf({ target, stretch, better }: Target, measured: number | undefined): Outcome {
   if (measured === undefined || Number.isNaN(measured)) return 'not run'
   const reaches = (value: number): boolean =>

@@ -24,6 +24,7 @@ import { type Server, startBroker } from '../processes/servers.js'
 
 /** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
 const sessions = 64
+/** The number of pairs under way in each session. */
 const inFlight = 16
 
 function jobs(): readonly Job[] {

@@ -10,10 +10,11 @@ import { usPerCall } from '../load/usPerCall.js'
 
 /** The number of visited scopes in each loop, so that each loop takes about as long. */
 const visitsPerLoop = 400_000
+/** The number of the scope of each session. */
 const scope = 1
 
-/** A table with a chain of scopes, which numbers the requests of all sessions. */
-class Bench {
+/** A lock table with a chain of scopes. Numbers the requests of all sessions together. */
+class ScopeChainTable {
   readonly #table = new LockTable()
   readonly #scopeCount: number
   #id = 0
@@ -72,12 +73,12 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
     visitsPerCheck: [],
   }
   for (let round = -1; round < pace.rounds; round++) {
-    const bench = new Bench(scopeCount)
-    const plainWaitUs = usPerCall(calls, () => bench.waitAndCancel(false))
-    const before = bench.visitCount
-    const checkedWaitUs = usPerCall(calls, () => bench.waitAndCancel(true))
-    const visitsPerCheck = (bench.visitCount - before) / calls
-    const deadlockUs = usPerCall(calls, () => bench.refuse())
+    const table = new ScopeChainTable(scopeCount)
+    const plainWaitUs = usPerCall(calls, () => table.waitAndCancel(false))
+    const before = table.visitCount
+    const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(true))
+    const visitsPerCheck = (table.visitCount - before) / calls
+    const deadlockUs = usPerCall(calls, () => table.refuse())
     if (round < 0) continue
     const measured = { plainWaitUs, checkedWaitUs, deadlockUs, visitsPerCheck }
     for (const [name, value] of Object.entries(measured)) figures[name]!.push(value)

@@ -6,6 +6,7 @@
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { runHolders } from '../load/holders.js'
 
+/** The number of clients that contend for the lock. */
 const clients = 50
 
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {

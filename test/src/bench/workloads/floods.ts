@@ -81,6 +81,7 @@ interface Slice {
   readonly counts: FloodCounts | undefined
 }
 
+/** The figures of slices, also as ratios to the calm slices of the same rounds. */
 function figuresOf(slices: readonly Slice[], calm: readonly Slice[], ms: number) {
   const percentile = (slice: Slice, percent: number): number => slice.latencies.percentile(percent)
   const ratioToCalm = (percent: number): number =>

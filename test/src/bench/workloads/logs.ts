@@ -41,6 +41,8 @@ import {
 
 /** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
 const sessions = 64
+/** About the bytes of an entry with one command. */
+const entryBytes = 200
 const inFlight = 16
 
 function jobs({ scale }: Pace): readonly Job[] {
@@ -81,7 +83,7 @@ async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
   const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
   try {
     let sequence = 0
-    const record = Buffer.alloc(200, 'x')
+    const record = Buffer.alloc(entryBytes, 'x')
     const commit = async (): Promise<number> => {
       const began = performance.now()
       await store.append(++sequence, record)
@@ -153,15 +155,15 @@ async function measurePostgres(
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
   try {
-    const each = Math.round((sessions * inFlight) / count)
+    const commandsEach = Math.round((sessions * inFlight) / count)
     const { host, port } = database
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', database.url('bench')]))
       const url = `postgres://holdfast@${host}:${port}/postgres`
-      drivers.push(await BareDriver.start('postgres', [url, `${each}`]))
+      drivers.push(await BareDriver.start('postgres', [url, `${commandsEach}`]))
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
-    const text = 'x'.repeat(200)
+    const text = 'x'.repeat(entryBytes)
     const commit = async (): Promise<number> => {
       const began = performance.now()
       await database.sql`insert into bench (entry) values (${text})`
@@ -177,7 +179,7 @@ async function measurePostgres(
       row(job, 'bare commit', grant.bare),
       row(job, 'a grant, alone', grant.own),
       row(job, 'a hand-off', handOff.own),
-      row(job, `bare inserts of ${each}`, rates.bare),
+      row(job, `bare inserts of ${commandsEach}`, rates.bare),
       row(job, `${sessions}×${inFlight}`, rates.own),
     ]
   } finally {

@@ -28,12 +28,15 @@ import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { peakBytes } from '../processes/usage.js'
 
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
+/** The number of locks in the table beside the locks of the good clients. */
 const tableLocks = 100_000
+/** The largest heap of the broker. */
 const heapMiB = 512
 /** The number of good clients, and the time between two pairs of each good client, in ms. */
 const good = { count: 10, everyMs: 50 }
 /** The number of locks of each session that fills the table. The profile `public` allows fewer. */
 const locksPerFiller = { private: 10_000, public: 180 }
+/** The number of sessions that fill the table at the same time. */
 const fillersAtOnce = 25
 /** How long to wait for answers after the hostile clients have stopped, in ms. */
 const maxWaitMs = 20_000
@@ -172,6 +175,7 @@ function calmFigures(calm: Latencies): { calmP50Us: number; calmP99Us: number } 
   return { calmP50Us: calm.percentile(50), calmP99Us: calm.percentile(99) }
 }
 
+/** Describes in a few words whether the broker died or stalled, or a good client lost something. */
 function outcomeOf(
   clients: readonly GoodClient[],
   { died, stallMs }: { readonly died: number; readonly stallMs: number },
@@ -202,6 +206,7 @@ function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
   }, intervalMs)
 }
 
+/** Lets the good clients lock and unlock for this many ms. Returns the latencies. */
 async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Latencies> {
   const pairs = startPairs(clients)
   await pause(ms)
@@ -231,6 +236,7 @@ async function fillTable(url: string, profile: Profile, locks: number): Promise<
   }
 }
 
+/** Opens a session that holds its share of the locks of the table. */
 async function openFiller(
   url: string,
   profile: Profile,

@@ -37,6 +37,7 @@ const contended: readonly Shape[] = hotKeyLoads.map(({ clients, placement }) => 
   { clients },
 ])
 
+/** The jobs of a workload for the chosen peers, in the shapes that each peer supports. */
 function jobsFor(workload: string, shapes: readonly Shape[], chosen: readonly Peer[]): Job[] {
   return chosen.flatMap((peer) =>
     shapes

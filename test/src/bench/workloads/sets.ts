@@ -11,11 +11,12 @@ import { usPerCall } from '../load/usPerCall.js'
 /** The number of locked keys in each loop, so that each loop takes about as long. */
 const keysPerLoop = 400_000
 
-/** A table with two sessions, which numbers the requests of both. */
-class Bench {
+/** A lock table with two sessions. Numbers the requests of both sessions together. */
+class TwoSessionTable {
   readonly #table = new LockTable()
   readonly #items: readonly SetItem[]
   #id = 0
+  /** The fence of the newest grant. */
   fence = 0
 
   constructor(keyCount: number) {
@@ -62,17 +63,17 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
   const calls = Math.max(10, Math.floor(keysPerLoop / pace.scale / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
   for (let round = -1; round < pace.rounds; round++) {
-    const bench = new Bench(keyCount)
+    const table = new TwoSessionTable(keyCount)
     const setPairUs = usPerCall(calls, () => {
-      bench.lockAll('a')
-      bench.unlock('a', bench.fence)
+      table.lockAll('a')
+      table.unlock('a', table.fence)
     })
-    const setOneByOneUs = usPerCall(calls, () => bench.lockOneByOne('a'))
-    bench.lockAll('a')
+    const setOneByOneUs = usPerCall(calls, () => table.lockOneByOne('a'))
+    table.lockAll('a')
     let [holder, waiter] = ['a', 'b']
     const setHandOffUs = usPerCall(calls, () => {
-      bench.lockAll(waiter)
-      bench.unlock(holder, bench.fence)
+      table.lockAll(waiter)
+      table.unlock(holder, table.fence)
       ;[holder, waiter] = [waiter, holder]
     })
     if (round < 0) continue

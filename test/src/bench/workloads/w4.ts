@@ -79,6 +79,7 @@ function figuresOf(stampedes: readonly Stampede[]): Record<string, number> {
   }
 }
 
+/** Runs one stampede. @param exclusion Checks the grants; undefined for a server without locks. */
 async function stampede(
   server: Endpoint,
   clients: number,

@@ -36,6 +36,7 @@ export async function planLogs(
   })
 }
 
+/** Calls `use` with two clients of the same locks, and then closes both clients. */
 async function withLocks<T>(
   implementation: Implementation,
   url: string,

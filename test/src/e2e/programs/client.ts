@@ -23,6 +23,7 @@ function reportEvent(event: string, fence: number | undefined, text?: string): v
   report({ kind: 'event', event, fence, text, at: process.hrtime.bigint() })
 }
 
+/** Opens the session. Its events become reports to the parent. */
 async function open(url: string | readonly string[], options: ConnectOptions): Promise<string> {
   session = await connect(url, options)
   session.on('lost', ({ fence, reason }) => reportEvent('lost', fence, reason))
@@ -34,6 +35,7 @@ async function open(url: string | readonly string[], options: ConnectOptions): P
   return session.id
 }
 
+/** Executes a command of the parent, and returns the result. */
 async function run(command: Command): Promise<unknown> {
   switch (command.do) {
     case 'connect':

@@ -59,6 +59,7 @@ async function freezeClient(stage: Stage): Promise<Closed> {
   return peer.closed
 }
 
+/** Sends a WebSocket ping for each ping message, until the connection is closed. */
 async function pingUntilClosed(peer: Peer): Promise<void> {
   try {
     for (;;) {

@@ -22,6 +22,7 @@ export function strangers(stage: Stage): void {
 /** The messages that request locks. */
 const lockRequests = ['lock', 'lockAll', 'campaign', 'once'] as const
 
+/** Sends a vector, and checks the reaction, the locks and the bystander. */
 async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   const bystander = await stage.open()
   const key = stage.key('bystander')
@@ -39,6 +40,9 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   expect(await bystander.settle()).to.deep.equal([])
 }
 
+/**
+ * Sends the frame of a vector. @param token The token of the broker to test, if it needs a token.
+ */
 function say(stranger: Peer, vector: Vector, token: { token?: string }): void {
   const text = textOf(vector)
   if (text === undefined) {
@@ -77,4 +81,5 @@ async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
   expect(refusals).to.deep.equal([])
 }
 
+/** The error codes with which a broker refuses an invalid message. */
 const refused = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']

@@ -71,6 +71,7 @@ function text(length: number, i: number, fill: string): string {
 /** Opens a session that outlives its connection, so the broker stores the session's answers. */
 const joinWithGrace = (harness: BrokerHarness): Client => harness.join({ grace: 'lease' })
 
+/** Each kind of data, and how to fill a broker with it. */
 const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'locks of short keys',
