@@ -137,6 +137,7 @@ describe('the hooks for React', function () {
     await untilLogged('cancel')
     await lock.unlock()
     await (await rival.lock('withdrawn')).unlock()
+    // The rival was granted the lock twice and released the lock twice. The page had no grant.
     expect(historyOf('withdrawn').length).to.equal(4)
   })
 
