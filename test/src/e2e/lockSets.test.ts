@@ -79,7 +79,7 @@ describe('e2e: sets', () => {
   })
 
   it('are lost as a whole, once, when one key is stolen, and all queues go on', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'thief', 'next')
+    const { sessions } = await stage.brokerWith('ann', 'stealer', 'next')
     const [ann, stealer, third] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))

@@ -11,6 +11,7 @@ import { framesOf, openHostileClient, startHostileStage } from './hostileStage.j
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
+/** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
 /** 600 queries over so many locks are about 75,000 units of work. */
 const slowLocks = 2_000
@@ -150,6 +151,7 @@ describe('e2e: a paused connection', function () {
     client.send({ type: 'lock', id: 1, key: 'mine' })
     await client.receive('granted')
     const waiting = bystander.session.lock('mine')
+    // So many queries are more work than a turn allows, and fit into one frame.
     client.send(
       ...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })),
     )

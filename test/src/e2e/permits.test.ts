@@ -64,7 +64,7 @@ describe('e2e: permits', () => {
   })
 
   it('expire, are refreshed and are lost like every lock', async () => {
-    const { sessions } = await stage.brokerWith('a', 'thief')
+    const { sessions } = await stage.brokerWith('a', 'stealer')
     const [a, stealer] = sessions
     const lock = await a!.lock('k', { capacity: 3, ttl: 60_000 })
     await lock.refresh(50_000)

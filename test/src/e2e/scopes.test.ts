@@ -107,7 +107,7 @@ describe('e2e: scopes', () => {
   })
 
   it('abort their signal when one of their locks is lost', async () => {
-    const { sessions } = await stage.brokerWith('a', 'thief')
+    const { sessions } = await stage.brokerWith('a', 'stealer')
     const [a, stealer] = sessions
     await a!.scope(async (scope) => {
       await scope.lock('k')

@@ -1,7 +1,8 @@
 /**
  * The engine that stores a shared command log in PostgreSQL, in four situations: behind a pooler,
  * at a replica, with synchronous replication, and when a standby replaces the primary. The standby
- * may or may not have the newest commits.
+ * may or may not have the newest commits. The number in the title of a test is the number of its
+ * pitfall; `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -60,7 +61,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     return standby
   }
 
-  /** A primary of its own, because the test ends it. */
+  /** Starts a primary and its standby for one test, because the test ends the primary. */
   async function primaryAndStandby(...settings: string[]) {
     const primary = await Postgres.start({ settings })
     stage.onClear(() => primary.stop())
@@ -85,6 +86,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     return row?.['pid'] as number | undefined
   }
 
+  /** Resolves with the server process whose commit waits for a standby, when there is one. */
   async function waitingCommit(): Promise<number> {
     for (;;) {
       const pid = await findWaitingCommit()
@@ -94,7 +96,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   /**
    * Makes commits wait for a standby that does not exist. A server process learns of the setting a
-   * little later, so this function tries commits of its own until one waits.
+   * little later, so this function makes commits until a commit waits.
    */
   async function makeCommitsWait(): Promise<void> {
     const { sql } = postgres.server
@@ -186,15 +188,15 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       return reader
     })
     for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
-    const more = (async () => {
+    const appending = (async () => {
       for (let i = 20; i < 60; i++) await appendUntilKnown(engine, 's', `${i}`)
     })()
     await readers[1]!.entries.waitForCount(25)
     await primary.end('SIGKILL')
-    // As the tool does that manages the failover.
+    // A tool that manages the failover also takes these two steps.
     await standby.set('synchronous_standby_names', '')
     await standby.promote()
-    await more
+    await appending
     for (const reader of readers) {
       await reader.entries.waitForCount(60)
       expect(reader.texts).to.deep.equal(Array.from({ length: 60 }, (_, i) => `${i}`))
@@ -211,12 +213,12 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       stage.onClear(() => proxy.close())
       const proxied = { host: '127.0.0.1', port: Number(new URL(proxy.url).port) }
       const engine = await postgres.opened({ hosts: [hosts[0]!, proxied] })
-      const behind = await postgres.opened({ hosts })
-      const [reader, readerBehind] = [new Reader(), new Reader()]
+      const otherEngine = await postgres.opened({ hosts })
+      const [reader, otherReader] = [new Reader(), new Reader()]
       engine.follow(0, reader)
-      const following = behind.follow(0, readerBehind)
+      const following = otherEngine.follow(0, otherReader)
       await engine.append('s', 'kept')
-      await readerBehind.entries.waitForCount(1)
+      await otherReader.entries.waitForCount(1)
       await untilCaughtUp(primary)
       following.stop()
       await standby.end()
@@ -227,7 +229,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await standby.start()
       await standby.promote()
       if (isOvertaken) {
-        for (let i = 0; i < 3; i++) await appendUntilKnown(behind, 'other', `${i}`)
+        for (let i = 0; i < 3; i++) await appendUntilKnown(otherEngine, 'other', `${i}`)
       }
       proxy.shut(false)
       const [message] = await reader.ends.waitForCount(1)
@@ -238,8 +240,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       )
       expect(message).to.match(/: stop all brokers, wait .* and start the brokers again$/)
       // The other broker has not seen the lost entries, and stops all the same.
-      behind.follow(0, readerBehind)
-      const [otherMessage] = await readerBehind.ends.waitForCount(1)
+      otherEngine.follow(0, otherReader)
+      const [otherMessage] = await otherReader.ends.waitForCount(1)
       expect(otherMessage).to.equal(message)
       await rejection(engine.append('s', 'more'), 'INVALID_OPTION')
       const lateEngine = postgres.engine({ hosts })
@@ -257,11 +259,11 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     await reader.entries.waitForCount(1)
     await postgres.server.sql.unsafe(`drop schema ${postgres.schema} cascade`)
     expect((await reader.ends.waitForCount(1))[0]).to.match(/was replaced \(its tables are gone\)/)
-    const next = await postgres.opened()
-    const other = new Reader()
-    next.follow(0, other)
-    await next.append('s', 'b')
-    await other.entries.waitForCount(1)
-    expect(other.entries.items).to.deep.equal([[1, 'b']])
+    const newEngine = await postgres.opened()
+    const newReader = new Reader()
+    newEngine.follow(0, newReader)
+    await newEngine.append('s', 'b')
+    await newReader.entries.waitForCount(1)
+    expect(newReader.entries.items).to.deep.equal([[1, 'b']])
   })
 })

@@ -60,7 +60,7 @@ describe('holdfast once', () => {
   })
 
   it('kills the command and exits 76 when the lock is stolen', async () => {
-    const { url, sessions } = await stage.brokerWith('thief')
+    const { url, sessions } = await stage.brokerWith('stealer')
     const runner = start(url, ['k', '-c', 'echo up; sleep 60'])
     await runner.out.waitForCount(1)
     await sessions[0]!.lock('k', { steal: true })

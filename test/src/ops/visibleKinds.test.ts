@@ -10,7 +10,7 @@ import { WebSocketServer } from 'ws'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
-describe('the command holdfast shows all kinds of locks:', () => {
+describe('the command holdfast, for all kinds of locks,', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
@@ -132,10 +132,10 @@ describe('the command holdfast shows all kinds of locks:', () => {
     await watch.out.waitForCount(3)
     await rejection(bob!.lock('orders:1', { timeout: 1, mode: 'shared' }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
-    const given = bob!.lock('orders:1', { signal: controller.signal })
+    const aborting = bob!.lock('orders:1', { signal: controller.signal })
     await untilHandled(bob!)
     controller.abort()
-    await rejection(given, 'ABORTED')
+    await rejection(aborting, 'ABORTED')
     await ann!.close()
     await watch.out.waitForCount(10)
     watch.process.kill('SIGINT')

@@ -88,12 +88,12 @@ describe('events for many watching connections', function () {
     leaving.socket.say({ type: 'bye' })
     const lateSocket = harness.connect()
     lateSocket.say({ type: 'hello', lease }, { type: 'watch', id: 1, prefix: 'k' })
-    const [former] = watchers
-    former!.socket.say({ type: 'watch', id: 2, prefix: 'k1' })
+    const [earlyWatcher] = watchers
+    earlyWatcher!.socket.say({ type: 'watch', id: 2, prefix: 'k1' })
     harness.environment.endTurn()
     expect(lateSocket.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
     expect(lateSocket.heardOf('event')).to.deep.equal([])
-    const events = former!.socket.heardOf('event')
+    const events = earlyWatcher!.socket.heardOf('event')
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })
 

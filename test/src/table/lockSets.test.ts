@@ -48,13 +48,13 @@ describe('table: sets', () => {
   })
 
   it('end as a whole when one key is stolen, and all their queues are served', () => {
-    const driver = TableDriver.withSessions('a', 'b', 'thief')
+    const driver = TableDriver.withSessions('a', 'b', 'stealer')
     driver.lockAll('a', ['k', 'l'])
     driver.lock('b', 'l')
-    expect(driver.lock('thief', 'k', { steal: true })).to.deep.equal([
+    expect(driver.lock('stealer', 'k', { steal: true })).to.deep.equal([
       'released a k f1 stolen',
       'released a l f1 stolen',
-      'granted thief#1 k f2',
+      'granted stealer#1 k f2',
       'granted b#1 l f3',
     ])
   })
@@ -190,15 +190,16 @@ describe('table: sets beside ordered acquisition', () => {
     driver.lockAll('first', keys)
     for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
     const done: number[] = []
+    /** Unlocks a set. Returns the grants that follow, each in the form `granted s3#1 f7`. */
     const releaseNext = (session: string, fence: number) => {
       const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
       return [...new Set(granted.map((line) => line.replace(/ \S+ f/, ' f')))]
     }
-    const left = releaseNext('first', 1)
-    for (let line = left.shift(); line !== undefined; line = left.shift()) {
+    const grantsToRelease = releaseNext('first', 1)
+    for (let line = grantsToRelease.shift(); line !== undefined; line = grantsToRelease.shift()) {
       const [, index, fence] = /^granted s(\d+)#1 f(\d+)$/.exec(line)!
       done.push(Number(index))
-      left.push(...releaseNext(`s${index}`, Number(fence)))
+      grantsToRelease.push(...releaseNext(`s${index}`, Number(fence)))
     }
     expect([driver.table.heldCount, driver.table.waitingCount]).to.deep.equal([0, 0])
     return done

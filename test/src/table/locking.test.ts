@@ -168,6 +168,7 @@ describe('table: timeout 0', () => {
     const driver = new TableDriver()
     driver.open('a', { name: 'worker' })
     driver.open('b')
+    // The driver gives this command the time 1,002, because its first command has the time 1,000.
     driver.lock('a', 'k', { metadata: '"why"' })
     const effects = driver.table.apply({
       type: 'lock',

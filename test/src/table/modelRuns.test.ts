@@ -12,7 +12,7 @@ import { type Step, StepRunner, step } from './steps.js'
 import { TableAndModel } from './tableAndModel.js'
 
 /** The number of steps in a history. */
-const length = 200
+const stepCount = 200
 const parameters = runs(100, 2_000)
 
 interface History {
@@ -64,6 +64,7 @@ function shorten(steps: readonly Step[]): readonly Step[] {
   return remaining
 }
 
+/** Fails with the shortest failing list of commands if the table and the model differ. */
 function expectAgreement(steps: readonly Step[]): void {
   if (failureOf(steps) === undefined) return
   const shortest = failureOf(shorten(steps))!
@@ -71,10 +72,10 @@ function expectAgreement(steps: readonly Step[]): void {
   throw new Error(`${shortest.error.message}\nafter\n${commands}`, { cause: shortest.error })
 }
 
-const histories = fc.array(step, { minLength: length, maxLength: length, size: 'max' })
+const histories = fc.array(step, { minLength: stepCount, maxLength: stepCount, size: 'max' })
 
 describe('table: random histories beside the model', () => {
-  it(`the table and the model agree on ${parameters.numRuns} histories of ${length} steps`, function () {
+  it(`the table and the model agree on ${parameters.numRuns} histories of ${stepCount} steps`, function () {
     this.timeout(count(60_000, 1_200_000))
     // `expectAgreement` shortens a failing history, because fast-check cannot shorten a list of
     // fixed length.
@@ -115,7 +116,10 @@ function describeEffect(effect: PlainEffect): string {
   return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
 }
 
-/** The kinds of every command, and of every effect with its reason or its answer. */
+/**
+ * The kinds of every command, and of every effect with its reason or its answer. `late` means that
+ * the request waited.
+ */
 const expectedKinds = [
   ...[
     'lock',

@@ -42,11 +42,11 @@ describe('table: once', () => {
   })
 
   it('a lock that is released, stolen or ended lets the next caller run', () => {
-    const driver = TableDriver.withSessions('a', 'b', 'c', 'd', 'thief')
+    const driver = TableDriver.withSessions('a', 'b', 'c', 'd', 'stealer')
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
-    driver.lock('thief', 'k', { steal: true })
-    expect(driver.unlock('thief', 3)).to.include('granted c#1 k f4')
+    driver.lock('stealer', 'k', { steal: true })
+    expect(driver.unlock('stealer', 3)).to.include('granted c#1 k f4')
     expect(driver.end('c')).to.include('granted d#1 k f5')
     expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
   })

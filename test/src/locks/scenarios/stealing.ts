@@ -26,7 +26,7 @@ const fromHolder: Scenario = {
     await script.untilQuiet()
     const c = script.request('c', 'x', { mode: 'shared' }, script.otherLocks)
     await script.untilQuiet()
-    const stealer = script.request('thief', 'x', { steal: true }, script.otherLocks)
+    const stealer = script.request('stealer', 'x', { steal: true }, script.otherLocks)
     await script.untilQuiet()
     await script.recordState()
     a.release('too late')
@@ -42,10 +42,10 @@ const fromHolder: Scenario = {
     await script.untilQuiet()
   },
   log: [
-    ...['a: granted', 'other: granted', 'a: failed DOMException AbortError', 'thief: granted'],
+    ...['a: granted', 'other: granted', 'a: failed DOMException AbortError', 'stealer: granted'],
     'held: x exclusive, y exclusive; pending: x shared, x shared',
     'held: x exclusive, y exclusive; pending: x shared, x shared',
-    ...['thief: done loot', 'b: granted', 'c: granted', 'b: done undefined', 'c: done undefined'],
+    ...['stealer: done loot', 'b: granted', 'c: granted', 'b: done undefined', 'c: done undefined'],
     'other: done undefined',
   ],
 }
@@ -57,7 +57,7 @@ const allShared: Scenario = {
     const shared = { mode: 'shared' } as const
     const readers = ['a', 'b', 'c'].map((label) => script.request(label, 'x', shared))
     await script.untilQuiet()
-    const stealer = script.request('thief', 'x', { steal: true })
+    const stealer = script.request('stealer', 'x', { steal: true })
     await script.untilQuiet()
     await script.recordState()
     for (const reader of readers) reader.fail(new Error('ignored after the steal'))
@@ -69,7 +69,7 @@ const allShared: Scenario = {
   log: [
     ...['a: granted', 'b: granted', 'c: granted'],
     ...['a', 'b', 'c'].map((label) => `${label}: failed DOMException AbortError`),
-    ...['thief: granted', 'held: x exclusive; pending: nothing', 'thief: done undefined'],
+    ...['stealer: granted', 'held: x exclusive; pending: nothing', 'stealer: done undefined'],
     'held: nothing; pending: nothing',
   ],
 }
@@ -112,7 +112,7 @@ const callbackContinues: Scenario = {
     })
     const outcome = script.outcome('victim', victim)
     await script.untilQuiet()
-    const stealer = script.request('thief', 'x', { steal: true })
+    const stealer = script.request('stealer', 'x', { steal: true })
     await script.untilQuiet()
     await outcome
     wake()
@@ -125,8 +125,8 @@ const callbackContinues: Scenario = {
     await script.untilQuiet()
   },
   log: [
-    ...['victim: failed DOMException AbortError', 'thief: granted', 'goes on with exclusive'],
-    ...['next: null', 'thief: done loot'],
+    ...['victim: failed DOMException AbortError', 'stealer: granted', 'goes on with exclusive'],
+    ...['next: null', 'stealer: done loot'],
   ],
 }
 
