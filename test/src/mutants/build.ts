@@ -1,7 +1,7 @@
 /**
  * Reads the modules of the build, finds the module that a mutant changes, and copies the build with
- * the mutant in it. A mutant is a planted bug that the simulation must catch. The build itself
- * never changes.
+ * the mutant in it. A mutant is a planted bug that the simulation or a test file must catch. The
+ * build itself never changes.
  */
 import {
   cpSync,
@@ -67,9 +67,15 @@ export function applyMutant(mutant: Mutant, modules: readonly Module[]): Module 
   }
 }
 
-/** Copies the build, with a mutant in it, to a new folder. @returns the folder */
+/**
+ * Copies the build, with a mutant in it, to a new folder. The copy has all tests if the mutant
+ * names a test file; otherwise it has the tests that the simulation needs.
+ *
+ * @returns the folder
+ */
 export function copyBuildWith(mutant: Mutant): string {
   const { file, code } = applyMutant(mutant, readModules())
+  const needsAllTests = mutant.tests !== undefined
   const copy = mkdtempSync(join(tmpdir(), 'holdfast-mutant-'))
   const modules = join(copy, 'node_modules')
   mkdirSync(join(modules, '@holdfast'), { recursive: true })
@@ -78,7 +84,7 @@ export function copyBuildWith(mutant: Mutant): string {
     cpSync(join(source, 'package.json'), join(target, 'package.json'))
     cpSync(join(source, 'dist'), join(target, 'dist'), {
       recursive: true,
-      filter: (path) => isCopied(relative(join(source, 'dist'), path), name),
+      filter: (path) => isCopied(relative(join(source, 'dist'), path), name, needsAllTests),
     })
     symlinkSync(target, join(modules, '@holdfast', name))
   }
@@ -135,7 +141,8 @@ function isUsed(property: string, modules: readonly Module[]): boolean {
   return modules.some(({ code }) => propertyName.test(code))
 }
 
-function isCopied(path: string, name: string): boolean {
+function isCopied(path: string, name: string, needsAllTests: boolean): boolean {
   if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
+  if (needsAllTests) return true
   return name !== 'test' || path === '' || testFolders.some((folder) => path.startsWith(folder))
 }

@@ -3,6 +3,8 @@
  * the product, the mutant in `test/src/mutants/catalogue` must follow the change: the message says
  * how.
  */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { parse } from '@babel/parser'
 import { expect } from 'chai'
 import { applyMutant, readModules } from './build.js'
@@ -32,6 +34,16 @@ describe('the mutants', () => {
       const original = modules.find((module) => module.file === file)
       expect(code).to.not.equal(withoutStyle(original?.code ?? ''))
       expect(() => parse(code, { sourceType: 'module' })).to.not.throw()
+    })
+  }
+})
+
+describe('the mutants that name a test file', () => {
+  for (const { name, tests } of mutants) {
+    if (tests === undefined) continue
+    it(`${name} names a file of the build`, () => {
+      const file = fileURLToPath(new URL(`../${tests}.test.js`, import.meta.url))
+      expect(existsSync(file), `${file} exists`).to.equal(true)
     })
   }
 })

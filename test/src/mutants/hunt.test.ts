@@ -1,21 +1,24 @@
 /**
- * The simulation catches mutants (planted bugs): four mutants in `npm test`, and all mutants with
- * full counts.
+ * The simulation catches mutants (planted bugs), and a test file catches the mutants that name it:
+ * five mutants in `npm test`, and all mutants with full counts.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
-/** The mutants that the simulation catches soonest. */
+/** The mutants that are caught soonest. */
 const sample = [
   'unlock-does-not-grant-waiters',
   'session-without-grace-survives-its-connection',
   'client-ignores-wall-clock',
   'cluster-repeated-entry-counts-twice',
+  'refused-deadlocks-not-counted',
 ]
 
-describe('the hunt for mutants', () => {
+describe('the hunt for mutants', function () {
+  this.timeout(60_000)
+
   it('finds each mutant of the sample in the catalogue', () => {
     expect(mutants.map(({ name }) => name)).to.include.members(sample)
   })
@@ -32,17 +35,42 @@ describe('the hunt for mutants', () => {
     expect(caught.error).to.match(/^TypeError: Cannot read/)
     expect(isCaught(caught)).to.equal(false)
   })
+
+  describe('with a test file', () => {
+    const mutant = {
+      in: 'recordChunks',
+      find: '$COUNT += $ROWS.count',
+      tests: 'server/recordQueries',
+      why: 'The broker counts barriers in another way.',
+    }
+    const worlds = { from: 1, seeds: 1, events: 1 }
+
+    it('does not count a mutant as caught if a test fails by an error of the language', async () => {
+      const name = 'replacement-out-of-date'
+      const caught = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, worlds)
+      expect(caught.error).to.match(/^TypeError: Cannot read/)
+      expect(isCaught(caught)).to.equal(false)
+    })
+
+    it('does not count a mutant as caught if all tests pass', async () => {
+      const replace = '$COUNT = $COUNT + $ROWS.count'
+      const caught = await hunt({ ...mutant, name: 'equivalent-code', replace }, worlds)
+      expect([caught.test, caught.error]).to.deep.equal([undefined, undefined])
+      expect(isCaught(caught)).to.equal(false)
+    })
+  })
 })
 
-describe('the simulation catches the mutant', () => {
+describe('the hunt catches the mutant', () => {
   for (const mutant of mutants.filter(({ name }) => full || sample.includes(name))) {
     it(`${mutant.name}: ${mutant.why}`, async function () {
       this.timeout(count(30_000, 600_000))
       const worlds = { from: 1, seeds: 3_000, events: 2_000 }
-      const { seed, rule, error, seconds } = await hunt(mutant, worlds)
-      if (full) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule}`)
-      expect(seed, 'the seed that caught the mutant').to.be.a('number')
+      const caught = await hunt(mutant, worlds)
+      const { seed, rule, test, error, seconds } = caught
+      if (full) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
       expect(error, 'an error that the mutant threw').to.equal(undefined)
+      expect(isCaught(caught), 'the simulation or a test caught the mutant').to.equal(true)
     })
   }
 })

@@ -1,7 +1,8 @@
 /**
  * Hunts a mutant (a planted bug). The hunt copies the build with the mutant, and runs the
  * simulation of this copy in its own process, until an oracle reports a broken rule. An oracle is a
- * part of the simulation that observes the product and checks its rules.
+ * part of the simulation that observes the product and checks its rules. For a mutant that names a
+ * test file, the hunt runs this file in place of the simulation, until a test fails.
  */
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -22,21 +23,25 @@ export interface Hunt {
 
 /**
  * The input of the process that runs the hunt: the worlds, the number of brokers in each world, and
- * what each world needs.
+ * what each world needs; or the test file.
  */
 export interface HuntInput extends Hunt {
   readonly brokers: number
   readonly needs: WorldNeeds | undefined
+  readonly tests: string | undefined
 }
 
 /** The result of a hunt. */
 export interface HuntResult {
   /** The seed of the world that caught the mutant; undefined if no world caught the mutant. */
   readonly seed: number | undefined
+  /** The title of the test that failed; undefined if no test failed. */
+  readonly test: string | undefined
   /** The rule of the simulation that was broken in this world. */
   readonly rule: string | undefined
   /**
-   * The error of the language that the mutant threw, such as a TypeError; undefined for no error.
+   * The error of the language that the mutant threw, such as a TypeError, or the error of a test
+   * that is no failed assertion; undefined for no error.
    */
   readonly error: string | undefined
   /** The number of worlds that ran. */
@@ -45,18 +50,20 @@ export interface HuntResult {
 }
 
 /**
- * Returns whether the simulation caught the mutant by a broken rule. A mutant that throws an error
- * of the language is not caught, because its replacement no longer fits the code around it.
+ * Returns whether the mutant was caught by a broken rule of the simulation or by a failed assertion
+ * of a test. A mutant that throws an error of the language is not caught, because its replacement
+ * no longer fits the code around it.
  */
-export function isCaught({ seed, error }: HuntResult): boolean {
-  return seed !== undefined && error === undefined
+export function isCaught({ seed, test, error }: HuntResult): boolean {
+  return (seed !== undefined || test !== undefined) && error === undefined
 }
 
-/** Runs the simulation on a copy of the build with the mutant, until a world breaks a rule. */
+/** Runs worlds or tests on a copy of the build with the mutant, until one of them fails. */
 export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
+  const { brokers = 1, needs, tests } = mutant
   try {
-    return await runIn(copy, { ...worlds, brokers: mutant.brokers ?? 1, needs: mutant.needs })
+    return await runIn(copy, { ...worlds, brokers, needs, tests })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
@@ -64,7 +71,9 @@ export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit' })
+  // A test file that does not catch the mutant with small counts is too slow for a hunt.
+  const env = { ...process.env, HOLDFAST_FULL: '0' }
+  const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {
     child.once('message', (caught) => resolve(caught as HuntResult))
     child.once('error', reject)

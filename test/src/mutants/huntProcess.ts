@@ -1,22 +1,29 @@
 /**
- * The child process of `hunt.ts`: runs worlds of the simulation until a world breaks a rule, and
- * sends the result to its parent. This file and the simulation are parts of the copied build that
- * has the mutant (the planted bug).
+ * The child process of `hunt.ts`: runs worlds of the simulation until a world breaks a rule, or
+ * runs a test file until a test fails, and sends the result to its parent. This file, the
+ * simulation and the test file are parts of the copied build that has the mutant (the planted bug).
  */
 import process from 'node:process'
 import { Campaign } from '../sim/campaign.js'
 import type { HuntInput, HuntResult } from './hunt.js'
+import { firstFailureIn } from './testRun.js'
 
-const { seeds, from, events, brokers, needs } = JSON.parse(process.argv[2] ?? '{}') as HuntInput
+const input = JSON.parse(process.argv[2] ?? '{}') as HuntInput
 const start = performance.now()
-const campaign = new Campaign({ events, brokers, needs, lines: 1 })
-const failed = await campaign.run({ from, seeds })
-const { rule, detail = '' } = failed?.violation ?? {}
-const caught: HuntResult = {
-  seed: failed?.seed,
-  rule,
-  error: /\b(Type|Reference|Range)Error: .*/.exec(detail)?.[0],
-  seeds: campaign.seeds,
-  seconds: (performance.now() - start) / 1000,
+const result = input.tests === undefined ? await runWorlds(input) : await runTests(input.tests)
+const seconds = (performance.now() - start) / 1000
+process.send?.({ ...result, seconds } satisfies HuntResult)
+
+async function runWorlds({ seeds, from, events, brokers, needs }: HuntInput) {
+  const campaign = new Campaign({ events, brokers, needs, lines: 1 })
+  const failed = await campaign.run({ from, seeds })
+  const { rule, detail = '' } = failed?.violation ?? {}
+  const error = /\b(Type|Reference|Range)Error: .*/.exec(detail)?.[0]
+  return { seed: failed?.seed, rule, test: undefined, error, seeds: campaign.seeds }
 }
-process.send?.(caught)
+
+async function runTests(tests: string) {
+  const failure = await firstFailureIn(tests)
+  const { test, error } = failure ?? { test: undefined, error: undefined }
+  return { seed: undefined, rule: undefined, test, error, seeds: 0 }
+}

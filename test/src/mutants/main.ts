@@ -1,7 +1,7 @@
 /**
  * `npm run mutants`: hunts every mutant (planted bug), or the mutants whose names contain one of
- * the arguments, and prints the seed of the simulation that caught each mutant. Exits with 1 if the
- * simulation did not catch a mutant.
+ * the arguments, and prints the seed of the simulation, or the test, that caught each mutant. Exits
+ * with 1 if a mutant was not caught.
  *
  *   npm run mutants -- --seeds 3000 --events 2000 cluster-snapshot
  */
@@ -45,8 +45,9 @@ for (const mutant of selected) {
 console.log(`${caughtCount} of ${selected.length} mutants caught`)
 process.exitCode = caughtCount === selected.length ? 0 : 1
 
-function resultOf({ seed, rule, error, seeds }: HuntResult): string {
-  if (seed === undefined) return `NOT CAUGHT in ${seeds} worlds`
+function resultOf({ seed, rule, test, error, seeds }: HuntResult): string {
   if (error !== undefined) return `DOES NOT FIT, it throws ${error}`
+  if (test !== undefined) return `test: ${test}`
+  if (seed === undefined) return seeds === 0 ? 'NOT CAUGHT' : `NOT CAUGHT in ${seeds} worlds`
   return `seed ${String(seed).padStart(4)}: ${rule}`
 }

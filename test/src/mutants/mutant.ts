@@ -33,4 +33,10 @@ export interface Mutant {
    * the hunt has it, so that the hunt runs no world that cannot catch the mutant. Default: nothing.
    */
   readonly needs?: WorldNeeds | undefined
+  /**
+   * The test file that must fail with the mutant, in place of the simulation: its path in the tests
+   * without the ending, for instance `table/deadlock`. For a bug that the simulation meets too
+   * rarely, or cannot see.
+   */
+  readonly tests?: string | undefined
 }

@@ -7,6 +7,7 @@ import { electionMutants } from './elections.js'
 import { holdsAndNoticesMutants } from './holdsAndNotices.js'
 import { lockTableMutants } from './lockTable.js'
 import { permitsAndSetsMutants } from './permitsAndSets.js'
+import { queriesAndCountersMutants } from './queriesAndCounters.js'
 import { scopesAndUpgradesMutants } from './scopesAndUpgrades.js'
 
 export const mutants: readonly Mutant[] = [
@@ -15,6 +16,7 @@ export const mutants: readonly Mutant[] = [
   ...scopesAndUpgradesMutants,
   ...holdsAndNoticesMutants,
   ...electionMutants,
+  ...queriesAndCountersMutants,
   ...brokerMutants,
   ...clusterMutants,
   ...clientMutants,

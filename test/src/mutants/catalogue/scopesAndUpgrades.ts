@@ -2,9 +2,9 @@
  * Mutants (planted bugs) of scopes, deadlocks, upgrades and downgrades. A scope is one logical task
  * of a session. A fence is the number of a grant.
  *
- * The check for deadlocks has few mutants here, because most of its faults need three scopes at
- * once, which the simulation meets too rarely. The table test of deadlocks compares the check with
- * a naive reduction.
+ * Some mutants of the check for deadlocks name the table test of deadlocks, which compares the check
+ * with a naive reduction. Their faults need three scopes at once, which the simulation meets too
+ * rarely.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -83,6 +83,22 @@ const scopes: Mutant[] = [
     replace: 'false',
     why: 'A request that waits behind the request of a waiting scope is taken to be grantable.',
     needs: { actions: ['scope'] },
+  },
+  {
+    name: 'deadlock-ignores-released-permits',
+    in: 'DeadlockCheck.#reduce',
+    find: '$PLACE.heldPermits -= $PERMITS',
+    replace: 'undefined',
+    why: 'Permits that a scope releases count as held, so requests are refused without a deadlock.',
+    tests: 'table/deadlock',
+  },
+  {
+    name: 'deadlock-ignores-waiting-upgrades',
+    in: 'DeadlockCheck.#isFreeAt',
+    find: '$PLACE.upgrades.some($IS_STUCK)',
+    replace: 'false',
+    why: 'The check for deadlocks takes a key to be free although an upgrade waits there for ever.',
+    tests: 'table/deadlock',
   },
   {
     name: 'locks-of-requesting-scope-not-listed',

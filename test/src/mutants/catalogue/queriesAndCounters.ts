@@ -1,0 +1,76 @@
+/**
+ * Mutants (planted bugs) of the queries for barriers and kept results, and of the counters of
+ * refused deadlocks. The simulation makes no such queries, so test files must catch these mutants.
+ */
+import type { Mutant } from '../mutant.js'
+
+const queries: Mutant[] = [
+  {
+    name: 'record-query-ignores-permission',
+    in: 'RecordSearch.next',
+    find: '$IS_VISIBLE?.($KEY) ?? true',
+    replace: 'true',
+    why: 'The broker shows a client barriers and kept results that the client may not query.',
+  },
+  {
+    name: 'record-query-ignores-prefix',
+    in: 'RecordSearch.next',
+    find: '$KEY.startsWith($PREFIX)',
+    replace: 'true',
+    why: 'The broker lists barriers and kept results outside the prefix of the query.',
+  },
+  {
+    name: 'record-query-counts-listed-items',
+    in: 'recordChunks',
+    find: '$COUNT += $ROWS.count',
+    replace: '$COUNT = Math.min($COUNT + $ROWS.count, limit)',
+    why: 'The broker counts only as many barriers and results as it lists.',
+  },
+  {
+    name: 'record-query-repeats-chunk',
+    in: 'recordChunks',
+    find: '$ITEMS = []',
+    replace: 'undefined',
+    why: 'Each chunk of a long answer has the items of the chunks before it.',
+  },
+  {
+    name: 'record-query-lists-new-records',
+    in: 'Walk.next',
+    find: '$MEMBER.order > this.#end',
+    replace: 'false',
+    why: 'A paused query lists barriers that began after the query.',
+  },
+  {
+    name: 'kept-result-shown-with-full-time',
+    in: 'searchRecords',
+    find: '$TIMERS.remainingOf($KEPT)',
+    replace: '$KEPT.keep',
+    why: 'The broker shows for how long a result is kept in all, and not the rest of this time.',
+  },
+].map((mutant) => ({ ...mutant, tests: 'server/recordQueries' }))
+
+const counters: Mutant[] = [
+  {
+    name: 'refused-deadlocks-not-counted',
+    in: 'Statistics.count',
+    find: 'this.#refusedDeadlocks++',
+    replace: 'undefined',
+    why: 'The broker does not count the deadlocks that it refuses.',
+  },
+  {
+    name: 'first-deadlock-shown-for-ever',
+    in: 'Statistics.count',
+    find: 'this.#newestDeadlock = $DEADLOCK',
+    replace: 'this.#newestDeadlock ??= $DEADLOCK',
+    why: 'The broker shows the first deadlock that it refused, and not the newest.',
+  },
+  {
+    name: 'newest-deadlock-shows-hidden-keys',
+    in: 'encodeStats',
+    find: 'visibleCycle($CYCLE, $IS_VISIBLE)',
+    replace: '$CYCLE',
+    why: 'The statistics show a client keys and names that the client may not query.',
+  },
+].map((mutant) => ({ ...mutant, tests: 'server/visibleKinds' }))
+
+export const queriesAndCountersMutants: readonly Mutant[] = [...queries, ...counters]

@@ -1,0 +1,44 @@
+/**
+ * Runs one test file of the build until a test fails. A hunt uses this for a mutant (a planted bug)
+ * that names a test file.
+ */
+import { fileURLToPath } from 'node:url'
+import Mocha from 'mocha'
+
+/** A test that failed. */
+export interface TestFailure {
+  /** The titles of its suites and of the test. */
+  readonly test: string
+  /** The error of the test if it is no failed assertion; otherwise undefined. */
+  readonly error: string | undefined
+}
+
+/** Most time for one test, in ms. */
+const testTimeoutMs = 60_000
+
+/** Resolves with the first test of the file that fails; undefined if all tests pass. */
+export async function firstFailureIn(tests: string): Promise<TestFailure | undefined> {
+  const mocha = new Mocha({ bail: true, timeout: testTimeoutMs, reporter: Mocha.reporters.Base })
+  mocha.addFile(fileURLToPath(new URL(`../${tests}.test.js`, import.meta.url)))
+  await mocha.loadFilesAsync()
+  return new Promise((resolve) => {
+    let failure: TestFailure | undefined
+    const runner = mocha.run(() => resolve(failure))
+    runner.on('fail', (test, error: Error) => {
+      failure ??= {
+        test: test.fullTitle(),
+        error: isAssertion(error) ? undefined : firstLineOf(error),
+      }
+    })
+  })
+}
+
+function firstLineOf(error: Error): string | undefined {
+  return String(error).split('\n', 1)[0]
+}
+
+/** Whether an error is a failed assertion, or a property of fast-check that failed because of one. */
+function isAssertion(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return error.name === 'AssertionError' || isAssertion(error.cause)
+}
