@@ -1,0 +1,76 @@
+/**
+ * A client process of the soak program. A resident has several users and runs until the soak
+ * program stops it. A visitor has one user, holds a lock, and ends soon: it closes its session, or
+ * exits without closing, or kills itself.
+ *
+ *   node client.js resident|visitor URL TOKEN SEED USERS PAUSE_MS
+ */
+import process from 'node:process'
+import { Random } from '../support/counts.js'
+import type { SoakCommand } from './measure.js'
+import { User } from './user.js'
+
+/** A message of a client to the soak program: the actions since the last message. */
+export interface ActionCounts {
+  readonly kind: 'actions'
+  /** How often each action was done, by its name. */
+  readonly counts: Readonly<Record<string, number>>
+}
+
+const [role, url, token, seed, userCount, pause] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+]
+const random = new Random(Number(seed))
+let counts: Record<string, number> = {}
+
+function newUser(): User {
+  return new User({
+    url,
+    token,
+    random: new Random(random.below(0x7fff_ffff)),
+    pauseMs: Number(pause),
+    onAction: (name) => {
+      counts[name] = (counts[name] ?? 0) + 1
+    },
+  })
+}
+
+/** Sends the counts, and resolves when the soak program can read them. */
+function reportActions(): Promise<void> {
+  const message: ActionCounts = { kind: 'actions', counts }
+  counts = {}
+  return new Promise((resolve) => {
+    process.send!(message, () => resolve())
+  })
+}
+
+async function beResident(): Promise<void> {
+  const users = Array.from({ length: Number(userCount) }, newUser)
+  process.on('message', (command: SoakCommand) => {
+    if (command === 'measure') void reportActions()
+    else for (const user of users) user.stop()
+  })
+  await Promise.all(users.map((user) => user.run()))
+  await reportActions()
+  process.disconnect()
+}
+
+async function beVisitor(): Promise<void> {
+  const user = newUser()
+  const session = await user.connect()
+  await session.lock(`visitor:${process.pid}`)
+  await user.act(session, 5)
+  await reportActions()
+  const ending = random.below(3)
+  if (ending === 0) process.kill(process.pid, 'SIGKILL')
+  if (ending === 1) process.exit()
+  await session.close()
+  process.disconnect()
+}
+
+await (role === 'resident' ? beResident() : beVisitor())

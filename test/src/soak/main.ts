@@ -1,0 +1,107 @@
+/**
+ * `npm run soak`: a broker and clients that come and go, and whether memory or file descriptors
+ * grow.
+ *
+ *   npm run soak -- --hours 24         a day; prints a line each minute
+ *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
+ *   npm run soak -- --sample 10        a sample each 10 s
+ *   npm run soak -- --seed 17          the same users again
+ *   npm run soak -- --preload FILE     the broker loads this module first, for instance a leak
+ *
+ * Exit codes: 0 if every slope is within its bound, 1 if a slope is not or the run failed, 64 for
+ * wrong usage.
+ */
+import { resolve } from 'node:path'
+import process from 'node:process'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { markdownTable } from 'markdown-table'
+import { seed as processSeed, Random } from '../support/counts.js'
+import { formatQuantity, type Growth, minSamples } from './slopes.js'
+import { missingActions, Soak, type SoakResult } from './soak.js'
+
+const { values } = parseArgs({
+  options: {
+    hours: { type: 'string', default: '1' },
+    'warm-up': { type: 'string' },
+    sample: { type: 'string', default: '10' },
+    visitor: { type: 'string', default: '10' },
+    residents: { type: 'string', default: '2' },
+    users: { type: 'string', default: '4' },
+    pause: { type: 'string', default: '100' },
+    seed: { type: 'string' },
+    preload: { type: 'string' },
+  },
+})
+
+const msPerHour = 3_600_000
+
+/** Reads a number that must be at least `min`; ends the program with 64 otherwise. */
+function numberOf(name: Exclude<keyof typeof values, 'preload'>, min: number, unset = 0): number {
+  const text = values[name]
+  const value = text === undefined ? unset : Number(text)
+  if (value >= min) return value
+  console.error(`--${name} must be a number of at least ${min}, not ${text}`)
+  process.exit(64)
+}
+
+const durationMs = numberOf('hours', 0) * msPerHour
+// The caches of V8 and of the allocator grow for some minutes, so a quarter of a short run does not
+// count. A longer run needs no more than an hour.
+const warmUpMs = numberOf('warm-up', 0, Math.min(durationMs / 4 / msPerHour, 1)) * msPerHour
+const sampleMs = numberOf('sample', 0.01) * 1_000
+if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
+  console.error(
+    `The run has fewer than ${2 * minSamples} samples after the warm-up: give more --hours, or a smaller --sample`,
+  )
+  process.exit(64)
+}
+const seed = numberOf('seed', Number.NEGATIVE_INFINITY, processSeed)
+const soak = new Soak({
+  durationMs,
+  warmUpMs,
+  sampleMs,
+  lineMs: Math.min(60_000, durationMs / 4),
+  visitorMs: numberOf('visitor', 0) * 1_000,
+  residents: numberOf('residents', 1),
+  usersPerResident: numberOf('users', 1),
+  pauseMs: numberOf('pause', 1),
+  random: new Random(seed),
+  brokerModules: values.preload === undefined ? [] : [pathToFileURL(resolve(values.preload)).href],
+  print: console.log,
+})
+const started = new Date()
+console.log(
+  `A soak of ${durationMs / msPerHour} h begins at ${started.toISOString()}; seed ${seed}`,
+)
+try {
+  report(await soak.run())
+} catch (error) {
+  console.error(`The soak failed: ${(error as Error).stack}`)
+  process.exitCode = 1
+}
+
+function report({ growths, counts, visitors, leftovers }: SoakResult): void {
+  const sorted = [...counts].sort(([, a], [, b]) => b - a)
+  console.log(`Actions: ${sorted.map(([name, count]) => `${name} ${count}`).join(', ')}`)
+  console.log(`${visitors} visitors came and left; seed ${seed}`)
+  const head = ['process', 'quantity', 'from', 'to', 'slope per hour', 'bound per hour', '']
+  console.log(markdownTable([head, ...growths.map(rowOf)]))
+  for (const leftover of leftovers) console.log(`LEFT BEHIND ${leftover} after all clients left`)
+  const missing = missingActions(counts)
+  if (missing.length > 0) console.log(`NEVER DONE ${missing.join(', ')}`)
+  const beyond = growths.filter(({ isWithin }) => !isWithin)
+  console.log(
+    beyond.length === 0
+      ? 'Every slope is within its bound'
+      : `${beyond.length} of ${growths.length} slopes are beyond their bounds`,
+  )
+  process.exitCode = beyond.length + leftovers.length === 0 ? 0 : 1
+}
+
+function rowOf(growth: Growth): string[] {
+  const { process: name, quantity, first, last, slopePerHour, allowedPerHour, isWithin } = growth
+  const amounts = [first, last, slopePerHour, allowedPerHour]
+  const texts = amounts.map((amount) => formatQuantity(quantity, amount))
+  return [name, quantity, ...texts, isWithin ? 'within' : 'BEYOND']
+}

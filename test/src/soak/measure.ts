@@ -1,0 +1,49 @@
+/**
+ * A module that the soak program loads into the broker and into the clients before their own code.
+ * When the soak program sends `measure`, the module answers with the memory and the number of open
+ * file descriptors of its process.
+ *
+ * The process first collects its garbage, because the heap would otherwise contain garbage of up to
+ * many MiB, which hides a small leak. `node` must have the flag `--expose-gc`.
+ */
+import { readdirSync } from 'node:fs'
+import process from 'node:process'
+import type { Sample } from './slopes.js'
+
+/** A message to a process of the soak program. */
+export type SoakCommand = 'measure' | 'stop'
+
+/** A message of a process to the soak program: an answer to `measure`. */
+export interface Measured {
+  readonly kind: 'measured'
+  readonly values: Sample['values']
+}
+
+/** The folder of the open file descriptors, on Linux and on macOS. */
+const descriptorFolders = ['/proc/self/fd', '/dev/fd']
+
+process.on('message', (command: SoakCommand) => {
+  if (command !== 'measure') return
+  globalThis.gc?.()
+  const { rss, heapUsed, external } = process.memoryUsage()
+  const values = { rss, heap: heapUsed, external, descriptors: openDescriptors() }
+  process.send?.({ kind: 'measured', values } satisfies Measured)
+})
+
+// The channel to the soak program must not keep alive a process that has nothing left to do.
+process.channel?.unref()
+// The process must not outlive the soak program, which may be killed.
+process.on('disconnect', () => process.exit())
+
+/** The number of open file descriptors; undefined on a system that does not list them. */
+function openDescriptors(): number | undefined {
+  for (const folder of descriptorFolders) {
+    try {
+      // The list contains the descriptor with which the folder itself is read.
+      return readdirSync(folder).length - 1
+    } catch {
+      // This system has another folder, or none.
+    }
+  }
+  return undefined
+}

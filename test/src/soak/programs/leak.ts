@@ -1,0 +1,19 @@
+/**
+ * A planted leak: a process that loads this module keeps more memory and more open file descriptors
+ * all the time. The verdict of the soak program must notice the leak.
+ */
+import { openSync } from 'node:fs'
+
+/** The time from one leak to the next, in ms. */
+const intervalMs = 20
+
+const kept: unknown[] = []
+
+setInterval(() => {
+  // 128 KiB in the heap, 128 KiB outside the heap, and a descriptor.
+  kept.push(
+    Array.from({ length: 16 * 1024 }, () => 0.5),
+    Buffer.alloc(128 * 1024, 1),
+  )
+  kept.push(openSync('/dev/null', 'r'))
+}, intervalMs).unref()

@@ -1,0 +1,98 @@
+/**
+ * Short soak runs: the program runs to its end and leaves nothing behind, notices a leak that is
+ * planted in the broker, and fails when the broker ends. A short run cannot prove that nothing
+ * leaks, because a new process grows in its first seconds.
+ */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { exitOf } from '../e2e/remote.js'
+import { Random, seed } from '../support/counts.js'
+import { Soak } from './soak.js'
+
+const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+
+/** A run of 4 s of the program, with at least 20 samples. */
+const shortRun = ['--hours', `${4 / 3_600}`, '--sample', '0.1', '--residents', '1', '--users', '2']
+
+/** Runs the program, and resolves with its exit code and its output. */
+async function runSoak(
+  ...args: readonly string[]
+): Promise<{ readonly code: number | null; readonly lines: string[]; readonly errors: string }> {
+  const child = spawn(process.execPath, [pathOf('main.js'), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const lines: string[] = []
+  const errors: string[] = []
+  createInterface(child.stdout).on('line', (line) => lines.push(line))
+  createInterface(child.stderr).on('line', (line) => errors.push(line))
+  const { code } = await exitOf(child)
+  return { code, lines, errors: errors.join('\n') }
+}
+
+describe('soak: a short run', function () {
+  this.timeout(120_000)
+
+  it('measures the broker and the clients, and leaves nothing behind', async () => {
+    const lines: string[] = []
+    const soak = new Soak({
+      durationMs: 3_000,
+      warmUpMs: 500,
+      sampleMs: 100,
+      lineMs: 1_000,
+      visitorMs: 0,
+      residents: 1,
+      usersPerResident: 4,
+      pauseMs: 5,
+      random: new Random(seed),
+      brokerModules: [],
+      print: (line) => lines.push(line),
+    })
+    const { growths, counts, visitors, leftovers } = await soak.run()
+    expect(leftovers).to.deep.equal([])
+    expect(visitors).to.be.above(0)
+    expect(counts.size).to.be.above(10)
+    expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
+    const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
+    expect(measured).to.include.members([
+      ...['broker rss', 'broker heap', 'broker external', 'broker kept'],
+      ...['client 1 rss', 'client 1 heap', 'client 1 external'],
+    ])
+  })
+
+  it('notices a leak of memory and descriptors in the broker', async () => {
+    const { code, lines } = await runSoak(...shortRun, '--preload', pathOf('programs/leak.js'))
+    const beyond = lines
+      .filter((line) => line.includes('BEYOND'))
+      .map((line) =>
+        line
+          .split('|')
+          .slice(1, 3)
+          .map((cell) => cell.trim())
+          .join(' '),
+      )
+    expect(beyond).to.include.members(['broker heap', 'broker external', 'broker descriptors'])
+    expect(beyond).to.not.include('client 1 descriptors')
+    expect(lines.at(-1)).to.match(/^\d+ of 9 slopes are beyond their bounds$/)
+    expect(code).to.equal(1)
+  })
+
+  it('fails when the broker ends before the run', async () => {
+    const { code, errors } = await runSoak(...shortRun, '--preload', pathOf('programs/crash.js'))
+    expect(errors).to.include('The soak failed: Error: broker ended with 70')
+    expect(code).to.equal(1)
+  })
+
+  it('refuses a run that is too short for a verdict', async () => {
+    const { code, errors } = await runSoak('--hours', '0.01')
+    expect(errors).to.include('The run has fewer than 20 samples after the warm-up')
+    expect(code).to.equal(64)
+  })
+
+  it('refuses an option that is no number', async () => {
+    const { code, errors } = await runSoak('--hours', 'long')
+    expect(errors).to.equal('--hours must be a number of at least 0, not long')
+    expect(code).to.equal(64)
+  })
+})

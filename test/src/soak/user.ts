@@ -1,0 +1,90 @@
+/**
+ * A user of the soak program: opens a session, does some random actions, ends the session, and
+ * begins again with a new session.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  connect,
+  fixedInterval,
+  type Session,
+  type Watch,
+  type WebSocketConstructor,
+} from '@holdfast/client'
+import { WebSocket } from 'ws'
+import type { Random } from '../support/counts.js'
+import { actions, settle } from './actions.js'
+
+/** The lease of each session, in ms. */
+const leaseMs = 4_000
+
+/** What a user needs. */
+export interface UserOptions {
+  readonly url: string
+  readonly token: string
+  readonly random: Random
+  /** The mean pause between two actions, in ms. */
+  readonly pauseMs: number
+  /** Called with the name of each action that ended. */
+  onAction(name: string): void
+}
+
+export class User {
+  readonly #options: UserOptions
+  #socket: WebSocket | undefined
+  #isStopped = false
+
+  constructor(options: UserOptions) {
+    this.#options = options
+  }
+
+  /** Opens one session after the other until `stop` is called; then closes the last session. */
+  async run(): Promise<void> {
+    while (!this.#isStopped) {
+      const session = await this.connect()
+      await this.act(session, 10 + this.#options.random.below(50))
+      await session.close()
+    }
+  }
+
+  /** Makes `run` end after the present action. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Opens a session with a random grace. */
+  connect(): Promise<Session> {
+    const { url, token, random } = this.#options
+    const keepSocket = (socket: WebSocket): void => {
+      this.#socket = socket
+    }
+    class KnownWebSocket extends WebSocket {
+      constructor(target: string, protocols?: string | string[]) {
+        super(target, protocols)
+        keepSocket(this)
+      }
+    }
+    return connect(url, {
+      token,
+      name: `user ${random.below(1_000)}`,
+      lease: leaseMs,
+      grace: random.pick([0, 1_000, 'lease'] as const),
+      reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
+      warnings: false,
+      WebSocket: KnownWebSocket as unknown as WebSocketConstructor,
+    })
+  }
+
+  /** Does this many random actions, unless `stop` is called. */
+  async act(session: Session, count: number): Promise<void> {
+    const { url, token, random, pauseMs, onAction } = this.#options
+    const watches: Watch[] = []
+    const drop = () => this.#socket?.terminate()
+    const names = Object.keys(actions)
+    for (let done = 0; done < count && !this.#isStopped; done++) {
+      const name = random.pick(names)
+      await settle(actions[name]!({ session, random, url, token, watches, drop }))
+      onAction(name)
+      await sleep(random.below(2 * pauseMs))
+    }
+  }
+}
