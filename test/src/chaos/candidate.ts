@@ -123,7 +123,9 @@ export class Candidate {
     }
   }
 
-  /** Ends the leadership. Resolves with the time of the confirmed unlock, if there was an unlock. */
+  /**
+   * Ends the leadership. Resolves with the time of the confirmed unlock, if there was an unlock.
+   */
   async #end(leadership: Leadership, confirmHeld: () => boolean): Promise<bigint | undefined> {
     if (this.#random.below(closesOneIn) === 0) {
       confirmHeld()

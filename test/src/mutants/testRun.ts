@@ -37,7 +37,9 @@ function firstLineOf(error: Error): string | undefined {
   return String(error).split('\n', 1)[0]
 }
 
-/** Whether an error is a failed assertion, or a property of fast-check that failed because of one. */
+/**
+ * Whether an error is a failed assertion, or a property of fast-check that failed because of one.
+ */
 function isAssertion(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return error.name === 'AssertionError' || isAssertion(error.cause)

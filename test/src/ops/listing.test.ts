@@ -11,7 +11,9 @@ import { full } from '../support/counts.js'
 import { type Ended, Holdfast } from './command.js'
 
 const lockCount = 2_345
-/** A prime that does not divide the numbers of keys, so its multiples visit all keys in mixed order. */
+/**
+ * A prime that does not divide the numbers of keys, so its multiples visit all keys in mixed order.
+ */
 const stride = 997
 
 describe('a long listing of holdfast', () => {

@@ -166,8 +166,8 @@ export class DuplicatingClient {
     const { oracles } = this.#deps
     const answer = `${type} ${fence ?? ''} ${code ?? ''}`
     const earlierAnswer = this.#answers.get(id)
-    // The client checks no answer to a request that it has acknowledged. The broker has forgotten an acknowledged answer, so the answer to a repeated request may be
-    // an error.
+    // The client checks no answer to a request that it has acknowledged. The broker has forgotten
+    // an acknowledged answer, so the answer to a repeated request may be an error.
     if (!this.#unacknowledged.has(id)) return
     // The broker does not remember a rejected request, so a repetition may get another answer.
     if (code === 'UNAVAILABLE') {

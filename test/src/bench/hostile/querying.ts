@@ -32,8 +32,8 @@ export function steal(session: HostileSession, key: string, fields = ''): () => 
 const longKey = `churn${'x'.repeat(240)}`
 
 /**
- * The number of sessions that watch and change keys. The number is small, because each change costs the
- * broker an event for each watch of each session.
+ * The number of sessions that watch and change keys. The number is small, because each change costs
+ * the broker an event for each watch of each session.
  */
 const watchingSessions = 10
 

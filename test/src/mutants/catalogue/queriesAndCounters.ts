@@ -7,14 +7,14 @@ import type { Mutant } from '../mutant.js'
 const queries: Mutant[] = [
   {
     name: 'record-query-ignores-permission',
-    in: 'RecordSearch.next',
+    in: 'TableRecordSearch.next',
     find: '$IS_VISIBLE?.($KEY) ?? true',
     replace: 'true',
     why: 'The broker shows a client barriers and kept results that the client may not query.',
   },
   {
     name: 'record-query-ignores-prefix',
-    in: 'RecordSearch.next',
+    in: 'TableRecordSearch.next',
     find: '$KEY.startsWith($PREFIX)',
     replace: 'true',
     why: 'The broker lists barriers and kept results outside the prefix of the query.',
@@ -36,7 +36,7 @@ const queries: Mutant[] = [
   {
     name: 'record-query-lists-new-records',
     in: 'Walk.next',
-    find: '$MEMBER.order > this.#end',
+    find: '$MEMBER.order > this.#lastOrder',
     replace: 'false',
     why: 'A paused query lists barriers that began after the query.',
   },
