@@ -9,7 +9,7 @@
 
 /**
  * Every error code, with the default message of an error with that code. A message says what failed
- * and what the caller can do. The README lists these messages too.
+ * and what the caller can do. The README of this package lists these messages too.
  */
 export const errorCodes = {
   LOCK_HELD: 'the key is held or waited for; try again later',
@@ -95,7 +95,7 @@ export interface HoldfastErrorOptions {
   /** With `CAPACITY_MISMATCH`: the capacity or the number of parties that other callers use. */
   readonly capacity?: number | undefined
   /**
-   * With `DEADLOCK`: the requests that wait for each other, at most 16. The first one was refused.
+   * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
    */
   readonly cycle?: readonly CycleEntry[] | undefined
   /** Whether one of the holders is the session that made the request. */

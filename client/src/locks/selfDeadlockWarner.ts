@@ -62,21 +62,22 @@ export class SelfDeadlockWarner implements Task {
     const now = scheduler.monotonic()
     const requests = pendingRequests.all
     const locks = heldLocks.all
-    const overdue: LockParams[] = []
+    const overdueLocks: LockParams[] = []
     let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
       if (params === undefined || !isWanted) continue
       // A request that was not sent waits for a connection, not for a lock.
       const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
-      if (dueAt <= now) overdue.push(params)
-      nextCheckAt = Math.min(nextCheckAt, dueAt <= now ? now + checkAfterMs : dueAt)
+      const isOverdue = dueAt <= now
+      if (isOverdue) overdueLocks.push(params)
+      nextCheckAt = Math.min(nextCheckAt, isOverdue ? now + checkAfterMs : dueAt)
     }
     this.#isCheckScheduled = nextCheckAt < Infinity
     if (this.#isCheckScheduled) {
       const earliest = now + (requests.length + locks.length) / checkedPerMs
       scheduler.at(this, Math.max(nextCheckAt, earliest))
     }
-    if (overdue.length > 0) this.#warnOfOwnLocks(overdue, locks)
+    if (overdueLocks.length > 0) this.#warnOfOwnLocks(overdueLocks, locks)
   }
 
   /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */

@@ -23,6 +23,7 @@ export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
 /** A request, and the callers who wait for it. A caller is represented by its timeout task. */
 interface SharedRequest {
   readonly grantedLock: Promise<GrantedLock>
+  /** Cancels the request. */
   readonly controller: AbortController
   readonly callers: Set<Task>
 }

@@ -30,6 +30,7 @@ export class LeaseMonitor {
   readonly #leaseOverTask: Task = { run: () => this.#listener.onLeaseOver() }
   readonly #silenceTask: Task = { run: () => this.#checkSilence() }
   #leaseMs = 0
+  /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockTimes | undefined

@@ -147,6 +147,7 @@ export class Session extends SessionEmitter {
     return this.#controller.lease.leftMs
   }
 
+  /** Whether the session is connected, disconnected or closed. */
   get state(): SessionState {
     return this.#controller.state
   }
@@ -201,7 +202,7 @@ export class Session extends SessionEmitter {
     return new Lock(await this.#requester.request(checkLockSet(keys, options)))
   }
 
-  /** Takes one lock on several keys if all of them are free. Otherwise like `tryLock`. */
+  /** Takes one lock on several keys if all of them are free. Otherwise rejects like `tryLock`. */
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLockAll', options, tryLockSetOptions)
     return new Lock(
@@ -246,9 +247,10 @@ export class Session extends SessionEmitter {
 
   /**
    * Like `lock`, but several callers of this session share one request and one lock, if they ask
-   * for the same key, mode and ttl before the broker has answered. Each caller has its own handle,
-   * `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the lock, and the last
-   * caller who gives up cancels the request. The lock gets the metadata of the first caller.
+   * for the same key, mode, ttl and `maxHold` before the broker has answered. Each caller has its
+   * own handle, `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the lock.
+   * The last caller who gives up cancels the request. The lock gets the metadata of the first
+   * caller.
    *
    * The lock excludes other sessions, and callers who come after the grant. The lock does not
    * exclude the callers who share the lock: these callers run at the same time. These callers do
@@ -263,15 +265,15 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Calls the listener at the next such event. With another name, runs a function once for all
-   * callers with this key: see the other signature.
+   * Calls the listener at the next event with this name. With a name that is not an event, runs a
+   * function once for all callers with this key: see the other signature.
    */
   override once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this
   /**
    * Runs a function once for all callers with this key, in any session and process. The first
    * caller runs the function under an exclusive lock. All callers that wait meanwhile get the value
-   * of this run, as a copy made by JSON: at most 32 KiB, `undefined` included. With `keep`, later
-   * callers get the value too, for so many ms.
+   * of this run, as a copy made by JSON: at most 32 KiB, `undefined` included. For `keep` ms, later
+   * callers get the value too.
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
    * function. If the lock of the run is lost, or the session ends, the call rejects at once and

@@ -59,6 +59,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   readonly #reconnector: Reconnector
   readonly #handlers: MessageHandlers
   #state: SessionState = 'connecting'
+  /** The open connection, also during a resume; undefined while the client is disconnected. */
   #connection: Connection | undefined
   /** Describes the present session; after its end, the last session. */
   #info: SessionInfo = { session: '', lease: 0, grace: 0 }
@@ -73,9 +74,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   #reconciler: Reconciler | undefined
   /** The promise of `close`: resolved when the broker has ended the session, or after a second. */
   #closing: Promise<void> | undefined
+  /** Resolves `#closing`. */
   #onClosed: (() => void) | undefined
   readonly #closeTimeout: Task = { run: () => this.#finish() }
-  /** The error that ended the session; undefined while the session lives, and after `close`. */
+  /** The error that ended the session for good; undefined before the end, and after `close`. */
   #endError: HoldfastError | undefined
 
   constructor(
@@ -238,6 +240,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.scheduler.expireDue()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
+    // With this code, the broker or the client has already ended the session.
     if (code === closeCodes.expired.code) this.#resumeSecret = undefined
     if (this.#resumeSecret === undefined) {
       this.lease.stop()

@@ -29,6 +29,7 @@ export interface LockManagerSession {
     closedError(): HoldfastError
     submit<T>(request: Request<T>): Promise<T>
   }
+  /** Calls the callback in a new task of the event loop. */
   readonly newTask: (callback: () => void) => void
   requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
 }

@@ -206,7 +206,7 @@ export interface RefreshRequest {
 export interface CampaignRequest {
   readonly type: 'campaign'
   readonly id: number
-  /** The name of the election. While a leader exists, no session can hold a lock on this key. */
+  /** The name of the election. While a session leads, no other session can lock this key. */
   readonly key: string
   /** Any JSON value that the leader publishes. Default: no value. */
   readonly value?: unknown

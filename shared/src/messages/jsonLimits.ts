@@ -8,10 +8,10 @@
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The most parts that a message may have, except a message with the value of a `once`. Such a
- * message has at most two large values: its metadata and the value of a leader. Each of these two
- * values has no room for more than `maxMetadataBytes / 2` parts, because the JSON text of a part
- * and its separator takes two bytes or more. The 64 further parts are for the other fields.
+ * The most parts of a message that does not have the value of a `once`. Such a message has at most
+ * two large values: its metadata and the value of a leader. Each of these two values has no room
+ * for more than `maxMetadataBytes / 2` parts, because the JSON text of a part and its separator
+ * takes two bytes or more. The 64 further parts are for the other fields.
  */
 const maxMessageParts = maxMetadataBytes + 64
 /**
