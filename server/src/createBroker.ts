@@ -64,9 +64,9 @@ export interface Query {
    */
   readonly after?: string | undefined
   /**
-   * The fence of a lock of the key `after`. With this option the page begins within that key, with
-   * its locks that have a higher fence, and then lists the keys that follow. (A fence is an integer
-   * that rises with every grant.)
+   * The fence of a lock of the key `after`. A fence is an integer that rises with every grant. With
+   * this option the page begins within the key `after`, with its locks that have a higher fence.
+   * The page then lists the keys that follow.
    */
   readonly afterFence?: number | undefined
 }

@@ -128,8 +128,8 @@ async function verify(
         : await jwtVerify(token, await key, options)
     return payload
   } catch (cause) {
-    // `jose` reports an invalid token as a JOSEError. It also reports some failed fetches of the
-    // JWKS in this way: as a JWKSTimeout, or with the code ERR_JOSE_GENERIC.
+    // `jose` reports an invalid token as a JOSEError. Some failed fetches of the JWKS are
+    // JOSEErrors as well: a JWKSTimeout, or an error with the code ERR_JOSE_GENERIC.
     const isJoseError = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
     if (isJoseError && cause.code !== 'ERR_JOSE_GENERIC') return undefined
     const message = 'Could not load the keys for tokens: check jwksUrl or publicKey of jwtTokens'
@@ -175,8 +175,9 @@ function rulesFrom(value: unknown): PermissionRule[] | undefined {
   for (const rule of value) {
     const { keys, allow } = (rule ?? {}) as { keys?: unknown; allow?: unknown }
     const hasKeyList = Array.isArray(keys) && keys.every((key) => typeof key === 'string')
-    const canAllow = allow === undefined || (Array.isArray(allow) && allow.every(isOperation))
-    if (!hasKeyList || !canAllow) return undefined
+    const hasValidOperations =
+      allow === undefined || (Array.isArray(allow) && allow.every(isOperation))
+    if (!hasKeyList || !hasValidOperations) return undefined
     rules.push(allow === undefined ? { keys } : { keys, allow })
   }
   return rules

@@ -10,8 +10,8 @@ import type { Effect, Session } from '../core/index.js'
 interface SessionOrigin {
   readonly principal: string
   /**
-   * The group of the address of the session's client (an IPv4 address, or the first 64 bits of an
-   * IPv6 address); undefined if this broker did not open the session.
+   * The address of the client, as the limits count addresses: an IPv4 address, or the first 64 bits
+   * of an IPv6 address. Undefined if this broker did not open the session.
    */
   readonly group: string | undefined
 }
@@ -51,8 +51,8 @@ export class SessionQuota {
   }
 
   /**
-   * Updates the counts after an effect (one change that the lock table made): counts sessions that
-   * were not reserved here, for example after a restart, and removes sessions that ended.
+   * Updates the counts after an effect, which is one change of the lock table. Counts sessions that
+   * were not reserved here, for example after a restart. Stops counting sessions that ended.
    */
   onEffect(effect: Effect): void {
     const { kind } = effect

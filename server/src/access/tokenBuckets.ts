@@ -1,6 +1,6 @@
 /**
- * Rate limits as token buckets: a bucket fills at a steady rate, and each action takes one token
- * out. {@link TokenBuckets} keeps one bucket for each name, for example for each address.
+ * Rate limits as token buckets. A bucket fills with tokens at a steady rate, and each action takes
+ * one token out. {@link TokenBuckets} keeps a bucket for each name, for example for each address.
  */
 
 /** Allows `rate` actions a second on average, and `burst` actions at once. */

@@ -1,7 +1,7 @@
 /**
- * Authenticates clients by a token file. Each line has the hash of a token, the principal (the name
- * of the client to which the token belongs), the allowed operations, and the keys on which the
- * operations are allowed.
+ * Authenticates clients by a token file. Each line has the hash of a token, the principal, the
+ * allowed operations, and the keys on which the operations are allowed. The principal is the name
+ * of the client to which the token belongs.
  *
  *     # SHA-256 of the token, in hex   principal   operations        keys
  *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*

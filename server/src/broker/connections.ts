@@ -96,9 +96,9 @@ export class Connections implements ConnectionListener<Connection> {
    * Suspends the session of a connection that has ended: the session lives on without a connection
    * for its lease or its grace.
    *
-   * @param keepsLease True if the session lives on for its whole lease (the time that a session
-   *   lives without messages), because its client may not know that the connection has ended. False
-   *   if the session lives on only for the shorter grace.
+   * @param keepsLease True if the session lives on for its whole lease, because its client may not
+   *   know that the connection has ended. False if the session lives on only for the shorter grace.
+   *   The lease is how long a session lives without messages.
    */
   #suspendSession(connection: Connection, keepsLease: boolean): void {
     this.#releaseResources(connection)

@@ -32,16 +32,22 @@ export class QuietStart {
 export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubject>
 
 /**
- * The object that a client deadline is set for: a lock that the client must refresh, the longest
- * time for which a lock is held, a session whose client must send a message in each lease, or a
- * connection whose client must finish its handshake or read its output.
+ * The object for which a client deadline is set:
+ * - `Lock`: the client must refresh the lock.
+ * - `HoldDeadline`: the lock ends after its longest time.
+ * - `Session`: the client must send a message in each lease.
+ * - `Connection`: the client must finish its handshake, or must read its output.
  */
 type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 
 /**
- * The object that a broker timer is set for: a request whose timeout ends, a kept result whose time
- * ends, a connection that the broker must ping or drop, a token that is about to expire, the quiet
- * start, or a key whose holders may get notices again.
+ * The object for which a broker timer is set:
+ * - `Request`, `BarrierCall`: its timeout ends.
+ * - `KeptResult`: the time for which the table keeps the result ends.
+ * - `Connection`: the broker must ping or drop the connection.
+ * - `TokenDeadline`: a token is about to expire.
+ * - `QuietStart`: the quiet start ends.
+ * - `ContendedKey`: the holders of a key may get notices again.
  */
 type BrokerTimerSubject =
   | Request

@@ -68,7 +68,10 @@ export class Inbound {
     this.#isDraining = true
   }
 
-  /** Handles a message of a session. Answers an invalid message with `failed`. */
+  /**
+   * Handles a message of a session. Answers an invalid message, which has the type `refusal`, with
+   * `failed`.
+   */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
@@ -157,8 +160,9 @@ export class Inbound {
   }
 
   /**
-   * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full or
-   * if the broker drains (prepares its end). Returns whether the message is refused.
+   * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full.
+   * While the broker drains (prepares its end), also refuses a lock of a session that no other
+   * broker can take over. Returns whether the message is refused.
    */
   #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,
@@ -182,9 +186,9 @@ export class Inbound {
   }
 
   /**
-   * Refuses a request for a key of another cell. Returns whether the request is refused. Without
-   * this check, a client with a wrong list of cells could lock a key here, while another client
-   * holds the lock of this key at a broker of the right cell.
+   * Refuses a request for a key of another cell. Returns whether the request is refused. The check
+   * is necessary, because a client may have a wrong list of cells. This client could otherwise lock
+   * a key here that another client holds at a broker of the right cell.
    */
   #refuseOtherCell(
     { number, count }: Cell,
@@ -218,7 +222,7 @@ export class Inbound {
 }
 
 /**
- * The requests that the broker refuses while the log is overloaded: the requests that add a lock, a
+ * The requests that the broker refuses while the log is overloaded. These requests add a lock, a
  * value, a waiting request or a call at a barrier.
  */
 const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
@@ -231,8 +235,8 @@ const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Whether another broker can take over this session with all its locks: the session has a grace, in
- * which its client can reconnect, and at least one other broker shares the log.
+ * Whether another broker can take over this session with all its locks. The session must have a
+ * grace, in which its client can reconnect. At least one other broker must share the log.
  */
 export function canFailOver({ grace }: Session, membership: Membership | undefined): boolean {
   return grace > 0 && membership !== undefined && membership.status.members.length > 1

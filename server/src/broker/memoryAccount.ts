@@ -1,8 +1,8 @@
 /**
  * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
- * work earlier. The broker checks the memory before a command enters the log and not in the lock
- * table, because the brokers of a cluster have different amounts of memory.
+ * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
+ * check the memory, because the brokers of a cluster have different amounts of memory.
  *
  * The estimate counts the lock table with its idle keys, the connections, unread output and
  * watches. The estimate counts neither the program itself nor the data of the messages that the

@@ -154,9 +154,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   once: commandHandler(
     (connection, { id, key, ttl, timeout, metadata }, at) => {
       const { session, attachEpoch } = connection
-      const metadataText = metadata === undefined ? undefined : JSON.stringify(metadata)
-      if (metadataText !== undefined) connection.charge(costOfMetadata(metadataText.length))
-      const terms = { key, ttl, timeout, metadata: metadataText }
+      const terms = { key, ttl, timeout, metadata: jsonText(connection, metadata) }
       return { type: 'once', session: session!.id, attachEpoch, id, ...terms, at }
     },
     (policy, { key, metadata }) =>
@@ -166,9 +164,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   complete: commandHandler((connection, { id, fence, value, keep }, at) => {
     const { session, attachEpoch } = connection
-    const text = value === undefined ? undefined : JSON.stringify(value)
-    if (text !== undefined) connection.charge(costOfMetadata(text.length))
-    return { type: 'complete', session: session!.id, attachEpoch, id, fence, value: text, keep, at }
+    const fields = { session: session!.id, attachEpoch, id, fence, keep, at }
+    return { type: 'complete', ...fields, value: jsonText(connection, value) }
   }),
 
   campaign: commandHandler(
@@ -336,8 +333,8 @@ function setTermsOf({
 }
 
 /**
- * The JSON text of the metadata of a lock or of the value of a leader. Charges the connection for
- * the text.
+ * The JSON text of the metadata of a lock, of the value of a leader, or of the value of a `once`.
+ * Charges the connection for the text.
  */
 function jsonText(connection: Connection, value: unknown): string | undefined {
   if (value === undefined) return undefined

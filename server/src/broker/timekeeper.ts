@@ -3,9 +3,9 @@
  *
  * - Client deadlines use *compensated time*: the monotonic clock minus the time for which the
  *   broker itself was paused. A broker that was stopped for a minute did not listen in that minute,
- *   so the broker adds the minute to each deadline. Client deadlines are for leases (a client must
- *   send at least once in each lease), for ttls (a client must refresh a lock before its ttl ends),
- *   for the handshake, and for clients that read slowly.
+ *   so the broker adds the minute to each deadline. Client deadlines are for leases, ttls, the
+ *   handshake, and clients that read slowly. (A client must send at least once in each lease, and
+ *   must refresh a lock before its ttl ends.)
  * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock
  *   directly. A pause does not shift these timers, because a shift would make the timers even
  *   later.
@@ -147,8 +147,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
 
   /**
    * Reads the monotonic clock, and counts a pause of the broker. This class reads the clock only by
-   * this method, so that every pause is counted before a time is used. Compensated time never
-   * goes back.
+   * this method, so that every pause is counted before a time is used. Compensated time never goes
+   * back.
    */
   #realNow(): number {
     const realNow = this.#clock.monotonic()

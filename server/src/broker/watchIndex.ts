@@ -7,8 +7,8 @@ import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
  * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
- * watches a prefix, the index leaves out the longer prefixes and the keys that begin with the
- * prefix, because the events of these keys match the prefix already.
+ * watches a prefix, the index omits its watches of keys and longer prefixes that begin with this
+ * prefix. The omitted watches need no entry, because their events match the shorter prefix.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()

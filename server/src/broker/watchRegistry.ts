@@ -1,10 +1,10 @@
 /**
  * All watches of the broker. A watch makes the broker send the events of a key, or of all keys with
  * a prefix, to a connection. The cost of an event depends on the length of its key and on the
- * number of matching connections, not on the number of watches, because the index returns each
- * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
- * all connections, and passes it to the connections in later turns if there are many
- * (see `eventFanOut.ts`).
+ * number of matching connections. The number of watches does not matter, because the index returns
+ * each connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event
+ * once for all connections. If many connections must get the event, the broker passes the event to
+ * some of them in later turns of the event loop (see `eventFanOut.ts`).
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
@@ -111,9 +111,9 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends an event to the connections that watch the key, if the effect concerns watchers: a lock
-   * is granted, changed or ended, a leader changes its value, or a request begins or ceases to
-   * wait.
+   * Sends an event to the connections that watch the key, if the effect concerns watchers. These
+   * effects are: a lock is granted, changed or ended, a leader changes its value, and a request
+   * begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.

@@ -1,6 +1,6 @@
 /**
  * Finds the messages that may cause more work than fits into the guaranteed minimum of a
- * connection: a message that releases many locks, grants many waiters, or checks a large graph for
+ * connection. Such a message releases many locks, grants many waiters, or checks a large graph for
  * deadlocks. A hundred connections could each send such a message in the same turn. So these
  * messages use the units of work that all connections share, and wait for a later turn if no such
  * units are left.

@@ -36,7 +36,7 @@ export interface BrokerDeps {
   readonly log: Log
   readonly fences: Fences
   /**
-   * Called when the log has failed, or no more fences (the numbers of grants) can be reserved. The
+   * Called when the log has failed, or no more fences (the numbers of locks) can be reserved. The
    * broker has then closed all its connections.
    */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
@@ -47,7 +47,7 @@ export interface BrokerDeps {
  * Makes the components that other components share: the lock table, the timekeeper (which keeps all
  * deadlines), and the counters.
  */
-function makeState({ settings, environment, log }: BrokerDeps) {
+function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
   const { clock, endOfTurn } = environment
   const allConnections = new Set<Connection>()
@@ -76,13 +76,16 @@ function makeState({ settings, environment, log }: BrokerDeps) {
   }
 }
 
-type BrokerState = ReturnType<typeof makeState>
+type SharedComponents = ReturnType<typeof makeSharedComponents>
 
-/** Makes the components that admit, flush and end connections. */
-function makeConnections({ settings, environment, log, observer }: BrokerDeps, state: BrokerState) {
+/** Makes the components that admit connections, flush their output and end them. */
+function makeConnections(
+  { settings, environment, log, observer }: BrokerDeps,
+  shared: SharedComponents,
+) {
   const { limits } = settings
   const { clock, endOfTurn } = environment
-  const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = state
+  const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = shared
   const tokenExpiry = new TokenExpiry({ settings, clock, time, observer })
   const admission = new ConnectionAdmission({ limits, tokenExpiry, time, memory })
   const connections = new Connections({
@@ -114,12 +117,16 @@ function makeConnections({ settings, environment, log, observer }: BrokerDeps, s
 type ConnectionComponents = ReturnType<typeof makeConnections>
 
 /** Makes the components that turn messages into commands. */
-function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: ConnectionComponents) {
+function makeInput(
+  deps: BrokerDeps,
+  shared: SharedComponents,
+  { tokenExpiry }: ConnectionComponents,
+) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
-  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } = state
+  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } = shared
   const handshake = new Handshake({
-    scheduler: state.scheduler,
+    scheduler: shared.scheduler,
     liveTable,
     settings,
     environment,
@@ -150,11 +157,12 @@ function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: Connec
 /** Makes all components of a broker. */
 export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const { settings, environment, log, fences, observer } = deps
-  const state = makeState(deps)
-  const connectionComponents = makeConnections(deps, state)
-  const input = makeInput(deps, state, connectionComponents)
+  const shared = makeSharedComponents(deps)
+  const connectionComponents = makeConnections(deps, shared)
+  const input = makeInput(deps, shared, connectionComponents)
 
-  const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } = state
+  const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } =
+    shared
   const { admission, connections, flusher, notices } = connectionComponents
   const { handshake, inbound } = input
   const cell = settings.cell && cellText(settings.cell)
@@ -166,7 +174,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     ownerBroker,
     log,
     clock: environment.clock,
-    unfinishedKeys: state.unfinishedKeys,
+    unfinishedKeys: shared.unfinishedKeys,
     notices,
     cell,
     liveTable,
@@ -196,7 +204,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     inbound,
     listener: connections,
   }
-  return { ...state, connections, handshake, inbound, stateMachine, connectionDeps }
+  return { ...shared, connections, handshake, inbound, stateMachine, connectionDeps }
 }
 
 /** The components that the `Broker` class uses. */

@@ -31,13 +31,13 @@ export function isLoopback(host: string): boolean {
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
   const list = new BlockList()
   for (const proxy of proxies) {
-    const [address = '', bits] = proxy.split('/')
+    const [address = '', prefixBits] = proxy.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const maxBits = family === 'ipv6' ? 128 : 32
-    if (isIP(address) === 0 || (bits !== undefined && !isIntegerUpTo(bits, maxBits)))
+    if (isIP(address) === 0 || (prefixBits !== undefined && !isIntegerUpTo(prefixBits, maxBits)))
       return { fault: proxy }
-    if (bits === undefined) list.addAddress(address, family)
-    else list.addSubnet(address, Number(bits), family)
+    if (prefixBits === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, Number(prefixBits), family)
   }
   return list
 }
@@ -57,11 +57,11 @@ export function clientAddressOf(
   // address is the address of the client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
-  const proto = lastForwardedProto(headers)
+  const protocol = lastForwardedProtocol(headers)
   const address = hops.at(-1) ?? peer
   return {
     address: isIP(address) === 0 ? peer : address,
-    secure: /^(https|wss)$/.test(proto ?? ''),
+    secure: /^(https|wss)$/.test(protocol ?? ''),
   }
 }
 
@@ -69,12 +69,12 @@ export function clientAddressOf(
  * The protocol by which a request reached a trusted proxy, such as `https`; undefined without a
  * proxy.
  */
-export function forwardedProto(
+export function forwardedProtocol(
   { headers, socket }: IncomingMessage,
   proxies: BlockList | undefined,
 ): string | undefined {
   return includesAddress(proxies, socket.remoteAddress ?? '')
-    ? lastForwardedProto(headers)
+    ? lastForwardedProtocol(headers)
     : undefined
 }
 
@@ -111,12 +111,12 @@ function includesAddress(proxies: BlockList | undefined, address: string): boole
 }
 
 /** The protocol that the nearest proxy reports, whether or not the broker trusts the proxy. */
-function lastForwardedProto(headers: IncomingMessage['headers']): string | undefined {
+function lastForwardedProtocol(headers: IncomingMessage['headers']): string | undefined {
   return splitHeader(headers['x-forwarded-proto']).at(-1)
 }
 
-function isIntegerUpTo(bits: string, max: number): boolean {
-  return /^\d{1,3}$/.test(bits) && Number(bits) <= max
+function isIntegerUpTo(digits: string, max: number): boolean {
+  return /^\d{1,3}$/.test(digits) && Number(digits) <= max
 }
 
 function splitHeader(header: string | string[] | undefined): string[] {

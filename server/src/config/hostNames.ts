@@ -23,9 +23,9 @@ export function originFault(origin: unknown): string | undefined {
   if (origin.includes('*')) {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
-  const probable = probableOrigin(origin)
-  if (probable === origin) return undefined
-  const example = probable ?? 'https://app.example'
+  const meantOrigin = probableOrigin(origin)
+  if (meantOrigin === origin) return undefined
+  const example = meantOrigin ?? 'https://app.example'
   const form = 'browsers send scheme, host and any port that is not the default'
   return `the origin ${quoted} can never match: ${form}, such as ${JSON.stringify(example)}`
 }
@@ -78,9 +78,9 @@ export function hostFault(host: unknown): string | undefined {
   if (host.includes('*')) {
     return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
-  const probable = probableHost(host)
-  if (probable === host.toLowerCase()) return undefined
-  const example = probable ?? 'locks.example'
+  const meantHost = probableHost(host)
+  if (meantHost === host.toLowerCase()) return undefined
+  const example = meantHost ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'
   return `the host ${quoted} can never match: ${form}; use a form such as ${JSON.stringify(example)}`
 }

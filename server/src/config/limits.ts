@@ -1,12 +1,12 @@
 /**
- * Every limit of the broker: the meaning of the limit, its default, its value in the `public`
- * profile, and the error message for a client that reaches the limit. The options, the command
- * line, the documentation and the metrics all use this table.
+ * The limits of the broker. Each limit has a meaning, a default, a value in the `public` profile,
+ * and an error message for a client that reaches the limit. The options, the command line, the
+ * documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are always on, because one client could exhaust a broker without them.
- * Limits of rates, and limits for each client or address, are off by default, because a trusted
- * backend may send fifty thousand requests a second from one address. The `public` profile turns
- * these limits on.
+ * Limits of rates, and limits for each client or address, are off by default. The reason is that a
+ * trusted backend may send fifty thousand requests a second from one address. The `public` profile
+ * turns these limits on.
  */
 import {
   maxBarrierCallsPerSession,
@@ -143,11 +143,11 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output and watches. The broker estimates this memory, usually too high. At the
-   * limit the broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with
-   * 1013 instead of opening a session. At nine eighths of the limit the broker closes new
-   * connections with 1013, and connections with more than 16 KiB of unread output with 4308.
-   * Default: half of the maximum heap size of V8 (`node --max-old-space-size`).
+   * output and watches. The broker estimates this memory, usually too high. At the limit the broker
+   * refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013 instead of
+   * opening a session. At nine eighths of the limit the broker closes new connections with 1013,
+   * and connections with more than 16 KiB of unread output with 4308. Default: half of the maximum
+   * heap size of V8 (`node --max-old-space-size`).
    */
   readonly memoryBytes: number
 }

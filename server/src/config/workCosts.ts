@@ -2,10 +2,11 @@
  * The cost of the work that messages cause, and the work budget of a connection. One unit of work
  * is about half a microsecond of the broker's time, and more until V8 has compiled the code.
  *
- * To limit the number of messages is not enough, because one query visits every key in use, and an
- * answer may be a thousand times as long as its request. So the broker subtracts the work that each
- * message caused from the budget of the connection. A connection that has used up its budget is
- * paused until the broker has handled the messages of the other connections.
+ * A limit for the number of messages is not enough, because messages differ much. One query may
+ * visit every key in use, and its answer may be a thousand times as long as the query. So the
+ * broker subtracts the work that each message caused from the budget of the connection. A
+ * connection that has used up its budget is paused until the broker has handled the messages of the
+ * other connections.
  */
 
 /** How many units compiled code does in a millisecond on a usual processor. */

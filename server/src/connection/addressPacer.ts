@@ -1,7 +1,8 @@
 /**
  * Limits the work for new clients in a turn of the event loop. Work beyond the budget of the turn
- * waits for later turns. The work of one address is done in order of arrival, and the addresses
- * take turns. So an address with many new clients does not delay the clients of other addresses.
+ * waits for later turns. The pacer does the work of one address in order of arrival. After one
+ * piece of work for an address, the pacer does a piece of work for each other address. So an
+ * address with many new clients does not delay the clients of other addresses.
  */
 import { addressGroup } from '../config/addresses.js'
 import { unitsPerMs } from '../config/workCosts.js'

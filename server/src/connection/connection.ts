@@ -30,14 +30,14 @@ export type ConnectionDeps = DepsOf<Connection>
  * connection has a session. `closing`: the socket is closing. `gone`: the socket is closed, and all
  * input is handled.
  */
-type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
+type ConnectionState = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
 export class Connection implements SocketListener, PacedWork {
   readonly #socket: Socket
   readonly #deps: ConnectionDeps
   readonly #sendQueue: SendQueue
   readonly #allowance: WorkAllowance
-  #state: State = 'fresh'
+  #state: ConnectionState = 'fresh'
   /** How many messages the broker has begun to handle. */
   #handledCount = 0
   #receivedAt: number
@@ -79,7 +79,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#handledAt = this.#receivedAt
   }
 
-  get state(): State {
+  get state(): ConnectionState {
     return this.#state
   }
 
@@ -184,6 +184,7 @@ export class Connection implements SocketListener, PacedWork {
 
   onFault(): void {
     if (!this.#acceptsInput()) return
+    // The broker must first handle the waiting input.
     if (this.#input !== undefined) {
       this.#input.addFrame(invalidFrame, this.#deps.time.now())
       return
@@ -395,8 +396,8 @@ export class Connection implements SocketListener, PacedWork {
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
-      // A message that may need a whole turn uses the units that all connections share, and not the
-      // guaranteed minimum of its connection, because every connection could send such a message.
+      // Every connection could send a message that may need a whole turn. So such a message must
+      // not use the guaranteed minimum of its connection, but the units that all connections share.
       if (
         mustWait ||
         (scheduler.unitsLeft <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -410,7 +411,8 @@ export class Connection implements SocketListener, PacedWork {
     const used = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(used)
     if (!this.#acceptsInput()) return
-    // The budget of a second needs memory, so a single `pong` of an idle session does not make one.
+    // The budget of a second needs memory, so a single `pong` of an idle session does not make this
+    // budget. Besides the cost of a message, a `pong` costs less than one unit for its `ack`.
     const isMoreThanPong = used > costs.message + 1
     if (isMoreThanPong || this.#allowance.hasSecondBudget) this.#allowance.chargeSecond(used, at)
   }

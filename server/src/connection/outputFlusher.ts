@@ -1,5 +1,5 @@
 /**
- * Writes the queued messages of all connections at the end of each turn of the event loop, and
+ * Writes the queued messages of all connections at the end of each turn of the event loop. Also
  * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
  * or more than `limits.backlogBytes` at any time.

@@ -35,7 +35,7 @@ export class WorkScheduler {
   #unitsLeft: number = turnBudget.all
   /** When the first frame of this turn was handled. */
   #beganAt: number | undefined
-  /** From the first to the newest frame of this turn, in ms. */
+  /** Time from the first to the newest frame of this turn, in ms. */
   #elapsedMs = 0
 
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {

@@ -55,7 +55,7 @@ export class BarrierCall<S> {
     this.since = since
   }
 
-  /** The id of the call in an `IdTable`. */
+  /** The number by which an `IdTable` (a map with numbers as keys) finds the call. */
   get tableId(): number {
     return this.id
   }

@@ -101,7 +101,7 @@ export class BarrierTable {
     const call = this.add(session, command)
     responder.effects.push({ kind: 'arrived', call })
     if (!isLastParty) return
-    // A copy, because each departure removes a call.
+    // The loop needs a copy, because each departure removes a call from `calls`.
     for (const waitingCall of [...call.barrier.calls]) {
       this.#depart(responder, waitingCall, 'passed')
       responder.answer(waitingCall.session, waitingCall.id, passed)

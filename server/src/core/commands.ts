@@ -131,7 +131,7 @@ export interface OpenSession extends CommandBase {
   readonly session: string
   /** The broker that runs the timers of this session; '' if the log is not shared. */
   readonly ownerBroker: string
-  /** The authenticated principal. Only the same principal may resume the session. */
+  /** The authenticated name of the client. Only the same principal may resume the session. */
   readonly principal: string
   /** The name of the session, which the client chose. */
   readonly name: string | undefined

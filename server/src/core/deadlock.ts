@@ -1,6 +1,6 @@
 /**
- * Finds deadlocks: whether a new request could never be granted, because the scopes for whose locks
- * the request would wait are waiting themselves, and wait for each other or for the new request.
+ * Finds deadlocks. A new request causes a deadlock if it could never be granted: the scopes for
+ * whose locks it would wait are waiting themselves, for each other or for the new request.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
@@ -9,10 +9,10 @@
  *
  * The check is a graph reduction. The check collects the waiting requests on which the new request
  * depends, directly or through other requests. The check then repeats one step in its own records:
- * it grants a request that nothing prevents, and releases the locks of the scope of
- * this request. The check ends when no more request can be granted. If the new request is not
- * granted by then, there is a deadlock. A search for a cycle would not be exact for permits,
- * because a request for permits can be granted when any one of the holders makes room.
+ * it grants a request that nothing prevents, and releases the locks of the scope of this request.
+ * The check ends when no more request can be granted. If the new request is not granted by then,
+ * there is a deadlock. A search for a cycle would not be exact for permits, because a request for
+ * permits can be granted when any one of the holders makes room.
  *
  * The check visits only waiting scopes and waiting sets. The order of the visits depends only on
  * fences and queues, so that all brokers decide alike.
@@ -20,7 +20,7 @@
 import type { LockMode } from '@holdfast/shared'
 import type { CycleEntry } from './plainRecords.js'
 import type { KeyState, Lock, Request, ScopeOfLocks } from './records.js'
-import { dropUnusedScopes, listLocks } from './scopes.js'
+import { dropEmptyKeyScopes, listLocks } from './scopes.js'
 
 /** The lock that a waiting request, or one member of a waiting set, wants at one key. */
 interface WantedLock {
@@ -52,7 +52,7 @@ export type DeadlockResult = {
 const maxCycleEntries = 16
 /**
  * A waiting request outside scopes and sets is not visited. The check only *passes* the request: it
- * looks whether the request can be granted. This many passed requests cost as much as one visit.
+ * tests whether the request can be granted. This many passed requests cost as much as one visit.
  */
 const passedPerVisit = 16
 /** A lock of a waiting scope costs as much as this many passed requests. */
@@ -86,6 +86,7 @@ interface CheckedKey {
   heldCount: number
   /** The permits of these holders together. */
   heldPermits: number
+  /** The upgrade that waits at the key, and the new request if it is an upgrade at this key. */
   readonly upgrades: Waiter[]
   /**
    * The waiting requests in scopes or sets on which the new request depends, in the order of the
@@ -137,6 +138,8 @@ class DeadlockCheck {
 
   run(): DeadlockResult {
     const { scope } = this.#newWaiter
+    // The scope of the new request does not wait yet, so its locks may be missing in the lists of
+    // their keys.
     if (scope !== undefined) listLocks(scope)
     for (let waiter = this.#unvisited.pop(); waiter; waiter = this.#unvisited.pop()) {
       this.#visit(waiter)
@@ -235,7 +238,7 @@ class DeadlockCheck {
         scope.unlistedLocks.add(lock)
       }
     }
-    dropUnusedScopes(keyState)
+    dropEmptyKeyScopes(keyState)
     return locks.sort((a, b) => a.fence - b.fence)
   }
 
@@ -318,6 +321,7 @@ class DeadlockCheck {
 
   /** Whether the check could grant the waiter at this key. */
   #isFreeAt(checkedKey: CheckedKey, waiter: Waiter, { mode, permits }: WantedLock): boolean {
+    // An upgrade is granted when no other lock of a waiting scope is held.
     if (waiter.upgradeOf !== undefined)
       return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
     if (checkedKey.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false

@@ -37,7 +37,10 @@ export type Effect =
       readonly handshakeId: string
       readonly answers: ReadonlyMap<number, Answer>
     }
-  /** A refused resume: unknown session or wrong secret. The client must not learn which. */
+  /**
+   * A refused resume: the session is unknown, or the secret is wrong. The client must not learn
+   * which of the two is true.
+   */
   | { readonly kind: 'refused'; readonly handshakeId: string }
   | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
   /** The table emits this effect after all releases and withdrawals of the session. */
@@ -60,7 +63,7 @@ export type Effect =
       /** The current fence of the lock before the upgrade. */
       readonly formerFence: number
     }
-  /** An exclusive lock has become shared. Its fence is the same. An `answer` follows. */
+  /** An exclusive lock has become shared, and keeps its fence. An `answer` follows. */
   | { readonly kind: 'downgraded'; readonly lock: Lock }
   | {
       readonly kind: 'released'

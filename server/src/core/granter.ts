@@ -3,9 +3,9 @@
  * the table only in this file. So only this file counts them, sums up their bytes and emits their
  * effects.
  *
- * Granting is one loop without recursion. When a set is granted, withdrawn or released, its keys go
- * onto a worklist, and the loop grants the waiters of these keys before the command ends. (A set is
- * one request for several keys.)
+ * Granting is one loop without recursion. A set is one request for several keys. When a set is
+ * granted, withdrawn or released, its keys go onto a worklist. The loop grants the waiters of these
+ * keys before the command ends.
  *
  * The parameter `at` is always the wall time of the command, in ms since 1970.
  */
@@ -46,8 +46,8 @@ export class Granter {
   /** How many more waiters this command may grant. */
   #grantsLeft: number
   /**
-   * Keys whose waiters this command must still try to grant, in this order: keys whose locks or
-   * requests ended, and the keys of sets that ended or were granted.
+   * Keys whose waiters this command must still try to grant, in this order. A key is added when one
+   * of its locks or requests ends, or when a set with this key ends or is granted.
    */
   readonly #worklist = new Set<KeyState>()
   /** Keys with waiters that could be granted, but that this command may not grant any more. */

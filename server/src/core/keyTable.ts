@@ -2,11 +2,11 @@
  * The keys in use, each with its state, in the order in which they came into use.
  *
  * A key without holders and waiters is idle. The table keeps the state of an idle key for a while,
- * because a `Map` leaves a tombstone for every deleted key until the `Map` is rebuilt. If a client
- * locks and unlocks the same key again and again, hundreds of thousands of tombstones would stand
- * in a row, and each lookup of the key would pass all of them. The table therefore drops an idle
- * key only after many other keys have become idle. Tombstones are then rare, and locking a busy key
- * again is cheap. Idle keys are neither counted nor listed.
+ * because a `Map` leaves a tombstone for every deleted key until the `Map` is rebuilt. A client may
+ * lock and unlock one key again and again. Without idle keys, this would leave hundreds of
+ * thousands of tombstones, and each lookup of the key would pass all of them. So the table drops an
+ * idle key only after many other keys have become idle. Tombstones are then rare, and locking a
+ * busy key again is cheap. Idle keys are neither counted nor listed.
  */
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'

@@ -58,7 +58,7 @@ export class LockSet<L, R> {
   /** The members since the grant. */
   readonly locks: L[] = []
   /** Index of the member that last prevented the grant. */
-  blockedAt = 0
+  blockedIndex = 0
 }
 
 /**
@@ -76,7 +76,7 @@ export class Scope<L, R, S> {
   readonly locks = new Set<L>()
   /** The locks of the scope that are not in the lists of their keys. */
   readonly unlistedLocks = new Set<L>()
-  /** The request for which the scope waits. */
+  /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined
 
   constructor(session: S, number: number) {
@@ -110,7 +110,7 @@ export class KeyScopes<L, R> {
  * @template S The class of sessions.
  */
 export class LockExtras<L, R, S> {
-  /** As in {@link ExtraTerms}. */
+  /** The first four fields are as in {@link ExtraTerms}. */
   readonly permits: number | undefined
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
@@ -178,7 +178,7 @@ export class KeyPermits {
 }
 
 /**
- * The extras of a key. A key without any of them has no such object.
+ * The fields that only a few keys have. A key without any of these fields has no such object.
  *
  * @template L The class of locks.
  * @template R The class of requests.
@@ -190,7 +190,6 @@ export class KeyExtras<L, R> {
   upgrade: R | undefined = undefined
   /** Undefined while no waiting scope has a lock or a request of the key, and no set waits. */
   scopes: KeyScopes<L, R> | undefined = undefined
-
   /** The `once` requests that wait; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined
   /** The followers that get the value of a run that has ended; undefined if all are answered. */

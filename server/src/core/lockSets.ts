@@ -1,11 +1,11 @@
 /**
  * Sets: one lock on several keys, granted in one step or not at all.
  *
- * A set of n keys is n requests while it waits, one in the queue of each key, and n locks when it
- * is granted, one among the holders of each key. These requests or locks are the *members* of the
- * set, and have the same session, id and fence. So code that looks at a key sees a member like any
- * other lock. Only the first member, the *primary*, is in the tables of its session, is answered,
- * and has deadlines.
+ * While a set of n keys waits, it consists of n requests, one in the queue of each key. When the
+ * set is granted, it consists of n locks, one among the holders of each key. These requests or
+ * locks are the *members* of the set, and share one session, id and fence. So code that looks at a
+ * key sees a member like any other lock. Only the first member, the *primary*, is in the tables of
+ * its session, is answered, and has deadlines.
  *
  * Requests enter all queues in the same order. So the oldest waiting request becomes the head of
  * all its queues when the holders leave, and sets cannot deadlock with each other.
@@ -77,9 +77,9 @@ function isFree(keyState: KeyState, item: SetItem): boolean {
 export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   const { requests } = set
   for (let i = 0; i < requests.length; i++) {
-    const index = (set.blockedAt + i) % requests.length
+    const index = (set.blockedIndex + i) % requests.length
     if (isAtHead(requests[index]!)) continue
-    set.blockedAt = index
+    set.blockedIndex = index
     return false
   }
   return true

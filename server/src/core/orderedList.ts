@@ -55,9 +55,14 @@ export class Walk<T extends Ordered<T>> {
   #visitedOrder = 0
   #isOver = false
 
-  constructor(members: LinkedList<T>, end: number, bookmark: T, onEnd: () => void = () => {}) {
+  constructor(
+    members: LinkedList<T>,
+    lastOrder: number,
+    bookmark: T,
+    onEnd: () => void = () => {},
+  ) {
     this.#members = members
-    this.#lastOrder = end
+    this.#lastOrder = lastOrder
     this.#bookmark = bookmark
     this.#onEnd = onEnd
     members.insertAfter(bookmark, undefined)

@@ -55,7 +55,7 @@ export class Session {
   secret: string | undefined
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
-  /** The number of the attempt that last resumed with `secret`; undefined if it had no number. */
+  /** The number of the last `hello` that resumed with `secret`; undefined if it had no number. */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
   lastId = 0
@@ -160,9 +160,9 @@ export class Session {
   /** Stores the revocation of a lock. Returns the additional bytes. */
   storeRevocation(fence: number, note: string): number {
     if (this.answers === undefined) return 0
-    const before = this.revocationBytes
+    const bytesBefore = this.revocationBytes
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
-    return this.revocationBytes - before
+    return this.revocationBytes - bytesBefore
   }
 
   /** The client has received the newest secret, so the former secret is invalid. */
@@ -316,7 +316,7 @@ export class Lock implements LockTerms {
     return set === undefined || set.locks[0] === this
   }
 
-  /** The id of the lock in an `IdTable`. */
+  /** The number by which an `IdTable` (a map with numbers as keys) finds the lock. */
   get tableId(): number {
     return this.fence
   }
@@ -371,7 +371,7 @@ export class Request implements LockTerms {
     return set === undefined || set.requests[0] === this
   }
 
-  /** The id of the request in an `IdTable`. */
+  /** The number by which an `IdTable` (a map with numbers as keys) finds the request. */
   get tableId(): number {
     return this.id
   }

@@ -162,13 +162,13 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
+    const mayDeadlock = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
     else if (decision.kind === 'mismatch')
       this.#responder.refuseCapacity(session, id, decision.mismatch)
     else if (
-      decision.kind !== 'wait' ||
-      scope === undefined ||
+      !mayDeadlock ||
       !this.#refuseIfDeadlock(
         session,
         id,
@@ -183,6 +183,7 @@ export class RequestHandler {
         this.#responder.answer(session, id, answer)
       } else {
         const set = new LockSet<Lock, Request>()
+        // A set that waits gets its fence later, when it is granted.
         const fence = decision.kind === 'grant' ? this.#granter.nextFence() : 0
         for (const [i, keyState] of keyStates.entries()) {
           const extras = extrasOf(session, { ...items[i]!, ...command.extras }, set)

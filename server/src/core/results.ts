@@ -52,7 +52,7 @@ export class ResultTable {
     const { keyState } = request
     keyState.extras ??= new KeyExtras()
     keyState.extras.followers ??= new FollowerGroup()
-    addTo(keyState.extras.followers, request)
+    addToGroup(keyState.extras.followers, request)
   }
 
   /** Removes a `once` request that waits no longer. */
@@ -141,7 +141,7 @@ export class ResultTable {
       extras.delivery.result = result
       result.addReference()
     }
-    addTo(extras.delivery, request)
+    addToGroup(extras.delivery, request)
   }
 
   /** Adds a kept result from a snapshot. Does not count the bytes, as {@link restoreFollower}. */
@@ -166,7 +166,7 @@ export class ResultTable {
   }
 }
 
-function addTo(group: FollowerGroup<Request>, request: Request): void {
+function addToGroup(group: FollowerGroup<Request>, request: Request): void {
   group.requests.add(request)
   request.extras!.followers = group
 }

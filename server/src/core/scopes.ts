@@ -31,8 +31,8 @@ export function onLockEnded(lock: Lock): void {
   scope.locks.delete(lock)
   scope.unlistedLocks.delete(lock)
   lock.keyState.extras?.scopes?.locks.delete(lock)
-  dropUnusedScopes(lock.keyState)
-  dropIfOver(lock.session, scope)
+  dropEmptyKeyScopes(lock.keyState)
+  dropScopeIfUnused(lock.session, scope)
 }
 
 /** Marks the scope of a request as waiting. Call this function when a request begins to wait. */
@@ -52,11 +52,11 @@ export function onWaitBegan(request: Request): void {
 export function onWaitEnded(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
-  if (keyState.extras?.scopes?.requests.delete(request)) dropUnusedScopes(keyState)
+  if (keyState.extras?.scopes?.requests.delete(request)) dropEmptyKeyScopes(keyState)
   const { scope } = extras
   if (scope?.waiting !== request) return
   scope.waiting = undefined
-  dropIfOver(session, scope)
+  dropScopeIfUnused(session, scope)
 }
 
 /** Lists the locks of a scope at their keys. */
@@ -66,7 +66,7 @@ export function listLocks(scope: ScopeOfLocks): void {
 }
 
 /** Drops the lists of a key if they are empty. */
-export function dropUnusedScopes(keyState: KeyState): void {
+export function dropEmptyKeyScopes(keyState: KeyState): void {
   const { extras } = keyState
   if (!extras?.scopes?.isEmpty) return
   extras.scopes = undefined
@@ -85,7 +85,8 @@ export function addScope(session: Session, scope: ScopeOfLocks): void {
   session.scopes.set(scope.number, scope)
 }
 
-function dropIfOver(session: Session, scope: ScopeOfLocks): void {
+/** Removes a scope from its session if the scope has neither locks nor a waiting request. */
+function dropScopeIfUnused(session: Session, scope: ScopeOfLocks): void {
   if (scope.locks.size > 0 || scope.waiting !== undefined) return
   session.scopes?.delete(scope.number)
   if (session.scopes?.size === 0) session.scopes = undefined

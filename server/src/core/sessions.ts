@@ -123,7 +123,7 @@ export class SessionTable {
     this.#responder.effects.push({ kind: 'suspended', session, keep })
   }
 
-  /** Moves the sessions of an ended broker, or all sessions, to another broker. Suspends them. */
+  /** Moves the sessions of an ended broker, or all sessions, to a broker, and suspends them. */
   takeOver({ formerOwner, ownerBroker, at }: TakeOverSessions): void {
     const movedSessions = [...this.byId.values()].filter(
       (session) => formerOwner === undefined || session.ownerBroker === formerOwner,

@@ -62,7 +62,10 @@ export class FollowerGroup<R> {
 
 /** A result that later `once` calls of its key get. */
 export class KeptResult {
-  /** Number of the result in the order in which results were kept; 0 for a bookmark. */
+  /**
+   * Number of the result in the order in which results were kept; 0 for the bookmark of a walk (see
+   * `orderedList.ts`).
+   */
   order = 0
   previous: KeptResult | undefined = undefined
   next: KeptResult | undefined = undefined

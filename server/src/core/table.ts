@@ -16,8 +16,8 @@
  *   `decideSet` in `lockSets.ts`, `Granter.#isReady`).
  * - First come, first served: no request is granted past a queue (`RequestHandler.#requestLock`,
  *   `decideSet`, `Granter.#grantWaitersOf`).
- * - When a lock or a request ends, the table grants the waiters behind it while it executes the
- *   same command, by a loop and never by recursion (`Granter.release`, `Granter.withdraw`).
+ * - The command that ends a lock or a request also grants the waiters behind this lock or request,
+ *   by a loop and never by recursion (`Granter.release`, `Granter.withdraw`).
  * - A request whose id is repeated gets its first answer and never runs twice
  *   (`Responder.accepts`).
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
@@ -315,7 +315,8 @@ export class LockTable {
         request: requestTypeOfWaiter(request),
       })
     }
-    // In the order of the grants, because a table from a snapshot has the locks in another order.
+    // The locks end in the order of their fences, so that all brokers have the same order. A table
+    // that was restored from a snapshot has the locks of a scope in another order.
     for (const lock of [...(scope?.locks ?? [])].sort((a, b) => a.fence - b.fence)) {
       if (!lock.isPrimary) continue
       this.#granter.addToWorklist(lock.keyState)

@@ -1,8 +1,12 @@
 /**
  * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status`, `/metrics` and
- * `POST /rebalance`. Only `/status` and `/metrics` show numbers, so only programs on this machine,
- * or clients of the admin port (a second port, for operators only), may read these two paths. Only
- * `/rebalance` changes the broker, so only programs on this machine may request it, at either port.
+ * `POST /rebalance`.
+ *
+ * - `/status` and `/metrics` show numbers. So only programs on this machine, or clients of the
+ *   admin port, may read these two paths. The admin port is a second port for operators only.
+ * - `/rebalance` changes the broker. So only programs on this machine may request it, at either
+ *   port.
+ * - `/healthz` and `/readyz` show no numbers, so all clients may read them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'

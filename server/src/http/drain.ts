@@ -4,7 +4,7 @@
  * another broker at once. If another broker can take over a session, the session keeps its locks,
  * so the broker closes the connection of such a session without waiting.
  *
- * A rebalance closes connections in the same way, but the broker goes on: each client returns to
+ * A rebalance also closes connections one by one, but the broker goes on. Each client returns to
  * the first broker of its list, or to the broker that a load balancer chooses.
  */
 import type { Clock } from '@holdfast/shared'

@@ -16,7 +16,7 @@ import { UpgradeRates } from '../access/upgradeRates.js'
 import {
   type ClientAddress,
   clientAddressOf,
-  forwardedProto,
+  forwardedProtocol,
   isLoopback,
 } from '../config/addresses.js'
 import { limitMessage } from '../config/limits.js'
@@ -145,7 +145,7 @@ export class UpgradePolicy {
    * the request.
    */
   forwardedScheme(request: IncomingMessage): string | undefined {
-    return forwardedProto(request, this.#settings.trustedProxies)
+    return forwardedProtocol(request, this.#settings.trustedProxies)
   }
 
   /** Returns why the upgrade is refused; undefined if only its token remains to be checked. */

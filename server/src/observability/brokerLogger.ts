@@ -1,8 +1,8 @@
 /**
  * Writes the broker's events to the operator's logger: a line for each session that ended, each
- * refusal, each revocation, and each problem of a replicated log (a command log that several
- * brokers share). Text that a client chose (keys, names, reasons) is escaped and shortened first.
- * Tokens and secrets are never logged.
+ * refusal, each revocation, and each problem of a replicated log. A replicated log is a command log
+ * that several brokers share. Text that a client chose (keys, names, reasons) is escaped and
+ * shortened first. Tokens and secrets are never logged.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -139,9 +139,9 @@ const checkEveryMs = 1_000
 const notMember = 'this broker is not a member; it sent its clients to the other brokers'
 
 /**
- * Logs the health of the replicated log: one line when a problem begins, one line when this broker
- * sends its clients to other brokers because of the problem, and one line when the log has
- * recovered. A problem that is over before the second check is not logged.
+ * Logs the health of the replicated log, with one line for each of these events: a problem begins,
+ * this broker sends its clients to other brokers because of the problem, the log has recovered. A
+ * problem that is over before the second check is not logged.
  */
 class LogHealth {
   readonly #logger: Logger

@@ -9,9 +9,9 @@ export interface LogStatus {
   /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
-   * The longer of two times, in ms: how long ago this broker appended its oldest entry that the log
-   * has not returned, and how long the newest returned entry took. Undefined before the first
-   * entry.
+   * How late the log returns the entries of this broker, in ms. This is the age of the oldest entry
+   * that has not returned, or the time that the newest returned entry took if this time is longer.
+   * Undefined before the first entry.
    */
   readonly lagMs: number | undefined
   /** The name that the operator gave to this broker; undefined without such a name. */

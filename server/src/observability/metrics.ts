@@ -5,8 +5,8 @@
  *
  * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
  * scrapes, because some events happen thousands of times a second. The wall clock measures how long
- * requests wait and how long locks are held, because the lock table keeps the times of requests and
- * grants by the wall clock. The monotonic clock measures the hand-off (from a grant to its write),
+ * requests wait and how long locks are held, because the lock table stores the wall times of
+ * requests and grants. The monotonic clock measures the hand-off (from a grant to its write),
  * because the hand-off is short.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'

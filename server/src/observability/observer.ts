@@ -15,9 +15,9 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
   : ''
 
 /**
- * Why the broker refused a client or a request, in snake_case, as metrics and log lines show it:
- * the limit that was reached (`messages_per_second` for the option `messagesPerSecond`), or one of
- * these rules:
+ * Why the broker refused a client or a request, in snake_case, as metrics and log lines show the
+ * cause. The cause is the limit that was reached, or one of the rules below. For example,
+ * `messages_per_second` is the limit `messagesPerSecond`.
  *
  * - `origin`: the page's origin is not in `origins`.
  * - `host`: the client called the broker by a name that is not in `hosts`.
@@ -105,9 +105,9 @@ export interface Observer {
   /** Called for each message of an open session, so this function must be fast. */
   onMessage(type: ClientMessage['type']): void
   /**
-   * Called for each effect in the lock table, so this function must be fast. If several
-   * brokers share a log, only the owner broker of the session (which keeps the timers of the
-   * session) calls this function, so that sums over all brokers are right.
+   * Called for each effect in the lock table, so this function must be fast. If several brokers
+   * share a log, only the owner broker of the session calls this function, so that sums over all
+   * brokers are right. The owner broker is the broker that keeps the timers of the session.
    */
   onEffect(effect: Effect): void
   /** Called at most once in a turn of the event loop, after the output of that turn was written. */

@@ -1,7 +1,8 @@
 /**
  * Splits the bytes of a client into WebSocket frames. The reader itself decodes a text frame that
- * is a whole message, because `ws` makes half a dozen objects for such a frame and keeps some of
- * them until the next frame. Every other frame goes to `ws`, one frame at a time.
+ * is a whole message, because this saves time and memory. (`ws` makes half a dozen objects for such
+ * a frame, and keeps some of them until the next frame.) Every other frame goes to `ws`, one frame
+ * at a time.
  *
  * A pause of the socket stops the reader at the next frame, even within a chunk. The reader then
  * puts the unread bytes back into the socket, which emits these bytes again after the pause.
