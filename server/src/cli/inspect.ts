@@ -171,8 +171,8 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
   else {
     printKey(key, result)
     for (const line of recordLines(records)) print(line)
-    const [first] = held
-    if (first?.keyCount !== undefined) await printSet(session, first)
+    const [firstHolder] = held
+    if (firstHolder?.keyCount !== undefined) await printSet(session, firstHolder)
   }
   const [listed, total] = [held.length + waiting.length, heldCount + waitingCount]
   if (listed < total) {

@@ -87,8 +87,8 @@ export async function* pagesOf(
   let afterFence: number | undefined
   for (;;) {
     const page = await session.query({ prefix, after, afterFence })
-    const last = lastKeyIn(page)
-    if (last === undefined) {
+    const lastKey = lastKeyIn(page)
+    if (lastKey === undefined) {
       if (page.heldCount + page.waitingCount === 0) return
       // The locks of this page were released while the broker chose the page. More pages follow.
       continue
@@ -98,9 +98,9 @@ export async function* pagesOf(
     // A page ends between two keys, unless the locks of one key fill the page. In that case the
     // next page begins within that key, after the last fence (an integer that rises with every
     // grant).
-    const isWithinKey = page.held.length === pageSize && page.held[0]?.key === last
+    const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     afterFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    after = last
+    after = lastKey
   }
 }
 

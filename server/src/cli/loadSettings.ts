@@ -66,7 +66,7 @@ const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
 )
 
 /**
- * A name of up to six letters counts as misspelt only after one edit, because a name of four
+ * A name of up to five letters counts as misspelt only after one edit, because a name of four
  * letters is two edits from many other names: FULL from CELL.
  */
 const editsOfShortName = 1

@@ -44,7 +44,7 @@ holdfast once --timeout 30s token -c './login | jq -r .token'   # a line for the
       .usage('[options] <key> [--] <command...>\n       holdfast once [options] <key> -c <line>')
       .argument('<key>')
       .argument('[command...]', 'everything after the key')
-      .option('--keep <time>', 'give the output also to later callers, for so long', parseDuration)
+      .option('--keep <time>', 'how long to give the output to later callers too', parseDuration)
       .option(
         '--timeout <time>',
         'how long to wait for the run of another caller (default no limit)',

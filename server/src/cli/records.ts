@@ -87,8 +87,8 @@ export function barrierTable(arrived: readonly BarrierCallInfo[]): Promise<strin
 /** Names the first sessions that wait at a barrier. */
 export function waitersText({ calls, waiting }: ListedBarrier): string {
   const names = calls.slice(0, maxNamesInTable).map(sessionLabel)
-  const more = waiting - names.length
-  return more > 0 ? `${names.join(', ')} and ${more} more` : names.join(', ')
+  const unnamedCount = waiting - names.length
+  return unnamedCount > 0 ? `${names.join(', ')} and ${unnamedCount} more` : names.join(', ')
 }
 
 /** The table of kept results. */

@@ -61,7 +61,7 @@ export const settings = {
     group: 'Keeping locks over a restart',
     value: 'mode',
     kind: 'text',
-    help: 'when the journal has a grant: on the disk (flushed), or handed to the system (relaxed)',
+    help: 'when a grant counts as written: on the disk (flushed), or in the system (relaxed)',
     choices: ['flushed', 'relaxed'],
   },
   fenceFile: {
@@ -73,7 +73,7 @@ export const settings = {
   quietStart: {
     group: 'Keeping locks over a restart',
     kind: 'ms',
-    help: 'grant no lock for so long after the start, until earlier leases are over',
+    help: 'how long to grant no lock after the start, so that earlier leases end first',
   },
   log: {
     group: 'Sharing a log with other brokers',
@@ -106,7 +106,7 @@ export const settings = {
   sharedEtcd: {
     group: 'Sharing a log with other brokers',
     kind: 'boolean',
-    help: 'other programs use this etcd: leave its compaction to etcd itself',
+    help: 'other programs use this etcd, so the broker does not compact it',
   },
   logCa: {
     group: 'Sharing a log with other brokers',

@@ -28,6 +28,7 @@ ${commands.flatMap((command) => linesOf(name, command, cursorIsAt(command.name))
 `
 }
 
+/** The lines for the flags and the choices of one command. @param condition As fish code */
 function linesOf(name: string, { flags, args }: CommandModel, condition: string): string[] {
   const words = args.flatMap(({ choices }) => choices)
   return [
@@ -38,17 +39,22 @@ function linesOf(name: string, { flags, args }: CommandModel, condition: string)
   ]
 }
 
+/** The arguments of `complete` for a flag: its names, its value and its description. */
 function flagArgs({ names, description, value }: FlagModel): string {
   const flags = names.map((flag) =>
     flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`,
   )
-  const valueArgs =
-    value === undefined
-      ? []
-      : value.isFile
-        ? ['-r', '-F']
-        : ['-x', ...(value.choices.length > 0 ? [`-a ${fishQuoted(value.choices.join(' '))}`] : [])]
-  return [...flags, ...valueArgs, `-d ${fishQuoted(description)}`].join(' ')
+  return [...flags, ...valueArgs(value), `-d ${fishQuoted(description)}`].join(' ')
+}
+
+/**
+ * The arguments for the value of a flag: `-r -F` completes files, `-x` takes a value but no file.
+ */
+function valueArgs(value: FlagModel['value']): string[] {
+  if (value === undefined) return []
+  if (value.isFile) return ['-r', '-F']
+  if (value.choices.length === 0) return ['-x']
+  return ['-x', `-a ${fishQuoted(value.choices.join(' '))}`]
 }
 
 function fishQuoted(text: string): string {

@@ -167,8 +167,8 @@ function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
       ? sessionLabel(holder)
       : `${sessionLabel(holder)} since ${timeOfDay(since)}`
   })
-  const more = holders.length - names.length
-  return `${prefix}${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  const unnamedCount = holders.length - names.length
+  return `${prefix}${names.join(', ')}${unnamedCount > 0 ? ` and ${unnamedCount} more` : ''}`
 }
 
 /** A local time as `12:04`. A time that is not today has its date: `2026-03-01 12:04`. */

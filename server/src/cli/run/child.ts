@@ -124,17 +124,17 @@ export async function launch(
   options: SpawnOptions,
 ): Promise<ChildProcess> {
   checkCommand(target)
-  const [name = ''] = target.command
+  const [programName = ''] = target.command
   let launched: ChildProcess
   try {
     const env = launchEnvironment(target)
     launched = spawn(shell, ['-c', script, shellName, ...launchWords(target)], { ...options, env })
   } catch (error) {
-    throw cannotRun(name, codeOf(error))
+    throw cannotRun(programName, codeOf(error))
   }
   if (launched.pid !== undefined) return launched
   return new Promise((_, reject) => {
-    launched.once('error', (error) => reject(cannotRun(name, codeOf(error))))
+    launched.once('error', (error) => reject(cannotRun(programName, codeOf(error))))
   })
 }
 

@@ -124,19 +124,23 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
  * @throws {Exit} 127 if the command does not exist, 126 if the command cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {
-  const [name = ''] = command
+  const [programName = ''] = command
   // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
   if (rawBytesOf(command)[0] !== undefined) return
   let failure: string | undefined
-  const folders = name.includes('/') ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
+  const folders = programName.includes('/')
+    ? ['']
+    : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {
     const code =
-      name === '' ? 'ENOENT' : codeWhyNotRunnable(name.includes('/') ? name : join(folder, name))
+      programName === ''
+        ? 'ENOENT'
+        : codeWhyNotRunnable(programName.includes('/') ? programName : join(folder, programName))
     if (code === undefined) return
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failure ??= code
-    else if (name.includes('/')) failure = code
+    else if (programName.includes('/')) failure = code
   }
-  throw cannotRun(name, failure ?? 'ENOENT')
+  throw cannotRun(programName, failure ?? 'ENOENT')
 }
 
 /** The error for a command that could not be started, from the error code of the system. */

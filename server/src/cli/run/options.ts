@@ -53,13 +53,16 @@ export function addHoldingOptions(command: Command): Command {
   command
     .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))
     .addOption(
-      new Option('--capacity <n>', 'let as many sessions hold the key as it has permits')
+      new Option(
+        '--capacity <n>',
+        'number of permits of the key; each lock takes --permits of them',
+      )
         .argParser(integerParser(1, maxCapacity))
         .conflicts('shared'),
     )
     .option(
       '--permits <n>',
-      'take so many permits (default 1); only with --capacity',
+      'how many permits to take (default 1); only with --capacity',
       integerParser(1, maxCapacity),
     )
     .option(
@@ -69,7 +72,7 @@ export function addHoldingOptions(command: Command): Command {
     )
     .option(
       '--max-hold <time>',
-      'give the lock up so long after its grant; a command is stopped before',
+      'longest time to hold the lock; the command is stopped before that time',
       durationParser(1, maxDurationMs),
     )
   return addWaitingOptions(command)
@@ -81,7 +84,11 @@ export function addWaitingOptions(command: Command): Command {
     .addOption(
       new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
     )
-    .option('--timeout <time>', 'connect and wait for at most so long, then exit 75', parseDuration)
+    .option(
+      '--timeout <time>',
+      'longest time to connect and to wait for the lock; then exit 75',
+      parseDuration,
+    )
     .option(
       '-E, --conflict-exit-code <n>',
       'exit with this code instead of 75 if another session holds the lock',
@@ -148,8 +155,8 @@ function forNames(names: readonly string[], hint: string): Record<string, string
 
 /** A hint for an option of flock(1) that this command has under another name; else undefined. */
 export function flockHint(command: Command, option: string): string | undefined {
-  const name = option.replace(/^-+/, '').replace(/=.*/s, '')
-  const hint = Object.hasOwn(flockOptions, name) ? flockOptions[name] : undefined
+  const optionName = option.replace(/^-+/, '').replace(/=.*/s, '')
+  const hint = Object.hasOwn(flockOptions, optionName) ? flockOptions[optionName] : undefined
   if (!hint?.startsWith('--')) return hint
   return command.options.some(({ long }) => long === hint) ? `Did you mean ${hint}?` : undefined
 }

@@ -148,11 +148,11 @@ export function untilGroupEnds(group: number, onWait: (members: number) => void)
  * zombies.
  */
 function countLiving(group: number): number | 'gone' {
-  const result = signalGroup(group, 0)
-  if (result === 'gone') return 'gone'
+  const signalResult = signalGroup(group, 0)
+  if (signalResult === 'gone') return 'gone'
   const allProcesses = processes()
   const living = allProcesses.filter((info) => info.group === group && !isDead(info)).length
   // Some systems hide the processes of other users, or all processes. A group that exists but is
   // not listed counts as alive.
-  return result === 'forbidden' || allProcesses.length === 0 ? Math.max(1, living) : living
+  return signalResult === 'forbidden' || allProcesses.length === 0 ? Math.max(1, living) : living
 }

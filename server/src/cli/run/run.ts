@@ -75,7 +75,7 @@ export function addRunOptions(command: Command): Command {
       )
       .option(
         '--min-hold <time>',
-        'keep the lock for at least so long after its grant',
+        'shortest time for which the lock is kept after its grant',
         parseDuration,
       )
       .option(
@@ -269,13 +269,13 @@ class Run {
     if (remainingMs <= 0 || !lock.held) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, remainingMs)
-      const end = () => {
+      const endHold = () => {
         clearTimeout(timer)
         resolve()
       }
-      lock.signal.addEventListener('abort', end, { once: true })
+      lock.signal.addEventListener('abort', endHold, { once: true })
       signals.handle((signal) => {
-        if (Signals.isDeadly(signal)) end()
+        if (Signals.isDeadly(signal)) endHold()
       })
     })
   }

@@ -212,12 +212,12 @@ function cycleFrom(start: Task, builder: GraphBuilder): string[] {
   for (let task = unvisited.shift(); task !== undefined; task = unvisited.shift()) {
     for (const { to, scope, isCertain } of builder.blockersOfTask(task)) {
       if (!isCertain) continue
-      const next = { session: to, scope }
-      const id = idOf(next)
+      const nextTask = { session: to, scope }
+      const id = idOf(nextTask)
       if (id === startId) return pathTo(task, startId, cameFrom)
       if (cameFrom.has(id)) continue
       cameFrom.set(id, task)
-      unvisited.push(next)
+      unvisited.push(nextTask)
     }
   }
   return []

@@ -26,7 +26,7 @@ export function EventsPage() {
   const [text, setText] = useState('')
   const [shownKinds, setShownKinds] = useState<readonly EventKind[]>(kinds)
   const [pausedEvents, setPausedEvents] = useState<readonly TimedEvent[] | undefined>(undefined)
-  const found = useMemo(
+  const matchingEvents = useMemo(
     () => filterEvents(pausedEvents ?? feed.recentEvents.events, text, shownKinds),
     [feed, version, pausedEvents, text, shownKinds],
   )
@@ -78,7 +78,7 @@ export function EventsPage() {
       {feed.watchProblem !== undefined && (
         <Note kind="bad">No events are shown: {feed.watchProblem}.</Note>
       )}
-      {found.length === 0 ? (
+      {matchingEvents.length === 0 ? (
         <EmptyText>
           {feed.recentEvents.count === 0
             ? 'No events since this page was opened.'
@@ -89,7 +89,7 @@ export function EventsPage() {
           label="Events, newest first"
           kind="events"
           heads={['Time', 'Event', 'Key', 'Session', 'Fence']}
-          items={found}
+          items={matchingEvents}
           idOf={({ sequence }) => String(sequence)}
           cells={cellsOf}
           anchored
@@ -115,14 +115,14 @@ function filterEvents(
   shownKinds: readonly EventKind[],
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
-  const found: TimedEvent[] = []
-  for (let index = events.length - 1; index >= 0 && found.length < maxEvents; index--) {
+  const matchingEvents: TimedEvent[] = []
+  for (let index = events.length - 1; index >= 0 && matchingEvents.length < maxEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event
     if (!shownKinds.includes(event)) continue
     if (searchText === '' || `${key}\n${name}\n${session}`.toLowerCase().includes(searchText)) {
-      found.push(timedEvent)
+      matchingEvents.push(timedEvent)
     }
   }
-  return found
+  return matchingEvents
 }

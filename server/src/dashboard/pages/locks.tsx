@@ -37,7 +37,7 @@ export function LocksPage({ text }: { text: string }) {
   const [onlyQueues, setOnlyQueues] = useState(false)
   const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
   useSearch(text)
-  const found = useMemo(
+  const matchingRows = useMemo(
     () => filterLocks(feed.locks.rows.values(), text, onlyQueues, order),
     [feed, version, text, onlyQueues, order],
   )
@@ -46,7 +46,7 @@ export function LocksPage({ text }: { text: string }) {
       <div class="page-head">
         <h1>Locks</h1>
         <p class="quiet" aria-live="polite">
-          {summary(feed, found.length, text !== '' || onlyQueues)}
+          {summary(feed, matchingRows.length, text !== '' || onlyQueues)}
         </p>
       </div>
       <div class="tools">
@@ -74,7 +74,7 @@ export function LocksPage({ text }: { text: string }) {
         </label>
       </div>
       <PartialNote feed={feed} text={text} />
-      {found.length === 0 ? (
+      {matchingRows.length === 0 ? (
         <EmptyText>
           {text === '' ? 'No session holds a lock.' : `No key or session matches “${text}”.`}
         </EmptyText>
@@ -83,7 +83,7 @@ export function LocksPage({ text }: { text: string }) {
           label="Locks"
           kind="locks"
           heads={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
-          items={found}
+          items={matchingRows}
           idOf={({ key }) => key}
           cells={(row, isActive) => cellsOf(row, isActive, deadlocked.has(row.key))}
         />
@@ -93,22 +93,24 @@ export function LocksPage({ text }: { text: string }) {
 }
 
 function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked: boolean) {
-  const [first, ...others] = held
+  const [firstLock, ...otherLocks] = held
   return [
     <>
       <KeyLink name={key} tabIndex={isActive ? 0 : -1} />
       {isDeadlocked && <DeadlockMark />}
     </>,
-    first === undefined ? '' : <Mode {...first} permits={usedPermitsOf(held)} />,
-    first === undefined ? (
+    firstLock === undefined ? '' : <Mode {...firstLock} permits={usedPermitsOf(held)} />,
+    firstLock === undefined ? (
       <span class="quiet">no session</span>
     ) : (
       <>
-        <SessionLink session={first.session} name={first.name} tabIndex={-1} />
-        {others.length > 0 && <span class="more">and {formatCount(others.length)} more</span>}
+        <SessionLink session={firstLock.session} name={firstLock.name} tabIndex={-1} />
+        {otherLocks.length > 0 && (
+          <span class="more">and {formatCount(otherLocks.length)} more</span>
+        )}
       </>
     ),
-    first === undefined ? '' : <Age since={first.since} />,
+    firstLock === undefined ? '' : <Age since={firstLock.since} />,
     <QueueLength length={waiting.length} />,
   ]
 }
@@ -165,8 +167,8 @@ function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
 }
 
 function summary({ locks }: BrokerFeed, foundCount: number, isFiltered: boolean): string {
-  const all = `${formatPlural(locks.heldCount, 'lock')} held, ${formatCount(locks.waitingCount)} waiting`
-  return isFiltered ? `${formatPlural(foundCount, 'key')} found; ${all}` : all
+  const totals = `${formatPlural(locks.heldCount, 'lock')} held, ${formatCount(locks.waitingCount)} waiting`
+  return isFiltered ? `${formatPlural(foundCount, 'key')} found; ${totals}` : totals
 }
 
 function filterLocks(
@@ -176,12 +178,12 @@ function filterLocks(
   order: Order,
 ): readonly KeyRow[] {
   const searchText = text.toLowerCase()
-  const found: KeyRow[] = []
+  const matchingRows: KeyRow[] = []
   for (const row of rows) {
     if (onlyQueues && row.waiting.length === 0) continue
-    if (searchText === '' || matches(row, searchText)) found.push(row)
+    if (searchText === '' || matches(row, searchText)) matchingRows.push(row)
   }
-  return found.sort(comparisons[order])
+  return matchingRows.sort(comparisons[order])
 }
 
 function matches({ key, held, waiting }: KeyRow, searchText: string): boolean {

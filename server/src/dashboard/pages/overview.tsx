@@ -204,14 +204,14 @@ function longestQueues(rows: Iterable<KeyRow>): KeyRow[] {
 
 function LastEvents() {
   const { feed } = useFeed()
-  const last = feed.recentEvents.events.slice(-maxEvents).reverse()
+  const lastEvents = feed.recentEvents.events.slice(-maxEvents).reverse()
   return (
     <Panel title="Last events" aside={<a href={addressOf('events')}>All events</a>}>
-      {last.length === 0 ? (
+      {lastEvents.length === 0 ? (
         <EmptyText>No events since this page was opened.</EmptyText>
       ) : (
         <ol class="event-list">
-          {last.map((timedEvent) => (
+          {lastEvents.map((timedEvent) => (
             <li key={timedEvent.sequence}>
               <EventLine timedEvent={timedEvent} />
             </li>

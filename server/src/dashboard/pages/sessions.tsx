@@ -17,7 +17,7 @@ export function SessionsPage() {
   const { feed } = useFeed()
   const sessions = useSessionRows()
   const [text, setText] = useState('')
-  const found = useMemo(() => filterSessions(sessions, text), [sessions, text])
+  const matchingSessions = useMemo(() => filterSessions(sessions, text), [sessions, text])
   const { locks } = feed
   const isPartial = locks.hasUnknownLocks || locks.hasUnknownQueues
   return (
@@ -25,7 +25,7 @@ export function SessionsPage() {
       <div class="page-head">
         <h1>Sessions</h1>
         <p class="quiet" aria-live="polite">
-          {formatPlural(found.length, 'session')} that hold a lock or wait for a lock
+          {formatPlural(matchingSessions.length, 'session')} that hold a lock or wait for a lock
         </p>
       </div>
       <div class="tools">
@@ -37,7 +37,7 @@ export function SessionsPage() {
           locks than shown.
         </Note>
       )}
-      {found.length === 0 ? (
+      {matchingSessions.length === 0 ? (
         <EmptyText>
           {text === '' ? 'No session holds or waits for a lock.' : `No session matches “${text}”.`}
         </EmptyText>
@@ -46,7 +46,7 @@ export function SessionsPage() {
           label="Sessions"
           kind="sessions"
           heads={['Session', 'Holds', 'Waits for', 'Since']}
-          items={found}
+          items={matchingSessions}
           idOf={({ id }) => id}
           cells={cellsOf}
         />

@@ -38,17 +38,17 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   const [rowUnderCursor, setRowUnderCursor] = useState<number | undefined>(undefined)
   const theme = useThemeChange()
   useEffect(() => {
-    const node = container.current
-    if (node === null) return
-    const width = () => Math.max(minWidth, node.clientWidth)
+    const plotElement = container.current
+    if (plotElement === null) return
+    const width = () => Math.max(minWidth, plotElement.clientWidth)
     const chart = new uPlot(
       optionsFor(lines, width(), setRowUnderCursor),
       dataOf(series, lines),
-      node,
+      plotElement,
     )
     plot.current = chart
     const observer = new ResizeObserver(() => chart.setSize({ width: width(), height }))
-    observer.observe(node)
+    observer.observe(plotElement)
     return () => {
       observer.disconnect()
       chart.destroy()

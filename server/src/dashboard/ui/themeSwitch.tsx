@@ -12,13 +12,13 @@ const icons = {
 
 export function ThemeSwitch() {
   const [theme, setTheme] = useState(savedTheme)
-  const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system'
+  const nextTheme = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system'
   const change = (): void => {
-    setTheme(next)
-    applyTheme(next)
-    saveTheme(next)
+    setTheme(nextTheme)
+    applyTheme(nextTheme)
+    saveTheme(nextTheme)
   }
-  const label = `Theme: ${theme}. Change to ${next}`
+  const label = `Theme: ${theme}. Change to ${nextTheme}`
   return (
     <button type="button" class="theme" onClick={change} aria-label={label} title={label}>
       <svg viewBox="0 0 24 24" width="19" height="19" aria-hidden="true">

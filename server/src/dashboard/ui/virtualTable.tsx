@@ -34,9 +34,9 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { top, height, rowHeight } = useView(table)
   const { active, setActive, onKeyDown } = useRows(table, items.length, rowHeight)
   useAnchor(table, props, rowHeight)
-  const first = Math.max(0, Math.floor(top / rowHeight) - extraRows)
-  const last = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
-  const shown = indices(first, last, Math.min(active, items.length - 1))
+  const firstVisible = Math.max(0, Math.floor(top / rowHeight) - extraRows)
+  const endVisible = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
+  const drawnRows = indices(firstVisible, endVisible, Math.min(active, items.length - 1))
   return (
     <div
       class={`virtual ${kind}`}
@@ -58,7 +58,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
         onKeyDown={onKeyDown}
         style={{ height: `${items.length * rowHeight}px` }}
       >
-        {shown.map((index) => {
+        {drawnRows.map((index) => {
           const item = items[index] as T
           return (
             <div
@@ -84,11 +84,14 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
 }
 
 /** The rows to draw. */
-function indices(first: number, last: number, active: number): number[] {
-  const shown = Array.from({ length: Math.max(0, last - first) }, (_, index) => first + index)
+function indices(firstVisible: number, endVisible: number, active: number): number[] {
+  const drawnRows = Array.from(
+    { length: Math.max(0, endVisible - firstVisible) },
+    (_, index) => firstVisible + index,
+  )
   // Always draw the row with the focus, because scrolling would otherwise lose the focus.
-  if (active >= 0 && (active < first || active >= last)) shown.push(active)
-  return shown
+  if (active >= 0 && (active < firstVisible || active >= endVisible)) drawnRows.push(active)
+  return drawnRows
 }
 
 interface View {
@@ -99,33 +102,33 @@ interface View {
 }
 
 /** The visible part of a scrolling element, and the height of its rows, in px. */
-function useView(element: { current: HTMLElement | null }): View {
+function useView(tableRef: { current: HTMLElement | null }): View {
   const [view, setView] = useState<View>({ top: 0, height: 600, rowHeight: defaultRowHeight })
   useLayoutEffect(() => {
-    const node = element.current
-    if (node === null) return
+    const tableElement = tableRef.current
+    if (tableElement === null) return
     const measure = () => {
-      const rowHeight = Number.parseFloat(getComputedStyle(node).getPropertyValue('--row'))
+      const rowHeight = Number.parseFloat(getComputedStyle(tableElement).getPropertyValue('--row'))
       setView({
-        top: node.scrollTop,
-        height: node.clientHeight,
+        top: tableElement.scrollTop,
+        height: tableElement.clientHeight,
         rowHeight: rowHeight || defaultRowHeight,
       })
     }
     measure()
-    node.addEventListener('scroll', measure, { passive: true })
+    tableElement.addEventListener('scroll', measure, { passive: true })
     const observer = new ResizeObserver(measure)
-    observer.observe(node)
+    observer.observe(tableElement)
     return () => {
-      node.removeEventListener('scroll', measure)
+      tableElement.removeEventListener('scroll', measure)
       observer.disconnect()
     }
-  }, [element])
+  }, [tableRef])
   return view
 }
 
 /** For each key that moves the focus: the new row. `page` is the number of rows on one page. */
-const steps: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
+const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
   ArrowUp: (index) => index - 1,
   PageDown: (index, page) => index + page,
@@ -135,14 +138,14 @@ const steps: Readonly<Record<string, (index: number, page: number, last: number)
 }
 
 /** Returns the row that the Tab key reaches, and the handler of the keys that move the focus. */
-function useRows(element: { current: HTMLElement | null }, count: number, rowHeight: number) {
+function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
   // Move the focus in a layout effect, which runs at once after the row is drawn. A key that the
   // user presses before the row has the focus would have no effect.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
-    const target = element.current?.querySelector(
+    const target = tableRef.current?.querySelector(
       `[data-index="${rowToFocus}"] a, [data-index="${rowToFocus}"] button`,
     )
     if (!(target instanceof HTMLElement)) return
@@ -150,15 +153,15 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
     setRowToFocus(undefined)
   })
   const onKeyDown = (event: TargetedKeyboardEvent<HTMLElement>) => {
-    const node = element.current
-    const step = steps[event.key]
-    if (step === undefined || node === null || count === 0) return
+    const tableElement = tableRef.current
+    const moveFrom = moves[event.key]
+    if (moveFrom === undefined || tableElement === null || count === 0) return
     event.preventDefault()
-    const page = Math.max(1, Math.floor(node.clientHeight / rowHeight) - 2)
-    const next = Math.min(count - 1, Math.max(0, step(active, page, count - 1)))
-    setActive(next)
-    setRowToFocus(next)
-    reveal(node, next * rowHeight, rowHeight)
+    const page = Math.max(1, Math.floor(tableElement.clientHeight / rowHeight) - 2)
+    const nextActive = Math.min(count - 1, Math.max(0, moveFrom(active, page, count - 1)))
+    setActive(nextActive)
+    setRowToFocus(nextActive)
+    reveal(tableElement, nextActive * rowHeight, rowHeight)
   }
   return { active, setActive, onKeyDown }
 }
@@ -166,16 +169,16 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
 /**
  * Scrolls as little as possible to show a row. The head of the table covers the space of one row.
  */
-function reveal(node: HTMLElement, top: number, rowHeight: number): void {
-  const visibleHeight = node.clientHeight - rowHeight
-  if (top < node.scrollTop) node.scrollTop = top
-  else if (top + rowHeight > node.scrollTop + visibleHeight)
-    node.scrollTop = top + rowHeight - visibleHeight
+function reveal(tableElement: HTMLElement, top: number, rowHeight: number): void {
+  const visibleHeight = tableElement.clientHeight - rowHeight
+  if (top < tableElement.scrollTop) tableElement.scrollTop = top
+  else if (top + rowHeight > tableElement.scrollTop + visibleHeight)
+    tableElement.scrollTop = top + rowHeight - visibleHeight
 }
 
 /** Keeps the visible rows in place when rows are added at the top of a scrolled table. */
 function useAnchor<T>(
-  element: { current: HTMLElement | null },
+  tableRef: { current: HTMLElement | null },
   { anchored, items, idOf }: VirtualTableProps<T>,
   rowHeight: number,
 ): void {
@@ -183,11 +186,11 @@ function useAnchor<T>(
   useLayoutEffect(() => {
     const previousFirstId = firstId.current
     firstId.current = items[0] === undefined ? undefined : idOf(items[0])
-    const node = element.current
-    if (!anchored || node === null || previousFirstId === undefined) return
-    const isAtTop = node.scrollTop < rowHeight
+    const tableElement = tableRef.current
+    if (!anchored || tableElement === null || previousFirstId === undefined) return
+    const isAtTop = tableElement.scrollTop < rowHeight
     if (isAtTop) return
     const addedRows = items.findIndex((item) => idOf(item) === previousFirstId)
-    if (addedRows > 0) node.scrollTop += addedRows * rowHeight
+    if (addedRows > 0) tableElement.scrollTop += addedRows * rowHeight
   })
 }

@@ -9,7 +9,7 @@ import { addressOf } from './router.js'
 /** The size of the box of a session, in px. */
 const box = { width: 148, height: 40 }
 /** The distance between two columns and between two rows, in px. */
-const step = { x: 248, y: 58 }
+const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
 /** The space for arrows below the boxes, in px. */
@@ -24,19 +24,20 @@ interface WaitForGraphProps {
 export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
   const { nodes, edges, cycle } = graph
   const columns = nodes.map(({ column }) => column)
-  const [first, last] = [Math.min(...columns), Math.max(...columns)]
+  const [firstColumn, lastColumn] = [Math.min(...columns), Math.max(...columns)]
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1
-  const width = 2 * margin + (last - first) * step.x + box.width
+  const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
-  const height = 2 * margin + (rows - 1) * step.y + box.height + (hasCurveBelow ? curveHeight : 0)
+  const height =
+    2 * margin + (rows - 1) * spacing.y + box.height + (hasCurveBelow ? curveHeight : 0)
   const rowsIn = (column: number) => columns.filter((other) => other === column).length
   const pointOf = ({ column, row }: Node): Point => ({
-    x: margin + (column - first) * step.x,
+    x: margin + (column - firstColumn) * spacing.x,
     // Center each column vertically.
-    y: margin + row * step.y + ((rows - rowsIn(column)) * step.y) / 2,
+    y: margin + row * spacing.y + ((rows - rowsIn(column)) * spacing.y) / 2,
   })
   const points = new Map(nodes.map((node) => [node.session, pointOf(node)]))
   return (

@@ -1,4 +1,7 @@
-/** The errors of calls from a broker to etcd, with their kinds and messages. */
+/**
+ * The errors of calls from a broker to etcd, with their kinds and messages. A member is one server
+ * of an etcd cluster.
+ */
 import { HoldfastError } from '@holdfast/shared'
 
 export type EtcdErrorKind =

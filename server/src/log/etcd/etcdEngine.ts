@@ -89,8 +89,8 @@ export class EtcdEngine implements Engine {
     // Each broker writes at least one entry in a sixth of the dead time, so a working watch is not
     // silent for a third of the dead time.
     this.#silenceMs = Math.max(400, config.deadMs / 3)
-    const { found, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
-    const mismatch = configMismatch(config, found, 'prefix')
+    const { storedConfig, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
+    const mismatch = configMismatch(config, storedConfig, 'prefix')
     if (mismatch !== undefined) throw this.#prefixError(mismatch)
     this.#configRevision = revision
     await this.#quota.check()
@@ -205,7 +205,9 @@ export class EtcdEngine implements Engine {
    * Runs the checks and then reads the configuration. Repeats the checks and the reading after a
    * temporary error, because a member may not know yet that it has lost its leader.
    */
-  async #checkAndOpen(config: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
+  async #checkAndOpen(
+    config: ClusterConfig,
+  ): Promise<{ storedConfig: ClusterConfig; revision: number }> {
     const until = this.#clock.monotonic() + this.#openTimeoutMs
     for (;;) {
       const { clusterId, unfit } = await preflight(
@@ -231,7 +233,7 @@ export class EtcdEngine implements Engine {
    */
   async #readOrWriteConfig(
     config: ClusterConfig,
-  ): Promise<{ found: ClusterConfig; revision: number }> {
+  ): Promise<{ storedConfig: ClusterConfig; revision: number }> {
     const key = this.#configKey
     const keyPrefix = `${this.#prefix}/`
     const { succeeded, header, responses } = await this.#client.txn({
@@ -247,12 +249,13 @@ export class EtcdEngine implements Engine {
       ],
     })
     this.#isFounding = succeeded === true && this.#marksFounding
-    if (succeeded) return { found: config, revision: numberFrom(header.revision) }
+    if (succeeded) return { storedConfig: config, revision: numberFrom(header.revision) }
     const [configKey, foundingKey, anyKey] = firstKeys(responses)
     this.#isFounding = foundingKey !== undefined
-    const found = parseConfig(configKey?.value)
-    if (found === undefined) throw this.#foreignKeyError(textFrom((configKey ?? anyKey)?.key))
-    return { found, revision: numberFrom(configKey?.create_revision) }
+    const storedConfig = parseConfig(configKey?.value)
+    if (storedConfig === undefined)
+      throw this.#foreignKeyError(textFrom((configKey ?? anyKey)?.key))
+    return { storedConfig, revision: numberFrom(configKey?.create_revision) }
   }
 
   #foreignKeyError(key: string): HoldfastError {

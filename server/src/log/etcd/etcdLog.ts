@@ -1,4 +1,4 @@
-/** The public function that creates a shared log on etcd. */
+/** The public function that creates a shared log (a command log of several brokers) on etcd. */
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'

@@ -1,6 +1,7 @@
 /**
- * Finds the logs of Holdfast in an etcd, by the key with which each log begins. A broker with a
- * mistyped prefix makes a log of its own, and grants locks that brokers of the right log grant too.
+ * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
+ * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
+ * log grant too.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -36,9 +37,9 @@ export async function findOtherLogs(
         if (prefix !== ownPrefix && (await isConfig(client, key))) prefixes.push(prefix)
         if (prefixes.length === maxFound) return prefixes
       }
-      const last = kvs.at(-1)
-      if (more !== true || last === undefined) break
-      startKey = `${textFrom(last.key)}\0`
+      const lastKeyValue = kvs.at(-1)
+      if (more !== true || lastKeyValue === undefined) break
+      startKey = `${textFrom(lastKeyValue.key)}\0`
     }
   } catch (error) {
     if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error

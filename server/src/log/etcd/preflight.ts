@@ -1,7 +1,8 @@
 /**
- * Checks etcd before the broker opens the log: at least one member with a leader is usable, and all
- * members that the broker uses belong to one etcd cluster. The broker starts even if some members
- * are not usable, as long as another member is usable.
+ * Checks etcd before the broker opens the log. A member is one server of etcd; the members elect a
+ * leader. At least one member that knows a leader must be usable, and all members that the broker
+ * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
+ * long as another member is usable.
  *
  * The checks use plain reads of one key and the metrics of a member, because etcd gives the status
  * of a member only to users with the role root.

@@ -1,7 +1,7 @@
 /**
- * Sends a request to one member of etcd over a kept-alive connection, and reads one response or a
- * stream of lines. The transport uses Node's HTTP client and the JSON gateway of etcd, so that the
- * broker needs no gRPC.
+ * Sends a request to one member (server) of etcd over a kept-alive connection, and reads one
+ * response or a stream of lines. The transport uses Node's HTTP client and the JSON gateway of
+ * etcd, so that the broker needs no gRPC.
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
@@ -154,7 +154,7 @@ export class Transport {
   /** Sends the request of a call. */
   #open(call: EtcdCall, onResponse: (response: http.IncomingMessage) => void) {
     const { endpoint, path, body, token } = call
-    const text = body === undefined ? '' : JSON.stringify(body)
+    const requestBody = body === undefined ? '' : JSON.stringify(body)
     const request = this.#request(
       new URL(path, endpoint),
       {
@@ -162,14 +162,14 @@ export class Transport {
         agent: this.#agent,
         headers: {
           'content-type': 'application/json',
-          'content-length': Buffer.byteLength(text),
+          'content-length': Buffer.byteLength(requestBody),
           ...(token === undefined ? {} : { authorization: token }),
         },
         ...this.#tls.texts,
       },
       onResponse,
     )
-    request.end(text)
+    request.end(requestBody)
     return request
   }
 }
@@ -190,14 +190,14 @@ class LineSplitter {
 
   add(chunk: string): void {
     const parts = chunk.split('\n')
-    const last = parts.pop()!
+    const unfinishedPart = parts.pop()!
     for (const part of parts) {
       this.#lineParts.push(part)
       const line = this.unfinishedLine
       this.#lineParts = []
       this.#onLine(line)
     }
-    if (last !== '') this.#lineParts.push(last)
+    if (unfinishedPart !== '') this.#lineParts.push(unfinishedPart)
   }
 }
 

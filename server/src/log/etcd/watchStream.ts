@@ -1,6 +1,7 @@
 /**
- * Follows a log on etcd until the caller stops the stream. The stream uses a watch, by which one
- * member of etcd sends all changes of the keys of the log. If a watch breaks, the stream opens a
+ * Follows a shared log on etcd until the caller stops the stream. Each entry of the log (batch of
+ * commands) is a value of a key. The stream uses a watch, by which one member of etcd (one of its
+ * servers) sends all changes of the keys of the log. If a watch breaks, the stream opens a
  * new watch after the last delivered entry, if necessary at another member. The stream delivers
  * each entry once and in order.
  */

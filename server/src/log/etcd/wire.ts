@@ -71,9 +71,9 @@ export function numberFrom(text = '0'): number {
  * prefix with the next higher last character, which sorts directly after all keys with the prefix.
  */
 export function allUnder(prefix: string): { readonly key: string; readonly range_end: string } {
-  const last = prefix.length - 1
-  const end = prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1)
-  return { key: toBase64(prefix), range_end: toBase64(end) }
+  const lastIndex = prefix.length - 1
+  const endKey = prefix.slice(0, lastIndex) + String.fromCharCode(prefix.charCodeAt(lastIndex) + 1)
+  return { key: toBase64(prefix), range_end: toBase64(endKey) }
 }
 
 export function put(key: string, value: string | Buffer): Operation {

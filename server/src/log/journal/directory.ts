@@ -41,26 +41,28 @@ const minFreeBytes = 64 * 1024
  *   damaged journal, and if the disk has no space for a new journal.
  */
 export function prepareDirectory(path: string): boolean {
-  let names: string[]
+  let entryNames: string[]
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
-    names = readdirSync(path)
+    entryNames = readdirSync(path)
   } catch (cause) {
     throw unusableError(path, 'cannot be used as a directory', cause)
   }
-  const files = names.filter((name) => journalFiles.includes(name)).map((name) => join(path, name))
+  const files = entryNames
+    .filter((name) => journalFiles.includes(name))
+    .map((name) => join(path, name))
   if (!files.every((file) => lstatSync(file).isFile())) {
     throw unusableError(
       path,
       'has something else than regular files as its data: remove it or use another directory',
     )
   }
-  if (names.includes(dataFile)) {
+  if (entryNames.includes(dataFile)) {
     for (const privatePath of [path, ...files]) restrictAccess(privatePath)
     checkSize(join(path, dataFile))
     return true
   }
-  if (names.some((name) => name !== ownerFile)) {
+  if (entryNames.some((name) => name !== ownerFile)) {
     throw unusableError(path, 'has other contents than a journal: choose an empty or new directory')
   }
   checkFreeSpace(path)
@@ -100,18 +102,18 @@ function checkFreeSpace(path: string): void {
 function checkSize(path: string): void {
   const { size } = statSync(path)
   const file = openSync(path, 'r')
-  const head = Buffer.alloc(metaPage.bytes)
+  const metaBytes = Buffer.alloc(metaPage.bytes)
   let newest: { transaction: bigint; bytes: bigint } | undefined
   try {
     let pageSize = 0
     for (const page of [0, 1]) {
-      if (readSync(file, head, 0, metaPage.bytes, page * pageSize) < metaPage.bytes) break
-      if (head.readUInt32LE(metaPage.magicAt) !== lmdbMagic) {
+      if (readSync(file, metaBytes, 0, metaPage.bytes, page * pageSize) < metaPage.bytes) break
+      if (metaBytes.readUInt32LE(metaPage.magicAt) !== lmdbMagic) {
         throw damagedJournal(`${path} is not a database`)
       }
-      pageSize = head.readUInt32LE(metaPage.pageSizeAt)
-      const transaction = head.readBigUInt64LE(metaPage.transactionAt)
-      const bytes = (head.readBigUInt64LE(metaPage.lastPageAt) + 1n) * BigInt(pageSize)
+      pageSize = metaBytes.readUInt32LE(metaPage.pageSizeAt)
+      const transaction = metaBytes.readBigUInt64LE(metaPage.transactionAt)
+      const bytes = (metaBytes.readBigUInt64LE(metaPage.lastPageAt) + 1n) * BigInt(pageSize)
       if (newest === undefined || transaction > newest.transaction) newest = { transaction, bytes }
     }
   } finally {

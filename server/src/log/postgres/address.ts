@@ -61,14 +61,14 @@ export function parsePostgresAddress(text: unknown, user?: string | undefined): 
 /** The parts of an address: user, hosts, database, parameters. */
 function matchAddress(text: unknown): readonly (string | undefined)[] {
   const pattern = /^postgres(?:ql)?:\/\/(?:([^/?#@]*)@)?([^/?#@]*)(?:\/([^?#/]*))?(?:\?([^#]*))?$/
-  const found = typeof text === 'string' ? pattern.exec(text) : null
-  if (found === null) {
+  const addressMatch = typeof text === 'string' ? pattern.exec(text) : null
+  if (addressMatch === null) {
     const redacted = typeof text === 'string' ? `"${redactUrl(text)}"` : typeof text
     throw invalidOption(
       `The address of a log in PostgreSQL must be ${addressForm}, not ${redacted}`,
     )
   }
-  return found
+  return addressMatch
 }
 
 function parseUser(userInfo: string | undefined, userOption: string | undefined): string {

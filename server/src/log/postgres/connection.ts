@@ -1,6 +1,6 @@
 /**
- * One connection to one server, with the driver `pg`. Every call has a deadline. A connection that
- * misses a deadline is closed, because its server may be paused or cut off.
+ * One connection to one server of PostgreSQL, with the driver `pg`. Every call has a deadline. A
+ * connection that misses a deadline is closed, because its server may be paused or cut off.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Client, QueryResult } from 'pg'
@@ -136,8 +136,8 @@ export class Connection {
     if (this.#error !== undefined) throw this.#error
     const warningsBefore = this.#warnings
     const timer = this.#clock.setTimer(() => {
-      const why = `${nameOf(this.host)} did not answer within ${deadlineMs} ms`
-      this.#break(new PostgresError('timeout', why))
+      const message = `${nameOf(this.host)} did not answer within ${deadlineMs} ms`
+      this.#break(new PostgresError('timeout', message))
     }, deadlineMs)
     try {
       const result: unknown = await this.#client.query(text)

@@ -1,5 +1,6 @@
 /**
- * Follows a log in PostgreSQL until the caller stops the stream. A notification of the database
+ * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers its entries
+ * (batches of commands) in order. A notification of the database
  * (the stream has executed LISTEN), an append of this broker, or a timer makes the stream read the
  * next entries. The notification is only a hint, because a session can lose its LISTEN without
  * notice. Each read therefore also checks the session.
@@ -133,15 +134,15 @@ export class EntryStream {
   /** Reads the next entries. Returns their number. */
   async #readPage(pageSize: number): Promise<number> {
     const { statements, identity } = this.#deps
-    const from = this.#position
-    const { rows } = await this.#session.call(statements.read(from, pageSize))
+    const positionBefore = this.#position
+    const { rows } = await this.#session.call(statements.read(positionBefore, pageSize))
     if (this.#isOver) return 0
     const [stateRow] = rows
     if (stateRow === undefined) throw identity.lost('its settings are gone', false)
     this.#checkSession(stateRow)
     // During the read, the stream may have delivered an entry of this broker.
-    if (this.#position === from) {
-      const seenId = identity.compare(stateRow, { position: from, id: this.#lastId })
+    if (this.#position === positionBefore) {
+      const seenId = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
       this.#lastId ??= seenId
     }
     const entries = rows.filter((row) => row['position'] !== null)

@@ -81,8 +81,8 @@ export function nameOf({ host, port }: PostgresHost): string {
 
 /** The error for a server that is another program. */
 export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
-  const why = `${nameOf(host)} does not answer like PostgreSQL: correct the address of the log`
-  return new PostgresError('notPostgres', why, cause)
+  const message = `${nameOf(host)} does not answer like PostgreSQL: correct the address of the log`
+  return new PostgresError('notPostgres', message, cause)
 }
 
 /** Kinds by the error code of PostgreSQL (SQLSTATE), or by its first two characters. */
@@ -157,6 +157,6 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
   if (/timeout expired/.test(message)) {
     return new PostgresError('timeout', `${server} did not accept the connection in time`, error)
   }
-  const why = code === '' ? message : code
-  return new PostgresError('unreachable', `${server} cannot be reached (${why})`, error)
+  const reason = code === '' ? message : code
+  return new PostgresError('unreachable', `${server} cannot be reached (${reason})`, error)
 }

@@ -1,6 +1,6 @@
 /**
- * The hosts of one database: a primary, and standbys that may replace it. All sessions of a broker
- * use the same host until this host fails.
+ * The hosts of one PostgreSQL database: a primary, and standbys that may replace the primary. All
+ * connections of a broker use the same host until this host fails.
  */
 import type { PostgresHost } from './address.js'
 

@@ -1,8 +1,9 @@
 /**
- * What a broker knows about the log that it uses: the id of the log, and the newest entry that the
- * broker has seen. The broker compares this knowledge with the database on every new connection. A
- * database that was restored, or a standby that lost commits when it replaced the primary, has an
- * older log. Then no broker can know which locks exist, so all brokers must stop.
+ * What a broker knows about the shared log that it uses: the id of the log, and the newest entry
+ * (batch of commands) that the broker has seen. The broker compares this knowledge with the
+ * database on every new connection. A database that was restored, or a standby that lost commits
+ * when it replaced the primary, has an older log. Then no broker can know which locks exist, so all
+ * brokers must stop.
  */
 import type { Connection, Row } from './connection.js'
 import { PostgresError } from './errors.js'
@@ -73,26 +74,26 @@ export class LogIdentity {
    * @param isOwnLog Whether this log is the log that the broker has read, so that the other brokers
    *   of the log must stop too.
    */
-  lost(why: string, isOwnLog = true): LostLogError {
-    return new LostLogError(this.#schema, why, isOwnLog)
+  lost(reason: string, isOwnLog = true): LostLogError {
+    return new LostLogError(this.#schema, reason, isOwnLog)
   }
 }
 
 /** The log has lost entries, or is another log. */
 export class LostLogError extends PostgresError {
   /** The reason, which is also the reason in the error message of the other brokers. */
-  readonly why: string
+  readonly reason: string
   /** Whether the log must be marked, so that its other brokers stop. */
   readonly mustMark: boolean
 
-  constructor(schema: string, why: string, mustMark: boolean) {
+  constructor(schema: string, reason: string, mustMark: boolean) {
     super(
       'replaced',
-      `The log in the schema ${schema} of PostgreSQL was replaced (${why}), as by a restore or by a ` +
+      `The log in the schema ${schema} of PostgreSQL was replaced (${reason}), as by a restore or by a ` +
         'standby without the newest commits: stop all brokers, wait for the longest lease, drop the ' +
         'schema and start the brokers again',
     )
-    this.why = why
+    this.reason = reason
     this.mustMark = mustMark
   }
 }

@@ -283,7 +283,7 @@ export class PostgresEngine implements Engine {
   async #mark(error: PostgresError, call: (text: string) => Promise<unknown>): Promise<void> {
     if (!(error instanceof LostLogError && error.mustMark)) return
     try {
-      await call(this.#statements.markBroken(error.why))
+      await call(this.#statements.markBroken(error.reason))
     } catch {
       // Ignore the error. If the log cannot be written, each broker that reads it finds the loss.
     }

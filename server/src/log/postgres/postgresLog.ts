@@ -1,4 +1,6 @@
-/** The public function that creates a shared log in PostgreSQL. */
+/**
+ * The public function that creates a shared log (a command log of several brokers) in PostgreSQL.
+ */
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { nodeEnvironment } from '../../platform/environment.js'
 import type { Log } from '../log.js'

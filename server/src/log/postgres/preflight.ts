@@ -139,8 +139,8 @@ function lacksRight(
   right: string,
   grant: string,
 ): PostgresError {
-  const why = `The user ${user} lacks the right ${right} on the schema ${schema}: run ${grant}`
-  return new PostgresError('noRight', why)
+  const message = `The user ${user} lacks the right ${right} on the schema ${schema}: run ${grant}`
+  return new PostgresError('noRight', message)
 }
 
 /** An error whose message is a sentence about the schema. */

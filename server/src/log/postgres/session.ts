@@ -1,7 +1,8 @@
 /**
- * A session at the primary: the server of PostgreSQL that accepts writes, in contrast to its
- * replicas. The session connects when it is used, checks the server, and prepares its statements.
- * After a failure the next call connects again, if necessary to another host.
+ * A session of the broker with PostgreSQL (no session of a Holdfast client). The session is at the
+ * primary: the server that accepts writes, in contrast to its replicas. The session connects when
+ * it is used, checks the server, and prepares its statements. After a failure the next call
+ * connects again, if necessary to another host.
  */
 import type { Clock } from '@holdfast/shared'
 import type { PostgresHost } from './address.js'
@@ -166,20 +167,20 @@ async function checkServer(
     deadlineMs,
   )
   const [server] = rows
-  const name = nameOf(connection.host)
+  const serverName = nameOf(connection.host)
   const version = server?.['version']
   if (typeof version !== 'number' || version < minVersion) {
     const versionName = String(server?.['version_name'])
-    const why = `${name} has version ${versionName}: Holdfast needs PostgreSQL 13 or newer`
-    throw new PostgresError('notPostgres', why)
+    const message = `${serverName} has version ${versionName}: Holdfast needs PostgreSQL 13 or newer`
+    throw new PostgresError('notPostgres', message)
   }
   if (server!['is_replica'] === true) {
-    const why = `${name} is a replica: give the address of the primary`
-    throw new PostgresError('readOnly', why)
+    const message = `${serverName} is a replica: give the address of the primary`
+    throw new PostgresError('readOnly', message)
   }
   if (server!['is_read_only'] === true) {
-    const why = `${name} allows reading only: set default_transaction_read_only=off for the user`
-    throw new PostgresError('readOnly', why)
+    const message = `${serverName} allows reading only: set default_transaction_read_only=off for the user`
+    throw new PostgresError('readOnly', message)
   }
   const pid = server!['pid'] as number
   // A pooler reports a number of its own, and not the number of a server process. So a connection
@@ -250,8 +251,8 @@ function settingsFor(callMs: number): string {
 
 /** The error for a call of a closed session. */
 function closed(host: PostgresHost): PostgresError {
-  const why = `${nameOf(host)} was not called, because the log is closed`
-  return new PostgresError('unreachable', why)
+  const message = `${nameOf(host)} was not called, because the log is closed`
+  return new PostgresError('unreachable', message)
 }
 
 /**

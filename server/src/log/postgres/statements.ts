@@ -1,8 +1,8 @@
 /**
- * The SQL of a log in PostgreSQL. The log has four tables in one schema:
+ * The SQL of a shared log in PostgreSQL. The log has four tables in one schema:
  *
  *   log_state            one row: the settings of the log and its newest position
- *   log_entries          the entries, with positions without gaps
+ *   log_entries          the entries (batches of commands), with positions without gaps
  *   log_snapshots        the list of complete snapshots
  *   log_snapshot_chunks  the chunks of the snapshots
  *
@@ -118,8 +118,8 @@ export class Statements {
   }
 
   /** Marks the log as broken, which stops all brokers of the log. */
-  markBroken(why: string): string {
-    return `update ${this.#schema}.log_state set broken = ${textLiteral(why)} where broken is null`
+  markBroken(reason: string): string {
+    return `update ${this.#schema}.log_state set broken = ${textLiteral(reason)} where broken is null`
   }
 
   /**

@@ -11,20 +11,20 @@ import type { ClusterConfig } from './engine.js'
  * @param locationWord The word for the location that the operator can choose, such as "prefix".
  */
 export function configMismatch(
-  wanted: ClusterConfig,
-  found: ClusterConfig,
+  own: ClusterConfig,
+  stored: ClusterConfig,
   locationWord: string,
 ): string | undefined {
-  if (found.format !== wanted.format) {
-    return `has a log of format ${found.format}, but this Holdfast needs format ${wanted.format}`
+  if (stored.format !== own.format) {
+    return `has a log of format ${stored.format}, but this Holdfast needs format ${own.format}`
   }
-  if (found.cluster !== wanted.cluster) {
-    const [stored, own] = [found, wanted].map(({ cluster }) => JSON.stringify(cluster))
-    return `belongs to the cluster ${stored}, not ${own}: choose another ${locationWord}`
+  if (stored.cluster !== own.cluster) {
+    const [storedName, ownName] = [stored, own].map(({ cluster }) => JSON.stringify(cluster))
+    return `belongs to the cluster ${storedName}, not ${ownName}: choose another ${locationWord}`
   }
-  if (found.deadMs !== wanted.deadMs) {
+  if (stored.deadMs !== own.deadMs) {
     // The dead time is the silence after which the other brokers declare a broker dead.
-    const difference = `has a log with a dead time of ${found.deadMs} ms, not ${wanted.deadMs} ms`
+    const difference = `has a log with a dead time of ${stored.deadMs} ms, not ${own.deadMs} ms`
     return `${difference}: use the dead time of the log`
   }
   return undefined

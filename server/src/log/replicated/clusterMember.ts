@@ -274,18 +274,18 @@ export class ClusterMember {
 
   /** Ends this incarnation. Returns whether another incarnation must follow. */
   #stepDown(): boolean {
-    const state = this.#state
-    if (state === 'ended' || state === 'new') return false
+    const formerState = this.#state
+    if (formerState === 'ended' || formerState === 'new') return false
     this.#unreturnedSince ??= this.#incarnation!.selfLease.oldestUnreturnedAt
     this.#incarnation!.end()
     this.#commandQueue.clear()
     this.#state = 'joining'
-    if (state !== 'joining') {
+    if (formerState !== 'joining') {
       this.#resignations++
       this.#deps.stateMachine.resign()
     }
-    if (state === 'leaving') this.#deps.onLeft()
-    return state !== 'leaving'
+    if (formerState === 'leaving') this.#deps.onLeft()
+    return formerState !== 'leaving'
   }
 
   /**
@@ -372,9 +372,9 @@ export class ClusterMember {
       this.#fail(error as HoldfastError)
       return
     }
-    const missing = this.#members.missingBefore(entry)
-    if (missing !== undefined) {
-      this.#onLoss(missing, position)
+    const missingEntry = this.#members.missingBefore(entry)
+    if (missingEntry !== undefined) {
+      this.#onLoss(missingEntry, position)
       return
     }
     this.#position = position

@@ -1,6 +1,7 @@
 /**
  * The commands of a broker that wait to be appended to the shared log, as text. All commands that
- * arrive while an append is under way form the next entry, so a slower log has larger entries.
+ * arrive while an append is under way form the next entry (batch of commands), so a slower log has
+ * larger entries.
  */
 import type { Command } from '../../core/index.js'
 import type { LogLoad } from '../log.js'
@@ -41,9 +42,9 @@ export class CommandQueue {
   /** Removes and returns the oldest commands that fit into one entry. */
   takeForEntry(): readonly string[] {
     let end = this.#takenCount
-    const last = Math.min(this.#waiting.length, end + entryLimits.commands)
+    const maxEnd = Math.min(this.#waiting.length, end + entryLimits.commands)
     let characters = 0
-    while (end < last) {
+    while (end < maxEnd) {
       const { length } = this.#waiting[end]!
       if (characters > 0 && characters + length > entryLimits.characters) break
       characters += length

@@ -1,5 +1,6 @@
 /**
- * One entry of the replicated log, as text.
+ * One entry of the replicated log (the command log that several brokers share), as text. Most
+ * entries are batches of commands; other entries tell that a broker joins or leaves.
  *
  * An entry names the incarnation (one life of a broker in the log) that sent the entry, and has a
  * number that rises by one for each entry of the incarnation. Therefore readers can ignore two

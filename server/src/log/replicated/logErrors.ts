@@ -1,6 +1,7 @@
 /**
- * The permanent errors of a replicated log. A broker that finds a permanent error stops, because
- * granting from a damaged lock table would be worse than granting no lock.
+ * The permanent errors of a replicated log (a command log that several brokers share). A broker
+ * that finds a permanent error stops, because granting from a damaged lock table would be worse
+ * than granting no lock.
  */
 import { HoldfastError } from '@holdfast/shared'
 

@@ -1,8 +1,9 @@
 /**
- * A command log that several brokers share. An engine (the storage, such as etcd) puts the entries
- * of all brokers into one order. Each broker appends the commands of its own clients, applies all
- * entries in that order, and acts for its own clients. There is no leader: the entries also say
- * which brokers are members, and which broker takes over the sessions of a dead broker.
+ * A command log that several brokers share. An entry is a batch of the commands of one broker. An
+ * engine (the storage, such as etcd) puts the entries of all brokers into one order. Each broker
+ * appends the commands of its own clients, applies all entries in that order, and acts for its own
+ * clients. There is no leader: the entries also say which brokers are members, and which broker
+ * takes over the sessions of a dead broker.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
