@@ -83,6 +83,7 @@ async function openAll(count: number, flags: BenchFlags): Promise<Session[]> {
   throw failure.reason
 }
 
+/** Locks and unlocks a key until `endsAt` (monotonic, ms), and adds how long each request took. */
 async function lockRepeatedly(session: Session, key: string, endsAt: number, samples: Samples) {
   for (let now = performance.now(); now < endsAt; ) {
     const lock = await session.lock(key)
@@ -94,6 +95,7 @@ async function lockRepeatedly(session: Session, key: string, endsAt: number, sam
   }
 }
 
+/** Prints the percentiles of both kinds of requests, as a table or as JSON. */
 async function report(
   flags: BenchFlags,
   sessions: number,

@@ -135,6 +135,7 @@ function jwtRuleNames(settings: Settings): string[] {
   return names.filter((name) => settings[name] !== undefined)
 }
 
+/** The check of tokens that the settings select; undefined if no setting has tokens or keys. */
 function authenticateBy(
   settings: Settings,
   logger: Logger | undefined,

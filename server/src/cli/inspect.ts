@@ -104,6 +104,7 @@ async function printTable(lines: Promise<readonly string[]>, { kind }: LsFlags):
   for (const line of await lines) print(line)
 }
 
+/** Reports that a listing of barriers or kept results is incomplete, if it is. */
 function reportUnlisted(listed: number, total: number, items: string, flags: LsFlags): void {
   if (listed >= total) return
   if (!flags.json) print(`... and ${total - listed} more`)
@@ -114,6 +115,7 @@ function reportUnlisted(listed: number, total: number, items: string, flags: LsF
   )
 }
 
+/** Lists the held locks of the prefix, and reports if not all of them are listed. */
 async function listHeld(
   session: Session,
   prefix: string | undefined,
@@ -194,6 +196,7 @@ async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promis
   if (keys.length === keyCount) print(`keys of the set: ${keys.join(', ')}`)
 }
 
+/** Prints the holders of a key, and then its queue. */
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
   if (held.length === 0) print(`${escapeText(key)} is free`)
   for (const lock of held) print(holderLine(lock))

@@ -71,6 +71,7 @@ const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
  */
 const editsOfShortName = 1
 
+/** The settings in the variables. @throws {Exit} 78 if a variable is invalid or misspelt. */
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   const variables = settingNames.map(variableOf)
   for (const [name, value = ''] of Object.entries(env)) {
@@ -126,10 +127,12 @@ function fromText({ kind }: Setting, text: string): unknown {
   return text
 }
 
+/** The number in a text; another text stays text, so that the check of the limit refuses it. */
 function numberFrom(text: string): unknown {
   return /^\d+$/.test(text) ? Number(text) : text
 }
 
+/** The settings in a config file. @throws {Exit} 78 if the file cannot be read or is invalid. */
 function fromFile(path: string): Record<string, unknown> {
   let parsed: unknown
   try {
@@ -152,6 +155,7 @@ function fromFile(path: string): Record<string, unknown> {
   return values
 }
 
+/** The message for an unknown name, with the most similar known name. */
 function unknownName(name: string, names: readonly string[], source: string): string {
   const suggestion = nearest(name, names)
   const advice =

@@ -99,6 +99,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
   }
 }
 
+/** Makes a log that several brokers share in etcd. */
 async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
@@ -119,6 +120,7 @@ async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   })
 }
 
+/** Makes a log that several brokers share in PostgreSQL. */
 async function postgresLogFrom(log: string, settings: Settings): Promise<Log> {
   const { postgresLog } = await import('../log/postgres/postgresLog.js')
   const { logUser, logPasswordFile } = settings

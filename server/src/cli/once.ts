@@ -150,6 +150,7 @@ async function execute(
   }
 }
 
+/** Sends a signal to all processes of the command, if the command still runs. */
 function signalGroup(child: ChildProcess, name: NodeJS.Signals): void {
   if (child.pid === undefined || child.exitCode !== null) return
   try {

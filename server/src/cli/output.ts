@@ -235,6 +235,7 @@ function writeOrEmitError(stream: Stdio, text: string): void {
   }
 }
 
+/** Writes the whole text, if necessary with several calls of `writeSync`. */
 function writeAllSync(fd: number, text: string): void {
   let unwritten: Uint8Array = Buffer.from(text)
   while (unwritten.length > 0) unwritten = unwritten.subarray(writeSync(fd, unwritten))

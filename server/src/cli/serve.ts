@@ -51,6 +51,7 @@ ${exitHelp}`,
     .action((flags: Record<string, unknown>) => serve(flags))
 }
 
+/** Makes the flag of a setting. */
 function optionFor(name: SettingName): Option {
   const { kind, help, short, choices, value, group }: Setting = settings[name]
   const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`

@@ -61,6 +61,7 @@ function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
 }
 
+/** Reads the status. @throws {Exit} 69 or 77 if the server does not show a status. */
 async function fetchStatus(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
   const response = await askAdmin(address, { ca, timeoutMs: responseTimeoutMs })
@@ -125,6 +126,7 @@ function memoryText(used: number, limit: number | undefined): string {
   return `${mebibytes(used)} for clients, ${bound}`
 }
 
+/** The rows about the command log. */
 function logRows(log: LogReport): Row[] {
   if (log.kind === 'memory') return [['log', 'in memory: locks are lost when the broker stops']]
   const rows: Row[] = [

@@ -92,6 +92,7 @@ async function createNew(file: string, newFile: string): Promise<number> {
   }
 }
 
+/** The content of the token file, and its owner and mode; undefined if the file does not exist. */
 function readExisting(file: string): { readonly text: string; readonly stat: Stats } | undefined {
   let fd: number
   try {
@@ -137,6 +138,7 @@ function syncFolder(folder: string): void {
   }
 }
 
+/** Converts an error of the file system into an exit with a message about the token file. */
 function asExit(file: string, error: unknown): Exit {
   if (error instanceof Exit) return error
   const { code = 'unknown' } = error as NodeJS.ErrnoException

@@ -78,6 +78,7 @@ holdfast top --json --count 1`,
     )
 }
 
+/** Reads and prints samples until Ctrl-C, or until --count samples are printed. */
 async function top(session: Session, prefix: string, flags: TopFlags): Promise<void> {
   let isOver = false
   const stopping = untilStopped(session).finally(() => {
@@ -128,6 +129,7 @@ function unreadCount({ held, waiting, heldCount, waitingCount }: QueryResult): n
   return heldCount - held.length + waitingCount - waiting.length
 }
 
+/** Prints one sample, with the rates since the previous sample. */
 async function show(sample: Sample, previous: Sample | undefined, flags: TopFlags): Promise<void> {
   const { stats, locks, barriers } = sample
   const { heldCount, waitingCount } = locks

@@ -76,6 +76,7 @@ function printEvent(
   } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
 }
 
+/** Prints all held locks and waiting requests that the event lists. */
 function printState({ held, heldCount, waiting, waitingCount, resync }: StateEvent): void {
   const note = resync ? ' (after a reconnect; events may be missing before this line)' : ''
   const waits = waitingCount === undefined ? '' : `, ${waitingCount} waiting`

@@ -59,16 +59,19 @@ function allNames(flags: readonly FlagModel[]): string {
   return flags.flatMap(({ names }) => names).join(' ')
 }
 
+/** The pattern of a `case` in bash that matches each name of a flag, behind its command. */
 function cases(command: string, { names }: FlagModel): string {
   return names.map((name) => quoted(`${command} ${name}`)).join(' | ')
 }
 
+/** The line of a `case` with the values of a flag; none if the flag takes any text. */
 function valueLine([command, flag]: readonly [string, FlagModel]): string[] {
   const { choices = [], isFile = false } = flag.value ?? {}
   if (choices.length === 0 && !isFile) return []
   return [`    ${cases(command, flag)}) list=${quoted(isFile ? files : choices.join(' '))} ;;`]
 }
 
+/** The lines of a `case` with the values of the arguments of a command. */
 function argLines({ name, args }: CommandModel): string[] {
   return args.flatMap(({ choices, isFile }, i) => {
     if (choices.length === 0 && !isFile) return []
@@ -76,6 +79,7 @@ function argLines({ name, args }: CommandModel): string[] {
   })
 }
 
+/** The line of a `case` for a command that starts another program; none for other commands. */
 function wrapLine({ name, wrapsAfter }: CommandModel): string[] {
   return wrapsAfter === undefined ? [] : [`    ${quoted(name)}) wraps=${wrapsAfter} ;;`]
 }

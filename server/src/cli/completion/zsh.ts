@@ -38,6 +38,7 @@ if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${
 `
 }
 
+/** The case of one command in the script: its flags and arguments for `_arguments`. */
 function commandCase({ name, flags, args, wrapsAfter }: CommandModel): string {
   const argLines = args.map((arg, i) => {
     if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${completionOf(arg)}`)
@@ -53,6 +54,7 @@ ${lines.filter((line) => line !== '').join(' \\\n')}
       ;;`
 }
 
+/** The lines for `_arguments` of these flags. */
 function flagLines(flags: readonly FlagModel[], indent: string): string {
   return flags
     .flatMap(({ names, description, value }) =>

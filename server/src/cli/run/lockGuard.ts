@@ -25,6 +25,7 @@ export interface LockGuardDeps {
   readonly reserveMs: number
 }
 
+/** Guards the lock of one command, from its start to its end. */
 export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined

@@ -49,6 +49,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly value?: unknown
 }
 
+/** Adds the options of `run` and `hold`: the kind of the lock, waiting, and the session. */
 export function addHoldingOptions(command: Command): Command {
   command
     .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))

@@ -55,6 +55,7 @@ export function isStopped(info: ProcessInfo | undefined): boolean {
   return info !== undefined && /^[Tt]/.test(info.state)
 }
 
+/** Reads one process from /proc; undefined if the process does not exist. */
 function fromProc(pid: string): ProcessInfo | undefined {
   let stat: string
   try {
@@ -76,6 +77,7 @@ function fromProc(pid: string): ProcessInfo | undefined {
   }
 }
 
+/** Reads processes from the output of ps(1). */
 function fromPs(selection: readonly string[]): ProcessInfo[] {
   const columns = ['pid', 'ppid', 'pgid', 'state', 'tpgid'].flatMap((name) => ['-o', `${name}=`])
   const { stdout } = spawnSync('ps', [...selection, ...columns], { encoding: 'utf8' })

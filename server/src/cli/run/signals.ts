@@ -32,6 +32,7 @@ const passedOn = withoutIgnored([
   ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),
 ] as NodeJS.Signals[]).filter((name) => !notPassedOn.has(name))
 
+/** Catches the signals of this process, and passes each signal to the current handler. */
 export class Signals {
   #handler: (signal: NodeJS.Signals) => void
   /** The signals that arrived after {@link holdBack}. */

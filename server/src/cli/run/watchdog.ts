@@ -25,6 +25,7 @@ done
 /** How many dead watchdogs are replaced. If one more watchdog dies, an error is printed. */
 const maxReplacements = 10
 
+/** The watchdog of one command, which is started again if it dies. */
 export class Watchdog {
   #process: ChildProcess
   #group: number | undefined

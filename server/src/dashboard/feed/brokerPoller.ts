@@ -51,6 +51,7 @@ interface BrokerSource {
   readonly series: TimeSeries
 }
 
+/** Polls while the dashboard is connected. The pages read the public fields. */
 export class BrokerPoller {
   readonly #feed: BrokerSource
   readonly #environment: PageEnvironment

@@ -7,6 +7,7 @@ import type { PageEnvironment } from '../pageEnvironment.js'
 /** Shortest time between two notifications for data from the broker, in ms. */
 const notifyEveryMs = 200
 
+/** Notifies its listeners of changes, and counts the notifications. */
 export class ChangeNotifier {
   readonly #environment: PageEnvironment
   readonly #listeners = new Set<() => void>()

@@ -24,6 +24,7 @@ interface ProbeSource {
   readonly series: TimeSeries
 }
 
+/** The measurement of hand-offs, which the user turns on and off. */
 export class HandoffProbe {
   readonly #feed: ProbeSource
   readonly #environment: PageEnvironment

@@ -18,6 +18,7 @@ interface KeySource {
   readonly session: Session | undefined
 }
 
+/** Polls one key at a time: the key of the open page. */
 export class KeyPoller {
   readonly #feed: KeySource
   readonly #environment: PageEnvironment

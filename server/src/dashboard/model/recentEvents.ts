@@ -30,6 +30,7 @@ export type EventKind = LockEvent['event']
 /** How many events are kept. */
 export const maxEvents = 5_000
 
+/** The last events of one page. */
 export class RecentEvents {
   /** The kept events, the newest event last. */
   #events: TimedEvent[] = []

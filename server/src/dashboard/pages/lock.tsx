@@ -219,6 +219,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
   )
 }
 
+/** The wait-for graph of the key, a note about a deadlock, and all waiters that are not drawn. */
 function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   const { feed, version } = useFeed()
   const sessions = useSessionRows()
@@ -266,6 +267,7 @@ function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   )
 }
 
+/** The last grants of the key that this page has seen, with how each of them ended. */
 function History({ past }: { past: readonly SeenLock[] }) {
   return (
     <Panel title="Last grants" aside={<span class="quiet">since this page was opened</span>}>

@@ -79,6 +79,7 @@ function PermissionNotes({ feed }: { feed: BrokerFeed }) {
   )
 }
 
+/** The key figures of the broker, with their last minute as small lines. */
 function Tiles() {
   const { feed } = useFeed()
   const { locks, series, brokerPoller } = feed
@@ -128,6 +129,7 @@ function Tile({ label, value, column, more, tone }: TileProps) {
   )
 }
 
+/** The switch that turns the measurement of hand-offs on and off. */
 function HandoffSwitch() {
   const { feed } = useFeed()
   const { handoffProbe } = feed

@@ -24,6 +24,7 @@ export function ConnectionBadge() {
   )
 }
 
+/** The banner for the most important problem of the connection; nothing without a problem. */
 export function Banner() {
   const { feed, environment } = useFeed()
   const { status, closesAt, tokenExpiresAt } = feed

@@ -34,9 +34,9 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { top, height, rowHeight } = useView(table)
   const { active, setActive, onKeyDown } = useRows(table, items.length, rowHeight)
   useAnchor(table, props, rowHeight)
-  const firstVisible = Math.max(0, Math.floor(top / rowHeight) - extraRows)
-  const endVisible = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
-  const drawnRows = indices(firstVisible, endVisible, Math.min(active, items.length - 1))
+  const firstDrawn = Math.max(0, Math.floor(top / rowHeight) - extraRows)
+  const endDrawn = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
+  const drawnRows = indicesToDraw(firstDrawn, endDrawn, Math.min(active, items.length - 1))
   return (
     <div
       class={`virtual ${kind}`}
@@ -83,14 +83,14 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   )
 }
 
-/** The rows to draw. */
-function indices(firstVisible: number, endVisible: number, active: number): number[] {
+/** The indices from `firstDrawn` to before `endDrawn`, and the index of the active row. */
+function indicesToDraw(firstDrawn: number, endDrawn: number, active: number): number[] {
   const drawnRows = Array.from(
-    { length: Math.max(0, endVisible - firstVisible) },
-    (_, index) => firstVisible + index,
+    { length: Math.max(0, endDrawn - firstDrawn) },
+    (_, index) => firstDrawn + index,
   )
   // Always draw the row with the focus, because scrolling would otherwise lose the focus.
-  if (active >= 0 && (active < firstVisible || active >= endVisible)) drawnRows.push(active)
+  if (active >= 0 && (active < firstDrawn || active >= endDrawn)) drawnRows.push(active)
   return drawnRows
 }
 

@@ -69,6 +69,7 @@ export function checkAddress({ endpoints, prefix }: EtcdAddress): EtcdAddress {
   return { endpoints: normalizedEndpoints, prefix: normalizePrefix(prefix) }
 }
 
+/** Adds the default port. @throws {HoldfastError} `INVALID_OPTION` if the text is no endpoint. */
 function normalizeEndpoint(text: string): string {
   let url: URL | undefined
   try {

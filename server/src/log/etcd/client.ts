@@ -48,6 +48,7 @@ const firstPauseMs = 20
 /** The pause doubles at most this often. */
 const maxPauseDoublings = 16
 
+/** The client of one log, which uses one member at a time. */
 export class EtcdClient {
   #endpoints: readonly string[]
   readonly #auth: EtcdAuth | undefined

@@ -25,6 +25,7 @@ export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<
   return new EtcdError(kind, endpoint, `${problem}: ${await adviceFor(client, endpoint)}`)
 }
 
+/** What the operator must do: defragment the database, or raise the quota. */
 async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> {
   const disarm = 'then run "etcdctl alarm disarm"'
   const raiseQuota = `restart each member with a larger --quota-backend-bytes, ${disarm}`
@@ -37,6 +38,7 @@ async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> 
   }
 }
 
+/** Checks the quota of the member in use once a minute. */
 export class QuotaMonitor {
   readonly #client: EtcdClient
   readonly #clock: Clock

@@ -28,6 +28,7 @@ export interface LineListener {
   onBroken(error: EtcdError): void
 }
 
+/** The connections to all members of one etcd cluster. */
 export class Transport {
   readonly #clock: Clock
   readonly #agent: http.Agent

@@ -14,6 +14,7 @@ import { foreignMember, probe } from './preflight.js'
 
 const checkIntervalMs = 60_000
 
+/** The members of one log that cannot be used. */
 export class UnfitMembers {
   readonly #client: EtcdClient
   readonly #clock: Clock
@@ -21,6 +22,7 @@ export class UnfitMembers {
   /** All endpoints that the operator has listed, in their order. */
   readonly #endpoints: readonly string[]
   #clusterId = ''
+  /** An error for each member that cannot be used. */
   #unfit: readonly EtcdError[] = []
   #timer: Timer
   #isOver = false
@@ -56,16 +58,18 @@ export class UnfitMembers {
     this.#clock.clearTimer(this.#timer)
   }
 
+  /** Tries the unfit members again, and keeps those that still cannot be used. */
   async #check(): Promise<void> {
     const probes = await Promise.all(
       this.#unfit.map(({ endpoint }) => probe(this.#client, endpoint, this.#key)),
     )
     const stillUnfit = probes.flatMap((result, i) => {
-      const former = this.#unfit[i]!
+      const formerError = this.#unfit[i]!
       if (result instanceof EtcdError) {
         // Keep the former error if the new error is temporary. A foreign member stays foreign until
         // it answers as a member of the right cluster.
-        return [former.kind === 'foreign' || !result.isPermanent ? former : result]
+        const keepsFormer = formerError.kind === 'foreign' || !result.isPermanent
+        return [keepsFormer ? formerError : result]
       }
       return result.clusterId === this.#clusterId ? [] : [foreignMember(result.endpoint)]
     })

@@ -30,6 +30,7 @@ export interface WatchStreamDeps {
 /** How many watches in a row may be rejected because of the token before the stream fails. */
 const maxRejections = 3
 
+/** One reader of the log, from a position on. */
 export class WatchStream {
   readonly #deps: WatchStreamDeps
   #position: number

@@ -62,6 +62,7 @@ export function textFrom(base64 = ''): string {
   return bytesFrom(base64).toString()
 }
 
+/** A 64-bit integer as a number; a missing field is 0. */
 export function numberFrom(text = '0'): number {
   return Number(text)
 }
@@ -84,6 +85,7 @@ export function read(key: string): Operation {
   return { request_range: { key: toBase64(key) } }
 }
 
+/** Removes all keys with this prefix. */
 export function removeAll(prefix: string): Operation {
   return { request_delete_range: allUnder(prefix) }
 }

@@ -60,6 +60,7 @@ export function journalLog(options: JournalOptions): Log {
   return new JournalLog(options)
 }
 
+/** The journal of one broker. */
 class JournalLog implements Log {
   readonly #dir: string
   readonly #isFlushed: boolean
