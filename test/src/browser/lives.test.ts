@@ -60,6 +60,7 @@ describe('a tab', function () {
   }
 
   const recordedEvents = (): Promise<RecordedEvent[]> => tab.call(life, 'recordedEvents')
+  /** The names of the events that the page has recorded. */
   const eventNames = async (): Promise<string[]> =>
     (await recordedEvents()).map(({ event }) => event)
 

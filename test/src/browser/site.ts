@@ -80,6 +80,7 @@ async function readPage(path: string, pages: Pages): Promise<string | Buffer> {
   throw new Error(`The site has no page at ${path}`)
 }
 
+/** Listens on a free port of this machine. Rejects if the server cannot listen. */
 function listen(server: Server): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)

@@ -21,7 +21,7 @@ describe('session.barrier', () => {
     expect(await passed).to.equal(undefined)
   })
 
-  it('rejects with the number of parties of the others', async () => {
+  it('rejects with the number of parties that the other calls expect', async () => {
     const { session, socket } = await openScene()
     const passed = session.barrier('k', { parties: 4 })
     socket.deliver({ type: 'failed', id: 1, code: 'CAPACITY_MISMATCH', message: 'm', capacity: 3 })
@@ -64,6 +64,7 @@ describe('session.barrier', () => {
     await turn()
     scene.socket.newMessages()
     const sent = await resume(scene, snapshot([], [1]))
+    // The resume has taken 50 ms of the timeout.
     expect(sent).to.deep.include({
       type: 'barrier',
       id: 2,

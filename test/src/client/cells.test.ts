@@ -68,6 +68,7 @@ describe('connect for cells', () => {
 })
 
 describe('the merged statistics of cells', () => {
+  /** Counters of one cell, of which only two differ between the tests. */
   const stats = (totalLocks: number, failedLocks: number): LockStats => ({
     totalLocks,
     failedLocks,

@@ -43,6 +43,7 @@ function event(kind: string, lock: object) {
   return { type: 'event', watch: 1, event: { event: kind, ...lock } }
 }
 
+/** The state with which the broker answers a watch. */
 function watching(...locks: object[]) {
   return { type: 'watching', id: 1, held: locks, heldCount: locks.length, more: false }
 }

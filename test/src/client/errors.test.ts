@@ -14,6 +14,7 @@ import {
 
 const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
 
+/** The error with which the promise rejects. */
 async function errorOf(promise: Promise<unknown>): Promise<HoldfastError> {
   return promise.then(
     () => expect.fail('the promise did not reject'),

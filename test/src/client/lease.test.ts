@@ -19,6 +19,7 @@ import { runs } from '../support/counts.js'
 
 const start: ClockTimes = { monotonic: 1_000, wall: 9_000 }
 
+/** The times of both clocks this many ms after the start. */
 function startPlus(ms: number): ClockTimes {
   return { monotonic: start.monotonic + ms, wall: start.wall + ms }
 }

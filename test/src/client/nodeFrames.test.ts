@@ -60,6 +60,7 @@ function frame(firstByte: number, payload: string | Buffer): Buffer {
   return Buffer.concat([header, bytes])
 }
 
+/** The four bytes of a number, the highest byte first. */
 function uint32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(value)

@@ -15,10 +15,12 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
+/** Requests this many locks with different keys. */
 function requestLocks(session: Session, count: number): Promise<unknown>[] {
   return Array.from({ length: count }, (_, i) => session.lock(`k${i}`))
 }
 
+/** The ids of the messages of one type. */
 function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']): number[] {
   return messages.flatMap((message) =>
     message.type === type && 'id' in message ? [message.id] : [],

@@ -196,6 +196,7 @@ function lint(files: Readonly<Record<string, string>>): string[] {
   }
 }
 
+/** Planted files: each text at the path for its index. */
 function fromEntries(
   texts: readonly string[],
   pathOf: (index: number) => string,

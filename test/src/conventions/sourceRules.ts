@@ -143,6 +143,7 @@ function breach(file: SourceFile, line: number, problem: string): Breach {
   return `${file.path}:${line}: ${problem}`
 }
 
+/** The number of the first line that contains the text. */
 function lineOf({ text }: SourceFile, part: string): number {
   return text.slice(0, text.indexOf(part)).split('\n').length
 }
@@ -152,6 +153,7 @@ function products(files: readonly SourceFile[]): SourceFile[] {
   return files.filter(({ path }) => /^(shared|client|server)\/src\//.test(path))
 }
 
+/** The files in a folder of the repository. */
 function within(files: readonly SourceFile[], folder: string): SourceFile[] {
   return files.filter(({ path }) => path.startsWith(folder))
 }

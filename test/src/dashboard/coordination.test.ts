@@ -9,10 +9,12 @@ import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { DashboardPages } from './dashboardPages.js'
 import { load } from './modules.js'
 
+/** A waiting request of a session with this name. */
 function waits(name: string | undefined, more: Partial<WaitingInfo> = {}): WaitingInfo {
   return { key: 'k', mode: 'exclusive', session: `s-${name}`, name, since: 1, ...more }
 }
 
+/** A held lock of this key. */
 function held(key: string, more: Partial<HeldInfo> = {}): HeldInfo {
   return { key, mode: 'exclusive', session: 'a', fence: 1, since: 1, ...more }
 }

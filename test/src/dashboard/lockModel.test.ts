@@ -19,6 +19,7 @@ function waits(key: string, session: string, since = 1): WaitingInfo {
   return { key, mode: 'exclusive', session, since }
 }
 
+/** An event of this lock. */
 function event(kind: LockEvent['event'], lock: HeldInfo): LockEvent {
   return { ...lock, event: kind }
 }

@@ -143,6 +143,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return spawnSync('sh', ['-c', line], around).status
   }
 
+  /** Stops the broker, and checks that it exits 0 without a message. */
   async function stop(broker: Holdfast): Promise<void> {
     broker.process.kill('SIGTERM')
     const { code, err } = await broker.ended()

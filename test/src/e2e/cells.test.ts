@@ -34,6 +34,7 @@ const keys = cellNumbers.map((cell) => keyIn(cell))
 describe('e2e: cells', () => {
   const stage = Stage.forEachTest()
 
+  /** Starts a broker for each cell. */
   async function brokers(options: BrokerOptions = {}): Promise<RunningBroker[]> {
     return Promise.all(
       cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${count}` })),

@@ -118,6 +118,7 @@ describe('e2e: errors of connecting', () => {
     }
   })
 
+  /** Lets the server listen. Returns its URL. */
   async function urlOf(server: Server): Promise<string> {
     servers.push(server)
     server.listen({ port: 0, host: '127.0.0.1' })

@@ -27,6 +27,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
+  /** Starts a broker with a small heap, and a bystander. */
   async function startSmallBroker(): Promise<{ serveProcess: ServeProcess; bystander: Bystander }> {
     const serveProcess = await ServeProcess.startWithSmallHeap(stage, heapMiB)
     return { serveProcess, bystander: await Bystander.start(stage, serveProcess.url) }

@@ -35,6 +35,7 @@ async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]
 
 describe('e2e: one signal for many requests', () => {
   const stage = Stage.forEachTest()
+  /** Calls the function `requestCount` times. */
   const repeat = <T>(make: (i: number) => T): T[] =>
     Array.from({ length: requestCount }, (_, i) => make(i))
   const listenerCount = (signal: AbortSignal) => getEventListeners(signal, 'abort').length

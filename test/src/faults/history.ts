@@ -141,6 +141,9 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
   return search(operations.length)
 }
 
+/**
+ * Whether the operation can be the next operation while this tenure holds the lock (-1: no tenure).
+ */
 function isPossible({ kind, tenure }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenure
 }

@@ -18,6 +18,7 @@ import {
   parseHistories,
 } from './historyFile.js'
 
+/** A use of the lock with these times, in the order of the fields. */
 const tenure = (process: string, fence: number, ...at: readonly number[]): Tenure => {
   const [requestedAt, grantedAt, givenUpAt, confirmedAt] = at.map(BigInt)
   const required = { requestedAt: requestedAt!, grantedAt: grantedAt!, givenUpAt: givenUpAt! }

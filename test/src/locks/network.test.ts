@@ -37,6 +37,7 @@ function requestLock(
   return state
 }
 
+/** Checks that the outcome is an `AbortError` whose cause has these fields. */
 function expectAbortError(outcome: unknown, cause: Partial<HoldfastError>): void {
   expect(outcome).to.be.instanceOf(DOMException).and.include({ name: 'AbortError' })
   expect((outcome as DOMException).cause).to.include(cause)
@@ -246,6 +247,7 @@ describe('session.locks over a network', () => {
   })
 })
 
+/** Resolves with the state after a turn of the event loop. */
 async function afterTurn(state: RequestState): Promise<RequestState> {
   await turn()
   return state

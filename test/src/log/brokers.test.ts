@@ -13,6 +13,7 @@ import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster, type Member } from './cluster.js'
 
+/** The ids of the sessions in the table of a broker. */
 function sessions({ broker }: Member): string[] {
   return [...broker.table.sessions.keys()]
 }

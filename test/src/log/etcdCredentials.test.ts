@@ -19,6 +19,7 @@ describe('log: the certificates and the password for etcd', function () {
   needs('etcd', 'openssl')
   const stage = Stage.forEachTest()
 
+  /** Starts an etcd cluster, which is stopped after the test. */
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
     const newCluster = await EtcdCluster.start(options)
     stage.onClear(() => newCluster.stop())

@@ -35,6 +35,7 @@ describe('log: an unusable etcd', function () {
     return created
   }
 
+  /** Starts an etcd cluster, which is stopped after the test. */
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
     const created = await EtcdCluster.start(options)
     stage.onClear(() => created.stop())
@@ -50,6 +51,7 @@ describe('log: an unusable etcd', function () {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
+  /** The message of the error with which the engine refuses to open. */
   async function refusal(opening: EtcdEngine, code: 'UNAVAILABLE' | 'INVALID_OPTION') {
     return (await rejection(opening.open(logConfig), code)).message
   }
@@ -109,6 +111,7 @@ describe('log: an unusable etcd', function () {
   })
 
   describe('with one unfit endpoint', () => {
+    /** Makes and opens an engine. */
     async function opened(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
       const openedEngine = engine(endpoints, { openTimeoutMs: 10_000, ...options })
       await openedEngine.open(logConfig)

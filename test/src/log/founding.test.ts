@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 
 describe('replicated log: founding', () => {
+  /** A cluster whose store marks a new log as being founded. */
   function newCluster(): Cluster {
     const cluster = new Cluster()
     cluster.store.marksNewLogAsFounding = true

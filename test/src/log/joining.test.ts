@@ -41,6 +41,7 @@ describe('replicated log: the time to join', () => {
     const { log, stateMachine } = changedLog(cluster, () => ({
       snapshot: async () => ({ position: stored!.position, parts: slowParts() }),
     }))
+    /** The parts of a snapshot, each after a pause. */
     async function* slowParts(): AsyncGenerator<string> {
       const length = Math.ceil(text.length / pieces)
       for (let i = 0; i < pieces; i++) {

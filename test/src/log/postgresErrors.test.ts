@@ -24,12 +24,14 @@ describe('log: an unusable PostgreSQL', function () {
   const postgres = PostgresStage.forSuite({ hba: ['host all guarded all scram-sha-256'] })
   const stage = Stage.forEachTest()
 
+  /** The message of the error with which the engine refuses to open. The message is one line. */
   async function refusal(engine: PostgresEngine, code: Code): Promise<string> {
     const { message } = await rejection(engine.open(logConfig), code)
     expect(message).to.match(/^[^\n]*[^.\n]$/)
     return message
   }
 
+  /** Makes an engine that gives up after a short time. */
   function impatient(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
     return postgres.engine({ openTimeoutMs: 600, ...options })
   }
@@ -53,6 +55,7 @@ describe('log: an unusable PostgreSQL', function () {
     return (server.address() as { port: number }).port
   }
 
+  /** Starts a proxy in front of the server. */
   async function behind(filters: () => { up?: Filter; down?: Filter }): Promise<TcpProxy> {
     const proxy = await TcpProxy.to(postgres.server.port, filters)
     stage.onClear(() => proxy.close())

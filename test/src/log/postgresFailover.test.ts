@@ -19,6 +19,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
+  /** Starts a pooler, which is stopped after the test. */
   async function pooler(mode: 'session' | 'transaction' | 'statement'): Promise<PgBouncer> {
     const pgBouncer = await PgBouncer.start(postgres.server, mode)
     stage.onClear(() => pgBouncer.stop())
@@ -55,6 +56,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   afterEach(() => postgres.server.set('synchronous_standby_names', ''))
 
+  /** Starts a standby of the server, which is stopped after the test. */
   async function standbyOf(server: Postgres): Promise<Postgres> {
     const standby = await server.standby()
     stage.onClear(() => standby.stop())

@@ -23,6 +23,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     return { proxy, port: Number(new URL(proxy.url).port) }
   }
 
+  /** A reader that follows the log. */
   function following(engine: PostgresEngine, position = 0): Reader {
     const reader = new Reader()
     engine.follow(position, reader)

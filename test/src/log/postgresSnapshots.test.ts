@@ -13,6 +13,7 @@ describe('log: snapshots in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
+  /** Starts a broker with a log in PostgreSQL. */
   async function broker({ snapshotEntries = 20, cell = undefined as string | undefined } = {}) {
     const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries })
     return { log, ...(await stage.broker({ log, cell })) }

@@ -34,6 +34,7 @@ describe('journal: a broker that is killed', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
+  /** Starts the broker, and resolves when it listens. */
   async function start(): Promise<void> {
     const args = [command, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })

@@ -255,11 +255,13 @@ export const attacks: readonly Attack[] = [
   },
 ]
 
+/** The code and the reason of the close of a connection. */
 async function closeOf(client: RawClient): Promise<string> {
   const { code, reason } = await client.closed()
   return `${code} ${reason}`
 }
 
+/** The HTTP status of an upgrade with these headers. */
 async function statusFor(port: number, headers: Record<string, string>): Promise<string> {
   const [, code] = (await statusOf(port, upgradeHead('/', headers))).split(' ')
   return `${code} before the upgrade`

@@ -14,6 +14,7 @@ describe('a certificate of a private authority', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
+  /** Starts a broker whose certificate only a private authority has signed. */
   async function secured() {
     const files = scratch(stage)
     const { cert, key, certPath } = certificate(files)

@@ -11,6 +11,7 @@ const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.
 const canChoose =
   processors !== undefined && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
+/** The status of this process on Linux; empty on other systems. */
 function statusOfThisProcess(): string {
   return process.platform === 'linux' ? readFileSync('/proc/self/status', 'utf8') : ''
 }

@@ -16,20 +16,23 @@ import { RefusalRecorder } from './refusalRecorder.js'
 /** A broker with limits, and the refusals that the broker has reported. */
 interface Limited {
   readonly harness: BrokerHarness
-  readonly notices: RefusalRecorder
+  readonly refusals: RefusalRecorder
 }
 
+/** A broker with these limits, and the refusals that it reports. */
 function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
-  const notices = new RefusalRecorder()
-  return { harness: new BrokerHarness({ ...options, limits, observer: notices }), notices }
+  const refusals = new RefusalRecorder()
+  return { harness: new BrokerHarness({ ...options, limits, observer: refusals }), refusals }
 }
 
+/** The code and the message of each refusal. */
 function failures(messages: readonly ServerMessage[]): string[] {
   return messages.flatMap((message) =>
     message.type === 'failed' ? `${message.code} ${message.message}` : [],
   )
 }
 
+/** The code and the reason of the close; `0 open` without a close. */
 function closeOf(socket: FakeSocket): string {
   const { code, reason } = socket.closedWith ?? { code: 0, reason: 'open' }
   return `${code} ${reason}`
@@ -37,14 +40,14 @@ function closeOf(socket: FakeSocket): string {
 
 describe('the limits of connections', () => {
   it('close a connection beyond the limit connections', () => {
-    const { harness, notices } = under({ connections: 1 })
+    const { harness, refusals } = under({ connections: 1 })
     harness.join()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: connections 1')
-    expect(notices.causes).to.deep.equal(['connections'])
+    expect(refusals.causes).to.deep.equal(['connections'])
   })
 
   it('do not count pending or closing connections as open', () => {
-    const { harness, notices } = under({ connections: 3 })
+    const { harness, refusals } = under({ connections: 3 })
     const session = harness.join()
     const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1'].map(from)
@@ -60,18 +63,18 @@ describe('the limits of connections', () => {
       '0 open',
       '0 open',
     ])
-    expect(notices.causes).to.deep.equal(['connections', 'connections'])
+    expect(refusals.causes).to.deep.equal(['connections', 'connections'])
   })
 
   it('close a pending connection beyond the limit pendingConnections', () => {
-    const { harness, notices } = under({ pendingConnections: 2 })
+    const { harness, refusals } = under({ pendingConnections: 2 })
     const first = harness.connect()
     harness.connect()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
     harness.say(first, { type: 'hello' })
     expect(closeOf(harness.connect())).to.equal('0 open')
     expect(closeOf(harness.connect())).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(['pending_connections', 'pending_connections'])
+    expect(refusals.causes).to.deep.equal(['pending_connections', 'pending_connections'])
   })
 
   it('do not count a pending connection after it has dropped', () => {
@@ -81,7 +84,7 @@ describe('the limits of connections', () => {
   })
 
   it('close a connection beyond pendingConnectionsPerAddress, and count IPv6 by network', () => {
-    const { harness, notices } = under({ pendingConnectionsPerAddress: 1 })
+    const { harness, refusals } = under({ pendingConnectionsPerAddress: 1 })
     const at = (remoteAddress: string) => closeOf(harness.connect({ remoteAddress }))
     expect(at('10.0.0.1')).to.equal('0 open')
     expect(at('10.0.0.2')).to.equal('0 open')
@@ -92,11 +95,11 @@ describe('the limits of connections', () => {
     // `::` stands for zeros in the first half of the address: this address is 2001:0:0:1:2:3:4:5.
     expect(at('2001::1:2:3:4:5')).to.equal('0 open')
     expect(at('2001:0:0:1::1')).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
+    expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
   })
 
   it('share pendingConnections fairly between addresses', () => {
-    const { harness, notices } = under({ pendingConnections: 6 })
+    const { harness, refusals } = under({ pendingConnections: 6 })
     const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
     const fresh = from('203.0.113.1')
@@ -108,7 +111,7 @@ describe('the limits of connections', () => {
     expect(closeOf(from('10.0.0.1')), 'the address with most connections').to.match(/^1013/)
     expect(closeOf(from('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections'))
+    expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections'))
     harness.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
   })
@@ -138,17 +141,17 @@ describe('the limits of connections', () => {
   })
 
   it('close a connection without a hello after helloMs', () => {
-    const { harness, notices } = under({ helloMs: 300 })
+    const { harness, refusals } = under({ helloMs: 300 })
     const socket = harness.connect()
     harness.environment.pass(299)
     expect(closeOf(socket)).to.equal('0 open')
     harness.environment.pass(1)
     expect(closeOf(socket)).to.equal('4408 no hello in time')
-    expect(notices.causes).to.deep.equal(['hello_ms'])
+    expect(refusals.causes).to.deep.equal(['hello_ms'])
   })
 
   it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes at once', () => {
-    const { harness, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
+    const { harness, refusals } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
     const [aboveSlowBytes, aboveBacklog] = [harness.join(), harness.join()]
     aboveSlowBytes.socket.isReading = false
     aboveBacklog.socket.isReading = false
@@ -158,14 +161,14 @@ describe('the limits of connections', () => {
     expect(closeOf(aboveSlowBytes.socket)).to.equal('0 open')
     harness.environment.pass(201)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('4308 client reads too slowly')
-    expect(notices.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
+    expect(refusals.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
   })
 })
 
 describe('the limits of sessions', () => {
   it('refuse a session beyond sessionsPerPrincipal until another session ends', async () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
-    const { harness, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
+    const { harness, refusals } = under({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
       const socket = harness.connectWithHello({ token })
       await harness.settle()
@@ -176,7 +179,7 @@ describe('the limits of sessions', () => {
     expect(closeOf(await hello('ann'))).to.equal('4429 quota exceeded: sessionsPerPrincipal 1')
     first.drop()
     expect(closeOf(await hello('ann'))).to.equal('0 open')
-    expect(notices.causes).to.deep.equal(['sessions_per_principal'])
+    expect(refusals.causes).to.deep.equal(['sessions_per_principal'])
   })
 
   it('do not count a resumed session twice for sessionsPerPrincipal', async () => {
@@ -202,7 +205,7 @@ describe('the limits of sessions', () => {
   })
 
   it('refuse a session beyond sessionsPerAddress until another session ends', () => {
-    const { harness, notices } = under({ sessionsPerAddress: 1 })
+    const { harness, refusals } = under({ sessionsPerAddress: 1 })
     const from = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
       harness.say(socket, { type: 'hello' })
@@ -214,11 +217,11 @@ describe('the limits of sessions', () => {
     expect(closeOf(from('10.0.0.1'))).to.equal('4429 quota exceeded: sessionsPerAddress 1')
     first.drop()
     expect(closeOf(from('10.0.0.1'))).to.equal('0 open')
-    expect(notices.causes).to.deep.equal(['sessions_per_address'])
+    expect(refusals.causes).to.deep.equal(['sessions_per_address'])
   })
 
   it('close a session beyond messagesPerSecond after messageBurst', () => {
-    const { harness, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const { harness, refusals } = under({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
@@ -227,18 +230,18 @@ describe('the limits of sessions', () => {
     expect(client.socket.heardOf('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
-    expect(notices.causes).to.deep.equal(['messages_per_second'])
-    expect(notices.all[0]).to.include({ session: client.session, principal: 'anyone' })
+    expect(refusals.causes).to.deep.equal(['messages_per_second'])
+    expect(refusals.all[0]).to.include({ session: client.session, principal: 'anyone' })
   })
 
   it('count invalid messages for messagesPerSecond', () => {
-    const { harness, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const { harness, refusals } = under({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     client.say(...many(1, 3, 'lock'))
     expect(failures(client.heard())).to.have.length(3)
     client.say(...many(4, 2, 'nonsense'))
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
-    expect(notices.causes).to.deep.equal(['messages_per_second'])
+    expect(refusals.causes).to.deep.equal(['messages_per_second'])
   })
 
   it('keep the locks of a session for its lease after a close by messagesPerSecond', () => {

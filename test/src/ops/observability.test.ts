@@ -154,6 +154,7 @@ describe('the metrics', () => {
 describe('the endpoints for operators', () => {
   const stage = Stage.forEachTest()
 
+  /** Starts a broker, which is closed after the test. */
   async function broker(options: BrokerOptions = {}) {
     const running = createBroker(options)
     stage.onClear(() => running.close())

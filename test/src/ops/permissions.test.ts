@@ -24,9 +24,9 @@ describe('permissions', () => {
   for (const [operation, request] of Object.entries(requests) as [Operation, object][]) {
     it(`refuse ${operation} with FORBIDDEN after a call of authorize with the key`, async () => {
       const calls: unknown[] = []
-      const notices = new RefusalRecorder()
+      const refusals = new RefusalRecorder()
       const harness = harnessWith({
-        observer: notices,
+        observer: refusals,
         authorize: (...args) => {
           calls.push(args)
           return false
@@ -36,7 +36,7 @@ describe('permissions', () => {
       client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
       expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
-      expect(notices.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
+      expect(refusals.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
       expect(harness.broker.stats().totalLocks).to.equal(0)
     })
 
@@ -143,6 +143,7 @@ describe('permissions', () => {
 })
 
 describe('the permission to see a lock', () => {
+  /** Allows the client to lock and revoke every key, but to see only keys that begin with `mine:`. */
   const sees = (operation: Operation, key: string) =>
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 

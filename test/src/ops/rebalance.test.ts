@@ -24,6 +24,7 @@ async function serve(stage: Stage, ...args: string[]) {
 describe('holdfast rebalance', () => {
   const stage = Stage.forEachTest()
 
+  /** Runs the command, and returns its exit code and its only message. */
   async function refused(...args: string[]) {
     const { code, out, err } = await Holdfast.run(stage, ['rebalance', ...args])
     expect(out).to.deep.equal([])

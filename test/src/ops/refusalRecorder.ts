@@ -4,6 +4,7 @@
 import type { Observer, RefusalNotice } from '@holdfast/server/internal'
 
 export class RefusalRecorder implements Observer {
+  /** All refusals, in order. */
   readonly all: RefusalNotice[] = []
 
   onMessage(): void {}
@@ -14,6 +15,7 @@ export class RefusalRecorder implements Observer {
     this.all.push(notice)
   }
 
+  /** The cause of each refusal, in order. */
   get causes(): string[] {
     return this.all.map(({ cause }) => cause)
   }

@@ -111,6 +111,7 @@ describe('holdfast run with a process group', () => {
     expect([code, broker.query().heldCount]).to.deep.equal([0, 0])
   })
 
+  /** Makes a named pipe. Returns its path. */
   function makeFifo(): string {
     const path = scratch(stage).path('fifo')
     spawnSync('mkfifo', [path])

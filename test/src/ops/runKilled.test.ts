@@ -108,6 +108,7 @@ describe('holdfast run after a kill', () => {
     while (isAlive(watchdog as number)) await new Promise((resolve) => setImmediate(resolve))
   })
 
+  /** The ids of the watchdog processes of `holdfast run`. */
   function watchdogsOf(parent: number): number[] {
     return withArgument('holdfast-watchdog').filter((pid) => parentOf(pid) === parent)
   }

@@ -129,6 +129,7 @@ describe('holdfast run with a command that cannot be started', () => {
     return { code, firstLine: err[0] }
   }
 
+  /** Makes a file with this mode. Returns its path. */
   const file = (name: string, mode = 0o755, text = '#!/bin/sh\n') => {
     const path = scratch(stage).write(name, text)
     chmodSync(path, mode)
@@ -176,6 +177,7 @@ describe('holdfast run with a command that cannot be started', () => {
     expect((await runFailing(['tool'], { PATH: folder })).code).to.equal(126)
   })
 
+  /** Makes a symbolic link that leads to itself. Returns its path. */
   function linkToItself(): string {
     const path = scratch(stage).path('loop')
     symlinkSync(path, path)

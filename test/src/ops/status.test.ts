@@ -25,6 +25,7 @@ async function serve(stage: Stage, ...args: string[]) {
 
 const status = (stage: Stage, ...args: string[]) => Holdfast.run(stage, ['status', ...args])
 
+/** Runs `holdfast status --json`, and parses its only line. */
 async function statusAsJson(stage: Stage, url: string) {
   const { code, out, err } = await status(stage, '--json', url)
   expect(out, err.join('\n')).to.have.length(1)
@@ -159,6 +160,7 @@ describe('holdfast status with a replicated log', function () {
   const start = (...more: string[]) =>
     serve(stage, '--log', etcd.cluster.address(etcd.prefix), ...more)
 
+  /** The figures of the log of a broker, whose log must be replicated. */
   async function replicatedLog(url: string) {
     const { log } = (await statusAsJson(stage, url)).report
     if (log.kind !== 'replicated') throw new Error(`The log is not replicated but ${log.kind}`)

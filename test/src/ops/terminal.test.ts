@@ -67,6 +67,7 @@ describe('holdfast on a terminal', () => {
     return { out, err }
   }
 
+  /** Checks that the output has no invisible character except the line feed. */
   function expectVisible({ out, err }: Output, label: string): void {
     for (const line of [...out.split('\n'), ...err.split('\n')]) {
       const found = invisible.exec(line)?.[0].codePointAt(0)?.toString(16)

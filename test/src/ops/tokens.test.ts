@@ -28,6 +28,7 @@ import {
 import { Stage } from '../e2e/stage.js'
 import { scratch } from './scratch.js'
 
+/** The identity of a client with this token. */
 async function identityOf(authenticate: Authenticate, token: string | undefined) {
   return (await authenticate({ token, origin: undefined, remoteAddress: undefined })) as
     | Identity

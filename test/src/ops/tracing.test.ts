@@ -76,9 +76,11 @@ describe('tracing', () => {
   afterEach(() => exporter.reset())
 
   const tracer = provider.getTracer('test')
+  /** The ended spans with this name. */
   const spans = (name: string): ReadableSpan[] =>
     exporter.getFinishedSpans().filter((span) => span.name === name)
 
+  /** Connects a session with a tracer. */
   async function traced() {
     const { url, broker } = await stage.broker()
     const session = await stage.session(url, { tracer: openTelemetry(tracer) })

@@ -17,11 +17,12 @@ import { RefusalRecorder } from './refusalRecorder.js'
 describe('the upgrade policy', () => {
   const stage = Stage.forEachTest()
 
+  /** Starts a broker, and records its refusals. */
   async function startBroker(options: BrokerOptions = {}) {
-    const notices = new RefusalRecorder()
-    const broker = createBroker({ observer: notices, ...options })
+    const refusals = new RefusalRecorder()
+    const broker = createBroker({ observer: refusals, ...options })
     stage.onClear(() => broker.close())
-    return { ...(await broker.listen({ port: 0 })), notices }
+    return { ...(await broker.listen({ port: 0 })), refusals }
   }
 
   /** Starts a broker that records the credentials of each client, and accepts any token. */
@@ -44,18 +45,18 @@ describe('the upgrade policy', () => {
   }
 
   it('refuses a page of another origin before the upgrade', async () => {
-    const { port, notices } = await startBroker({ origins: ['https://app.example'] })
+    const { port, refusals } = await startBroker({ origins: ['https://app.example'] })
     for (const origin of ['https://evil.example', 'null', 'http://app.example']) {
       expect(await statusOf(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
     }
     expect(await statusOf(port, upgradeHead('/', { origin: 'https://app.example' }))).to.match(
       / 101 /,
     )
-    expect(notices.causes).to.deep.equal(['origin', 'origin', 'origin'])
+    expect(refusals.causes).to.deep.equal(['origin', 'origin', 'origin'])
   })
 
   it('refuses a host name that is not allowed (DNS rebinding)', async () => {
-    const { port, notices } = await startBroker()
+    const { port, refusals } = await startBroker()
     for (const host of [
       'evil.example',
       `evil.example:${port}`,
@@ -67,7 +68,7 @@ describe('the upgrade policy', () => {
     for (const host of ['localhost', `127.0.0.1:${port}`, '[::1]:7420', 'LOCALHOST']) {
       expect(await statusOf(port, upgradeHead('/', { host })), host).to.match(/ 101 /)
     }
-    expect(new Set(notices.causes)).to.deep.equal(new Set(['host']))
+    expect(new Set(refusals.causes)).to.deep.equal(new Set(['host']))
   })
 
   it('accepts the host names of the option hosts', async () => {
@@ -77,7 +78,7 @@ describe('the upgrade policy', () => {
   })
 
   it('refuses clients behind a proxy without authenticate', async () => {
-    const { port, notices } = await startBroker({ metrics: brokerMetrics() })
+    const { port, refusals } = await startBroker({ metrics: brokerMetrics() })
     const outcomes = async (headers: Record<string, string>) => {
       const get = (path: string) =>
         statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
@@ -91,7 +92,7 @@ describe('the upgrade policy', () => {
       const refused = ['403', '426', '426', '426']
       expect(await outcomes({ [name]: value }), line).to.deep.equal(refused)
     }
-    expect(new Set(notices.causes)).to.deep.equal(new Set(['not_local']))
+    expect(new Set(refusals.causes)).to.deep.equal(new Set(['not_local']))
   })
 
   it('accepts programs on this machine with any other headers', async () => {
@@ -150,15 +151,15 @@ describe('the upgrade policy', () => {
   })
 
   it('ignores a token in the URL', async () => {
-    const { url, seen, notices } = await brokerWithCredentials()
+    const { url, seen, refusals } = await brokerWithCredentials()
     const client = await hello(`${url}/?token=s3cret&access_token=s3cret`)
     expect(await client.closed()).to.include({ code: 4401 })
     expect(seen[0]?.token).to.equal(undefined)
-    expect(notices.causes).to.deep.equal(['unauthorized'])
+    expect(refusals.causes).to.deep.equal(['unauthorized'])
   })
 
   it('refuses a malformed token before the upgrade', async () => {
-    const { port, notices } = await brokerWithCredentials()
+    const { port, refusals } = await brokerWithCredentials()
     const malformed: Record<string, string>[] = [
       { authorization: `Bearer ${'x'.repeat(3_073)}` },
       { 'sec-websocket-protocol': `${subprotocol}, bearer.a+b` },
@@ -167,11 +168,11 @@ describe('the upgrade policy', () => {
     for (const headers of malformed) {
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 400 /)
     }
-    expect(notices.causes).to.deep.equal(['token', 'token', 'token'])
+    expect(refusals.causes).to.deep.equal(['token', 'token', 'token'])
   })
 
   it('refuses a token if a trusted proxy received it without TLS', async () => {
-    const { url, seen, notices } = await brokerWithCredentials({ trustedProxies: ['127.0.0.1'] })
+    const { url, seen, refusals } = await brokerWithCredentials({ trustedProxies: ['127.0.0.1'] })
     const plain = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
     const encrypted = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
     const refused = await hello(url, { ...plain, authorization: 'Bearer t' })
@@ -179,7 +180,7 @@ describe('the upgrade policy', () => {
     expect(seen).to.deep.equal([])
     await (await hello(url, { ...encrypted, authorization: 'Bearer t' })).receive('welcome')
     expect(seen[0]).to.include({ remoteAddress: '203.0.113.9' })
-    expect(notices.causes).to.deep.equal(['insecure'])
+    expect(refusals.causes).to.deep.equal(['insecure'])
   })
 
   it('accepts a token without TLS if allowInsecure is set', async () => {
@@ -207,11 +208,11 @@ describe('the upgrade policy', () => {
   })
 
   it('reports the address of the refused client, and not of its proxy', async () => {
-    const { port, notices } = await startBroker({ trustedProxies: ['127.0.0.1'] })
+    const { port, refusals } = await startBroker({ trustedProxies: ['127.0.0.1'] })
     const forwarded = { origin: 'https://evil.example', 'x-forwarded-for': '203.0.113.9' }
     expect(await statusOf(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
     const { origin } = forwarded
-    expect(notices.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
+    expect(refusals.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
   })
 
   it('limits the upgrades per second for each address and in total', () => {
@@ -340,6 +341,7 @@ Front-End-Https: on
 Max-Forwards: 9
 Proxy-Connection: keep-alive`.split('\n')
 
+/** A clock that only the test moves. */
 function pausedClock() {
   const environment = new FakeEnvironment()
   return { clock: environment.clock, pass: (ms: number) => environment.pass(ms) }

@@ -156,12 +156,14 @@ export function* variantsOf(
   }
 }
 
+/** A copy of the object without the field. */
 function without(value: object, field: string): object {
   const copy = { ...value } as Record<string, unknown>
   delete copy[field]
   return copy
 }
 
+/** A copy of the object or array with other content in the field. */
 function withField(value: object, field: string, content: unknown): object {
   if (Array.isArray(value)) return value.map((item, i) => (i === Number(field) ? content : item))
   return { ...value, [field]: content }

@@ -113,14 +113,14 @@ describe('cells: a broker with a cell', () => {
       [undefined, '1/1', 'has no cell, but the client expects 1/1'],
     ]
     for (const [cell, expected, text] of cases) {
-      const notices = new RefusalRecorder()
-      const harness = new BrokerHarness({ cell, observer: notices })
+      const refusals = new RefusalRecorder()
+      const harness = new BrokerHarness({ cell, observer: refusals })
       const socket = harness.connectWithHello({ cell: expected })
       const reason = `wrong cell: this broker ${text}`
       expect(socket.closedWith).to.deep.equal({ code: closeCodes.wrongCell.code, reason })
       expect(Buffer.byteLength(reason)).to.be.at.most(123)
       expect(harness.broker.table.sessions.size).to.equal(0)
-      expect(notices.causes).to.deep.equal(['cell'])
+      expect(refusals.causes).to.deep.equal(['cell'])
     }
   })
 
@@ -135,8 +135,8 @@ describe('cells: a broker with a cell', () => {
       { type: 'once', key: otherKey },
       { type: 'barrier', key: otherKey, parties: 2 },
     ]
-    const notices = new RefusalRecorder()
-    const harness = new BrokerHarness({ cell: '2/4', observer: notices })
+    const refusals = new RefusalRecorder()
+    const harness = new BrokerHarness({ cell: '2/4', observer: refusals })
     const client = harness.join()
     for (const [i, request] of requests.entries()) client.say({ ...request, id: i + 1 })
     const failures = client.socket.heardOf('failed')
@@ -146,7 +146,7 @@ describe('cells: a broker with a cell', () => {
     expect(failures[0]!.message).to.equal(
       'the key belongs to cell 3 of 4, and this broker serves cell 2',
     )
-    expect(notices.causes).to.deep.equal(requests.map(() => 'cell'))
+    expect(refusals.causes).to.deep.equal(requests.map(() => 'cell'))
     expect(harness.broker.table.keys.size).to.equal(0)
     // The ids were not used up.
     client.say({ type: 'lock', id: 1, key: ownKey })

@@ -19,13 +19,13 @@ const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
 function almostFull(
   roomBytes: number,
   prepare: (harness: BrokerHarness) => Client,
-): { harness: BrokerHarness; client: Client; notices: RefusalRecorder } {
-  const notices = new RefusalRecorder()
+): { harness: BrokerHarness; client: Client; refusals: RefusalRecorder } {
+  const refusals = new RefusalRecorder()
   const unlimited = new BrokerHarness()
   prepare(unlimited)
   const memoryBytes = unlimited.broker.memory.usedBytes + roomBytes
-  const harness = new BrokerHarness({ limits: { memoryBytes }, observer: notices })
-  return { harness, client: prepare(harness), notices }
+  const harness = new BrokerHarness({ limits: { memoryBytes }, observer: refusals })
+  return { harness, client: prepare(harness), refusals }
 }
 
 /** The messages that a client got: the id and code of failures, the type of all others. */
@@ -137,7 +137,7 @@ describe('memory: beyond memoryBytes', () => {
   }
 
   it('the broker refuses new locks and watches with a reason', () => {
-    const { client, notices } = almostFull(0, prepare)
+    const { client, refusals } = almostFull(0, prepare)
     client.lock('k')
     client.lock('k', { timeout: 0 })
     client.say({ type: 'watch', id: 7 })
@@ -149,8 +149,8 @@ describe('memory: beyond memoryBytes', () => {
       '7 QUOTA_EXCEEDED',
     ])
     expect(failed[0]!.message).to.match(/^the broker uses [\d,]+ bytes .* \(memoryBytes\)$/)
-    expect(notices.causes.every((cause) => cause === 'memory_bytes')).to.equal(true)
-    expect(notices.causes).to.have.length(3)
+    expect(refusals.causes.every((cause) => cause === 'memory_bytes')).to.equal(true)
+    expect(refusals.causes).to.have.length(3)
   })
 
   it('the broker serves refresh, unlock, ack and bye', () => {
@@ -183,7 +183,7 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker closes a new session with 1013, and resumes a session that exists', () => {
-    const { harness, client, notices } = almostFull(1, prepare)
+    const { harness, client, refusals } = almostFull(1, prepare)
     client.socket.drop()
     harness.environment.endTurn()
     const filler = harness.connect()
@@ -196,21 +196,21 @@ describe('memory: beyond memoryBytes', () => {
     harness.connect()
     harness.say(socket, { type: 'hello', ...client.resume() })
     expect(socket.heardOf('welcome')[0]).to.include({ resumed: true })
-    expect(notices.causes).to.deep.equal(['memory_bytes'])
+    expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
   it('the broker closes new connections with 1013 if it exceeds the limit by an eighth', () => {
-    const { harness, notices } = almostFull(0, prepare)
+    const { harness, refusals } = almostFull(0, prepare)
     let accepted = 0
     let last = harness.connect()
     for (; last.closedWith === undefined && accepted < 100; accepted++) last = harness.connect()
     expect(accepted).to.be.within(10, 20)
     expect(last.closedWith?.code).to.equal(1013)
-    expect(notices.causes).to.deep.equal(['memory_bytes'])
+    expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
   it('the broker aborts clients with 16 KiB unread if it exceeds the limit by an eighth', () => {
-    const { harness, client, notices } = almostFull(300_000, prepare)
+    const { harness, client, refusals } = almostFull(300_000, prepare)
     const other = harness.join()
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
@@ -220,7 +220,7 @@ describe('memory: beyond memoryBytes', () => {
     for (const each of [client, other]) each.say({ type: 'stats', id: 2 })
     expect(client.socket.closedWith?.code).to.equal(4308)
     expect(other.socket.closedWith).to.equal(undefined)
-    expect(notices.causes).to.deep.equal(['memory_bytes'])
+    expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 })
 

@@ -81,14 +81,14 @@ describe('slow readers', () => {
   })
 
   it('are not reported as refused after they have disconnected', () => {
-    const notices = new RefusalRecorder()
-    const scenario = setUp({ observer: notices })
+    const refusals = new RefusalRecorder()
+    const scenario = setUp({ observer: refusals })
     const { harness, slowReader, busy } = scenario
     slowReader.socket.bufferedBytes = 257 * kib
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     slowReader.socket.drop()
     harness.environment.pass(6_000)
-    expect(notices.causes).to.deep.equal([])
+    expect(refusals.causes).to.deep.equal([])
   })
 
   it('are aborted at once beyond 1 MiB', () => {

@@ -16,6 +16,7 @@ function events(client: Client): string[] {
     .flatMap(({ watch, event }) => [watch].flat().map((id) => `${id}: ${event.event} ${event.key}`))
 }
 
+/** A broker with a client that watches, and a client that locks and unlocks. */
 function setUp(): { harness: BrokerHarness; watcher: Client; busy: Client } {
   const harness = new BrokerHarness()
   return { harness, watcher: harness.join(), busy: harness.join() }

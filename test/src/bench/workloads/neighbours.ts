@@ -275,7 +275,7 @@ async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
 
 export const neighbours: Workload = {
   name: 'neighbours',
-  title: 'well-behaved clients beside hostile ones',
+  title: 'well-behaved clients beside hostile clients',
   jobs,
   runJob,
 }
