@@ -13,7 +13,8 @@ const examples = {
 }
 
 describe('the options origins and hosts', () => {
-  const rows: [keyof typeof examples, string, string?][] = [
+  /** Each option with a value that it refuses, and the value that the error suggests, if any. */
+  const refusals: [option: keyof typeof examples, refused: string, suggested?: string][] = [
     ['origins', '*'],
     ['origins', 'https://*.example.com'],
     ['origins', ''],
@@ -53,13 +54,15 @@ describe('the options origins and hosts', () => {
     ['hosts', '2001:0db8::1', '2001:db8::1'],
     ['hosts', 'b\u00fccher.example', 'xn--bcher-kva.example'],
   ]
-  for (const [option, name, right] of rows) {
+  for (const [option, name, suggested] of refusals) {
     it(`refuse ${JSON.stringify(name)} in ${option}, which can never match`, () => {
       const refused = () => settingsFrom({ [option]: [examples[option], name] })
       const shown = JSON.stringify(name.replace(/[^/]*@/, '***@'))
       expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
-      expect(refused).to.throw(right === undefined ? 'can never match' : `such as "${right}"`)
-      if (right !== undefined) settingsFrom({ [option]: [right] })
+      expect(refused).to.throw(
+        suggested === undefined ? 'can never match' : `such as "${suggested}"`,
+      )
+      if (suggested !== undefined) settingsFrom({ [option]: [suggested] })
     })
   }
 

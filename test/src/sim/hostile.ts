@@ -225,14 +225,19 @@ export class Hostile {
     if (kind === 'unacknowledging' && random.chance(0.3)) this.#leaveConnection()
   }
 
+  /** Watches a key many times over, and changes the holder of this key again and again. */
   #watchOwnKey(): void {
     const { random } = this.#deps
     const ownKey = `${this.#name} churns`
     if (!this.#isPrepared) {
       this.#isPrepared = true
-      const ids = this.#makeMessages(watchCount, (id) => ({ type: 'watch', id, prefix: ownKey }))
-      this.#responseOracle!.expectEvents(ids.map(({ id }) => id))
-      this.#send(ids)
+      const watches = this.#makeMessages(watchCount, (id) => ({
+        type: 'watch',
+        id,
+        prefix: ownKey,
+      }))
+      this.#responseOracle!.expectEvents(watches.map(({ id }) => id))
+      this.#send(watches)
     }
     this.#send(
       this.#makeMessages(random.int(1, 10), (id) => ({
@@ -278,7 +283,7 @@ export class Hostile {
     this.#send(messages)
   }
 
-  /** Joins the queue of a key that others want, and leaves the queue again. */
+  /** Joins the queue of a key that other clients want, and leaves the queue again. */
   #queueAndCancel(): void {
     const { random, keys } = this.#deps
     const key = random.pick(keys)
@@ -289,6 +294,7 @@ export class Hostile {
     this.#send([...requests, ...cancels])
   }
 
+  /** Sends many messages that cost the sender little. */
   #sendSmallMessages(): void {
     const { random } = this.#deps
     const messages = this.#makeMessages(random.int(1, this.#maxMessages), (id) =>

@@ -56,12 +56,12 @@ export async function fillHeld(
 /** Acquires the locks with the numbers `from` up to `to` (exclusive), all at once. */
 function lockAll(session: RawSession, prefix: string, from: number, to: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let missing = to - from
+    let locksToGrant = to - from
     for (let i = from; i < to; i++) {
       session.lock(`${prefix}:${i}`, ({ type, code }) => {
         if (type !== 'granted')
           reject(new Error(`The broker did not grant a lock of the fill: ${code}`))
-        else if (--missing === 0) resolve()
+        else if (--locksToGrant === 0) resolve()
       })
     }
   })
@@ -89,17 +89,22 @@ export async function fillWaiting(
   }
 }
 
+/** The handler of an answer to a request that must wait. */
 function refuseGrant(): void {
   throw new Error('The broker answered a request that should wait')
 }
 
-/** The resident memory of a process after it has become idle, in bytes. */
+/**
+ * The resident memory of a process after it has become idle, in bytes. A process counts as idle
+ * when six samples in a row differ from the sample before by less than 0.2 %.
+ */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
   const pauseMs = 50 * pace.rounds
   const maxSamples = 40
+  const stableSamplesWanted = 6
   let last = Number.POSITIVE_INFINITY
   let stableSamples = 0
-  for (let i = 0; i < maxSamples && stableSamples < 6; i++) {
+  for (let i = 0; i < maxSamples && stableSamples < stableSamplesWanted; i++) {
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
     const { rssBytes } = await usageOf(pid)
     stableSamples = Math.abs(rssBytes - last) < last / 500 ? stableSamples + 1 : 0

@@ -16,11 +16,14 @@ import { hasProc, type Usage, usageFromProc } from './usage.js'
 /** How long a server may take until it listens, in ms. */
 const startMs = 30_000
 
+/** The script of the command `holdfast`. */
 export const brokerCommand = fileURLToPath(
   new URL('../../../../server/dist/cli/main.js', import.meta.url),
 )
 const echoCommand = fileURLToPath(new URL('./echoServer.js', import.meta.url))
+/** The module through which a server reports its usage. */
 const usagePreload = new URL('./answerUsage.js', import.meta.url).href
+/** The module that records stalls of a broker's event loop. */
 const loopPreload = new URL('./watchLoop.js', import.meta.url).href
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
@@ -211,6 +214,7 @@ ${output.join('\n')}`),
   }).finally(() => clearTimeout(timer))
 }
 
+/** The processes to kill when this process exits. */
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')

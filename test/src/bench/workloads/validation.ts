@@ -6,8 +6,10 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
+/** The number of calls that one figure is the mean of. */
 const callsPerLoop = 200_000
 
+/** Frequent messages, each of a type with a fast check. Their number is a power of two. */
 const texts: readonly string[] = [
   '{"type":"lock","id":1,"key":"orders:42"}',
   '{"type":"lock","id":2,"key":"orders:42","mode":"shared","ttl":30000,"timeout":10000}',

@@ -34,7 +34,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'Granter.#isReady',
     find: '$SET === undefined || canGrantSet($SET)',
     replace: 'true',
-    why: 'The table grants a waiting set when its first key is free, and does not look at the others.',
+    why: 'The table grants a waiting set when its first key is free, and does not look at the other keys.',
     needs: { actions: ['lockAll'] },
   },
   {
