@@ -151,18 +151,19 @@ describe('the client in a browser', function () {
   needs('chromium')
   let site: Site
   let browser: DevTools
-  let rival: Session
+  /** A session of the test itself, which sees and requests the locks of the pages. */
+  let testSession: Session
   let tab: Tab
   const pages: Record<string, string> = {}
 
   before(async () => {
     site = await openSite({}, pages)
     browser = await DevTools.launch()
-    rival = await connect(site.url)
+    testSession = await connect(site.url)
   })
 
   after(async () => {
-    await rival?.close()
+    await testSession?.close()
     await browser?.close()
     await site?.close()
   })
@@ -208,8 +209,8 @@ describe('the client in a browser', function () {
       globalThis.worker = new Worker('/worker.js', { type: 'module' })
       worker.onmessage = resolve
     }).then(() => {})`)
-    expect((await rival.query({ key: 'worker' })).heldCount).to.equal(1)
-    const waiting = rival.lock('worker')
+    expect((await testSession.query({ key: 'worker' })).heldCount).to.equal(1)
+    const waiting = testSession.lock('worker')
     await tab.evaluate('worker.terminate()')
     await (await waiting).unlock()
   })
@@ -231,9 +232,9 @@ describe('the client in a browser', function () {
     const fence = await tab.evaluate(use)
     expect(await other.evaluate(use)).to.equal(fence)
     await other.close()
-    const { held } = await rival.query({ key: 'shared' })
+    const { held } = await testSession.query({ key: 'shared' })
     expect(held.map((lock) => lock.fence)).to.deep.equal([fence])
-    const waiting = rival.lock('shared')
+    const waiting = testSession.lock('shared')
     await tab.close()
     await (await waiting).unlock()
   })

@@ -50,7 +50,8 @@ describe('reconciling after a resume', () => {
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await requesting
-    // The broker granted the lock 100 ms before the current hello arrived.
+    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So the client
+    // relies on the lock for safeDuration(900, 1_000) = 840 ms from the hello.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -62,12 +63,15 @@ describe('reconciling after a resume', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
-    // The hello took 300 ms. Counted from the hello, the lock would expire 300 ms earlier.
+    // The hello was sent 250 ms after the grant, and took 300 ms to the broker. Counted from the
+    // hello, the lock would expire 300 ms earlier.
     const at = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
     await turn()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
+    // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant: the test has
+    // passed 200 ms, 50 ms of the reconnect and 450 ms of them.
     scene.clock.advance(238)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

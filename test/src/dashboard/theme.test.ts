@@ -40,7 +40,7 @@ const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the colors of the dashboard', () => {
-  it('are the same in the dark theme that the user chose and in that of the system', () => {
+  it('are the same if the user chose the dark theme and if the system is dark', () => {
     expect(rules).to.have.length(3)
     expect([...darkBySystem!]).to.deep.equal([...dark!])
     expect([...light!.keys()]).to.deep.equal([...dark!.keys()])

@@ -159,6 +159,7 @@ export class Cluster {
 
   /** Runs turns of the event loop until the brokers have no work without a delay. */
   async settle(): Promise<void> {
+    // 12 turns are more than any chain of calls and answers needs.
     for (let i = 0; i < 12; i++) {
       this.machine.endTurn()
       await new Promise((resolve) => setImmediate(resolve))

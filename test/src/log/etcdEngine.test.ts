@@ -16,7 +16,7 @@ describe('log: the keys of the engine on etcd', function () {
   this.timeout(60_000)
   const stage = EtcdStage.forSuite()
 
-  it('refuses another cluster, another format, and a prefix with foreign keys', async () => {
+  it('are refused if they belong to another cluster, format or program', async () => {
     await stage.opened()
     const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
     const cluster = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
@@ -72,7 +72,7 @@ describe('log: the keys of the engine on etcd', function () {
     expect(await engine.canReplayFrom(b)).to.equal(true)
   })
 
-  it('detects a snapshot with a missing chunk', async () => {
+  it('are missed by a reader if a chunk of a snapshot is gone', async () => {
     const engine = await stage.opened()
     await engine.saveSnapshot(10, ['old'])
     const old = await engine.snapshot()

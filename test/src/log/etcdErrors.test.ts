@@ -20,7 +20,7 @@ import { logConfig, Reader } from './etcdStage.js'
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
 
-describe('log: an unusable etcd', function () {
+describe('log: a faulty etcd', function () {
   this.timeout(60_000)
   needs('etcd', 'openssl')
   const stage = Stage.forEachTest()
@@ -156,12 +156,12 @@ describe('log: an unusable etcd', function () {
       const warning =
         `etcd at ${foreign} belongs to another etcd cluster than the other endpoints: ` +
         'remove it from the log'
-      const made = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
-      await made.open(logConfig)
-      expect(made.warning).to.equal(warning)
+      const trusting = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
+      await trusting.open(logConfig)
+      expect(trusting.warning).to.equal(warning)
       // Every call fails over to the other member, and none reaches the foreign member.
       for (const member of one.members) member.freeze()
-      await rejection(made.append('b', 'entry'), 'UNAVAILABLE')
+      await rejection(trusting.append('b', 'entry'), 'UNAVAILABLE')
       for (const member of one.members) member.thaw()
       const [key, range_end] = [base64('p/'), base64('p0')]
       const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', {

@@ -19,7 +19,7 @@ import { PostgresStage } from './postgresStage.js'
 
 type Code = 'UNAVAILABLE' | 'INVALID_OPTION'
 
-describe('log: an unusable PostgreSQL', function () {
+describe('log: a faulty PostgreSQL', function () {
   this.timeout(60_000)
   const postgres = PostgresStage.forSuite({ hba: ['host all guarded all scram-sha-256'] })
   const stage = Stage.forEachTest()
@@ -235,7 +235,7 @@ describe('log: an unusable PostgreSQL', function () {
     expect(message).to.match(/^The snapshot in PostgreSQL is damaged \(chunk 0 of /)
   })
 
-  it('several logs in one database do not see each other', async () => {
+  it('keeps several logs apart in one database', async () => {
     const names = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
     for (const schema of names) {
       const engine = await postgres.opened({ schema })

@@ -92,6 +92,7 @@ function unknownFields(value: object, fields: Fields): string[] {
     })
 }
 
+/** Checks that a message is valid, and that the page has all its fields. */
 function checkMessage(value: unknown, by: 'client' | 'broker'): void {
   expect(schemaErrorOf(value, by)).to.equal(undefined)
   const messages = by === 'client' ? clientMessages : serverMessages
@@ -99,6 +100,7 @@ function checkMessage(value: unknown, by: 'client' | 'broker'): void {
   expect(unknownFields(value as object, fields), JSON.stringify(value)).to.deep.equal([])
 }
 
+/** For each side: its name, its messages in the page, and the fields of their types in the code. */
 const sides: ['client' | 'broker', Map<string, PageMessage>, Map<string, Fields>][] = [
   ['client', clientMessages, declared.client],
   ['broker', serverMessages, declared.server],
@@ -150,6 +152,7 @@ describe('PROTOCOL.md: messages', () => {
         // or watch has a key or a prefix.
         const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
+        // No example has `afterFence`, because a transcript shows this field.
         expect(omissible).to.include.members(missing.filter((field) => field !== 'afterFence'))
       })
     }

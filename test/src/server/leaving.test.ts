@@ -11,6 +11,7 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client, passAlive } from './harness.js'
 import { slowLog } from './logs.js'
 
+/** Whether a client has received a grant since its messages were read last. */
 function isGranted(client: Client): boolean {
   return client.heard().some(({ type }) => type === 'granted')
 }
@@ -53,6 +54,7 @@ describe('leaving: a bye', () => {
 })
 
 describe('leaving: a connection that a draining broker closes', () => {
+  /** A pair whose holder a draining broker has told to leave. */
   const dismissed = () => {
     const created = pair()
     const [connection] = created.harness.broker.connections
@@ -115,6 +117,7 @@ describe('leaving: a connection that drops', () => {
     holder.socket.drop()
     harness.environment.pass(1_000)
     harness.environment.stopFor(60_000)
+    // The stop does not count: 2,000 ms of the grace are left.
     harness.environment.pass(1_700)
     expect(isGranted(next)).to.equal(false)
     harness.environment.pass(300)
@@ -157,7 +160,7 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('withdraws the waiting requests of a session without a grace: no grant can reach it', () => {
+  it('withdraws the waiting requests of a session without a grace, because no grant can reach the client', () => {
     const { harness, holder, next, fence } = pair()
     next.say('junk')
     expect(harness.broker.table.waitingCount).to.equal(0)

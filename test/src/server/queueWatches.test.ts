@@ -47,6 +47,10 @@ class DerivedQueues {
   }
 }
 
+/**
+ * One step of the random test: an action of a client on a key, or (`turn`) one turn of the event
+ * loop. `nth` selects the request to cancel or the lock to release.
+ */
 const step = fc.record({
   act: fc.constantFrom('lock', 'set', 'cancel', 'release', 'turn', 'turn'),
   key: fc.nat(5),
@@ -105,7 +109,7 @@ describe('a watch with a long queue', function () {
 })
 
 describe('a watch with queue', () => {
-  /** The events that a client got, each with its key and its reason. */
+  /** The events that a client received, each with its key and its reason. */
   function eventsOf(client: Client): string[] {
     return client.heard().flatMap((message) => {
       if (message.type !== 'event') return []
@@ -115,7 +119,7 @@ describe('a watch with queue', () => {
     })
   }
 
-  it('shares one message with other watches with queue, but not with watches without', () => {
+  it('shares one message with other watches that have queue, but no queue event with plain watches', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, prefix: '' })

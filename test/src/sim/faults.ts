@@ -250,6 +250,7 @@ export class Faults {
   }
 }
 
+/** By how much a fault sets a wall clock, in ms. */
 function clockJump(random: Random): number {
   return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
 }

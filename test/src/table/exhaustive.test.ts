@@ -9,6 +9,7 @@ import { count } from '../support/counts.js'
 import type { PlainSession, PlainState } from './plainValues.js'
 import { explore, type World } from './smallWorlds.js'
 
+/** Limits of a session that a few commands reach. */
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 /** The command that opens a session. Only a session with a grace has a secret. */
@@ -24,6 +25,7 @@ function openCommand(session: string, grace: number): Command {
   return { type: 'open', at: 0, ...identity, lease: 15_000, grace, secret, limits }
 }
 
+/** A request of a session for a lock, under the next id of the session. */
 function lock(
   { id: session, attachEpoch, lastId }: PlainSession,
   key: string,
@@ -259,11 +261,13 @@ const gathering: World = {
     }),
 }
 
+/** A request of a session for some of the permits of the key k. */
 function permits(session: PlainSession, wanted: number, capacity: number, timeout?: number) {
   const request = lock(session, 'k', 'permits', timeout === undefined ? {} : { timeout })
   return { ...request, extras: { permits: wanted, capacity } } as Command
 }
 
+/** A request of a session for a set. */
 function lockAll(session: PlainSession, items: readonly SetItem[], timeout?: number): Command {
   const { id, attachEpoch, lastId } = session
   const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
@@ -391,6 +395,7 @@ const upgrading: World = {
     }),
 }
 
+/** The world `upgrading` on a table that is sometimes quiet. */
 const quietUpgrading: World = {
   ...upgrading,
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...upgrading.moves(state)],
@@ -424,7 +429,7 @@ const together: World = {
   ],
 }
 
-/** The world before this one, but here each command grants one waiter or one set. */
+/** The world `together`, but each command grants one waiter or one set. */
 const oneByOne: World = {
   ...together,
   grantsPerCommand: 1,

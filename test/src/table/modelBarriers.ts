@@ -23,7 +23,7 @@ export class ModelBarriers {
     this.#output = output
   }
 
-  /** A call that is new to the session. */
+  /** Answers a call that is new to the session, or lets the call wait. */
   arrive(session: ModelSession, command: Extract<Command, { type: 'barrier' }>): void {
     const { id, key, parties, timeout, at } = command
     const state = this.#state
@@ -60,7 +60,7 @@ export class ModelBarriers {
     }
   }
 
-  /** The client or a timer gives up a call, if this call waits. */
+  /** Ends a call that the client or a timer gives up, if this call waits. */
   giveUp(sessionId: string, id: number, reason: 'aborted' | 'timeout'): void {
     const call = this.#state.barrierCalls.find(
       (waiting) => waiting.session === sessionId && waiting.id === id,
@@ -71,7 +71,7 @@ export class ModelBarriers {
     this.#output.answer(this.#state.session(sessionId)!, id, { kind: 'failed', code })
   }
 
-  /** A session that no client can resume leaves all barriers. */
+  /** Ends all calls of a session that no client can resume. */
   leave(sessionId: string): void {
     for (const call of this.#state.barrierCalls.filter(({ session }) => session === sessionId)) {
       this.#depart(call, 'ended')

@@ -87,6 +87,7 @@ function keeps(wait: PlainRequest, lock: PlainLock): boolean {
   return wait.scope === undefined ? wait.upgradeOf === lock.fence : wait.scope === lock.scope
 }
 
+/** The locks of other requests that an upgrade waits for. */
 function othersOf(locks: readonly PlainLock[], upgrade: PlainRequest): PlainLock[] {
   return locks.filter((lock) => lock.key === upgrade.key && lock.fence !== upgrade.upgradeOf)
 }

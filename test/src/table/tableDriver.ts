@@ -223,19 +223,26 @@ export class TableDriver {
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
-  /** The client has sent a message on the present connection of its session. */
+  /** Confirms that the client has sent a message on the present connection of its session. */
   confirm(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
     return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
   }
 
-  /** The connection of the session has dropped. @param options `keep`: the broker closed it. */
+  /**
+   * Reports that the connection of a session has dropped.
+   *
+   * @param options `keep` is set if the broker itself closed the connection.
+   */
   suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
     const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })
   }
 
   /**
-   * The session resumes. @param proof A secret that the client has. @param secret The next secret.
+   * Resumes a session on a new connection.
+   *
+   * @param proof A secret that the client has.
+   * @param secret The next secret.
    */
   resume(
     session: string,
@@ -286,7 +293,11 @@ export class TableDriver {
     return this.apply({ type: 'raiseFenceFloor', at: this.now++, fence })
   }
 
-  /** A broker takes over the sessions of a former owner; undefined takes over all sessions. */
+  /**
+   * Reports that a broker takes over sessions.
+   *
+   * @param formerOwner The broker that had the sessions; undefined for the sessions of all brokers.
+   */
   restart(formerOwner: string | undefined, ownerBroker: string): string[] {
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }

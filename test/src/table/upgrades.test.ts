@@ -78,7 +78,7 @@ describe('table: upgrades', () => {
     expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([
       'repeat b#2 DEADLOCK',
     ])
-    // The other lock is no obstacle any more once it leaves.
+    // When the other lock has ended, the upgrade is granted.
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
@@ -149,7 +149,7 @@ describe('table: upgrades', () => {
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
 
-  it('of a lock that a once holds keep its present fence in a snapshot', () => {
+  it('keep the present fence of a lock that a once holds in a snapshot', () => {
     const driver = TableDriver.withSessions('a')
     driver.once('a', 'k')
     driver.downgrade('a', 1)

@@ -50,6 +50,7 @@ export class ClientHandoff extends Handoff {
     }
   }
 
+  /** Locks and unlocks the key with one client until the load is stopped. */
   async #run(i: number): Promise<void> {
     while (!this.#isStopped)
       await this.#holdUntilReleased(i, await this.#clients[i]!.lock(this.key))

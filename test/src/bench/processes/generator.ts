@@ -1,6 +1,6 @@
 /**
- * The program of the load generator, which runs in a process of its own. It receives a job, runs
- * the load of the job's workload, and reports the result to its parent.
+ * The program of the load generator, which runs in a process of its own. The program receives a
+ * job, runs the load of the job's workload, and reports the result to the parent process.
  */
 import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
@@ -11,6 +11,7 @@ type ParentMessage =
   | { readonly type: 'assignment'; readonly assignment: Assignment }
   | { readonly type: 'usage'; readonly usage: Usage }
 
+/** The handler of the parent's next answer to a request for usage. */
 let onUsage: (usage: Usage) => void = () => {}
 
 /** The CPU time and memory of a server, read from `/proc` or requested through the parent. */
@@ -22,6 +23,7 @@ function usageOf(pid: number): Promise<Usage> {
   })
 }
 
+/** Sends a message to the parent process. */
 function report(message: Report): void {
   process.send?.(message)
 }

@@ -22,7 +22,7 @@ import { ExclusionCheck } from '../load/exclusion.js'
 import { clientSystem, openCellClients, openHoldfastClients } from '../load/holdfastClients.js'
 import { type Server, startBroker } from '../processes/servers.js'
 
-/** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
+/** The number of sessions, as in the shape 64×16 of W1. */
 const sessions = 64
 /** The number of pairs under way in each session. */
 const inFlight = 16
@@ -72,6 +72,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
+/** The sum of the usages of these brokers. */
 async function usageOfAll(brokers: readonly Server[]): ReturnType<Server['usage']> {
   const usages = await Promise.all(brokers.map((broker) => broker.usage()))
   return {

@@ -4,7 +4,7 @@
  * unless `ignoresPings` is set, so that its session does not end during a test.
  *
  * No method waits for time to pass. To show that the broker does not send a message, a test
- * requests a later message and waits for that: see `settle`.
+ * requests a later message and waits for the answer: see `settle`.
  */
 import { once } from 'node:events'
 import { type ClientMessage, parseFrame, type ServerMessage, subprotocol } from '@holdfast/shared'
@@ -17,6 +17,7 @@ export interface Target {
   readonly token?: string | undefined
 }
 
+/** How the connection was closed. */
 export interface Closed {
   readonly code: number
   readonly reason: string
@@ -24,6 +25,7 @@ export interface Closed {
 
 /** The message of the broker with this type. */
 type Of<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
+/** The fields of the first message of a client, which opens or resumes its session. */
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 /** The fields of a request without its id, which the peer adds. */
 type RequestFields =
@@ -225,6 +227,7 @@ export class Peer {
     await new Promise<void>((resolve) => this.#wakeCallbacks.push(resolve))
   }
 
+  /** Continues the callers that wait for a message or for the close. */
   #wake(): void {
     const callbacks = this.#wakeCallbacks
     this.#wakeCallbacks = []
