@@ -50,8 +50,8 @@ describe('reconciling after a resume', () => {
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await requesting
-    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So the client
-    // relies on the lock for safeDuration(900, 1_000) = 840 ms from the hello.
+    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So the
+    // client relies on the lock for safeDuration(900, 1_000) = 840 ms from the hello.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

@@ -60,9 +60,7 @@ describe('the files to deploy: a broker with their settings', function () {
   const etcd = EtcdStage.forSuite({ flags })
   const postgres = PostgresStage.forSuite()
 
-  /**
-   * Makes certificates and a token, and returns a function that makes the files of the settings.
-   */
+  /** Makes certificates and a token. Returns a function that makes the files of the settings. */
   async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
     const certs = certificate(files)

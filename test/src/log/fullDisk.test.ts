@@ -46,7 +46,7 @@ describe('journal: on a full disk', () => {
     return disk
   }
 
-  /** Starts a broker that is no command, and a client whose `requestLocks` fills the disk. */
+  /** Starts a program with an embedded broker, and a client whose `requestLocks` fills the disk. */
   async function embeddedBroker(dir: string) {
     const child = fork(program, [dir])
     stage.onClear(() => void child.kill('SIGKILL'))
@@ -115,7 +115,7 @@ describe('journal: on a full disk', () => {
     const { held } = await session.query()
     const now = new Map(held.map(({ key, fence }) => [key, fence]))
     for (const [key, fence] of fences) expect(now.get(key), key).to.equal(fence)
-    // The last request of `fill` had no answer. This lock comes after it.
+    // This request comes after the last request of `fill`, which got no answer.
     const last = await session.lock('after', { timeout: 0 })
     expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
@@ -139,7 +139,7 @@ describe('journal: on a full disk', () => {
     await stage.broker({ log: journalLog({ dir: journal }) })
   })
 
-  it('does not block the close of a broker in another program', async () => {
+  it('does not block the close of a broker that is embedded in a program', async () => {
     const dir = join(smallDisk(), 'journal')
     const { failed, session, requestLocks, close } = await embeddedBroker(dir)
     const lost = next(session, 'lost')

@@ -142,10 +142,7 @@ describe('self-lease and failure detector together', () => {
 function expectSafe(random: Random): void {
   const selfLease = new SelfLease(deadMs)
   const detector = new FailureDetector(deadMs, ['b'], 0)
-  /**
-   * The time at which the newest entry was ordered: an entry is never ordered before an earlier
-   * entry.
-   */
+  /** When the newest entry was ordered: an entry is never ordered before an earlier entry. */
   let orderedAt = 0
   let n = 0
   let ownCount = 0

@@ -143,7 +143,7 @@ describe('permissions', () => {
 })
 
 describe('the permission to see a lock', () => {
-  /** Allows the client to lock and revoke every key, but to see only keys that begin with `mine:`. */
+  /** Lets the client lock and revoke every key, but see only keys that begin with `mine:`. */
   const sees = (operation: Operation, key: string) =>
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 

@@ -27,7 +27,7 @@ export class ModelResults {
     return this.#state.keptResults.find((kept) => kept.key === key)
   }
 
-  /** The run of this session has ended. Its lock was released. */
+  /** Keeps and delivers the result of a run that its session has completed. */
   complete(session: ModelSession, { key, fence, value, keep }: Run): void {
     const state = this.#state
     const followers = state.waitingRequests.filter((wait) => wait.key === key && wait.once)
@@ -64,13 +64,17 @@ export class ModelResults {
     return { kind: 'result', fence, value }
   }
 
-  /** The time of a kept result is over. */
+  /** Forgets a kept result whose time is over. */
   forget(key: string, fence: number): void {
     const kept = this.keptFor(key)
     if (kept?.fence === fence) this.#forget(kept)
   }
 
-  /** A broker takes over the results of a broker that has ended; undefined: all results. */
+  /**
+   * Gives the kept results of a broker that has ended to another broker.
+   *
+   * @param formerOwner The broker that has ended; undefined for the results of all brokers.
+   */
   takeOwnership(formerOwner: string | undefined, ownerBroker: string): void {
     for (const kept of this.#state.keptResults) {
       if (formerOwner !== undefined && formerOwner !== kept.ownerBroker) continue

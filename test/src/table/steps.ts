@@ -269,8 +269,8 @@ export class StepRunner {
 }
 
 /**
- * Mostly a value of a session that leads, whichever session runs the step; at times for a lock that
- * is no leadership.
+ * Mostly proclaims a value for a leadership of any session, not only of the session of the step.
+ * Sometimes proclaims a value for a lock that is no leadership.
  */
 function proclaim(
   fields: SessionFields,
@@ -300,6 +300,7 @@ const requestTypes = [
   ...(['upgrade', 'downgrade', 'endScope'] as const),
 ] as const
 
+/** For each kind of answer, the type of the request that has this answer. */
 const requestTypeByAnswer = {
   upgraded: 'upgrade',
   downgraded: 'downgrade',
