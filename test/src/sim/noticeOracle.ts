@@ -9,7 +9,7 @@ import type { RunReport } from './runReport.js'
 
 /**
  * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps a
- * second between them, but it may write the first late.
+ * second between two notices, but may write the first notice late.
  */
 const shortestGapMs = 500
 
@@ -68,7 +68,7 @@ export class NoticeOracle {
 
   /** Call only in a world without faults. @param lateMs How late a notice may be. */
   checkOverdue(lateMs: number): void {
-    // A second `contended` waits until a second has passed since the first.
+    // The broker sends the next `contended` for a lock at the earliest after 1,000 ms.
     const lists = [
       ['queued', this.#expectedQueued, lateMs],
       ['contended', this.#expectedContended, lateMs + 1_000],
@@ -127,6 +127,7 @@ export class NoticeOracle {
   }
 }
 
+/** The name of a request, such as `s1#2`: its session and its id. */
 function nameOf({ session, id }: Request): string {
   return `${session.id}#${id}`
 }

@@ -9,6 +9,7 @@ export class Trace {
   readonly #lines: string[] = []
   readonly #maxLines: number
   #count = 0
+  /** The halves of the hash. Any start values serve. */
   #high = 0xdeadbeef
   #low = 0x41c6ce57
 

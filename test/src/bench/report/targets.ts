@@ -1,8 +1,8 @@
 /**
  * The targets of the broker, and how to read the measured figures from the rows of a run. The
- * titles name the workload (W1 to W6), the shape of the load and the figure. "Of echo" means a ratio:
- * the figure of the broker divided by that figure of the echo, a WebSocket server without locks. A
- * pair is one lock and its unlock. "K=100" is a hot key with 100 clients.
+ * titles name the workload (W1 to W6), the shape of the load and the figure. "Of echo" means a
+ * ratio: the figure of the broker divided by that figure of the echo, a WebSocket server without
+ * locks. A pair is one lock and its unlock. "K=100" is a hot key with 100 clients.
  */
 import type { Placement, Row } from '../job.js'
 import { peers } from '../peers/index.js'

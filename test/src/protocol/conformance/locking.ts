@@ -26,7 +26,7 @@ export function locking(stage: Stage): void {
 }
 
 function permits(stage: Stage): void {
-  it('are granted within the capacity, in the order of arrival', async () => {
+  it('grants permits within the capacity, in the order of arrival', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3, permits: 2 })
@@ -51,7 +51,7 @@ function permits(stage: Stage): void {
     await b!.answer('granted', id)
   })
 
-  it('exclude and are excluded by other modes', async () => {
+  it('grants no lock of another mode beside permits', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key, { capacity: 3 })
