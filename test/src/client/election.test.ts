@@ -31,6 +31,7 @@ async function lead({ session, socket }: Scene, value?: unknown): Promise<Leader
   return campaign
 }
 
+/** The fields of a held lock, except its fence. */
 const holder = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
 
 /** A lock of a leader, as a watch shows the lock. */
@@ -197,8 +198,8 @@ describe('session.campaign', () => {
     ['a cycle', 'k', { value: cycle }, 'INVALID_OPTION'],
     ['a value above 4 KiB', 'k', { value: 'x'.repeat(4_095) }, 'INVALID_OPTION'],
   ]
-  for (const [what, name, options, code] of badCalls) {
-    it(`refuses ${what} with ${code}, and sends nothing`, async () => {
+  for (const [problem, name, options, code] of badCalls) {
+    it(`refuses ${problem} with ${code}, and sends nothing`, async () => {
       const { session, socket } = await openScene()
       expect(await codeOf(session.campaign(name as string, options as object))).to.equal(code)
       await turn()

@@ -9,6 +9,7 @@ import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
+/** An answer of the broker that refuses a request. */
 const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
 
 describe('locking', () => {

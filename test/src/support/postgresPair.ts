@@ -34,7 +34,7 @@ export class PostgresPair {
     return this.#primary
   }
 
-  /** The primary dies, and the standby replaces the primary. */
+  /** Kills the primary, and makes the standby the new primary. */
   async failOver(): Promise<void> {
     await this.#primary.end('SIGKILL')
     await this.#standby.set('synchronous_standby_names', '')
@@ -52,7 +52,7 @@ export class PostgresPair {
     await Promise.all(this.servers.map((server) => server.stop()))
   }
 
-  /** Commits wait for the standby from now on. Resolves when the standby has caught up. */
+  /** Makes commits wait for the standby. Resolves when the standby has caught up. */
   async #makeSynchronous(): Promise<void> {
     await this.#primary.set('synchronous_standby_names', 'standby')
     for (;;) {

@@ -32,7 +32,7 @@ export type PlainAnswer =
       readonly mismatch?: CapacityMismatch | undefined
     }
 
-/** The terms of a lock or request that is not an ordinary one. */
+/** The terms that an ordinary lock or request does not have. */
 interface PlainKind {
   readonly permits: number | undefined
   readonly capacity: number | undefined
@@ -40,7 +40,7 @@ interface PlainKind {
   readonly maxHold: number | undefined
   /** The notices that the client asked for. */
   readonly notify: readonly NoticeType[] | undefined
-  /** The keys of the set that this is a member of; undefined for a lock of one key. */
+  /** All keys of the set to which the lock or request belongs; undefined for one key. */
   readonly set: readonly string[] | undefined
   /** Present for a `once`. */
   readonly once: true | undefined
