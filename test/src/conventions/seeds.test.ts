@@ -3,14 +3,14 @@ import { expect } from 'chai'
 import { seeded } from '../support/counts.js'
 
 describe('a seeded test that fails', () => {
-  it('synchronously reports its seed in the error', () => {
+  it('reports its seed in the error that it throws', () => {
     const test = (): never => {
       throw new Error('wrong')
     }
     expect(() => seeded(test, 7)).to.throw(/^HOLDFAST_SEED=7\nwrong$/)
   })
 
-  it('asynchronously reports its seed in the error', async () => {
+  it('reports its seed in the error with which its promise rejects', async () => {
     const failure = seeded(async () => Promise.reject(new Error('wrong')), 7)
     const error = await failure.then(
       () => undefined,

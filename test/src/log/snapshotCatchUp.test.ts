@@ -225,7 +225,7 @@ describe('replicated log: snapshots', () => {
       expect(cluster.store.snapshots.length).to.equal(2)
     })
 
-    it('no entry is lost if it retains entries for twice the time between snapshots', async () => {
+    it('no entry is lost if the program retains entries for twice the time between snapshots', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog({ snapshotMs: 30_000 })
       const positions: number[] = []

@@ -10,6 +10,7 @@ import { expect } from 'chai'
 import { BrokerHarness } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
+/** The code with which the broker closed the socket; undefined if the socket is open. */
 function closeCodeOf(socket: FakeSocket): number | undefined {
   return socket.closedWith?.code
 }
@@ -120,7 +121,7 @@ describe('connection: a hello', () => {
     expect(closeCodeOf(tooLong)).to.equal(1009)
   })
 
-  it('cannot be sent beyond the limit of connections: the broker closes others with 1013', () => {
+  it('cannot be sent on a connection beyond the limit, which the broker closes with 1013', () => {
     const harness = new BrokerHarness({ limits: { connections: 2 } })
     const first = harness.join()
     harness.join()

@@ -126,8 +126,8 @@ describe('options of the methods of a broker', () => {
     expect(refusalOf(() => broker.query({ key: 'a', prefix: 'a' }))).to.match(/^INVALID_OPTION/)
     expect(refusalOf(() => broker.query({ limit: 0 }))).to.match(/^INVALID_OPTION limit/)
     expect(refusalOf(() => broker.query({ limit: 1_001 }))).to.match(/^INVALID_OPTION limit/)
-    const nothing = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
-    expect(broker.query({ prefix: '', limit: 1_000 })).to.deep.equal(nothing)
+    const noLocks = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
+    expect(broker.query({ prefix: '', limit: 1_000 })).to.deep.equal(noLocks)
     await broker.close()
   })
 
@@ -173,6 +173,7 @@ function request(origin: string | undefined, localAddress = '127.0.0.1'): Incomi
   return { headers, socket } as unknown as IncomingMessage
 }
 
+/** The upgrade policy of a broker with these options. */
 function policyFor(options: BrokerOptions): UpgradePolicy {
   return new UpgradePolicy(settingsFrom(options), nodeEnvironment.clock)
 }

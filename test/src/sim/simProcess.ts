@@ -79,6 +79,7 @@ export class SimProcess {
     this.#wake()
   }
 
+  /** Queues a callback for the end of the turn. */
   readonly endOfTurn = (callback: () => void): void => {
     if (this.#isDead) return
     this.#endOfTurn.push(callback)
@@ -176,6 +177,7 @@ export class SimProcess {
     this.hasReadFrame = false
   }
 
+  /** Runs one turn. Yields between two units. */
   *#units(): Generator<void, void> {
     const timersFirst = this.#random.chance(0.5)
     if (timersFirst) yield* this.#timers()

@@ -19,7 +19,7 @@ import { loadPackage } from '../peers/packages.js'
 import type { Peer } from '../peers/peer.js'
 import { hotKeyLoads } from './w2.js'
 
-/** The length of a slice for a peer whose clients poll, in ms, because it is so slow. */
+/** The length of a slice for a peer whose clients poll, in ms: long, because the peer is slow. */
 const pollSliceMs = 3_000
 
 type Shape = readonly [shape: string, placement: Placement, params: Job['params']]
@@ -48,6 +48,7 @@ function jobsFor(workload: string, shapes: readonly Shape[], chosen: readonly Pe
   )
 }
 
+/** Measures lock and unlock on free keys (W1) at the peer of the job. */
 async function loadPairs(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const sessions = param(job, 'sessions')
@@ -62,6 +63,7 @@ async function loadPairs(context: LoadContext): Promise<JobResult> {
   return result(job, results.slice(1), exclusion)
 }
 
+/** Measures the hand-offs of one hot key (W2) at the peer of the job. */
 async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const peer = peerNamed(job.subject)
