@@ -27,7 +27,7 @@ function valuesOf(name: string): string[] {
 }
 
 describe('the Dockerfile', () => {
-  it('runs the command as a user without privileges, which it gives as a number', () => {
+  it('runs the command as a user without privileges, and gives this user as a number', () => {
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])

@@ -65,7 +65,7 @@ class ScopeCalls {
   /** The locks that ended with the scope. */
   readonly ended: HeldLock[] = []
   #isEnded = false
-  /** Whether the scope goes on after a deadlock. A task would mostly end then. */
+  /** Whether the scope ends because of a deadlock, as most tasks would. */
   #isOver = false
   /** Settles with the call that the scope has left behind. */
   settled: Promise<void> = Promise.resolve()

@@ -1,7 +1,8 @@
 /**
  * A command log (the order of the lock table's commands) that delays commands, as a disk or other
  * machines do. The log applies commands in the order of their submission, each some turns of the
- * event loop later. Until then the broker works with an old table. This log tests that case.
+ * event loop later. Until then the broker works with an old table, and the simulation tests whether
+ * the broker handles this.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
@@ -15,7 +16,7 @@ export class SlowLog implements Log {
   readonly #random: Random
   /** The longest delay of a command, in ms. */
   readonly #maxMs: number
-  #replica: StateMachine | undefined
+  #stateMachine: StateMachine | undefined
   /** When the log applies the newest command, in world time. */
   #lastAt = 0
   #pendingCount = 0
@@ -28,8 +29,8 @@ export class SlowLog implements Log {
     this.#maxMs = maxMs
   }
 
-  start(replica: StateMachine): undefined {
-    this.#replica = replica
+  start(stateMachine: StateMachine): undefined {
+    this.#stateMachine = stateMachine
   }
 
   submit(command: Command): void {
@@ -38,7 +39,7 @@ export class SlowLog implements Log {
     this.#world.at(this.#lastAt, () => {
       this.#process.receive(() => {
         this.#pendingCount--
-        this.#replica?.apply(command)
+        this.#stateMachine?.apply(command)
         if (this.#pendingCount === 0) this.#onEmpty()
       })
     })

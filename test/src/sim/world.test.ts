@@ -14,11 +14,13 @@ import { World } from './world.js'
 /** The wall time at the start of a world, in ms since 1970. */
 const wall = 1_800_000_000_000
 
+/** A process whose clock runs at this rate. */
 function makeProcess(world: World, name: string, rate = 1): SimProcess {
   const random = new Random(name)
   return new SimProcess(name, world, random, new SimClock(world, random, rate, wall))
 }
 
+/** The condition of a run that ends only when no events are left. */
 const never = () => false
 
 describe('simulation: random numbers', () => {

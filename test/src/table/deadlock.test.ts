@@ -12,17 +12,12 @@ import { isDeadlock, newRequestsOf, plainTableOf, type RequestCommand } from './
 import { type PlainRequest, plainState } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
 
-/** Returns a driver where each session has one scope with the number 1. */
-function driverWithSessions(...sessions: string[]): TableDriver {
-  return TableDriver.withSessions(...sessions)
-}
-
 /** The number of the scope in the tests with one scope in each session. */
 const scope = 1
 
 describe('table: deadlocks', () => {
   it('are refused only for the newer request of two scopes that wait for each other', () => {
-    const driver = driverWithSessions('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
     expect(driver.lock('a', 'l', { scope })).to.deep.equal(['queued a#2 l'])
@@ -31,7 +26,7 @@ describe('table: deadlocks', () => {
   })
 
   it('are not suspected without a scope, in another scope, or with timeout 0', () => {
-    const driver = driverWithSessions('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
     driver.lock('a', 'l', { scope })
@@ -41,13 +36,13 @@ describe('table: deadlocks', () => {
   })
 
   it('include a request for a key that the scope itself holds', () => {
-    const driver = driverWithSessions('a')
+    const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { scope })
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
   it('go through requests that are ahead in a queue, also outside scopes', () => {
-    const driver = driverWithSessions('a', 'b', 'c')
+    const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope, mode: 'shared' })
     driver.lock('b', 'l', { scope })
     driver.lock('c', 'k')
@@ -57,7 +52,7 @@ describe('table: deadlocks', () => {
   })
 
   it('go through waiting sets outside scopes', () => {
-    const driver = driverWithSessions('a', 'b', 'c')
+    const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'm', { scope })
     driver.lockAll('c', ['k', 'l'])
@@ -66,7 +61,7 @@ describe('table: deadlocks', () => {
   })
 
   it('need more than a cycle where any holder of permits may make room', () => {
-    const driver = driverWithSessions('a', 'b', 'c')
+    const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'p', { scope, capacity: 2 })
     driver.lock('c', 'p', { scope, capacity: 2 })
     driver.lock('b', 'k', { scope })
@@ -78,7 +73,7 @@ describe('table: deadlocks', () => {
   })
 
   it('include upgrades outside scopes, through a set that waits', () => {
-    const driver = driverWithSessions('a', 'b', 'c')
+    const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared', scope })
     driver.lock('c', 'l', { scope })
@@ -146,7 +141,7 @@ describe('table: deadlocks', () => {
   })
 
   it('are not searched for the second request of a scope that waits: the request is refused', () => {
-    const driver = driverWithSessions('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.lock('b', 'k')
     driver.lock('a', 'k', { scope })
     expect(driver.lock('a', 'free', { scope })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
@@ -154,7 +149,7 @@ describe('table: deadlocks', () => {
   })
 
   it('end with their scope, which withdraws its request and releases its locks', () => {
-    const driver = driverWithSessions('a', 'b')
+    const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lockAll('a', ['l', 'm'], { scope })
     driver.lock('b', 'free')
@@ -171,6 +166,7 @@ describe('table: deadlocks', () => {
   })
 })
 
+/** A command that requests an exclusive lock in a scope. */
 function lockCommand(session: string, id: number, key: string, scopeNumber: number): Command {
   const terms = { key, mode: 'exclusive', ttl: undefined, timeout: undefined } as const
   const fields = { at: 0, session, attachEpoch: 1, id, steal: false, metadata: undefined }
@@ -287,7 +283,7 @@ class RandomHistory {
 
   #item(key: string): SetItem {
     const random = this.#random
-    // Permits of keys of their own, and sometimes of the others.
+    // Mostly the keys n and o have permits, and sometimes another key.
     if (random.chance(key === 'n' || key === 'o' ? 0.9 : 0.1))
       return { key, mode: 'permits', permits: 1 + random.below(2), capacity: 3 }
     return { key, mode: random.pick(['exclusive', 'shared'] as const) }
