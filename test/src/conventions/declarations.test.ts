@@ -1,6 +1,6 @@
 /**
- * The declarations of the client must compile for a user whose compiler has neither the
- * newest libraries nor the types of Node, and checks the declarations of packages too.
+ * The declarations of the client must compile for a user whose compiler has neither the newest
+ * libraries nor the types of Node, and checks the declarations of packages too.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -11,8 +11,9 @@ import { openWire, type Wire } from '../bench/load/wire.js'
 import { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
+/** The number of hostile clients. */
 const hostileClients = 100
-/** So many frames of one pong are larger than the 64 KiB of one read from the socket. */
+/** This many frames with one pong each have more than the 64 KiB of one read from the socket. */
 const tinyFrames = 2_500
 /** The number of WebSocket pings of each connection. */
 const pings = 600
@@ -27,6 +28,7 @@ class FrameCounter {
   readonly #original = methodsOf(Connection.prototype)
   #countInTurn = 0
   #hasEnded = false
+  /** The number of frames since `begin`. */
   total = 0
   /** The largest number of frames in one turn of the event loop. */
   max = 0
@@ -53,6 +55,7 @@ class FrameCounter {
     beginTurn()
   }
 
+  /** Stops counting, and restores the methods. */
   end(): void {
     this.#hasEnded = true
     Object.assign(Connection.prototype, this.#original)

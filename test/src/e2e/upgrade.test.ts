@@ -109,7 +109,7 @@ describe('upgrade: a broker with its own port', () => {
     ]
     const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
     expect(await statusOf(limitedPort, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
-    const rows: [number, string, string, RegExp][] = [
+    const refusals: [port: number, request: string, status: string, reason: RegExp][] = [
       [
         defaultPort,
         upgradeHead('/', { host: 'evil.example' }),
@@ -138,7 +138,7 @@ describe('upgrade: a broker with its own port', () => {
       ],
     ]
     try {
-      for (const [toPort, bytes, status, reason] of rows) {
+      for (const [toPort, bytes, status, reason] of refusals) {
         const [line, body] = await answerTo(toPort, bytes)
         expect(line, bytes).to.include(` ${status} `)
         expect(body).to.match(reason)

@@ -13,7 +13,9 @@ import { type RawData, WebSocket, WebSocketServer } from 'ws'
 describe('a text frame of the fast path', () => {
   let server: Server
   let client: WebSocket
+  /** The raw socket of the server, to which the fast path writes. */
   let raw: Duplex
+  /** The server's end of the WebSocket, to which `ws` writes. */
   let peer: WebSocket
 
   before(async () => {

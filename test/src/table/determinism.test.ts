@@ -30,8 +30,8 @@ function recordHistory(steps: Parameters<StepRunner['commandOf']>[0][]) {
 
 const histories = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
 
-describe('table: determinism', () => {
-  it('equal commands have equal effects on a second table, even after JSON encoding', function () {
+describe('table: the same commands', () => {
+  it('have equal effects on a second table, even after JSON encoding', function () {
     this.timeout(300_000)
     const property = fc.property(histories, (steps) => {
       const { commands, effects, state } = recordHistory(steps)
@@ -49,7 +49,7 @@ describe('table: determinism', () => {
     fc.assert(property, { ...runs(100, 2_000), endOnFailure: true })
   })
 
-  it('the table does not modify a command', () => {
+  it('are not modified by the table', () => {
     const steps = fc.sample(histories, { numRuns: 20, seed: 3 })
     for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()
