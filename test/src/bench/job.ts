@@ -1,7 +1,7 @@
 /**
  * The types that the processes of the bench share. A workload is a list of jobs. A job runs a
  * broker, an echo server (which has no locks) and a load generator, each in a process of its own.
- * The result of a job are rows of a table. A job compares several contestants, such as the broker
+ * The results of a job are rows of a table. A job compares several contestants, such as the broker
  * and the echo server. Each contestant runs by turns for a slice of time.
  */
 import type { Profile } from '@holdfast/server'

@@ -73,7 +73,8 @@ function countOfRuns(text: string): number {
 }
 
 /**
- * The peers (other lock services) that this machine can run. Prints why it cannot run the others.
+ * The peers (other lock services) that this machine can run. For each other peer, prints the reason
+ * why the machine cannot run that peer.
  */
 function availablePeers(requested: readonly Peer[], print: (text: string) => void): Peer[] {
   return requested.filter((peer) => {

@@ -12,6 +12,7 @@ function contendedIn(messages: readonly ServerMessage[]): number[] {
   return messages.flatMap((message) => (message.type === 'contended' ? [message.waiting] : []))
 }
 
+/** A broker with this many clients. */
 function setUp(count: number): { harness: BrokerHarness; clients: Client[] } {
   const harness = new BrokerHarness()
   const clients = Array.from({ length: count }, () => harness.join({ lease: 60_000 }))

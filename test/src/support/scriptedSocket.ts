@@ -47,6 +47,7 @@ export class ScriptedSocket implements WebSocketLike {
 
   // ------------------------------------------------------------------------- the broker's end
 
+  /** Opens the socket with this subprotocol. */
   accept(protocol: string = subprotocol): void {
     this.protocol = protocol
     this.onopen?.({})
@@ -66,6 +67,7 @@ export class ScriptedSocket implements WebSocketLike {
     this.onclose?.({ code, reason })
   }
 
+  /** Reports an error, and ends the connection. */
   fail(error: Error): void {
     this.onerror?.({ error, message: error.message })
     this.end()

@@ -17,6 +17,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 
 const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
+/** Constant answers: the grant of request 1, and the confirmation of the unlock with request 2. */
 const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfSecond = '{"type":"unlocked","id":2}'
 
@@ -29,6 +30,7 @@ const queue: WebSocket[] = []
 /** The number of connections in the queue that have had their grant. */
 let granted = 0
 
+/** Sends the grant to the next connection in the queue of `/chain`. */
 function grantNext(): void {
   queue[granted++]?.send(grantOfFirst)
 }
@@ -57,6 +59,7 @@ function chain(socket: WebSocket): void {
   })
 }
 
+/** The connections of `/ring`. */
 const ring: WebSocket[] = []
 
 /** Serves a connection at the path `/ring`. */
