@@ -61,7 +61,8 @@ async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'
 }
 
 /**
- * The connection of the holder becomes silent, and the broker grants the lock to another session.
+ * Makes the connection of a holder silent. Checks that the holder knows its loss before the broker
+ * grants the lock to another session.
  */
 async function expectLossBeforeGrant(
   stage: Stage,
@@ -82,7 +83,10 @@ async function expectLossBeforeGrant(
   expect(order).to.deep.equal(['lost', 'granted, old lock held: false'])
 }
 
-/** The connection of the holder is silent for less than its lease. */
+/**
+ * Makes the connection of a holder silent for less time than the holder's lease. Checks that the
+ * holder keeps its lock.
+ */
 async function endSilenceInTime(stage: Stage, silence: Silence): Promise<void> {
   const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease')
   const lock = await far.lock('k')

@@ -13,7 +13,7 @@ const barrierCodes: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
-/** Calls a barrier. The timeout is there because the other clients may never call it. */
+/** Calls a barrier, with a timeout, because the other clients may never call the same barrier. */
 export async function callBarrier(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, callOracle, process } = deps
   const parties = random.chance(0.8) ? 2 : 3

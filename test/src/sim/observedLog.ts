@@ -31,27 +31,27 @@ export class ObservedLog implements Log {
     return this.#log.membership
   }
 
-  start(replica: StateMachine): undefined | Promise<void> {
+  start(stateMachine: StateMachine): undefined | Promise<void> {
     const observer = this.#observer
     return this.#log.start({
       restore: (items) => {
-        replica.restore(items)
+        stateMachine.restore(items)
         observer.restored()
       },
-      replay: (command) => replica.replay(command),
-      apply: (command) => replica.apply(command),
-      digest: () => replica.digest(),
-      dump: () => replica.dump(),
+      replay: (command) => stateMachine.replay(command),
+      apply: (command) => stateMachine.apply(command),
+      digest: () => stateMachine.digest(),
+      dump: () => stateMachine.dump(),
       fail: (error) => {
         observer.failed(error)
-        replica.fail(error)
+        stateMachine.fail(error)
       },
       serve: () => {
-        replica.serve()
+        stateMachine.serve()
         observer.served()
       },
       resign: () => {
-        replica.resign()
+        stateMachine.resign()
         observer.resigned()
       },
     })
