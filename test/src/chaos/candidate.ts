@@ -8,12 +8,14 @@ import { HoldfastError, type Leadership, type Session } from '@holdfast/client'
 import type { Publication } from '../faults/electionHistory.js'
 import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
-import { ClientLink } from './clientLink.js'
+import { ClientLink, leaseMs } from './clientLink.js'
 
 /** One of this many leaders closes its session while it leads. */
 const closesOneIn = 20
 /** One of this many leaders is cut off while it leads. Such a leader blocks others for a lease. */
 const cutsOneIn = 200
+/** Most time for which a leader is cut off, in ms. A correct client reports the loss earlier. */
+const maxCutMs = 2 * leaseMs
 
 export class Candidate {
   readonly name: string
@@ -133,8 +135,9 @@ export class Candidate {
       return undefined
     }
     if (this.#random.below(cutsOneIn) === 0) {
+      const endAt = performance.now() + maxCutMs
       this.#link.cut()
-      while (confirmHeld()) await sleep(5)
+      while (confirmHeld() && performance.now() < endAt) await sleep(5)
       return undefined
     }
     confirmHeld()
