@@ -1,8 +1,10 @@
 /**
  * Runs one fault in a world of brokers, etcd members and clients, and checks the world afterwards.
  */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../support/counts.js'
+import { leaseMs } from './clientLink.js'
 import type { Fault } from './faults.js'
 import type { World } from './world.js'
 
@@ -20,6 +22,13 @@ export interface FaultOutcome {
   readonly allReadyMs: number
   /** The number of clients of affected brokers that lost the lock that they keep. */
   readonly lostByAffected: number
+  /** The longest time for which the process of all clients stood still, in ms. */
+  readonly longestStallMs: number
+  /**
+   * The number of other clients that lost this lock while their process stood still for half a
+   * lease or longer. A client must then give up its locks, because it reached no broker.
+   */
+  readonly lostByStall: number
   /** The violations that the checks found after the fault. */
   readonly violations: readonly string[]
 }
@@ -38,6 +47,8 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     broker: world.brokerOf(worker),
     losses: worker.losses.length,
   }))
+  const stalls = monitorEventLoopDelay({ resolution: 20 })
+  stalls.enable()
   const startedAt = performance.now()
   const {
     affectedBrokers = [],
@@ -55,11 +66,15 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   const allReadyMs = performance.now() - endedAt
   const servedAfterMs = await served
   const violations = await world.findViolations()
+  stalls.disable()
+  const longestStallMs = stalls.max / 1e6
   let lostByAffected = 0
+  let lostByStall = 0
   for (const { worker, broker, losses } of workersBefore) {
     const lost = worker.losses.slice(losses)
     if (lost.length === 0) continue
     if (affectedBrokers.includes(broker)) lostByAffected++
+    else if (longestStallMs >= leaseMs / 2) lostByStall++
     else violations.push(`${worker.name} of broker ${broker} lost its lock: ${lost.join(' ')}`)
   }
   for (const broker of world.brokers) {
@@ -72,6 +87,8 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     servedAfterMs,
     allReadyMs,
     lostByAffected,
+    longestStallMs,
+    lostByStall,
     violations,
   }
 }

@@ -13,6 +13,7 @@ import { findFenceViolations } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { Candidate } from './candidate.js'
 import { ClientLink, urlsFromOwnBroker } from './clientLink.js'
+import { itemsSince } from './itemsSince.js'
 
 /** The key of the election. */
 export const electionKey = 'election'
@@ -60,13 +61,14 @@ export class Election {
    * Checks that no two candidates led at once, and that observers saw what the candidates did. The
    * candidates must be paused, so that each observer must see that no session leads.
    *
+   * @param since Checks what has happened since this time, when the candidates were paused too.
    * @param settleMs How long the observers may take until they see that no session leads, in ms.
    */
-  async findViolations(settleMs: number): Promise<string[]> {
+  async findViolations(since: bigint, settleMs: number): Promise<string[]> {
     const endAt = performance.now() + settleMs
     while (this.#observers.some(({ seesLeader }) => seesLeader) && performance.now() < endAt)
       await sleep(20)
-    const { history } = this
+    const history = this.#historySince(since)
     return [
       ...findFenceViolations(history.tenures),
       ...findObservationViolations(history),
@@ -77,10 +79,20 @@ export class Election {
   }
 
   get history(): ElectionHistory {
+    return this.#historySince(0n)
+  }
+
+  #historySince(time: bigint): ElectionHistory {
     return {
-      tenures: this.#candidates.flatMap(({ tenures }) => tenures),
-      publications: this.#candidates.flatMap(({ publications }) => publications),
-      observations: this.#observers.flatMap(({ observations }) => observations),
+      tenures: this.#candidates.flatMap(({ tenures }) => {
+        return itemsSince(time, tenures, ({ requestedAt }) => requestedAt)
+      }),
+      publications: this.#candidates.flatMap(({ publications }) => {
+        return itemsSince(time, publications, ({ publishedAt }) => publishedAt)
+      }),
+      observations: this.#observers.flatMap(({ observations }) => {
+        return itemsSince(time, observations, ({ seenAt }) => seenAt)
+      }),
     }
   }
 

@@ -75,6 +75,12 @@ try {
   console.log(`${world.tenures} tenures of shared locks; seed ${seed}`)
   const { history, lossCount } = world.election
   const leaderships = `${history.tenures.length} leaderships, of which ${lossCount} were lost`
+  const stallMs = Math.max(...outcomes.map(({ longestStallMs }) => longestStallMs))
+  const lostByStall = outcomes.reduce((sum, outcome) => sum + outcome.lostByStall, 0)
+  console.log(
+    `The process of the clients stood still for up to ${Math.round(stallMs)} ms; ` +
+      `${lostByStall} clients lost their lock by such a stall`,
+  )
   console.log(`${leaderships}; ${history.observations.length} observations`)
   if (values.history !== undefined) writeFileSync(values.history, formatHistories(world.histories))
   for (const violation of violations) console.log(`VIOLATION ${violation}`)

@@ -7,11 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type QueryResult } from '@holdfast/client'
 import { makeSnapshot } from '@holdfast/server/internal'
 import { findFenceViolations, findPermitsViolations, type Tenure } from '../faults/history.js'
-import type { KeyHistory } from '../faults/historyFile.js'
+import { judgeHistory, type KeyHistory } from '../faults/historyFile.js'
 import type { Random } from '../support/counts.js'
 import { BrokerProcess } from './broker.js'
 import { urlsFromOwnBroker } from './clientLink.js'
 import { Election, electionKey } from './election.js'
+import { itemsSince } from './itemsSince.js'
 import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
 import { type EngineName, memberCounts, type Store, startStore } from './store.js'
 import { permitsCapacity, permitsKey, Worker } from './worker.js'
@@ -47,6 +48,8 @@ export class World {
   readonly election: Election
   /** The URLs at which clients reach the brokers. */
   readonly urls: readonly string[]
+  /** When all workers and candidates were paused last, in ns: the earlier history is checked. */
+  #checkedUntil = 0n
 
   private constructor(
     network: Network,
@@ -169,15 +172,15 @@ export class World {
       () => 'a worker or a candidate is not paused',
     )
     const violations: string[] = []
+    const newestOf = (tenures: readonly Tenure[]) =>
+      itemsSince(this.#checkedUntil, tenures, ({ requestedAt }) => requestedAt)
     for (const key of sharedKeys) {
-      const history = this.workers.flatMap((worker): readonly Tenure[] => {
-        return worker.history.get(key) ?? []
-      })
+      const history = this.workers.flatMap((worker) => newestOf(worker.history.get(key) ?? []))
       violations.push(...findFenceViolations(history).map((violation) => `${key}: ${violation}`))
     }
-    const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
+    const permits = this.workers.flatMap(({ permitsHistory }) => newestOf(permitsHistory))
     violations.push(...findPermitsViolations(permits, permitsCapacity))
-    violations.push(...(await this.election.findViolations(settleMs)))
+    violations.push(...(await this.election.findViolations(this.#checkedUntil, settleMs)))
     const kept = this.workers.flatMap((worker) => {
       const { kept } = worker
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
@@ -190,6 +193,7 @@ export class World {
       if (held !== expected)
         violations.push(`broker ${i} has\n${held}\nand the paused workers hold\n${expected}`)
     }
+    this.#checkedUntil = process.hrtime.bigint()
     for (const worker of this.workers) worker.work()
     this.election.work()
     return violations
@@ -218,13 +222,20 @@ export class World {
     return count
   }
 
-  /** Closes all sessions. @returns a violation for each broker that still has a lock */
+  /**
+   * Closes all sessions, and checks the whole history.
+   *
+   * @returns The violations: those of the history, and one for each broker that still has a lock.
+   */
   async drain(): Promise<string[]> {
     await Promise.all([...this.workers, this.election].map((client) => client.close()))
     const remaining = await Promise.all(
       this.urls.map((url) => this.#heldOnceEqual(url, '', stepTimeoutMs / 2)),
     )
-    return remaining.filter((held) => held !== '').map((held) => `locks remain: ${held}`)
+    return [
+      ...this.histories.flatMap((history) => judgeHistory(history)),
+      ...remaining.filter((held) => held !== '').map((held) => `locks remain: ${held}`),
+    ]
   }
 
   async close(): Promise<void> {

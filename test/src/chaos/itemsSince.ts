@@ -1,0 +1,20 @@
+/**
+ * The newest part of a history. A check after each fault reads only this part, because a check of
+ * the whole history would take longer with each fault, and would stop all clients meanwhile.
+ */
+
+/**
+ * Returns the items that have happened since a time, and the last item before that time. So a check
+ * also sees a fence that is not higher than the fences before.
+ *
+ * @param items In the order of their times.
+ */
+export function itemsSince<T>(
+  time: bigint,
+  items: readonly T[],
+  timeOf: (item: T) => bigint,
+): readonly T[] {
+  let first = items.length
+  while (first > 0 && timeOf(items[first - 1]!) >= time) first--
+  return items.slice(Math.max(0, first - 1))
+}
