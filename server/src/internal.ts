@@ -32,13 +32,13 @@ export { type EngineOptions, EtcdEngine } from './log/etcd/etcdEngine.js'
 export { clockFences, type Fences, fileFences } from './log/fences.js'
 export { crashReason } from './log/journal/integrityCheck.js'
 export { JournalStore } from './log/journal/store.js'
-export type { Log, Membership, StateMachine } from './log/log.js'
+export type { Log, Membership, StateMachine, StateSnapshot } from './log/log.js'
 export { MemoryLog } from './log/memory.js'
 export { parsePostgresAddress } from './log/postgres/address.js'
 export { PostgresEngine, type PostgresEngineOptions } from './log/postgres/postgresEngine.js'
 export { configMismatch } from './log/replicated/clusterConfig.js'
 export { CommandQueue } from './log/replicated/commandQueue.js'
-export { Digest } from './log/replicated/digest.js'
+export { Digest, ItemDigest } from './log/replicated/digest.js'
 export { DivergenceCheck } from './log/replicated/divergenceCheck.js'
 export type {
   ClusterConfig,
@@ -60,7 +60,7 @@ export {
   heartbeatMsFor,
   SelfLease,
 } from './log/replicated/selfLease.js'
-export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
+export { loadSnapshot, makeSnapshot, saveState } from './log/replicated/snapshot.js'
 export { runSnapshotThread } from './log/replicated/snapshotThread.js'
 export { AuditLog } from './observability/auditLog.js'
 export { BrokerLogger, logText } from './observability/brokerLogger.js'

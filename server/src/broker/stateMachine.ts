@@ -10,14 +10,14 @@ import type { SessionQuota } from '../access/sessionQuota.js'
 import { costs } from '../config/workCosts.js'
 import {
   type Command,
-  dump,
   type Effect,
+  GradualSnapshot,
   restore,
   type Session,
   type SnapshotItem,
 } from '../core/index.js'
 import { type Fences, highestNextFence } from '../log/fences.js'
-import type { Membership, StateMachine } from '../log/log.js'
+import type { Membership, StateMachine, StateSnapshot } from '../log/log.js'
 import { Digest } from '../log/replicated/digest.js'
 import type { Observer } from '../observability/observer.js'
 import type { OwnerBroker } from './handshake.js'
@@ -123,8 +123,9 @@ export class BrokerStateMachine implements StateMachine {
     return this.#digest?.value ?? ''
   }
 
-  dump(): Iterable<SnapshotItem> {
-    return dump(this.#liveTable.current)
+  beginSnapshot(): StateSnapshot {
+    const snapshot = new GradualSnapshot(this.#liveTable.current)
+    return { digest: this.digest(), items: snapshot.items(), end: () => snapshot.end() }
   }
 
   /**

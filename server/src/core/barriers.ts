@@ -98,6 +98,7 @@ export class BarrierTable {
       fail(responder, session, id, 'LOCK_TIMEOUT')
       return
     }
+    if (barrier !== undefined) responder.changeListener?.beforeBarrierChange(barrier)
     const call = this.add(session, command)
     responder.effects.push({ kind: 'arrived', call })
     if (!isLastParty) return
@@ -131,6 +132,9 @@ export class BarrierTable {
   /** Removes a call from its barrier. Removes the barrier with its last call. */
   #depart(responder: Responder, call: BarrierCall<Session>, reason: DepartReason): void {
     const { barrier, session } = call
+    responder.changeListener?.beforeBarrierChange(barrier)
+    // The answer to the call will be stored in its session.
+    responder.changeListener?.beforeSessionChange(session)
     barrier.calls.delete(call)
     session.barrierCalls.remove(call)
     this.#callCount--

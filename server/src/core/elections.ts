@@ -30,6 +30,7 @@ export function proclaim(
     responder.answer(session, id, answers.notHeld.proclaim)
     return 0
   }
+  responder.changeListener?.beforeKeyChange(lock.keyState)
   const formerValue = election.value
   election.value = value
   responder.effects.push({ kind: 'proclaimed', lock, formerValue })

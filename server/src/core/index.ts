@@ -2,6 +2,7 @@
 export { Barrier, BarrierCall } from './barrierCalls.js'
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
+export { GradualSnapshot } from './gradualSnapshot.js'
 export { HolderAnswers } from './holders.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export { LinkedList } from './linkedList.js'
@@ -18,7 +19,8 @@ export {
   Session,
 } from './records.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
-export { dump, restore, type SnapshotItem } from './snapshot.js'
+export { dump, restore } from './snapshot.js'
+export type { SnapshotItem } from './snapshotItems.js'
 export { LockTable, type TableState } from './table.js'
 export { waitingCountOf, waitingRequestsOf } from './upgrades.js'
 export {

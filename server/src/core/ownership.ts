@@ -2,6 +2,7 @@
  * Which broker keeps the deadlines of a session, and what changes when another broker takes over.
  */
 import type { BarrierCall } from './barrierCalls.js'
+import type { ChangeListener } from './changeListener.js'
 import type { Lock, Request, Session } from './records.js'
 
 /**
@@ -13,13 +14,20 @@ import type { Lock, Request, Session } from './records.js'
 export function takeOwnership(
   session: Session,
   ownerBroker: string,
+  changeListener: ChangeListener | undefined,
 ): (Lock | Request | BarrierCall<Session>)[] {
   const changesOwner = session.ownerBroker !== ownerBroker
+  changeListener?.beforeSessionChange(session)
   session.ownerBroker = ownerBroker
   const locks = session.held
     .values()
     .filter(({ ttl, extras }) => ttl !== undefined || extras?.maxHold !== undefined)
-  if (changesOwner) for (const lock of locks) lock.generation++
+  if (changesOwner) {
+    for (const lock of locks) {
+      changeListener?.beforeKeyChange(lock.keyState)
+      lock.generation++
+    }
+  }
   const requests = session.waiting.values().filter(({ timeout }) => timeout !== undefined)
   const calls = session.barrierCalls.values().filter(({ timeout }) => timeout !== undefined)
   return [...locks, ...requests, ...calls]

@@ -8,6 +8,7 @@
 
 import type { ErrorCode } from '@holdfast/shared'
 import { isAnswerTo } from './answers.js'
+import type { ChangeListener } from './changeListener.js'
 import type { SessionLimits } from './commands.js'
 import type { Effect } from './effects.js'
 import type { CapacityMismatch } from './permits.js'
@@ -34,6 +35,8 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
+  /** The snapshot under way; undefined if there is none. It learns of each change in advance. */
+  changeListener: ChangeListener | undefined
 
   /**
    * Whether the request is new and may change the table. If not, answers the request: with its

@@ -117,6 +117,7 @@ export class ResultTable {
   takeOwnership(responder: Responder, formerOwner: string | undefined, ownerBroker: string): void {
     for (const kept of this.#kept.values()) {
       if (formerOwner !== undefined && kept.ownerBroker !== formerOwner) continue
+      responder.changeListener?.beforeKeptResultChange(kept)
       kept.ownerBroker = ownerBroker
       responder.effects.push({ kind: 'keepRestarted', kept })
     }
@@ -158,6 +159,7 @@ export class ResultTable {
   }
 
   #forget(responder: Responder, kept: KeptResult): void {
+    responder.changeListener?.beforeKeptResultChange(kept)
     this.#kept.delete(kept.key)
     this.#inOrder.remove(kept)
     this.#keptBytes -= kept.bytes

@@ -138,8 +138,9 @@ export class SessionTable {
   }
 
   #takeOwnership(session: Session, ownerBroker: string): void {
-    for (const lockOrRequest of takeOwnership(session, ownerBroker)) {
-      this.#responder.effects.push({ kind: 'deadlineRestarted', lockOrRequest })
+    const { changeListener, effects } = this.#responder
+    for (const lockOrRequest of takeOwnership(session, ownerBroker, changeListener)) {
+      effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
   }
 

@@ -34,6 +34,7 @@
  */
 import { answers } from './answers.js'
 import { BarrierTable } from './barriers.js'
+import type { ChangeListener } from './changeListener.js'
 import type * as Commands from './commands.js'
 import { unknownCommand } from './commands.js'
 import type { Effect } from './effects.js'
@@ -154,12 +155,41 @@ export class LockTable {
     return this.#granter.quiet
   }
 
+  /**
+   * Calls a listener before each change of a record.
+   *
+   * @throws {Error} if the table has a listener already.
+   */
+  addChangeListener(listener: ChangeListener): void {
+    if (this.#responder.changeListener !== undefined)
+      throw new Error('another snapshot of this table is under way: end it first')
+    this.#setChangeListener(listener)
+  }
+
+  /** Calls this listener no more. */
+  removeChangeListener(listener: ChangeListener): void {
+    if (this.#responder.changeListener === listener) this.#setChangeListener(undefined)
+  }
+
+  #setChangeListener(listener: ChangeListener | undefined): void {
+    this.#responder.changeListener = listener
+    this.#granter.onListenerChanged()
+  }
+
   /** Executes a command. Returns its effects, in order. */
   apply(command: Commands.Command): readonly Effect[] {
     this.#responder.effects = []
+    if (this.#responder.changeListener !== undefined) this.#beforeCommand(command)
     this.#execute(command)
     this.#granter.endCommand()
     return this.#responder.effects
+  }
+
+  /** Tells the listener that the session of the command will change, as nearly always happens. */
+  #beforeCommand(command: Commands.Command): void {
+    if (!('session' in command)) return
+    const session = this.#sessions.byId.get(command.session)
+    if (session !== undefined) this.#responder.changeListener!.beforeSessionChange(session)
   }
 
   #execute(command: Commands.Command): void {
@@ -292,6 +322,7 @@ export class LockTable {
     }
     session.lastId = command.id
     if (lock.mode === 'exclusive') {
+      this.#responder.changeListener?.beforeKeyChange(lock.keyState)
       lock.mode = 'shared'
       this.#responder.effects.push({ kind: 'downgraded', lock })
       this.#granter.grantWaiters(lock.keyState, command.at)
@@ -360,6 +391,7 @@ export class LockTable {
     if (lock === undefined) return
     const { session } = lock
     session.lastId = command.id
+    this.#responder.changeListener?.beforeKeyChange(lock.keyState)
     if (command.ttl !== undefined) lock.ttl = command.ttl
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
@@ -385,6 +417,7 @@ export class LockTable {
       return
     }
     this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
+    this.#responder.changeListener?.beforeSessionChange(lock.session)
     this.#sessions.bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#granter.release(lock, 'revoked', command.at)
     this.#responder.answer(session, command.id, answers.revoked)

@@ -41,11 +41,18 @@ export interface StateMachine {
   resign(): void
   /** Returns a digest of the table, equal for equal tables. Only a shared log calls this method. */
   digest(): string
-  /**
-   * Returns all items of the table. The log reads all items before the log applies another command.
-   * Only a shared log calls this method.
-   */
-  dump(): Iterable<SnapshotItem>
+  /** Begins a snapshot of the table as it is now. Only a shared log calls this method. */
+  beginSnapshot(): StateSnapshot
+}
+
+/** The table at one moment, for a log that reads the table while it applies further commands. */
+export interface StateSnapshot {
+  /** The digest of the table at that moment, as {@link StateMachine.digest} returns it. */
+  readonly digest: string
+  /** The items of the table at that moment. They can be read once, in as many turns as needed. */
+  readonly items: Iterable<SnapshotItem>
+  /** Ends the snapshot. The log must call this method when it needs no more items. */
+  end(): void
 }
 
 /**

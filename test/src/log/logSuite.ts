@@ -4,8 +4,15 @@
  * never calls the state machine inside another call, and its close waits for all submitted
  * commands.
  */
-import { type Command, dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
-import type { Log, StateMachine } from '@holdfast/server/internal'
+import {
+  type Command,
+  dump,
+  GradualSnapshot,
+  LockTable,
+  restore,
+  type SnapshotItem,
+} from '@holdfast/server/core'
+import { Digest, type Log, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 /** A state machine that records commands, and applies them to a table for the log to dump. */
@@ -54,6 +61,12 @@ export class RecordingTable implements StateMachine {
 
   digest(): string {
     return ''
+  }
+
+  beginSnapshot(): StateSnapshot {
+    const snapshot = new GradualSnapshot(this.#table)
+    const digest = new Digest(this.#table).value
+    return { digest, items: snapshot.items(), end: () => snapshot.end() }
   }
 
   dump(): Iterable<SnapshotItem> {

@@ -91,7 +91,10 @@ const answerMs = 200
 
 export class MemoryEngine implements Engine {
   readonly faults: Faults
+  /** Small, so that even a small table needs several parts. */
+  readonly partLength = 1_000
   readonly #store: MemoryStore
+  readonly #onPart: () => void
   /** The entry that the next append stores a second time. */
   #duplicate: string | undefined
   #isClosed = false
@@ -99,9 +102,11 @@ export class MemoryEngine implements Engine {
   readonly #deliveries = new Set<() => void>()
   readonly #subscriptions = new Set<{ stop(): void }>()
 
-  constructor(store: MemoryStore, faults: Faults) {
+  /** @param onPart Called when the engine has written a part of a snapshot. */
+  constructor(store: MemoryStore, faults: Faults, onPart: () => void = () => {}) {
     this.#store = store
     this.faults = faults
+    this.#onPart = onPart
   }
 
   async open(config: ClusterConfig): Promise<void> {
@@ -179,7 +184,12 @@ export class MemoryEngine implements Engine {
 
   async saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
     await this.#call()
-    const written = [...parts]
+    const written: string[] = []
+    for (const part of parts) {
+      written.push(part)
+      this.#onPart()
+      await this.#call()
+    }
     if ((this.#store.snapshots.at(-1)?.position ?? 0) >= position) return false
     this.#store.snapshots.push({ position, parts: written })
     return true
@@ -230,6 +240,8 @@ export class MemorySource implements EngineSource {
     ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
     drops: () => false,
   }
+  /** Called when an engine has written a part of a snapshot, and before it reads the next part. */
+  onPart: () => void = () => {}
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []
 
@@ -238,7 +250,7 @@ export class MemorySource implements EngineSource {
   }
 
   create(): Engine {
-    const engine = new MemoryEngine(this.#store, this.faults)
+    const engine = new MemoryEngine(this.#store, this.faults, () => this.onPart())
     this.#engines.push(engine)
     return engine
   }

@@ -41,7 +41,7 @@ export class ObservedLog implements Log {
       replay: (command) => stateMachine.replay(command),
       apply: (command) => stateMachine.apply(command),
       digest: () => stateMachine.digest(),
-      dump: () => stateMachine.dump(),
+      beginSnapshot: () => stateMachine.beginSnapshot(),
       fail: (error) => {
         observer.failed(error)
         stateMachine.fail(error)

@@ -398,7 +398,7 @@ export class ClusterMember {
     if (this.#state !== 'serving') return undefined
     const { engine, environment, stateMachine } = this.#deps
     const state = { position: this.#position, at: environment.clock.wall(), members: this.#members }
-    return saveState(engine, state, stateMachine.dump(), onCompactionProblem)
+    return saveState(engine, state, stateMachine.beginSnapshot(), onCompactionProblem)
   }
 
   #applyEntry(entry: LogEntry, commands: readonly Command[]): void {

@@ -11,22 +11,49 @@
 import type {
   BarrierCall,
   Effect,
+  ExtraTerms,
   KeptResult,
   Lock,
   LockTable,
   Request,
   Session,
+  SnapshotItem,
 } from '../../core/index.js'
 
 /** Whether a record is added to the table or removed from the table. */
 type Sign = 1 | -1
 
-/** The digest of one table. The first letter of each hashed text is the kind of the record. */
-export class Digest {
+/** A sum of hashes of texts. The first letter of each text is the kind of the record. */
+class HashSum {
   #low = 0
   #high = 0
 
+  get value(): string {
+    return `${this.#high.toString(16)}.${this.#low.toString(16)}`
+  }
+
+  /**
+   * Adds or subtracts two 32-bit hashes of a text, with different start values and different
+   * factors (those of FNV-1a and of MurmurHash3). `mixBits` makes every character of the text
+   * affect every bit of the hash.
+   */
+  protected addHash(text: string, sign: Sign): void {
+    let low = 0x811c9dc5
+    let high = 0x9e3779b9
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      low = Math.imul(low ^ code, 0x01000193)
+      high = Math.imul(high ^ code, 0x85ebca6b)
+    }
+    this.#low = (this.#low + sign * mixBits(low)) >>> 0
+    this.#high = (this.#high + sign * mixBits(high ^ text.length)) >>> 0
+  }
+}
+
+/** The digest of a lock table, kept up to date by the effects of its commands. */
+export class Digest extends HashSum {
   constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers' | 'keptResults'>) {
+    super()
     for (const session of table.sessions.values()) this.#session(session, session.attachEpoch, 1)
     for (const { holders, queue, extras } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
@@ -36,10 +63,6 @@ export class Digest {
     for (const { calls } of table.barriers.values())
       for (const call of calls) this.#barrierCall(call, 1)
     for (const kept of table.keptResults.values()) this.#keptResult(kept, 1)
-  }
-
-  get value(): string {
-    return `${this.#high.toString(16)}.${this.#low.toString(16)}`
   }
 
   update(effect: Effect): void {
@@ -98,7 +121,7 @@ export class Digest {
   }
 
   #session({ id }: Session, attachEpoch: number, sign: Sign): void {
-    this.#add(`s ${attachEpoch} ${id}`, sign)
+    this.addHash(sessionText(id, attachEpoch), sign)
   }
 
   /**
@@ -107,53 +130,119 @@ export class Digest {
    */
   #lock(lock: Lock, sign: Sign, mode = lock.mode, presentFence = lock.presentFence): void {
     const { fence, session, key, extras } = lock
-    const newestFence = presentFence === fence ? '' : ` ${presentFence}`
-    this.#add(`l ${fence}${newestFence} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+    this.addHash(lockText({ fence, key, mode }, session.id, presentFence, extras), sign)
     if (extras?.election !== undefined) this.#value(lock, extras.election.value, sign)
   }
 
   /** The value of a leader, which changes while the lock stays. */
   #value({ fence }: Lock, value: string | undefined, sign: Sign): void {
-    this.#add(`v ${fence} ${value}`, sign)
+    this.addHash(valueText(fence, value), sign)
   }
 
-  #request({ id, mode, session, key, extras }: Request, sign: Sign): void {
-    const kind = extras?.upgradeOf === undefined ? 'r' : `u ${extras.upgradeOf.fence}`
-    this.#add(`${kind} ${id} ${mode} ${session.id} ${key}${extrasText(extras)}`, sign)
+  #request(request: Request, sign: Sign): void {
+    const { session, extras } = request
+    this.addHash(requestText(request, session.id, extras?.upgradeOf?.fence, extras), sign)
   }
 
   #barrierCall({ id, session, barrier }: BarrierCall<Session>, sign: Sign): void {
-    this.#add(`b ${id} ${barrier.parties} ${session.id} ${barrier.key}`, sign)
+    const { key, parties } = barrier
+    this.addHash(barrierCallText({ id, key, parties, session: session.id }), sign)
   }
 
   #keptResult({ key, result }: KeptResult, sign: Sign): void {
-    this.#add(`k ${result.fence} ${key}`, sign)
-  }
-
-  /**
-   * Adds or subtracts two 32-bit hashes of a text, with different start values and different
-   * factors (those of FNV-1a and of MurmurHash3). `mixBits` makes every character of the text
-   * affect every bit of the hash.
-   */
-  #add(text: string, sign: Sign): void {
-    let low = 0x811c9dc5
-    let high = 0x9e3779b9
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i)
-      low = Math.imul(low ^ code, 0x01000193)
-      high = Math.imul(high ^ code, 0x85ebca6b)
-    }
-    this.#low = (this.#low + sign * mixBits(low)) >>> 0
-    this.#high = (this.#high + sign * mixBits(high ^ text.length)) >>> 0
+    this.addHash(keptText(result.fence, key), sign)
   }
 }
+
+/**
+ * The digest of the items of a snapshot. A table that is restored from the items has an equal
+ * {@link Digest}.
+ */
+export class ItemDigest extends HashSum {
+  /** The keys of the results so far, by fence. */
+  readonly #resultKeys = new Map<number, string>()
+
+  add(item: SnapshotItem): void {
+    switch (item.item) {
+      case 'session':
+        this.addHash(sessionText(item.open.session, item.attachEpoch), 1)
+        break
+      case 'lock': {
+        const { fence, session, extras } = item
+        const { terms } = extras ?? {}
+        this.addHash(lockText(item, session, extras?.presentFence ?? fence, terms), 1)
+        if (terms?.election !== undefined) this.addHash(valueText(fence, terms.election.value), 1)
+        break
+      }
+      case 'request': {
+        const { session, extras } = item
+        this.addHash(requestText(item, session, extras?.upgradeOf, extras?.terms), 1)
+        break
+      }
+      case 'barrierCall':
+        this.addHash(barrierCallText(item), 1)
+        break
+      case 'result':
+        this.#resultKeys.set(item.fence, item.key)
+        break
+      case 'kept':
+        this.addHash(keptText(item.fence, this.#resultKeys.get(item.fence)), 1)
+        break
+    }
+  }
+}
+
+function sessionText(id: string, attachEpoch: number): string {
+  return `s ${attachEpoch} ${id}`
+}
+
+function lockText(
+  { fence, mode, key }: Pick<Lock, 'fence' | 'mode' | 'key'>,
+  session: string,
+  presentFence: number,
+  extras: HashedTerms | undefined,
+): string {
+  const newestFence = presentFence === fence ? '' : ` ${presentFence}`
+  return `l ${fence}${newestFence} ${mode} ${session} ${key}${extrasText(extras)}`
+}
+
+function valueText(fence: number, value: string | undefined): string {
+  return `v ${fence} ${value}`
+}
+
+function requestText(
+  { id, mode, key }: Pick<Request, 'id' | 'mode' | 'key'>,
+  session: string,
+  upgradeOf: number | undefined,
+  extras: HashedTerms | undefined,
+): string {
+  const kind = upgradeOf === undefined ? 'r' : `u ${upgradeOf}`
+  return `${kind} ${id} ${mode} ${session} ${key}${extrasText(extras)}`
+}
+
+function barrierCallText(call: {
+  readonly id: number
+  readonly parties: number
+  readonly session: string
+  readonly key: string
+}): string {
+  const { id, parties, session, key } = call
+  return `b ${id} ${parties} ${session} ${key}`
+}
+
+function keptText(fence: number, key: string | undefined): string {
+  return `k ${fence} ${key}`
+}
+
+/** The terms of a lock or request that the digest covers. */
+type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
  * The extras (the options that few locks have) of a lock or request, as text. The extras of a set
  * (a lock of several keys) are not necessary, because all locks of a set have the same fence, and
  * all requests of a set have the same session and id.
  */
-function extrasText(extras: Lock['extras']): string {
+function extrasText(extras: HashedTerms | undefined): string {
   if (extras === undefined) return ''
   const { permits, capacity, maxHold, once } = extras
   const onceText = once ? ' once' : ''

@@ -69,6 +69,11 @@ export interface Engine {
    * @param position 0 for the beginning of the log.
    */
   follow(position: number, follower: LogListener): { stop(): void }
+  /**
+   * Characters of a part of a snapshot. Default 65,536. Between two parts the broker may apply
+   * entries.
+   */
+  readonly partLength?: number | undefined
   /** Loads the newest snapshot; undefined if there is none. */
   snapshot(): Promise<StoredSnapshot | undefined>
   /**

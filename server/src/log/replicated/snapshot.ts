@@ -4,13 +4,15 @@
  * table. Therefore another thread can make the snapshot while the broker goes on.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
+import type { StateSnapshot } from '../log.js'
+import { ItemDigest } from './digest.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry } from './entry.js'
 import { damagedSnapshot, entryLost, formatVersion, newerFormat } from './logErrors.js'
 import { MemberList, type MemberListState } from './memberList.js'
 
 /** Characters of a part. A part has at most three times as many bytes of UTF-8. */
-const partLength = 64 * 1024
+const defaultPartLength = 64 * 1024
 
 /** The first line of a snapshot: the format, the time, and the member list. */
 interface SnapshotHead {
@@ -91,7 +93,7 @@ export async function makeSnapshot(
     return newest?.position === former?.position ? 'compacted' : undefined
   }
   const head: SnapshotHead = { v: formatVersion, at, members: members.state }
-  if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
+  if (!(await engine.saveSnapshot(position, partsOf(head, dump(table), engine)))) return undefined
   await compactTo(engine, former, members, onProblem)
   return position
 }
@@ -117,24 +119,44 @@ async function compactTo(
 
 /**
  * Saves this broker's current table as a snapshot. Call this function only if
- * {@link makeSnapshot} cannot read the entries, because this function blocks the event loop, and an
- * error in the table would enter the snapshot. Removes the snapshots before the former snapshot, as
- * {@link makeSnapshot} does.
+ * {@link makeSnapshot} cannot read the entries, because an error in the table would enter the
+ * snapshot. Removes the snapshots before the former snapshot, as {@link makeSnapshot} does.
  *
+ * The engine reads one part of the table after the other and stores it, so the broker goes on
+ * meanwhile.
+ *
+ * @param snapshot The table at `state.position`. This function ends the snapshot.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
+ * @throws {Error} if the items of the snapshot do not have the digest of the table.
  */
 export async function saveState(
   engine: Engine,
   state: { readonly position: number; readonly at: number; readonly members: MemberList },
-  items: Iterable<SnapshotItem>,
+  snapshot: StateSnapshot,
   onProblem: (why: string) => void,
 ): Promise<SnapshotOutcome> {
   const { position, at, members } = state
-  const parts = [...partsOf({ v: formatVersion, at, members: members.state }, items)]
-  const former = await engine.snapshot()
-  if (!(await engine.saveSnapshot(position, parts))) return undefined
-  await compactTo(engine, former, members, onProblem)
-  return position
+  const head: SnapshotHead = { v: formatVersion, at, members: members.state }
+  try {
+    const former = await engine.snapshot()
+    if (!(await engine.saveSnapshot(position, partsOf(head, verified(snapshot), engine))))
+      return undefined
+    await compactTo(engine, former, members, onProblem)
+    return position
+  } finally {
+    snapshot.end()
+  }
+}
+
+/** Yields the items, and compares their digest with that of the table before the end. */
+function* verified({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
+  const itemDigest = new ItemDigest()
+  for (const item of items) {
+    itemDigest.add(item)
+    yield item
+  }
+  if (itemDigest.value !== digest)
+    throw new Error(`its items have the digest ${itemDigest.value}, but the table has ${digest}`)
 }
 
 /** Reads the log up to a position. Resolves with false if some of the entries are compacted. */
@@ -171,7 +193,11 @@ function followTo(
  * Yields the lines of a snapshot as parts. A part may begin and end within a line, because the line
  * of a session with many answers can be longer than a part.
  */
-function* partsOf(head: SnapshotHead, items: Iterable<SnapshotItem>): Generator<string> {
+function* partsOf(
+  head: SnapshotHead,
+  items: Iterable<SnapshotItem>,
+  { partLength = defaultPartLength }: Pick<Engine, 'partLength'>,
+): Generator<string> {
   let text = `${JSON.stringify(head)}\n`
   for (const item of items) {
     text += `${JSON.stringify(item)}\n`

@@ -1,0 +1,211 @@
+/**
+ * A snapshot of the table that is read in many turns of the event loop, while the table goes on.
+ * The snapshot has the state of one moment: the moment when it began.
+ *
+ * The snapshot reads the records one after the other. Before the table changes a record that the
+ * snapshot has not read yet, the table calls one of the methods `before…Change`, and the snapshot
+ * copies the record. Later the snapshot yields the copy at the place of the record. So the items
+ * and their order equal those of `dump` at the moment when the snapshot began.
+ *
+ * A record is copied at once, so a key with 100,000 holders is copied in one turn.
+ */
+import type { Barrier } from './barrierCalls.js'
+import type { ChangeListener } from './changeListener.js'
+import type { KeyWalk } from './keyTable.js'
+import type { KeyState, Session } from './records.js'
+import type { KeptResult } from './sharedResults.js'
+import {
+  itemsOfBarrier,
+  itemsOfKept,
+  itemsOfKey,
+  itemsOfSession,
+  type SnapshotItem,
+  tableItem,
+  withoutRepeatedResults,
+} from './snapshotItems.js'
+import type { LockTable } from './table.js'
+
+export class GradualSnapshot implements ChangeListener {
+  readonly #table: LockTable
+  readonly #tableItem: SnapshotItem
+  readonly #sessions: FixedRecords<Session>
+  readonly #keys: KeysInOrder
+  readonly #keptResults: FixedRecords<KeptResult>
+  readonly #barriers: FixedRecords<Barrier<Session>>
+
+  /**
+   * Begins a snapshot. The caller must call {@link end} when it needs no more items.
+   *
+   * @throws {Error} if another gradual snapshot of this table has not ended.
+   */
+  constructor(table: LockTable) {
+    this.#table = table
+    this.#tableItem = tableItem(table)
+    this.#sessions = new FixedRecords(table.sessions.values(), itemsOfSession)
+    this.#keys = new KeysInOrder(table.keys.walk())
+    this.#keptResults = new FixedRecords(table.keptResults.values(), itemsOfKept)
+    this.#barriers = new FixedRecords(table.barriers.values(), itemsOfBarrier)
+    table.addChangeListener(this)
+  }
+
+  /**
+   * Yields all items. The table may apply commands between two items. The caller may read the items
+   * only once.
+   */
+  *items(): Generator<SnapshotItem> {
+    yield this.#tableItem
+    const yieldedResults = new Set<number>()
+    for (const records of [this.#sessions, this.#keys, this.#keptResults, this.#barriers]) {
+      for (let items = records.next(); items !== undefined; items = records.next()) {
+        yield* withoutRepeatedResults(items, yieldedResults)
+      }
+    }
+  }
+
+  /** Ends the snapshot, so that the table copies no more records. */
+  end(): void {
+    this.#keys.end()
+    this.#table.removeChangeListener(this)
+  }
+
+  beforeSessionChange(session: Session): void {
+    this.#sessions.copy(session)
+  }
+
+  /** Call before a lock or a request of the key comes, goes or changes. */
+  beforeKeyChange(keyState: KeyState): void {
+    this.#keys.copy(keyState)
+  }
+
+  beforeBarrierChange(barrier: Barrier<Session>): void {
+    this.#barriers.copy(barrier)
+  }
+
+  beforeKeptResultChange(kept: KeptResult): void {
+    this.#keptResults.copy(kept)
+  }
+}
+
+/**
+ * Records of a kind of which the table has few enough that the snapshot lists all of them at once.
+ */
+class FixedRecords<T> {
+  readonly #records: readonly T[]
+  readonly #itemsOf: (record: T) => SnapshotItem[]
+  #nextIndex = 0
+  /** The items of the records that changed before {@link next} has reached them. */
+  readonly #copies = new Map<T, SnapshotItem[]>()
+  /** The records that {@link next} has returned. */
+  readonly #read = new Set<T>()
+
+  constructor(records: Iterable<T>, itemsOf: (record: T) => SnapshotItem[]) {
+    this.#records = [...records]
+    this.#itemsOf = itemsOf
+  }
+
+  /** Copies a record that is about to change, if it is not copied or read yet. */
+  copy(record: T): void {
+    if (this.#nextIndex === this.#records.length) return
+    if (this.#copies.has(record) || this.#read.has(record)) return
+    this.#copies.set(record, this.#itemsOf(record))
+  }
+
+  /** The items of the next record; undefined after the last record. */
+  next(): SnapshotItem[] | undefined {
+    if (this.#nextIndex === this.#records.length) return undefined
+    const record = this.#records[this.#nextIndex++]!
+    this.#read.add(record)
+    const copy = this.#copies.get(record)
+    this.#copies.delete(record)
+    return copy ?? this.#itemsOf(record)
+  }
+}
+
+/** The items of a key that changed before the snapshot has reached it. */
+interface KeyCopy {
+  readonly order: number
+  readonly items: SnapshotItem[]
+}
+
+/**
+ * The keys in use, in the order in which they came into use. There can be a million keys, so the
+ * snapshot does not list them, but walks over the list of the table. A key that goes out of use
+ * leaves this list. So the copies are in a heap of their own, by the order of their keys.
+ */
+class KeysInOrder {
+  readonly #walk: KeyWalk
+  /** The order of the key that the walk has visited last. */
+  #reached = 0
+  /** A binary heap: the copy of the key that came into use first is the first. */
+  readonly #copies: KeyCopy[] = []
+  /** The orders of the keys in {@link #copies}. */
+  readonly #copiedOrders = new Set<number>()
+
+  constructor(walk: KeyWalk) {
+    this.#walk = walk
+  }
+
+  /** Copies a key that is about to change, if it is not copied or read yet. */
+  copy(keyState: KeyState): void {
+    if (!this.#walk.isYetToVisit(keyState) || this.#copiedOrders.has(keyState.order)) return
+    this.#addCopy(keyState)
+  }
+
+  /** The items of the next key; undefined after the last key. */
+  next(): SnapshotItem[] | undefined {
+    for (;;) {
+      const [earliest] = this.#copies
+      if (earliest !== undefined && (this.#walk.isOver || earliest.order <= this.#reached)) {
+        return this.#removeFirstCopy().items
+      }
+      const keyState = this.#walk.next()
+      if (keyState === undefined) {
+        if (this.#copies.length === 0) return undefined
+        continue
+      }
+      this.#reached = keyState.order
+      if (this.#copiedOrders.has(keyState.order)) continue
+      // The copies of keys that are out of use now, and came into use before this key, go first.
+      if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
+      else return itemsOfKey(keyState)
+    }
+  }
+
+  end(): void {
+    this.#walk.end()
+  }
+
+  #addCopy(keyState: KeyState): void {
+    const { order } = keyState
+    const copies = this.#copies
+    const copy: KeyCopy = { order, items: itemsOfKey(keyState) }
+    this.#copiedOrders.add(order)
+    let index = copies.push(copy) - 1
+    while (index > 0) {
+      const parent = (index - 1) >> 1
+      if (copies[parent]!.order < order) break
+      copies[index] = copies[parent]!
+      index = parent
+    }
+    copies[index] = copy
+  }
+
+  #removeFirstCopy(): KeyCopy {
+    const copies = this.#copies
+    const first = copies[0]!
+    const last = copies.pop()!
+    this.#copiedOrders.delete(first.order)
+    if (copies.length === 0) return first
+    let index = 0
+    for (;;) {
+      let child = 2 * index + 1
+      if (child >= copies.length) break
+      if (child + 1 < copies.length && copies[child + 1]!.order < copies[child]!.order) child++
+      if (copies[child]!.order > last.order) break
+      copies[index] = copies[child]!
+      index = child
+    }
+    copies[index] = last
+    return first
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Snapshots that a broker makes of its own table, because the shared log has dropped entries that
+ * no snapshot contains. The broker goes on while it writes such a snapshot, so its clients change
+ * the table between two parts of the snapshot.
+ */
+import { dump, LockTable } from '@holdfast/server/core'
+import { Digest, MemberList, nodeEnvironment, saveState } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { Cluster, type Member } from './cluster.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+
+function tableText({ broker }: Member): string {
+  return Array.from(dump(broker.table as LockTable), (item) => JSON.stringify(item)).join('\n')
+}
+
+describe('replicated log: snapshots of the own table', () => {
+  it('have the state at their position although clients change the table meanwhile', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.startBroker()
+    const client = await cluster.client(a)
+    const waiter = await cluster.client(a)
+    const keyCount = 40
+    const fences: number[] = []
+    for (let id = 1; id <= keyCount; id++) fences.push(await cluster.lock(client, id, `key ${id}`))
+    for (let id = 1; id <= keyCount; id += 2)
+      await cluster.send(waiter, { type: 'lock', id, key: `key ${id}` })
+    cluster.store.compact(cluster.store.position)
+    let id = keyCount
+    let parts = 0
+    a.source.onPart = () => {
+      parts++
+      // Unlocks a key early in the snapshot and a key late in the snapshot, and locks a new key.
+      for (const fence of [fences.shift(), fences.pop()])
+        if (fence !== undefined) client.say({ type: 'unlock', id: ++id, fence })
+      client.say({ type: 'lock', id: ++id, key: `new key ${id}` })
+    }
+    const b = await cluster.startBroker()
+    expect(parts).to.be.greaterThan(5)
+    expect(cluster.store.snapshots.length).to.equal(1)
+    expect(tableText(b)).to.equal(tableText(a))
+    expect(a.failures).to.deep.equal([])
+    expect(b.failures).to.deep.equal([])
+  })
+
+  it('are not saved if their items do not have the digest of the table', async () => {
+    const store = new MemoryStore(nodeEnvironment)
+    const engine = new MemorySource(store).create()
+    const state = { position: 2, at: 0, members: new MemberList() }
+    const table = new LockTable()
+    let ends = 0
+    const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => ends++ })
+    const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
+      (reason) => reason,
+    )
+    expect(error.message).to.equal('its items have the digest 0.0, but the table has 1.2')
+    expect(store.snapshots).to.deep.equal([])
+    const { value } = new Digest(table)
+    expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(2)
+    expect(ends).to.equal(2)
+  })
+
+  it('end when the log cannot store them, so that the broker can make another', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.startBroker()
+    const client = await cluster.client(a)
+    for (let id = 1; id <= 20; id++) await cluster.lock(client, id, `key ${id}`)
+    cluster.store.compact(cluster.store.position)
+    a.source.onPart = () => a.source.cut()
+    await cluster.passTime(62_000)
+    expect(cluster.store.snapshots).to.deep.equal([])
+    a.source.onPart = () => {}
+    a.source.mend()
+    await cluster.passTime(130_000)
+    expect(cluster.store.snapshots.length).to.be.greaterThan(0)
+    const b = await cluster.startBroker()
+    expect(tableText(b)).to.equal(tableText(a))
+  })
+})

@@ -1,0 +1,188 @@
+/**
+ * A gradual snapshot, which is read while the table executes further commands, equals the snapshot
+ * that was made at once when the gradual snapshot began. Each test reads a few items between two
+ * commands. The commands change, end and begin records that the snapshot has read, and records that
+ * the snapshot has not read.
+ */
+import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
+import { Digest, ItemDigest } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+import { plainState } from './plainValues.js'
+import { type Step, StepRunner, step } from './steps.js'
+import { isSame } from './tableAndModel.js'
+import { TableDriver } from './tableDriver.js'
+
+/** Reads up to `count` items into `read`. Returns whether the last item was read. */
+function readUpTo(count: number, items: Iterator<SnapshotItem>, read: SnapshotItem[]): boolean {
+  for (let i = 0; i < count; i++) {
+    const { value, done } = items.next()
+    if (done === true) return true
+    read.push(value)
+  }
+  return false
+}
+
+/** Applies steps to a table, until `isOver` returns true. */
+function applySteps(
+  table: LockTable,
+  runner: StepRunner,
+  steps: readonly Step[],
+  beforeStep: (index: number) => boolean = () => false,
+): void {
+  for (const [index, stepToRun] of steps.entries()) {
+    if (beforeStep(index)) return
+    const command = runner.commandOf(stepToRun, plainState(table))
+    if (command !== undefined) table.apply(command)
+  }
+}
+
+/** The items as a command log stores them. */
+function textOf(items: Iterable<SnapshotItem>): string {
+  return Array.from(items, (item) => `${JSON.stringify(item)}\n`).join('')
+}
+
+const longHistory = fc.array(step, { minLength: 80, maxLength: 80, size: 'max' })
+const pauses = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max' })
+
+/**
+ * Makes a gradual snapshot of a table, and applies steps between the items. Compares the items with
+ * a snapshot that was made at once.
+ *
+ * @param pace How many items to read before each step.
+ * @param Snapshot The class to test.
+ */
+function expectSameAsAtOnce(
+  table: LockTable,
+  runner: StepRunner,
+  steps: readonly Step[],
+  pace: readonly number[],
+  Snapshot = GradualSnapshot,
+): void {
+  const expected = textOf(dump(table))
+  const expectedState = plainState(restore(dump(table)))
+  const digest = new Digest(table).value
+  const snapshot = new Snapshot(table)
+  const items = snapshot.items()
+  const read: SnapshotItem[] = []
+  applySteps(table, runner, steps, (index) => readUpTo(pace[index % pace.length]!, items, read))
+  readUpTo(Infinity, items, read)
+  snapshot.end()
+  expect(textOf(read)).to.equal(expected)
+  const itemDigest = new ItemDigest()
+  for (const item of read) itemDigest.add(item)
+  expect(itemDigest.value).to.equal(digest)
+  const restored = restore(JSON.parse(JSON.stringify(read)) as SnapshotItem[])
+  expect(isSame(plainState(restored), expectedState)).to.equal(true)
+}
+
+/** For all histories, a snapshot of this class equals the snapshot that was made at once. */
+function propertyOf(Snapshot: typeof GradualSnapshot) {
+  return fc.property(longHistory, longHistory, pauses, (before, during, pace) => {
+    const runner = new StepRunner()
+    // The table grants few waiters in one command, so that some keys are left unfinished.
+    const table = new LockTable(undefined, 4)
+    applySteps(table, runner, before)
+    expectSameAsAtOnce(table, runner, during, pace, Snapshot)
+  })
+}
+
+describe('table: gradual snapshots', () => {
+  it('have the state of the moment when they began, whatever commands come between the items', function () {
+    this.timeout(300_000)
+    fc.assert(propertyOf(GradualSnapshot), { ...runs(150, 4_000), endOnFailure: true })
+  })
+
+  for (const [name, Snapshot] of [
+    [
+      'sessions',
+      class extends GradualSnapshot {
+        override beforeSessionChange(): void {}
+      },
+    ],
+    [
+      'keys',
+      class extends GradualSnapshot {
+        override beforeKeyChange(): void {}
+      },
+    ],
+    [
+      'barriers',
+      class extends GradualSnapshot {
+        override beforeBarrierChange(): void {}
+      },
+    ],
+    [
+      'kept results',
+      class extends GradualSnapshot {
+        override beforeKeptResultChange(): void {}
+      },
+    ],
+  ] as const) {
+    it(`the test above notices a snapshot that does not copy ${name} before their change`, function () {
+      this.timeout(300_000)
+      const { failed } = fc.check(propertyOf(Snapshot), { numRuns: 2_000, endOnFailure: true })
+      expect(failed).to.equal(true)
+    })
+  }
+  it('keep the order of keys that go out of use, and omit keys that come into use', () => {
+    const keyCount = 24
+    const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
+    const property = fc.property(keyLists, keyLists, pauses, (before, during, pace) => {
+      const driver = new TableDriver(false)
+      driver.open('s', { grace: 5_000 })
+      const switchKey = (index: number): void => switchLock(driver, `k${index}`)
+      before.forEach(switchKey)
+      const expected = textOf(dump(driver.table))
+      const snapshot = new GradualSnapshot(driver.table)
+      const items = snapshot.items()
+      const read: SnapshotItem[] = []
+      for (const [index, key] of during.entries()) {
+        readUpTo(pace[index]! % 2, items, read)
+        switchKey(key)
+      }
+      readUpTo(Infinity, items, read)
+      snapshot.end()
+      expect(textOf(read)).to.equal(expected)
+    })
+    fc.assert(property, { ...runs(200, 5_000), endOnFailure: true })
+  })
+
+  it('contain a session that ends, and its locks, before the snapshot reads them', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    driver.lock('b', 'k')
+    const expected = textOf(dump(driver.table))
+    const snapshot = new GradualSnapshot(driver.table)
+    driver.end('b')
+    expect(textOf(snapshot.items())).to.equal(expected)
+    snapshot.end()
+  })
+
+  it('are made one at a time', () => {
+    const { table } = new TableDriver()
+    const first = new GradualSnapshot(table)
+    expect(() => new GradualSnapshot(table)).to.throw('another snapshot of this table is under way')
+    first.end()
+    new GradualSnapshot(table).end()
+  })
+
+  it('leave nothing behind in the table when they end early', () => {
+    const driver = TableDriver.withSessions('a')
+    for (let i = 0; i < 10; i++) driver.lock('a', `k${i}`)
+    const snapshot = new GradualSnapshot(driver.table)
+    readUpTo(4, snapshot.items(), [])
+    snapshot.end()
+    driver.lock('a', 'later')
+    expect(driver.table.keys.size).to.equal(11)
+    expect([...driver.table.keys.values()].length).to.equal(11)
+    expect(textOf(new GradualSnapshot(driver.table).items())).to.equal(textOf(dump(driver.table)))
+  })
+})
+
+/** Locks a key, or unlocks it if it is held. */
+function switchLock(driver: TableDriver, key: string): void {
+  const lock = driver.table.keys.get(key)?.holders.first
+  if (lock === undefined) driver.lock('s', key)
+  else driver.unlock('s', lock.fence)
+}
