@@ -12,13 +12,13 @@ import {
   type Command,
   type Effect,
   GradualSnapshot,
-  restore,
+  restoreGradually,
   type Session,
   type SnapshotItem,
 } from '../core/index.js'
 import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Membership, StateMachine, StateSnapshot } from '../log/log.js'
-import { Digest } from '../log/replicated/digest.js'
+import { Digest, ItemDigest } from '../log/replicated/digest.js'
 import type { Observer } from '../observability/observer.js'
 import type { OwnerBroker } from './handshake.js'
 import type { Outbound } from './outbound.js'
@@ -66,9 +66,14 @@ export class BrokerStateMachine implements StateMachine {
     if (deps.membership !== undefined) this.#digest = new Digest(deps.liveTable.current)
   }
 
-  restore(items: Iterable<SnapshotItem>): void {
-    this.#liveTable.current = restore(items)
-    if (this.#digest !== undefined) this.#digest = new Digest(this.#liveTable.current)
+  *restore(items: Iterable<SnapshotItem>): Generator<undefined, void, undefined> {
+    if (this.#digest === undefined) {
+      this.#liveTable.current = yield* restoreGradually(items)
+      return
+    }
+    const itemDigest = new ItemDigest()
+    this.#liveTable.current = yield* restoreGradually(itemDigest.addAll(items))
+    this.#digest = Digest.ofItems(itemDigest)
   }
 
   replay(command: Command): void {

@@ -28,7 +28,15 @@ import type { ResultTable } from './results.js'
 import { onLockEnded, onLockGranted, onWaitBegan, onWaitEnded } from './scopes.js'
 import type { FollowerGroup } from './sharedResults.js'
 import { isUpgradeReady } from './upgrades.js'
-import { bytesOfLock, bytesOfLocksAndRequests, bytesOfRequest } from './weights.js'
+import { bytesOfLock, bytesOfRequest } from './weights.js'
+
+/** Totals of all locks and waiting requests of a table. */
+export interface LockTotals {
+  readonly held: number
+  readonly waiting: number
+  /** Bytes, as `weights.ts` estimates them. */
+  readonly bytes: number
+}
 
 export class Granter {
   readonly #responder: Responder
@@ -40,8 +48,8 @@ export class Granter {
   /** Bytes of the locks and requests, as `weights.ts` estimates them. */
   bytes: number
   #fence: number
-  #heldCount = 0
-  #waitingCount = 0
+  #heldCount: number
+  #waitingCount: number
   readonly #grantsPerCommand: number
   /** How many more waiters this command may grant. */
   #grantsLeft: number
@@ -67,7 +75,11 @@ export class Granter {
   constructor(
     responder: Responder,
     results: ResultTable,
-    state: { readonly keys: KeyTable; readonly fence: number; readonly quiet: boolean },
+    state: LockTotals & {
+      readonly keys: KeyTable
+      readonly fence: number
+      readonly quiet: boolean
+    },
     grantsPerCommand: number,
   ) {
     this.#responder = responder
@@ -77,11 +89,9 @@ export class Granter {
     this.quiet = state.quiet
     this.#grantsPerCommand = grantsPerCommand
     this.#grantsLeft = grantsPerCommand
-    for (const { holders, queue, extras } of this.keys.values()) {
-      this.#heldCount += holders.length
-      this.#waitingCount += queue.length + (extras?.upgrade === undefined ? 0 : 1)
-    }
-    this.bytes = bytesOfLocksAndRequests(this.keys.values())
+    this.#heldCount = state.held
+    this.#waitingCount = state.waiting
+    this.bytes = state.bytes
   }
 
   /** The highest fence so far. */
@@ -354,9 +364,23 @@ export class Granter {
     return keyState.extras?.delivery !== undefined || this.#isReady(keyState)
   }
 
-  /** Finds the keys with waiters that could be granted, for a broker that takes over these keys. */
-  findUnfinishedKeys(): void {
-    for (const keyState of this.keys.values())
+  /**
+   * Finds the keys with waiters that could be granted, for a broker that takes over these keys.
+   * Visits only keys with waiters, because there can be a million keys without a waiter.
+   *
+   * @param sessions All sessions of the table.
+   */
+  findUnfinishedKeys(sessions: Iterable<Session>): void {
+    const keyStates = new Set<KeyState>()
+    for (const { waiting } of sessions) {
+      if (waiting.size === 0) continue
+      for (const request of waiting.values()) {
+        for (const member of request.extras?.set?.requests ?? [request])
+          keyStates.add(member.keyState)
+      }
+    }
+    // In the order in which the keys came into use, which is equal at every broker.
+    for (const keyState of [...keyStates].sort((a, b) => a.order - b.order))
       if (this.#isUnfinished(keyState)) this.#unfinished.add(keyState)
   }
 

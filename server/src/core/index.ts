@@ -19,7 +19,7 @@ export {
   Session,
 } from './records.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
-export { dump, restore } from './snapshot.js'
+export { dump, restore, restoreGradually } from './snapshot.js'
 export type { SnapshotItem } from './snapshotItems.js'
 export { LockTable, type TableState } from './table.js'
 export { waitingCountOf, waitingRequestsOf } from './upgrades.js'

@@ -19,9 +19,8 @@ export function takeOwnership(
   const changesOwner = session.ownerBroker !== ownerBroker
   changeListener?.beforeSessionChange(session)
   session.ownerBroker = ownerBroker
-  const locks = session.held
-    .values()
-    .filter(({ ttl, extras }) => ttl !== undefined || extras?.maxHold !== undefined)
+  const locks =
+    session.timedLockCount === 0 ? [] : session.held.values().filter(({ isTimed }) => isTimed)
   if (changesOwner) {
     for (const lock of locks) {
       changeListener?.beforeKeyChange(lock.keyState)

@@ -65,6 +65,11 @@ export class Session {
   /** The scopes with a lock or a waiting request, by their numbers; undefined without a scope. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
+   * How many held locks have a ttl or a longest hold; of a set, the first lock. Nearly all sessions
+   * have none, so a restart need not search the locks of these sessions.
+   */
+  timedLockCount = 0
+  /**
    * How many keys the sets of this session have, without the first key of each set. (A set is one
    * lock or request for several keys.)
    */
@@ -135,11 +140,16 @@ export class Session {
     }
     if (this.#held === noLocks) this.#held = new IdTable()
     this.#held.add(lock)
+    if (lock.isTimed) this.timedLockCount++
   }
 
   removeHeld(lock: Lock): void {
-    if (lock.isPrimary) this.#held.remove(lock)
-    else this.additionalKeys--
+    if (!lock.isPrimary) {
+      this.additionalKeys--
+      return
+    }
+    this.#held.remove(lock)
+    if (lock.isTimed) this.timedLockCount--
   }
 
   /** Adds a request to `waiting`. Of a set, adds only the first request, and counts the others. */
@@ -308,6 +318,11 @@ export class Lock implements LockTerms {
   /** The newest fence of the lock, which is higher than the first fence after an upgrade. */
   get presentFence(): number {
     return this.extras?.presentFence ?? this.fence
+  }
+
+  /** Whether a broker keeps a deadline of the lock. */
+  get isTimed(): boolean {
+    return this.ttl !== undefined || this.extras?.maxHold !== undefined
   }
 
   /** False for the locks of a set, except the first lock, which stands for the set. */

@@ -134,7 +134,7 @@ export class SessionTable {
     // suspension of one session can grant a lock to another.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
     // The former owner may have left keys unfinished.
-    this.#granter.findUnfinishedKeys()
+    this.#granter.findUnfinishedKeys(this.byId.values())
   }
 
   #takeOwnership(session: Session, ownerBroker: string): void {

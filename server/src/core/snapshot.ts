@@ -25,6 +25,7 @@ import {
   withoutRepeatedResults,
 } from './snapshotItems.js'
 import { LockTable } from './table.js'
+import { bytesOfLock, bytesOfRequest } from './weights.js'
 
 /**
  * Yields the items of the table. The table must not change until the last item was read; see
@@ -44,81 +45,147 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
 
 /** Rebuilds a table from its items. @throws {Error} if an item names an unknown session. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
-  const sessions = new Map<string, Session>()
-  const keys = new KeyTable()
-  const barriers = new BarrierTable()
-  const sets = new RestoredSets()
-  const results = new ResultTable()
-  const resultsByFence = new Map<number, SharedResult>()
-  const waitingRequests: Request[] = []
-  const answers: (readonly [Session, number, SnapshotAnswer])[] = []
-  let tableItem = { fence: 0, quiet: false }
+  const steps = restoreGradually(items)
+  for (;;) {
+    const { value, done } = steps.next()
+    if (done === true) return value
+  }
+}
+
+/** A step of {@link restoreGradually} reads at most this many items. */
+const itemsPerStep = 64
+
+/**
+ * Rebuilds a table in short steps, so that the caller can do other work between two steps.
+ *
+ * @throws {Error} if an item names an unknown session.
+ */
+export function* restoreGradually(
+  items: Iterable<SnapshotItem>,
+): Generator<undefined, LockTable, undefined> {
+  const restorer = new TableRestorer()
+  let count = 0
   for (const item of items) {
+    restorer.add(item)
+    if (++count % itemsPerStep === 0) yield
+  }
+  for (const step of restorer.complete()) {
+    if (++count % itemsPerStep === 0) yield step
+  }
+  return restorer.table()
+}
+
+/** The records of a table that is being rebuilt. */
+class TableRestorer {
+  readonly #sessions = new Map<string, Session>()
+  readonly #keys = new KeyTable()
+  readonly #barriers = new BarrierTable()
+  readonly #sets = new RestoredSets()
+  readonly #results = new ResultTable()
+  readonly #resultsByFence = new Map<number, SharedResult>()
+  readonly #waitingRequests: Request[] = []
+  readonly #answers: (readonly [Session, number, SnapshotAnswer])[] = []
+  #tableItem = { fence: 0, quiet: false }
+  #heldCount = 0
+  /** Bytes of the locks and requests. */
+  #bytes = 0
+
+  /** Adds the records of the next item. */
+  add(item: SnapshotItem): void {
     switch (item.item) {
       case 'table':
-        tableItem = item
+        this.#tableItem = item
         break
       case 'session': {
         const session = restoreSession(item)
-        sessions.set(session.id, session)
-        for (const [id, answer] of item.answers) answers.push([session, id, answer])
+        this.#sessions.set(session.id, session)
+        for (const [id, answer] of item.answers) this.#answers.push([session, id, answer])
         break
       }
-      case 'lock': {
-        const session = findSession(sessions, item.session)
-        const keyState = keys.getOrCreate(item.key)
-        const extras = sets.extrasOf(session, item.extras, `lock ${item.fence}`)
-        const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
-        lock.generation = item.generation
-        if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
-        keyState.addHolder(lock)
-        session.addHeld(lock)
-        onLockGranted(lock)
+      case 'lock':
+        this.#addLock(item)
+        break
+      case 'request':
+        this.#addRequest(item)
+        break
+      case 'result': {
+        const result = new SharedResult(item.key, item.fence, item.value)
+        this.#resultsByFence.set(item.fence, result)
         break
       }
-      case 'request': {
-        const session = findSession(sessions, item.session)
-        const keyState = keys.getOrCreate(item.key)
-        const extras = sets.extrasOf(session, item.extras, `request ${item.id} ${item.session}`)
-        const request = new Request(keyState, session, item, extras)
-        if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
-        keyState.enqueue(request)
-        session.addWaiting(request)
-        if (extras?.once) {
-          const resultFence = item.extras?.result
-          const result =
-            resultFence === undefined ? undefined : findResult(resultsByFence, resultFence)
-          results.restoreFollower(request, result)
-        }
-        waitingRequests.push(request)
+      case 'kept': {
+        const result = findResult(this.#resultsByFence, item.fence)
+        this.#results.restoreKept(new KeptResult(result, item.keep, item.ownerBroker, item.since))
         break
       }
-      case 'result':
-        resultsByFence.set(item.fence, new SharedResult(item.key, item.fence, item.value))
-        break
-      case 'kept':
-        results.restoreKept(
-          new KeptResult(
-            findResult(resultsByFence, item.fence),
-            item.keep,
-            item.ownerBroker,
-            item.since,
-          ),
-        )
-        break
       case 'barrierCall':
-        barriers.add(findSession(sessions, item.session), item)
+        this.#barriers.add(findSession(this.#sessions, item.session), item)
         break
     }
   }
-  // After all members of sets are known, because only the first member is in the scope of its set.
-  for (const request of waitingRequests) onWaitBegan(request)
-  for (const [session, id, answer] of answers) {
-    session.storeAnswer(id, restoreAnswer(session, id, answer, resultsByFence))
+
+  #addLock(item: Extract<SnapshotItem, { item: 'lock' }>): void {
+    const session = findSession(this.#sessions, item.session)
+    const keyState = this.#keys.getOrCreate(item.key)
+    const extras = this.#sets.extrasOf(session, item.extras, `lock ${item.fence}`)
+    const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
+    lock.generation = item.generation
+    if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
+    keyState.addHolder(lock)
+    session.addHeld(lock)
+    onLockGranted(lock)
+    this.#heldCount++
+    this.#bytes += bytesOfLock(lock)
   }
-  results.bytes += sumOf(resultsByFence.values())
-  const { fence, quiet } = tableItem
-  return new LockTable({ sessions, keys, barriers, results, fence, quiet })
+
+  #addRequest(item: Extract<SnapshotItem, { item: 'request' }>): void {
+    const session = findSession(this.#sessions, item.session)
+    const keyState = this.#keys.getOrCreate(item.key)
+    const name = `request ${item.id} ${item.session}`
+    const extras = this.#sets.extrasOf(session, item.extras, name)
+    const request = new Request(keyState, session, item, extras)
+    if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
+    keyState.enqueue(request)
+    session.addWaiting(request)
+    if (extras?.once) {
+      const resultFence = item.extras?.result
+      const result =
+        resultFence === undefined ? undefined : findResult(this.#resultsByFence, resultFence)
+      this.#results.restoreFollower(request, result)
+    }
+    this.#waitingRequests.push(request)
+    this.#bytes += bytesOfRequest(request)
+  }
+
+  /** Connects the records, after the last item. Yields after each record. */
+  *complete(): Generator<undefined> {
+    // Only now all members of sets are known, and only the first member is in the scope of its set.
+    for (const request of this.#waitingRequests) {
+      onWaitBegan(request)
+      yield
+    }
+    for (const [session, id, answer] of this.#answers) {
+      session.storeAnswer(id, restoreAnswer(session, id, answer, this.#resultsByFence))
+      yield
+    }
+    this.#results.bytes += sumOf(this.#resultsByFence.values())
+  }
+
+  /** The table, after {@link complete}. */
+  table(): LockTable {
+    const records = {
+      sessions: this.#sessions,
+      keys: this.#keys,
+      barriers: this.#barriers,
+      results: this.#results,
+    }
+    const totals = {
+      held: this.#heldCount,
+      waiting: this.#waitingRequests.length,
+      bytes: this.#bytes,
+    }
+    return new LockTable({ ...records, ...this.#tableItem, totals })
+  }
 }
 
 /** Connects the members of the sets that a snapshot contains. */

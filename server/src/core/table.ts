@@ -39,7 +39,7 @@ import type * as Commands from './commands.js'
 import { unknownCommand } from './commands.js'
 import type { Effect } from './effects.js'
 import { proclaim } from './elections.js'
-import { Granter } from './granter.js'
+import { Granter, type LockTotals } from './granter.js'
 import { KeyTable } from './keyTable.js'
 import type { Walk } from './orderedList.js'
 import type { Lock, Session } from './records.js'
@@ -58,6 +58,7 @@ export interface TableState {
   readonly results: ResultTable
   readonly fence: number
   readonly quiet: boolean
+  readonly totals: LockTotals
 }
 
 /**
@@ -65,6 +66,7 @@ export interface TableState {
  * on in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
+const noLocks: LockTotals = { held: 0, waiting: 0, bytes: 0 }
 
 export class LockTable {
   readonly #responder = new Responder()
@@ -81,10 +83,15 @@ export class LockTable {
    */
   constructor(state?: TableState, grantsPerCommand = defaultGrantsPerCommand) {
     const responder = this.#responder
-    const { keys = new KeyTable(), fence = 0, quiet = false } = state ?? {}
+    const { keys = new KeyTable(), fence = 0, quiet = false, totals = noLocks } = state ?? {}
     const barriers = state?.barriers ?? new BarrierTable()
     const results = state?.results ?? new ResultTable()
-    const granter = new Granter(responder, results, { keys, fence, quiet }, grantsPerCommand)
+    const granter = new Granter(
+      responder,
+      results,
+      { keys, fence, quiet, ...totals },
+      grantsPerCommand,
+    )
     const deps = { responder, granter, barriers, results }
     const sessions = new SessionTable(deps, state?.sessions ?? new Map())
     this.#barriers = barriers
@@ -392,7 +399,10 @@ export class LockTable {
     const { session } = lock
     session.lastId = command.id
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
-    if (command.ttl !== undefined) lock.ttl = command.ttl
+    if (command.ttl !== undefined) {
+      if (!lock.isTimed) session.timedLockCount++
+      lock.ttl = command.ttl
+    }
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
     this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })

@@ -84,26 +84,9 @@ interface WeighedSession {
   readonly revocationBytes: number
 }
 
-interface WeighedKey {
-  readonly holders: Iterable<Weighed>
-  readonly queue: Iterable<Weighed>
-  readonly extras: { readonly upgrade: Weighed | undefined } | undefined
-}
-
 /** Bytes of these sessions with their revocations, without their answers. */
 export function bytesOfSessions(sessions: Iterable<WeighedSession>): number {
   let bytes = 0
   for (const session of sessions) bytes += bytesOfSession(session) + session.revocationBytes
-  return bytes
-}
-
-/** Bytes of the locks and requests of these keys, without the keys. */
-export function bytesOfLocksAndRequests(keys: Iterable<WeighedKey>): number {
-  let bytes = 0
-  for (const { holders, queue, extras } of keys) {
-    for (const lock of holders) bytes += bytesOfLock(lock)
-    if (extras?.upgrade !== undefined) bytes += bytesOfRequest(extras.upgrade)
-    for (const request of queue) bytes += bytesOfRequest(request)
-  }
   return bytes
 }

@@ -39,8 +39,8 @@ export class RecordingStateMachine extends RecordingTable {
     this.#record('resign')
   }
 
-  override restore(items: Iterable<SnapshotItem>): void {
-    super.restore(items)
+  override *restore(items: Iterable<SnapshotItem>): Generator<undefined, void> {
+    yield* super.restore(items)
     this.#record('restore')
   }
 

@@ -26,8 +26,8 @@ class RecordingBroker extends RecordingTable {
     this.events.add('resign')
   }
 
-  override restore(items: Parameters<RecordingTable['restore']>[0]): void {
-    super.restore(items)
+  override *restore(items: Parameters<RecordingTable['restore']>[0]): Generator<undefined, void> {
+    yield* super.restore(items)
     this.events.add('restore')
   }
 

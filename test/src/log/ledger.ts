@@ -5,7 +5,7 @@
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
-import { LockTable, restore } from '@holdfast/server/core'
+import { LockTable, restoreGradually } from '@holdfast/server/core'
 
 interface GrantedLock {
   readonly key: string
@@ -61,8 +61,8 @@ export async function tableIn(dir: string): Promise<LockTable> {
   let table = new LockTable()
   const log = journalLog({ dir })
   await log.start({
-    restore: (items) => {
-      table = restore(items)
+    *restore(items) {
+      table = yield* restoreGradually(items)
     },
     replay: (command) => void table.apply(command),
     apply: () => {},

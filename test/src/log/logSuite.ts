@@ -9,7 +9,7 @@ import {
   dump,
   GradualSnapshot,
   LockTable,
-  restore,
+  restoreGradually,
   type SnapshotItem,
 } from '@holdfast/server/core'
 import { Digest, type Log, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
@@ -28,15 +28,15 @@ export class RecordingTable implements StateMachine {
   onApply: (command: Command) => void = () => {}
   #waiters: { count: number; resolve: () => void }[] = []
 
-  restore(items: Iterable<SnapshotItem>): void {
-    const allItems = [...items]
-    this.restored.push(...allItems)
-    this.#table = restore(allItems)
-  }
-
   replay(command: Command): void {
     this.replayed.push(command)
     this.#table.apply(command)
+  }
+
+  *restore(items: Iterable<SnapshotItem>): Generator<undefined, void> {
+    const allItems = [...items]
+    this.restored.push(...allItems)
+    this.#table = yield* restoreGradually(allItems)
   }
 
   apply(command: Command): void {

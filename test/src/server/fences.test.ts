@@ -379,7 +379,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     class NearlyUsedUpLog extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {
         const fence = Number.MAX_SAFE_INTEGER - 2
-        stateMachine.restore([{ item: 'table', fence, quiet: false }])
+        for (const _ of stateMachine.restore([{ item: 'table', fence, quiet: false }]));
         return super.start(stateMachine)
       }
     }

@@ -34,8 +34,8 @@ export class ObservedLog implements Log {
   start(stateMachine: StateMachine): undefined | Promise<void> {
     const observer = this.#observer
     return this.#log.start({
-      restore: (items) => {
-        stateMachine.restore(items)
+      *restore(items) {
+        yield* stateMachine.restore(items)
         observer.restored()
       },
       replay: (command) => stateMachine.replay(command),

@@ -202,6 +202,11 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
       session.lockCount === counted.held + counted.waiting + session.barrierCalls.size,
       `${session.id} counts ${session.lockCount} locks and requests`,
     )
+    const timed = session.held.values().filter(({ isTimed }) => isTimed).length
+    ensure(
+      session.timedLockCount === timed,
+      `${session.id} has ${timed} timed locks, counted ${session.timedLockCount}`,
+    )
     for (const request of session.waiting.values()) {
       const { id } = request
       const found = session.waiting.get(id)

@@ -2,7 +2,13 @@
  * A table that is restored from a snapshot equals the original table, and later commands have the
  * same effects on both tables. Brokers that restart or join later rely on this equality.
  */
-import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
+import {
+  dump,
+  LockTable,
+  restore,
+  restoreGradually,
+  type SnapshotItem,
+} from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -10,6 +16,7 @@ import { checkTableRecords } from './invariants.js'
 import { plainEffect, plainState } from './plainValues.js'
 import { StepRunner, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
+import { TableDriver } from './tableDriver.js'
 
 const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
 
@@ -45,6 +52,34 @@ describe('table: snapshots', () => {
   it('the snapshot of an empty table has only the header item, with the fence and the quiet start', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
+  })
+
+  it('a table is rebuilt in steps that read at most 64 items each', () => {
+    const driver = new TableDriver(false)
+    for (const session of ['a', 'b']) driver.open(session)
+    for (let i = 0; i < 300; i++) {
+      driver.lock('a', `k${i}`)
+      driver.lock('b', `k${i}`)
+    }
+    const items = [...dump(driver.table)]
+    let read = 0
+    const steps = restoreGradually(
+      (function* () {
+        for (const item of items) {
+          read++
+          yield item
+        }
+      })(),
+    )
+    for (let readBefore = 0; ; readBefore = read) {
+      const { value, done } = steps.next()
+      expect(read - readBefore).to.be.at.most(64)
+      if (done !== true) continue
+      expect(isSame(plainState(value), plainState(driver.table))).to.equal(true)
+      checkTableRecords(value)
+      break
+    }
+    expect(read).to.equal(items.length)
   })
 
   it('a snapshot with a request of an unknown session is refused', () => {

@@ -14,6 +14,7 @@ import type { Command } from '../../core/index.js'
 import type { JournalStatus } from '../../observability/logStatus.js'
 import { nodeEnvironment } from '../../platform/environment.js'
 import type { OwnershipHandle } from '../../platform/ownership.js'
+import { runInTurns } from '../../platform/turns.js'
 import type { Log, StateMachine } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
 import { checkIntegrity } from './integrityCheck.js'
@@ -144,7 +145,7 @@ class JournalLog implements Log {
         await checkIntegrity(this.#dir, { isOpenInThisProcess: leftOpen.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed')
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
-      this.#load(this.#store, stateMachine)
+      await runInTurns(this.#load(this.#store, stateMachine), nodeEnvironment)
     } catch (error) {
       this.#owner.close()
       await this.#store?.close()
@@ -177,12 +178,12 @@ class JournalLog implements Log {
     this.#owner?.close()
   }
 
-  /** Passes the snapshot and the records of the store to the state machine. */
-  #load(store: JournalStore, stateMachine: StateMachine): void {
-    store.checkEntries()
+  /** Restores the snapshot and replays the records after it, in short steps. */
+  *#load(store: JournalStore, stateMachine: StateMachine): Generator<undefined, void, undefined> {
+    yield* store.checkEntries()
     const snapshot = store.snapshot()
     if (snapshot !== undefined) {
-      stateMachine.restore(snapshot.items)
+      yield* stateMachine.restore(snapshot.items)
       this.#newestSnapshot = { sequence: snapshot.sequence, at: snapshot.at }
       this.#sequence = snapshot.sequence
       this.#checksum = snapshot.checksum
@@ -193,6 +194,7 @@ class JournalLog implements Log {
       this.#sequence = sequence
       this.#checksum = checksum
       this.#bytesSinceSnapshot += size
+      yield
     }
   }
 

@@ -28,6 +28,8 @@ const pointerKind = 2
 
 const itemsPerChunk = 500
 const removeBatchSize = 1_000
+/** Entries that one step of a check reads. */
+const entriesPerStep = 64
 
 /** Says which snapshot is valid, and after which record the journal continues. */
 interface Pointer {
@@ -118,14 +120,15 @@ export class JournalStore {
    * records are missing between other records, because each record has the checksum of the previous
    * record.)
    *
+   * @returns A generator that checks a few entries in each step.
    * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
-   *   write an entry.
+   *   write an entry. The generator throws the error.
    */
-  checkEntries(): void {
+  *checkEntries(): Generator<undefined, void, undefined> {
     let count = 0
     for (const key of this.#database.getKeys()) {
       if (!isHoldfastKey(key)) throw damagedJournal('it has an entry that Holdfast did not write')
-      count++
+      if (++count % entriesPerStep === 0) yield
     }
     const { entryCount } = this.#database.getStats() as { readonly entryCount: number }
     if (count !== entryCount)

@@ -13,6 +13,7 @@ import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
 import type { LogEnvironment } from '../../platform/environment.js'
+import { runInTurns } from '../../platform/turns.js'
 import type { LogLoad, StateMachine } from '../log.js'
 import { CommandQueue } from './commandQueue.js'
 import { DivergenceCheck } from './divergenceCheck.js'
@@ -88,6 +89,10 @@ export class ClusterMember {
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
+  }
+
+  get #hasEnded(): boolean {
+    return this.#state === 'ended'
   }
 
   /** The name of the current incarnation while it serves; '' otherwise. */
@@ -172,7 +177,7 @@ export class ClusterMember {
   async begin(): Promise<void> {
     const loaded = await this.#newCatchUp().newestSnapshot()
     this.#problem = undefined
-    this.#restore(loaded)
+    await this.#restore(loaded)
     this.#join(undefined)
   }
 
@@ -221,14 +226,16 @@ export class ClusterMember {
   /**
    * Restores the snapshot, if there is one, and reads the log from the position of the snapshot.
    */
-  #restore(loaded: LoadedSnapshot | undefined): void {
-    if (this.#state === 'ended') throw logClosed()
+  async #restore(loaded: LoadedSnapshot | undefined): Promise<void> {
+    if (this.#hasEnded) throw logClosed()
     if (loaded !== undefined) {
+      const { stateMachine, environment } = this.#deps
+      await runInTurns(stateMachine.restore(loaded.items), environment)
+      if (this.#hasEnded) throw logClosed()
       this.#position = loaded.position
       this.#members = loaded.members
       this.#divergenceCheck = new DivergenceCheck()
       this.#deps.snapshots.recordSnapshot(loaded.position, loaded.at)
-      this.#deps.stateMachine.restore(loaded.items)
     }
     this.#subscription = this.#deps.engine.follow(this.#position, {
       entry: (position, text) => this.#onEntry(position, text),
@@ -328,8 +335,8 @@ export class ClusterMember {
   /** Restores the snapshot that `findSnapshot` returns, and joins as the next incarnation. */
   #beginAgain(findSnapshot: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
     findSnapshot(this.#newCatchUp())
-      .then((loaded) => {
-        this.#restore(loaded)
+      .then(async (loaded) => {
+        await this.#restore(loaded)
         this.#join(this.#incarnation!.id)
       })
       .catch((error: HoldfastError) => this.#fail(error))

@@ -8,16 +8,16 @@
  * Brokers that have applied the same entries of the log have equal digests, unless the table of a
  * broker is wrong.
  */
-import type {
-  BarrierCall,
-  Effect,
-  ExtraTerms,
-  KeptResult,
-  Lock,
+import {
+  type BarrierCall,
+  type Effect,
+  type ExtraTerms,
+  type KeptResult,
+  type Lock,
   LockTable,
-  Request,
-  Session,
-  SnapshotItem,
+  type Request,
+  type Session,
+  type SnapshotItem,
 } from '../../core/index.js'
 
 /** Whether a record is added to the table or removed from the table. */
@@ -30,6 +30,11 @@ class HashSum {
 
   get value(): string {
     return `${this.#high.toString(16)}.${this.#low.toString(16)}`
+  }
+
+  protected copyFrom(other: HashSum): void {
+    this.#low = other.#low
+    this.#high = other.#high
   }
 
   /**
@@ -63,6 +68,13 @@ export class Digest extends HashSum {
     for (const { calls } of table.barriers.values())
       for (const call of calls) this.#barrierCall(call, 1)
     for (const kept of table.keptResults.values()) this.#keptResult(kept, 1)
+  }
+
+  /** The digest of a table that was restored from the items of `itemDigest`. */
+  static ofItems(itemDigest: ItemDigest): Digest {
+    const digest = new Digest(new LockTable())
+    digest.copyFrom(itemDigest)
+    return digest
   }
 
   update(effect: Effect): void {
@@ -188,6 +200,14 @@ export class ItemDigest extends HashSum {
       case 'kept':
         this.addHash(keptText(item.fence, this.#resultKeys.get(item.fence)), 1)
         break
+    }
+  }
+
+  /** Yields the items, and adds each item before it yields the item. */
+  *addAll(items: Iterable<SnapshotItem>): Generator<SnapshotItem, void, undefined> {
+    for (const item of items) {
+      this.add(item)
+      yield item
     }
   }
 }

@@ -151,10 +151,7 @@ export async function saveState(
 /** Yields the items, and compares their digest with that of the table before the end. */
 function* verified({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
-  for (const item of items) {
-    itemDigest.add(item)
-    yield item
-  }
+  yield* itemDigest.addAll(items)
   if (itemDigest.value !== digest)
     throw new Error(`its items have the digest ${itemDigest.value}, but the table has ${digest}`)
 }

@@ -13,8 +13,11 @@ const add = (item: unknown): void => void hash.update(JSON.stringify(item))
 const log = journalLog({ dir: process.argv[2] ?? '' })
 try {
   await log.start({
-    restore: (items) => {
-      for (const item of items) add(item)
+    *restore(items) {
+      for (const item of items) {
+        add(item)
+        yield
+      }
     },
     replay: add,
     apply: () => {},

@@ -95,8 +95,8 @@ const snapshots: Mutant[] = [
   {
     name: 'cluster-snapshot-not-restored',
     in: 'ClusterMember.#restore',
-    find: '$STATE_MACHINE.restore($LOADED.items)',
-    replace: 'this.#incarnation === undefined && $STATE_MACHINE.restore($LOADED.items)',
+    find: 'await runInTurns($RESTORING, $ENVIRONMENT)',
+    replace: 'if (this.#incarnation === undefined) await runInTurns($RESTORING, $ENVIRONMENT)',
     brokers,
     why: 'A broker that needs removed entries keeps its old table instead of a snapshot.',
   },

@@ -1,0 +1,43 @@
+/**
+ * Long work runs in short turns of the event loop: after 10 ms of work, other work has its turn.
+ */
+import { runInTurns } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { FakeEnvironment } from './fakeEnvironment.js'
+
+describe('long work in short turns', () => {
+  it('pauses after 10 ms of work, and resolves with the result', async () => {
+    const machine = new FakeEnvironment()
+    const stepTimes: number[] = []
+    function* work(): Generator<undefined, string, undefined> {
+      for (let i = 0; i < 7; i++) {
+        machine.clock.advance(4)
+        stepTimes.push(i)
+        yield
+      }
+      return 'done'
+    }
+    let result = ''
+    void runInTurns(work(), machine).then((value) => {
+      result = value
+    })
+    const stepsAfterTurn: number[] = [stepTimes.length]
+    while (result === '') {
+      machine.endTurn()
+      await new Promise((resolve) => setImmediate(resolve))
+      stepsAfterTurn.push(stepTimes.length)
+    }
+    // Three steps of 4 ms are the first to exceed 10 ms.
+    expect(stepsAfterTurn).to.deep.equal([3, 6, 7])
+    expect(result).to.equal('done')
+  })
+
+  it('rejects with the error of a step', async () => {
+    // biome-ignore lint/correctness/useYield: the work fails in its first step.
+    function* work(): Generator<undefined, void, undefined> {
+      throw new Error('broken')
+    }
+    const error = await runInTurns(work(), new FakeEnvironment()).catch((reason) => reason)
+    expect(error.message).to.equal('broken')
+  })
+})
