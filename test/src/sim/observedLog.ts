@@ -9,6 +9,10 @@ import type { HoldfastError } from '@holdfast/shared'
 
 export interface LogObserver {
   proposed(command: Command): void
+  /** The broker has executed a command. */
+  executed(stateMachine: StateMachine): void
+  /** The log will begin a snapshot of the table. */
+  beforeSnapshot(): void
   /** The log has replaced the table by a snapshot. */
   restored(): void
   /** The broker has begun to serve clients. */
@@ -38,10 +42,19 @@ export class ObservedLog implements Log {
         yield* stateMachine.restore(items)
         observer.restored()
       },
-      replay: (command) => stateMachine.replay(command),
-      apply: (command) => stateMachine.apply(command),
+      replay: (command) => {
+        stateMachine.replay(command)
+        observer.executed(stateMachine)
+      },
+      apply: (command) => {
+        stateMachine.apply(command)
+        observer.executed(stateMachine)
+      },
       digest: () => stateMachine.digest(),
-      beginSnapshot: () => stateMachine.beginSnapshot(),
+      beginSnapshot: () => {
+        observer.beforeSnapshot()
+        return stateMachine.beginSnapshot()
+      },
       fail: (error) => {
         observer.failed(error)
         stateMachine.fail(error)

@@ -23,6 +23,7 @@ import { ScopeOracle } from './scopeOracle.js'
 import { SessionOracle } from './sessionOracle.js'
 import type { SharedPlan } from './sharedPlan.js'
 import type { SimProcess } from './simProcess.js'
+import { SnapshotOracle } from './snapshotOracle.js'
 import { TableOracle } from './tableOracle.js'
 import { Trace } from './trace.js'
 import type { World } from './world.js'
@@ -137,8 +138,11 @@ export class Oracles {
     const run = { process, oracle, isLeaving: false }
     this.#runs.set(machine, run)
     this.#runsByName.set('', run)
+    const snapshotOracle = new SnapshotOracle(this.report)
     return {
       proposed: (command) => oracle.proposed(command, run.isLeaving),
+      executed: (stateMachine) => snapshotOracle.afterCommand(stateMachine),
+      beforeSnapshot: () => snapshotOracle.end(),
       served: () => {
         this.#runsByName.set(machine.logName, run)
         this.report.count('broker serves')

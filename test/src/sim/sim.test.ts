@@ -44,6 +44,7 @@ const expectedCounts = [
   'refused ABORTED',
   'watch state',
   'believed after release: dropped',
+  'gradual snapshot',
 ]
 
 /** The events that must have happened at least once in all worlds with three brokers. */
@@ -64,6 +65,7 @@ const expectedCountsOfCluster = [
   'upgraded after a wait',
   'scope waits',
   'deadlock refused',
+  'gradual snapshot',
 ]
 
 /** Worlds with one broker and with three, long enough for the counts above. */

@@ -263,10 +263,28 @@ const barriers: Mutant[] = [
   },
 ]
 
+const gradualSnapshots: Mutant[] = [
+  {
+    name: 'snapshot-misses-key-that-changed-before',
+    in: 'GradualSnapshot.beforeKeyChange',
+    find: 'this.#keys.copy($KEY_STATE)',
+    replace: 'undefined',
+    why: 'A gradual snapshot has the new state of a key that changed before the snapshot read it.',
+  },
+  {
+    name: 'snapshot-misses-session-of-a-waiter',
+    in: 'Granter.#dequeue',
+    find: 'this.#responder.changeListener?.beforeSessionChange($SESSION)',
+    replace: 'undefined',
+    why: 'A gradual snapshot has the answer of a waiter that was granted after the snapshot began.',
+  },
+]
+
 export const lockTableMutants: readonly Mutant[] = [
   ...granting,
   ...queues,
   ...sessions,
   ...barriers,
   ...once,
+  ...gradualSnapshots,
 ]

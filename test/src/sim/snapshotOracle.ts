@@ -1,0 +1,77 @@
+/**
+ * Makes one gradual snapshot after the other of the table of a broker, and reads a few items after
+ * each command. Each snapshot must equal the table at the moment when the snapshot began.
+ */
+import type { SnapshotItem } from '@holdfast/server/core'
+import { ItemDigest, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
+import type { RunReport } from './runReport.js'
+
+/** Commands from the end of one snapshot to the beginning of the next snapshot. */
+const commandsBetweenSnapshots = 20
+
+interface SnapshotUnderWay {
+  readonly snapshot: StateSnapshot
+  readonly items: Iterator<SnapshotItem>
+  readonly read: SnapshotItem[]
+  /** The items of a snapshot that was read at once at the same moment. */
+  readonly expected: string
+}
+
+export class SnapshotOracle {
+  readonly #report: RunReport
+  #underWay: SnapshotUnderWay | undefined
+  #commands = 0
+
+  constructor(report: RunReport) {
+    this.#report = report
+  }
+
+  /** Call after the state machine has executed a command. */
+  afterCommand(stateMachine: StateMachine): void {
+    this.#commands++
+    if (this.#underWay !== undefined) this.#read(this.#underWay)
+    else if (this.#commands % commandsBetweenSnapshots === 0) this.#begin(stateMachine)
+  }
+
+  /** Call before another snapshot of the table begins, because a table has one at a time. */
+  end(): void {
+    this.#underWay?.snapshot.end()
+    this.#underWay = undefined
+  }
+
+  #begin(stateMachine: StateMachine): void {
+    const atOnce = stateMachine.beginSnapshot()
+    const expected = textOf(atOnce.items)
+    atOnce.end()
+    const snapshot = stateMachine.beginSnapshot()
+    this.#underWay = { snapshot, items: snapshot.items[Symbol.iterator](), read: [], expected }
+  }
+
+  #read(underWay: SnapshotUnderWay): void {
+    for (let left = this.#commands % 4; left > 0; left--) {
+      const { value, done } = underWay.items.next()
+      if (done === true) {
+        this.#check(underWay)
+        this.end()
+        return
+      }
+      underWay.read.push(value)
+    }
+  }
+
+  #check({ snapshot, read, expected }: SnapshotUnderWay): void {
+    this.#report.count('gradual snapshot')
+    const itemDigest = new ItemDigest()
+    for (const item of read) itemDigest.add(item)
+    // A broker without a cluster keeps no digest.
+    const hasSameDigest = snapshot.digest === '' || snapshot.digest === itemDigest.value
+    const text = textOf(read)
+    if (text === expected && hasSameDigest) return
+    const detail = `the gradual snapshot has\n${text}\nbut the table had\n${expected}`
+    this.#report.violated('a gradual snapshot has the state when it began', detail)
+  }
+}
+
+function textOf(items: Iterable<SnapshotItem>): string {
+  return Array.from(items, (item) => JSON.stringify(item)).join('\n')
+}
