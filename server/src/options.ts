@@ -216,10 +216,10 @@ function validated(
 
 function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
   if (proxies.length === 0) return undefined
-  const list = proxyList(proxies)
-  if (!('fault' in list)) return list
+  const blockList = proxyList(proxies)
+  if (!('fault' in blockList)) return blockList
   throw invalidOption(
-    `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${list.fault}"`,
+    `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${blockList.fault}"`,
   )
 }
 

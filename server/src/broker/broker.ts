@@ -167,9 +167,9 @@ export class Broker {
 
   /** Handles all deadlines that have passed. Returns the number of locks that expired. */
   cleanExpiredLocks(): number {
-    const before = this.#components.statistics.expired
+    const expiredBefore = this.#components.statistics.expired
     this.#components.time.run()
-    return this.#components.statistics.expired - before
+    return this.#components.statistics.expired - expiredBefore
   }
 
   /**

@@ -110,10 +110,10 @@ export class Connections implements ConnectionListener<Connection> {
     const suspend = (): number => {
       this.#suspendedLater.delete(connection)
       if (this.attached.get(session) !== connection) return 0
-      const before = liveTable.effectCount
+      const effectsBefore = liveTable.effectCount
       const at = clock.wall()
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
-      return liveTable.effectCount - before
+      return liveTable.effectCount - effectsBefore
     }
     // To suspend a session without a grace may end the session and release thousands of locks, and
     // thousands of connections may end in the same turn. In these cases the scheduler suspends the

@@ -143,9 +143,12 @@ export class Inbound {
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
     if (!policy.countMessage(connection.handledAt)) {
-      const value = this.#deps.limits.messagesPerSecond
+      const limitValue = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })
-      connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', value) })
+      connection.abort({
+        ...closeCodes.quota,
+        reason: limitReason('messagesPerSecond', limitValue),
+      })
       return false
     }
     if (message.type === 'refusal') return true
@@ -174,8 +177,8 @@ export class Inbound {
     // A request that the broker has answered before gets the same answer again.
     const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
-      const text = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
-      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', text))
+      const errorMessage = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
+      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', errorMessage))
       this.#report(connection, { cause: 'memory_bytes', operation: message.type, key })
       return true
     }
@@ -203,8 +206,8 @@ export class Inbound {
     for (const item of items ?? [{ key }]) {
       const owner = cellOfSlot(slotOf(item.key), count)
       if (owner === number) continue
-      const text = `the key belongs to cell ${owner} of ${count}, and this broker serves cell ${number}`
-      connection.send(encodeFailed(id, 'INVALID_KEY', text))
+      const errorMessage = `the key belongs to cell ${owner} of ${count}, and this broker serves cell ${number}`
+      connection.send(encodeFailed(id, 'INVALID_KEY', errorMessage))
       this.#report(connection, { cause: 'cell', operation: message.type, key: item.key })
       return true
     }

@@ -179,9 +179,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   readonly #handleDue = (): void => {
     if (this.#isStopped) return
     const budget = turnBudget.deadlines - this.#overdrawn
-    const used = this.#runWithin(budget)
-    this.#overdrawn = Math.max(0, used - budget)
-    this.#scheduler.spend(used)
+    const usedUnits = this.#runWithin(budget)
+    this.#overdrawn = Math.max(0, usedUnits - budget)
+    this.#scheduler.spend(usedUnits)
     if (this.#hasDue()) {
       this.#wakeAt = this.#realNow()
       this.#endOfTurn(this.#handleDue)
@@ -210,15 +210,15 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
     const effectsBefore = this.#workCounter.effectCount
     let ownUnits = 0
-    let used = 0
-    while (used < units) {
+    let usedUnits = 0
+    while (usedUnits < units) {
       const handlerUnits = this.#handleNext(realNow, now)
       if (handlerUnits === undefined) break
       ownUnits += costs.deadline + handlerUnits
-      used = ownUnits + this.#workCounter.effectCount - effectsBefore
+      usedUnits = ownUnits + this.#workCounter.effectCount - effectsBefore
       if (units < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
     }
-    return used
+    return usedUnits
   }
 
   /**

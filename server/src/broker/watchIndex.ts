@@ -15,27 +15,27 @@ export class WatchIndex implements GroupIndex {
   readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
 
   add(text: string, isKey: boolean, watches: SessionWatches): void {
-    const existing = this.#watchesAt(text, isKey)
-    if (existing !== undefined) existing.add(watches)
+    const watchesOfText = this.#watchesAt(text, isKey)
+    if (watchesOfText !== undefined) watchesOfText.add(watches)
     else if (isKey) this.#byKey.set(text, new Set([watches]))
     else this.#byPrefix.set(text, new Set([watches]))
   }
 
   remove(text: string, isKey: boolean, watches: SessionWatches): void {
-    const remaining = this.#watchesAt(text, isKey)
-    remaining?.delete(watches)
-    if (remaining?.size !== 0) return
+    const watchesOfText = this.#watchesAt(text, isKey)
+    watchesOfText?.delete(watches)
+    if (watchesOfText?.size !== 0) return
     if (isKey) this.#byKey.delete(text)
     else this.#byPrefix.delete(text)
   }
 
   /** The connections that watch this key, each once. */
   watchesOf(key: string): SessionWatches[] {
-    const found: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
+    const matches: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
     this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
-      for (const watches of watchesOfPrefix) found.push(watches)
+      for (const watches of watchesOfPrefix) matches.push(watches)
     })
-    return found
+    return matches
   }
 
   /** How many connections watch this key. */

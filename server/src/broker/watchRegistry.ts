@@ -102,11 +102,11 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#bySubscriber.delete(subscriber)
-    for (const list of [watches.locks, watches.queues]) {
-      if (list === undefined) continue
-      for (const id of list.ids()) this.#watchesBytes -= bytesOf(list, id)
-      list.clear()
-      this.#fanOut.onWatchesRemoved(list)
+    for (const sessionWatches of [watches.locks, watches.queues]) {
+      if (sessionWatches === undefined) continue
+      for (const id of sessionWatches.ids()) this.#watchesBytes -= bytesOf(sessionWatches, id)
+      sessionWatches.clear()
+      this.#fanOut.onWatchesRemoved(sessionWatches)
     }
   }
 
@@ -194,7 +194,10 @@ export class WatchRegistry {
   }
 }
 
-/** Two trees have the text of the watch, with at most two bytes for each UTF-16 unit. */
+/**
+ * Bytes of a watch. The text of the watch is in the tree of its connection and in the index, with
+ * at most two bytes for each UTF-16 unit.
+ */
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)
 }

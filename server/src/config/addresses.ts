@@ -29,17 +29,17 @@ export function isLoopback(host: string): boolean {
  *   subnet.
  */
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
-  const list = new BlockList()
+  const blockList = new BlockList()
   for (const proxy of proxies) {
     const [address = '', prefixBits] = proxy.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const maxBits = family === 'ipv6' ? 128 : 32
     if (isIP(address) === 0 || (prefixBits !== undefined && !isIntegerUpTo(prefixBits, maxBits)))
       return { fault: proxy }
-    if (prefixBits === undefined) list.addAddress(address, family)
-    else list.addSubnet(address, Number(prefixBits), family)
+    if (prefixBits === undefined) blockList.addAddress(address, family)
+    else blockList.addSubnet(address, Number(prefixBits), family)
   }
-  return list
+  return blockList
 }
 
 /** Returns the address of the client, which a trusted proxy may report in a header. */

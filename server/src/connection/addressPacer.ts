@@ -102,17 +102,17 @@ export class AddressPacer<W extends ArrivalWork> {
     this.#unitsLeft = unitsPerTurn
     scheduler.nextTurn()
     const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
-    for (let next = this.removeNext(); next !== undefined; next = this.removeNext()) {
-      this.#work(next)
+    for (let arrival = this.removeNext(); arrival !== undefined; arrival = this.removeNext()) {
+      this.#work(arrival)
       if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
     if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#schedule()
   }
 
   #work(arrival: W): void {
-    const used = this.#deps.work(arrival)
-    this.#unitsLeft -= used
-    this.#deps.scheduler.spend(used)
+    const usedUnits = this.#deps.work(arrival)
+    this.#unitsLeft -= usedUnits
+    this.#deps.scheduler.spend(usedUnits)
   }
 }
 

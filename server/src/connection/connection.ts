@@ -261,10 +261,10 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.beginSlice(units)
     if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
     this.#handleInput()
-    const used = units - this.#allowance.unitsLeft
-    this.#allowance.chargeSecond(used, this.#deps.time.now())
+    const usedUnits = units - this.#allowance.unitsLeft
+    this.#allowance.chargeSecond(usedUnits, this.#deps.time.now())
     this.#scheduleWork()
-    return used
+    return usedUnits
   }
 
   /**
@@ -309,10 +309,13 @@ export class Connection implements SocketListener, PacedWork {
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.unitsLeft)
-      const used = this.#sendQueue.flush(units, Math.min(units, this.#deps.scheduler.unitsLeft))
-      this.#allowance.chargeTurn(used)
-      this.#deps.scheduler.spend(used)
-      this.#allowance.chargeSecond(used, this.#deps.time.now())
+      const usedUnits = this.#sendQueue.flush(
+        units,
+        Math.min(units, this.#deps.scheduler.unitsLeft),
+      )
+      this.#allowance.chargeTurn(usedUnits)
+      this.#deps.scheduler.spend(usedUnits)
+      this.#allowance.chargeSecond(usedUnits, this.#deps.time.now())
     }
     if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
@@ -408,31 +411,32 @@ export class Connection implements SocketListener, PacedWork {
       this.#handle(elements[i])
       if (!this.#acceptsInput()) break
     }
-    const used = unitsBefore - this.#allowance.unitsLeft
-    scheduler.spend(used)
+    const usedUnits = unitsBefore - this.#allowance.unitsLeft
+    scheduler.spend(usedUnits)
     if (!this.#acceptsInput()) return
     // The budget of a second needs memory, so a single `pong` of an idle session does not make this
     // budget. Besides the cost of a message, a `pong` costs less than one unit for its `ack`.
-    const isMoreThanPong = used > costs.message + 1
-    if (isMoreThanPong || this.#allowance.hasSecondBudget) this.#allowance.chargeSecond(used, at)
+    const isMoreThanPong = usedUnits > costs.message + 1
+    if (isMoreThanPong || this.#allowance.hasSecondBudget)
+      this.#allowance.chargeSecond(usedUnits, at)
   }
 
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
       if (!this.#isBrokerLive()) return
-      const next = input.removeNext()
-      if (next === 'malformed') {
+      const nextElement = input.removeNext()
+      if (nextElement === 'malformed') {
         this.abort(closeCodes.badMessage)
         return
       }
-      if (next === undefined) {
+      if (nextElement === undefined) {
         this.#resumeReading()
         return
       }
-      this.#allowance.chargeTurn(next.parsingCost)
-      this.#handledAt = next.at
-      this.#handle(next.element)
+      this.#allowance.chargeTurn(nextElement.parsingCost)
+      this.#handledAt = nextElement.at
+      this.#handle(nextElement.element)
       if (!this.#acceptsInput()) return
     }
   }

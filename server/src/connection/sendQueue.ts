@@ -206,24 +206,24 @@ export class SendQueue {
   #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
     const batch = new MessageBatch((messages) => this.#write(messages))
     let doneCount = 0
-    let used = 0
+    let usedUnits = 0
     for (const item of this.#items) {
       if (typeof item === 'string') {
         batch.add(item)
         this.#waitingChars -= item.length
       } else if (isStream(item)) {
         batch.write()
-        const progress = this.#writeStream(item.messages, streamUnits - used)
-        used += progress.used
+        const progress = this.#writeStream(item.messages, streamUnits - usedUnits)
+        usedUnits += progress.usedUnits
         if (!progress.isDone) break
         this.#streamCount--
         if (item.blocksInput) this.#blockingStreamCount--
         this.#streamBytes -= item.keptBytes
       } else {
-        if (used < units && this.#hasRoom(batch)) {
+        if (usedUnits < units && this.#hasRoom(batch)) {
           const text = item.encode()
           if (text !== undefined) batch.add(text)
-          used += costOfBytes(text?.length ?? 1)
+          usedUnits += costOfBytes(text?.length ?? 1)
         } else if (isClosing) item.discard()
         else break
         this.#waitingChars -= item.chars
@@ -234,7 +234,7 @@ export class SendQueue {
     }
     this.#items.splice(0, doneCount)
     batch.write()
-    return used
+    return usedUnits
   }
 
   #hasRoom(batch: MessageBatch): boolean {
@@ -242,18 +242,18 @@ export class SendQueue {
   }
 
   /** Writes a stream until it has ended, has used `units`, or must wait for room in the socket. */
-  #writeStream(messages: PacedMessages, units: number): { isDone: boolean; used: number } {
-    let used = 0
-    while (used < units && !this.isBlocked) {
+  #writeStream(messages: PacedMessages, units: number): { isDone: boolean; usedUnits: number } {
+    let usedUnits = 0
+    while (usedUnits < units && !this.isBlocked) {
       const next = messages.next()
-      if (next.done === true) return { isDone: true, used }
-      if (typeof next.value === 'number') used += next.value
+      if (next.done === true) return { isDone: true, usedUnits }
+      if (typeof next.value === 'number') usedUnits += next.value
       else {
         this.#socket.send(next.value)
-        used += costOfBytes(next.value.length)
+        usedUnits += costOfBytes(next.value.length)
       }
     }
-    return { isDone: false, used }
+    return { isDone: false, usedUnits }
   }
 }
 

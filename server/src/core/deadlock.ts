@@ -187,9 +187,9 @@ class DeadlockCheck {
   #collectQueue(checkedKey: CheckedKey, waiter: Waiter): void {
     while (!checkedKey.queuedWaiters.has(waiter) && !this.#exceedsMaxVisits) {
       const { value, done } = checkedKey.uncollected.next()
-      const next = done ? waiter : this.#waiterOf(value)
-      checkedKey.queue.push(next)
-      checkedKey.queuedWaiters.add(next)
+      const nextWaiter = done ? waiter : this.#waiterOf(value)
+      checkedKey.queue.push(nextWaiter)
+      checkedKey.queuedWaiters.add(nextWaiter)
     }
   }
 
@@ -357,8 +357,8 @@ class DeadlockCheck {
     for (let waiter = this.#newWaiter; !path.has(waiter); ) {
       const { key, next } = this.#obstacleOf(waiter)
       const { session, scope } = waiter
-      const entry = { key, session: session.id, name: session.name, scope: scope?.number }
-      path.set(waiter, entry)
+      const cycleEntry = { key, session: session.id, name: session.name, scope: scope?.number }
+      path.set(waiter, cycleEntry)
       waiter = next
     }
     return [...path.values()].slice(0, maxCycleEntries)

@@ -16,15 +16,18 @@ import type { KeptResult } from './sharedResults.js'
 export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'revoked' | 'ended'
 
 /**
- * Why a request left its queue without a grant. `aborted`: its client or its scope withdrew the
- * request. `ended`: the session or the lock of the request ended. `answered`: the request is a
- * `once` and gets the value of a run.
+ * Why a request left its queue without a grant.
+ * - `aborted`: its client or its scope withdrew the request.
+ * - `timeout`: the timeout of the request is over.
+ * - `ended`: its session or its lock ended, or its session lost its connection and no client can
+ *   resume the session.
+ * - `answered`: the request is a `once` and gets the value of a run.
  */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended' | 'answered'
 
 /**
- * Why a call left its barrier. `aborted`: the client cancelled the call. `ended`: the session of
- * the call ended. `passed`: all parties had arrived.
+ * Why a call left its barrier. `aborted`: the client cancelled the call. `ended`: as in
+ * {@link WithdrawReason}. `passed`: all parties had arrived.
  */
 export type DepartReason = 'aborted' | 'timeout' | 'ended' | 'passed'
 

@@ -88,8 +88,8 @@ export class ResultTable {
       this.bytes += result.addReference()
     }
     if (keep === undefined) return
-    const former = this.#kept.get(key)
-    if (former !== undefined) this.#forget(responder, former)
+    const formerResult = this.#kept.get(key)
+    if (formerResult !== undefined) this.#forget(responder, formerResult)
     const kept = new KeptResult(result, keep, session.ownerBroker, at)
     this.#add(kept)
     this.bytes += result.addReference()

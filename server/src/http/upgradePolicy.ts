@@ -109,10 +109,10 @@ export class UpgradePolicy {
 
   /** The refusal of an upgrade that exceeds the number of upgrades that may wait. */
   tooManyWaiting({ address, secure }: ClientAddress): ClientRefusal {
-    const name = 'pendingConnections'
-    const limit = limitMessage(name, this.#settings.limits[name])
+    const limitName = 'pendingConnections'
+    const limit = limitMessage(limitName, this.#settings.limits[limitName])
     const reason = `Too many connections are waiting for their upgrade: ${limit}`
-    const cause = refusalCauseOf(name)
+    const cause = refusalCauseOf(limitName)
     return { address, secure, status: '503 Service Unavailable', reason, cause, mayRetry: true }
   }
 
@@ -175,14 +175,14 @@ export class UpgradePolicy {
   }
 
   #rateRefusal({ address }: ClientAddress): RefusalWithCause | undefined {
-    const name = this.#rates.tryConsume(address, this.#clock.monotonic())
-    if (name === undefined) return undefined
-    const isAddressLimit = name === 'connectionsPerSecondPerAddress'
+    const limitName = this.#rates.tryConsume(address, this.#clock.monotonic())
+    if (limitName === undefined) return undefined
+    const isAddressLimit = limitName === 'connectionsPerSecondPerAddress'
     const status = isAddressLimit ? '429 Too Many Requests' : '503 Service Unavailable'
-    const limit = limitMessage(name, this.#settings.limits[name])
+    const limit = limitMessage(limitName, this.#settings.limits[limitName])
     const source = isAddressLimit ? ' from this address' : ''
     const reason = `Too many connections${source} in a second: ${limit}`
-    return { status, reason, cause: refusalCauseOf(name), mayRetry: true }
+    return { status, reason, cause: refusalCauseOf(limitName), mayRetry: true }
   }
 
   #isAllowedOrigin(origin: string): boolean {
@@ -213,11 +213,12 @@ function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malf
     (name) => name !== subprotocol && name.startsWith(bearerPrefix),
   )
   if (encoded === undefined) return undefined
-  const text = encoded.slice(bearerPrefix.length)
-  const token = Buffer.from(text, 'base64url')
-  // `Buffer.from` skips invalid characters, so the text is valid only if encoding the token again
-  // gives this text.
-  if (text === '' || token.toString('base64url') !== text) return malformedToken
-  const decodedToken = token.toString('utf8')
+  const encodedToken = encoded.slice(bearerPrefix.length)
+  const tokenBytes = Buffer.from(encodedToken, 'base64url')
+  // `Buffer.from` skips invalid characters. So the encoded token is valid only if encoding its
+  // bytes again gives the same text.
+  const isValid = encodedToken !== '' && tokenBytes.toString('base64url') === encodedToken
+  if (!isValid) return malformedToken
+  const decodedToken = tokenBytes.toString('utf8')
   return decodedToken.length <= maxTokenLength ? decodedToken : malformedToken
 }

@@ -85,9 +85,9 @@ export class UpgradeQueue {
   /** Destroys the sockets of all waiting upgrades. */
   close(): void {
     const pacer = this.#pacer
-    for (let next = pacer.removeNext(); next !== undefined; next = pacer.removeNext()) {
-      this.#forget(next)
-      next.upgrade.raw.destroy()
+    for (let waiting = pacer.removeNext(); waiting !== undefined; waiting = pacer.removeNext()) {
+      this.#forget(waiting)
+      waiting.upgrade.raw.destroy()
     }
   }
 

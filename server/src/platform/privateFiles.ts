@@ -71,12 +71,12 @@ export function replacePrivateFile(path: string, text: string): void {
 /** Removes temporary files of {@link replacePrivateFile} that a crash has left. */
 export function removeLeftovers(path: string): void {
   const name = basename(path)
-  for (const other of readdirSync(dirname(path))) {
+  for (const fileName of readdirSync(dirname(path))) {
     const isLeftover =
-      other.startsWith(`${name}.`) && /^([\w-]{21}\.)?new$/.test(other.slice(name.length + 1))
+      fileName.startsWith(`${name}.`) && /^([\w-]{21}\.)?new$/.test(fileName.slice(name.length + 1))
     if (!isLeftover) continue
-    // If `other` is a link, this removes the link and not its target.
-    unlinkSync(join(dirname(path), other))
+    // If the leftover is a link, this removes the link and not its target.
+    unlinkSync(join(dirname(path), fileName))
   }
 }
 

@@ -197,8 +197,8 @@ function limitMessageFor(
   limit: keyof SessionLimits | undefined,
   limits: SessionLimits | undefined,
 ): string | undefined {
-  const value = limit && limits?.[limit]
-  return value === undefined ? undefined : limitMessage(limitNameOf(limit!), value)
+  const limitValue = limit && limits?.[limit]
+  return limitValue === undefined ? undefined : limitMessage(limitNameOf(limit!), limitValue)
 }
 
 /** @param note The reason that the operator gave for a revocation. */

@@ -185,8 +185,8 @@ export class FrameReader {
     // The socket has closed, so `ws` accepts no more bytes of the current frame.
     if (this.#forwarded !== undefined) this.#forwarded.isSkipped = true
     const chunks: Buffer[] = []
-    for (let next = this.#socket.read(); next !== null; next = this.#socket.read()) {
-      chunks.push(next as Buffer)
+    for (let chunk = this.#socket.read(); chunk !== null; chunk = this.#socket.read()) {
+      chunks.push(chunk as Buffer)
     }
     if (this.#state === 'ended') this.#unreadChunks = chunks
   }
