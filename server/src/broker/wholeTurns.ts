@@ -97,9 +97,9 @@ function mayGrantMany(
   withdrawn?: Request,
 ): boolean {
   if (answersFollowers && (extras?.followers?.requests.size ?? 0) >= manyFollowers) return true
-  const first = queue.first === withdrawn ? withdrawn?.next : queue.first
-  if (queue.length < manyEffects || first === undefined) return false
-  return first.mode !== 'exclusive' && first.next?.mode !== 'exclusive'
+  const firstWaiter = queue.first === withdrawn ? withdrawn?.next : queue.first
+  if (queue.length < manyEffects || firstWaiter === undefined) return false
+  return firstWaiter.mode !== 'exclusive' && firstWaiter.next?.mode !== 'exclusive'
 }
 
 function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {

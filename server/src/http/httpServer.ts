@@ -45,7 +45,7 @@ const requestMs = 5_000
  * Most bytes of a request's headers. This is the default of Node. A lower limit would refuse
  * browsers that send many cookies of other servers on the same host.
  */
-const headerBytes = 16 * 1024
+const maxHeaderBytes = 16 * 1024
 
 /**
  * All sockets of each TLS server. The map is necessary, because Node does not list a socket before
@@ -68,7 +68,7 @@ export function createHttpServer(
     headersTimeout: requestMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: 1_000,
-    maxHeaderSize: headerBytes,
+    maxHeaderSize: maxHeaderBytes,
   }
   const onRequest: RequestListener = (request, response) => {
     if (answer(request, response)) return
@@ -104,7 +104,7 @@ export function createHttpServer(
 const answersByErrorCode: Readonly<Record<string, RefusedUpgrade>> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
-    reason: `The headers have more than ${headerBytes} bytes: send fewer cookies, or a shorter token`,
+    reason: `The headers have more than ${maxHeaderBytes} bytes: send fewer cookies, or a shorter token`,
   },
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: '408 Request Timeout',

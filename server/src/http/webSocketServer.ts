@@ -23,7 +23,7 @@ const { endOfTurn } = nodeEnvironment
  */
 const fullSocketBytes = 32 * 1024
 /** Most bytes of the header of a frame from the broker. */
-const headerBytes = 10
+const maxHeaderBytes = 10
 /** Most fragments of a message. Usual clients need no more fragments for 64 KiB. */
 const maxFragments = 16
 /**
@@ -189,7 +189,7 @@ class WsSocket implements Socket {
 
   send(frame: string): void {
     const plainFrame = plainTextFrame(frame)
-    const onSent = this.#sentCallbackFor(plainFrame?.length ?? frame.length * 3 + headerBytes)
+    const onSent = this.#sentCallbackFor(plainFrame?.length ?? frame.length * 3 + maxHeaderBytes)
     if (plainFrame === undefined) this.#websocket.send(frame, onSent)
     else if (this.#isOpen) this.#raw.write(plainFrame, 'latin1', onSent)
   }
@@ -260,7 +260,7 @@ class WsSocket implements Socket {
     }
     this.#ping = undefined
     if (!this.#isOpen) return
-    this.#websocket.pong(ping, false, this.#sentCallbackFor(ping.length + headerBytes))
+    this.#websocket.pong(ping, false, this.#sentCallbackFor(ping.length + maxHeaderBytes))
   }
 
   onClose(): void {
