@@ -137,6 +137,7 @@ export class EntryStream {
     const positionBefore = this.#position
     const { rows } = await this.#session.call(statements.read(positionBefore, pageSize))
     if (this.#isOver) return 0
+    // Each row has the state of the log. If no entry follows, there is one row without an entry.
     const [stateRow] = rows
     if (stateRow === undefined) throw identity.lost('its settings are gone', false)
     this.#checkSession(stateRow)

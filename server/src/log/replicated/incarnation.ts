@@ -62,7 +62,7 @@ export class Incarnation {
   }
 
   /** The number of the newest entry that was sent. */
-  get lastSent(): number {
+  get lastSentNumber(): number {
     return this.#lastSentNumber
   }
 
@@ -92,10 +92,10 @@ export class Incarnation {
    * Must be called when this broker has read an entry of this incarnation back from the log.
    * Returns the time since the entry was first sent, in ms; undefined if that time is unknown.
    */
-  onOwnEntry(n: number): number | undefined {
-    this.#lastReadBackNumber = n
-    const sentAt = this.selfLease.onOwnEntry(n)
-    if (n === this.#lastSentNumber && this.#retryTimer !== undefined) {
+  onOwnEntry(entryNumber: number): number | undefined {
+    this.#lastReadBackNumber = entryNumber
+    const sentAt = this.selfLease.onOwnEntry(entryNumber)
+    if (entryNumber === this.#lastSentNumber && this.#retryTimer !== undefined) {
       this.#deps.clock.clearTimer(this.#retryTimer)
       this.#retryTimer = undefined
       this.#onAppended()

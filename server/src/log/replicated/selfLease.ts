@@ -26,7 +26,7 @@ export function heartbeatMsFor(deadMs: number): number {
 export class SelfLease {
   readonly #leaseMs: number
   /** Own entries that have not returned, oldest first, with the time of their first sending. */
-  readonly #sent: { readonly n: number; readonly at: number }[] = []
+  readonly #sent: { readonly entryNumber: number; readonly at: number }[] = []
   #until = Number.NEGATIVE_INFINITY
 
   /** @param deadMs The silence after which other brokers declare a broker dead. */
@@ -50,16 +50,16 @@ export class SelfLease {
   }
 
   /** Records the first sending of an entry. Later attempts do not extend the lease. */
-  onSent(n: number, now: number): void {
-    this.#sent.push({ n, at: now })
+  onSent(entryNumber: number, now: number): void {
+    this.#sent.push({ entryNumber, at: now })
   }
 
   /** Extends the lease when an own entry returns. Returns when the entry was sent. */
-  onOwnEntry(n: number): number | undefined {
+  onOwnEntry(entryNumber: number): number | undefined {
     let sentAt: number | undefined
-    for (let next = this.#sent[0]; next !== undefined && next.n <= n; next = this.#sent[0]) {
-      sentAt = next.at
-      this.#sent.shift()
+    // Entries return in order, so the entries before this entry have returned too.
+    while (this.#sent.length > 0 && this.#sent[0]!.entryNumber <= entryNumber) {
+      sentAt = this.#sent.shift()!.at
     }
     if (sentAt !== undefined) this.#until = sentAt + this.#leaseMs
     return sentAt
@@ -114,22 +114,22 @@ export class FailureDetector {
   /**
    * Must be called when an entry of this broker has returned.
    *
-   * @param n Number of the entry.
-   * @param lastSent Number of the newest entry that this broker has sent.
+   * @param entryNumber The number of the entry.
+   * @param lastSentNumber The number of the newest entry that this broker has sent.
    * @returns The dead members: the members that were suspected before this entry was sent and are
    *   still silent. An entry that such a member appended before this entry would have arrived by
    *   now, because the log delivers entries in order.
    */
-  onOwnEntry(n: number, lastSent: number, now: number): string[] {
+  onOwnEntry(entryNumber: number, lastSentNumber: number, now: number): string[] {
     this.#compensateStall(now)
     const silentMembers: string[] = []
     const compensatedNow = now - this.#stalledMs
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (compensatedNow - lastEntryAt <= this.#deadMs) continue
-      const suspectedAt = this.#suspects.get(other)
-      if (suspectedAt !== undefined && n <= suspectedAt) continue
-      if (suspectedAt !== undefined) silentMembers.push(other)
-      this.#suspects.set(other, lastSent)
+      const numberAtSuspicion = this.#suspects.get(other)
+      if (numberAtSuspicion !== undefined && entryNumber <= numberAtSuspicion) continue
+      if (numberAtSuspicion !== undefined) silentMembers.push(other)
+      this.#suspects.set(other, lastSentNumber)
     }
     return silentMembers
   }
