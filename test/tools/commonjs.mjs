@@ -153,6 +153,7 @@ function noticeOf(inputs, folder) {
   return licences === '' ? '' : `/*! Contains:\n\n${licences}\n*/\n`
 }
 
+/** Writes a file only if its content differs, so that its time stays the same otherwise. */
 function writeIfChanged(path, text) {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return
   mkdirSync(dirname(path), { recursive: true })

@@ -47,6 +47,7 @@ function usageOf(command) {
   return `${program.name()} ${command.name()} ${command.usage()}`.trim()
 }
 
+/** The lines of the manual for the arguments of a command. */
 function args(command) {
   return help
     .visibleArguments(command)

@@ -66,6 +66,7 @@ function peersNamed(list: string): Peer[] {
   })
 }
 
+/** The value of the flag `--runs`. */
 function countOfRuns(text: string): number {
   const count = Number(text)
   if (Number.isSafeInteger(count) && count >= 1 && count <= 100) return count
@@ -119,6 +120,7 @@ const program = new Command('npm run bench --')
 
 await program.parseAsync()
 
+/** Runs the workloads, prints the tables and saves the results. */
 async function bench({
   quick,
   only = defaultWorkloads,

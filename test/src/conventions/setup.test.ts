@@ -28,6 +28,7 @@ describe('the set-up', () => {
 
   afterEach(() => rm(folder, { recursive: true, force: true }))
 
+  /** Writes a file of the test's folder. Content other than text is written as JSON. */
   async function write(path: string, content: unknown = ''): Promise<void> {
     const file = join(folder, path)
     await mkdir(dirname(file), { recursive: true })

@@ -80,6 +80,7 @@ interface Write {
   readonly fence: number
 }
 
+/** Whether a value from the network is a valid write. */
 function isWrite(value: unknown): value is Write {
   if (typeof value !== 'object' || value === null) return false
   const { title, text, by, fence } = value as Partial<Record<keyof Write, unknown>>

@@ -121,6 +121,7 @@ export async function runPlan(
   return log
 }
 
+/** Ends a request as planned. */
 function end(request: ScriptedRequest, { kind, label }: PlannedEnd): void {
   if (kind === 'release') request.release(label)
   else if (kind === 'fail') request.fail(new Error(label))
@@ -143,6 +144,7 @@ function byName(a: string, b: string): number {
   return x! < y! ? -1 : x! > y! ? 1 : 0
 }
 
+/** Describes an action for the message of a failed test. */
 function describeAction(action: PlannedRequest | PlannedEnd): string {
   if (action.kind !== 'request') return `${action.kind} ${action.label}`
   const { mode, steal, ifAvailable } = action.options

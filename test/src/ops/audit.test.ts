@@ -14,6 +14,7 @@ import { scratch } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
 
+/** The lines of an audit log. */
 const parse = (text: string): Line[] =>
   text
     .trimEnd()

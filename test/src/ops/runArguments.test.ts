@@ -130,6 +130,7 @@ function chooseSome<T>(elements: readonly T[]): T[] {
   return elements.filter((_, i) => i % count(2, 1) === 0)
 }
 
+/** Splits a list into lists of at most this size. */
 function inBatches<T>(all: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
     all.slice(i * size, (i + 1) * size),

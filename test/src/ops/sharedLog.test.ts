@@ -152,12 +152,14 @@ describe('holdfast serve --log on etcd', function () {
     return ['serve', '--port', '0', '--log', etcd.cluster.address(etcd.prefix), ...more]
   }
 
+  /** Starts a broker with these further flags. Returns its URL. */
   async function start(...more: string[]): Promise<string> {
     const serve = Holdfast.start(stage, serveArgs(...more))
     const [line] = await serve.out.waitForCount(1)
     return /ws:\S+/.exec(line!)![0]
   }
 
+  /** Runs a command that must fail. Returns its exit code and its only message. */
   async function refused(args: readonly string[]) {
     const { code, err, out } = await Holdfast.run(stage, args)
     expect(out).to.deep.equal([])
@@ -313,12 +315,14 @@ describe('holdfast serve --log in PostgreSQL', function () {
     return ['serve', '--port', '0', '--log', log, ...more]
   }
 
+  /** Starts a broker over the log with this address. Resolves when the broker listens. */
   async function start(log: string): Promise<{ serve: Holdfast; url: string }> {
     const serve = Holdfast.start(stage, serveArgs(log))
     const [line] = await serve.out.waitForCount(1)
     return { serve, url: /ws:\S+/.exec(line!)![0] }
   }
 
+  /** Runs a broker that must not start. Returns its exit code and its only message. */
   async function refused(log: string, ...more: string[]) {
     const { code, err, out } = await Holdfast.run(stage, serveArgs(log, ...more))
     expect(out).to.deep.equal([])

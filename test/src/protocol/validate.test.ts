@@ -64,6 +64,7 @@ function check(condition: boolean, rule: string, value: unknown): void {
   if (!condition) throw new Error(`${rule}: ${show(value)}`)
 }
 
+/** Checks that the fast check and the schema agree on a value. */
 function checkAgreement(value: unknown): void {
   const fast = isAcceptedFast(value)
   const bySchema = isAcceptedBySchema(value)

@@ -51,6 +51,7 @@ function sendMany(
   return clients
 }
 
+/** Makes locks with these terms. Returns how many of the locks have ended. */
 function lockWith(terms: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker

@@ -16,6 +16,7 @@ function refuseDeadlock(harness: BrokerHarness, keys: readonly [string, string])
   return clients
 }
 
+/** Sends a query, and returns the first part of the answer. */
 function query(client: Client, scope: object): Found {
   client.heard()
   client.say({ type: 'query', id: 1, ...scope })

@@ -89,6 +89,7 @@ function optionsFor(
   return parts.join(' ')
 }
 
+/** Prints the result of one world, with its trace if the world broke a rule. */
 function printResult(result: Result, withTrace: boolean): void {
   if (withTrace || result.violation !== undefined) console.log(result.lines.join('\n'))
   const { violation } = result

@@ -43,6 +43,7 @@ export async function callOnce(session: Session, key: string, deps: CallDeps): P
   await Promise.all(calls)
 }
 
+/** Makes one call of `once`, and checks its outcome. */
 async function call(session: Session, key: string, padding: string, deps: CallDeps): Promise<void> {
   const { random, process, oracles, callOracle } = deps
   const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()

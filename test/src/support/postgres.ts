@@ -233,6 +233,7 @@ export class Postgres {
   }
 }
 
+/** Makes a folder that the server may use. */
 function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-pg-'))
   if (isRoot) chownSync(folder, nobody, nobody)
@@ -252,6 +253,7 @@ async function runTool(name: string, args: readonly string[]): Promise<void> {
   await promisify(execFile)(program(name), args, { ...options, cwd: tmpdir() })
 }
 
+/** The ids of the children of a process; none if the process has ended. */
 function childrenOf(pid: number): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
@@ -261,6 +263,7 @@ function childrenOf(pid: number): number[] {
   }
 }
 
+/** Whether a process runs. */
 function isAlive(pid: number): boolean {
   // A process that has ended, and that its parent has not noticed yet, is in the state Z.
   try {
@@ -270,6 +273,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Sends a signal to a process, unless the process has ended. */
 function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)

@@ -57,6 +57,7 @@ export function explore(world: World, depth: number): ExplorationResult {
   return { states: seen.size, commandCount }
 }
 
+/** The commands that may come after the start of a world and this path. */
 function movesAfter(world: World, path: readonly Command[]): Command[] {
   const tableAndModel = new TableAndModel(world.grantsPerCommand)
   tableAndModel.replay(world.start)

@@ -30,6 +30,7 @@ export function limitsOf(profile: Profile): BrokerLimits {
   return defaultsOf(profile)
 }
 
+/** The principal of the session with this number and role. */
 function principalOf(role: Role, number: number): string {
   // Each good client has a principal of its own.
   const sessionsPerPrincipal = role === 'good' ? 1 : sessionsEach.principal

@@ -17,6 +17,7 @@ const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 const sql = postgres(url, { max: 1, onnotice: () => {} })
 let isRunning = false
 
+/** Inserts rows until the parent says stop, and then reports the number of commands. */
 async function insertUntilStopped(): Promise<void> {
   let commands = 0
   while (isRunning) {

@@ -46,6 +46,7 @@ engine.follow(0, {
   },
 })
 
+/** Adds commands to those that wait for the next entry. */
 function add(count: number): void {
   waiting += count
   underWay += count

@@ -58,6 +58,7 @@ async function runSession(
   }
 }
 
+/** Starts the sessions of the group that are of this kind. */
 function begin(group: HostileGroup, kind: Kind): void {
   const count = Math.min(kind.sessions ?? group.sessionsLeft, group.sessionsLeft)
   const indexes = Array.from({ length: count }, () => group.nextIndex())

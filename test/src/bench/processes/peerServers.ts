@@ -57,12 +57,14 @@ function isRoot(): boolean {
   return process.getuid?.() === 0
 }
 
+/** The ids of a user and of its group on this machine. */
 function idsOf(user: string): { uid: number; gid: number } {
   const id = (flag: string): number =>
     Number(spawnSync('id', [flag, user], { encoding: 'utf8' }).stdout)
   return { uid: id('-u'), gid: id('-g') }
 }
 
+/** A port that no program uses. */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()

@@ -122,6 +122,7 @@ export function startBroker(
 /** The folders to remove when this process exits before a broker does. */
 const temporaryFolders = new Set<string>()
 
+/** Makes a folder that is removed when this process exits. */
 function makeTemporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   temporaryFolders.add(folder)

@@ -34,10 +34,12 @@ export function peerTable(rows: readonly Row[]): string {
   return `## Peers\n\n${markdownTable([head, ...body], { align })}\n`
 }
 
+/** The title of a row: the shape and the number of cores. */
 function shapeOf({ shape, placement }: Row): string {
   return `${shape}, ${placement === 'shared' ? 'one core' : 'two cores'}`
 }
 
+/** The ratio of a system with its range over the runs; in bold if it is the best of its service. */
 function cellOf(row: Row, rows: readonly Row[]): string {
   const { ratioToReference, lowestRatio, highestRatio } = row.figures
   const ratio = formatFigure(ratioToReference)

@@ -45,6 +45,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
   return markdownTable([['function', 'share'], ...body], { align: ['l', 'r'] })
 }
 
+/** The name of a function and its file. */
 function nameOf({ functionName, url }: { functionName: string; url: string }): string {
   const name = functionName === '' ? '(anonymous)' : functionName
   const file = url.replace(/^.*\/(node_modules|server|shared)\//, '$1/')

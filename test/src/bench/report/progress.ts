@@ -15,6 +15,7 @@ export function showProgress(jobs: number): Progress {
   return process.stderr.isTTY ? bar(jobs) : lines(jobs)
 }
 
+/** Shows the progress as a bar. */
 function bar(jobs: number): Progress {
   const format = '{bar} {value}/{total} jobs, {duration_formatted}: {title}'
   const progressBar = new SingleBar(
@@ -34,6 +35,7 @@ function oneDigit(value: number, _options: unknown, kind: string): string {
   return kind === 'value' ? value.toFixed(1) : String(value)
 }
 
+/** Prints one line for each job, where the output is no terminal. */
 function lines(jobs: number): Progress {
   let begun = 0
   return {

@@ -77,6 +77,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
+/** Compares a grant over a journal with a bare commit to LMDB. */
 async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   const store = await JournalStore.open(join(folder, 'bare'))
@@ -98,6 +99,7 @@ async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
   }
 }
 
+/** Compares brokers that share a log on etcd with etcd alone. */
 async function measureEtcd(
   { job, pace, progress }: LoadContext,
   exclusion: ExclusionCheck,
@@ -146,6 +148,7 @@ async function measureEtcd(
   }
 }
 
+/** Compares brokers that share a log on PostgreSQL with PostgreSQL alone. */
 async function measurePostgres(
   { job, pace, progress }: LoadContext,
   exclusion: ExclusionCheck,

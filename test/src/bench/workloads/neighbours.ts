@@ -215,6 +215,7 @@ async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Lat
   return takeAllLatencies(clients)
 }
 
+/** The latencies of all good clients since the last call. */
 function takeAllLatencies(clients: readonly GoodClient[]): Latencies {
   const all = new Latencies()
   for (const client of clients) all.add(client.takeLatencies())

@@ -57,6 +57,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows: await measureMemory(context, fill, count), grants: 0, violations: 0 }
 }
 
+/** Measures the memory of each session, lock or request with which the job fills the broker. */
 async function measureMemory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
   const { workload, shape, placement } = context.job
   const row = { workload, shape, placement }

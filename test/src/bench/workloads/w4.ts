@@ -72,6 +72,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
+/** The medians of several stampedes. */
 function figuresOf(stampedes: readonly Stampede[]): Record<string, number> {
   return {
     firstMs: median(stampedes.map(({ firstMs }) => firstMs)),
