@@ -57,7 +57,14 @@ export type {
   SessionState,
 } from './session/sessionEvents.js'
 // `RefusedEvent` and `StateEvent` are two kinds of `WatchEvent`, the events of a watch.
-export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './session/watch.js'
+export type {
+  RefusedEvent,
+  StateEvent,
+  Watch,
+  WatchCallback,
+  WatchEvent,
+  WatchSelection,
+} from './session/watch.js'
 export type { ContendedNotice, QueuedNotice, WatchOptions } from './transport/messages.js'
 export {
   type ExponentialBackoffOptions,

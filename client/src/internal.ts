@@ -1,8 +1,9 @@
 /**
- * Internal exports for the tests and the simulation of this project: `connectIn`, which runs a
- * client in a simulated environment, and functions that have tests of their own. An internal export
- * may change in any version.
+ * Internal exports for the tests and the simulation of this project: `connectIn` and
+ * `connectCellsIn`, which run a client in a simulated environment, and functions that have tests of
+ * their own. An internal export may change in any version.
  */
+export { connectCellsIn } from './cells/connectCells.js'
 export { mergePages, mergeResults, mergeStats } from './cells/merge.js'
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'

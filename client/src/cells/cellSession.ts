@@ -6,10 +6,10 @@
 import {
   cellOfSlot,
   HoldfastError,
+  isIntegerInRange,
   type LockStats,
   maxQueryItems,
   type OptionNames,
-  type QueueEvent,
   refuseUnknownOptions,
   slotOf,
 } from '@holdfast/shared'
@@ -46,8 +46,7 @@ import {
 import { checkObserve, type Leader, type ObserveOptions } from '../session/observation.js'
 import type { Session } from '../session/session.js'
 import { isEventName, SessionEmitter, type SessionState } from '../session/sessionEvents.js'
-import type { Watch } from '../session/watch.js'
-import type { WatchOptions } from '../transport/messages.js'
+import type { Watch, WatchCallback, WatchSelection } from '../session/watch.js'
 import { type CellEvents, cellEventNames } from './cellEvents.js'
 import { CellPool } from './cellPool.js'
 import {
@@ -68,6 +67,14 @@ export interface CellScopeOptions extends ScopeOptions {
 }
 
 const scopeOptions: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
+
+/** The options of `sessionFor` of a `CellSession`. */
+export interface CellSessionOptions {
+  /** If this signal is aborted before the session is open, `sessionFor` rejects with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const sessionOptions: OptionNames<CellSessionOptions> = { signal: 1 }
 
 export interface CellSessionDeps {
   readonly name: string | undefined
@@ -130,10 +137,24 @@ export class CellSession extends SessionEmitter<CellEvents> {
   /**
    * Resolves with the session in the cell of a key. Use this session for the members that only a
    * session of one cell has: `id`, `lease`, `grace`, `leaseLeft` and `locks`. Rejects like `lock`
-   * if the cell cannot be reached.
+   * if the cell cannot be reached, and with `ABORTED` if the signal is aborted before.
    */
-  async sessionFor(key: string): Promise<Session> {
-    return this.#pool.session(this.cellOf(key))
+  async sessionFor(key: string, options: CellSessionOptions = {}): Promise<Session> {
+    refuseUnknownOptions('sessionFor', options, sessionOptions)
+    return this.#sessionFor(key, options.signal)
+  }
+
+  /**
+   * Like `sessionFor`, by the number of the cell: for instance for a cell that an event names.
+   *
+   * @param cell From 1 to `cells`; with another value the call rejects with `INVALID_OPTION`.
+   */
+  async sessionOfCell(cell: number): Promise<Session> {
+    check(
+      isIntegerInRange(cell, 1, this.cells),
+      `cell must be an integer from 1 to ${this.cells}, the number of cells`,
+    )
+    return this.#pool.session(cell)
   }
 
   /**
@@ -212,7 +233,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     checkObserve(name, options)
     this.#throwIfClosed()
     return new CellObservation(
-      () => this.#sessionIn(name, options.signal),
+      () => this.#sessionFor(name, options.signal),
       (session) => session.observe(name, options),
     )
   }
@@ -264,17 +285,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
    * each cell, with the number of the cell and the keys of this cell alone.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
-  watch(
-    selection: WatchOptions & { readonly queue: true },
-    callback: (event: CellWatchEvent | QueueEvent) => void,
-  ): Watch
-  watch(
-    selection: string | (WatchOptions & { readonly queue?: false | undefined }),
-    callback: (event: CellWatchEvent) => void,
-  ): Watch
-  watch(
-    selection: string | WatchOptions,
-    callback: (event: CellWatchEvent & QueueEvent) => void,
+  watch<HasQueue extends boolean = false>(
+    selection: WatchSelection<HasQueue>,
+    callback: WatchCallback<HasQueue, CellWatchEvent>,
   ): Watch {
     const options = checkWatch(typeof selection === 'string' ? { key: selection } : selection)
     checkFunction('callback', callback)
@@ -366,11 +379,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
     options: { readonly signal?: AbortSignal | undefined } | undefined,
     call: (session: Session) => Promise<T>,
   ): Promise<T> {
-    return call(await this.#sessionIn(key, options?.signal))
+    return call(await this.#sessionFor(key, options?.signal))
   }
 
-  /** Like `sessionFor`, but rejects with `ABORTED` if the signal is aborted meanwhile. */
-  async #sessionIn(key: string, signal: AbortSignal | undefined): Promise<Session> {
+  /** The session in the cell of the key. Rejects with `ABORTED` if the signal is aborted before. */
+  async #sessionFor(key: string, signal: AbortSignal | undefined): Promise<Session> {
     const cell = this.cellOf(key)
     checkSignal(signal)
     throwIfAborted(signal, key)
@@ -400,10 +413,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
  */
 function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSetOptions): string {
   const { key, kind } = checkLockSet(keys, options, method).params
-  const other = kind!.items!.find((item) => slotOf(item.key) !== slotOf(key))
+  const strayItem = kind!.items!.find((item) => slotOf(item.key) !== slotOf(key))
   check(
-    other === undefined,
-    `the keys ${JSON.stringify(key)} and ${JSON.stringify(other?.key)} of ${method} may be in ` +
+    strayItem === undefined,
+    `the keys ${JSON.stringify(key)} and ${JSON.stringify(strayItem?.key)} of ${method} may be in ` +
       'different cells: give all keys the same tag, such as {order:42}',
   )
   return key

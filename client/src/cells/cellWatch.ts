@@ -3,11 +3,11 @@
  * clusters, each with a session of its own. A watch begins in each cell as soon as the session of
  * this cell is open. An observation first opens the session of the cell that has the election.
  */
-import type { HoldfastError, LockEvent, QueueEvent } from '@holdfast/shared'
+import type { HoldfastError, LockEvent } from '@holdfast/shared'
 import { asyncDispose, callSafely, dispose } from '../platform/callbacks.js'
 import type { Leader } from '../session/observation.js'
 import type { Session } from '../session/session.js'
-import type { RefusedEvent, StateEvent, Watch, WatchEvent } from '../session/watch.js'
+import type { RefusedEvent, StateEvent, Watch, WatchCallback } from '../session/watch.js'
 import type { WatchOptions } from '../transport/messages.js'
 import type { CellPool } from './cellPool.js'
 
@@ -21,7 +21,7 @@ export type CellWatchEvent =
   | LockEvent
   | (RefusedEvent & { readonly cell: number })
 
-export type CellWatchCallback = (event: CellWatchEvent | QueueEvent) => void
+export type CellWatchCallback = WatchCallback<true, CellWatchEvent>
 
 /**
  * Watches several cells. Returns the handle of the watch at once.
@@ -58,10 +58,9 @@ function watchCell(
   }
   pool.session(cell).then((session) => {
     if (isClosed) return
-    const onEvent = (event: WatchEvent | QueueEvent) => {
+    const watch = session.watch<boolean>(selection, (event) => {
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
-    }
-    const watch = session.watch(selection as WatchOptions & { queue: true }, onEvent)
+    })
     session.on('closed', refuse)
     stop = () => {
       watch.close()

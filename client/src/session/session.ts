@@ -6,12 +6,7 @@
  * client. The grace is the time for which the broker keeps a session after its connection dropped.
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
-import {
-  type HoldfastError,
-  type LockStats,
-  type QueueEvent,
-  refuseUnknownOptions,
-} from '@holdfast/shared'
+import { type HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import { GrantedLock } from '../locks/grantedLock.js'
 import {
   type CampaignOptions,
@@ -69,7 +64,6 @@ import {
   revokeRequest,
   statsRequest,
 } from '../requests/simpleRequests.js'
-import type { WatchOptions } from '../transport/messages.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
 import { checkObserve, type Leader, Observation, type ObserveOptions } from './observation.js'
 import type { SessionController } from './sessionController.js'
@@ -79,7 +73,7 @@ import {
   type SessionEvents,
   type SessionState,
 } from './sessionEvents.js'
-import type { Watch, WatchEvent } from './watch.js'
+import type { Watch, WatchCallback, WatchSelection } from './watch.js'
 
 /** The functions and options that `connect` passes to a session. */
 export interface SessionDeps {
@@ -415,26 +409,15 @@ export class Session extends SessionEmitter {
    * After a reconnect the callback gets `state` again, with `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
-  watch(
-    selection: WatchOptions & { readonly queue: true },
-    callback: (event: WatchEvent | QueueEvent) => void,
-  ): Watch
-  watch(
-    selection: string | (WatchOptions & { readonly queue?: false | undefined }),
-    callback: (event: WatchEvent) => void,
-  ): Watch
-  watch(
-    selection: string | WatchOptions,
-    callback: (event: WatchEvent & QueueEvent) => void,
+  watch<HasQueue extends boolean = false>(
+    selection: WatchSelection<HasQueue>,
+    callback: WatchCallback<HasQueue>,
   ): Watch {
     const options = typeof selection === 'string' ? { key: selection } : selection
     const checkedSelection = checkWatch(options)
     checkFunction('callback', callback)
     if (this.state === 'closed') throw this.#controller.closedError()
-    return this.#controller.watches.add(
-      checkedSelection,
-      callback as (event: WatchEvent | QueueEvent) => void,
-    )
+    return this.#controller.watches.add(checkedSelection, callback as WatchCallback<true>)
   }
 
   /**

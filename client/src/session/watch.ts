@@ -44,6 +44,16 @@ export interface RefusedEvent {
 
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
+/** What a watch selects: a key, or options. `HasQueue` is true for options with `queue: true`. */
+export type WatchSelection<HasQueue extends boolean> =
+  | string
+  | (WatchOptions & { readonly queue?: HasQueue | undefined })
+
+/** The callback of a watch. The callback gets the events of queues only with `queue: true`. */
+export type WatchCallback<HasQueue extends boolean, Event = WatchEvent> = (
+  event: Event | (HasQueue extends true ? QueueEvent : never),
+) => void
+
 /** The caller's handle on a watch. The watch lasts until the handle or the session is closed. */
 export interface Watch {
   /** Ends the watch: the callback gets no further event. A second call does nothing. */

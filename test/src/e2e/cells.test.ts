@@ -96,6 +96,24 @@ describe('e2e: cells', () => {
     }
   })
 
+  it('give the session of a cell by a key and by the number of the cell', async () => {
+    const cells = await brokers()
+    const session = await open(cells)
+    const second = await session.sessionOfCell(2)
+    expect(await session.sessionFor(keys[1]!)).to.equal(second)
+    expect(cells.map(({ broker }) => broker.status().sessions)).to.deep.equal([0, 1, 0])
+    await second.close()
+    expect(await session.sessionOfCell(2)).to.not.equal(second)
+    for (const cell of [0, 4, 1.5, '1' as never]) {
+      const error = await rejection(session.sessionOfCell(cell), 'INVALID_OPTION')
+      expect(error.message).to.match(/^cell must be an integer from 1 to 3, the number of cells/)
+    }
+    await rejection(session.sessionFor(''), 'INVALID_KEY')
+    await rejection(session.sessionFor('k', { sginal: 1 } as never), 'INVALID_OPTION')
+    await rejection(session.sessionFor('k', { signal: 1 as never }), 'INVALID_OPTION')
+    await rejection(session.sessionFor('k', { signal: AbortSignal.abort() }), 'ABORTED')
+  })
+
   it('exclude two sessions over cells from one key', async () => {
     const cells = await brokers()
     const [a, b] = [await open(cells), await open(cells)]
@@ -361,8 +379,11 @@ describe('e2e: cells', () => {
     })
     const controller = new AbortController()
     const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    const { signal } = controller
+    const sessionAborted = rejection(session.sessionFor('k', { signal }), 'ABORTED')
     controller.abort()
     expect((await aborted).key).to.equal('k')
+    await sessionAborted
     const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
     const refused: unknown[] = []
     session.watch('k', (event) => refused.push(event))

@@ -1,0 +1,86 @@
+/**
+ * Makes a session over several cells: checks the options, and opens the session of each cell with
+ * the options of that cell. Cells are independent brokers or clusters that share the keys between
+ * them.
+ */
+import {
+  cellText,
+  type OptionNames,
+  redactUrl,
+  refuseUnknownOptions,
+  slotCount,
+} from '@holdfast/shared'
+import { type BrokerUrl, connectIn } from '../connect.js'
+import { type ConnectOptions, checkConnect, connectOptions } from '../options.js'
+import { check, isObject } from '../platform/checks.js'
+import type { Environment } from '../platform/environment.js'
+import { CellSession } from './cellSession.js'
+
+/** The options of `connect` for several cells. */
+export interface CellConnectOptions extends Omit<ConnectOptions, 'signal'> {
+  /**
+   * The brokers of each cell: 1 to 1,024 lists of URLs. The first list has the brokers that were
+   * started with the cell number 1, and so on. The brokers refuse a list in another order and a
+   * list of another length.
+   */
+  readonly cells: readonly (readonly BrokerUrl[])[]
+}
+
+const cellConnectOptions: OptionNames<CellConnectOptions> = (() => {
+  const { signal: _, ...names } = connectOptions
+  return { ...names, cells: 1 }
+})()
+
+/** Like `connect` for several cells, in the environment of a test or a simulation. */
+export async function connectCellsIn(
+  options: CellConnectOptions,
+  environment: Environment,
+): Promise<CellSession> {
+  check(isObject(options) && !Array.isArray(options), 'connect needs an object with cells')
+  refuseUnknownOptions('connect', options, cellConnectOptions)
+  const { cells, token, unref = false, ...otherOptions } = options
+  const count = checkCells(cells)
+  for (const urls of cells) checkConnect(urls, { ...otherOptions, token, unref })
+  const session = new CellSession({
+    name: otherOptions.name,
+    count,
+    token,
+    open: (cell, newestToken, signal) =>
+      connectIn(
+        cells[cell - 1]!,
+        { ...otherOptions, token: newestToken, signal },
+        environment,
+        cellText({ number: cell, count }),
+      ),
+  })
+  return unref ? session.unref() : session
+}
+
+/**
+ * Checks the list of cells, except the form of the URLs. Returns the number of cells.
+ * @throws HoldfastError `INVALID_OPTION`
+ */
+function checkCells(cells: unknown): number {
+  check(
+    Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
+    `cells must be an array of 1 to ${slotCount} arrays of URLs`,
+  )
+  /** The index of the cell that has a URL. */
+  const indexByUrl = new Map<string, number>()
+  for (const [index, urls] of cells.entries()) {
+    check(
+      Array.isArray(urls) && urls.length > 0,
+      `cell ${index + 1} must be an array of one or more URLs`,
+    )
+    for (const url of urls) {
+      const text = String(url)
+      const formerIndex = indexByUrl.get(text)
+      check(
+        formerIndex === undefined || formerIndex === index,
+        `the URL ${redactUrl(text)} is in cell ${(formerIndex ?? 0) + 1} and in cell ${index + 1}`,
+      )
+      indexByUrl.set(text, index)
+    }
+  }
+  return cells.length
+}
