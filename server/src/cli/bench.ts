@@ -6,7 +6,8 @@ import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
 import { maxDurationMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
+import { cellsFrom } from './cellList.js'
+import { type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
 import { formatTable, print, printJson, rounded, writeError } from './output.js'
 import { durationParser, integerParser } from './parse.js'
 
@@ -52,30 +53,32 @@ interface Samples {
 
 async function bench(flags: BenchFlags): Promise<void> {
   const count = flags.sessions
-  const sessions = await openAll(count, flags)
+  const prefix = `holdfast-bench:${randomUUID()}`
+  const keys = Array.from({ length: count }, (_, i) =>
+    flags.contended ? prefix : `${prefix}:${i}`,
+  )
+  const sessions = await openAll(keys, flags)
   const samples: Samples = { locks: [], unlocks: [] }
   const startedAt = performance.now()
   const endsAt = startedAt + flags.time
   const bar = progressBar(startedAt, endsAt)
-  const prefix = `holdfast-bench:${randomUUID()}`
-  const keyOfSession = (i: number) => (flags.contended ? prefix : `${prefix}:${i}`)
   try {
     await Promise.all(
-      sessions.map((session, i) => lockRepeatedly(session, keyOfSession(i), endsAt, samples)),
+      sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples)),
     )
   } finally {
     bar.end()
     await Promise.all(sessions.map((session) => session.close()))
   }
-  await report(flags, count, samples, performance.now() - startedAt)
+  await report(flags, keys, samples, performance.now() - startedAt)
 }
 
 /**
- * Opens all sessions. If one session cannot be opened, closes the other sessions, because an open
- * session would keep this process from ending.
+ * Opens a session for each key. If one session cannot be opened, closes the other sessions, because
+ * an open session would keep this process from ending.
  */
-async function openAll(count: number, flags: BenchFlags): Promise<Session[]> {
-  const results = await Promise.allSettled(Array.from({ length: count }, () => connectTo(flags)))
+async function openAll(keys: readonly string[], flags: BenchFlags): Promise<Session[]> {
+  const results = await Promise.allSettled(keys.map((key) => connectTo(flags, { key })))
   const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
   const failure = results.find((result) => result.status === 'rejected')
   if (failure === undefined) return sessions
@@ -98,16 +101,19 @@ async function lockRepeatedly(session: Session, key: string, endsAt: number, sam
 /** Prints the percentiles of both kinds of requests, as a table or as JSON. */
 async function report(
   flags: BenchFlags,
-  sessions: number,
+  keys: readonly string[],
   { locks, unlocks }: Samples,
   elapsedMs: number,
 ): Promise<void> {
+  const sessions = keys.length
+  const cells = cellsFrom(flags)?.length
   const perSecond = Math.round((locks.length / elapsedMs) * 1_000)
   const [lock, unlock] = [percentiles(locks), percentiles(unlocks)]
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
-      url: redactUrl(urlsFrom(flags)[0]!),
+      url: redactUrl(urlsOf(flags, { key: keys[0]! })[0]!),
+      ...(cells === undefined ? {} : { cells }),
       sessions,
       contended,
       ms: rounded(elapsedMs),
@@ -118,8 +124,11 @@ async function report(
     })
     return
   }
-  const keys = flags.contended ? 'one key' : 'a key each'
-  print(`${locks.length} locks by ${sessions} sessions on ${keys}: ${perSecond} a second`)
+  const keysText = flags.contended ? 'one key' : 'a key each'
+  const cellsText = cells === undefined ? '' : ` in ${cells} cells`
+  print(
+    `${locks.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
+  )
   const names = Object.keys(lock)
   const rows = [
     ['lock', ...Object.values(lock).map(String)],

@@ -3,15 +3,16 @@
  * certificates), and the session that the commands open with these options.
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
-import { defaultPort } from '@holdfast/shared'
+import type { CellSession } from '@holdfast/client/cells'
+import { defaultPort, HoldfastError } from '@holdfast/shared'
 import { Command } from 'commander'
+import { type AddressFlags, type CellList, cellListForm, cellsFrom, urlsOfKey } from './cellList.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
 import { appendValue, readText } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 
-export interface BrokerFlags {
-  readonly url?: readonly string[] | undefined
+export interface BrokerFlags extends AddressFlags {
   readonly tokenFile?: string | undefined
   readonly ca?: string | undefined
   readonly allowInsecure?: boolean | undefined
@@ -53,6 +54,7 @@ export function brokerCommandWithoutJson(
         `default ${defaultUrl})`,
       appendValue,
     )
+    .option('--cells <list>', `URLs of several cells: ${cellListForm} (or HOLDFAST_CELLS)`)
     .option('--token-file <file>', 'file with the token to send (or HOLDFAST_TOKEN)')
     .option('--ca <file>', caHelp)
     .option('--allow-insecure', 'send the token over plain ws:// beyond this machine')
@@ -99,39 +101,135 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   return readText(tokenFile, 'token file').trim()
 }
 
+/** What the commands for all keys need: a session with one broker, or a session over cells. */
+export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 'close'> {
+  once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
+}
+
+/** The cell in which a command needs a session: the cell of a key, or the cell with a number. */
+export type CellChoice = { readonly key: string } | { readonly cell: number }
+
+/** The URLs of the brokers that {@link connectTo} tries. */
+export function urlsOf(flags: BrokerFlags, choice: CellChoice): readonly string[] {
+  const cells = cellsFrom(flags)
+  if (cells === undefined) return urlsFrom(flags)
+  return 'key' in choice ? urlsOfKey(cells, choice.key) : cells[choice.cell - 1]!
+}
+
 /**
- * Opens a session with the options of the command line. By default the session does not reconnect.
+ * Opens a session with the options of the command line: with the broker, or with one cell of
+ * several. By default the session does not reconnect.
  */
 export async function connectTo(
   flags: BrokerFlags,
+  choice: CellChoice,
   options: ConnectOptions = {},
 ): Promise<Session> {
+  const cells = cellsFrom(flags)
+  if (cells === undefined) return connectToBroker(flags, options)
+  const { signal, ...otherOptions } = options
+  const cellSession = await connectToCells(flags, cells, otherOptions)
+  return openInCells(cellSession, () =>
+    'key' in choice
+      ? cellSession.sessionFor(choice.key, { signal })
+      : cellSession.sessionOfCell(choice.cell),
+  )
+}
+
+/** Like {@link connectTo}, but for the keys of all cells. */
+async function connectToAll(
+  flags: BrokerFlags,
+  options: Omit<ConnectOptions, 'signal'> = {},
+): Promise<AnySession> {
+  const cells = cellsFrom(flags)
+  if (cells === undefined) return connectToBroker(flags, options)
+  const cellSession = await connectToCells(flags, cells, options)
+  // Open all sessions now, so that a command reports a cell that cannot be reached before it
+  // prints a part of its output.
+  return openInCells(cellSession, async () => {
+    await Promise.all(cells.map((_, i) => cellSession.sessionOfCell(i + 1)))
+    return cellSession
+  })
+}
+
+async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Promise<Session> {
   // Import the client only here, because `holdfast serve` does not need it.
   const { connect } = await import('@holdfast/client')
-  const session = await connect(urlsFrom(flags), {
+  const session = await connect(urlsFrom(flags), { ...optionsFrom(flags), ...options })
+  session.on('expiring', () => renewToken(session, flags))
+  return session
+}
+
+async function connectToCells(
+  flags: BrokerFlags,
+  cells: CellList,
+  options: Omit<ConnectOptions, 'signal'>,
+): Promise<CellSession> {
+  const { connect } = await import('@holdfast/client/cells')
+  const session = await connect({ cells, ...optionsFrom(flags), ...options })
+  session.on('expiring', () => renewToken(session, flags))
+  return session
+}
+
+/**
+ * Opens sessions in cells. If one cannot be opened, closes all of them, because an open session
+ * would keep this process from ending.
+ *
+ * @throws {Exit} 64 if a broker belongs to another cell than the list says.
+ */
+async function openInCells<T>(cellSession: CellSession, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    await cellSession.close()
+    // `connect` has accepted all options, so this is the refusal of a broker of another cell.
+    if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {
+      const advice = 'check the order and the number of the cells in --cells or HOLDFAST_CELLS'
+      throw new Exit(exitCodes.usage, `${error.message}: ${advice}`)
+    }
+    throw error
+  }
+}
+
+function optionsFrom(flags: BrokerFlags) {
+  return {
     name: `holdfast ${process.argv[2] ?? ''}`.trim(),
     reconnect: false,
     token: tokenFrom(flags),
     allowInsecure: flags.allowInsecure,
     ca: caFrom(flags),
-    ...options,
-  })
-  session.on('expiring', () => {
-    const token = tokenFrom(flags)
-    // The file may have a new token by now. If not, the broker closes the connection when the old
-    // token expires.
-    if (token !== undefined) session.authenticate(token).catch(() => {})
-  })
-  return session
+  } as const
 }
 
-/** Runs an action with a new session, and closes the session afterwards. */
-export async function withSession<T>(
+/** Sends the token again, because its file may have a new token by now. */
+function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags): void {
+  const token = tokenFrom(flags)
+  // With the old token this fails, and the broker closes the connection when the token expires.
+  if (token !== undefined) session.authenticate(token).catch(() => {})
+}
+
+/** Runs an action with a new session for a key, and closes the session afterwards. */
+export async function withSessionFor<T>(
+  key: string,
   flags: BrokerFlags,
   action: (session: Session) => Promise<T>,
   options?: ConnectOptions,
 ): Promise<T> {
-  const session = await connectTo(flags, options)
+  const session = await connectTo(flags, { key }, options)
+  try {
+    return await action(session)
+  } finally {
+    await session.close()
+  }
+}
+
+/** Runs an action with a new session for all keys, and closes the session afterwards. */
+export async function withSession<T>(
+  flags: BrokerFlags,
+  action: (session: AnySession) => Promise<T>,
+  options?: Omit<ConnectOptions, 'signal'>,
+): Promise<T> {
+  const session = await connectToAll(flags, options)
   try {
     return await action(session)
   } finally {
@@ -143,7 +241,7 @@ export async function withSession<T>(
  * Resolves at SIGINT, at SIGTERM, when writing the output fails, or when the session is closed;
  * rejects if the session was closed by an error.
  */
-export function untilStopped(session: Session): Promise<void> {
+export function untilStopped(session: AnySession): Promise<void> {
   return new Promise((resolve, reject) => {
     for (const signal of withoutIgnored(['SIGINT', 'SIGTERM'])) {
       process.once(signal, () => resolve())

@@ -13,7 +13,13 @@ import type {
   WaitingInfo,
 } from '@holdfast/client'
 import { type Command, Option } from 'commander'
-import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
+import {
+  type AnySession,
+  type BrokerFlags,
+  brokerCommand,
+  withSession,
+  withSessionFor,
+} from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import {
   type ListedLock,
@@ -75,7 +81,11 @@ interface LsFlags extends BrokerFlags, ListFlags {
   readonly kind?: QueryKind | undefined
 }
 
-async function list(session: Session, prefix: string | undefined, flags: LsFlags): Promise<void> {
+async function list(
+  session: AnySession,
+  prefix: string | undefined,
+  flags: LsFlags,
+): Promise<void> {
   const kind = flags.kind ?? (flags.json ? 'locks' : undefined)
   if (kind === undefined || kind === 'locks') await listHeld(session, prefix, flags)
   if (kind === 'locks') return
@@ -117,7 +127,7 @@ function reportUnlisted(listed: number, total: number, items: string, flags: LsF
 
 /** Lists the held locks of the prefix, and reports if not all of them are listed. */
 async function listHeld(
-  session: Session,
+  session: AnySession,
   prefix: string | undefined,
   flags: LsFlags,
 ): Promise<void> {
@@ -160,7 +170,7 @@ export function showCommand(): Command {
   return withListFlags(command, 'holders and waiting requests', false)
     .addHelpText('after', '\nThe fence of a holder is the fence that `holdfast unlock` needs.')
     .action((key: string, flags: BrokerFlags & ListFlags) =>
-      withSession(flags, (session) => show(session, key, flags)),
+      withSessionFor(key, flags, (session) => show(session, key, flags)),
     )
 }
 

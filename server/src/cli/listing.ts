@@ -2,8 +2,9 @@
  * Lists locks page by page, because a query returns at most 1,000 locks, and reports when a listing
  * is incomplete.
  */
-import type { HeldInfo, QueryResult, Session, WaitingInfo } from '@holdfast/client'
+import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'
+import type { AnySession } from './connecting.js'
 import { exitCodes, printError } from './exitCodes.js'
 import { integerParser } from './parse.js'
 
@@ -47,7 +48,7 @@ export interface Listing {
  * @param maxLocks The maximum of locks to list; `Infinity` for all.
  */
 export async function listLocks(
-  session: Session,
+  session: AnySession,
   prefix: string | undefined,
   maxLocks: number,
 ): Promise<Listing> {
@@ -80,7 +81,7 @@ export async function listLocks(
  * order of their keys. A lock that is held from the first page to the last is on exactly one page.
  */
 export async function* pagesOf(
-  session: Session,
+  session: AnySession,
   prefix: string | undefined,
 ): AsyncGenerator<QueryResult> {
   let after = ''

@@ -61,7 +61,7 @@ export function loadSettings(
 const variablePrefix = 'HOLDFAST_'
 
 /** Variables with this prefix that are not settings of `serve`. */
-const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
+const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
   (name) => `${variablePrefix}${name}`,
 )
 

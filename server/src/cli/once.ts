@@ -8,7 +8,7 @@ import { constants } from 'node:os'
 import type { Run } from '@holdfast/client'
 import { maxResultBytes } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommandWithoutJson, withSession } from './connecting.js'
+import { type BrokerFlags, brokerCommandWithoutJson, withSessionFor } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { escapeText, writeBytes } from './output.js'
 import { parseDuration } from './parse.js'
@@ -73,7 +73,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
   const command = commandOf(words, 'once')
   const { keep, timeout } = flags
   let hasRunHere = false
-  const output = await withSession(
+  const output = await withSessionFor(
+    key,
     flags,
     (session) => {
       const run = async (details: Run): Promise<Output> => {

@@ -10,8 +10,8 @@ import type {
   HoldfastError,
   KeptQueryResult,
   KeptResultInfo,
-  Session,
 } from '@holdfast/client'
+import type { AnySession } from './connecting.js'
 import { ago, escapeText, formatTable, sessionLabel, span } from './output.js'
 
 /** How many sessions a row of a barrier names. */
@@ -31,7 +31,10 @@ interface RecordSelection {
  * Reads barriers and kept results. A broker of an earlier version has neither, so both lists are
  * empty.
  */
-export async function queryRecords(session: Session, selection: RecordSelection): Promise<Records> {
+export async function queryRecords(
+  session: AnySession,
+  selection: RecordSelection,
+): Promise<Records> {
   const [barriers, results] = await Promise.all([
     session.query({ ...selection, kind: 'barriers' }).catch(noneOfOlderBroker),
     session.query({ ...selection, kind: 'results' }).catch(noneOfOlderBroker),

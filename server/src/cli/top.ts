@@ -3,10 +3,16 @@
  * the output until Ctrl-C. Beside locks, the list has barriers (keys at which sessions wait until
  * enough of them have arrived).
  */
-import type { LockMode, LockStats, QueryResult, Session } from '@holdfast/client'
+import type { LockMode, LockStats, QueryResult } from '@holdfast/client'
 import { maxDurationMs } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
+import {
+  type AnySession,
+  type BrokerFlags,
+  brokerCommand,
+  untilStopped,
+  withSession,
+} from './connecting.js'
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
 import {
   ago,
@@ -79,7 +85,7 @@ holdfast top --json --count 1`,
 }
 
 /** Reads and prints samples until Ctrl-C, or until --count samples are printed. */
-async function top(session: Session, prefix: string, flags: TopFlags): Promise<void> {
+async function top(session: AnySession, prefix: string, flags: TopFlags): Promise<void> {
   let isOver = false
   const stopping = untilStopped(session).finally(() => {
     isOver = true
@@ -114,7 +120,7 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
  * Reads all pages and joins the pages into one result. The counts of this result are the lengths of
  * its lists.
  */
-async function queryAll(session: Session, prefix: string): Promise<QueryResult> {
+async function queryAll(session: AnySession, prefix: string): Promise<QueryResult> {
   const held: QueryResult['held'][number][] = []
   const waiting: QueryResult['waiting'][number][] = []
   for await (const page of pagesOf(session, prefix)) {

@@ -5,7 +5,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
+import { type BrokerFlags, brokerCommand, withSessionFor } from './connecting.js'
 import { wrongFence } from './inspect.js'
 import { escapeText, print, printJson } from './output.js'
 import { integerParser } from './parse.js'
@@ -43,7 +43,7 @@ is lower than the highest fence it has seen.`,
 }
 
 async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Promise<void> {
-  await withSession(flags, async (session) => {
+  await withSessionFor(key, flags, async (session) => {
     try {
       await session.revoke(key, { fence, reason })
     } catch (error) {

@@ -50,8 +50,7 @@ granted at once is not queued.`,
             if (event.event === 'refused') reject(event.error)
             else printEvent(event, flags)
           }
-          if (flags.queue) session.watch({ prefix, queue: true }, onEvent)
-          else session.watch({ prefix }, onEvent)
+          session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refusal])
         },
         // Reconnect, unlike other commands, because a watch goes on when the broker is reachable
@@ -76,11 +75,16 @@ function printEvent(
   } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
 }
 
-/** Prints all held locks and waiting requests that the event lists. */
-function printState({ held, heldCount, waiting, waitingCount, resync }: StateEvent): void {
+/**
+ * Prints all held locks and waiting requests that the event lists. A watch of several cells gets
+ * one such event of each cell.
+ */
+function printState(state: StateEvent & { readonly cell?: number | undefined }): void {
+  const { held, heldCount, waiting, waitingCount, resync, cell } = state
+  const place = cell === undefined ? '' : ` in cell ${cell}`
   const note = resync ? ' (after a reconnect; events may be missing before this line)' : ''
   const waits = waitingCount === undefined ? '' : `, ${waitingCount} waiting`
-  print(`${timestamp()} ${heldCount} held${waits}${note}`)
+  print(`${timestamp()} ${heldCount} held${waits}${place}${note}`)
   for (const lock of held) print(`${timestamp()} held ${lockText(lock)}`)
   const unlisted = heldCount - held.length
   if (unlisted > 0) print(`${timestamp()} ... and ${unlisted} more held, which ls --all lists`)

@@ -4,7 +4,7 @@
  */
 import type { Lock, LockItem, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
-import { connectTo, urlsFrom } from '../connecting.js'
+import { connectTo, urlsOf } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
 import { escapeText, sessionLabel, span } from '../output.js'
 import { exitOfSignal } from './child.js'
@@ -46,22 +46,26 @@ export interface AcquireParams {
  *   of --try; 128 + n after signal n
  */
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
-  const { flags, name, signal } = params
+  const { key, flags, name, signal } = params
   const timeout = new AbortController()
   const ms = isTry(flags) ? tryConnectMs : deadline.remainingMs
   const timer = ms === undefined ? undefined : setTimeout(() => timeout.abort(), ms)
   try {
-    return await connectTo(flags, {
-      name: flags.name ?? name,
-      lease: flags.lease,
-      grace: flags.grace ?? 'lease',
-      reconnect: undefined,
-      signal: AbortSignal.any([signal, timeout.signal]),
-    })
+    return await connectTo(
+      flags,
+      { key },
+      {
+        name: flags.name ?? name,
+        lease: flags.lease,
+        grace: flags.grace ?? 'lease',
+        reconnect: undefined,
+        signal: AbortSignal.any([signal, timeout.signal]),
+      },
+    )
   } catch (error) {
     if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
     if (signal.aborted) throw exitFor(signal)
-    const urls = urlsFrom(flags).map(redactUrl).join(', ')
+    const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
     const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
     // Do not use the exit code of -E, because that code means that another session holds the lock.

@@ -7,6 +7,7 @@ import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'
 import { maxCapacity, maxDurationMs, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { cellsFrom, checkOneTag } from '../cellList.js'
 import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
 import {
@@ -133,6 +134,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   const repeatedKey = also.find((alsoKey, i) => alsoKey === key || also.indexOf(alsoKey) < i)
   if (repeatedKey !== undefined)
     throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
+  if (cellsFrom(flags) !== undefined) checkOneTag([key, ...also])
   const mode = shared ? ({ mode: 'shared' } as const) : {}
   const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
   return [firstItem, ...also.map((alsoKey) => ({ key: alsoKey, ...mode }))]

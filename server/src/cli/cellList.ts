@@ -1,0 +1,104 @@
+/**
+ * Reads the list of cells of a command line, from `--cells` or HOLDFAST_CELLS. Cells are
+ * independent brokers or clusters that share the keys between them. The client sends each request
+ * to the cell of its key.
+ */
+import { cellOfSlot, redactUrl, slotCount, slotOf } from '@holdfast/shared'
+import { Exit, exitCodes } from './exitCodes.js'
+import { escapeText } from './output.js'
+
+/** The URLs of the brokers of each cell. The first list has the brokers of cell 1. */
+export type CellList = readonly (readonly string[])[]
+
+/** The options that say where the brokers are. */
+export interface AddressFlags {
+  readonly url?: readonly string[] | undefined
+  readonly cells?: string | undefined
+}
+
+/** The form of a list, for help and error messages. */
+export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cells'
+
+/**
+ * The cells: from `--cells`, else from HOLDFAST_CELLS unless `--url` is given; undefined if the
+ * command has one broker or cluster.
+ *
+ * @throws {Exit} 64 if the list is wrong, or if the user names both cells and another broker.
+ */
+export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
+  const { HOLDFAST_CELLS = '', HOLDFAST_URL = '' } = process.env
+  if (cells !== undefined) {
+    if (url === undefined) return parseCells(cells, '--cells')
+    throw new Exit(
+      exitCodes.usage,
+      'Both a URL and --cells are given: give --cells for several cells, or a URL for one broker',
+    )
+  }
+  if (url !== undefined || HOLDFAST_CELLS.trim() === '') return undefined
+  if (HOLDFAST_URL === '') return parseCells(HOLDFAST_CELLS, 'HOLDFAST_CELLS')
+  throw new Exit(
+    exitCodes.usage,
+    'Both HOLDFAST_URL and HOLDFAST_CELLS are set: unset one of them, or give --url or --cells',
+  )
+}
+
+/** @param source The option or the variable that has the list, for error messages. */
+function parseCells(text: string, source: string): CellList {
+  const cells = text.split(';').map((list) => list.split(',').map((url) => url.trim()))
+  const cellsByUrl = new Map<string, number>()
+  if (cells.length > slotCount) {
+    throw wrongList(source, `has ${cells.length} cells: the most are ${slotCount}`)
+  }
+  for (const [index, urls] of cells.entries()) {
+    for (const url of urls) checkUrl(url, index + 1, cellsByUrl, source)
+  }
+  return cells
+}
+
+function checkUrl(
+  url: string,
+  cell: number,
+  cellsByUrl: Map<string, number>,
+  source: string,
+): void {
+  if (url === '') {
+    throw wrongList(source, `has an empty URL in cell ${cell}: write ${cellListForm}`)
+  }
+  const shownUrl = escapeText(redactUrl(url))
+  if (!/^wss?:\/\//i.test(url) || !URL.canParse(url) || url.includes('#')) {
+    throw wrongList(
+      source,
+      `has "${shownUrl}" in cell ${cell}: a URL begins with ws:// or wss:// and has no fragment (#)`,
+    )
+  }
+  const knownCell = cellsByUrl.get(url) ?? cell
+  if (knownCell !== cell) {
+    throw wrongList(source, `has ${shownUrl} in cell ${knownCell} and in cell ${cell}`)
+  }
+  cellsByUrl.set(url, cell)
+}
+
+function wrongList(source: string, problem: string): Exit {
+  return new Exit(exitCodes.usage, `The list of cells in ${source} ${problem}`)
+}
+
+/** The URLs of the cell that has a key. */
+export function urlsOfKey(cells: CellList, key: string): readonly string[] {
+  return cells[cellOfSlot(slotOf(key), cells.length) - 1]!
+}
+
+/**
+ * Checks that the keys of a set have one tag, which keeps them in one cell for every number of
+ * cells.
+ * @throws {Exit} 64 if two keys have different slots
+ */
+export function checkOneTag(keys: readonly string[]): void {
+  const [first = '', ...others] = keys
+  const strayKey = others.find((key) => slotOf(key) !== slotOf(first))
+  if (strayKey === undefined) return
+  throw new Exit(
+    exitCodes.usage,
+    `The keys ${escapeText(first)} and ${escapeText(strayKey)} may be in different cells: ` +
+      'give all keys of the lock the same tag, such as {order:42}',
+  )
+}

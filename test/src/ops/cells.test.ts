@@ -1,0 +1,231 @@
+/**
+ * The commands of `holdfast` over two cells, which are two brokers that share the keys between
+ * them. Commands for one key use the cell of the key; the other commands use all cells.
+ */
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { cellOfSlot, slotOf } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { type Around, type Ended, Holdfast } from './command.js'
+
+const count = 2
+
+/** A key of this cell. */
+function keyIn(cell: number): string {
+  for (let i = 0; ; i++) {
+    const key = `k${i}`
+    if (cellOfSlot(slotOf(key), count) === cell) return key
+  }
+}
+
+const keys = [keyIn(1), keyIn(2)] as const
+
+describe('holdfast over cells', () => {
+  const stage = Stage.forEachTest()
+
+  async function brokers() {
+    const cells = await Promise.all(
+      [1, 2].map((cell) => stage.broker({ cell: `${cell}/${count}` })),
+    )
+    return { cells, list: cells.map(({ url }) => url).join(';') }
+  }
+
+  const run = (list: string, args: readonly string[], around: Around = {}) =>
+    Holdfast.run(stage, args, { ...around, env: { HOLDFAST_CELLS: list, ...around.env } })
+
+  /** Holds a lock on each of the keys until the end of the test. */
+  async function holdBoth(list: string): Promise<void> {
+    for (const key of keys) {
+      const args = ['hold', '--cells', list, '--name', `holder of ${key}`, key]
+      await Holdfast.start(stage, args, { open: true }).out.waitForCount(1)
+    }
+  }
+
+  it('runs commands for a key in the cell of the key', async () => {
+    const { cells, list } = await brokers()
+    for (const [i, key] of keys.entries()) {
+      const { code, out } = await run(list, ['run', key, '--', 'sh', '-c', 'echo $HOLDFAST_KEY'])
+      expect([code, out]).to.deep.equal([0, [key]])
+      expect((await run(list, ['elect', key, 'true'])).code).to.equal(0)
+      const { out: shared } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
+      expect(shared).to.deep.equal(['built'])
+      const grants = cells.map(({ broker }) => broker.stats().totalLocks)
+      expect(grants).to.deep.equal(i === 0 ? [3, 0] : [3, 3])
+    }
+  })
+
+  it('excludes a second holder, shows and revokes the lock, for a key of either cell', async () => {
+    const { cells, list } = await brokers()
+    await holdBoth(list)
+    for (const [i, key] of keys.entries()) {
+      const refused = await run(list, ['run', '--try', key, 'true'])
+      expect([refused.code, refused.err[0]]).to.deep.equal([
+        75,
+        refused.err[0]?.match(`holdfast: ${key} is held by holder of ${key} .*`)?.[0],
+      ])
+      const shown = await run(list, ['show', '--json', key])
+      const { held } = JSON.parse(shown.out[0]!)
+      const fence = String(held[0].fence)
+      const revoked = await run(list, ['unlock', key, '--fence', fence, '--reason', 'test'])
+      expect(revoked.code, revoked.err.join()).to.equal(0)
+      expect(cells[i]!.broker.query().heldCount).to.equal(0)
+    }
+  })
+
+  it('lists, counts and watches the keys of all cells', async () => {
+    const { list } = await brokers()
+    await holdBoth(list)
+    const listed = await run(list, ['ls', '--all', '--json'])
+    expect(listed.out.map((line) => JSON.parse(line).key)).to.deep.equal([...keys].sort())
+    const counted = await run(list, ['stats', '--json'])
+    expect(JSON.parse(counted.out[0]!).activeLocks).to.equal(2)
+    const top = await run(list, ['top', '--json', '--count', '1'])
+    const { heldCount, isWhole } = JSON.parse(top.out[0]!)
+    expect([heldCount, isWhole]).to.deep.equal([2, true])
+    const watch = Holdfast.start(stage, ['watch', '--cells', list])
+    const lines = (await watch.out.waitForCount(4)).map((line) => line.replace(/^\S+ /, ''))
+    expect(lines.filter((line) => line.startsWith('1 held')).sort()).to.deep.equal([
+      '1 held in cell 1',
+      '1 held in cell 2',
+    ])
+    watch.process.kill('SIGTERM')
+    expect((await watch.ended()).code).to.equal(0)
+  })
+
+  it('pings each cell, and spreads the sessions of bench over the cells', async () => {
+    const { cells, list } = await brokers()
+    const pinged = await run(list, ['ping', '--count', '2', '--json'])
+    const answers = pinged.out.map((line) => JSON.parse(line))
+    expect(answers.map(({ cell, n, url }) => [cell, n, url])).to.deep.equal([
+      [1, 1, cells[0]!.url],
+      [2, 1, cells[1]!.url],
+      [1, 2, cells[0]!.url],
+      [2, 2, cells[1]!.url],
+    ])
+    const args = ['bench', '--json', '--sessions', '32', '--time', '200ms']
+    const { out } = await run(list, args)
+    const { cells: cellCount, cycles } = JSON.parse(out[0]!)
+    const grants = cells.map(({ broker }) => broker.stats().totalLocks)
+    expect([cellCount, cycles]).to.deep.equal([2, grants[0]! + grants[1]!])
+    expect(Math.min(...grants)).to.be.greaterThan(0)
+  })
+
+  it('locks a set of keys with one tag, and refuses another set with exit code 64', async () => {
+    const { list } = await brokers()
+    const both = await run(list, ['run', '--also', '{t}b', '{t}a', 'true'])
+    expect(both.code, both.err.join()).to.equal(0)
+    expect(await run(list, ['run', '--also', keys[1], keys[0], 'true'])).to.deep.include({
+      code: 64,
+      err: [
+        `holdfast: The keys ${keys[0]} and ${keys[1]} may be in different cells: give all keys of ` +
+          'the lock the same tag, such as {order:42}',
+      ],
+    })
+  })
+
+  it('prefers --url to HOLDFAST_CELLS, and --cells to both variables', async () => {
+    const { cells, list } = await brokers()
+    await holdBoth(list)
+    const ofOne = await run('ws://127.0.0.1:1', ['ls', '--json', '--url', cells[0]!.url])
+    expect(ofOne.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
+    const env = { HOLDFAST_URL: 'ws://127.0.0.1:1' }
+    const spaced = ` ${list.replace(';', ' ; ')} `
+    const ofAll = await run('ws://127.0.0.1:1', ['ls', '--json', '--cells', spaced], { env })
+    expect([ofAll.code, ofAll.out.length]).to.deep.equal([0, 2])
+  })
+
+  const a = 'ws://127.0.0.1:1'
+  const b = 'ws://127.0.0.1:2'
+  const wrongLists: readonly [problem: string, list: string, message: string][] = [
+    ['an empty text', '', 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
+    ['a cell without a URL', `${a};`, 'has an empty URL in cell 2: write "URL,URL;URL,URL"'],
+    ['an empty URL', `${a},,${b}`, 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
+    ['another scheme', `${a};http://h`, 'has "http://h" in cell 2: a URL begins with ws:// or'],
+    ['a text that is no URL', `${a};ws://`, 'has "ws://" in cell 2: a URL begins with ws:// or'],
+    ['a fragment', `${a}#x`, `has "${a}#***" in cell 1: a URL begins with ws:// or`],
+    ['a URL in two cells', `${a};${b},${a}`, `has ${a} in cell 1 and in cell 2`],
+    ['too many cells', Array(1_025).fill(a).join(';'), 'has 1025 cells: the most are 1024'],
+  ]
+
+  it('refuses a wrong list with one sentence and exit code 64', async () => {
+    await Promise.all(
+      wrongLists.map(async ([problem, list, message]) => {
+        const { code, out, err } = await Holdfast.run(stage, ['ls', '--cells', list])
+        expect([code, out, err.length], problem).to.deep.equal([64, [], 1])
+        const start = `holdfast: The list of cells in --cells ${message}`
+        expect(err[0]!.slice(0, start.length), problem).to.equal(start)
+      }),
+    )
+    const { code, err } = await run(`${a};`, ['run', 'k', 'true'])
+    expect([code, err[0]?.slice(0, 48)]).to.deep.equal([
+      64,
+      'holdfast: The list of cells in HOLDFAST_CELLS ha',
+    ])
+  })
+
+  it('refuses cells together with another broker with exit code 64', async () => {
+    const expectRefused = ({ code, err }: Ended, message: RegExp) => {
+      expect([code, err.length]).to.deep.equal([64, 1])
+      expect(err[0]).to.match(message)
+    }
+    expectRefused(
+      await Holdfast.run(stage, ['ls', '--cells', a, '--url', b]),
+      /Both a URL and --cells are given: /,
+    )
+    expectRefused(
+      await Holdfast.run(stage, ['bench', b, '--cells', a]),
+      /Both a URL and --cells are given: /,
+    )
+    expectRefused(
+      await run(a, ['run', 'k', 'true'], { env: { HOLDFAST_URL: b } }),
+      /Both HOLDFAST_URL and HOLDFAST_CELLS are set: /,
+    )
+  })
+
+  it('exits 64 if the list has another order or another length', async () => {
+    const { cells, list } = await brokers()
+    const [first, second] = cells.map(({ url }) => url)
+    const expectRefused = async (wrongList: string, args: readonly string[]) => {
+      const { code, out, err } = await run(wrongList, args)
+      expect([code, out, err.length], args.join(' ')).to.deep.equal([64, [], 1])
+      expect(err[0]).to.match(/wrong cell: .*check the order and the number of the cells/)
+    }
+    await expectRefused(`${second};${first}`, ['ls'])
+    await expectRefused(`${second};${first}`, ['run', '--try', keys[0], 'true'])
+    await expectRefused(`${second};${first}`, ['ping'])
+    await expectRefused(`${first}`, ['watch'])
+    await expectRefused(`${list};${a}`, ['hold', 'a'])
+  })
+
+  it('needs only the cell of its key, and exits 69 if a cell that it needs is away', async () => {
+    const { cells } = await brokers()
+    const list = `${cells[0]!.url};${a}`
+    const listed = await run(list, ['ls'])
+    expect([listed.code, listed.out, listed.err.length]).to.deep.equal([69, [], 1])
+    expect(listed.err[0]).to.contain(a)
+    const reached = await run(list, ['run', keys[0], 'true'])
+    expect(reached.code, reached.err.join()).to.equal(0)
+    const away = await run(list, ['run', keys[1], 'true'])
+    expect([away.code, away.out, away.err.length]).to.deep.equal([69, [], 1])
+    expect(away.err[0]).to.contain(a)
+  })
+
+  it('names the brokers of the cell of its key if none of them answers in time', async () => {
+    // A server that accepts connections and never answers.
+    const silent = createServer().listen(0, '127.0.0.1')
+    stage.onClear(() => silent.close())
+    await once(silent, 'listening')
+    const url = `ws://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const args = ['run', '--timeout', '50ms', keys[1], 'true']
+    expect(await run(`${b};${url}`, args)).to.deep.include({
+      code: 75,
+      err: [`holdfast: No broker answered within 50ms (--timeout) at ${url}`],
+    })
+  })
+
+  it('ignores the variable in serve', async () => {
+    const { code, err } = await run(a, ['serve', '--check'])
+    expect([code, err]).to.deep.equal([0, []])
+  })
+})
