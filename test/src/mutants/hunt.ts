@@ -22,11 +22,12 @@ export interface Hunt {
 }
 
 /**
- * The input of the process that runs the hunt: the worlds, the number of brokers in each world, and
- * what each world needs; or the test file.
+ * The input of the process that runs the hunt: the worlds, the number of brokers or of cells in
+ * each world, and what each world needs; or the test file.
  */
 export interface HuntInput extends Hunt {
   readonly brokers: number
+  readonly cells: number | undefined
   readonly needs: WorldNeeds | undefined
   readonly tests: string | undefined
 }
@@ -61,9 +62,9 @@ export function isCaught({ seed, test, error }: HuntResult): boolean {
 /** Runs worlds or tests on a copy of the build with the mutant, until one of them fails. */
 export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
-  const { brokers = 1, needs, tests } = mutant
+  const { brokers = 1, cells, needs, tests } = mutant
   try {
-    return await runIn(copy, { ...worlds, brokers, needs, tests })
+    return await runIn(copy, { ...worlds, brokers, cells, needs, tests })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

@@ -14,8 +14,8 @@ const result = input.tests === undefined ? await runWorlds(input) : await runTes
 const seconds = (performance.now() - start) / 1000
 process.send?.({ ...result, seconds } satisfies HuntResult)
 
-async function runWorlds({ seeds, from, events, brokers, needs }: HuntInput) {
-  const campaign = new Campaign({ events, brokers, needs, lines: 1 })
+async function runWorlds({ seeds, from, events, brokers, cells, needs }: HuntInput) {
+  const campaign = new Campaign({ events, brokers, cells, needs, lines: 1 })
   const failed = await campaign.run({ from, seeds })
   const { rule, detail = '' } = failed?.violation ?? {}
   const error = /\b(Type|Reference|Range)Error: .*/.exec(detail)?.[0]

@@ -29,6 +29,11 @@ export interface Mutant {
   /** The number of brokers that the simulation needs to catch the mutant. Default 1. */
   readonly brokers?: number | undefined
   /**
+   * The number of cells that the simulation needs to catch the mutant. Default: a world without
+   * cells.
+   */
+  readonly cells?: number | undefined
+  /**
    * What a world must have for the bug to show, for instance an action of clients. Each world of
    * the hunt has it, so that the hunt runs no world that cannot catch the mutant. Default: nothing.
    */

@@ -14,11 +14,11 @@ import {
   ReplicatedLog,
   settingsFrom,
 } from '@holdfast/server/internal'
+import { type Cell, cellText } from '@holdfast/shared'
 import { SimClock } from './clocks.js'
 import type { LogOracle, LogOracleBroker } from './logOracle.js'
 import type { Network, Path } from './network.js'
-import { ObservedLog } from './observedLog.js'
-import type { Oracles } from './oracles.js'
+import { type LogObserver, ObservedLog } from './observedLog.js'
 import { makeLink } from './pipe.js'
 import type { Plan } from './plan.js'
 import { Random } from './random.js'
@@ -27,6 +27,7 @@ import type { SharedStore } from './sharedStore.js'
 import { noAppendFaults, SimEngineSource } from './simEngine.js'
 import { SimProcess } from './simProcess.js'
 import { SlowLog } from './slowLog.js'
+import type { Trace } from './trace.js'
 import type { World } from './world.js'
 
 /**
@@ -50,15 +51,55 @@ export interface SharedLog {
   readonly logOracle: LogOracle
 }
 
+/** The oracles that observe the broker of a machine. */
+export interface BrokerObserver {
+  readonly trace: Trace
+  /** A broker's process has started. @returns the observer of its log */
+  brokerStarted(machine: BrokerMachine, process: SimProcess): LogObserver
+  brokerDrains(machine: BrokerMachine): void
+  brokerEnded(machine: BrokerMachine): void
+}
+
 export interface BrokerMachineDeps {
   readonly world: World
   readonly network: Network
   readonly seed: string
-  readonly plan: Plan
-  readonly oracles: Oracles
+  readonly plan: Pick<
+    Plan,
+    | 'brokerRate'
+    | 'busyMs'
+    | 'hasTightBuffers'
+    | 'keptResults'
+    | 'logMs'
+    | 'maxHoldLimit'
+    | 'quietStart'
+  >
+  readonly oracles: BrokerObserver
   readonly index: number
   /** The shared log; undefined for a broker that has its own log. */
   readonly log: SharedLog | undefined
+  /** The cell of the broker; undefined for a broker that serves all keys. */
+  readonly cell?: Cell | undefined
+}
+
+/** The names of a machine: of its processes, of its URL and of its random numbers. */
+interface MachineNames {
+  readonly name: string
+  readonly host: string
+  readonly label: string
+  /** The beginning of the ids that the broker makes. */
+  readonly idPrefix: string
+}
+
+function namesOf({ cell, log, index }: BrokerMachineDeps): MachineNames {
+  if (cell !== undefined) {
+    const { number } = cell
+    const host = `cell${number}`
+    return { name: `c${number}.`, host, label: `cell ${number}`, idPrefix: `${number}.` }
+  }
+  if (log === undefined) return { name: 'broker', host: 'broker', label: 'broker', idPrefix: '' }
+  const host = `broker${index}`
+  return { name: `b${index}.`, host, label: `broker ${index}`, idPrefix: `${index}.` }
 }
 
 export class BrokerMachine implements LogOracleBroker {
@@ -66,7 +107,7 @@ export class BrokerMachine implements LogOracleBroker {
   /** The network path to the shared log. */
   readonly path: Path
   readonly #deps: BrokerMachineDeps
-  readonly #name: string
+  readonly #names: MachineNames
   #process: SimProcess | undefined
   #broker: Broker | undefined
   #log: Log | undefined
@@ -77,9 +118,9 @@ export class BrokerMachine implements LogOracleBroker {
 
   constructor(deps: BrokerMachineDeps) {
     this.#deps = deps
-    const { log, index } = deps
-    this.#name = log === undefined ? 'broker' : `b${index}.`
-    this.url = log === undefined ? 'ws://broker' : `ws://broker${index}`
+    const { log } = deps
+    this.#names = namesOf(deps)
+    this.url = `ws://${this.#names.host}`
     const { latencyMs, jitterMs } = log?.plan ?? { latencyMs: 0, jitterMs: 0 }
     this.path = { up: makeLink(latencyMs, jitterMs), down: makeLink(latencyMs, jitterMs) }
   }
@@ -108,7 +149,7 @@ export class BrokerMachine implements LogOracleBroker {
   }
 
   get name(): string {
-    return this.#process?.name ?? this.#name
+    return this.#process?.name ?? this.#names.name
   }
 
   get table(): Omit<LockTable, 'apply'> | undefined {
@@ -136,18 +177,18 @@ export class BrokerMachine implements LogOracleBroker {
   }
 
   start(): void {
-    const { world, network, seed, plan, oracles, index, log } = this.#deps
+    const { world, network, seed, plan, oracles, index, log, cell } = this.#deps
+    const { name, label, idPrefix } = this.#names
     const run = this.#starts++
-    const label = log === undefined ? `broker ${run}` : `broker ${index} ${run}`
-    const random = new Random(`${seed}/${label}`)
+    const random = new Random(`${seed}/${label} ${run}`)
     const rate = log?.plan.rates[index] ?? plan.brokerRate
     const clock = new SimClock(world, random, rate, worldStart + world.now)
-    const process = new SimProcess(`${this.#name}${run}`, world, random, clock)
+    const process = new SimProcess(`${name}${run}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
     const observer = oracles.brokerStarted(this, process)
     let ids = 0
-    const prefix = log === undefined ? `${run}` : `${index}.${run}`
+    const prefix = `${idPrefix}${run}`
     const environment: Environment = {
       clock,
       endOfTurn: process.endOfTurn,
@@ -164,6 +205,7 @@ export class BrokerMachine implements LogOracleBroker {
           ...(plan.hasTightBuffers && tightLimits),
           ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
         },
+        cell: cell && cellText(cell),
         quietStart: log === undefined && plan.quietStart && run > 0 ? longestLeaseMs : 0,
       }),
       environment,

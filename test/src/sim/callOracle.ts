@@ -71,13 +71,16 @@ export interface CallStart {
   readonly at: number
 }
 
+/** The parts of all oracles that the check of calls uses. */
+export type CallObserver = Pick<Oracles, 'trace' | 'report' | 'now' | 'violated' | 'requestFailed'>
+
 export class CallOracle {
   readonly #process: SimProcess
-  readonly #oracles: Oracles
+  readonly #oracles: CallObserver
   readonly #unsettledCalls = new Set<string>()
   #calls = 0
 
-  constructor(process: SimProcess, oracles: Oracles) {
+  constructor(process: SimProcess, oracles: CallObserver) {
     this.#process = process
     this.#oracles = oracles
   }

@@ -2,7 +2,8 @@
  * Runs one world after another, until the campaign has run the requested number of worlds, the time
  * is over, or a world breaks a rule. Adds up the event counts of all worlds.
  */
-import { type Result, type SimulationOptions, simulate } from './simulate.js'
+import { runWorld } from './runWorld.js'
+import type { Result, SimulationOptions } from './simulate.js'
 
 export interface CampaignTask {
   /** The seed of the first world. */
@@ -45,7 +46,7 @@ export class Campaign {
     for (let seed = from; seed < endSeed; seed++) {
       const worldStart = performance.now()
       if (worldStart >= end) break
-      const result = await simulate(seed, this.#options)
+      const result = await runWorld(seed, this.#options)
       const now = performance.now()
       this.#add(result, now - worldStart)
       if (result.violation !== undefined) return result

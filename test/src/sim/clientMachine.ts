@@ -15,6 +15,22 @@ import { Random } from './random.js'
 import { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
+/** The environment of a client that runs in a simulated process. */
+export function environmentOf(
+  process: SimProcess,
+  random: Random,
+  WebSocket: Environment['WebSocket'],
+  endsTurnsEarly: boolean,
+): Environment {
+  return {
+    clock: process.clock,
+    random: () => random.next(),
+    endOfTurn: endsTurnsEarly ? queueMicrotask : process.endOfTurn,
+    newTask: process.receive,
+    WebSocket,
+  }
+}
+
 export interface ClientMachineDeps {
   readonly world: World
   readonly network: Network
@@ -71,13 +87,9 @@ export class ClientMachine {
     const check = () => oracles.holderOracle.checkProcess(process)
     process.onResume = check
     process.afterUnit = check
-    const environment: Environment = {
-      clock,
-      random: () => random.next(),
-      endOfTurn: client.endsTurnsEarly ? queueMicrotask : process.endOfTurn,
-      newTask: process.receive,
-      WebSocket: network.webSocketOf(process, (url) => this.paths.get(url)!, client.isBrowser),
-    }
+    const pathTo = (url: string) => this.paths.get(url)!
+    const WebSocket = network.webSocketOf(process, pathTo, client.isBrowser)
+    const environment = environmentOf(process, random, WebSocket, client.endsTurnsEarly)
     const { lease, grace } = client
     const options = { lease, grace, name }
     const program = new Program({

@@ -177,20 +177,8 @@ export class Faults {
   }
 
   #restartBroker(machine: BrokerMachine, random: Random): void {
-    const { connections } = this.#deps.network
     if (machine.process === undefined) return
-    machine.kill()
-    for (const connection of connections) {
-      if (connection.url !== machine.url) continue
-      connections.delete(connection)
-      const clientLearnsAfterMs = random.chance(0.85) ? random.between(0, 200) : undefined
-      const cut = {
-        ...randomCut(random, connection),
-        clientLearnsAfterMs,
-        serverLearnsAfterMs: undefined,
-      }
-      connection.cut(cut)
-    }
+    killBroker(machine, this.#deps.network, random)
     this.#startBroker(machine, random.between(2, 3_000))
   }
 
@@ -250,13 +238,29 @@ export class Faults {
   }
 }
 
+/** Kills the broker of a machine, and cuts its connections. */
+export function killBroker(machine: BrokerMachine, { connections }: Network, random: Random): void {
+  machine.kill()
+  for (const connection of connections) {
+    if (connection.url !== machine.url) continue
+    connections.delete(connection)
+    const clientLearnsAfterMs = random.chance(0.85) ? random.between(0, 200) : undefined
+    const cut = {
+      ...randomCut(random, connection),
+      clientLearnsAfterMs,
+      serverLearnsAfterMs: undefined,
+    }
+    connection.cut(cut)
+  }
+}
+
 /** By how much a fault sets a wall clock, in ms. */
 function clockJump(random: Random): number {
   return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
 }
 
 /** A random cut: how many packets it loses, and when each end learns of it. */
-function randomCut(random: Random, connection: Connection | undefined): Cut {
+export function randomCut(random: Random, connection: Connection | undefined): Cut {
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

@@ -4,6 +4,7 @@
  *   npm run sim -- --seeds 5000 --events 2000      5000 worlds, from seed 1 (or --from)
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
+ *   npm run sim -- --cells 3 --seeds 1000          with 3 cells, which share the keys between them
  *   npm run sim -- --seed 17                       one world; its trace if it breaks a rule
  *   npm run sim -- --actions once,scope            each world has these actions of clients
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
@@ -12,12 +13,14 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { Campaign } from './campaign.js'
 import { type Action, actions } from './plan.js'
+import { runWorld } from './runWorld.js'
 import { Shrinker } from './shrink.js'
-import { type Result, type SimulationOptions, simulate } from './simulate.js'
+import type { Result, SimulationOptions } from './simulate.js'
 
 const { values } = parseArgs({
   options: {
     brokers: { type: 'string', default: '1' },
+    cells: { type: 'string' },
     seed: { type: 'string' },
     seeds: { type: 'string' },
     from: { type: 'string', default: '1' },
@@ -34,6 +37,7 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: Number(values.events),
   brokers: Number(values.brokers),
+  cells: values.cells === undefined ? undefined : Number(values.cells),
   needs: { actions: actionsFrom(values.actions) },
   clients: numberSetFrom(values.clients),
   faults: numberSetFrom(values.faults),
@@ -41,7 +45,7 @@ const options: SimulationOptions = {
 }
 
 if (values.seed !== undefined) {
-  const result = await simulate(Number(values.seed), options)
+  const result = await runWorld(Number(values.seed), options)
   printResult(result, values.trace)
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
@@ -79,10 +83,11 @@ function actionsFrom(list: string | undefined): Action[] | undefined {
 /** The options of the command that repeats a world. */
 function optionsFor(
   seed: number,
-  { brokers = 1, events, needs, clients, faults }: SimulationOptions,
+  { brokers = 1, cells, events, needs, clients, faults }: SimulationOptions,
 ): string {
   const parts = [`--seed ${seed}`, `--events ${events}`]
   if (brokers > 1) parts.push(`--brokers ${brokers}`)
+  if (cells !== undefined) parts.push(`--cells ${cells}`)
   if (needs?.actions !== undefined) parts.push(`--actions ${needs.actions}`)
   if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)
   if (faults !== undefined) parts.push(`--faults "${[...faults]}"`)

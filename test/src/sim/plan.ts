@@ -186,7 +186,7 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   return { ...plan, ...needed, actions: weights, keptResults }
 }
 
-function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
+export function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
   const lease = random.chance(0.6) ? random.int(2_000, 4_000) : random.int(2_000, 15_000)
   return {
     lease,

@@ -2,7 +2,8 @@
  * Shrinks a failing run: tries the same seed with fewer clients, faults and events, and keeps each
  * change after which the run still breaks the same rule.
  */
-import { type Result, type SimulationOptions, simulate } from './simulate.js'
+import { runWorld } from './runWorld.js'
+import type { Result, SimulationOptions } from './simulate.js'
 
 /** The largest number of runs in one search. */
 const maxRuns = 300
@@ -58,7 +59,7 @@ export class Shrinker {
   async #try(change: Partial<SimulationOptions>): Promise<boolean> {
     if (this.#runs++ >= maxRuns) return false
     const options = { ...this.#options, ...change }
-    const result = await simulate(this.#seed, options)
+    const result = await runWorld(this.#seed, options)
     if (result.violation?.rule !== this.#rule) return false
     this.#best = result
     this.#options = { ...options, events: Math.min(options.events, result.violation.event) }

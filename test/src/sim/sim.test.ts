@@ -1,11 +1,13 @@
 /**
- * Runs the simulation as a test: a few worlds in `npm test`, and 2,700 with full counts, a quarter
- * of them with three brokers. Also checks that a seed always makes the same world.
+ * Runs the simulation as a test: a few worlds in `npm test`, and 3,200 with full counts, of which
+ * 700 have three brokers and 500 have three cells. Also checks that a seed always makes the same
+ * world.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
 import { Campaign } from './campaign.js'
-import { simulate } from './simulate.js'
+import { runWorld } from './runWorld.js'
+import { type SimulationOptions, simulate } from './simulate.js'
 
 /**
  * The events that must have happened at least once in all worlds with one broker. Without these
@@ -68,8 +70,35 @@ const expectedCountsOfCluster = [
   'gradual snapshot',
 ]
 
-/** Worlds with one broker and with three, long enough for the counts above. */
-const campaigns = [
+/** The events that must have happened at least once in all worlds with three cells. */
+const expectedCountsOfCells = [
+  'granted in cell 1',
+  'granted in cell 2',
+  'granted in cell 3',
+  'granted to a waiter',
+  'refused INVALID_KEY',
+  'refused INVALID_OPTION',
+  'refused LOCK_HELD',
+  'refused LOCK_TIMEOUT',
+  'refused UNAVAILABLE',
+  'event cellClosed',
+  'event draining',
+  'event jeopardy',
+  'event lost',
+  'event newSession',
+  'event resumed',
+  'fault killClient',
+]
+
+interface TestCampaign {
+  readonly title: string
+  readonly options: SimulationOptions
+  readonly seeds: number
+  readonly expectedCounts: readonly string[]
+}
+
+/** Worlds with one broker, with three and with cells, long enough for the counts above. */
+const campaigns: readonly TestCampaign[] = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
@@ -81,6 +110,12 @@ const campaigns = [
     options: { brokers: 3, events: count(1_500, 4_000) },
     seeds: count(40, 700),
     expectedCounts: expectedCountsOfCluster,
+  },
+  {
+    title: 'breaks no rule with three cells',
+    options: { cells: 3, events: count(600, 2_000) },
+    seeds: count(30, 500),
+    expectedCounts: expectedCountsOfCells,
   },
 ]
 
@@ -130,6 +165,10 @@ describe('simulation', () => {
     const first = await simulate(8, { events: 1_500, brokers })
     const second = await simulate(8, { events: 1_500, brokers })
     expect(second.hash, 'three brokers').to.equal(first.hash)
+    const cells = 3
+    const firstWithCells = await runWorld(8, { events: 600, cells })
+    const secondWithCells = await runWorld(8, { events: 600, cells })
+    expect(secondWithCells.hash, 'three cells').to.equal(firstWithCells.hash)
     const [thirdWorld, fourthWorld] = [
       await simulate(3, { events: 100 }),
       await simulate(4, { events: 100 }),
@@ -160,7 +199,9 @@ describe('simulation', () => {
       const failed = await campaign.run({ from: 1, seeds, onProgress: full ? print : undefined })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
-        const command = `npm run sim -- --brokers ${options.brokers} --seed ${seed}`
+        const { brokers = 1, cells } = options
+        const kind = cells === undefined ? `--brokers ${brokers}` : `--cells ${cells}`
+        const command = `npm run sim -- ${kind} --seed ${seed}`
         throw new Error(
           `"${violation.rule}" is broken: ${violation.detail}\n` +
             `at event ${violation.event} of ${events}; ` +

@@ -37,6 +37,12 @@ export interface SimulationOptions {
    * their lock tables. Default 1.
    */
   readonly brokers?: number | undefined
+  /**
+   * The number of cells: independent brokers that share the keys between them. Undefined for a
+   * world without cells. A world with cells has other clients, faults and oracles, so `brokers`
+   * and `needs` have no effect.
+   */
+  readonly cells?: number | undefined
   /** What every world has, also if its seed leaves it out. Default: nothing. */
   readonly needs?: WorldNeeds | undefined
   /** The indexes of the seed's clients that take part; undefined for all. */

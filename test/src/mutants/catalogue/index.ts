@@ -1,6 +1,7 @@
 /** All mutants, by the part of the product that they change. */
 import type { Mutant } from '../mutant.js'
 import { brokerMutants } from './broker.js'
+import { cellMutants } from './cells.js'
 import { clientMutants } from './client.js'
 import { clusterMutants } from './cluster.js'
 import { electionMutants } from './elections.js'
@@ -20,4 +21,5 @@ export const mutants: readonly Mutant[] = [
   ...brokerMutants,
   ...clusterMutants,
   ...clientMutants,
+  ...cellMutants,
 ]

@@ -1,0 +1,84 @@
+/**
+ * Mutants (planted bugs) of cells: which cell has a key, what the brokers refuse, and what the
+ * client does when the session of a cell ends. Cells are independent brokers that share the keys
+ * between them.
+ */
+import type { Mutant } from '../mutant.js'
+
+/** The number of cells in the worlds of the hunt. */
+const cells = 3
+
+export const cellMutants: readonly Mutant[] = [
+  {
+    name: 'cell-slot-ignores-tag',
+    in: 'shared/hashedPart',
+    find: 'key.slice($START + 1, $END)',
+    replace: 'key',
+    why: 'The client and the broker hash the whole key although the key has a tag.',
+    cells,
+  },
+  {
+    name: 'cell-broker-grants-keys-of-other-cells',
+    in: 'Inbound.#refuseOtherCell',
+    find: '$OWNER === $NUMBER',
+    replace: 'true',
+    why: 'The broker grants a key of another cell to a client with a wrong list.',
+    cells,
+  },
+  {
+    name: 'cell-broker-checks-first-key-of-set',
+    in: 'Inbound.#refuseOtherCell',
+    find: 'if ($OWNER === $NUMBER) continue',
+    replace: 'if ($OWNER === $NUMBER) return false',
+    why: 'The broker grants a set whose second key belongs to another cell.',
+    cells,
+  },
+  {
+    name: 'cell-broker-accepts-client-of-another-cell',
+    in: 'Handshake.begin',
+    find: '$HELLO.cell !== undefined && $HELLO.cell !== $OWN_CELL',
+    replace: 'false',
+    why: 'The broker welcomes a client whose list has the cells in another order.',
+    cells,
+  },
+  {
+    name: 'cell-client-reverses-list',
+    in: 'connectCellsIn',
+    find: '$CELLS[$CELL - 1]',
+    replace: '$CELLS[count - $CELL]',
+    why: 'The client takes the brokers of a cell from the wrong end of its list.',
+    cells,
+  },
+  {
+    name: 'cell-client-counts-from-zero',
+    in: 'client/CellSession.cellOf',
+    find: 'cellOfSlot($SLOT, $COUNT)',
+    replace: 'Math.max(1, cellOfSlot($SLOT, $COUNT) - 1)',
+    why: 'The client sends a request to the cell before the cell of the key.',
+    cells,
+  },
+  {
+    name: 'cell-end-closes-all-cells',
+    in: 'client/CellSession.#onOpen',
+    find: `this.emit('cellClosed', $ERROR, $CELL)`,
+    replace: 'this.close()',
+    why: 'The client closes the sessions of all cells when an error ends the session of one cell.',
+    cells,
+  },
+  {
+    name: 'cell-ended-session-is-kept',
+    in: 'CellPool.#openSession',
+    find: `session.once('closed', () => $FORGET)`,
+    replace: 'undefined',
+    why: 'The client gives every later call for a cell the session that an error has ended.',
+    cells,
+  },
+  {
+    name: 'cell-session-opened-by-each-call',
+    in: 'CellPool.session',
+    find: 'this.#sessions.set($CELL, $OPENING)',
+    replace: 'undefined',
+    why: 'Two calls at the same time open two sessions of one cell, and one is never closed.',
+    cells,
+  },
+]

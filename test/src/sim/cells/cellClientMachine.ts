@@ -1,0 +1,111 @@
+/**
+ * The machine of one client of cells. The machine has a network path to each broker and its own
+ * clock. The machine runs one program at a time; after a kill, `start` starts another program.
+ */
+import type { Environment } from '@holdfast/client/internal'
+import { worldStart } from '../brokerMachine.js'
+import { environmentOf } from '../clientMachine.js'
+import { SimClock } from '../clocks.js'
+import type { Network, Path } from '../network.js'
+import { makeLink } from '../pipe.js'
+import type { ClientPlan } from '../plan.js'
+import { Random } from '../random.js'
+import { SimProcess } from '../simProcess.js'
+import type { World } from '../world.js'
+import type { CellPlan } from './cellPlan.js'
+
+/** A program that runs in a process, until it has been stopped and finished. */
+export interface ClientProgram {
+  /** Whether all calls have settled after `stop`. */
+  readonly isIdle: boolean
+  /** Whether the program has closed its session after `finish`. */
+  readonly isDone: boolean
+  /** The calls that have not settled, for an error message. */
+  readonly unsettled: string
+  run(): Promise<void>
+  /** Starts no new actions. */
+  stop(): void
+  /** Lets an idle program close its session. */
+  finish(): void
+}
+
+export interface CellClientMachineDeps {
+  readonly world: World
+  readonly network: Network
+  readonly seed: string
+  readonly plan: CellPlan
+  readonly client: ClientPlan
+  /** The URLs of all brokers, in the order of their cells. */
+  readonly urls: readonly string[]
+  /** Makes the program of a process. The random numbers are for the program alone. */
+  makeProgram(process: SimProcess, environment: Environment, random: Random): ClientProgram
+}
+
+export class CellClientMachine {
+  readonly name: string
+  /** The path to each broker, by its URL. */
+  readonly paths: ReadonlyMap<string, Path>
+  readonly #deps: CellClientMachineDeps
+  #starts = 0
+  #isStopping = false
+  #process: SimProcess | undefined
+  #program: ClientProgram | undefined
+
+  constructor(name: string, deps: CellClientMachineDeps) {
+    this.name = name
+    this.#deps = deps
+    const { latencyMs, jitterMs } = deps.plan
+    const { sparedCell } = deps.plan
+    this.paths = new Map(
+      deps.urls.map((url, i) => {
+        // On a slow path a short lease may end without a fault, so the path to the spared cell is
+        // fast.
+        const link = () =>
+          i + 1 === sparedCell
+            ? makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
+            : makeLink(latencyMs, jitterMs)
+        return [url, { up: link(), down: link() }]
+      }),
+    )
+  }
+
+  get process(): SimProcess | undefined {
+    return this.#process
+  }
+
+  get program(): ClientProgram | undefined {
+    return this.#program
+  }
+
+  /** Starts a program, unless a program runs. */
+  start(): void {
+    if (this.#process !== undefined || this.#isStopping) return
+    const { world, network, seed, client, makeProgram } = this.#deps
+    const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
+    const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
+    const clock = new SimClock(world, random, client.rate, worldStart + world.now)
+    const process = new SimProcess(name, world, random, clock)
+    const pathTo = (url: string) => this.paths.get(url)!
+    const WebSocket = network.webSocketOf(process, pathTo, client.isBrowser)
+    const environment = environmentOf(process, random, WebSocket, client.endsTurnsEarly)
+    const program = makeProgram(process, environment, new Random(`${seed}/${name} program`))
+    this.#process = process
+    this.#program = program
+    process.receive(() => {
+      program.run().catch(world.onError)
+    })
+  }
+
+  /** Ends the process like SIGKILL. */
+  kill(): void {
+    this.#process?.kill()
+    this.#process = undefined
+    this.#program = undefined
+  }
+
+  /** Tells the program to end, and makes the machine start no other program. */
+  stop(): void {
+    this.#isStopping = true
+    this.#program?.stop()
+  }
+}

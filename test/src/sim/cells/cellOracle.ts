@@ -1,0 +1,130 @@
+/**
+ * The oracles of a world with cells. They observe the tables of all cells and the clients, and
+ * report each broken rule:
+ *
+ * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
+ * - At most one client believes at any time that it holds a key, over all cells together.
+ * - Faults of other cells do not reach the clients of a cell that faults spare.
+ */
+import type { Lock as ClientLock } from '@holdfast/client'
+import type { Command, Effect, LockTable } from '@holdfast/server/core'
+import type { BrokerMachine, BrokerObserver } from '../brokerMachine.js'
+import type { CallObserver } from '../callOracle.js'
+import type { NetworkObserver } from '../network.js'
+import type { LogObserver } from '../observedLog.js'
+import { RunReport } from '../runReport.js'
+import type { SimProcess } from '../simProcess.js'
+import { Trace } from '../trace.js'
+import type { World } from '../world.js'
+import { expectedCell } from './cellKeys.js'
+
+/** A lock that a client's program has got and has not returned. */
+interface HeldLock {
+  readonly lock: ClientLock
+  readonly process: SimProcess
+}
+
+export class CellOracle implements BrokerObserver, CallObserver {
+  readonly trace: Trace
+  readonly report: RunReport
+  readonly #world: World
+  readonly #count: number
+  readonly #machines: readonly BrokerMachine[]
+  readonly #heldLocks = new Map<string, Set<HeldLock>>()
+
+  /** @param machines The machines of the cells, in the order of their numbers. */
+  constructor(world: World, count: number, machines: readonly BrokerMachine[], lines: number) {
+    this.#world = world
+    this.#count = count
+    this.#machines = machines
+    this.trace = new Trace(world, lines)
+    this.report = new RunReport(() => ({ time: world.now, event: world.events }))
+  }
+
+  get now(): number {
+    return this.#world.now
+  }
+
+  get hasViolation(): boolean {
+    return this.report.violation !== undefined
+  }
+
+  violated(rule: string, detail: string): void {
+    this.trace.add('oracle', `${rule}: ${detail}`)
+    this.report.violated(rule, detail)
+  }
+
+  /** A client's program has got a lock. */
+  acquired(lock: ClientLock, keys: readonly string[], process: SimProcess): () => void {
+    const heldLock = { lock, process }
+    for (const key of keys) {
+      const others = this.#heldLocks.get(key) ?? new Set()
+      this.#heldLocks.set(key, others)
+      for (const other of others) this.#checkExclusion(key, heldLock, other)
+      others.add(heldLock)
+    }
+    return () => {
+      for (const key of keys) this.#heldLocks.get(key)?.delete(heldLock)
+    }
+  }
+
+  #checkExclusion(key: string, { lock, process }: HeldLock, other: HeldLock): void {
+    if (other.process.isDead || !other.lock.held) return
+    this.violated(
+      'two clients never hold one key',
+      `${other.process.name} holds ${key} with fence ${other.lock.fence}, and ${process.name} got ` +
+        `the key with fence ${lock.fence}`,
+    )
+  }
+
+  /** A table has applied a command. */
+  applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
+    const cell = this.#machines.findIndex(({ broker }) => broker?.table === table) + 1
+    if (cell === 0) return
+    for (const effect of effects) {
+      if (effect.kind !== 'granted') continue
+      const { key, fence } = effect.lock
+      this.trace.add(`cell ${cell}`, `${command.type} granted ${key} ${fence}`)
+      this.report.count(`granted in cell ${cell}`)
+      if (effect.request !== undefined) this.report.count('granted to a waiter')
+      const expected = expectedCell(key, this.#count)
+      if (expected === cell) continue
+      this.violated(
+        'a broker grants only keys of its cell',
+        `cell ${cell} granted ${key}, which belongs to cell ${expected}`,
+      )
+    }
+  }
+
+  readonly network: NetworkObserver = {
+    sent: ({ clientProcess, number }, direction, frame) =>
+      this.trace.add(
+        `${clientProcess.name}/${number}`,
+        `${direction === 'up' ? '->' : '<-'} ${frame}`,
+      ),
+    received: () => {},
+    closed: ({ clientProcess, number }, side, code) =>
+      this.trace.add(`${clientProcess.name}/${number}`, `closed at ${side} ${code ?? ''}`),
+  }
+
+  brokerStarted(_: BrokerMachine, { name }: SimProcess): LogObserver {
+    this.trace.add(name, 'starts')
+    return {
+      proposed: () => {},
+      restored: () => {},
+      served: () => this.report.count('broker serves'),
+      resigned: () => {},
+      failed: (error) => this.violated('a broker does not fail', `${name}: ${error.message}`),
+    }
+  }
+
+  brokerDrains({ name }: BrokerMachine): void {
+    this.trace.add(name, 'drains')
+  }
+
+  brokerEnded({ name }: BrokerMachine): void {
+    this.trace.add(name, 'ends')
+  }
+
+  requestFailed(): void {}
+}

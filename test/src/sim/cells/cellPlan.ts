@@ -1,0 +1,73 @@
+/** Chooses the properties of a world with cells by chance, from a seed. */
+import { type ClientPlan, planClient } from '../plan.js'
+import type { Random } from '../random.js'
+
+export const cellFaultKinds = [
+  'cutConnections',
+  'delayPath',
+  'blockPath',
+  'stopBroker',
+  'restartBroker',
+  'drainBroker',
+  'killClient',
+] as const
+
+export type CellFaultKind = (typeof cellFaultKinds)[number]
+
+export interface CellClientPlan extends ClientPlan {
+  /** Whether the sessions of the client reconnect after a drop. */
+  readonly reconnects: boolean
+}
+
+export interface CellPlan {
+  readonly clients: readonly CellClientPlan[]
+  /** The number of the cell that faults spare. */
+  readonly sparedCell: number
+  /** The clock rates of the brokers, in the order of the cells. */
+  readonly brokerRates: readonly number[]
+  readonly faults: Readonly<Record<CellFaultKind, number>>
+  /** The mean time between two faults, in ms. */
+  readonly faultGapMs: number
+  /** The mean pause between two actions, in ms. */
+  readonly thinkMs: number
+  /** The mean time for which a program holds a lock, in ms. */
+  readonly holdMs: number
+  readonly latencyMs: number
+  readonly jitterMs: number
+  readonly busyMs: number
+  readonly logMs: number
+  /** How many keys the programs use, beginning with those of the world. */
+  readonly keyCount: number
+}
+
+export function planCells(random: Random, count: number): CellPlan {
+  return {
+    clients: Array.from({ length: random.int(2, 4) }, () => ({
+      ...planClient(random, false),
+      // Without a grace a broker frees the locks when it notices a drop, which may be before the
+      // client notices the drop. Then two clients may believe that they hold one key.
+      grace: 'lease' as const,
+      reconnects: random.chance(0.7),
+    })),
+    sparedCell: random.int(1, count),
+    brokerRates: Array.from({ length: count }, () => random.between(0.99, 1.01)),
+    faults: planFaults(random),
+    faultGapMs: random.pick([150, 500, 1500, 5000]),
+    thinkMs: random.pick([10, 100, 500]),
+    holdMs: random.pick([5, 50, 500, 2000]),
+    latencyMs: random.pick([0.1, 1, 20, 80]),
+    jitterMs: random.pick([0, 1, 10, 150]),
+    busyMs: random.pick([3, 90]),
+    logMs: random.pick([0, 0, 0, 5, 80]),
+    keyCount: random.pick([3 * count, 100]),
+  }
+}
+
+function planFaults(random: Random): Record<CellFaultKind, number> {
+  const probability = random.pick([0.2, 0.5, 0.8])
+  const weights = cellFaultKinds.map((kind) => {
+    const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
+    return [kind, random.chance(probability) ? (isRare ? 0.3 : 1) : 0]
+  })
+  return Object.fromEntries(weights)
+}

@@ -1,0 +1,314 @@
+/**
+ * The programs of the clients in a world with cells. A `CellProgram` has one session over all
+ * cells, and locks keys of all cells. A `WrongProgram` has a wrong list of cells, and must never
+ * lock a key of another cell.
+ */
+import type { Lock, QueryResult, Session } from '@holdfast/client'
+import type { CellSession } from '@holdfast/client/cells'
+import { type ErrorCode, HoldfastError } from '@holdfast/shared'
+import { longestLeaseMs } from '../brokerMachine.js'
+import { CallOracle } from '../callOracle.js'
+import type { Random } from '../random.js'
+import type { SimProcess } from '../simProcess.js'
+import type { ClientProgram } from './cellClientMachine.js'
+import type { CellKeys } from './cellKeys.js'
+import type { CellOracle } from './cellOracle.js'
+
+export interface CellProgramDeps {
+  readonly process: SimProcess
+  readonly random: Random
+  readonly oracle: CellOracle
+  readonly keys: CellKeys
+  /** The mean pause between two actions, and the mean time for which a lock is held, in ms. */
+  readonly thinkMs: number
+  readonly holdMs: number
+  /** How many actions run concurrently. */
+  readonly concurrency: number
+}
+
+/** The errors with which any call of a client of cells may fail. */
+const callCodes: readonly ErrorCode[] = ['LOCK_HELD', 'LOCK_TIMEOUT', 'LOCK_LOST', 'UNAVAILABLE']
+/** The errors with which `unlock` may fail. */
+const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD', 'UNAVAILABLE'])
+
+/**
+ * The time after the end of the faults in which the last drains, quiet starts and leases end, in
+ * ms.
+ */
+const calmMs = 2 * longestLeaseMs + 10_000
+
+/** Runs actions in several loops until it is stopped, and then closes its session. */
+abstract class Program implements ClientProgram {
+  readonly deps: CellProgramDeps
+  readonly calls: CallOracle
+  #isStopping = false
+  #allowFinish: () => void = () => {}
+  isIdle = false
+  isDone = false
+
+  constructor(deps: CellProgramDeps) {
+    this.deps = deps
+    this.calls = new CallOracle(deps.process, deps.oracle)
+  }
+
+  abstract start(): Promise<void>
+  abstract act(): Promise<void>
+  abstract close(): Promise<void>
+
+  /** The calls after the last action. The faults have ended before. */
+  async finalCalls(): Promise<void> {}
+
+  get unsettled(): string {
+    return this.calls.unsettled
+  }
+
+  async run(): Promise<void> {
+    const finish = new Promise<void>((resolve) => {
+      this.#allowFinish = resolve
+    })
+    await this.start()
+    const loops = Array.from({ length: this.deps.concurrency }, async () => {
+      while (!this.#isStopping) {
+        await this.act()
+        await this.sleep(this.deps.thinkMs)
+      }
+    })
+    await Promise.all(loops)
+    await this.finalCalls()
+    this.isIdle = true
+    await finish
+    await this.calls.track('close', this.close())
+    this.isDone = true
+  }
+
+  stop(): void {
+    this.#isStopping = true
+  }
+
+  finish(): void {
+    this.deps.process.receive(this.#allowFinish)
+  }
+
+  /** Waits for a random time with this mean, in ms. */
+  sleep(meanMs: number): Promise<void> {
+    return this.wait(this.deps.random.between(0, 2 * meanMs))
+  }
+
+  wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.deps.process.clock.setTimer(resolve, ms)
+    })
+  }
+
+  /** Holds a lock for a while, and unlocks it. */
+  async hold(lock: Lock, keys: readonly string[]): Promise<void> {
+    const { oracle, process, holdMs } = this.deps
+    const forget = oracle.acquired(lock, keys, process)
+    await this.sleep(holdMs)
+    forget()
+    try {
+      await this.calls.track(`unlock ${lock.fence}`, lock.unlock())
+    } catch (error) {
+      this.calls.expect(error, unlockCodes, 'unlock')
+    }
+  }
+
+  /** Runs a call. Ignores the errors that the call may have. */
+  async attempt(name: string, call: () => Promise<void>, codes = callCodes): Promise<void> {
+    try {
+      await call()
+    } catch (error) {
+      this.calls.expect(error, new Set(codes), name)
+      if (error instanceof HoldfastError) this.calls.count(`refused ${error.code}`)
+    }
+  }
+}
+
+const actionWeights = { lock: 10, tryLock: 4, withLock: 4, lockAll: 5, scope: 3, query: 1 }
+
+export class CellProgram extends Program {
+  readonly #connect: () => Promise<CellSession>
+  readonly #sparedCell: number
+  #session!: CellSession
+
+  constructor(deps: CellProgramDeps, sparedCell: number, connect: () => Promise<CellSession>) {
+    super(deps)
+    this.#connect = connect
+    this.#sparedCell = sparedCell
+  }
+
+  async start(): Promise<void> {
+    this.#session = await this.#connect()
+    this.#session
+      .on('jeopardy', (_, cell) => this.#onEvent('jeopardy', cell))
+      .on('newSession', (cell) => this.#onEvent('newSession', cell))
+      .on('resumed', (cell) => this.#onEvent('resumed', cell))
+      .on('draining', (_, cell) => this.#onEvent('draining', cell))
+      .on('lost', (_, cell) => this.#onEvent('lost', cell))
+      .on('cellClosed', (_, cell) => this.#onEvent('cellClosed', cell))
+  }
+
+  close(): Promise<void> {
+    return this.#session.close()
+  }
+
+  #onEvent(event: string, cell: number): void {
+    this.calls.trace(`${event} in cell ${cell}`)
+    this.calls.count(`event ${event}`)
+    if (cell === this.#sparedCell)
+      this.calls.violated('a fault of one cell reaches no other cell', `${event} in cell ${cell}`)
+  }
+
+  /** When all effects of the faults are over, a call for a key of any cell must succeed. */
+  override async finalCalls(): Promise<void> {
+    await this.wait(calmMs)
+    for (const tag of this.deps.keys.tags) {
+      const call = this.#session.withLock(`{${tag}}`, () => {})
+      await this.attempt(`last withLock {${tag}}`, () => this.calls.track('withLock', call), [])
+    }
+  }
+
+  act(): Promise<void> {
+    const action = this.deps.random.weighted(actionWeights)
+    return this.attempt(action, () => this.#run(action))
+  }
+
+  async #run(action: keyof typeof actionWeights): Promise<void> {
+    const session = this.#session
+    const { random, keys } = this.deps
+    const key = random.pick(keys.all)
+    const tag = random.pick(keys.tags)
+    const timeout = random.pick([undefined, random.int(1, 3_000)])
+    const { calls } = this
+    switch (action) {
+      case 'lock':
+        await this.hold(await calls.track(`lock ${key}`, session.lock(key, { timeout })), [key])
+        break
+      case 'tryLock':
+        await this.hold(await calls.track(`tryLock ${key}`, session.tryLock(key)), [key])
+        break
+      case 'withLock':
+        await calls.track(
+          `withLock ${key}`,
+          session.withLock(key, (lock) => this.#use(lock, [key]), { timeout }),
+        )
+        break
+      case 'lockAll': {
+        const set = [`{${tag}}a`, `{${tag}}b`]
+        const lock = session.lockAll(set, { timeout })
+        await this.hold(await calls.track(`lockAll ${set}`, lock), set)
+        break
+      }
+      case 'scope': {
+        const scopeKey = `{${tag}}a`
+        const run = session.scope(
+          async (scope) => {
+            await this.hold(await scope.lock(scopeKey, { timeout: 2_000 }), [scopeKey])
+          },
+          { tag },
+        )
+        await calls.track(`scope ${tag}`, run)
+        break
+      }
+      case 'query':
+        this.#checkQuery(await calls.track('query', session.query()))
+        break
+    }
+  }
+
+  async #use(lock: Lock, keys: readonly string[]): Promise<void> {
+    const { oracle, process, holdMs } = this.deps
+    const forget = oracle.acquired(lock, keys, process)
+    await this.sleep(holdMs)
+    forget()
+  }
+
+  /** All locks are exclusive, so a query of all cells lists each key once at most. */
+  #checkQuery({ held }: QueryResult): void {
+    const listed = new Set(held.map(({ key }) => key))
+    if (listed.size < held.length)
+      this.calls.violated('a query lists each lock once', held.map(({ key }) => key).join(' '))
+  }
+}
+
+/** A client with a wrong list: of one broker that is a cell, or of the cells in another order. */
+export class WrongProgram extends Program {
+  readonly #connect: () => Promise<Session | CellSession>
+  readonly #mayLock: (key: string) => boolean
+  readonly #refusal: ErrorCode
+  #session: Promise<Session | CellSession> | undefined
+  #isOpening = false
+
+  /**
+   * @param refusal The error of a call for a key that the client must not lock.
+   * @param mayLock Whether the client may lock a key.
+   */
+  constructor(
+    deps: CellProgramDeps,
+    refusal: ErrorCode,
+    mayLock: (key: string) => boolean,
+    connect: () => Promise<Session | CellSession>,
+  ) {
+    super(deps)
+    this.#refusal = refusal
+    this.#mayLock = mayLock
+    this.#connect = connect
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  act(): Promise<void> {
+    const { random, keys } = this.deps
+    const key = random.pick(keys.all)
+    const isAllowed = this.#mayLock(key)
+    const codes = isAllowed ? callCodes : [...callCodes, this.#refusal]
+    return this.attempt('lock', () => this.#lock(key, isAllowed), codes)
+  }
+
+  async close(): Promise<void> {
+    const session = await this.#session?.catch(() => undefined)
+    await session?.close()
+  }
+
+  async #lock(key: string, isAllowed: boolean): Promise<void> {
+    const session = await this.#openSession()
+    const keys = this.#keysWith(key)
+    const lock = await this.calls.track(`lock ${keys}`, requestLock(session, keys))
+    if (!isAllowed)
+      this.calls.violated('a client with a wrong list locks no key of another cell', key)
+    await this.hold(lock, keys)
+  }
+
+  /** The key, often as the second key of a set whose first key the client may lock. */
+  #keysWith(key: string): readonly [string, ...string[]] {
+    const { random, keys } = this.deps
+    const first = keys.all.find(this.#mayLock)
+    if (first === undefined || first === key || random.chance(0.5)) return [key]
+    return [first, key]
+  }
+
+  /** The open session. Opens another session if the former session has ended or was not opened. */
+  async #openSession(): Promise<Session | CellSession> {
+    const present = await this.#session?.catch(() => undefined)
+    if (present !== undefined && present.state !== 'closed') return present
+    // Another loop of the program may have opened a session meanwhile.
+    if (this.#isOpening) return this.#session!
+    this.#isOpening = true
+    this.#session = this.calls.track('connect', this.#connect())
+    try {
+      return await this.#session
+    } finally {
+      this.#isOpening = false
+    }
+  }
+}
+
+function requestLock(
+  session: Session | CellSession,
+  keys: readonly [string, ...string[]],
+): Promise<Lock> {
+  const options = { timeout: 500 }
+  return keys.length === 1 ? session.lock(keys[0], options) : session.lockAll(keys, options)
+}
