@@ -17,6 +17,9 @@ import {
 } from './layers.js'
 import { manifest, packages } from './repository.js'
 
+/** How long dependency-cruiser may take on a machine with a high load, in ms. */
+const cruiseTimeoutMs = 300_000
+
 /** The packages that a source file may import, by the package.json of its package. */
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
@@ -31,7 +34,8 @@ function declaredBy(file: string): string[] {
 describe('the imports of the packages', () => {
   let sources: Cruise
 
-  before(async () => {
+  before(async function () {
+    this.timeout(cruiseTimeoutMs)
     const rules = packages.map((folder) => unreachable(folder, entriesOf(folder)))
     sources = await cruiseSources(rules)
   })
@@ -299,7 +303,8 @@ describe('the rules for imports catch only forbidden', () => {
     }
   }
 
-  before(async () => {
+  before(async function () {
+    this.timeout(cruiseTimeoutMs)
     const { violations } = await cruisePlanted(files)
     for (const { from, rule } of violations) found.set(from, [...(found.get(from) ?? []), rule])
   })

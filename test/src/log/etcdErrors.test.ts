@@ -52,8 +52,12 @@ describe('log: a faulty etcd', function () {
   }
 
   /** The message of the error with which the engine refuses to open. */
-  async function refusal(opening: EtcdEngine, code: 'UNAVAILABLE' | 'INVALID_OPTION') {
-    return (await rejection(opening.open(logConfig), code)).message
+  async function refusal(
+    opening: EtcdEngine,
+    code: 'UNAVAILABLE' | 'INVALID_OPTION',
+    config = logConfig,
+  ) {
+    return (await rejection(opening.open(config), code)).message
   }
 
   it('is reported by an error if it is unreachable', async () => {
@@ -264,6 +268,8 @@ describe('log: a faulty etcd', function () {
   })
 
   it('is reported if etcd refuses the user or the password', async () => {
+    // etcd hashes each password with bcrypt, which takes a second on a machine with a high load.
+    const patientConfig = { ...logConfig, deadMs: 10_000 }
     const { members, endpoints } = await cluster({ members: 3 })
     const ask = (path: string, body: object) => members[0]!.ask(`/v3/auth/${path}`, body)
     for (const name of ['root', 'broker', 'other']) {
@@ -279,12 +285,14 @@ describe('log: a faulty etcd', function () {
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.include(
       'requires a user and a password',
     )
-    expect(await refusal(as('broker', 'wrong'), 'INVALID_OPTION')).to.match(
+    expect(await refusal(as('broker', 'wrong'), 'INVALID_OPTION', patientConfig)).to.match(
       /answered "authentication failed, invalid user ID or password"$/,
     )
-    expect(await refusal(as('other'), 'INVALID_OPTION')).to.match(/answered "permission denied"$/)
+    expect(await refusal(as('other'), 'INVALID_OPTION', patientConfig)).to.match(
+      /answered "permission denied"$/,
+    )
     const broker = as('broker')
-    await broker.open(logConfig)
+    await broker.open(patientConfig)
     const reader = new Reader()
     broker.follow(0, reader)
     await broker.append('b', 'one')

@@ -114,6 +114,8 @@ export class CellOracle implements BrokerObserver, CallObserver {
       restored: () => {},
       served: () => this.report.count('broker serves'),
       resigned: () => {},
+      executed: () => {},
+      beforeSnapshot: () => {},
       failed: (error) => this.violated('a broker does not fail', `${name}: ${error.message}`),
     }
   }
