@@ -1,8 +1,20 @@
 /**
- * Bundles a compiled script together with React, so that a page of a browser can run the script.
+ * Bundles a compiled script together with React, so that a page of a browser can run the script, or
+ * so that Node can render pages with another version of React.
  */
 import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'
+
+/** The versions of React that the tests use: the oldest that the hooks support, and the newest. */
+export const reactVersions = ['18', '19'] as const
+
+export type ReactVersion = (typeof reactVersions)[number]
+
+/** Where the packages of a version are in `node_modules`. */
+const packagesOf: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
+  18: { react: 'react18', 'react-dom': 'react-dom18' },
+  19: {},
+}
 
 /**
  * Returns the text of the bundle.
@@ -14,6 +26,7 @@ import { root } from '../conventions/repository.js'
 export async function bundleWithReact(
   script: string,
   build: 'development' | 'production',
+  version: ReactVersion = '19',
 ): Promise<string> {
   const { outputFiles } = await bundle({
     absWorkingDir: root,
@@ -24,7 +37,18 @@ export async function bundleWithReact(
     target: 'es2022',
     minify: build === 'production',
     write: false,
+    alias: packagesOf[version],
     define: { 'process.env.NODE_ENV': JSON.stringify(build) },
   })
   return outputFiles[0]!.text
+}
+
+/** Loads `onServer.tsx` with this version of React, as a server does. */
+export async function loadServerRenderer(
+  version: ReactVersion,
+): Promise<typeof import('./onServer.js')> {
+  if (version === '19') return import('./onServer.js')
+  // Node would resolve `react` to the newest version, so the script and React become one module.
+  const text = await bundleWithReact('react/onServer.js', 'development', version)
+  return import(`data:text/javascript,${encodeURIComponent(text)}`)
 }

@@ -11,7 +11,8 @@ import {
   useLock,
   useSession,
 } from '@holdfast/client/react'
-import { StrictMode, Suspense, use } from 'react'
+import * as React from 'react'
+import { StrictMode, Suspense } from 'react'
 
 /** Shows the state of the lock and the holders of a key, and has a button for each call. */
 export function LockView({ lockKey, ...options }: UseLockOptions & { readonly lockKey: string }) {
@@ -53,6 +54,15 @@ export function SessionView() {
   const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`
   return <output>{`${state} ${known} ${error?.code ?? 'ok'}`}</output>
 }
+
+const resolved = new WeakSet<Promise<void>>()
+
+/** Suspends a component of React 18, which has no `use`: React waits for a thrown promise. */
+function throwUntilResolved(promise: Promise<void>): void {
+  if (!resolved.has(promise)) throw promise.then(() => resolved.add(promise))
+}
+
+const { use = throwUntilResolved }: { readonly use?: (promise: Promise<void>) => void } = React
 
 /** Uses a lock, and suspends until the promise resolves. */
 function SuspendingLock({ lockKey, until }: { lockKey: string; until: Promise<void> }) {

@@ -61,8 +61,70 @@ function addElement(id: string): HTMLElement {
   return element
 }
 
+/** Ends the present microtask, task or frame of the page. */
+const pauses: Record<string, () => Promise<unknown>> = {
+  microtask: () => Promise.resolve(),
+  task: () => new Promise((resolve) => setTimeout(resolve)),
+  frame: () => new Promise((resolve) => requestAnimationFrame(resolve)),
+}
+
+/** A text that the page showed, and when, in ms by the wall clock. */
+export interface ShownText {
+  readonly at: number
+  readonly text: string
+}
+
+const shownTexts: ShownText[] = []
+let onRecorded = () => {}
+
+const shownText = (): string => document.querySelector('output')?.textContent ?? ''
+
 Object.assign(globalThis, {
   mount,
+  /**
+   * Mounts the view with one key after the other, with a pause of this kind between two keys. A key
+   * that is empty mounts nothing.
+   */
+  mountInTurn: async (id: string, view: string, pause: string, ...keys: string[]) => {
+    for (const key of keys) {
+      if (key === '') mount(id, 'nothing')
+      else mount(id, view, key)
+      await pauses[pause]!()
+    }
+  },
+  /** Mounts a component and its provider, and unmounts both after each pause. */
+  flashInTurn: async (id: string, view: string, key: string, ...pauseNames: string[]) => {
+    for (const pause of pauseNames) {
+      mount(id, view, key)
+      await pauses[pause]!()
+      roots.get(id)?.unmount()
+      roots.delete(id)
+    }
+  },
+  /** Records every 10 ms which text the page shows; in a hidden page, every second. */
+  recordTexts: () => {
+    setInterval(() => {
+      shownTexts.push({ at: Date.now(), text: shownText() })
+      onRecorded()
+    }, 10)
+  },
+  /** Resolves with the recorded texts after the next text is recorded. */
+  recordedTexts: () =>
+    new Promise<readonly ShownText[]>((resolve) => {
+      onRecorded = () => resolve(shownTexts)
+    }),
+  /** Resolves when the page shows the text. */
+  untilShown: (text: string) =>
+    new Promise<void>((resolve) => {
+      const resolveIfShown = () => {
+        if (shownText() !== text) return
+        observer.disconnect()
+        resolve()
+      }
+      const observer = new MutationObserver(resolveIfShown)
+      observer.observe(document, { subtree: true, childList: true, characterData: true })
+      resolveIfShown()
+    }),
   show: () => show(),
   unmount: (id: string) => {
     roots.get(id)?.unmount()

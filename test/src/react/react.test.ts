@@ -1,7 +1,8 @@
 /**
- * Tests `@holdfast/client/react` with the development build of React in a real Chromium. All
- * components are in the strict mode of React, which mounts each of them twice. A session in Node is
- * the rival of the page, and an observer at the broker records the messages and effects.
+ * Tests `@holdfast/client/react` with the development builds of React 18 and of the newest React in
+ * a real Chromium. All components are in the strict mode of React, which mounts each of them twice.
+ * A session in Node is the rival of the page, and an observer at the broker records the messages
+ * and effects.
  */
 import { connect, type Session } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -12,236 +13,295 @@ import { openSite, type Site } from '../browser/site.js'
 import { Collector } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
-import { bundleWithReact } from './bundle.js'
-import { renderOnServer } from './onServer.js'
+import { bundleWithReact, loadServerRenderer, reactVersions } from './bundle.js'
 
-describe('the hooks for React', function () {
-  this.timeout(60_000)
-  needs('chromium')
-  /** The messages and effects at the broker, such as `granted a` or `watch`. */
-  let log: Collector<string>
-  let site: Site
-  let chromium: Chromium
-  let rival: Session
-  let page: Page
-  const consoleErrors: string[] = []
+for (const version of reactVersions) {
+  describe(`the hooks for React ${version}`, function () {
+    this.timeout(60_000)
+    needs('chromium')
+    /** The messages and effects at the broker, such as `granted a` or `watch`. */
+    let log: Collector<string>
+    let site: Site
+    let chromium: Chromium
+    let rival: Session
+    let page: Page
+    const consoleErrors: string[] = []
 
-  before(async () => {
-    const pages = {
-      '/page.js': await bundleWithReact('react/page.js', 'development'),
-      '/react.html': html,
+    before(async () => {
+      const pages = {
+        '/page.js': await bundleWithReact('react/page.js', 'development', version),
+        '/react.html': html,
+      }
+      const observer = {
+        onMessage: (type: string) => log.add(type),
+        onEffect: (effect: {
+          kind: string
+          lock?: { key: string }
+          session?: { name?: string }
+        }) => {
+          log.add(`${effect.kind} ${effect.lock?.key ?? effect.session?.name}`)
+        },
+        onFlushed: () => {},
+        onRefused: () => {},
+      }
+      log = new Collector()
+      site = await openSite({ observer: observer as never }, pages)
+      chromium = await openChromium()
+      rival = await connect(site.url, { name: 'rival' })
+    })
+
+    after(async () => {
+      await rival?.close()
+      await chromium?.close()
+      await site?.close()
+    })
+
+    beforeEach(async () => {
+      log = new Collector()
+      page = await openReactPage(site.url)
+    })
+
+    afterEach(async () => {
+      await page.close()
+      expect(consoleErrors.splice(0), 'the errors on the console').to.deep.equal([])
+    })
+
+    async function openReactPage(url: string): Promise<Page> {
+      const opened = await openPage(
+        chromium.context,
+        `${site.origin}/react.html?url=${encodeURIComponent(url)}`,
+      )
+      opened.on('console', (message) => {
+        const text = message.text()
+        // Chromium reports a refused connection, and a page that is left while its socket closes.
+        if (message.type() === 'error' && !text.startsWith('WebSocket ')) {
+          consoleErrors.push(text)
+        }
+      })
+      return opened
     }
-    const observer = {
-      onMessage: (type: string) => log.add(type),
-      onEffect: (effect: { kind: string; lock?: { key: string }; session?: { name?: string } }) => {
-        log.add(`${effect.kind} ${effect.lock?.key ?? effect.session?.name}`)
-      },
-      onFlushed: () => {},
-      onRefused: () => {},
+
+    /** Calls a function of the page's script. */
+    const inPage = (name: string, ...args: readonly string[]) =>
+      page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
+    const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
+    const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
+    const untilLogged = (text: string) => log.waitUntil((items) => items.includes(text))
+    const countOf = (text: string) => log.items.filter((item) => item === text).length
+    /** The grants and releases of these keys, in order. */
+    const historyOf = (...keys: readonly string[]) =>
+      log.items.filter((item) => keys.some((key) => item.endsWith(` ${key}`)))
+
+    /** Waits until exactly these keys with the prefix are held, and no request waits for them. */
+    async function holdersAre(prefix: string, keys: readonly string[]): Promise<void> {
+      await log.waitUntil(() => {
+        const { held, waitingCount } = site.broker.query({ prefix })
+        return waitingCount === 0 && String(held.map(({ key }) => key)) === String(keys)
+      })
     }
-    log = new Collector()
-    site = await openSite({ observer: observer as never }, pages)
-    chromium = await openChromium()
-    rival = await connect(site.url, { name: 'rival' })
-  })
 
-  after(async () => {
-    await rival?.close()
-    await chromium?.close()
-    await site?.close()
-  })
+    it('open one session and take a lock once, and give both back when unmounted', async () => {
+      await inPage('mount', 'root', 'held', 'once')
+      await shows('held ok by [page]')
+      await shows('once exclusive')
+      await inPage('unmount', 'root')
+      await untilLogged('ended page')
+      expect(countOf('opened page')).to.equal(1)
+      expect(historyOf('once')).to.deep.equal(['granted once', 'released once'])
+      expect([countOf('lock'), countOf('watch')]).to.deep.equal([1, 1])
+    })
 
-  beforeEach(async () => {
-    log = new Collector()
-    page = await openReactPage(site.url)
-  })
+    it('release a lock while the provider stays', async () => {
+      await inPage('mount', 'root', 'held', 'stays')
+      await shows('held ok by [page]')
+      await inPage('mount', 'root', 'nothing')
+      await untilLogged('released stays')
+      await untilLogged('unwatch')
+      expect(countOf('ended page')).to.equal(0)
+    })
 
-  afterEach(async () => {
-    await page.close()
-    expect(consoleErrors.splice(0), 'the errors on the console').to.deep.equal([])
-  })
+    it('change the lock with the key, and show no lock of the former key', async () => {
+      await inPage('mount', 'root', 'shared', 'key-1')
+      await shows('key-1 shared')
+      await inPage('mount', 'root', 'shared', 'key-2')
+      await shows('key-2 shared')
+      await shows('held ok by [page]')
+      expect(historyOf('key-1', 'key-2')).to.deep.equal([
+        'granted key-1',
+        'released key-1',
+        'granted key-2',
+      ])
+    })
 
-  async function openReactPage(url: string): Promise<Page> {
-    const opened = await openPage(
-      chromium.context,
-      `${site.origin}/react.html?url=${encodeURIComponent(url)}`,
-    )
-    opened.on('console', (message) => {
-      const text = message.text()
-      // Chromium reports a refused connection, and a page that is left while its socket closes.
-      if (message.type() === 'error' && !text.startsWith('WebSocket ')) {
-        consoleErrors.push(text)
+    it('open no session for components that are unmounted at once', async () => {
+      await inPage('flash', 'root', 'held', 'flashed')
+      await page.waitForFunction('document.title === "flashed"')
+      await inPage('mount', 'later', 'held', 'afterwards')
+      await shows('held ok by [page]')
+      expect(historyOf('flashed')).to.deep.equal([])
+      expect(countOf('granted afterwards')).to.equal(1)
+    })
+
+    it('withdraw the request of a component that is unmounted', async () => {
+      const lock = await rival.lock('withdrawn')
+      await inPage('mount', 'root', 'held', 'withdrawn')
+      await shows('waiting ok by [rival]')
+      await inPage('mount', 'root', 'nothing')
+      await untilLogged('cancel')
+      await lock.unlock()
+      await (await rival.lock('withdrawn')).unlock()
+      // The rival was granted the lock twice and released the lock twice. The page had no grant.
+      expect(historyOf('withdrawn').length).to.equal(4)
+    })
+
+    it('leave the queue of the former key when the key changes while the request waits', async () => {
+      const lock = await rival.lock('former')
+      await inPage('mount', 'root', 'held', 'former')
+      await shows('waiting ok by [rival]')
+      await inPage('mount', 'root', 'held', 'next')
+      await untilLogged('cancel')
+      await shows('held ok by [page]')
+      await shows('next exclusive')
+      await lock.unlock()
+      await (await rival.lock('former')).unlock()
+      expect(historyOf('former', 'next').slice(-4)).to.deep.equal([
+        ...['granted next', 'released former', 'granted former', 'released former'],
+      ])
+    })
+
+    for (const pause of ['microtask', 'task', 'frame']) {
+      it(`hold only the lock of the last key when the key changes after each ${pause}`, async () => {
+        const keys = Array.from({ length: 20 }, (_, i) => `${pause}/${i}`)
+        await inPage('mountInTurn', 'root', 'held', pause, ...keys)
+        await shows(`${keys.at(-1)} exclusive`)
+        await holdersAre(`${pause}/`, [keys.at(-1)!])
+      })
+
+      it(`hold nothing when they are mounted and unmounted after each ${pause}`, async () => {
+        const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? `${pause}` : ''))
+        await inPage('mountInTurn', 'root', 'held', pause, ...keys)
+        await holdersAre(pause, [])
+        // The page still gets the lock, so nothing of the former components is in the queue.
+        await inPage('mount', 'root', 'held', pause)
+        await shows('held ok by [page]')
+      })
+    }
+
+    it('close every session of providers that are unmounted at any moment', async () => {
+      const pauses = Array.from({ length: 24 }, (_, i) => ['microtask', 'task', 'frame'][i % 3]!)
+      await inPage('flashInTurn', 'root', 'held', 'unmounted', ...pauses)
+      await inPage('mount', 'last', 'held', 'unmounted')
+      await shows('held ok by [page]')
+      await inPage('unmount', 'last')
+      await log.waitUntil(
+        () => countOf('opened page') > 0 && countOf('ended page') === countOf('opened page'),
+      )
+      expect(countOf('released unmounted')).to.equal(countOf('granted unmounted'))
+    })
+
+    it('wait, hold, lose and steal a lock by the buttons of a page', async () => {
+      const lock = await rival.lock('edit')
+      await inPage('mount', 'root', 'idle', 'edit')
+      await shows('idle ok by [rival]')
+      await press('acquire')
+      await shows('waiting ok by [rival]')
+      await press('release')
+      await shows('idle ok by [rival]')
+      await press('acquire')
+      await shows('waiting ok by [rival]')
+      await lock.unlock()
+      await shows('held ok by [page]')
+      const stolen = await rival.lock('edit', { steal: true })
+      await shows('lost stolen by [rival]')
+      await press('acquire')
+      await shows('waiting ok by [rival]')
+      await press('steal')
+      await shows('held ok by [page]')
+      expect(stolen.held).to.equal(false)
+      await press('release')
+      await shows('idle ok by []')
+    })
+
+    it('take the lock again in a new session after the connection was lost', async () => {
+      await inPage('mount', 'root', 'held', 'again')
+      await shows('held ok by [page]')
+      await inPage('dropConnections')
+      await log.waitUntil(() => countOf('granted again') === 2)
+      await shows('held ok by [page]')
+      expect(countOf('opened page')).to.equal(2)
+    })
+
+    it('show an error for an option that does not exist', async () => {
+      await inPage('mount', 'root', 'misspelt', 'misspelt')
+      await shows('failed INVALID_OPTION by []')
+    })
+
+    it('share one watch, and show all changes of the holders', async () => {
+      const lock = await rival.lock('list/a', { mode: 'shared' })
+      await inPage('mount', 'root', 'sharedWatch', 'list/')
+      await shows('1 [list/a shared] ok')
+      const second = await rival.lock('list/b')
+      await shows('2 [list/a shared,list/b exclusive] ok')
+      await lock.upgrade()
+      await shows('2 [list/b exclusive,list/a exclusive] ok')
+      await second.unlock()
+      await lock.downgrade()
+      await shows('1 [list/a shared] ok')
+      await lock.unlock()
+      await shows('0 [] ok')
+      expect(countOf('watch')).to.equal(1)
+      await inPage('mount', 'root', 'sharedWatch', 'a\nb')
+      await shows('unknown [] INVALID_KEY')
+    })
+
+    it('show the leader of an election and its value', async () => {
+      await inPage('mount', 'root', 'leader', 'chair')
+      await shows('leader undefined other')
+      const leadership = await rival.campaign('chair', { value: 'a' })
+      await shows('leader a other')
+      await leadership.proclaim('b')
+      await shows('leader b other')
+      await leadership.resign()
+      await shows('leader undefined other')
+    })
+
+    it('request no lock for a component that suspends before it is mounted', async () => {
+      await inPage('mount', 'root', 'suspended', 'suspended')
+      await shows('fallback')
+      await untilLogged('opened page')
+      expect(countOf('lock')).to.equal(0)
+      await inPage('show')
+      await shows('shown held')
+      expect(historyOf('suspended')).to.deep.equal(['granted suspended'])
+    })
+
+    it('hydrate the page of a server, and then take the lock', async () => {
+      const { renderOnServer } = await loadServerRenderer(version)
+      const markup = renderOnServer(site.url, 'hydrated')
+      expect(markup).to.include('idle ok by []')
+      await inPage('hydrate', 'root', markup, 'held', 'hydrated')
+      await shows('held ok by [page]')
+      expect(historyOf('hydrated')).to.deep.equal(['granted hydrated'])
+    })
+
+    it('show why no broker answers, and connect when a broker answers', async () => {
+      const port = await freePort()
+      await page.close()
+      page = await openReactPage(`ws://127.0.0.1:${port}`)
+      await inPage('mount', 'root', 'session')
+      await shows('connecting no session UNAVAILABLE')
+      const broker = createBroker({ dev: true })
+      await broker.listen({ port })
+      try {
+        await shows('connected page true ok')
+        await broker.close()
+        await shows('disconnected page true UNAVAILABLE')
+      } finally {
+        await broker.close()
       }
     })
-    return opened
-  }
-
-  /** Calls a function of the page's script. */
-  const inPage = (name: string, ...args: readonly string[]) =>
-    page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
-  const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
-  const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
-  const untilLogged = (text: string) => log.waitUntil((items) => items.includes(text))
-  const countOf = (text: string) => log.items.filter((item) => item === text).length
-  /** The grants and releases of these keys, in order. */
-  const historyOf = (...keys: readonly string[]) =>
-    log.items.filter((item) => keys.some((key) => item.endsWith(` ${key}`)))
-
-  it('open one session and take a lock once, and give both back when unmounted', async () => {
-    await inPage('mount', 'root', 'held', 'once')
-    await shows('held ok by [page]')
-    await shows('once exclusive')
-    await inPage('unmount', 'root')
-    await untilLogged('ended page')
-    expect(countOf('opened page')).to.equal(1)
-    expect(historyOf('once')).to.deep.equal(['granted once', 'released once'])
-    expect([countOf('lock'), countOf('watch')]).to.deep.equal([1, 1])
   })
-
-  it('release a lock while the provider stays', async () => {
-    await inPage('mount', 'root', 'held', 'stays')
-    await shows('held ok by [page]')
-    await inPage('mount', 'root', 'nothing')
-    await untilLogged('released stays')
-    await untilLogged('unwatch')
-    expect(countOf('ended page')).to.equal(0)
-  })
-
-  it('change the lock with the key, and show no lock of the former key', async () => {
-    await inPage('mount', 'root', 'shared', 'key-1')
-    await shows('key-1 shared')
-    await inPage('mount', 'root', 'shared', 'key-2')
-    await shows('key-2 shared')
-    await shows('held ok by [page]')
-    expect(historyOf('key-1', 'key-2')).to.deep.equal([
-      'granted key-1',
-      'released key-1',
-      'granted key-2',
-    ])
-  })
-
-  it('open no session for components that are unmounted at once', async () => {
-    await inPage('flash', 'root', 'held', 'flashed')
-    await page.waitForFunction('document.title === "flashed"')
-    await inPage('mount', 'later', 'held', 'afterwards')
-    await shows('held ok by [page]')
-    expect(historyOf('flashed')).to.deep.equal([])
-    expect(countOf('granted afterwards')).to.equal(1)
-  })
-
-  it('withdraw the request of a component that is unmounted', async () => {
-    const lock = await rival.lock('withdrawn')
-    await inPage('mount', 'root', 'held', 'withdrawn')
-    await shows('waiting ok by [rival]')
-    await inPage('mount', 'root', 'nothing')
-    await untilLogged('cancel')
-    await lock.unlock()
-    await (await rival.lock('withdrawn')).unlock()
-    // The rival was granted the lock twice and released the lock twice. The page had no grant.
-    expect(historyOf('withdrawn').length).to.equal(4)
-  })
-
-  it('wait, hold, lose and steal a lock by the buttons of a page', async () => {
-    const lock = await rival.lock('edit')
-    await inPage('mount', 'root', 'idle', 'edit')
-    await shows('idle ok by [rival]')
-    await press('acquire')
-    await shows('waiting ok by [rival]')
-    await press('release')
-    await shows('idle ok by [rival]')
-    await press('acquire')
-    await shows('waiting ok by [rival]')
-    await lock.unlock()
-    await shows('held ok by [page]')
-    const stolen = await rival.lock('edit', { steal: true })
-    await shows('lost stolen by [rival]')
-    await press('acquire')
-    await shows('waiting ok by [rival]')
-    await press('steal')
-    await shows('held ok by [page]')
-    expect(stolen.held).to.equal(false)
-    await press('release')
-    await shows('idle ok by []')
-  })
-
-  it('take the lock again in a new session after the connection was lost', async () => {
-    await inPage('mount', 'root', 'held', 'again')
-    await shows('held ok by [page]')
-    await inPage('dropConnections')
-    await log.waitUntil(() => countOf('granted again') === 2)
-    await shows('held ok by [page]')
-    expect(countOf('opened page')).to.equal(2)
-  })
-
-  it('show an error for an option that does not exist', async () => {
-    await inPage('mount', 'root', 'misspelt', 'misspelt')
-    await shows('failed INVALID_OPTION by []')
-  })
-
-  it('share one watch, and show all changes of the holders', async () => {
-    const lock = await rival.lock('list/a', { mode: 'shared' })
-    await inPage('mount', 'root', 'sharedWatch', 'list/')
-    await shows('1 [list/a shared] ok')
-    const second = await rival.lock('list/b')
-    await shows('2 [list/a shared,list/b exclusive] ok')
-    await lock.upgrade()
-    await shows('2 [list/b exclusive,list/a exclusive] ok')
-    await second.unlock()
-    await lock.downgrade()
-    await shows('1 [list/a shared] ok')
-    await lock.unlock()
-    await shows('0 [] ok')
-    expect(countOf('watch')).to.equal(1)
-    await inPage('mount', 'root', 'sharedWatch', 'a\nb')
-    await shows('unknown [] INVALID_KEY')
-  })
-
-  it('show the leader of an election and its value', async () => {
-    await inPage('mount', 'root', 'leader', 'chair')
-    await shows('leader undefined other')
-    const leadership = await rival.campaign('chair', { value: 'a' })
-    await shows('leader a other')
-    await leadership.proclaim('b')
-    await shows('leader b other')
-    await leadership.resign()
-    await shows('leader undefined other')
-  })
-
-  it('request no lock for a component that suspends before it is mounted', async () => {
-    await inPage('mount', 'root', 'suspended', 'suspended')
-    await shows('fallback')
-    await untilLogged('opened page')
-    expect(countOf('lock')).to.equal(0)
-    await inPage('show')
-    await shows('shown held')
-    expect(historyOf('suspended')).to.deep.equal(['granted suspended'])
-  })
-
-  it('hydrate the page of a server, and then take the lock', async () => {
-    const markup = renderOnServer(site.url, 'hydrated')
-    expect(markup).to.include('idle ok by []')
-    await inPage('hydrate', 'root', markup, 'held', 'hydrated')
-    await shows('held ok by [page]')
-    expect(historyOf('hydrated')).to.deep.equal(['granted hydrated'])
-  })
-
-  it('show why no broker answers, and connect when a broker answers', async () => {
-    const port = await freePort()
-    await page.close()
-    page = await openReactPage(`ws://127.0.0.1:${port}`)
-    await inPage('mount', 'root', 'session')
-    await shows('connecting no session UNAVAILABLE')
-    const broker = createBroker({ dev: true })
-    await broker.listen({ port })
-    try {
-      await shows('connected page true ok')
-      await broker.close()
-      await shows('disconnected page true UNAVAILABLE')
-    } finally {
-      await broker.close()
-    }
-  })
-})
+}
 
 const html = `<!doctype html><title>React</title><link rel="icon" href="data:,">
 <script type="module" src="/page.js"></script>`

@@ -1,0 +1,110 @@
+/**
+ * Tests `@holdfast/client/react` in a tab of Chromium that is frozen. While the tab is frozen, no
+ * code of the page runs, and the session of the page ends at the broker when its lease is over. A
+ * session in Node is the rival of the page.
+ */
+import { connect, type Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { DevTools, type Tab } from '../browser/devtools.js'
+import { openSite, type Site } from '../browser/site.js'
+import { Collector } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { bundleWithReact, reactVersions } from './bundle.js'
+import type { ShownText } from './page.js'
+
+for (const version of reactVersions) {
+  describe(`the hooks for React ${version} in a tab that is frozen`, function () {
+    this.timeout(60_000)
+    needs('chromium')
+    let site: Site
+    let browser: DevTools
+    let rival: Session
+    let tab: Tab
+    let other: Tab | undefined
+    /** The effects at the broker, such as `ended page`. */
+    let log: Collector<string>
+
+    before(async () => {
+      const pages = {
+        '/page.js': await bundleWithReact('react/page.js', 'development', version),
+        '/react.html':
+          '<!doctype html><title>React</title><script type="module" src="/page.js"></script>',
+      }
+      const observer = {
+        onMessage: () => {},
+        onEffect: (effect: { kind: string; session?: { name?: string } }) =>
+          log.add(`${effect.kind} ${effect.session?.name}`),
+        onFlushed: () => {},
+        onRefused: () => {},
+      }
+      log = new Collector()
+      const options = { lease: { min: 500, default: 1_500 }, observer: observer as never }
+      site = await openSite(options, pages)
+      browser = await DevTools.launch()
+      rival = await connect(site.url, { name: 'rival', lease: 60_000 })
+    })
+
+    after(async () => {
+      await rival?.close()
+      await browser?.close()
+      await site?.close()
+    })
+
+    beforeEach(async () => {
+      log = new Collector()
+      tab = await browser.open(`${site.origin}/react.html?url=${encodeURIComponent(site.url)}`)
+    })
+
+    afterEach(async () => {
+      await tab.close()
+      await other?.close()
+      // The next test must not take the end of this session for the end of its own.
+      await log.waitUntil(() => countOf('ended page') === countOf('opened page'))
+    })
+
+    const countOf = (text: string) => log.items.filter((item) => item === text).length
+    /** Calls a function of the page's script. */
+    const inPage = <T>(name: string, ...args: readonly string[]): Promise<T> =>
+      tab.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
+    const untilShown = (text: string) => inPage('untilShown', text)
+    const setState = (state: 'frozen' | 'active') =>
+      tab.send('Page.setWebLifecycleState', { state })
+
+    /** Freezes the tab. Another tab hides the tab before, as Chromium freezes only hidden tabs. */
+    async function freeze(): Promise<void> {
+      other = await browser.open(`${site.origin}/other.html`)
+      await setState('frozen')
+    }
+
+    it('show no lock when the tab wakes, before other code runs, and wait again', async () => {
+      await inPage('mount', 'root', 'held', 'frozen')
+      await untilShown('held ok by [page]')
+      await inPage('recordTexts')
+      const waiting = rival.lock('frozen')
+      await freeze()
+      const lock = await waiting
+      const freedAt = Date.now()
+      await setState('active')
+      await untilShown('waiting ok by [rival]')
+      const texts = await inPage<ShownText[]>('recordedTexts')
+      await lock.unlock()
+      await untilShown('held ok by [page]')
+      const afterwards = texts.filter(({ at }) => at >= freedAt).map(({ text }) => text)
+      expect(afterwards).to.not.be.empty.and.not.include('held ok by [page]')
+    })
+
+    it('leave the queue while the tab is frozen, and wait again when it wakes', async () => {
+      const lock = await rival.lock('queued')
+      await inPage('mount', 'root', 'held', 'queued')
+      await untilShown('waiting ok by [rival]')
+      await freeze()
+      await log.waitUntil((items) => items.includes('ended page'))
+      await lock.unlock()
+      // The tab is frozen and must not keep the key from others.
+      const next = await rival.tryLock('queued')
+      await setState('active')
+      await next.unlock()
+      await untilShown('held ok by [page]')
+    })
+  })
+}
