@@ -8,6 +8,7 @@
  */
 import { readdirSync } from 'node:fs'
 import process from 'node:process'
+import { getHeapCodeStatistics } from 'node:v8'
 import type { Sample } from './slopes.js'
 
 /** A message to a process of the soak program. */
@@ -26,7 +27,9 @@ process.on('message', (command: SoakCommand) => {
   if (command !== 'measure') return
   globalThis.gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
-  const values = { rss, heap: heapUsed, external, descriptors: openDescriptors() }
+  const statistics = getHeapCodeStatistics()
+  const code = statistics.code_and_metadata_size + statistics.bytecode_and_metadata_size
+  const values = { rss, heap: heapUsed - code, code, external, descriptors: openDescriptors() }
   process.send?.({ kind: 'measured', values } satisfies Measured)
 })
 

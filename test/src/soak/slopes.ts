@@ -9,7 +9,7 @@
  */
 
 /** What a soak run measures of a process. `test/README.md` describes the quantities. */
-export const quantities = ['rss', 'heap', 'external', 'descriptors', 'kept'] as const
+export const quantities = ['rss', 'heap', 'code', 'external', 'descriptors', 'kept'] as const
 
 export type Quantity = (typeof quantities)[number]
 
@@ -50,6 +50,7 @@ const msPerHour = 3_600_000
 export const bounds: Readonly<Record<Quantity, Bound>> = {
   rss: { once: 16 * mib, perHour: mib },
   heap: { once: mib, perHour: 256 * kib },
+  code: { once: 4 * mib, perHour: 256 * kib },
   external: { once: mib, perHour: 256 * kib },
   descriptors: { once: 4, perHour: 1 },
   kept: { once: 128 * kib, perHour: 16 * kib },

@@ -56,7 +56,7 @@ describe('soak: a short run', function () {
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
     expect(measured).to.include.members([
-      ...['broker rss', 'broker heap', 'broker external', 'broker kept'],
+      ...['broker rss', 'broker heap', 'broker code', 'broker external', 'broker kept'],
       ...['client 1 rss', 'client 1 heap', 'client 1 external'],
     ])
   })
@@ -74,7 +74,7 @@ describe('soak: a short run', function () {
       )
     expect(beyond).to.include.members(['broker heap', 'broker external', 'broker descriptors'])
     expect(beyond).to.not.include('client 1 descriptors')
-    expect(lines.at(-1)).to.match(/^\d+ of 9 slopes are beyond their bounds$/)
+    expect(lines.at(-1)).to.match(/^\d+ of 11 slopes are beyond their bounds$/)
     expect(code).to.equal(1)
   })
 
