@@ -39,6 +39,29 @@ describe('the groups of waiters', () => {
   })
 })
 
+describe('the longest waits', () => {
+  it('are the oldest request of each key, the longest first, beside the oldest holder', async () => {
+    const { longestWaits } = await load('longestWaits')
+    const rows = [
+      { key: 'free', held: [held('free')], waiting: [] },
+      { key: 'a', held: [], waiting: [waits('x', { since: 30 }), waits('y', { since: 20 })] },
+      {
+        key: 'b',
+        held: [held('b', { since: 5 }), held('b', { since: 3, session: 'h' })],
+        waiting: [waits('z', { since: 10 })],
+      },
+      { key: 'c', held: [], waiting: [waits('w', { since: 40 })] },
+    ]
+    const found = longestWaits(rows, 2)
+    const names = found.map(({ key, request, holder }) => [key, request.name, holder?.session])
+    expect(names).to.deep.equal([
+      ['b', 'z', 'h'],
+      ['a', 'y', undefined],
+    ])
+    expect(longestWaits([], 2)).to.deep.equal([])
+  })
+})
+
 describe('the models of the coordination page', () => {
   it('list elections with their leaders and the number of candidates', async () => {
     const { electionsIn } = await load('coordination')

@@ -107,7 +107,7 @@ describe('the dashboard with ten thousand locks', function () {
   })
 
   it('has an accessible name for every control, and fits on the screen of a phone', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWith('n'.repeat(60), 'b'.repeat(60))
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url'
 import type * as Coordination from '../../../server/src/dashboard/model/coordination.js'
 import type * as Formats from '../../../server/src/dashboard/model/format.js'
 import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
+import type * as Waits from '../../../server/src/dashboard/model/longestWaits.js'
 import type * as Events from '../../../server/src/dashboard/model/recentEvents.js'
 import type * as Series from '../../../server/src/dashboard/model/series.js'
 import type * as Sessions from '../../../server/src/dashboard/model/sessionRows.js'
@@ -23,6 +24,7 @@ interface Modules {
   readonly format: typeof Formats
   readonly coordination: typeof Coordination
   readonly waiterGroups: typeof Groups
+  readonly longestWaits: typeof Waits
 }
 
 /** Loads a built module of the models of the dashboard. */

@@ -24,6 +24,8 @@ describe('the dashboard in Chromium', function () {
     const { page } = dashboardPage
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
+    const waits = page.getByRole('region', { name: 'Longest waits' })
+    await waits.getByRole('link', { name: 'bob' }).waitFor()
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
@@ -162,6 +164,7 @@ describe('the dashboard in Chromium', function () {
     const dashboardPage = await dashboardPages.openPage(url, '#/lock/k')
     const { page } = dashboardPage
     await dashboardPage.waitForState('Token needed')
+    await page.waitForFunction(() => document.activeElement?.id === 'token')
     await page.getByLabel('Token').fill('wrong')
     await page.getByRole('button', { name: 'Sign in' }).click()
     await dashboardPage.waitForText('The broker refused this token.')
@@ -246,7 +249,7 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.waitForText(/Reconnecting to the broker/)
     await stage.broker({}, port)
     await dashboardPage.waitForState('Live')
-    await dashboardPage.waitForText('No session holds a lock.')
+    await dashboardPage.waitForText(`npx holdfast run --url ${url} orders -- sleep 60`)
     // The browser itself logs every refused connection; a page cannot prevent that.
     const otherProblems = dashboardPage.problems.filter(
       (text) => !/WebSocket connection to .* failed/.test(text),

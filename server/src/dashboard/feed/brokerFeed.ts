@@ -52,14 +52,15 @@ export class BrokerFeed {
   watchProblem: string | undefined
   /** The open session; undefined before the first session and after a failure. */
   session: Session | undefined
-  readonly #url: string
+  /** The URL of the broker. */
+  readonly url: string
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
   #token: string | undefined
   #cancelRetry: (() => void) | undefined
 
   constructor(url: string, environment: PageEnvironment, changes: ChangeNotifier) {
-    this.#url = url
+    this.url = url
     this.#environment = environment
     this.#changes = changes
     this.brokerPoller = new BrokerPoller(this, environment, changes)
@@ -74,7 +75,7 @@ export class BrokerFeed {
     this.#setStatus({ kind: 'connecting', problem: problemOf(this.status) })
     try {
       const options = { token, name: 'dashboard', grace: graceMs }
-      this.#onOpen(await connect(this.#url, options))
+      this.#onOpen(await connect(this.url, options))
     } catch (error) {
       this.#onFailure(error as HoldfastError)
     }

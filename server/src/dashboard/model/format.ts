@@ -89,3 +89,16 @@ export function shortJson(value: unknown): string {
   if (chars.length <= maxJsonChars) return chars.join('')
   return `${chars.slice(0, maxJsonChars - 1).join('')}…`
 }
+
+/** The longest text that {@link shortenMiddle} leaves as it is, in characters. */
+const maxTextLength = 48
+/** The characters that a shortened text keeps at its end, where keys differ most often. */
+const keptEndLength = 20
+
+/** Replaces the middle of a long text by `…`. */
+export function shortenMiddle(text: string): string {
+  const characters = Array.from(text)
+  if (characters.length <= maxTextLength) return text
+  const start = characters.slice(0, maxTextLength - keptEndLength - 1)
+  return `${start.join('')}…${characters.slice(-keptEndLength).join('')}`
+}

@@ -9,7 +9,16 @@ import { keysOfDeadlock } from '../model/coordination.js'
 import { formatCount, formatPlural } from '../model/format.js'
 import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useFeed } from '../ui/appState.js'
-import { Age, EmptyText, KeyLink, Mode, Note, QueueLength, SessionLink } from '../ui/components.js'
+import {
+  Age,
+  Command,
+  EmptyText,
+  KeyLink,
+  Mode,
+  Note,
+  QueueLength,
+  SessionLink,
+} from '../ui/components.js'
 import { DeadlockMark } from '../ui/deadlock.js'
 import { replaceArgument } from '../ui/router.js'
 import { SearchField } from '../ui/searchField.js'
@@ -76,7 +85,13 @@ export function LocksPage({ text }: { text: string }) {
       <PartialNote feed={feed} text={text} />
       {matchingRows.length === 0 ? (
         <EmptyText>
-          {text === '' ? 'No session holds a lock.' : `No key or session matches “${text}”.`}
+          {text === '' ? (
+            <>
+              No session holds a lock. To see a lock here, take one: <Command />
+            </>
+          ) : (
+            `No key or session matches “${text}”.`
+          )}
         </EmptyText>
       ) : (
         <VirtualTable

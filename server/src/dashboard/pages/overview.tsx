@@ -1,4 +1,4 @@
-/** The overview of the broker: rates, latency, the longest queues, and the last events. */
+/** The overview of the broker: rates, latency, longest queues, longest waits, and last events. */
 import { useMemo } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
 import { keysOfDeadlock } from '../model/coordination.js'
@@ -10,10 +10,20 @@ import {
   formatRate,
 } from '../model/format.js'
 import type { KeyRow } from '../model/lockModel.js'
+import { longestWaits } from '../model/longestWaits.js'
 import type { Column } from '../model/series.js'
 import { useFeed } from '../ui/appState.js'
 import { Chart, type Line } from '../ui/chart.js'
-import { Age, EmptyText, KeyLink, Note, Panel, QueueLength, SessionLink } from '../ui/components.js'
+import {
+  Age,
+  Command,
+  EmptyText,
+  KeyLink,
+  Note,
+  Panel,
+  QueueLength,
+  SessionLink,
+} from '../ui/components.js'
 import { DeadlockCard, DeadlockMark } from '../ui/deadlock.js'
 import { EventLine } from '../ui/events.js'
 import { addressOf } from '../ui/router.js'
@@ -60,8 +70,9 @@ export function OverviewPage() {
       </div>
       <div class="columns">
         <LongestQueues />
-        <LastEvents />
+        <LongestWaits />
       </div>
+      <LastEvents />
     </>
   )
 }
@@ -160,7 +171,9 @@ function LongestQueues() {
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
-        <EmptyText>No session waits.</EmptyText>
+        <EmptyText>
+          No session waits. To see a queue here, run this command in two terminals: <Command />
+        </EmptyText>
       ) : (
         <table class="plain queues">
           <thead>
@@ -189,6 +202,46 @@ function LongestQueues() {
                 <td>
                   <QueueLength length={waiting.length} />
                 </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Panel>
+  )
+}
+
+/** The keys whose first request has waited longest. A holder that is stuck shows here. */
+function LongestWaits() {
+  const { feed, version } = useFeed()
+  const longest = useMemo(() => longestWaits(feed.locks.rows.values(), maxQueues), [feed, version])
+  return (
+    <Panel title="Longest waits" aside={<span class="quiet">a stuck holder shows here</span>}>
+      {longest.length === 0 ? (
+        <EmptyText>No request waits for a lock.</EmptyText>
+      ) : (
+        <table class="plain waits">
+          <thead>
+            <tr>
+              <th scope="col">Waiting for</th>
+              <th scope="col">Session</th>
+              <th scope="col">Key</th>
+              <th scope="col">Key held for</th>
+            </tr>
+          </thead>
+          <tbody>
+            {longest.map(({ key, request, holder }) => (
+              <tr key={key}>
+                <td>
+                  <Age since={request.since} />
+                </td>
+                <td>
+                  <SessionLink session={request.session} name={request.name} />
+                </td>
+                <td>
+                  <KeyLink name={key} />
+                </td>
+                <td>{holder === undefined ? 'not held' : <Age since={holder.since} />}</td>
               </tr>
             ))}
           </tbody>

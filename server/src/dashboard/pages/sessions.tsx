@@ -6,7 +6,7 @@ import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural } from '../model/format.js'
 import type { SessionRow } from '../model/sessionRows.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
-import { Age, EmptyText, Note, QueueLength, SessionLink } from '../ui/components.js'
+import { Age, Command, EmptyText, Note, QueueLength, SessionLink } from '../ui/components.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
@@ -39,7 +39,13 @@ export function SessionsPage() {
       )}
       {matchingSessions.length === 0 ? (
         <EmptyText>
-          {text === '' ? 'No session holds or waits for a lock.' : `No session matches “${text}”.`}
+          {text === '' ? (
+            <>
+              No session holds or waits for a lock. To see a session here, take a lock: <Command />
+            </>
+          ) : (
+            `No session matches “${text}”.`
+          )}
         </EmptyText>
       ) : (
         <VirtualTable

@@ -18,7 +18,7 @@ export function TokenPage() {
           {problem}.
         </p>
       )}
-      <TokenForm action="Sign in" onToken={(token) => feed.start(token)} />
+      <TokenForm action="Sign in" isFocused={true} onToken={(token) => feed.start(token)} />
     </section>
   )
 }

@@ -1,15 +1,22 @@
 /** Small components that many pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
-import { formatCount, formatDate, formatSpan, shortId, shortJson } from '../model/format.js'
-import { useAppState } from './appState.js'
+import {
+  formatCount,
+  formatDate,
+  formatSpan,
+  shortenMiddle,
+  shortId,
+  shortJson,
+} from '../model/format.js'
+import { useAppState, useFeed } from './appState.js'
 import { addressOf } from './router.js'
 
 export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | undefined }) {
   const tabProps = tabIndex === undefined ? {} : { tabIndex }
   return (
-    <a class="key" href={addressOf('lock', name)} title={name} {...tabProps}>
-      {name}
+    <a class="key" href={addressOf('lock', name)} title={name} aria-label={name} {...tabProps}>
+      {shortenMiddle(name)}
     </a>
   )
 }
@@ -30,7 +37,7 @@ export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
     <a
       class="session-link"
       href={addressOf('session', session)}
-      title={`session ${session}`}
+      title={name === undefined ? `session ${session}` : `${name}, session ${session}`}
       {...tabProps}
     >
       {name !== undefined && <span class="session-name">{name}</span>}
@@ -146,6 +153,13 @@ export function Note({ kind = 'plain', children }: NoteProps) {
 /** The text in place of an empty list. */
 export function EmptyText({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>
+}
+
+/** A command that takes a lock of this broker, for a user who sees no lock yet. */
+export function Command() {
+  const { feed } = useFeed()
+  const url = feed.url.replace(/\/$/, '')
+  return <code class="command">{`npx holdfast run --url ${url} orders -- sleep 60`}</code>
 }
 
 interface PanelProps {

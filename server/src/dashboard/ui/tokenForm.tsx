@@ -3,19 +3,24 @@
  * token.
  */
 import { HoldfastError } from '@holdfast/client'
-import { useRef, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 
 interface TokenFormProps {
   /** The text of the button. */
   readonly action: string
+  /** Whether the field for the token gets the focus, because the page shows nothing else. */
+  readonly isFocused?: boolean
   readonly onToken: (token: string) => Promise<void>
 }
 
 /** Longest token that the protocol allows, in characters. */
 const maxTokenLength = 3_072
 
-export function TokenForm({ action, onToken }: TokenFormProps) {
+export function TokenForm({ action, isFocused = false, onToken }: TokenFormProps) {
   const input = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    if (isFocused) input.current?.focus()
+  }, [isFocused])
   const [problem, setProblem] = useState<string | undefined>(undefined)
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()

@@ -1,0 +1,89 @@
+/**
+ * Runs axe-core, a checker of accessibility, on every page of the dashboard: with locks and
+ * without, in the light and the dark theme, and on a phone.
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { AxeResults } from 'axe-core'
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { DashboardPages } from './dashboardPages.js'
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+const screens = {
+  light: { width: 1_200, height: 860, colorScheme: 'light' },
+  dark: { width: 1_200, height: 860, colorScheme: 'dark' },
+  phone: { width: 375, height: 812, colorScheme: 'light' },
+} as const
+
+/** Returns what axe-core finds on the page, each with the elements that it is about. */
+async function violationsOf(page: Page): Promise<string[]> {
+  const { violations } = (await page.evaluate('axe.run()')) as AxeResults
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+}
+
+describe('the accessibility of the dashboard', function () {
+  this.timeout(120_000)
+  const stage = Stage.forEachTest()
+  const dashboardPages = DashboardPages.forSuite(stage)
+
+  /** Checks the pages at these addresses on every screen. */
+  async function check(url: string, hashes: readonly string[]): Promise<void> {
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
+    await page.evaluate(axe)
+    for (const [screen, { width, height, colorScheme }] of Object.entries(screens)) {
+      await page.setViewportSize({ width, height })
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      for (const hash of hashes) {
+        await dashboardPage.go(hash)
+        await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' })
+        expect(await violationsOf(page), `${hash}, ${screen}`).to.deep.equal([])
+      }
+    }
+  }
+
+  const lists = ['#/overview', '#/locks', '#/sessions', '#/events', '#/coordination']
+
+  it('has no fault that axe-core finds without locks', async () => {
+    const { url } = await stage.broker()
+    await check(url, [...lists, '#/lock/unknown', '#/session/unknown'])
+  })
+
+  it('has no fault that axe-core finds with locks, queues and a refused deadlock', async () => {
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const [ann, bob] = [sessions[0]!, sessions[1]!]
+    await ann.lock('orders:1', { metadata: { job: 7 }, ttl: 600_000 })
+    void bob.lock('orders:1').catch(() => {})
+    await ann.campaign('scheduler', { value: 1 })
+    await ann.scope(async (first) => {
+      await first.lock('a')
+      await bob.scope(async (second) => {
+        await second.lock('b')
+        const waiting = first.lock('b')
+        await untilHandled(ann)
+        await rejection(second.lock('a'), 'DEADLOCK')
+        void waiting.catch(() => {})
+      })
+    })
+    await check(url, [...lists, '#/lock/orders%3A1', `#/session/${ann.id}`])
+  })
+
+  it('has no fault that axe-core finds where a token is needed', async () => {
+    const { url } = await stage.broker({ authenticate: () => undefined })
+    const { page } = await dashboardPages.openPage(url)
+    await page.getByLabel('Token').waitFor()
+    await page.evaluate(axe)
+    expect(await violationsOf(page)).to.deep.equal([])
+  })
+
+  it('is judged by an axe-core that finds a planted fault', async () => {
+    const { url } = await stage.broker()
+    const { page } = await dashboardPages.openConnectedPage(url)
+    await page.evaluate(axe)
+    await page.evaluate(() => document.body.append(document.createElement('button')))
+    expect((await violationsOf(page)).join()).to.match(/^button-name: /)
+  })
+})
