@@ -44,6 +44,8 @@ describe('the example with the dashboard in the page about the shell', function 
     await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForState('Live')
+    // The job must hold the lock before the second command asks for it.
+    await page.getByRole('link', { name: 'nightly-report' }).first().waitFor()
     const waiter = Holdfast.start(stage, wait!, { env })
     const [errorLine] = await waiter.err.waitForCount(1)
     expect(errorLine).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)

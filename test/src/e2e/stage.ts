@@ -2,6 +2,7 @@
  * The parts of an end-to-end test: real brokers and sessions that are closed after each test, and
  * functions that wait for events, so that no test sleeps.
  */
+import { EventEmitter, once } from 'node:events'
 import {
   type ConnectOptions,
   connect,
@@ -117,19 +118,27 @@ export async function rejection(
 /** Collects the items that are added, and lets a test wait until there are enough items. */
 export class Collector<T> {
   readonly items: T[] = []
-  #wake: () => void = () => {}
+  /** Calls each test that waits, after an item was added or the source has ended. */
+  readonly #changes = new EventEmitter().setMaxListeners(0)
+  #end: string | undefined
 
   readonly add = (item: T): void => {
     this.items.push(item)
-    this.#wake()
+    this.#changes.emit('change')
   }
 
-  /** Resolves with all items when `enough` returns true. */
+  /** No item will come any more. A test that still waits fails with this reason. */
+  end(reason: string): void {
+    this.#end = reason
+    this.#changes.emit('change')
+  }
+
+  /** Resolves with all items when `enough` returns true. Rejects if the source ends before. */
   async waitUntil(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
     while (!enough(this.items)) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      if (this.#end !== undefined)
+        throw new Error(`${this.#end}, and the expected items did not come: ${this.items.join()}`)
+      await once(this.#changes, 'change')
     }
     return this.items
   }

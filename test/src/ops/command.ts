@@ -67,6 +67,11 @@ export class Holdfast {
     else this.process.stdin?.end(input ?? '')
     // `close` comes after the end of the output, `exit` may come before.
     this.#ended = once(this.process, 'close')
+    this.process.once('close', (code, signal) => {
+      const reason = `holdfast ${args.join(' ')} has ended with ${code ?? signal}`
+      this.out.end(reason)
+      this.err.end(reason)
+    })
   }
 
   /** Starts the command. The command ends with the test at the latest. */
