@@ -1,7 +1,7 @@
 /**
  * Follows the instructions of README.md in a fresh clone. They start a broker, acquire a lock in a
- * second terminal, make tarballs, and install the tarballs in a project that acquires a lock. Runs
- * only in a full run.
+ * second terminal, make tarballs, and install the tarballs in a project. The first program of the
+ * client's guide acquires a lock there. Runs only in a full run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -92,7 +92,8 @@ describe('the front page', function () {
     const project = join(folder, 'project')
     await mkdir(project)
     await outputOf([install], project)
-    await writeFile(join(project, 'first.mjs'), firstExample(page)?.code ?? '')
+    const { code = '' } = firstExample(read('client/README.md')) ?? {}
+    await writeFile(join(project, 'first.mjs'), code)
     const output = await outputOf(['node first.mjs'], project)
     assert.match(output, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
   })
