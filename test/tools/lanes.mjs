@@ -2,7 +2,7 @@
  * Runs the tests in three lanes at the same time. A lane is a process that runs some folders of
  * tests. Lanes save time because most tests with real processes wait more than they compute. The
  * last lane prints its output at once, and the output of the other lanes follows at the end. The
- * last lines name the failed tests of all lanes, and the very last line has the sums of the counts.
+ * last lines have the time of each lane, the failed tests of all lanes, and the sums of the counts.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -28,14 +28,18 @@ export async function runInLanes(mocha, args, dist) {
     const countsFile = join(scratch, `${name}.json`)
     const output = name === last ? 'inherit' : openSync(join(scratch, name), 'w')
     const files = foldersOf(name, dist).map((folder) => join(dist, folder, '**/*.test.js'))
-    if (files.length === 0) return { code: 0, counts: noTests }
+    if (files.length === 0) return { name, code: 0, counts: noTests, seconds: 0 }
+    const startedAt = performance.now()
     const options = ['--reporter-option', `countsFile=${countsFile}`]
     const child = spawn(process.execPath, [mocha, ...args, ...options, ...files], {
       stdio: ['ignore', output, output],
     })
     process.on('SIGTERM', () => child.kill())
     return new Promise((resolve) => {
-      child.once('exit', (code) => resolve({ code, counts: countsIn(countsFile, name) }))
+      child.once('exit', (code) => {
+        const seconds = Math.round((performance.now() - startedAt) / 1000)
+        resolve({ name, code, counts: countsIn(countsFile, name), seconds })
+      })
     })
   }
   const results = await Promise.all(names.map(start))
@@ -44,6 +48,8 @@ export async function runInLanes(mocha, args, dist) {
     if (existsSync(output)) process.stdout.write(readFileSync(output))
   }
   rmSync(scratch, { recursive: true })
+  const times = results.map(({ name, seconds }) => `${name} ${seconds} s`)
+  process.stdout.write(`time of each lane: ${times.join(', ')}\n`)
   for (const failure of results.flatMap(({ counts }) => counts.failures)) {
     process.stdout.write(`failed: ${failure}\n`)
   }
