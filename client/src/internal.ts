@@ -4,7 +4,7 @@
  * their own. An internal export may change in any version.
  */
 export { connectCellsIn } from './cells/connectCells.js'
-export { mergePages, mergeResults, mergeStats } from './cells/merge.js'
+export { mergeLockResults, mergePages, mergeStats } from './cells/merge.js'
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'
 export {

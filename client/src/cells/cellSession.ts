@@ -55,7 +55,7 @@ import {
   type CellWatchEvent,
   watchCells,
 } from './cellWatch.js'
-import { mergePages, mergeRecords, mergeResults, mergeStats } from './merge.js'
+import { mergeBarriersOrResults, mergeLockResults, mergePages, mergeStats } from './merge.js'
 
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
@@ -68,7 +68,9 @@ export interface CellScopeOptions extends ScopeOptions {
 
 const scopeOptions: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
 
-/** The options of `sessionFor` of a `CellSession`. */
+/**
+ * The options of the method `sessionFor` of a `CellSession`, which returns the session of a cell.
+ */
 export interface CellSessionOptions {
   /** If this signal is aborted before the session is open, `sessionFor` rejects with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
@@ -78,13 +80,13 @@ const sessionOptions: OptionNames<CellSessionOptions> = { signal: 1 }
 
 export interface CellSessionDeps {
   readonly name: string | undefined
-  /** The number of cells. */
+  /** How many cells there are. */
   readonly count: number
   readonly token: string | undefined
   /**
    * Opens the session of a cell with this token.
    *
-   * @param cell The number of the cell, from 1.
+   * @param cell The number of the cell: its place in the option `cells`, from 1.
    */
   open(cell: number, token: string | undefined, signal: AbortSignal): Promise<Session>
 }
@@ -94,10 +96,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
   readonly #pool: CellPool
   /** The name that was given to `connect`. */
   readonly name: string | undefined
-  /** The number of cells. */
+  /** How many cells the session has. */
   readonly cells: number
   #token: string | undefined
   #keepsProcessAlive = true
+  /** The token with which the newest session of a cell was opened, by the number of the cell. */
+  readonly #tokensAtOpening = new Map<number, string | undefined>()
   /** Resolves when the newest call of `authenticate` has settled. */
   #lastAuthentication: Promise<void> = Promise.resolve()
 
@@ -109,14 +113,20 @@ export class CellSession extends SessionEmitter<CellEvents> {
     this.#token = token
     this.#pool = new CellPool({
       count,
-      open: (cell, signal) => open(cell, this.#token, signal),
+      open: (cell, signal) => {
+        this.#tokensAtOpening.set(cell, this.#token)
+        return open(cell, this.#token, signal)
+      },
       onOpen: (session, cell) => this.#onOpen(session, cell),
     })
   }
 
   /**
-   * `closed` after `close`. `connecting` while a session is being opened, and before the first
-   * call. `disconnected` while a cell has no connection. Otherwise `connected`.
+   * - `closed`: after `close`
+   * - `disconnected`: the session of a cell was opened, and has no connection at the moment
+   * - `connecting`: before the first call, and while the session of a cell is being opened, unless
+   *   the state is `disconnected`
+   * - `connected`: otherwise
    */
   get state(): SessionState {
     if (this.#pool.isClosed) return 'closed'
@@ -126,7 +136,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * The number of the cell that has a key, from 1 to `cells`.
+   * The number of the cell that has a key: its place in the option `cells` of `connect`, from 1.
    * @throws HoldfastError `INVALID_KEY`
    */
   cellOf(key: string): number {
@@ -137,7 +147,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   /**
    * Resolves with the session in the cell of a key. Use this session for the members that only a
    * session of one cell has: `id`, `lease`, `grace`, `leaseLeft` and `locks`. Rejects like `lock`
-   * if the cell cannot be reached, and with `ABORTED` if the signal is aborted before.
+   * if the cell cannot be reached, and with `ABORTED` if the signal is aborted before the session
+   * is open.
    */
   async sessionFor(key: string, options: CellSessionOptions = {}): Promise<Session> {
     refuseUnknownOptions('sessionFor', options, sessionOptions)
@@ -152,7 +163,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   async sessionOfCell(cell: number): Promise<Session> {
     check(
       isIntegerInRange(cell, 1, this.cells),
-      `cell must be an integer from 1 to ${this.cells}, the number of cells`,
+      `cell must be an integer from 1 to ${this.cells}: the session has ${this.cells} cells`,
     )
     return this.#pool.session(cell)
   }
@@ -179,22 +190,27 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return this.#inCellOf(key, options, (session) => session.withLock(key, callback, options))
   }
 
+  /**
+   * Like `singleflightLock` of a session: callers of this session that ask for one key at the same
+   * time share one request and one lock.
+   */
   singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
     return this.#inCellOf(key, options, (session) => session.singleflightLock(key, options))
   }
 
   /**
-   * Like `lockAll` of a session. All keys must have the same slot: give all of them the same tag,
-   * such as `{order:42}`. Otherwise rejects with `INVALID_OPTION`, also if the keys are in one cell
-   * now, because another number of cells could separate them.
+   * Like `lockAll` of a session. All keys must have the same slot, which is the hash that chooses
+   * the cell of a key: give all keys the same tag, such as `{order:42}`. Otherwise rejects with
+   * `INVALID_OPTION`, also if the keys are in one cell now, because more or fewer cells could
+   * separate the keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
-    const key = sharedKey('lockAll', keys, options)
+    const key = firstKeyOfOneSlot('lockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.lockAll(keys, options))
   }
 
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
-    const key = sharedKey('tryLockAll', keys, options)
+    const key = firstKeyOfOneSlot('tryLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.tryLockAll(keys, options))
   }
 
@@ -203,15 +219,18 @@ export class CellSession extends SessionEmitter<CellEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockSetOptions = {},
   ): Promise<T> {
-    const key = sharedKey('withLockAll', keys, options)
+    const key = firstKeyOfOneSlot('withLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.withLockAll(keys, callback, options))
   }
 
-  /** Calls the listener at the next event with this name; with a key, see `once` of a session. */
+  /**
+   * Calls the listener at the next event with this name. With a key, or with options, runs a
+   * function once for all callers with this key: see `once` of a session.
+   */
   override once<E extends keyof CellEvents>(event: E, listener: CellEvents[E]): this
   override once<T>(
     key: string,
-    run: (run: Run) => T | PromiseLike<T>,
+    callback: (run: Run) => T | PromiseLike<T>,
     options?: OnceOptions,
   ): Promise<T>
   override once(name: string, callback: (...details: never) => unknown, options?: OnceOptions) {
@@ -219,8 +238,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const run = callback as () => unknown
-    // The options are never undefined here. So the session runs the function even if the key is the
-    // name of an event of a session.
+    // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
+    // also the name of an event of a session.
     return this.#inCellOf(name, options, (session) => session.once(name, run, options ?? {}))
   }
 
@@ -250,7 +269,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     callback: (scope: Scope) => T | PromiseLike<T>,
     options: CellScopeOptions,
   ): Promise<T> {
-    check(options !== undefined, 'scope of several cells needs the option tag')
+    check(options !== undefined, 'scope of a session with several cells needs the option tag')
     refuseUnknownOptions('scope', options, scopeOptions)
     const { tag, name } = options
     checkScope(callback, { name })
@@ -259,8 +278,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `query` of a session. Without a `key`, asks all cells and merges their answers. With
-   * `after`, the pages are in the order of keys. Rejects if a cell cannot be reached.
+   * Like `query` of a session. Without a `key`, asks all cells and merges their answers: with
+   * `after` in the order of keys, and without `after` cell by cell, at most `limit` items. Rejects
+   * if a cell cannot be reached.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
@@ -272,11 +292,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { afterFence, ...optionsWithoutFence } = options
     // Only the cell of the key `after` can have further locks of this key.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
-    const results = await this.#inAllCells((session, cell) =>
+    const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
     )
-    if (kind !== 'locks') return mergeRecords(results, kind, limit) as AnyQueryResult
-    const merged = after === undefined ? mergeResults(results, limit) : mergePages(results, limit)
+    if (kind !== 'locks') return mergeBarriersOrResults(answers, kind, limit) as AnyQueryResult
+    const merged =
+      after === undefined ? mergeLockResults(answers, limit) : mergePages(answers, limit)
     return merged as AnyQueryResult
   }
 
@@ -302,9 +323,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Sends a new token to all cells whose sessions are open; cells that are opened later use the new
-   * token too. Several calls run one after another. Rejects with the first error of a cell,
-   * although the other cells then use the new token.
+   * Sends a new token to all cells whose sessions are open. Sessions that are being opened or are
+   * opened later use the new token too. Several calls run one after another.
+   *
+   * Rejects with the first error if one or more cells refuse the token. If only some cells refuse,
+   * the other cells and later sessions use the new token. If all open cells refuse, later sessions
+   * still use the former token.
    */
   async authenticate(token: string): Promise<void> {
     checkToken(token)
@@ -322,6 +346,17 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const isRefusedByAll = refusals.length > 0 && refusals.length === results.length
     if (!isRefusedByAll) this.#token = token
     if (refusals.length > 0) throw refusals[0]!.reason
+  }
+
+  /**
+   * Sends the newest token to a session that was being opened with a former token when the caller
+   * called `authenticate`. If the broker refuses the newest token, the session keeps the former
+   * token.
+   */
+  async #replaceFormerToken(session: Session, tokenAtOpening: string | undefined): Promise<void> {
+    await this.#lastAuthentication
+    if (this.#token === undefined || this.#token === tokenAtOpening) return
+    await session.authenticate(this.#token).catch(() => {})
   }
 
   /** Returns the counters of all cells together. Rejects if a cell cannot be reached. */
@@ -360,8 +395,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return this
   }
 
+  /** Passes the events of the session in a cell on; `SessionEvents` explains the events. */
   #onOpen(session: Session, cell: number): void {
     if (!this.#keepsProcessAlive) session.unref()
+    void this.#replaceFormerToken(session, this.#tokensAtOpening.get(cell))
     session.on('jeopardy', (error) => this.emit('jeopardy', error, cell))
     session.on('resumed', () => this.emit('resumed', cell))
     session.on('newSession', () => this.emit('newSession', cell))
@@ -382,7 +419,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return call(await this.#sessionFor(key, options?.signal))
   }
 
-  /** The session in the cell of the key. Rejects with `ABORTED` if the signal is aborted before. */
+  /**
+   * The session in the cell of the key. Rejects with `ABORTED` if the signal is aborted before the
+   * session is open.
+   */
   async #sessionFor(key: string, signal: AbortSignal | undefined): Promise<Session> {
     const cell = this.cellOf(key)
     checkSignal(signal)
@@ -407,11 +447,15 @@ export class CellSession extends SessionEmitter<CellEvents> {
 }
 
 /**
- * Returns one key of a set, after a check that all keys of the set have the same slot. The slot
- * decides about the cell of a key.
+ * Returns the first key of a set, after a check that all keys of the set have the same slot. The
+ * slot decides about the cell of a key.
  * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
  */
-function sharedKey(method: string, keys: readonly LockSetItem[], options: LockSetOptions): string {
+function firstKeyOfOneSlot(
+  method: string,
+  keys: readonly LockSetItem[],
+  options: LockSetOptions,
+): string {
   const { key, kind } = checkLockSet(keys, options, method).params
   const strayItem = kind!.items!.find((item) => slotOf(item.key) !== slotOf(key))
   check(

@@ -47,8 +47,11 @@ function mergeOptionalCounters(
   }
 }
 
-/** Merges the results of a query for barriers or for kept results, as {@link mergeResults} does. */
-export function mergeRecords(
+/**
+ * Merges the answers to a query for barriers or for kept results of `once`, as
+ * {@link mergeLockResults} does.
+ */
+export function mergeBarriersOrResults(
   results: readonly AnyQueryResult[],
   kind: 'barriers' | 'results',
   limit: number,
@@ -61,8 +64,10 @@ export function mergeRecords(
   return { kept: results.flatMap(({ kept }) => kept).slice(0, limit), keptCount }
 }
 
-/** Merges the results of a query without pages: the first `limit` items, cell after cell. */
-export function mergeResults(results: readonly QueryResult[], limit: number): QueryResult {
+/**
+ * Merges the answers to a query for locks without pages: the first `limit` items, cell after cell.
+ */
+export function mergeLockResults(results: readonly QueryResult[], limit: number): QueryResult {
   return {
     held: results.flatMap(({ held }) => held).slice(0, limit),
     waiting: results.flatMap(({ waiting }) => waiting).slice(0, limit),

@@ -4,7 +4,7 @@
  */
 import type { HeldInfo, LockStats, QueryResult, WaitingInfo } from '@holdfast/client'
 import { type CellConnectOptions, connect } from '@holdfast/client/cells'
-import { mergePages, mergeResults, mergeStats } from '@holdfast/client/internal'
+import { mergeLockResults, mergePages, mergeStats } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
 import { Random } from '../sim/random.js'
@@ -171,7 +171,7 @@ describe('the merged query of cells', () => {
       },
       { held: [held('a', 1)], waiting: [], heldCount: 1, waitingCount: 0 },
     ]
-    const merged = mergeResults(results, 2)
+    const merged = mergeLockResults(results, 2)
     expect(merged.held.map(({ key }) => key)).to.deep.equal(['b', 'd'])
     expect([merged.waiting.length, merged.heldCount, merged.waitingCount]).to.deep.equal([1, 6, 1])
   })

@@ -106,7 +106,9 @@ describe('e2e: cells', () => {
     expect(await session.sessionOfCell(2)).to.not.equal(second)
     for (const cell of [0, 4, 1.5, '1' as never]) {
       const error = await rejection(session.sessionOfCell(cell), 'INVALID_OPTION')
-      expect(error.message).to.match(/^cell must be an integer from 1 to 3, the number of cells/)
+      expect(error.message).to.match(
+        /^cell must be an integer from 1 to 3: the session has 3 cells/,
+      )
     }
     await rejection(session.sessionFor(''), 'INVALID_KEY')
     await rejection(session.sessionFor('k', { sginal: 1 } as never), 'INVALID_OPTION')
@@ -367,6 +369,26 @@ describe('e2e: cells', () => {
     await rejection(session.authenticate('wrong'), 'UNAUTHORIZED')
     await session.lock(keys[2]!)
     expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
+  })
+
+  it('use a new token in a cell whose session is being opened when the token changes', async () => {
+    const seen = new Collector<string>()
+    let acceptOldToken: () => void = () => {}
+    const isOldTokenAccepted = new Promise<void>((resolve) => {
+      acceptOldToken = resolve
+    })
+    const authenticate = async ({ token }: { readonly token?: string | undefined }) => {
+      seen.add(token!)
+      if (token === 'old') await isOldTokenAccepted
+      return 'ann'
+    }
+    const session = await open(await brokers({ authenticate }), { token: 'old' })
+    const lock = session.lock(keys[0]!)
+    await seen.waitForCount(1)
+    await session.authenticate('new')
+    acceptOldToken()
+    await lock
+    expect(await seen.waitForCount(2)).to.deep.equal(['old', 'new'])
   })
 
   it('reject an aborted call at once, and every call after close, while a cell is opened', async () => {
