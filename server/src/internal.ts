@@ -2,7 +2,7 @@
  * Exports for the tests and the simulation of this project only: the broker without sockets, and
  * some of its components. These exports may change with any release.
  */
-export { nearest } from '@holdfast/shared'
+export { nearestName } from '@holdfast/shared'
 export { Broker } from './broker/broker.js'
 export { PrefixTree } from './broker/prefixTree.js'
 export { PageBuilder } from './broker/queryPage.js'

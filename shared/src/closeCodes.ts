@@ -6,14 +6,18 @@
  * 499 does. A code is final if the client must not reconnect. An unknown code from 4400 to 4499 is
  * final, because a newer broker may have more reasons to refuse a client. Every other unknown code
  * is not final.
+ *
+ * A cell is one of several independent brokers or clusters among which the keys are divided.
  */
 
 /** One row of the table. */
 export interface CloseCode {
   readonly code: number
   /**
-   * True if the client must not reconnect by itself, because a new connection would fail for the
-   * same reason, would disturb the connection that replaced this connection, or is not wanted.
+   * True if the client must not reconnect by itself, for one of three reasons:
+   * - the broker would close the next connection for the same reason
+   * - the session has another connection already, which a reconnect would close
+   * - the client has said goodbye
    */
   readonly final: boolean
   /**

@@ -34,11 +34,11 @@ export function joinFrames(
 ): string[] {
   if (messages.length === 0) return []
   if (messages.length === 1) return [messages[0]!]
-  // A frame has one unit for "[", and one unit for the "," or "]" after each message.
+  // The length of the frame in UTF-16 units: one for "[", and one for the "," or "]" after each
+  // message. A unit is at most 3 bytes of UTF-8. So for most frames the exact length in bytes need
+  // not be computed.
   let units = 1
   for (const message of messages) units += message.length + 1
-  // A UTF-16 unit is at most 3 bytes of UTF-8. So for most frames the exact length in bytes need
-  // not be computed.
   if (units * 3 <= maxBytes) return [`[${messages.join(',')}]`]
   return splitIntoFrames(messages, maxBytes)
 }

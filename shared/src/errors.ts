@@ -4,7 +4,9 @@
  *
  * A ttl is the time after which a lock expires. A lease is the time for which the broker keeps a
  * session without hearing from its client. A fencing token (fence) is the number of a grant; a
- * later grant has a higher fence. A scope is one logical task of a client.
+ * later grant has a higher fence. A scope is one logical task of a client. The capacity of a
+ * semaphore is the number of its permits. The parties of a barrier are the calls that pass
+ * together. An upgrade makes a shared lock exclusive. Like a request, an upgrade may have to wait.
  */
 
 /**
@@ -12,37 +14,38 @@
  * and what the caller can do. The README of this package lists these messages too.
  */
 export const errorCodes = {
-  LOCK_HELD: 'the key is held or waited for; try again later',
+  LOCK_HELD: 'a session holds or awaits the key; try again later',
   LOCK_NOT_HELD: 'the session does not hold this lock; stop using what it protects',
   LOCK_TIMEOUT: 'no grant, or no answer to a refresh, within the timeout; try again later',
   LOCK_LOST: 'the lock was lost; stop using what it protects',
   INVALID_KEY: 'invalid key; use 1 to 512 bytes of UTF-8 without control characters',
   INVALID_TTL: 'invalid ttl; use an integer of ms from 1 to 2^31 - 1',
   INVALID_TIMEOUT: 'invalid timeout; use an integer of ms from 0 to 2^31 - 1',
-  INVALID_INTERVAL: 'invalid interval; use a number of ms below the ttl',
+  INVALID_INTERVAL: 'invalid refresh interval; use ms below ttl - timeout',
   INVALID_OPTION: 'an option has a value that is not allowed',
   ABORTED: 'the caller aborted; `cause` is the reason of the signal',
   SESSION_EXPIRED: 'the broker ended the session; connect again',
   SESSION_CLOSED: 'the session is closed; connect again',
   UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
   FORBIDDEN: 'the broker does not permit this; ask its operator',
-  DEADLOCK: 'granting this request could never happen; release locks, then lock again',
-  CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use the same',
+  DEADLOCK: 'this request can never be granted; release locks, then lock again',
+  CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use theirs',
   QUOTA_EXCEEDED: 'a limit of the broker is reached; release locks or try again later',
   BAD_MESSAGE: 'the message is not in the protocol; update the client',
   UNAVAILABLE: 'no broker is reachable and ready; try again later',
 } as const
 
 /**
- * Why a session that did not end lost a lock: the lock's ttl or its `maxHold` passed,
- * another request stole the lock, or an operator revoked the lock.
+ * Why a lock was lost although its session goes on: the ttl of the lock passed, its longest hold
+ * (`maxHold`) passed, another request stole the lock, or an operator revoked the lock. The broker
+ * reports these losses in the message `lost`.
  */
 export type LockLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost: for a {@link LockLossReason}, or because the session that held the lock
- * ended. `'session'` means that the session was closed, that its lease ran out, or that its
- * connection dropped for too long.
+ * Why a lock was lost, whether or not its session goes on: for a {@link LockLossReason}, or because
+ * the session that held the lock ended. `'session'` means that the session was closed, that its
+ * lease ran out, or that its connection dropped for too long.
  */
 export type LostReason = LockLossReason | 'session'
 
@@ -80,7 +83,7 @@ export interface CycleEntry {
   readonly session: string
   /** The name of that session; undefined without a name, or if the caller may not query the key. */
   readonly name?: string | undefined
-  /** The number of the request's scope; undefined for an upgrade outside a scope. */
+  /** The number of the request's scope; undefined for an upgrade that no scope has asked for. */
   readonly scope?: number | undefined
 }
 
@@ -169,7 +172,8 @@ export class HoldfastError extends Error {
   declare readonly capacity?: number
   /**
    * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
-   * Absent if the client found the deadlock itself, within one scope.
+   * Absent if the client found the deadlock itself: a scope asked for a key that it already holds,
+   * so that the request would have waited for its own scope.
    */
   declare readonly cycle?: readonly CycleEntry[]
   /**

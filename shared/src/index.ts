@@ -2,13 +2,14 @@
  * The main entry point of the package: the parts of the protocol that client and broker share. It
  * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
  * stay small. The package has these other entry points:
- * - `@holdfast/shared/clientChecks`: the broker's check of messages from clients
- * - `@holdfast/shared/brokerChecks`: the two stages of the client's check of messages from brokers,
- *   for tests. The client itself uses `faultOfBrokerMessage` of the main entry point.
+ * - `@holdfast/shared/clientChecks`: checks of messages from clients, which the broker runs
+ * - `@holdfast/shared/brokerChecks`: the two stages of the check of messages from brokers, for
+ *   tests. The client runs this check by `faultOfBrokerMessage` of the main entry point.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: a table of objects by numeric id. This table is an entry point of
- *   its own, because the broker's core may import nothing else of this package at run time.
+ *   its own for the broker's lock table (`server/src/core`). At run time the lock table may import
+ *   only this entry point, so that its results depend on nothing but the commands that it applies.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'
@@ -35,7 +36,7 @@ export { faultOfBrokerMessage, isIntegerInRange } from './messages/checkBrokerMe
 export * from './messages/clientMessages.js'
 export { redactUrl, redactUrls } from './redactUrls.js'
 export {
-  nearest,
+  nearestName,
   type OptionNames,
   refuseUnknownName,
   refuseUnknownOptions,

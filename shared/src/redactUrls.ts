@@ -27,9 +27,9 @@ const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
- * Returns a URL with `***` in place of user name and password, query, and fragment. Text that is
- * not a URL may be a misspelt URL, so `***` replaces everything before the last `@` of that text. A
- * URL without these parts is returned unchanged. Never throws.
+ * Returns a URL with `***` in place of user name and password, query, and fragment. A URL that has
+ * none of the three is returned unchanged. Text that is not a URL may be a misspelt URL, so `***`
+ * replaces everything before the last `@` of that text. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()

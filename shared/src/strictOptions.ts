@@ -52,14 +52,14 @@ export function refuseUnknownName(
 ): void {
   if (Object.hasOwn(known, name)) return
   const names = Object.keys(known)
-  const suggestion = nearest(name, names)
+  const suggestion = nearestName(name, names)
   const hint =
     suggestion === undefined ? `it has ${names.join(', ')}` : `did you mean "${suggestion}"?`
   const quotedName = JSON.stringify(name.slice(0, 60))
   throw new HoldfastError('INVALID_OPTION', `${messageStart} ${quotedName}: ${hint}`)
 }
 
-/** Most edits between a misspelt name and the suggestion. */
+/** The largest number of edits by which a suggestion may differ from the misspelt name. */
 const maxEdits = 5
 
 /**
@@ -68,26 +68,26 @@ const maxEdits = 5
  * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
  * not `grace`.
  *
- * @param editsOfShortName How many edits a short name may need. A longer name may need a third of
- *   its length, but never more than 5 edits.
+ * @param minEditLimit A suggestion may differ by at least this many edits, however short `name` is.
+ *   For a longer name the limit is a third of its length, but never more than 5 edits.
  */
-export function nearest(
+export function nearestName(
   name: string,
   knownNames: readonly string[],
-  editsOfShortName = 2,
+  minEditLimit = 2,
 ): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
   // While `bestName` is undefined, this is the greatest distance that a suggestion may have.
-  let bestDistance = Math.min(Math.max(editsOfShortName, name.length / 3), maxEdits)
+  let bestDistance = Math.min(Math.max(minEditLimit, name.length / 3), maxEdits)
   for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()
     // The division lets the common beginning decide only between equal numbers of edits.
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    const isFirstWithinLimit = bestName === undefined && distance === bestDistance
-    if (distance < bestDistance || isFirstWithinLimit) {
+    const isFirstAtLimit = bestName === undefined && distance === bestDistance
+    if (distance < bestDistance || isFirstAtLimit) {
       bestName = candidate
       bestDistance = distance
     }

@@ -1,7 +1,7 @@
 /**
- * The public class `Leadership`, and the options of a campaign. In an election, sessions campaign
- * for an exclusive lock, one after another. The session that holds the lock is the leader, and may
- * publish a value. A `Leadership` is this lock.
+ * The public class `Leadership`, and the options of a campaign. In an election, sessions compete
+ * for an exclusive lock, which they get one after another. The session that holds the lock is the
+ * leader, and may publish a value. A `Leadership` is this lock.
  */
 import { maxMetadataBytes, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkSignal } from '../platform/checks.js'
@@ -34,6 +34,7 @@ const campaignOptions: OptionNames<CampaignOptions> = {
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
+  // False, because the key does not come from `session.locks`, for which some keys are reserved.
   checkUsableKey(key, false)
   refuseUnknownOptions('campaign', options, campaignOptions)
   const { value, timeout, signal, metadata } = options
@@ -49,6 +50,7 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
 /** The parts of a session's requests and locks that {@link refuseSecondCampaign} reads. */
 interface RequestsAndLocks {
   readonly pendingRequests: {
+    /** `isWanted` is false after the caller has aborted the request. */
     readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
   readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'kind'>[] }
@@ -56,9 +58,9 @@ interface RequestsAndLocks {
 
 /**
  * Refuses a campaign of a session that is already a candidate or the leader of this election. The
- * client refuses the campaign, because the broker cannot know whether the campaign is wrong: the
- * broker may have granted a campaign that the client has aborted, and then a second campaign of the
- * session is correct.
+ * client and not the broker checks this, because only the client knows which campaigns it has
+ * aborted. The broker may grant a campaign just when the client aborts that campaign. A second
+ * campaign of the session is then correct.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */

@@ -105,7 +105,7 @@ export class Lock implements LossListener {
    * time.
    */
   get held(): boolean {
-    this.#grantedLock.scheduler.expireDue()
+    this.#grantedLock.scheduler.runExpired()
     return this.#unlocking === undefined && this.#currentLoss === undefined
   }
 
@@ -131,7 +131,7 @@ export class Lock implements LossListener {
 
   /** The error `LOCK_LOST`, with a `reason`, if the lock was lost; otherwise undefined. */
   get lost(): HoldfastError | undefined {
-    this.#grantedLock.scheduler.expireDue()
+    this.#grantedLock.scheduler.runExpired()
     return this.#currentLoss
   }
 
@@ -300,7 +300,7 @@ export class Lock implements LossListener {
   }
 
   #unlock(): Promise<void> {
-    this.#grantedLock.scheduler.expireDue()
+    this.#grantedLock.scheduler.runExpired()
     if (this.#currentLoss !== undefined) {
       const rejection = Promise.reject(this.#notHeldError())
       rejection.catch(() => {})

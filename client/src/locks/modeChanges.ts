@@ -90,7 +90,7 @@ abstract class ModeRequest extends Request<void> {
     return this.lock.key
   }
 
-  override endWithSession(message: string): boolean {
+  override onSessionEnded(message: string): boolean {
     this.fail(new HoldfastError('LOCK_NOT_HELD', message))
     return true
   }

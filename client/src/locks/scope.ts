@@ -71,7 +71,7 @@ export class EndScopeRequest extends Request<void> {
   }
 
   /** Succeeds, because the end of the session has released the locks. */
-  override endWithSession(): boolean {
+  override onSessionEnded(): boolean {
     return this.onResponse()
   }
 }

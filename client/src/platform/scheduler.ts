@@ -4,7 +4,7 @@
  * A task has one of two kinds of deadlines. A plain task is due at a time of the monotonic clock. A
  * task with an expiry is due as soon as the monotonic clock or the wall clock has reached the time
  * of the expiry; such tasks run before plain tasks. The timer may fire late, in a hidden tab by a
- * minute. So code that depends on an expiry must call `expireDue` first.
+ * minute. So code that depends on an expiry must call `runExpired` first.
  */
 import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
 import { type ClockTimes, readClocks } from './environment.js'
@@ -73,7 +73,7 @@ export class Scheduler {
   }
 
   /** Runs every task whose expiry has passed, whether or not the timer has fired. */
-  expireDue(): void {
+  runExpired(): void {
     if (this.#expiriesByMonotonic.size === 0) return
     const monotonic = this.#clock.monotonic()
     const wall = this.#clock.wall()
@@ -101,7 +101,7 @@ export class Scheduler {
   /** Runs every task that is due, whether or not the timer has fired. */
   run(): void {
     this.#disarm()
-    this.expireDue()
+    this.runExpired()
     const now = this.#clock.monotonic()
     for (let task = this.#plainTasks.popDue(now); task; task = this.#plainTasks.popDue(now)) {
       if (this.#stopped) return

@@ -44,7 +44,9 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   return { parties, timeout, signal }
 }
 
-/** A call that waits at a barrier. */
+/**
+ * A call that waits at a barrier. The base class explains the members that this class overrides.
+ */
 export class BarrierRequest extends Request<void> {
   readonly hasStoredResponse = true
   readonly responseType = 'passed'
@@ -74,6 +76,7 @@ export class BarrierRequest extends Request<void> {
     return messageText('barrier', { id, key, parties: this.#parties, timeout })
   }
 
+  /** Returns true, because the request is complete. */
   onResponse(): boolean {
     this.resolve()
     return true
@@ -81,15 +84,17 @@ export class BarrierRequest extends Request<void> {
 
   /**
    * Rejects a call that was sent, because the broker may have counted the call before the session
-   * ended. A call of the next session would then be one party too many.
+   * ended. If the next session sent the call again, the broker would count the call twice. Returns
+   * false for a call that was not sent yet, which the next session must send.
    */
-  override endWithSession(_message: string, error?: HoldfastError): boolean {
+  override onSessionEnded(_message: string, error?: HoldfastError): boolean {
     if (this.sentOn === undefined) return false
     const message = 'the session ended while the call waited at the barrier; it may have passed'
     this.fail(error ?? new HoldfastError('SESSION_EXPIRED', message))
     return true
   }
 
+  /** The scheduler calls this method when the timeout has passed. */
   override run(): void {
     this.#onTimeout()
   }

@@ -1,7 +1,8 @@
 /**
  * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
- * The session holds a lock during its run. One request asks for the lock of a run, or for the value
- * of the run of another caller. The other request ends a run.
+ * The session holds a lock during its run. `OnceRequest` asks for the lock of a run, or for the
+ * value of the run of another caller. `CompleteRequest` ends a run. Both classes are pending calls;
+ * the messages that they send have the same names in the package `shared`.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { type Completion, completeText } from '../transport/messages.js'
@@ -33,8 +34,11 @@ export class CompleteRequest extends UnlockRequest {
     return completeText(this.id, this.fence, this.#completion)
   }
 
-  /** Rejects, because the session may have ended before the broker got the value. */
-  override endWithSession(message?: string, error?: HoldfastError): boolean {
+  /**
+   * Rejects, because the session may have ended before the broker got the value. Returns true,
+   * because the request is complete.
+   */
+  override onSessionEnded(message?: string, error?: HoldfastError): boolean {
     this.fail(error ?? new HoldfastError('LOCK_NOT_HELD', message))
     return true
   }

@@ -154,7 +154,7 @@ export class PendingRequests {
    */
   endSession(message: string): void {
     for (const request of this.all) {
-      if (request.endWithSession(message)) this.remove(request)
+      if (request.onSessionEnded(message)) this.remove(request)
     }
   }
 
@@ -163,7 +163,7 @@ export class PendingRequests {
     const requests = this.all
     for (const request of requests) this.remove(request)
     for (const request of requests) {
-      if (!request.endWithSession(error.message, error)) request.fail(error)
+      if (!request.onSessionEnded(error.message, error)) request.fail(error)
     }
   }
 

@@ -3,8 +3,10 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. This file does not import the classes of locks, but declares interfaces that the classes
- * of locks implement.
+ * methods. A class has the name of the message that it sends, such as `LockRequest`: the class is
+ * the pending call, and the interface of the same name in the package `shared` is the message. This
+ * file does not import the classes of locks, but declares interfaces that the classes of locks
+ * implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
@@ -178,7 +180,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * @param _message The message of the error with which a request may reject its promise.
    * @param _error The error that ended the session for good; undefined if a new session follows.
    */
-  endWithSession(_message: string, _error?: HoldfastError): boolean {
+  onSessionEnded(_message: string, _error?: HoldfastError): boolean {
     return false
   }
 
@@ -275,7 +277,7 @@ export class LockRequest<L = unknown> extends Request<L> {
   }
 
   /** Lets the next session send the request again, unless the caller has given up. */
-  override endWithSession(): boolean {
+  override onSessionEnded(): boolean {
     this.grantedDuringResume = undefined
     this.sentOn = undefined
     this.sentAt = undefined
@@ -319,7 +321,7 @@ export class UnlockRequest extends Request<void> {
   }
 
   /** Succeeds, because the end of the session has released the lock. */
-  override endWithSession(_message?: string, _error?: HoldfastError): boolean {
+  override onSessionEnded(_message?: string, _error?: HoldfastError): boolean {
     return this.onResponse()
   }
 
@@ -379,7 +381,7 @@ export class RefreshRequest extends Request<void> {
     this.fail(error)
   }
 
-  override endWithSession(message: string): boolean {
+  override onSessionEnded(message: string): boolean {
     this.fail(new HoldfastError('LOCK_NOT_HELD', message))
     return true
   }
@@ -411,7 +413,7 @@ export class ProclaimRequest extends Request<void> {
   }
 
   /** Fails, because the end of the session has ended the leadership. */
-  override endWithSession(message: string): boolean {
+  override onSessionEnded(message: string): boolean {
     this.fail(new HoldfastError('LOCK_NOT_HELD', message))
     return true
   }

@@ -58,8 +58,8 @@ export interface QueryOptions {
 
 /**
  * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
- * kept results of `once` (`kind: 'results'`). Such a query has no pages. A broker without the
- * feature `queryKind` refuses the query.
+ * kept results of `once` (`kind: 'results'`). Barriers and kept results are both called records.
+ * Such a query has no pages. A broker without the feature `queryKind` refuses the query.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {

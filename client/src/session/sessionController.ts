@@ -185,7 +185,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   }
 
   onFrame(): void {
-    this.scheduler.expireDue()
+    this.scheduler.runExpired()
   }
 
   onConnected(connection: Connection, welcome: Welcome, sentAt: ClockTimes): void {
@@ -237,7 +237,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#reconciler = undefined
     this.pendingRequests.disconnect()
     this.watches.disconnect()
-    this.scheduler.expireDue()
+    this.scheduler.runExpired()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
     // With this code, the broker or the client has already ended the session.
@@ -280,7 +280,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   #startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#state = 'connected'
     this.pendingRequests.startSending(connection, waiting)
-    this.watches.connect(connection)
+    this.watches.sendAll(connection)
   }
 
   finishResume(connection: Connection): void {

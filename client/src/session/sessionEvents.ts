@@ -25,7 +25,10 @@ export interface SessionSettings {
   readonly lease: number | undefined
   /** The requested grace in ms: how long the broker keeps the session without a connection. */
   readonly grace: number | 'lease' | undefined
-  /** The cell for which the client takes the broker, such as `1/4`; undefined without cells. */
+  /**
+   * The cell to which the client expects the broker to belong, such as `1/4` (the first of four);
+   * undefined without cells.
+   */
   readonly cell?: string | undefined
 }
 
@@ -45,8 +48,9 @@ export interface SessionEvents {
    */
   jeopardy: (error: HoldfastError) => void
   /**
-   * The connection is gone, with or without a grace; the client reconnects. Comes after `jeopardy`,
-   * and after `lost` of each lock that is lost at once. The error is that of `jeopardy`.
+   * The connection is gone, with or without a grace; the client reconnects. Comes after `jeopardy`.
+   * Without a grace there is no `jeopardy`, but a `lost` for each lock, and `disconnected` comes
+   * after them. The error is `UNAVAILABLE` and says why the connection is gone.
    */
   disconnected: (error: HoldfastError) => void
   /** The session was resumed, and the client knows again which locks the session holds. */
@@ -72,9 +76,15 @@ export type EventMap<Events> = { readonly [E in keyof Events]: (...details: neve
 /** An object that has every name of an event as a key; the values are always 1 and mean nothing. */
 export type EventNames<Events> = Readonly<Record<keyof Events & string, 1>>
 
-/** Receives the changes of a session from the controller. The methods must not throw. */
+/**
+ * Receives the changes of a session from its `SessionController`, which opens the session and
+ * resumes it. The methods must not throw.
+ */
 export interface SessionControllerListener {
-  /** The first session is open. */
+  /**
+   * The broker has opened the first session. After the loss of a session, the same object goes on
+   * with a new session, and this method is not called again.
+   */
   onOpen(): void
   /** Passes an event to the listeners of the session. */
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
@@ -92,8 +102,9 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
 }
 
 /**
- * Whether `once` adds a listener for this name. Also true for `error`, an event that no session
- * emits, because `events.once` of Node adds a listener for `error`.
+ * Whether the name is that of an event. If so, `session.once(name, callback)` adds a listener;
+ * otherwise the name is a key, and the callback runs under a lock. `error` also counts as an event,
+ * although no session emits it, because the function `events.once` of Node listens to `error`.
  */
 export function isEventName(name: unknown, names: object = eventNames): boolean {
   return name === 'error' || Object.hasOwn(names, String(name))

@@ -42,6 +42,7 @@ export interface RefusedEvent {
   readonly error: HoldfastError
 }
 
+/** What the callback of a watch gets. `WatchEvent` of the package `shared` is a message instead. */
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
 /** What a watch selects: a key, or options. `HasQueue` is true for options with `queue: true`. */
@@ -68,9 +69,12 @@ interface ActiveWatch {
   readonly callback: (event: WatchEvent | QueueEvent) => void
   /** The id of the watch on the present connection. */
   id: number
-  /** The locks in the parts of an incomplete state that have arrived on the present connection. */
+  /**
+   * A state arrives in one or more `watching` messages. These are the locks in those messages of an
+   * incomplete state that have arrived on the present connection.
+   */
   held: HeldInfo[]
-  /** The requests that wait, in these parts. */
+  /** The requests that wait, in the same messages. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
@@ -87,7 +91,7 @@ export class Watches {
     this.#pendingRequests = pendingRequests
   }
 
-  /** Begins a watch. Without a connection, `connect` sends the watch later. */
+  /** Begins a watch. Without a connection, `sendAll` sends the watch later. */
   add(selection: WatchOptions, callback: (event: WatchEvent | QueueEvent) => void): Watch {
     const watch: ActiveWatch = {
       selection,
@@ -107,7 +111,7 @@ export class Watches {
   }
 
   /** Sends all watches on a new connection. */
-  connect(connection: Connection): void {
+  sendAll(connection: Connection): void {
     this.#connection = connection
     const watches = [...this.#watches.values()]
     this.#watches.clear()
@@ -125,8 +129,9 @@ export class Watches {
   }
 
   /**
-   * Handles a part of the state of a watch.
-   * @throws ProtocolViolation if the parts list more locks than a broker may list
+   * Handles a `watching` message, which has a part of the state of a watch.
+   * @throws ProtocolViolation if the messages of one state have more locks or requests than a
+   *   broker may list
    */
   onWatching({ id, held, heldCount, waiting = [], waitingCount, more }: Watching): void {
     const watch = this.#watches.get(id)
@@ -165,7 +170,7 @@ export class Watches {
     return true
   }
 
-  /** Sends the watch. Without a connection, `connect` sends the watch later with another id. */
+  /** Sends the watch. Without a connection, `sendAll` sends the watch later with another id. */
   #send(watch: ActiveWatch): void {
     watch.id = this.#pendingRequests.newId()
     watch.held = []

@@ -12,7 +12,9 @@ import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@hold
 export interface KindParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
-  /** True for the lock of a run, which is one call of the function of `session.once`. */
+  /**
+   * True for the lock of a run: one call of the function that the caller passed to `session.once`.
+   */
   readonly once?: true | undefined
   /** The number of the scope; undefined outside a scope. */
   readonly scope?: number | undefined
@@ -25,11 +27,16 @@ export interface KindParams {
   readonly election?: { readonly value: string | undefined } | undefined
 }
 
-/** The longest hold, and the callbacks while the request waits and while the lock is held. */
+/**
+ * The parameters that only few requests have: a limit for the time of holding, and callbacks. The
+ * broker needs to know the limit, and whether the client has the callbacks.
+ */
 export interface HoldParams {
   /** The lock ends this long after its grant, in ms; undefined for no such limit. */
   readonly maxHold: number | undefined
+  /** Called while the request waits. */
   readonly onQueued: ((queued: QueuedNotice) => void) | undefined
+  /** Called while the lock is held and other requests wait for the lock. */
   readonly onContended: ((contended: ContendedNotice) => void) | undefined
 }
 
@@ -116,7 +123,7 @@ function lockSetTextStart(id: number, { items }: KindParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 
-/** The outcome of a run, which is one call of the function of `session.once`. */
+/** The outcome of a run: one call of the function that the caller passed to `session.once`. */
 export interface Completion {
   /** The value that the function returned, as JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined

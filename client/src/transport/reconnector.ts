@@ -204,7 +204,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
    */
   onWake(): void {
     this.#isPageLeft = false
-    this.#scheduler.expireDue()
+    this.#scheduler.runExpired()
     if (!this.#isClosed && this.#wasEverConnected && this.#connection === undefined) this.#tryNow()
   }
 

@@ -18,6 +18,10 @@ interface RequestedLock {
   readonly ttl: number | undefined
 }
 
+/**
+ * The `Lock` interface of the W3C specification. `held` is false once the lock is lost, although
+ * the callback may still run.
+ */
 export class HeldLock {
   readonly #lock: Lock
   readonly #requested: RequestedLock

@@ -1,9 +1,10 @@
 /**
  * Searches the barriers and the kept results, for queries that ask for them. A barrier lets calls
- * of several clients wait for each other. A kept result is the value of a `once` (a function that
- * only one client runs at a time), stored for later calls. Like a search for locks, a search pauses
- * between two records when the connection has used up its work budget, and while the client does
- * not read.
+ * of several clients wait for each other. With `once`, one client calls a function, and the other
+ * callers of the key get the value of that call. A kept result is such a value, stored for later
+ * callers. Barriers and kept results are both called records here, and each has one key. Like a
+ * search for locks, a search pauses between two records when the connection has used up its work
+ * budget, and while the client does not read.
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
@@ -14,14 +15,14 @@ import type { KeySelection } from './queries.js'
 
 /** The part of the timekeeper that knows how long a result is kept. */
 export interface RecordTimers {
-  /** How much longer the result is kept, in ms; undefined if another broker counts this time. */
+  /** How much longer the result is kept, in ms; undefined if another broker has the timer. */
   remainingOf(kept: KeptResult): number | undefined
 }
 
 /** A search checks the work budget each time the search has used this many units of work. */
-const unitsPerStep = 8
+const workUnitsPerStep = 8
 
-/** Starts a search. The caller must finish or end the search. */
+/** Starts a search. The caller must call `next` until it returns undefined, or call `end`. */
 export function searchRecords(
   kind: Exclude<QueryKind, 'locks'>,
   table: Pick<LockTable, 'barriers' | 'keptResults' | 'walkKeptResults'>,
@@ -53,8 +54,8 @@ interface RecordSource<T> {
 }
 
 class TableRecordSearch<T extends { readonly key: string }> implements RecordSearch {
-  readonly list: RecordList
-  readonly itemsPerStep: number
+  readonly listField: RecordList
+  readonly recordsPerStep: number
   readonly costPerStep: number
   readonly #selection: KeySelection
   readonly #source: RecordSource<T>
@@ -63,18 +64,19 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
   #hasEnded = false
 
   constructor(
-    list: RecordList,
+    listField: RecordList,
     source: RecordSource<T>,
     selection: KeySelection,
     rowsOf: (record: T) => RecordRows,
   ) {
-    this.list = list
+    this.listField = listField
     this.#selection = selection
     this.#source = source
     this.#rowsOf = rowsOf
     const checksPermission = selection.isVisible !== undefined
-    this.itemsPerStep = keysFor(unitsPerStep, checksPermission)
-    this.costPerStep = costOfKeys(this.itemsPerStep, checksPermission)
+    // A search visits one key for each record.
+    this.recordsPerStep = keysFor(workUnitsPerStep, checksPermission)
+    this.costPerStep = costOfKeys(this.recordsPerStep, checksPermission)
     if (selection.key === undefined) this.#walk = source.walk()
   }
 

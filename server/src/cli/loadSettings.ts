@@ -4,7 +4,7 @@
  * refused, and the error suggests the most similar known name.
  */
 import { readFileSync } from 'node:fs'
-import { maxDurationMs, nearest } from '@holdfast/shared'
+import { maxDurationMs, nearestName } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../config/limits.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { parseDuration } from './parse.js'
@@ -69,7 +69,7 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
  * A name of up to five letters counts as misspelt only after one edit, because a name of four
  * letters is two edits from many other names: FULL from CELL.
  */
-const editsOfShortName = 1
+const minEditLimit = 1
 
 /** The settings in the variables. @throws {Exit} 78 if a variable is invalid or misspelt. */
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
@@ -79,10 +79,10 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     if (otherVariables.includes(name) || isServiceLink(name, value)) continue
     // A variable whose name resembles no setting is ignored, because another program, such as an
     // orchestrator, may have set the variable.
-    const suggestion = nearest(
+    const suggestion = nearestName(
       name.slice(variablePrefix.length),
       variables.map((variable) => variable.slice(variablePrefix.length)),
-      editsOfShortName,
+      minEditLimit,
     )
     if (suggestion !== undefined) {
       throw invalidSetting(`${name} is not a setting: did you mean ${variablePrefix}${suggestion}?`)
@@ -157,7 +157,7 @@ function fromFile(path: string): Record<string, unknown> {
 
 /** The message for an unknown name, with the most similar known name. */
 function unknownName(name: string, names: readonly string[], source: string): string {
-  const suggestion = nearest(name, names)
+  const suggestion = nearestName(name, names)
   const advice =
     suggestion === undefined
       ? `the settings are ${names.join(', ')}`

@@ -3,7 +3,7 @@
  * this program. The completion scripts and the manual page are generated from this program.
  */
 import { readFileSync } from 'node:fs'
-import { nearest } from '@holdfast/shared'
+import { nearestName } from '@holdfast/shared'
 import { Command, type Help, type Option } from 'commander'
 import { benchCommand } from './bench.js'
 import { completionCommand } from './completion.js'
@@ -101,7 +101,7 @@ function suggestionFor(command: Command, text: string): string {
     kind === 'option'
       ? options.flatMap(({ long }) => (long === undefined ? [] : [long.slice(2)]))
       : command.commands.map((subcommand) => subcommand.name())
-  const suggestion = nearest(name.replace(/^-+/, ''), names)
+  const suggestion = nearestName(name.replace(/^-+/, ''), names)
   if (suggestion === undefined) return ''
   return `\n(Did you mean ${kind === 'option' ? '--' : ''}${suggestion}?)`
 }

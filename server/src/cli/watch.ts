@@ -32,10 +32,10 @@ holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
     .addHelpText(
       'after',
       `
-Events of a lock: locked, upgraded, downgraded, proclaimed, unlocked, expired, lost. With --queue
-also queued, and dequeued with a reason: granted, timeout, aborted, answered (the request is a once,
-and got the result of another run), ended (the session of the request ended). A request that is
-granted at once is not queued.`,
+Events of a lock: locked, upgraded, downgraded, proclaimed (the leader of an election changed its
+value), unlocked, expired, lost. With --queue also queued, and dequeued with a reason: granted,
+timeout, aborted, answered (the request is a once, and got the result of another run), ended (the
+session of the request ended). A request that is granted at once is not queued.`,
     )
     .action((prefix: string, flags: WatchFlags) =>
       withSession(
@@ -53,14 +53,17 @@ granted at once is not queued.`,
           session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refusal])
         },
-        // Reconnect, unlike other commands, because a watch goes on when the broker is reachable
-        // again.
+        // Undefined restores the default of the client, which reconnects, because a watch goes on
+        // when the broker is reachable again. Other commands do not reconnect.
         { reconnect: undefined },
       ),
     )
 }
 
-/** The event with all locks: the first event of a watch, and the first after a reconnect. */
+/**
+ * The event that lists the held locks, at most 1,000: the first event of a watch, and the first
+ * after a reconnect.
+ */
 type StateEvent = Extract<WatchEvent, { event: 'state' }>
 
 function printEvent(
@@ -69,15 +72,25 @@ function printEvent(
 ): void {
   if (flags.json) printJson(event)
   else if (event.event === 'state') printState(event)
-  else if ('request' in event) {
+  else if (isQueueEvent(event)) {
     const reason = event.reason === undefined ? '' : `: ${event.reason}`
     print(`${timestamp()} ${event.event} ${waiterText(event)}${reason}`)
   } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
 }
 
 /**
- * Prints all held locks and waiting requests that the event lists. A watch of several cells gets
- * one such event of each cell.
+ * Whether the event is about a request that waits or waited. Only such an event has a request id.
+ */
+function isQueueEvent(
+  event: Exclude<WatchEvent, StateEvent | { event: 'refused' }> | QueueEvent,
+): event is QueueEvent {
+  return 'request' in event
+}
+
+/**
+ * Prints all held locks and waiting requests that the event lists. Cells are independent brokers or
+ * clusters among which the keys are divided. A watch of several cells gets one such event of each
+ * cell.
  */
 function printState(state: StateEvent & { readonly cell?: number | undefined }): void {
   const { held, heldCount, waiting, waitingCount, resync, cell } = state

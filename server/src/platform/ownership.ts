@@ -1,7 +1,7 @@
 /**
  * Claims a resource for one process, such as the folder of a journal, or the file in which a broker
- * reserves fences (the numbers of locks). The kernel releases the claim when the process ends, even
- * after a crash.
+ * reserves fences (the ascending numbers of grants). The kernel releases the claim when the process
+ * ends, even after a crash.
  *
  * All functions are synchronous, so that `createBroker` can throw before the broker serves a
  * client.
@@ -27,7 +27,7 @@ export interface OwnershipHandle {
 }
 
 /**
- * Claims a name of the operating system (of a socket or a pipe) that identifies the resource. While
+ * Claims the name of a socket (Linux) or of a pipe (Windows) that identifies the resource. While
  * the name is claimed, no process on this machine can claim the name again, not even this process.
  * On Linux each network namespace, and thus each container, has its own names; see
  * {@link claimAcrossContainers}.
@@ -66,11 +66,12 @@ export const aliveExitCode = 100
  * the other sockets, to find out whether their processes are alive. If two processes call this
  * function at the same time, at least one of the two processes finds the other.
  *
- * Works on Linux only, and needs a file system with sockets, as all local file systems are.
+ * Works on Linux only, and needs a file system that supports sockets, as all local file systems do.
  *
  * @param folder The folder, which also has the sockets.
  * @param stem The beginning of the socket names. The caller must have claimed a name for this stem
- *   by {@link claim}, so that an existing socket of this container belongs to a dead process.
+ *   by {@link claim}. Then no other live process of this container uses the stem, so an existing
+ *   socket of this container was left by a dead process.
  * @returns Undefined if another process is alive.
  */
 export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
@@ -113,7 +114,8 @@ function isAlive(folder: string, name: string): boolean {
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
   const { status } = spawnSync(process.execPath, [probeProgram, name], options)
-  // Only exit code 0 shows that the process is dead. Any other result may be an error of the probe.
+  // The probing process exits with 0 only if no process listens on the socket. Any other result may
+  // be an error of the probe.
   if (status !== 0) return true
   // A new process of that container may have replaced the socket during the probe.
   const statAfter = socketAt(path)

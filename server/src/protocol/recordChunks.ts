@@ -2,8 +2,9 @@
  * The answer to a query for barriers or for kept results, in chunks. `chunkedResponses.ts` explains
  * why the broker sends long answers in chunks, and encodes the answers to queries for locks.
  *
- * A barrier lets calls of several clients wait for each other. A kept result is the value of a
- * `once` (a function that only one client runs at a time), stored for later calls.
+ * A barrier lets calls of several clients wait for each other. With `once`, one client calls a
+ * function, and the other callers of the key get the value of that call. A kept result is such a
+ * value, stored for later callers. Barriers and kept results are both called records here.
  */
 import { utf8Length } from '@holdfast/shared'
 import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
@@ -20,10 +21,10 @@ export interface RecordRows {
 
 /** A search that may pause between two records (see `broker/recordSearch.ts`). */
 export interface RecordSearch {
-  readonly list: RecordList
+  readonly listField: RecordList
   /** The caller must yield {@link costPerStep} after each group of this many records. */
-  readonly itemsPerStep: number
-  /** The cost of {@link itemsPerStep} records, in units of work (see `config/workCosts.ts`). */
+  readonly recordsPerStep: number
+  /** The cost of {@link recordsPerStep} records, in units of work (see `config/workCosts.ts`). */
   readonly costPerStep: number
   /**
    * The next record; `'noMatch'` if the query does not ask for the record; undefined at the end.
@@ -39,14 +40,14 @@ export interface RecordSearch {
  * @param limit Maximum of items to list. The count includes all matches.
  */
 export function* recordChunks(id: number, search: RecordSearch, limit: number): PacedChunks {
-  const { list } = search
+  const { listField } = search
   let items: string[] = []
   let bytes = 0
   let listed = 0
   let count = 0
   const encodeChunk = (more: boolean): string => {
     const emptyFields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
-    const listFields = `"${list}":[${items.join()}],"${list}Count":${count}`
+    const listFields = `"${listField}":[${items.join()}],"${listField}Count":${count}`
     items = []
     bytes = 0
     return `{"type":"found","id":${id},${emptyFields},${listFields},"more":${more}}`
@@ -66,7 +67,7 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
           }
         }
       }
-      if (++visited % search.itemsPerStep === 0) yield search.costPerStep
+      if (++visited % search.recordsPerStep === 0) yield search.costPerStep
     }
   } finally {
     search.end()

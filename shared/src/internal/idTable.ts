@@ -1,21 +1,23 @@
 /**
- * A hash table of objects. Each object (a member of the table) has a number, and members that are
- * added later have higher numbers. Client and broker use this table to find the requests of a
- * session by id, and the locks of a session by fence (the number of the lock's grant).
+ * A hash table of objects. Each object (a member of the table) has an id, which is an integer.
+ * Client and broker use this table to find the requests of a session by their ids, and the locks of
+ * a session by fence (the number of the lock's grant).
  *
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
- * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`, and the
- * new inner table stays linked to the former inner table. In this class a slot is free as soon as
- * its member is removed, and a table without members has no slots.
+ * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`. The
+ * former inner table then refers to the new one. So a former table in V8's old generation keeps all
+ * later tables in memory until a full garbage collection. In this class a slot is free as soon as
+ * its member is removed. A table has no slots before its first member, and at most 32 slots after
+ * its last member was removed.
  *
- * Collisions are resolved by linear probing. The hash of a member's number gives the member's home
+ * Collisions are resolved by linear probing. The hash of a member's id gives the member's home
  * slot. If that slot is taken, the table puts the member into the first free slot after the home
  * slot. No empty slot may lie between a member and its home slot, so `remove` moves members towards
  * their home slots.
  */
 
 interface TableMember {
-  /** The number of the member. Members that are added later have higher numbers. */
+  /** The id of the member in this table. No two members of a table have the same id. */
   readonly tableId: number
 }
 
@@ -31,8 +33,8 @@ const slotsKept = 32
 const noSlots: never[] = []
 
 /**
- * The hash of a number. Consecutive numbers must not get neighbouring slots, because `remove`
- * visits all members in the slots that follow without a gap. The bits above the lowest 32 count
+ * The hash of an id. Consecutive ids must not get neighbouring slots, because `remove` visits every
+ * member between the removed member and the next empty slot. The bits above the lowest 32 count
  * too, because a client chooses the ids of its requests and could choose ids with equal low bits.
  */
 function hash(id: number): number {
@@ -48,12 +50,12 @@ export class IdTable<T extends TableMember> {
     return this.#size
   }
 
-  /** The member with this number; undefined if the table has no such member. */
+  /** The member with this id; undefined if the table has no such member. */
   get(id: number): T | undefined {
     return this.#size === 0 ? undefined : this.#slots[this.#slotOf(id)]
   }
 
-  /** Adds a member. The table must not have a member with this number. */
+  /** Adds a member. The table must not have a member with this id. */
   add(member: T): void {
     const { length } = this.#slots
     if (this.#size >= length * 0.75) this.#resize(Math.max(minSlots, length * 2))
@@ -66,8 +68,10 @@ export class IdTable<T extends TableMember> {
     const slots = this.#slots
     let slotToEmpty = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[slotToEmpty] !== member) return
-    // A search ends at the first empty slot. So each member in the slots that follow moves into the
-    // slot that becomes empty, unless the home slot of that member comes after the empty slot.
+    // A search ends at the first empty slot, so the slot to empty must not cut a later member off
+    // from its home slot. Go through the later slots up to the next empty slot. Move a member into
+    // the slot to empty, unless its home slot lies between that slot and the member. The former
+    // slot of the moved member is then the slot to empty.
     const mask = slots.length - 1
     for (let slot = (slotToEmpty + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask
@@ -83,15 +87,15 @@ export class IdTable<T extends TableMember> {
   }
 
   /**
-   * All members in a new array, in the order of their numbers, which is the order in which they
-   * were added.
+   * All members in a new array, in ascending order of their ids. The ids of requests and the fences
+   * of locks rise, so for requests and locks this is the order in which they were added.
    */
   values(): T[] {
     const members = this.#slots.filter((member) => member !== undefined)
     return members.sort((a, b) => a.tableId - b.tableId)
   }
 
-  /** The slot that holds the member with this number, or the slot where it would be added. */
+  /** The slot that holds the member with this id, or the slot where it would be added. */
   #slotOf(id: number): number {
     const slots = this.#slots
     const mask = slots.length - 1

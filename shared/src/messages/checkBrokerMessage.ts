@@ -1,8 +1,8 @@
 /**
  * Checks a message from a broker before the client acts on the message, because a broker may be
  * faulty, and because the server may not be a broker. A message with a wrong field must not make
- * the client throw. It must not make the client count on a lock after the broker has ended the
- * lock.
+ * the client throw. Nor may such a message make the client believe that it holds a lock that the
+ * broker has ended.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
@@ -14,8 +14,9 @@
  * browser bundle. A property test compares the table `shapes` with the superstruct schemas in
  * `brokerSchemas.ts`: both must accept exactly the same messages.
  *
- * Two terms of the protocol occur here. A fence is the number of a grant; a later grant has a
- * higher fence. A ttl is the time in ms after which a lock expires.
+ * `clientMessages.ts` explains the terms of the protocol, and `brokerMessages.ts` the fields. In
+ * short: a fence is the number of a grant; a later grant has a higher fence. A ttl is the time in
+ * ms after which a lock expires.
  */
 import { isKey } from '../keys.js'
 import { maxDurationMs, maxIdOrSecretLength, maxQueryItems } from '../limits.js'
@@ -113,8 +114,9 @@ const cycle = listOf(
   }),
 )
 /**
- * The fields that only locks and requests of a special kind have: permits, sets, scopes, once,
- * elections, and locks with a longest hold.
+ * The fields that only locks and requests of a special kind have: locks with permits, sets, locks
+ * and requests of a scope, those of the request `once`, of elections, and locks with a longest
+ * hold.
  */
 const specialFields: Shape = {
   permits: optional(positiveInteger),
@@ -130,6 +132,7 @@ const specialFields: Shape = {
  * because its value may be any JSON value.
  */
 const heldInfo: Shape = { key, mode, ...holder, ...specialFields }
+/** A request that waits, as queries show it, without its id. */
 const waitingInfo: Shape = {
   key,
   mode,
@@ -139,20 +142,24 @@ const waitingInfo: Shape = {
   ...specialFields,
   upgrade: optional(onlyTrue),
 }
+/** A request that waits, as watches show it: with its id, by which later events name it. */
 const queuedInfo: Shape = { ...waitingInfo, request: id }
 const barrierCall: Shape = {
   key,
   parties: integerBetween(2),
+  // How many calls wait at the barrier.
   waiting: positiveInteger,
   session: text,
   name: optional(text),
   since: integerFromZero,
 }
+/** The value of a `once` that the broker keeps for later calls. */
 const keptResult: Shape = {
   key,
   size: integerFromZero,
   fence,
   since: integerFromZero,
+  // For how long the broker keeps the value in all, and how much of this time is left.
   keep: duration,
   remaining: optional(integerFromZero),
 }
@@ -162,6 +169,8 @@ const lockEvent = record({
 })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
+  // Why the request left the queue. `ended`: its session or its scope ended. `answered`: it is a
+  // `once`, and got the value of another caller.
   reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
   ...queuedInfo,
 })
@@ -200,11 +209,13 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
         key,
         mode,
         fence,
+        // The newest fence of a lock that was upgraded; `fence` is its first fence.
         presentFence: optional(fence),
         ttl: optional(duration),
         at: optional(instant),
       }),
     ),
+    // The ids of the requests that wait.
     waiting: listOf(id),
     more: flag,
   }),
@@ -234,6 +245,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     note: optional(text),
   }),
   queued: record({ id, ahead: integerFromZero, holders }),
+  // `waiting` is the number of requests that wait for the lock with this fence.
   contended: record({ fence, waiting: integerFromZero }),
   ping: record({ n: integerFromZero }),
   ack: record({ n: positiveInteger, at: instant }),
@@ -251,7 +263,8 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     waiting: optional(listOf(record(queuedInfo), maxQueryItems)),
     waitingCount: optional(integerFromZero),
   }),
-  // `message.event` is the change of a lock or a queue; `message.event.event` is its kind.
+  // The message type `event` has a field `event`, which is the change of a lock or a queue. The
+  // field `event` of this change is the kind of the change, such as `locked`.
   event: record({
     watch: idOrIds,
     event: (value) => (isQueueEvent(value) ? queueEvent(value) : lockEvent(value)),

@@ -21,7 +21,7 @@ import {
 } from '../limits.js'
 import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
-import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
+import { isWithinJsonLimits, maxResultValues } from './jsonLimits.js'
 
 /** The result for a value that is not a valid message: the error with which the broker answers. */
 export interface InvalidMessage {
@@ -76,12 +76,12 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  const maxParts = type === 'complete' ? maxResultParts : undefined
-  if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxParts)) {
+  const maxValues = type === 'complete' ? maxResultValues : undefined
+  if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
       value,
       'BAD_MESSAGE',
-      'the message has too many parts or is nested too deep',
+      'the message has too many JSON values or is nested too deep',
     )
   }
   const [error, message] = schemas[type as ClientMessage['type']].validate(value)
@@ -99,8 +99,8 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // The schema type `never` means that messages of this type have no such field. The code is then
-  // BAD_MESSAGE even for a field with the name `ttl` or `key`, which other types of messages have.
+  // superstruct reports `never` for a field that such a message must not have. The code is then
+  // BAD_MESSAGE even for a field with the name `ttl` or `key`, which other messages have.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   // The path of a fault in a set (`lockAll`) is `items`, the index of an item, and its field.
   const [field] = failure.path

@@ -24,6 +24,7 @@
  *   value
  * - once: one client calls a function, and the other callers get the value of that call
  * - barrier: a point at which calls wait until a given number of calls (its parties) wait there
+ * - cell: one of several independent brokers or clusters among which the keys are divided
  * - watch: a subscription to the changes of the locks of a key or of a prefix of keys
  *
  * All durations are in ms.
@@ -50,8 +51,8 @@ export interface Hello {
    */
   readonly grace?: number | 'lease' | undefined
   /**
-   * The cell for which the client takes the broker, such as `1/4`. A broker of another cell closes
-   * the connection.
+   * The cell to which the client expects the broker to belong. `1/4` is the first of four cells. A
+   * broker of another cell closes the connection.
    */
   readonly cell?: string | undefined
   /** The session to resume. If that is not possible, the broker opens a new session. */
@@ -241,8 +242,9 @@ export interface BarrierRequest {
 }
 
 /**
- * Asks to call a function while holding the exclusive lock of a key. If another client calls its
- * function for this key already, asks for the value of that call instead. One of these answers:
+ * The client wants to call a function under the exclusive lock of a key. The broker grants the
+ * lock, or, if another client calls its function for this key already, answers with the value of
+ * that call. One of these answers:
  * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
  *   function failed
  * - `result`: the value of the other client, or a kept value
@@ -276,11 +278,11 @@ export interface CompleteRequest {
 }
 
 /**
- * Cancels a lock request, a campaign, an upgrade or a call at a barrier. If the request still
- * waits, the broker answers that request with `failed` and `ABORTED`. If the broker has answered
- * the request already, `cancel` changes nothing, and the answer is on its way. If that answer is
- * `granted`, the client must unlock the lock. After a `granted` upgrade, the client must instead
- * downgrade the lock.
+ * Cancels a request that waits. If the request still waits, the broker answers that request with
+ * `failed` and `ABORTED`. If the broker has answered the request already, `cancel` changes nothing,
+ * and the answer is on its way. If that answer is `granted`, the client must unlock the lock. After
+ * a `granted` upgrade, the client must instead downgrade the lock. The client need not react to
+ * `result` or `passed`.
  */
 export interface Cancel {
   readonly type: 'cancel'
@@ -291,8 +293,10 @@ export interface Cancel {
 }
 
 /**
- * What a query lists: the locks with the requests that wait, the calls that wait at barriers, or
- * the kept results of `once`.
+ * What a query lists:
+ * - `locks`: the held locks, and the lock requests that wait
+ * - `barriers`: the calls that wait at barriers
+ * - `results`: the kept results of `once`
  */
 export type QueryKind = 'locks' | 'barriers' | 'results'
 
@@ -310,7 +314,8 @@ export interface QueryRequest {
   /** Asks for one page of the answer: only keys after this key, in the order of UTF-16 units. */
   readonly after?: string | undefined
   /**
-   * With `after`: the page also has the locks of the key `after` whose fence is above this fence.
+   * With `after`: the page begins within the key that `after` names. It also has those locks of
+   * this key that have a higher fence than this one.
    */
   readonly afterFence?: number | undefined
   /** What to list. Absent: `locks`. Only locks have pages. */
@@ -368,8 +373,8 @@ export interface AuthRequest {
 }
 
 /**
- * The answer to `ping`. The broker acknowledges a `pong` at once, even if the broker has not
- * handled all earlier messages yet.
+ * The answer to `ping`. The broker acknowledges a `pong` at once by its `ack` (see
+ * `brokerMessages.ts`), even if the broker has not handled all earlier messages yet.
  */
 export interface Pong {
   readonly type: 'pong'
@@ -379,8 +384,9 @@ export interface Pong {
 
 /**
  * The client has received the answers to these requests, so the broker may delete the answers. The
- * broker stores answers only for sessions with a grace. The broker answers with its own `ack` once
- * it has handled all earlier messages of the connection.
+ * broker stores answers only for sessions with a grace. The broker answers with an `ack` of its
+ * own, which has other fields (see `brokerMessages.ts`), once it has handled all earlier messages
+ * of the connection.
  */
 export interface Acknowledge {
   readonly type: 'ack'

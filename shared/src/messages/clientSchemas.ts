@@ -67,7 +67,7 @@ import type {
   UpgradeRequest,
   WatchRequest,
 } from './clientMessages.js'
-import { isWithinJsonLimits, maxResultParts } from './jsonLimits.js'
+import { isWithinJsonLimits, maxResultValues } from './jsonLimits.js'
 
 /**
  * Makes a schema whose error message does not contain the value. By default superstruct prints the
@@ -115,7 +115,7 @@ const ResultValue = customSchema<unknown>('value', isResult)
 
 /** Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. */
 function isResult(value: unknown): boolean {
-  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxResultParts))
+  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxResultValues))
     return false
   const text = JSON.stringify(value)
   return text.length <= maxResultBytes && utf8Length(text) <= maxResultBytes

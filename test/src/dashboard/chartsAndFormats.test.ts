@@ -61,10 +61,10 @@ describe('the charts', () => {
 
 describe('the formats of the dashboard', () => {
   it('show durations with at most two units', async () => {
-    const { formatSpan, formatMs } = await load('format')
-    const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(formatSpan)
+    const { formatTwoUnits, formatLatency } = await load('format')
+    const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(formatTwoUnits)
     expect(texts).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
-    expect([null, 0.04, 3.26, 12.7, 1_250].map(formatMs)).to.deep.equal([
+    expect([null, 0.04, 3.26, 12.7, 1_250].map(formatLatency)).to.deep.equal([
       '–',
       '0.0 ms',
       '3.3 ms',

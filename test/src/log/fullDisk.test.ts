@@ -132,7 +132,7 @@ describe('journal: on a full disk', () => {
       code: 74,
       err: [
         `holdfast: The journal directory ${journal} has no space for a journal ` +
-          '(0 bytes are free): free 65536 bytes',
+          '(0 bytes are free): make sure that at least 65536 bytes are free',
       ],
     })
     truncateSync(ballast, 0)

@@ -87,7 +87,7 @@ describe('journal: its files', () => {
       symlinkSync(victim, join(dir, name))
       const error = await useJournal().catch((reason: unknown) => reason)
       expect(error, name).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
-      expect((error as Error).message).to.include('has something else than regular files')
+      expect((error as Error).message).to.include('has data files that are not regular files')
       rmSync(dir, { recursive: true })
     }
     expect(readFileSync(victim, 'utf8')).to.equal('mine')

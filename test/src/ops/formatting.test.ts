@@ -3,7 +3,7 @@ import {
   durationParser,
   formatTable,
   integerParser,
-  nearest,
+  nearestName,
   parseDuration,
   span,
 } from '@holdfast/server/internal'
@@ -44,10 +44,10 @@ describe('the formatting of holdfast', () => {
   it('suggests the most similar name, or no name if none is similar', () => {
     const names = ['port', 'host', 'fenceFile', 'locksPerSession']
     const misspelt = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
-    expect(misspelt.map((name) => nearest(name, names))).to.deep.equal([
+    expect(misspelt.map((name) => nearestName(name, names))).to.deep.equal([
       ...['port', 'host', 'fenceFile', 'locksPerSession', undefined, undefined],
     ])
-    expect(nearest('port', [])).to.equal(undefined)
+    expect(nearestName('port', [])).to.equal(undefined)
   })
 
   it('aligns the cells of a table under the column names', async () => {

@@ -1,5 +1,10 @@
 /** `refuseUnknownOptions` refuses unknown options, and suggests the nearest known option. */
-import { HoldfastError, nearest, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import {
+  HoldfastError,
+  nearestName,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
@@ -77,10 +82,10 @@ describe('shared: refuseUnknownOptions', () => {
       fc.property(mistyped, ({ name, place, letter, deleted }) => {
         const at = place % name.length
         const typed = name.slice(0, at) + letter + name.slice(at + deleted)
-        expect(nearest(typed, names)).to.equal(name)
+        expect(nearestName(typed, names)).to.equal(name)
       }),
     )
-    expect(nearest('port', names)).to.equal(undefined)
-    expect(nearest('trace', ['grace', 'tracer', 'brace'])).to.equal('tracer')
+    expect(nearestName('port', names)).to.equal(undefined)
+    expect(nearestName('trace', ['grace', 'tracer', 'brace'])).to.equal('tracer')
   })
 })

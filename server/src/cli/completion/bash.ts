@@ -80,8 +80,8 @@ function argLines({ name, args }: CommandModel): string[] {
 }
 
 /** The line of a `case` for a command that starts another program; none for other commands. */
-function wrapLine({ name, wrapsAfter }: CommandModel): string[] {
-  return wrapsAfter === undefined ? [] : [`    ${quoted(name)}) wraps=${wrapsAfter} ;;`]
+function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
+  return wrappedCommandAt === undefined ? [] : [`    ${quoted(name)}) wraps=${wrappedCommandAt} ;;`]
 }
 
 /**

@@ -10,13 +10,13 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
       .filter(({ value }) => value !== undefined)
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
   )
-  const wrappingCommands = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
+  const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
   const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
-${wrappingCommands.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}
+${wrappingCommands.map(({ name, wrappedCommandAt }) => `        case ${name}\n            echo ${wrappedCommandAt}`).join('\n')}
     end
 end
 

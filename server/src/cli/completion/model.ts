@@ -25,10 +25,10 @@ export interface CommandModel {
   readonly flags: readonly FlagModel[]
   readonly args: readonly ValueModel[]
   /**
-   * How many arguments stand before the command line of another program, as in `run KEY COMMAND`;
-   * undefined if the command takes no other command line.
+   * The index of the argument at which the command line of another program begins: 1 for
+   * `run KEY COMMAND`. Undefined if the command runs no other program.
    */
-  readonly wrapsAfter: number | undefined
+  readonly wrappedCommandAt: number | undefined
 }
 
 export interface ProgramModel {
@@ -60,7 +60,7 @@ function commandModel(command: Command): CommandModel {
     description: command.description(),
     flags: flagsOf(command),
     args: args.map((arg) => valueModel(arg.name(), arg.argChoices)),
-    wrapsAfter: wrapped < 0 ? undefined : wrapped,
+    wrappedCommandAt: wrapped < 0 ? undefined : wrapped,
   }
 }
 

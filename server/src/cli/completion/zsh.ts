@@ -15,7 +15,7 @@ export function zshScript({ name, flags, commands }: ProgramModel): string {
 # zsh completion for ${name}. To load it: source <(${name} completion zsh)
 _${name}_commands() {
   local -a commands=(
-${commands.map((command) => `    ${quoted(`${command.name}:${describeText(command.description)}`)}`).join('\n')}
+${commands.map((command) => `    ${quoted(`${command.name}:${escapeForDescribe(command.description)}`)}`).join('\n')}
   )
   _describe -t commands command commands
 }
@@ -39,11 +39,12 @@ if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${
 }
 
 /** The case of one command in the script: its flags and arguments for `_arguments`. */
-function commandCase({ name, flags, args, wrapsAfter }: CommandModel): string {
+function commandCase({ name, flags, args, wrappedCommandAt }: CommandModel): string {
   const argLines = args.map((arg, i) => {
-    if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${completionOf(arg)}`)
-    // After the first argument, flags belong to the other program.
-    return i === wrapsAfter
+    if (wrappedCommandAt === undefined) return quoted(`${i + 1}:${arg.name}:${completionOf(arg)}`)
+    // The command runs another program, as `run KEY COMMAND` does. `(-)` ends the flags of holdfast
+    // at the first argument, because later flags may belong to that program.
+    return i === wrappedCommandAt
       ? quoted('(-)*:::command:_normal')
       : quoted(`(-)${i + 1}:${arg.name}:${completionOf(arg)}`)
   })
@@ -61,7 +62,7 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
       names.map((flag) => {
         const equals = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
         const valuePart = value === undefined ? '' : `:${value.name}:${completionOf(value)}`
-        return `${indent}${quoted(`*${flag}${equals}[${bracketed(description)}]${valuePart}`)}`
+        return `${indent}${quoted(`*${flag}${equals}[${escapeForArguments(description)}]${valuePart}`)}`
       }),
     )
     .join(' \\\n')
@@ -70,17 +71,18 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Return a list even if it is empty. With a message in place of the list, zsh would not complete
-  // a flag that is the only match.
+  // Return a list even if it is empty. In place of the list, `_arguments` also takes a space, and
+  // then only prints the name of the value as a message. But because of that message, zsh would not
+  // complete a flag that is the only match.
   return `(${choices.join(' ')})`
 }
 
 /** Escapes a description for `_arguments`. */
-function bracketed(text: string): string {
+function escapeForArguments(text: string): string {
   return text.replace(/[[\]\\:]/g, '\\$&')
 }
 
 /** Escapes a description for `_describe`. */
-function describeText(text: string): string {
+function escapeForDescribe(text: string): string {
   return text.replaceAll('\\', '\\\\')
 }

@@ -5,7 +5,7 @@ const compactFormat = new Intl.NumberFormat('en', { notation: 'compact', maximum
 const timeFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
 const dateFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 
-/** The longest JSON of a value in a table, in characters. */
+/** The longest JSON of a value in a row of the page, in characters. */
 const maxJsonChars = 40
 
 export function formatCount(value: number): string {
@@ -32,15 +32,15 @@ export function formatPercent(share: number): string {
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
 
-/** A number of ms, with few digits; `–` if the time is not known. */
-export function formatMs(value: number | null): string {
+/** Formats a latency in ms, with few digits; `–` if the time is not known. */
+export function formatLatency(value: number | null): string {
   if (value === null) return '–'
   if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`
 }
 
-/** A duration in its two largest units. */
-export function formatSpan(milliseconds: number): string {
+/** Formats a duration in its two largest units, such as 3 h 20 min. */
+export function formatTwoUnits(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000))
   const units: readonly (readonly [number, string])[] = [
     [Math.floor(seconds / 86_400), 'd'],
@@ -58,8 +58,8 @@ export function formatSpan(milliseconds: number): string {
 }
 
 /** Formats a duration; a duration below 10 s has tenths of a second. */
-export function formatDuration(milliseconds: number): string {
-  if (milliseconds >= 10_000) return formatSpan(milliseconds)
+export function formatDurationWithTenths(milliseconds: number): string {
+  if (milliseconds >= 10_000) return formatTwoUnits(milliseconds)
   return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`
 }
 

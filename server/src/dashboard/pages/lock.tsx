@@ -5,13 +5,27 @@
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { keysOfDeadlock } from '../model/coordination.js'
-import { formatCount, formatDuration, formatPlural, formatTime, shortId } from '../model/format.js'
+import {
+  formatCount,
+  formatDurationWithTenths,
+  formatPlural,
+  formatTime,
+  shortId,
+} from '../model/format.js'
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waiterGroups } from '../model/waiterGroups.js'
 import { maxInColumn, waitForGraphOf } from '../model/waitForGraph.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
-import { Age, EmptyText, KeyLink, Mode, Note, Panel, SessionLink } from '../ui/components.js'
+import {
+  Age,
+  EmptyText,
+  KeyLink,
+  LockDescription,
+  Note,
+  Panel,
+  SessionLink,
+} from '../ui/components.js'
 import { DeadlockCycle } from '../ui/deadlock.js'
 import { EventLabel } from '../ui/events.js'
 import { QueueTable } from '../ui/queueTable.js'
@@ -171,7 +185,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
       <div>
         <dt>Mode</dt>
         <dd>
-          <Mode {...kind} keyCount={keyCount} />
+          <LockDescription {...kind} keyCount={keyCount} />
         </dd>
       </div>
       <div>
@@ -257,7 +271,7 @@ function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
       {waiterGroups(waiting).map(({ label, first, count }) => (
         <li key={`${first.session} ${first.since}`}>
           <strong>{formatCount(count)} ×</strong> {label ?? 'sessions without a name'}{' '}
-          <Mode {...first} scope={undefined} />
+          <LockDescription {...first} scope={undefined} />
           <span class="more">
             the first for <Age since={first.since} />
           </span>
@@ -294,7 +308,7 @@ function History({ past }: { past: readonly SeenLock[] }) {
                   {end === undefined ? (
                     <Age since={lock.since} />
                   ) : (
-                    formatDuration(end.at - lock.since)
+                    formatDurationWithTenths(end.at - lock.since)
                   )}
                 </td>
                 <td>{end === undefined ? 'held' : <EventLabel kind={end.how} />}</td>

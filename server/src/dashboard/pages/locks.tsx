@@ -11,10 +11,10 @@ import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useFeed } from '../ui/appState.js'
 import {
   Age,
-  Command,
   EmptyText,
+  ExampleCommand,
   KeyLink,
-  Mode,
+  LockDescription,
   Note,
   QueueLength,
   SessionLink,
@@ -87,7 +87,7 @@ export function LocksPage({ text }: { text: string }) {
         <EmptyText>
           {text === '' ? (
             <>
-              No session holds a lock. To see a lock here, take one: <Command />
+              No session holds a lock. To see a lock here, take one: <ExampleCommand />
             </>
           ) : (
             `No key or session matches “${text}”.`
@@ -114,7 +114,7 @@ function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked
       <KeyLink name={key} tabIndex={isActive ? 0 : -1} />
       {isDeadlocked && <DeadlockMark />}
     </>,
-    firstLock === undefined ? '' : <Mode {...firstLock} permits={usedPermitsOf(held)} />,
+    firstLock === undefined ? '' : <LockDescription {...firstLock} permits={usedPermitsOf(held)} />,
     firstLock === undefined ? (
       <span class="quiet">no session</span>
     ) : (

@@ -5,7 +5,7 @@ import { keysOfDeadlock } from '../model/coordination.js'
 import {
   formatCompactCount,
   formatCount,
-  formatMs,
+  formatLatency,
   formatPercent,
   formatRate,
 } from '../model/format.js'
@@ -16,8 +16,8 @@ import { useFeed } from '../ui/appState.js'
 import { Chart, type Line } from '../ui/chart.js'
 import {
   Age,
-  Command,
   EmptyText,
+  ExampleCommand,
   KeyLink,
   Note,
   Panel,
@@ -62,7 +62,7 @@ export function OverviewPage() {
           )}
         </Panel>
         <Panel title="Latency" aside={<HandoffSwitch />}>
-          <Chart label="latency" lines={latency} format={formatMs} {...{ series, version }} />
+          <Chart label="latency" lines={latency} format={formatLatency} {...{ series, version }} />
           {feed.handoffProbe.problem !== undefined && (
             <Note kind="bad">{feed.handoffProbe.problem}</Note>
           )}
@@ -172,7 +172,8 @@ function LongestQueues() {
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
         <EmptyText>
-          No session waits. To see a queue here, run this command in two terminals: <Command />
+          No session waits. To see a queue here, run this command in two terminals:{' '}
+          <ExampleCommand />
         </EmptyText>
       ) : (
         <table class="plain queues">

@@ -2,7 +2,15 @@
 import type { WaitingInfo } from '@holdfast/client'
 import { formatCount } from '../model/format.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
-import { Age, EmptyText, KeyLink, Mode, Note, Panel, QueueLength } from '../ui/components.js'
+import {
+  Age,
+  EmptyText,
+  KeyLink,
+  LockDescription,
+  Note,
+  Panel,
+  QueueLength,
+} from '../ui/components.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
 export function SessionPage({ id }: { id: string }) {
@@ -37,7 +45,7 @@ export function SessionPage({ id }: { id: string }) {
               idOf={({ fence, key }) => `${fence} ${key}`}
               cells={({ key, since, ...lock }, isActive) => [
                 <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
-                <Mode {...lock} />,
+                <LockDescription {...lock} />,
                 <Age since={since} />,
                 <QueueLength length={rows.get(key)?.waiting.length ?? 0} />,
               ]}
@@ -60,7 +68,7 @@ export function SessionPage({ id }: { id: string }) {
               cells={(request, isActive) => [
                 <KeyLink name={request.key} tabIndex={isActive ? 0 : -1} />,
                 positionOf(request, rows.get(request.key)?.waiting ?? []),
-                <Mode {...request} />,
+                <LockDescription {...request} />,
                 <Age since={request.since} />,
               ]}
             />

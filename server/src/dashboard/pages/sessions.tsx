@@ -6,7 +6,7 @@ import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural } from '../model/format.js'
 import type { SessionRow } from '../model/sessionRows.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
-import { Age, Command, EmptyText, Note, QueueLength, SessionLink } from '../ui/components.js'
+import { Age, EmptyText, ExampleCommand, Note, QueueLength, SessionLink } from '../ui/components.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
@@ -41,7 +41,8 @@ export function SessionsPage() {
         <EmptyText>
           {text === '' ? (
             <>
-              No session holds or waits for a lock. To see a session here, take a lock: <Command />
+              No session holds or waits for a lock. To see a session here, take a lock:{' '}
+              <ExampleCommand />
             </>
           ) : (
             `No session matches “${text}”.`

@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact'
 import {
   formatCount,
   formatDate,
-  formatSpan,
+  formatTwoUnits,
   shortenMiddle,
   shortId,
   shortJson,
@@ -46,18 +46,25 @@ export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
   )
 }
 
-interface ModeProps {
+interface LockDescriptionProps {
   readonly mode: LockMode
-  /** The permits of the lock, or the permits that all locks of the key use together. */
+  /**
+   * For a lock or request, its permits; for the row of a key, the sum over the locks of the key.
+   */
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
-  /** How many keys the set of the lock has (a lock of several keys); undefined for one key. */
+  /**
+   * For a lock of several keys (a set), the number of its keys; undefined for a lock of one key.
+   */
   readonly keyCount?: number | undefined
   /** The number of the scope (one logical task of the session); undefined outside a scope. */
   readonly scope?: number | undefined
   /** Whether the request is an upgrade of a shared lock. */
   readonly upgrade?: true | undefined
-  /** Whether the lock is held while a `once` runs (one run for all callers of the key). */
+  /**
+   * Whether the lock or request is that of a `once`: one client calls a function, and the other
+   * callers of the key get the value of that call.
+   */
   readonly once?: true | undefined
   /** How long the lock may be held, in ms; undefined without a limit. */
   readonly maxHold?: number | undefined
@@ -68,17 +75,17 @@ interface ModeProps {
 }
 
 /**
- * The mode of a lock, with its permits, its scope, its set, its longest hold, and the value of a
- * leader.
+ * Describes a lock or a request: its kind or mode, with its permits, its scope, its set, its
+ * longest hold, and the value of a leader.
  */
-export function Mode(props: ModeProps) {
+export function LockDescription(props: LockDescriptionProps) {
   const { mode, keyCount, maxHold, scope, value } = props
   return (
     <>
-      <span class={`mode mode-${mode}`}>{kindOf(props)}</span>
+      <span class={`mode mode-${mode}`}>{kindWord(props)}</span>
       {scope !== undefined && <span class="more">scope {scope}</span>}
       {keyCount !== undefined && <span class="more">set of {keyCount}</span>}
-      {maxHold !== undefined && <span class="more">at most {formatSpan(maxHold)}</span>}
+      {maxHold !== undefined && <span class="more">at most {formatTwoUnits(maxHold)}</span>}
       {value !== undefined && (
         <span class="more" title={JSON.stringify(value)}>
           {shortJson(value)}
@@ -89,7 +96,14 @@ export function Mode(props: ModeProps) {
 }
 
 /** The word for the kind of a lock or request. */
-function kindOf({ mode, permits, capacity, upgrade, once, election }: ModeProps): string {
+function kindWord({
+  mode,
+  permits,
+  capacity,
+  upgrade,
+  once,
+  election,
+}: LockDescriptionProps): string {
   if (election) return 'election'
   if (upgrade) return 'upgrade'
   if (once) return 'once'
@@ -101,7 +115,7 @@ export function Age({ since }: { since: number }) {
   const { environment } = useAppState()
   return (
     <span class="age" title={formatDate(since)}>
-      {formatSpan(environment.wall() - since)}
+      {formatTwoUnits(environment.wall() - since)}
     </span>
   )
 }
@@ -156,7 +170,7 @@ export function EmptyText({ children }: { children: ComponentChildren }) {
 }
 
 /** A command that takes a lock of this broker, for a user who sees no lock yet. */
-export function Command() {
+export function ExampleCommand() {
   const { feed } = useFeed()
   const url = feed.url.replace(/\/$/, '')
   return <code class="command">{`npx holdfast run --url ${url} orders -- sleep 60`}</code>

@@ -1,7 +1,7 @@
 /** Shows the state of the connection: a badge in the corner, and a banner if there is a problem. */
 import { useState } from 'preact/hooks'
 import type { ConnectionStatus } from '../feed/brokerFeed.js'
-import { formatSpan } from '../model/format.js'
+import { formatTwoUnits } from '../model/format.js'
 import { useFeed } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
@@ -28,7 +28,7 @@ export function ConnectionBadge() {
 export function Banner() {
   const { feed, environment } = useFeed()
   const { status, closesAt, tokenExpiresAt } = feed
-  const timeUntil = (wall: number) => formatSpan(wall - environment.wall())
+  const timeUntil = (wall: number) => formatTwoUnits(wall - environment.wall())
   if (status.kind === 'disconnected') {
     return (
       <p class="banner banner-wait">

@@ -1,7 +1,7 @@
 /** The queue of a key as a table, in the order in which the requests will be granted. */
 import type { WaitingInfo } from '@holdfast/client'
 import { formatCount, formatPlural } from '../model/format.js'
-import { Age, EmptyText, Mode, Note, SessionLink } from './components.js'
+import { Age, EmptyText, LockDescription, Note, SessionLink } from './components.js'
 import { VirtualTable } from './virtualTable.js'
 
 interface QueueRow extends WaitingInfo {
@@ -35,7 +35,7 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
         cells={({ position, session, name, since, ...request }, isActive) => [
           position === undefined ? 'first' : formatCount(position),
           <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
-          <Mode {...request} />,
+          <LockDescription {...request} />,
           <Age since={since} />,
         ]}
       />

@@ -5,7 +5,7 @@
  */
 import type { BarrierCallInfo, KeptResultInfo } from '@holdfast/client'
 import { barriersIn } from '../model/coordination.js'
-import { formatCount, formatSpan } from '../model/format.js'
+import { formatCount, formatTwoUnits } from '../model/format.js'
 import { Age, EmptyText, KeyLink, Panel, SessionLink } from './components.js'
 
 /** How many sessions a row of a barrier names. */
@@ -82,7 +82,7 @@ export function KeptPanel({ kept }: { kept: readonly KeptResultInfo[] }) {
                   <td>
                     <Age since={since} />
                   </td>
-                  <td>{remaining === undefined ? '–' : formatSpan(remaining)}</td>
+                  <td>{remaining === undefined ? '–' : formatTwoUnits(remaining)}</td>
                 </tr>
               ))}
             </tbody>

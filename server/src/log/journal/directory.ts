@@ -51,10 +51,12 @@ export function prepareDirectory(path: string): boolean {
   const files = entryNames
     .filter((name) => journalFiles.includes(name))
     .map((name) => join(path, name))
-  if (!files.every((file) => lstatSync(file).isFile())) {
+  const specialFiles = files.filter((file) => !lstatSync(file).isFile())
+  if (specialFiles.length > 0) {
     throw unusableError(
       path,
-      'has something else than regular files as its data: remove it or use another directory',
+      `has data files that are not regular files (${specialFiles.join(', ')}): ` +
+        'remove these files, or use another directory',
     )
   }
   if (entryNames.includes(dataFile)) {
@@ -78,7 +80,8 @@ function restrictAccess(path: string): void {
   if (reason === undefined) return
   process.emitWarning(
     `Other users can access ${path} of the journal, and its permissions cannot be changed ` +
-      `(${reason}): use a directory inside a private one, and let Holdfast create it`,
+      `(${reason}): choose a new directory within a private directory, and let Holdfast create the new ` +
+      'directory',
     { code: 'HOLDFAST_JOURNAL_OPEN' },
   )
 }
@@ -89,9 +92,11 @@ function restrictAccess(path: string): void {
  */
 function checkFreeSpace(path: string): void {
   const { blocks, bavail, bsize } = statfsSync(path)
-  const free = bavail * bsize
-  if (blocks === 0 || free >= minFreeBytes) return
-  const problem = `has no space for a journal (${free} bytes are free): free ${minFreeBytes} bytes`
+  const freeBytes = bavail * bsize
+  if (blocks === 0 || freeBytes >= minFreeBytes) return
+  const problem =
+    `has no space for a journal (${freeBytes} bytes are free): ` +
+    `make sure that at least ${minFreeBytes} bytes are free`
   throw unusableError(path, problem, undefined, 'UNAVAILABLE')
 }
 
@@ -125,7 +130,8 @@ function checkSize(path: string): void {
 
 /**
  * Locks the directory until the returned handle is closed or the process ends. This lock does not
- * keep out processes in other containers; the integrity check finds these processes.
+ * keep out processes in other containers. `checkIntegrity`, which runs when a broker opens the
+ * journal, notices if such a process uses the journal.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another process has locked the directory.
  */

@@ -5,8 +5,9 @@
 import type { ClusterConfig } from './engine.js'
 
 /**
- * Returns how the stored settings differ from the settings of this broker, as the predicate of a
- * sentence about the location of the log; undefined if the settings are equal.
+ * Returns how the stored settings differ from the settings of this broker; undefined if the
+ * settings are equal. The text continues a sentence that begins with the location of the log, as
+ * in: The prefix `locks` *belongs to the cluster "a", not "b"*.
  *
  * @param locationWord The word for the location that the operator can choose, such as "prefix".
  */

@@ -9,14 +9,14 @@ import type { Mutant } from '../mutant.js'
 const clocks: Mutant[] = [
   {
     name: 'client-ignores-wall-clock',
-    in: 'Scheduler.expireDue',
+    in: 'Scheduler.runExpired',
     find: 'this.#expiriesByMonotonic.popDue($MONOTONIC) ?? this.#expiriesByWall.popDue($WALL)',
     replace: 'this.#expiriesByMonotonic.popDue($MONOTONIC)',
     why: 'After the sleep of its machine, a holder believes that no time has passed.',
   },
   {
     name: 'client-trusts-only-wall-clock',
-    in: 'Scheduler.expireDue',
+    in: 'Scheduler.runExpired',
     find: 'this.#expiriesByMonotonic.popDue($MONOTONIC) ?? this.#expiriesByWall.popDue($WALL)',
     replace: 'this.#expiriesByWall.popDue($WALL)',
     why: 'A wall clock that is set back gives a holder more time than its lease.',
@@ -55,14 +55,14 @@ const losses: Mutant[] = [
   {
     name: 'client-frames-before-deadlines',
     in: 'SessionController.onFrame',
-    find: '$SCHEDULER.expireDue()',
+    find: '$SCHEDULER.runExpired()',
     replace: 'undefined',
     why: 'A client that wakes up handles waiting frames first and checks its deadlines later.',
   },
   {
     name: 'client-held-ignores-clock',
     in: 'client/Lock.held',
-    find: '$GRANTED_LOCK.expireDue()',
+    find: '$GRANTED_LOCK.runExpired()',
     replace: 'undefined',
     why: 'The property `held` is still true after the expiry if no timer has run.',
   },
