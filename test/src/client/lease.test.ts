@@ -25,14 +25,14 @@ function startPlus(ms: number): ClockTimes {
 }
 
 describe('the lease of a client', () => {
-  it('is shorter at the client by 1 % and by a margin of at most 10 % plus 1 ms', () => {
+  it('is shorter at the client by 1 %, and by the margin: 2 % but at least 50 ms, at most 10 %, plus 1 ms', () => {
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)
     expect(expiryFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 
-  it('ends at the client before it ends at the broker, for all clock rates within 1 %', () => {
+  it('ends at the client before it ends at the broker, if the rates of the clocks differ by at most 1 %', () => {
     const rate = fc.double({ min: 0.995, max: 1.005, noNaN: true })
     fc.assert(
       fc.property(
@@ -51,14 +51,15 @@ describe('the lease of a client', () => {
     )
   })
 
-  it('never counts a ttl too long when a clock sample tells the time of the grant', () => {
-    // The client sent the sample at `start`. The broker received the sample at 50,000 by the clock
-    // of the broker, and granted the lock 4,000 ms later.
+  it('does not expire too late when a clock sample converts the time of the grant to the clock of the client', () => {
+    // A clock sample is one message with the time of its sending by the clock of the client, and
+    // the time of its receipt by the clock of the broker. The client sent this message at `start`.
+    // The broker received it at 50,000, and granted the lock 4,000 ms later.
     const expiry = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('finds the earlier and the later of two expiries', () => {
+  it('combines the earlier times of both clocks, or chooses the expiry that is later by the monotonic clock', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })
@@ -68,74 +69,81 @@ describe('the lease of a client', () => {
 
 describe('the ttl of a lock under refreshes', () => {
   /** The expiry of a lock that was granted at `start` with this ttl. */
-  function held(ttl: number | undefined): TtlExpiry {
+  function grantedExpiry(ttl: number | undefined): TtlExpiry {
     const ttlExpiry = new TtlExpiry()
     ttlExpiry.confirm(ttl, ttl === undefined ? undefined : expiryFrom(start, ttl))
     return ttlExpiry
   }
 
-  it('keeps the later expiry when the broker confirms the same ttl, but not another ttl', () => {
-    const lock = held(1_000)
-    lock.confirmAfterResume(1_000, startPlus(500))
-    expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
-    lock.confirmAfterResume(1_000, startPlus(2_000))
-    expect(lock.expiry).to.deep.equal(startPlus(2_000))
-    lock.confirmAfterResume(900, startPlus(600))
-    expect(lock.expiry).to.deep.equal(startPlus(600))
+  it('keeps the later expiry when the broker confirms the same ttl, and takes the new expiry of another ttl', () => {
+    const ttlExpiry = grantedExpiry(1_000)
+    ttlExpiry.confirmAfterResume(1_000, startPlus(500))
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 1_000))
+    ttlExpiry.confirmAfterResume(1_000, startPlus(2_000))
+    expect(ttlExpiry.expiry).to.deep.equal(startPlus(2_000))
+    ttlExpiry.confirmAfterResume(900, startPlus(600))
+    expect(ttlExpiry.expiry).to.deep.equal(startPlus(600))
   })
 
   it('counts a confirmed refresh from when the client sent the refresh', () => {
-    const lock = held(1_000)
+    const ttlExpiry = grantedExpiry(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
-    lock.addRefresh(refresh)
-    expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
-    lock.confirmRefresh(refresh)
-    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
+    ttlExpiry.addRefresh(refresh)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 1_000))
+    ttlExpiry.confirmRefresh(refresh)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
-  it('uses a shorter ttl as soon as its refresh is sent', () => {
-    const lock = held(60_000)
+  it('expires by a shorter ttl as soon as its refresh is sent, but has the confirmed ttl as `ttl`', () => {
+    const ttlExpiry = grantedExpiry(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
-    lock.addRefresh(refresh)
-    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(100), 1_000))
-    expect(lock.ttl).to.equal(60_000)
-    lock.confirmRefresh(refresh)
-    expect(lock.ttl).to.equal(1_000)
+    ttlExpiry.addRefresh(refresh)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(100), 1_000))
+    expect(ttlExpiry.ttl).to.equal(60_000)
+    ttlExpiry.confirmRefresh(refresh)
+    expect(ttlExpiry.ttl).to.equal(1_000)
   })
 
   it('returns to the former expiry when the broker refuses the refresh', () => {
-    const lock = held(60_000)
+    const ttlExpiry = grantedExpiry(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
-    lock.addRefresh(refresh)
-    lock.removeRefresh(refresh)
-    expect(lock.expiry).to.deep.equal(expiryFrom(start, 60_000))
+    ttlExpiry.addRefresh(refresh)
+    ttlExpiry.removeRefresh(refresh)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 60_000))
   })
 
   it('keeps the earlier expiry of the second refresh while only the first is answered', () => {
-    const lock = held(1_000)
+    const ttlExpiry = grantedExpiry(1_000)
     const long = { ttl: 60_000, sentAt: startPlus(10) }
     const short = { ttl: 500, sentAt: startPlus(20) }
-    lock.addRefresh(long)
-    lock.addRefresh(short)
-    lock.confirmRefresh(long)
-    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
-    lock.confirmRefresh(short)
-    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
+    ttlExpiry.addRefresh(long)
+    ttlExpiry.addRefresh(short)
+    ttlExpiry.confirmRefresh(long)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
+    ttlExpiry.confirmRefresh(short)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
-  it('uses the ttl of the former refresh for a refresh without a ttl', () => {
-    const lock = held(60_000)
-    lock.addRefresh({ ttl: 500, sentAt: startPlus(0) })
-    lock.addRefresh({ ttl: undefined, sentAt: startPlus(100) })
-    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
+  it('expires by the shorter ttl of the first of two unconfirmed refreshes; the second has no ttl of its own', () => {
+    const ttlExpiry = grantedExpiry(60_000)
+    const first = { ttl: 500, sentAt: startPlus(0) }
+    const second = { ttl: undefined, sentAt: startPlus(100) }
+    ttlExpiry.addRefresh(first)
+    ttlExpiry.addRefresh(second)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
+    ttlExpiry.confirmRefresh(first)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
+    // The second refresh keeps the ttl of the first refresh, and starts this ttl anew.
+    ttlExpiry.confirmRefresh(second)
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(100), 500))
   })
 
   it('has no expiry without a ttl, however often the lock is refreshed', () => {
-    const lock = held(undefined)
+    const ttlExpiry = grantedExpiry(undefined)
     const refresh = { ttl: undefined, sentAt: startPlus(5) }
-    lock.addRefresh(refresh)
-    expect(lock.expiry).to.equal(undefined)
-    lock.confirmRefresh(refresh)
-    expect(lock.expiry).to.equal(undefined)
+    ttlExpiry.addRefresh(refresh)
+    expect(ttlExpiry.expiry).to.equal(undefined)
+    ttlExpiry.confirmRefresh(refresh)
+    expect(ttlExpiry.expiry).to.equal(undefined)
   })
 })

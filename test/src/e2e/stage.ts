@@ -63,7 +63,9 @@ export class Stage {
     return session
   }
 
-  /** Starts a broker, and opens sessions with these names. */
+  /**
+   * Starts a broker, and opens one session with each of these names. Returns the sessions in order.
+   */
   async brokerWith(...names: readonly string[]): Promise<BrokerWithSessions> {
     const running = await this.broker()
     const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))

@@ -13,7 +13,9 @@ import { count } from '../support/counts.js'
 
 const sessionCount = Math.min(count(1_000, 10_000), maxSockets())
 
-/** Returns how many connections this process may have, if it needs 200 further open files. */
+/**
+ * Returns how many connections this process can open. 200 open files are set aside for other uses.
+ */
 function maxSockets(): number {
   const limits = readFileSync('/proc/self/limits', 'utf8')
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? 1_024) - 200
@@ -22,6 +24,7 @@ function maxSockets(): number {
 interface Counts {
   readonly heldCount: number
   readonly waitingCount: number
+  /** How many locks the broker has granted since its start. */
   readonly totalLocks: number
   readonly failedLocks: number
 }
@@ -71,7 +74,7 @@ describe('faults: a storm of resumes', function () {
     expect(losses).to.deep.equal([])
     expect(await tell(broker, 'count')).to.deep.equal(expectedCounts)
     expect(locks.every(({ held }) => held)).to.equal(true)
-    await unlockAllTwice(locks, requests)
+    await unlockBothRounds(locks, requests)
     const finalCounts = {
       heldCount: 0,
       waitingCount: 0,
@@ -84,8 +87,9 @@ describe('faults: a storm of resumes', function () {
 })
 
 /**
- * Connects the sessions in batches of a hundred, because a broker must accept a hundred connections
- * at the same time.
+ * Connects the sessions in batches of a hundred, because a broker refuses a connection while too
+ * many handshakes are not over (`limits.pendingConnections`). The grace (how long a session
+ * survives its connection) is as long as the lease.
  */
 async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []
@@ -102,7 +106,7 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
  * Every session unlocks its lock, so that another session gets the lock. Then every session unlocks
  * the lock that it got.
  */
-async function unlockAllTwice(
+async function unlockBothRounds(
   locks: readonly Lock[],
   requests: readonly Promise<Lock>[],
 ): Promise<void> {

@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { plainState } from '../table/plainValues.js'
-import { StepRunner, step } from '../table/steps.js'
+import { CommandMaker, step } from '../table/steps.js'
 
 /** Random histories of the table. */
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
@@ -21,9 +21,9 @@ describe('digest', () => {
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()
       const digest = new Digest(table)
-      const runner = new StepRunner()
+      const commandMaker = new CommandMaker()
       for (const step of steps) {
-        const command = runner.commandOf(step, plainState(table))
+        const command = commandMaker.commandOf(step, plainState(table))
         if (command === undefined) continue
         for (const effect of table.apply(command)) digest.update(effect)
         expect(digest.value).to.equal(new Digest(table).value)

@@ -47,9 +47,9 @@ describe('journal: a second process', () => {
       await log.start(table)
       log.submit(raiseFenceFloor(1))
       await table.hasApplied(1)
-      const inside = ['unshare', '--net', '--pid', '--fork']
+      const wrapper = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
-      const { code, err } = await Holdfast.run(stage, args, { inside })
+      const { code, err } = await Holdfast.run(stage, args, { wrapper })
       expect({ code, err }).to.deep.equal({
         code: 74,
         err: [

@@ -1,6 +1,7 @@
 /**
- * The simulation catches mutants (planted bugs), and a test file catches the mutants that name it:
- * five mutants in `npm test`, and all mutants with full counts.
+ * The simulation catches mutants (planted bugs). Some mutants name a test file, and this test file
+ * must catch them instead. A quick run tries a sample of five mutants. A full run (see
+ * `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
@@ -23,7 +24,7 @@ describe('the hunt for mutants', function () {
     expect(mutants.map(({ name }) => name)).to.include.members(sample)
   })
 
-  it('does not count a mutant as caught that itself throws an error, for instance after a rename', async () => {
+  it('does not count a mutant as caught if its replacement throws, for instance after a property was renamed', async () => {
     const mutant = {
       name: 'replacement-out-of-date',
       in: 'KeyState.admits',
@@ -43,18 +44,19 @@ describe('the hunt for mutants', function () {
       tests: 'server/recordQueries',
       why: 'The broker counts barriers in another way.',
     }
-    const worlds = { from: 1, seeds: 1, events: 1 }
+    // The simulation runs one world (a random history) for each seed of this range.
+    const seedRange = { from: 1, seeds: 1, events: 1 }
 
-    it('does not count a mutant as caught if a test fails by an error of the language', async () => {
+    it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {
       const name = 'replacement-out-of-date'
-      const caught = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, worlds)
+      const caught = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, seedRange)
       expect(caught.error).to.match(/^TypeError: Cannot read/)
       expect(isCaught(caught)).to.equal(false)
     })
 
     it('does not count a mutant as caught if all tests pass', async () => {
       const replace = '$COUNT = $COUNT + $ROWS.count'
-      const caught = await hunt({ ...mutant, name: 'equivalent-code', replace }, worlds)
+      const caught = await hunt({ ...mutant, name: 'equivalent-code', replace }, seedRange)
       expect([caught.test, caught.error]).to.deep.equal([undefined, undefined])
       expect(isCaught(caught)).to.equal(false)
     })
@@ -64,9 +66,10 @@ describe('the hunt for mutants', function () {
 describe('the hunt catches the mutant', () => {
   for (const mutant of mutants.filter(({ name }) => full || sample.includes(name))) {
     it(`${mutant.name}: ${mutant.why}`, async function () {
+      // 30 s in a quick run, 10 min in a full run.
       this.timeout(count(30_000, 600_000))
-      const worlds = { from: 1, seeds: 3_000, events: 2_000 }
-      const caught = await hunt(mutant, worlds)
+      const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
+      const caught = await hunt(mutant, seedRange)
       const { seed, rule, test, error, seconds } = caught
       if (full) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
       expect(error, 'an error that the mutant threw').to.equal(undefined)

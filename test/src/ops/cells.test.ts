@@ -7,7 +7,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { type Around, type Ended, Holdfast } from './command.js'
+import { type Ended, Holdfast, type StartOptions } from './command.js'
 
 const count = 2
 
@@ -31,14 +31,14 @@ describe('holdfast over cells', () => {
     return { cells, list: cells.map(({ url }) => url).join(';') }
   }
 
-  const run = (list: string, args: readonly string[], around: Around = {}) =>
-    Holdfast.run(stage, args, { ...around, env: { HOLDFAST_CELLS: list, ...around.env } })
+  const run = (list: string, args: readonly string[], options: StartOptions = {}) =>
+    Holdfast.run(stage, args, { ...options, env: { HOLDFAST_CELLS: list, ...options.env } })
 
   /** Holds a lock on each of the keys until the end of the test. */
   async function holdBoth(list: string): Promise<void> {
     for (const key of keys) {
       const args = ['hold', '--cells', list, '--name', `holder of ${key}`, key]
-      await Holdfast.start(stage, args, { open: true }).out.waitForCount(1)
+      await Holdfast.start(stage, args, { keepStdinOpen: true }).out.waitForCount(1)
     }
   }
 

@@ -25,7 +25,7 @@ export interface Ended {
 }
 
 /** How a test starts a command. */
-export interface Around {
+export interface StartOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** The text for the standard input of the command. */
   readonly input?: string | undefined
@@ -33,7 +33,7 @@ export interface Around {
    * The words before `holdfast`: a command that starts `holdfast`, for instance in another network
    * namespace.
    */
-  readonly inside?: readonly string[] | undefined
+  readonly wrapper?: readonly string[] | undefined
   /** The file `main` of another build, such as `otherBuild` makes. Default: of this build. */
   readonly main?: string | undefined
   /** Whether the launcher starts the command. By default, Node starts the file `main`. */
@@ -41,7 +41,7 @@ export interface Around {
   /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
   /** Keeps standard input open after `input`. */
-  readonly open?: boolean | undefined
+  readonly keepStdinOpen?: boolean | undefined
 }
 
 export class Holdfast {
@@ -50,12 +50,12 @@ export class Holdfast {
   readonly err = new Collector<string>()
   readonly #ended: Promise<unknown>
 
-  private constructor(args: readonly string[], around: Around) {
-    const { env = {}, input, inside = [], stdin = 'pipe' } = around
-    const ownMain = around.main ?? main
-    const holdfastCommand = around.launched ? [launcher] : [process.execPath, ownMain]
+  private constructor(args: readonly string[], options: StartOptions) {
+    const { env = {}, input, wrapper = [], stdin = 'pipe' } = options
+    const ownMain = options.main ?? main
+    const holdfastCommand = options.launched ? [launcher] : [process.execPath, ownMain]
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
-    const [program, ...programArgs] = [...inside, ...holdfastCommand, ...args]
+    const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {
       stdio: [stdin, 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
@@ -63,7 +63,7 @@ export class Holdfast {
     createInterface(this.process.stdout!).on('line', this.out.add)
     createInterface(this.process.stderr!).on('line', this.err.add)
     this.process.stdin?.on('error', () => {})
-    if (around.open) this.process.stdin?.write(input ?? '')
+    if (options.keepStdinOpen) this.process.stdin?.write(input ?? '')
     else this.process.stdin?.end(input ?? '')
     // `close` comes after the end of the output, `exit` may come before.
     this.#ended = once(this.process, 'close')
@@ -75,8 +75,8 @@ export class Holdfast {
   }
 
   /** Starts the command. The command ends with the test at the latest. */
-  static start(stage: Stage, args: readonly string[], around: Around = {}): Holdfast {
-    const command = new Holdfast(args, around)
+  static start(stage: Stage, args: readonly string[], options: StartOptions = {}): Holdfast {
+    const command = new Holdfast(args, options)
     stage.onClear(async () => {
       command.process.kill('SIGKILL')
       await command.ended()
@@ -85,8 +85,8 @@ export class Holdfast {
   }
 
   /** Runs the command to its end. */
-  static run(stage: Stage, args: readonly string[], around?: Around): Promise<Ended> {
-    return Holdfast.start(stage, args, around).ended()
+  static run(stage: Stage, args: readonly string[], options?: StartOptions): Promise<Ended> {
+    return Holdfast.start(stage, args, options).ended()
   }
 
   /** Resolves when the command has ended and its whole output was read. */

@@ -5,22 +5,22 @@
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 import { isAlive } from './processes.js'
 
 describe('holdfast elect', () => {
   const stage = Stage.forEachTest()
-  const elect = (url: string, args: string[], around?: Around) =>
-    Holdfast.run(stage, ['elect', '--url', url, ...args], around)
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['elect', '--url', url, ...args], around)
+  const elect = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.run(stage, ['elect', '--url', url, ...args], options)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['elect', '--url', url, ...args], options)
 
   it('runs the command while it leads, publishes the value, and resigns at the end', async () => {
     const { url, broker, sessions } = await stage.brokerWith('ann')
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }
     const args = ['--value', JSON.stringify(value), 'scheduler', '--', 'sh', '-c', script]
-    const command = start(url, args, { open: true })
+    const command = start(url, args, { keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
     const [lock] = broker.query().held
     expect(line).to.equal(`scheduler ${lock!.fence}`)

@@ -5,16 +5,16 @@
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 
 describe('holdfast hold', () => {
   const stage = Stage.forEachTest()
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['hold', '--url', url, ...args], around)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['hold', '--url', url, ...args], options)
 
   it('holds the lock until standard input ends', async () => {
     const { url, broker } = await stage.broker()
-    const command = start(url, ['--name', 'deployer', 'k'], { open: true })
+    const command = start(url, ['--name', 'deployer', 'k'], { keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
     const [lock] = broker.query().held
     expect(line).to.equal(`held k fence ${lock?.fence}`)
@@ -40,7 +40,7 @@ describe('holdfast hold', () => {
 
   it('exits 76 and prints the reason when the lock is revoked', async () => {
     const { url, sessions } = await stage.brokerWith('ops')
-    const command = start(url, ['k'], { open: true })
+    const command = start(url, ['k'], { keepStdinOpen: true })
     const fence = Number((await command.out.waitForCount(1))[0]!.split(' ').at(-1))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
     const { code, err } = await command.ended()
@@ -51,7 +51,7 @@ describe('holdfast hold', () => {
   it('exits 76 before the lease is over when the broker does not answer', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
-    const command = start(url, ['--lease', '2s', 'k'], { open: true })
+    const command = start(url, ['--lease', '2s', 'k'], { keepStdinOpen: true })
     await command.out.waitForCount(1)
     serve.process.kill('SIGSTOP')
     const { code, err } = await command.ended()
@@ -62,7 +62,7 @@ describe('holdfast hold', () => {
   it('waits for a held lock, and fails at once with --try, like run', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
-    const waits = start(url, ['k'], { open: true })
+    const waits = start(url, ['k'], { keepStdinOpen: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
     expect((await waits.err.waitForCount(1))[0]).to.match(
       /^holdfast: Waiting for k, held by ann since/,

@@ -22,8 +22,8 @@ describe('the launcher of holdfast', () => {
   /** The command line of a broker that the launcher starts on these processors. */
   async function argumentsOn(list: string): Promise<string[]> {
     const args = ['serve', '--port', '0', '--drain', '0']
-    const inside = ['taskset', '-c', list]
-    const command = Holdfast.start(stage, args, { inside, launched: true })
+    const wrapper = ['taskset', '-c', list]
+    const command = Holdfast.start(stage, args, { wrapper, launched: true })
     await command.out.waitForCount(1)
     return readFileSync(`/proc/${command.process.pid}/cmdline`, 'utf8').split('\0')
   }

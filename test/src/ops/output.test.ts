@@ -44,8 +44,8 @@ describe('holdfast with output that cannot be written', () => {
    * standard output, 2 is standard error.
    */
   function runInto(path: string, args: readonly string[], file = 1): Promise<Ended> {
-    const inside = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
-    return Holdfast.run(stage, args, { inside })
+    const wrapper = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
+    return Holdfast.run(stage, args, { wrapper })
   }
 
   it('exits 74 with a message for every command', async function () {
@@ -84,8 +84,8 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('exits 74 if serve cannot print its URL, but first serves until a signal', async () => {
-    const inside = ['sh', '-c', `exec "$@" >${fullDevice}`, 'sh']
-    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
+    const wrapper = ['sh', '-c', `exec "$@" >${fullDevice}`, 'sh']
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper })
     expect((await serve.err.waitForCount(1))[0]).to.include('ENOSPC')
     serve.process.kill('SIGTERM')
     expect((await serve.ended()).code).to.equal(74)
@@ -95,7 +95,7 @@ describe('holdfast with output that cannot be written', () => {
     const { url } = await stage.broker()
     const env = { HOLDFAST_URL: url }
     const runs = [['ls'], ['--help'], ['stats']].map(async (args) => {
-      const { err } = await Holdfast.run(stage, args, { inside: withClosedPipe, env })
+      const { err } = await Holdfast.run(stage, args, { wrapper: withClosedPipe, env })
       expect(err, args[0]).to.deep.equal(['code 0'])
     })
     await Promise.all(runs)
@@ -135,7 +135,7 @@ describe('holdfast with output that cannot be written', () => {
       expect(err[0]).to.match(/token cannot be printed \(ENOSPC\)/)
     }
     const args = ['token', 'bob', '--file', file]
-    const piped = await Holdfast.run(stage, args, { inside: withClosedPipe })
+    const piped = await Holdfast.run(stage, args, { wrapper: withClosedPipe })
     expect(piped.err.at(-1)).to.equal('code 74')
     expect(readFileSync(file, 'utf8')).to.equal(former)
     expect(existsSync(`${file}.new`)).to.equal(false)

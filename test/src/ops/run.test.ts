@@ -9,16 +9,16 @@ import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 import { isAlive } from './processes.js'
 import { scratch } from './scratch.js'
 
 describe('holdfast run', () => {
   const stage = Stage.forEachTest()
-  const run = (url: string, args: string[], around?: Around) =>
-    Holdfast.run(stage, ['run', '--url', url, ...args], around)
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+  const run = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.run(stage, ['run', '--url', url, ...args], options)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('runs the command with its input, output, environment and exit code', async () => {
     const { url, broker } = await stage.broker()

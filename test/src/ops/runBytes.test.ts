@@ -26,10 +26,10 @@ describe('holdfast run with bytes that are not UTF-8', function () {
 
   it('passes the bytes in arguments and in variables to the command', async () => {
     const { url } = await stage.broker()
-    const inside = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
+    const wrapper = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
     const args = ['run', '--url', url, 'k', ...printer]
     for (const launched of [true, false]) {
-      const { code, out, err } = await Holdfast.run(stage, args, { inside, launched })
+      const { code, out, err } = await Holdfast.run(stage, args, { wrapper, launched })
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
       const words = ['fffe', '7a0afc0a', Buffer.from('\\0101%b').toString('hex'), '', 'c3bc']
       expect(out).to.deep.equal([...words, ' 58 3d ff fe 0a'])
@@ -38,18 +38,18 @@ describe('holdfast run with bytes that are not UTF-8', function () {
 
   it('runs a program name and a shell line with such bytes', async () => {
     const { url } = await stage.broker()
-    const inside = shell('exec "$@" "printf %s $a | od -An -tx1"')
-    const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { inside })
+    const wrapper = shell('exec "$@" "printf %s $a | od -An -tx1"')
+    const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })
     expect(line).to.deep.include({ code: 0, out: [' ff fe'] })
     const args = ['run', '--url', url, 'k']
-    const missing = await Holdfast.run(stage, args, { inside: shell('exec "$@" "./$a"') })
+    const missing = await Holdfast.run(stage, args, { wrapper: shell('exec "$@" "./$a"') })
     expect(missing).to.deep.include({ code: 127, out: [] })
   })
 
   it('refuses such bytes in a key and in the value of an option', async () => {
     const { url, broker } = await stage.broker()
     for (const line of ['exec "$@" "$a" true', 'exec "$@" --name "$a" k true']) {
-      const ended = await Holdfast.run(stage, ['run', '--url', url], { inside: shell(line) })
+      const ended = await Holdfast.run(stage, ['run', '--url', url], { wrapper: shell(line) })
       expect(ended).to.deep.include({ code: 64, out: [] })
       expect(ended.err[0]).to.match(/The argument "\ufffd+" is not UTF-8/)
     }

@@ -9,26 +9,26 @@ import { dirname } from 'node:path'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 import { isAlive, stateOf } from './processes.js'
 import { scratch } from './scratch.js'
 
 describe('holdfast run with a process group', () => {
   const stage = Stage.forEachTest()
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('keeps the lock and prints one message while a background process lives', async () => {
     const { url, broker } = await stage.broker()
     const fifo = makeFifo()
     const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
-    const command = start(url, ['k', '-c', line])
+    const holdfast = start(url, ['k', '-c', line])
     const message =
       'holdfast: The command has ended, but \\d process(es)? of its group still run: k is kept'
-    expect((await command.err.waitForCount(1))[0]).to.match(new RegExp(`^${message}`))
+    expect((await holdfast.err.waitForCount(1))[0]).to.match(new RegExp(`^${message}`))
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
-    const { code, out, err } = await command.ended()
+    const { code, out, err } = await holdfast.ended()
     expect([code, out.at(-1), err.length]).to.deep.equal([5, 'late', 1])
     expect(broker.stats().unlockCount).to.equal(1)
   })
@@ -36,25 +36,25 @@ describe('holdfast run with a process group', () => {
   it('passes signals to the group while it waits for the group', async () => {
     const { url, broker } = await stage.broker()
     const line = "(trap 'echo got it; exit' USR1; echo up; while :; do sleep 0.05; done) & exit 3"
-    const command = start(url, ['k', '-c', line])
-    await command.err.waitForCount(1)
-    await command.out.waitForCount(1)
-    command.process.kill('SIGUSR1')
-    expect(await command.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
+    const holdfast = start(url, ['k', '-c', line])
+    await holdfast.err.waitForCount(1)
+    await holdfast.out.waitForCount(1)
+    holdfast.process.kill('SIGUSR1')
+    expect(await holdfast.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
     expect(broker.query().heldCount).to.equal(0)
   })
 
   it('stops the group too when the lock is revoked after the command has ended', async () => {
     const { url, sessions } = await stage.brokerWith('ops')
-    const command = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
-    await command.err.waitForCount(1)
-    const [fence, pid] = command.out.items[0]!.split(' ').map(Number)
+    const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
+    await holdfast.err.waitForCount(1)
+    const [fence, pid] = holdfast.out.items[0]!.split(' ').map(Number)
     await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
-    expect((await command.ended()).code).to.equal(76)
+    expect((await holdfast.ended()).code).to.equal(76)
     expect(isAlive(pid as number)).to.equal(false)
   })
 
-  it('neither waits for nor stops the group with --leader-only', async () => {
+  it('with --leader-only, neither waits for the process group nor stops the group', async () => {
     const { url, broker } = await stage.broker()
     const line = 'sleep 600 >/dev/null 2>&1 & echo $!'
     const { code, out, err } = await start(url, ['--leader-only', 'k', '-c', line]).ended()
@@ -85,24 +85,24 @@ describe('holdfast run with a process group', () => {
 
   it('keeps the lock for --min-hold, however short the command is', async () => {
     const { url, broker, sessions } = await stage.brokerWith('ann')
-    const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
-    await command.out.waitForCount(1)
+    const holdfast = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
+    await holdfast.out.waitForCount(1)
     const next = sessions[0]!.lock('k')
     // `ended` would wait for --min-hold, so this test looks for the end of the child process.
-    await untilNoChild(command.process.pid as number)
+    await untilNoChild(holdfast.process.pid as number)
     expect(broker.query().held[0]?.key).to.equal('k')
-    command.process.kill('SIGTERM')
-    expect((await command.ended()).code, 'a signal ends the wait').to.equal(4)
+    holdfast.process.kill('SIGTERM')
+    expect((await holdfast.ended()).code, 'a signal ends the wait').to.equal(4)
     await next
   })
 
   it('exits with the code of the command although the broker has stopped', async () => {
     const { url, broker } = await stage.broker()
-    const command = start(url, ['k', '-c', 'echo up; cat'], { open: true })
-    await command.out.waitForCount(1)
+    const holdfast = start(url, ['k', '-c', 'echo up; cat'], { keepStdinOpen: true })
+    await holdfast.out.waitForCount(1)
     await broker.close()
-    command.process.stdin!.end()
-    expect(await command.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
+    holdfast.process.stdin!.end()
+    expect(await holdfast.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
   })
 
   it('releases the lock after --min-hold', async () => {
@@ -131,17 +131,17 @@ describe('holdfast run with a command of another user', () => {
     chmodSync(fifo, 0o666)
     const args = ['run', '--url', url, 'k', 'setpriv', '--reuid=65534', '--clear-groups']
     const line = `echo up; cat ${fifo}; echo done`
-    // Like other users, root without this capability cannot signal processes of another user.
-    const inside = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
-    const command = Holdfast.start(stage, [...args, 'sh', '-c', line], { inside })
-    await command.out.waitForCount(1)
-    command.process.kill('SIGTERM')
-    command.process.kill('SIGTERM')
-    const [message] = await command.err.waitForCount(1)
+    // Root without the capability CAP_KILL cannot send signals to processes of another user.
+    const wrapper = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
+    const holdfast = Holdfast.start(stage, [...args, 'sh', '-c', line], { wrapper })
+    await holdfast.out.waitForCount(1)
+    holdfast.process.kill('SIGTERM')
+    holdfast.process.kill('SIGTERM')
+    const [message] = await holdfast.err.waitForCount(1)
     expect(message).to.match(/^holdfast: Cannot send SIGTERM.*another user \(EPERM\).*lock is kept/)
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
-    expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
+    expect(await holdfast.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
     expect(broker.query().heldCount).to.equal(0)
   })
 })

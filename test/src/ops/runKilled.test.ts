@@ -99,7 +99,7 @@ describe('holdfast run after a kill', () => {
   it('leaves no watchdog process alive after the end of the command', async () => {
     const { url } = await stage.broker()
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
-    const command = Holdfast.start(stage, args, { open: true })
+    const command = Holdfast.start(stage, args, { keepStdinOpen: true })
     await command.out.waitForCount(1)
     const [watchdog] = watchdogsOf(command.process.pid as number)
     expect(isAlive(watchdog as number)).to.equal(true)

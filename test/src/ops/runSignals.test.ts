@@ -9,7 +9,7 @@ import { constants } from 'node:os'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 import { scratch } from './scratch.js'
 
 /**
@@ -23,8 +23,8 @@ const passedSignals = [
 
 describe('holdfast run with signals', () => {
   const stage = Stage.forEachTest()
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('passes on every signal that it can catch', async () => {
     const { url } = await stage.broker()
@@ -44,8 +44,8 @@ describe('holdfast run with signals', () => {
   it('continues with its command under nohup', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
-    const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
-    const command = start(url, args, { inside, launched: true, open: true })
+    const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
+    const command = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
     expect(line).to.match(/^SigIgn:\s0+3$/)
     // Signals arrive in the order of their numbers. `holdfast` ignores the first two signals. When
@@ -58,7 +58,7 @@ describe('holdfast run with signals', () => {
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
-    const command = start(url, ['k', 'echo', 'up'], { inside: ['nohup'], launched: true })
+    const command = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
     await command.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
     command.process.kill('SIGHUP')
     await lock.unlock()
@@ -66,8 +66,8 @@ describe('holdfast run with signals', () => {
   })
 
   it('leaves a broker running under nohup', async () => {
-    const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
-    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside, launched: true })
+    const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     serve.process.kill('SIGHUP')
     serve.process.kill('SIGINT')

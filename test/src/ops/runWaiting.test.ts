@@ -6,17 +6,17 @@ import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { type Around, Holdfast } from './command.js'
+import { Holdfast, type StartOptions } from './command.js'
 
 /** A pattern for a time of the day, such as 09:30. */
 const timeOfDay = '\\d\\d:\\d\\d'
 
 describe('holdfast run before the grant', () => {
   const stage = Stage.forEachTest()
-  const run = (url: string, args: string[], around?: Around) =>
-    Holdfast.run(stage, ['run', '--url', url, ...args], around)
-  const start = (url: string, args: string[], around?: Around) =>
-    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+  const run = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.run(stage, ['run', '--url', url, ...args], options)
+  const start = (url: string, args: string[], options?: StartOptions) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('prints the key and its holder while it waits, and then runs the command', async () => {
     const { url, sessions } = await stage.brokerWith('ann')
@@ -73,7 +73,9 @@ describe('holdfast run before the grant', () => {
 
   it('uses the value of --name as the name of its session', async () => {
     const { url, broker } = await stage.broker()
-    const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], { open: true })
+    const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], {
+      keepStdinOpen: true,
+    })
     await command.out.waitForCount(1)
     expect(broker.query().held[0]?.name).to.equal('billing-3')
     command.process.stdin!.end()
@@ -88,7 +90,7 @@ describe('holdfast run before the grant', () => {
       }),
     })
     const env = { HOLDFAST_TOKEN: 'worker' }
-    const first = start(url, ['k', '-c', 'echo up; cat'], { env, open: true })
+    const first = start(url, ['k', '-c', 'echo up; cat'], { env, keepStdinOpen: true })
     await first.out.waitForCount(1)
     const second = start(url, ['k', 'true'], { env })
     expect(await second.err.waitForCount(1)).to.deep.equal(['holdfast: Waiting for k'])

@@ -311,9 +311,9 @@ describe('fences: a fence file', () => {
 
     it('cannot be used by a second broker', async () => {
       const first = broker()
-      const inside = ['unshare', '--net', '--pid', '--fork']
+      const wrapper = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--fence-file', path]
-      const { code, err } = await Holdfast.run(stage, args, { inside })
+      const { code, err } = await Holdfast.run(stage, args, { wrapper })
       expect({ code, err }).to.deep.equal({
         code: 78,
         err: [`holdfast: The fence file ${path} is in use by another broker: use another path`],

@@ -1,17 +1,19 @@
 /**
- * An oracle (a check of a simulated run). It checks a rule for several brokers: if a broker answers
- * a message at once, the message arrived before the other brokers declared that broker dead. When a
- * broker is declared dead, another broker takes over its sessions and starts their leases anew. A
- * lease is how long a broker keeps a silent session. A later answer of the dead broker would make a
- * client count on a longer lease.
+ * An oracle (a check of a simulated run). It checks a rule for several brokers that share a command
+ * log: a broker must not answer a message that arrived after the other brokers declared that broker
+ * dead.
+ *
+ * When a broker is declared dead, another broker takes over its sessions and starts their leases
+ * anew. A lease is how long a broker keeps a silent session. If the dead broker still answered, the
+ * client would extend its lease, although the other broker counts the lease from the takeover.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * Finds the answers in a frame. An answer names the messages that it answers by their count (`n`)
- * or by the id of one message.
+ * Finds the answers in a frame. An `ack` has the number of messages that the broker has received on
+ * the connection so far (`n`). Every other answer has the id of its request.
  */
 const answerPattern = /"type":(?:"ack","n":(\d+)|"\w+","id":(\d+))/g
 
@@ -22,7 +24,7 @@ interface WithId {
 /** The messages that arrived on a connection. */
 interface ConnectionRecord {
   /** The name of the broker in the command log when the broker received the first message. */
-  readonly logName: string
+  readonly brokerNameInLog: string
   /**
    * The world time (time of the simulation) at which each message arrived, in the order of arrival.
    */
@@ -36,8 +38,8 @@ export class AnswerOracle {
   readonly #now: () => number
   readonly #records = new WeakMap<Connection, ConnectionRecord>()
   /**
-   * When each broker was declared dead, or was replaced by its own restart, in world time, by the
-   * name of the broker.
+   * The world time at which each broker was declared dead, or at which it restarted under a new
+   * name. The keys are the names of the brokers in the log.
    */
   readonly #declaredDeadAt = new Map<string, number>()
 
@@ -46,18 +48,23 @@ export class AnswerOracle {
     this.#now = now
   }
 
-  /** The log has ordered a command. */
-  ordered(command: Command): void {
+  /**
+   * A command has got its place in the log. With the command `restart`, a broker takes over the
+   * sessions of a dead broker, which is the `formerOwner`.
+   */
+  appended(command: Command): void {
     if (command.type !== 'restart' || command.formerOwner === undefined) return
     this.#declaredDeadAt.set(command.formerOwner, this.#now())
   }
 
   /**
-   * A broker is about to handle a frame. @param logName The present name of the broker in the log.
+   * A broker is about to handle a frame.
+   *
+   * @param brokerNameInLog The present name of the broker in the log.
    */
-  received(connection: Connection, frame: string, logName: string): void {
+  received(connection: Connection, frame: string, brokerNameInLog: string): void {
     const record: ConnectionRecord = this.#records.get(connection) ?? {
-      logName,
+      brokerNameInLog,
       arrivals: [],
       byId: new Map(),
     }
@@ -73,13 +80,13 @@ export class AnswerOracle {
   /** A broker sends a frame. */
   sent(connection: Connection, frame: string): void {
     const record = this.#records.get(connection)
-    const declaredDeadAt = record && this.#declaredDeadAt.get(record.logName)
+    const declaredDeadAt = record && this.#declaredDeadAt.get(record.brokerNameInLog)
     if (record === undefined || declaredDeadAt === undefined) return
     for (const [answer, n, id] of frame.matchAll(answerPattern)) {
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
-      const detail = `${record.logName}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
+      const detail = `${record.brokerNameInLog}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
       this.#report.violated(
         'an answered message arrived before its broker was declared dead',
         detail,

@@ -233,7 +233,7 @@ export class Oracles {
       this.#modeOracle.check(command, effects)
       this.#scopeOracle.check(table, command, effects)
       this.#noticeOracle.check(effects)
-      if (logOracle !== undefined) this.#answerOracle.ordered(command)
+      if (logOracle !== undefined) this.#answerOracle.appended(command)
       this.secrets.follow(table, command, effects, this.report)
     }
     for (const effect of effects) if (effect.kind === 'ended') run?.oracle.forget(effect.session.id)

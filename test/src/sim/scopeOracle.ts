@@ -1,8 +1,14 @@
 /**
- * An oracle of scopes and of deadlocks. The naive reduction of `test/src/table` judges the whole
- * table: a request that the table refuses with `DEADLOCK` could never be granted, and every request
- * that waits can be granted some time. So no scopes wait for each other for ever. A scope waits for
- * one request at a time, and holds nothing after its end.
+ * An oracle of scopes and of deadlocks. `table/naiveDeadlock.ts` repeatedly removes the requests
+ * that can be granted from a copy of the lock table; the requests that remain are in a deadlock.
+ * With this method the oracle checks two rules: a request that the lock table refuses with
+ * `DEADLOCK` could never be granted, and every request that waits can be granted some time. Two
+ * more rules: a scope waits for one request at a time, and holds nothing after its end.
+ *
+ * A request or lock of several keys (a set) has one object for each key. Only the first of them is
+ * primary, so the oracle counts a set once. `extras` has the fields that only a few requests, locks
+ * and keys have (see `core/lockExtras.ts`): for a request its scope, for a key the scopes and the
+ * upgrade that wait.
  */
 import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
 import {
@@ -16,8 +22,9 @@ import { plainState } from '../table/plainValues.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The number of commands between two checks of all that waits. The check is slow, and a deadlock
- * that the table has missed lasts for ever. Requests of scopes and upgrades are checked at once.
+ * The number of commands between two checks of all waiting requests. The check is slow, and may be
+ * late, because a deadlock that the table has missed does not go away. When a request of a scope or
+ * an upgrade begins to wait, the oracle checks without this delay.
  */
 const checkEvery = 32
 
@@ -33,7 +40,7 @@ export class ScopeOracle {
   check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (effects.length === 0) return
     if (isDeadlockRefused(command, effects)) this.#checkRefusal(table, command)
-    else if (effects.some(beginsJudgedWait) || ++this.#commands % checkEvery === 0)
+    else if (effects.some(startsWaitThatCanDeadlock) || ++this.#commands % checkEvery === 0)
       this.#checkWaiting(table)
     if (command.type === 'endScope') this.#checkEnd(table, command)
     for (const effect of effects) {
@@ -97,7 +104,7 @@ function isDeadlockRefused(
 }
 
 /** Whether a request that the table checks for a deadlock begins to wait. */
-function beginsJudgedWait(effect: Effect): boolean {
+function startsWaitThatCanDeadlock(effect: Effect): boolean {
   if (effect.kind !== 'queued' || !effect.request.isPrimary) return false
   const { extras, upgradedLock } = effect.request
   return extras?.scope !== undefined || upgradedLock !== undefined

@@ -8,19 +8,21 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
-import { StepRunner, step } from './steps.js'
+import { CommandMaker, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 
 /**
- * Applies random commands to a new table. Returns the commands, their effects and the final state.
+ * Makes commands of random steps, and applies the commands to a new table. A step is a random
+ * choice, of which the `CommandMaker` makes a command that fits the state. Returns the commands,
+ * their effects and the final state.
  */
-function recordHistory(steps: Parameters<StepRunner['commandOf']>[0][]) {
+function recordHistory(steps: Parameters<CommandMaker['commandOf']>[0][]) {
   const table = new LockTable()
-  const runner = new StepRunner()
+  const commandMaker = new CommandMaker()
   const commands: Command[] = []
   const effects: PlainEffect[][] = []
-  for (const stepToRun of steps) {
-    const command = runner.commandOf(stepToRun, plainState(table))
+  for (const nextStep of steps) {
+    const command = commandMaker.commandOf(nextStep, plainState(table))
     if (command === undefined) continue
     commands.push(command)
     effects.push(table.apply(command).map(plainEffect))
@@ -28,12 +30,12 @@ function recordHistory(steps: Parameters<StepRunner['commandOf']>[0][]) {
   return { commands, effects, state: plainState(table) }
 }
 
-const histories = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
+const stepLists = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
 
 describe('table: the same commands', () => {
   it('have equal effects on a second table, even after JSON encoding', function () {
     this.timeout(300_000)
-    const property = fc.property(histories, (steps) => {
+    const property = fc.property(stepLists, (steps) => {
       const { commands, effects, state } = recordHistory(steps)
       const replayed = new LockTable()
       for (const [i, command] of commands.entries()) {
@@ -50,7 +52,7 @@ describe('table: the same commands', () => {
   })
 
   it('are not modified by the table', () => {
-    const steps = fc.sample(histories, { numRuns: 20, seed: 3 })
+    const steps = fc.sample(stepLists, { numRuns: 20, seed: 3 })
     for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()
       for (const command of commands) replayed.apply(Object.freeze(command))

@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { plainState } from './plainValues.js'
-import { type Step, StepRunner, step } from './steps.js'
+import { CommandMaker, type Step, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
@@ -27,13 +27,13 @@ function readUpTo(count: number, items: Iterator<SnapshotItem>, read: SnapshotIt
 /** Applies steps to a table, until `isOver` returns true. */
 function applySteps(
   table: LockTable,
-  runner: StepRunner,
+  commandMaker: CommandMaker,
   steps: readonly Step[],
   beforeStep: (index: number) => boolean = () => false,
 ): void {
   for (const [index, stepToRun] of steps.entries()) {
     if (beforeStep(index)) return
-    const command = runner.commandOf(stepToRun, plainState(table))
+    const command = commandMaker.commandOf(stepToRun, plainState(table))
     if (command !== undefined) table.apply(command)
   }
 }
@@ -55,7 +55,7 @@ const pauses = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max'
  */
 function expectSameAsAtOnce(
   table: LockTable,
-  runner: StepRunner,
+  commandMaker: CommandMaker,
   steps: readonly Step[],
   pace: readonly number[],
   Snapshot = GradualSnapshot,
@@ -66,7 +66,9 @@ function expectSameAsAtOnce(
   const snapshot = new Snapshot(table)
   const items = snapshot.items()
   const read: SnapshotItem[] = []
-  applySteps(table, runner, steps, (index) => readUpTo(pace[index % pace.length]!, items, read))
+  applySteps(table, commandMaker, steps, (index) =>
+    readUpTo(pace[index % pace.length]!, items, read),
+  )
   readUpTo(Infinity, items, read)
   snapshot.end()
   expect(textOf(read)).to.equal(expected)
@@ -80,11 +82,11 @@ function expectSameAsAtOnce(
 /** For all histories, a snapshot of this class equals the snapshot that was made at once. */
 function propertyOf(Snapshot: typeof GradualSnapshot) {
   return fc.property(longHistory, longHistory, pauses, (before, during, pace) => {
-    const runner = new StepRunner()
+    const commandMaker = new CommandMaker()
     // The table grants few waiters in one command, so that some keys are left unfinished.
     const table = new LockTable(undefined, 4)
-    applySteps(table, runner, before)
-    expectSameAsAtOnce(table, runner, during, pace, Snapshot)
+    applySteps(table, commandMaker, before)
+    expectSameAsAtOnce(table, commandMaker, during, pace, Snapshot)
   })
 }
 

@@ -187,7 +187,7 @@ describe('table: the stored size of holders', () => {
     const apply = driver.apply.bind(driver)
     // The model receives every command of the driver.
     driver.apply = (command: Command) => {
-      pair.step(command)
+      pair.apply(command)
       return apply(command)
     }
     driver.open('b', { grace: 5_000 })

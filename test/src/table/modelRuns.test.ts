@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { count, runs } from '../support/counts.js'
 import type { PlainEffect } from './plainValues.js'
-import { type Step, StepRunner, step } from './steps.js'
+import { CommandMaker, type Step, step } from './steps.js'
 import { TableAndModel } from './tableAndModel.js'
 
 /** The number of steps in a history. */
@@ -26,13 +26,13 @@ interface History {
  */
 function runHistory(steps: readonly Step[], commands: Command[] = []): History {
   const tableAndModel = new TableAndModel(2)
-  const runner = new StepRunner()
+  const commandMaker = new CommandMaker()
   const effects: PlainEffect[] = []
   for (const stepToRun of steps) {
-    const command = runner.commandOf(stepToRun, tableAndModel.state)
+    const command = commandMaker.commandOf(stepToRun, tableAndModel.state)
     if (command === undefined) continue
     commands.push(command)
-    effects.push(...tableAndModel.step(command))
+    effects.push(...tableAndModel.apply(command))
   }
   return { commands, effects }
 }

@@ -3,8 +3,14 @@
  * session, when a resume secret is valid, and that a replaced connection has no influence. A
  * session with a grace survives a drop for that time. The attach epoch of a session numbers its
  * connections. A `TableDriver` applies commands to a lock table and returns the effects as short
- * texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A
- * fence numbers a grant.
+ * texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2,
+ * and `answer a#2 LOCK_TIMEOUT by b f2` that request 2 of session `a` failed because session `b`
+ * held the lock with the fence 2. A fence numbers a grant.
+ *
+ * The command `suspend` tells the table that the connection of a session has ended. With `keep`,
+ * the broker itself has closed the connection. The client may then still rely on its locks, so the
+ * table keeps the session for its lease, even without a grace. `welcome` is the broker's answer to
+ * a resume; each `welcome` has a new secret for the next resume.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -43,7 +49,7 @@ describe('table: a dropped connection', () => {
     expect(driver.unlock('b', 2)).to.include('granted a#2 l f3')
   })
 
-  it('keeps only the locks of a session without a grace if the broker closed the connection', () => {
+  it('keeps the locks of a session without a grace if the broker closed the connection, but withdraws its requests', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'l')
@@ -61,7 +67,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants requests that waited only behind a session that cannot resume', () => {
+  it('grants requests that waited only behind a kept session without a grace', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k')
@@ -73,7 +79,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants nothing to a session that cannot resume while its requests are withdrawn', () => {
+  it('grants none of the requests of a kept session without a grace while it withdraws them', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('a', 'k')
@@ -133,7 +139,7 @@ describe('table: resume', () => {
     expectNoEffect(driver, () => driver.end('a', 1))
   })
 
-  it('cancels the end that was proposed for the earlier connection', () => {
+  it('makes the table ignore an end that the broker proposed for the earlier connection', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
     driver.resume('a', 's1', 's2')
@@ -219,7 +225,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
   })
 
-  it('the table refuses a resume attempt that is older than the last successful attempt', () => {
+  it('the table refuses an attempt whose number is not above that of the last successful attempt', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', 's1', 's2', { resumeAttempt: 2 })[0]).to.match(/^resumed a @2/)
     const before = driver.state()
@@ -241,14 +247,14 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's3', 's5', { resumeAttempt: 1 })).to.deep.equal(['refused resume a'])
   })
 
-  it('the table accepts a resume without an attempt number', () => {
+  it('the table accepts a resume without an attempt number, and forgets the earlier number', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2', { resumeAttempt: 2 })
     expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
     expect(driver.resume('a', 's1', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
   })
 
-  it('the secret of a superseded welcome is invalid', () => {
+  it('the secret of an earlier welcome is invalid after another welcome to the same former secret', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     driver.resume('a', 's1', 's3')

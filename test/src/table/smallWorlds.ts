@@ -42,7 +42,7 @@ export function explore(world: World, depth: number): ExplorationResult {
         const tableAndModel = new TableAndModel(world.grantsPerCommand)
         tableAndModel.replay(world.start)
         tableAndModel.replay(path)
-        tableAndModel.step(command)
+        tableAndModel.apply(command)
         commandCount++
         if (length === depth) continue
         const state = createHash('sha1')

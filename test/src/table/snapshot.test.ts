@@ -14,7 +14,7 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
 import { plainEffect, plainState } from './plainValues.js'
-import { StepRunner, step } from './steps.js'
+import { CommandMaker, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
@@ -29,17 +29,17 @@ describe('table: snapshots', () => {
   it('a restored table has the same state and the same later effects', function () {
     this.timeout(300_000)
     const property = fc.property(stepLists, fc.nat(120), (steps, snapshotAt) => {
-      const runner = new StepRunner()
+      const commandMaker = new CommandMaker()
       const table = new LockTable()
       for (const stepToRun of steps.slice(0, snapshotAt)) {
-        const command = runner.commandOf(stepToRun, plainState(table))
+        const command = commandMaker.commandOf(stepToRun, plainState(table))
         if (command !== undefined) table.apply(command)
       }
       const copy = copyOf(table)
       expect(isSame(plainState(copy), plainState(table))).to.equal(true)
       checkTableRecords(copy)
       for (const stepToRun of steps.slice(snapshotAt)) {
-        const command = runner.commandOf(stepToRun, plainState(table))
+        const command = commandMaker.commandOf(stepToRun, plainState(table))
         if (command === undefined) continue
         const copyEffects = copy.apply(command).map(plainEffect)
         expect(isSame(copyEffects, table.apply(command).map(plainEffect))).to.equal(true)

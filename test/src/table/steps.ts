@@ -103,8 +103,8 @@ const limits = {
 /** The limit of `maxHold` for the sessions of each seat, in ms. */
 const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
-/** Converts steps to commands. */
-export class StepRunner {
+/** Makes a command of each step, such that the command fits the state of the table. */
+export class CommandMaker {
   readonly #sessionCounts = graces.map(() => 0)
   #at = 0
 

@@ -45,7 +45,7 @@ export class TableAndModel {
   }
 
   /** Applies a command, and checks the effects, the states and the invariants. */
-  step(command: Command): PlainEffect[] {
+  apply(command: Command): PlainEffect[] {
     const effects = this.#table.apply(command)
     const tableEffects = effects.map(plainEffect)
     this.#invariants.check(command, effects)

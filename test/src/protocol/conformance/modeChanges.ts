@@ -1,13 +1,17 @@
 /**
  * Conformance of upgrades, downgrades and scopes: a shared lock becomes exclusive when it is the
  * only lock of its key, an exclusive lock becomes shared at once, and a deadlock is refused.
+ *
+ * `settle` returns the messages that the test does not expect, so an empty list means that the
+ * broker has not answered yet. Messages name a lock by the fence of its first grant, also after an
+ * upgrade.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
 
 /** Defines the tests of upgrades and downgrades. */
 export function modeChanges(stage: Stage): void {
-  it('grants an upgrade when its lock is the only lock, before the queue, with a new fence', async () => {
+  it('grants an upgrade with a new fence, ahead of queued requests, once its lock is the only lock', async () => {
     const [first, second, third] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await first!.answer(
@@ -33,7 +37,7 @@ export function modeChanges(stage: Stage): void {
     await first!.answer('unlocked', first!.request({ type: 'unlock', fence }))
   })
 
-  it('refuses to upgrade a lock of several keys: BAD_MESSAGE', async () => {
+  it('refuses to upgrade or downgrade a lock of several keys: BAD_MESSAGE', async () => {
     const peer = await stage.open()
     const items = [{ key: stage.key() }, { key: stage.key() }]
     const { fence } = await peer.answer('granted', peer.request({ type: 'lockAll', items }))
@@ -53,8 +57,9 @@ export function scopes(stage: Stage): void {
     await second!.answer('granted', second!.request({ type: 'lock', key: b, scope: 1 }))
     const waiting = first!.request({ type: 'lock', key: b, scope: 1, timeout: 60_000 })
     expect(await first!.settle()).to.deep.equal([])
-    const busy = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
-    expect(await first!.answer('failed', busy)).to.include({ code: 'BAD_MESSAGE' })
+    // A scope waits for one request at a time.
+    const secondOfWaitingScope = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
+    expect(await first!.answer('failed', secondOfWaitingScope)).to.include({ code: 'BAD_MESSAGE' })
     const refused = second!.request({ type: 'lock', key: a, scope: 1 })
     const failed = await second!.answer('failed', refused)
     expect(failed.code).to.equal('DEADLOCK')
