@@ -12,7 +12,10 @@ import process from 'node:process'
 
 /** The folders of `test/src` by lane; all other folders are in the last lane. */
 const lanes = {
-  computing: ['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'conventions'],
+  computing: [
+    ...['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'conventions'],
+    ...['dashboard', 'react'],
+  ],
   commands: ['ops', 'deploy', 'examples', 'demo', 'mutants'],
   waiting: [],
 }
