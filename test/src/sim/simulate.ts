@@ -17,6 +17,7 @@ import { DuplicatingClient } from './duplicatingClient.js'
 import { Faults } from './faults.js'
 import { Hijacker } from './hijacker.js'
 import { Hostile, hostileKinds } from './hostile.js'
+import { runJudged } from './judgedRun.js'
 import { Network } from './network.js'
 import { Oracles } from './oracles.js'
 import { block, makeLink, unblock } from './pipe.js'
@@ -26,7 +27,6 @@ import { Revoker } from './revoker.js'
 import type { Violation } from './runReport.js'
 import { planShared, type SharedPlan } from './sharedPlan.js'
 import { SimProcess } from './simProcess.js'
-import { observeTables } from './tableObserver.js'
 import { World } from './world.js'
 
 export interface SimulationOptions {
@@ -224,21 +224,8 @@ class Simulation {
   async run(): Promise<Result> {
     const world = this.#world
     const oracles = this.#oracles
-    world.onError = (error) => oracles.violated('no code throws an error', textOf(error))
     world.afterEvent = () => oracles.afterEvent()
-    observeTables((table, command, effects) => oracles.applied(table, command, effects))
-    const otherListeners = process.listeners('unhandledRejection')
-    process.removeAllListeners('unhandledRejection')
-    const onRejection = (reason: unknown) =>
-      oracles.violated('every rejection is handled', textOf(reason))
-    process.on('unhandledRejection', onRejection)
-    try {
-      await this.#runWorld()
-    } finally {
-      process.off('unhandledRejection', onRejection)
-      for (const listener of otherListeners) process.on('unhandledRejection', listener)
-      observeTables(undefined)
-    }
+    await runJudged(world, oracles, () => this.#runWorld())
     return {
       seed: this.#seed,
       violation: oracles.report.violation,
@@ -384,8 +371,4 @@ class Simulation {
     const WebSocket = network.webSocketOf(process, () => path, true)
     return { process, random, WebSocket, anyUrl, path }
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

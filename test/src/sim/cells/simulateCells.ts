@@ -6,10 +6,10 @@
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
 import { BrokerMachine, longestLeaseMs } from '../brokerMachine.js'
+import { runJudged } from '../judgedRun.js'
 import { Network } from '../network.js'
 import { Random } from '../random.js'
 import type { Result, SimulationOptions } from '../simulate.js'
-import { observeTables } from '../tableObserver.js'
 import { World } from '../world.js'
 import { CellClientMachine, type CellClientMachineDeps } from './cellClientMachine.js'
 import { CellFaults } from './cellFaults.js'
@@ -163,20 +163,7 @@ class CellSimulation {
   async run(): Promise<Result> {
     const world = this.#world
     const oracle = this.#oracle
-    world.onError = (error) => oracle.violated('no code throws an error', textOf(error))
-    observeTables((table, command, effects) => oracle.applied(table, command, effects))
-    const otherListeners = process.listeners('unhandledRejection')
-    process.removeAllListeners('unhandledRejection')
-    const onRejection = (reason: unknown) =>
-      oracle.violated('every rejection is handled', textOf(reason))
-    process.on('unhandledRejection', onRejection)
-    try {
-      await this.#runWorld()
-    } finally {
-      process.off('unhandledRejection', onRejection)
-      for (const listener of otherListeners) process.on('unhandledRejection', listener)
-      observeTables(undefined)
-    }
+    await runJudged(world, oracle, () => this.#runWorld())
     return {
       seed: this.#seed,
       violation: oracle.report.violation,
@@ -259,8 +246,4 @@ class CellSimulation {
 /** The options of `connect` for a client. */
 function optionsOf({ lease, grace, reconnects }: CellClientPlan, name: string) {
   return { lease, grace, name, ...(reconnects ? {} : { reconnect: false as const }) }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
