@@ -23,6 +23,7 @@ import {
   encodeAnswer,
   encodeGranted,
   encodeLost,
+  encodeUnlocked,
   encodeWelcome,
   type SnapshotLock,
 } from '../protocol/encode.js'
@@ -358,6 +359,11 @@ export class Outbound {
   #onAnswer({ session, id, answer }: Extract<Effect, { kind: 'answer' }>): void {
     const connection = this.#attached.get(session)
     if (connection === undefined) return
+    // The most frequent answer needs nothing of what follows.
+    if (answer.kind === 'unlocked') {
+      connection.send(encodeUnlocked(id))
+      return
+    }
     const { policy } = connection
     const isVisible = policy && ((key: string) => policy.may('query', key))
     const start = this.#startInAnswer(answer)

@@ -71,8 +71,7 @@ export class KeyTable {
       this.#addInUse(keyState)
     } else if (keyState.isIdle) {
       this.#idle.remove(keyState)
-      this.#idleBytes -= bytesOf(keyState)
-      this.#addInUse(keyState)
+      this.#idleBytes -= this.#addInUse(keyState)
     }
     return keyState
   }
@@ -81,8 +80,9 @@ export class KeyTable {
   markIdle(keyState: KeyState): void {
     this.#inUse.remove(keyState)
     this.#idle.append(keyState)
-    this.#bytes -= bytesOf(keyState)
-    this.#idleBytes += bytesOf(keyState)
+    const bytes = bytesOf(keyState)
+    this.#bytes -= bytes
+    this.#idleBytes += bytes
     const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
     for (let oldest = this.#idle.first!; this.#idle.length > maxIdle; oldest = this.#idle.first!) {
       this.#idle.remove(oldest)
@@ -104,10 +104,13 @@ export class KeyTable {
     return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarkCount--)
   }
 
-  #addInUse(keyState: KeyState): void {
+  /** Brings a key into use. Returns the bytes of the key. */
+  #addInUse(keyState: KeyState): number {
+    const bytes = bytesOf(keyState)
     keyState.order = ++this.#lastOrder
     this.#inUse.append(keyState)
-    this.#bytes += bytesOf(keyState)
+    this.#bytes += bytes
+    return bytes
   }
 }
 

@@ -84,7 +84,7 @@ export function encodeGranted(id: number, fence: number, ttlStart: number | unde
     : `{"type":"granted","id":${id},"fence":${fence},"at":${wholeMs(ttlStart)}}`
 }
 
-function encodeUnlocked(id: number): string {
+export function encodeUnlocked(id: number): string {
   return `{"type":"unlocked","id":${id}}`
 }
 
