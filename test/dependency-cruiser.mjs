@@ -25,6 +25,7 @@ export const layers = {
     'strictOptions',
     'messages',
     'codec',
+    'parseClientFrame',
     'index',
   ],
   'client/src': [

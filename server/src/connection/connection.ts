@@ -9,7 +9,13 @@
  * client leaves too much output unread. During a pause the socket is not read, and frames that have
  * arrived wait in order in the input queue.
  */
-import { type CloseCode, closeCodes, maxHelloBytes, parseFrame, utf8Length } from '@holdfast/shared'
+import {
+  type CloseCode,
+  closeCodes,
+  maxHelloBytes,
+  parseClientFrame,
+  utf8Length,
+} from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
@@ -388,7 +394,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #handleFrame(text: string, at: number, parsingCost: number): void {
     const { scheduler } = this.#deps
-    const elements = parseFrame(text)
+    const elements = parseClientFrame(text)
     if (elements === undefined) {
       scheduler.spend(parsingCost)
       this.abort(closeCodes.badMessage)

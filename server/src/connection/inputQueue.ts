@@ -3,7 +3,7 @@
  * later frames, in order of arrival. The queue stays short, because a paused connection does not
  * read its socket.
  */
-import { parseFrame } from '@holdfast/shared'
+import { parseClientFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
 /**
@@ -64,7 +64,7 @@ export class InputQueue {
     const frame = this.#frames[this.#firstIndex]
     if (frame === undefined) return undefined
     const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0
-    frame.elements ??= parseFrame(frame.text)
+    frame.elements ??= parseClientFrame(frame.text)
     if (frame.elements === undefined) return 'malformed'
     const element = frame.elements[frame.nextIndex++]
     if (frame.nextIndex >= frame.elements.length) this.#removeFirst(frame)
