@@ -41,8 +41,8 @@ export function cellOfSlot(slot: number, count: number): number {
 }
 
 /**
- * The part of a key that decides about its slot: the text between the first `{` and the next `}`,
- * or the whole key if there is no such text.
+ * The part of a key that determines its slot: the text between the first `{` and the next `}`, or
+ * the whole key if there is no such text.
  */
 function hashedPart(key: string): string {
   const start = key.indexOf('{')

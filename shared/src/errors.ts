@@ -68,7 +68,7 @@ export interface Holder {
   readonly maxHold?: number | undefined
   /** Fencing token of the lock. */
   readonly fence: number
-  /** When the lock was granted, by the broker's calendar, in ms since 1970. For display only. */
+  /** When the lock was granted, by the broker's wall clock, in ms since 1970. For display only. */
   readonly since: number
 }
 

@@ -54,8 +54,8 @@ const Cycle = array(
 )
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
- * The fields that only locks and requests of a special kind have: permits, sets, scopes, once,
- * elections, and locks with a longest hold.
+ * The fields of special locks and requests: with permits, of a set, in a scope, of a `once`, of an
+ * election, or with a longest hold.
  */
 const specialFields = {
   permits: optional(Id),

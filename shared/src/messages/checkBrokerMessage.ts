@@ -114,9 +114,8 @@ const cycle = listOf(
   }),
 )
 /**
- * The fields that only locks and requests of a special kind have: locks with permits, sets, locks
- * and requests of a scope, those of the request `once`, of elections, and locks with a longest
- * hold.
+ * The fields of special locks and requests: with permits, of a set, in a scope, of a `once`, of an
+ * election, or with a longest hold.
  */
 const specialFields: Shape = {
   permits: optional(positiveInteger),
