@@ -17,7 +17,10 @@ import { checkTokenSecrecy, checkUrls } from './transport/urls.js'
 
 /** The options of `connect`. */
 export interface ConnectOptions {
-  /** The token for the broker's `authenticate`; a well-formed string of 1 to 3,072 characters. */
+  /**
+   * The token that the broker's function `authenticate` checks; a well-formed string of 1 to 3,072
+   * characters.
+   */
   readonly token?: string | undefined
   /** The name of the session, which other sessions can see; 1 to 256 characters. */
   readonly name?: string | undefined
@@ -38,8 +41,9 @@ export interface ConnectOptions {
    */
   readonly signal?: AbortSignal | undefined
   /**
-   * The delays before each try to reconnect; false: do not reconnect. Default: endless delays that
-   * double from 100 ms to 5 s, each multiplied by a random number from 0 to 1.
+   * The delays before the rounds of a reconnect, in ms; a round tries each URL once. With false,
+   * the client does not reconnect. Default: endless delays that double from 100 ms to 5 s, each
+   * multiplied by a random number from 0 to 1.
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**
@@ -75,7 +79,9 @@ export interface ConnectOptions {
   readonly WebSocket?: WebSocketConstructor | undefined
 }
 
-/** The checked options of `connect`. */
+/**
+ * The checked options of `connect`. `settings` are the options that the client sends in `hello`.
+ */
 export interface CheckedConnectOptions {
   readonly urls: readonly string[]
   readonly settings: SessionSettings
@@ -88,7 +94,7 @@ export interface CheckedConnectOptions {
   readonly unref: boolean
 }
 
-/** The names of the options of `connect`. */
+/** Says which options `connect` has, so that a misspelt option can be refused. */
 export const connectOptions: OptionNames<ConnectOptions> = {
   token: 1,
   name: 1,

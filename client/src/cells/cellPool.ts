@@ -8,7 +8,7 @@ import { HoldfastError } from '@holdfast/shared'
 import type { Session } from '../session/session.js'
 
 export interface CellPoolOptions {
-  /** The number of cells. */
+  /** How many cells there are. */
   readonly count: number
   /** Opens the session of a cell. Rejects with `ABORTED` when the signal is aborted. */
   open(cell: number, signal: AbortSignal): Promise<Session>

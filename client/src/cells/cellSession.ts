@@ -156,7 +156,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `sessionFor`, by the number of the cell: for instance for a cell that an event names.
+   * Like `sessionFor`, but takes the number of the cell, which the events of a `CellSession` give.
    *
    * @param cell From 1 to `cells`; with another value the call rejects with `INVALID_OPTION`.
    */
@@ -278,9 +278,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `query` of a session. Without a `key`, asks all cells and merges their answers: with
-   * `after` in the order of keys, and without `after` cell by cell, at most `limit` items. Rejects
-   * if a cell cannot be reached.
+   * Like `query` of a session. Without a `key`, asks all cells, and merges their answers to at most
+   * `limit` items. The items are in the order of keys if `after` is given, and otherwise cell by
+   * cell. Rejects if a cell cannot be reached.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
@@ -395,7 +395,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return this
   }
 
-  /** Passes the events of the session in a cell on; `SessionEvents` explains the events. */
+  /**
+   * Emits the events of the session in a cell as events of this object; `SessionEvents` explains
+   * them.
+   */
   #onOpen(session: Session, cell: number): void {
     if (!this.#keepsProcessAlive) session.unref()
     void this.#replaceFormerToken(session, this.#tokensAtOpening.get(cell))
@@ -448,7 +451,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
 /**
  * Returns the first key of a set, after a check that all keys of the set have the same slot. The
- * slot decides about the cell of a key.
+ * slot of a key determines its cell.
  * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
  */
 function firstKeyOfOneSlot(
@@ -466,7 +469,7 @@ function firstKeyOfOneSlot(
   return key
 }
 
-/** Queries one cell. The kind of the query decides about the fields of the result. */
+/** Queries one cell. The fields of the result depend on the kind of the query. */
 function queryCell(session: Session, options: AnyQueryOptions): Promise<AnyQueryResult> {
   return session.query(options as QueryOptions) as Promise<AnyQueryResult>
 }

@@ -13,8 +13,8 @@ import type { CellPool } from './cellPool.js'
 
 /**
  * An event of a watch of cells. Each cell sends the state of its own keys first, and again after
- * each reconnect to this cell. `cell` is the number of the cell, from 1. A refusal ends the watch
- * only in its cell.
+ * each reconnect to this cell. `cell` is the number of the cell, from 1. If a cell refuses the
+ * watch, the watch goes on in the other cells.
  */
 export type CellWatchEvent =
   | (StateEvent & { readonly cell: number })
@@ -50,7 +50,8 @@ function watchCell(
 ): () => void {
   let isClosed = false
   let stop = () => {}
-  // The session could not be opened, or has ended; without an error the caller has closed it.
+  // Called without an error if the caller has closed the session. Otherwise the session could not
+  // be opened, or has ended.
   const refuse = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true

@@ -28,7 +28,9 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
 
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock'>
 
-/** Merges the counters that an older broker does not have. Absent if no cell has these counters. */
+/**
+ * Merges the counters that an older broker does not send. Returns no counters if no cell sent them.
+ */
 function mergeOptionalCounters(
   statsOfCells: readonly LockStats[],
   sum: (name: CounterName) => number,
@@ -86,8 +88,9 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
   const counts = countsOf(pages)
   // Only the cells with incomplete pages can have further keys.
   const pageEnds = pages.filter(isIncomplete).map(lastKeyOf)
-  // If the page of a cell is empty although the cell has more keys, the locks for this page ended
-  // while the cell chose them. The next keys of that cell are unknown, so the page must be empty.
+  // If the page of a cell is empty although the cell has more keys, the locks of this page ended
+  // while the cell collected the page. The next keys of that cell are unknown, so the page must be
+  // empty.
   if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
   const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(smaller, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
@@ -121,12 +124,15 @@ function countsOf(results: readonly QueryResult[]): {
   }
 }
 
-/** Whether items of the cell follow on later pages, or are left out of this page. */
+/** Whether the cell has items that are not on this page. */
 function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): boolean {
   return held.length < heldCount || waiting.length < waitingCount
 }
 
-/** The key of a page that may leave out items of its only key; undefined for any other page. */
+/**
+ * If the page has one key and may lack some items of this key, returns the key; otherwise
+ * undefined.
+ */
 function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
   const { held, waiting } = page
   if (!isIncomplete(page) || (held.length < limit && waiting.length < limit)) return undefined

@@ -62,7 +62,10 @@ export class GrantedLock implements Task, RefreshableLock {
    * downgrade the lock.
    */
   owesDowngrade = false
-  /** Undefined for an ordinary lock. */
+  /**
+   * The parameters of permits, a set, a scope, an election or a run; undefined for an ordinary
+   * lock.
+   */
   readonly kind: KindParams | undefined
   readonly #holdParams: HoldParams | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
@@ -131,7 +134,7 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#owner.unlock(this)
   }
 
-  /** Unlocks the lock of a run whose completion the broker has refused. */
+  /** Unlocks the lock of a run if the broker has refused the message with the value of the run. */
   abandonRun(): void {
     this.completion = undefined
     void this.#owner.unlock(this)
@@ -234,7 +237,7 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#updateExpiry()
   }
 
-  /** The broker confirms the ttl after a resume, with another expiry. */
+  /** Call when the broker confirms the ttl after a resume, with another expiry. */
   confirmTtl(ttl: number, expiry: Expiry): void {
     this.#requiredTtlExpiry.confirmAfterResume(ttl, expiry)
     this.#updateExpiry()

@@ -180,10 +180,10 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * Computes the expiry of a period of a new lock, which is its ttl or its longest hold. Computes
-   * the expiry in two ways: from the sending of the request, because the period began later, and
-   * from the time `at` of the broker's clock, at which the period began. Both expiries are right,
-   * so the later expiry counts.
+   * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
+   * Returns the later of two times, because neither is too late:
+   * - the time that counts from the sending of the request, because the period began later
+   * - the time that counts from `at`, the time of the broker's clock at which the period began
    */
   #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {
     const bySending = request.sentAt && expiryFrom(request.sentAt, periodMs)

@@ -34,7 +34,7 @@ const campaignOptions: OptionNames<CampaignOptions> = {
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
-  // False, because the key does not come from `session.locks`, for which some keys are reserved.
+  // False, because the caller chose the key: `session.locks` did not make it from a name.
   checkUsableKey(key, false)
   refuseUnknownOptions('campaign', options, campaignOptions)
   const { value, timeout, signal, metadata } = options
@@ -50,7 +50,7 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
 /** The parts of a session's requests and locks that {@link refuseSecondCampaign} reads. */
 interface RequestsAndLocks {
   readonly pendingRequests: {
-    /** `isWanted` is false after the caller has aborted the request. */
+    /** False after the caller has aborted the request. */
     readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
   readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'kind'>[] }

@@ -29,7 +29,7 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * Calls `send`, which sends a request, when the former calls of the scope have been answered.
+   * Calls `send` when the former calls of the scope have been answered. `send` sends a request.
    * Rejects when the signal is aborted or the timeout is over, also before `send` is called.
    */
   inTurn<T>(
@@ -110,8 +110,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * How long the lock can still be held because of `maxHold`, or because of the operator's limit,
-   * in ms; `Infinity` if the lock has neither. No refresh prolongs this time.
+   * How long the longest hold still lasts, in ms. The option `maxHold` or the operator limits the
+   * hold; `Infinity` without a limit. No refresh prolongs this time.
    */
   get holdLeft(): number {
     return this.#grantedLock.holdLeft
@@ -161,9 +161,10 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Makes a shared lock exclusive: waits until the lock is the only lock of its key, before all
-   * requests that wait for the key. The lock stays shared until then. The fence rises. While an
-   * upgrade waits, the broker grants no other lock of the key. An exclusive lock stays as it is.
+   * Makes a shared lock exclusive, as soon as it is the only lock of its key. The upgrade precedes
+   * all requests that wait for the key. The lock stays shared until the upgrade is granted. The
+   * fence rises. While an upgrade waits, the broker grants no other lock of the key. An exclusive
+   * lock stays as it is.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
@@ -197,8 +198,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Makes an exclusive lock shared at once. The broker grants shared requests that wait next. The
-   * fence and the ttl stay as they are. A shared lock stays as it is.
+   * Makes an exclusive lock shared at once. The broker then grants shared requests that come next
+   * in the queue. The fence and the ttl stay as they are. A shared lock stays as it is.
    *
    * Rejects with `LOCK_NOT_HELD` or `INVALID_OPTION` (as `upgrade` does).
    */
@@ -219,7 +220,8 @@ export class Lock implements LossListener {
   #untilLost(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // After an unlock the broker still answers the request. After a loss it may not answer.
+        // After an unlock, the broker still answers the request. After a loss, an answer may never
+        // come.
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))

@@ -81,7 +81,7 @@ abstract class ModeRequest extends Request<void> {
     this.lock = lock
   }
 
-  /** The caller may have stopped waiting. */
+  /** True, because the caller may have stopped waiting. */
   override get mayBeIgnored(): boolean {
     return true
   }
@@ -100,7 +100,7 @@ export class UpgradeRequest extends ModeRequest {
   readonly responseType = 'granted'
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
-  /** Whether `wantedUpgrades` of the lock still counts this request. */
+  /** Whether this request is still counted in `wantedUpgrades` of the lock. */
   #isCounted = true
 
   constructor(lock: ChangeableLock, timeout: number | undefined) {

@@ -54,8 +54,9 @@ export interface TryLockSetOptions {
   readonly maxHold?: number | undefined
   /**
    * Called when requests wait behind the lock. The argument has `waiting`, the number of requests
-   * that wait; for a lock on several keys, at the key where most requests wait. Called at most once
-   * a second for each lock, and only after the call of `lock` has resolved.
+   * that wait. For a lock on several keys, `waiting` is the number at the key where most requests
+   * wait. Called at most once a second for each lock, and only after the call of `lock` has
+   * resolved.
    */
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
 }
@@ -136,7 +137,7 @@ export interface CheckedLock {
   readonly signal: AbortSignal | undefined
 }
 
-/** The reserved start of a key: only `session.locks` makes such keys; see `webLocks/names.ts`. */
+/** Keys with this prefix are reserved: only `session.locks` makes them; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
 const commonOptions = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
@@ -170,7 +171,7 @@ const itemOptions: OptionNames<LockItem> = { key: 1, mode: 1, permits: 1, capaci
 const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
 const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
 
-/** Whether the key has the start that is reserved for names of `session.locks`. */
+/** Whether the key has the prefix that is reserved for names of `session.locks`. */
 export function isReserved(key: string): boolean {
   return key.startsWith(reservedPrefix)
 }
@@ -179,7 +180,7 @@ export function isReserved(key: string): boolean {
  * Checks the arguments of a lock request.
  *
  * @param method The name of the method for the error message.
- * @param isName Whether `session.locks` made the key from a name, so that a reserved start is
+ * @param isName Whether `session.locks` made the key from a name, so that the reserved prefix is
  *   allowed.
  * @throws HoldfastError `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
  */
@@ -296,7 +297,7 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
  * Checks the key of a request.
  *
  * @param isName Whether `session.locks` made the key from a name. Only such keys may have the
- *   reserved start.
+ *   reserved prefix.
  * @throws HoldfastError `INVALID_KEY`
  */
 export function checkUsableKey(key: unknown, isName: boolean): asserts key is string {

@@ -3,10 +3,10 @@
  * session on a new connection.
  *
  * After a resume the broker first repeats the responses that it has stored for the session. Then it
- * sends a snapshot in several parts: a list of all locks that the session holds and all requests
- * that wait. New messages may arrive between the parts. The client settles no request before the
- * last part of the snapshot, because a repeated `granted` may be about a lock that was lost while
- * the connection was gone.
+ * sends a snapshot in several parts: a list of all locks that the session holds and all requests of
+ * the session that wait. New messages may arrive between the parts. The client settles no request
+ * before the last part of the snapshot, because a repeated `granted` may be about a lock that was
+ * lost while the connection was gone.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
@@ -26,7 +26,7 @@ export class Reconciler implements PendingLockListener {
   readonly #brokerLocks = new Map<number, BrokerLock>()
   /** The ids of the requests that wait at the broker. */
   readonly #waitingIds = new Set<number>()
-  /** The lock requests without a settled outcome. */
+  /** The lock requests whose outcome the client does not know yet. */
   readonly #pendingLocks: LockRequest[] = []
   /** The fences of the locks whose unlock has no response yet. */
   readonly #pendingUnlocks: number[] = []

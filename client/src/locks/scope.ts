@@ -98,7 +98,7 @@ export class Scope {
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
   readonly #grantedLocks = new Map<string, GrantedLock>()
-  /** Settles when the former calls have been answered. */
+  /** Settles when the calls before the next call have been answered. */
   #formerCalls: Promise<unknown> = Promise.resolve()
   /** Whether the scope has sent a request, so that the broker may know the scope. */
   #hasSent = false
@@ -117,8 +117,8 @@ export class Scope {
 
   /**
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
-   * stronger mode, resolves with a handle on the same lock, and ignores the options. The last
-   * handle that is unlocked releases the lock. Permits are never re-entrant.
+   * stronger mode, resolves with a handle on the same lock, and ignores the options. The lock is
+   * released when its last handle is unlocked. Permits are never re-entrant.
    *
    * Also rejects with `DEADLOCK` if the broker could never grant the lock, because this scope would
    * wait for scopes that wait for this scope; see `cycle`.
@@ -275,8 +275,8 @@ export class Scope {
 }
 
 /**
- * How much longer than its timeout a call waits, in ms. The call waits longer, because the answer
- * of the broker should arrive first.
+ * How long a call waits after its timeout has passed, in ms, so that the broker's own answer about
+ * the timeout can arrive first.
  */
 const extraWaitMs = 300
 

@@ -1,6 +1,6 @@
 /**
- * Helpers for the callbacks and the abort signals that a caller passes to the client. The helpers
- * expect that a callback may throw. Also defines the symbols with which the statements `using` and
+ * Helpers for the callbacks and the abort signals that a caller passes to the client. The client
+ * goes on if a callback throws. Also defines the symbols with which the statements `using` and
  * `await using` close an object.
  */
 import { HoldfastError } from '@holdfast/shared'

@@ -26,7 +26,7 @@ export interface Environment {
   readonly WebSocket: WebSocketConstructor
   /**
    * Makes a WebSocket class that connects as the options say.
-   * @throws HoldfastError `INVALID_OPTION` if the platform has no such options
+   * @throws HoldfastError `INVALID_OPTION` if the platform does not support these options
    */
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
   /** Prints a warning for the developer; undefined prints no warnings. */

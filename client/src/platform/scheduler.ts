@@ -55,8 +55,8 @@ export class Scheduler {
   atExpiry(task: Task, expiry: ClockTimes): void {
     if (this.#stopped) return
     const { monotonic, wall } = expiry
-    // If the new expiry is not earlier than the former expiry, the timer is early enough already.
-    // Without this check, `#arm` would read the clocks at every extension of the session's lease.
+    // If the new expiry is no earlier than the former expiry, the timer need not change. Without
+    // this check, `#arm` would read the clocks at every extension of the session's lease.
     const isLater =
       monotonic >= (this.#expiriesByMonotonic.dueAt(task) ?? Infinity) &&
       wall >= (this.#expiriesByWall.dueAt(task) ?? Infinity)
@@ -98,7 +98,7 @@ export class Scheduler {
     this.#disarm()
   }
 
-  /** Runs every task that is due, whether or not the timer has fired. */
+  /** Runs every task that is due. The timer calls this method; an early call is harmless. */
   run(): void {
     this.#disarm()
     this.runExpired()

@@ -61,7 +61,7 @@ export class HoldersStore extends Store<Holders> {
       this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error
-      // Not at once, because React is still adding the listener.
+      // Later, because React is still adding the listener now.
       platformEnvironment.endOfTurn(() => this.set({ ...unknownHolders, error }))
     }
   }

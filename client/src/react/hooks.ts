@@ -77,7 +77,7 @@ const getUnknown = () => unknownHolders
  * Returns the held locks of a key, or of all keys with a prefix, and follows their changes. All
  * components with the same selection share one watch. Needs the permission `watch`.
  *
- * After a dropped connection the locks are the last known locks until the session is connected
+ * After a dropped connection, the hook returns the last known locks until the session is connected
  * again; `useSession().state` shows whether the session is connected.
  *
  * @param selection Undefined to watch nothing.

@@ -36,7 +36,7 @@ export interface LockTarget {
   readonly key: string
 }
 
-/** A request that waits and was not withdrawn. */
+/** The present request of the component, unless it was withdrawn. */
 interface Attempt {
   readonly controller: AbortController
   readonly granted: Promise<Lock | undefined>
@@ -140,7 +140,7 @@ export class LockStore extends Store<LockStatus> {
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })
       // Requests the lock again only after the end of the session. After a steal or a revocation,
-      // the lock is meant for another session.
+      // another session is meant to have the lock.
       if (this.#isAutomatic && error?.reason === 'session') void this.acquire()
     }
     if (lock.signal.aborted) onLost()

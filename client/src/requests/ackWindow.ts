@@ -86,7 +86,8 @@ export class AckWindow {
 
   /**
    * Acknowledges all responses, in as many messages as necessary. If every response is acknowledged
-   * already, sends an empty `ack`, because the broker's answer to that `ack` opens the window.
+   * already, sends an empty `ack`, because the broker's answer to an `ack` lets the client send
+   * further stored requests.
    */
   acknowledge(connection: Connection): void {
     do {

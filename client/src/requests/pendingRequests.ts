@@ -17,8 +17,8 @@ import { AckWindow } from './ackWindow.js'
 import type { Request } from './requests.js'
 
 /**
- * How much longer than the timeout of a lock request the client waits for the broker's response, in
- * ms. The broker should decide, because only the broker knows whether it granted the lock in time.
+ * How long the client waits for the broker's response after the timeout of a lock request, in ms.
+ * The broker should decide, because only the broker knows whether it granted the lock in time.
  */
 const extraWaitMs = 250
 
@@ -65,8 +65,8 @@ export class PendingRequests {
   }
 
   /**
-   * Sends a refused request again with a new id, if the cause of the refusal was not the request
-   * itself. Returns false if the refusal is final. Two refusals are not final:
+   * Call when the broker has refused a request. If the request itself was not the cause, sends the
+   * request again with a new id. Returns false if the refusal is final. Two refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored

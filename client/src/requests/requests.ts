@@ -130,8 +130,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   abstract onResponse(response: Response, isResuming: boolean): boolean
 
   /**
-   * Checks that the response fits this request. Without this check, the request could wait for
-   * ever, or a lock could never end.
+   * Checks that the response fits this request. Without this check, a wrong response could leave
+   * the request waiting for ever, or leave a lock that never ends.
    * @throws ProtocolViolation for a response that no correct broker sends
    */
   checkResponse({ type, id }: Response): void {
@@ -248,7 +248,9 @@ export class LockRequest<L = unknown> extends Request<L> {
     return lockText(this.id, this.params, this.timeoutLeft(scheduler))
   }
 
-  /** The next session may send the request again, but the caller gets the notice only once. */
+  /**
+   * Calls the caller's function only for the first notice; a later session may get another notice.
+   */
   override onQueued(notice: QueuedNotice): void {
     const onQueued = this.params.hold?.onQueued
     if (onQueued === undefined || this.#wasQueued || !this.isWanted) return

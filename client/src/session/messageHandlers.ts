@@ -83,7 +83,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     contended: ({ fence, waiting }) => heldLocks.get(fence)?.onContended({ waiting }),
     ping: ({ n: pingNumber }, connection) => {
       pendingRequests.pong(pingNumber, connection)
-      // Runs due tasks, because a hidden tab delays timers by up to a minute, but no messages.
+      // Runs due tasks, because a hidden tab delays timers by up to a minute, but does not delay
+      // messages.
       scheduler.run()
     },
     ack: ({ n: receivedCount, at }, connection) => {

@@ -190,7 +190,8 @@ export class Session extends SessionEmitter {
    * While the call waits, the call stands in the queue of each key, and later requests for these
    * keys wait behind this call, even for a key that is free. Use a `timeout` to bound this wait.
    *
-   * Rejects like `lock`. The `holders` of `LOCK_HELD` and `LOCK_TIMEOUT` have their `key`.
+   * Rejects like `lock`. Each of the `holders` in `LOCK_HELD` and `LOCK_TIMEOUT` also has its
+   * `key`.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return new Lock(await this.#requester.request(checkLockSet(keys, options)))
@@ -246,10 +247,9 @@ export class Session extends SessionEmitter {
    * The last caller who gives up cancels the request. The lock gets the metadata of the first
    * caller.
    *
-   * The lock excludes other sessions, and callers who come after the grant. The lock does not
-   * exclude the callers who share the lock: these callers run at the same time. These callers do
-   * not share a result, unlike callers of Go's `singleflight.Do`: five callers compute a value five
-   * times.
+   * The lock excludes other sessions, and callers who come after the grant. The callers who share
+   * the lock run at the same time. Each of them computes its own result, unlike callers of Go's
+   * `singleflight.Do`.
    *
    * Rejects like `lock`, but the error `LOCK_TIMEOUT` has no holders, because the client and not
    * the broker measures the timeout.
@@ -266,13 +266,13 @@ export class Session extends SessionEmitter {
   /**
    * Runs a function once for all callers with this key, in any session and process. The first
    * caller runs the function under an exclusive lock. All callers that wait meanwhile get the value
-   * of this run, as a copy made by JSON: at most 32 KiB, `undefined` included. For `keep` ms, later
-   * callers get the value too.
+   * of this run, as a copy made by JSON. The value may have at most 32 KiB as JSON, and may be
+   * `undefined`. For `keep` ms, later callers get the value too.
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
    * function. If the lock of the run is lost, or the session ends, the call rejects at once and
-   * does not wait for the function. A caller whose own function does not run never gets a value
-   * that is older than its call, except a value that is kept.
+   * does not wait for the function. A caller never gets the value of a run that ended before its
+   * call, except a kept value.
    *
    * A key that is the name of an event, such as `closed`, needs the options, at least `{}`: without
    * options, `once` adds a listener for the event.

@@ -49,7 +49,7 @@ export interface ConnectionListener {
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockTimes): void
   onMessage(message: ServerMessage): void
-  /** The connection has ended by any cause but `drop`. The listener gets no further call. */
+  /** The connection has ended. The listener gets no further call. Not called after `drop`. */
   onClose(closing: Closing): void
 }
 
@@ -186,7 +186,9 @@ export class Connection {
       : undefined
   }
 
-  /** Chooses whether the connection keeps the process alive, where the platform can. */
+  /**
+   * Chooses whether the connection keeps the process alive, where the platform offers the choice.
+   */
   keepProcessAlive(keepAlive: boolean): void {
     if (keepAlive) this.#socket.ref?.()
     else this.#socket.unref?.()

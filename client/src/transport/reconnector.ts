@@ -164,7 +164,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 
   /**
    * Makes the present round the last round. Without a connection, begins a last round now. The
-   * caller of this method is about to close the session and needs a connection to say so.
+   * caller of this method is about to close the session, and needs a connection to send `bye`.
    */
   tryOnceMore(): void {
     this.#isLastRound = true

@@ -12,8 +12,8 @@ import { check, checkFunction } from '../platform/checks.js'
 import { random as platformRandom } from '../platform/environment.js'
 
 /**
- * The delays before each try to reconnect, in ms. The iterable may be endless. A session asks for a
- * new iterator in each outage.
+ * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
+ * be endless. A session asks for a new iterator in each outage.
  */
 export type RetryStrategy = Iterable<number>
 

@@ -43,7 +43,7 @@ export interface DataSocket {
   off(event: 'data', listener: (chunk: Buffer) => void): void
 }
 
-/** Random bytes for masks, because making four random bytes at a time is slow. */
+/** A supply of random bytes for masks, because making four random bytes at a time is slow. */
 const maskPool = Buffer.alloc(8_192)
 let usedMaskBytes = maskPool.length
 
