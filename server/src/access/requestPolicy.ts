@@ -12,6 +12,7 @@ import { TokenBucket } from './tokenBuckets.js'
 
 export class RequestPolicy implements ConnectionPolicy {
   readonly #settings: BrokerSettings
+  /** Limits the rate of messages; undefined without such a limit. */
   readonly #bucket: TokenBucket | undefined
   #identity: Identity
 

@@ -7,7 +7,7 @@ import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
 
 /** The principal and the address that a session counts for. */
-interface SessionOrigin {
+interface CountedSession {
   readonly principal: string
   /**
    * The address of the client, as the limits count addresses: an IPv4 address, or the first 64 bits
@@ -22,7 +22,7 @@ export class SessionQuota {
   readonly #principals = new CountsByName()
   readonly #addresses = new CountsByName()
   /** The counted sessions, by their ids. */
-  readonly #origins = new Map<string, SessionOrigin>()
+  readonly #countedSessions = new Map<string, CountedSession>()
 
   /**
    * @param isAnonymous Whether the broker does not authenticate clients. All clients then have one
@@ -60,13 +60,13 @@ export class SessionQuota {
     if (this.#isOff) return
     const { id, principal } = effect.session
     if (kind === 'ended') this.#remove(id)
-    else if (!this.#origins.has(id)) this.#add(id, { principal, group: undefined })
+    else if (!this.#countedSessions.has(id)) this.#add(id, { principal, group: undefined })
   }
 
   /** Replaces all counts by the counts of the given sessions, whose addresses are unknown. */
   reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
-    for (const session of [...this.#origins.keys()]) this.#remove(session)
+    for (const session of [...this.#countedSessions.keys()]) this.#remove(session)
     for (const { id, principal } of sessions) this.#add(id, { principal, group: undefined })
   }
 
@@ -75,18 +75,18 @@ export class SessionQuota {
     return sessionsPerPrincipal === off && sessionsPerAddress === off
   }
 
-  #add(session: string, origin: SessionOrigin): void {
-    this.#origins.set(session, origin)
-    this.#principals.add(origin.principal)
-    if (origin.group !== undefined) this.#addresses.add(origin.group)
+  #add(session: string, counted: CountedSession): void {
+    this.#countedSessions.set(session, counted)
+    this.#principals.add(counted.principal)
+    if (counted.group !== undefined) this.#addresses.add(counted.group)
   }
 
   #remove(session: string): void {
-    const origin = this.#origins.get(session)
-    if (origin === undefined) return
-    this.#origins.delete(session)
-    this.#principals.remove(origin.principal)
-    if (origin.group !== undefined) this.#addresses.remove(origin.group)
+    const counted = this.#countedSessions.get(session)
+    if (counted === undefined) return
+    this.#countedSessions.delete(session)
+    this.#principals.remove(counted.principal)
+    if (counted.group !== undefined) this.#addresses.remove(counted.group)
   }
 }
 

@@ -90,7 +90,7 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
   await broker.close()
 }
 
-/** @throws {Exit} 78 if two settings contradict each other, or a setting lacks its partner. */
+/** @throws {Exit} 78 if two settings contradict each other, or a setting needs another one */
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
   const jwtKeys = jwtKeyNames(settings)
@@ -123,13 +123,13 @@ function refuseContradictions(settings: Settings): void {
   for (const [isBroken, message] of rules) if (isBroken) throw new Exit(exitCodes.config, message)
 }
 
-/** The names of the settings with a key for JSON Web Tokens that are set. */
+/** Returns which settings with a key for JSON Web Tokens are set. */
 function jwtKeyNames(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** The names of the settings with a rule for JSON Web Tokens that are set. */
+/** Returns which settings with a rule for JSON Web Tokens are set. */
 function jwtRuleNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
@@ -189,8 +189,8 @@ function reportFileError(logger: Logger | undefined, fields: object, message: st
 
 /**
  * Opens the audit file, which only the user of this process may read. The lines are appended, so a
- * program that rotates the file may copy and then truncate the file. Both results are for one
- * {@link ConfiguredBroker}: the log, and the function that writes its buffered lines.
+ * program that rotates the file may copy and then truncate the file. Returns the audit log, and the
+ * function that writes its buffered lines.
  *
  * @throws {Exit} 78 if the file cannot be opened.
  */
@@ -224,7 +224,7 @@ async function auditFor(file: string | undefined, logger: Logger | undefined) {
   return { auditLog: new AuditLog((line) => out.write(escaped(line))), flushAudit }
 }
 
-/** Opens the log lines on standard error; no logger for the level `silent`. */
+/** Opens the log lines on standard error. For the level `silent`, returns no logger. */
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')

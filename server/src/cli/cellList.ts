@@ -20,8 +20,8 @@ export interface AddressFlags {
 export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cells'
 
 /**
- * The cells: from `--cells`, else from HOLDFAST_CELLS unless `--url` is given; undefined if the
- * command has one broker or cluster.
+ * Returns the cells of `--cells`. Without `--cells` and `--url`, returns the cells of
+ * HOLDFAST_CELLS. Returns undefined if the command has one broker or cluster.
  *
  * @throws {Exit} 64 if the list is wrong, or if the user names both cells and another broker.
  */
@@ -45,22 +45,17 @@ export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
 /** @param source The option or the variable that has the list, for error messages. */
 function parseCells(text: string, source: string): CellList {
   const cells = text.split(';').map((list) => list.split(',').map((url) => url.trim()))
-  const cellsByUrl = new Map<string, number>()
+  const cellOfUrl = new Map<string, number>()
   if (cells.length > slotCount) {
     throw wrongList(source, `has ${cells.length} cells: the most are ${slotCount}`)
   }
   for (const [index, urls] of cells.entries()) {
-    for (const url of urls) checkUrl(url, index + 1, cellsByUrl, source)
+    for (const url of urls) checkUrl(url, index + 1, cellOfUrl, source)
   }
   return cells
 }
 
-function checkUrl(
-  url: string,
-  cell: number,
-  cellsByUrl: Map<string, number>,
-  source: string,
-): void {
+function checkUrl(url: string, cell: number, cellOfUrl: Map<string, number>, source: string): void {
   if (url === '') {
     throw wrongList(source, `has an empty URL in cell ${cell}: write ${cellListForm}`)
   }
@@ -71,11 +66,11 @@ function checkUrl(
       `has "${shownUrl}" in cell ${cell}: a URL begins with ws:// or wss:// and has no fragment (#)`,
     )
   }
-  const knownCell = cellsByUrl.get(url) ?? cell
+  const knownCell = cellOfUrl.get(url) ?? cell
   if (knownCell !== cell) {
     throw wrongList(source, `has ${shownUrl} in cell ${knownCell} and in cell ${cell}`)
   }
-  cellsByUrl.set(url, cell)
+  cellOfUrl.set(url, cell)
 }
 
 function wrongList(source: string, problem: string): Exit {
@@ -88,8 +83,8 @@ export function urlsOfKey(cells: CellList, key: string): readonly string[] {
 }
 
 /**
- * Checks that the keys of a set have one tag, which keeps them in one cell for every number of
- * cells.
+ * Checks that the keys of a set have the same slot, which is the hash that chooses the cell of a
+ * key. Then the keys are in one cell, however many cells there are.
  * @throws {Exit} 64 if two keys have different slots
  */
 export function checkOneTag(keys: readonly string[]): void {

@@ -182,7 +182,7 @@ async function openInCells<T>(cellSession: CellSession, open: () => Promise<T>):
     return await open()
   } catch (error) {
     await cellSession.close()
-    // `connect` has accepted all options, so this is the refusal of a broker of another cell.
+    // `connect` has accepted all options, so the error comes from a broker of another cell.
     if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {
       const advice = 'check the order and the number of the cells in --cells or HOLDFAST_CELLS'
       throw new Exit(exitCodes.usage, `${error.message}: ${advice}`)
@@ -204,7 +204,7 @@ function optionsFrom(flags: BrokerFlags) {
 /** Sends the token again, because its file may have a new token by now. */
 function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags): void {
   const token = tokenFrom(flags)
-  // With the old token this fails, and the broker closes the connection when the token expires.
+  // With the old token the call fails, and the broker closes the connection when the token expires.
   if (token !== undefined) session.authenticate(token).catch(() => {})
 }
 

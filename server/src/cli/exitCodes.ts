@@ -76,7 +76,7 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof HoldfastError) {
     printError(error.message)
-    // The other errors come from an option of the client or the broker that is invalid.
+    // Every other code means that an option of the client or of the broker is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)

@@ -35,10 +35,7 @@ export interface ListedLock extends HeldInfo {
 export interface Listing {
   /** The listed locks, in the order of their keys. */
   readonly locks: readonly ListedLock[]
-  /**
-   * The number of held locks when the listing began. If all locks are listed, the length of
-   * `locks`.
-   */
+  /** How many locks were held when the listing began; without a limit, the length of `locks`. */
   readonly heldCount: number
 }
 

@@ -66,8 +66,8 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A name of up to five letters counts as misspelt only after one edit, because a name of four
- * letters is two edits from many other names: FULL from CELL.
+ * How many edits may separate a short variable name from the setting that it resembles. Two edits
+ * would be too many, because they turn many names of four letters into each other: FULL into CELL.
  */
 const minEditLimit = 1
 

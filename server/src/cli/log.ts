@@ -104,7 +104,8 @@ async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile } = settings
-  // The log reads the files by itself, but an unreadable file is a wrong setting.
+  // The log reads these files again. They are read here too, so that an unreadable file is reported
+  // as an invalid setting.
   for (const path of [logCa, logCert, logKey, logPasswordFile]) {
     if (path !== undefined) readText(path)
   }

@@ -55,9 +55,9 @@ ${exitHelp}`,
 }
 
 /**
- * Prints the token before its line is in the token file, because a line is useless if its token
- * could not be printed. Before that, the new content of the token file is written to a second file
- * in the same folder. So no token is printed if the token file cannot be written.
+ * First writes the new content of the token file to a second file in the same folder, so that no
+ * token is printed if the token file cannot be written. Then prints the token. Replaces the token
+ * file last, because a line is useless if its token could not be printed.
  */
 async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')

@@ -151,7 +151,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   if (process.stdout.isTTY) writeOut(clearTerminal)
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
   const unreadText = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
-  print([...unreadText, ...kindsTexts(stats)].join('; '))
+  print([...unreadText, ...counterTexts(stats)].join('; '))
   const lines = await formatTable(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     [
@@ -177,7 +177,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
 }
 
 /** Texts for the counters of barriers, kept results and refused deadlocks that are not 0. */
-function kindsTexts({
+function counterTexts({
   barriers = 0,
   barrierCalls = 0,
   keptResults = 0,

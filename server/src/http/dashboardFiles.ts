@@ -61,12 +61,12 @@ export class DashboardFiles {
    * True: serve the page to every client; undefined: only to browsers on this machine; false: to no
    * client.
    */
-  readonly #option: boolean | undefined
+  readonly #dashboardOption: boolean | undefined
   readonly #upgradePolicy: UpgradePolicy
   #files: ReadonlyMap<string, StaticFile> | undefined
 
   constructor(option: boolean | undefined, upgradePolicy: UpgradePolicy) {
-    this.#option = option
+    this.#dashboardOption = option
     this.#upgradePolicy = upgradePolicy
   }
 
@@ -75,8 +75,9 @@ export class DashboardFiles {
    * connect.
    */
   serves(request: IncomingMessage): boolean {
-    if (this.#option === false || !this.#upgradePolicy.isUnspoofableHost(request)) return false
-    return this.#option === true || isFromThisMachine(request)
+    if (this.#dashboardOption === false || !this.#upgradePolicy.isUnspoofableHost(request))
+      return false
+    return this.#dashboardOption === true || isFromThisMachine(request)
   }
 
   /** Whether a request is from the page that this broker serves. */

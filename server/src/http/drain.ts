@@ -58,13 +58,13 @@ export async function drain(
  * Closes, one by one, the current connections of sessions that another broker can take over.
  * Resolves with the number of these connections. The broker accepts new connections meanwhile.
  *
- * @param overMs The time over which the broker spreads the closing of the connections, in ms.
+ * @param spreadMs The time over which the broker spreads the closing of the connections, in ms.
  * @param membership Undefined unless several brokers share the log.
  */
 export async function rebalance(
   broker: Broker,
   clock: Clock,
-  overMs: number,
+  spreadMs: number,
   membership: Membership | undefined,
 ): Promise<number> {
   const movable = [...broker.connections].filter(
@@ -74,7 +74,7 @@ export async function rebalance(
   const startedAt = clock.monotonic()
   let closedCount = 0
   while (closedCount < movable.length) {
-    const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(overMs, stepMs))
+    const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(spreadMs, stepMs))
     const target = Math.ceil(movable.length * share)
     for (; closedCount < target; closedCount++) {
       const connection = movable[closedCount]!

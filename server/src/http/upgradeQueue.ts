@@ -54,7 +54,8 @@ export class UpgradeQueue {
         return costs.upgrade
       },
     })
-    // `pendingConnectionsPerAddress` bounds handshakes, and a handshake begins after the upgrade.
+    // `pendingConnectionsPerAddress` limits the connections that wait for `welcome`, not the
+    // upgrades.
     this.#pending = new PendingConnections({ ...limits, pendingConnectionsPerAddress: off })
   }
 

@@ -16,10 +16,10 @@ export interface StateMachine {
    */
   readonly cell?: string | undefined
   /**
-   * Replaces the table by a snapshot, which consists of these items, with the last step of the
-   * returned generator. The log runs all steps, and may do other work between two steps. A log
-   * calls this method before the first command. A shared log may also call this method later, while
-   * this broker does not serve.
+   * Replaces the table by a snapshot that consists of these items. The returned generator does this
+   * in steps, and only its last step replaces the table. The log runs all steps, and may do other
+   * work between two steps. A log calls this method before the first command. A shared log may also
+   * call this method later, while this broker does not serve.
    */
   restore(items: Iterable<SnapshotItem>): Generator<undefined, void, undefined>
   /** Applies a past command. No client waits for the effects of the command any more. */

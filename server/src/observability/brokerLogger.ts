@@ -162,7 +162,7 @@ class LogHealth {
    * Whether this broker was a member, and so served its clients, when the last line about the
    * current problem was logged. Undefined if no line about the current problem was logged.
    */
-  #loggedServes: boolean | undefined
+  #servedWhenLogged: boolean | undefined
   #hasWarnedOfOtherLogs = false
 
   constructor(logger: Logger, clock: Clock, status: () => LogStatus | undefined) {
@@ -193,8 +193,8 @@ class LogHealth {
     if (serves) this.#hasServed = true
     if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)
     else if (this.#problemSince === undefined) this.#problemSince = now
-    else if (this.#loggedServes !== serves) {
-      this.#loggedServes = serves
+    else if (this.#servedWhenLogged !== serves) {
+      this.#servedWhenLogged = serves
       const fields = { ...brokerField(givenName), problem: problem ?? notMember, serves }
       this.#logger.warn(fields, 'Replicated log has a problem')
     }
@@ -212,12 +212,12 @@ class LogHealth {
   }
 
   #onHealthy(now: number): void {
-    if (this.#loggedServes !== undefined) {
+    if (this.#servedWhenLogged !== undefined) {
       const lastedMs = Math.round(now - this.#problemSince!)
       const broker = brokerField(this.#status()?.givenName)
       this.#logger.warn({ ...broker, lastedMs }, 'Replicated log recovered')
     }
-    this.#loggedServes = undefined
+    this.#servedWhenLogged = undefined
     this.#problemSince = undefined
   }
 }

@@ -158,7 +158,7 @@ function encodeResult(id: number, { fence, value }: SharedResult): string {
 /** Leaves out the keys that the client may not query, and the session names at these keys. */
 function encodeDeadlock(
   id: number,
-  entries: readonly CycleEntry[],
+  cycle: readonly CycleEntry[],
   isVisible: ((key: string) => boolean) | undefined,
 ): string {
   return JSON.stringify({
@@ -166,17 +166,17 @@ function encodeDeadlock(
     id,
     code: 'DEADLOCK',
     message: errorCodes.DEADLOCK,
-    cycle: isVisible === undefined ? entries : visibleCycle(entries, isVisible),
+    cycle: isVisible === undefined ? cycle : visibleCycle(cycle, isVisible),
   })
 }
 
 function visibleCycle(
-  entries: readonly SharedCycleEntry[],
+  cycle: readonly SharedCycleEntry[],
   isVisible: (key: string) => boolean,
 ): SharedCycleEntry[] {
-  return entries.map((entry) => {
-    const { key, session, scope } = entry
-    return key !== undefined && isVisible(key) ? entry : { session, scope }
+  return cycle.map((waiter) => {
+    const { key, session, scope } = waiter
+    return key !== undefined && isVisible(key) ? waiter : { session, scope }
   })
 }
 
@@ -270,7 +270,8 @@ export interface SnapshotLock {
   readonly presentFence: number
   readonly ttl: number | undefined
   /**
-   * When the ttl started, or the maxHold of a lock without a ttl, in ms; undefined without both.
+   * When the ttl started, in ms; for a lock without a ttl, when the maxHold started. Undefined if
+   * the lock has neither.
    */
   readonly at: number | undefined
 }

@@ -136,7 +136,7 @@ async function exitForConflict(
     return new Exit(code, `${escapeText(heldKey)}${held}`)
   }
   const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
-  // A sentence about the key of the command line goes on with "it".
+  // The message begins with the key of the command line, and then calls this key "it".
   const heldSubject = heldKey === key ? 'it' : escapeText(heldKey)
   return new Exit(
     code,

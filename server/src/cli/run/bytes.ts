@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { Exit, exitCodes } from '../exitCodes.js'
 import { escapeText } from '../output.js'
 
-/** The arguments after the name of this program, in bytes; empty if the system hides them. */
+/** The arguments after the name of this program, in bytes; empty if the system hides the bytes. */
 const rawWords =
   process.argv.length > 2
     ? splitAtNullBytes(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
@@ -36,8 +36,8 @@ export function addRawVariable(assignment: Buffer): void {
 export function rawBytesOf(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const rawWord = rawWords.at(i - words.length)
-    // This program has added a word that differs from the command line. For the option `-c`, for
-    // example, this program adds the name of the user's shell.
+    // If the word differs from the command line, this program has added the word. For the option
+    // `-c`, for example, the word is the name of the user's shell.
     return rawWord === undefined || isUtf8(rawWord) || rawWord.toString('utf8') !== word
       ? undefined
       : rawWord

@@ -253,7 +253,7 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
           {[...cycle, cycle[0] as string].map(label).join(' → ')}.
         </Note>
       )}
-      <WaitForGraphView graph={graph} about={name} />
+      <WaitForGraphView graph={graph} pageKey={name} />
       <p class="quiet caption">
         An arrow leads from a waiter to a holder.{' '}
         {undrawnWaiters > 0 && `${formatCount(undrawnWaiters)} more wait. `}

@@ -10,7 +10,7 @@ import { Age, EmptyText, ExampleCommand, Note, QueueLength, SessionLink } from '
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
-/** How many times of a session are compared to find the earliest time. */
+/** How many start times of locks and requests are compared to find the earliest. */
 const maxComparedTimes = 1_000
 
 export function SessionsPage() {
@@ -71,7 +71,9 @@ function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
   ]
 }
 
-/** The earliest time of the first locks and requests. The list is cut, because it may be long. */
+/**
+ * The earliest start of these locks and requests. Compares only the first 1,000 of them, for speed.
+ */
 function firstSinceOf(records: readonly { readonly since: number }[]): number {
   return Math.min(...records.slice(0, maxComparedTimes).map(({ since }) => since))
 }

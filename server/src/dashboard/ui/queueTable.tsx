@@ -13,7 +13,7 @@ interface QueueRow extends WaitingInfo {
 
 interface QueueTableProps {
   readonly waiting: readonly WaitingInfo[]
-  /** The length of the whole queue, also of the part that is not listed. */
+  /** The length of the whole queue, including the part that is not listed. */
   readonly length: number
 }
 

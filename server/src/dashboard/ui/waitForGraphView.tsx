@@ -18,10 +18,10 @@ const curveHeight = 22
 interface WaitForGraphProps {
   readonly graph: WaitForGraph
   /** The key of the page. Arrows for this key have no label. */
-  readonly about: string
+  readonly pageKey: string
 }
 
-export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
+export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const { nodes, edges, cycle } = graph
   const columns = nodes.map(({ column }) => column)
   const [firstColumn, lastColumn] = [Math.min(...columns), Math.max(...columns)]
@@ -50,7 +50,7 @@ export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
           <Arrowhead id="arrow-cycle" name="arrow-cycle" />
         </defs>
         {edges.map((edge) => (
-          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points, about }} />
+          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points, pageKey }} />
         ))}
         {nodes.map((node) => (
           <Box
@@ -91,10 +91,10 @@ function Arrowhead({ id, name }: { id: string; name: string }) {
 interface ArrowProps {
   readonly edge: Edge
   readonly points: ReadonlyMap<string, Point>
-  readonly about: string
+  readonly pageKey: string
 }
 
-function Arrow({ edge, points, about }: ArrowProps) {
+function Arrow({ edge, points, pageKey }: ArrowProps) {
   const [from, to] = [points.get(edge.from), points.get(edge.to)]
   if (from === undefined || to === undefined) return null
   const { path, label } = curve(from, to)
@@ -102,7 +102,7 @@ function Arrow({ edge, points, about }: ArrowProps) {
   return (
     <g class={`edge ${edge.isInCycle ? 'edge-cycle' : ''}`}>
       <path d={path} marker-end={`url(#${mark})`} />
-      {edge.key !== about && (
+      {edge.key !== pageKey && (
         <text x={label.x} y={label.y} text-anchor="middle">
           <title>{edge.key}</title>
           {shorten(edge.key, 16)}

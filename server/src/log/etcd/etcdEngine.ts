@@ -1,10 +1,10 @@
 /**
  * The engine of the replicated log on etcd. Each time a broker becomes a member, it begins a new
  * incarnation, which has its own name. Each incarnation writes its entries (batches of commands) to
- * its own key, and every broker watches all of these keys. A watch also delivers values that a
- * later entry has overwritten. The revision numbers of etcd are the order of the entries. The
- * engine uses neither the leases nor the plain reads of etcd, because etcd has revoked leases
- * wrongly, and plain reads were out of date after a pause.
+ * a key of its own, which is called its slot, and every broker watches all of these keys. A watch
+ * also delivers values that a later entry has overwritten. The revision numbers of etcd are the
+ * order of the entries. The engine uses neither the leases nor the plain reads of etcd, because
+ * etcd has revoked leases wrongly, and plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/founding                   exists until enough brokers have joined a new log

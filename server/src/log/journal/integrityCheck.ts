@@ -19,7 +19,10 @@ const program = fileURLToPath(new URL('./integrityCheckProcess.js', import.meta.
 const minTimeoutMs = 10_000
 /** How many bytes even a slow disk reads in one ms. */
 const bytesPerMs = 20_000
-/** Signals of a process that crashed. Other processes send the other signals, such as SIGINT. */
+/**
+ * The signals that end a process when it crashes. Other signals, such as SIGINT, come from other
+ * processes.
+ */
 const crashSignals: readonly string[] = [
   'SIGSEGV',
   'SIGBUS',

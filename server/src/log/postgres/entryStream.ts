@@ -1,9 +1,9 @@
 /**
  * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers its entries
- * (batches of commands) in order. A notification of the database
- * (the stream has executed LISTEN), an append of this broker, or a timer makes the stream read the
- * next entries. The notification is only a hint, because a session can lose its LISTEN without
- * notice. Each read therefore also checks the session.
+ * (batches of commands) in order. Three events make the stream read the next entries: a
+ * notification of the database (the stream has executed LISTEN), an append of this broker, and a
+ * timer. A notification is only a hint, because a session can lose its LISTEN without notice. Each
+ * read therefore also checks the session.
  *
  * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
  * a log that has lost entries and got other entries at their positions.

@@ -37,7 +37,8 @@ export class LogIdentity {
   }
 
   /**
-   * Checks the log on a new connection. If the log has lost entries, also stops the other brokers.
+   * Checks the log on a new connection. If the log has lost entries, the error has `mustMark`, so
+   * that the other brokers stop too.
    *
    * @throws {PostgresError}
    */

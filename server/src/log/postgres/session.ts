@@ -1,8 +1,8 @@
 /**
- * A session of the broker with PostgreSQL (no session of a Holdfast client). The session is at the
- * primary: the server that accepts writes, in contrast to its replicas. The session connects when
- * it is used, checks the server, and prepares its statements. After a failure the next call
- * connects again, if necessary to another host.
+ * A session of the broker with PostgreSQL, which is not a session of a Holdfast client. The session
+ * is at the primary, which is the only server that accepts writes; the other servers are its
+ * replicas. The session connects when it is used, checks the server, and prepares its statements.
+ * After a failure the next call connects again, if necessary to another host.
  */
 import type { Clock } from '@holdfast/shared'
 import type { PostgresHost } from './address.js'

@@ -32,8 +32,9 @@ import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 const lossVisibleMs = 60_000
 
 /**
- * `joining`: the broker does not serve yet. `leaving`: the broker still serves, and has sent or
- * will send its `leave` entry. `ended`: the broker never serves again.
+ * `new`: `begin` has not joined yet. `joining`: the broker does not serve yet. `leaving`: the
+ * broker still serves, and has sent or will send its `leave` entry. `ended`: the broker never
+ * serves again.
  */
 type State = 'new' | 'joining' | 'serving' | 'leaving' | 'ended'
 

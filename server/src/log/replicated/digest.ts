@@ -1,9 +1,9 @@
 /**
- * A digest (checksum) of the lock table. The digest is a sum of hashes. There is one hash for each
- * session with its attach epoch (the number of its connection), and for each lock, waiting request,
- * call at a barrier (which lets its callers wait for each other) and kept result (which later
- * callers of a `once` get). Every effect (change of the table) adds hashes to the sum or subtracts
- * hashes. A sum does not depend on the order, so the digest is cheap even for a million locks.
+ * A digest (checksum) of the lock table, which is a sum of one hash for each record of the table.
+ * The records are the sessions, each with its attach epoch (the number of its connection), the
+ * locks, the waiting requests, the calls at barriers and the kept results of `once`. Every effect
+ * (change of the table) adds hashes to the sum or subtracts hashes. A sum does not depend on the
+ * order, so the digest is cheap even for a million locks.
  *
  * Brokers that have applied the same entries of the log have equal digests, unless the table of a
  * broker is wrong.

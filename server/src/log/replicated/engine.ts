@@ -58,17 +58,17 @@ export interface Engine {
    *
    * @param slot The id of the appending incarnation (one life of a broker in the log), which has
    *   one append under way at a time. An engine may store only the newest entry of a slot, as long
-   *   as every follower gets every entry.
+   *   as every listener gets every entry.
    */
   append(slot: string, entry: string): Promise<void>
   /**
    * Delivers every entry after a position, and then each new entry, until `stop` is called. Calls
-   * the follower only after this method has returned, and never after `stop`. The engine continues
+   * the listener only after this method has returned, and never after `stop`. The engine continues
    * a broken stream after the last delivered entry.
    *
    * @param position 0 for the beginning of the log.
    */
-  follow(position: number, follower: LogListener): { stop(): void }
+  follow(position: number, listener: LogListener): { stop(): void }
   /**
    * Characters of a part of a snapshot. Default 65,536. Between two parts the broker may apply
    * entries.
@@ -88,7 +88,7 @@ export interface Engine {
    * snapshots and the entries after the older of the two. The engine may drop older snapshots.
    *
    * @param liveSlots The slots in use. The engine may drop the stored entries of all slots, but
-   *   followers must not miss an entry.
+   *   listeners must not miss an entry.
    */
   compact(position: number, liveSlots: readonly string[]): Promise<void>
   /**
@@ -112,7 +112,7 @@ export interface Engine {
   findOtherLogs?(): Promise<readonly string[]>
   /** A warning for the operator, in one sentence; undefined if there is nothing to report. */
   readonly warning?: string | undefined
-  /** Cancels all calls that are under way, and stops all followers. */
+  /** Cancels all calls that are under way, and stops all listeners. */
   close(): Promise<void>
 }
 

@@ -72,7 +72,10 @@ export class SelfLease {
  */
 export class FailureDetector {
   readonly #deadMs: number
-  /** Own entries normally return within this time. A longer gap is a stall of the log, in ms. */
+  /**
+   * The longest normal gap between the returns of two own entries, in ms. A longer gap is a stall
+   * of the log.
+   */
   readonly #ordinaryGapMs: number
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
   readonly #lastEntryAt = new Map<string, number>()

@@ -148,7 +148,9 @@ export async function saveState(
   }
 }
 
-/** Yields the items, and compares their digest with that of the table before the end. */
+/**
+ * Yields the items. After the last item, throws if the digest of the items differs from `digest`.
+ */
 function* verified({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
   yield* itemDigest.addAll(items)

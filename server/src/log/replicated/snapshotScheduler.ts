@@ -1,9 +1,9 @@
 /**
  * Decides when this broker makes a snapshot of a shared log. The oldest member makes a snapshot
  * when enough entries have come, or enough time has passed, since the last snapshot. Therefore an
- * etcd that compacts by itself never drops entries that no snapshot contains, if it retains entries
- * for at least twice this time. If two brokers make a snapshot at once, the engine keeps one of the
- * two snapshots.
+ * etcd that compacts by itself never drops entries that no snapshot contains, if etcd retains
+ * entries for at least twice the time between two snapshots. If two brokers make a snapshot at
+ * once, the engine keeps one of the two snapshots.
  *
  * Snapshots are made from the entries of the log, not from the broker's table. If another program
  * has compacted the log, entries after the last snapshot may be missing. Only then does the broker
