@@ -237,10 +237,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (options === undefined && isEventName(name, cellEventNames)) {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
-    const run = callback as () => unknown
+    const runCallback = callback as () => unknown
     // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
     // also the name of an event of a session.
-    return this.#inCellOf(name, options, (session) => session.once(name, run, options ?? {}))
+    return this.#inCellOf(name, options, (session) =>
+      session.once(name, runCallback, options ?? {}),
+    )
   }
 
   campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
@@ -459,8 +461,8 @@ function firstKeyOfOneSlot(
   keys: readonly LockSetItem[],
   options: LockSetOptions,
 ): string {
-  const { key, kind } = checkLockSet(keys, options, method).params
-  const strayItem = kind!.items!.find((item) => slotOf(item.key) !== slotOf(key))
+  const { key, special } = checkLockSet(keys, options, method).params
+  const strayItem = special!.items!.find((item) => slotOf(item.key) !== slotOf(key))
   check(
     strayItem === undefined,
     `the keys ${JSON.stringify(key)} and ${JSON.stringify(strayItem?.key)} of ${method} may be in ` +

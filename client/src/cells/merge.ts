@@ -54,26 +54,26 @@ function mergeOptionalCounters(
  * {@link mergeLockResults} does.
  */
 export function mergeBarriersOrResults(
-  results: readonly AnyQueryResult[],
+  answers: readonly AnyQueryResult[],
   kind: 'barriers' | 'results',
   limit: number,
 ): Partial<AnyQueryResult> {
   if (kind === 'barriers') {
-    const arrivedCount = results.reduce((total, result) => total + result.arrivedCount, 0)
-    return { arrived: results.flatMap(({ arrived }) => arrived).slice(0, limit), arrivedCount }
+    const arrivedCount = answers.reduce((total, result) => total + result.arrivedCount, 0)
+    return { arrived: answers.flatMap(({ arrived }) => arrived).slice(0, limit), arrivedCount }
   }
-  const keptCount = results.reduce((total, result) => total + result.keptCount, 0)
-  return { kept: results.flatMap(({ kept }) => kept).slice(0, limit), keptCount }
+  const keptCount = answers.reduce((total, result) => total + result.keptCount, 0)
+  return { kept: answers.flatMap(({ kept }) => kept).slice(0, limit), keptCount }
 }
 
 /**
  * Merges the answers to a query for locks without pages: the first `limit` items, cell after cell.
  */
-export function mergeLockResults(results: readonly QueryResult[], limit: number): QueryResult {
+export function mergeLockResults(answers: readonly QueryResult[], limit: number): QueryResult {
   return {
-    held: results.flatMap(({ held }) => held).slice(0, limit),
-    waiting: results.flatMap(({ waiting }) => waiting).slice(0, limit),
-    ...countsOf(results),
+    held: answers.flatMap(({ held }) => held).slice(0, limit),
+    waiting: answers.flatMap(({ waiting }) => waiting).slice(0, limit),
+    ...countsOf(answers),
   }
 }
 
@@ -114,13 +114,13 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
   return { held, waiting, ...counts }
 }
 
-function countsOf(results: readonly QueryResult[]): {
+function countsOf(answers: readonly QueryResult[]): {
   readonly heldCount: number
   readonly waitingCount: number
 } {
   return {
-    heldCount: results.reduce((total, { heldCount }) => total + heldCount, 0),
-    waitingCount: results.reduce((total, { waitingCount }) => total + waitingCount, 0),
+    heldCount: answers.reduce((total, { heldCount }) => total + heldCount, 0),
+    waitingCount: answers.reduce((total, { waitingCount }) => total + waitingCount, 0),
   }
 }
 

@@ -16,9 +16,9 @@ import type { RefreshableLock, RefreshRequest, Request } from '../requests/reque
 import type {
   Completion,
   ContendedNotice,
-  HoldParams,
-  KindParams,
+  LimitAndCallbacks,
   LockParams,
+  SpecialParams,
 } from '../transport/messages.js'
 import { type Expiry, earlier, hasPassed, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
@@ -66,8 +66,8 @@ export class GrantedLock implements Task, RefreshableLock {
    * The parameters of permits, a set, a scope, an election or a run; undefined for an ordinary
    * lock.
    */
-  readonly kind: KindParams | undefined
-  readonly #holdParams: HoldParams | undefined
+  readonly special: SpecialParams | undefined
+  readonly #limitAndCallbacks: LimitAndCallbacks | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined
   /** Undefined for a lock that never had a ttl. */
@@ -90,14 +90,19 @@ export class GrantedLock implements Task, RefreshableLock {
 
   constructor(
     owner: GrantedLockOwner,
-    { key, mode, kind, hold }: Pick<LockParams, 'key' | 'mode' | 'kind' | 'hold'>,
+    {
+      key,
+      mode,
+      special,
+      limitAndCallbacks,
+    }: Pick<LockParams, 'key' | 'mode' | 'special' | 'limitAndCallbacks'>,
     fence: number,
   ) {
     this.#owner = owner
     this.key = key
     this.mode = mode
-    this.kind = kind
-    this.#holdParams = hold
+    this.special = special
+    this.#limitAndCallbacks = limitAndCallbacks
     this.fence = fence
     this.presentFence = fence
   }
@@ -194,7 +199,7 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /** The scheduler calls this method when the expiry has passed. */
-  run(): void {
+  onDue(): void {
     const isHoldOver = this.#holdExpiry && hasPassed(this.#holdExpiry, this.scheduler.now())
     this.#owner.lose([this], isHoldOver ? 'maxHold' : 'expired')
   }
@@ -212,12 +217,12 @@ export class GrantedLock implements Task, RefreshableLock {
    * task. By then the call of `lock` has resolved, so the caller has the lock that it may unlock.
    */
   onContended(notice: ContendedNotice): void {
-    const onContended = this.#holdParams?.onContended
+    const onContended = this.#limitAndCallbacks?.onContended
     if (onContended === undefined) return
-    const run = () => {
+    const onDue = () => {
       if (!this.#isOver) callSafely(() => onContended(notice))
     }
-    this.scheduler.after({ run }, 0)
+    this.scheduler.after({ onDue }, 0)
   }
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */

@@ -82,11 +82,11 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    */
   hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
     const { params } = request
-    const { ttl, hold: holdParams } = params
+    const { ttl, limitAndCallbacks } = params
     const lock = new GrantedLock(this, params, fence)
     this.#locks.add(lock)
     if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
-    const maxHold = Math.min(holdParams?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
+    const maxHold = Math.min(limitAndCallbacks?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
     if (maxHold < Infinity) lock.startHold(this.#expiryOf(request, maxHold, at))
     return lock
   }

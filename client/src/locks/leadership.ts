@@ -40,10 +40,10 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
   const { value, timeout, signal, metadata } = options
   checkTimeout(timeout)
   checkSignal(signal)
-  const kind = { election: { value: jsonText('value', value, maxMetadataBytes) } }
+  const special = { election: { value: jsonText('value', value, maxMetadataBytes) } }
   const fixedParams = { mode: 'exclusive', ttl: undefined, steal: false } as const
   const metadataText = jsonText('metadata', metadata, maxMetadataBytes)
-  const params = { key, ...fixedParams, metadata: metadataText, kind }
+  const params = { key, ...fixedParams, metadata: metadataText, special }
   return { params, timeout, signal }
 }
 
@@ -53,7 +53,7 @@ interface RequestsAndLocks {
     /** False after the caller has aborted the request. */
     readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
-  readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'kind'>[] }
+  readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'special'>[] }
 }
 
 /**
@@ -68,8 +68,8 @@ export function refuseSecondCampaign(
   key: string,
   { pendingRequests, heldLocks }: RequestsAndLocks,
 ): void {
-  const isCampaign = (lock: Pick<LockParams, 'key' | 'kind'> | undefined): boolean =>
-    lock?.key === key && lock.kind?.election !== undefined
+  const isCampaign = (lock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
+    lock?.key === key && lock.special?.election !== undefined
   const isCandidate = pendingRequests.all.some(
     ({ isWanted, params }) => isWanted && isCampaign(params),
   )
@@ -91,7 +91,7 @@ export class Leadership extends Lock {
   /** Internal. Call `campaign` of a session to get a leadership. */
   constructor(grantedLock: GrantedLock) {
     super(grantedLock)
-    this.#value = parse(grantedLock.kind?.election?.value)
+    this.#value = parse(grantedLock.special?.election?.value)
   }
 
   /** The value that the broker has last confirmed, as other sessions see it. */

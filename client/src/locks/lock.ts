@@ -71,8 +71,8 @@ export class Lock implements LossListener {
 
   /** All keys of the lock, in the order of the request. */
   get keys(): readonly string[] {
-    const { kind, key } = this.#grantedLock
-    return kind?.items?.map((item) => item.key) ?? [key]
+    const { special, key } = this.#grantedLock
+    return special?.items?.map((item) => item.key) ?? [key]
   }
 
   /** The mode; for a lock of several keys, the mode of the first key. */
@@ -82,12 +82,12 @@ export class Lock implements LossListener {
 
   /** How many permits the lock has; undefined unless the mode is `'permits'`. */
   get permits(): number | undefined {
-    return this.#grantedLock.kind?.permits
+    return this.#grantedLock.special?.permits
   }
 
   /** How many permits the key has; undefined unless the mode is `'permits'`. */
   get capacity(): number | undefined {
-    return this.#grantedLock.kind?.capacity
+    return this.#grantedLock.special?.capacity
   }
 
   /**
@@ -387,7 +387,7 @@ function refreshPeriodically(
     }
     // The task runs when the interval has passed. During a refresh, the task runs when the timeout
     // of the refresh has passed.
-    const run = () => {
+    const onDue = () => {
       if (isRefreshing) {
         end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: grantedLock.key }))
         return
@@ -397,7 +397,7 @@ function refreshPeriodically(
       scheduler.after(task, timeout)
       grantedLock.refresh(undefined).promise.then(scheduleNext, end)
     }
-    const task: Task = { run }
+    const task: Task = { onDue }
     onStart(end)
     scheduleNext()
   })

@@ -13,7 +13,7 @@ import {
 import { check, checkSignal, isMs } from '../platform/checks.js'
 import type { Scheduler } from '../platform/scheduler.js'
 import { Request, type Response } from '../requests/requests.js'
-import { type KindParams, messageText } from '../transport/messages.js'
+import { messageText, type SpecialParams } from '../transport/messages.js'
 
 /** The options of `lock.upgrade`. */
 export interface UpgradeOptions {
@@ -31,7 +31,7 @@ export interface UpgradeOptions {
 interface ChangeableLock {
   readonly key: string
   readonly fence: number
-  readonly kind: KindParams | undefined
+  readonly special: SpecialParams | undefined
   readonly scheduler: Scheduler
   mode: LockMode
   presentFence: number
@@ -62,12 +62,12 @@ export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
  * @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change
  */
 export function checkModeChange(
-  { mode, kind }: ChangeableLock,
+  { mode, special }: ChangeableLock,
   knownObstacle: string | undefined,
 ): void {
   const obstacle =
     knownObstacle ??
-    (mode === 'permits' ? 'the lock has permits' : kind?.items && 'the lock has several keys')
+    (mode === 'permits' ? 'the lock has permits' : special?.items && 'the lock has several keys')
   check(obstacle === undefined, `the mode of this lock cannot change: ${obstacle}`)
 }
 
@@ -162,7 +162,7 @@ export class UpgradeRequest extends ModeRequest {
   }
 
   /** Called when the timeout has passed. */
-  override run(): void {
+  override onDue(): void {
     this.giveUp(new HoldfastError(this.timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'))
   }
 }

@@ -48,7 +48,7 @@ export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
   const { keep, ...lockOptions } = options
   check(keep === undefined || isMs(keep, 1), 'keep must be an integer of ms from 1 to 2^31 - 1')
   const checkedLock = checkLock(key, lockOptions, 'once')
-  return { ...checkedLock, params: { ...checkedLock.params, kind: { once: true } } }
+  return { ...checkedLock, params: { ...checkedLock.params, special: { once: true } } }
 }
 
 /**
@@ -58,7 +58,7 @@ export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
  */
 export async function runOnce<T>(
   grantedLock: GrantedLock,
-  run: (run: Run) => T | PromiseLike<T>,
+  callback: (run: Run) => T | PromiseLike<T>,
   keep: number | undefined,
 ): Promise<T> {
   const lock = new Lock(grantedLock)
@@ -69,7 +69,10 @@ export async function runOnce<T>(
       if (signal.aborted) onLost()
       else signal.addEventListener('abort', onLost)
     })
-    const value = await Promise.race([rejectionWhenLost, (async () => run({ fence, signal }))()])
+    const value = await Promise.race([
+      rejectionWhenLost,
+      (async () => callback({ fence, signal }))(),
+    ])
     grantedLock.completion = { value: jsonText('the value of once', value, maxResultBytes), keep }
     await lock.unlock()
     return value

@@ -29,10 +29,10 @@ import {
 } from '../platform/checks.js'
 import type {
   ContendedNotice,
-  HoldParams,
-  KindParams,
+  LimitAndCallbacks,
   LockParams,
   QueuedNotice,
+  SpecialParams,
 } from '../transport/messages.js'
 
 /** The options of every request for a lock. */
@@ -196,14 +196,22 @@ export function checkLock(
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
-  const { mode, kind } = checkKind(options)
+  const { mode, special } = checkModeAndPermits(options)
   checkBoolean('steal', steal)
   check(
     !steal || (mode === 'exclusive' && timeout === undefined),
     'steal needs the mode exclusive and no timeout',
   )
-  const hold = checkHold(options)
-  const params = { key, mode, ttl, steal, metadata: metadataText(metadata), kind, hold }
+  const limitAndCallbacks = checkLimitAndCallbacks(options)
+  const params = {
+    key,
+    mode,
+    ttl,
+    steal,
+    metadata: metadataText(metadata),
+    special,
+    limitAndCallbacks,
+  }
   return { params, timeout, signal }
 }
 
@@ -232,15 +240,27 @@ export function checkLockSet(
   checkSignal(signal)
   const [{ key, mode = 'exclusive', permits, capacity }] = items as [LockItem]
   const firstMode: LockMode = capacity === undefined ? mode : 'permits'
-  const kind = { items, permits, capacity }
+  const special = { items, permits, capacity }
   const metadataField = metadataText(metadata)
-  const hold = checkHold(options)
-  const params = { key, mode: firstMode, ttl, steal: false, metadata: metadataField, kind, hold }
+  const limitAndCallbacks = checkLimitAndCallbacks(options)
+  const params = {
+    key,
+    mode: firstMode,
+    ttl,
+    steal: false,
+    metadata: metadataField,
+    special,
+    limitAndCallbacks,
+  }
   return { params, timeout, signal }
 }
 
 /** Checks the longest hold and the callbacks. Returns undefined if the request has none. */
-function checkHold({ maxHold, onQueued, onContended }: LockOptions): HoldParams | undefined {
+function checkLimitAndCallbacks({
+  maxHold,
+  onQueued,
+  onContended,
+}: LockOptions): LimitAndCallbacks | undefined {
   if (maxHold === undefined && onQueued === undefined && onContended === undefined) return undefined
   check(
     maxHold === undefined || isMs(maxHold, 1),
@@ -261,21 +281,21 @@ function checkItem(item: LockSetItem, method: string): LockItem {
   refuseUnknownOptions(`a key of ${method}`, item, itemOptions)
   const { key } = item
   checkUsableKey(key, false)
-  const { mode, kind } = checkKind(item)
-  if (kind !== undefined) return { key, ...kind }
+  const { mode, special } = checkModeAndPermits(item)
+  if (special !== undefined) return { key, ...special }
   return mode === 'exclusive' ? { key } : { key, mode: 'shared' }
 }
 
 /** Checks the mode, the permits and the capacity of one key. */
-function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
+function checkModeAndPermits({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
   readonly mode: LockMode
-  readonly kind: KindParams | undefined
+  readonly special: SpecialParams | undefined
 } {
   if (capacity === undefined) {
     check(permits === undefined, 'permits need a capacity')
     const chosenMode = mode === undefined ? 'exclusive' : mode
     check(isMode(chosenMode), wrongMode)
-    return { mode: chosenMode, kind: undefined }
+    return { mode: chosenMode, special: undefined }
   }
   check(
     mode === undefined,
@@ -290,7 +310,7 @@ function checkKind({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
     isIntegerInRange(wantedPermits, 1, capacity),
     `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wantedPermits)}`,
   )
-  return { mode: 'permits', kind: { permits: wantedPermits, capacity } }
+  return { mode: 'permits', special: { permits: wantedPermits, capacity } }
 }
 
 /**

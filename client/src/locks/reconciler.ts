@@ -113,8 +113,8 @@ export class Reconciler implements PendingLockListener {
       request.hold(brokerLock.fence, brokerLock.at)
       return
     }
-    const { ttl, hold } = request.params
-    const reason = likelyReason(ttl, hold?.maxHold)
+    const { ttl, limitAndCallbacks } = request.params
+    const reason = likelyReason(ttl, limitAndCallbacks?.maxHold)
     const message = 'the lock was granted and lost while the connection was gone'
     request.fail(new HoldfastError('LOCK_LOST', message, { reason }))
   }

@@ -173,7 +173,7 @@ export class Scope {
         timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(leftMs))
       this.#hasSent = true
       const grantedLock = await this.#session.requestLock({
-        params: { ...params, kind: { ...params.kind, scope: this.#scopeNumber } },
+        params: { ...params, special: { ...params.special, scope: this.#scopeNumber } },
         timeout: timeoutLeft,
         signal: callSignal,
       })
@@ -206,7 +206,7 @@ export class Scope {
       if (this.#endController.signal.aborted) onEnd()
       const stopListening = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
       const { scheduler } = this.#session
-      const timer: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      const timer: Task = { onDue: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       if (timeout) scheduler.after(timer, timeout + extraWaitMs)
       const cleanUp = () => {
         scheduler.cancel(timer)
@@ -228,8 +228,8 @@ export class Scope {
    * @throws HoldfastError `DEADLOCK` if the call would wait for a lock of this scope
    */
   #findReentrantLock(checkedLock: CheckedLock): GrantedLock | undefined {
-    const { mode, kind } = checkedLock.params
-    const isSet = kind?.items !== undefined
+    const { mode, special } = checkedLock.params
+    const isSet = special?.items !== undefined
     const keys = scopeKeysOf(checkedLock)
     const held = keys.map((key) => this.#usableLock(key))
     // Permits are never re-entrant: each call gets permits of its own.
@@ -237,7 +237,7 @@ export class Scope {
     if (held.every((lock) => lock === undefined)) return undefined
     const [first] = held
     const hasSameItems =
-      first !== undefined && JSON.stringify(first.kind?.items) === JSON.stringify(kind?.items)
+      first !== undefined && JSON.stringify(first.special?.items) === JSON.stringify(special?.items)
     const isStrongEnough = isSet || first?.mode === mode || first?.mode === 'exclusive'
     if (hasSameItems && isStrongEnough) return first
     const key = keys.find((_, i) => held[i] !== undefined)
@@ -280,6 +280,6 @@ export class Scope {
  */
 const extraWaitMs = 300
 
-function scopeKeysOf({ params: { key, kind } }: CheckedLock): readonly string[] {
-  return kind?.items?.map((item) => item.key) ?? [key]
+function scopeKeysOf({ params: { key, special } }: CheckedLock): readonly string[] {
+  return special?.items?.map((item) => item.key) ?? [key]
 }

@@ -24,7 +24,7 @@ const checkedPerMs = 10
 /** Prints a warning for the developer. */
 export type Warn = (message: string, code: string) => void
 
-interface OwnLock extends Pick<LockParams, 'key' | 'mode' | 'kind'> {
+interface OwnLock extends Pick<LockParams, 'key' | 'mode' | 'special'> {
   readonly fence: number
 }
 
@@ -57,7 +57,7 @@ export class SelfDeadlockWarner implements Task {
   }
 
   /** Checks the requests that have waited long enough, and schedules the next check. */
-  run(): void {
+  onDue(): void {
     const { scheduler, pendingRequests, heldLocks } = this.#session
     const now = scheduler.monotonic()
     const requests = pendingRequests.all
@@ -108,12 +108,12 @@ export class SelfDeadlockWarner implements Task {
 }
 
 /** The keys of a lock or request with their modes: one key, or all keys of a set. */
-function lockedKeysOf({ key, mode, kind }: Pick<LockParams, 'key' | 'mode' | 'kind'>): {
+function lockedKeysOf({ key, mode, special }: Pick<LockParams, 'key' | 'mode' | 'special'>): {
   readonly key: string
   readonly mode: LockMode
 }[] {
-  if (kind?.items === undefined) return [{ key, mode }]
-  return kind.items.map((item) => ({
+  if (special?.items === undefined) return [{ key, mode }]
+  return special.items.map((item) => ({
     key: item.key,
     mode: item.capacity === undefined ? (item.mode ?? 'exclusive') : 'permits',
   }))

@@ -43,7 +43,7 @@ export class Singleflight {
     const { key } = params
     throwIfAborted(signal, key)
     // A key contains no line break, so different combinations never give the same request key.
-    const requestKey = `${params.mode}\n${params.ttl}\n${params.hold?.maxHold}\n${params.key}`
+    const requestKey = `${params.mode}\n${params.ttl}\n${params.limitAndCallbacks?.maxHold}\n${params.key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
       const stopWaiting = () => {
@@ -59,7 +59,7 @@ export class Singleflight {
         }
         reject(withKey(key, error))
       }
-      const timeoutTask: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      const timeoutTask: Task = { onDue: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       const stopListening = onAbort(signal, giveUp)
       if (timeout !== undefined) this.#scheduler.after(timeoutTask, timeout)
       request.callers.add(timeoutTask)

@@ -9,9 +9,9 @@
 import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
 import { type ClockTimes, readClocks } from './environment.js'
 
-/** Work that the scheduler runs when it is due. */
+/** Work that the scheduler runs at a later time, by a call of `onDue`. */
 export interface Task {
-  run(): void
+  onDue(): void
 }
 
 export class Scheduler {
@@ -82,7 +82,7 @@ export class Scheduler {
       const task = this.#expiriesByMonotonic.popDue(monotonic) ?? this.#expiriesByWall.popDue(wall)
       if (task === undefined) return
       this.cancel(task)
-      task.run()
+      task.onDue()
     }
   }
 
@@ -99,13 +99,13 @@ export class Scheduler {
   }
 
   /** Runs every task that is due. The timer calls this method; an early call is harmless. */
-  run(): void {
+  runDue(): void {
     this.#disarm()
     this.runExpired()
     const now = this.#clock.monotonic()
     for (let task = this.#plainTasks.popDue(now); task; task = this.#plainTasks.popDue(now)) {
       if (this.#stopped) return
-      task.run()
+      task.onDue()
     }
     this.#arm()
   }
@@ -117,7 +117,10 @@ export class Scheduler {
     this.#disarm()
     this.#timerDueAt = due
     const ms = Math.ceil(due - this.#clock.monotonic())
-    this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxDurationMs))
+    this.#timer = this.#clock.setTimer(
+      () => this.runDue(),
+      Math.min(Math.max(ms, 0), maxDurationMs),
+    )
     if (!this.#keepsProcessAlive) this.#applyRef()
   }
 

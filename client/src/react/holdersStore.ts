@@ -73,7 +73,7 @@ export class HoldersStore extends Store<Holders> {
    */
   protected override onAbandoned(): void {
     platformEnvironment.endOfTurn(() => {
-      if (this.isFollowed) return
+      if (this.hasListeners) return
       this.#watch?.close()
       this.#watch = undefined
       if (this.#registry.get(this.#id) === this) this.#registry.delete(this.#id)

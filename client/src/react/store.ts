@@ -22,7 +22,7 @@ export class Store<T> {
   readonly getSnapshot = (): T => this.#snapshot
 
   /** Whether the store has a listener. */
-  protected get isFollowed(): boolean {
+  protected get hasListeners(): boolean {
     return this.#listeners.size > 0
   }
 

@@ -95,7 +95,7 @@ export class BarrierRequest extends Request<void> {
   }
 
   /** The scheduler calls this method when the timeout has passed. */
-  override run(): void {
+  override onDue(): void {
     this.#onTimeout()
   }
 }

@@ -106,12 +106,13 @@ export class PendingRequests {
   // --------------------------------------------------------------------------- connections
 
   /**
-   * Begins a connection. Acknowledges responses, but sends no request before `startSending`.
+   * Call when a connection is open. Acknowledges responses, but sends no request before
+   * `startSending`.
    *
    * @param isStoring Whether the broker stores responses of this session.
    * @param isSameSession Whether the session was resumed.
    */
-  connect(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
+  onConnected(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
     this.#ackWindow.restart(isStoring, isSameSession)
     if (isSameSession) this.#ackWindow.acknowledge(connection)
   }
@@ -142,7 +143,7 @@ export class PendingRequests {
   }
 
   /** Call when the connection is gone. The requests then wait for the next connection. */
-  disconnect(): void {
+  onDisconnected(): void {
     this.#connection = undefined
     this.#waitingForAck = []
     for (const request of this.all) this.#scheduleTimeout(request)

@@ -188,7 +188,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   reportPendingLock(_listener: PendingLockListener): void {}
 
   /** The scheduler calls this method when the timeout has passed. */
-  run(): void {}
+  onDue(): void {}
 }
 
 /** The functions that a lock request calls to look up and change the locks of the session. */
@@ -252,7 +252,7 @@ export class LockRequest<L = unknown> extends Request<L> {
    * Calls the caller's function only for the first notice; a later session may get another notice.
    */
   override onQueued(notice: QueuedNotice): void {
-    const onQueued = this.params.hold?.onQueued
+    const onQueued = this.params.limitAndCallbacks?.onQueued
     if (onQueued === undefined || this.#wasQueued || !this.isWanted) return
     this.#wasQueued = true
     callSafely(() => onQueued(notice))
@@ -290,7 +290,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     listener.onPendingLock(this)
   }
 
-  override run(): void {
+  override onDue(): void {
     this.#onTimeout()
   }
 }

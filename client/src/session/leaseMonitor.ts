@@ -27,8 +27,8 @@ export interface LeaseListener {
 export class LeaseMonitor {
   readonly #scheduler: Scheduler
   readonly #listener: LeaseListener
-  readonly #leaseOverTask: Task = { run: () => this.#listener.onLeaseOver() }
-  readonly #silenceTask: Task = { run: () => this.#checkSilence() }
+  readonly #leaseOverTask: Task = { onDue: () => this.#listener.onLeaseOver() }
+  readonly #silenceTask: Task = { onDue: () => this.#checkSilence() }
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined

@@ -85,7 +85,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       pendingRequests.pong(pingNumber, connection)
       // Runs due tasks, because a hidden tab delays timers by up to a minute, but does not delay
       // messages.
-      scheduler.run()
+      scheduler.runDue()
     },
     ack: ({ n: receivedCount, at }, connection) => {
       const sent = connection.noteReceivedByBroker(receivedCount)

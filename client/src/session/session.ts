@@ -282,7 +282,7 @@ export class Session extends SessionEmitter {
    */
   override once<T>(
     key: string,
-    run: (run: Run) => T | PromiseLike<T>,
+    callback: (run: Run) => T | PromiseLike<T>,
     options?: OnceOptions,
   ): Promise<T>
   override once(name: string, callback: (...details: never) => unknown, options?: OnceOptions) {
@@ -294,14 +294,14 @@ export class Session extends SessionEmitter {
 
   async #once<T>(
     key: string,
-    run: (run: Run) => T | PromiseLike<T>,
+    callback: (run: Run) => T | PromiseLike<T>,
     options: OnceOptions = {},
   ): Promise<T> {
     const checkedLock = checkOnce(key, options)
-    checkFunction('the function of once', run)
+    checkFunction('the function of once', callback)
     const lockOrResult = await this.#requester.sendOnce(checkedLock)
     if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
-    return runOnce(lockOrResult, run, options.keep).catch((error) => {
+    return runOnce(lockOrResult, callback, options.keep).catch((error) => {
       const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
       throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
     })

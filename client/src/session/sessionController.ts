@@ -76,7 +76,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   #closing: Promise<void> | undefined
   /** Resolves `#closing`. */
   #onClosed: (() => void) | undefined
-  readonly #closeTimeout: Task = { run: () => this.#finish() }
+  readonly #closeTimeout: Task = { onDue: () => this.#finish() }
   /** The error that ended the session for good; undefined before the end, and after `close`. */
   #endError: HoldfastError | undefined
 
@@ -202,7 +202,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
     this.heldLocks.maxHoldLimit = welcome.maxHoldMs
-    this.pendingRequests.connect(connection, this.#resumeSecret !== undefined, isResumed)
+    this.pendingRequests.onConnected(connection, this.#resumeSecret !== undefined, isResumed)
     if (isResumed) {
       this.#reconciler = new Reconciler(this.pendingRequests, this.heldLocks)
       this.lease.resume(sentAt)
@@ -235,8 +235,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#state = 'disconnected'
     this.#connection = undefined
     this.#reconciler = undefined
-    this.pendingRequests.disconnect()
-    this.watches.disconnect()
+    this.pendingRequests.onDisconnected()
+    this.watches.onDisconnected()
     this.scheduler.runExpired()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
@@ -268,11 +268,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const message = 'the lease or grace passed, and the session ended'
     this.heldLocks.loseAll(message)
     // The caller's listener for lost locks may have closed the session.
-    if (this.#state === 'connected') this.#reconnector.fail(message)
+    if (this.#state === 'connected') this.#reconnector.failConnection(message)
   }
 
   onSilence(): void {
-    this.#reconnector.fail('the broker has acknowledged nothing for half a lease')
+    this.#reconnector.failConnection('the broker has acknowledged nothing for half a lease')
   }
 
   // ---------------------------------------------------------------------------- transitions

@@ -119,7 +119,7 @@ export class Watches {
   }
 
   /** Call when the connection is gone. */
-  disconnect(): void {
+  onDisconnected(): void {
     this.#connection = undefined
   }
 

@@ -9,7 +9,7 @@
 import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
 
 /** The parameters of special kinds of locks: permits, several keys, `once`, elections, scopes. */
-export interface KindParams {
+export interface SpecialParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
   /**
@@ -31,7 +31,7 @@ export interface KindParams {
  * The parameters that only few requests have: a limit for the time of holding, and callbacks. The
  * broker needs to know the limit, and whether the client has the callbacks.
  */
-export interface HoldParams {
+export interface LimitAndCallbacks {
   /** The lock ends this long after its grant, in ms; undefined for no such limit. */
   readonly maxHold: number | undefined
   /** Called while the request waits. */
@@ -56,9 +56,9 @@ export interface LockParams {
   readonly steal: boolean
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
-  readonly kind?: KindParams | undefined
+  readonly special?: SpecialParams | undefined
   /** Undefined for a request without a longest hold and without callbacks. */
-  readonly hold?: HoldParams | undefined
+  readonly limitAndCallbacks?: LimitAndCallbacks | undefined
 }
 
 /** Which locks a query or a watch selects: all locks if `key` and `prefix` are absent. */
@@ -88,38 +88,38 @@ export function messageText<T extends ClientMessage['type']>(
  */
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
   let text =
-    params.kind?.items === undefined
+    params.special?.items === undefined
       ? oneKeyTextStart(id, params)
-      : lockSetTextStart(id, params.kind)
+      : lockSetTextStart(id, params.special)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
-  if (params.kind?.scope !== undefined) text += `,"scope":${params.kind.scope}`
+  if (params.special?.scope !== undefined) text += `,"scope":${params.special.scope}`
   if (params.steal) text += ',"steal":true'
   if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
-  return `${text}${params.hold === undefined ? '' : holdText(params.hold)}}`
+  return `${text}${params.limitAndCallbacks === undefined ? '' : limitAndNotifyText(params.limitAndCallbacks)}}`
 }
 
-function holdText({ maxHold, onQueued, onContended }: HoldParams): string {
+function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallbacks): string {
   const notices = [onQueued && '"queued"', onContended && '"contended"'].filter(Boolean)
   const notify = notices.length === 0 ? '' : `,"notify":[${notices.join()}]`
   return maxHold === undefined ? notify : `,"maxHold":${maxHold}${notify}`
 }
 
-function oneKeyTextStart(id: number, { key, mode, kind }: LockParams): string {
+function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
   const fields = `,"id":${id},"key":${JSON.stringify(key)}`
-  if (kind?.once) return `{"type":"once"${fields}`
-  if (kind?.election !== undefined) {
-    const { value } = kind.election
+  if (special?.once) return `{"type":"once"${fields}`
+  if (special?.election !== undefined) {
+    const { value } = special.election
     const valueField = value === undefined ? '' : `,"value":${value}`
     return `{"type":"campaign"${fields}${valueField}`
   }
   const text = `{"type":"lock"${fields}`
-  if (kind?.capacity !== undefined)
-    return `${text},"permits":${kind.permits},"capacity":${kind.capacity}`
+  if (special?.capacity !== undefined)
+    return `${text},"permits":${special.permits},"capacity":${special.capacity}`
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 
-function lockSetTextStart(id: number, { items }: KindParams): string {
+function lockSetTextStart(id: number, { items }: SpecialParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 

@@ -130,8 +130,8 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #delays: Iterator<number> | undefined
   /** The error of the newest failed try since the last `welcome`; undefined without such a try. */
   #lastError: HoldfastError | undefined
-  readonly #nextRound: Task = { run: () => this.#startRound() }
-  readonly #tryTimeout: Task = { run: () => this.fail('no welcome in time') }
+  readonly #nextRound: Task = { onDue: () => this.#startRound() }
+  readonly #tryTimeout: Task = { onDue: () => this.failConnection('no welcome in time') }
 
   constructor(
     environment: Environment,
@@ -152,7 +152,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /** Ends the connection as if the network had failed, and then reconnects. */
-  fail(reason: string): void {
+  failConnection(reason: string): void {
     this.#connection?.fail(reason)
   }
 
