@@ -101,7 +101,7 @@ describe('the lock model of the dashboard', () => {
     model.onEvent(event('unlocked', held('a', 1)))
     model.onEvent(event('locked', held('a', 5, 'x')))
     expect(contentOf(model)).to.deep.equal(['a: 5 <- y x'])
-    expect([model.waitingCount, model.knownWaiting]).to.deep.equal([2, 2])
+    expect([model.waitingCount, model.knownWaitingCount]).to.deep.equal([2, 2])
   })
 
   it('prefers the events after the sending of a query over the result of the query', () => {

@@ -146,7 +146,7 @@ describe('the locks of a key that the page has seen', () => {
     recent.add(lock('locked', 4), 40)
     const past = recent
       .locksOf('k', 10)
-      .map(({ lock: { fence }, end }) => [fence, end?.how, end?.at])
+      .map(({ lock: { fence }, end }) => [fence, end?.kind, end?.at])
     expect(past).to.deep.equal([
       [4, undefined, undefined],
       [2, 'expired', 29],

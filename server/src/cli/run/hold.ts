@@ -80,7 +80,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
       }
       guard.end()
-      if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
+      if (guard.stopReason !== undefined) throw new Exit(exitCodes.lost, '')
       await release(lock)
     } finally {
       await session.close()

@@ -29,7 +29,7 @@ export interface LockGuardDeps {
 export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined
-  #danger: string | undefined
+  #stopReason: string | undefined
   /** The event `jeopardy` of the session: the broker does not answer, so the lease may end. */
   readonly #onJeopardy = () => this.#check()
   readonly #onAbort = () => this.#onLost()
@@ -43,8 +43,8 @@ export class LockGuard {
   }
 
   /** Why the guard stopped the command; undefined if the guard did not stop the command. */
-  get danger(): string | undefined {
-    return this.#danger
+  get stopReason(): string | undefined {
+    return this.#stopReason
   }
 
   /** Stops guarding. Call this method when the command has ended. */
@@ -79,9 +79,9 @@ export class LockGuard {
    * signals does not prevent the SIGKILL, because the SIGTERM cannot be undone.
    */
   #stop(reason: string): void {
-    if (this.#danger !== undefined) return
+    if (this.#stopReason !== undefined) return
     const { child, killAfterMs, reserveMs } = this.#deps
-    this.#danger = reason
+    this.#stopReason = reason
     this.#report(reason)
     child.signal('SIGTERM')
     const killInMs = Math.max(0, Math.min(killAfterMs, this.#timeLeftMs - reserveMs))
@@ -92,11 +92,11 @@ export class LockGuard {
   #onLost(): void {
     const { lock, child, killAfterMs } = this.#deps
     const reason = lock.lost?.message ?? 'the lock is lost'
-    if (this.#danger !== undefined) {
+    if (this.#stopReason !== undefined) {
       child.signal('SIGKILL')
       return
     }
-    this.#danger = reason
+    this.#stopReason = reason
     clearTimeout(this.#timer)
     this.#report(reason)
     if (wasTaken(lock)) {

@@ -241,10 +241,10 @@ class Run {
       const exitCode = await child.exited
       // Kill the processes that the command has started, because they may ignore SIGTERM, and
       // another session may hold the lock after this session has closed.
-      if (guard.danger !== undefined) child.signal('SIGKILL')
+      if (guard.stopReason !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly)
         await untilGroupEnds(child.group, (members) => this.#printWait(members))
-      if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
+      if (guard.stopReason !== undefined) throw new Exit(exitCodes.lost, '')
       return exitCode
     } finally {
       guard.end()

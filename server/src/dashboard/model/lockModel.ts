@@ -33,13 +33,13 @@ export class LockModel {
   readonly #rows = new Map<string, KeyRow>()
   readonly #pendingQueries = new Set<PendingQuery>()
   /** How many locks the rows have. */
-  #knownHeld = 0
+  #knownHeldCount = 0
   /** How many locks the broker has, by its last count and the events since then. */
   #heldCount = 0
   /** How many waiting requests the broker has, by its last count and the events since then. */
   #waitingCount = 0
   /** How many waiting requests the rows have. */
-  #knownWaiting = 0
+  #knownWaitingCount = 0
   /** Whether the last list of the broker had all of its locks. */
   #knowsAllLocks = true
   /** Whether the result of the last query for all keys had all waiting requests. */
@@ -52,32 +52,32 @@ export class LockModel {
 
   /** The number of all held locks at the broker, known or unknown to this page. */
   get heldCount(): number {
-    return Math.max(this.#heldCount, this.#knownHeld)
+    return Math.max(this.#heldCount, this.#knownHeldCount)
   }
 
   /** The number of all waiting requests at the broker, known or unknown to this page. */
   get waitingCount(): number {
-    return Math.max(this.#waitingCount, this.#knownWaiting)
+    return Math.max(this.#waitingCount, this.#knownWaitingCount)
   }
 
   /** How many held locks this page knows. */
-  get knownHeld(): number {
-    return this.#knownHeld
+  get knownHeldCount(): number {
+    return this.#knownHeldCount
   }
 
   /** How many waiting requests this page knows. */
-  get knownWaiting(): number {
-    return this.#knownWaiting
+  get knownWaitingCount(): number {
+    return this.#knownWaitingCount
   }
 
   /** Whether the broker has locks that this page does not know. */
   get hasUnknownLocks(): boolean {
-    return !this.#knowsAllLocks && this.#knownHeld < this.#heldCount
+    return !this.#knowsAllLocks && this.#knownHeldCount < this.#heldCount
   }
 
   /** Whether the broker has waiting requests that this page does not know. */
   get hasUnknownQueues(): boolean {
-    return !this.#knowsAllQueues && this.#knownWaiting < this.#waitingCount
+    return !this.#knowsAllQueues && this.#knownWaitingCount < this.#waitingCount
   }
 
   /**
@@ -87,7 +87,7 @@ export class LockModel {
   onState({ held, heldCount }: StateEvent): void {
     const queues = [...this.#rows.values()].filter(({ waiting }) => waiting.length > 0)
     this.#rows.clear()
-    this.#knownHeld = 0
+    this.#knownHeldCount = 0
     this.#heldCount = heldCount
     this.#knowsAllLocks = held.length >= heldCount
     for (const { key, waiting } of queues) this.#rows.set(key, { key, held: [], waiting })
@@ -163,7 +163,7 @@ export class LockModel {
       this.#knowsAllQueues = result.waiting.length >= result.waitingCount
       // Use the broker's count for an incomplete result, because the page cannot know which events
       // since the query are part of the result.
-      this.#heldCount = isComplete ? this.#knownHeld : result.heldCount
+      this.#heldCount = isComplete ? this.#knownHeldCount : result.heldCount
       this.#waitingCount = result.waitingCount
     }
     for (const event of locked) this.#removeFromQueue(event)
@@ -178,13 +178,13 @@ export class LockModel {
     const lock = { key, mode, session, name, metadata, fence, since, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
-    this.#knownHeld++
+    this.#knownHeldCount++
   }
 
   #remove(key: string, fence: number): void {
     const row = this.#rows.get(key)
     if (!row?.held.some((lock) => lock.fence === fence)) return
-    this.#knownHeld--
+    this.#knownHeldCount--
     this.#put({ ...row, held: row.held.filter((lock) => lock.fence !== fence) })
   }
 
@@ -206,11 +206,11 @@ export class LockModel {
     }
     for (const row of this.#rows.values()) {
       if (row.waiting.length === 0 || !row.key.startsWith(prefix)) continue
-      this.#knownWaiting -= row.waiting.length
+      this.#knownWaitingCount -= row.waiting.length
       this.#put({ ...row, waiting: [] })
     }
     for (const [key, queue] of queues) {
-      this.#knownWaiting += queue.length
+      this.#knownWaitingCount += queue.length
       this.#put({ key, held: this.#rows.get(key)?.held ?? [], waiting: queue })
     }
   }
@@ -225,7 +225,7 @@ export class LockModel {
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return
-    this.#knownWaiting--
+    this.#knownWaitingCount--
     this.#waitingCount = Math.max(0, this.#waitingCount - 1)
     this.#put({ ...row, waiting: row.waiting.filter((_, i) => i !== index) })
   }

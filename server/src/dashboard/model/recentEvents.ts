@@ -21,7 +21,7 @@ export interface SeenLock {
   readonly lock: LockEvent
   /** When and how the lock ended; undefined while the lock is held. */
   readonly end:
-    | { readonly at: number; readonly how: Exclude<EventKind, 'locked' | 'proclaimed'> }
+    | { readonly at: number; readonly kind: Exclude<EventKind, 'locked' | 'proclaimed'> }
     | undefined
 }
 
@@ -70,7 +70,7 @@ export class RecentEvents {
       if (event.event === 'locked' || event.event === 'upgraded') {
         lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
       } else if (lockByFence.size < maxLocks) {
-        lockByFence.set(event.fence, { lock: event, end: { at, how: event.event } })
+        lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })
       }
       if (lockByFence.size >= maxLocks && event.event === 'locked') break
     }

@@ -87,12 +87,12 @@ export function EventsPage() {
       ) : (
         <VirtualTable
           label="Events, newest first"
-          kind="events"
-          heads={['Time', 'Event', 'Key', 'Session', 'Fence']}
+          cssClass="events"
+          headings={['Time', 'Event', 'Key', 'Session', 'Fence']}
           items={matchingEvents}
           idOf={({ sequence }) => String(sequence)}
           cells={cellsOf}
-          anchored
+          isAnchored
         />
       )}
     </section>

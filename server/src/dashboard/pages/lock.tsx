@@ -311,7 +311,7 @@ function History({ past }: { past: readonly SeenLock[] }) {
                     formatDurationWithTenths(end.at - lock.since)
                   )}
                 </td>
-                <td>{end === undefined ? 'held' : <EventLabel kind={end.how} />}</td>
+                <td>{end === undefined ? 'held' : <EventLabel kind={end.kind} />}</td>
               </tr>
             ))}
           </tbody>

@@ -96,8 +96,8 @@ export function LocksPage({ text }: { text: string }) {
       ) : (
         <VirtualTable
           label="Locks"
-          kind="locks"
-          heads={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
+          cssClass="locks"
+          headings={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
           items={matchingRows}
           idOf={({ key }) => key}
           cells={(row, isActive) => cellsOf(row, isActive, deadlocked.has(row.key))}
@@ -163,7 +163,7 @@ function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
   if (locks.hasUnknownLocks && searchResult === undefined) {
     return (
       <Note kind="wait">
-        The broker lists 1,000 locks at a time: {formatCount(locks.knownHeld)} of
+        The broker lists 1,000 locks at a time: {formatCount(locks.knownHeldCount)} of
         {` ${formatCount(locks.heldCount)}`} are known here. Search for the beginning of a key to
         see other locks.
       </Note>
@@ -173,8 +173,8 @@ function PartialNote({ feed, text }: { feed: BrokerFeed; text: string }) {
     const waiting = formatPlural(locks.waitingCount, 'waiting request')
     return (
       <Note kind="wait">
-        {formatCount(locks.knownWaiting)} of {waiting} are known here, so a queue may be longer than
-        shown. The page of a key shows its queue in full.
+        {formatCount(locks.knownWaitingCount)} of {waiting} are known here, so a queue may be longer
+        than shown. The page of a key shows its queue in full.
       </Note>
     )
   }

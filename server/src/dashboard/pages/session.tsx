@@ -38,8 +38,8 @@ export function SessionPage({ id }: { id: string }) {
           ) : (
             <VirtualTable
               label="Locks that the session holds"
-              kind="session-holds"
-              heads={['Key', 'Mode', 'Held for', 'Queue']}
+              cssClass="session-holds"
+              headings={['Key', 'Mode', 'Held for', 'Queue']}
               items={row.holds}
               // All locks of a set have the same fence.
               idOf={({ fence, key }) => `${fence} ${key}`}
@@ -61,8 +61,8 @@ export function SessionPage({ id }: { id: string }) {
           ) : (
             <VirtualTable
               label="Locks that the session waits for"
-              kind="session-awaits"
-              heads={['Key', 'Place', 'Mode', 'Waiting for']}
+              cssClass="session-awaits"
+              headings={['Key', 'Place', 'Mode', 'Waiting for']}
               items={row.awaits}
               idOf={(request) => `${request.key} ${request.since} ${row.awaits.indexOf(request)}`}
               cells={(request, isActive) => [

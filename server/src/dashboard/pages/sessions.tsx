@@ -51,8 +51,8 @@ export function SessionsPage() {
       ) : (
         <VirtualTable
           label="Sessions"
-          kind="sessions"
-          heads={['Session', 'Holds', 'Waits for', 'Since']}
+          cssClass="sessions"
+          headings={['Session', 'Holds', 'Waits for', 'Since']}
           items={matchingSessions}
           idOf={({ id }) => id}
           cells={cellsOf}

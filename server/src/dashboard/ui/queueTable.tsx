@@ -28,8 +28,8 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
       )}
       <VirtualTable
         label="Queue"
-        kind="queue-list"
-        heads={['Place', 'Session', 'Mode', 'Waiting for']}
+        cssClass="queue-list"
+        headings={['Place', 'Session', 'Mode', 'Waiting for']}
         items={queueRows(waiting)}
         idOf={({ id }) => id}
         cells={({ position, session, name, since, ...request }, isActive) => [

@@ -11,8 +11,8 @@ export interface VirtualTableProps<T> {
   /** The name of the table for screen readers. */
   readonly label: string
   /** Added to the class of the table and of its rows. */
-  readonly kind: string
-  readonly heads: readonly string[]
+  readonly cssClass: string
+  readonly headings: readonly string[]
   readonly items: readonly T[]
   readonly idOf: (item: T) => string
   /** The cells of a row. Only links of the active row may be reachable with the Tab key. */
@@ -20,7 +20,7 @@ export interface VirtualTableProps<T> {
   /**
    * Whether the visible rows stay in place when new rows are added at the top of a scrolled table.
    */
-  readonly anchored?: boolean | undefined
+  readonly isAnchored?: boolean | undefined
 }
 
 /** How many rows are drawn above and below the visible rows. */
@@ -29,7 +29,7 @@ const extraRows = 6
 const defaultRowHeight = 44
 
 export function VirtualTable<T>(props: VirtualTableProps<T>) {
-  const { label, kind, heads, items, idOf, cells } = props
+  const { label, cssClass, headings, items, idOf, cells } = props
   const table = useRef<HTMLDivElement>(null)
   const { top, height, rowHeight } = useView(table)
   const { active, setActive, onKeyDown } = useRows(table, items.length, rowHeight)
@@ -39,14 +39,14 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const drawnRows = indicesToDraw(firstDrawn, endDrawn, Math.min(active, items.length - 1))
   return (
     <div
-      class={`virtual ${kind}`}
+      class={`virtual ${cssClass}`}
       role="table"
       aria-label={label}
       aria-rowcount={items.length + 1}
       ref={table}
     >
       <div class="virtual-head" role="row" aria-rowindex={1}>
-        {heads.map((head) => (
+        {headings.map((head) => (
           <span role="columnheader" key={head}>
             {head}
           </span>
@@ -71,7 +71,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
               onFocusCapture={() => setActive(index)}
             >
               {cells(item, index === active).map((cell, column) => (
-                <span role="cell" class={`cell cell-${column}`} key={heads[column]}>
+                <span role="cell" class={`cell cell-${column}`} key={headings[column]}>
                   {cell}
                 </span>
               ))}
@@ -179,7 +179,7 @@ function reveal(tableElement: HTMLElement, top: number, rowHeight: number): void
 /** Keeps the visible rows in place when rows are added at the top of a scrolled table. */
 function useAnchor<T>(
   tableRef: { current: HTMLElement | null },
-  { anchored, items, idOf }: VirtualTableProps<T>,
+  { isAnchored, items, idOf }: VirtualTableProps<T>,
   rowHeight: number,
 ): void {
   const firstId = useRef<string | undefined>(undefined)
@@ -187,7 +187,7 @@ function useAnchor<T>(
     const previousFirstId = firstId.current
     firstId.current = items[0] === undefined ? undefined : idOf(items[0])
     const tableElement = tableRef.current
-    if (!anchored || tableElement === null || previousFirstId === undefined) return
+    if (!isAnchored || tableElement === null || previousFirstId === undefined) return
     const isAtTop = tableElement.scrollTop < rowHeight
     if (isAtTop) return
     const addedRows = items.findIndex((item) => idOf(item) === previousFirstId)
