@@ -44,7 +44,9 @@ describe('the example with the dashboard in the page about the shell', function 
     await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForState('Live')
-    // The job must hold the lock before the second command asks for it.
+    // The job must hold the lock before the second command asks for it. The page of all locks shows
+    // the lock also if the job got it before the page was open.
+    await page.getByRole('link', { name: 'Locks', exact: true }).click()
     await page.getByRole('link', { name: 'nightly-report' }).first().waitFor()
     const waiter = Holdfast.start(stage, wait!, { env })
     const [errorLine] = await waiter.err.waitForCount(1)
