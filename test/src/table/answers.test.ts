@@ -3,7 +3,8 @@
  * twice, and the number of stored answers has a limit. The table stores the answers of a session
  * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * `b` got the key `k` with the fence 2. A fence numbers a grant. `repeat` instead of `answer` means
+ * that the table does not store this answer. `@2` means the second connection of the session.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
@@ -127,7 +128,7 @@ describe('table: a repeated request id', () => {
     ])
   })
 
-  it('does not run its request twice after a resume either', () => {
+  it('gets its first answer also after a resume, and its request does not run again', () => {
     const driver = storingDriver()
     driver.lock('a', 'k')
     driver.unlock('a', 1)

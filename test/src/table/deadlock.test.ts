@@ -1,7 +1,7 @@
 /**
  * Deadlocks between scopes: the table refuses a request that could never be granted, and no other
- * request. A scope is one logical task of a session. A naive reduction of the whole table judges
- * every request of long random histories. A `TableDriver` applies commands to a lock table and
+ * request. A scope is one logical task of a session. `naiveDeadlock.ts` finds the same deadlocks by
+ * a simple and slow method, and must agree for every request of long random histories. A `TableDriver` applies commands to a lock table and
  * returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got
  * the key `k` with the fence 2. A fence numbers a grant.
  */
@@ -41,7 +41,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('go through requests that are ahead in a queue, also outside scopes', () => {
+  it('are found through requests that are ahead in a queue, also outside scopes', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope, mode: 'shared' })
     driver.lock('b', 'l', { scope })
@@ -51,7 +51,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'l', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('go through waiting sets outside scopes', () => {
+  it('are found through waiting sets outside scopes', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'm', { scope })
@@ -60,7 +60,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'm', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('need more than a cycle where any holder of permits may make room', () => {
+  it('do not exist while another holder of permits of the key does not wait', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'p', { scope, capacity: 2 })
     driver.lock('c', 'p', { scope, capacity: 2 })
@@ -140,15 +140,17 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#1 QUOTA_EXCEEDED'])
   })
 
-  it('are not searched for the second request of a scope that waits: the request is refused', () => {
+  it('are not searched for if the scope already waits: its second request is refused', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('b', 'k')
     driver.lock('a', 'k', { scope })
     expect(driver.lock('a', 'free', { scope })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
     expect(driver.lockAll('a', ['x', 'y'], { scope })).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
   })
+})
 
-  it('end with their scope, which withdraws its request and releases its locks', () => {
+describe('table: the end of a scope', () => {
+  it('withdraws the waiting request of the scope and releases its locks', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lockAll('a', ['l', 'm'], { scope })
@@ -173,26 +175,26 @@ function lockCommand(session: string, id: number, key: string, scopeNumber: numb
   return { type: 'lock', ...fields, ...terms, extras: { scope: scopeNumber } }
 }
 
-describe('table: deadlocks beside a naive reduction', () => {
+describe('table: deadlocks beside a naive search', () => {
   const requestCount = count(4_000, 200_000)
 
   it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
     this.timeout(1_200_000)
     const random = new Random()
-    let judged = 0
+    let comparedRequests = 0
     let deadlocks = 0
-    while (judged < requestCount) {
+    while (comparedRequests < requestCount) {
       const history = new RandomHistory(random)
-      for (let i = 0; i < 300 && judged < requestCount; i++) {
-        const verdict = history.step()
-        if (verdict === undefined) continue
-        judged++
-        if (verdict) deadlocks++
+      for (let i = 0; i < 300 && comparedRequests < requestCount; i++) {
+        const wasDeadlock = history.step()
+        if (wasDeadlock === undefined) continue
+        comparedRequests++
+        if (wasDeadlock) deadlocks++
       }
     }
     this.test!.title += ` (${deadlocks} deadlocks)`
-    expect(deadlocks).to.be.greaterThan(judged / 50)
-    expect(deadlocks).to.be.lessThan(judged / 2)
+    expect(deadlocks).to.be.greaterThan(comparedRequests / 50)
+    expect(deadlocks).to.be.lessThan(comparedRequests / 2)
   })
 })
 
@@ -212,7 +214,7 @@ class RandomHistory {
 
   /**
    * Applies one random command. Returns whether a request was a deadlock; undefined for a command
-   * that is not judged. Fails the test if the table and the naive reduction disagree.
+   * that cannot be a deadlock. Fails the test if the table and the naive search disagree.
    */
   step(): boolean | undefined {
     const random = this.#random
@@ -227,7 +229,7 @@ class RandomHistory {
       this.#table.apply({
         type: 'endScope',
         ...fields,
-        id: this.#id(session),
+        id: this.#nextId(session),
         scope: 1 + random.below(2),
       })
     } else if (choice < 12) {
@@ -239,10 +241,10 @@ class RandomHistory {
         this.#table.apply({
           type: 'unlock',
           ...fields,
-          id: this.#id(session),
+          id: this.#nextId(session),
           fence: random.pick(locks).fence,
         })
-    } else return this.#judge(this.#request(fields))
+    } else return this.#applyAndCompare(this.#request(fields))
     return undefined
   }
 
@@ -253,7 +255,7 @@ class RandomHistory {
     this.#table.apply({ type: 'open', at: 0, handshakeId: 'h', ...identity, ...terms })
   }
 
-  #id(session: string): number {
+  #nextId(session: string): number {
     const id = (this.#ids.get(session) ?? 0) + 1
     this.#ids.set(session, id)
     return id
@@ -261,7 +263,7 @@ class RandomHistory {
 
   #request(fields: { at: number; session: string; attachEpoch: number }): RequestCommand {
     const random = this.#random
-    const id = this.#id(fields.session)
+    const id = this.#nextId(fields.session)
     const choice = random.below(10)
     const scopeNumber = random.chance(0.8) ? 1 + random.below(2) : undefined
     const common = { ...fields, id, ttl: undefined, timeout: undefined, metadata: undefined }
@@ -289,12 +291,14 @@ class RandomHistory {
     return { key, mode: random.pick(['exclusive', 'shared'] as const) }
   }
 
-  #judge(command: RequestCommand): boolean | undefined {
+  /** Applies a request. Returns what `step` returns. */
+  #applyAndCompare(command: RequestCommand): boolean | undefined {
     const before = plainTableOf(plainState(this.#table))
     const requests = newRequestsOf(command, this.#table)
     const [session] = [this.#table.sessions.get(command.session)!]
-    const [{ scope: number }] = requests as [PlainRequest]
-    const isBusy = number !== undefined && session.scopes?.get(number)?.waiting !== undefined
+    const [{ scope: scopeNumber }] = requests as [PlainRequest]
+    const doesScopeWait =
+      scopeNumber !== undefined && session.scopes?.get(scopeNumber)?.waiting !== undefined
     const effects = this.#table.apply(command)
     const waits = effects.some(({ kind }) => kind === 'queued')
     const failure = effects.find(
@@ -304,13 +308,13 @@ class RandomHistory {
       failure?.kind === 'answer' && failure.answer.kind === 'failed'
         ? failure.answer.code
         : undefined
-    if (isBusy || (code !== undefined && code !== 'DEADLOCK')) return undefined
-    const isJudged = number !== undefined || command.type === 'upgrade'
+    if (doesScopeWait || (code !== undefined && code !== 'DEADLOCK')) return undefined
+    const canDeadlock = scopeNumber !== undefined || command.type === 'upgrade'
     if (!waits && code === undefined) return false
-    const expected = isJudged && isDeadlock(before, requests)
+    const expected = canDeadlock && isDeadlock(before, requests)
     if (expected !== (code === 'DEADLOCK')) {
       const text = JSON.stringify({ command, expected, code, before }, undefined, 1)
-      expect.fail(`the table and the naive reduction disagree: ${text}`)
+      expect.fail(`the table and the naive search disagree: ${text}`)
     }
     return expected
   }

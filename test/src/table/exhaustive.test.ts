@@ -1,6 +1,7 @@
 /**
  * Tries every order of a few commands in small worlds, and compares the table with the model after
- * each command (see `smallWorlds.ts`).
+ * each command. A small world is a table with a few sessions, and the commands (the moves) that
+ * they may send in each state (see `smallWorlds.ts`).
  */
 import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -96,7 +97,7 @@ const contention: World = {
     }),
 }
 
-/** Two sessions that can resume, with right and wrong resumes. */
+/** Two sessions that can resume. The moves contain valid and invalid resumes. */
 const resumes: World = {
   start: ['a', 'b'].map((session) => openCommand(session, 5_000)),
   moves: (state) =>
@@ -295,8 +296,9 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
 }
 
 /**
- * Three sessions, one of which can resume, that run once for a key or lock the key. Each command
- * grants or answers one waiter, and the table keeps one result.
+ * Three sessions, one of which can resume, that send `once` for a key or lock the key. The first
+ * caller of `once` runs, and the other callers get its result. Each command grants or answers one
+ * waiter, and the table keeps one result.
  */
 const runs: World = {
   grantsPerCommand: 1,
@@ -483,7 +485,7 @@ describe('table: small worlds', () => {
     ['three sessions and two barriers', gathering, count(4, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
     ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
-    ['three sessions that run once', runs, count(3, 5)],
+    ['three sessions that send once', runs, count(3, 5)],
     ['three sessions that share permits', sharing, count(3, 5)],
     ['three sessions that campaign', electing, count(4, 5)],
     ['three sessions that upgrade', upgrading, count(5, 6)],

@@ -1,8 +1,8 @@
 /**
- * A gradual snapshot, which is read while the table executes further commands, equals the snapshot
- * that was made at once when the gradual snapshot began. Each test reads a few items between two
- * commands. The commands change, end and begin records that the snapshot has read, and records that
- * the snapshot has not read.
+ * A gradual snapshot is read while the table executes further commands. It must equal the complete
+ * snapshot that `dump` makes in one step when the gradual snapshot begins. Each test reads a few
+ * items between two commands. The commands change, end and begin records, whether the snapshot has
+ * read these records or not.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'
@@ -48,12 +48,12 @@ const pauses = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max'
 
 /**
  * Makes a gradual snapshot of a table, and applies steps between the items. Compares the items with
- * a snapshot that was made at once.
+ * the snapshot that `dump` made before the steps.
  *
  * @param pace How many items to read before each step.
  * @param Snapshot The class to test.
  */
-function expectSameAsAtOnce(
+function expectSameAsDump(
   table: LockTable,
   commandMaker: CommandMaker,
   steps: readonly Step[],
@@ -79,14 +79,14 @@ function expectSameAsAtOnce(
   expect(isSame(plainState(restored), expectedState)).to.equal(true)
 }
 
-/** For all histories, a snapshot of this class equals the snapshot that was made at once. */
+/** The property that a snapshot of this class equals a dump for all histories. */
 function propertyOf(Snapshot: typeof GradualSnapshot) {
   return fc.property(longHistory, longHistory, pauses, (before, during, pace) => {
     const commandMaker = new CommandMaker()
     // The table grants few waiters in one command, so that some keys are left unfinished.
     const table = new LockTable(undefined, 4)
     applySteps(table, commandMaker, before)
-    expectSameAsAtOnce(table, commandMaker, during, pace, Snapshot)
+    expectSameAsDump(table, commandMaker, during, pace, Snapshot)
   })
 }
 
@@ -96,7 +96,7 @@ describe('table: gradual snapshots', () => {
     fc.assert(propertyOf(GradualSnapshot), { ...runs(150, 4_000), endOnFailure: true })
   })
 
-  // Kept results are rare in the histories, so a test below has one of its own for them.
+  // Kept results are rare in the histories, so a separate test below checks them.
   for (const [name, Snapshot] of [
     [
       'sessions',
@@ -130,15 +130,15 @@ describe('table: gradual snapshots', () => {
     const property = fc.property(keyLists, keyLists, pauses, (before, during, pace) => {
       const driver = new TableDriver(false)
       driver.open('s', { grace: 5_000 })
-      const switchKey = (index: number): void => switchLock(driver, `k${index}`)
-      before.forEach(switchKey)
+      const toggleKey = (index: number): void => toggleLock(driver, `k${index}`)
+      before.forEach(toggleKey)
       const expected = textOf(dump(driver.table))
       const snapshot = new GradualSnapshot(driver.table)
       const items = snapshot.items()
       const read: SnapshotItem[] = []
       for (const [index, key] of during.entries()) {
         readUpTo(pace[index]! % 2, items, read)
-        switchKey(key)
+        toggleKey(key)
       }
       readUpTo(Infinity, items, read)
       snapshot.end()
@@ -169,7 +169,7 @@ describe('table: gradual snapshots', () => {
     snapshot.end()
   })
 
-  it('are made one at a time', () => {
+  it('cannot begin while another snapshot of the table is under way', () => {
     const { table } = new TableDriver()
     const first = new GradualSnapshot(table)
     expect(() => new GradualSnapshot(table)).to.throw('another snapshot of this table is under way')
@@ -191,7 +191,7 @@ describe('table: gradual snapshots', () => {
 })
 
 /** Locks a key, or unlocks it if it is held. */
-function switchLock(driver: TableDriver, key: string): void {
+function toggleLock(driver: TableDriver, key: string): void {
   const lock = driver.table.keys.get(key)?.holders.first
   if (lock === undefined) driver.lock('s', key)
   else driver.unlock('s', lock.fence)

@@ -121,7 +121,7 @@ describe('table: stored answers that share their holders', () => {
     expect(reportedSessions()).to.deep.equal(['a3', 'a2'])
   })
 
-  it('describe the right holders for more keys than the table shares answers for', () => {
+  it('describe the right holders even for more keys than the table can share answers for', () => {
     const driver = TableDriver.withSessions('a', 'b')
     for (let key = 1; key <= 200; key++) driver.lock('a', `k${key}`)
     for (const round of [0, 1]) {

@@ -345,7 +345,7 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
   }
 }
 
-/** A member of a set has the key, session and id of the set, and its key has the member. */
+/** Checks that all members of a set have the same session and id, and different keys. */
 function checkMember<T extends Lock | Request>(member: T, members: readonly T[] | undefined): void {
   if (members === undefined) return
   const { session, id, key } = member
@@ -353,12 +353,15 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
   ensure(members.filter((other) => other === member).length === 1, `${name} is not in its set`)
   ensure(
     members.every((other) => other.session === session && other.id === id),
-    `the set ${name} has a stranger`,
+    `the set ${name} has a member of another session or request`,
   )
   ensure(members.filter((other) => other.key === key).length === 1, `${name} has ${key} twice`)
 }
 
-/** The groups of followers of a key are the `once` requests of its queue, in their order. */
+/**
+ * Checks that the groups of followers of a key are the `once` requests of its queue, in their
+ * order. A follower waits for the result of the `once` that runs.
+ */
 function checkFollowers({ key, queue, extras }: KeyState): void {
   const { followers, delivery } = extras ?? {}
   const followersInQueue = [...queue].filter((request) => request.extras?.once)
@@ -376,7 +379,7 @@ function checkFollowers({ key, queue, extras }: KeyState): void {
       ensure(request.extras?.followers === group, `a follower of ${key} is in another group`)
 }
 
-/** A waiting upgrade belongs to a shared lock of its key. Permits are never upgraded. */
+/** Checks that a waiting upgrade belongs to a shared lock of its key, and never to permits. */
 function checkUpgrade({ key, holders, extras }: KeyState): void {
   for (const { mode, fence, presentFence } of holders) {
     ensure(presentFence === fence || mode !== 'permits', `permits ${fence} were upgraded`)
@@ -389,7 +392,7 @@ function checkUpgrade({ key, holders, extras }: KeyState): void {
   ensure(session.waiting.get(id) === upgrade, `the upgrade of ${key} is not in its session's index`)
 }
 
-/** The counted permits of a key are those of its locks and requests. */
+/** Checks that the counted permits of a key equal the permits of its locks and requests. */
 function checkPermits({ key, holders, queue, extras }: KeyState): void {
   const users = [...holders, ...queue].filter(({ mode }) => mode === 'permits')
   const used = [...holders].reduce((sum, lock) => sum + (lock.extras?.permits ?? 0), 0)

@@ -6,7 +6,7 @@ import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
-/** A key table, and the keys that the test has brought into use and not released. */
+/** A key table, and the keys in use: the test has brought them into use and not released them. */
 class KeysInUse {
   readonly keys = new KeyTable()
   readonly inUse = new Map<string, KeyState>()
@@ -97,11 +97,11 @@ describe('table: a walk over the keys', () => {
 class CheckedWalk {
   readonly walk
   readonly #unvisited: Set<string>
-  readonly #world: KeysInUse
+  readonly #keysInUse: KeysInUse
   #isOver = false
 
   constructor(keysInUse: KeysInUse) {
-    this.#world = keysInUse
+    this.#keysInUse = keysInUse
     this.walk = keysInUse.keys.walk()
     this.#unvisited = new Set(keysInUse.inUse.keys())
   }
@@ -120,7 +120,7 @@ class CheckedWalk {
 
   /** Does one step of the walk, and checks which keys the walk has not visited. */
   step(): KeyState | undefined {
-    for (const [key, keyState] of this.#world.inUse) {
+    for (const [key, keyState] of this.#keysInUse.inUse) {
       if (!this.#isOver)
         expect(this.walk.isYetToVisit(keyState), key).to.equal(this.#unvisited.has(key))
     }

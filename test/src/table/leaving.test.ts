@@ -171,7 +171,7 @@ describe('table: the end of a session', () => {
     expect([...driver.table.sessions.keys()]).to.deep.equal(['b', 'c'])
   })
 
-  it('does not grant its own next request', () => {
+  it('does not grant the next request of the ending session itself', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('a', 'k')

@@ -1,6 +1,7 @@
 /**
  * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
- * the outcome of many sets with ordered acquisition, the classic way to lock several keys. A
+ * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
+ * order of the alphabet. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant.
@@ -86,7 +87,7 @@ describe('table: sets', () => {
     }
   })
 
-  it('name the holders that prevent the grant, with their keys, if they may not wait', () => {
+  it('with the timeout 0 report the holders that prevent the grant, with their keys', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'm', { mode: 'shared' })
@@ -167,7 +168,7 @@ describe('table: sets beside ordered acquisition', () => {
    * every session has had all its keys once, that no two sessions had a key at the same time, and
    * that two sessions with a common key had it in the order of their requests.
    */
-  it(`all are granted once, in ${parameters.numRuns} histories`, function () {
+  it(`every set is granted once, and each key in the order of the requests, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(set, { minLength: 2, maxLength: 12 }), (sets) => {
       const bySets = orderBySets(sets)
@@ -189,7 +190,7 @@ describe('table: sets beside ordered acquisition', () => {
     // A set of all keys keeps every request waiting, so the requests compete.
     driver.lockAll('first', keys)
     for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
-    const done: number[] = []
+    const finishedSessions: number[] = []
     /** Unlocks a set. Returns the grants that follow, each in the form `granted s3#1 f7`. */
     const releaseNext = (session: string, fence: number) => {
       const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
@@ -198,11 +199,11 @@ describe('table: sets beside ordered acquisition', () => {
     const grantsToRelease = releaseNext('first', 1)
     for (let line = grantsToRelease.shift(); line !== undefined; line = grantsToRelease.shift()) {
       const [, index, fence] = /^granted s(\d+)#1 f(\d+)$/.exec(line)!
-      done.push(Number(index))
+      finishedSessions.push(Number(index))
       grantsToRelease.push(...releaseNext(`s${index}`, Number(fence)))
     }
     expect([driver.table.heldCount, driver.table.waitingCount]).to.deep.equal([0, 0])
-    return done
+    return finishedSessions
   }
 
   /** The sessions lock their keys one after the other, in the order of the alphabet. */
@@ -210,8 +211,8 @@ describe('table: sets beside ordered acquisition', () => {
     const driver = new TableDriver()
     const wanted = sets.map((set) => [...set].sort())
     const fences = sets.map((): number[] => [])
-    const done: number[] = []
-    const onLines = (lines: readonly string[]) => {
+    const finishedSessions: number[] = []
+    const continueGranted = (lines: readonly string[]) => {
       for (const line of lines) {
         const match = /^granted s(\d+)#\d+ \S+ f(\d+)$/.exec(line)
         if (match === null) continue
@@ -220,12 +221,13 @@ describe('table: sets beside ordered acquisition', () => {
         advance(session)
       }
     }
+    /** Requests the next key of a session; after the last key, unlocks all keys of the session. */
     const advance = (session: number) => {
       const key = wanted[session]![fences[session]!.length]
-      if (key !== undefined) onLines(driver.lock(`s${session}`, key))
+      if (key !== undefined) continueGranted(driver.lock(`s${session}`, key))
       else {
-        done.push(session)
-        for (const fence of fences[session]!) onLines(driver.unlock(`s${session}`, fence))
+        finishedSessions.push(session)
+        for (const fence of fences[session]!) continueGranted(driver.unlock(`s${session}`, fence))
       }
     }
     driver.open('first')
@@ -234,8 +236,8 @@ describe('table: sets beside ordered acquisition', () => {
       driver.open(`s${i}`)
       advance(i)
     }
-    for (const fence of [1, 2, 3, 4]) onLines(driver.unlock('first', fence))
-    return done
+    for (const fence of [1, 2, 3, 4]) continueGranted(driver.unlock('first', fence))
+    return finishedSessions
   }
 })
 

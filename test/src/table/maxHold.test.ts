@@ -1,6 +1,7 @@
 /**
- * The longest time for which a lock is held. `maxHold` begins with the grant. A refresh, which
- * restarts the ttl, does not prolong `maxHold`. A `TableDriver` applies commands to a lock table
+ * `maxHold` is the longest time for which a lock is held. `maxHold` begins with the grant. A
+ * refresh, which restarts the ttl, does not prolong `maxHold`. The broker that owns a session
+ * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock table
  * and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b`
  * got the key `k` with the fence 2. A fence numbers a grant.
  */
@@ -75,13 +76,20 @@ describe('table: maxHold', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('is shown to a request that finds the key held', () => {
+  it('is part of the failed answer to a request for the held key', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
     const { at, session, attachEpoch, id } = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
     const terms = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
-    const wanted = { key: 'k', metadata: undefined, ...terms }
-    const [effect] = driver.table.apply({ type: 'lock', at, session, attachEpoch, id, ...wanted })
+    const lockFields = { key: 'k', metadata: undefined, ...terms }
+    const [effect] = driver.table.apply({
+      type: 'lock',
+      at,
+      session,
+      attachEpoch,
+      id,
+      ...lockFields,
+    })
     expect(effect).to.have.nested.property('answer.holders[0].maxHold', 500)
   })
 })

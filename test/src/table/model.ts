@@ -1,7 +1,7 @@
 /**
  * The model of the lock table, as simple as possible. It searches flat lists from end to end and
- * follows the rules of PROTOCOL.md one by one. The model shares no code and no idea with the real
- * table, so that the table and the model are unlikely to have the same mistake.
+ * follows the rules of PROTOCOL.md one by one. The model shares no code and no algorithm with the
+ * real table, so that the table and the model are unlikely to have the same mistake.
  *
  * The effects of one command come in this order: withdrawals, releases, grants (key by key, in the
  * order in which the keys were affected), the answer.
@@ -116,7 +116,7 @@ export class Model {
     ]
     for (const key of new Set(this.#unfinishedKeys)) {
       const upgrade = this.#upgrades.readyOn(key)
-      const first = this.#state.waitingRequests.find((wait) => wait.key === key)
+      const first = this.#state.waitingRequests.find((waiter) => waiter.key === key)
       if (upgrade !== undefined) this.#effects.push({ kind: 'unfinished', request: upgrade })
       else if (
         first !== undefined &&
@@ -139,8 +139,7 @@ export class Model {
       this.#suspend(session, command)
       return
     }
-    // The client sends on this connection, so it has the new secret, and the former secret is
-    // invalid.
+    // The client sends a message, so it has the new secret, and the former secret is invalid.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
     if (command.type === 'confirm') return
@@ -152,12 +151,13 @@ export class Model {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
+      // Answers to sets and `once` have the type `lock`; those to `complete` have `unlock`.
       const { type } = command
-      const isLock = type === 'lockAll' || type === 'once'
+      const hasTypeLock = type === 'lockAll' || type === 'once'
       this.#answers.repeat(
         session,
         command.id,
-        isLock ? 'lock' : type === 'complete' ? 'unlock' : type,
+        hasTypeLock ? 'lock' : type === 'complete' ? 'unlock' : type,
       )
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#answers.refuse(session, command.id, 'QUOTA_EXCEEDED')
@@ -239,7 +239,7 @@ export class Model {
 
   #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can resume the session and receive the answers to these requests.
+    // No client can resume a session without a grace and receive the answers to its requests.
     const keys = session.grace === 0 ? this.#withdrawAll(session.id) : []
     this.#grantWaiters(keys, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
@@ -281,11 +281,11 @@ export class Model {
     const requests = this.#state.requestsOf(id)
     for (const request of requests) {
       for (const list of [this.#state.waitingRequests, this.#state.upgrades])
-        removeFirst(list, (wait) => wait === request)
+        removeFirst(list, (waiter) => waiter === request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
     this.#barriers.leave(id)
-    return requests.map((wait) => wait.key)
+    return requests.map((waiter) => waiter.key)
   }
 
   // -------------------------------------------------------------------------------- requests
@@ -299,7 +299,7 @@ export class Model {
   ): void {
     const { id, timeout, set, scope } = requests[0]!
     const state = this.#state
-    const waiting = (key: string) => state.waitingRequests.filter((wait) => wait.key === key)
+    const waiting = (key: string) => state.waitingRequests.filter((waiter) => waiter.key === key)
     const isFree = (request: PlainRequest) =>
       state.canHold(request) && waiting(request.key).length === 0
     const mismatch = requests
@@ -346,14 +346,14 @@ export class Model {
 
   /** Withdraws a waiting request, and answers the request with an error. */
   #withdraw(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
-    const wait = this.#state.waitingRequests.find(
+    const waiter = this.#state.waitingRequests.find(
       (waiting) => waiting.session === id && waiting.id === request,
     )
-    if (wait === undefined) return
+    if (waiter === undefined) return
     const session = this.#state.session(id)!
     const isTimeout = code === 'LOCK_TIMEOUT'
-    const isSet = wait.set !== undefined
-    const members = this.#state.membersOf(wait)
+    const isSet = waiter.set !== undefined
+    const members = this.#state.membersOf(waiter)
     const blocked = isSet ? members.filter((member) => !this.#state.isReady(member)) : members
     const answer = isTimeout
       ? this.#state.failureWithHolders(session, keysOf(blocked), isSet, code)
@@ -366,7 +366,7 @@ export class Model {
     this.#answers.answer(session, request, answer, 'lock')
   }
 
-  /** A kept result answers a `once` at once. Otherwise it is a request for an exclusive lock. */
+  /** A kept result answers a `once` immediately. Otherwise the `once` requests an exclusive lock. */
   #once(session: ModelSession, command: CommandOf<'once'>): void {
     const kept = this.#results.keptFor(command.key)
     if (kept === undefined) {
@@ -392,7 +392,7 @@ export class Model {
     this.#answers.answer(session, id, { kind: 'unlocked' }, 'unlock')
   }
 
-  /** Answers followers of the key. Returns whether the command may answer no more. */
+  /** Answers the followers of the key. Returns true if some remain at the limit of the command. */
   #answerFollowers(key: string): boolean {
     while (this.#state.followersToAnswer(key).length > 0) {
       if (this.#grantsLeft === 0) {
@@ -463,19 +463,19 @@ export class Model {
     }
   }
 
-  /** Whether each key of the request has it as the first waiter, and can be held. */
+  /** Whether the request is the first waiter of each of its keys, and can hold each key. */
   #isReady(request: PlainRequest): boolean {
     const members = this.#state.membersOf(request)
     return !this.#state.quiet && members.every((member) => this.#state.isReady(member))
   }
 
   /**
-   * Grants from the heads of the queues, key by key, as long as the first waiter can hold. The
-   * other keys of a granted set come last.
+   * Grants the first waiters of the queues, key by key, as long as the first waiter can hold the
+   * key. The other keys of a granted set come last.
    */
   #grantWaiters(keys: readonly string[], at: number): void {
-    const left = [...keys]
-    for (let key = left.shift(); key !== undefined; key = left.shift()) {
+    const keysLeft = [...keys]
+    for (let key = keysLeft.shift(); key !== undefined; key = keysLeft.shift()) {
       if (this.#answerFollowers(key)) continue
       for (;;) {
         const upgrade = this.#upgrades.readyOn(key)
@@ -488,7 +488,7 @@ export class Model {
           this.#unfinishedKeys.push(key)
           break
         }
-        const first = this.#state.waitingRequests.find((wait) => wait.key === key)
+        const first = this.#state.waitingRequests.find((waiter) => waiter.key === key)
         if (first === undefined || !this.#isReady(first)) break
         if (this.#grantsLeft === 0) {
           this.#unfinishedKeys.push(key)
@@ -497,9 +497,9 @@ export class Model {
         const members = this.#state.membersOf(first)
         this.#grantsLeft = Math.max(0, this.#grantsLeft - members.length)
         for (const member of members)
-          removeFirst(this.#state.waitingRequests, (wait) => wait === member)
+          removeFirst(this.#state.waitingRequests, (waiter) => waiter === member)
         this.#grant(members, true, at)
-        if (members.length > 1) left.push(...keysOf(members))
+        if (members.length > 1) keysLeft.push(...keysOf(members))
       }
     }
   }

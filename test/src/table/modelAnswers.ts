@@ -1,4 +1,4 @@
-/** The answers of the model: each request has one answer, which a repeated request gets again. */
+/** The answers of the model: each request has one answer, and a repeated request gets it again. */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import type { ModelSession, ModelState } from './modelState.js'
@@ -33,17 +33,17 @@ export class ModelAnswers {
   /** Repeats the stored answer to a request id, if the repeated request has the same type. */
   repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
-    const waitsLike = (wait: { session: string; id: number }) =>
-      wait.session === session.id && wait.id === id
-    const waits =
+    const hasThisId = (waiter: { session: string; id: number }) =>
+      waiter.session === session.id && waiter.id === id
+    const isWaiting =
       type === 'barrier'
-        ? this.#state.barrierCalls.some(waitsLike)
-        : (type === 'lock' && this.#state.waitingRequests.some(waitsLike)) ||
-          (type === 'upgrade' && this.#state.upgrades.some(waitsLike))
+        ? this.#state.barrierCalls.some(hasThisId)
+        : (type === 'lock' && this.#state.waitingRequests.some(hasThisId)) ||
+          (type === 'upgrade' && this.#state.upgrades.some(hasThisId))
     if (stored !== undefined && stored[2] === type) {
       const [, answer] = stored
       this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })
-    } else if (!waits) {
+    } else if (!isWaiting) {
       this.refuse(session, id, 'BAD_MESSAGE')
     }
   }

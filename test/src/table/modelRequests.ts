@@ -12,8 +12,8 @@ export function lockRequest(
   const { permits, capacity, notify, election, scope } = extras ?? {}
   const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
   const ownFields = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
-  const none = { set: undefined, once: undefined, upgradeOf: undefined }
-  const kind = { permits, capacity, election, scope, ...none }
+  const otherKinds = { set: undefined, once: undefined, upgradeOf: undefined }
+  const kind = { permits, capacity, election, scope, ...otherKinds }
   return { ...ownFields, key, mode, ...kind }
 }
 
@@ -27,8 +27,8 @@ export function setRequests(
   const common = { ...ownFields, maxHold, notify: extras?.notify }
   return items.map(({ key, mode, permits, capacity }, i) => {
     const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-    const none = { once: undefined, election: undefined, upgradeOf: undefined }
-    const kind = { permits, capacity, scope: extras?.scope, ...none }
+    const otherKinds = { once: undefined, election: undefined, upgradeOf: undefined }
+    const kind = { permits, capacity, scope: extras?.scope, ...otherKinds }
     return { ...common, ...deadlines, key, mode, ...kind }
   })
 }

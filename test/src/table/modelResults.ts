@@ -1,6 +1,7 @@
 /**
  * The results of `once` in the model: flat lists of the kept results and of the results that some
- * followers have not got yet. A follower is a `once` that waits while another session runs.
+ * followers have not got yet. The first `once` of a key runs. A follower is a `once` that waits for
+ * the result of this run.
  */
 import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
@@ -30,7 +31,7 @@ export class ModelResults {
   /** Keeps and delivers the result of a run that its session has completed. */
   complete(session: ModelSession, { key, fence, value, keep }: Run): void {
     const state = this.#state
-    const followers = state.waitingRequests.filter((wait) => wait.key === key && wait.once)
+    const followers = state.waitingRequests.filter((waiter) => waiter.key === key && waiter.once)
     state.deliveries = state.deliveries.filter((delivery) => delivery.key !== key)
     state.deliveries.push({ key, fence, value, followers })
     if (keep === undefined) return

@@ -89,20 +89,20 @@ export class ModelState {
 
   /** Whether this request is the first of its queue and compatible with every lock of its key. */
   isReady(request: PlainRequest): boolean {
-    const first = this.waitingRequests.find((wait) => wait.key === request.key)
+    const first = this.waitingRequests.find((waiter) => waiter.key === request.key)
     return first === request && this.canHold(request)
   }
 
-  /** The waiting requests of a set; of an ordinary request, only itself. */
+  /** The waiting requests of the set of a request; only the request itself if it is not of a set. */
   membersOf(request: PlainRequest): PlainRequest[] {
     const { session, id } = request
-    return this.waitingRequests.filter((wait) => wait.session === session && wait.id === id)
+    return this.waitingRequests.filter((waiter) => waiter.session === session && waiter.id === id)
   }
 
-  /** The requests for the key that wait for a result that exists. */
+  /** The `once` requests of the key that must be answered, because their result exists. */
   followersToAnswer(key: string): PlainRequest[] {
     const delivery = this.deliveries.find((candidate) => candidate.key === key)
-    return this.waitingRequests.filter((wait) => delivery?.followers.includes(wait))
+    return this.waitingRequests.filter((waiter) => delivery?.followers.includes(waiter))
   }
 
   /** All locks with this fence: one, or one for each key of a set. */
@@ -209,7 +209,7 @@ export class ModelState {
 
   /** Whether a request of this scope waits. */
   isScopeBusy(session: string, scope: number | undefined): boolean {
-    return scope !== undefined && this.requestsOf(session).some((wait) => wait.scope === scope)
+    return scope !== undefined && this.requestsOf(session).some((waiter) => waiter.scope === scope)
   }
 
   /** The locks or requests of a session; of a set, only the first member. */
@@ -236,7 +236,9 @@ export class ModelState {
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),
-          waiting: this.#firstMembers(this.requestsOf(session.id), session).map((wait) => wait.id),
+          waiting: this.#firstMembers(this.requestsOf(session.id), session).map(
+            (waiter) => waiter.id,
+          ),
           barrierCalls: this.barrierCalls
             .filter((call) => call.session === session.id)
             .map((call) => call.id),
@@ -248,7 +250,9 @@ export class ModelState {
       keys: [...this.inUse].sort().map((key) => ({
         key,
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
-        queue: this.waitingRequests.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
+        queue: this.waitingRequests
+          .filter((waiter) => waiter.key === key)
+          .map((waiter) => ({ ...waiter })),
         delivery: this.#deliveryOf(key),
         upgrade: this.upgrades.find((upgrade) => upgrade.key === key),
       })),
@@ -265,7 +269,7 @@ export class ModelState {
   }
 }
 
-/** A result that belongs to these requests; some of them may wait no longer. */
+/** A result and the requests that get it. Some of these requests may have left the queue. */
 export interface ModelDelivery {
   readonly key: string
   readonly fence: number
@@ -299,7 +303,7 @@ function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata' | 'ke
   return 130 + session.length + sum(sizes)
 }
 
-/** The shorter of two durations, where undefined means without an end. */
+/** The shorter of two durations. An undefined duration has no end. */
 export function shortestOf(a: number | undefined, b: number | undefined): number | undefined {
   const durations = [a, b].filter((duration) => duration !== undefined)
   return durations.length === 0 ? undefined : Math.min(...durations)

@@ -36,7 +36,7 @@ export class ModelUpgrades {
     const { key } = lock
     const others = state.locks.filter((other) => other.key === key && other !== lock)
     const waiting = state.upgrades.find((upgrade) => upgrade.key === key)
-    if (isFixed(lock) || waiting?.upgradeOf === fence) {
+    if (hasFixedMode(lock) || waiting?.upgradeOf === fence) {
       this.#output.refuse(session, id, 'BAD_MESSAGE')
     } else if (state.isScopeBusy(session.id, lock.scope)) {
       this.#output.refuse(session, id, 'BAD_MESSAGE')
@@ -70,7 +70,7 @@ export class ModelUpgrades {
   downgrade(session: ModelSession, command: CommandOf<'downgrade'>): void {
     const lock = this.#lockOf(session, command)
     if (lock === undefined) return
-    if (isFixed(lock)) {
+    if (hasFixedMode(lock)) {
       this.#output.refuse(session, command.id, 'BAD_MESSAGE')
       return
     }
@@ -92,7 +92,7 @@ export class ModelUpgrades {
     const requests = state.requestsOf(session.id).filter(isOfScope)
     for (const request of requests) {
       for (const list of [state.waitingRequests, state.upgrades])
-        removeFirst(list, (wait) => wait === request)
+        removeFirst(list, (waiter) => waiter === request)
       this.#output.effect({ kind: 'withdrawn', request, reason: 'aborted' })
     }
     const [request] = requests
@@ -109,7 +109,7 @@ export class ModelUpgrades {
     this.#output.answer(session, id, { kind: 'scopeEnded' }, 'endScope')
   }
 
-  /** The waiting upgrade whose lock is the only lock of the key. */
+  /** The waiting upgrade of the key, if its lock is the only lock of the key. */
   readyOn(key: string): PlainRequest | undefined {
     if (this.#state.locks.filter((lock) => lock.key === key).length !== 1) return undefined
     return this.#state.quiet
@@ -125,7 +125,9 @@ export class ModelUpgrades {
 
   /** Ends a waiting upgrade, because its client or a timer gave it up. */
   giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
-    const upgrade = this.#state.upgrades.find((wait) => wait.session === id && wait.id === request)
+    const upgrade = this.#state.upgrades.find(
+      (waiter) => waiter.session === id && waiter.id === request,
+    )
     if (upgrade === undefined) return
     const session = this.#state.session(id)!
     const lock = this.#state.lock(id, upgrade.upgradeOf!)!
@@ -142,7 +144,7 @@ export class ModelUpgrades {
   /** Ends the upgrade of a lock that is about to be released. */
   endUpgradeOf(lock: PlainLock): void {
     const upgrade = this.#state.upgrades.find(
-      (wait) => wait.session === lock.session && wait.upgradeOf === lock.fence,
+      (waiter) => waiter.session === lock.session && waiter.upgradeOf === lock.fence,
     )
     if (upgrade === undefined) return
     this.#remove(upgrade)
@@ -151,6 +153,7 @@ export class ModelUpgrades {
     this.#answer(this.#state.session(lock.session)!, upgrade.id, answer)
   }
 
+  /** The lock that the command names. Answers the command if the session has no such lock. */
   #lockOf(session: ModelSession, command: CommandOf<'upgrade' | 'downgrade'>) {
     const lock = this.#state.lock(session.id, command.fence)
     if (lock !== undefined) return lock
@@ -170,7 +173,7 @@ export class ModelUpgrades {
   }
 
   #remove(upgrade: PlainRequest): void {
-    removeFirst(this.#state.upgrades, (wait) => wait === upgrade)
+    removeFirst(this.#state.upgrades, (waiter) => waiter === upgrade)
   }
 
   #failure(session: ModelSession, lock: PlainLock, code: 'LOCK_HELD' | 'LOCK_TIMEOUT') {
@@ -182,7 +185,7 @@ export class ModelUpgrades {
   }
 }
 
-/** Whether the mode of the lock cannot change: a set, or permits. */
-function isFixed({ mode, set }: PlainLock): boolean {
+/** Whether the mode of the lock cannot change, because it has several keys or permits. */
+function hasFixedMode({ mode, set }: PlainLock): boolean {
   return mode === 'permits' || set !== undefined
 }

@@ -1,7 +1,7 @@
 /**
- * Judges deadlocks by a naive reduction of the whole table, as PROTOCOL.md describes it. Each
- * session or scope that does not wait releases all its locks, and the requests that can be granted
- * then are granted. The judge repeats these steps until nothing changes. A request that is left can
+ * Finds deadlocks by a simple reduction of the whole table, as PROTOCOL.md describes it. The
+ * reduction removes the locks of each session or scope that does not wait, and then the requests
+ * that can be granted. It repeats these steps until nothing changes. A request that remains can
  * never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
@@ -32,7 +32,7 @@ export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest
     waiting: [...table.waiting, ...(isUpgrade ? [] : newRequests)],
     upgrades: [...table.upgrades, ...(isUpgrade ? newRequests : [])],
   })
-  return stuck.some((wait) => isSameRequest(wait, newRequests[0]!))
+  return stuck.some((request) => isSameRequest(request, newRequests[0]!))
 }
 
 /** The requests and upgrades of a table that can never be granted. */
@@ -40,14 +40,16 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
   let { locks, waiting, upgrades } = table
   for (;;) {
     const count = locks.length + waiting.length + upgrades.length
-    locks = locks.filter((lock) => [...waiting, ...upgrades].some((wait) => keeps(wait, lock)))
+    locks = locks.filter((lock) =>
+      [...waiting, ...upgrades].some((request) => keeps(request, lock)),
+    )
     upgrades = upgrades.filter((upgrade) => othersOf(locks, upgrade).length > 0)
-    const grantable = waiting.filter((wait) =>
+    const grantable = waiting.filter((request) =>
       waiting
-        .filter((member) => isSameRequest(member, wait))
+        .filter((member) => isSameRequest(member, request))
         .every((member) => canBeGranted(member, locks, waiting, upgrades)),
     )
-    waiting = waiting.filter((wait) => !grantable.includes(wait))
+    waiting = waiting.filter((request) => !grantable.includes(request))
     if (locks.length + waiting.length + upgrades.length === count) return [...waiting, ...upgrades]
   }
 }
@@ -57,19 +59,25 @@ export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgr
 
 /** The requests that a command makes, as plain values; of a set, the request for each key. */
 export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
-  const noKind = { once: undefined, election: undefined }
-  const noHold = { maxHold: undefined, notify: undefined, ...noKind }
-  const none = { ttl: undefined, timeout: undefined, metadata: undefined, since: 0, ...noHold }
+  const unusedKinds = { once: undefined, election: undefined }
+  const unusedTerms = { maxHold: undefined, notify: undefined, ...unusedKinds }
+  const unusedFields = {
+    ttl: undefined,
+    timeout: undefined,
+    metadata: undefined,
+    since: 0,
+    ...unusedTerms,
+  }
   if (command.type === 'upgrade') {
     const { session, id, fence } = command
     const { key, extras } = table.sessions.get(session)!.held.get(fence)!
     const scope = extras?.scope?.number
     const ownPermits = { permits: undefined, capacity: undefined, set: undefined }
-    const terms = { ...none, ...ownPermits, mode: 'exclusive' } as const
+    const terms = { ...unusedFields, ...ownPermits, mode: 'exclusive' } as const
     return [{ ...terms, session, id, key, upgradeOf: fence, scope }]
   }
   const { session, id, extras } = command
-  const ownFields = { ...none, session, id, upgradeOf: undefined, scope: extras?.scope }
+  const ownFields = { ...unusedFields, session, id, upgradeOf: undefined, scope: extras?.scope }
   if (command.type === 'lockAll') {
     const set = command.items.map(({ key }) => key)
     return command.items.map(({ key, mode, permits, capacity }) => {
@@ -82,12 +90,14 @@ export function newRequestsOf(command: RequestCommand, table: LockTable): PlainR
 }
 
 /** Whether a lock stays held while this request waits. */
-function keeps(wait: PlainRequest, lock: PlainLock): boolean {
-  if (wait.session !== lock.session) return false
-  return wait.scope === undefined ? wait.upgradeOf === lock.fence : wait.scope === lock.scope
+function keeps(request: PlainRequest, lock: PlainLock): boolean {
+  if (request.session !== lock.session) return false
+  return request.scope === undefined
+    ? request.upgradeOf === lock.fence
+    : request.scope === lock.scope
 }
 
-/** The locks of other requests that an upgrade waits for. */
+/** The other locks of the key of an upgrade. The upgrade waits for the end of these locks. */
 function othersOf(locks: readonly PlainLock[], upgrade: PlainRequest): PlainLock[] {
   return locks.filter((lock) => lock.key === upgrade.key && lock.fence !== upgrade.upgradeOf)
 }
@@ -103,7 +113,7 @@ function canBeGranted(
   waiting: readonly PlainRequest[],
   upgrades: readonly PlainRequest[],
 ): boolean {
-  const first = waiting.find((wait) => wait.key === key)!
+  const first = waiting.find((request) => request.key === key)!
   if (first.session !== session || first.id !== id) return false
   if (upgrades.some((upgrade) => upgrade.key === key)) return false
   const held = locks.filter((lock) => lock.key === key)

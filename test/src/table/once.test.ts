@@ -101,7 +101,7 @@ describe('table: once', () => {
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('a restart answers the followers that the ended broker had left', () => {
+  it('a restart answers the followers that the former broker had not answered', () => {
     const driver = new TableDriver(true, new LockTable(undefined, 1))
     resumableSessions(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
@@ -111,6 +111,7 @@ describe('table: once', () => {
   })
 })
 
+/** A kept result answers the later `once` calls of its key for some time after the run. */
 describe('table: kept results of once', () => {
   it('later callers get a kept result at once, even while the key is locked', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')

@@ -80,14 +80,14 @@ describe('table: a broker that is gone', () => {
     expect(driver.table.sessions.get('b')?.suspended).to.equal(false)
   })
 
-  it('has no influence by earlier expiries and by later commands of its sessions', () => {
+  it('changes nothing by the expiries that it proposed or by later commands of its sessions', () => {
     const driver = driverWithTwoOwners()
     driver.restart('one', 'two')
     expect(driver.expire('a', 1, 0)).to.deep.equal([])
     expect(driver.lock('a', 'new')).to.deep.equal([])
   })
 
-  it('keeps only the locks of a session that cannot resume', () => {
+  it('leaves only the locks, and no requests, of a session without a grace', () => {
     const driver = new TableDriver()
     driver.open('a', { ownerBroker: 'one' })
     driver.open('b', { ownerBroker: 'two' })
@@ -119,7 +119,7 @@ describe('table: a broker that is gone', () => {
     ])
   })
 
-  it('does not shorten the lease of a session that was already suspended', () => {
+  it('leaves an already suspended session its whole lease', () => {
     const driver = driverWithTwoOwners()
     driver.suspend('a')
     expect(driver.restart('one', 'two')).to.include('suspended a, kept')

@@ -10,15 +10,19 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
-const three = { capacity: 3 }
+const capacityOfThree = { capacity: 3 }
 
 describe('table: permits', () => {
   it('are granted up to the capacity, and then in the order of the requests', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
-    expect(driver.lock('a', 'k', { ...three, permits: 2 })).to.deep.equal(['granted a#1 k f1'])
-    expect(driver.lock('b', 'k', { ...three, permits: 2 })).to.deep.equal(['queued b#1 k'])
+    expect(driver.lock('a', 'k', { ...capacityOfThree, permits: 2 })).to.deep.equal([
+      'granted a#1 k f1',
+    ])
+    expect(driver.lock('b', 'k', { ...capacityOfThree, permits: 2 })).to.deep.equal([
+      'queued b#1 k',
+    ])
     // One permit is free, but the request must not overtake the request of b.
-    expect(driver.lock('c', 'k', three)).to.deep.equal(['queued c#1 k'])
+    expect(driver.lock('c', 'k', capacityOfThree)).to.deep.equal(['queued c#1 k'])
     expect(driver.unlock('a', 1)).to.deep.equal([
       'released a k f1 unlocked',
       'granted b#1 k f2',
@@ -29,17 +33,17 @@ describe('table: permits', () => {
 
   it('exclude exclusive and shared locks, and are excluded by them', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
-    driver.lock('a', 'k', three)
+    driver.lock('a', 'k', capacityOfThree)
     expect(driver.lock('b', 'k', { mode: 'shared', timeout: 0 })[0]).to.match(/LOCK_HELD by a f1/)
     expect(driver.lock('b', 'k', { timeout: 0 })[0]).to.match(/LOCK_HELD by a f1/)
     driver.unlock('a', 1)
     driver.lock('b', 'k', { mode: 'shared' })
-    expect(driver.lock('a', 'k', three)).to.deep.equal(['queued a#3 k'])
+    expect(driver.lock('a', 'k', capacityOfThree)).to.deep.equal(['queued a#3 k'])
   })
 
   it('are refused if the capacity differs while the key has users, and accepted afterwards', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    driver.lock('a', 'k', three)
+    driver.lock('a', 'k', capacityOfThree)
     const before = driver.state()
     expect(driver.lock('b', 'k', { capacity: 4 })).to.deep.equal(['repeat b#1 CAPACITY_MISMATCH'])
     expect(driver.state()).to.equal(before)
@@ -50,7 +54,7 @@ describe('table: permits', () => {
   it('are refused if the capacity differs while a request waits for the key', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
-    driver.lock('b', 'k', three)
+    driver.lock('b', 'k', capacityOfThree)
     expect(driver.lock('c', 'k', { capacity: 2 })).to.deep.equal(['repeat c#1 CAPACITY_MISMATCH'])
     driver.cancel('b', 1)
     expect(driver.lock('c', 'k', { capacity: 2, id: 2 })).to.deep.equal(['queued c#2 k'])
@@ -58,9 +62,9 @@ describe('table: permits', () => {
 
   it('are all taken by a steal, while waiting requests keep their places', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
-    driver.lock('a', 'k', three)
-    driver.lock('b', 'k', { ...three, permits: 2 })
-    driver.lock('a', 'k', three)
+    driver.lock('a', 'k', capacityOfThree)
+    driver.lock('b', 'k', { ...capacityOfThree, permits: 2 })
+    driver.lock('a', 'k', capacityOfThree)
     expect(driver.lock('c', 'k', { steal: true })).to.deep.equal([
       'released a k f1 stolen',
       'released b k f2 stolen',
@@ -90,7 +94,7 @@ class Semaphore {
     return this.#waiting.map(({ id }) => id)
   }
 
-  /** Each call returns the ids that it grants. */
+  /** Requests permits. Returns the ids of the requests that are granted then. */
   acquire(id: number, permits: number): number[] {
     this.#waiting.push({ id, permits })
     return this.#grant()

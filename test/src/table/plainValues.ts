@@ -32,7 +32,7 @@ export type PlainAnswer =
       readonly mismatch?: CapacityMismatch | undefined
     }
 
-/** The terms that an ordinary lock or request does not have. */
+/** The terms of special kinds of locks and requests; all are undefined for an ordinary lock. */
 interface PlainKind {
   readonly permits: number | undefined
   readonly capacity: number | undefined
@@ -130,7 +130,7 @@ export interface PlainSession {
   readonly waiting: readonly number[]
   /** The ids of the calls that wait at barriers, in the order of their arrival. */
   readonly barrierCalls: readonly number[]
-  /** The newest revocations of locks of the session, the oldest of these first. */
+  /** The newest revocations of locks of the session, in the order in which they happened. */
   readonly revocations: readonly { readonly fence: number; readonly note: string }[]
   /** The stored answers by request id; undefined for a session without a grace. */
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined

@@ -32,7 +32,7 @@ export interface ExplorationResult {
 /** Tries every order of up to `depth` commands. */
 export function explore(world: World, depth: number): ExplorationResult {
   // The set contains digests, because the states themselves would take gigabytes.
-  const seen = new Set<string>()
+  const seenStates = new Set<string>()
   let commandCount = 0
   let frontier: Command[][] = [[]]
   for (let length = 1; length <= depth; length++) {
@@ -45,16 +45,16 @@ export function explore(world: World, depth: number): ExplorationResult {
         tableAndModel.apply(command)
         commandCount++
         if (length === depth) continue
-        const state = createHash('sha1')
+        const stateDigest = createHash('sha1')
           .update(JSON.stringify(tableAndModel.state))
           .digest('base64')
-        if (!seen.has(state)) reached.push([...path, command])
-        seen.add(state)
+        if (!seenStates.has(stateDigest)) reached.push([...path, command])
+        seenStates.add(stateDigest)
       }
     }
     frontier = reached
   }
-  return { states: seen.size, commandCount }
+  return { states: seenStates.size, commandCount }
 }
 
 /** The commands that may come after the start of a world and this path. */

@@ -147,8 +147,8 @@ export class CommandMaker {
     const fields = { ...base, attachEpoch }
     switch (kind) {
       case 'repeat':
-        // The id is an earlier id, which was answered or skipped, whose answer was acknowledged, or
-        // whose request waits.
+        // The request of the earlier id was answered, its answer was acknowledged, or it still waits;
+        // or the client skipped this id.
         return repeat(fields, session, pick, state)
       case 'lock':
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
@@ -169,11 +169,12 @@ export class CommandMaker {
       case 'upgrade':
       case 'downgrade': {
         const fence = isWrong ? undefined : pickShared(session, state)
-        // Shared locks of one key, so that upgrades have to wait for each other.
+        // Without a shared lock to upgrade, the step locks a key that all seats share, so that later
+        // upgrades must wait for each other.
         if (kind === 'upgrade' && !isWrong && fence === undefined)
           return sharedLock(fields, session.lastId + 1)
-        const named = fence ?? pickFence(session, state, pick, isWrong)
-        const request = { ...fields, id: session.lastId + 1, fence: named }
+        const requestFence = fence ?? pickFence(session, state, pick, isWrong)
+        const request = { ...fields, id: session.lastId + 1, fence: requestFence }
         if (kind === 'downgrade') return { type: 'downgrade', ...request }
         const timeout = pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined
         return { type: 'upgrade', ...request, timeout }
@@ -367,7 +368,10 @@ function pickFence(session: PlainSession, state: PlainState, pick: number, isWro
   return held[pick % held.length]!
 }
 
-/** Returns the fence of a run of the session, if it has a run; else as {@link pickFence}. */
+/**
+ * Returns the fence of a lock by which the session runs a `once`. If the session has no such lock,
+ * returns what {@link pickFence} returns.
+ */
 function pickRun(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const runs = state.keys
     .flatMap(({ holders }) => holders)

@@ -1,6 +1,8 @@
 /**
  * Drives a lock table in tests. Each method builds a command from a few arguments, applies the
- * command, checks the invariants, and returns the effects as short texts (see `formatEffect`). The
+ * command, checks the invariants of the table, and returns the effects as short texts (see
+ * `formatEffect`): `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence (the number of the grant) 2. The
  * driver numbers the requests of each session, as a client does. By default, a command comes on the
  * present connection of its session.
  */
@@ -38,7 +40,7 @@ interface LockOptions extends RequestOverrides {
   readonly scope?: number
 }
 
-/** A key for an exclusive lock, or an item. */
+/** A key for an exclusive lock, or an item of a set. */
 export type ItemOrKey = string | SetItem
 
 interface OpenOptions {
@@ -113,8 +115,8 @@ export class TableDriver {
     const isOrdinary = [capacity, maxHold, notify, scope].every((term) => term === undefined)
     const extras = isOrdinary ? undefined : { ...permitsTerms, maxHold, notify, scope }
     const mode = capacity === undefined ? (options.mode ?? 'exclusive') : 'permits'
-    const wanted = { key, mode, ttl, timeout, steal, metadata, extras }
-    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
+    const lockFields = { key, mode, ttl, timeout, steal, metadata, extras }
+    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...lockFields })
   }
 
   lockAll(session: string, keys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
@@ -122,8 +124,8 @@ export class TableDriver {
     const items = keys.map(
       (item): SetItem => (typeof item === 'string' ? { key: item, mode: 'exclusive' } : item),
     )
-    const wanted = { items, ttl, timeout, metadata, extras: { maxHold, notify, scope } }
-    return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...wanted })
+    const lockFields = { items, ttl, timeout, metadata, extras: { maxHold, notify, scope } }
+    return this.apply({ type: 'lockAll', ...this.#fromSession(session, options), ...lockFields })
   }
 
   once(session: string, key: string, options: LockOptions = {}): string[] {
@@ -153,10 +155,10 @@ export class TableDriver {
   /** Campaigns for a key. `value` is JSON text. */
   campaign(session: string, key: string, options: LockOptions & { value?: string } = {}): string[] {
     const { timeout, metadata, value } = options
-    const wanted = { key, mode: 'exclusive', ttl: undefined, timeout, steal: false } as const
+    const lockFields = { key, mode: 'exclusive', ttl: undefined, timeout, steal: false } as const
     const extras = { election: { value } }
     const fields = this.#fromSession(session, options)
-    return this.apply({ type: 'lock', ...fields, ...wanted, metadata, extras })
+    return this.apply({ type: 'lock', ...fields, ...lockFields, metadata, extras })
   }
 
   proclaim(
@@ -302,7 +304,7 @@ export class TableDriver {
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 
-  /** Begins or ends a quiet time, in which the table grants no lock. */
+  /** Begins or ends a quiet time, in which the table grants only steals. */
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }

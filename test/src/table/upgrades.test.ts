@@ -51,7 +51,7 @@ describe('table: upgrades', () => {
     expect(driver.lock('c', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD/)
   })
 
-  it('leave the lock shared if they time out or are cancelled, and the queue is served', () => {
+  it('leave the lock shared if they time out or are cancelled, and the next waiter is granted', () => {
     for (const [leave, reason] of [
       ['timeout', 'timeout'],
       ['cancel', 'aborted'],
@@ -67,7 +67,7 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('fail with LOCK_HELD if they may not wait, and name only the other holders', () => {
+  it('with the timeout 0 fail with LOCK_HELD, and name only the other holders', () => {
     const driver = twoReaders()
     expect(driver.upgrade('a', 1, { timeout: 0 })).to.deep.equal(['answer a#2 LOCK_HELD by b f2'])
   })
@@ -114,7 +114,7 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('give the lock the fence that a revocation must name, also among many holders', () => {
+  it('give the lock a new fence, which a revocation must name, also among many holders', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)
@@ -149,7 +149,7 @@ describe('table: upgrades', () => {
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
 
-  it('keep the present fence of a lock that a once holds in a snapshot', () => {
+  it('of the lock of a once leave a present fence that a snapshot keeps', () => {
     const driver = TableDriver.withSessions('a')
     driver.once('a', 'k')
     driver.downgrade('a', 1)
