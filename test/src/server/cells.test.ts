@@ -1,7 +1,8 @@
 /**
- * Cells: independent clusters that share the keys between them. A broker of a cell refuses a client
- * that takes it for another cell, and requests for keys of other cells. The slot of a key decides
- * which cell has the key; PROTOCOL.md has the table of examples that these tests read.
+ * Cells: independent brokers or clusters, each of which serves a part of the keys. The cell `2/4`
+ * is the second of four. A broker of a cell refuses a client that expects another cell, and
+ * requests for keys of other cells. A hash of the key, its slot, decides which cell has the key.
+ * These tests read the table of examples in PROTOCOL.md.
  */
 import { createBroker } from '@holdfast/server'
 import {
@@ -30,7 +31,7 @@ function checksumByDefinition(bytes: Uint8Array): number {
   return crc
 }
 
-/** A key of this cell. */
+/** A key that belongs to the cell `number` of `count`. */
 function keyOf(number: number, count: number): string {
   for (let i = 0; ; i++) if (cellOfSlot(slotOf(`k${i}`), count) === number) return `k${i}`
 }
@@ -39,7 +40,7 @@ describe('cells: the slot of a key', () => {
   const section = /\n### Cells\n(.*?)\n## /s.exec(read('shared/PROTOCOL.md').text)![1]!
   const rows = section.split('\n').filter((line) => line.startsWith('| `'))
 
-  it('has the value of each example of PROTOCOL.md, and so has its cell', () => {
+  it('equals the slot of each example in PROTOCOL.md, and leads to the cells of the example', () => {
     expect(rows.length).to.be.above(10)
     for (const row of rows) {
       const [key, ...numbers] = row.split('|').slice(1, -1)
@@ -86,12 +87,25 @@ describe('cells: the slot of a key', () => {
     }
   })
 
-  it('has a cell whose text has one form', () => {
+  it('leads to a cell, whose text has only one valid form', () => {
     expect(parseCell('3/4')).to.deep.equal({ number: 3, count: 4 })
     expect(cellText({ number: 1_024, count: 1_024 })).to.equal('1024/1024')
     expect(parseCell('1024/1024')).to.deep.equal({ number: 1_024, count: 1_024 })
-    const wrong = ['', '1', '0/4', '5/4', '1/0', '01/4', '1/1025', '1/4 ', '+1/4', '1.0/4', 1, null]
-    for (const value of wrong) expect(parseCell(value), String(value)).to.equal(undefined)
+    const invalidTexts = [
+      '',
+      '1',
+      '0/4',
+      '5/4',
+      '1/0',
+      '01/4',
+      '1/1025',
+      '1/4 ',
+      '+1/4',
+      '1.0/4',
+      1,
+      null,
+    ]
+    for (const value of invalidTexts) expect(parseCell(value), String(value)).to.equal(undefined)
   })
 })
 
@@ -148,7 +162,7 @@ describe('cells: a broker with a cell', () => {
     )
     expect(refusals.causes).to.deep.equal(requests.map(() => 'cell'))
     expect(harness.broker.table.keys.size).to.equal(0)
-    // The ids were not used up.
+    // The refused requests have not used up their ids, so the client may use the ids again.
     client.say({ type: 'lock', id: 1, key: ownKey })
     client.say({
       type: 'lockAll',
@@ -158,7 +172,7 @@ describe('cells: a broker with a cell', () => {
     expect(client.socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([1, 2])
   })
 
-  it('is refused for an option that names no cell', () => {
+  it('cannot be created with an option that names no cell', () => {
     for (const cell of ['5/4', '1', 'one', '1/1025']) {
       expect(() => createBroker({ cell }))
         .to.throw(`cell must be a number and a count from 1 to 1024, such as "1/4", not "${cell}"`)

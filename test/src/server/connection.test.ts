@@ -1,5 +1,6 @@
 /**
- * A connection of the broker: its hello, its frames and messages, invalid input, and `ack`. The
+ * A connection of the broker: its first message (`hello`), its frames and messages, invalid input,
+ * and `ack`, by which the broker tells how many messages it has received. The
  * lease is the time that the broker keeps a session without a message of its client. The grace is
  * the time that a session outlives its connection. A fence is the number of a grant, which rises
  * with every grant.
@@ -48,14 +49,14 @@ describe('connection: a hello', () => {
     expect(new BrokerHarness().join().welcome).not.to.have.property('secret')
   })
 
-  const requested: [string, object, { lease: number; grace: number }][] = [
+  const hellos: [string, object, { lease: number; grace: number }][] = [
     ['no lease and no grace', {}, { lease: 15_000, grace: 0 }],
     ['too short a lease', { lease: 1 }, { lease: 2_000, grace: 0 }],
     ['too long a lease', { lease: 2_147_483_647 }, { lease: 300_000, grace: 0 }],
     ['a grace above the lease', { lease: 5_000, grace: 60_000 }, { lease: 5_000, grace: 5_000 }],
     ['a grace as long as the lease', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
   ]
-  for (const [name, hello, granted] of requested) {
+  for (const [name, hello, granted] of hellos) {
     it(`with ${name} gets ${granted.lease} ms of lease and ${granted.grace} ms of grace`, () => {
       expect(new BrokerHarness().join(hello).welcome).to.deep.include(granted)
     })

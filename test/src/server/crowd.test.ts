@@ -4,13 +4,13 @@
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-const crowd = 10_000
+const waiterCount = 10_000
 
 /** A session that holds the key, and the sessions that wait for it. */
 interface Crowd {
   readonly harness: BrokerHarness
   readonly holder: Client
-  /** The number of the holder's grant, which releases the lock. */
+  /** The number of the holder's grant, which an unlock must name. */
   readonly fence: number
   readonly waiters: readonly Client[]
 }
@@ -20,9 +20,9 @@ function startCrowd(): Crowd {
   const harness = new BrokerHarness()
   const holder = harness.join({ lease: 300_000 })
   const fence = holder.acquire('k')
-  const waiters = Array.from({ length: crowd }, () => harness.join({ lease: 300_000 }))
+  const waiters = Array.from({ length: waiterCount }, () => harness.join({ lease: 300_000 }))
   for (const waiter of waiters) waiter.lock('k')
-  expect(harness.broker.table.waitingCount).to.equal(crowd)
+  expect(harness.broker.table.waitingCount).to.equal(waiterCount)
   return { harness, holder, fence, waiters }
 }
 
@@ -50,7 +50,7 @@ describe('crowd: with ten thousand waiters on one key', () => {
     expect(harness.broker.table.waitingCount).to.equal(0)
     expect(harness.broker.table.sessions.size).to.equal(1)
     expect(harness.broker.connections.size).to.equal(1)
-    expect(harness.broker.stats()).to.include({ failedLocks: crowd, activeLocks: 1 })
+    expect(harness.broker.stats()).to.include({ failedLocks: waiterCount, activeLocks: 1 })
   })
 
   it('requests that time out together get one message each, in the order of the requests', () => {
@@ -58,12 +58,12 @@ describe('crowd: with ten thousand waiters on one key', () => {
     const holder = harness.join({ lease: 300_000 })
     holder.acquire('k')
     const waiter = harness.join({ lease: 300_000 })
-    for (let i = 1; i < crowd; i++) waiter.lock('k', { timeout: 1_000 })
+    for (let i = 1; i < waiterCount; i++) waiter.lock('k', { timeout: 1_000 })
     waiter.heard()
     harness.environment.pass(1_000)
     const heard = waiter.heard()
     expect(heard.map((message) => 'id' in message && message.id)).to.deep.equal(
-      Array.from({ length: crowd - 1 }, (_, i) => i + 1),
+      Array.from({ length: waiterCount - 1 }, (_, i) => i + 1),
     )
     expect(heard.every((message) => message.type === 'failed')).to.equal(true)
   })
@@ -72,11 +72,11 @@ describe('crowd: with ten thousand waiters on one key', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 300_000 })
     const fence = holder.acquire('k')
-    const waiters = Array.from({ length: crowd }, () => harness.join({ lease: 300_000 }))
+    const waiters = Array.from({ length: waiterCount }, () => harness.join({ lease: 300_000 }))
     for (const waiter of waiters) waiter.lock('k', { mode: 'shared' })
     const before = framesOf(waiters)
     holder.unlock(fence)
-    expect(framesOf(waiters)).to.equal(before + crowd)
-    expect(harness.broker.table.heldCount).to.equal(crowd)
+    expect(framesOf(waiters)).to.equal(before + waiterCount)
+    expect(harness.broker.table.heldCount).to.equal(waiterCount)
   })
 })

@@ -14,9 +14,9 @@ import { BrokerHarness, type Client } from './harness.js'
  * broker's close, unless `echo` is false.
  */
 function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client[], echo = true) {
-  const state = { done: false }
+  const state = { hasEnded: false }
   void drain(harness.broker, harness.environment.clock, ms).then(() => {
-    state.done = true
+    state.hasEnded = true
   })
   const pass = async (stepMs: number, steps: number): Promise<void> => {
     for (let step = 0; step < steps; step++) {
@@ -48,7 +48,7 @@ describe('drain', () => {
     const id = client.unlock(fence)
     expect(client.heard()).to.deep.equal([{ type: 'unlocked', id }])
     await pass(50, 60)
-    expect(state.done).to.equal(true)
+    expect(state.hasEnded).to.equal(true)
   })
 
   it('closes idle connections with 1012, and ends early when no connection is left', async () => {
@@ -60,7 +60,7 @@ describe('drain', () => {
     for (const { socket } of clients) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
-    expect(state.done).to.equal(true)
+    expect(state.hasEnded).to.equal(true)
   })
 
   it('closes connections without locks one by one over the whole time', async () => {
@@ -73,7 +73,7 @@ describe('drain', () => {
     expect(closedCount(clients)).to.be.within(45, 55)
     await pass(50, 110)
     expect(closedCount(clients)).to.equal(100)
-    expect(state.done).to.equal(true)
+    expect(state.hasEnded).to.equal(true)
   })
 
   it('closes a connection only when the client has no lock and no waiting request', async () => {
@@ -93,7 +93,7 @@ describe('drain', () => {
     expect(closedCount([waiter])).to.equal(0)
     await pass(50, 20)
     expect(closedCount([waiter])).to.equal(1)
-    expect(state.done).to.equal(true)
+    expect(state.hasEnded).to.equal(true)
   })
 
   it('terminates a socket whose client does not answer the close', async () => {
@@ -102,7 +102,7 @@ describe('drain', () => {
     const { state, pass } = startDrain(harness, 100, [client], false)
     await pass(50, 60)
     expect(client.socket.terminated).to.equal(true)
-    expect(state.done).to.equal(true)
+    expect(state.hasEnded).to.equal(true)
   })
 
   it('leaves no timer behind', async () => {

@@ -12,22 +12,23 @@ import { count } from '../support/counts.js'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-const deadlines = count(5_000, 50_000)
+const deadlineCount = count(5_000, 50_000)
 /** The number of sessions, if each session has one deadline. */
-const sessions = count(500, 5_000)
+const sessionCount = count(500, 5_000)
 /** The number of deadlines of one session. */
-const eachSession = 5_000
+const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
 const dueMs = 3_000
 /**
- * The most work of one turn, in the units of the meter. The work of the bystander and the last
- * deadline of the turn may exceed the budget.
+ * The most work of one turn, in the units of the meter: the budget, and some units more for the
+ * message of the bystander and for the last deadline of the turn. The bystander is a client whose
+ * messages must be answered in each turn.
  */
 const maxWork = turnBudget.deadlines + 500
 
-interface Kind {
+interface DeadlineKind {
   readonly options?: (environment: FakeEnvironment) => BrokerOptions
-  /** Sets deadlines. Returns how many of them have passed and are handled. */
+  /** Sets deadlines. Returns a function that counts how many of them the broker has handled. */
   readonly prepare: (harness: BrokerHarness) => Promise<() => number> | (() => number)
   readonly expected: number
 }
@@ -51,37 +52,37 @@ function sendMany(
   return clients
 }
 
-/** Makes locks with these terms. Returns how many of the locks have ended. */
+/** Makes locks with these terms. Returns a function that counts how many locks have ended. */
 function lockWith(terms: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
-    const clients = sendMany(harness, deadlines, eachSession, (id) => {
+    const clients = sendMany(harness, deadlineCount, deadlinesPerSession, (id) => {
       return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...terms }
     })
-    expect(table.heldCount).to.equal(clients.length * eachSession)
-    return () => deadlines - table.heldCount
+    expect(table.heldCount).to.equal(clients.length * deadlinesPerSession)
+    return () => deadlineCount - table.heldCount
   }
 }
 
 /** Each kind of deadline, and how a test makes many deadlines of this kind. */
-const kinds: Record<string, Kind> = {
+const kinds: Record<string, DeadlineKind> = {
   'timeouts of requests': {
-    expected: deadlines,
+    expected: deadlineCount,
     prepare: (harness) => {
       harness.join({ lease: 300_000 }).acquire('held')
       const terms = { type: 'lock', key: 'held', timeout: dueMs }
-      sendMany(harness, deadlines, eachSession, (id) => ({ ...terms, id }))
-      return () => deadlines - harness.broker.table.waitingCount
+      sendMany(harness, deadlineCount, deadlinesPerSession, (id) => ({ ...terms, id }))
+      return () => deadlineCount - harness.broker.table.waitingCount
     },
   },
-  'ttls of locks': { expected: deadlines, prepare: lockWith({ ttl: dueMs }) },
-  'longest holds of locks': { expected: deadlines, prepare: lockWith({ maxHold: dueMs }) },
+  'ttls of locks': { expected: deadlineCount, prepare: lockWith({ ttl: dueMs }) },
+  'longest holds of locks': { expected: deadlineCount, prepare: lockWith({ maxHold: dueMs }) },
   'timeouts at barriers': {
-    expected: deadlines,
+    expected: deadlineCount,
     prepare: (harness) => {
       const terms = { type: 'barrier', parties: 1_000, timeout: dueMs }
-      sendMany(harness, deadlines, 1_000, (id) => ({ ...terms, id, key: `barrier ${id}` }))
-      return () => deadlines - harness.broker.table.barriers.callCount
+      sendMany(harness, deadlineCount, 1_000, (id) => ({ ...terms, id, key: `barrier ${id}` }))
+      return () => deadlineCount - harness.broker.table.barriers.callCount
     },
   },
   'times of kept results': {
@@ -101,31 +102,31 @@ const kinds: Record<string, Kind> = {
     },
   },
   'leases of silent sessions': {
-    expected: sessions,
+    expected: sessionCount,
     prepare: (harness) => {
       const { table } = harness.broker
-      const others = table.sessions.size
-      for (let i = 0; i < sessions; i++) harness.join({ lease: dueMs }).acquire(`lease ${i}`)
-      return () => sessions - (table.sessions.size - others)
+      const sessionsBefore = table.sessions.size
+      for (let i = 0; i < sessionCount; i++) harness.join({ lease: dueMs }).acquire(`lease ${i}`)
+      return () => sessionCount - (table.sessions.size - sessionsBefore)
     },
   },
   'graces of sessions': {
-    expected: sessions,
+    expected: sessionCount,
     prepare: (harness) => {
       const { table } = harness.broker
-      const others = table.sessions.size
-      const clients = Array.from({ length: sessions }, (_, i) => {
+      const sessionsBefore = table.sessions.size
+      const clients = Array.from({ length: sessionCount }, (_, i) => {
         const client = harness.join({ lease: 60_000, grace: dueMs })
         client.acquire(`grace ${i}`)
         return client
       })
       for (const client of clients) client.socket.drop()
       harness.environment.endTurn()
-      return () => sessions - (table.sessions.size - others)
+      return () => sessionCount - (table.sessions.size - sessionsBefore)
     },
   },
   'lives of tokens': {
-    expected: sessions,
+    expected: sessionCount,
     options: ({ clock }) => ({
       authenticate: ({ token }) => {
         const expiresAt = token === 'short' ? clock.wall() + dueMs : undefined
@@ -133,14 +134,14 @@ const kinds: Record<string, Kind> = {
       },
     }),
     prepare: async (harness) => {
-      const sockets = Array.from({ length: sessions }, () => {
+      const sockets = Array.from({ length: sessionCount }, () => {
         return harness.connectWithHello({ lease: 60_000, token: 'short' })
       })
       await harness.settle()
       // The broker has warned the clients, because the tokens expire soon.
       harness.environment.pass(10)
       expect(sockets.filter((socket) => socket.heardOf('expiring').length > 0)).to.have.length(
-        sessions,
+        sessionCount,
       )
       return () => sockets.filter((socket) => socket.closedWith !== undefined).length
     },

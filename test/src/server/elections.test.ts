@@ -1,13 +1,14 @@
 /**
- * Elections at the broker: permissions, limits, metrics, and the values that watchers see. A leader
- * is the session that holds the lock of a campaign. A fence is the number of a grant.
+ * Elections at the broker: permissions, limits, metrics, and the values that watchers see. A
+ * campaign is a request for a leadership: an exclusive lock with a value, which the leader can
+ * change by `proclaim`. A fence is the number of a grant.
  */
 import { brokerMetrics } from '@holdfast/server/metrics'
 import type { LockEvent, WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** Campaigns without waiting. Returns the fence of the leadership. */
+/** Campaigns for a free key. Returns the fence of the leadership. */
 function lead(client: Client, id: number, terms: object = {}): number {
   client.say({ type: 'campaign', id, key: 'k', ...terms })
   return client.socket.heardOf('granted').find((granted) => granted.id === id)!.fence
@@ -19,7 +20,7 @@ function failures(client: Client): string[] {
 }
 
 describe('elections at the broker', () => {
-  it('need the permission to lock the key', () => {
+  it('are allowed only with the permission to lock the key', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation === 'lock' && key === 'k',
     })
@@ -42,7 +43,7 @@ describe('elections at the broker', () => {
     expect(failures(client)).to.deep.equal(['4 QUOTA_EXCEEDED'])
   })
 
-  it('have no new values beyond memoryBytes', () => {
+  it('get no new values while the broker uses more than memoryBytes', () => {
     // The memory of a broker with one leader without a value and 100 connections. The connections
     // make the limit so high that the test exceeds the limit by less than an eighth.
     const usedBytes = (() => {
@@ -61,7 +62,7 @@ describe('elections at the broker', () => {
     expect(client.socket.heardOf('unlocked')).to.have.length(1)
   })
 
-  it('do not show a value twice to a watch that begins', () => {
+  it('show only the current value to a watch that begins', () => {
     const harness = new BrokerHarness()
     const [leader, watcher] = [harness.join(), harness.join()]
     const fence = lead(leader, 1, { value: 1 })

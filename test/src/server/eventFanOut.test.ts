@@ -20,18 +20,18 @@ const lease = 60_000
 /** A broker with a client that holds many locks, and clients that watch these locks. */
 function setUp() {
   const harness = new BrokerHarness()
-  const leaving = harness.join({ lease })
+  const holder = harness.join({ lease })
   for (let i = 0; i < lockCount; i += 500) {
     const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
-    leaving.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}` })))
+    holder.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}` })))
   }
-  leaving.heard()
+  holder.heard()
   const watchers = Array.from({ length: watcherCount }, () => harness.join({ lease }))
   for (const watcher of watchers) {
     watcher.say({ type: 'watch', id: 1, prefix: 'k' })
     watcher.heard()
   }
-  return { harness, leaving, watchers }
+  return { harness, holder, watchers }
 }
 
 /** The keys of the events that a client has got, in order. */
@@ -41,7 +41,7 @@ function keysOf(client: Client): string[] {
   })
 }
 
-/** Ends a turn, and returns how many events all watchers have got. */
+/** Ends a turn, adds the keys of its events to `keys`, and returns the number of these events. */
 function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
   const hasMore = harness.environment.endOneTurn()
   let count = 0
@@ -59,9 +59,9 @@ describe('events for many watching connections', function () {
   this.timeout(30_000)
 
   it('are passed on in several turns, in order and once', () => {
-    const { harness, leaving, watchers } = setUp()
+    const { harness, holder, watchers } = setUp()
     const keys = watchers.map((): string[] => [])
-    leaving.socket.say({ type: 'bye' })
+    holder.socket.say({ type: 'bye' })
     expect(harness.broker.table.heldCount).to.equal(0)
     let turns = 0
     for (let hasMore = true; hasMore; turns++) {
@@ -74,9 +74,9 @@ describe('events for many watching connections', function () {
   })
 
   it('come before the events of later commands', () => {
-    const { harness, leaving, watchers } = setUp()
+    const { harness, holder, watchers } = setUp()
     const keys = watchers.map((): string[] => [])
-    leaving.socket.say({ type: 'bye' })
+    holder.socket.say({ type: 'bye' })
     const other = harness.join({ lease })
     other.socket.say({ type: 'lock', id: 1, key: 'k after' })
     while (endTurnAndCount(harness, watchers, keys).hasMore);
@@ -84,8 +84,8 @@ describe('events for many watching connections', function () {
   })
 
   it('are not sent to a watch that begins while they wait', () => {
-    const { harness, leaving, watchers } = setUp()
-    leaving.socket.say({ type: 'bye' })
+    const { harness, holder, watchers } = setUp()
+    holder.socket.say({ type: 'bye' })
     const lateSocket = harness.connect()
     lateSocket.say({ type: 'hello', lease }, { type: 'watch', id: 1, prefix: 'k' })
     const [earlyWatcher] = watchers
@@ -98,12 +98,12 @@ describe('events for many watching connections', function () {
   })
 
   it('are not sent for locks that the initial state of a watch has not listed', () => {
-    const { harness, leaving } = setUp()
+    const { harness, holder } = setUp()
     const slow = harness.join({ lease })
     slow.socket.isReading = false
     // The state of so many locks needs several messages, and the socket has no room for all.
     slow.say({ type: 'watch', id: 1, prefix: 'k' })
-    leaving.socket.say({ type: 'bye' })
+    holder.socket.say({ type: 'bye' })
     const listed = new Set<string>()
     const ended: string[] = []
     for (let turns = 0; turns < 500; turns++) {
@@ -118,11 +118,11 @@ describe('events for many watching connections', function () {
     expect(ended).to.deep.equal([...listed])
   })
 
-  it('count as memory until the last of them is sent', () => {
-    const { harness, leaving } = setUp()
+  it('count as memory of the broker until the last event is sent', () => {
+    const { harness, holder } = setUp()
     const { memory } = harness.broker
     const before = memory.usedBytes
-    leaving.socket.say({ type: 'bye' })
+    holder.socket.say({ type: 'bye' })
     const during = memory.usedBytes
     harness.environment.endTurn()
     // The broker pings the clients, and then counts their unread output again.

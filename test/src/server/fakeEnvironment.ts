@@ -1,7 +1,7 @@
 /**
- * The machine of a broker on a fake clock. Like a turn of the real event loop, a turn has three
- * steps, and a test may run each step alone: due timers, then input from the test, then the end of
- * the turn.
+ * The environment of a broker (clock, event loop, ids and secrets) as a fake that tests control.
+ * Like a turn of the real event loop, a turn has three steps, and a test may run each step alone:
+ * due timers, then input from the test, then the end of the turn.
  */
 
 import type { Environment } from '@holdfast/server/internal'
@@ -34,7 +34,7 @@ export class FakeEnvironment implements Environment {
     return this.clock.timersSet
   }
 
-  /** Lets time pass, and fires each due timer at its own time in a turn of its own. */
+  /** Lets time pass. Each due timer fires at its exact time, in a separate turn. */
   pass(ms: number): void {
     let turns = 0
     this.clock.advance(ms, () => {

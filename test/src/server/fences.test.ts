@@ -36,7 +36,7 @@ import { slowLog } from './logs.js'
 
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 /** The number of fences that a broker reserves at once. */
-const block = 2 ** 20
+const blockSize = 2 ** 20
 /** The time of the clock at the start of each test, in ms since 1970. */
 const now = 1_700_000_000_000
 const year2100 = Date.UTC(2100, 0, 1)
@@ -72,7 +72,7 @@ describe('fences: without a file, fences', () => {
     expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
   })
 
-  it('are not raised by a command of a broker whose clock is centuries ahead', () => {
+  it('ignore the raised floor of a broker whose clock is centuries ahead', () => {
     const table = new LockTable()
     const raise = (fence: number) => table.apply({ type: 'raiseFenceFloor', fence, at: 0 })
     raise(now * 1_024)
@@ -94,10 +94,10 @@ describe('fences: with a file, fences', () => {
 
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('start at the clock in a new file, and a block is reserved before the first fence', () => {
+  it('start at the time of the clock in a new file, with a reserved block', () => {
     const fences = fileFences(path, now)
     expect(fences.floor).to.equal(now * 1_024)
-    expect(reservedIn(path)).to.be.at.least(fences.floor + block)
+    expect(reservedIn(path)).to.be.at.least(fences.floor + blockSize)
   })
 
   it('are reserved on disk before they are used, one block at a time', () => {
@@ -106,19 +106,19 @@ describe('fences: with a file, fences', () => {
     fences.reserve(first)
     expect(reservedIn(path)).to.equal(first)
     fences.reserve(first + 1)
-    expect(reservedIn(path)).to.be.at.least(first + 1 + block)
+    expect(reservedIn(path)).to.be.at.least(first + 1 + blockSize)
   })
 
   it('start above all reserved fences, although the clock was set back', () => {
     const before = fileFences(path, now)
-    before.reserve(before.floor + 5 * block)
+    before.reserve(before.floor + 5 * blockSize)
     const reserved = reservedIn(path)
     const after = fileFences(path, now - 86_400_000)
     expect(after.floor).to.be.at.least(reserved)
     expect(reservedIn(path)).to.be.above(after.floor)
   })
 
-  it('start at the clock if the clock is ahead of the file', () => {
+  it('start at the time of the clock if the clock is ahead of the file', () => {
     fileFences(path, now)
     expect(fileFences(path, now + 3_600_000).floor).to.equal((now + 3_600_000) * 1_024)
   })
@@ -167,7 +167,7 @@ describe('fences: with a file, fences', () => {
   it('rise although a crash left an incomplete temporary file', () => {
     const fences = fileFences(path, now)
     writeFileSync(`${path}.new`, 'holdfast fen')
-    expect(fileFences(path, now).floor).to.be.at.least(fences.floor + block)
+    expect(fileFences(path, now).floor).to.be.at.least(fences.floor + blockSize)
     expect(existsSync(`${path}.new`)).to.equal(false)
   })
 
@@ -263,13 +263,13 @@ describe('fences: a fence file', () => {
     await created.close()
   })
 
-  it('gives no more fences to a broker if another broker has written to the file', () => {
+  it('reserves no more fences for a broker after another broker has written to the file', () => {
     mkdirSync(dirname(path), { recursive: true })
     const fences = fileFences(path, now)
     const reserved = reservedIn(path)
-    writeFileSync(path, `holdfast fences ${reserved + block}\n`)
+    writeFileSync(path, `holdfast fences ${reserved + blockSize}\n`)
     expectUnavailable(() => fences.reserve(reserved + 1), /is in use by another broker/)
-    expect(reservedIn(path)).to.equal(reserved + block)
+    expect(reservedIn(path)).to.equal(reserved + blockSize)
   })
 
   it('must not be a link, and the broker follows no links beside the file', () => {

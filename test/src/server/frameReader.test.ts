@@ -1,7 +1,8 @@
 /**
- * The frame reader decodes common text frames instead of `ws`. The tests compare `ws` with the
- * frame reader to `ws` alone: the events must be equal for any frames, any chunks and any pauses.
- * Only the frame reader stops reading between two frames of a chunk after a pause.
+ * The frame reader decodes common text frames instead of the library `ws`. The tests compare a
+ * WebSocket that has a frame reader with a WebSocket of `ws` alone: the events must be equal for
+ * any frames, any chunks and any pauses. One difference is intended: only the frame reader stops
+ * between two frames of a chunk when the connection is paused.
  */
 import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -32,7 +33,7 @@ class EventRecorder {
   /** Called after each event. */
   onEvent: () => void = () => {}
   /** The number of texts that the reader decoded. */
-  decoded = 0
+  decodedTexts = 0
   controlFrames = 0
 
   constructor(hasReader: boolean) {
@@ -50,7 +51,7 @@ class EventRecorder {
     if (!hasReader) return
     const listener = {
       onFrame: (text: string): void => {
-        this.decoded++
+        this.decodedTexts++
         this.#record(`text ${text}`)
       },
       onControlFrame: (): void => {
@@ -87,7 +88,7 @@ class EventRecorder {
 }
 
 /** Encodes frames, and cuts the bytes into chunks at these offsets. */
-function cut(frames: readonly Frame[], offsets: readonly number[]): Buffer[] {
+function chunksOf(frames: readonly Frame[], offsets: readonly number[]): Buffer[] {
   const bytes = Buffer.concat(frames.map(encodeFrame))
   const ends = offsets.map((offset) => offset % (bytes.length + 1)).sort((a, b) => a - b)
   const starts = [0, ...ends]
@@ -156,7 +157,7 @@ const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
 
 /** Encodes one frame for each text, and cuts the bytes into chunks at these offsets. */
 function textFrames(texts: readonly string[], ...at: number[]): Buffer[] {
-  return cut(
+  return chunksOf(
     texts.map((content) => frame(0x81, content)),
     at,
   )
@@ -167,26 +168,26 @@ describe('FrameReader', () => {
 
   it('emits the same events as ws alone for any frames in any chunks', async () => {
     const property = fc.asyncProperty(frames, offsets, async (sent, cuts) => {
-      const chunks = cut(sent, cuts)
-      const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
-      await Promise.all([alone.receive(chunks), read.receive(chunks)])
-      assert.deepEqual(read.events, alone.events)
+      const chunks = chunksOf(sent, cuts)
+      const [ofWs, ofReader] = [new EventRecorder(false), new EventRecorder(true)]
+      await Promise.all([ofWs.receive(chunks), ofReader.receive(chunks)])
+      assert.deepEqual(ofReader.events, ofWs.events)
     })
     await fc.assert(property, runs(300, 10_000))
   })
 
   it('emits the same events, and none during a pause, for any pauses', async () => {
     const property = fc.asyncProperty(frames, offsets, fc.integer(), async (sent, cuts, seed) => {
-      const chunks = cut(sent, cuts)
-      const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
+      const chunks = chunksOf(sent, cuts)
+      const [ofWs, ofReader] = [new EventRecorder(false), new EventRecorder(true)]
       const random = new Random(seed)
-      read.onEvent = () => {
+      ofReader.onEvent = () => {
         if (!random.chance(0.5)) return
-        read.pause()
-        setImmediate(() => read.websocket.resume())
+        ofReader.pause()
+        setImmediate(() => ofReader.websocket.resume())
       }
-      await Promise.all([alone.receive(chunks), read.receive(chunks)])
-      assert.deepEqual(read.events, alone.events)
+      await Promise.all([ofWs.receive(chunks), ofReader.receive(chunks)])
+      assert.deepEqual(ofReader.events, ofWs.events)
     })
     await fc.assert(property, runs(300, 10_000))
   })
@@ -199,24 +200,24 @@ describe('FrameReader', () => {
       recorder.events.slice(0, -1),
       texts.map((content) => `text ${content}`),
     )
-    assert.equal(recorder.decoded, 4)
+    assert.equal(recorder.decodedTexts, 4)
   })
 
   it('leaves a text in three chunks to ws, and decodes the next text', async () => {
     const recorder = new EventRecorder(true)
     await recorder.receive(textFrames(['in three chunks', 'whole'], 9, 14))
     assert.deepEqual(recorder.events.slice(0, -1), ['text in three chunks', 'text whole'])
-    assert.equal(recorder.decoded, 1)
+    assert.equal(recorder.decodedTexts, 1)
   })
 
   it('decodes texts between and after frames that ws reads', async () => {
     const recorder = new EventRecorder(true)
     const sent = [frame(0x81, 'a'), frame(0x89, ''), frame(0x81, 'b'), frame(0x01, 'c')]
     sent.push(frame(0x8a, ''), frame(0x80, 'd'), frame(0x81, 'e'))
-    await recorder.receive(cut(sent, []))
+    await recorder.receive(chunksOf(sent, []))
     const expected = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
     assert.deepEqual(recorder.events.slice(0, -1), expected)
-    assert.equal(recorder.decoded, 3)
+    assert.equal(recorder.decodedTexts, 3)
     // `ws` reads the ping, the pong and both fragments.
     assert.equal(recorder.controlFrames, 4)
   })
@@ -317,7 +318,7 @@ describe('FrameReader', () => {
       ]),
     )
     await turn()
-    assert.equal(recorder.decoded, 1)
+    assert.equal(recorder.decodedTexts, 1)
     assert.equal(recorder.reader!.unreadBytes, 5)
     recorder.websocket.terminate()
   })
@@ -327,7 +328,7 @@ describe('FrameReader', () => {
     await turn()
     recorder.websocket.close(4000, 'enough')
     const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]
-    await recorder.receive(cut([...sent, frame(0x88, '')], [3, 10]))
+    await recorder.receive(chunksOf([...sent, frame(0x88, '')], [3, 10]))
     assert.deepEqual(recorder.events, ['close 1005 '])
     assert.equal(recorder.controlFrames, 0)
   })

@@ -12,7 +12,7 @@ import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
 describe('handshake: authentication', () => {
-  it('gets the token, the origin and the address of the connection', async () => {
+  it('receives the token, the origin and the address of the connection', async () => {
     const received: unknown[] = []
     const harness = new BrokerHarness({
       authenticate: (credentials) => {
@@ -129,7 +129,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('ends at once a session that was opened for an ended connection', () => {
+  it('ends a session immediately if the log opens it after the end of its connection', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello()
@@ -138,7 +138,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('keeps for its grace a session that was resumed for an ended connection', () => {
+  it('keeps a session for its grace if the log resumes it after the end of the new connection', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ grace: 3_000 })
@@ -158,7 +158,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('renews the lease by a resuming hello although the connection of the hello has ended', () => {
+  it('renews the lease at a resuming hello, even if the connection has ended before the resume', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ lease: 10_000, grace: 'lease' })
@@ -178,7 +178,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('opens no session for an ended connection whose resume is refused', () => {
+  it('opens no new session after a refused resume whose connection has ended', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello({ resume: { session: 'x', secret: 'y' } })

@@ -1,5 +1,5 @@
 /**
- * A broker on a fake clock, with fake sockets and any number of scripted clients.
+ * A broker on a fake clock, with fake sockets and any number of clients that a test controls.
  */
 import {
   Broker,

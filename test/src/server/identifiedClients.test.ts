@@ -11,11 +11,14 @@ import { BrokerHarness, type Client } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
 /** The most sessions that fit into the budget of a turn. */
-const eachTurn = Math.ceil(turnBudget.identified / costs.hello)
+const sessionsPerTurn = Math.ceil(turnBudget.identified / costs.hello)
 /** The number of clients whose tokens are checked together. */
 const newClients = 1_000
 
-/** A broker whose `authenticate` answers when the test calls `answerAll`. */
+/**
+ * A broker whose `authenticate` answers when the test calls `answerAll`, and a client (the
+ * bystander) that has a session already. `sayHello` sends the hello of a new client.
+ */
 async function setUp() {
   const answers: (() => void)[] = []
   const harness = new BrokerHarness({
@@ -29,7 +32,7 @@ async function setUp() {
   const socket = harness.connectWithHello({ lease: 60_000, token: 'bystander' })
   await harness.settle()
   const bystander = harness.clientOn(socket)
-  const say = (remoteAddress: string, hello: object = {}): FakeSocket => {
+  const sayHello = (remoteAddress: string, hello: object = {}): FakeSocket => {
     const newSocket = harness.connect({ remoteAddress })
     harness.say(newSocket, { type: 'hello', lease: 60_000, token: 'right', ...hello })
     return newSocket
@@ -38,12 +41,12 @@ async function setUp() {
     for (const answer of answers.splice(0)) answer()
     await new Promise((resolve) => setImmediate(resolve))
   }
-  return { harness, bystander, say, answerAll }
+  return { harness, bystander, sayHello, answerAll }
 }
 
 /**
- * Runs turns until each socket is welcome or closed. Checks that the bystander has an answer in
- * each turn. Returns how many sockets were welcome or closed in each turn.
+ * Runs turns until each socket has got its `welcome` or is closed. Checks that the bystander has an
+ * answer in each turn. Returns how many handshakes ended in each turn.
  */
 function runTurns(
   { environment }: BrokerHarness,
@@ -56,14 +59,15 @@ function runTurns(
     bystander.socket.say({ type: 'stats', id })
     expect(environment.endOneTurn()).to.equal(true)
     expect(bystander.heard().filter(({ type }) => type === 'stats')).to.have.length(1)
-    const done = sockets.filter((socket) => isDone(socket)).length
-    perTurn.push(done - before)
-    before = done
+    const endedCount = sockets.filter((socket) => hasEnded(socket)).length
+    perTurn.push(endedCount - before)
+    before = endedCount
   }
   return perTurn
 }
 
-function isDone(socket: FakeSocket): boolean {
+/** Whether the handshake on this socket has ended, by a `welcome` or a close. */
+function hasEnded(socket: FakeSocket): boolean {
   return socket.closedWith !== undefined || socket.frames.length > 0
 }
 
@@ -71,31 +75,31 @@ describe('handshakes whose tokens are checked in the same turn', function () {
   this.timeout(20_000)
 
   it('are continued in many turns, in order of arrival', async () => {
-    const { harness, bystander, say, answerAll } = await setUp()
-    const sockets = Array.from({ length: newClients }, () => say('192.0.2.1'))
+    const { harness, bystander, sayHello, answerAll } = await setUp()
+    const sockets = Array.from({ length: newClients }, () => sayHello('192.0.2.1'))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    expect(Math.max(...perTurn)).to.be.at.most(2 * eachTurn)
-    expect(perTurn.length).to.be.above(newClients / eachTurn - 2)
+    expect(Math.max(...perTurn)).to.be.at.most(2 * sessionsPerTurn)
+    expect(perTurn.length).to.be.above(newClients / sessionsPerTurn - 2)
     expect(harness.broker.table.sessions.size).to.equal(newClients + 1)
     const order = [...harness.broker.table.sessions.keys()].slice(1)
     expect(sockets.map((socket) => socket.heardOf('welcome')[0]!.session)).to.deep.equal(order)
   })
 
-  it('are continued by turns of their addresses', async () => {
-    const { harness, bystander, say, answerAll } = await setUp()
-    const crowd = Array.from({ length: 200 }, () => say('192.0.2.1'))
-    const lateSocket = say('192.0.2.2')
+  it('are continued address by address, so that a crowd of one address delays no other', async () => {
+    const { harness, bystander, sayHello, answerAll } = await setUp()
+    const crowd = Array.from({ length: 200 }, () => sayHello('192.0.2.1'))
+    const lateSocket = sayHello('192.0.2.2')
     await answerAll()
     runTurns(harness, bystander, [lateSocket])
-    expect(crowd.filter((socket) => isDone(socket)).length).to.be.below(3 * eachTurn)
+    expect(crowd.filter((socket) => hasEnded(socket)).length).to.be.below(3 * sessionsPerTurn)
     harness.environment.endTurn()
     expect(crowd.every((socket) => socket.heardOf('welcome').length === 1)).to.equal(true)
   })
 
   it('are refused in many turns, if their tokens are wrong', async () => {
-    const { harness, bystander, say, answerAll } = await setUp()
-    const sockets = Array.from({ length: 200 }, () => say('192.0.2.1', { token: 'wrong' }))
+    const { harness, bystander, sayHello, answerAll } = await setUp()
+    const sockets = Array.from({ length: 200 }, () => sayHello('192.0.2.1', { token: 'wrong' }))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
     const each = Math.ceil(turnBudget.identified / costs.disconnect)
@@ -104,11 +108,11 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect([...codes]).to.deep.equal([closeCodes.unauthorized.code])
   })
 
-  it('pay for the locks of the sessions that they resume', async () => {
-    const { harness, bystander, say, answerAll } = await setUp()
+  it('are fewer in a turn if they resume sessions with many locks', async () => {
+    const { harness, bystander, sayHello, answerAll } = await setUp()
     const hellos: object[] = []
     for (let n = 0; n < 10; n++) {
-      const socket = say('192.0.2.1', { grace: 60_000 })
+      const socket = sayHello('192.0.2.1', { grace: 60_000 })
       await answerAll()
       harness.environment.endTurn()
       const client = harness.clientOn(socket)
@@ -122,16 +126,16 @@ describe('handshakes whose tokens are checked in the same turn', function () {
       socket.drop()
     }
     harness.environment.endTurn()
-    const sockets = hellos.map((hello) => say('192.0.2.1', { grace: 60_000, ...hello }))
+    const sockets = hellos.map((hello) => sayHello('192.0.2.1', { grace: 60_000, ...hello }))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    // Each resume collects 1,000 locks and answers, four for one unit.
+    // Each resume collects 1,000 locks and answers. Four of these cost one unit.
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 
   it('end without a session if the connection closes while it waits', async () => {
-    const { harness, say, answerAll } = await setUp()
-    const sockets = Array.from({ length: 100 }, () => say('192.0.2.1'))
+    const { harness, sayHello, answerAll } = await setUp()
+    const sockets = Array.from({ length: 100 }, () => sayHello('192.0.2.1'))
     await answerAll()
     for (const socket of sockets.slice(50)) socket.drop()
     harness.environment.endTurn()

@@ -19,34 +19,39 @@ function isGranted(client: Client): boolean {
 /**
  * A client that holds `k`, and a client that waits for `k` with a lease longer than any test.
  */
-function pair(hello = {}): { harness: BrokerHarness; holder: Client; next: Client; fence: number } {
+function holderAndWaiter(hello = {}): {
+  harness: BrokerHarness
+  holder: Client
+  waiter: Client
+  fence: number
+} {
   const harness = new BrokerHarness()
   const holder = harness.join(hello)
-  const next = harness.join({ lease: 300_000 })
+  const waiter = harness.join({ lease: 300_000 })
   const fence = holder.acquire('k')
-  next.lock('k')
-  next.heard()
-  return { harness, holder, next, fence }
+  waiter.lock('k')
+  waiter.heard()
+  return { harness, holder, waiter, fence }
 }
 
 describe('leaving: a bye', () => {
   it('releases the locks in the same turn, for any grace, and closes with 1000', () => {
-    const { holder, next } = pair({ grace: 'lease' })
+    const { holder, waiter } = holderAndWaiter({ grace: 'lease' })
     holder.say({ type: 'bye' })
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
     expect(holder.socket.closedWith).to.include({ code: closeCodes.goodbye.code })
   })
 
   it('withdraws the waiting requests', () => {
-    const { harness, holder, next, fence } = pair({ grace: 'lease' })
-    next.say({ type: 'bye' })
+    const { harness, holder, waiter, fence } = holderAndWaiter({ grace: 'lease' })
+    waiter.say({ type: 'bye' })
     expect(harness.broker.table.waitingCount).to.equal(0)
     holder.unlock(fence)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
   it('is handled after the earlier messages of the same frame', () => {
-    const { harness, holder, fence } = pair()
+    const { harness, holder, fence } = holderAndWaiter()
     holder.say({ type: 'unlock', id: 2, fence }, { type: 'bye' })
     expect(holder.heard()).to.deep.equal([{ type: 'unlocked', id: 2 }])
     expect(harness.broker.table.sessions.size).to.equal(1)
@@ -54,133 +59,134 @@ describe('leaving: a bye', () => {
 })
 
 describe('leaving: a connection that a draining broker closes', () => {
-  /** A pair whose holder a draining broker has told to leave. */
-  const dismissed = () => {
-    const created = pair()
-    const [connection] = created.harness.broker.connections
-    created.harness.broker.startDraining(0)
-    created.harness.broker.dismiss(connection!)
-    created.harness.environment.endTurn()
-    return created
+  /** A holder and a waiter. The draining broker has begun to close the connection of the holder. */
+  const dismissedHolderAndWaiter = () => {
+    const clients = holderAndWaiter()
+    const [connection] = clients.harness.broker.connections
+    clients.harness.broker.startDraining(0)
+    clients.harness.broker.dismiss(connection!)
+    clients.harness.environment.endTurn()
+    return clients
   }
 
   it('releases its locks as soon as the client has answered the close', () => {
-    const { harness, holder, next } = dismissed()
+    const { harness, holder, waiter } = dismissedHolderAndWaiter()
     harness.environment.pass(999)
     holder.socket.drop()
     harness.environment.endTurn()
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('keeps its locks for the lease if the client does not answer the close', () => {
-    const { harness, holder, next } = dismissed()
+    const { harness, holder, waiter } = dismissedHolderAndWaiter()
     harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
     holder.socket.drop()
     harness.environment.pass(13_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 })
 
 describe('leaving: a connection that drops', () => {
   it('releases the locks of a session without a grace in the same turn', () => {
-    const { harness, holder, next } = pair()
+    const { harness, holder, waiter } = holderAndWaiter()
     holder.socket.drop()
     harness.environment.endTurn()
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('releases its locks when the grace is over, and not before', () => {
-    const { harness, holder, next } = pair({ grace: 3_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ grace: 3_000 })
     harness.environment.pass(1_000)
     holder.socket.drop()
     harness.environment.pass(2_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('never keeps its session beyond the lease, which runs from the last message', () => {
-    const { harness, holder, next } = pair({ grace: 'lease', lease: 6_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ grace: 'lease', lease: 6_000 })
     harness.environment.pass(5_000)
     holder.socket.drop()
     harness.environment.pass(999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('keeps its session over the grace while the process of the broker is stopped', () => {
-    const { harness, holder, next } = pair({ grace: 3_000 })
+  it('does not count the time in which the process of the broker is stopped as grace', () => {
+    const { harness, holder, waiter } = holderAndWaiter({ grace: 3_000 })
     holder.socket.drop()
     harness.environment.pass(1_000)
     harness.environment.stopFor(60_000)
     // The stop does not count: 2,000 ms of the grace are left.
     harness.environment.pass(1_700)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(300)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 })
 
 describe('leaving: a connection that the broker aborts', () => {
   it('keeps the locks for the lease of a session that has no grace', () => {
-    const { harness, holder, next } = pair({ lease: 6_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     harness.environment.pass(1_000)
     holder.say('junk')
     expect(holder.socket.closedWith?.code).to.equal(4400)
     holder.socket.drop()
     harness.environment.pass(5_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('keeps the locks for the lease of a session that has a shorter grace', () => {
-    const { harness, holder, next } = pair({ lease: 6_000, grace: 1_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
     harness.environment.pass(5_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('keeps the locks for the lease after an invalid WebSocket frame', () => {
-    const { harness, holder, next } = pair({ lease: 6_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     holder.socket.sayInvalidFrame()
     harness.environment.pass(1_000)
     expect(holder.socket.terminated, 'after a second').to.equal(true)
     holder.socket.drop()
     harness.environment.pass(4_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('withdraws the waiting requests of a session without a grace, because no grant can reach the client', () => {
-    const { harness, holder, next, fence } = pair()
-    next.say('junk')
+    const { harness, holder, waiter, fence } = holderAndWaiter()
+    waiter.say('junk')
     expect(harness.broker.table.waitingCount).to.equal(0)
     holder.unlock(fence)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 })
 
+/** A silent client has a connection, but sends no message. */
 describe('leaving: a silent client', () => {
   it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
-    const { harness, holder, next } = pair({ lease: 6_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     harness.environment.pass(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
     harness.environment.pass(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('renews its lease by any message', () => {
-    const { harness, holder } = pair({ lease: 6_000 })
+    const { harness, holder } = holderAndWaiter({ lease: 6_000 })
     harness.environment.pass(5_000)
     holder.say({ type: 'pong', n: 7 })
     harness.environment.pass(5_999)
@@ -190,19 +196,19 @@ describe('leaving: a silent client', () => {
   })
 
   it('keeps its session as long as it answers the pings', () => {
-    const { harness, holder, next } = pair({ lease: 2_000 })
-    passAlive(harness, 60_000, holder, next)
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 2_000 })
+    passAlive(harness, 60_000, holder, waiter)
     expect(holder.socket.closedWith).to.equal(undefined)
   })
 
   it('keeps its session if its frames waited while the process of the broker was stopped', () => {
-    const { harness, holder, next } = pair({ lease: 2_000 })
+    const { harness, holder, waiter } = holderAndWaiter({ lease: 2_000 })
     harness.environment.pass(1_900)
     harness.environment.stopFor(10_000)
     harness.environment.fireTimers()
     harness.say(holder.socket, { type: 'pong', n: 1 })
     harness.environment.pass(1_999)
-    expect(isGranted(next)).to.equal(false)
+    expect(isGranted(waiter)).to.equal(false)
   })
 
   it('gets no ack after the broker has submitted the end of the session to the command log', () => {
@@ -225,26 +231,26 @@ describe('leaving: the ttl of a lock', () => {
   it('ends the lock on time, tells its holder, and grants the key in the same turn', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
-    const next = harness.join()
+    const waiter = harness.join()
     const fence = holder.acquire('k', { ttl: 1_000 })
-    next.lock('k')
+    waiter.lock('k')
     harness.environment.pass(999)
-    expect(next.heard()).to.deep.equal([])
+    expect(waiter.heard()).to.deep.equal([])
     harness.environment.pass(1)
     expect(holder.heard()).to.deep.equal([{ type: 'lost', fence, reason: 'expired' }])
-    expect(isGranted(next)).to.equal(true)
+    expect(isGranted(waiter)).to.equal(true)
   })
 
   it('begins at the time `at` of the grant', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
-    const next = harness.join()
+    const waiter = harness.join()
     const first = holder.lock('k', { ttl: 1_000 })
     expect(holder.heard()).to.deep.equal([{ type: 'granted', id: first, fence: 1, at: 1_000 }])
-    next.lock('k', { ttl: 1_000 })
+    waiter.lock('k', { ttl: 1_000 })
     harness.environment.pass(400)
     holder.unlock(1)
-    expect(next.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
+    expect(waiter.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
   })
 
   it('starts again at a refresh, which may change the ttl', () => {

@@ -8,8 +8,8 @@ type StateMachine = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
 /**
- * Makes a log that keeps submitted commands until `deliver` applies the oldest `count` commands, by
- * default all.
+ * Makes a log that keeps submitted commands until the test calls `deliver`, which applies the
+ * oldest `count` commands, by default all. `pending` counts the commands that are not applied yet.
  */
 export function slowLog(): { log: Log; deliver: (count?: number) => void; pending: () => number } {
   let stateMachine: StateMachine | undefined

@@ -1,7 +1,7 @@
 /**
- * The longest hold on a fake clock: when the broker ends a lock, and what `welcome` and `granted`
- * tell the client. The ttl is how long a lock lasts without a refresh. A fence is the number of a
- * grant.
+ * `maxHold`, the longest time for which a lock is held, on a fake clock: when the broker ends a
+ * lock, and what `welcome` and `granted` tell the client. The ttl is how long a lock lasts without
+ * a refresh. A fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -24,7 +24,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('begins at the grant of a request that waited, and the grant contains the start', () => {
+  it('begins at the grant of a request that waited, and `granted` tells this time', () => {
     const harness = new BrokerHarness()
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     const fence = first.acquire('k')
@@ -49,7 +49,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(later)
   })
 
-  it('has the limit of the operator, which welcome tells and a resume repeats', () => {
+  it('is at most the limit of the operator, which `welcome` tells also after a resume', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)

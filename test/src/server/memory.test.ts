@@ -15,8 +15,11 @@ import { BrokerHarness, type Client } from './harness.js'
 
 const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
 
-/** A broker with a memory limit of `roomBytes` above the bytes that `prepare` uses. */
-function almostFull(
+/**
+ * A broker whose memory limit is `roomBytes` above the bytes that it uses after `prepare`. Returns
+ * the client that `prepare` made.
+ */
+function brokerWithRoom(
   roomBytes: number,
   prepare: (harness: BrokerHarness) => Client,
 ): { harness: BrokerHarness; client: Client; refusals: RefusalRecorder } {
@@ -43,13 +46,17 @@ describe('memory: the account', () => {
       ...['--expose-gc', program],
       ...[String(count(0.5, 1)), String(count(4, 1))],
     ])
-    const weighed = JSON.parse(stdout) as { name: string; counted: number; real: number }[]
-    expect(weighed).to.have.length.above(count(2, 9))
-    for (const { name, counted, real } of weighed) {
+    const measurements = JSON.parse(stdout) as {
+      name: string
+      counted: number
+      heapBytes: number
+    }[]
+    expect(measurements).to.have.length.above(count(2, 9))
+    for (const { name, counted, heapBytes } of measurements) {
       // The factor allows for the garbage collector and for growing hash tables.
-      expect(counted, `${name}: ${real} taken`).to.be.above(real * count(0.6, 0.9))
+      expect(counted, `${name}: ${heapBytes} taken`).to.be.above(heapBytes * count(0.6, 0.9))
       // Stored refusals share their answers, so they take less than a fifth of the counted bytes.
-      expect(counted, `${name}: ${real} taken`).to.be.below(real * 8)
+      expect(counted, `${name}: ${heapBytes} taken`).to.be.below(heapBytes * 8)
     }
   })
 
@@ -137,7 +144,7 @@ describe('memory: beyond memoryBytes', () => {
   }
 
   it('the broker refuses new locks and watches with a reason', () => {
-    const { client, refusals } = almostFull(0, prepare)
+    const { client, refusals } = brokerWithRoom(0, prepare)
     client.lock('k')
     client.lock('k', { timeout: 0 })
     client.say({ type: 'watch', id: 7 })
@@ -154,7 +161,7 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker serves refresh, unlock, ack and bye', () => {
-    const { harness, client } = almostFull(-1, prepare)
+    const { harness, client } = brokerWithRoom(-1, prepare)
     client.say({ type: 'refresh', id: 2, fence: 1 }, { type: 'unlock', id: 3, fence: 1 })
     client.say({ type: 'ack', ids: [1, 2, 3] }, { type: 'stats', id: 9 })
     expect(outcomes(client)).to.deep.equal(['refreshed', 'unlocked', 'ack', 'stats'])
@@ -165,13 +172,13 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker repeats the answer to a repeated request', () => {
-    const { client } = almostFull(-1, prepare)
+    const { client } = brokerWithRoom(-1, prepare)
     client.say({ type: 'lock', id: 1, key: 'held' })
     expect(outcomes(client)).to.deep.equal(['granted'])
   })
 
   it('the broker grants a waiting request', () => {
-    const { harness, client } = almostFull(-1, (prepared) => {
+    const { harness, client } = brokerWithRoom(-1, (prepared) => {
       const holder = prepare(prepared)
       prepared.join().lock('held')
       return holder
@@ -183,7 +190,7 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker closes a new session with 1013, and resumes a session that exists', () => {
-    const { harness, client, refusals } = almostFull(1, prepare)
+    const { harness, client, refusals } = brokerWithRoom(1, prepare)
     client.socket.drop()
     harness.environment.endTurn()
     const filler = harness.connect()
@@ -200,7 +207,7 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker closes new connections with 1013 if it exceeds the limit by an eighth', () => {
-    const { harness, refusals } = almostFull(0, prepare)
+    const { harness, refusals } = brokerWithRoom(0, prepare)
     let accepted = 0
     let last = harness.connect()
     for (; last.closedWith === undefined && accepted < 100; accepted++) last = harness.connect()
@@ -210,7 +217,7 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker aborts clients with 16 KiB unread if it exceeds the limit by an eighth', () => {
-    const { harness, client, refusals } = almostFull(300_000, prepare)
+    const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000

@@ -1,6 +1,8 @@
 /**
- * The notices `queued` and `contended` on a fake clock: which client gets a notice, how often, and
- * how much work a crowd of holders causes. A fence is the number of a grant, which identifies a
+ * The notices on a fake clock: which client gets a notice, how often, and how much work a crowd of
+ * holders causes. `queued` tells a client that its request waits. `contended` tells a holder how
+ * many requests wait for its lock. A client gets the notices that its request names in `notify`. A
+ * fence is the number of a grant, which identifies a
  * lock.
  */
 import type { ServerMessage } from '@holdfast/shared'
@@ -22,7 +24,7 @@ function setUp(count: number): { harness: BrokerHarness; clients: Client[] } {
 const contended = { notify: ['contended'] }
 
 describe('contended notices', () => {
-  it('come at once, then at most once a second with the newest number', () => {
+  it('come at once, then at most once a second with the newest number of requests', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.acquire('k', contended)
@@ -76,7 +78,7 @@ describe('contended notices', () => {
     expect(silent.heard()).to.deep.equal([])
   })
 
-  it('name the key of a set with the most requests, and keep one limit for all keys', () => {
+  it('for a set count the requests of its busiest key, and come at most once a second for all keys', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })
@@ -87,7 +89,7 @@ describe('contended notices', () => {
     expect(contendedIn(passAlive(harness, 1_100, holder, busy)[0]!)).to.deep.equal([2])
   })
 
-  it('come again after a resume, because the first may be lost', () => {
+  it('come again after a resume, because the client may not have got the first notice', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     const busy = harness.join({ lease: 60_000 })

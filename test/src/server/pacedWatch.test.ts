@@ -1,17 +1,15 @@
 /**
  * A watch first sends the held locks, and then an event for each later change. If the broker needs
  * many turns of the event loop to send the held locks, locks change between these turns. The held
- * locks and the events together must still be exact.
+ * locks and the events together must still be exact. A fence, the number of a grant, identifies a
+ * lock.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { BrokerHarness, type Client } from './harness.js'
 
-/**
- * The held locks that a client derives from the messages of its watch. The fence, the number of a
- * grant, identifies each lock.
- */
+/** The held locks that a client derives from the messages of its watch, by their fences. */
 class DerivedState {
   readonly held = new Set<number>()
   #isComplete = false
@@ -64,7 +62,7 @@ describe('a watch with a long initial state', function () {
         busy.say(...requests.slice(0, 350))
         busy.say(...requests.slice(350))
         const watcher = harness.join({ lease: 60_000 })
-        const derived = new DerivedState()
+        const derivedState = new DerivedState()
         const fences = [...harness.broker.table.keys.values()].flatMap(({ holders }) =>
           [...holders].map(({ fence }) => fence),
         )
@@ -86,22 +84,22 @@ describe('a watch with a long initial state', function () {
             const mode = act === 'share' ? 'shared' : 'exclusive'
             busy.socket.say({ type: 'lock', id: id++, key: `k${key}`, mode, timeout: 0 })
           }
-          derived.update(watcher)
+          derivedState.update(watcher)
         }
         while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
           watcher.socket.read()
-          derived.update(watcher)
+          derivedState.update(watcher)
         }
         const actual = [...harness.broker.table.keys.values()]
           .filter((state) => byPrefix || state.key === 'k0')
           .flatMap(({ holders }) => [...holders].map(({ fence }) => fence))
-        expect([...derived.held].sort()).to.deep.equal(actual.sort())
+        expect([...derivedState.held].sort()).to.deep.equal(actual.sort())
       }),
       { numRuns: 30 },
     )
   })
 
-  it('lists the new mode of a lock, and reports no change from before the list', () => {
+  it('lists the new mode of a lock, and sends no event for a change before the list', () => {
     const harness = new BrokerHarness()
     const busy = harness.join({ lease: 60_000 })
     const metadata = 'x'.repeat(1_500)

@@ -84,12 +84,12 @@ describe('pacing', function () {
       busy.socket.say(...messages)
       busy.socket.say({ type: 'stats', id: 5_000 })
       harness.environment.endTurn()
-      const answered = busy.heard().flatMap((message) => {
-        const more = 'more' in message && message.more
-        return 'id' in message && !more ? [message.id] : []
+      const answeredIds = busy.heard().flatMap((message) => {
+        const isPart = 'more' in message && message.more
+        return 'id' in message && !isPart ? [message.id] : []
       })
       const requestIds = messages.map((message) => (message as { id: number }).id)
-      expect(answered).to.deep.equal([...requestIds, 5_000])
+      expect(answeredIds).to.deep.equal([...requestIds, 5_000])
       expect(busy.socket.isPaused).to.equal(false)
     })
   }
@@ -244,7 +244,7 @@ describe('pacing', function () {
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
     harness.environment.endTurn()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(false)
-    // The connections of the holder and of the two clients of `brokerWithLocks` are left.
+    // The connections of the holder and of the two clients of `brokerWithLocks` remain.
     expect(harness.broker.connections.size).to.equal(3)
   })
 
@@ -363,11 +363,11 @@ describe('pacing of expensive messages', function () {
       socket.say({ type: 'hello', lease: 60_000, grace: 60_000, ...client.resume() })
       return socket
     })
-    const attached = (): number =>
+    const openCount = (): number =>
       [...harness.broker.connections].filter(({ state }) => state === 'open').length
-    expect(attached()).to.be.within(1, 15)
+    expect(openCount()).to.be.within(1, 15)
     harness.environment.endTurn()
-    expect(attached()).to.equal(20)
+    expect(openCount()).to.equal(20)
     for (const socket of resumed) expect(socket.heardOf('welcome')).to.have.length(1)
   })
 

@@ -1,6 +1,6 @@
 /**
- * The prefix tree finds texts by their prefixes. The tests compare the tree to a search through all
- * texts, for any insertions and deletions.
+ * The prefix tree finds texts by their prefixes. The broker uses the tree to find the watches of a
+ * key. The tests compare the tree to a search through all texts, for any insertions and deletions.
  */
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -15,6 +15,7 @@ const text = fc
   .array(fc.constantFrom('a', 'b', '\ud83d'), { maxLength: 6 })
   .map((units) => units.join(''))
 
+/** A value in the tree, which contains its own text. */
 interface Value {
   readonly text: string
 }

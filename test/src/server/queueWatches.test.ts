@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** The queues that a client derives from the messages of its watch, by key. */
+/** The queues by key, as a client derives them from the messages of its watch. */
 class DerivedQueues {
   readonly queues = new Map<string, string[]>()
   #isComplete = false
@@ -71,7 +71,7 @@ describe('a watch with a long queue', function () {
         busy.say(...keys.map((_, i) => ({ type: 'lock', id: i + 301, key: 'k0' })))
         const fences = keys.map((_, i) => i + 1)
         const watcher = harness.join({ lease: 60_000 })
-        const derived = new DerivedQueues()
+        const derivedQueues = new DerivedQueues()
         watcher.socket.isReading = false
         const scope = byPrefix ? { prefix: 'k' } : { key: 'k0' }
         watcher.socket.say({ type: 'watch', id: 1, queue: true, ...scope })
@@ -91,16 +91,16 @@ describe('a watch with a long queue', function () {
             const items = [{ key: `k${key}` }, { key: `k${key + 1}`, mode: 'shared' }]
             busy.socket.say({ type: 'lockAll', id: id++, items })
           }
-          derived.update(watcher)
+          derivedQueues.update(watcher)
         }
         while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
           watcher.socket.read()
-          derived.update(watcher)
+          derivedQueues.update(watcher)
         }
         for (const { key, queue } of harness.broker.table.keys.values()) {
           if (!byPrefix && key !== 'k0') continue
           const actual = [...queue].map((request) => `${request.session.id}#${request.id}`)
-          expect(derived.queues.get(key) ?? [], key).to.deep.equal(actual)
+          expect(derivedQueues.queues.get(key) ?? [], key).to.deep.equal(actual)
         }
       }),
       { numRuns: 30 },
@@ -138,7 +138,7 @@ describe('a watch with queue', () => {
     ])
   })
 
-  it('loses the queue if a watch without queue takes its id', () => {
+  it('gets no more events of queues after the client sends a watch without queue under its id', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, queue: true })

@@ -1,6 +1,8 @@
 /**
- * Queries for the calls that wait at barriers and for the kept results of `once`: permissions,
- * limits, and answers in parts to a client that reads slowly while the records change.
+ * Queries for the calls that wait at barriers and for the kept results of `once`. A call passes its
+ * barrier when enough calls (the parties) have arrived. `once` lets one caller run for all callers
+ * of a key, and may keep the result for later callers. The tests check permissions, limits, and
+ * answers in parts to a client that reads slowly while barriers begin and end.
  */
 import type { Found } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -63,7 +65,7 @@ describe('a query for barriers or kept results', () => {
     expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
   })
 
-  it('says how long a result is still kept, and lists no result whose time is over', () => {
+  it('tells how long a result is still kept, and lists no result whose time is over', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 300_000 })
     keepResult(client, 1, 'r', { a: 1 }, 1_000)
@@ -74,13 +76,13 @@ describe('a query for barriers or kept results', () => {
     expect(ask(client, { kind: 'results' })[0]).to.deep.include({ kept: [], keptCount: 0 })
   })
 
-  it('with a long answer pauses while the client does not read, though barriers come and go', () => {
+  it('pauses a long answer while the client does not read, and omits barriers that begin or end', () => {
     const harness = new BrokerHarness()
     const [first, second, reader] = [harness.join(), harness.join(), harness.join()]
     arriveAt(first, 'b', 600)
     reader.socket.bufferedBytes = 1024 * 1024
     expect(ask(reader, { kind: 'barriers' })).to.deep.equal([])
-    // The second call opens the barrier, which then is gone; further barriers are new.
+    // The second call is the last party, so the first 300 barriers end. Five barriers are new.
     arriveAt(second, 'b', 300)
     arriveAt(second, 'new', 5, 1_000)
     reader.socket.read()

@@ -49,7 +49,7 @@ describe('statistics', () => {
     expect(harness.broker.stats()).to.include({ totalLocks: 2, failedLocks: 0, activeLocks: 1 })
   })
 
-  it('count as failed a request that is not granted at once, in time, or before its end', () => {
+  it('count a request as failed if it may not wait, times out, is cancelled, or ends with its session', () => {
     const harness = new BrokerHarness()
     harness.join({ lease: 300_000 }).acquire('k')
     const client = harness.join()

@@ -7,25 +7,25 @@ import { FakeEnvironment } from './fakeEnvironment.js'
 
 describe('long work in short turns', () => {
   it('pauses after 10 ms of work, and resolves with the result', async () => {
-    const machine = new FakeEnvironment()
-    const stepTimes: number[] = []
+    const environment = new FakeEnvironment()
+    const executedSteps: number[] = []
     function* work(): Generator<undefined, string, undefined> {
       for (let i = 0; i < 7; i++) {
-        machine.clock.advance(4)
-        stepTimes.push(i)
+        environment.clock.advance(4)
+        executedSteps.push(i)
         yield
       }
       return 'done'
     }
     let result = ''
-    void runInTurns(work(), machine).then((value) => {
+    void runInTurns(work(), environment).then((value) => {
       result = value
     })
-    const stepsAfterTurn: number[] = [stepTimes.length]
+    const stepsAfterTurn: number[] = [executedSteps.length]
     while (result === '') {
-      machine.endTurn()
+      environment.endTurn()
       await new Promise((resolve) => setImmediate(resolve))
-      stepsAfterTurn.push(stepTimes.length)
+      stepsAfterTurn.push(executedSteps.length)
     }
     // Three steps of 4 ms are the first to exceed 10 ms.
     expect(stepsAfterTurn).to.deep.equal([3, 6, 7])

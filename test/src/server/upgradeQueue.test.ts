@@ -15,7 +15,7 @@ import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 
 /** The number of upgrades that fit into the budget of a turn. */
-const eachTurn = turnBudget.upgrades / costs.upgrade
+const upgradesPerTurn = turnBudget.upgrades / costs.upgrade
 
 describe('the queue of upgrades', () => {
   let environment: FakeEnvironment
@@ -55,21 +55,21 @@ describe('the queue of upgrades', () => {
   }
 
   it('accepts upgrades at once while the turn has work budget left', () => {
-    const names = addMany('a', eachTurn, '192.0.2.1')
+    const names = addMany('a', upgradesPerTurn, '192.0.2.1')
     expect(accepted).to.deep.equal(names)
-    expect(scheduler.unitsLeft).to.equal(turnBudget.all - eachTurn * costs.upgrade)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.all - upgradesPerTurn * costs.upgrade)
   })
 
   it('accepts the other upgrades in later turns, in order', () => {
-    const names = addMany('a', 3 * eachTurn, '192.0.2.1')
+    const names = addMany('a', 3 * upgradesPerTurn, '192.0.2.1')
     for (const turns of [1, 2, 3]) {
-      expect(accepted).to.deep.equal(names.slice(0, turns * eachTurn))
+      expect(accepted).to.deep.equal(names.slice(0, turns * upgradesPerTurn))
       environment.endOneTurn()
     }
     expect(accepted).to.deep.equal(names)
   })
 
-  it('accepts no upgrade at once in a turn that messages have used up', () => {
+  it('accepts no upgrade at once in a turn whose budget messages have used up', () => {
     scheduler.spend(turnBudget.all)
     add('late')
     expect(accepted).to.deep.equal([])
@@ -78,7 +78,7 @@ describe('the queue of upgrades', () => {
   })
 
   it('accepts at least one upgrade in a turn, even if upgrades take very long', () => {
-    addMany('a', eachTurn, '192.0.2.1')
+    addMany('a', upgradesPerTurn, '192.0.2.1')
     for (const name of ['slow', 'next']) {
       queue.add({
         remoteAddress: '192.0.2.1',
@@ -91,12 +91,12 @@ describe('the queue of upgrades', () => {
       })
     }
     environment.endOneTurn()
-    expect(accepted.slice(eachTurn)).to.deep.equal(['slow'])
+    expect(accepted.slice(upgradesPerTurn)).to.deep.equal(['slow'])
     environment.endOneTurn()
-    expect(accepted.slice(eachTurn)).to.deep.equal(['slow', 'next'])
+    expect(accepted.slice(upgradesPerTurn)).to.deep.equal(['slow', 'next'])
   })
 
-  it('takes turns between addresses', () => {
+  it('accepts one upgrade of each address in turn', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 15, '192.0.2.1')
     addMany('b', 2, '192.0.2.2')
@@ -105,7 +105,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
   })
 
-  it('refuses the oldest upgrade of the address with the most, beyond the limit', () => {
+  it('beyond the limit refuses an upgrade of the address that has the most upgrades', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 21, '192.0.2.1')
     expect(refused).to.deep.equal(['a21'])
@@ -125,7 +125,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['stays'])
   })
 
-  it('destroys the sockets that wait when it is closed', () => {
+  it('destroys the sockets of all waiting upgrades when the queue is closed', () => {
     scheduler.spend(turnBudget.all)
     const sockets = [add('a'), add('b', '192.0.2.2')]
     queue.close()
@@ -134,7 +134,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal([])
   })
 
-  it('does nothing while no client connects', () => {
+  it('asks for no further turn while no upgrade waits', () => {
     add('a')
     environment.endTurn()
     expect(environment.endOneTurn()).to.equal(false)

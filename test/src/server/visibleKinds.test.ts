@@ -6,8 +6,11 @@ import type { Found, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** Two scopes that each hold one key and want the key of the other; the second is refused. */
-function refuseDeadlock(harness: BrokerHarness, keys: readonly [string, string]): Client[] {
+/**
+ * Makes a deadlock: two scopes each hold one key and request the key of the other scope. The broker
+ * refuses the second request. Returns the clients of the scopes.
+ */
+function makeRefusedDeadlock(harness: BrokerHarness, keys: readonly [string, string]): Client[] {
   const clients = [harness.join({ name: 'ann' }), harness.join({ name: 'bob' })]
   for (const [i, client] of clients.entries()) client.acquire(keys[i]!, { scope: i + 1 })
   clients[0]!.lock(keys[1], { scope: 1 })
@@ -26,7 +29,7 @@ function query(client: Client, scope: object): Found {
 describe('queries and watches', () => {
   it('show the scope of a lock and of a waiting request', () => {
     const harness = new BrokerHarness()
-    refuseDeadlock(harness, ['a', 'b'])
+    makeRefusedDeadlock(harness, ['a', 'b'])
     const reader = harness.join()
     const { held, waiting } = query(reader, {})
     expect(held.map(({ key, scope }) => [key, scope])).to.deep.equal([
@@ -68,9 +71,9 @@ describe('queries and watches', () => {
 })
 
 describe('the counters of refused deadlocks', () => {
-  it('have the newest cycle and its time', () => {
+  it('contain the cycle of the newest refused deadlock, and its time', () => {
     const harness = new BrokerHarness()
-    const [ann, bob] = refuseDeadlock(harness, ['a', 'b'])
+    const [ann, bob] = makeRefusedDeadlock(harness, ['a', 'b'])
     const { refusedDeadlocks, newestDeadlock } = harness.broker.stats()
     expect(refusedDeadlocks).to.equal(1)
     expect(newestDeadlock!.since).to.equal(harness.environment.clock.wall())
@@ -79,7 +82,7 @@ describe('the counters of refused deadlocks', () => {
     expect(refused).to.include({ key: 'a', name: 'bob', scope: 2 })
     expect(waiter).to.include({ key: 'b', name: 'ann', scope: 1 })
     expect(session).to.be.oneOf([undefined, refused!.session])
-    refuseDeadlock(harness, ['c', 'd'])
+    makeRefusedDeadlock(harness, ['c', 'd'])
     expect(harness.broker.stats()).to.include({ refusedDeadlocks: 2 })
     expect(harness.broker.stats().newestDeadlock!.cycle[0]!.key).to.equal('c')
     expect(ann!.socket.heardOf('failed')).to.deep.equal([])
@@ -90,16 +93,16 @@ describe('the counters of refused deadlocks', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'query' || visible.has(key),
     })
-    refuseDeadlock(harness, ['a', 'b'])
+    makeRefusedDeadlock(harness, ['a', 'b'])
     const reader = harness.join()
-    const ask = () => {
+    const readStats = () => {
       reader.say({ type: 'stats', id: 1 })
       return reader.socket.heardOf('stats').at(-1)!.stats
     }
-    const [refused, waiter] = ask().newestDeadlock!.cycle
+    const [refused, waiter] = readStats().newestDeadlock!.cycle
     expect(refused).to.include({ key: 'a', name: 'bob' })
     expect(waiter).to.have.all.keys('session', 'scope')
     visible = new Set()
-    expect(ask()).to.include({ refusedDeadlocks: 1 }).and.not.have.property('newestDeadlock')
+    expect(readStats()).to.include({ refusedDeadlocks: 1 }).and.not.have.property('newestDeadlock')
   })
 })

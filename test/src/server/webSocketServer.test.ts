@@ -18,8 +18,8 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { encodeFrame, frame } from './upgraded.js'
 
-/** The bytes above which the broker answers no more pings, if the client does not read them. */
-const mostUnread = 33 * 1024
+/** The most bytes of answers to pings that the broker buffers while the client does not read. */
+const maxUnreadBytes = 33 * 1024
 
 /** A client on a fake TCP socket, and the events of the broker's socket. */
 class Peer {
@@ -209,7 +209,7 @@ describe('a WebSocket of the broker', () => {
       peer.ping(`${i} ${'x'.repeat(100)}`)
       await turns(2)
     }
-    expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, mostUnread)
+    expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, maxUnreadBytes)
     peer.unblock()
     await turns()
     expect(peer.socket.bufferedBytes).to.equal(0)

@@ -10,7 +10,7 @@ import { WorkMeter } from '../protocol/workMeter.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** The number of clients that send an expensive message. */
-const clients = 60
+const clientCount = 60
 /** The records that each expensive message releases, grants, answers or visits. */
 const recordsEach = 300
 /** The lease of each session, in ms. */
@@ -28,9 +28,9 @@ class Scene {
     return client
   }
 
-  /** Connects `clients` clients. */
+  /** Connects `clientCount` clients. */
   joinMany(): Client[] {
-    return Array.from({ length: clients }, () => this.join())
+    return Array.from({ length: clientCount }, () => this.join())
   }
 
   /** A client that sends the same request for each record, in frames of 100. */
@@ -43,27 +43,27 @@ class Scene {
     return client
   }
 
-  /** Makes scopes that share the key "knot", and that each wait for a key of their own. */
-  tieKnot(): void {
+  /** Makes many scopes. All share the key `of all scopes`, and each waits for a different key. */
+  addWaitingScopes(): void {
     const holder = this.join()
     const others = this.join()
     for (let scope = 1; scope <= recordsEach; scope++) {
       holder.acquire(`wanted ${scope}`)
-      others.acquire('knot', { mode: 'shared', scope })
+      others.acquire('of all scopes', { mode: 'shared', scope })
       others.lock(`wanted ${scope}`, { scope })
     }
   }
 }
 
-interface Kind {
+interface MessageKind {
   /** Returns each client with its expensive message. */
   prepare(scene: Scene): [Client, object][]
   /** The work of one message, in units of the meter. */
   readonly workEach: number
 }
 
-/** Clients that each hold a key exclusively, while many shared requests wait. */
-function holders(scene: Scene): { client: Client; key: string; fence: number }[] {
+/** Clients that each hold a key exclusively, while many shared requests wait for this key. */
+function holdersWithWaiters(scene: Scene): { client: Client; key: string; fence: number }[] {
   return scene.joinMany().map((client, i) => {
     const key = `queue ${i}`
     const fence = client.acquire(key)
@@ -72,23 +72,30 @@ function holders(scene: Scene): { client: Client; key: string; fence: number }[]
   })
 }
 
-const ofHolder =
+/** Prepares a message of each holder. Its waiters get their grants when the message is handled. */
+const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>
-    holders(scene).map(({ client, key, fence }) => [client, messageFor(key, fence)])
+    holdersWithWaiters(scene).map(({ client, key, fence }) => [client, messageFor(key, fence)])
 
-const kinds: Record<string, Kind> = {
+const kinds: Record<string, MessageKind> = {
   'an unlock that grants many shared locks': {
     workEach: recordsEach,
-    prepare: ofHolder((_key, fence) => ({ type: 'unlock', id: 2, fence })),
+    prepare: fromEachHolder((_key, fence) => ({ type: 'unlock', id: 2, fence })),
   },
   'a downgrade that grants many shared locks': {
     workEach: recordsEach,
-    prepare: ofHolder((_key, fence) => ({ type: 'downgrade', id: 2, fence })),
+    prepare: fromEachHolder((_key, fence) => ({ type: 'downgrade', id: 2, fence })),
   },
   'a revocation that grants many shared locks': {
     workEach: recordsEach,
-    prepare: ofHolder((key, fence) => ({ type: 'revoke', id: 2, key, fence, reason: 'crowd' })),
+    prepare: fromEachHolder((key, fence) => ({
+      type: 'revoke',
+      id: 2,
+      key,
+      fence,
+      reason: 'crowd',
+    })),
   },
   'a cancel of the only exclusive request before many shared requests': {
     workEach: recordsEach,
@@ -113,18 +120,18 @@ const kinds: Record<string, Kind> = {
   'a request that visits many scopes': {
     workEach: 4 * recordsEach,
     prepare: (scene) => {
-      scene.tieKnot()
+      scene.addWaitingScopes()
       return scene.joinMany().map((client) => {
-        return [client, { type: 'lock', id: 1, key: 'knot', scope: 1 }]
+        return [client, { type: 'lock', id: 1, key: 'of all scopes', scope: 1 }]
       })
     },
   },
   'an upgrade that visits many scopes': {
     workEach: 4 * recordsEach,
     prepare: (scene) => {
-      scene.tieKnot()
+      scene.addWaitingScopes()
       return scene.joinMany().map((client) => {
-        const fence = client.acquire('knot', { mode: 'shared' })
+        const fence = client.acquire('of all scopes', { mode: 'shared' })
         return [client, { type: 'upgrade', id: 2, fence }]
       })
     },
@@ -164,13 +171,14 @@ describe('messages of much work in one turn', function () {
       const bystander = harness.join({ lease })
       const messages = prepare(scene)
       harness.environment.endTurn()
-      // Other clients have nearly used up the turn.
+      // Spends nearly the whole budget of the turn, as messages of other clients would do.
       harness.broker.scheduler.spend(turnBudget.all - 100)
       bystander.heard()
       meter.reset()
       for (const [client, message] of messages) client.socket.say(message)
-      // The guaranteed minimum of each connection, and the last expensive message, come on top.
-      const maxWork = turnBudget.all + clients * turnBudget.minimum + workEach
+      // A turn may exceed its budget by the guaranteed minimum of each connection, and by the last
+      // expensive message.
+      const maxWork = turnBudget.all + clientCount * turnBudget.minimum + workEach
       let total = 0
       for (let id = 1, idleTurns = 0; idleTurns < 50; id++) {
         bystander.socket.say({ type: 'stats', id })
@@ -182,7 +190,7 @@ describe('messages of much work in one turn', function () {
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
         idleTurns = work < 20 ? idleTurns + 1 : 0
       }
-      expect(total, 'the work of all turns').to.be.above(clients * workEach)
+      expect(total, 'the work of all turns').to.be.above(clientCount * workEach)
     })
   }
 

@@ -15,8 +15,8 @@ type Connect = (onWrite?: (chunk: Buffer, done: () => void) => void) => Upgraded
 
 const options = { noServer: true, maxPayload: 1_000, autoPong: false } as const
 
-/** The data listener of `ws`, and the messages and pings that `ws` emits. */
-function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: string[] } {
+/** Connects. Returns the data listener of `ws`, and the messages and pings that `ws` emits. */
+function connectReader(connect: Connect): { read: (bytes: Buffer) => void; heard: string[] } {
   const { raw, websocket } = connect()
   const heard: string[] = []
   websocket.on('message', (data: RawData) => heard.push(String(data)))
@@ -26,8 +26,8 @@ function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: st
   return { read: (bytes) => onData!.call(raw, Buffer.from(bytes)), heard }
 }
 
-/** A connection whose writes end at once or stay blocked, and the bytes of all writes. */
-function writing(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
+/** A connection whose writes end at once or stay blocked. `written` returns all written text. */
+function connectWriter(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
   const chunks: Buffer[] = []
   const blocked: (() => void)[] = []
   const upgraded = connect((chunk, done) => {
@@ -53,7 +53,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   'keeps no state in its data listener between frames': (connect) => {
     const text = encodeFrame(frame(0x81, 'next'))
     for (let at = 0; at <= text.length; at++) {
-      const { read, heard } = listening(connect)
+      const { read, heard } = connectReader(connect)
       read(encodeFrame(frame(0x81, 'first')))
       read(encodeFrame(frame(0x89, 'p')))
       // Here the fast path could read texts, which `ws` then does not get.
@@ -65,7 +65,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   },
 
   'emits a message before its data listener returns': (connect) => {
-    const { read, heard } = listening(connect)
+    const { read, heard } = connectReader(connect)
     read(encodeFrame(frame(0x01, 'a')))
     read(encodeFrame(frame(0x89, 'p')))
     assert.deepEqual(heard, ['ping p'])
@@ -74,7 +74,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   },
 
   'emits no message that it refuses': (connect) => {
-    const { read, heard } = listening(connect)
+    const { read, heard } = connectReader(connect)
     read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
     read(encodeFrame(frame(0x81, 'behind')))
     assert.deepEqual(heard, [])
@@ -82,7 +82,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
 
   'queues no writes that a raw write would overtake': (connect) => {
     for (const isBlocked of [false, true]) {
-      const { raw, websocket, written } = writing(connect, isBlocked)
+      const { raw, websocket, written } = connectWriter(connect, isBlocked)
       websocket.send('1')
       raw.write(plainTextFrame('2')!, 'latin1')
       websocket.send('3é')
@@ -97,7 +97,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   },
 
   'counts raw writes as buffered': (connect) => {
-    const { raw, websocket } = writing(connect, true)
+    const { raw, websocket } = connectWriter(connect, true)
     const before = websocket.bufferedAmount
     raw.write(plainTextFrame('x'.repeat(100))!, 'latin1')
     assert.equal(websocket.bufferedAmount, before + 102)
@@ -118,7 +118,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
 }
 
 /** `ws` with a change to each connection. */
-function changed(change: (upgraded: Upgraded) => void): Connect {
+function withChange(change: (upgraded: Upgraded) => void): Connect {
   return (onWrite) => {
     const upgraded = upgrade(new WebSocketServer(options), onWrite)
     change(upgraded)
@@ -133,7 +133,7 @@ function withSockets(Class: typeof WebSocket): Connect {
 
 /** `ws` with another data listener. */
 function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect {
-  return changed(({ raw }) => {
+  return withChange(({ raw }) => {
     const [original] = raw.listeners('data') as OnData[]
     raw.off('data', original!)
     raw.on('data', make(raw, original!))
@@ -142,7 +142,7 @@ function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect 
 
 /** Changed versions of `ws` that break an assumption, each with the check that must fail. */
 const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
-  ['listens twice', 'has one data listener', changed(({ raw }) => raw.on('data', () => {}))],
+  ['listens twice', 'has one data listener', withChange(({ raw }) => raw.on('data', () => {}))],
   [
     'keeps the last chunk in its data listener',
     'keeps no state in its data listener between frames',
@@ -209,7 +209,7 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
   [
     'counts no raw writes',
     'counts raw writes as buffered',
-    changed(({ websocket }) => Object.defineProperty(websocket, 'bufferedAmount', { value: 0 })),
+    withChange(({ websocket }) => Object.defineProperty(websocket, 'bufferedAmount', { value: 0 })),
   ],
   [
     'does not pause the raw socket',
@@ -225,10 +225,10 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
 describe('the contract with ws', () => {
   afterEach(dropConnections)
 
-  const real: Connect = (onWrite) => upgrade(new WebSocketServer(options), onWrite)
+  const installedWs: Connect = (onWrite) => upgrade(new WebSocketServer(options), onWrite)
 
   for (const [name, check] of Object.entries(checks)) {
-    it(`ws ${name}`, () => check(real))
+    it(`ws ${name}`, () => check(installedWs))
   }
 
   for (const [breach, name, connect] of breaches) {

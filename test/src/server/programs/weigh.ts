@@ -7,15 +7,15 @@ import { BrokerHarness, type Client } from '../harness.js'
 
 /** The share of the usual amounts of data, from 0 to 1. */
 const scale = Number(process.argv[2] ?? 1)
-/** The program measures only every `every`-th kind of data. */
-const every = Number(process.argv[3] ?? 1)
+/** The program measures the first kind of data and then each `stride`-th kind. */
+const stride = Number(process.argv[3] ?? 1)
 
 interface Measurement {
   readonly name: string
   /** The bytes that the memory account counts. */
   readonly counted: number
   /** The bytes by which the heap grew. */
-  readonly real: number
+  readonly heapBytes: number
 }
 
 /** The used bytes of the heap after garbage collection. */
@@ -44,9 +44,9 @@ function measure(name: string, prepare: (harness: BrokerHarness) => () => unknow
   const fill = prepare(harness)
   const [heapBefore, countedBefore] = [usedHeap(), harness.broker.memory.usedBytes]
   fill()
-  const real = usedHeap() - heapBefore
+  const heapBytes = usedHeap() - heapBefore
   const counted = harness.broker.memory.usedBytes - countedBefore
-  return { name, counted, real }
+  return { name, counted, heapBytes }
 }
 
 /** Sends messages of a client, and drops the answers. */
@@ -211,5 +211,5 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     },
   ],
 ]
-const chosen = kinds.filter((_, i) => i % every === 0)
+const chosen = kinds.filter((_, i) => i % stride === 0)
 console.log(JSON.stringify(chosen.map(([name, prepare]) => measure(name, prepare))))
