@@ -1,7 +1,7 @@
 /**
  * Tests how the client reacts to a broken broker, a hostile broker or another kind of server. Such
- * a server cannot end the process of the client. The server cannot make the client believe for too
- * long that the client holds a lock. The error of the client shows the invalid message.
+ * a server cannot end the process of the client, or make the client rely on a lock for longer than
+ * its ttl or lease. The error of the client shows the invalid message.
  *
  * A fence is the number of a grant, which rises with every grant. The lease is how long the broker
  * keeps a silent session, the grace how long it keeps a session without a connection, and the ttl
@@ -68,7 +68,8 @@ function messagesOf(error: unknown): string {
 
 /**
  * Delivers a frame with this text to a session. Returns the messages of the error that ends the
- * session, or "handled" if the session continues. Throws if the frame does harm.
+ * session, or "handled" if the session continues. Throws if the frame causes an unhandled error, or
+ * lets the client hold its lock for too long.
  */
 async function resultOfFrame(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
@@ -80,7 +81,7 @@ async function resultOfFrame(text: string): Promise<string> {
   const result = isFailed ? messagesOf(errors.at(-1)) : 'handled'
   clock.stop(longMs)
   if (lock.held)
-    throw new Error(`the client believed for too long in its lock after ${text.slice(0, 300)}`)
+    throw new Error(`the client held its lock beyond its ttl after ${text.slice(0, 300)}`)
   await session.close().catch(() => {})
   return result
 }
@@ -114,7 +115,7 @@ describe('a client that receives invalid messages', () => {
     }
   })
 
-  it('handles the valid messages before the invalid one', async () => {
+  it('handles the valid messages before the invalid message of a frame', async () => {
     const scene = await openScene({ reconnect: false })
     const [first, second] = [scene.session.lock('a'), scene.session.lock('b')] as const
     const secondCode = codeOf(second)
@@ -126,9 +127,9 @@ describe('a client that receives invalid messages', () => {
     expect(await secondCode).to.equal('UNAVAILABLE')
   })
 
-  it('suffers no harm from a missing or wrong field in any message', async () => {
-    const few = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
-    const values = full ? [...few, true, 1, 2.5, '', '__proto__', [], {}] : few
+  it('continues or fails the connection after a missing or wrong field in any message', async () => {
+    const mainValues = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
+    const values = full ? [...mainValues, true, 1, 2.5, '', '__proto__', [], {}] : mainValues
     let failed = 0
     for (const good of goodBrokerMessages) {
       for (const { change, value } of variantsOf(good, values)) {
@@ -142,7 +143,7 @@ describe('a client that receives invalid messages', () => {
     expect(failed).to.be.greaterThan(300)
   }).timeout(60_000)
 
-  it('suffers no harm from random JSON and garbled frames', async () => {
+  it('continues or fails the connection after random JSON and garbled frames', async () => {
     await seeded(async (random) => {
       for (let i = count(300, 20_000); i > 0; i--) await resultOfFrame(randomFrame(random))
     })
@@ -156,11 +157,11 @@ describe('a client that receives invalid messages', () => {
       { at: 1e300 },
       { session: '' },
     ]) {
-      const set = stage()
-      const connecting = connectIn(url, {}, set.environment).catch((error) => error)
+      const scene = stage()
+      const connecting = connectIn(url, {}, scene.environment).catch((error) => error)
       await turn()
-      set.network.last.accept()
-      set.network.last.deliver({ ...welcome(), ...fields })
+      scene.network.last.accept()
+      scene.network.last.deliver({ ...welcome(), ...fields })
       const error = (await connecting) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`welcome.${Object.keys(fields)[0]} cannot be`)
@@ -185,7 +186,7 @@ function randomFrame(random: Random): string {
 describe('a session whose broker sends invalid messages', () => {
   const invalidMessage = { type: 'granted', id: 1 }
 
-  it('reconnects, and gives up after three such connections in a row', async () => {
+  it('reconnects, and gives up after three connections in a row with an invalid message', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0] })
     const { session, network, clock } = scene
     const requesting = session.lock('k').catch((error) => error)
@@ -234,16 +235,16 @@ describe('a session whose broker sends invalid messages', () => {
   })
 
   it('tries the next broker of its list', async () => {
-    const set = stage()
+    const scene = stage()
     const urls = ['ws://a.test', 'ws://b.test']
-    const connecting = connectIn(urls, { reconnect: [0] }, set.environment)
+    const connecting = connectIn(urls, { reconnect: [0] }, scene.environment)
     await turn()
-    set.network.last.accept()
-    set.network.last.deliver(welcome())
+    scene.network.last.accept()
+    scene.network.last.deliver(welcome())
     await connecting
-    set.network.last.deliver(invalidMessage)
-    set.clock.advance(0)
-    expect(set.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
+    scene.network.last.deliver(invalidMessage)
+    scene.clock.advance(0)
+    expect(scene.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
   })
 })
 

@@ -1,6 +1,7 @@
 /**
  * The client for several cells, without a broker: the checks of `connect`, and how the answers of
- * several cells are merged. Cells are independent brokers that share the keys between them.
+ * several cells are merged. Cells are independent brokers or clusters, each of which serves a part
+ * of the keys.
  */
 import type { HeldInfo, LockStats, QueryResult, WaitingInfo } from '@holdfast/client'
 import { type CellConnectOptions, connect } from '@holdfast/client/cells'
@@ -12,7 +13,7 @@ import { Random } from '../sim/random.js'
 const url = 'ws://127.0.0.1:1'
 
 describe('connect for cells', () => {
-  const wrong: [string, unknown, RegExp][] = [
+  const invalidArguments: [string, unknown, RegExp][] = [
     ['no options', undefined, /^connect needs an object with cells$/],
     ['a URL', url, /^connect needs an object with cells$/],
     ['no cells', {}, /^cells must be an array of 1 to 1024 arrays of URLs$/],
@@ -33,16 +34,20 @@ describe('connect for cells', () => {
     ['an unknown option', { cells: [[url]], leese: 1 }, /leese.*lease/],
     ['a signal', { cells: [[url]], signal: AbortSignal.abort() }, /signal/],
     ['a wrong option', { cells: [[url]], lease: 0 }, /^lease must be an integer/],
-    ['an open token', { cells: [['ws://h']], token: 't' }, /^the token could be read/],
+    [
+      'a token that an unencrypted URL would show',
+      { cells: [['ws://h']], token: 't' },
+      /^the token could be read/,
+    ],
   ]
-  for (const [problem, options, message] of wrong) {
-    it(`rejects ${problem}`, async () => {
+  for (const [problem, options, message] of invalidArguments) {
+    it(`rejects a call with ${problem}`, async () => {
       const error = await rejection(connect(options as CellConnectOptions), 'INVALID_OPTION')
       expect(error.message).to.match(message)
     })
   }
 
-  it('opens no connection before the first call, and none if it is closed before', async () => {
+  it('opens no connection before the first call, nor after the session is closed', async () => {
     const session = await connect({ cells: [[url], ['ws://127.0.0.1:2']], name: 'n' })
     expect([session.cells, session.name, session.state]).to.deep.equal([2, 'n', 'connecting'])
     const closed: unknown[] = []
@@ -92,7 +97,7 @@ describe('the merged statistics of cells', () => {
     expect(mergeStats([stats(0, 0)]).successRate).to.equal(0)
   })
 
-  it('have the counters of newer brokers, and the newest refused deadlock of all cells', () => {
+  it('include the counters that only newer brokers send, and the newest refused deadlock', () => {
     const newer = (since: number): LockStats => ({
       ...stats(1, 0),
       ...{ barriers: 1, barrierCalls: 2, keptResults: 3, refusedDeadlocks: 4 },
@@ -186,7 +191,7 @@ describe('the merged query of cells', () => {
     expect(page.heldCount).to.equal(11)
   })
 
-  it('is empty while a cell has more keys and listed none', () => {
+  it('is empty if one cell has more keys but has listed none', () => {
     const pages: QueryResult[] = [
       { held: [], waiting: [], heldCount: 1, waitingCount: 0 },
       { held: [held('a', 1)], waiting: [], heldCount: 1, waitingCount: 0 },

@@ -49,18 +49,18 @@ function watching(...locks: object[]) {
   return { type: 'watching', id: 1, held: locks, heldCount: locks.length, more: false }
 }
 
-/** The fences and values of the leaders that an iterator yields. */
-async function takeLeaders(
+/** Reads `count` leaders from an iterator. Returns their fences and values as texts. */
+async function readLeaders(
   leaders: AsyncIterator<Leader | undefined, undefined>,
   count: number,
 ): Promise<(string | undefined)[]> {
-  const taken: (string | undefined)[] = []
-  while (taken.length < count) {
+  const leaderTexts: (string | undefined)[] = []
+  while (leaderTexts.length < count) {
     const { value, done } = await leaders.next()
-    if (done) return [...taken, 'done']
-    taken.push(value && `${value.fence} ${JSON.stringify(value.value)}`)
+    if (done) return [...leaderTexts, 'done']
+    leaderTexts.push(value && `${value.fence} ${JSON.stringify(value.value)}`)
   }
-  return taken
+  return leaderTexts
 }
 
 describe('session.campaign', () => {
@@ -212,7 +212,7 @@ describe('session.observe', () => {
   it('yields the current leader and every change in order', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = takeLeaders(leaders, 1)
+    const first = readLeaders(leaders, 1)
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, key: 'k' }])
     socket.deliver(watching(leader(7, 'a')))
@@ -223,7 +223,7 @@ describe('session.observe', () => {
     socket.deliver(event('unlocked', leader(7)))
     await turn()
     socket.deliver(event('locked', leader(9, 'c')))
-    expect(await takeLeaders(leaders, 4)).to.deep.equal([
+    expect(await readLeaders(leaders, 4)).to.deep.equal([
       '7 "b"',
       '7 undefined',
       undefined,
@@ -245,31 +245,31 @@ describe('session.observe', () => {
   it('yields undefined without a leader, and ignores the holders of plain locks', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = takeLeaders(leaders, 1)
+    const first = readLeaders(leaders, 1)
     await turn()
     socket.deliver(watching({ ...holder, fence: 5 }))
     expect(await first).to.deep.equal([undefined])
     socket.deliver(event('unlocked', { ...holder, fence: 5 }))
     socket.deliver(event('locked', { ...holder, fence: 6 }))
     socket.deliver(event('lost', { ...holder, fence: 6 }), event('locked', leader(7)))
-    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 undefined'])
+    expect(await readLeaders(leaders, 1)).to.deep.equal(['7 undefined'])
   })
 
   it('shows a hand-over that the broker did in one step as one change', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = takeLeaders(leaders, 1)
+    const first = readLeaders(leaders, 1)
     await turn()
     socket.deliver(watching(leader(7)))
     await first
     socket.deliver(event('unlocked', leader(7)), event('locked', leader(8)))
-    expect(await takeLeaders(leaders, 1)).to.deep.equal(['8 undefined'])
+    expect(await readLeaders(leaders, 1)).to.deep.equal(['8 undefined'])
   })
 
   it('skips to the newest change if the consumer is slow', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
-    const first = takeLeaders(leaders, 1)
+    const first = readLeaders(leaders, 1)
     await turn()
     socket.deliver(watching(leader(7, 0)))
     await first
@@ -277,19 +277,19 @@ describe('session.observe', () => {
       socket.deliver(event('proclaimed', leader(7, value)))
       await turn()
     }
-    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 65'])
+    expect(await readLeaders(leaders, 1)).to.deep.equal(['7 65'])
     socket.deliver(event('proclaimed', leader(7, 66)))
-    expect(await takeLeaders(leaders, 1)).to.deep.equal(['7 66'])
+    expect(await readLeaders(leaders, 1)).to.deep.equal(['7 66'])
   })
 
   it('yields only a difference after a reconnect', async () => {
     const scene = await openScene()
     const leaders = scene.session.observe('k')
-    const first = takeLeaders(leaders, 1)
+    const first = readLeaders(leaders, 1)
     await turn()
     scene.socket.deliver(watching(leader(7, { a: 1 })))
     await first
-    const next = takeLeaders(leaders, 1)
+    const next = readLeaders(leaders, 1)
     for (const [value, isDifferent] of [
       [{ a: 1 }, false],
       [{ a: 2 }, true],

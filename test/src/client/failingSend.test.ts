@@ -13,7 +13,7 @@ const failure = new TypeError('bufferUtil.mask is not a function')
 
 /** A stage whose sockets throw when they send a text of more than `maxUnits` UTF-16 units. */
 function failingStage(maxUnits: number) {
-  const set = stage()
+  const scene = stage()
   const sockets: ScriptedSocket[] = []
   const WebSocket: WebSocketConstructor = class extends ScriptedSocket {
     constructor(url: string, protocols?: string | string[]) {
@@ -26,7 +26,7 @@ function failingStage(maxUnits: number) {
       super.send(data)
     }
   }
-  return { ...set, environment: { ...set.environment, WebSocket }, sockets }
+  return { ...scene, environment: { ...scene.environment, WebSocket }, sockets }
 }
 
 describe('a WebSocket that throws from send', () => {

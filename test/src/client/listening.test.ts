@@ -42,7 +42,7 @@ describe('listening to a session', () => {
     expect(calls).to.deep.equal([1, 1, 2])
   })
 
-  it('applies an add or a removal during an event from the next event on', async () => {
+  it('lets a listener that is added or removed during an event take effect at the next event', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
     const readded = () => calls.push('readded')

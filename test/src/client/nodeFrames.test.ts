@@ -1,6 +1,7 @@
 /**
- * Tests the fast path of the client in Node, by which common frames bypass `ws`. The client must
- * read and write exactly as `ws` alone would: the tests give the same bytes to both.
+ * Tests the fast path of the client in Node, by which common frames bypass the library `ws`. The
+ * client must read and write exactly as `ws` alone does, so the tests give the same bytes to the
+ * WebSocket class of the client and to the class of `ws`.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -16,7 +17,7 @@ type SocketClass = new (url: string) => WebSocket
 /** The class of the client, which extends the class of `ws`. */
 const ClientSocket = platformEnvironment.WebSocket as unknown as SocketClass
 
-interface Pair {
+interface ConnectedClient {
   readonly client: WebSocket
   /** The network socket of the client. */
   readonly raw: Duplex
@@ -30,7 +31,7 @@ const sockets = new WebSocketServer({ server, perMessageDeflate: false })
 const clients: WebSocket[] = []
 
 /** Connects a client, and returns both ends of the connection. */
-async function connectWith(Socket: SocketClass): Promise<Pair> {
+async function connectWith(Socket: SocketClass): Promise<ConnectedClient> {
   const { port } = server.address() as AddressInfo
   const connection = once(sockets, 'connection')
   const client = new Socket(`ws://127.0.0.1:${port}`)

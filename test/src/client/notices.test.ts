@@ -1,7 +1,9 @@
 /**
  * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker:
- * what the client sends, when the client gives up a lock, and when it calls the callbacks. A fence
- * is the number of a grant. The ttl is how long a lock lasts without a refresh.
+ * what the client sends, when the client gives up a lock, and when it calls the callbacks.
+ * `maxHold` is the longest time for which a lock is held. The ttl is how long a lock lasts without
+ * a refresh. The client ends a lock after `safeDuration`, a little before the broker does. A fence
+ * is the number of a grant.
  */
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
 import { safeDuration } from '@holdfast/shared'
@@ -18,7 +20,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('maxHold at the client', () => {
-  it('is sent, and ends the lock by the formula of a ttl, counted from the request', async () => {
+  it('is sent, and ends the lock after its safe duration, counted from the request', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000 }))
     const lock = await acquireLock(scene, { maxHold: 5_000 })
     expect(scene.socket.newMessages()).to.deep.equal([
@@ -31,7 +33,7 @@ describe('maxHold at the client', () => {
     expect(scene.events).to.deep.equal(['lost maxHold'])
   })
 
-  it('is not moved by a refresh, and the earlier of ttl and maxHold counts', async () => {
+  it('ends a lock that is refreshed, if it is over before the ttl', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000 }))
     const lock = await acquireLock(scene, { ttl: 3_000, maxHold: 5_000, at: 50_000 })
     for (let id = 2; id <= 3; id++) {
@@ -59,7 +61,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('has the limit of welcome, also for a lock without maxHold', async () => {
+  it('is at most the limit that `welcome` tells, also for a lock without maxHold', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000, maxHoldMs: 2_000 }))
     const [first, second] = [
       await acquireLock(scene),
@@ -69,7 +71,7 @@ describe('maxHold at the client', () => {
     expect([first.lost?.reason, second.lost?.reason]).to.deep.equal(['maxHold', 'maxHold'])
   })
 
-  it('keeps its bound through a resume', async () => {
+  it('is not extended by a resume', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { maxHold: 5_000, fence: 1 })
     scene.clock.advance(3_000)
@@ -95,7 +97,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.message).to.equal('the lock was lost: its maxHold ran out')
   })
 
-  it('separates callers of singleflightLock with different values', async () => {
+  it('makes callers of singleflightLock with different values send separate requests', async () => {
     const { session, socket } = await openScene()
     for (const maxHold of [5_000, 5_000, undefined]) void session.singleflightLock('k', { maxHold })
     await turn()

@@ -168,15 +168,15 @@ describe('reconciling after a resume', () => {
     const scene = await openGraced()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
-    const done = a.unlock()
-    const undone = b.unlock()
+    const handledUnlock = a.unlock()
+    const lostUnlock = b.unlock()
     await turn()
     const sent = await resume(scene, { type: 'unlocked', id: 3 }, snapshot([held(2, 8, 'b')]))
-    await done
-    expect(await stateOf(undone)).to.equal('pending')
+    await handledUnlock
+    expect(await stateOf(lostUnlock)).to.equal('pending')
     expect(sent.slice(1)).to.deep.equal([{ type: 'unlock', id: 4, fence: 8 }])
     scene.socket.deliver({ type: 'unlocked', id: 4 })
-    await undone
+    await lostUnlock
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 

@@ -29,13 +29,19 @@ interface Call {
 const { signal } = new AbortController()
 const onContended = () => {}
 const onQueued = () => {}
-const singleflight = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 }, maxHold: 9_000 }
-const tryLock = { ...singleflight, onContended }
-const lock = { ...tryLock, timeout: 5_000, steal: false, onQueued }
-const permits = { ttl: 5_000, signal, metadata: { a: 1 }, permits: 2, capacity: 9 }
-const tryLockSet = { ttl: 5_000, signal, metadata: { a: 1 }, maxHold: 9_000, onContended }
-const lockSet = { ...tryLockSet, timeout: 5_000, onQueued }
-const limits = { maxRetries: 1, max: 5, jitter: 'full' }
+const singleflightOptions = {
+  ttl: 5_000,
+  signal,
+  mode: 'shared',
+  metadata: { a: 1 },
+  maxHold: 9_000,
+}
+const tryLockOptions = { ...singleflightOptions, onContended }
+const lockOptions = { ...tryLockOptions, timeout: 5_000, steal: false, onQueued }
+const permitOptions = { ttl: 5_000, signal, metadata: { a: 1 }, permits: 2, capacity: 9 }
+const tryLockSetOptions = { ttl: 5_000, signal, metadata: { a: 1 }, maxHold: 9_000, onContended }
+const lockSetOptions = { ...tryLockSetOptions, timeout: 5_000, onQueued }
+const strategyOptions = { maxRetries: 1, max: 5, jitter: 'full' }
 
 /** An environment that checks the options of a proxy as Node does, but connects without a proxy. */
 function withProxies(environment: Environment): Environment {
@@ -69,40 +75,44 @@ const calls: readonly Call[] = [
     options: { proxy: 'http://127.0.0.1:1', unref: true },
     call: (options) => connectIn(url, options, withProxies(stage().environment)),
   },
-  { name: 'lock', options: lock, call: (options, { session }) => session.lock('k', options) },
-  {
-    name: 'tryLock',
-    options: tryLock,
-    call: (options, { session }) => session.tryLock('k', options),
-  },
-  {
-    name: 'withLock',
-    options: lock,
-    call: (options, { session }) => session.withLock('k', () => {}, options),
-  },
   {
     name: 'lock',
-    options: { ...permits, timeout: 5_000 },
+    options: lockOptions,
     call: (options, { session }) => session.lock('k', options),
   },
   {
     name: 'tryLock',
-    options: permits,
+    options: tryLockOptions,
+    call: (options, { session }) => session.tryLock('k', options),
+  },
+  {
+    name: 'withLock',
+    options: lockOptions,
+    call: (options, { session }) => session.withLock('k', () => {}, options),
+  },
+  {
+    name: 'lock',
+    options: { ...permitOptions, timeout: 5_000 },
+    call: (options, { session }) => session.lock('k', options),
+  },
+  {
+    name: 'tryLock',
+    options: permitOptions,
     call: (options, { session }) => session.tryLock('k', options),
   },
   {
     name: 'lockAll',
-    options: lockSet,
+    options: lockSetOptions,
     call: (options, { session }) => session.lockAll(['k', 'l'], options),
   },
   {
     name: 'tryLockAll',
-    options: tryLockSet,
+    options: tryLockSetOptions,
     call: (options, { session }) => session.tryLockAll(['k', 'l'], options),
   },
   {
     name: 'withLockAll',
-    options: lockSet,
+    options: lockSetOptions,
     call: (options, { session }) => session.withLockAll(['k', 'l'], () => {}, options),
   },
   {
@@ -112,7 +122,7 @@ const calls: readonly Call[] = [
   },
   {
     name: 'singleflightLock',
-    options: { ...singleflight, timeout: 5_000 },
+    options: { ...singleflightOptions, timeout: 5_000 },
     call: (options, { session }) => session.singleflightLock('k', options),
   },
   {
@@ -138,17 +148,17 @@ const calls: readonly Call[] = [
   },
   {
     name: 'fixedInterval',
-    options: { interval: 5, ...limits },
+    options: { interval: 5, ...strategyOptions },
     call: (options) => fixedInterval(options),
   },
   {
     name: 'exponentialBackoff',
-    options: { initial: 5, multiplier: 2, ...limits },
+    options: { initial: 5, multiplier: 2, ...strategyOptions },
     call: (options) => exponentialBackoff(options),
   },
   {
     name: 'linearBackoff',
-    options: { initial: 5, increment: 5, ...limits },
+    options: { initial: 5, increment: 5, ...strategyOptions },
     call: (options) => linearBackoff(options),
   },
 ]
@@ -156,7 +166,7 @@ const calls: readonly Call[] = [
 /** Values of every type, also of the types that JSON does not have. */
 const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
 /** For each option, the check that tells which of the `values` are valid. */
-const allowed: Record<string, (value: unknown) => boolean> = {
+const validityChecks: Record<string, (value: unknown) => boolean> = {
   name: (value) => value === 'x',
   token: (value) => value === 'x',
   key: (value) => value === 'x',
@@ -238,7 +248,7 @@ describe('the checks of options and arguments', () => {
     it(`${name} refuses values of the wrong type`, async () => {
       const target = await scene()
       for (const option of Object.keys(options)) {
-        const isGood = allowed[`${name}.${option}`] ?? allowed[option] ?? isInteger
+        const isGood = validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isInteger
         for (const value of values) {
           if (isGood(value)) continue
           // The options key and prefix exclude each other.

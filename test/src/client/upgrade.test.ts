@@ -117,7 +117,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
   })
 
-  it('leave the queue of the broker when this client ends the lock first', async () => {
+  it('cancel the upgrade at the broker when the lock ends at the client first', async () => {
     const scene = await openScene()
     const granted = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
     await turn()
@@ -181,7 +181,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
   })
 
-  it('keep the lock shared if a resume tells the grant of an upgrade that was given up', async () => {
+  it('keep the lock shared if a resume shows the grant of an upgrade that the caller had aborted', async () => {
     const scene = await openGraced()
     const granted = scene.session.lock('k', { mode: 'shared' })
     await turn()
