@@ -2,7 +2,7 @@
  * Makes random frames with a hostile amount or order of messages: many cheap messages, expensive
  * messages, and repetitions, with some mutated messages among them. A fence is the number of a
  * grant, which identifies a lock. A scope is one logical task of a session; a request in a scope is
- * checked for deadlocks.
+ * checked for deadlocks. A follower is a `once` request that waits while another client runs.
  */
 import type { Random } from '../support/counts.js'
 import { goodMessage, mutate } from './strangers.js'
@@ -129,8 +129,8 @@ export function hostileBatch(
   ownFences: readonly number[],
   nextId: () => number,
 ): unknown[] {
-  const special = specialMakersOf(random, heldKeys, ownFences)
-  const makers = random.chance(0.5) ? special : makersOf(random, heldKeys)
+  const specialMakers = specialMakersOf(random, heldKeys, ownFences)
+  const makers = random.chance(0.5) ? specialMakers : makersOf(random, heldKeys)
   const chosen = Array.from({ length: random.pick([1, 1, 2, 4]) }, () => random.pick(makers))
   const maxMessages = random.pick([1, 20, 400, Number.POSITIVE_INFINITY])
   const messages: unknown[] = []

@@ -40,7 +40,7 @@ export const noStats = {
 } as const
 
 /** The counters that an older broker does not have. */
-const tableStats = {
+const newerStats = {
   barriers: 1,
   barrierCalls: 2,
   keptResults: 3,
@@ -121,7 +121,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'event', watch: 1, event: { event: 'locked', ...heldInfo } },
   { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
   { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
-  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...tableStats } },
+  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...newerStats } },
   { type: 'draining', within: 1_000 },
 ]
 

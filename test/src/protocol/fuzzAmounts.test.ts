@@ -14,10 +14,11 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { type HeldKeys, hostileBatch } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const sequences = count(3, 100)
-const heldLocks = count(800, 5_000)
+const runCount = count(3, 100)
+const heldLockCount = count(800, 5_000)
+/** The number of shared locks of the key `crowd`. */
 const crowdSize = count(300, 1_000)
-const waitingScopes = count(100, 500)
+const waitingScopeCount = count(100, 500)
 /** The turns after which a hostile client disconnects even without all answers. */
 const maxLeaveTurns = count(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
@@ -46,7 +47,7 @@ class Scene {
     }
     let id = 0
     inFrames(
-      Array.from({ length: heldLocks }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
+      Array.from({ length: heldLockCount }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
     )
     holder.heard()
     const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
@@ -61,25 +62,25 @@ class Scene {
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
     this.#bystander = this.harness.join({ lease: leaseMs, name: 'other' })
-    this.#tieKnot(holder)
+    this.#addWaitingScopes(holder)
     this.heldKeys = {
       prefix: 'table:',
       crowd: { key: 'crowd', fences },
       withMetadata: 'described',
       withQueue: 'queued',
-      withScopes: 'knot',
+      withScopes: 'of all scopes',
     }
     this.meter.watchWalks(this.harness.broker)
     this.meter.watchVisits(this.harness.broker)
     this.meter.reset()
   }
 
-  /** Makes scopes that share the key "knot" and wait for keys of the holder. */
-  #tieKnot(holder: Client): void {
+  /** Makes scopes that share the key `of all scopes` and wait for keys of the holder. */
+  #addWaitingScopes(holder: Client): void {
     const waiting = this.#join()
-    for (let scope = 1; scope <= waitingScopes; scope++) {
+    for (let scope = 1; scope <= waitingScopeCount; scope++) {
       holder.say({ type: 'lock', id: 1_000_000 + scope, key: `wanted:${scope}` })
-      waiting.lock('knot', { mode: 'shared', scope })
+      waiting.lock('of all scopes', { mode: 'shared', scope })
       waiting.lock(`wanted:${scope}`, { scope })
     }
     holder.heard()
@@ -113,7 +114,7 @@ class Scene {
     const granted = request({ type: 'lock', key: `bystander ${this.#bystanderId}` }, 'granted')
     request({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
   }
-  /** The id of the last request of the bystander. */
+  /** The id of the newest request of the bystander. */
   #bystanderId = 0
 
   /** Lets this many ms pass, in several turns. */
@@ -134,7 +135,7 @@ class Scene {
     const names = new Set([...harness.broker.table.sessions.values()].map(({ name }) => name))
     expect([...names]).to.deep.equal(['other'])
     for (const { key } of harness.broker.table.keys.values()) {
-      expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|knot)$/)
+      expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|of all scopes)$/)
     }
     this.meter.reset()
   }
@@ -236,11 +237,11 @@ function isMark(id: number): boolean {
 }
 
 describe('protocol: hostile amounts', () => {
-  it(`keep turns short, delay no other client and leave no data (${sequences} runs)`, function () {
+  it(`keep turns short, delay no other client and leave no data (${runCount} runs)`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       let scene = new Scene()
-      for (let i = 1; i <= sequences; i++) {
+      for (let i = 1; i <= runCount; i++) {
         const clients = Array.from({ length: 1 + random.below(maxHostileClients) }, () => {
           return new HostileClient(scene, random)
         })
@@ -285,7 +286,7 @@ describe('protocol: hostile amounts', () => {
       (id: number) => ({ key: `ttl ${id}`, ttl: dueMs }),
       (id: number) => ({ key: `hold ${id}`, maxHold: dueMs, notify: ['contended'] }),
       (id: number) => ({ key: 'described', mode: 'shared', ttl: dueMs, id }),
-      (id: number) => ({ key: 'knot', scope: id, timeout: dueMs }),
+      (id: number) => ({ key: 'of all scopes', scope: id, timeout: dueMs }),
     ]
     const sockets = deadlines.map((termsFor, n) => {
       const socket = harness.connect()

@@ -8,8 +8,8 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { type Expectation, textOf, titleOf, type Vector, vectorFiles } from './vectors.js'
 
-/** Decides about a text frame by the codec and the checks, as a broker does. */
-function receive(text: string, when: 'first' | undefined): Expectation {
+/** Returns the reaction of the codec and the checks to a text frame, which a broker would have. */
+function reactionTo(text: string, when: 'first' | undefined): Expectation {
   const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
   if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }
   const close = closeCodes.badMessage.code
@@ -24,10 +24,10 @@ function receive(text: string, when: 'first' | undefined): Expectation {
   })
   for (const [i, element] of elements.entries()) {
     const verdict = validate(element)
-    const isHelloInPlace = verdict.type === 'hello' && when === 'first' && i === 0
+    const isFirstHello = verdict.type === 'hello' && when === 'first' && i === 0
     if (verdict.type !== 'refusal') {
       // The first message must be a `hello`, and no other message may be a `hello`.
-      if (!isHelloInPlace && (verdict.type === 'hello' || when === 'first')) {
+      if (!isFirstHello && (verdict.type === 'hello' || when === 'first')) {
         return result({ close })
       }
       accepted.push(verdict.type)
@@ -55,8 +55,8 @@ function check(vector: Vector): void {
   }
   const { failed: _, ...expected } = vector.expect
   // A broker accepts the first of two hellos, but closes the connection before it can answer.
-  const { accepted, ...received } = receive(text, vector.when)
-  const actual = vector.expect.accepted === undefined ? received : { accepted, ...received }
+  const { accepted, ...reaction } = reactionTo(text, vector.when)
+  const actual = vector.expect.accepted === undefined ? reaction : { accepted, ...reaction }
   expect(actual).to.deep.equal(usesIdAgain(vector) ? expected : vector.expect)
 }
 

@@ -66,7 +66,7 @@ export class WorkMeter implements Observer {
     const { message, effect, key, byte, visit } = costs
     const { messages, effects, keys, bytes } = this
     this.messages = this.effects = this.keys = this.bytes = 0
-    const ofVisits = this.#newVisits() * visit
-    return messages * message + effects * effect + keys * key + bytes * byte + ofVisits
+    const workOfVisits = this.#newVisits() * visit
+    return messages * message + effects * effect + keys * key + bytes * byte + workOfVisits
   }
 }

@@ -56,7 +56,7 @@ function welcomes(stage: Stage): void {
     expect(new Set(sessions).size).to.equal(5)
   })
 
-  it('for another cell than that of the broker is closed with 4421', async () => {
+  it('that expects another cell than the cell of the broker is closed with 4421', async () => {
     const peer = await stage.connect()
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
@@ -138,7 +138,7 @@ function acknowledgement(stage: Stage): void {
     const peer = await stage.open()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
   it('answers a pong without a ping, with any number', async () => {
@@ -172,7 +172,7 @@ function goodbyes(stage: Stage): void {
     expect(await queryAll(waiting!, { key: other })).to.include({ waitingCount: 0 })
   })
 
-  it('ends the session before the broker reads further messages', async () => {
+  it('ends the session before the broker handles the messages after the bye', async () => {
     const [peer, other] = await stage.openSeveral(2)
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })

@@ -1,7 +1,8 @@
 /**
  * Tests of the elections of section 7 of PROTOCOL.md over a socket: who leads, which value the
  * leader publishes, and what watchers see. A fence is the number of a grant, which identifies a
- * lock. A peer is a client without the client library.
+ * lock. A campaign is a request for a leadership, and `proclaim` changes the value of the leader. A
+ * peer is a client without the client library.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -15,7 +16,7 @@ export function electing(stage: Stage): void {
     const campaign = first!.request({ type: 'campaign', key, value: { url: 'a' } })
     const { fence } = await first!.answer('granted', campaign)
     const waiting = second!.request({ type: 'campaign', key, value: null })
-    expect(await second!.settle()).to.deep.equal([])
+    expect(await second!.unreadMessages()).to.deep.equal([])
     const found = await queryAll(watcher!, { key })
     expect(found.held[0]).to.include({ key, mode: 'exclusive', fence, election: true })
     expect(found.held[0]!.value).to.deep.equal({ url: 'a' })
@@ -25,7 +26,7 @@ export function electing(stage: Stage): void {
     expect((await queryAll(watcher!, { key })).held[0]).to.include({ election: true, value: null })
   })
 
-  it('shows a leader without a value as a leader, and the holder of a plain lock as none', async () => {
+  it('lists a leader without a value as a leader, but not the holder of a plain lock', async () => {
     const peer = await stage.open()
     const [election, plain] = [stage.key(), stage.key()]
     await peer.answer('granted', peer.request({ type: 'campaign', key: election }))

@@ -60,7 +60,7 @@ function notices(stage: Stage): void {
     expect(await c!.hear('queued')).to.include({ id: second, ahead: 1 })
     await a!.release(fence)
     await b!.answer('granted', first)
-    expect(await c!.settle()).to.deep.equal([])
+    expect(await c!.unreadMessages()).to.deep.equal([])
   })
 
   it('sends no queued to a request that is granted at once, refused, or did not ask', async () => {
@@ -69,8 +69,8 @@ function notices(stage: Stage): void {
     await a!.acquire(key, { notify: ['queued'] })
     await b!.answer('failed', b!.lock(key, { timeout: 0, notify: ['queued'] }))
     b!.lock(key)
-    expect(await a!.settle()).to.deep.equal([])
-    expect(await b!.settle()).to.deep.equal([])
+    expect(await a!.unreadMessages()).to.deep.equal([])
+    expect(await b!.unreadMessages()).to.deep.equal([])
   })
 
   it('sends contended when a request begins to wait behind the lock', async () => {
@@ -157,6 +157,6 @@ function queueWatches(stage: Stage): void {
     expect(state).to.not.have.any.keys('waiting', 'waitingCount')
     b!.lock(key)
     await b!.settle()
-    expect(await watcher!.settle()).to.deep.equal([])
+    expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 }

@@ -80,7 +80,7 @@ function sets(stage: Stage): void {
     for (const key of [k, l]) expect((await queryAll(b!, { key })).held).to.deep.equal([])
   })
 
-  it('waits in every queue, and takes nothing while it waits', async () => {
+  it('lets a set wait in the queue of each key, and grants it none of the keys meanwhile', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const [k, l] = [stage.key(), stage.key()]
     const fence = await a!.acquire(k)
@@ -95,7 +95,7 @@ function sets(stage: Stage): void {
     await c!.answer('granted', lateRequest)
   })
 
-  it('leaves every queue after a cancel', async () => {
+  it('removes a set from the queue of each key after a cancel', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const [k, l] = [stage.key(), stage.key()]
     await a!.acquire(k)
@@ -116,7 +116,7 @@ function sets(stage: Stage): void {
     await a!.acquire(k)
   })
 
-  it('ends on all keys when one of them is stolen: lost, once', async () => {
+  it('ends a set on all its keys when one key is stolen, and sends lost once', async () => {
     const [a, b] = await stage.openSeveral(2)
     const [k, l] = [stage.key(), stage.key()]
     const { fence } = await a!.answer(
@@ -126,7 +126,7 @@ function sets(stage: Stage): void {
     await b!.acquire(k, { steal: true })
     expect(await a!.hear('lost')).to.include({ fence, reason: 'stolen' })
     await b!.acquire(l)
-    expect(await a!.settle()).to.deep.equal([])
+    expect(await a!.unreadMessages()).to.deep.equal([])
   })
 }
 
@@ -156,7 +156,7 @@ function grants(stage: Stage): void {
     const key = stage.key()
     const fence = await peer.acquire(key)
     const again = peer.lock(key)
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
     peer.unlock(fence)
     expect((await peer.answer('granted', again)).fence).to.be.greaterThan(fence)
   })
@@ -201,7 +201,7 @@ function queues(stage: Stage): void {
     }
     for (const [i, peer] of peers.entries()) {
       const { fence } = await peer.answer('granted', ids[i]!)
-      for (const later of peers.slice(i + 1)) expect(await later.settle()).to.deep.equal([])
+      for (const later of peers.slice(i + 1)) expect(await later.unreadMessages()).to.deep.equal([])
       await peer.release(fence)
     }
   })
@@ -216,11 +216,11 @@ function queues(stage: Stage): void {
     const exclusive = c!.lock(key)
     await c!.settle()
     const shared = d!.lock(key, { mode: 'shared' })
-    expect(await d!.settle()).to.deep.equal([])
+    expect(await d!.unreadMessages()).to.deep.equal([])
     const held = d!.lock(key, { mode: 'shared', timeout: 0 })
     expect(await d!.answer('failed', held)).to.include({ code: 'LOCK_HELD' })
     await a!.release(fences[0]!)
-    expect(await c!.settle()).to.deep.equal([])
+    expect(await c!.unreadMessages()).to.deep.equal([])
     await b!.release(fences[1]!)
     const { fence } = await c!.answer('granted', exclusive)
     await c!.release(fence)
@@ -273,7 +273,7 @@ function timeouts(stage: Stage): void {
     expect(named, 'without metadata').to.deep.equal({ session: holder!.welcome.session, fence })
     expect(since).to.be.a('number')
     await holder!.release(fence)
-    expect(await other!.settle()).to.deep.equal([])
+    expect(await other!.unreadMessages()).to.deep.equal([])
     expect(await queryAll(holder!, { key })).to.include({ heldCount: 0, waitingCount: 0 })
   })
 }
@@ -298,7 +298,7 @@ function cancels(stage: Stage): void {
     const id = peer.lock(key)
     peer.say({ type: 'cancel', request: id }, { type: 'cancel', request: 999 })
     const { fence } = await peer.answer('granted', id)
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
     await peer.release(fence)
   })
 
@@ -313,7 +313,7 @@ function cancels(stage: Stage): void {
       holder!.unlock(fence)
       racer!.say({ type: 'cancel', request: id })
       // A client must unlock a grant that crossed its cancel.
-      const outcome = (await racer!.settle()).find(
+      const outcome = (await racer!.unreadMessages()).find(
         (message) => 'id' in message && message.id === id,
       )
       if (outcome?.type === 'granted') await racer!.release(outcome.fence)
@@ -343,7 +343,7 @@ function ttls(stage: Stage): void {
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
-  it('gives a lock without a ttl a ttl after a refresh', async () => {
+  it('sets the ttl of a refresh for a lock that had no ttl', async () => {
     const peer = await stage.open()
     const fence = await peer.acquire(stage.key())
     await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
@@ -366,7 +366,7 @@ function steals(stage: Stage): void {
     expect(fence).to.be.greaterThan(Math.max(...victims))
     expect(await a!.hear('lost')).to.include({ fence: victims[0], reason: 'stolen' })
     expect(await b!.hear('lost')).to.include({ fence: victims[1], reason: 'stolen' })
-    expect(await waiting!.settle()).to.deep.equal([])
+    expect(await waiting!.unreadMessages()).to.deep.equal([])
     const failed = await a!.answer('failed', a!.unlock(victims[0]!))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
     await stealer!.release(fence)
@@ -376,7 +376,7 @@ function steals(stage: Stage): void {
   it('is granted like any lock request if the key is free', async () => {
     const peer = await stage.open()
     await peer.release(await peer.acquire(stage.key(), { steal: true }))
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
   })
 }
 
@@ -388,7 +388,7 @@ function revokes(stage: Stage): void {
     const wrong = other!.request({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
     const failed = await other!.answer('failed', wrong)
     expect(failed.code).to.be.oneOf(['LOCK_NOT_HELD', 'FORBIDDEN'])
-    expect(await holder!.settle()).to.deep.equal([])
+    expect(await holder!.unreadMessages()).to.deep.equal([])
     await holder!.release(fence)
   })
 
@@ -421,7 +421,7 @@ function barriers(stage: Stage): void {
     const ids: number[] = []
     for (const [i, peer] of peers.entries()) {
       ids.push(peer.request({ type: 'barrier', key, parties: 3 }))
-      if (i < 2) expect(await peer.settle()).to.deep.equal([])
+      if (i < 2) expect(await peer.unreadMessages()).to.deep.equal([])
     }
     for (const [i, peer] of peers.entries()) await peer.answer('passed', ids[i]!)
   })
@@ -448,7 +448,7 @@ function barriers(stage: Stage): void {
     const timed = first!.request({ type: 'barrier', key, parties: 2, timeout: 1 })
     expect(await first!.answer('failed', timed)).to.include({ code: 'LOCK_TIMEOUT' })
     second!.request({ type: 'barrier', key, parties: 2 })
-    expect(await second!.settle()).to.deep.equal([])
+    expect(await second!.unreadMessages()).to.deep.equal([])
   })
 
   // The grace is the time for which a session without a connection stays alive.
@@ -459,8 +459,10 @@ function barriers(stage: Stage): void {
     await first!.settle()
     first!.drop()
     await first!.closed
-    // Until the broker has noticed the drop, 3 is the number of parties and a call with 2 fails.
-    const isGone = async () => (await second!.settle()).every(({ type }) => type !== 'failed')
+    // Until the broker has noticed the drop, the barrier has 3 parties, so a call for 2 parties
+    // fails.
+    const isGone = async () =>
+      (await second!.unreadMessages()).every(({ type }) => type !== 'failed')
     let id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     while (!(await isGone())) {
       await second!.answerTo(id)

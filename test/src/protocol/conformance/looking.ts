@@ -129,7 +129,7 @@ function queries(stage: Stage): void {
 }
 
 /** Asks for barriers or kept results. Returns the last part of the answer. */
-async function ask(peer: Peer, kind: 'barriers' | 'results', scope: object) {
+async function queryRecords(peer: Peer, kind: 'barriers' | 'results', scope: object) {
   const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...scope }))
   const { heldCount, waitingCount } = parts.at(-1)!
   expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
@@ -145,7 +145,7 @@ function queriesForRecords(stage: Stage): void {
     other.request({ type: 'barrier', key, parties: 4 })
     other.request({ type: 'barrier', key: beside, parties: 2 })
     await other.settle()
-    const { arrived, arrivedCount } = await ask(other, 'barriers', { key })
+    const { arrived, arrivedCount } = await queryRecords(other, 'barriers', { key })
     expect(arrivedCount).to.equal(2)
     const ofBarrier = { key, parties: 4, waiting: 2 }
     const [first, second] = arrived!
@@ -154,13 +154,13 @@ function queriesForRecords(stage: Stage): void {
     })
     expect(second).to.deep.include({ ...ofBarrier, session: other.welcome.session })
     expect(second).to.have.all.keys('key', 'parties', 'waiting', 'session', 'since')
-    const all = await ask(other, 'barriers', { prefix: stage.prefix, limit: 1 })
+    const all = await queryRecords(other, 'barriers', { prefix: stage.prefix, limit: 1 })
     expect(all.arrived).to.have.length(1)
     expect(all.arrivedCount).to.equal(3)
     peer.drop()
     // A call of a session without a grace leaves its barrier when the connection drops.
     for (let count = 2; count > 1; ) {
-      count = (await ask(other, 'barriers', { key })).arrivedCount!
+      count = (await queryRecords(other, 'barriers', { key })).arrivedCount!
     }
   })
 
@@ -174,14 +174,17 @@ function queriesForRecords(stage: Stage): void {
         peer.request({ type: 'complete', fence, value: 'é😀', ...keep }),
       )
     }
-    const { kept, keptCount } = await ask(peer, 'results', { prefix: stage.prefix })
+    const { kept, keptCount } = await queryRecords(peer, 'results', { prefix: stage.prefix })
     expect(keptCount).to.equal(1)
     // Two quotation marks, and three UTF-16 units.
     expect(kept![0]).to.include({ key, size: 5, keep: 60_000 })
     expect(kept![0]).not.to.have.property('value')
     expect(kept![0]!.remaining ?? 0).to.be.within(0, 60_000)
-    expect(await ask(peer, 'results', { key: unkept })).to.deep.include({ kept: [], keptCount: 0 })
-    expect(await ask(peer, 'results', { key })).to.include({ keptCount: 1 })
+    expect(await queryRecords(peer, 'results', { key: unkept })).to.deep.include({
+      kept: [],
+      keptCount: 0,
+    })
+    expect(await queryRecords(peer, 'results', { key })).to.include({ keptCount: 1 })
   })
 
   it('counts barriers, their calls and kept results in stats', async () => {
@@ -240,7 +243,7 @@ function watches(stage: Stage): void {
     for (const key of [`${prefix}:a`, prefix]) {
       expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
     }
-    expect(await watcher!.settle()).to.deep.equal([])
+    expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
   it('shares an event with all matching watches of its connection', async () => {
@@ -253,7 +256,7 @@ function watches(stage: Stage): void {
     await peer!.acquire(key)
     const { watch } = await watcher!.hear('event')
     expect([watch].flat().sort()).to.deep.equal(watches)
-    expect(await watcher!.settle()).to.deep.equal([])
+    expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
   it('replaces a watch with the same id', async () => {
@@ -266,7 +269,7 @@ function watches(stage: Stage): void {
     await peer!.acquire(former)
     await peer!.acquire(key)
     expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
-    expect(await watcher!.settle()).to.deep.equal([])
+    expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
   it('sends no event after an unwatch', async () => {
@@ -277,7 +280,7 @@ function watches(stage: Stage): void {
     watcher!.say({ type: 'unwatch', watch })
     await watcher!.settle()
     await peer!.release(await peer!.acquire(key))
-    expect(await watcher!.settle()).to.deep.equal([])
+    expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
   it('is refused if the session has 1,000 watches already', async () => {

@@ -2,9 +2,8 @@
  * Conformance of upgrades, downgrades and scopes: a shared lock becomes exclusive when it is the
  * only lock of its key, an exclusive lock becomes shared at once, and a deadlock is refused.
  *
- * `settle` returns the messages that the test does not expect, so an empty list means that the
- * broker has not answered yet. Messages name a lock by the fence of its first grant, also after an
- * upgrade.
+ * Messages name a lock by its first fence, the number of its first grant, also after an upgrade. A
+ * scope is one logical task of a session. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
@@ -23,10 +22,10 @@ export function modeChanges(stage: Stage): void {
       second!.request({ type: 'lock', key, mode: 'shared' }),
     )
     const upgrade = first!.request({ type: 'upgrade', fence })
-    expect(await first!.settle()).to.deep.equal([])
-    // While the upgrade waits, also a shared request waits.
+    expect(await first!.unreadMessages()).to.deep.equal([])
+    // While an upgrade waits, the broker grants no shared request for the key either.
     const waiting = third!.request({ type: 'lock', key, mode: 'shared', timeout: 60_000 })
-    expect(await third!.settle()).to.deep.equal([])
+    expect(await third!.unreadMessages()).to.deep.equal([])
     const refused = second!.request({ type: 'upgrade', fence: other.fence })
     expect(await second!.answer('failed', refused)).to.include({ code: 'DEADLOCK' })
     second!.request({ type: 'unlock', fence: other.fence })
@@ -56,7 +55,7 @@ export function scopes(stage: Stage): void {
     await first!.answer('granted', first!.request({ type: 'lock', key: a, scope: 1 }))
     await second!.answer('granted', second!.request({ type: 'lock', key: b, scope: 1 }))
     const waiting = first!.request({ type: 'lock', key: b, scope: 1, timeout: 60_000 })
-    expect(await first!.settle()).to.deep.equal([])
+    expect(await first!.unreadMessages()).to.deep.equal([])
     // A scope waits for one request at a time.
     const secondOfWaitingScope = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
     expect(await first!.answer('failed', secondOfWaitingScope)).to.include({ code: 'BAD_MESSAGE' })

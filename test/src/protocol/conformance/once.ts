@@ -1,6 +1,7 @@
 /**
- * Conformance: `once` and `complete`. One client runs, and the clients that wait meanwhile, its
- * followers, get the value of the run. A fence is the number of a grant.
+ * Tests of `once` and `complete` of PROTOCOL.md over a socket. One client runs, and the clients
+ * that wait meanwhile, its followers, get the value of the run. A fence is the number of a grant. A
+ * peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
@@ -12,12 +13,12 @@ export function once(stage: Stage): void {
 }
 
 function runs(stage: Stage): void {
-  it('grants the first once, and answers the others with the value', async () => {
+  it('grants the first call of once, and answers the waiting calls with its value', async () => {
     const [runner, follower, lateClient] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
     const waiting = follower!.request({ type: 'once', key })
-    expect(await follower!.settle()).to.deep.equal([])
+    expect(await follower!.unreadMessages()).to.deep.equal([])
     const value = { rows: [1, null, 'x'] }
     await runner!.answer('unlocked', runner!.request({ type: 'complete', fence, value }))
     expect(await follower!.answer('result', waiting))
@@ -36,7 +37,7 @@ function runs(stage: Stage): void {
     expect(await follower!.answer('result', waiting)).not.to.have.property('value')
   })
 
-  it('keeps the place of a lock between two followers', async () => {
+  it('answers a follower before it grants a lock request that came before the follower', async () => {
     const [runner, a, b] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -49,7 +50,7 @@ function runs(stage: Stage): void {
     await a!.answer('granted', locked)
   })
 
-  it('grants the next once after an unlock', async () => {
+  it('grants the next call of once after an unlock', async () => {
     const [runner, next] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -78,7 +79,7 @@ function runs(stage: Stage): void {
 }
 
 function keeps(stage: Stage): void {
-  it('answers later onces with a kept value, even while the key is locked', async () => {
+  it('answers later calls of once with a kept value, even while the key is locked', async () => {
     const [runner, other] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))

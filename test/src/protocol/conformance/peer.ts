@@ -4,7 +4,7 @@
  * unless `ignoresPings` is set, so that its session does not end during a test.
  *
  * No method waits for time to pass. To show that the broker does not send a message, a test
- * requests a later message and waits for the answer: see `settle`.
+ * requests a later message and waits for the answer: see `unreadMessages`.
  */
 import { once } from 'node:events'
 import { type ClientMessage, parseFrame, type ServerMessage, subprotocol } from '@holdfast/shared'
@@ -181,14 +181,19 @@ export class Peer {
     return parts
   }
 
-  /**
-   * Waits until the broker has handled all messages of this peer, and the peer has received the
-   * results. Returns the messages in the list, without acks.
-   */
-  async settle(): Promise<readonly ServerMessage[]> {
+  /** Waits until the broker has handled all messages of this peer, and the answers have arrived. */
+  async settle(): Promise<void> {
     this.say({ type: 'ack', ids: [] })
     const { said } = this
     await this.hear('ack', ({ n }) => n >= said)
+  }
+
+  /**
+   * Settles, and returns the received messages that no call has returned yet, without acks. An
+   * empty list means that the broker has sent nothing that the test has not read.
+   */
+  async unreadMessages(): Promise<readonly ServerMessage[]> {
+    await this.settle()
     return this.#heard.filter((message) => message.type !== 'ack')
   }
 

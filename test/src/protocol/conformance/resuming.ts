@@ -79,7 +79,7 @@ function resumes(stage: Stage): void {
     await behind!.settle()
     before.drop()
     await holder!.release(fence)
-    expect(await behind!.settle()).to.deep.equal([])
+    expect(await behind!.unreadMessages()).to.deep.equal([])
     const after = await dropAndResume(stage, before)
     const granted = await after.answer('granted', id)
     expect((await snapshotOf(after)).held).to.deep.equal([
@@ -170,11 +170,11 @@ function resumes(stage: Stage): void {
     await snapshotOf(after)
     const other = await stage.open()
     await other.acquire(key)
-    expect((await after.settle()).filter((message) => message.type === 'event')).to.be.empty
+    expect((await after.unreadMessages()).filter((message) => message.type === 'event')).to.be.empty
   })
 }
 
-/** Valid messages with an answer. A client may send each message first after a resume. */
+/** Valid messages, each of which may be the first message of a client after a resume. */
 const firstMessages: ClientMessage[] = [
   { type: 'pong', n: 0 },
   { type: 'query', id: 1_000, key: 'first' },
@@ -195,7 +195,7 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
-  it('rejects the former secret after a message of the client, but not the newest', async () => {
+  it('rejects the former secret after a message of the client, and accepts the newest secret', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     await second.settle()
@@ -224,15 +224,15 @@ function secrets(stage: Stage): void {
   it('rejects a resume if its `try` is not above the `try` of the last resume', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
-    const resumeBy = (nth: number) =>
-      stage.open({ grace: 'lease', resume: { session, secret: secret!, try: nth } })
-    const second = await resumeBy(2)
+    const resumeWithTry = (tryNumber: number) =>
+      stage.open({ grace: 'lease', resume: { session, secret: secret!, try: tryNumber } })
+    const second = await resumeWithTry(2)
     expect(second.welcome).to.include({ resumed: true, session })
-    const lateClient = await resumeBy(1)
+    const lateClient = await resumeWithTry(1)
     expect(lateClient.welcome).to.include({ resumed: false })
     second.drop()
     await second.closed
-    expect((await resumeBy(3)).welcome).to.include({ resumed: true, session })
+    expect((await resumeWithTry(3)).welcome).to.include({ resumed: true, session })
   })
 
   it('accepts `try` 1 again with a new secret', async () => {
@@ -319,11 +319,11 @@ function storedAnswers(stage: Stage): void {
     const fence = await holder.acquire(key)
     const id = peer.lock(key)
     peer.say({ type: 'lock', id, key })
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
     expect(await queryAll(peer, { key })).to.include({ waitingCount: 1 })
     await holder.release(fence)
     await peer.answer('granted', id)
-    expect(await peer.settle()).to.deep.equal([])
+    expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
   it('rejects an id whose answer was acknowledged: BAD_MESSAGE', async () => {

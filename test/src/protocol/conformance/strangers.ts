@@ -37,7 +37,7 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   // Only an accepted request for locks may change the held locks, and only those of the sender.
   if (!lockRequests.some((type) => accepted.includes(type))) expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
-  expect(await bystander.settle()).to.deep.equal([])
+  expect(await bystander.unreadMessages()).to.deep.equal([])
 }
 
 /**
@@ -75,7 +75,7 @@ async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
     return
   }
   // The broker must not refuse messages that the vector expects to be accepted.
-  const refusals = (await stranger.settle()).filter(
+  const refusals = (await stranger.unreadMessages()).filter(
     (message) => message.type === 'failed' && refused.includes(message.code),
   )
   expect(refusals).to.deep.equal([])
