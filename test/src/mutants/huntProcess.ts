@@ -4,7 +4,7 @@
  * simulation and the test file are parts of the copied build that has the mutant (the planted bug).
  */
 import process from 'node:process'
-import { Campaign } from '../sim/campaign.js'
+import { WorldBatch } from '../sim/worldBatch.js'
 import type { HuntInput, HuntResult } from './hunt.js'
 import { firstFailureIn } from './testRun.js'
 
@@ -15,11 +15,11 @@ const seconds = (performance.now() - start) / 1000
 process.send?.({ ...result, seconds } satisfies HuntResult)
 
 async function runWorlds({ seeds, from, events, brokers, cells, needs }: HuntInput) {
-  const campaign = new Campaign({ events, brokers, cells, needs, lines: 1 })
-  const failed = await campaign.run({ from, seeds })
+  const batch = new WorldBatch({ events, brokers, cells, needs, lines: 1 })
+  const failed = await batch.run({ from, seeds })
   const { rule, detail = '' } = failed?.violation ?? {}
   const error = /\b(Type|Reference|Range)Error: .*/.exec(detail)?.[0]
-  return { seed: failed?.seed, rule, test: undefined, error, seeds: campaign.seeds }
+  return { seed: failed?.seed, rule, test: undefined, error, seeds: batch.seeds }
 }
 
 async function runTests(tests: string) {

@@ -1,4 +1,4 @@
-/** The calls of `session.barrier` in a client program. */
+/** The calls of `session.barrier` in a client program, the code that a simulated client runs. */
 import type { Session } from '@holdfast/client'
 import type { ErrorCode } from '@holdfast/shared'
 import type { CallDeps } from './onceCalls.js'

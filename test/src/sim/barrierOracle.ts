@@ -1,7 +1,8 @@
 /**
- * Checks the barriers of the lock table by its commands and effects. A barrier lets its calls pass
- * only in groups: as many calls as each call of the group has parties, all of sessions that are
- * open, in one step. A call passes or leaves once.
+ * An oracle (a check of a simulated run) that checks the barriers of the lock table by its commands
+ * and effects. The calls at a barrier pass as a group in one step. The group has as many calls as
+ * each of its calls names as parties, and the session of each call is open. A call passes or leaves
+ * once.
  */
 import type { BarrierCall, Command, Effect, Session } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

@@ -1,7 +1,7 @@
 /**
- * A machine that runs one broker at a time. A broker can be started, killed, drained and started
- * again. The machine gives its broker a simulated clock, network and command log (which orders the
- * commands of the lock table).
+ * A simulated machine that runs one broker at a time. A broker can be started, killed, drained and
+ * started again. The machine gives its broker a simulated clock, network and command log (which
+ * orders the commands of the lock table). A world is one simulated run.
  */
 import type { LockTable } from '@holdfast/server/core'
 import {
@@ -179,16 +179,16 @@ export class BrokerMachine implements LogOracleBroker {
   start(): void {
     const { world, network, seed, plan, oracles, index, log, cell } = this.#deps
     const { name, label, idPrefix } = this.#names
-    const run = this.#starts++
-    const random = new Random(`${seed}/${label} ${run}`)
+    const startNumber = this.#starts++
+    const random = new Random(`${seed}/${label} ${startNumber}`)
     const rate = log?.plan.rates[index] ?? plan.brokerRate
     const clock = new SimClock(world, random, rate, worldStart + world.now)
-    const process = new SimProcess(`${name}${run}`, world, random, clock)
+    const process = new SimProcess(`${name}${startNumber}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
     const observer = oracles.brokerStarted(this, process)
     let ids = 0
-    const prefix = `${idPrefix}${run}`
+    const prefix = `${idPrefix}${startNumber}`
     const environment: Environment = {
       clock,
       endOfTurn: process.endOfTurn,
@@ -206,7 +206,7 @@ export class BrokerMachine implements LogOracleBroker {
           ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
         },
         cell: cell && cellText(cell),
-        quietStart: log === undefined && plan.quietStart && run > 0 ? longestLeaseMs : 0,
+        quietStart: log === undefined && plan.quietStart && startNumber > 0 ? longestLeaseMs : 0,
       }),
       environment,
       log: this.#log,

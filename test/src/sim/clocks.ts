@@ -122,7 +122,7 @@ export class SimClock implements Clock {
   }
 
   /** Removes and returns the due timers, earliest first. */
-  takeDue(): SimTimer[] {
+  removeDue(): SimTimer[] {
     const due = this.#due
     this.#due = []
     return due.sort((a, b) => a.due - b.due || a.order - b.order)

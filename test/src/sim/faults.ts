@@ -39,7 +39,7 @@ export class Faults {
   constructor(deps: FaultsDeps) {
     this.#deps = deps
     this.#weights = { ...(deps.cluster.shared?.faults ?? noLogFaults), ...deps.plan.faults }
-    this.#logFaults = new LogFaults({ ...deps, later: (ms, undo) => this.#later(ms, undo) })
+    this.#logFaults = new LogFaults({ ...deps, undoAfter: (ms, undo) => this.#undoAfter(ms, undo) })
   }
 
   start(): void {
@@ -140,7 +140,7 @@ export class Faults {
     const link = random.pick([path.up, path.down])
     const extraMs = random.between(50, 4_000)
     link.latency += extraMs
-    this.#later(duration(random), () => {
+    this.#undoAfter(duration(random), () => {
       link.latency -= extraMs
     })
   }
@@ -152,7 +152,7 @@ export class Faults {
     const connection = this.#connectionOf(client)
     const cut = random.chance(0.5) ? randomCut(random, connection) : undefined
     for (const link of links) block(link)
-    this.#later(duration(random), () => {
+    this.#undoAfter(duration(random), () => {
       if (cut !== undefined) connection?.cut(cut)
       for (const link of links) unblock(link)
     })
@@ -161,19 +161,19 @@ export class Faults {
   #stopClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.stop(random.pick([0, 0, random.int(1, 8)]))
-    this.#later(duration(random), () => process.resume())
+    this.#undoAfter(duration(random), () => process.resume())
   }
 
   #sleepClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.sleep()
-    this.#later(duration(random), () => process.resume())
+    this.#undoAfter(duration(random), () => process.resume())
   }
 
   #stopBroker({ process }: BrokerMachine, random: Random): void {
     if (process === undefined) return
     process.stop(random.pick([0, 0, random.int(1, 8)]))
-    this.#later(duration(random), () => process.resume())
+    this.#undoAfter(duration(random), () => process.resume())
   }
 
   #restartBroker(machine: BrokerMachine, random: Random): void {
@@ -183,7 +183,7 @@ export class Faults {
   }
 
   #startBroker(machine: BrokerMachine, afterMs: number): void {
-    this.#later(afterMs, () => machine.restart())
+    this.#undoAfter(afterMs, () => machine.restart())
   }
 
   #killClient(client: ClientMachine, random: Random): void {
@@ -191,7 +191,7 @@ export class Faults {
     const connection = this.#connectionOf(client)
     client.kill()
     connection?.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
-    this.#later(duration(random), () => client.start())
+    this.#undoAfter(duration(random), () => client.start())
   }
 
   /**
@@ -207,7 +207,7 @@ export class Faults {
   #throttle({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.clock.maxExtraDelayMs = 1_000
-    this.#later(duration(random), () => {
+    this.#undoAfter(duration(random), () => {
       process.clock.maxExtraDelayMs = 0
     })
   }
@@ -230,7 +230,7 @@ export class Faults {
   }
 
   /** Ends a fault after `ms`, or when all faults end. */
-  #later(ms: number, undo: () => void): void {
+  #undoAfter(ms: number, undo: () => void): void {
     this.#pendingUndos.add(undo)
     this.#deps.world.in(ms, () => {
       if (this.#pendingUndos.delete(undo)) undo()

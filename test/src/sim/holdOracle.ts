@@ -1,7 +1,8 @@
 /**
- * An oracle of the longest hold: the broker ends a lock because of its `maxHold` when this time is
- * over, and not before. In a world without faults, the broker does so soon. In other worlds a
- * broker may be late, because it was stopped or because another broker took over.
+ * An oracle (a check of a simulated run) of `maxHold`, the longest time for which a lock is held.
+ * The broker ends a lock when its `maxHold` is over, and not before. In a run without faults, the
+ * broker ends the lock soon. In other runs a broker may be late, because it was stopped or because
+ * another broker took over.
  */
 import type { Effect } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

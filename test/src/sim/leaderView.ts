@@ -1,7 +1,7 @@
 /**
- * Observes an election in the simulation, and checks what a program sees: a leadership has one
- * candidate, its values come in the order in which the leader proclaimed them, and no change comes
- * twice. A fence is the number of a grant.
+ * Observes an election in the simulation, and checks what a program sees. All values of one
+ * leadership name the same campaign. The values come in the order in which the leader proclaimed
+ * them, and no change comes twice. A fence is the number of a grant.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'

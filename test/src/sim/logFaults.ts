@@ -15,7 +15,7 @@ export interface LogFaultsDeps {
   readonly cluster: Cluster
   readonly clientMachines: readonly ClientMachine[]
   /** Ends a fault after `ms`, or when all faults end. */
-  readonly later: (ms: number, undo: () => void) => void
+  readonly undoAfter: (ms: number, undo: () => void) => void
 }
 
 /** Whether this kind of fault affects the command log. */
@@ -32,7 +32,7 @@ export class LogFaults {
 
   /** Causes a fault of the log at this broker. A fault that lasts ends after a random time. */
   cause(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
-    const { cluster, later } = this.#deps
+    const { cluster, undoAfter } = this.#deps
     switch (kind) {
       case 'blockLog':
         this.#block([machine.path], random)
@@ -50,7 +50,7 @@ export class LogFaults {
         const link = random.pick([machine.path.up, machine.path.down])
         const extraMs = random.between(50, 4_000)
         link.latency += extraMs
-        later(duration(random), () => {
+        undoAfter(duration(random), () => {
           link.latency -= extraMs
         })
         break
@@ -64,7 +64,7 @@ export class LogFaults {
       case 'compactLog':
         // The second compaction removes the entries before the first snapshot.
         cluster.compact()
-        later(random.between(1, 1_000), () => cluster.compact())
+        undoAfter(random.between(1, 1_000), () => cluster.compact())
         break
     }
   }
@@ -76,7 +76,7 @@ export class LogFaults {
       direction === 'both' ? [up, down] : direction === 'up' ? [up] : [down],
     )
     for (const link of links) block(link)
-    this.#deps.later(duration(random), () => {
+    this.#deps.undoAfter(duration(random), () => {
       for (const link of links) unblock(link)
     })
   }

@@ -11,11 +11,11 @@
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
-import { Campaign } from './campaign.js'
 import { type Action, actions } from './plan.js'
 import { runWorld } from './runWorld.js'
 import { Shrinker } from './shrink.js'
 import type { Result, SimulationOptions } from './simulate.js'
+import { WorldBatch } from './worldBatch.js'
 
 const { values } = parseArgs({
   options: {
@@ -49,14 +49,14 @@ if (values.seed !== undefined) {
   printResult(result, values.trace)
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
-  const campaign = new Campaign(options)
-  const failed = await campaign.run({
+  const batch = new WorldBatch(options)
+  const failed = await batch.run({
     from: Number(values.from),
     seeds: values.seeds === undefined ? undefined : Number(values.seeds),
     seconds: values.seconds === undefined ? undefined : Number(values.seconds),
     onProgress: (line) => console.log(line),
   })
-  for (const line of campaign.table()) console.log(line)
+  for (const line of batch.table()) console.log(line)
   if (failed !== undefined) {
     process.exitCode = 1
     console.log(`seed ${failed.seed} breaks the rule "${failed.violation?.rule}"; shrinking`)

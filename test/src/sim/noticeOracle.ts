@@ -1,7 +1,8 @@
 /**
- * An oracle of notices: `queued` comes once for a request, and `contended` comes at most about once
- * a second for a lock. In a world without faults, a client that asked for a notice also gets the
- * notice soon.
+ * An oracle (a check of a simulated run) of the two notices of the broker: `queued` tells a client
+ * that its request waits, and `contended` tells a holder that requests wait for its lock. `queued`
+ * comes once for a request, and `contended` at most about once a second for a lock. In a world
+ * without faults, a client that asked for a notice also gets the notice soon.
  */
 import type { Effect, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'

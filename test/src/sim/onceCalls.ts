@@ -65,7 +65,7 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   try {
     const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })
     const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
-    oracles.onceOracle.got(key, value, start.at, ownRun)
+    oracles.onceOracle.valueReturned(key, value, start.at, ownRun)
     if (ownRun === undefined) callOracle.checkTimeout(request, start)
   } catch (error) {
     if (error === failure) return

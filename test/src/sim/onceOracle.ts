@@ -1,5 +1,9 @@
 /**
- * Checks `once` by the commands and effects of the lock table, and by the values that the client
+ * An oracle (a check of a simulated run) of `once`. The first caller of a key is the runner: it
+ * runs its function, and its `complete` command gives the value. A caller during the run is a
+ * follower, and gets the value of that run. The table may keep the value for later callers.
+ *
+ * The oracle checks the commands and effects of the lock table, and the values that the client
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
  * the run that it waited for, and every other caller only a kept value. No request gets two
  * answers. A kept value answers every call until the table forgets this value: when its time is
@@ -35,11 +39,13 @@ interface RunResult {
   wasKept: boolean
 }
 
-/** A result that the table keeps. */
-interface Kept {
+/** A value that the table keeps. */
+interface KeptValue {
+  /** The fence (number of the grant) of the run that gave the value. */
   readonly fence: number
+  /** How long the table must keep the value, in ms. */
   readonly keep: number
-  /** World time at which its time began. */
+  /** World time at which this duration began. */
   since: number
 }
 
@@ -54,23 +60,23 @@ export interface RunValue {
 export class OnceOracle {
   readonly #report: RunReport
   readonly #now: () => number
-  /** The limit of the operator. */
-  readonly #mostKept: number
+  /** The largest number of values that the table may keep; the operator sets this limit. */
+  readonly #maxKept: number
   /** The `once` requests that wait, by `session#id`. */
   #waiters = new Map<string, Waiter>()
   /** The sessions of the runners, by fence. */
   #runners = new Map<number, string>()
-  /** The kept results by key, oldest first. */
-  #kept = new Map<string, Kept>()
+  /** The kept values by key, oldest first. */
+  #kept = new Map<string, KeptValue>()
   /** The requests that were answered, by session. */
   #answered = new Map<string, Set<number>>()
   /** The results of all runs, by fence. */
   readonly #results = new Map<number, RunResult>()
 
-  constructor(report: RunReport, now: () => number, mostKept: number) {
+  constructor(report: RunReport, now: () => number, maxKept: number) {
     this.#report = report
     this.#now = now
-    this.#mostKept = mostKept
+    this.#maxKept = maxKept
   }
 
   /** Another broker starts with an empty table. */
@@ -118,7 +124,7 @@ export class OnceOracle {
           break
       }
     }
-    if (this.#kept.size > this.#mostKept)
+    if (this.#kept.size > this.#maxKept)
       this.#violated('the table keeps no more results than the limit', `${this.#kept.size}`)
   }
 
@@ -135,7 +141,7 @@ export class OnceOracle {
    * A call of a client program got a value. @param calledAt World time of the call. @param ownRun
    * The fence of the own run of the call; undefined if the call has not run its function.
    */
-  got(key: string, value: RunValue, calledAt: number, ownRun: number | undefined): void {
+  valueReturned(key: string, value: RunValue, calledAt: number, ownRun: number | undefined): void {
     const result = this.#results.get(value.fence)
     const detail = `${key}: ${value.op}, fence ${value.fence}`
     if (result === undefined || result.key !== key || result.value !== JSON.stringify(value)) {
@@ -228,8 +234,8 @@ export class OnceOracle {
   }
 
   #keepRestarted({ kept }: EffectOf<'keepRestarted'>, command: Command): void {
-    const record = this.#kept.get(kept.key)
-    if (record !== undefined) record.since = this.#now()
+    const keptValue = this.#kept.get(kept.key)
+    if (keptValue !== undefined) keptValue.since = this.#now()
     if (command.type === 'restart' && kept.ownerBroker !== command.ownerBroker) {
       const detail = `${kept.key} belongs to ${kept.ownerBroker}, not to ${command.ownerBroker}`
       this.#violated('a broker that takes over keeps the time of kept results', detail)
@@ -238,22 +244,25 @@ export class OnceOracle {
 
   #forgotten({ kept }: EffectOf<'forgotten'>, command: Command, hasKept: boolean): void {
     const { key, result } = kept
-    const record = this.#kept.get(key)
+    const keptValue = this.#kept.get(key)
     const detail = `${key} ${result.fence} by ${command.type}`
-    if (record?.fence !== result.fence) {
+    if (keptValue?.fence !== result.fence) {
       this.#violated('the table forgets a kept result once', detail)
       return
     }
     if (command.type === 'forgetResult') {
-      const keptMs = this.#now() - record.since
-      if (keptMs < record.keep / clockTolerance - 2)
-        this.#violated('a result is kept for its time', `${detail}: ${keptMs} of ${record.keep} ms`)
+      const keptMs = this.#now() - keptValue.since
+      if (keptMs < keptValue.keep / clockTolerance - 2)
+        this.#violated(
+          'a result is kept for its time',
+          `${detail}: ${keptMs} of ${keptValue.keep} ms`,
+        )
     } else if (command.type !== 'complete') {
       this.#violated('the table forgets a result for a reason', detail)
     } else if (hasKept) {
       this.#report.count('once: kept too many')
       const [oldestKey] = this.#kept.keys()
-      if (this.#kept.size <= this.#mostKept || oldestKey !== key)
+      if (this.#kept.size <= this.#maxKept || oldestKey !== key)
         this.#violated('the table forgets the oldest result of too many', detail)
     }
     this.#kept.delete(key)

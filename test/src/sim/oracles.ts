@@ -38,7 +38,7 @@ const eventsBetweenChecks = 64
  * The longest time that a failed request may stay in the table in a world without faults, in ms.
  * The cancel of the request must reach the broker within this time.
  */
-const maxFailedMs = { alone: 1_000, shared: 3_000 }
+const maxFailedMs = { oneBroker: 1_000, cluster: 3_000 }
 
 /** One process of a broker, and the oracle of its sessions. */
 interface BrokerRun {
@@ -276,7 +276,7 @@ export class Oracles {
   }
 
   get #maxFailedMs(): number {
-    return this.#isShared ? maxFailedMs.shared : maxFailedMs.alone
+    return this.#isShared ? maxFailedMs.cluster : maxFailedMs.oneBroker
   }
 
   #machineOf({ broker }: Connection): BrokerMachine | undefined {

@@ -131,10 +131,10 @@ export interface Plan {
   readonly keptResults: number
 }
 
-/** The weight of an action that every world of a campaign needs. */
+/** The weight of an action that every world of a batch needs. */
 const neededWeight = 6
 
-/** What every world of a campaign has, also if its seed leaves it out. */
+/** What every world of a batch has, also if its seed leaves it out. */
 export interface WorldNeeds
   extends Partial<Pick<Plan, 'ttl' | 'maxHold' | 'abort' | 'notices' | 'logMs'>> {
   readonly actions?: readonly Action[] | undefined

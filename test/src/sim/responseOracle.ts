@@ -1,8 +1,8 @@
 /**
- * An oracle (a check of a simulated run). It checks the answers on one connection of a hostile
- * client. The broker answers a query, a watch or a stats request at once: these answers come in the
- * order of the requests, each once. An acknowledgement counts only messages that the broker has
- * handled. A query counts every lock. Each of several identical watches reports every event.
+ * An oracle (a check of a simulated run) of the answers on one connection of a hostile client. The
+ * broker answers a query, a watch or a stats request at once: these answers come in the order of
+ * the requests, each once. An acknowledgement counts only messages that the broker has handled. A
+ * query counts every lock. Each of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -38,7 +38,7 @@ interface PendingRequest {
   /** The largest number of locks in the answer. */
   readonly limit: number
   /** Whether all expected locks had been granted when the client sent the request. */
-  readonly isComplete: boolean
+  readonly areAllLocksGranted: boolean
 }
 
 /** The type of the immediate answer, by the type of the request. */
@@ -93,8 +93,8 @@ export class ResponseOracle {
   sent({ type, id, prefix, limit = maxQueryItems }: Message): void {
     this.#sent++
     if (id === undefined || answerTypes[type] === undefined) return
-    const isComplete = this.#grantedCount === this.#expectedCount?.count
-    this.#pending.push({ id, number: this.#sent, type, prefix, limit, isComplete })
+    const areAllLocksGranted = this.#grantedCount === this.#expectedCount?.count
+    this.#pending.push({ id, number: this.#sent, type, prefix, limit, areAllLocksGranted })
   }
 
   /** The client has received this message. */
@@ -139,7 +139,7 @@ export class ResponseOracle {
     if (more === true) return
     this.#pending.shift()
     const { prefix, count = 0 } = this.#expectedCount ?? {}
-    if (prefix !== undefined && request.prefix === prefix && request.isComplete) {
+    if (prefix !== undefined && request.prefix === prefix && request.areAllLocksGranted) {
       if (heldCount !== count || this.#foundCount !== Math.min(count, request.limit)) {
         this.#violated(
           'a query reports every lock',
@@ -178,7 +178,7 @@ export class ResponseOracle {
       const missing = this.#watches.filter((id) => !this.#reported.has(id))
       this.#violated(
         'every watch reports every event',
-        `${this.#event} was not told to ${missing.length}`,
+        `${missing.length} watches did not report ${this.#event}`,
       )
     }
   }

@@ -21,7 +21,7 @@ export interface ScopeDeps extends CallDeps {
   readonly forget: (heldLock: HeldLock) => void
 }
 
-/** How often a scope does each step. */
+/** How often a scope does each step. `together` sends two or three calls at the same time. */
 const stepWeights = {
   lock: 8,
   tryLock: 1,
@@ -65,9 +65,9 @@ class ScopeCalls {
   /** The locks that ended with the scope. */
   readonly ended: HeldLock[] = []
   #isEnded = false
-  /** Whether the scope ends because of a deadlock, as most tasks would. */
-  #isOver = false
-  /** Settles with the call that the scope has left behind. */
+  /** Whether the task makes no more calls after a deadlock, as most tasks would. */
+  #hasGivenUp = false
+  /** Settles with the last call, for which the scope may not have waited. */
   settled: Promise<void> = Promise.resolve()
 
   constructor(deps: ScopeDeps) {
@@ -76,8 +76,8 @@ class ScopeCalls {
 
   async run(scope: Scope): Promise<void> {
     const { random } = this.#deps
-    for (let steps = random.int(2, 6); steps > 0; steps--) {
-      if (this.#isOver || this.#deps.isStopping() || scope.signal.aborted) return
+    for (let stepsLeft = random.int(2, 6); stepsLeft > 0; stepsLeft--) {
+      if (this.#hasGivenUp || this.#deps.isStopping() || scope.signal.aborted) return
       await this.#step(scope)
       if (random.chance(0.4)) await this.#deps.work()
     }
@@ -121,9 +121,9 @@ class ScopeCalls {
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {
-        const former = random.chance(0.5) ? [this.#lock(scope)] : []
-        const change = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
-        await Promise.all([...former, ...change, this.#lock(scope)])
+        const firstCall = random.chance(0.5) ? [this.#lock(scope)] : []
+        const upgradeCall = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
+        await Promise.all([...firstCall, ...upgradeCall, this.#lock(scope)])
         return
       }
       case 'upgrade':
@@ -168,7 +168,7 @@ class ScopeCalls {
       if (code === 'DEADLOCK') {
         callOracle.count('scope got DEADLOCK')
         oracles.requestFailed(request.metadata)
-        this.#isOver = random.chance(0.7)
+        this.#hasGivenUp = random.chance(0.7)
       } else if (!(this.#isEnded && code === 'ABORTED'))
         callOracle.checkFailure(error, request, start)
     } finally {

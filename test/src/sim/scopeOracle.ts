@@ -1,9 +1,10 @@
 /**
- * An oracle of scopes and of deadlocks. `table/naiveDeadlock.ts` repeatedly removes the requests
- * that can be granted from a copy of the lock table; the requests that remain are in a deadlock.
- * With this method the oracle checks two rules: a request that the lock table refuses with
- * `DEADLOCK` could never be granted, and every request that waits can be granted some time. Two
- * more rules: a scope waits for one request at a time, and holds nothing after its end.
+ * An oracle (a check of a simulated run) of scopes and of deadlocks. A scope is one task of a
+ * client, which may hold several locks and ends them together. `table/naiveDeadlock.ts` repeatedly
+ * removes the requests that can be granted from a copy of the lock table; the requests that remain
+ * are in a deadlock. With this method the oracle checks two rules: a request that the lock table
+ * refuses with `DEADLOCK` could never be granted, and every request that waits can be granted some
+ * time. Two more rules: a scope waits for one request at a time, and holds nothing after its end.
  *
  * A request or lock of several keys (a set) has one object for each key. Only the first of them is
  * primary, so the oracle counts a set once. `extras` has the fields that only a few requests, locks
@@ -78,11 +79,11 @@ export class ScopeOracle {
     const session = table.sessions.get(command.session)
     if (session === undefined || session.attachEpoch !== command.attachEpoch) return
     this.#report.count('scope ended')
-    const left = [...session.held.values(), ...session.waiting.values()].filter(
+    const remaining = [...session.held.values(), ...session.waiting.values()].filter(
       ({ extras }) => extras?.scope?.number === command.scope,
     )
-    if (left.length === 0) return
-    const detail = left.map(({ key, id }) => `${session.id}#${id} of ${key}`).join('; ')
+    if (remaining.length === 0) return
+    const detail = remaining.map(({ key, id }) => `${session.id}#${id} of ${key}`).join('; ')
     this.#report.violated('the end of a scope ends its locks and its request', detail)
   }
 }

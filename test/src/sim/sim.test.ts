@@ -5,9 +5,9 @@
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
-import { Campaign } from './campaign.js'
 import { runWorld } from './runWorld.js'
 import { type SimulationOptions, simulate } from './simulate.js'
+import { WorldBatch } from './worldBatch.js'
 
 /**
  * The events that must have happened at least once in all worlds with one broker. Without these
@@ -90,7 +90,7 @@ const expectedCountsOfCells = [
   'fault killClient',
 ]
 
-interface TestCampaign {
+interface TestBatch {
   readonly title: string
   readonly options: SimulationOptions
   readonly seeds: number
@@ -98,7 +98,7 @@ interface TestCampaign {
 }
 
 /** Worlds with one broker, with three and with cells, long enough for the counts above. */
-const campaigns: readonly TestCampaign[] = [
+const batches: readonly TestBatch[] = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
@@ -191,12 +191,12 @@ describe('simulation', () => {
     }
   })
 
-  for (const { title, options, seeds, expectedCounts } of campaigns) {
+  for (const { title, options, seeds, expectedCounts } of batches) {
     it(title, async function () {
       this.timeout(count(60_000, 600_000))
-      const campaign = new Campaign(options)
+      const batch = new WorldBatch(options)
       const print = (line: string) => console.log(`      ${line}`)
-      const failed = await campaign.run({ from: 1, seeds, onProgress: full ? print : undefined })
+      const failed = await batch.run({ from: 1, seeds, onProgress: full ? print : undefined })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
         const { brokers = 1, cells } = options
@@ -208,9 +208,9 @@ describe('simulation', () => {
             `repeat with: ${command} --events ${options.events}\n${failed.lines.join('\n')}`,
         )
       }
-      const missing = expectedCounts.filter((name) => !campaign.counts.has(name))
+      const missing = expectedCounts.filter((name) => !batch.counts.has(name))
       expect(missing, 'counts that are 0').to.deep.equal([])
-      if (full) for (const line of campaign.table()) print(line)
+      if (full) for (const line of batch.table()) print(line)
     })
   }
 })

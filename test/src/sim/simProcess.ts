@@ -1,8 +1,8 @@
 /**
  * One simulated process with an event loop. A turn runs due timers, then the waiting input, then
  * the callbacks for the end of the turn. In some turns the input comes before the timers, as in
- * Node after a stop. A turn consists of units; each unit runs one callback. Between two units all
- * promises settle, and the process may be stopped.
+ * Node after a stop. Each callback of a turn (for a timer, for an input, or for the end of the
+ * turn) is a unit. Between two units all promises settle, and the process may be stopped.
  */
 import type { SimClock } from './clocks.js'
 import type { Random } from './random.js'
@@ -53,8 +53,8 @@ export class SimProcess {
 
   /** The world time that this process has run so far, in ms. */
   get ranFor(): number {
-    const stopped = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
-    return this.#world.now - this.#stoppedFor - stopped
+    const presentStopMs = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
+    return this.#world.now - this.#stoppedFor - presentStopMs
   }
 
   /** The number of times that the process was stopped. */
@@ -133,8 +133,8 @@ export class SimProcess {
   #wake(): void {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true
-    const busy = this.#random.chance(0.3) ? this.#random.between(0, this.busyMs) : 0
-    this.#world.in(busy, () => {
+    const delayMs = this.#random.chance(0.3) ? this.#random.between(0, this.busyMs) : 0
+    this.#world.in(delayMs, () => {
       this.#isScheduled = false
       if (!this.isRunning || this.#turn !== undefined) return
       this.#turn = this.#units()
@@ -179,10 +179,10 @@ export class SimProcess {
 
   /** Runs one turn. Yields between two units. */
   *#units(): Generator<void, void> {
-    const timersFirst = this.#random.chance(0.5)
-    if (timersFirst) yield* this.#timers()
+    const areTimersFirst = this.#random.chance(0.5)
+    if (areTimersFirst) yield* this.#timers()
     yield* this.#input()
-    if (!timersFirst) yield* this.#timers()
+    if (!areTimersFirst) yield* this.#timers()
     const callbacks = this.#endOfTurn
     this.#endOfTurn = []
     for (const callback of callbacks) {
@@ -193,7 +193,7 @@ export class SimProcess {
 
   *#timers(): Generator<void, void> {
     if (!this.clock.hasDue) return
-    for (const timer of this.clock.takeDue()) {
+    for (const timer of this.clock.removeDue()) {
       this.clock.fire(timer)
       yield
     }

@@ -17,7 +17,6 @@ import { DuplicatingClient } from './duplicatingClient.js'
 import { Faults } from './faults.js'
 import { Hijacker } from './hijacker.js'
 import { Hostile, hostileKinds } from './hostile.js'
-import { runJudged } from './judgedRun.js'
 import { Network } from './network.js'
 import { Oracles } from './oracles.js'
 import { block, makeLink, unblock } from './pipe.js'
@@ -28,6 +27,7 @@ import type { Violation } from './runReport.js'
 import { planShared, type SharedPlan } from './sharedPlan.js'
 import { SimProcess } from './simProcess.js'
 import { World } from './world.js'
+import { runWithOracle } from './worldOracle.js'
 
 export interface SimulationOptions {
   /** The number of events until the faults end. */
@@ -225,7 +225,7 @@ class Simulation {
     const world = this.#world
     const oracles = this.#oracles
     world.afterEvent = () => oracles.afterEvent()
-    await runJudged(world, oracles, () => this.#runWorld())
+    await runWithOracle(world, oracles, () => this.#runWorld())
     return {
       seed: this.#seed,
       violation: oracles.report.violation,

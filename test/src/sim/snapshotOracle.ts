@@ -1,6 +1,8 @@
 /**
- * Makes one gradual snapshot after the other of the table of a broker, and reads a few items after
- * each command. Each snapshot must equal the table at the moment when the snapshot began.
+ * An oracle (a check of a simulated run) of gradual snapshots, which a broker reads in small parts
+ * between its commands. The oracle makes one gradual snapshot of the lock table after the other,
+ * and reads a few items after each command. Each snapshot must equal the table at the moment when
+ * the snapshot began.
  */
 import type { SnapshotItem } from '@holdfast/server/core'
 import { ItemDigest, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
@@ -13,7 +15,7 @@ interface SnapshotUnderWay {
   readonly snapshot: StateSnapshot
   readonly items: Iterator<SnapshotItem>
   readonly read: SnapshotItem[]
-  /** The items of a snapshot that was read at once at the same moment. */
+  /** The items of a snapshot that began at the same moment, and that the oracle read completely. */
   readonly expected: string
 }
 
@@ -33,22 +35,24 @@ export class SnapshotOracle {
     else if (this.#commands % commandsBetweenSnapshots === 0) this.#begin(stateMachine)
   }
 
-  /** Call before another snapshot of the table begins, because a table has one at a time. */
+  /**
+   * Call before another snapshot of the table begins, because a table has one snapshot at a time.
+   */
   end(): void {
     this.#underWay?.snapshot.end()
     this.#underWay = undefined
   }
 
   #begin(stateMachine: StateMachine): void {
-    const atOnce = stateMachine.beginSnapshot()
-    const expected = textOf(atOnce.items)
-    atOnce.end()
+    const completeSnapshot = stateMachine.beginSnapshot()
+    const expected = textOf(completeSnapshot.items)
+    completeSnapshot.end()
     const snapshot = stateMachine.beginSnapshot()
     this.#underWay = { snapshot, items: snapshot.items[Symbol.iterator](), read: [], expected }
   }
 
   #read(underWay: SnapshotUnderWay): void {
-    for (let left = this.#commands % 4; left > 0; left--) {
+    for (let itemsLeft = this.#commands % 4; itemsLeft > 0; itemsLeft--) {
       const { value, done } = underWay.items.next()
       if (done === true) {
         this.#check(underWay)

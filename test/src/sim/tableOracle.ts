@@ -1,9 +1,9 @@
 /**
- * An oracle (a check of a simulated run). It checks every command of the lock table and the effects
- * of the command. The oracle keeps its own records, which do not depend on the code of the table.
- * Each grant has a higher fence (lock number) than all earlier grants, queues are first come, first
- * served, and incompatible locks are never held together. The table grants a lock to a waiter as
- * soon as the waiter can hold the lock. No request runs twice.
+ * An oracle (a check of a simulated run) of the lock table. It checks every command of the table
+ * and the effects of the command against its own records, which do not depend on the code of the
+ * table. Each grant has a higher fence (number of the grant) than all earlier grants, queues are
+ * first come, first served, and incompatible locks are never held together. The table grants a lock
+ * to a waiter as soon as the waiter can hold the lock. No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -29,8 +29,8 @@ export class TableOracle {
   /** By key: the upgrade that waits. An upgrade stands in no queue. */
   #upgrades = new Map<string, string>()
   /**
-   * The keys that a later command must go on with, because a command has reached its limit of
-   * grants.
+   * The keys with waiters that the table has yet to grant. One command makes a limited number of
+   * grants; a later command continues.
    */
   #unfinished = new Set<string>()
   #held = 0
@@ -69,21 +69,21 @@ export class TableOracle {
         this.#report.violated('only the current connection of a session sends its commands', detail)
       }
     }
-    const touched = new Set<string>()
-    for (const effect of effects) this.#record(effect, command, touched)
-    for (const key of touched) this.#checkKey(table, key)
+    const changedKeys = new Set<string>()
+    for (const effect of effects) this.#record(effect, command, changedKeys)
+    for (const key of changedKeys) this.#checkKey(table, key)
     if (table.heldCount !== this.#held || table.waitingCount !== this.#waiting) {
       this.#report.violated(
         'the counts of the table are right',
         `${command.type}: ${table.heldCount}`,
       )
     }
-    if (touched.size === 0) return
+    if (changedKeys.size === 0) return
     const unused = table.keys.size - this.#keysInUse(table)
     if (unused !== 0) this.#report.violated('the table drops unused keys', `${unused} unused keys`)
   }
 
-  #record(effect: Effect, command: Command, touched: Set<string>): void {
+  #record(effect: Effect, command: Command, changedKeys: Set<string>): void {
     switch (effect.kind) {
       case 'opened':
         this.#sessions.set(effect.session.id, {
@@ -103,26 +103,26 @@ export class TableOracle {
         this.#unfinished.add(effect.request.key)
         break
       case 'queued':
-        touched.add(effect.request.key)
+        changedKeys.add(effect.request.key)
         this.#queued(effect.request)
         break
       case 'withdrawn':
-        touched.add(effect.request.key)
+        changedKeys.add(effect.request.key)
         this.#dequeued(effect.request)
         break
       case 'granted':
-        touched.add(effect.lock.key)
+        changedKeys.add(effect.lock.key)
         this.#granted(effect.lock, effect.request, command)
         break
       case 'upgraded':
-        touched.add(effect.lock.key)
+        changedKeys.add(effect.lock.key)
         this.#upgraded(effect.lock, effect.request)
         break
       case 'downgraded':
-        touched.add(effect.lock.key)
+        changedKeys.add(effect.lock.key)
         break
       case 'released':
-        touched.add(effect.lock.key)
+        changedKeys.add(effect.lock.key)
         this.#held--
         if (
           this.#sessions.get(effect.lock.session.id)?.held.delete(heldName(effect.lock)) !== true

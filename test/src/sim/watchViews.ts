@@ -1,6 +1,7 @@
 /**
- * Follows a watch: derives the set of held locks, and the set of waiting requests, from the states
- * and events of the watch alone. Checks that each event fits its set.
+ * Follows a watch (a subscription of a client to the changes of some keys). Derives the set of held
+ * locks and the set of waiting requests from the states and events of the watch alone, and checks
+ * that each event fits these sets.
  */
 import type { QueuedInfo, QueueEvent, Session, Watch, WatchEvent } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
@@ -57,7 +58,7 @@ export class WatchView {
         break
       case 'downgraded':
       case 'proclaimed':
-        if (held?.has(nameOf(event)) !== true) this.#violated(`proclaimed ${event.fence}`)
+        if (held?.has(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)
         break
       default:
         if (held?.delete(nameOf(event)) !== true) this.#violated(`${event.event} ${event.fence}`)
@@ -92,7 +93,7 @@ export class WatchViews {
   constructor(session: Session, callOracle: CallOracle, key: string) {
     this.#session = session
     this.#callOracle = callOracle
-    this.#allKeys = this.#watchAll()
+    this.#allKeys = this.#watchAllKeys()
     this.#keyViews = [new WatchView(callOracle), new WatchView(callOracle)]
     for (const { onEvent } of this.#keyViews) session.watch(key, onEvent)
   }
@@ -107,13 +108,13 @@ export class WatchViews {
     return this.#allKeys?.view.waitingCount ?? 0
   }
 
-  /** Closes the watch of all keys if it is open, and opens a new watch if `isWanted`. */
-  change(isWanted: boolean): void {
+  /** Closes the watch of all keys if it is open. Then opens a new watch if `isReopened`. */
+  closeAllKeys(isReopened: boolean): void {
     this.#allKeys?.watch.close()
-    this.#allKeys = isWanted ? this.#watchAll() : undefined
+    this.#allKeys = isReopened ? this.#watchAllKeys() : undefined
   }
 
-  #watchAll() {
+  #watchAllKeys() {
     const view = new WatchView(this.#callOracle)
     return { view, watch: this.#session.watch({ prefix: '', queue: true }, view.onEvent) }
   }

@@ -44,26 +44,26 @@ describe('simulation: random numbers', () => {
 describe('simulation: time', () => {
   it('runs events in the order of their time, then of their creation', async () => {
     const world = new World()
-    const seen: string[] = []
+    const log: string[] = []
     for (const [name, time] of Object.entries({ c: 2, a: 1, d: 2, b: 1, e: 3 })) {
-      world.at(time, () => seen.push(`${name} at ${world.now}`))
+      world.at(time, () => log.push(`${name} at ${world.now}`))
     }
-    world.at(2, () => seen.push('cancelled')).cancelled = true
+    world.at(2, () => log.push('cancelled')).cancelled = true
     await world.run(never)
-    expect(seen).to.deep.equal(['a at 1', 'b at 1', 'c at 2', 'd at 2', 'e at 3'])
+    expect(log).to.deep.equal(['a at 1', 'b at 1', 'c at 2', 'd at 2', 'e at 3'])
   })
 
   it('lets every promise settle before the next step, and every step run before the next event', async () => {
     const world = new World()
-    const seen: string[] = []
+    const log: string[] = []
     world.at(1, async () => {
-      world.step(() => seen.push('step'))
+      world.step(() => log.push('step'))
       for (let i = 0; i < 20; i++) await Promise.resolve()
-      seen.push('settled')
+      log.push('settled')
     })
-    world.at(1, () => seen.push('next event'))
+    world.at(1, () => log.push('next event'))
     await world.run(never)
-    expect(seen).to.deep.equal(['settled', 'step', 'next event'])
+    expect(log).to.deep.equal(['settled', 'step', 'next event'])
   })
 })
 
@@ -86,12 +86,12 @@ describe('simulation: clocks', () => {
   it('fire timers in order and nearly on time, except cleared timers', async () => {
     const world = new World()
     const { clock } = makeProcess(world, 'timers')
-    const seen: string[] = []
-    clock.setTimer(() => seen.push(`late ${Math.round(world.now / 10)}`), 100)
-    clock.setTimer(() => seen.push(`early ${Math.round(world.now / 10)}`), 50)
-    clock.clearTimer(clock.setTimer(() => seen.push('cleared'), 70))
+    const log: string[] = []
+    clock.setTimer(() => log.push(`late ${Math.round(world.now / 10)}`), 100)
+    clock.setTimer(() => log.push(`early ${Math.round(world.now / 10)}`), 50)
+    clock.clearTimer(clock.setTimer(() => log.push('cleared'), 70))
     await world.run(never)
-    expect(seen).to.deep.equal(['early 5', 'late 10'])
+    expect(log).to.deep.equal(['early 5', 'late 10'])
     expect(clock.timerCount).to.equal(0)
   })
 
@@ -115,69 +115,69 @@ describe('simulation: processes', () => {
   it('run input, then the callbacks for the end of the turn, and settle promises after each callback', async () => {
     const world = new World()
     const process = makeProcess(world, 'turns')
-    const seen: string[] = []
+    const log: string[] = []
     world.at(5, () => {
       for (const name of ['first', 'second']) {
         process.receive(async () => {
-          seen.push(name)
-          process.endOfTurn(() => seen.push(`end of ${name}`))
+          log.push(name)
+          process.endOfTurn(() => log.push(`end of ${name}`))
           await Promise.resolve()
-          seen.push(`${name} settled`)
+          log.push(`${name} settled`)
         })
       }
     })
     await world.run(never)
-    const [firstEnd, secondEnd] = [seen.indexOf('end of first'), seen.indexOf('end of second')]
-    expect(seen.indexOf('first settled')).to.equal(1)
-    expect(seen.indexOf('second')).to.be.greaterThan(1)
-    expect(firstEnd).to.be.greaterThan(seen.indexOf('first settled'))
+    const [firstEnd, secondEnd] = [log.indexOf('end of first'), log.indexOf('end of second')]
+    expect(log.indexOf('first settled')).to.equal(1)
+    expect(log.indexOf('second')).to.be.greaterThan(1)
+    expect(firstEnd).to.be.greaterThan(log.indexOf('first settled'))
     expect(secondEnd).to.be.greaterThan(firstEnd)
-    expect(seen).to.have.length(6)
+    expect(log).to.have.length(6)
   })
 
   it('run no code while stopped, and handle the waiting timers and input afterwards', async () => {
     const world = new World()
     const process = makeProcess(world, 'stopped')
-    const seen: string[] = []
-    process.onResume = () => seen.push('resumed')
-    process.clock.setTimer(() => seen.push('timer'), 10)
+    const log: string[] = []
+    process.onResume = () => log.push('resumed')
+    process.clock.setTimer(() => log.push('timer'), 10)
     process.stop()
-    process.receive(() => seen.push('input'))
+    process.receive(() => log.push('input'))
     await world.runFor(1_000)
-    expect(seen).to.deep.equal([])
+    expect(log).to.deep.equal([])
     process.resume()
     await world.run(never)
-    expect(seen[0]).to.equal('resumed')
-    expect(seen.slice(1).sort()).to.deep.equal(['input', 'timer'])
+    expect(log[0]).to.equal('resumed')
+    expect(log.slice(1).sort()).to.deep.equal(['input', 'timer'])
     expect(process.ranFor).to.equal(world.now - 1_000)
   })
 
   it('stop in the middle of a turn, and continue the turn after resume', async () => {
     const world = new World()
     const process = makeProcess(world, 'middle')
-    const seen: string[] = []
+    const log: string[] = []
     process.stop(1)
     process.receive(() => {
-      seen.push('input')
-      process.endOfTurn(() => seen.push('end'))
+      log.push('input')
+      process.endOfTurn(() => log.push('end'))
     })
     await world.runFor(100)
-    expect(seen).to.deep.equal(['input'])
+    expect(log).to.deep.equal(['input'])
     process.resume()
     await world.runFor(100)
-    expect(seen).to.deep.equal(['input', 'end'])
+    expect(log).to.deep.equal(['input', 'end'])
   })
 
   it('run no code after a kill', async () => {
     const world = new World()
     const process = makeProcess(world, 'killed')
-    const seen: string[] = []
-    process.clock.setTimer(() => seen.push('timer'), 10)
-    process.receive(() => seen.push('input'))
+    const log: string[] = []
+    process.clock.setTimer(() => log.push('timer'), 10)
+    process.receive(() => log.push('input'))
     process.kill()
-    process.receive(() => seen.push('later'))
+    process.receive(() => log.push('later'))
     await world.runFor(100)
-    expect(seen).to.deep.equal([])
+    expect(log).to.deep.equal([])
   })
 })
 
@@ -185,7 +185,7 @@ describe('simulation: network', () => {
   interface Scene {
     readonly world: World
     readonly path: { up: ReturnType<typeof makeLink>; down: ReturnType<typeof makeLink> }
-    readonly seen: string[]
+    readonly log: string[]
     readonly broker: SimProcess
     readonly client: SimProcess
     socket(): SceneWebSocket
@@ -197,7 +197,7 @@ describe('simulation: network', () => {
   /** Makes a world with a network, and records what happens. */
   function makeScene(): Scene {
     const world = new World()
-    const seen: string[] = []
+    const log: string[] = []
     const observer = { sent: () => {}, received: () => {}, closed: () => {} }
     const network = new Network(world, new Random('network'), observer)
     const [client, broker] = [makeProcess(world, 'client'), makeProcess(world, 'broker')]
@@ -205,7 +205,7 @@ describe('simulation: network', () => {
     const scene: Scene = {
       world,
       path,
-      seen,
+      log,
       broker,
       client,
       server: undefined,
@@ -213,9 +213,9 @@ describe('simulation: network', () => {
       socket: () => {
         const WebSocket = network.webSocketOf(client, () => path, true)
         const socket = new WebSocket('ws://broker', 'holdfast.v1')
-        socket.onopen = () => seen.push('client open')
-        socket.onmessage = ({ data }) => seen.push(`client got ${data}`)
-        socket.onclose = ({ code }) => seen.push(`client closed ${code}`)
+        socket.onopen = () => log.push('client open')
+        socket.onmessage = ({ data }) => log.push(`client got ${data}`)
+        socket.onclose = ({ code }) => log.push(`client closed ${code}`)
         return socket
       },
     }
@@ -224,12 +224,12 @@ describe('simulation: network', () => {
       accept: (server) => {
         scene.server = server
         return {
-          onFrame: (text) => seen.push(`broker got ${text}`),
+          onFrame: (text) => log.push(`broker got ${text}`),
           onBinary: () => {},
           onControlFrame: () => {},
           onDrain: () => {},
           onFault: () => {},
-          onClose: () => seen.push('broker closed'),
+          onClose: () => log.push('broker closed'),
         }
       },
     })
@@ -238,15 +238,15 @@ describe('simulation: network', () => {
 
   it('delivers frames in order, in both directions', async () => {
     const scene = makeScene()
-    const end = scene.socket()
+    const webSocket = scene.socket()
     await scene.world.runFor(100)
-    expect(end.protocol).to.equal('holdfast.v1')
+    expect(webSocket.protocol).to.equal('holdfast.v1')
     for (const text of ['1', '2', '3']) {
-      end.send(text)
+      webSocket.send(text)
       scene.server!.send(text)
     }
     await scene.world.runFor(100)
-    const linesOf = (side: string) => scene.seen.filter((line) => line.startsWith(side))
+    const linesOf = (side: string) => scene.log.filter((line) => line.startsWith(side))
     expect(linesOf('broker')).to.deep.equal(['broker got 1', 'broker got 2', 'broker got 3'])
     expect(linesOf('client')).to.deep.equal([
       'client open',
@@ -257,11 +257,11 @@ describe('simulation: network', () => {
   })
 
   it('refuses a connection when the broker is dead', async () => {
-    const { world, seen, socket, broker } = makeScene()
+    const { world, log, socket, broker } = makeScene()
     broker.kill()
     socket()
     await world.runFor(100)
-    expect(seen).to.deep.equal(['client closed 1006'])
+    expect(log).to.deep.equal(['client closed 1006'])
   })
 
   it('delivers a close with its code after the earlier frames', async () => {
@@ -271,7 +271,7 @@ describe('simulation: network', () => {
     scene.server!.send('last')
     scene.server!.close(4409, 'replaced')
     await scene.world.runFor(100)
-    expect(scene.seen).to.deep.equal([
+    expect(scene.log).to.deep.equal([
       'client open',
       'client got last',
       'client closed 4409',
@@ -281,28 +281,28 @@ describe('simulation: network', () => {
 
   it('delays frames on a blocked link until the link is unblocked', async () => {
     const scene = makeScene()
-    const end = scene.socket()
+    const webSocket = scene.socket()
     await scene.world.runFor(100)
     block(scene.path.up)
-    end.send('held')
+    webSocket.send('held')
     await scene.world.runFor(10_000)
-    expect(scene.seen).to.deep.equal(['client open'])
+    expect(scene.log).to.deep.equal(['client open'])
     unblock(scene.path.up)
     await scene.world.runFor(100)
-    expect(scene.seen).to.deep.equal(['client open', 'broker got held'])
+    expect(scene.log).to.deep.equal(['client open', 'broker got held'])
   })
 
   it('loses the last packets and all later packets in a cut, and tells the chosen end', async () => {
     const scene = makeScene()
-    const end = scene.socket()
+    const webSocket = scene.socket()
     await scene.world.runFor(100)
-    for (const text of ['1', '2', '3']) end.send(text)
+    for (const text of ['1', '2', '3']) webSocket.send(text)
     scene
       .connection()
       .cut({ keepUp: 1, keepDown: 0, clientLearnsAfterMs: undefined, serverLearnsAfterMs: 50 })
-    end.send('4')
+    webSocket.send('4')
     await scene.world.runFor(10_000)
-    expect(scene.seen).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
+    expect(scene.log).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
   })
 
   it('increases bufferedBytes while the client does not read', async () => {

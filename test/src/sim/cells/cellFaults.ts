@@ -103,16 +103,18 @@ export class CellFaults {
       case 'stopBroker': {
         const { process } = machine
         process?.stop(random.pick([0, random.int(1, 8)]))
-        this.#later(duration(random), () => process?.resume())
+        this.#undoAfter(duration(random), () => process?.resume())
         break
       }
       case 'restartBroker':
         if (machine.process === undefined) break
         killBroker(machine, network, random)
-        this.#later(random.between(2, 3_000), restart)
+        this.#undoAfter(random.between(2, 3_000), restart)
         break
       case 'drainBroker':
-        machine.drain(random.int(1, 5_000), () => this.#later(random.between(2, 3_000), restart))
+        machine.drain(random.int(1, 5_000), () =>
+          this.#undoAfter(random.between(2, 3_000), restart),
+        )
         break
       case 'killClient':
         this.#killClient(client, random)
@@ -123,14 +125,14 @@ export class CellFaults {
   #delay(link: Link, random: Random): void {
     const extraMs = random.between(50, 4_000)
     link.latency += extraMs
-    this.#later(duration(random), () => {
+    this.#undoAfter(duration(random), () => {
       link.latency -= extraMs
     })
   }
 
   #block(links: readonly Link[], random: Random): void {
     for (const link of links) block(link)
-    this.#later(duration(random), () => {
+    this.#undoAfter(duration(random), () => {
       for (const link of links) unblock(link)
     })
   }
@@ -143,11 +145,11 @@ export class CellFaults {
       if (connection.clientProcess !== process) continue
       connection.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
     }
-    this.#later(duration(random), () => client.start())
+    this.#undoAfter(duration(random), () => client.start())
   }
 
   /** Ends a fault after `ms`, or when all faults end. */
-  #later(ms: number, undo: () => void): void {
+  #undoAfter(ms: number, undo: () => void): void {
     this.#pendingUndos.add(undo)
     this.#deps.world.in(ms, () => {
       if (this.#pendingUndos.delete(undo)) undo()

@@ -103,9 +103,9 @@ abstract class Program implements ClientProgram {
   /** Holds a lock for a while, and unlocks it. */
   async hold(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
-    const forget = oracle.acquired(lock, keys, process)
+    const endHold = oracle.acquired(lock, keys, process)
     await this.sleep(holdMs)
-    forget()
+    endHold()
     try {
       await this.calls.track(`unlock ${lock.fence}`, lock.unlock())
     } catch (error) {
@@ -218,9 +218,9 @@ export class CellProgram extends Program {
 
   async #use(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
-    const forget = oracle.acquired(lock, keys, process)
+    const endHold = oracle.acquired(lock, keys, process)
     await this.sleep(holdMs)
-    forget()
+    endHold()
   }
 
   /** All locks are exclusive, so a query of all cells lists each key once at most. */

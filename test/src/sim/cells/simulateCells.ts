@@ -6,11 +6,11 @@
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
 import { BrokerMachine, longestLeaseMs } from '../brokerMachine.js'
-import { runJudged } from '../judgedRun.js'
 import { Network } from '../network.js'
 import { Random } from '../random.js'
 import type { Result, SimulationOptions } from '../simulate.js'
 import { World } from '../world.js'
+import { runWithOracle } from '../worldOracle.js'
 import { CellClientMachine, type CellClientMachineDeps } from './cellClientMachine.js'
 import { CellFaults } from './cellFaults.js'
 import { cellKeys, expectedCell } from './cellKeys.js'
@@ -163,7 +163,7 @@ class CellSimulation {
   async run(): Promise<Result> {
     const world = this.#world
     const oracle = this.#oracle
-    await runJudged(world, oracle, () => this.#runWorld())
+    await runWithOracle(world, oracle, () => this.#runWorld())
     return {
       seed: this.#seed,
       violation: oracle.report.violation,

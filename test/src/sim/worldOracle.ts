@@ -1,31 +1,31 @@
 /**
- * Runs a world while an oracle judges it. The oracle hears of every command of a lock table, of
- * every error that code throws, and of every rejected promise that no code handles.
+ * Runs a world (one simulated run) while an oracle checks it. The oracle receives every command of
+ * a lock table, every error that code throws, and every rejected promise that no code handles.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import { observeTables } from './tableObserver.js'
 import type { World } from './world.js'
 
-/** The part of an oracle that every kind of world has. */
-export interface Judge {
+/** The methods of an oracle that every kind of world calls. */
+export interface WorldOracle {
   /** Reports that the product breaks a rule. @param rule The rule, as a sentence. */
   violated(rule: string, detail: string): void
   /** A lock table has applied a command. */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void
 }
 
-/** Calls `runWorld`, and reports to the judge until `runWorld` has settled. */
-export async function runJudged(
+/** Calls `runWorld`, and reports to the oracle until `runWorld` has settled. */
+export async function runWithOracle(
   world: World,
-  judge: Judge,
+  oracle: WorldOracle,
   runWorld: () => Promise<void>,
 ): Promise<void> {
-  world.onError = (error) => judge.violated('no code throws an error', textOf(error))
-  observeTables((table, command, effects) => judge.applied(table, command, effects))
+  world.onError = (error) => oracle.violated('no code throws an error', textOf(error))
+  observeTables((table, command, effects) => oracle.applied(table, command, effects))
   const otherListeners = process.listeners('unhandledRejection')
   process.removeAllListeners('unhandledRejection')
   const onRejection = (reason: unknown) =>
-    judge.violated('every rejection is handled', textOf(reason))
+    oracle.violated('every rejection is handled', textOf(reason))
   process.on('unhandledRejection', onRejection)
   try {
     await runWorld()

@@ -1,11 +1,12 @@
 /**
- * Runs one world after another, until the campaign has run the requested number of worlds, the time
- * is over, or a world breaks a rule. Adds up the event counts of all worlds.
+ * Runs one world (one simulated run, made from a seed) after another: until the requested number of
+ * worlds has run, the time is over, or a world breaks a rule. Adds up the event counts of the
+ * worlds.
  */
 import { runWorld } from './runWorld.js'
 import type { Result, SimulationOptions } from './simulate.js'
 
-export interface CampaignTask {
+export interface BatchTask {
   /** The seed of the first world. */
   readonly from: number
   /** The number of worlds. If undefined: as many as `seconds` allow, or 100 without `seconds`. */
@@ -17,7 +18,7 @@ export interface CampaignTask {
 /** The time between two lines of progress, in s. */
 const progressSeconds = 10
 
-export class Campaign {
+export class WorldBatch {
   readonly #options: SimulationOptions
   readonly #counts = new Map<string, number>()
   seeds = 0
@@ -38,11 +39,11 @@ export class Campaign {
   /**
    * Runs the worlds. @returns the first world that broke a rule; undefined if no world broke a rule
    */
-  async run({ from, seeds, seconds, onProgress }: CampaignTask): Promise<Result | undefined> {
+  async run({ from, seeds, seconds, onProgress }: BatchTask): Promise<Result | undefined> {
     const start = performance.now()
     const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1000
     const endSeed = from + (seeds ?? (seconds === undefined ? 100 : Number.POSITIVE_INFINITY))
-    let reported = start
+    let lastProgressAt = start
     for (let seed = from; seed < endSeed; seed++) {
       const worldStart = performance.now()
       if (worldStart >= end) break
@@ -50,8 +51,8 @@ export class Campaign {
       const now = performance.now()
       this.#add(result, now - worldStart)
       if (result.violation !== undefined) return result
-      if (now - reported > progressSeconds * 1000) {
-        reported = now
+      if (now - lastProgressAt > progressSeconds * 1000) {
+        lastProgressAt = now
         onProgress?.(this.summary((now - start) / 1000))
       }
     }
