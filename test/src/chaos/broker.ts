@@ -1,6 +1,6 @@
 /**
  * Starts a broker: the real command in its own process, if possible on its own machine (a network
- * namespace). When the process of the test ends, the system kills the broker too.
+ * namespace). When the process of the test ends, the operating system kills the broker too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,8 +30,23 @@ export class BrokerProcess {
   /** Starts the broker; resolves when it serves. A restarted broker uses its former port. */
   async start(): Promise<void> {
     const { host, command } = this.#place
-    const serve = [process.execPath, cliPath, 'serve', '--host', host, '--port', `${this.#port}`]
-    const commandLine = [...command, 'setpriv', '--pdeathsig', 'KILL', ...serve, ...this.#flags]
+    const serveCommand = [
+      process.execPath,
+      cliPath,
+      'serve',
+      '--host',
+      host,
+      '--port',
+      `${this.#port}`,
+    ]
+    const commandLine = [
+      ...command,
+      'setpriv',
+      '--pdeathsig',
+      'KILL',
+      ...serveCommand,
+      ...this.#flags,
+    ]
     const [program, ...args] = commandLine as [string, ...string[]]
     const broker = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = broker

@@ -14,11 +14,16 @@ import { ClientLink, leaseMs } from './clientLink.js'
 const closesOneIn = 20
 /** One of this many leaders is cut off while it leads. Such a leader blocks others for a lease. */
 const cutsOneIn = 200
-/** Most time for which a leader is cut off, in ms. A correct client reports the loss earlier. */
+/**
+ * The longest time for which a leader is cut off, in ms. A correct client reports the loss earlier.
+ */
 const maxCutMs = 2 * leaseMs
 
 export class Candidate {
   readonly name: string
+  /**
+   * The leaderships. A tenure is one use of a lock, and the leader holds the lock of the election.
+   */
   readonly tenures: Tenure[] = []
   readonly publications: Publication[] = []
   /** How often the client reported that the candidate had lost its leadership. */
@@ -50,8 +55,8 @@ export class Candidate {
   }
 
   /**
-   * Opens a new session, if the candidate is connected to another broker than its own broker. The
-   * candidate must be paused.
+   * Closes the session if the candidate is connected to another broker than its own broker. `work`
+   * then opens a new session. The candidate must be paused.
    */
   async returnToOwnBroker(): Promise<void> {
     if (this.#link.isAtOwnBroker) return
@@ -87,12 +92,12 @@ export class Candidate {
   /** Campaigns once, leads for a short time, and records the leadership. */
   async #lead(session: Session): Promise<void> {
     const requestedAt = process.hrtime.bigint()
-    const campaign = { ...this.#nextPublication(), fence: undefined as number | undefined }
-    this.publications.push(campaign)
-    const leadership = await session.campaign(this.#key, { value: campaign.value })
+    const publication = { ...this.#nextPublication(), fence: undefined as number | undefined }
+    this.publications.push(publication)
+    const leadership = await session.campaign(this.#key, { value: publication.value })
     const grantedAt = process.hrtime.bigint()
     const { fence } = leadership
-    campaign.fence = fence
+    publication.fence = fence
     // The client lost the leadership before it received the grant, so the candidate never led.
     if (!leadership.held) return
     const tenure = { process: this.name, fence, requestedAt, grantedAt, givenUpAt: grantedAt }

@@ -35,17 +35,16 @@ export interface FaultOutcome {
 
 /** Causes a fault, waits for its end and for all clients, and checks the world. */
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
-  // Move every client back to its own broker, because a client stays at the broker that it has
-  // moved to.
+  // A client that moved to another broker during the last fault would stay there.
   await Promise.all([
     ...world.workers.map((worker) => worker.returnToOwnBroker()),
     world.election.returnToOwnBrokers(),
   ])
-  await world.durationUntilServed(performance.now())
-  const workersBefore = world.workers.map((worker) => ({
+  await world.untilServed(performance.now())
+  const workersBeforeFault = world.workers.map((worker) => ({
     worker,
     broker: world.brokerOf(worker),
-    losses: worker.losses.length,
+    lossCount: worker.losses.length,
   }))
   const stalls = monitorEventLoopDelay({ resolution: 20 })
   stalls.enable()
@@ -56,26 +55,26 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     lastsMs = 0,
     end,
   } = await fault.cause(world, random)
-  const servedDuringMs = isServed ? await world.durationUntilServed(startedAt) : undefined
+  const servedDuringMs = isServed ? await world.untilServed(startedAt) : undefined
   await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
   const endedAt = performance.now()
-  const served = world.durationUntilServed(endedAt)
-  served.catch(() => {})
+  const whenServed = world.untilServed(endedAt)
+  whenServed.catch(() => {})
   await end()
   await world.ready()
   const allReadyMs = performance.now() - endedAt
-  const servedAfterMs = await served
+  const servedAfterMs = await whenServed
   const violations = await world.findViolations()
   stalls.disable()
   const longestStallMs = stalls.max / 1e6
   let lostByAffected = 0
   let lostByStall = 0
-  for (const { worker, broker, losses } of workersBefore) {
-    const lost = worker.losses.slice(losses)
-    if (lost.length === 0) continue
+  for (const { worker, broker, lossCount } of workersBeforeFault) {
+    const newLosses = worker.losses.slice(lossCount)
+    if (newLosses.length === 0) continue
     if (affectedBrokers.includes(broker)) lostByAffected++
     else if (longestStallMs >= leaseMs / 2) lostByStall++
-    else violations.push(`${worker.name} of broker ${broker} lost its lock: ${lost.join(' ')}`)
+    else violations.push(`${worker.name} of broker ${broker} lost its lock: ${newLosses.join(' ')}`)
   }
   for (const broker of world.brokers) {
     if (broker.isRunning) continue

@@ -22,7 +22,7 @@ export class ClientLink {
     this.urls = urls
   }
 
-  /** The URL of the broker of the current or last connection. */
+  /** The URL of the broker that the client is connected to, or was last connected to. */
   get url(): string {
     return this.#url
   }
@@ -33,7 +33,7 @@ export class ClientLink {
 
   /** Opens a session. Rejects like `connect` of the client. */
   async connect(name: string, signal?: AbortSignal): Promise<Session> {
-    const open = (socket: WebSocket, url: string): void => {
+    const onNewSocket = (socket: WebSocket, url: string): void => {
       this.#socket = socket
       socket.once('message', () => {
         this.#url = new URL(url).origin
@@ -43,7 +43,7 @@ export class ClientLink {
     class LinkedWebSocket extends WebSocket {
       constructor(url: string, protocols?: string | string[]) {
         super(reachableUrl(url), protocols)
-        open(this, url)
+        onNewSocket(this, url)
       }
     }
     return connect(this.urls, {
@@ -67,7 +67,7 @@ export class ClientLink {
   }
 }
 
-/** The URLs, beginning with the broker of the client that has this number. */
+/** Returns the URLs in the order for one client: its own broker first. @param client Its number. */
 export function urlsFromOwnBroker(urls: readonly string[], client: number): readonly string[] {
   const first = client % urls.length
   return [...urls.slice(first), ...urls.slice(0, first)]

@@ -58,10 +58,12 @@ export class Election {
   }
 
   /**
-   * Checks that no two candidates led at once, and that observers saw what the candidates did. The
-   * candidates must be paused, so that each observer must see that no session leads.
+   * Checks that no two candidates led at the same time, and that each observer saw the leaders that
+   * the candidates recorded. The candidates must be paused, so that no session leads, and each
+   * observer must see this.
    *
-   * @param since Checks what has happened since this time, when the candidates were paused too.
+   * @param since Only the history since this time is checked. The candidates must have been paused
+   *   at this time too.
    * @param settleMs How long the observers may take until they see that no session leads, in ms.
    */
   async findViolations(since: bigint, settleMs: number): Promise<string[]> {
@@ -128,7 +130,7 @@ class Observer {
     this.#working ??= this.#loop()
   }
 
-  /** Opens a new session, if the observer is connected to another broker than its own broker. */
+  /** Closes the session, so that the loop opens a new one, if the observer is at another broker. */
   async returnToOwnBroker(): Promise<void> {
     if (!this.#link.isAtOwnBroker) await this.#session?.close()
   }
@@ -156,8 +158,8 @@ class Observer {
   async #observe(session: Session): Promise<void> {
     for await (const leader of session.observe(electionKey)) {
       const seenAt = process.hrtime.bigint()
-      const seen = leader && { fence: leader.fence, value: String(leader.value) }
-      this.observations.push({ observer: this.name, seenAt, leader: seen })
+      const seenLeader = leader && { fence: leader.fence, value: String(leader.value) }
+      this.observations.push({ observer: this.name, seenAt, leader: seenLeader })
       this.seesLeader = leader !== undefined
     }
   }

@@ -75,7 +75,7 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => 
 ])
 
 /** The faults of the links between a broker and etcd, and of the whole etcd. */
-const moreEtcdFaults: Fault[] = [
+const etcdLinkFaults: Fault[] = [
   {
     name: 'broker-cut-from-etcd',
     cause: async (world, random) => {
@@ -121,7 +121,7 @@ const postgresFaults: Fault[] = [
     }),
   ),
   {
-    // As with a slow disk. No broker may be declared dead, and no client may lose a lock.
+    // A slow disk causes such a pause. No broker may be declared dead, no client may lose a lock.
     name: 'postgres-paused-briefly',
     cause: async (world) => {
       const { primary } = postgresOf(world).pair
@@ -195,7 +195,7 @@ const brokerFaults: Fault[] = [
   },
 ]
 
-const restarts: Fault[] = [
+const compactionsAndRestarts: Fault[] = [
   {
     name: 'compaction',
     cause: async (world) => {
@@ -242,6 +242,6 @@ const restarts: Fault[] = [
 
 /** The faults of a world over this engine. */
 export function faultsOf(engine: EngineName): readonly Fault[] {
-  const own = engine === 'etcd' ? [...etcdFaults, ...moreEtcdFaults] : postgresFaults
-  return [...own, ...brokerFaults, ...restarts]
+  const storeFaults = engine === 'etcd' ? [...etcdFaults, ...etcdLinkFaults] : postgresFaults
+  return [...storeFaults, ...brokerFaults, ...compactionsAndRestarts]
 }

@@ -4,8 +4,8 @@
  */
 
 /**
- * Returns the items that have happened since a time, and the last item before that time. So a check
- * also sees a fence that is not higher than the fences before.
+ * Returns the items that have happened since a time, and the last item before that time. With this
+ * item, a check of the new items also finds a fence that is not higher than the fence before it.
  *
  * @param items In the order of their times.
  */

@@ -4,7 +4,7 @@
  *   npm run chaos -- --rounds 10                     every fault, ten times
  *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
  *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
- *   npm run chaos -- --seed 17                       the same choices again, at other moments
+ *   npm run chaos -- --seed 17                       the random choices of an earlier run again
  *   npm run chaos -- --proxies                       without network namespaces
  *   npm run chaos -- --history FILE                  also writes a history for check-history
  */
@@ -61,8 +61,10 @@ try {
       const outcome = await runFault(world, fault, random)
       outcomes.push(outcome)
       const { servedDuringMs, servedAfterMs, allReadyMs, violations } = outcome
-      const served = `all served ${formatDelay(servedDuringMs)}, after the end of the fault ${formatDelay(servedAfterMs)}`
-      console.log(`${round} ${fault.name}: ${served}, all brokers ready ${formatDelay(allReadyMs)}`)
+      const servedText = `all served ${formatDelay(servedDuringMs)}, after the end of the fault ${formatDelay(servedAfterMs)}`
+      console.log(
+        `${round} ${fault.name}: ${servedText}, all brokers ready ${formatDelay(allReadyMs)}`,
+      )
       if (violations.length > 0) break
     }
     if (outcomes.some(({ violations }) => violations.length > 0)) break
@@ -71,7 +73,7 @@ try {
     ...outcomes.flatMap((outcome) => outcome.violations),
     ...(await world.drain()),
   ]
-  console.log(table(outcomes))
+  console.log(tableOf(outcomes))
   console.log(`${world.tenures} tenures of shared locks; seed ${seed}`)
   const { history, lossCount } = world.election
   const leaderships = `${history.tenures.length} leaderships, of which ${lossCount} were lost`
@@ -93,7 +95,8 @@ function formatDelay(value: number | undefined): string {
   return value === undefined ? 'not at all' : `after ${Math.round(value)} ms`
 }
 
-function table(allOutcomes: readonly FaultOutcome[]): string {
+/** Returns a Markdown table with one row for each fault. */
+function tableOf(allOutcomes: readonly FaultOutcome[]): string {
   const rows = faults.flatMap(({ name }) => {
     const outcomesOfFault = allOutcomes.filter(({ fault }) => fault === name)
     if (outcomesOfFault.length === 0) return []

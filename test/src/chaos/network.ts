@@ -34,7 +34,7 @@ export class NamespaceNetwork implements Network {
   readonly #machines: readonly Machine[]
   readonly #bridge: string
   readonly #names: ReadonlyMap<Machine, string>
-  readonly #net = freeNet()
+  readonly #subnet = freeNet()
   #cuts: (readonly [Machine, Machine])[] = []
 
   constructor(machines: readonly Machine[]) {
@@ -46,8 +46,8 @@ export class NamespaceNetwork implements Network {
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
     for (const [machine, name] of this.#names) this.#add(machine, name)
-    // Set all hardware addresses. The addresses are static, so that a cut need not block requests
-    // for addresses too.
+    // A cut gives two machines wrong hardware addresses of each other. All hardware addresses are
+    // static, so that no machine asks for the right address.
     this.mend()
     for (const a of this.#machines)
       for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
@@ -100,14 +100,14 @@ export class NamespaceNetwork implements Network {
   #setMac(from: Machine, to: Machine, mac: string): void {
     if (from === to) return
     const name = this.#names.get(from)
-    const insideName = name === undefined ? [] : ['-n', name]
+    const namespaceArgs = name === undefined ? [] : ['-n', name]
     const device = name === undefined ? this.#bridge : 'eth0'
     const neighbour = [this.#hostOf(to), 'lladdr', mac, 'dev', device, 'nud', 'permanent']
-    ip(...insideName, 'neigh', 'replace', ...neighbour)
+    ip(...namespaceArgs, 'neigh', 'replace', ...neighbour)
   }
 
   #hostOf(machine: Machine): string {
-    return `${this.#net}.${this.#machines.indexOf(machine) + 1}`
+    return `${this.#subnet}.${this.#machines.indexOf(machine) + 1}`
   }
 
   #macOf(machine: Machine): string {
@@ -115,7 +115,7 @@ export class NamespaceNetwork implements Network {
   }
 }
 
-/** Proxies on loopback, between all pairs of machines except two etcd members. */
+/** Proxies on loopback between the machines. No proxy connects two members of the storage. */
 export class ProxyNetwork implements Network {
   readonly #proxies: TcpProxy[] = []
   readonly #valves = new Map<string, Valve>()

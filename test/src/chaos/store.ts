@@ -19,14 +19,14 @@ export type EngineName = (typeof engineNames)[number]
 export interface Store {
   /** The address of a log of this name, as this broker reaches the storage. */
   logAddress(network: Network, broker: number, log: string): Promise<string>
-  /** An engine of the log of this name, on the machine of the clients. */
+  /** Returns an engine (access to the storage) of the log of this name, on the clients' machine. */
   newEngine(log: string): Engine
   /** The newest position of this log, or a later position. */
   position(log: string): Promise<number>
   stop(): Promise<void>
 }
 
-/** How many machines the storage has. */
+/** The number of machines of the storage. */
 export const memberCounts: Readonly<Record<EngineName, number>> = { etcd: 3, postgres: 2 }
 
 export function startStore(engine: EngineName, places: readonly Place[]): Promise<Store> {
@@ -44,12 +44,12 @@ export class EtcdStore implements Store {
     return new EtcdStore(await EtcdCluster.start({ places }))
   }
 
-  /** All endpoints, beginning with the member that has the number of the broker. */
+  /** The address has all members. The member with the number of the broker comes first. */
   async logAddress(network: Network, broker: number, log: string): Promise<string> {
     const { endpoints } = this.cluster
-    const reached = await hostsAt(network, broker, endpoints)
-    const order = [...reached.slice(broker), ...reached.slice(0, broker)]
-    return `etcd://${order.join(',')}/${log}`
+    const hosts = await hostsFrom(network, broker, endpoints)
+    const orderedHosts = [...hosts.slice(broker), ...hosts.slice(0, broker)]
+    return `etcd://${orderedHosts.join(',')}/${log}`
   }
 
   newEngine(log: string): Engine {
@@ -78,7 +78,7 @@ export class PostgresStore implements Store {
   }
 
   async logAddress(network: Network, broker: number, log: string): Promise<string> {
-    return addressOf(await hostsAt(network, broker, this.#urls), log)
+    return addressOf(await hostsFrom(network, broker, this.#urls), log)
   }
 
   newEngine(log: string): Engine {
@@ -105,14 +105,14 @@ function addressOf(hosts: readonly string[], log: string): string {
 }
 
 /** The hosts and ports by which a broker reaches the members of the storage. */
-async function hostsAt(
+async function hostsFrom(
   network: Network,
   broker: number,
   urls: readonly string[],
 ): Promise<string[]> {
   const machine: Machine = `broker${broker}`
-  const reached = await Promise.all(
+  const addresses = await Promise.all(
     urls.map((url, i) => network.address(machine, `member${i}`, url)),
   )
-  return reached.map((url) => new URL(url).host)
+  return addresses.map((url) => new URL(url).host)
 }

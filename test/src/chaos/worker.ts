@@ -1,8 +1,8 @@
 /**
- * A worker is a client that uses locks all the time and records the answers of the brokers. It uses
- * a lock that it keeps, locks of the keys that all workers share, sets of two of these keys, and
- * permits of one key. It also uses a lock of its own, whose grants show when the worker is served
- * again after a fault.
+ * A worker is a client that uses locks all the time and records the answers of the brokers. One
+ * lock (the kept lock) it holds all the time. It shares some keys with all other workers: it locks
+ * one of them, a set of two of them, or permits of one key. It also uses a lock of its own, whose
+ * grants show when the worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
@@ -10,8 +10,9 @@ import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { ClientLink } from './clientLink.js'
 
-/** The key whose permits all workers share, and how many permits it has. */
+/** The key whose permits all workers share. */
 export const permitsKey = 'permits'
+/** The number of permits of this key. */
 export const permitsCapacity = 3
 
 /** The lock that a worker keeps, and the id of its session. */
@@ -29,13 +30,12 @@ export class Worker {
   /** Why the worker lost the lock that it keeps, once for each loss. */
   readonly losses: string[] = []
   readonly #link: ClientLink
-  readonly #shared: readonly string[]
+  readonly #sharedKeys: readonly string[]
   readonly #random: Random
   #session: Session | undefined
   #kept: Lock | undefined
   /**
-   * The times of the last granted request for the worker's own lock: when the worker sent the
-   * request, and when it received the grant.
+   * When the worker sent the last granted request for its own lock, and when it received the grant.
    */
   #lastServed = { requestedAt: 0, grantedAt: 0 }
   #isPaused = true
@@ -43,14 +43,19 @@ export class Worker {
   #onServed: () => void = () => {}
   #working: Promise<void> = Promise.resolve()
 
-  constructor(name: string, urls: readonly string[], shared: readonly string[], random: Random) {
+  constructor(
+    name: string,
+    urls: readonly string[],
+    sharedKeys: readonly string[],
+    random: Random,
+  ) {
     this.name = name
     this.#link = new ClientLink(urls)
-    this.#shared = shared
+    this.#sharedKeys = sharedKeys
     this.#random = random
   }
 
-  /** The URL of the broker of the current or last connection. */
+  /** The URL of the broker that the worker is connected to, or was last connected to. */
   get url(): string {
     return this.#link.url
   }
@@ -85,15 +90,15 @@ export class Worker {
     this.work()
   }
 
-  /** Pauses the worker; resolves when the worker has unlocked the shared lock. */
+  /** Pauses the worker; resolves when the worker holds no lock except its kept lock. */
   async pause(): Promise<void> {
     this.#isPaused = true
     await this.#working
   }
 
   /**
-   * Waits for a grant of the lock that only this worker uses, if the worker requested it after
-   * `time`. Resolves with the time of the grant.
+   * Waits until the worker was granted its own lock, which it requested after `time`. Resolves with
+   * the time of the grant.
    */
   async waitUntilServed(time: number): Promise<number> {
     while (this.#lastServed.requestedAt < time) {
@@ -136,9 +141,10 @@ export class Worker {
 
   /** Uses one shared key, or two shared keys as a set. */
   async #useSharedLock(): Promise<void> {
-    const first = this.#random.below(this.#shared.length)
-    const second = (first + 1 + this.#random.below(this.#shared.length - 1)) % this.#shared.length
-    const keys = [this.#shared[first]!, this.#shared[second]!]
+    const keyCount = this.#sharedKeys.length
+    const first = this.#random.below(keyCount)
+    const second = (first + 1 + this.#random.below(keyCount - 1)) % keyCount
+    const keys = [this.#sharedKeys[first]!, this.#sharedKeys[second]!]
     const isSet = this.#random.below(4) === 0
     const session = this.#session!
     const tenure = await this.#use(() => (isSet ? session.lockAll(keys) : session.lock(keys[0]!)))

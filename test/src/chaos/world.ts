@@ -1,7 +1,7 @@
 /**
- * Three brokers that share a command log in etcd or PostgreSQL, and clients of all brokers.
- * `findViolations` checks the rules that must hold after every fault. A tenure is one use of a
- * lock, from its grant to its release.
+ * The world of the chaos tests: three brokers that share a command log in etcd or PostgreSQL, and
+ * clients of all brokers. `findViolations` checks the rules that must hold after every fault. A
+ * tenure is one use of a lock, from its grant to its release.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type QueryResult } from '@holdfast/client'
@@ -48,7 +48,9 @@ export class World {
   readonly election: Election
   /** The URLs at which clients reach the brokers. */
   readonly urls: readonly string[]
-  /** When all workers and candidates were paused last, in ns: the earlier history is checked. */
+  /**
+   * The history before this time (in ns) is checked. All workers and candidates were paused then.
+   */
   #checkedUntil = 0n
 
   private constructor(
@@ -74,16 +76,16 @@ export class World {
     const storeMembers = machines('member', memberCounts[engine])
     const names = [...storeMembers, ...machines('broker', brokerCount)]
     const network = withNamespaces ? new NamespaceNetwork(names) : new ProxyNetwork()
-    const closing = [() => network.close()]
+    const cleanups = [() => network.close()]
     try {
       const store = await startStore(
         engine,
         storeMembers.map((name) => network.placeOf(name)),
       )
-      closing.push(() => store.stop())
+      cleanups.push(() => store.stop())
       const brokers: BrokerProcess[] = []
       const urls: string[] = []
-      closing.push(async () => {
+      cleanups.push(async () => {
         await Promise.all(brokers.map((broker) => broker.end('SIGKILL')))
       })
       for (let i = 0; i < brokerCount; i++) {
@@ -112,7 +114,7 @@ export class World {
       election.work()
       return world
     } catch (error) {
-      for (const close of closing.reverse()) await close()
+      for (const close of cleanups.reverse()) await close()
       throw error
     }
   }
@@ -126,7 +128,7 @@ export class World {
    * Waits until every worker was granted a lock that it requested after `time`. Resolves with the
    * duration since `time`, in ms.
    */
-  async durationUntilServed(time: number): Promise<number> {
+  async untilServed(time: number): Promise<number> {
     const grantTimes = await within(
       Promise.all(this.workers.map((worker) => worker.waitUntilServed(time))),
       () => 'not every client is served again',
@@ -136,8 +138,8 @@ export class World {
 
   /** Resolves when every broker accepts clients. */
   async ready(): Promise<void> {
-    const all = this.urls.map((url) => queryAt(url))
-    await within(Promise.all(all), () => 'not every broker accepts clients')
+    const queries = this.urls.map((url) => queryAt(url))
+    await within(Promise.all(queries), () => 'not every broker accepts clients')
   }
 
   /**
@@ -186,10 +188,10 @@ export class World {
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
     })
     const expected = kept.sort().join('\n')
-    const all = await Promise.all(
+    const heldByBroker = await Promise.all(
       this.urls.map((url) => this.#heldOnceEqual(url, expected, settleMs)),
     )
-    for (const [i, held] of all.entries()) {
+    for (const [i, held] of heldByBroker.entries()) {
       if (held !== expected)
         violations.push(`broker ${i} has\n${held}\nand the paused workers hold\n${expected}`)
     }
@@ -201,15 +203,15 @@ export class World {
 
   /** The uses of all shared keys, as the clients saw them. */
   get histories(): KeyHistory[] {
-    const notElected = { publications: [], observations: [] }
+    const noElection = { publications: [], observations: [] }
     const locks = sharedKeys.map((key) => ({
-      ...{ key, capacity: undefined, ...notElected },
+      ...{ key, capacity: undefined, ...noElection },
       tenures: this.workers.flatMap((worker) => worker.history.get(key) ?? []),
     }))
     const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
     return [
       ...locks,
-      { key: permitsKey, capacity: permitsCapacity, tenures: permits, ...notElected },
+      { key: permitsKey, capacity: permitsCapacity, tenures: permits, ...noElection },
       { key: electionKey, capacity: undefined, ...this.election.history },
     ]
   }
@@ -225,7 +227,7 @@ export class World {
   /**
    * Closes all sessions, and checks the whole history.
    *
-   * @returns The violations: those of the history, and one for each broker that still has a lock.
+   * @returns The violations in the history, and a violation for each broker that still has a lock.
    */
   async drain(): Promise<string[]> {
     await Promise.all([...this.workers, this.election].map((client) => client.close()))

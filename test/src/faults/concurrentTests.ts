@@ -11,9 +11,7 @@ import { Stage } from '../e2e/stage.js'
  */
 export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
 
-/**
- * Declares the tests inside a `describe`. Each test runs `runCount` times, one run after another.
- */
+/** Declares the tests inside a `describe`. The runs of one test follow each other. */
 export function runConcurrently(runCount: number, tests: readonly NamedTest[]): void {
   let outcomes: Promise<() => void>[] = []
   before(() => {

@@ -1,8 +1,8 @@
 /**
- * Connections that end at the worst moment. A proxy resets connections at every byte of a
+ * Tests connections that end at the worst moment. A proxy resets connections at every byte of a
  * conversation in either direction, before every frame of the broker, or again during a resume.
- * Other tests use slow networks, which deliver bytes late or one byte at a time. The client resumes
- * its session each time, and every request settles exactly once.
+ * Other tests use slow networks, which deliver bytes late or one byte at a time. Each time the
+ * client must resume its session, and every request must settle exactly once.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -28,8 +28,8 @@ function cutAfter(bytes: number): Filter {
 }
 
 /**
- * Returns a filter that passes all frames before this frame of the broker and then cuts the
- * connection.
+ * Returns a filter that passes the frames of the broker before the frame with this number (from 1),
+ * and then cuts the connection.
  */
 function cutBeforeFrame(frameNumber: number): Filter {
   const counter = new FrameCounter()

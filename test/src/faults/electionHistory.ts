@@ -1,7 +1,7 @@
 /**
  * Histories of elections: which values the candidates published, and which leaders the observers
- * saw. `findObservationViolations` compares both with the leaderships. Each value of an election
- * must be published only once, so that a value shows by whom and when it was published.
+ * saw. `findObservationViolations` compares both with the leaderships. No two publications of an
+ * election may have the same value, so that a value shows which candidate published it and when.
  */
 import type { Tenure } from './history.js'
 
@@ -11,14 +11,14 @@ export interface Publication {
   readonly value: string
   /** When the candidate sent the value. */
   readonly publishedAt: bigint
-  /** The fence of the leadership; undefined for a campaign of which no grant was received. */
+  /** The fence (number of the grant) of the leadership; undefined if no grant was received. */
   readonly fence: number | undefined
 }
 
-/** What an observer saw. */
+/** The leader that an observer saw at a time. */
 export interface Observation {
   readonly observer: string
-  /** When the observer saw this. In ns, on the clock of the leaderships. */
+  /** When the observer saw the leader, in ns, on the same clock as the times of the leaderships. */
   readonly seenAt: bigint
   /** The fence and the value of the leader; undefined if the observer saw that no session leads. */
   readonly leader: { readonly fence: number; readonly value: string } | undefined
@@ -29,7 +29,7 @@ export interface ElectionHistory {
   /** The leaderships, from the grant until the leader gave up. */
   readonly tenures: readonly Tenure[]
   readonly publications: readonly Publication[]
-  /** What the observers saw. The observations of one observer are in their order. */
+  /** The observations of one observer are in the order of their times. */
   readonly observations: readonly Observation[]
 }
 
@@ -42,20 +42,20 @@ export interface ElectionHistory {
  */
 export function findObservationViolations(history: ElectionHistory): string[] {
   const published = new PublishedValues(history)
-  const hasEnded = endsOf(history.tenures)
+  const unendedAt = unendedLeadershipsOf(history.tenures)
   const newest = new Map<string, { fence: number; publication: Publication | undefined }>()
   return history.observations.flatMap(({ observer, seenAt, leader }) => {
     const previous = newest.get(observer)
     if (leader === undefined) {
       if (previous === undefined) return []
       const name = `${observer} saw no leader after fence ${previous.fence}`
-      return hasEnded(previous.fence, seenAt).map((leading) => `${name}, but ${leading}`)
+      return unendedAt(previous.fence, seenAt).map((leading) => `${name}, but ${leading}`)
     }
     const { fence, value } = leader
     const name = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
     const publication = published.find(value)
     newest.set(observer, { fence, publication })
-    const problems = hasEnded(fence - 1, seenAt).map((leading) => `but ${leading}`)
+    const problems = unendedAt(fence - 1, seenAt).map((leading) => `but ${leading}`)
     const mismatch = published.mismatchOf(publication, fence, seenAt)
     if (mismatch !== undefined) problems.push(mismatch)
     if (previous !== undefined && fence < previous.fence)
@@ -103,21 +103,21 @@ class PublishedValues {
 }
 
 /**
- * Returns a function that checks whether all leaderships up to a fence had ended at a time. The
- * function returns a leadership that had not ended, as text, or an empty list.
+ * Returns a function that checks whether all leaderships up to a fence had ended at a time. If one
+ * had not ended, the function returns a list with a text about it; otherwise an empty list.
  */
-function endsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
+function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
   let latest = byFence[0]
-  /** For each leadership, the one that ended last of it and all earlier ones. */
-  const latestEnds = byFence.map((tenure) => {
+  /** For each leadership: which leadership ended last, of this one and all earlier ones. */
+  const lastToEnd = byFence.map((tenure) => {
     if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
     return latest
   })
   return (fence, at) => {
-    const end = latestEnds[countUpTo(byFence, fence) - 1]
-    if (end === undefined || end.givenUpAt <= at) return []
-    return [`${end.process} still led with fence ${end.fence}`]
+    const last = lastToEnd[countUpTo(byFence, fence) - 1]
+    if (last === undefined || last.givenUpAt <= at) return []
+    return [`${last.process} still led with fence ${last.fence}`]
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Counts the WebSocket frames of a broker in a stream of bytes, by the small part of RFC 6455 that
- * counting needs. The stream begins with the head of the HTTP response.
+ * Counts the WebSocket frames of a broker in a stream of bytes, so that a test can cut a connection
+ * before a certain frame. The stream begins with the head of the HTTP response. The class reads
+ * only the parts of RFC 6455 that counting needs.
  */
 
 export class FrameCounter {

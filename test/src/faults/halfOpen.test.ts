@@ -1,8 +1,8 @@
 /**
- * Half-open connections: one direction or both directions become silent, and neither end is
+ * Tests half-open connections: one direction or both directions become silent, and neither end is
  * notified. Each time, the old holder must know that its lock is lost before the broker grants the
  * lock to another session. The lease is how long the broker keeps a silent session; a grace is how
- * long it keeps a session after a drop.
+ * long it keeps a session after the connection dropped.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -30,7 +30,7 @@ const silences: [string, Silence][] = [
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  /** A client with a lease of 2 s. Valves can make its connection silent. */
+  /** A client with a lease of 2 s. `fallSilent` makes its connection silent. */
   readonly far: Session
   /** A client whose connection never becomes silent. */
   readonly near: Session
@@ -130,7 +130,7 @@ describe('faults: half-open connections, behind a proxy', function () {
       async (stage) => {
         const { far, near, fallSilent } = await openScene(stage, toClient, 'lease')
         const firstLock = await near.lock('k')
-        const waiting = far.lock('k').then(
+        const isHeldByFar = far.lock('k').then(
           (lock) => lock.held,
           () => false,
         )
@@ -143,7 +143,7 @@ describe('faults: half-open connections, behind a proxy', function () {
         // of that client is over.
         expect((await laterRequest).held).to.equal(true)
         await far.close()
-        expect(await waiting).to.equal(false)
+        expect(await isHeldByFar).to.equal(false)
       },
     ],
     [

@@ -1,8 +1,8 @@
 /**
- * Histories of processes that contend for one lock while the test pauses and kills some processes.
- * Two oracles (functions that find violations in a history) check the histories. One oracle checks
- * the fences (grant numbers), and the other oracle checks linearizability. The first tests check
- * that the oracles find violations.
+ * Tests that a lock excludes: processes contend for one lock while the test pauses and kills some
+ * of them. Two oracles (functions that find violations in a history) check the histories of the
+ * processes. One oracle checks the fences (numbers of the grants), and the other checks
+ * linearizability. The first tests check that the oracles find violations.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ import {
   isLinearizable,
   type Tenure,
 } from './history.js'
-import type { Entry } from './programs/contender.js'
+import type { ContenderEvent } from './programs/contender.js'
 
 /**
  * Returns a tenure (one use of the lock) with small numbers as times: of the request, of the grant,
@@ -38,13 +38,13 @@ function tenure(
 }
 
 describe('faults: the oracles of histories', () => {
-  it('accept a history of successive holders', () => {
+  it('accept a history in which each holder gives up the lock before the next grant', () => {
     const history = [tenure('a', 1, 0, 2, 5, 8), tenure('b', 2, 1, 6, 9, 11)]
     expect(findFenceViolations(history)).to.deep.equal([])
     expect(isLinearizable(history)).to.equal(true)
   })
 
-  it('accept late answers: a grant before the previous unlock was confirmed', () => {
+  it('accept a grant that comes before the previous unlock is confirmed, because answers can be late', () => {
     const history = [tenure('a', 1, 0, 2, 5, 20), tenure('b', 2, 1, 6, 9, 11)]
     expect(findFenceViolations(history)).to.deep.equal([])
     expect(isLinearizable(history)).to.equal(true)
@@ -62,7 +62,7 @@ describe('faults: the oracles of histories', () => {
     expect(isLinearizable(history)).to.equal(false)
   })
 
-  it('find a loss that the holder knew too late', () => {
+  it('find a holder that learned of its loss only after the next grant', () => {
     const history = [tenure('a', 1, 0, 2, 7, undefined), tenure('b', 2, 1, 6, 9, 11)]
     expect(findFenceViolations(history)).to.have.length(1)
     expect(isLinearizable(history)).to.equal(false)
@@ -92,7 +92,7 @@ describe('faults: the oracles of histories', () => {
     expect(findPermitsViolations(repeated, 1)).to.deep.equal(['b 1: the same fence twice'])
   })
 
-  it('find a linear order without fences, and find that no order exists', () => {
+  it('find whether a linear order exists, also without the fences', () => {
     // All fences are equal, so that only the times determine the order.
     const history = [1, 2, 3, 4, 5].map((i) => tenure('x', 0, i, 10 * i, 10 * i + 5, 10 * i + 9))
     expect(isLinearizable(history)).to.equal(true)
@@ -101,17 +101,17 @@ describe('faults: the oracles of histories', () => {
   })
 })
 
-/** A process that contends for the lock, and the entries that the process has reported. */
+/** A process that contends for the lock, and the events that the process has reported. */
 class Contender {
   readonly #process: ChildProcess
-  readonly entries = new Collector<Entry>()
+  readonly events = new Collector<ContenderEvent>()
   /** The times at which the test killed or paused the process. */
   readonly #halts: bigint[] = []
 
   constructor(url: string, rounds: number) {
     const path = fileURLToPath(new URL('./programs/contender.js', import.meta.url))
     this.#process = fork(path, [url, String(rounds)], { serialization: 'advanced' })
-    this.#process.on('message', (entry) => this.entries.add(entry as Entry))
+    this.#process.on('message', (event) => this.events.add(event as ContenderEvent))
   }
 
   /** Kills or pauses the process. */
@@ -132,28 +132,27 @@ class Contender {
    * it.
    */
   async requested(times: number): Promise<void> {
-    const isRequest = ({ kind }: Entry) => kind === 'requested'
-    await this.entries.waitUntil(
-      (entries) =>
-        entries.filter(isRequest).length >= times && entries.at(-1)?.kind !== 'requested',
+    const isRequest = ({ kind }: ContenderEvent) => kind === 'requested'
+    await this.events.waitUntil(
+      (events) => events.filter(isRequest).length >= times && events.at(-1)?.kind !== 'requested',
     )
   }
 
   /** Resolves when the process has done all its work. */
   async finished(): Promise<void> {
-    await this.entries.waitUntil((entries) => entries.at(-1)?.kind === 'finished')
+    await this.events.waitUntil((events) => events.at(-1)?.kind === 'finished')
   }
 
   /** The uses of the lock that the process has reported. */
   tenures(processName: string): Tenure[] {
     const tenures: Tenure[] = []
     let requestedAt = 0n
-    for (const entry of this.entries.items) {
-      if (entry.kind === 'requested') requestedAt = entry.at
-      if (entry.kind !== 'granted') continue
-      const { fence, at: grantedAt } = entry
+    for (const event of this.events.items) {
+      if (event.kind === 'requested') requestedAt = event.at
+      if (event.kind !== 'granted') continue
+      const { fence, at: grantedAt } = event
       const timeOf = (kind: 'givenUp' | 'confirmed') =>
-        this.entries.items.find((item) => item.kind === kind && item.fence === fence) as
+        this.events.items.find((item) => item.kind === kind && item.fence === fence) as
           | { readonly at: bigint }
           | undefined
       const givenUpAt = timeOf('givenUp')?.at ?? 2n ** 62n

@@ -1,8 +1,8 @@
 /**
- * Histories of one exclusive lock, as its users saw the lock, and two oracles (functions that find
- * violations in such a history). `findFenceViolations` checks the fences, the numbers that rise
- * with every grant; it is quick and lists the violations. `isLinearizable` searches for a linear
- * order of all operations and does not rely on fences.
+ * Histories of one lock, as its users saw the lock, and oracles (functions that find violations in
+ * such a history). `findFenceViolations` checks the fences, the numbers that rise with every grant;
+ * it is quick and lists the violations. `isLinearizable` searches for a linear order of all
+ * operations and does not rely on fences.
  */
 
 /** One use of the lock. All times are ns on one common clock. */
@@ -60,13 +60,13 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
       { at: grantedAt, permits, name: `${process} ${fence}` },
       { at: givenUpAt, permits: -permits, name: '' },
     ])
-    // A release comes before a grant at the same time.
+    // A release comes before a grant that has the same time.
     .sort((a, b) => (a.at === b.at ? a.permits - b.permits : a.at < b.at ? -1 : 1))
-  let used = 0
+  let heldPermits = 0
   for (const { permits, name } of changes) {
-    used += permits
-    if (permits > 0 && used > capacity)
-      violations.push(`${name}: ${used} permits were held, and the capacity is ${capacity}`)
+    heldPermits += permits
+    if (permits > 0 && heldPermits > capacity)
+      violations.push(`${name}: ${heldPermits} permits were held, and the capacity is ${capacity}`)
   }
   return violations
 }
@@ -92,6 +92,7 @@ export function findOverlaps(history: readonly Tenure[]): string[] {
 
 interface Operation {
   readonly kind: 'acquire' | 'release'
+  /** The index of the tenure in the history. */
   readonly tenure: number
   /** The earliest time at which the operation took effect. */
   readonly earliest: bigint
@@ -142,7 +143,8 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
 }
 
 /**
- * Whether the operation can be the next operation while this tenure holds the lock (-1: no tenure).
+ * Whether the operation is possible while the tenure `holder` holds the lock (-1: no tenure holds
+ * it).
  */
 function isPossible({ kind, tenure }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenure

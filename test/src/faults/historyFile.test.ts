@@ -1,6 +1,6 @@
 /**
- * Histories of locks as files, and the program that judges them. A tenure is one use of a lock by
- * one process; a fence is the number of a grant.
+ * Tests the files with histories of locks, and the program that searches them for violations. A
+ * tenure is one use of a lock by one process; a fence is the number of a grant.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -18,9 +18,11 @@ import {
   parseHistories,
 } from './historyFile.js'
 
-/** A use of the lock with these times, in the order of the fields. */
-const tenure = (process: string, fence: number, ...at: readonly number[]): Tenure => {
-  const [requestedAt, grantedAt, givenUpAt, confirmedAt] = at.map(BigInt)
+/**
+ * Makes a tenure. @param times Of the request, the grant, the give-up, and the confirmed unlock.
+ */
+const tenure = (process: string, fence: number, ...times: readonly number[]): Tenure => {
+  const [requestedAt, grantedAt, givenUpAt, confirmedAt] = times.map(BigInt)
   const required = { requestedAt: requestedAt!, grantedAt: grantedAt!, givenUpAt: givenUpAt! }
   return { process, fence, ...required, unlockConfirmedAt: confirmedAt }
 }
@@ -51,7 +53,7 @@ const election: KeyHistory = {
 }
 
 describe('a file with a history of locks', () => {
-  it('has every field of the history', () => {
+  it('has every field of the history, so that reading the file returns the same history', () => {
     const histories = [
       historyOf(good),
       { ...historyOf([{ ...good[0]!, permits: 2 }], 2), key: 'p' },
@@ -84,7 +86,7 @@ describe('a file with a history of locks', () => {
   }
 })
 
-describe('the judge of histories', () => {
+describe('the check of a history (judgeHistory)', () => {
   const judge = (...tenures: Tenure[]) => judgeHistory(historyOf(tenures))
 
   it('accepts a history without violations, in any order of its lines', () => {
@@ -108,10 +110,11 @@ describe('the judge of histories', () => {
     expect(judgeHistory(historyOf(tenures, 1)).join()).to.include('2 permits were held')
   })
 
-  it('accepts an election, also a leader that never received its grant', () => {
+  it('accepts an election in which a leader never received its grant', () => {
     expect(judgeHistory(election)).to.deep.equal([])
   })
 
+  /** An observation: without `fence`, the observer saw that no session led. */
   const seen = (seenAt: number, fence?: number, value = ''): Observation => {
     const leader = fence === undefined ? undefined : { fence, value }
     return { observer: 'p', seenAt: BigInt(seenAt), leader }
@@ -147,18 +150,18 @@ describe('the judge of histories', () => {
     const results = new Set<boolean>()
     for (let i = 0; i < count(300, 3_000); i++) {
       const tenures = Array.from({ length: 4 }, (_, n) => {
-        // Different times, because real clocks in ns do not repeat.
-        const moments = Array.from({ length: 4 }, () => random.below(40) * 4 + n)
-        return tenure(`p${n}`, n + 1, ...moments.sort((a, b) => a - b))
+        // The times of two tenures differ, because a real clock in ns does not repeat a time.
+        const times = Array.from({ length: 4 }, () => random.below(40) * 4 + n)
+        return tenure(`p${n}`, n + 1, ...times.sort((a, b) => a - b))
       })
       const distinct = new Set(tenures.flatMap((t) => [t.requestedAt, t.grantedAt, t.givenUpAt]))
       if (distinct.size < 12) continue
-      const isClean = findOverlaps(tenures).length === 0
-      results.add(isClean)
+      const hasNoOverlap = findOverlaps(tenures).length === 0
+      results.add(hasNoOverlap)
       expect(
         isLinearizable(tenures),
         JSON.stringify(tenures, (_, v) => String(v)),
-      ).to.equal(isClean)
+      ).to.equal(hasNoOverlap)
     }
     expect(results.size).to.equal(2)
   })
@@ -177,7 +180,7 @@ describe('npm run check-history', () => {
     return { status, out: `${stdout}${stderr}` }
   }
 
-  it('exits 0 without a violation, 1 with a violation, and 65 for another file', () => {
+  it('exits with 0 if there is no violation, 1 if there is one, and 65 for a file of another format', () => {
     const text = (tenures: readonly Tenure[]) => formatHistories([historyOf(tenures)])
     expect(check(text(good))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
     const overlapping = check(text([...good, tenure('c', 4, 0, 1, 9)]))

@@ -1,7 +1,7 @@
 /**
- * Histories of locks as files, so that anybody can check the histories of own runs: one line of
- * JSON for each use of a lock, and for elections also for each published value and each
- * observation. test/README.md documents the format.
+ * Writes and reads histories of locks as files, so that other programs can have their histories
+ * checked. A file has one line of JSON for each use of a lock. A file of an election also has a
+ * line for each published value and for each observation. test/README.md documents the format.
  */
 import {
   type ElectionHistory,
@@ -27,8 +27,8 @@ export interface KeyHistory extends ElectionHistory {
 /** A line that does not fit the format. */
 export class InvalidHistory extends Error {}
 
-/** Up to this number of uses of a key, the search for a linear order is fast enough. */
-const maxSearched = 30
+/** The search for a linear order is fast enough up to this number of uses of a key. */
+const maxSearchedTenures = 30
 
 const times = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
 
@@ -84,7 +84,7 @@ export function parseHistories(text: string): KeyHistory[] {
   return [...byKey.values()]
 }
 
-/** Adds the use of a lock that a line describes. */
+/** Adds to the history the use of a lock that the line describes. */
 function addTenure(history: PartialHistory, line: Line): void {
   const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
   const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map((field) => line.timeAt(field))
@@ -183,16 +183,17 @@ class Line {
 }
 
 /**
- * Judges exclusion, fences, linearizability and observations of one key. Returns the violations.
+ * Checks exclusion, fences, linearizability and observations of one key. Returns the violations.
  *
- * For an exclusive lock, a linear order exists exactly if no two uses overlap. A short history is
- * also searched for a linear order, which does not rely on this argument.
+ * For an exclusive lock, a linear order of all operations exists exactly if no two uses overlap.
+ * The function does not rely on this argument for a short history: it also searches for a linear
+ * order.
  */
 export function judgeHistory(history: KeyHistory): string[] {
   const { capacity, tenures } = history
   if (capacity !== undefined) return findPermitsViolations(tenures, capacity)
   const violations = [...findFenceViolations(tenures), ...findOverlaps(tenures)]
-  if (violations.length === 0 && tenures.length <= maxSearched && !isLinearizable(tenures))
+  if (violations.length === 0 && tenures.length <= maxSearchedTenures && !isLinearizable(tenures))
     violations.push('no linear order of all operations exists')
   violations.push(...findObservationViolations(history))
   return [...new Set(violations)]

@@ -1,8 +1,8 @@
 /**
- * Real half-open connections: packets between two machines get lost, in one direction or both. In
- * every run, by a common clock, the old holder must know that it lost its lock before the next
- * grant. The lease is how long the broker keeps a silent session; a grace is how long it keeps a
- * session after a drop.
+ * Tests real half-open connections: packets between two machines get lost, in one direction or
+ * both. In every run, by a common clock, the old holder must know that it lost its lock before the
+ * next grant. The lease is how long the broker keeps a silent session; a grace is how long it keeps
+ * a session after the connection dropped.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
@@ -26,8 +26,8 @@ const losses: [string, Loss][] = [
 ]
 
 interface Scene {
-  /** The machine of `holder`. */
-  readonly far: Namespace
+  /** The machine of `holder`: a network namespace. */
+  readonly farMachine: Namespace
   readonly holder: RemoteClient
   /** The URL of the broker for clients on this machine. */
   readonly url: string
@@ -35,12 +35,12 @@ interface Scene {
 
 /** Starts a broker on this machine, and a client on another machine (a network namespace). */
 async function openScene(stage: Stage, lease: number, grace: number | 'lease'): Promise<Scene> {
-  const far = new Namespace()
-  stage.onClear(() => far.remove())
+  const farMachine = new Namespace()
+  stage.onClear(() => farMachine.remove())
   const { url, broker } = await stage.broker({ allowUnauthenticated: true })
-  const { url: farUrl } = await broker.listen({ port: 0, host: far.here })
-  const holder = await RemoteClient.start(stage, farUrl, { lease, grace }, far.command)
-  return { far, holder, url }
+  const { url: farUrl } = await broker.listen({ port: 0, host: farMachine.here })
+  const holder = await RemoteClient.start(stage, farUrl, { lease, grace }, farMachine.command)
+  return { farMachine, holder, url }
 }
 
 /** Loses packets of a holder for good, and checks the order of its loss and the next grant. */
@@ -49,30 +49,30 @@ async function expectLossBeforeGrant(
   loss: Loss,
   grace: number | 'lease',
 ): Promise<void> {
-  const { far, holder, url } = await openScene(stage, 2_000, grace)
+  const { farMachine, holder, url } = await openScene(stage, 2_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
   const granted = other.lock('k')
   await other.untilHandled()
-  far.lose(loss)
+  farMachine.lose(loss)
   const nextFence = await granted
   const { at: grantedAt } = await other.event('granted', nextFence)
   const { at: lostAt } = await holder.event('aborted', fence)
   expect(lostAt < grantedAt, 'the loss comes first').to.equal(true)
   expect(nextFence).to.be.above(fence)
-  far.loseNothing()
+  farMachine.loseNothing()
   await other.execute({ do: 'unlock', fence: nextFence })
   expect(await holder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
 /** Loses packets for less than the lease, and checks that the holder keeps its lock. */
 async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
-  const { far, holder } = await openScene(stage, 6_000, 'lease')
+  const { farMachine, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
-  far.lose(loss)
+  farMachine.lose(loss)
   // In jeopardy the client has no connection, and cannot know whether the session still exists.
   await holder.event('jeopardy')
-  far.loseNothing()
+  farMachine.loseNothing()
   await holder.event('resumed')
   expect(await holder.execute({ do: 'isHeld', fence })).to.equal(true)
 }
@@ -85,14 +85,14 @@ describe('faults: lost packets between two machines', function () {
     ...losses.flatMap(([direction, loss]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
+          `lost ${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
           (stage) => expectLossBeforeGrant(stage, loss, grace),
         ],
       ),
     ),
     ...losses.map(
       ([direction, loss]): NamedTest => [
-        `${direction}, for less than the lease: a holder with a grace keeps its lock`,
+        `lost ${direction} for less than the lease: a holder with a grace keeps its lock`,
         (stage) => endLossInTime(stage, loss),
       ],
     ),

@@ -1,7 +1,7 @@
 /**
- * Watchers that stop reading while the broker sends them many events. For each such watcher, the
- * memory of the broker may grow by half of the bytes that a watcher may leave unread. The broker
- * must serve all other clients.
+ * Tests watchers that stop reading while the broker sends them many events. For each such watcher,
+ * the memory of the broker may grow by at most half of the bytes that a watcher may leave unread.
+ * The broker must still serve all other clients.
  */
 import { readFileSync } from 'node:fs'
 import type { LockEvent, Session, WatchEvent } from '@holdfast/client'
@@ -16,7 +16,7 @@ const mib = 1024 * 1024
  * The number of readers. With 1,000 readers the kernel has no memory left for TCP, and drops data
  * that the broker has sent.
  */
-const readers = count(30, 300)
+const readerCount = count(30, 300)
 /**
  * The bytes of events for each reader: more than the buffers of the kernel and the limit of the
  * broker together.
@@ -37,29 +37,29 @@ function memoryOf(pid: number, field: 'VmRSS' | 'VmHWM'): number {
 }
 
 /** Causes events of `bytesPerReader` bytes for every watcher. Returns the number of events. */
-async function causeEvents(busy: Session): Promise<number> {
-  // Each of these texts has 4 kB. Texts beyond ASCII take another path in the broker.
+async function causeEvents(session: Session): Promise<number> {
+  // Each of these texts has 4 kB. The broker handles a text that is not ASCII by other code.
   const metadata = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
-  let events = 0
+  let eventCount = 0
   for (let sent = 0; sent < bytesPerReader; sent += 2 * keys.length * 4_000) {
-    const options = { metadata: metadata[events % 3 === 0 ? 1 : 0] }
-    const locks = await Promise.all(keys.map((key) => busy.lock(key, options)))
+    const options = { metadata: metadata[eventCount % 3 === 0 ? 1 : 0] }
+    const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
     await Promise.all(locks.map((lock) => lock.unlock()))
-    events += 2 * keys.length
+    eventCount += 2 * keys.length
   }
-  return events
+  return eventCount
 }
 
 describe('faults: memory while clients do not read', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`grows by at most half of the unread limit for each of ${readers} clients`, async () => {
+  it(`grows by at most half of the unread limit for each of ${readerCount} clients`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const stalledReaders: RawClient[] = []
-    for (let i = 0; i < readers; i++) {
+    for (let i = 0; i < readerCount; i++) {
       const stalledReader = await RawClient.open(served.url, { lease: 300_000 })
       stage.onClear(() => stalledReader.drop())
       stalledReader.send({ type: 'watch', id: 1 })
@@ -68,10 +68,10 @@ describe('faults: memory while clients do not read', function () {
       stalledReaders.push(stalledReader)
     }
     const busy = await stage.session(served.url)
-    const initial = memoryOf(pid, 'VmRSS')
+    const initialBytes = memoryOf(pid, 'VmRSS')
     await causeEvents(busy)
-    const peak = memoryOf(pid, 'VmHWM')
-    expect(peak - initial).to.be.below(readers * maxBytesPerReader + workBytes)
+    const peakBytes = memoryOf(pid, 'VmHWM')
+    expect(peakBytes - initialBytes).to.be.below(readerCount * maxBytesPerReader + workBytes)
 
     for (const stalledReader of stalledReaders) {
       stalledReader.socket.resume()
@@ -95,10 +95,10 @@ describe('faults: memory while clients do not read', function () {
     reader.send({ type: 'watch', id: 1 })
     await reader.receive('watching')
     reader.socket.pause()
-    const events = await causeEvents(await stage.session(served.url))
+    const eventCount = await causeEvents(await stage.session(served.url))
     reader.socket.resume()
     const eventByFence = new Map<number, string>()
-    for (let i = 0; i < events; i++) {
+    for (let i = 0; i < eventCount; i++) {
       const { event, fence } = (await reader.receive('event')).event as LockEvent
       expect(eventByFence.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
       eventByFence.set(fence, event)

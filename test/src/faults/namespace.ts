@@ -9,9 +9,9 @@ let namespaceCount = 0
 
 export class Namespace {
   readonly name: string
-  /** The address of the end of the link that the test uses. */
+  /** The IP address of the test's end of the link. */
   readonly here: string
-  /** The address of the end of the link that programs in the namespace use. */
+  /** The IP address of the namespace's end of the link. */
   readonly there: string
   readonly #link: string
   readonly #farLink: string
@@ -20,12 +20,12 @@ export class Namespace {
 
   constructor() {
     const id = `${process.pid % 100_000}${namespaceCount++}`
-    const net = freeNet()
+    const subnet = freeNet()
     this.name = `holdfast${id}`
     this.#link = `hf${id}a`
     this.#farLink = `hf${id}b`
-    this.here = `${net}.1`
-    this.there = `${net}.2`
+    this.here = `${subnet}.1`
+    this.there = `${subnet}.2`
     this.#mac = '02:00:00:00:00:01'
     this.#farMac = '02:00:00:00:00:02'
     ip('netns', 'add', this.name)

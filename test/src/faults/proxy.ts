@@ -8,7 +8,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /** One connection through the proxy. */
 export interface ProxiedConnection {
-  /** Number of the connection, from 0. */
+  /** The number of the connection, from 0. */
   readonly index: number
   /** Passes bytes in the direction of the filter. */
   pass(bytes: Buffer): void
@@ -98,9 +98,9 @@ export class TcpProxy {
   #accept(client: Socket): void {
     const index = this.#count++
     client.on('error', () => {})
-    const waiting = this.#onConnection
+    const callbacks = this.#onConnection
     this.#onConnection = []
-    for (const resolve of waiting) resolve()
+    for (const resolve of callbacks) resolve()
     if (!this.#isOpen) {
       client.resetAndDestroy()
       return

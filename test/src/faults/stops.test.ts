@@ -1,8 +1,9 @@
 /**
- * Processes that are paused and continued later, as by a closed laptop, a debugger or a hypervisor.
- * A holder that continues must know that it lost its lock before it does anything. A broker that
- * continues must not end a session as silent. The lease is how long the broker keeps a silent
- * session, a ttl how long a lock lasts, and a grace how long a session survives a drop.
+ * Tests processes that are paused and continued later, as by a closed laptop, a debugger or a
+ * hypervisor. A holder that continues must know that it lost its lock before it does anything else.
+ * A broker that continues must not end sessions because they were silent during its pause. The
+ * lease is how long the broker keeps a silent session, a ttl is how long a lock lasts, and a grace
+ * is how long a session survives the loss of its connection.
  */
 import { expect } from 'chai'
 import { RemoteClient, ServeProcess } from '../e2e/remote.js'
@@ -15,14 +16,15 @@ function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** The limits past which a holder is paused, with the options of its lock. */
+/** Durations that are over when a paused holder continues, each with the options of its lock. */
 const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
 ]
 
 /**
- * Pauses a holder until its lock was granted to another client, and checks what the holder knows.
+ * Pauses a holder until its lock was granted to another client. Checks that the holder then knows
+ * its loss.
  */
 async function pauseHolder(
   stage: Stage,
@@ -117,7 +119,7 @@ describe('faults: processes that are paused', function () {
         const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         const waiter = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         await holder.lock('k')
-        const timesOut = waiter.lock('k', { timeout: 1_000 }).then(
+        const outcome = waiter.lock('k', { timeout: 1_000 }).then(
           () => 'granted',
           (error: Error) => error.message,
         )
@@ -125,7 +127,7 @@ describe('faults: processes that are paused', function () {
         broker.kill('SIGSTOP')
         await pauseFor(2_000)
         broker.kill('SIGCONT')
-        expect(await timesOut).to.equal('LOCK_TIMEOUT')
+        expect(await outcome).to.equal('LOCK_TIMEOUT')
         expect(await holder.untilHandled()).to.include({ failedLocks: 1, expiredLocks: 0 })
       },
     ],

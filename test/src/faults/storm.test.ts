@@ -1,6 +1,7 @@
 /**
- * All connections of a broker break at once, as in a short network failure. Every client resumes
- * its session, and no session loses a lock or a place in a queue.
+ * Tests a storm of resumes: all connections of a broker break at once, as in a short network
+ * failure. Every client must resume its session, and no session may lose a lock or a place in a
+ * queue.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,7 +15,7 @@ import { count } from '../support/counts.js'
 const sessionCount = Math.min(count(1_000, 10_000), maxSockets())
 
 /**
- * Returns how many connections this process can open. 200 open files are set aside for other uses.
+ * Returns how many connections this process can open, with 200 open files left for other uses.
  */
 function maxSockets(): number {
   const limits = readFileSync('/proc/self/limits', 'utf8')
@@ -33,7 +34,7 @@ interface Counts {
  * Sends a command to the broker's process. Resolves with the counts of the broker after the
  * command.
  */
-async function tell(broker: ChildProcess, command: 'reset' | 'count'): Promise<Counts> {
+async function countsAfter(command: 'reset' | 'count', broker: ChildProcess): Promise<Counts> {
   const answer = once(broker, 'message')
   broker.send(command)
   const [counts] = (await answer) as [Counts]
@@ -60,19 +61,17 @@ describe('faults: a storm of resumes', function () {
       totalLocks: sessionCount,
       failedLocks: 0,
     }
-    expect(await tell(broker, 'count')).to.deep.equal(expectedCounts)
-
+    expect(await countsAfter('count', broker)).to.deep.equal(expectedCounts)
     const losses: string[] = []
     for (const session of sessions) {
       session.on('lost', () => losses.push('lost'))
       session.on('newSession', () => losses.push('newSession'))
     }
     const resumed = sessions.map((session) => next(session, 'resumed'))
-    await tell(broker, 'reset')
+    await countsAfter('reset', broker)
     await Promise.all(resumed)
-
     expect(losses).to.deep.equal([])
-    expect(await tell(broker, 'count')).to.deep.equal(expectedCounts)
+    expect(await countsAfter('count', broker)).to.deep.equal(expectedCounts)
     expect(locks.every(({ held }) => held)).to.equal(true)
     await unlockBothRounds(locks, requests)
     const finalCounts = {
@@ -81,15 +80,15 @@ describe('faults: a storm of resumes', function () {
       totalLocks: 2 * sessionCount,
       failedLocks: 0,
     }
-    expect(await tell(broker, 'count')).to.deep.equal(finalCounts)
+    expect(await countsAfter('count', broker)).to.deep.equal(finalCounts)
     expect(losses).to.deep.equal([])
   })
 })
 
 /**
- * Connects the sessions in batches of a hundred, because a broker refuses a connection while too
- * many handshakes are not over (`limits.pendingConnections`). The grace (how long a session
- * survives its connection) is as long as the lease.
+ * Connects the sessions in batches of 100, because a broker refuses a connection while too many
+ * handshakes are in progress (`limits.pendingConnections`). The grace (how long a session survives
+ * the loss of its connection) is as long as the lease.
  */
 async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []
@@ -111,7 +110,7 @@ async function unlockBothRounds(
   requests: readonly Promise<Lock>[],
 ): Promise<void> {
   await Promise.all(locks.map((lock) => lock.unlock()))
-  const granted = await Promise.all(requests)
-  expect(granted.every(({ held }) => held)).to.equal(true)
-  await Promise.all(granted.map((lock) => lock.unlock()))
+  const newLocks = await Promise.all(requests)
+  expect(newLocks.every(({ held }) => held)).to.equal(true)
+  await Promise.all(newLocks.map((lock) => lock.unlock()))
 }

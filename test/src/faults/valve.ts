@@ -7,10 +7,10 @@ import type { Filter, ProxiedConnection } from './proxy.js'
 
 export class Valve {
   #isShut = false
-  readonly #kept: { readonly bytes: Buffer; readonly connection: ProxiedConnection }[] = []
+  readonly #keptChunks: { readonly bytes: Buffer; readonly connection: ProxiedConnection }[] = []
 
   readonly filter: Filter = (bytes, connection) => {
-    if (this.#isShut) this.#kept.push({ bytes, connection })
+    if (this.#isShut) this.#keptChunks.push({ bytes, connection })
     else connection.pass(bytes)
   }
 
@@ -19,9 +19,9 @@ export class Valve {
     this.#isShut = true
   }
 
-  /** Passes the kept bytes, and all later bytes at once. */
+  /** Passes the kept bytes, and passes all later bytes without delay. */
   open(): void {
     this.#isShut = false
-    for (const { bytes, connection } of this.#kept.splice(0)) connection.pass(bytes)
+    for (const { bytes, connection } of this.#keptChunks.splice(0)) connection.pass(bytes)
   }
 }

@@ -8,7 +8,7 @@ import { connect, HoldfastError } from '@holdfast/client'
  * An event that this program reports to its parent. Times are ns on the monotonic clock of the
  * machine. The fence is the number of the grant.
  */
-export type Entry =
+export type ContenderEvent =
   | { readonly kind: 'requested'; readonly at: bigint }
   | { readonly kind: 'granted'; readonly fence: number; readonly at: bigint }
   /** The program has requested the unlock, or has learned that the lock is lost. */
@@ -21,8 +21,8 @@ const session = await connect(url)
 // This process ends when its parent ends, so that no process remains.
 process.on('disconnect', () => process.exit())
 
-function report(entry: Entry): void {
-  process.send!(entry)
+function report(event: ContenderEvent): void {
+  process.send!(event)
 }
 
 function now(): bigint {
@@ -35,8 +35,7 @@ for (let round = 0; round < Number(rounds); round++) {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
   const at = now()
-  // The lock was granted and lost while this process was paused, so this process never used the
-  // lock.
+  // If the lock was granted and lost while this process was paused, the process never used it.
   if (!lock?.held) continue
   const { fence } = lock
   report({ kind: 'granted', fence, at })

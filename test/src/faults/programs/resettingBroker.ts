@@ -1,6 +1,6 @@
 /**
- * A program that runs a broker for a test. On the message `reset` of the test, the program resets
- * every connection of the broker at once. After `reset` or `count`, the program sends the test the
+ * A program that runs a broker for a test. The test sends it messages. On `reset`, the program
+ * first resets every connection of the broker. On `reset` and on `count`, it answers with the
  * numbers of locks and waiting requests.
  */
 import { once } from 'node:events'

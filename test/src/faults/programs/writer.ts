@@ -8,8 +8,8 @@ import postgres from 'postgres'
 import type { Address } from '../../support/postgres.js'
 
 /**
- * Whether the store ignores fences or checks fences. A fence is a number that rises with every
- * grant of a lock.
+ * Whether the store (the table in the database) ignores fences or checks fences. A fence is a
+ * number that rises with every grant of a lock.
  */
 export type Protection = 'none' | 'fence'
 
@@ -56,9 +56,9 @@ async function write(value: number, fence: number): Promise<boolean> {
 async function addOne(): Promise<void> {
   const lock = await session.lock('counter', { ttl: 400 })
   const value = await read(lock.fence)
-  const go = new Promise((resolve) => process.once('message', resolve))
+  const goMessage = new Promise((resolve) => process.once('message', resolve))
   tell('read')
-  await go
+  await goMessage
   const isWritten = value !== undefined && (await write(value + 1, lock.fence))
   await lock.unlock().catch(() => {})
   tell(isWritten ? 'wrote' : 'refused')
