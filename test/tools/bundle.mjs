@@ -15,7 +15,8 @@
  *   modules when it runs, and has no optional parts. It chooses between `ws` and the WebSocket of a
  *   browser when it runs, because a bundler may not have been told where its output will run.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import process from 'node:process'
@@ -27,6 +28,9 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const built = join(root, 'client/dist')
+/** Keeps the results of terser for the next build. npm removes the folder with `node_modules`. */
+const cache = join(root, 'node_modules/.cache/holdfast')
+
 /** Bundles the client from this entry into one file. */
 async function bundleClient(entry, outfile) {
   // Stands beside the bundle, so that pages need not load it.
@@ -45,19 +49,7 @@ async function bundleClient(entry, outfile) {
     logLevel: 'warning',
     plugins: [eventEmitterModule],
   })
-  const { code } = await minify(outputFiles[0].text, {
-    module: true,
-    ecma: 2020,
-    compress: {
-      passes: 5,
-      keep_fargs: false,
-      unsafe_arrows: true,
-      hoist_funs: true,
-      // The default values of these two options make the file smaller, but not the compressed file.
-      inline: 1,
-      lhs_constants: false,
-    },
-  })
+  const code = await shorten(outputFiles[0].text, basename(outfile))
   const text = `/*! ${name} ${version}, MIT licence; for libraries see ${licenceFile} */\n${code}\n`
   const licences = licencesOf(Object.keys(metafile.inputs), root)
   write(
@@ -73,6 +65,51 @@ async function bundleClient(entry, outfile) {
   write(outfile.replace(/js$/, 'cjs'), commonJs)
   const sizes = `${Buffer.byteLength(text)} bytes, ${gzipSync(text, { level: 9 }).length} gzipped`
   process.stderr.write(`holdfast: ${relative(root, outfile)}: ${sizes}\n`)
+}
+
+const terserOptions = {
+  module: true,
+  ecma: 2020,
+  compress: {
+    passes: 5,
+    keep_fargs: false,
+    unsafe_arrows: true,
+    hoist_funs: true,
+    // The default values of these two options make the file smaller, but not the compressed file.
+    inline: 1,
+    lhs_constants: false,
+  },
+}
+
+/**
+ * Shortens a script by terser. It takes the result of the last build from the cache if the script,
+ * the options and the version of terser are the same, because terser needs most of the time of a
+ * build in which nothing has changed.
+ *
+ * @param name The name of the file in the cache.
+ */
+async function shorten(script, name) {
+  const { version } = manifestIn(join(root, 'node_modules/terser'))
+  const input = JSON.stringify([version, terserOptions, script])
+  const key = createHash('sha256').update(input).digest('hex')
+  const file = join(cache, `${name}.json`)
+  const cached = readJson(file)
+  if (cached?.key === key && typeof cached.code === 'string') return cached.code
+  const { code } = await minify(script, terserOptions)
+  // Another build may read or write the file at the same time, and must see it whole.
+  const unfinished = `${file}.${process.pid}`
+  write(unfinished, JSON.stringify({ key, code }))
+  renameSync(unfinished, file)
+  return code
+}
+
+/** The value in a JSON file; undefined if the file does not exist or is not JSON. */
+function readJson(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
+  }
 }
 
 /** The ES module of the package, which the exports of the package do not name. */
