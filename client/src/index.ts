@@ -9,6 +9,7 @@ export {
   type Holder,
   HoldfastError,
   type KeptResultInfo,
+  type LockDetails,
   type LockEvent,
   type LockItem,
   type LockMode,

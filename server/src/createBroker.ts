@@ -289,7 +289,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     }
     const page = after === undefined ? undefined : { after, afterFence }
     const { held, waiting, ...counts } = this.#broker.find({ key, prefix, page }, limit)
-    return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
+    const heldInfos = held.map((lock) => toHeldInfo(lock, this.#broker.remainingTimesOf(lock)))
+    return { held: heldInfos, waiting: waiting.map(toWaitingInfo), ...counts }
   }
 
   /** The state of this broker, as `/status` and `holdfast status` show it. */

@@ -13,12 +13,12 @@ import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
 import { Connection } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
-import type { LockTable } from '../core/index.js'
+import type { Lock, LockTable } from '../core/index.js'
 import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Log, Membership } from '../log/log.js'
 import type { LogStatus } from '../observability/logStatus.js'
 import type { Environment } from '../platform/environment.js'
-import { encodeDraining } from '../protocol/encode.js'
+import { encodeDraining, type RemainingTimes } from '../protocol/encode.js'
 import { QuietStart } from './deadlineHandler.js'
 import { find, type KeySelection, type QueryRows } from './queries.js'
 import { type BrokerComponents, type BrokerDeps, wireBroker } from './wiring.js'
@@ -163,6 +163,11 @@ export class Broker {
   /** Searches the lock table. Returns at most `limit` locks and `limit` requests. */
   find(selection: KeySelection, limit: number): QueryRows {
     return find(this.table, selection, limit)
+  }
+
+  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  remainingTimesOf(lock: Lock): RemainingTimes | undefined {
+    return this.#components.lockTimes.remainingTimesOf(lock)
   }
 
   /** Handles all deadlines that have passed. Returns the number of locks that expired. */

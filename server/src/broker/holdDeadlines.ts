@@ -58,9 +58,14 @@ export class HoldDeadlines {
 
   /** When the `maxHold` of a lock started, in compensated time; undefined without a deadline. */
   startOf(lock: Lock): number | undefined {
-    const maxHold = lock.extras?.maxHold
-    const deadline = maxHold === undefined ? undefined : this.#byLock.get(lock)
-    const endsAt = deadline && this.#time.clientDeadlineOf(deadline)
-    return endsAt === undefined ? undefined : endsAt - maxHold!
+    const endsAt = this.endOf(lock)
+    return endsAt === undefined ? undefined : endsAt - lock.extras!.maxHold!
+  }
+
+  /** When the `maxHold` of a lock ends, in compensated time; undefined without a deadline. */
+  endOf(lock: Lock): number | undefined {
+    if (lock.extras?.maxHold === undefined) return undefined
+    const deadline = this.#byLock.get(lock)
+    return deadline && this.#time.clientDeadlineOf(deadline)
   }
 }

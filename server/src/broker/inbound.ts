@@ -45,6 +45,7 @@ export interface InboundDeps {
   readonly observer: Observer | undefined
   readonly tokenExpiry: Pick<TokenExpiry, 'renew'>
   readonly time: AnswerContext['time']
+  readonly lockTimes: AnswerContext['lockTimes']
 }
 
 export class Inbound {
@@ -55,10 +56,11 @@ export class Inbound {
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
-    const { liveTable, statistics, watchRegistry, limits, tokenExpiry, time } = deps
+    const { liveTable, statistics, watchRegistry, limits, tokenExpiry, time, lockTimes } = deps
     this.#deps = deps
     const report = this.#report.bind(this)
-    this.#context = { liveTable, statistics, watchRegistry, limits, tokenExpiry, time, report }
+    const counters = { statistics, limits, report }
+    this.#context = { liveTable, watchRegistry, tokenExpiry, time, lockTimes, ...counters }
   }
 
   /**

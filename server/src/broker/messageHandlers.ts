@@ -30,6 +30,7 @@ import {
 } from '../protocol/chunkedResponses.js'
 import { encodeFailed, encodeStats } from '../protocol/encode.js'
 import { recordChunks } from '../protocol/recordChunks.js'
+import type { LockTimes } from './lockTimes.js'
 import { type KeySelection, TableSearch } from './queries.js'
 import { PageBuilder } from './queryPage.js'
 import { type RecordTimers, searchRecords } from './recordSearch.js'
@@ -48,6 +49,7 @@ export interface AnswerContext {
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   readonly time: RecordTimers
+  readonly lockTimes: Pick<LockTimes, 'remainingTimesOf'>
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
   /** Tells the observer, if there is one, that a message was refused. */
@@ -392,7 +394,7 @@ function checkKey(
 }
 
 function query(
-  { liveTable, time }: AnswerContext,
+  { liveTable, time, lockTimes }: AnswerContext,
   connection: Connection,
   message: MessageOf<'query'>,
 ): void {
@@ -403,7 +405,7 @@ function query(
     connection.stream(endSearchOnReturn(search, recordChunks(id, search, limit)), true)
     return
   }
-  const search = new TableSearch(liveTable.current, selection)
+  const search = new TableSearch(liveTable.current, selection, lockTimes)
   const chunks =
     after === undefined
       ? foundChunks(id, search, limit)
@@ -412,7 +414,7 @@ function query(
 }
 
 function watch(
-  { liveTable, watchRegistry, limits, report }: AnswerContext,
+  { liveTable, watchRegistry, limits, lockTimes, report }: AnswerContext,
   connection: Connection,
   { id, key, prefix, queue = false }: MessageOf<'watch'>,
 ): void {
@@ -425,7 +427,7 @@ function watch(
   const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
   // The stream is queued before any event. So the client first gets the present locks and requests,
   // and then the events.
-  const search = new TableSearch(liveTable.current, selection)
+  const search = new TableSearch(liveTable.current, selection, lockTimes)
   connection.stream(
     endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems, queue)),
     true,

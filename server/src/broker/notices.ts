@@ -178,7 +178,7 @@ export class Notices {
         contendedKey.round = undefined
         break
       }
-      const lock = primaryOf(member)
+      const lock = member.primary
       const dueAt = this.#dueAt(lock)
       if (now >= dueAt) this.#sendContended(lock, now)
       else contendedKey.nextDueAt = Math.min(contendedKey.nextDueAt, dueAt)
@@ -229,11 +229,6 @@ export class Notices {
 
 function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
   return extras?.notify?.includes(notice) === true
-}
-
-/** The first lock of the lock's set; the lock itself if the lock belongs to no set. */
-function primaryOf(lock: Lock): Lock {
-  return lock.extras?.set?.locks[0] ?? lock
 }
 
 /** How many requests wait for the lock, at the key of the lock where most requests wait. */

@@ -29,12 +29,13 @@ import {
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
-import { HoldDeadlines } from './holdDeadlines.js'
+import type { HoldDeadlines } from './holdDeadlines.js'
 import type { Notices } from './notices.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
 
 export interface OutboundDeps {
   readonly time: BrokerTimekeeper
+  readonly holdDeadlines: HoldDeadlines
   readonly handshake: Pick<Handshake, 'complete' | 'onResumeRefused'>
   readonly connections: {
     /** The connection of each attached session. */
@@ -87,7 +88,7 @@ export class Outbound {
   constructor(deps: OutboundDeps) {
     this.#deps = deps
     this.#attached = deps.connections.attached
-    this.#holdDeadlines = new HoldDeadlines(deps.time)
+    this.#holdDeadlines = deps.holdDeadlines
   }
 
   /** Sends the messages and sets or clears the deadlines that follow from an effect. */

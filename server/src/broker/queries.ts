@@ -16,7 +16,8 @@ import {
   waitingRequestsOf,
 } from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
-import { kindInfo, upgradeInfo } from '../protocol/encode.js'
+import { kindInfo, type RemainingTimes, upgradeInfo } from '../protocol/encode.js'
+import type { LockTimes } from './lockTimes.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
 /** The keys that a query asks for, or that a watch covers. */
@@ -95,6 +96,7 @@ const unitsPerStep = 8
 export class TableSearch implements KeySearch {
   readonly #selection: KeySelection
   readonly #table: Table
+  readonly #lockTimes: Pick<LockTimes, 'remainingTimesOf'> | undefined
   /**
    * The search leaves out locks with a higher fence, because these locks were granted after the
    * search began. The fence is the number of a lock, and rises with every grant.
@@ -113,9 +115,15 @@ export class TableSearch implements KeySearch {
   /** The cost of {@link keysPerStep} keys, in units of work. */
   readonly costPerStep: number
 
-  constructor(table: Table, selection: KeySelection) {
+  /** @param lockTimes Undefined if the caller does not need the remaining times of the locks. */
+  constructor(
+    table: Table,
+    selection: KeySelection,
+    lockTimes?: Pick<LockTimes, 'remainingTimesOf'>,
+  ) {
     this.#table = table
     this.#selection = selection
+    this.#lockTimes = lockTimes
     this.#newestFence = table.fence
     const checksPermission = selection.isVisible !== undefined
     this.keysPerStep = keysFor(unitsPerStep, checksPermission)
@@ -159,6 +167,11 @@ export class TableSearch implements KeySearch {
       const isStillHeld = lock.next !== undefined || keyState.holders.last === lock
       lock = isStillHeld ? lock.next : firstAfter(keyState, this.#listedFence)
     }
+  }
+
+  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  remainingTimesOf(lock: Lock): RemainingTimes | undefined {
+    return this.#lockTimes?.remainingTimesOf(lock)
   }
 
   /** From now on {@link locksOf} also lists the locks that were granted during the search. */
@@ -245,10 +258,15 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
   for (const item of source) if (target.push(item) === limit) return
 }
 
-/** A lock as callers in the same process see it. */
-export function toHeldInfo(lock: Lock): HeldInfo {
+/**
+ * A lock as callers in the same process see it.
+ *
+ * @param remaining Undefined for a lock without ttl and maxHold, and if the times are not known.
+ */
+export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): HeldInfo {
   const { key, mode, session, metadata, presentFence: fence, since, extras } = lock
   const { id, name } = session
+  const { ttl } = lock.primary
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   const value = extras?.election?.value
   const valueField = value === undefined ? {} : { value: JSON.parse(value) as unknown }
@@ -260,8 +278,20 @@ export function toHeldInfo(lock: Lock): HeldInfo {
     ...metadataField,
     fence,
     since,
+    ...(ttl === undefined ? {} : { ttl }),
     ...kindInfo(extras),
     ...valueField,
+    ...remainingFields(remaining),
+  }
+}
+
+function remainingFields(
+  remaining: RemainingTimes | undefined,
+): Pick<HeldInfo, keyof RemainingTimes> {
+  const { ttlRemaining, maxHoldRemaining } = remaining ?? {}
+  return {
+    ...(ttlRemaining === undefined ? {} : { ttlRemaining }),
+    ...(maxHoldRemaining === undefined ? {} : { maxHoldRemaining }),
   }
 }
 

@@ -20,7 +20,9 @@ import type { Environment } from '../platform/environment.js'
 import { Connections } from './connections.js'
 import { type BrokerTimekeeper, DeadlineHandler } from './deadlineHandler.js'
 import { Handshake, type OwnerBroker } from './handshake.js'
+import { HoldDeadlines } from './holdDeadlines.js'
 import { Inbound } from './inbound.js'
+import { LockTimes } from './lockTimes.js'
 import { MemoryAccount } from './memoryAccount.js'
 import { Notices } from './notices.js'
 import { Outbound } from './outbound.js'
@@ -61,6 +63,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     workCounter: liveTable,
     scheduler,
   })
+  const holdDeadlines = new HoldDeadlines(time)
   return {
     /** Every connection until its socket is closed, in order of arrival. */
     allConnections,
@@ -69,6 +72,8 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     ownerBroker,
     scheduler,
     time,
+    holdDeadlines,
+    lockTimes: new LockTimes({ time, holdDeadlines }),
     statistics: new Statistics(),
     sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
     memory: new MemoryAccount({ limits, connections: allConnections, watchRegistry, liveTable }),
@@ -150,6 +155,7 @@ function makeInput(
     observer,
     tokenExpiry,
     time,
+    lockTimes: shared.lockTimes,
   })
   return { handshake, inbound }
 }
@@ -168,6 +174,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const cell = settings.cell && cellText(settings.cell)
   const outbound = new Outbound({
     time,
+    holdDeadlines: shared.holdDeadlines,
     handshake,
     connections,
     admission,

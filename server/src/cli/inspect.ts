@@ -40,6 +40,8 @@ import {
   printJson,
   rounded,
   sessionLabel,
+  span,
+  timeLeftText,
   valueNote,
 } from './output.js'
 import { barrierTable, keptTable, queryRecords, type Records, recordLines } from './records.js'
@@ -151,11 +153,12 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
     `${modeText(lock)}${valueNote(lock, ': ', maxValueInTable)}`,
     sessionLabel(lock),
     ago(lock.since),
+    timeLeftText(lock),
     String(lock.fence),
     String(lock.waiting),
   ])
   for (const line of await formatTable(
-    ['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'],
+    ['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'TIME LEFT', 'FENCE', 'WAITING'],
     rows,
   ))
     print(line)
@@ -231,8 +234,19 @@ function holderLine(lock: HeldInfo): string {
   const holder = lock.election
     ? `led by ${sessionLabel(lock)}${valueNote(lock)}`
     : `held ${modeNote(lock)}by ${sessionLabel(lock)}`
-  const details = `for ${ago(lock.since)}, fence ${lock.fence}, session ${lock.session}`
+  const times = `for ${ago(lock.since)}${limitNote(lock)}`
+  const details = `${times}, fence ${lock.fence}, session ${lock.session}`
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
+}
+
+/** The ttl and the remaining times of a lock; empty for a lock without a ttl and a longest hold. */
+function limitNote({ ttl, ttlRemaining, maxHoldRemaining }: HeldInfo): string {
+  const ttlText = ttl === undefined ? '' : `, ttl ${span(ttl)}`
+  const expiryText =
+    ttlRemaining === undefined ? '' : `, expires in ${span(ttlRemaining)} unless refreshed`
+  const endText =
+    maxHoldRemaining === undefined ? '' : `, ends in ${span(maxHoldRemaining)} at the latest`
+  return `${ttlText}${expiryText}${endText}`
 }
 
 function waiterLine(position: string, request: WaitingInfo): string {

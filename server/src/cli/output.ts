@@ -109,6 +109,21 @@ export function span(ms: number): string {
     .join(' ')
 }
 
+/**
+ * How long a lock lasts from now on, if its session does not refresh it: `21s`. `-` for a lock that
+ * does not end by itself. `?` if only another broker of the cluster knows the time.
+ */
+export function timeLeftText({
+  ttl,
+  maxHold,
+  ttlRemaining,
+  maxHoldRemaining,
+}: Pick<HeldInfo, 'ttl' | 'maxHold' | 'ttlRemaining' | 'maxHoldRemaining'>): string {
+  if (ttl === undefined && maxHold === undefined) return '-'
+  const remaining = Math.min(ttlRemaining ?? Infinity, maxHoldRemaining ?? Infinity)
+  return remaining === Infinity ? '?' : span(remaining)
+}
+
 /** The name of a session, or the id of a session that has no name. */
 export function sessionLabel({
   session,

@@ -325,6 +325,14 @@ export class Lock implements LockTerms {
     return this.ttl !== undefined || this.extras?.maxHold !== undefined
   }
 
+  /**
+   * The first lock of the set that the lock belongs to, which stands for the set: only this lock
+   * has the present ttl and the deadlines. Outside a set, the lock itself.
+   */
+  get primary(): Lock {
+    return this.extras?.set?.locks[0] ?? this
+  }
+
   /** False for the locks of a set, except the first lock, which stands for the set. */
   get isPrimary(): boolean {
     const set = this.extras?.set

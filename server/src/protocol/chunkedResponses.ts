@@ -11,6 +11,7 @@ import {
   encodeQueuedInfo,
   encodeSnapshotLock,
   encodeWaitingInfo,
+  type RemainingTimes,
   type SnapshotLock,
   type WaiterInfo,
 } from './encode.js'
@@ -31,6 +32,8 @@ export interface KeySearch {
    * every grant). Leaves out locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
+  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key are older than the search. */
@@ -155,7 +158,7 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
     for (const lock of search.locksOf(keyState, remaining.held)) {
       remaining.held--
       counts.held++
-      const item = encodeHeldInfo(lock)
+      const item = encodeHeldInfo(lock, search.remainingTimesOf(lock))
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
       chunk.add('held', item)
     }
@@ -196,7 +199,7 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
     if (keyState === undefined) continue
     const waiters = waitersOf(keyState, waiting)
     for (const lock of search.locksOf(keyState, held, afterFence)) {
-      const item = encodeHeldInfo(lock)
+      const item = encodeHeldInfo(lock, search.remainingTimesOf(lock))
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
       chunk.add('held', item)
     }
@@ -245,7 +248,7 @@ export function* watchingChunks(
       for (const lock of search.locksOf(keyState, remaining.held)) {
         remaining.held--
         counts.held++
-        const item = encodeHeldInfo(lock)
+        const item = encodeHeldInfo(lock, search.remainingTimesOf(lock))
         if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
         chunk.add('held', item)
       }

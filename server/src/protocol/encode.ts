@@ -284,9 +284,25 @@ export function encodeSnapshotLock(lock: SnapshotLock): string {
   return JSON.stringify({ id, key, mode, fence, presentFence, ttl, at })
 }
 
-/** Encodes a lock for any session, in the answer to a query or to a watch. */
-export function encodeHeldInfo(lock: Lock): string {
-  return `{${heldFields(lock)}}`
+/** How long a lock lasts from now on, in ms. Undefined without the limit, and if not known. */
+export interface RemainingTimes {
+  /** Time until the lock expires if its session does not refresh it. */
+  readonly ttlRemaining: number | undefined
+  /** Time until the lock ends because of its maxHold. */
+  readonly maxHoldRemaining: number | undefined
+}
+
+/**
+ * Encodes a lock for any session, in the answer to a query or to a watch.
+ *
+ * @param remaining Undefined for a lock without ttl and maxHold, and if the times are not known.
+ */
+export function encodeHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): string {
+  if (remaining === undefined) return `{${heldFields(lock)}}`
+  const { ttlRemaining, maxHoldRemaining } = remaining
+  const ttlField = ttlRemaining === undefined ? '' : `,"ttlRemaining":${ttlRemaining}`
+  const holdField = maxHoldRemaining === undefined ? '' : `,"maxHoldRemaining":${maxHoldRemaining}`
+  return `{${heldFields(lock)}${ttlField}${holdField}}`
 }
 
 /**
@@ -388,9 +404,12 @@ export function kindInfo(
   }
 }
 
-function heldFields({ key, mode, session, metadata, presentFence, since, extras }: Lock): string {
+function heldFields(lock: Lock): string {
+  const { key, mode, session, metadata, presentFence, since, extras } = lock
   const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
-  const fields = `${keyAndMode(key, mode)},${holderFields(holder)}`
+  const { ttl } = lock.primary
+  const ttlField = ttl === undefined ? '' : `,"ttl":${ttl}`
+  const fields = `${keyAndMode(key, mode)},${holderFields(holder)}${ttlField}`
   if (extras === undefined) return fields
   // `kindFields` is empty for a lock whose extras have only `notify`, which watchers do not see.
   const kindFields = JSON.stringify(kindInfo(extras)).slice(1, -1)

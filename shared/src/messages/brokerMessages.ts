@@ -221,10 +221,12 @@ export interface Ack {
   readonly at: number
 }
 
-/** A lock that is held, as queries and watches show it. */
-export interface HeldInfo extends Holder {
+/** A lock, as the events of watches show it. */
+export interface LockDetails extends Holder {
   readonly key: string
   readonly mode: LockMode
+  /** The present ttl, in ms; absent if the lock has none. */
+  readonly ttl?: number | undefined
   /** How many permits the key has; only with the mode `permits`. */
   readonly capacity?: number | undefined
   /**
@@ -240,6 +242,20 @@ export interface HeldInfo extends Holder {
   readonly election?: boolean | undefined
   /** The value of the leader; absent if the leader has none, and for other locks. */
   readonly value?: unknown
+}
+
+/** A lock that is held, as queries and the answer to `watch` show it. */
+export interface HeldInfo extends LockDetails {
+  /**
+   * Time until the lock expires if its session does not refresh it, in ms. Absent if the lock has
+   * no ttl, and if another broker of the cluster counts this time.
+   */
+  readonly ttlRemaining?: number | undefined
+  /**
+   * Time until the lock ends because of its `maxHold`, in ms. Absent if the lock has no `maxHold`,
+   * and if another broker of the cluster counts this time.
+   */
+  readonly maxHoldRemaining?: number | undefined
 }
 
 /** A request that waits, as queries show it. */
@@ -356,8 +372,11 @@ export type LockEventName =
   | 'lost'
   | 'proclaimed'
 
-/** A change of a lock, as a watch reports the change. */
-export type LockEvent = HeldInfo & {
+/**
+ * A change of a lock, as a watch reports the change. The event has the ttl at the time of the
+ * change, and no remaining times, because it may wait before the broker sends it.
+ */
+export type LockEvent = LockDetails & {
   /**
    * The kind of the change. `lost`: the lock was stolen or revoked, or the session that held the
    * lock ended. `upgraded` and `downgraded`: the mode is the new mode, and the fence is the present

@@ -66,7 +66,21 @@ const specialFields = {
   once: optionalTrue,
   election: optional(boolean()),
 }
-const heldFields = { ...holderFields, ...specialFields, value: unknown(), key: Key, mode: Mode }
+/** A lock in an event. */
+const lockFields = {
+  ...holderFields,
+  ...specialFields,
+  value: unknown(),
+  key: Key,
+  mode: Mode,
+  ttl: optional(Ttl),
+}
+/** A lock in `found` and `watching`, which have the remaining times as well. */
+const heldFields = {
+  ...lockFields,
+  ttlRemaining: optional(Timeout),
+  maxHoldRemaining: optional(Timeout),
+}
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
 const waitingFields = {
@@ -229,7 +243,7 @@ export const brokerSchemas = {
           'lost',
           'proclaimed',
         ]),
-        ...heldFields,
+        ...lockFields,
       }),
       type({
         event: enums(['queued', 'dequeued']),

@@ -90,6 +90,9 @@ const integerFromZero = integerBetween(0)
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
 const duration = integerBetween(1, maxDurationMs)
+/** The grace, or the time until a lock ends. In ms. */
+const durationFromZero = integerBetween(0, maxDurationMs)
+const optionalTimeLeft = optional(durationFromZero)
 const mode = oneOf('exclusive', 'shared', 'permits')
 
 /**
@@ -130,7 +133,7 @@ const specialFields: Shape = {
  * The lock of a leader also has the field `value`. Like `metadata`, this field has no finder,
  * because its value may be any JSON value.
  */
-const heldInfo: Shape = { key, mode, ...holder, ...specialFields }
+const lockInfo: Shape = { key, mode, ttl: optional(duration), ...holder, ...specialFields }
 /** A request that waits, as queries show it, without its id. */
 const waitingInfo: Shape = {
   key,
@@ -164,7 +167,7 @@ const keptResult: Shape = {
 }
 const lockEvent = record({
   event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
-  ...heldInfo,
+  ...lockInfo,
 })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
@@ -177,7 +180,10 @@ const holders = listOf(record({ ...holder, key: optional(key) }))
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
   id,
-  held: listOf(record(heldInfo), maxQueryItems),
+  held: listOf(
+    record({ ...lockInfo, ttlRemaining: optionalTimeLeft, maxHoldRemaining: optionalTimeLeft }),
+    maxQueryItems,
+  ),
   heldCount: integerFromZero,
   more: flag,
 }
@@ -194,7 +200,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     resumed: flag,
     secret: optional(shortText),
     lease: duration,
-    grace: integerBetween(0, maxDurationMs),
+    grace: durationFromZero,
     maxHoldMs: optional(duration),
     at: instant,
     version: optional(shortText),

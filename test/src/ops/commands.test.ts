@@ -30,8 +30,8 @@ describe('the command holdfast', () => {
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
     expect(out).to.have.length(3)
-    expect(out[0]).to.match(/^KEY +MODE +HOLDER +HELD FOR +FENCE +WAITING$/)
-    expect(out[1]).to.match(new RegExp(`^orders:1 +exclusive +ann +\\S+ +${fence} +1$`))
+    expect(out[0]).to.match(/^KEY +MODE +HOLDER +HELD FOR +TIME LEFT +FENCE +WAITING$/)
+    expect(out[1]).to.match(new RegExp(`^orders:1 +exclusive +ann +\\S+ +- +${fence} +1$`))
     expect(out[2]).to.match(/^report +shared +ann/)
     expect((await run(url, 'ls', 'rep')).out).to.have.length(2)
     const json = (await run(url, 'ls', '--json', 'orders:')).out.map((line) => JSON.parse(line))
@@ -61,8 +61,8 @@ describe('the command holdfast', () => {
     const set = await ann!.lockAll(['a', { key: 'b', mode: 'shared' }])
     await untilHandled(bob!)
     const { out } = await run(url, 'ls')
-    expect(out[1]).to.match(new RegExp(`^a +exclusive, set of 2 +ann +\\S+ +${set.fence} +0$`))
-    expect(out[2]).to.match(new RegExp(`^b +shared, set of 2 +ann +\\S+ +${set.fence} +0$`))
+    expect(out[1]).to.match(new RegExp(`^a +exclusive, set of 2 +ann +\\S+ +- +${set.fence} +0$`))
+    expect(out[2]).to.match(new RegExp(`^b +shared, set of 2 +ann +\\S+ +- +${set.fence} +0$`))
     expect(out[3]).to.match(/^gpu +permits 1\/3 +ann .* 1$/)
     const shown = (await run(url, 'show', 'gpu')).out
     expect(shown[0]).to.match(/^held \(permits 1\/3\) by ann for /)
@@ -79,12 +79,31 @@ describe('the command holdfast', () => {
     await ann!.lock('k', { maxHold: 600_000 })
     bob!.lock('k', { mode: 'shared', maxHold: 5_000 }).catch(() => {})
     await untilHandled(bob!)
-    expect((await run(url, 'ls')).out[1]).to.match(/^k +exclusive, at most 10m +ann /)
+    const row = /^k +exclusive, at most 10m +ann +\S+ +(9m 5\ds|10m) +\d+ +1$/
+    expect((await run(url, 'ls')).out[1]).to.match(row)
     const shown = (await run(url, 'show', 'k')).out
-    expect(shown[0]).to.match(/^held \(exclusive, at most 10m\) by ann for /)
+    expect(shown[0]).to.match(/^held \(exclusive, at most 10m\) by ann for \S+, ends in /)
+    expect(shown[0]).to.match(/, ends in (9m 5\ds|10m) at the latest, fence /)
     expect(shown[1]).to.match(/^1\. bob \(shared, at most 5s\) has waited for /)
     const top = (await run(url, 'top', '--count', '1')).out
     expect(top.find((line) => line.includes('ann'))).to.match(/^1 +k +exclusive, at most 10m +ann/)
+  })
+
+  it('shows the ttl and the time left with ls and show', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    const [ann] = sessions
+    await ann!.lock('k', { ttl: 600_000 })
+    await ann!.lock('l', { ttl: 900_000, maxHold: 60_000 })
+    const { out } = await run(url, 'ls')
+    expect(out[1]).to.match(/^k +exclusive +ann +\S+ +(9m 5\ds|10m) +\d+ +0$/)
+    expect(out[2]).to.match(/^l +exclusive, at most 1m +ann +\S+ +(5\ds|1m) +\d+ +0$/)
+    const shown = (await run(url, 'show', 'k')).out[0]
+    expect(shown).to.match(/^held by ann for \S+, ttl 10m, expires in /)
+    expect(shown).to.match(/, expires in (9m 5\ds|10m) unless refreshed, fence \d+, session /)
+    const [json] = (await run(url, 'ls', '--json', 'l')).out.map((line) => JSON.parse(line))
+    expect(json).to.include({ ttl: 900_000, maxHold: 60_000 })
+    expect(json.ttlRemaining).to.be.within(1, 900_000)
+    expect(json.maxHoldRemaining).to.be.within(1, 60_000)
   })
 
   it('shows who leads with which value with ls, show, top and watch', async () => {
@@ -93,7 +112,7 @@ describe('the command holdfast', () => {
     const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
     bob!.campaign('scheduler', { value: 'next' }).catch(() => {})
     await untilHandled(bob!)
-    const row = /^scheduler +election: {"url":"http:\/\/a"} +ann +\S+ +\d+ +1$/
+    const row = /^scheduler +election: {"url":"http:\/\/a"} +ann +\S+ +- +\d+ +1$/
     expect((await run(url, 'ls')).out[1]).to.match(row)
     const shown = (await run(url, 'show', 'scheduler')).out
     expect(shown[0]).to.match(/^led by ann with {"url":"http:\/\/a"} for \S+, fence \d+, session /)

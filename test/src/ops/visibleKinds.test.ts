@@ -96,7 +96,7 @@ describe('the command holdfast, for all kinds of locks,', () => {
     expect((await run(url, 'ls', 'k')).out[1]).to.match(/^k +shared +ann .* 1$/)
     await other.unlock()
     await upgraded
-    const exclusive = new RegExp(`^k +exclusive +ann +\\S+ +${lock.fence} +0$`)
+    const exclusive = new RegExp(`^k +exclusive +ann +\\S+ +- +${lock.fence} +0$`)
     expect((await run(url, 'ls', 'k')).out[1]).to.match(exclusive)
     await lock.downgrade()
     expect((await run(url, 'show', 'k')).out[0]).to.match(/^held \(shared\) by ann /)

@@ -15,6 +15,9 @@ const heldInfo = {
   value: { a: 1 },
   ...holder,
 } as const
+/** A lock in an event, which has no remaining times. */
+const lockInfo = { ...heldInfo, ttl: 9 }
+const heldItem = { ...lockInfo, ttlRemaining: 0, maxHoldRemaining: 8 }
 const holderOfSet = {
   session: 's',
   name: 'n',
@@ -92,7 +95,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   {
     type: 'found',
     id: 1,
-    held: [heldInfo],
+    held: [heldItem],
     waiting: [waitingInfo],
     heldCount: 1,
     waitingCount: 1,
@@ -108,7 +111,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     kept: [{ key: 'k', size: 2, fence: 3, since: 4, keep: 9, remaining: 5 }],
     keptCount: 1,
   },
-  { type: 'watching', id: 1, held: [heldInfo], heldCount: 1, more: false },
+  { type: 'watching', id: 1, held: [heldItem], heldCount: 1, more: false },
   {
     type: 'watching',
     id: 1,
@@ -118,7 +121,7 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     waitingCount: 1,
     more: false,
   },
-  { type: 'event', watch: 1, event: { event: 'locked', ...heldInfo } },
+  { type: 'event', watch: 1, event: { event: 'locked', ...lockInfo } },
   { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
   { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
   { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...newerStats } },

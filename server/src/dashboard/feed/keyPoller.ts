@@ -27,6 +27,8 @@ export class KeyPoller {
   key: string | undefined
   /** The last result for the key; undefined before the first result. */
   result: QueryResult | undefined
+  /** When the last result arrived, by the monotonic clock, in ms. */
+  resultAt = 0
   /** Why the broker refused the last query; undefined if the broker answered it. */
   problem: string | undefined
   #isQuerying = false
@@ -73,7 +75,10 @@ export class KeyPoller {
     this.#isStale = false
     try {
       const result = await session.query({ key })
-      if (key === this.key) this.result = result
+      if (key === this.key) {
+        this.result = result
+        this.resultAt = this.#environment.now()
+      }
       this.problem = undefined
     } catch (error) {
       const { code, message } = error as HoldfastError

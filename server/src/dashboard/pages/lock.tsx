@@ -10,6 +10,7 @@ import {
   formatDurationWithTenths,
   formatPlural,
   formatTime,
+  formatTwoUnits,
   shortId,
 } from '../model/format.js'
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
@@ -25,6 +26,7 @@ import {
   Note,
   Panel,
   SessionLink,
+  TimeLeft,
 } from '../ui/components.js'
 import { DeadlockCycle } from '../ui/deadlock.js'
 import { EventLabel } from '../ui/events.js'
@@ -57,7 +59,7 @@ export function LockPage({ name }: { name: string }) {
       </div>
       {problem !== undefined && <Note kind="bad">This key cannot be shown: {problem}.</Note>}
       <KeyDeadlock name={name} />
-      <Holders held={result.held} />
+      <Holders held={result.held} queriedAt={feed.keyPoller.resultAt} />
       <KeyRecords name={name} />
       <WaitForPanel name={name} result={result} />
       <div class="columns">
@@ -140,7 +142,8 @@ function CopyButton({ text }: { text: string }) {
   )
 }
 
-function Holders({ held }: { held: readonly HeldInfo[] }) {
+/** @param queriedAt When the locks were queried, by the monotonic clock of the page, in ms. */
+function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: number }) {
   const [toRevoke, setToRevoke] = useState<HeldInfo | undefined>(undefined)
   const [isForbidden, setForbidden] = useState(false)
   return (
@@ -149,7 +152,7 @@ function Holders({ held }: { held: readonly HeldInfo[] }) {
       <ul class="holders">
         {held.map((lock) => (
           <li class="holder" key={lock.fence}>
-            <Holder lock={lock} />
+            <Holder lock={lock} queriedAt={queriedAt} />
             {!isForbidden && (
               <button type="button" class="danger" onClick={() => setToRevoke(lock)}>
                 Revoke…
@@ -170,7 +173,7 @@ function Holders({ held }: { held: readonly HeldInfo[] }) {
   )
 }
 
-function Holder({ lock }: { lock: HeldInfo }) {
+function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
   const { feed } = useFeed()
   const { session, name, since, fence, metadata, keyCount, value, ...kind } = lock
   const otherKeys = otherKeysOf(lock, feed.locks.rows)
@@ -198,6 +201,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
         <dt>Fence</dt>
         <dd class="fence">{fence}</dd>
       </div>
+      <LockLimits lock={lock} queriedAt={queriedAt} />
       {keyCount !== undefined && (
         <div class="facts-wide">
           <dt>Other keys of the set</dt>
@@ -230,6 +234,66 @@ function Holder({ lock }: { lock: HeldInfo }) {
         </div>
       )}
     </dl>
+  )
+}
+
+/** The ttl and the longest hold of a lock, and the time until each of them ends the lock. */
+function LockLimits({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
+  const { ttl, ttlRemaining, maxHold, maxHoldRemaining } = lock
+  return (
+    <>
+      {ttl !== undefined && (
+        <>
+          <div>
+            <dt>Ttl</dt>
+            <dd>{formatTwoUnits(ttl)}</dd>
+          </div>
+          <LimitEnd
+            label="Expires in"
+            hint="A refresh by the session starts this time again."
+            remaining={ttlRemaining}
+            queriedAt={queriedAt}
+          />
+        </>
+      )}
+      {maxHold !== undefined && (
+        <>
+          <div>
+            <dt>Longest hold</dt>
+            <dd>{formatTwoUnits(maxHold)}</dd>
+          </div>
+          <LimitEnd
+            label="Ends in"
+            hint="A refresh does not prolong this time."
+            remaining={maxHoldRemaining}
+            queriedAt={queriedAt}
+          />
+        </>
+      )}
+    </>
+  )
+}
+
+interface LimitEndProps {
+  readonly label: string
+  readonly hint: string
+  /** Undefined if another broker of the cluster counts this time. */
+  readonly remaining: number | undefined
+  readonly queriedAt: number
+}
+
+function LimitEnd({ label, hint, remaining, queriedAt }: LimitEndProps) {
+  return (
+    <div>
+      <dt>{label}</dt>
+      <dd title={hint}>
+        {remaining === undefined ? (
+          <span class="quiet">known at another broker</span>
+        ) : (
+          <TimeLeft endsAt={queriedAt + remaining} />
+        )}
+      </dd>
+    </div>
   )
 }
 

@@ -1,6 +1,7 @@
 /** Small components that many pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
+import { useEffect, useReducer } from 'preact/hooks'
 import {
   formatCount,
   formatDate,
@@ -118,6 +119,24 @@ export function Age({ since }: { since: number }) {
       {formatTwoUnits(environment.wall() - since)}
     </span>
   )
+}
+
+/**
+ * The time until a lock ends, which counts down every second without a message of the broker.
+ *
+ * @param endsAt By the monotonic clock of the page, in ms.
+ */
+export function TimeLeft({ endsAt }: { endsAt: number }) {
+  const { environment } = useAppState()
+  const [, redraw] = useReducer((count: number) => count + 1, 0)
+  const seconds = Math.ceil((endsAt - environment.now()) / 1_000)
+  useEffect(() => {
+    if (seconds <= 0) return undefined
+    // The text changes when one more whole second has passed.
+    const msUntilChange = endsAt - environment.now() - (seconds - 1) * 1_000
+    return environment.after(Math.max(0, msUntilChange), () => redraw(undefined))
+  })
+  return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
 }
 
 /** The most dots that show the length of a queue. */

@@ -1,6 +1,7 @@
 /**
- * Mutants (planted bugs) of the queries for barriers and kept results, and of the counters of
- * refused deadlocks. The simulation makes no such queries, so test files must catch these mutants.
+ * Mutants (planted bugs) of the queries for barriers and kept results, of the counters of refused
+ * deadlocks, and of the remaining times of locks. The simulation makes no such queries, so test
+ * files must catch these mutants.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -73,4 +74,28 @@ const counters: Mutant[] = [
   },
 ].map((mutant) => ({ ...mutant, tests: 'server/visibleKinds' }))
 
-export const queriesAndCountersMutants: readonly Mutant[] = [...queries, ...counters]
+const lockTimes: Mutant[] = [
+  {
+    name: 'remaining-ttl-of-set-at-one-key',
+    in: 'LockTimes.remainingTimesOf',
+    find: 'time.clientDeadlineOf($PRIMARY)',
+    replace: 'time.clientDeadlineOf(lock)',
+    why: 'The broker shows the remaining ttl of a set at its first key only.',
+  },
+  {
+    name: 'longest-hold-shown-with-time-of-ttl',
+    in: 'LockTimes.remainingTimesOf',
+    find: 'holdDeadlines.endOf($LOCK)',
+    replace: 'time.clientDeadlineOf($LOCK)',
+    why: 'The broker shows the time until the ttl is over as the time until the longest hold is over.',
+  },
+  {
+    name: 'time-left-rounded-down',
+    in: 'LockTimes.remainingTimesOf',
+    find: 'Math.ceil($TIME)',
+    replace: 'Math.floor($TIME)',
+    why: 'The broker shows less time than is left.',
+  },
+].map((mutant) => ({ ...mutant, tests: 'server/lockTimes' }))
+
+export const queriesAndCountersMutants: readonly Mutant[] = [...queries, ...counters, ...lockTimes]

@@ -4,7 +4,7 @@
  * which identifies a lock. The ttl is the time after which a lock expires without a refresh. A peer
  * is a client without the client library.
  */
-import type { QueueEvent } from '@holdfast/shared'
+import type { LockEvent, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { queryAll, type Stage } from './stage.js'
 
@@ -34,6 +34,35 @@ function longestHolds(stage: Stage): void {
     expect((await queryAll(b!, { key })).held[0]).to.include({ maxHold: 60_000 })
     const failed = await b!.answer('failed', b!.lock(key, { timeout: 0 }))
     expect(failed.holders?.[0]).to.include({ fence: granted.fence, maxHold: 60_000 })
+  })
+
+  it('lists the ttl and the remaining times of a lock, also after a refresh', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    const watch = b!.request({ type: 'watch', key })
+    await b!.answers('watching', watch)
+    const fence = await a!.acquire(key, { ttl: 60_000, maxHold: 90_000 })
+    const event = (await b!.hear('event')).event as LockEvent
+    expect(event).to.include({ ttl: 60_000, maxHold: 90_000 })
+    expect(event).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
+    const [lock] = (await queryAll(b!, { key })).held
+    expect(lock).to.include({ ttl: 60_000, maxHold: 90_000 })
+    // Another broker of a cluster may answer, which does not know the remaining times.
+    expect(lock!.ttlRemaining ?? 1).to.be.within(1, 60_000)
+    expect(lock!.maxHoldRemaining ?? 1).to.be.within(1, 90_000)
+    await a!.answer('refreshed', a!.request({ type: 'refresh', fence, ttl: 5_000 }))
+    const [refreshed] = (await queryAll(b!, { key })).held
+    expect(refreshed).to.include({ ttl: 5_000, maxHold: 90_000 })
+    expect(refreshed!.ttlRemaining ?? 1).to.be.within(1, 5_000)
+  })
+
+  it('lists no ttl and no remaining time of a lock without a limit', async () => {
+    const [a, b] = await stage.openSeveral(2)
+    const key = stage.key()
+    await a!.acquire(key)
+    if (a!.welcome.maxHoldMs !== undefined) return
+    const [lock] = (await queryAll(b!, { key })).held
+    expect(lock).to.have.all.keys('key', 'mode', 'session', 'fence', 'since')
   })
 
   it('ends a set on all its keys', async () => {

@@ -1,0 +1,40 @@
+/**
+ * How long locks last from now on, for queries and for the locks that are held when a watch begins.
+ * A lock may have two deadlines: a refresh moves the deadline of its ttl, and nothing moves the
+ * deadline of its `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
+ * session keeps the deadlines of its locks. The other brokers do not know these times.
+ */
+import type { Lock } from '../core/index.js'
+import type { RemainingTimes } from '../protocol/encode.js'
+import type { HoldDeadlines } from './holdDeadlines.js'
+
+export interface LockTimesDeps {
+  /** All times are in compensated time: monotonic time without the pauses of the broker, in ms. */
+  readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
+  readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
+}
+
+export class LockTimes {
+  readonly #deps: LockTimesDeps
+
+  constructor(deps: LockTimesDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * The remaining times of a lock, rounded up to whole ms; 0 if the time is over. Undefined for a
+   * lock without a ttl and a `maxHold`. All locks of a set have the times of the set.
+   */
+  remainingTimesOf(lock: Lock): RemainingTimes | undefined {
+    const { primary } = lock
+    if (!primary.isTimed) return undefined
+    const { time, holdDeadlines } = this.#deps
+    const now = time.now()
+    const until = (endsAt: number | undefined) =>
+      endsAt === undefined ? undefined : Math.max(0, Math.ceil(endsAt - now))
+    return {
+      ttlRemaining: primary.ttl === undefined ? undefined : until(time.clientDeadlineOf(primary)),
+      maxHoldRemaining: until(holdDeadlines.endOf(primary)),
+    }
+  }
+}

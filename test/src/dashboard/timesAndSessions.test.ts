@@ -1,0 +1,80 @@
+/**
+ * Tests in Chromium what the page of a lock shows of its ttl (how long it lasts without a refresh)
+ * and its longest hold. A fence is the number of a grant.
+ */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
+import type { DashboardPage } from './dashboardPage.js'
+import { DashboardPages } from './dashboardPages.js'
+
+/** The texts of the facts in a panel, by their labels. */
+function factsIn({ page }: DashboardPage, panel: string): Promise<Record<string, string>> {
+  return page.getByRole('region', { name: panel }).evaluate((region) => {
+    const rows = [...region.querySelectorAll('dl > div')]
+    return Object.fromEntries(
+      rows.map((row) => [
+        row.querySelector('dt')?.textContent,
+        row.querySelector('dd')?.textContent,
+      ]),
+    )
+  })
+}
+
+describe('the page of a lock, in Chromium,', function () {
+  this.timeout(600_000)
+  const stage = Stage.forEachTest()
+  const dashboardPages = DashboardPages.forSuite(stage)
+
+  it('shows the ttl and the longest hold with the time left, also after a refresh', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 1_200_000, maxHold: 3_600_000 })
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    await dashboardPage.waitForText('Expires in')
+    const facts = await factsIn(dashboardPage, 'Holder')
+    expect(facts).to.include({ Ttl: '20 min', 'Longest hold': '1 h' })
+    expect(facts['Expires in']).to.match(/^(20 min|1\d min( \d+ s)?)$/)
+    expect(facts['Ends in']).to.match(/^(1 h|5\d min( \d+ s)?)$/)
+    await lock.refresh(86_400_000)
+    await dashboardPage.waitForText(/^(1 d|23 h 59 min)$/)
+    expect((await factsIn(dashboardPage, 'Holder'))['Ttl']).to.equal('1 d')
+    dashboardPage.expectNoProblems()
+  })
+
+  it('counts the time left down without a message from the broker', async () => {
+    const { url, port } = await stage.broker()
+    const ann = await stage.session(url, { name: 'ann' })
+    await ann.lock('k', { ttl: 1_200_000 })
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/lock/k')
+    await dashboardPage.waitForText('Expires in')
+    proxy.shut(true)
+    proxy.cut()
+    await dashboardPage.waitForState('Connection lost')
+    const { page } = dashboardPage
+    const timeLeft = page.locator('dt', { hasText: 'Expires in' }).locator('xpath=../dd')
+    const seen = new Set<string>()
+    while (seen.size < 3) {
+      const text = (await timeLeft.textContent())!
+      seen.add(text)
+      await page.waitForFunction(
+        (former) =>
+          [...document.querySelectorAll('dt')].find(
+            ({ textContent }) => textContent === 'Expires in',
+          )?.nextElementSibling?.textContent !== former,
+        text,
+      )
+    }
+  })
+
+  it('shows no times of a lock without a limit', async () => {
+    const { url, sessions } = await stage.brokerWith('ann')
+    await sessions[0]!.lock('k')
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
+    await dashboardPage.waitForText('Held for')
+    const facts = await factsIn(dashboardPage, 'Holder')
+    expect(Object.keys(facts)).to.deep.equal(['Session', 'Mode', 'Held for', 'Fence'])
+    dashboardPage.expectNoProblems()
+  })
+})

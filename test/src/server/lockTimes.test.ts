@@ -1,0 +1,158 @@
+/**
+ * What queries and watches show of the ttl and the longest hold of a lock, on a fake clock. The ttl
+ * is how long a lock lasts without a refresh, and `maxHold` is how long it lasts at most.
+ */
+import type { Found, HeldInfo } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Cluster } from '../log/cluster.js'
+import { BrokerHarness, type Client, passAlive } from './harness.js'
+
+/** Sends a query and returns the locks in all parts of its answer. */
+function query(client: Client, selection: object = {}): HeldInfo[] {
+  client.heard()
+  client.say({ type: 'query', id: 1, ...selection })
+  return client.socket.heardOf('found').flatMap(({ held }: Found) => held)
+}
+
+/** The fields of a lock that belong to its ttl and its longest hold. */
+function limitsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo): object {
+  return { ttl, ttlRemaining, maxHold, maxHoldRemaining }
+}
+
+/** The limits of a lock with this ttl, and without a longest hold. */
+const ofTtl = (ttl: number, ttlRemaining: number | undefined) => ({
+  ...{ ttl, ttlRemaining, maxHold: undefined, maxHoldRemaining: undefined },
+})
+
+describe('the times of a lock in queries and watches', () => {
+  let harness: BrokerHarness
+  let holder: Client
+  let reader: Client
+
+  beforeEach(() => {
+    harness = new BrokerHarness()
+    holder = harness.join({ lease: 60_000, name: 'ann' })
+    reader = harness.join({ lease: 60_000 })
+  })
+
+  it('do not lengthen the answer for a lock without a ttl and a longest hold', () => {
+    const fence = holder.acquire('k')
+    const since = harness.environment.clock.wall()
+    const lock = `{"key":"k","mode":"exclusive","session":"${holder.session}","name":"ann","fence":${fence},"since":${since}}`
+    reader.say({ type: 'query', id: 1 })
+    const counts = '"waiting":[],"heldCount":1,"waitingCount":0,"more":false'
+    expect(reader.socket.frames.at(-1)).to.equal(
+      `{"type":"found","id":1,"held":[${lock}],${counts}}`,
+    )
+  })
+
+  it('count down, begin anew at a refresh, and have the ttl of the refresh', () => {
+    const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
+    passAlive(harness, 400, holder, reader)
+    expect(limitsOf(query(reader)[0]!)).to.deep.equal({
+      ...{ ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 },
+    })
+    holder.refresh(fence)
+    expect(limitsOf(query(reader)[0]!)).to.include({ ttlRemaining: 1_000, maxHoldRemaining: 2_600 })
+    holder.refresh(fence, { ttl: 5_000 })
+    expect(limitsOf(query(reader)[0]!)).to.deep.equal({
+      ...{ ttl: 5_000, ttlRemaining: 5_000, maxHold: 3_000, maxHoldRemaining: 2_600 },
+    })
+  })
+
+  it('are in pages, in the state of a watch, and in a query by the process of the broker', () => {
+    holder.acquire('k', { ttl: 1_000 })
+    passAlive(harness, 100, holder, reader)
+    expect(limitsOf(query(reader, { after: '' })[0]!)).to.deep.equal(ofTtl(1_000, 900))
+    reader.say({ type: 'watch', id: 2 })
+    expect(limitsOf(reader.socket.heardOf('watching')[0]!.held[0]!)).to.deep.equal(
+      ofTtl(1_000, 900),
+    )
+    const [lock] = harness.broker.find({}, 1).held
+    expect(harness.broker.remainingTimesOf(lock!)).to.deep.equal({
+      ...{ ttlRemaining: 900, maxHoldRemaining: undefined },
+    })
+  })
+
+  it('are rounded up to whole ms', () => {
+    holder.acquire('k', { ttl: 1_000 })
+    harness.environment.pass(0.25)
+    expect(query(reader)[0]!.ttlRemaining).to.equal(1_000)
+  })
+
+  it('are the same for all keys of a set, also after a refresh with the first ttl', () => {
+    const items = ['a', 'b', 'c'].map((key) => ({ key }))
+    holder.say({ type: 'lockAll', id: 1, items })
+    const { fence } = holder.socket.heardOf('granted')[0]!
+    expect(query(reader).map(limitsOf)).to.deep.equal(items.map(() => limitsOf({} as HeldInfo)))
+    holder.say({ type: 'refresh', id: 2, fence, ttl: 700 })
+    expect(query(reader).map(limitsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
+  })
+
+  it('in an event are the ttl alone, without remaining times', () => {
+    reader.say({ type: 'watch', id: 2 })
+    const fence = holder.acquire('k', { ttl: 1_000, maxHold: 9_000 })
+    holder.refresh(fence, { ttl: 2_000 })
+    holder.unlock(fence)
+    const events = reader.socket.heardOf('event').map(({ event }) => event as HeldInfo)
+    expect(events.map(limitsOf)).to.deep.equal(
+      [1_000, 2_000].map((ttl) => ({ ...ofTtl(ttl, undefined), maxHold: 9_000 })),
+    )
+  })
+
+  it('do not count a pause of the broker, which prolongs the ttl', () => {
+    holder.acquire('k', { ttl: 10_000 })
+    harness.environment.stopFor(3_000)
+    const { ttlRemaining } = query(reader)[0]!
+    // The broker sees the pause at its next timer, which was due within 250 ms.
+    expect(ttlRemaining).to.be.within(9_750, 10_000)
+  })
+
+  it('are 0 while the broker has not ended a lock whose time is over', () => {
+    holder.acquire('k', { ttl: 100 })
+    harness.environment.clock.advance(100, () => {})
+    reader.heard()
+    reader.socket.say({ type: 'query', id: 1 })
+    const [lock] = reader.socket.heardOf('found').flatMap(({ held }) => held)
+    expect(lock?.ttlRemaining ?? 0).to.equal(0)
+  })
+
+  it('charge the client for the longer answer', () => {
+    /** The turns until three clients have the answer to a query for 1,000 locks of these terms. */
+    const turnsFor = (terms: object): number => {
+      const harness = new BrokerHarness()
+      const holder = harness.join({ lease: 60_000 })
+      for (let i = 0; i < 1_000; i++) holder.acquire(`k${i}`, terms)
+      const readers = [1, 2, 3].map(() => harness.join({ lease: 60_000 }))
+      for (const { socket } of readers) socket.say({ type: 'query', id: 1 })
+      let turns = 0
+      for (let answers = 0; answers < 3; turns++) {
+        harness.environment.endOneTurn()
+        const parts = readers.flatMap(({ socket }) => socket.heardOf('found'))
+        answers += parts.filter(({ more }) => !more).length
+      }
+      return turns
+    }
+    expect(turnsFor({ ttl: 60_000, maxHold: 60_000 })).to.be.above(turnsFor({}))
+  })
+})
+
+describe('the times of a lock in a cluster', () => {
+  it('are known only at the owner broker, and begin anew when another broker takes over', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
+    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
+    await cluster.lock(alice, 1, 'k', { ttl: 60_000, maxHold: 90_000 })
+    await cluster.passAlive(1_000, alice, bob)
+    const timesAt = ({ broker }: typeof a) => broker.remainingTimesOf(broker.find({}, 1).held[0]!)
+    expect(timesAt(a)).to.deep.equal({ ttlRemaining: 59_000, maxHoldRemaining: 89_000 })
+    expect(timesAt(b)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
+    await cluster.send(bob, { type: 'query', id: 1 })
+    const [found] = bob.socket.heardOf('found')
+    expect(found!.held[0]).to.include({ ttl: 60_000, maxHold: 90_000 })
+    expect(found!.held[0]).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
+    await cluster.client(b, alice.resume())
+    expect(timesAt(a)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
+    expect(timesAt(b)).to.deep.equal({ ttlRemaining: 60_000, maxHoldRemaining: 90_000 })
+  })
+})
