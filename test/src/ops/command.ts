@@ -1,11 +1,14 @@
 /**
  * Runs the real `holdfast` command in a process of its own, and collects its output line by line.
+ * In a quick run, some commands run within the process of the tests: see `inProcess.ts`.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
+import { full } from '../support/counts.js'
+import { onlyReads, runInProcess } from './inProcess.js'
 
 /**
  * The launcher (a shell script) that npm links to, and the JavaScript file `main` that the launcher
@@ -51,14 +54,13 @@ export class Holdfast {
   readonly #ended: Promise<unknown>
 
   private constructor(args: readonly string[], options: StartOptions) {
-    const { env = {}, input, wrapper = [], stdin = 'pipe' } = options
+    const { env, input, wrapper = [], stdin = 'pipe' } = options
     const ownMain = options.main ?? main
     const holdfastCommand = options.launched ? [launcher] : [process.execPath, ownMain]
-    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {
       stdio: [stdin, 'pipe', 'pipe'],
-      env: { ...Object.fromEntries(inherited), ...env },
+      env: environment(env),
     })
     createInterface(this.process.stdout!).on('line', this.out.add)
     createInterface(this.process.stderr!).on('line', this.err.add)
@@ -84,8 +86,15 @@ export class Holdfast {
     return command
   }
 
-  /** Runs the command to its end. */
-  static run(stage: Stage, args: readonly string[], options?: StartOptions): Promise<Ended> {
+  /**
+   * Runs the command to its end. A quick run of the tests runs a command that only reads and prints
+   * within the process of the tests, unless the test sets more than variables.
+   */
+  static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
+    const { env, ...others } = options
+    if (!full && onlyReads(args) && Object.keys(others).length === 0) {
+      return runInProcess(stage, args, environment(env))
+    }
     return Holdfast.start(stage, args, options).ended()
   }
 
@@ -95,4 +104,10 @@ export class Holdfast {
     const { exitCode: code, signalCode: signal } = this.process
     return { code, signal, out: this.out.items, err: this.err.items }
   }
+}
+
+/** The variables of this process without those of Holdfast, and these variables of a command. */
+function environment(own: StartOptions['env']): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
+  return { ...Object.fromEntries(inherited), ...own }
 }

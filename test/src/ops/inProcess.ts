@@ -1,0 +1,117 @@
+/**
+ * Runs commands of `holdfast` within the process of the tests. A quick run does so for commands
+ * that only read, print and end, because the start of a process costs more than such a command. A
+ * full run starts a process for every command.
+ */
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { PassThrough } from 'node:stream'
+import type { Stage } from '../e2e/stage.js'
+import type { Ended } from './command.js'
+
+const server = import.meta.resolve('@holdfast/server')
+const { createProgram } = await import(new URL('./cli/program.js', server).href)
+const { reportError } = await import(new URL('./cli/exitCodes.js', server).href)
+
+/** The commands that read, print and end, whatever their flags are. */
+const readers = new Set(['ls', 'show', 'stats', 'status', 'unlock', 'completion', 'help'])
+
+/** The signals for which a command may leave a listener. */
+const signals = ['SIGINT', 'SIGTERM'] as const
+
+/** The last command in this process, because only one at a time can have the standard output. */
+let last: Promise<unknown> = Promise.resolve()
+
+/** Whether a command with these arguments only reads, prints and ends by itself. */
+export function onlyReads(args: readonly string[]): boolean {
+  const [command = ''] = args
+  if (readers.has(command) || args.includes('--help')) return true
+  if (command === 'serve') return args.includes('--check')
+  return ['top', 'ping'].includes(command) && args.includes('--count')
+}
+
+/**
+ * Runs a command within this process, after all earlier commands.
+ *
+ * @param env The environment variables that the command sees.
+ */
+export function runInProcess(
+  stage: Stage,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<Ended> {
+  const ended = last.then(() => runNow(stage, args, env))
+  last = ended.catch(() => {})
+  return ended
+}
+
+async function runNow(
+  stage: Stage,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<Ended> {
+  const [out, err] = [new Output(), new Output()]
+  const restore = replaceProcess(args, env, out, err)
+  // A test may time out while its command still runs. The next test then needs the output.
+  stage.onClear(restore)
+  let code: number
+  try {
+    await createProgram().parseAsync([...args], { from: 'user' })
+    code = Number(process.exitCode ?? 0)
+  } catch (error) {
+    code = reportError(error)
+  } finally {
+    restore()
+  }
+  return { code, signal: null, out: await out.lines(), err: await err.lines() }
+}
+
+/** Collects what a command writes to one of its two outputs. */
+class Output extends PassThrough {
+  /** No file descriptor, so that the command writes to the stream. */
+  readonly fd = -1
+  readonly #lines: string[] = []
+  readonly #closed: Promise<unknown>
+
+  constructor() {
+    super()
+    const reader = createInterface(this).on('line', (line) => this.#lines.push(line))
+    this.#closed = once(reader, 'close')
+  }
+
+  /** Ends the output, and resolves with its lines. */
+  async lines(): Promise<readonly string[]> {
+    this.end()
+    await this.#closed
+    return this.#lines
+  }
+}
+
+/** Gives this process the arguments, variables and outputs of a command. Returns the undoing. */
+function replaceProcess(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  stdout: Output,
+  stderr: Output,
+): () => void {
+  const names = ['argv', 'env', 'stdout', 'stderr'] as const
+  const before = names.map((name) => Object.getOwnPropertyDescriptor(process, name)!)
+  const listeners = signals.map((signal) => process.listeners(signal))
+  const { exitCode } = process
+  const replaced = { argv: [...process.argv.slice(0, 2), ...args], env, stdout, stderr }
+  for (const [name, value] of Object.entries(replaced)) {
+    Object.defineProperty(process, name, { value, configurable: true, writable: true })
+  }
+  process.exitCode = undefined
+  let isRestored = false
+  return () => {
+    if (isRestored) return
+    isRestored = true
+    process.exitCode = exitCode
+    for (const [i, name] of names.entries()) Object.defineProperty(process, name, before[i]!)
+    for (const [i, signal] of signals.entries()) {
+      const added = process.listeners(signal).filter((each) => !listeners[i]!.includes(each))
+      for (const listener of added) process.off(signal, listener)
+    }
+  }
+}
