@@ -176,6 +176,7 @@ function lockCommand(session: string, id: number, key: string, scopeNumber: numb
 }
 
 describe('table: deadlocks beside a naive search', () => {
+  // The small count must be large enough to catch the mutants that name this file.
   const requestCount = count(4_000, 200_000)
 
   it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
