@@ -16,7 +16,7 @@ const mib = 1024 * 1024
  * The number of readers. With 1,000 readers the kernel has no memory left for TCP, and drops data
  * that the broker has sent.
  */
-const readerCount = count(30, 300)
+const readerCount = count(12, 300)
 /**
  * The bytes of events for each reader: more than the buffers of the kernel and the limit of the
  * broker together.

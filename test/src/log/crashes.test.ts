@@ -8,7 +8,7 @@
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { count, Random } from '../support/counts.js'
+import { count, full, Random } from '../support/counts.js'
 import { crashAtPoints } from './crashes.js'
 import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
@@ -16,10 +16,12 @@ import { crashPoints } from './points.js'
 describe('journal: crashes', () => {
   it('contradict no answer that a client got, at any named point', async function () {
     this.timeout(600_000)
-    const rounds = count(crashPoints.length, 20)
-    const { crashes, lies, grants } = await crashAtPoints(rounds, new Random())
+    // A quick run crashes at every second point: around a commit, and during a snapshot.
+    const points = crashPoints.filter((_, i) => full || i % 2 === 0)
+    const rounds = count(points.length, 20)
+    const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)
     expect(lies).to.deep.equal([])
-    expect([...crashes.keys()]).to.deep.equal(crashPoints)
+    expect([...crashes.keys()]).to.deep.equal(points)
     expect(grants).to.be.greaterThan(1_200)
   })
 

@@ -16,7 +16,7 @@ import { Collector } from '../e2e/stage.js'
 import type { Random } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { Ledger, tableIn } from './ledger.js'
-import { type CrashPoint, crashAtVariable, crashingArgs, crashPoints } from './points.js'
+import { type CrashPoint, crashAtVariable, crashingArgs } from './points.js'
 
 const program = fileURLToPath(new URL('./programs/broker.js', import.meta.url))
 const workers = 4
@@ -43,11 +43,13 @@ export interface CrashResults {
 /**
  * Runs rounds of one crash each, at one point after the other.
  *
+ * @param points The points, which are reached in turn.
  * @param onRound Called after the check of each crash.
  */
 export async function crashAtPoints(
   rounds: number,
   random: Random,
+  points: readonly CrashPoint[],
   onRound: (point: CrashPoint, visit: number) => void = () => {},
 ): Promise<CrashResults> {
   const scene = await Scene.open(random)
@@ -55,7 +57,7 @@ export async function crashAtPoints(
     await scene.startWork()
     const crashes = new Map<CrashPoint, number>()
     for (let round = 0; round < rounds; round++) {
-      const point = crashPoints[round % crashPoints.length]!
+      const point = points[round % points.length]!
       const visit = 1 + random.below(maxVisits[point] ?? 1)
       await scene.crash(point, visit)
       crashes.set(point, (crashes.get(point) ?? 0) + 1)

@@ -8,6 +8,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { Random, seed } from '../support/counts.js'
 import { crashAtPoints } from './crashes.js'
+import { crashPoints } from './points.js'
 
 const { values } = parseArgs({
   options: {
@@ -21,6 +22,7 @@ let round = 0
 const { crashes, lies, grants } = await crashAtPoints(
   Number(values.rounds),
   new Random(Number(values.seed)),
+  crashPoints,
   (point, visit) => console.log(`${String(++round).padStart(5)}  ${point}, at visit ${visit}`),
 )
 for (const [point, times] of crashes) console.log(`${point.padEnd(36)} ${times}`)

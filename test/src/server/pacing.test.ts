@@ -8,6 +8,7 @@
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
+import { count } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** A broker with a client that holds this many locks, and two clients without locks. */
@@ -463,13 +464,14 @@ describe('pacing of expensive messages', function () {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     const leaving = harness.join({ lease: 60_000 })
-    acquireMany(leaving, 'held/', 10_000)
+    const events = count(3_000, 10_000)
+    acquireMany(leaving, 'held/', events)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.heard()
     leaving.say({ type: 'bye' })
     for (const { socket } of watching) {
       expect(socket.closedWith).to.equal(undefined)
-      expect(socket.heardOf('event')).to.have.length(10_000)
+      expect(socket.heardOf('event')).to.have.length(events)
     }
   })
 })

@@ -102,19 +102,19 @@ const batches: readonly TestBatch[] = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
-    seeds: count(250, 2_000),
+    seeds: count(160, 2_000),
     expectedCounts,
   },
   {
     title: 'breaks no rule with three brokers',
     options: { brokers: 3, events: count(1_500, 4_000) },
-    seeds: count(40, 700),
+    seeds: count(20, 700),
     expectedCounts: expectedCountsOfCluster,
   },
   {
     title: 'breaks no rule with three cells',
     options: { cells: 3, events: count(600, 2_000) },
-    seeds: count(30, 500),
+    seeds: count(22, 500),
     expectedCounts: expectedCountsOfCells,
   },
 ]
