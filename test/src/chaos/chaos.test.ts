@@ -17,7 +17,7 @@ import { World } from './world.js'
 /** The faults of a quick run, each once. */
 const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
   etcd: ['etcd-leader-stopped', 'broker-killed'],
-  postgres: ['postgres-failover', 'broker-killed'],
+  postgres: ['postgres-failover'],
 }
 const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
   etcd: ['etcd'],
@@ -25,7 +25,8 @@ const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
 }
 const rounds = full ? 2 : 1
 
-for (const engine of engineNames) {
+// The oracle is the same over each engine, so a quick run tests the oracle over one engine.
+for (const engine of full ? engineNames : engineNames.slice(0, 1)) {
   describe(`chaos: the oracle over ${engine}`, function () {
     this.timeout(120_000)
     needs(...needsOf[engine])
@@ -57,7 +58,9 @@ for (const engine of engineNames) {
       }
     })
   })
+}
 
+for (const engine of engineNames) {
   describe(`chaos: three brokers over ${engine}`, function () {
     this.timeout(300_000)
     needs(...needsOf[engine])
