@@ -9,8 +9,9 @@ import { scenarios } from '../locks/scenarios/index.js'
 import { type Script, sortedBetweenQuietPoints } from '../locks/script.js'
 import { count, Random, seed } from '../support/counts.js'
 import { needs } from '../support/needs.js'
-import { type Chromium, openChromium, openPage } from './chromium.js'
+import { type Chromium, openPage } from './chromium.js'
 import type { Implementation } from './inPage/differential.js'
+import { openContext } from './sharedChromium.js'
 import { openSite, type Site } from './site.js'
 
 type ScriptResult = Pick<Script, 'log' | 'quietPoints'>
@@ -26,7 +27,7 @@ describe('session.locks compared with navigator.locks', function () {
 
   before(async () => {
     site = await openSite()
-    chromium = await openChromium()
+    chromium = await openContext()
     page = await openPage(chromium.context, `${site.origin}/page.html`)
   })
 
@@ -76,10 +77,10 @@ describe('session.locks compared with navigator.locks', function () {
   }
 
   it('has the same log as navigator.locks for each random plan', async () => {
-    const planCount = count(20, 500)
+    const [planCount, batchSize] = [count(10, 500), count(10, 20)]
     const random = new Random(seed)
-    for (let done = 0; done < planCount; done += 20) {
-      const plans = Array.from({ length: 20 }, () => drawPlan(random, 12))
+    for (let done = 0; done < planCount; done += batchSize) {
+      const plans = Array.from({ length: batchSize }, () => drawPlan(random, 12))
       const nativeLogs = await inPage<string[][]>('planLogs', 'native', site.url, plans)
       const sessionLogs = await inPage<string[][]>('planLogs', 'session', site.url, plans)
       for (const [i, nativeLog] of nativeLogs.entries()) {

@@ -104,7 +104,7 @@ describe('a tab', function () {
     await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
     const other = await browser.open(`${site.origin}/other.html`)
     // The broker needs more than one lease to send four pings, and more than three to send ten.
-    expect(await tab.call(life, 'heldAfterPings', count(4, 10))).to.equal(true)
+    expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()
   })

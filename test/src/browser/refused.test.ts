@@ -9,6 +9,7 @@ import { Stage } from '../e2e/stage.js'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'
 import { needs } from '../support/needs.js'
 import { type Chromium, openChromium, openPage } from './chromium.js'
+import { openContext } from './sharedChromium.js'
 import { openSite, type Site } from './site.js'
 
 interface ConnectFailure {
@@ -61,7 +62,7 @@ describe('a refused page', function () {
       observer: strictRefusals,
       origins: [site.origin.replace('127.0.0.1', 'localhost')],
     })
-    chromium = await openChromium()
+    chromium = await openContext()
     page = await openPage(chromium.context, `${site.origin}/page.html`)
   })
 

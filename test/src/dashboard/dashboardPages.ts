@@ -3,7 +3,8 @@
  * each page at the end of its test, and the browser after the last test.
  */
 import type { BrowserContext } from 'playwright-core'
-import { type Chromium, openChromium } from '../browser/chromium.js'
+import type { Chromium } from '../browser/chromium.js'
+import { openContext } from '../browser/sharedChromium.js'
 import type { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
 import { DashboardPage } from './dashboardPage.js'
@@ -21,7 +22,7 @@ export class DashboardPages {
     needs('chromium')
     const dashboardPages = new DashboardPages(stage)
     before(async () => {
-      dashboardPages.#chromium = await openChromium()
+      dashboardPages.#chromium = await openContext()
     })
     after(() => dashboardPages.#chromium?.close())
     return dashboardPages

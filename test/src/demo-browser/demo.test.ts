@@ -2,9 +2,17 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
-import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
+import { type Chromium, openPage } from '../browser/chromium.js'
+import { openContext } from '../browser/sharedChromium.js'
 import { needs } from '../support/needs.js'
 import { type Demo, serveDemo } from './serve.js'
+
+describe('the source of the browser demo', () => {
+  it('is a page that people can copy: one file of at most 150 lines', () => {
+    const source = readFileSync(new URL('../../src/demo-browser/page.tsx', import.meta.url), 'utf8')
+    expect(source.split('\n').length).to.be.at.most(151)
+  })
+})
 
 describe('the browser demo', function () {
   this.timeout(60_000)
@@ -16,7 +24,7 @@ describe('the browser demo', function () {
 
   before(async () => {
     demo = await serveDemo(0)
-    chromium = await openChromium()
+    chromium = await openContext()
   })
 
   after(async () => {
@@ -91,11 +99,6 @@ describe('the browser demo', function () {
     // The path "//" is not a valid URL, and must not stop the server.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
-  })
-
-  it('is a page that people can copy: one file of at most 150 lines', () => {
-    const source = readFileSync(new URL('../../src/demo-browser/page.tsx', import.meta.url), 'utf8')
-    expect(source.split('\n').length).to.be.at.most(151)
   })
 
   it('fits on the screen of a phone', async () => {

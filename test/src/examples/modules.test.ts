@@ -7,7 +7,8 @@ import { readFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import initSqlJs, { type Database } from 'sql.js'
-import { openChromium, openPage } from '../browser/chromium.js'
+import { openPage } from '../browser/chromium.js'
+import { openContext } from '../browser/sharedChromium.js'
 import { openSite } from '../browser/site.js'
 import { Collector, Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
@@ -108,7 +109,7 @@ describe('the example collaborativePage', () => {
     it('draws the readers and the editor in two tabs', async () => {
       const site = await openSite()
       stage.onClear(() => site.close())
-      const chromium = await openChromium()
+      const chromium = await openContext()
       stage.onClear(() => chromium.close())
       const openTab = async (name: string, color: string) => {
         const page = await openPage(chromium.context, `${site.origin}/page.html`)

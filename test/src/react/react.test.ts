@@ -8,7 +8,8 @@ import { connect, type Session } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
-import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
+import { type Chromium, openPage } from '../browser/chromium.js'
+import { openContext } from '../browser/sharedChromium.js'
 import { openSite, type Site } from '../browser/site.js'
 import { Collector } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
@@ -46,7 +47,7 @@ for (const version of reactVersions) {
       }
       log = new Collector()
       site = await openSite({ observer: observer as never }, pages)
-      chromium = await openChromium()
+      chromium = await openContext()
       rival = await connect(site.url, { name: 'rival' })
     })
 
