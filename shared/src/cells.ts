@@ -1,9 +1,9 @@
 /**
  * Cells: several independent clusters that share the keys between them. A key has one of 1,024
  * slots, and each cell has a range of slots. Client and broker compute the slot of a key in the
- * same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. If a key has a part in braces (a tag),
- * such as `{order:42}`, only the tag counts, so all keys with this tag have the same slot. Redis
- * Cluster uses the same checksum and the same rule for tags.
+ * same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a part in braces, its
+ * tag, such as `{order:42}`. Then only the tag counts, so all keys with one tag have the same slot.
+ * Redis Cluster uses the same checksum and the same rule for tags.
  */
 
 /** The number of slots, and so the highest number of cells. */

@@ -45,8 +45,8 @@ export function joinFrames(
 
 function splitIntoFrames(messages: readonly string[], maxBytes: number): string[] {
   const frames: string[] = []
-  // The index of the first message of the present frame, and the length of that frame: one byte for
-  // "[", and one byte for the "," or "]" after each message.
+  // The index of the first message of the present frame, and the length of that frame. The length
+  // includes a byte for "[", and a byte for the "," or "]" after each message.
   let firstIndex = 0
   let bytes = 1
   for (let i = 0; i < messages.length; i++) {

@@ -36,9 +36,9 @@ export const errorCodes = {
 } as const
 
 /**
- * Why a lock was lost although its session goes on: the ttl of the lock passed, its longest hold
- * (`maxHold`) passed, another request stole the lock, or an operator revoked the lock. The broker
- * reports these losses in the message `lost`.
+ * Why a lock was lost although its session goes on. In this order: its ttl passed, its longest hold
+ * (`maxHold`) passed, another request stole it, or an operator revoked it. The broker reports these
+ * losses in the message `lost`.
  */
 export type LockLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 

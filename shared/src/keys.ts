@@ -3,8 +3,7 @@
  *
  * Two keys are equal if their UTF-16 units are equal. Keys are not normalised, so the two Unicode
  * spellings of "é" are two keys. A lone surrogate is not allowed, because a UTF-8 encoder replaces
- * every lone surrogate by the same character, U+FFFD: two different keys would look equal to the
- * broker.
+ * every lone surrogate by U+FFFD. So two different keys would look equal to the broker.
  */
 import { maxKeyBytes } from './limits.js'
 

@@ -1,7 +1,7 @@
 /**
  * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
- * quotas (how many locks, requests and watches a session or a key may have). Five quotas are
- * defaults, and the operator of a broker may set other values: `maxLocksPerSession`,
+ * quotas. A quota says how many locks, requests or watches a session or a key may have. Five quotas
+ * are defaults, and the operator of a broker may set other values: `maxLocksPerSession`,
  * `maxUnacknowledgedResponses`, `maxWaitersPerKey`, `maxBarrierCallsPerSession` and `maxWatches`.
  */
 

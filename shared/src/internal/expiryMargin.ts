@@ -44,7 +44,7 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
- *   a ttl, pass the ttl. For such a lock, `ms` counts from an earlier message of the client, so
+ *   a ttl, pass the ttl. For such a lock, `ms` counts from an earlier message of the client. So
  *   `ms` is the ttl plus the time from that message to the grant.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {

@@ -1,7 +1,7 @@
 /**
  * A hash table of objects. Each object (a member of the table) has an id, which is an integer.
  * Client and broker use this table to find the requests of a session by their ids, and the locks of
- * a session by fence (the number of the lock's grant).
+ * a session by their fences. A fence is the number of a grant.
  *
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
  * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`. The

@@ -24,8 +24,8 @@ import type { ServerMessage } from './brokerMessages.js'
 
 /**
  * Finds the first fault in a value. Returns undefined if the value has no fault. Otherwise returns
- * one text: the path from the value to its faulty part, and then the fault of that part, such as
- * ".fence cannot be -1". The path is empty if the value itself is faulty.
+ * the path from the value to its faulty part, and then the fault of that part, such as ".fence
+ * cannot be -1". The path is empty if the value itself is faulty.
  */
 type FaultFinder = (value: unknown) => string | undefined
 

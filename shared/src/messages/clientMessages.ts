@@ -314,8 +314,8 @@ export interface QueryRequest {
   /** Asks for one page of the answer: only keys after this key, in the order of UTF-16 units. */
   readonly after?: string | undefined
   /**
-   * With `after`: the page begins within the key that `after` names. It also has those locks of
-   * this key that have a higher fence than this one.
+   * With `after`: the page begins within the key that `after` names. Of the locks of that key, the
+   * page has the locks with a higher fence.
    */
   readonly afterFence?: number | undefined
   /** What to list. Absent: `locks`. Only locks have pages. */

@@ -10,9 +10,9 @@ import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
  * The most JSON values in a message that does not have the value of a `once`. Such a message has at
- * most two large fields: its metadata and the value of a leader. Each of these two fields has no
- * room for more than `maxMetadataBytes / 2` JSON values, because the text of a JSON value and its
- * separator take two bytes or more. The 64 further JSON values are for the other fields.
+ * most two large fields: its metadata and the value of a leader. Each of the two has at most
+ * `maxMetadataBytes / 2` JSON values, because a JSON value and its separator take two bytes or
+ * more. The 64 further JSON values are for the other fields.
  */
 const maxMessageValues = maxMetadataBytes + 64
 /**
