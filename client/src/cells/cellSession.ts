@@ -200,7 +200,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Like `lockAll` of a session. All keys must have the same slot, which is the hash that chooses
-   * the cell of a key: give all keys the same tag, such as `{order:42}`. Otherwise rejects with
+   * the cell of a key. So give all keys the same tag, such as `{order:42}`. Otherwise rejects with
    * `INVALID_OPTION`, also if the keys are in one cell now, because more or fewer cells could
    * separate the keys.
    */
@@ -238,8 +238,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const runCallback = callback as () => unknown
-    // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
-    // also the name of an event of a session.
+    // With `{}` instead of undefined, `session.once` treats the name as a key, even if a session
+    // has an event with this name.
     return this.#inCellOf(name, options, (session) =>
       session.once(name, runCallback, options ?? {}),
     )

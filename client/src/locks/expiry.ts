@@ -17,8 +17,8 @@ import type { ClockTimes } from '../platform/environment.js'
 export type Expiry = ClockTimes
 
 /**
- * When the client sent a message, by the clocks of the client, and when the broker received that
- * message, by the monotonic clock of the broker in ms.
+ * One message as seen by both sides: when the client sent the message, by the clocks of the client,
+ * and when the broker received it, by the monotonic clock of the broker in ms.
  */
 export interface ClockSample {
   readonly sent: ClockTimes
@@ -105,9 +105,9 @@ export class TtlExpiry {
 
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
-   * the ttl once more, with another expiry. If the ttl is unchanged, both expiries are right, and
-   * the later expiry counts, because since the former confirmation the broker can only have started
-   * the ttl anew.
+   * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. Both
+   * expiries are right, because since the former confirmation the broker can only have started the
+   * ttl anew.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

@@ -100,7 +100,7 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Whether this handle holds the lock at this moment. Reads the clock, so the value is false
+   * Whether this handle holds the lock at this moment. Reads the clock. So the value is false
    * before the broker can grant the lock to another session, even if this process was stopped for a
    * time.
    */
@@ -169,11 +169,11 @@ export class Lock implements LossListener {
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
    * which then has a higher fence.
-   *
-   * Rejects with `DEADLOCK` (another lock of the key is being upgraded, so each would wait for the
-   * other: unlock this lock, and lock again), `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`,
-   * `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN`, `INVALID_TIMEOUT` or `INVALID_OPTION` (permits, a lock
-   * of several keys, a lock of `singleflightLock`, or a second call while one waits).
+   * Rejects with `DEADLOCK` if another lock of the key is being upgraded, because each upgrade
+   * would wait for the other. Unlock this lock then, and lock again. Also rejects with `LOCK_HELD`
+   * (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN`, `INVALID_TIMEOUT`
+   * or `INVALID_OPTION` (permits, a lock of several keys, a lock of `singleflightLock`, or a second
+   * call while one waits).
    */
   async upgrade(options: UpgradeOptions = {}): Promise<void> {
     const { timeout, signal } = checkUpgrade(options)
@@ -270,7 +270,7 @@ export class Lock implements LossListener {
   /**
    * Unlocks the lock; from this call on `held` is false. A second call returns the promise of the
    * first call. If the connection is gone, the promise settles later: when the broker has confirmed
-   * the unlock, or when the session ends, because the end of a session releases its locks.
+   * the unlock, or when the session ends. The end of a session releases its locks.
    *
    * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). A caller need not
    * await the promise: an unhandled rejection is not reported.

@@ -1,7 +1,7 @@
 /**
  * Sends the requests of a session that may wait at the broker: requests for locks, calls of `once`,
- * and calls at barriers, where calls wait for each other. A request ends when the broker answers,
- * when the timeout of the request passes, or when the caller aborts the request.
+ * and calls at barriers. At a barrier, calls wait for each other. A request ends when the broker
+ * answers, when the timeout of the request passes, or when the caller aborts the request.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'

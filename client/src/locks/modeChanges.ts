@@ -149,8 +149,8 @@ export class UpgradeRequest extends ModeRequest {
 
   /**
    * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade. But if
-   * the caller of a later upgrade still waits, the lock stays exclusive, because the broker would
-   * handle the downgrade after the later upgrade, and make the lock shared again.
+   * the caller of a later upgrade still waits, the lock stays exclusive. The broker would handle
+   * the downgrade after that upgrade, and make the lock shared again.
    */
   #end(): void {
     const { lock } = this

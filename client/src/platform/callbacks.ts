@@ -48,8 +48,8 @@ interface SharedListener {
 
 /**
  * All requests with the same signal share one listener on that signal. Without sharing, a program
- * that uses one signal for all its calls would add many listeners, and Node warns about a leak if a
- * signal has more than ten listeners.
+ * that uses one signal for all its calls would add many listeners. Node warns about a leak if a
+ * signal has more than ten.
  */
 const sharedListeners = new WeakMap<AbortSignal, SharedListener>()
 

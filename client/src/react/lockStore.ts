@@ -1,6 +1,6 @@
 /**
- * The lock of one React component: requests the lock, keeps the lock, and releases the lock when
- * the component is unmounted, when its key changes, or when the session ends.
+ * The lock of one React component: requests the lock and keeps it. Releases the lock when the
+ * component is unmounted, when its key changes, or when the session ends.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'

@@ -3,9 +3,9 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. A class has the name of the message that it sends, such as `LockRequest`: the class is
- * the pending call, and the interface of the same name in the package `shared` is the message. This
- * file does not import the classes of locks, but declares interfaces that the classes of locks
+ * methods. A class has the name of the message that it sends, such as `LockRequest`. The class is
+ * the pending call. The interface with this name in the package `shared` is the message. This file
+ * does not import the classes of locks, but declares interfaces that the classes of locks
  * implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
@@ -43,8 +43,8 @@ export type Response = Exclude<
 
 /**
  * The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. The
- * value is high, because other quotas may also be the cause when the broker refuses a lock request,
- * such as the quota for the locks of a session.
+ * value is high, because another quota may be the cause of the refusal, such as the quota for the
+ * locks of a session.
  */
 const lockReissueThreshold = 512
 

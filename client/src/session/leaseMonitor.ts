@@ -91,8 +91,8 @@ export class LeaseMonitor {
   }
 
   /**
-   * The connection is gone. From now on the broker keeps the session at most for the grace, so the
-   * expiry moves to the end of the grace, unless the expiry is earlier already.
+   * The connection is gone. From now on the broker keeps the session at most for the grace. So the
+   * expiry moves to the end of the grace, unless it is earlier already.
    */
   limitToGrace(grace: number): void {
     this.#scheduler.cancel(this.#silenceTask)

@@ -187,8 +187,8 @@ export class Session extends SessionEmitter {
    * an object with `mode: 'shared'` or with a `capacity`. The lock has one fence. When one key is
    * stolen or revoked, the whole lock is lost.
    *
-   * While the call waits, the call stands in the queue of each key, and later requests for these
-   * keys wait behind this call, even for a key that is free. Use a `timeout` to bound this wait.
+   * While the call waits, it is in the queue of each key. Later requests for these keys wait behind
+   * the call, even for a key that is free. Use a `timeout` to bound this wait.
    *
    * Rejects like `lock`. Each of the `holders` in `LOCK_HELD` and `LOCK_TIMEOUT` also has its
    * `key`.
@@ -241,10 +241,10 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Like `lock`, but several callers of this session share one request and one lock, if they ask
-   * for the same key, mode, ttl and `maxHold` before the broker has answered. Each caller has its
-   * own handle, `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the lock.
-   * The last caller who gives up cancels the request. The lock gets the metadata of the first
+   * Like `lock`, but several callers of this session share one request and one lock. They share if
+   * they ask for the same key, mode, ttl and `maxHold` before the broker has answered. Each caller
+   * has its own handle, `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the
+   * lock. The last caller who gives up cancels the request. The lock gets the metadata of the first
    * caller.
    *
    * The lock excludes other sessions, and callers who come after the grant. The callers who share
@@ -274,11 +274,12 @@ export class Session extends SessionEmitter {
    * does not wait for the function. A caller never gets the value of a run that ended before its
    * call, except a kept value.
    *
-   * A key that is the name of an event, such as `closed`, needs the options, at least `{}`: without
-   * options, `once` adds a listener for the event.
+   * If the key is also the name of an event, such as `closed`, give the options, at least `{}`.
+   * Without options, `once` adds a listener for the event.
    *
-   * Rejects like `lock`, and with `INVALID_OPTION` if the value is not JSON or is too large, with
-   * `LOCK_LOST` if the lock was lost during the run, and with the errors of the function.
+   * Rejects like `lock`, and with the errors of the function. Also rejects with `INVALID_OPTION` if
+   * the value is not JSON or is too large, and with `LOCK_LOST` if the lock was lost during the
+   * run.
    */
   override once<T>(
     key: string,

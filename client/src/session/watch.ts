@@ -1,8 +1,8 @@
 /**
  * The watches of a session. A watch selects a key, or all keys with a prefix. The callback of a
- * watch first gets the state, which is a list of the held locks of these keys, and with `queue` a
- * list of the requests that wait. Then the callback gets an event for each change. After a
- * reconnect the callback gets the state again, because the client may have missed events.
+ * watch first gets the state: a list of the held locks of these keys. With `queue`, the state also
+ * lists the requests that wait. Then the callback gets an event for each change. After a reconnect
+ * the callback gets the state again, because the client may have missed events.
  */
 import {
   type Failed,

@@ -3,8 +3,9 @@
  * file of the client uses Node, except `nodeFrames.ts`. The field `imports` in package.json chooses
  * this file or `browser.ts`.
  *
- * This file adds to `ws`: certificates of the operator's own authority, proxies, the reason of a
- * refused upgrade, and connections that do not keep the process alive. It also prints warnings.
+ * This file adds to `ws` what `ws` lacks: the certificates of an operator's own authority, proxies,
+ * and the reason of a refused upgrade. Its connections need not keep the process alive. The file
+ * also prints warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'

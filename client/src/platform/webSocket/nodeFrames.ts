@@ -1,7 +1,7 @@
 /**
  * The fast path of the client in Node: common frames bypass `ws`. The client itself writes text
- * frames, and reads text frames that are whole messages, because `ws` makes a dozen objects for
- * each frame and writes header and payload as two buffers. `ws` does everything else: the upgrade,
+ * frames, and reads text frames that are whole messages. `ws` would make a dozen objects for each
+ * frame, and would write header and payload as two buffers. `ws` does everything else: the upgrade,
  * all other frames, and the closing handshake. `test/bench/README.md` has the measured gain.
  *
  * The fast path makes these assumptions about the inside of `ws`:
@@ -152,8 +152,8 @@ export class FrameReader {
   }
 
   /**
-   * Leaves this frame and all later bytes to `ws`: a close frame, a part of a fragmented message,
-   * a text of more than 65,535 bytes, a binary frame, or an invalid frame.
+   * Leaves this frame and all later bytes to `ws`. The frame is a close frame, a part of a
+   * fragmented message, a text of more than 65,535 bytes, binary, or invalid.
    */
   #leaveToWs(data: Buffer, at: number): number {
     this.#isLeftToWs = true
