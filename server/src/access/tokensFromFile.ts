@@ -170,20 +170,23 @@ function readTokens(path: string): FileToken[] {
 }
 
 /**
- * @param where The number of the line and the file, for the beginning of error messages. The
+ * @param lineName The number of the line and the file, for the beginning of error messages. The
  *   messages do not show the line itself, because an operator may have written a token there by
  *   mistake.
  */
-function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
+function tokenFrom(
+  [hash = '', principal, allow = 'everyday', ...keys]: string[],
+  lineName: string,
+) {
   if (!/^[0-9a-f]{64}$/i.test(hash)) {
     throw invalidOption(
-      `${where} does not begin with a SHA-256 in hex: add lines with holdfast token`,
+      `${lineName} does not begin with a SHA-256 in hex: add lines with holdfast token`,
     )
   }
   if (principal === undefined) {
-    throw invalidOption(`${where} has no principal: write the owner of the token after the hash`)
+    throw invalidOption(`${lineName} has no principal: write the owner of the token after the hash`)
   }
-  const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
+  const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, lineName) }
   return {
     hash: Buffer.from(hash, 'hex').toString('base64url'),
     rights: [principal, allow, ...keys].join(' '),
@@ -191,13 +194,13 @@ function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[]
   }
 }
 
-function operationsFrom(text: string, where: string): readonly Operation[] {
+function operationsFrom(text: string, lineName: string): readonly Operation[] {
   if (text === 'all') return operations
   if (text === 'everyday') return defaultOperations
   const names = text.split(',')
   if (names.every(isOperation)) return names
   const validNames = ['all', 'everyday', ...operations].join(', ')
-  throw invalidOption(`${where} allows an unknown operation; the valid names are ${validNames}`)
+  throw invalidOption(`${lineName} allows an unknown operation; the valid names are ${validNames}`)
 }
 
 function invalidOption(message: string, cause?: unknown): HoldfastError {

@@ -23,8 +23,8 @@ export class UpgradeRates {
   /** The time of the newest allowed upgrade of each address, the oldest time first. */
   readonly #lastAt = new Map<string, number>()
   /**
-   * About how many upgrades of the last second were repeated: their address had another upgrade in
-   * the second before them. The value decays exponentially.
+   * About how many upgrades of the last second were repeats. An upgrade is a repeat if its address
+   * had another upgrade in the second before. The value decays exponentially.
    */
   #repeats = 0
   #decayedAt: number

@@ -74,9 +74,9 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does. The fence file (in which a broker reserves the
- * numbers of its grants) is only read, because a running broker with the same settings may own the
- * file.
+ * Checks settings as {@link brokerFrom} does. In the fence file, a broker reserves the numbers of
+ * its grants. This function only reads the fence file, because a running broker with the same
+ * settings may own the file.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */

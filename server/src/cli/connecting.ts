@@ -1,6 +1,6 @@
 /**
- * The options that all commands for a running broker share (the URL of the broker, the token,
- * certificates), and the session that the commands open with these options.
+ * The options that all commands for a running broker share: the URL of the broker, the token and
+ * certificates. Also opens the session of a command with these options.
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'
@@ -172,8 +172,8 @@ async function connectToCells(
 }
 
 /**
- * Opens sessions in cells. If one cannot be opened, closes all of them, because an open session
- * would keep this process from ending.
+ * Opens sessions in cells. If one session cannot be opened, closes all sessions, because an open
+ * session would keep this process from ending.
  *
  * @throws {Exit} 64 if a broker belongs to another cell than the list says.
  */

@@ -17,8 +17,8 @@ export const exitCodes = {
   /** A bug of this program. */
   internal: 70,
   /**
-   * The command log, the fence file (in which a broker reserves the numbers of its grants) or the
-   * output cannot be written, or the command log is damaged.
+   * The command log is damaged, or a file cannot be written: the command log, the output, or the
+   * fence file (in which a broker reserves the numbers of its grants).
    */
   io: 74,
   /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */

@@ -300,8 +300,8 @@ export function deadlockText({ since, cycle }: RefusedDeadlock): string {
  *   known.
  */
 export function wrongFence(key: string, result: QueryResult | undefined): Exit {
-  const current = result === undefined ? '' : `: ${currentFences(result)}`
-  return new Exit(exitCodes.failed, `${escapeText(key)} is not held with this fence${current}`)
+  const currentText = result === undefined ? '' : `: ${currentFences(result)}`
+  return new Exit(exitCodes.failed, `${escapeText(key)} is not held with this fence${currentText}`)
 }
 
 function currentFences({ held }: QueryResult): string {

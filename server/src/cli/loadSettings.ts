@@ -38,9 +38,12 @@ export function loadSettings(
 ): LoadedSettings {
   const sources = new Map<SettingName, string>()
   const values: Record<string, unknown> = { ...defaults }
-  const merge = (given: Readonly<Record<string, unknown>>, sourceOf: (name: string) => string) => {
+  const merge = (
+    givenValues: Readonly<Record<string, unknown>>,
+    sourceOf: (name: string) => string,
+  ) => {
     for (const name of settingNames) {
-      const value = given[name]
+      const value = givenValues[name]
       if (value === undefined) continue
       // Merge limits one by one: a flag for one limit keeps the other limits of the file.
       values[name] =
@@ -217,11 +220,11 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
     )
   }
   const limits: Record<string, number> = {}
-  for (const [name, given] of Object.entries(value)) {
+  for (const [name, givenLimit] of Object.entries(value)) {
     if (!limitNames.includes(name as LimitName)) {
       throw invalidSetting(unknownName(name, limitNames, label))
     }
-    const limit: unknown = given === 'off' ? off : given
+    const limit: unknown = givenLimit === 'off' ? off : givenLimit
     const fault = limitFault(name as LimitName, limit)
     if (fault !== undefined) throw invalidSetting(`${label}: ${fault.replace('Infinity', '"off"')}`)
     limits[name] = limit as number

@@ -55,8 +55,9 @@ export function plainJson(json: string): string {
 }
 
 /**
- * Formats a table with a line of column names. Each column is as wide as its widest cell in a
- * terminal, where an East Asian character or an emoji takes two cells and a combining mark none.
+ * Formats a table with a line of column names. Each column is as wide as its widest text. An East
+ * Asian character or an emoji is two columns of the terminal wide, and a combining mark has no
+ * width.
  */
 export async function formatTable(
   names: readonly string[],

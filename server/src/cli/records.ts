@@ -1,8 +1,8 @@
 /**
- * The barriers and the kept results for `holdfast ls`, `show` and `top`: reads them from the
- * broker, groups the waiting calls by barrier, and makes the lines of the output. A barrier lets
- * its callers wait until a number of parties has called. A kept result is the result of a `once`
- * (one run for all callers of a key) that later callers still get.
+ * Shows barriers and kept results for `holdfast ls`, `show` and `top`. Reads them from the broker,
+ * groups the waiting calls by barrier, and makes the lines of the output. A barrier lets its
+ * callers wait until a number of parties has called. A kept result is the result of a `once` (one
+ * run for all callers of a key) that later callers still get.
  */
 import type {
   BarrierCallInfo,
@@ -50,7 +50,9 @@ function noneOfOlderBroker(error: HoldfastError): undefined {
   if (error.code !== 'BAD_MESSAGE') throw error
 }
 
-/** A barrier with those of its waiting calls that a query listed, in order of arrival. */
+/**
+ * A barrier, and its waiting calls in order of arrival, without the calls that a query left out.
+ */
 export interface ListedBarrier extends Pick<BarrierCallInfo, 'key' | 'parties' | 'waiting'> {
   readonly calls: readonly BarrierCallInfo[]
 }

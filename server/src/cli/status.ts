@@ -1,8 +1,8 @@
 /**
- * `holdfast status`: shows whether a broker is ready, and the state of its command log (the order
- * of all changes to its locks, in memory, on disk, or shared with other brokers). The command asks
- * over plain HTTP and sends no token, because the broker answers `/status` only to its own machine
- * and on its admin port.
+ * `holdfast status`: shows whether a broker is ready, and the state of its command log. A command
+ * log orders all changes of locks. It is in memory, on disk, or shared with other brokers. The
+ * command asks over plain HTTP and sends no token, because the broker answers `/status` only to its
+ * own machine and on its admin port.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'

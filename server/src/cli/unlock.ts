@@ -1,6 +1,6 @@
 /**
- * `holdfast unlock`: revokes the lock of another session. The user must name the lock by its fence
- * (an integer that rises with every grant), so that the command does not revoke a newer lock of the
+ * `holdfast unlock`: revokes the lock of another session. The user must name the lock by its fence,
+ * which is an integer that rises with every grant. So the command cannot revoke a newer lock of the
  * key by mistake.
  */
 import { HoldfastError } from '@holdfast/shared'

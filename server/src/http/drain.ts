@@ -75,8 +75,8 @@ export async function rebalance(
   let closedCount = 0
   while (closedCount < movable.length) {
     const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(spreadMs, stepMs))
-    const target = Math.ceil(movable.length * share)
-    for (; closedCount < target; closedCount++) {
+    const targetCount = Math.ceil(movable.length * share)
+    for (; closedCount < targetCount; closedCount++) {
       const connection = movable[closedCount]!
       if (connection.state !== 'closing') broker.dismiss(connection)
     }

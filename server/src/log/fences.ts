@@ -3,10 +3,10 @@
  * restarts of the broker, so that a protected resource can reject the holder of an older lock.
  *
  * Without a file, fences begin at the wall clock in ms times 1,024. Then the fences of a broker are
- * higher than all fences of an earlier broker, with two exceptions: the earlier broker granted more
- * than a million locks a second, or the clock was set back by more than the downtime. With a fence
- * file, the broker writes each block of 2^20 fences to disk before it uses the block, so the fences
- * rise even if the clock is wrong.
+ * higher than all fences of an earlier broker. There are two exceptions: the earlier broker granted
+ * more than a million locks a second, or the clock was set back by more than the downtime. With a
+ * fence file, the broker writes each block of 2^20 fences to disk before it uses the block. So the
+ * fences rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'

@@ -4,7 +4,8 @@
  * Tokens and secrets are never written.
  *
  * A client could fill the disk, because its requests cause refusals. So the audit log writes at
- * most 100 refusals a second, and then how many refusals it has left out. It writes all other acts.
+ * most 100 refusals a second, and then the number of the refusals that it left out. It writes all
+ * other acts.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Effect, Lock, Session } from '../core/index.js'

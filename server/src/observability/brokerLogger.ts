@@ -139,8 +139,8 @@ const checkEveryMs = 1_000
 const notMember = 'this broker is not a member; it sent its clients to the other brokers'
 
 /**
- * Logs the health of the replicated log, with one line for each of these events: a problem begins,
- * this broker sends its clients to other brokers because of the problem, the log has recovered. A
+ * Logs the health of the replicated log. A line says that a problem has begun, that this broker
+ * sends its clients to other brokers because of the problem, or that the log has recovered. A
  * problem that is over before the second check is not logged.
  */
 class LogHealth {

@@ -3,8 +3,8 @@
  * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
  *
  * The messages carry times in ms, rounded down. A *fence* is the number of a lock, which rises with
- * every grant. The *ttl* is how long a lock lives without a refresh, and *maxHold* is how long it
- * lives at most. *Permits* are locks of one key that share a capacity. A *set* is one lock on
+ * every grant. The *ttl* is how long a lock lives without a refresh. The *maxHold* is how long a
+ * lock lives at most. *Permits* are locks of one key that share a capacity. A *set* is one lock on
  * several keys.
  */
 import {
@@ -38,8 +38,8 @@ import type {
 import { brokerFeatures, brokerVersion } from './features.js'
 
 /**
- * @param secret The secret that the client must send to resume the session; undefined for a session
- *   without a grace (the time in which a client may resume).
+ * @param secret The secret that the client must send to resume the session. Undefined without a
+ *   grace, which is the time in which a client may resume.
  * @param at When `hello` arrived, in ms.
  * @param cell The cell of this broker, such as `1/4`; undefined if it serves all keys.
  */

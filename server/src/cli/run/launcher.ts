@@ -56,8 +56,9 @@ export function restoreIgnoredSignals(): void {
 }
 
 /**
- * Parses the numbers of ignored signals from the mask `SigIgn` of /proc/self/status, or from the
- * output of the shell's `trap` on systems without /proc: lines such as `trap -- '' SIGHUP`.
+ * Parses the numbers of ignored signals from the mask `SigIgn` of /proc/self/status. On systems
+ * without /proc, the text is the output of the shell's `trap`, with lines such as `trap -- ''
+ * SIGHUP`.
  */
 export function parseIgnoredSignals(text: string): number[] {
   if (/^[0-9a-f]+$/i.test(text)) {

@@ -1,7 +1,7 @@
 /**
  * The command lines of `holdfast run` and `holdfast hold`: their options, the command after the
- * key, and the check that `--kill-after` fits into the lease (how long the broker keeps the session
- * of a silent client). `holdfast elect` uses a part of these options.
+ * key, and the check that `--kill-after` fits into the lease. The lease is how long the broker
+ * keeps the session of a silent client. `holdfast elect` uses a part of these options.
  */
 import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'

@@ -53,9 +53,9 @@ export async function startChild(deps: ChildDeps): Promise<Child> {
 }
 
 /**
- * Whether the command may have the terminal: the terminal is standard input, this process is in its
- * foreground, and no other process of this job may need it, such as `less` in `holdfast run … |
- * less`.
+ * Whether the command may have the terminal. The terminal must be standard input, and this process
+ * must be in its foreground. No other process of this job may need the terminal, as `less` does in
+ * `holdfast run … | less`.
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(0)) return false

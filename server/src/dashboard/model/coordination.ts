@@ -86,8 +86,8 @@ function waitStartOf({ awaits }: ScopeRow): number {
 }
 
 /**
- * The keys of a deadlock (requests that wait for each other in a cycle) of which the broker refused
- * a request, without the keys that the operator may not query.
+ * The keys of a refused deadlock, which is a cycle of requests that would wait for each other.
+ * Leaves out the keys that the operator may not query.
  */
 export function keysOfDeadlock(deadlock: RefusedDeadlock | undefined): ReadonlySet<string> {
   return new Set(deadlock?.cycle.flatMap(({ key }) => (key === undefined ? [] : [key])))

@@ -1,7 +1,7 @@
 /**
- * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters. A
- * group has the requests of the same kind (mode, permits, size of the set and so on) whose sessions
- * have equal names apart from the numbers in the names, such as `worker-1` and `worker-2`.
+ * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters.
+ * The requests of a group have the same kind (mode, permits, size of the set and so on). The names
+ * of their sessions differ only in numbers, such as `worker-1` and `worker-2`.
  */
 import type { WaitingInfo } from '@holdfast/client'
 

@@ -113,8 +113,8 @@ function Arrow({ edge, points, pageKey }: ArrowProps) {
 }
 
 /**
- * The path of an arrow: from the left side of the waiter to the right side of the holder, or below
- * both boxes if the waiter is not to the right of the holder.
+ * The path of an arrow from the left side of the waiter to the right side of the holder. If the
+ * waiter is not to the right of the holder, the path is below both boxes.
  */
 function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2

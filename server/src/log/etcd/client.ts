@@ -168,8 +168,8 @@ export class EtcdClient {
   }
 
   /**
-   * Reads the metrics of one member, which etcd shows without a user. The numbers are NaN if the
-   * member does not show them.
+   * Reads the metrics of one member, which etcd shows without a user. A number that the member does
+   * not show is NaN.
    *
    * @throws {EtcdError} if the member does not answer, or shows no metrics.
    */

@@ -1,10 +1,10 @@
 /**
  * The engine of the replicated log on etcd. Each time a broker becomes a member, it begins a new
  * incarnation, which has its own name. Each incarnation writes its entries (batches of commands) to
- * a key of its own, which is called its slot, and every broker watches all of these keys. A watch
- * also delivers values that a later entry has overwritten. The revision numbers of etcd are the
- * order of the entries. The engine uses neither the leases nor the plain reads of etcd, because
- * etcd has revoked leases wrongly, and plain reads were out of date after a pause.
+ * a key of its own, its slot. Every broker watches all slots. A watch also delivers values that a
+ * later entry has overwritten. The revision numbers of etcd are the order of the entries. The
+ * engine uses neither the leases nor the plain reads of etcd, because etcd has revoked leases
+ * wrongly, and plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -83,8 +83,8 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must be able to time out several times before the other brokers declare this broker
-    // dead, but must not time out too early for a slow member.
+    // A call must have time for several tries before the other brokers declare this broker dead,
+    // and each try must be long enough for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of the dead time, so a working watch is not
     // silent for a third of the dead time.

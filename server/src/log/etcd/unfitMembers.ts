@@ -4,8 +4,8 @@
  * warning.
  *
  * The client never calls a member of another etcd cluster, because a write to that cluster could
- * change another log. The client may call other unfit members: they fail, and the client goes on to
- * the next member.
+ * change another log. The client may call an unfit member of the right cluster. Such a call fails,
+ * and the client goes on to the next member.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'

@@ -171,7 +171,8 @@ export class WatchStream {
     const { client } = this.#deps
     this.#closeWatch()
     const watchNumber = this.#watchNumber
-    // Pause first, because all members may have the same problem, and each attempt costs them work.
+    // Pause first, because all members may have the same problem, and every attempt is work for a
+    // member.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)

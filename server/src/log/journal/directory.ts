@@ -1,7 +1,7 @@
 /**
- * Prepares the directory of a journal (a command log on the local disk): checks that the directory
- * holds a complete journal or nothing, keeps other users out, and locks the directory for this
- * process. The journal is a database of LMDB, which maps its file into memory.
+ * Prepares the directory of a journal, which is a command log on the local disk. Checks that the
+ * directory holds a complete journal or nothing. Keeps other users out, and locks the directory for
+ * this process. The journal is a database of LMDB, which maps its file into memory.
  */
 import {
   closeSync,

@@ -10,7 +10,7 @@ import { JournalStore } from './store.js'
 
 const [, , path, brokerPid] = process.argv
 const store = await JournalStore.open(path!)
-// Look for other readers before any read or write, so that this process does not disturb them.
+// Look for other readers before any read or write, so that this process does not disturb a reader.
 if (store.readers().some((pid) => pid !== Number(brokerPid))) process.exit(inUseExitCode)
 store.readAllAndTestWrite()
 // The store need not be closed, because all its data is on the disk.

@@ -49,8 +49,8 @@ const closeMs = 200
 const keepAliveMs = 10_000
 
 /**
- * The first bytes that a PostgreSQL server may send: a message of the type R, E, N or v, or the
- * answer S or N to the question for TLS.
+ * The bytes with which the first answer of a PostgreSQL server may begin: the message types R, E, N
+ * and v, and S or N for "TLS" or "no TLS".
  */
 const firstBytes = 'RENSv'
 

@@ -85,8 +85,8 @@ export class PostgresEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must be able to time out several times before the other brokers declare this broker
-    // dead, but must not time out too early for a slow server.
+    // A call must have time for several tries before the other brokers declare this broker dead,
+    // and each try must be long enough for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Four reads in the time in which each broker writes an entry (a sixth of the dead time).
     this.#pollMs = Math.min(250, config.deadMs / 24)

@@ -50,7 +50,7 @@ export async function preflight(
   }
 }
 
-/** Creates the schema and the tables, or checks those that exist. */
+/** Creates the schema and the tables, or checks the tables that exist. */
 async function prepareTables(
   session: Session,
   statements: Statements,

@@ -1,7 +1,7 @@
 /**
  * Stores snapshots in PostgreSQL: rows with chunks, and a row in the list of snapshots, which makes
- * the chunks valid. The store writes the row of the list after all chunks, and only if no other
- * broker has listed a snapshot of the same position or a later one.
+ * the chunks valid. The store writes the row of the list after all chunks. It does not write the
+ * row if another broker has listed a snapshot of this or a later position.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'

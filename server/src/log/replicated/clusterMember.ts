@@ -313,11 +313,11 @@ export class ClusterMember {
    * Then the broker reads the log again from the newest snapshot, or from the beginning. The broker
    * serves again only when it has read past the entry at `position`.
    *
-   * If the entry at this position proves a loss for the second time, the log itself has lost the
-   * missing entry, or the snapshot was made without the missing entry. Another attempt would find
-   * this loss again, so the broker stops with a permanent error. The attempts end, because every
-   * attempt meets the first loss in the log first. A loss at another position is another failure to
-   * deliver an entry, and justifies another attempt.
+   * If the entry at this position proves a loss for the second time, then the log itself, or its
+   * snapshot, lacks the missing entry. Another attempt would find this loss again, so the broker
+   * stops with a permanent error. The attempts end, because every attempt meets the first loss in
+   * the log first. A loss at another position is another failure to deliver an entry, and justifies
+   * another attempt.
    */
   #onLoss(missing: MissingEntry, position: number): void {
     this.#subscription?.stop()

@@ -258,9 +258,9 @@ function keptText(fence: number, key: string | undefined): string {
 type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
- * The extras (the options that few locks have) of a lock or request, as text. The extras of a set
- * (a lock of several keys) are not necessary, because all locks of a set have the same fence, and
- * all requests of a set have the same session and id.
+ * The extras (the options that few locks have) of a lock or request, as text. The digest does not
+ * cover which locks form a set (a lock of several keys). This follows from their fence, or from the
+ * session and id of its requests.
  */
 function extrasText(extras: HashedTerms | undefined): string {
   if (extras === undefined) return ''

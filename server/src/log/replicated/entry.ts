@@ -2,9 +2,9 @@
  * One entry of the replicated log (the command log that several brokers share), as text. Most
  * entries are batches of commands; other entries tell that a broker joins or leaves.
  *
- * An entry names the incarnation (one life of a broker in the log) that sent the entry, and has a
- * number that rises by one for each entry of the incarnation. Therefore readers can ignore two
- * kinds of entries:
+ * An entry names its sender, which is an incarnation (one life of a broker in the log). An entry
+ * also has a number, which rises by one for each entry of the incarnation. Therefore readers can
+ * ignore two kinds of entries:
  *
  * - Duplicates. A broker appends an entry again when the acknowledgement of the entry was lost.
  * - Entries of incarnations that were declared dead.
@@ -28,8 +28,8 @@ export interface JoinEntry extends EntryBase {
 }
 
 /**
- * A broker leaves. With this entry the other brokers do not wait for the dead time (the silence
- * after which a broker is declared dead) before they treat the broker as ended.
+ * A broker leaves. After this entry the other brokers treat the broker as ended at once. Without it
+ * they would wait for the dead time, which is the silence after which a broker is declared dead.
  */
 export interface LeaveEntry extends EntryBase {
   readonly leave: true

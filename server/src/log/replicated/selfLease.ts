@@ -1,9 +1,9 @@
 /**
  * How brokers that share a command log find out whether they are alive. Each broker appends entries
- * (batches of commands) to the log, at least one in a sixth of the dead time (the silence after
- * which the other brokers declare a broker dead). The self-lease tells a broker that the other
- * brokers still consider this broker alive. The failure detector decides that another broker is
- * dead.
+ * (batches of commands) to the log. The dead time is the silence after which the other brokers
+ * declare a broker dead. A broker appends at least one entry in a sixth of this time. The
+ * self-lease tells a broker that the other brokers still consider this broker alive. The failure
+ * detector decides that another broker is dead.
  *
  * Self-lease and failure detector are safe without synchronized clocks. A broker counts its
  * self-lease from the time when it *sent* an entry. The other brokers count the silence of this
