@@ -316,8 +316,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     checkFunction('callback', callback)
     this.#throwIfClosed()
     const { cellNumbers } = this.#pool
-    const cells = options.key === undefined ? cellNumbers : [this.cellOf(options.key)]
-    return watchCells(this.#pool, cells, options, callback as CellWatchCallback)
+    const selectedCells = options.key === undefined ? cellNumbers : [this.cellOf(options.key)]
+    return watchCells(this.#pool, selectedCells, options, callback as CellWatchCallback)
   }
 
   revoke(key: string, options: RevokeOptions): Promise<void> {

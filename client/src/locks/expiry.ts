@@ -25,9 +25,9 @@ export interface ClockSample {
   readonly received: number
 }
 
-/** The expiry of a period of `ms` that the broker began at the client's time `since` or later. */
-export function expiryFrom(since: ClockTimes, ms: number): Expiry {
-  return shift(since, safeDuration(ms))
+/** The expiry of a period of `ms` that the broker began at `earliestStart` of the client, or later. */
+export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
+  return shift(earliestStart, safeDuration(ms))
 }
 
 /** The expiry of a ttl that began at `at` of the broker's clock, converted by the clock sample. */

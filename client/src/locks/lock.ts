@@ -351,8 +351,8 @@ export class Lock implements LossListener {
   #notHeldError(): HoldfastError {
     const cause = this.#currentLoss
     // The spread copies `reason` and `note` of the loss.
-    const details = { ...cause, ...(cause && { cause }), key: this.key }
-    return new HoldfastError('LOCK_NOT_HELD', cause?.message, details)
+    const errorOptions = { ...cause, ...(cause && { cause }), key: this.key }
+    return new HoldfastError('LOCK_NOT_HELD', cause?.message, errorOptions)
   }
 }
 

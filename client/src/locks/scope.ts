@@ -52,9 +52,9 @@ export class EndScopeRequest extends Request<void> {
   readonly key = undefined
   readonly #scope: number
 
-  constructor(scope: number) {
+  constructor(scopeNumber: number) {
     super()
-    this.#scope = scope
+    this.#scope = scopeNumber
   }
 
   override get mayBeIgnored(): boolean {
@@ -166,8 +166,8 @@ export class Scope {
     const { params, timeout, signal } = checkedLock
     const dueAt = timeout === undefined ? Infinity : this.#session.scheduler.monotonic() + timeout
     return this.#inTurn(params.key, signal, timeout, async (callSignal) => {
-      const held = this.#findReentrantLock(checkedLock)
-      if (held !== undefined) return this.#makeHandle(held)
+      const heldLock = this.#findReentrantLock(checkedLock)
+      if (heldLock !== undefined) return this.#makeHandle(heldLock)
       const leftMs = dueAt - this.#session.scheduler.monotonic()
       const timeoutLeft =
         timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(leftMs))
@@ -204,13 +204,13 @@ export class Scope {
         giveUp(new HoldfastError('ABORTED', `the scope${this.#quotedName} has ended`))
       if (signal?.aborted) giveUp(new HoldfastError('ABORTED', undefined, { cause: signal.reason }))
       if (this.#endController.signal.aborted) onEnd()
-      const stopListening = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
+      const listenerRemovers = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
       const { scheduler } = this.#session
       const timer: Task = { onDue: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       if (timeout) scheduler.after(timer, timeout + extraWaitMs)
       const cleanUp = () => {
         scheduler.cancel(timer)
-        for (const stop of stopListening) stop()
+        for (const removeListener of listenerRemovers) removeListener()
       }
       this.#formerCalls = this.#formerCalls
         .then(async () => {
@@ -231,16 +231,16 @@ export class Scope {
     const { mode, special } = checkedLock.params
     const isSet = special?.items !== undefined
     const keys = scopeKeysOf(checkedLock)
-    const held = keys.map((key) => this.#usableLock(key))
+    const heldLocks = keys.map((key) => this.#usableLock(key))
     // Permits are never re-entrant: each call gets permits of its own.
     if (mode === 'permits' && !isSet) return undefined
-    if (held.every((lock) => lock === undefined)) return undefined
-    const [first] = held
+    if (heldLocks.every((lock) => lock === undefined)) return undefined
+    const [first] = heldLocks
     const hasSameItems =
       first !== undefined && JSON.stringify(first.special?.items) === JSON.stringify(special?.items)
     const isStrongEnough = isSet || first?.mode === mode || first?.mode === 'exclusive'
     if (hasSameItems && isStrongEnough) return first
-    const key = keys.find((_, i) => held[i] !== undefined)
+    const key = keys.find((_, i) => heldLocks[i] !== undefined)
     const advice =
       !isSet && first?.mode === 'shared'
         ? 'upgrade that lock'

@@ -19,7 +19,10 @@ export interface Holders {
   readonly holders: readonly HeldInfo[]
   /** How many locks are held, including those that `holders` leaves out. */
   readonly heldCount: number
-  /** Whether the broker has sent the locks. False on a server and until the session is open. */
+  /**
+   * Whether the broker has sent the locks. False while a server renders the page, and until the
+   * session is open.
+   */
   readonly isKnown: boolean
   /** Why the broker refuses to list the locks, such as `FORBIDDEN`. */
   readonly error: HoldfastError | undefined
@@ -39,7 +42,7 @@ export class HoldersStore extends Store<Holders> {
   /** The locks by fence and key, because the keys of a lock on several keys share one fence. */
   readonly #locks = new Map<string, HeldInfo>()
   #heldCount = 0
-  /** Undefined while no component follows this store. */
+  /** Undefined while no component uses this store. */
   #watch: Watch | undefined
   readonly #registry: StoreRegistry
   readonly #id: string

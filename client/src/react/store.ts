@@ -6,8 +6,8 @@ export class Store<T> {
   #snapshot: T
   readonly #listeners = new Set<() => void>()
 
-  constructor(initial: T) {
-    this.#snapshot = initial
+  constructor(initialSnapshot: T) {
+    this.#snapshot = initialSnapshot
   }
 
   /** Calls the listener after each change. Returns a function that removes the listener. */

@@ -178,10 +178,10 @@ export class PendingRequests {
   /** Call when the broker has received the first `receivedCount` messages of the connection. */
   onAck(receivedCount: number): void {
     this.#ackWindow.onAck(receivedCount)
-    const waiting = this.#waitingForAck
-    if (waiting.length === 0 || this.#ackWindow.isFull) return
+    const waitingRequests = this.#waitingForAck
+    if (waitingRequests.length === 0 || this.#ackWindow.isFull) return
     this.#waitingForAck = []
-    for (const request of waiting) this.#dispatch(request)
+    for (const request of waitingRequests) this.#dispatch(request)
   }
 
   /** Answers a `ping`. The frame also acknowledges responses. */

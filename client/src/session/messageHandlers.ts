@@ -52,7 +52,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
   // For some types of responses, the broker stores a response until the client acknowledges it.
   const onStoredResponse = responseHandler(true)
   const onUnstoredResponse = responseHandler(false)
-  const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
+  const onTimeLeft = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: onStoredResponse,
     downgraded: onStoredResponse,
@@ -97,7 +97,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     snapshot: (message, connection) => {
       if (targets.reconciler?.add(message)) targets.finishResume(connection)
     },
-    draining: notify,
-    expiring: notify,
+    draining: onTimeLeft,
+    expiring: onTimeLeft,
   }
 }

@@ -222,8 +222,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (connection === undefined || this.#closing !== undefined) return
     // Ignores unknown types, which a newer broker may send. `hasOwn` excludes inherited names.
     if (!Object.hasOwn(this.#handlers, message.type)) return
-    const handle = this.#handlers[message.type as keyof MessageHandlers]
-    ;(handle as (message: ServerMessage, connection: Connection) => void)(message, connection)
+    const handler = this.#handlers[message.type as keyof MessageHandlers]
+    ;(handler as (message: ServerMessage, connection: Connection) => void)(message, connection)
   }
 
   onDisconnected(code: number, error: HoldfastError): void {

@@ -101,8 +101,8 @@ export function lockText(id: number, params: LockParams, timeout: number | undef
 
 function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallbacks): string {
   const notices = [onQueued && '"queued"', onContended && '"contended"'].filter(Boolean)
-  const notify = notices.length === 0 ? '' : `,"notify":[${notices.join()}]`
-  return maxHold === undefined ? notify : `,"maxHold":${maxHold}${notify}`
+  const notifyField = notices.length === 0 ? '' : `,"notify":[${notices.join()}]`
+  return maxHold === undefined ? notifyField : `,"maxHold":${maxHold}${notifyField}`
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {

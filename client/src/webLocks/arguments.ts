@@ -50,9 +50,9 @@ export function convertArguments(args: readonly unknown[]): Arguments {
   if (args.length < 2) throw new TypeError('request takes a name and a callback')
   const name = `${args[0] as string}`
   const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
-  const members = convertOptions(options)
+  const convertedOptions = convertOptions(options)
   if (typeof callback !== 'function') throw new TypeError('callback must be a function')
-  return { name, callback: callback as LockCallback<unknown>, ...members }
+  return { name, callback: callback as LockCallback<unknown>, ...convertedOptions }
 }
 
 /**
