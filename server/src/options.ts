@@ -152,9 +152,9 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     }
   }
   if (lease.min > lease.default || lease.default > lease.max) {
-    const values = `${lease.min}, ${lease.default} and ${lease.max}`
+    const givenBounds = `${lease.min}, ${lease.default} and ${lease.max}`
     throw invalidOption(
-      `lease.min, lease.default and lease.max must be in rising order, not ${values}`,
+      `lease.min, lease.default and lease.max must be in rising order, not ${givenBounds}`,
     )
   }
   const quietStart = quietStartFrom(options.quietStart, lease)

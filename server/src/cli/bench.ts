@@ -47,8 +47,8 @@ are worse.`,
 
 /** How long each request took, in ms. */
 interface Samples {
-  readonly locks: number[]
-  readonly unlocks: number[]
+  readonly lockMs: number[]
+  readonly unlockMs: number[]
 }
 
 async function bench(flags: BenchFlags): Promise<void> {
@@ -58,7 +58,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     flags.contended ? prefix : `${prefix}:${i}`,
   )
   const sessions = await openAll(keys, flags)
-  const samples: Samples = { locks: [], unlocks: [] }
+  const samples: Samples = { lockMs: [], unlockMs: [] }
   const startedAt = performance.now()
   const endsAt = startedAt + flags.time
   const bar = progressBar(startedAt, endsAt)
@@ -91,10 +91,10 @@ async function lockRepeatedly(session: Session, key: string, endsAt: number, sam
   for (let now = performance.now(); now < endsAt; ) {
     const lock = await session.lock(key)
     const grantedAt = performance.now()
-    samples.locks.push(grantedAt - now)
+    samples.lockMs.push(grantedAt - now)
     await lock.unlock()
     now = performance.now()
-    samples.unlocks.push(now - grantedAt)
+    samples.unlockMs.push(now - grantedAt)
   }
 }
 
@@ -102,13 +102,13 @@ async function lockRepeatedly(session: Session, key: string, endsAt: number, sam
 async function report(
   flags: BenchFlags,
   keys: readonly string[],
-  { locks, unlocks }: Samples,
+  { lockMs, unlockMs }: Samples,
   elapsedMs: number,
 ): Promise<void> {
   const sessions = keys.length
   const cells = cellsFrom(flags)?.length
-  const perSecond = Math.round((locks.length / elapsedMs) * 1_000)
-  const [lock, unlock] = [percentiles(locks), percentiles(unlocks)]
+  const perSecond = Math.round((lockMs.length / elapsedMs) * 1_000)
+  const [lock, unlock] = [percentiles(lockMs), percentiles(unlockMs)]
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
@@ -117,7 +117,7 @@ async function report(
       sessions,
       contended,
       ms: rounded(elapsedMs),
-      cycles: locks.length,
+      cycles: lockMs.length,
       perSecond,
       lock,
       unlock,
@@ -127,7 +127,7 @@ async function report(
   const keysText = flags.contended ? 'one key' : 'a key each'
   const cellsText = cells === undefined ? '' : ` in ${cells} cells`
   print(
-    `${locks.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
+    `${lockMs.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
   )
   const names = Object.keys(lock)
   const rows = [

@@ -111,17 +111,25 @@ async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<v
 }
 
 /** Prints a table, after an empty line if another table may be above it. */
-async function printTable(lines: Promise<readonly string[]>, { kind }: LsFlags): Promise<void> {
+async function printTable(
+  linesPromise: Promise<readonly string[]>,
+  { kind }: LsFlags,
+): Promise<void> {
   if (kind === undefined) print('')
-  for (const line of await lines) print(line)
+  for (const line of await linesPromise) print(line)
 }
 
 /** Reports that a listing of barriers or kept results is incomplete, if it is. */
-function reportUnlisted(listed: number, total: number, items: string, flags: LsFlags): void {
-  if (listed >= total) return
-  if (!flags.json) print(`... and ${total - listed} more`)
+function reportUnlisted(
+  listedCount: number,
+  totalCount: number,
+  itemName: string,
+  flags: LsFlags,
+): void {
+  if (listedCount >= totalCount) return
+  if (!flags.json) print(`... and ${totalCount - listedCount} more`)
   reportIncomplete(
-    `Only ${listed} of ${total} ${items} are listed: a broker lists at most ${pageSize}; give a ` +
+    `Only ${listedCount} of ${totalCount} ${itemName} are listed: a broker lists at most ${pageSize}; give a ` +
       'longer prefix, or --limit N if N are enough',
     flags,
   )

@@ -140,6 +140,6 @@ function replicatedOptions({ deadTime, snapshotEvery, brokers, name }: Settings)
 }
 
 function tlsFrom({ logCa, logCert, logKey }: Settings) {
-  const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
-  return { ca: file(logCa), cert: file(logCert), key: file(logKey) }
+  const textOf = (path: string | undefined) => (path === undefined ? undefined : readText(path))
+  return { ca: textOf(logCa), cert: textOf(logCert), key: textOf(logKey) }
 }

@@ -54,7 +54,7 @@ interface Sample {
   /** In ms of the monotonic clock. */
   readonly at: number
   readonly stats: LockStats
-  readonly locks: QueryResult
+  readonly locksAndRequests: QueryResult
   readonly barriers: readonly ListedBarrier[]
 }
 
@@ -101,12 +101,12 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     // command.
     const results = await Promise.race([refreshed, stopping])
     if (results === undefined) return
-    const [stats, locks, { arrived }] = results
-    const sample = { at: performance.now(), stats, locks, barriers: barriersOf(arrived) }
+    const [stats, locksAndRequests, { arrived }] = results
+    const sample = { at: performance.now(), stats, locksAndRequests, barriers: barriersOf(arrived) }
     await show(sample, previous, flags)
     previous = sample
     if (refresh + 1 === flags.count) {
-      if (unreadCount(locks) > 0) {
+      if (unreadCount(locksAndRequests) > 0) {
         reportIncomplete('Not all locks and waiting requests were read: use --all', {})
       }
       return
@@ -137,11 +137,11 @@ function unreadCount({ held, waiting, heldCount, waitingCount }: QueryResult): n
 
 /** Prints one sample, with the rates since the previous sample. */
 async function show(sample: Sample, previous: Sample | undefined, flags: TopFlags): Promise<void> {
-  const { stats, locks, barriers } = sample
-  const { heldCount, waitingCount } = locks
+  const { stats, locksAndRequests, barriers } = sample
+  const { heldCount, waitingCount } = locksAndRequests
   const rates = ratesOf(sample, previous)
-  const keys = busiestKeys(locks)
-  const unread = unreadCount(locks)
+  const keys = busiestKeys(locksAndRequests)
+  const unread = unreadCount(locksAndRequests)
   if (flags.json) {
     printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys, barriers })
     return
@@ -162,11 +162,11 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
         waitersText(barrier),
         '-',
       ]),
-      ...keys.map(({ key, waiting, mode, holder, since, ...kind }) => [
+      ...keys.map(({ key, waiting, mode, holder, since, ...details }) => [
         String(waiting),
         escapeText(key),
-        mode === undefined ? '-' : modeText({ mode, ...kind }),
-        `${holder ?? '-'}${valueNote(kind, ' with ', maxValueInTable)}`,
+        mode === undefined ? '-' : modeText({ mode, ...details }),
+        `${holder ?? '-'}${valueNote(details, ' with ', maxValueInTable)}`,
         since === undefined ? '-' : ago(since),
       ]),
     ]
@@ -257,8 +257,8 @@ function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
     } else {
       const { key, mode, since, permits, capacity, keyCount, maxHold, scope } = lock
       const { once, election, value } = lock
-      const kind = { mode, permits, capacity, keyCount, maxHold, scope, once, election, value }
-      keys.set(key, { key, waiting: 0, ...kind, holder: sessionLabel(lock), since })
+      const details = { mode, permits, capacity, keyCount, maxHold, scope, once, election, value }
+      keys.set(key, { key, waiting: 0, ...details, holder: sessionLabel(lock), since })
     }
   }
   for (const { key } of waiting) {

@@ -42,7 +42,7 @@ session of the request ended). A request that is granted at once is not queued.`
         flags,
         async (session) => {
           let reject: (error: Error) => void = () => {}
-          const refusal = new Promise<never>((_, rejectPromise) => {
+          const refused = new Promise<never>((_, rejectPromise) => {
             reject = rejectPromise
           })
           // The field `event` of a watch event is the kind of the event, such as `locked`.
@@ -51,7 +51,7 @@ session of the request ended). A request that is granted at once is not queued.`
             else printEvent(event, flags)
           }
           session.watch({ prefix, queue: flags.queue }, onEvent)
-          await Promise.race([untilStopped(session), refusal])
+          await Promise.race([untilStopped(session), refused])
         },
         // Undefined restores the default of the client, which reconnects, because a watch goes on
         // when the broker is reachable again. Other commands do not reconnect.

@@ -106,8 +106,8 @@ function withoutIpv4Prefix(address: string): string {
 function includesAddress(proxies: BlockList | undefined, address: string): boolean {
   if (proxies === undefined) return false
   const unprefixed = withoutIpv4Prefix(address)
-  const version = isIP(unprefixed)
-  return version !== 0 && proxies.check(unprefixed, version === 6 ? 'ipv6' : 'ipv4')
+  const ipVersion = isIP(unprefixed)
+  return ipVersion !== 0 && proxies.check(unprefixed, ipVersion === 6 ? 'ipv6' : 'ipv4')
 }
 
 /** The protocol that the nearest proxy reports, whether or not the broker trusts the proxy. */

@@ -70,17 +70,17 @@ const setKeysPerUnit = 2
 const gatheredPerUnit = 4
 
 /**
- * The cost of visiting `keys` keys in a walk over the lock table.
+ * The cost of visiting `keyCount` keys in a walk over the lock table.
  *
  * @param checksPermission Whether the walk checks a permission for each key.
  */
-export function costOfKeys(keys: number, checksPermission: boolean): number {
-  return keys / (checksPermission ? checkedKeysPerUnit : keysPerUnit)
+export function costOfKeys(keyCount: number, checksPermission: boolean): number {
+  return keyCount / (checksPermission ? checkedKeysPerUnit : keysPerUnit)
 }
 
-/** The cost of sorting `keys` keys and of looking up these keys. */
-export function costOfSort(keys: number): number {
-  return keys / sortedKeysPerUnit
+/** The cost of sorting `keyCount` keys and of looking up these keys. */
+export function costOfSort(keyCount: number): number {
+  return keyCount / sortedKeysPerUnit
 }
 
 /** How many keys a walk may visit for `units`; at least one. */
@@ -111,18 +111,18 @@ export function costOfMetadata(chars: number): number {
 }
 
 /** The cost of checking and looking up the keys of a set, besides the effects on each key. */
-export function costOfSet(keys: number): number {
-  return keys / setKeysPerUnit
+export function costOfSet(keyCount: number): number {
+  return keyCount / setKeysPerUnit
 }
 
-/** The cost of skipping `holders` holders of one key. */
-export function costOfSkipping(holders: number): number {
-  return holders / skippedHoldersPerUnit
+/** The cost of skipping `holderCount` holders of one key. */
+export function costOfSkipping(holderCount: number): number {
+  return holderCount / skippedHoldersPerUnit
 }
 
-/** The cost of notifying `connections` connections, for the client that caused the event. */
-export function costOfNotifying(connections: number): number {
-  return connections / notifiedPerUnit
+/** The cost of notifying `connectionCount` connections, for the client that caused the event. */
+export function costOfNotifying(connectionCount: number): number {
+  return connectionCount / notifiedPerUnit
 }
 
 /** The cost of the deadlines that a request sets: its timeout, its ttl and its `maxHold`. */
@@ -138,9 +138,9 @@ export function costOfDeadlines(request: {
   return deadlines * costs.laterDeadline
 }
 
-/** The cost of gathering `records` records of a session that is resumed. */
-export function costOfGathering(records: number): number {
-  return records / gatheredPerUnit
+/** The cost of gathering `recordCount` records of a session that is resumed. */
+export function costOfGathering(recordCount: number): number {
+  return recordCount / gatheredPerUnit
 }
 
 /**

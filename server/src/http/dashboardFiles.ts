@@ -151,9 +151,9 @@ export class DashboardFiles {
 function readFiles(): ReadonlyMap<string, StaticFile> {
   const files = new Map<string, StaticFile>()
   for (const [name, type] of Object.entries(contentTypes)) {
-    const path = new URL(name, builtFolder)
-    if (!existsSync(path)) continue
-    const content = readFileSync(path)
+    const fileUrl = new URL(name, builtFolder)
+    if (!existsSync(fileUrl)) continue
+    const content = readFileSync(fileUrl)
     const tag = `"${nodeEnvironment.hash(content.toString('base64'))}"`
     files.set(name, { type, content, zippedContent: gzipSync(content), tag })
   }

@@ -136,8 +136,8 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
   const encodeChunk = (more: boolean): string => {
     const countFields = `"heldCount":${counts.held},"waitingCount":${counts.waiting}`
     const { held, waiting } = chunk.removeLists()
-    const lists = `"held":[${held}],"waiting":[${waiting}]`
-    return `{"type":"found","id":${id},${lists},${countFields},"more":${more}}`
+    const listFields = `"held":[${held}],"waiting":[${waiting}]`
+    return `{"type":"found","id":${id},${listFields},${countFields},"more":${more}}`
   }
   /** How many more locks and requests the answer may list. */
   const remaining = { held: limit, waiting: limit }
@@ -191,8 +191,8 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
   const encodeChunk = (more: boolean): string => {
     const countFields = `"heldCount":${heldCount},"waitingCount":${waitingCount}`
     const { held, waiting } = chunk.removeLists()
-    const lists = `"held":[${held}],"waiting":[${waiting}]`
-    return `{"type":"found","id":${id},${lists},${countFields},"more":${more}}`
+    const listFields = `"held":[${held}],"waiting":[${waiting}]`
+    return `{"type":"found","id":${id},${listFields},${countFields},"more":${more}}`
   }
   for (const { key, afterFence, held, waiting } of keys) {
     const keyState = search.keyStateOf(key)
@@ -302,8 +302,8 @@ class Chunk {
     return this.#bytes === 0 || this.#bytes + utf8Length(item) < chunkBytes
   }
 
-  add(list: 'held' | 'waiting', item: string): void {
-    if (list === 'held') this.#held.push(item)
+  add(listName: 'held' | 'waiting', item: string): void {
+    if (listName === 'held') this.#held.push(item)
     else this.#waiting.push(item)
     this.#bytes += utf8Length(item) + 1
   }

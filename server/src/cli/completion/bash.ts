@@ -6,7 +6,7 @@
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
 /** Stands in place of the choices if the script completes file names. */
-const files = '<file>'
+const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
   const allCommands = [{ name: '', flags }, ...commands]
@@ -68,14 +68,18 @@ function cases(command: string, { names }: FlagModel): string {
 function valueLine([command, flag]: readonly [string, FlagModel]): string[] {
   const { choices = [], isFile = false } = flag.value ?? {}
   if (choices.length === 0 && !isFile) return []
-  return [`    ${cases(command, flag)}) list=${quoted(isFile ? files : choices.join(' '))} ;;`]
+  return [
+    `    ${cases(command, flag)}) list=${quoted(isFile ? fileNameChoice : choices.join(' '))} ;;`,
+  ]
 }
 
 /** The lines of a `case` with the values of the arguments of a command. */
 function argLines({ name, args }: CommandModel): string[] {
   return args.flatMap(({ choices, isFile }, i) => {
     if (choices.length === 0 && !isFile) return []
-    return [`    ${quoted(`${name} ${i}`)}) list=${quoted(isFile ? files : choices.join(' '))} ;;`]
+    return [
+      `    ${quoted(`${name} ${i}`)}) list=${quoted(isFile ? fileNameChoice : choices.join(' '))} ;;`,
+    ]
   })
 }
 
@@ -151,7 +155,7 @@ const mainFunction = `_NAME() {
 }
 
 _NAME_reply() {
-  if [[ $1 == '${files}' ]]; then
+  if [[ $1 == '${fileNameChoice}' ]]; then
     local IFS=$'\\n'
     COMPREPLY=($(compgen -f -- "$2"))
     compopt -o filenames 2>/dev/null

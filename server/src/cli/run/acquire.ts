@@ -47,9 +47,9 @@ export interface AcquireParams {
  */
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { key, flags, name, signal } = params
-  const timeout = new AbortController()
+  const timeoutController = new AbortController()
   const ms = isTry(flags) ? tryConnectMs : deadline.remainingMs
-  const timer = ms === undefined ? undefined : setTimeout(() => timeout.abort(), ms)
+  const timer = ms === undefined ? undefined : setTimeout(() => timeoutController.abort(), ms)
   try {
     return await connectTo(
       flags,
@@ -59,7 +59,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
         reconnect: undefined,
-        signal: AbortSignal.any([signal, timeout.signal]),
+        signal: AbortSignal.any([signal, timeoutController.signal]),
       },
     )
   } catch (error) {
@@ -153,11 +153,11 @@ async function holdersOf(
   items: readonly LockItem[],
 ): Promise<readonly HolderInfo[]> {
   let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<undefined>((resolve) => {
+  const timedOut = new Promise<undefined>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs, undefined)
   })
   const queries = items.map(({ key }) => session.query({ key }).catch(() => undefined))
-  const results = await Promise.race([Promise.all(queries), timeout])
+  const results = await Promise.race([Promise.all(queries), timedOut])
   clearTimeout(timer)
   return results?.find((result) => result !== undefined && result.held.length > 0)?.held ?? []
 }
@@ -209,12 +209,12 @@ function exitFor(signal: AbortSignal): Exit {
  */
 export async function release(lock: Lock): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<void>((resolve) => {
+  const timedOut = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs)
   })
   // Ignore errors: if the session lost the lock while the command ran, the guard has reported the
   // loss.
-  await Promise.race([lock.unlock().catch(() => {}), timeout])
+  await Promise.race([lock.unlock().catch(() => {}), timedOut])
   clearTimeout(timer)
 }
 

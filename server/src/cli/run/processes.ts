@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 
 export interface ProcessInfo {
   readonly pid: number
-  readonly parent: number
+  readonly parentPid: number
   /** The process group of the process. */
   readonly group: number
   /** The letter of ps(1), such as R for running, T for stopped, Z and X for dead. */
@@ -66,10 +66,10 @@ function fromProc(pid: string): ProcessInfo | undefined {
   // Read the fields after the last bracket. The name of the program stands in brackets before these
   // fields, and may itself contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [state = 'X', parent, group, , terminal, foregroundGroup] = fields
+  const [state = 'X', parentPid, group, , terminal, foregroundGroup] = fields
   return {
     pid: Number(pid),
-    parent: Number(parent),
+    parentPid: Number(parentPid),
     group: Number(group),
     state,
     foregroundGroup:
@@ -84,9 +84,9 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
   const lines = (stdout ?? '').split('\n').map((line) => line.trim().split(/\s+/))
   return lines
     .filter((fields) => fields.length === 5)
-    .map(([pid, parent, group, state = 'X', foregroundGroup]) => ({
+    .map(([pid, parentPid, group, state = 'X', foregroundGroup]) => ({
       pid: Number(pid),
-      parent: Number(parent),
+      parentPid: Number(parentPid),
       group: Number(group),
       state,
       foregroundGroup: Number(foregroundGroup) > 0 ? Number(foregroundGroup) : undefined,

@@ -63,7 +63,7 @@ export function hasTerminalToGive(): boolean {
   const byPid = new Map(processes().map((info) => [info.pid, info]))
   const self = byPid.get(process.pid)
   const ancestors = new Set<number>()
-  for (let info = self; info !== undefined; info = byPid.get(info.parent)) {
+  for (let info = self; info !== undefined; info = byPid.get(info.parentPid)) {
     if (ancestors.has(info.pid)) break
     ancestors.add(info.pid)
   }
@@ -86,12 +86,17 @@ export class TerminalChild extends Child {
    */
   #hasPassedInterrupt = false
 
-  private constructor(group: number, jobShell: ChildProcess, lines: Interface, deps: ChildDeps) {
+  private constructor(
+    group: number,
+    jobShell: ChildProcess,
+    lineReader: Interface,
+    deps: ChildDeps,
+  ) {
     super(group)
     this.#jobShell = jobShell
     this.#shellOrders = jobShell.stdio[3] as Writable
     this.#mayContinue = deps.mayContinue
-    lines.on('line', () => this.#onBack())
+    lineReader.on('line', () => this.#onBack())
     this.exited = exitOf(jobShell).then((exit) => {
       clearTimeout(this.#timer)
       this.#exitCode = exit

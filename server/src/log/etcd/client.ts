@@ -174,9 +174,9 @@ export class EtcdClient {
    * @throws {EtcdError} if the member does not answer, or shows no metrics.
    */
   async metricsAt(endpoint: string): Promise<MemberMetrics> {
-    const page = await this.#transport.getPage(endpoint, '/metrics', this.#deadlineMs)
+    const metricsText = await this.#transport.getPage(endpoint, '/metrics', this.#deadlineMs)
     const metric = (name: string): number =>
-      Number(new RegExp(`^etcd_${name} (\\S+)$`, 'm').exec(page)?.[1])
+      Number(new RegExp(`^etcd_${name} (\\S+)$`, 'm').exec(metricsText)?.[1])
     return {
       endpoint,
       hasLeader: metric('server_has_leader') !== 0,

@@ -27,7 +27,7 @@ export async function findOtherLogs(
   const prefixes: string[] = []
   let startKey = '\0'
   try {
-    for (let page = 0; page < maxPages; page++) {
+    for (let pageIndex = 0; pageIndex < maxPages; pageIndex++) {
       const range = { key: toBase64(startKey), range_end: allLaterKeys }
       const request = { ...range, limit: String(pageSize), keys_only: true, serializable: true }
       const { kvs = [], more } = await client.range(request)

@@ -96,7 +96,7 @@ function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   readonly unfit: readonly EtcdError[]
 } {
   const answering = probes.filter((result): result is FitMember => !(result instanceof EtcdError))
-  const failed = probes.filter((result) => result instanceof EtcdError)
+  const failures = probes.filter((result) => result instanceof EtcdError)
   const clusters = [...new Set(answering.map(({ clusterId }) => clusterId))].map((id) =>
     answering.filter(({ clusterId }) => clusterId === id),
   )
@@ -109,7 +109,7 @@ function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   const foreign = answering
     .filter((member) => !largest.includes(member))
     .map(({ endpoint }) => foreignMember(endpoint))
-  return { members: largest, unfit: [...failed, ...foreign] }
+  return { members: largest, unfit: [...failures, ...foreign] }
 }
 
 /** The error for a member of another etcd cluster. */
@@ -135,9 +135,9 @@ function notReadyError(members: readonly FitMember[], unfit: readonly EtcdError[
     const problem = 'has no leader: start the majority of its members'
     return new HoldfastError('UNAVAILABLE', `etcd at ${member.endpoint} ${problem}`)
   }
-  const [failed] = unfit
+  const [firstFailure] = unfit
   const hintOfOthers = `, and no other of the ${unfit.length} endpoints works`
-  const message = `${failed!.message}${unfit.length === 1 ? '' : hintOfOthers}${hintFor(failed!)}`
+  const message = `${firstFailure!.message}${unfit.length === 1 ? '' : hintOfOthers}${hintFor(firstFailure!)}`
   return new HoldfastError('UNAVAILABLE', message)
 }
 

@@ -133,30 +133,34 @@ function kindOf(state: string, constraint: string | undefined): PostgresErrorKin
 export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
   if (error instanceof PostgresError) return error
   const { code = '', message, constraint } = error as DriverError
-  const server = nameOf(host)
+  const serverName = nameOf(host)
   if (/^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)) {
     const kind = kindOf(code, constraint)
     const advice = adviceByState[code] ?? ''
-    return new PostgresError(kind, `${server} answered: ${message} (${code})${advice}`, error)
+    return new PostgresError(kind, `${serverName} answered: ${message} (${code})${advice}`, error)
   }
   if (/password must be/i.test(message)) {
     const advice = 'requires a password: set logPasswordFile, or password in a program'
-    return new PostgresError('forbidden', `${server} ${advice}`, error)
+    return new PostgresError('forbidden', `${serverName} ${advice}`, error)
   }
   if (/does not support SSL/.test(message)) {
     const advice = 'does not use TLS: turn it on there, or set sslmode=disable'
-    return new PostgresError('tls', `${server} ${advice}`, error)
+    return new PostgresError('tls', `${serverName} ${advice}`, error)
   }
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code)) {
     const advice = `has an untrusted certificate (${code}): set logCa, or sslmode=require`
-    return new PostgresError('tls', `${server} ${advice}`, error)
+    return new PostgresError('tls', `${serverName} ${advice}`, error)
   }
   if (/invalid response|unexpected message|establishing an SSL|SASL:/i.test(message)) {
     return notPostgres(host, error)
   }
   if (/timeout expired/.test(message)) {
-    return new PostgresError('timeout', `${server} did not accept the connection in time`, error)
+    return new PostgresError(
+      'timeout',
+      `${serverName} did not accept the connection in time`,
+      error,
+    )
   }
   const reason = code === '' ? message : code
-  return new PostgresError('unreachable', `${server} cannot be reached (${reason})`, error)
+  return new PostgresError('unreachable', `${serverName} cannot be reached (${reason})`, error)
 }

@@ -60,9 +60,9 @@ export class LogIdentity {
   compare(row: Row, seen: SeenEntry): string | undefined {
     if (row['log_id'] !== this.#logId) throw this.lost('it is another log now', false)
     if (row['broken'] !== null) throw this.lost(String(row['broken']), false)
-    const newest = Number(row['newest'])
-    if (newest < seen.position)
-      throw this.lost(`its position went back from ${seen.position} to ${newest}`)
+    const newestPosition = Number(row['newest'])
+    if (newestPosition < seen.position)
+      throw this.lost(`its position went back from ${seen.position} to ${newestPosition}`)
     const id = (row['seen_id'] as string | null) ?? undefined
     if (id !== undefined && seen.id !== undefined && id !== seen.id)
       throw this.lost(`entry ${seen.position} is another entry now`)

@@ -108,13 +108,13 @@ async function checkRights(session: Session, { schema, user }: PostgresAddress):
  * may execute this statement too.
  */
 function inspection(schema: string): string {
-  const names = tableNames.map((name) => `'${name}'`).join(', ')
+  const quotedNames = tableNames.map((name) => `'${name}'`).join(', ')
   return `select namespace.oid is not null as has_schema,
       has_database_privilege(current_database(), 'CREATE') as may_create_schema,
       has_schema_privilege(namespace.oid, 'USAGE') as may_use_schema,
       has_schema_privilege(namespace.oid, 'CREATE') as may_create_tables,
       array(select relname::text from pg_class
-        where relnamespace = namespace.oid and relname in (${names})) as tables
+        where relnamespace = namespace.oid and relname in (${quotedNames})) as tables
     from (select 1) as always
     left join pg_namespace as namespace on nspname = '${schema}'`
 }

@@ -227,11 +227,11 @@ export class Statements {
   }
 
   /** Makes a snapshot valid, unless a snapshot of this position or of a later position is valid. */
-  listSnapshot(id: string, position: number, chunks: number): string {
+  listSnapshot(id: string, position: number, chunkCount: number): string {
     const snapshots = `${this.#schema}.log_snapshots`
     return `lock table ${snapshots} in exclusive mode;
       insert into ${snapshots} (id, position, chunks)
-      select '${id}', ${position}, ${chunks}
+      select '${id}', ${position}, ${chunkCount}
       where not exists (select from ${snapshots} where position >= ${position});
       select exists (select from ${snapshots} where id = '${id}') as is_listed`
   }

@@ -13,18 +13,18 @@ const chunkLength = 192 * 1024
 
 /** Joins parts to chunks. Reads the parts one after the other. */
 export function* joinParts(parts: Iterable<string>): Generator<Buffer> {
-  let waiting: string[] = []
+  let chunkParts: string[] = []
   let length = 0
-  const chunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
+  const makeChunk = (): Buffer => gzipSync(JSON.stringify(chunkParts), { level: 1 })
   for (const part of parts) {
-    waiting.push(part)
+    chunkParts.push(part)
     length += part.length
     if (length < chunkLength) continue
-    yield chunk()
-    waiting = []
+    yield makeChunk()
+    chunkParts = []
     length = 0
   }
-  if (waiting.length > 0) yield chunk()
+  if (chunkParts.length > 0) yield makeChunk()
 }
 
 /** The parts of a chunk. */
