@@ -19,6 +19,7 @@ export {
   type QueuedInfo,
   type QueueEvent,
   type RefusedDeadlock,
+  type SessionInfo,
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
@@ -48,6 +49,8 @@ export type {
   QueryResult,
   RecordQueryOptions,
   RevokeOptions,
+  SessionQueryOptions,
+  SessionQueryResult,
 } from './requests/simpleRequests.js'
 export type { Leader, ObserveOptions } from './session/observation.js'
 export type { Session } from './session/session.js'

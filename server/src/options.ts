@@ -44,9 +44,9 @@ export interface BrokerOptions {
    */
   readonly authenticate?: Authenticate | undefined
   /**
-   * Decides what an authenticated client may do. Default: everything but `revoke`. `revoke` is also
-   * allowed if `authenticate` is not set, or if the identity that `authenticate` returned allows
-   * `revoke`.
+   * Decides what an authenticated client may do. Default: everything but `revoke` and `inspect`.
+   * These two are also allowed if `authenticate` is not set, or if the identity that `authenticate`
+   * returned allows them.
    */
   readonly authorize?: Authorize | undefined
   /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */

@@ -34,6 +34,7 @@ export * from './limits.js'
 export * from './messages/brokerMessages.js'
 export { faultOfBrokerMessage, isIntegerInRange } from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
+export * from './messages/queryItems.js'
 export { parseClientFrame } from './parseClientFrame.js'
 export { redactUrl, redactUrls } from './redactUrls.js'
 export {

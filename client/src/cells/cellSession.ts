@@ -42,6 +42,8 @@ import {
   type QueryResult,
   type RecordQueryOptions,
   type RevokeOptions,
+  type SessionQueryOptions,
+  type SessionQueryResult,
 } from '../requests/simpleRequests.js'
 import { checkObserve, type Leader, type ObserveOptions } from '../session/observation.js'
 import type { Session } from '../session/session.js'
@@ -55,7 +57,7 @@ import {
   type CellWatchEvent,
   watchCells,
 } from './cellWatch.js'
-import { mergeBarriersOrResults, mergeLockResults, mergePages, mergeStats } from './merge.js'
+import { mergeLockResults, mergePages, mergeRecords, mergeStats } from './merge.js'
 
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
@@ -287,6 +289,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
   async query(options: RecordQueryOptions<'results'>): Promise<KeptQueryResult>
+  async query(options: SessionQueryOptions): Promise<SessionQueryResult>
   async query(options: AnyQueryOptions = {}): Promise<AnyQueryResult> {
     const { key, limit = maxQueryItems, after, kind = 'locks' } = checkQuery(options)
     if (key !== undefined)
@@ -297,7 +300,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
     )
-    if (kind !== 'locks') return mergeBarriersOrResults(answers, kind, limit) as AnyQueryResult
+    if (kind !== 'locks') return mergeRecords(answers, kind, limit) as AnyQueryResult
     const merged =
       after === undefined ? mergeLockResults(answers, limit) : mergePages(answers, limit)
     return merged as AnyQueryResult

@@ -51,13 +51,17 @@ function mergeOptionalCounters(
 
 /**
  * Merges the answers to a query for barriers or for kept results of `once`, as
- * {@link mergeLockResults} does.
+ * {@link mergeLockResults} does. A session is in one cell only.
  */
-export function mergeBarriersOrResults(
+export function mergeRecords(
   answers: readonly AnyQueryResult[],
-  kind: 'barriers' | 'results',
+  kind: 'barriers' | 'results' | 'sessions',
   limit: number,
 ): Partial<AnyQueryResult> {
+  if (kind === 'sessions') {
+    const sessions = answers.flatMap((answer) => answer.sessions)
+    return { sessions, sessionsCount: sessions.length }
+  }
   if (kind === 'barriers') {
     const arrivedCount = answers.reduce((total, result) => total + result.arrivedCount, 0)
     return { arrived: answers.flatMap(({ arrived }) => arrived).slice(0, limit), arrivedCount }

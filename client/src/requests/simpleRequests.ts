@@ -11,12 +11,14 @@ import {
   isPrefix,
   type KeptResultInfo,
   type LockStats,
+  maxIdOrSecretLength,
   maxQueryItems,
   maxReasonLength,
   maxTokenLength,
   type OptionNames,
   type QueryKind,
   refuseUnknownOptions,
+  type SessionInfo,
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
@@ -66,9 +68,17 @@ export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers
   readonly kind: K
 }
 
+/** Which session `session.query` shows with the kind `sessions`. */
+export interface SessionQueryOptions {
+  readonly kind: 'sessions'
+  /** The id of the session, as queries and watches show it. */
+  readonly session: string
+}
+
 /** The options of a query of any kind. */
 export type AnyQueryOptions = Omit<QueryOptions, 'kind'> & {
   readonly kind?: QueryKind | undefined
+  readonly session?: string | undefined
 }
 
 /** The result of `session.query` with the kind `barriers`. */
@@ -85,6 +95,13 @@ export interface KeptQueryResult {
   readonly kept: readonly KeptResultInfo[]
   /** How many kept results the query selects, including those beyond the limit. */
   readonly keptCount: number
+}
+
+/** The result of `session.query` with the kind `sessions`. */
+export interface SessionQueryResult {
+  /** The session; empty if there is no such session. */
+  readonly sessions: readonly SessionInfo[]
+  readonly sessionsCount: number
 }
 
 /** The result of `session.query`. */
@@ -108,6 +125,7 @@ const queryOptions: OptionNames<AnyQueryOptions> = {
   after: 1,
   afterFence: 1,
   kind: 1,
+  session: 1,
 }
 /**
  * The fields that are lists in the response to a query of each kind. The count of the list `held`
@@ -117,6 +135,7 @@ const listsOfKind = {
   locks: ['held', 'waiting'],
   barriers: ['arrived'],
   results: ['kept'],
+  sessions: ['sessions'],
 } as const
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
@@ -138,7 +157,7 @@ export function checkToken(token: unknown): void {
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   refuseUnknownOptions('query', options, queryOptions)
-  const { key, prefix, limit, after, afterFence, kind } = options
+  const { key, prefix, limit, after, afterFence, kind, session } = options
   const selection = checkSelection('query', { key, prefix }, selectionOptions)
   check(
     limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
@@ -152,11 +171,16 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   check(afterFence === undefined || after !== undefined, 'afterFence needs the option after')
   check(
     kind === undefined || Object.hasOwn(listsOfKind, kind),
-    'kind must be locks, barriers or results',
+    'kind must be locks, barriers, results or sessions',
   )
   const listsLocks = kind === undefined || kind === 'locks'
   check(after === undefined || listsLocks, 'only locks have pages')
-  return { ...selection, limit, after, afterFence, kind }
+  check(
+    (kind === 'sessions') === (session !== undefined),
+    'kind sessions and session need each other',
+  )
+  if (session !== undefined) checkText('session', session, maxIdOrSecretLength)
+  return { ...selection, limit, after, afterFence, kind, session }
 }
 
 /**
@@ -249,7 +273,7 @@ export function statsRequest(): SimpleRequest<LockStats> {
 }
 
 /** The type of the result of a query of any kind. A result has only the lists of its kind. */
-export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult
+export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult & SessionQueryResult
 
 /** Makes a query. The result has only the lists of the kind of the query. */
 export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryResult> {

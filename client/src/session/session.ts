@@ -62,6 +62,8 @@ import {
   type RecordQueryOptions,
   type RevokeOptions,
   revokeRequest,
+  type SessionQueryOptions,
+  type SessionQueryResult,
   statsRequest,
 } from '../requests/simpleRequests.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
@@ -391,13 +393,14 @@ export class Session extends SessionEmitter {
   /**
    * Returns the locks and waiting requests of a key, of all keys with a prefix, or of all keys. The
    * result may be slightly stale. With the option `kind`, returns the calls that wait at barriers,
-   * or the kept results of `once`. Rejects with `INVALID_KEY`, `INVALID_OPTION` or
+   * the kept results of `once`, or one session. Rejects with `INVALID_KEY`, `INVALID_OPTION` or
    * `SESSION_CLOSED`. A query for a single key may reject with `FORBIDDEN`; other queries leave
    * forbidden keys out.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
   async query(options: RecordQueryOptions<'results'>): Promise<KeptQueryResult>
+  async query(options: SessionQueryOptions): Promise<SessionQueryResult>
   async query(options: AnyQueryOptions = {}): Promise<AnyQueryResult> {
     return this.#controller.submit(queryRequest(checkQuery(options)))
   }

@@ -5,7 +5,7 @@
  */
 import { maxKeyBytes, maxMetadataBytes, maxSetKeys, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
-import type { Identity, Operation } from '../config/permissions.js'
+import { type Identity, type Operation, operatorOperations } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import { TokenBucket } from './tokenBuckets.js'
@@ -50,8 +50,9 @@ export class RequestPolicy implements ConnectionPolicy {
     } catch {
       return false
     }
-    // No rules configured: an authenticated client may do everything except `revoke`.
-    return may !== undefined || operation !== 'revoke' || authenticate === undefined
+    if (may !== undefined || authenticate === undefined) return true
+    // No rules configured: an authenticated client may do everything that is not for operators.
+    return !operatorOperations.includes(operation)
   }
 
   checkPermission(operation: Operation, key: string): Denial | undefined {
@@ -106,6 +107,7 @@ const phrases: Record<Operation, string> = {
   watch: 'watch this key',
   stats: 'see the statistics',
   revoke: 'revoke locks of this key',
+  inspect: 'see the principals and addresses of sessions',
 }
 
 function tooLarge(limit: LimitName, limitValue: number): Denial {

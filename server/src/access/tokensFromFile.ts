@@ -7,8 +7,8 @@
  *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*
  *     60303ae22b998861...              ops         all
  *
- * - Operations are separated by commas. The default `everyday` means all operations but `steal` and
- *   `revoke`.
+ * - Operations are separated by commas. The default `everyday` means all operations but `steal`,
+ *   `revoke` and `inspect`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
  *   default `*` means all keys. To allow a key that contains a space, write a prefix of the key
  *   that ends before the space.

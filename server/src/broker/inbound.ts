@@ -46,6 +46,7 @@ export interface InboundDeps {
   readonly tokenExpiry: Pick<TokenExpiry, 'renew'>
   readonly time: AnswerContext['time']
   readonly lockTimes: AnswerContext['lockTimes']
+  readonly attached: AnswerContext['attached']
 }
 
 export class Inbound {
@@ -56,11 +57,8 @@ export class Inbound {
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
-    const { liveTable, statistics, watchRegistry, limits, tokenExpiry, time, lockTimes } = deps
     this.#deps = deps
-    const report = this.#report.bind(this)
-    const counters = { statistics, limits, report }
-    this.#context = { liveTable, watchRegistry, tokenExpiry, time, lockTimes, ...counters }
+    this.#context = { ...deps, report: this.#report.bind(this) }
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   type LockItem,
   type LockRequest,
   maxQueryItems,
+  type SessionInfo,
 } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
 import type { Operation } from '../config/permissions.js'
@@ -20,7 +21,7 @@ import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/wor
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import type { PacedMessages } from '../connection/sendQueue.js'
-import type { Command, ExtraTerms, SetItem } from '../core/index.js'
+import type { Command, ExtraTerms, Session, SetItem } from '../core/index.js'
 import type { RefusalNotice } from '../observability/observer.js'
 import {
   foundChunks,
@@ -28,7 +29,7 @@ import {
   pageChunks,
   watchingChunks,
 } from '../protocol/chunkedResponses.js'
-import { encodeFailed, encodeStats } from '../protocol/encode.js'
+import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encode.js'
 import { recordChunks } from '../protocol/recordChunks.js'
 import type { LockTimes } from './lockTimes.js'
 import { type KeySelection, TableSearch } from './queries.js'
@@ -50,6 +51,8 @@ export interface AnswerContext {
   readonly limits: BrokerLimits
   readonly time: RecordTimers
   readonly lockTimes: Pick<LockTimes, 'remainingTimesOf'>
+  /** The connection of each session that is attached to this broker. */
+  readonly attached: ReadonlyMap<Session, Connection>
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
   /** Tells the observer, if there is one, that a message was refused. */
@@ -393,13 +396,15 @@ function checkKey(
     key === undefined ? undefined : policy.checkPermission(operation, key)
 }
 
-function query(
-  { liveTable, time, lockTimes }: AnswerContext,
-  connection: Connection,
-  message: MessageOf<'query'>,
-): void {
+function query(context: AnswerContext, connection: Connection, message: MessageOf<'query'>): void {
+  const { liveTable, time, lockTimes } = context
   const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
   const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
+  if (kind === 'sessions') {
+    const info = visibleSession(context, connection, message.session!)
+    connection.send(encodeFoundSession(id, info))
+    return
+  }
   if (kind !== 'locks') {
     const search = searchRecords(kind, liveTable.current, time, selection)
     connection.stream(endSearchOnReturn(search, recordChunks(id, search, limit)), true)
@@ -411,6 +416,23 @@ function query(
       ? foundChunks(id, search, limit)
       : pageChunks(id, search, new PageBuilder({ after, afterFence }, limit))
   connection.stream(endSearchOnReturn(search, chunks), true)
+}
+
+/**
+ * A session as the client of this connection may see it. Undefined if there is no such session. The
+ * principal and the address are private, so they need the permission `inspect`.
+ */
+function visibleSession(
+  { liveTable, attached }: AnswerContext,
+  { policy }: Connection,
+  sessionId: string,
+): SessionInfo | undefined {
+  const session = liveTable.current.sessions.get(sessionId)
+  if (session === undefined) return undefined
+  const { lease, grace, principal } = session
+  const info = { session: sessionId, lease, grace, connected: !session.suspended }
+  const mayInspect = policy?.may('inspect', '') ?? true
+  return mayInspect ? { ...info, principal, address: attached.get(session)?.remoteAddress } : info
 }
 
 function watch(

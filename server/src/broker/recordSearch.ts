@@ -24,7 +24,7 @@ const workUnitsPerStep = 8
 
 /** Starts a search. The caller must call `next` until it returns undefined, or call `end`. */
 export function searchRecords(
-  kind: Exclude<QueryKind, 'locks'>,
+  kind: Exclude<QueryKind, 'locks' | 'sessions'>,
   table: Pick<LockTable, 'barriers' | 'keptResults' | 'walkKeptResults'>,
   timers: RecordTimers,
   selection: KeySelection,

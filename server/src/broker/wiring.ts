@@ -125,7 +125,7 @@ type ConnectionComponents = ReturnType<typeof makeConnections>
 function makeInput(
   deps: BrokerDeps,
   shared: SharedComponents,
-  { tokenExpiry }: ConnectionComponents,
+  { tokenExpiry, connections }: ConnectionComponents,
 ) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
@@ -156,6 +156,7 @@ function makeInput(
     tokenExpiry,
     time,
     lockTimes: shared.lockTimes,
+    attached: connections.attached,
   })
   return { handshake, inbound }
 }

@@ -31,7 +31,7 @@ export function tokenCommand(): Command {
     .option(
       '--allow <operations>',
       `allowed operations, separated by commas: ${operations.join(', ')}; ` +
-        'or everyday (all but steal and revoke), or all',
+        'or everyday (all but steal, revoke and inspect), or all',
       operationsFrom,
       defaultOperations,
     )

@@ -14,11 +14,22 @@ import { HoldfastError } from '@holdfast/shared'
  *   change of the holders and the waiters of a key.
  * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.
  * - `revoke`: end a lock of another session.
+ * - `inspect`: see the principal and the address of every session. Sessions belong to no key, so
+ *   the key is empty.
  *
  * A session needs no permission to unlock, refresh or cancel its own locks and requests. A client
  * whose `lock` fails with `LOCK_HELD` sees the holders of the key without a permission.
  */
-export const operations = ['lock', 'share', 'steal', 'query', 'watch', 'stats', 'revoke'] as const
+export const operations = [
+  'lock',
+  'share',
+  'steal',
+  'query',
+  'watch',
+  'stats',
+  'revoke',
+  'inspect',
+] as const
 
 export type Operation = (typeof operations)[number]
 
@@ -28,7 +39,7 @@ export type Operation = (typeof operations)[number]
  * change from call to call. Any result other than `true` denies the operation, also a promise or an
  * exception.
  *
- * @param key Empty for `stats`.
+ * @param key Empty for `stats` and `inspect`.
  */
 export type Authorize = (principal: string, operation: Operation, key: string) => boolean
 
@@ -55,7 +66,7 @@ export interface Identity {
   readonly expiresAt?: number | undefined
   /**
    * Whether the client may do an operation on a key. `authorize` must allow the operation as well.
-   * Default: everything but `revoke`.
+   * Default: everything but `revoke` and `inspect`.
    */
   readonly may?: ((operation: Operation, key: string) => boolean) | undefined
 }
@@ -75,12 +86,18 @@ export type Authenticate = (
 export interface PermissionRule {
   /** Keys, or prefixes of keys followed by `*`. A single `*` means every key. */
   readonly keys: readonly string[]
-  /** Allowed operations. Default: all but `steal` and `revoke`. */
+  /** Allowed operations. Default: all but `steal`, `revoke` and `inspect`. */
   readonly allow?: readonly Operation[] | undefined
 }
 
 /** The operations of a permission rule without `allow`. */
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
+
+/** The operations for operators. An authenticated client needs a rule that allows them. */
+export const operatorOperations: readonly Operation[] = ['revoke', 'inspect']
+
+/** The operations that belong to no key. */
+const keylessOperations: readonly Operation[] = ['stats', 'inspect']
 
 export function isOperation(value: unknown): value is Operation {
   return operations.includes(value as Operation)
@@ -97,9 +114,8 @@ export function permissionsFrom(
     rules.some(({ keys, allow = defaultOperations }) => {
       const isAllowed =
         allow.includes(operation) || (operation === 'share' && allow.includes('lock'))
-      return (
-        isAllowed && (operation === 'stats' || keys.some((pattern) => matchesPattern(pattern, key)))
-      )
+      if (!isAllowed || keylessOperations.includes(operation)) return isAllowed
+      return keys.some((pattern) => matchesPattern(pattern, key))
     })
 }
 

@@ -18,6 +18,7 @@ import {
   type LockMode,
   type LockStats,
   type QueuedInfo,
+  type SessionInfo,
   type CycleEntry as SharedCycleEntry,
   type WaitingInfo,
 } from '@holdfast/shared'
@@ -363,6 +364,18 @@ export function encodeKeptResult(
   const remaining = remainingMs === undefined ? undefined : Math.max(0, Math.ceil(remainingMs))
   const info: KeptResultInfo = { key, size: value?.length ?? 0, fence, since, keep, remaining }
   return JSON.stringify(info)
+}
+
+/**
+ * Encodes the answer to a query for a session.
+ *
+ * @param info Undefined if there is no such session.
+ */
+export function encodeFoundSession(id: number, info: SessionInfo | undefined): string {
+  const locks = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
+  const sessions = info === undefined ? [] : [info]
+  const sessionFields = { sessions, sessionsCount: sessions.length }
+  return JSON.stringify({ type: 'found', id, ...locks, ...sessionFields, more: false })
 }
 
 function waitingFields(key: string, { mode, session, since, extras }: WaiterInfo): WaitingInfo {

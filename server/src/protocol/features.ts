@@ -20,6 +20,7 @@ export const brokerVersion = '0.1.0'
  * - `once`: the messages `once` and `complete`
  * - `permits`: the fields `permits` and `capacity` of `lock` and `lockAll`
  * - `queryKind`: the field `kind` of `query`
+ * - `querySession`: the kind `sessions` and the field `session` of `query`
  * - `queue`: the field `queue` of `watch`
  * - `scope`: the field `scope` of `lock` and `lockAll`, and the message `endScope`
  * - `upgrade`: the messages `upgrade` and `downgrade`
@@ -34,6 +35,7 @@ export const brokerFeatures: readonly string[] = [
   'once',
   'permits',
   'queryKind',
+  'querySession',
   'queue',
   'scope',
   'upgrade',

@@ -9,6 +9,7 @@
  */
 import type { CycleEntry, ErrorCode, Holder, LockLossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
+import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
 /** The answer to `hello`: the session of this connection, with its lease and grace. */
 export interface Welcome {
@@ -292,37 +293,6 @@ export interface QueuedInfo extends WaitingInfo {
   readonly request: number
 }
 
-/** A call that waits at a barrier, as queries with the kind `barriers` show the call. */
-export interface BarrierCallInfo {
-  /** The key of the barrier. */
-  readonly key: string
-  /** How many calls pass the barrier together. */
-  readonly parties: number
-  /** How many calls wait at the barrier, including this call. */
-  readonly waiting: number
-  readonly session: string
-  readonly name?: string | undefined
-  readonly since: number
-}
-
-/** A kept result of `once`, as queries with the kind `results` show the result. */
-export interface KeptResultInfo {
-  readonly key: string
-  /** UTF-16 units of the value as JSON text; 0 for the value `undefined`. */
-  readonly size: number
-  /** The fence of the lock of the run. */
-  readonly fence: number
-  /** When the run completed. */
-  readonly since: number
-  /** How long the result is kept, in ms. */
-  readonly keep: number
-  /**
-   * Time until the broker forgets the result, in ms; absent if another broker of the cluster
-   * measures this time.
-   */
-  readonly remaining?: number | undefined
-}
-
 /**
  * One part of the answer to `query`. Only the counts of the last part are final: they include the
  * items that the answer leaves out because of `limit`. If the kind of the query is not `locks`,
@@ -343,6 +313,9 @@ export interface Found {
   /** The kept results of `once`; only with the kind `results`. */
   readonly kept?: readonly KeptResultInfo[] | undefined
   readonly keptCount?: number | undefined
+  /** The session that the query names, if it exists; only with the kind `sessions`. */
+  readonly sessions?: readonly SessionInfo[] | undefined
+  readonly sessionsCount?: number | undefined
 }
 
 /**

@@ -25,15 +25,9 @@ import {
 } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
-import type {
-  BarrierCallInfo,
-  HeldInfo,
-  KeptResultInfo,
-  QueuedInfo,
-  ServerMessage,
-  WaitingInfo,
-} from './brokerMessages.js'
+import type { HeldInfo, QueuedInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
+import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
 /** A count, a duration or a time since 1970: an integer from 0. */
 const IntegerFromZero = min(safeInteger, 0)
@@ -122,6 +116,20 @@ const KeptList = size(
   ),
   0,
   maxQueryItems,
+)
+const SessionList = size(
+  array(
+    type({
+      session: string(),
+      lease: Ttl,
+      grace: Timeout,
+      connected: boolean(),
+      principal: optional(string()),
+      address: optional(string()),
+    }) as Describe<SessionInfo>,
+  ),
+  0,
+  1,
 )
 /** The held locks in `snapshot`. They have other fields than the held locks in `found`. */
 const SnapshotLocks = array(
@@ -219,6 +227,8 @@ export const brokerSchemas = {
     arrivedCount: optional(IntegerFromZero),
     kept: optional(KeptList),
     keptCount: optional(IntegerFromZero),
+    sessions: optional(SessionList),
+    sessionsCount: optional(IntegerFromZero),
   }),
   watching: type({
     type: literal('watching'),

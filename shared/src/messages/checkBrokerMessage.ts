@@ -165,6 +165,14 @@ const keptResult: Shape = {
   keep: duration,
   remaining: optional(integerFromZero),
 }
+const sessionInfo: Shape = {
+  session: text,
+  lease: duration,
+  grace: durationFromZero,
+  connected: flag,
+  principal: optional(text),
+  address: optional(text),
+}
 const lockEvent = record({
   event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
   ...lockInfo,
@@ -262,6 +270,8 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     arrivedCount: optional(integerFromZero),
     kept: optional(listOf(record(keptResult), maxQueryItems)),
     keptCount: optional(integerFromZero),
+    sessions: optional(listOf(record(sessionInfo), 1)),
+    sessionsCount: optional(integerFromZero),
   }),
   watching: record({
     ...heldListFields,

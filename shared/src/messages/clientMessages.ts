@@ -297,8 +297,9 @@ export interface Cancel {
  * - `locks`: the held locks, and the lock requests that wait
  * - `barriers`: the calls that wait at barriers
  * - `results`: the kept results of `once`
+ * - `sessions`: one session
  */
-export type QueryKind = 'locks' | 'barriers' | 'results'
+export type QueryKind = 'locks' | 'barriers' | 'results' | 'sessions'
 
 /**
  * Asks which locks are held and which requests wait. With another `kind`, asks for the calls at
@@ -320,6 +321,8 @@ export interface QueryRequest {
   readonly afterFence?: number | undefined
   /** What to list. Absent: `locks`. Only locks have pages. */
   readonly kind?: QueryKind | undefined
+  /** The id of a session. Present if and only if the kind is `sessions`. */
+  readonly session?: string | undefined
 }
 
 /**

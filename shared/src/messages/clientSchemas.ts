@@ -274,6 +274,17 @@ const checkQueryKind = (message: { after?: unknown; kind?: unknown }) =>
   message.kind === 'locks' ||
   'only a query for locks has pages: leave out after or kind'
 
+/** Like every check of superstruct, returns true or the error message. */
+const checkQuerySession = ({ kind, session, key, prefix }: Record<string, unknown>) => {
+  if ((kind === 'sessions') !== (session !== undefined))
+    return 'a query of the kind sessions has a session, and no other query has one'
+  return (
+    session === undefined ||
+    (key === undefined && prefix === undefined) ||
+    'a query for a session has no key and no prefix: leave them out'
+  )
+}
+
 const QuerySchema: Describe<QueryRequest> = refine(
   object({
     type: literal('query'),
@@ -283,11 +294,17 @@ const QuerySchema: Describe<QueryRequest> = refine(
     limit: optional(max(min(safeInteger, 1), maxQueryItems)),
     after: optional(Prefix),
     afterFence: optional(Fence),
-    kind: optional(enums(['locks', 'barriers', 'results'])),
+    kind: optional(enums(['locks', 'barriers', 'results', 'sessions'])),
+    session: optional(ShortText),
   }),
   'query',
   (message) => {
-    for (const checkFields of [checkKeyOrPrefix, checkPageStart, checkQueryKind]) {
+    for (const checkFields of [
+      checkKeyOrPrefix,
+      checkPageStart,
+      checkQueryKind,
+      checkQuerySession,
+    ]) {
       const result = checkFields(message)
       if (result !== true) return result
     }

@@ -113,11 +113,12 @@ describe('the dashboard with thousands of locks', function () {
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })
-    await sessions[1]!.lock('k')
+    await sessions[1]!.lock('k', { ttl: 2_000_000_000, maxHold: 2_100_000_000 })
     void sessions[0]!.lock('k').catch(() => {})
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events', '#/coordination']
+    pages.push(`#/session/${sessions[0]!.id}`)
     pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
     for (const width of [1280, 390, 320]) {
       await page.setViewportSize({ width, height: 800 })

@@ -1,7 +1,10 @@
 /**
  * Tests in Chromium what the page of a lock shows of its ttl (how long it lasts without a refresh)
- * and its longest hold. A fence is the number of a grant.
+ * and its longest hold, and what the page of a session shows of its client. A fence is the number
+ * of a grant. The lease is how long the broker keeps a session without a message of its client.
  */
+import type { Operation } from '@holdfast/server'
+
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
@@ -75,6 +78,74 @@ describe('the page of a lock, in Chromium,', function () {
     await dashboardPage.waitForText('Held for')
     const facts = await factsIn(dashboardPage, 'Holder')
     expect(Object.keys(facts)).to.deep.equal(['Session', 'Mode', 'Held for', 'Fence'])
+    dashboardPage.expectNoProblems()
+  })
+})
+
+describe('the page of a session, in Chromium,', function () {
+  this.timeout(600_000)
+  const stage = Stage.forEachTest()
+  const dashboardPages = DashboardPages.forSuite(stage)
+
+  const token = 'a'.repeat(60)
+
+  /** Starts a broker on which the dashboard has a token with or without the permission. */
+  async function brokerWith(mayInspect: boolean): Promise<{ url: string; session: string }> {
+    const may = (operation: Operation) => operation !== 'inspect' || mayInspect
+    const { url } = await stage.broker({
+      authenticate: ({ token }) =>
+        token === undefined ? undefined : { principal: `owner-of-${token}`, may },
+    })
+    const ann = await stage.session(url, { name: 'ann', token, lease: 40_000, grace: 5_000 })
+    await ann.lock('k')
+    return { url, session: ann.id }
+  }
+
+  /** Opens the page of a session with a token. */
+  async function openPage(url: string, session: string): Promise<DashboardPage> {
+    const dashboardPage = await dashboardPages.openPage(url, `#/session/${session}`)
+    await dashboardPage.page.getByLabel('Token').fill('t')
+    await dashboardPage.page.getByLabel('Token').press('Enter')
+    await dashboardPage.waitForText('Lease')
+    return dashboardPage
+  }
+
+  it('shows the principal, the address and the lease to an operator', async () => {
+    const { url, session } = await brokerWith(true)
+    const dashboardPage = await openPage(url, session)
+    expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
+      ...{ Principal: `owner-of-${token}`, Address: '127.0.0.1', Connection: 'connected' },
+      ...{ Lease: '40 s', Grace: '5 s' },
+    })
+    const { page } = dashboardPage
+    await page.setViewportSize({ width: 375, height: 812 })
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).to.equal(375)
+    dashboardPage.expectNoProblems()
+  })
+
+  it('shows neither principal nor address without the permission inspect', async () => {
+    const { url, session } = await brokerWith(false)
+    const dashboardPage = await openPage(url, session)
+    expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
+      ...{ Connection: 'connected', Lease: '40 s', Grace: '5 s' },
+    })
+    await dashboardPage.waitForText(/need a token with the permission inspect/)
+    expect(await dashboardPage.page.content()).not.to.match(/owner-of|127\.0\.0\.1</)
+    dashboardPage.expectNoProblems()
+  })
+
+  it('notices that the session has lost its connection, and then that it has ended', async () => {
+    const { url, port } = await stage.broker()
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const ann = await stage.session(proxy.url, { name: 'ann', lease: 60_000, grace: 6_000 })
+    const dashboardPage = await dashboardPages.openConnectedPage(url, `#/session/${ann.id}`)
+    await dashboardPage.waitForText(/^connected$/)
+    await dashboardPage.waitForText(/No lock or waiting request of this session is known here/)
+    proxy.shut(true)
+    proxy.cut()
+    await dashboardPage.waitForText(/^disconnected$/)
+    await dashboardPage.waitForText(/This session has ended/)
     dashboardPage.expectNoProblems()
   })
 })

@@ -253,6 +253,18 @@ describe('e2e: cells', () => {
     expect(await session.stats()).to.include({ barrierCalls: keys.length })
   })
 
+  it('show a session of any cell', async () => {
+    const session = await open(await brokers())
+    await session.lock(keys[0]!)
+    const { held } = await session.query({ key: keys[0]! })
+    const { session: id } = held[0]!
+    const found = await session.query({ kind: 'sessions', session: id })
+    expect(found.sessions.map((info) => info.session)).to.deep.equal([id])
+    expect(found.sessionsCount).to.equal(1)
+    const none = await session.query({ kind: 'sessions', session: 'unknown' })
+    expect(none).to.deep.equal({ sessions: [], sessionsCount: 0 })
+  })
+
   it('send one state of each cell to a watch, and then the events of all cells', async () => {
     const session = await open(await brokers())
     const held = await session.lock(keys[0]!)

@@ -90,7 +90,15 @@ describe('e2e: errors of arguments', () => {
     await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
     await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
     await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
-    for (const options of [{ kind: 'elections' }, { kind: 'barriers', after: '' }]) {
+    const invalidQueries = [
+      { kind: 'elections' },
+      { kind: 'barriers', after: '' },
+      { kind: 'sessions' },
+      { session: 's' },
+      { kind: 'sessions', session: '' },
+      { kind: 'sessions', session: 's'.repeat(65) },
+    ]
+    for (const options of invalidQueries) {
       await rejection(sessions[0]!.query(options as object), 'INVALID_OPTION')
     }
   })

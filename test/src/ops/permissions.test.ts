@@ -9,8 +9,11 @@ import { BrokerHarness } from '../server/harness.js'
 import { answersOf, harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
-/** A request for each operation. */
-const requests: Record<Operation, object> = {
+/**
+ * A request for each operation that a request needs. A query for a session needs no operation:
+ * without `inspect`, its answer has fewer fields (see `server/sessionQueries.test.ts`).
+ */
+const requests: Record<Exclude<Operation, 'inspect'>, object> = {
   lock: { type: 'lock', key: 'k' },
   share: { type: 'lock', key: 'k', mode: 'shared' },
   steal: { type: 'lock', key: 'k', steal: true },
@@ -193,7 +196,7 @@ describe('permission rules', () => {
   const may = permissionsFrom([
     { keys: ['orders:*', 'report'] },
     { keys: ['*'], allow: ['query'] },
-    { keys: ['jobs:*'], allow: ['lock', 'revoke'] },
+    { keys: ['jobs:*'], allow: ['lock', 'revoke', 'inspect'] },
   ] satisfies PermissionRule[])
 
   const allowed: [Operation, string][] = [
@@ -204,6 +207,7 @@ describe('permission rules', () => {
     ['share', 'jobs:1'],
     ['revoke', 'jobs:1'],
     ['stats', ''],
+    ['inspect', ''],
   ]
   const forbidden: [Operation, string][] = [
     ['lock', 'order'],

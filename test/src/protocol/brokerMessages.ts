@@ -111,6 +111,13 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
     kept: [{ key: 'k', size: 2, fence: 3, since: 4, keep: 9, remaining: 5 }],
     keptCount: 1,
   },
+  {
+    ...{ type: 'found', id: 1, ...nothingFound, more: false },
+    sessions: [
+      { session: 's', lease: 9, grace: 0, connected: true, principal: 'p', address: '::1' },
+    ],
+    sessionsCount: 1,
+  },
   { type: 'watching', id: 1, held: [heldItem], heldCount: 1, more: false },
   {
     type: 'watching',

@@ -192,11 +192,11 @@ function fieldFrom(name: string): [string, { optional: boolean }] {
 
 /** The messages that the interfaces of the code declare, by sender and `type`. */
 export function declaredMessages(): DeclaredMessages {
-  const files = ['errors.ts', 'messages/clientMessages.ts', 'messages/brokerMessages.ts']
-  const [errors, client, broker] = files.map((file) =>
-    readFileSync(new URL(`src/${file}`, shared), 'utf8'),
-  )
-  const source = `${errors}\n${client}\n${broker}`
+  const messageFiles = ['clientMessages', 'queryItems', 'brokerMessages']
+  const files = ['errors.ts', ...messageFiles.map((name) => `messages/${name}.ts`)]
+  const texts = files.map((file) => readFileSync(new URL(`src/${file}`, shared), 'utf8'))
+  const source = texts.join('\n')
+  const broker = texts.at(-1)
   const brokerStart = source.length - broker!.length
   const bodies = new Map<string, { base: string | undefined; body: string; offset: number }>()
   const declaration =

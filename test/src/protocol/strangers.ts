@@ -147,6 +147,7 @@ export function goodMessage(random: Random): ClientMessage {
         { kind: random.pick(['locks', 'barriers', 'results']) },
       ]),
     }),
+    () => ({ type: 'query', id, kind: 'sessions', session: random.pick(['s', 'x'.repeat(64)]) }),
     () => ({ type: 'watch', id, ...scope() }),
     () => ({ type: 'unwatch', watch: id }),
     () => ({ type: 'stats', id }),

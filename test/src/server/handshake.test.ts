@@ -228,6 +228,7 @@ describe('handshake: the description of the broker in welcome', () => {
       election: { type: 'campaign', id: 1, key: 'e' },
       scope: { type: 'lock', id: 1, key: 's', scope: 1 },
       queryKind: { type: 'query', id: 1, prefix: '', kind: 'barriers' },
+      querySession: { type: 'query', id: 1, kind: 'sessions', session: 's' },
       upgrade: { type: 'upgrade', id: 1, fence: 1 },
     }
     // test/src/server/cells.test.ts tests the feature `cell`, which is a field of `hello`.

@@ -13,6 +13,7 @@ import { BrokerPoller } from './brokerPoller.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 import { HandoffProbe } from './handoffProbe.js'
 import { KeyPoller } from './keyPoller.js'
+import { SessionPoller } from './sessionPoller.js'
 
 /** The state of the connection to the broker. */
 export type ConnectionStatus =
@@ -40,6 +41,7 @@ export class BrokerFeed {
   readonly brokerPoller: BrokerPoller
   readonly handoffProbe: HandoffProbe
   readonly keyPoller: KeyPoller
+  readonly sessionPoller: SessionPoller
   status: ConnectionStatus = { kind: 'connecting' }
   /**
    * When the draining broker will close, in ms of the wall clock; undefined if the broker does not
@@ -66,6 +68,7 @@ export class BrokerFeed {
     this.brokerPoller = new BrokerPoller(this, environment, changes)
     this.handoffProbe = new HandoffProbe(this, environment, changes)
     this.keyPoller = new KeyPoller(this, environment, changes)
+    this.sessionPoller = new SessionPoller(this, environment, changes)
   }
 
   /** Connects with this token. The token is kept in memory only, and is lost with the page. */
@@ -131,6 +134,7 @@ export class BrokerFeed {
     this.#setStatus({ kind: 'live' })
     this.brokerPoller.start()
     this.keyPoller.refresh()
+    this.sessionPoller.refresh()
   }
 
   #onWatchEvent(event: WatchEvent): void {

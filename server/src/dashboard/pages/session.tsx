@@ -1,6 +1,13 @@
-/** The page of one session: the locks that it holds, and the requests that wait. */
-import type { WaitingInfo } from '@holdfast/client'
-import { formatCount } from '../model/format.js'
+/**
+ * The page of one session: its lease, its connection, the locks that it holds, and the requests
+ * that wait. The broker shows the principal and the address of a session only to clients with the
+ * permission `inspect`.
+ */
+import type { SessionInfo, WaitingInfo } from '@holdfast/client'
+import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
+import type { SessionResult } from '../feed/sessionPoller.js'
+import { formatCount, formatTwoUnits } from '../model/format.js'
 import { useFeed, useSessionRows } from '../ui/appState.js'
 import {
   Age,
@@ -17,17 +24,19 @@ export function SessionPage({ id }: { id: string }) {
   const { feed } = useFeed()
   const row = useSessionRows().get(id)
   const { rows } = feed.locks
+  useEffect(() => {
+    feed.sessionPoller.select(id)
+    return () => feed.sessionPoller.select(undefined)
+  }, [feed, id])
+  const { result } = feed.sessionPoller
   return (
     <>
       <div class="page-head">
         <h1>{row?.name ?? 'Session'}</h1>
         <p class="quiet key">{id}</p>
       </div>
-      {row === undefined && (
-        <Note>
-          No lock or waiting request of this session is known here. The session may have ended.
-        </Note>
-      )}
+      {row === undefined && <Note>{unknownSessionText(result)}</Note>}
+      {result !== undefined && result !== 'ended' && <SessionFacts info={result} />}
       <div class="columns">
         <Panel
           title="Holds"
@@ -76,6 +85,53 @@ export function SessionPage({ id }: { id: string }) {
         </Panel>
       </div>
     </>
+  )
+}
+
+/** What the page says if it knows no lock and no waiting request of the session. */
+function unknownSessionText(result: SessionResult | undefined): string {
+  if (result === 'ended') return 'This session has ended, or this broker never had it.'
+  const text = 'No lock or waiting request of this session is known here.'
+  return result === undefined ? `${text} The session may have ended.` : text
+}
+
+function SessionFacts({ info }: { info: SessionInfo }) {
+  const { lease, grace, connected, principal, address } = info
+  return (
+    <Panel title="Client">
+      <dl class="facts facts-row">
+        {principal !== undefined && (
+          <Fact name="Principal">
+            <span class="key">{principal}</span>
+          </Fact>
+        )}
+        {principal !== undefined && (
+          <Fact name="Address">
+            {address !== undefined && <span class="key">{address}</span>}
+            {address === undefined && (
+              <span class="quiet">{connected ? 'not known here' : 'none'}</span>
+            )}
+          </Fact>
+        )}
+        <Fact name="Connection">{connected ? 'connected' : 'disconnected'}</Fact>
+        <Fact name="Lease">{formatTwoUnits(lease)}</Fact>
+        <Fact name="Grace">{grace === 0 ? 'none' : formatTwoUnits(grace)}</Fact>
+      </dl>
+      {principal === undefined && (
+        <p class="quiet caption">
+          The principal and the address need a token with the permission inspect.
+        </p>
+      )}
+    </Panel>
+  )
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
   )
 }
 

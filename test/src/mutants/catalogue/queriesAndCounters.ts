@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of the queries for barriers and kept results, of the counters of refused
- * deadlocks, and of the remaining times of locks. The simulation makes no such queries, so test
- * files must catch these mutants.
+ * deadlocks, of the remaining times of locks, and of queries for sessions. The simulation makes no
+ * such queries, so test files must catch these mutants.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -98,4 +98,33 @@ const lockTimes: Mutant[] = [
   },
 ].map((mutant) => ({ ...mutant, tests: 'server/lockTimes' }))
 
-export const queriesAndCountersMutants: readonly Mutant[] = [...queries, ...counters, ...lockTimes]
+const sessionQueries: Mutant[] = [
+  {
+    name: 'session-query-ignores-permission',
+    in: 'visibleSession',
+    find: `$POLICY?.may('inspect', '') ?? true`,
+    replace: 'true',
+    why: 'The broker shows every client the principals and the addresses of sessions.',
+  },
+  {
+    name: 'authenticated-client-may-inspect',
+    in: 'RequestPolicy.may',
+    find: '!operatorOperations.includes($OPERATION)',
+    replace: `$OPERATION !== 'revoke'`,
+    why: 'A client with a token may inspect sessions although no rule allows this.',
+  },
+  {
+    name: 'suspended-session-shown-as-connected',
+    in: 'visibleSession',
+    find: '!$SESSION.suspended',
+    replace: 'true',
+    why: 'The broker shows a session without a connection as connected.',
+  },
+].map((mutant) => ({ ...mutant, tests: 'server/sessionQueries' }))
+
+export const queriesAndCountersMutants: readonly Mutant[] = [
+  ...queries,
+  ...counters,
+  ...lockTimes,
+  ...sessionQueries,
+]

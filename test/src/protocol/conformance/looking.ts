@@ -12,6 +12,7 @@ import { queryAll, type Stage } from './stage.js'
 export function looking(stage: Stage): void {
   describe('a query', () => queries(stage))
   describe('a query for barriers or kept results', () => queriesForRecords(stage))
+  describe('a query for a session', () => queriesForSessions(stage))
   describe('a watch', () => watches(stage))
   describe('stats: the broker', () => statistics(stage))
 }
@@ -195,6 +196,31 @@ function queriesForRecords(stage: Stage): void {
     const { stats } = await peer.answer('stats', peer.request({ type: 'stats' }))
     for (const count of [stats.barriers, stats.barrierCalls, stats.keptResults])
       expect(count).to.be.at.least(1)
+  })
+}
+
+function queriesForSessions(stage: Stage): void {
+  const ask = async (peer: Peer, session: string) =>
+    peer.answer('found', peer.request({ type: 'query', kind: 'sessions', session }))
+
+  it('shows the lease and the grace of a session, and whether it is connected', async () => {
+    const [peer, other] = [await stage.open({ grace: 5_000 }), await stage.open()]
+    const { session, lease, grace } = peer.welcome
+    const found = await ask(other, session)
+    expect(found).to.include({ heldCount: 0, waitingCount: 0, sessionsCount: 1, more: false })
+    expect(found.sessions![0]).to.include({ session, lease, grace, connected: true })
+    peer.drop()
+    for (let connected = true; connected; ) {
+      connected = (await ask(other, session)).sessions![0]!.connected
+    }
+  })
+
+  it('finds no session that has ended', async () => {
+    const [peer, other] = await stage.openSeveral(2)
+    const { session } = peer!.welcome
+    peer!.say({ type: 'bye' })
+    for (let count = 1; count > 0; ) count = (await ask(other!, session)).sessionsCount!
+    expect((await ask(other!, session)).sessions).to.deep.equal([])
   })
 }
 

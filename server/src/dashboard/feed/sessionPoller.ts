@@ -1,0 +1,69 @@
+/**
+ * Queries the session whose page is open: its lease and grace, whether it is connected, and with
+ * the permission `inspect` its principal and address. These values change seldom, so the pause
+ * between two queries is long.
+ */
+import type { Session, SessionInfo } from '@holdfast/client'
+import type { PageEnvironment } from '../pageEnvironment.js'
+import type { ChangeNotifier } from './changeNotifier.js'
+
+/** Time from a result to the next query, in ms. */
+const pauseMs = 3_000
+
+/**
+ * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
+ */
+interface SessionSource {
+  readonly session: Session | undefined
+}
+
+/** The answer of the broker; `ended` if the broker has no such session. */
+export type SessionResult = SessionInfo | 'ended'
+
+/** Polls one session at a time: the session of the open page. */
+export class SessionPoller {
+  readonly #feed: SessionSource
+  readonly #environment: PageEnvironment
+  readonly #changes: ChangeNotifier
+  /** The id of the session whose page is open; undefined if no such page is open. */
+  #id: string | undefined
+  /** The last answer; undefined before the first answer, and of an older broker. */
+  result: SessionResult | undefined
+  #cancelTimer: (() => void) | undefined
+
+  constructor(feed: SessionSource, environment: PageEnvironment, changes: ChangeNotifier) {
+    this.#feed = feed
+    this.#environment = environment
+    this.#changes = changes
+  }
+
+  /** Queries this session from now on. With undefined, queries no session. */
+  select(id: string | undefined): void {
+    if (id === this.#id) return
+    this.#id = id
+    this.result = undefined
+    this.refresh()
+  }
+
+  /** Queries now. */
+  refresh(): void {
+    this.#cancelTimer?.()
+    if (this.#id !== undefined) void this.#query(this.#id)
+  }
+
+  async #query(id: string): Promise<void> {
+    const { session } = this.#feed
+    if (session?.state === 'connected' && this.#environment.isVisible()) {
+      try {
+        const { sessions } = await session.query({ kind: 'sessions', session: id })
+        if (id === this.#id) this.result = sessions[0] ?? 'ended'
+      } catch {
+        // An older broker refuses the query. After a lost connection, the next query follows.
+      }
+      this.#changes.notify()
+    }
+    if (id !== this.#id) return
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#environment.after(pauseMs, () => this.refresh())
+  }
+}
