@@ -1,6 +1,6 @@
 /**
- * The address of a command log on etcd: valid forms, and one error for each invalid form. The
- * command log orders all changes of the lock table.
+ * Tests the address of a command log on etcd: the meaning of each valid form, and the error message
+ * for each invalid form.
  */
 import { checkAddress, parseAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -37,7 +37,7 @@ describe('log: the address of etcd', () => {
     expect(checkAddress(options)).to.deep.equal(parseAddress('etcd://a,b/holdfast'))
   })
 
-  const wrong: [string, RegExp][] = [
+  const wrongAddresses: [string, RegExp][] = [
     ['10.0.0.1:2379', /^The address of a log must be etcd:\/\/host:port/],
     ['http://10.0.0.1:2379/holdfast', /^The address of a log must be etcd:\/\/host:port/],
     ['postgres://10.0.0.1/holdfast', /^The address of a log must be etcd:\/\/host:port/],
@@ -53,8 +53,8 @@ describe('log: the address of etcd', () => {
     ['etcd://a:2379,a:2379/holdfast', /"?http:\/\/a:2379"? occurs twice/],
     [`etcd://${Array.from({ length: 17 }, (_, i) => `h${i}`)}/holdfast`, /1 to 16 addresses/],
   ]
-  for (const [text, pattern] of wrong) {
-    it(`cannot be ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
+  for (const [text, pattern] of wrongAddresses) {
+    it(`is refused with a message: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
       const message = refusal(() => parseAddress(text))
       expect(message).to.match(pattern)
       expect(message).not.to.include('secret')

@@ -1,11 +1,11 @@
 /**
- * Brokers that share a command log, as their clients see the brokers: sessions move between brokers
- * with their locks and requests, and brokers die.
+ * Tests brokers that share a command log, as their clients see the brokers: sessions move between
+ * brokers with their locks and requests, and brokers die.
  * - The command log orders all changes of the lock table, so each broker has the same table.
  * - The owner broker of a session keeps the timers of the session.
- * - The lease is the time that a broker keeps a session without a message of its client, the grace
- *   the time that a session outlives its connection.
- * - The fence is the number of a grant, the ttl the time after which a lock expires.
+ * - The lease is how long a broker keeps a session without a message of its client.
+ * - The grace is how long a session survives the loss of its connection.
+ * - A fence is the number of a grant. A ttl is the time after which a lock expires.
  */
 import { createBroker, type Observer } from '@holdfast/server'
 import type { Effect } from '@holdfast/server/core'
@@ -52,19 +52,19 @@ describe('brokers that share a log', () => {
     await cluster.lock(alice, 1, 'k', { ttl: 2_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
     await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
-    const before = cluster.store.entries.length
+    const entriesBefore = cluster.store.entries.length
     await cluster.passAlive(3_000, alice, bob)
-    const texts = cluster.store.entries.slice(before).map(({ text }) => text)
+    const texts = cluster.store.entries.slice(entriesBefore).map(({ text }) => text)
     const proposals = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
     expect(proposals.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
   it('report each event to the observer of one broker only', async () => {
-    const seen: [string, string][] = []
+    const effects: [string, string][] = []
     const observerOf = (name: string): Observer => ({
-      onEffect: ({ kind }: Effect) => void seen.push([name, kind]),
-      onSessionMoved: () => void seen.push([name, 'left']),
+      onEffect: ({ kind }: Effect) => void effects.push([name, kind]),
+      onSessionMoved: () => void effects.push([name, 'left']),
       ...{ onMessage: () => {}, onFlushed: () => {}, onRefused: () => {} },
     })
     const cluster = new Cluster()
@@ -73,12 +73,12 @@ describe('brokers that share a log', () => {
     const alice = await cluster.client(a, { grace: 'lease' })
     const fence = await cluster.lock(alice, 1, 'k')
     await cluster.send(alice, { type: 'unlock', id: 2, fence })
-    expect(seen.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
+    expect(effects.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
       ...['opened', 'granted', 'released', 'answer'],
     ])
-    expect(seen.filter(([name]) => name === 'b')).to.deep.equal([])
+    expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     await cluster.client(b, alice.resume())
-    expect(seen.slice(4)).to.have.deep.members([
+    expect(effects.slice(4)).to.have.deep.members([
       ['a', 'left'],
       ['b', 'resumed'],
     ])
@@ -95,7 +95,7 @@ describe('brokers that share a log', () => {
     expect(status).to.deep.include({ waiting: 0, snapshot: undefined, problem: undefined })
   })
 
-  it('do not start quiet', () => {
+  it('refuse the option `quietStart`', () => {
     const { log } = new Cluster().newLog()
     expect(() => createBroker({ log, quietStart: true })).to.throw(HoldfastError, 'quietStart')
   })
@@ -106,7 +106,7 @@ describe('a session that moves to another broker', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    const bobs = await cluster.lock(bob, 1, 'bobs')
+    const fenceOfBob = await cluster.lock(bob, 1, 'bobs')
     const fence = await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'bobs' })
     await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
@@ -123,7 +123,7 @@ describe('a session that moves to another broker', () => {
     const held = [{ id: 1, key: 'k', mode: 'exclusive', fence, ttl: 60_000, at }]
     expect(rest.at(-1)).to.deep.include({ held, waiting: [2] })
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
-    await cluster.send(bob, { type: 'unlock', id: 2, fence: bobs })
+    await cluster.send(bob, { type: 'unlock', id: 2, fence: fenceOfBob })
     expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([2])
     alice.socket.drop()
     await cluster.settle()
@@ -190,8 +190,8 @@ describe('a session that moves to another broker', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     let client = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(client, 1, 'k', { ttl: 30_000 })
-    for (const at of [b, a, b, a]) {
-      client = await cluster.client(at, client.resume())
+    for (const broker of [b, a, b, a]) {
+      client = await cluster.client(broker, client.resume())
       expect(client.welcome.resumed).to.equal(true)
       await cluster.send(client, { type: 'ack', ids: [] })
       await cluster.passAlive(5_000, client)
@@ -261,9 +261,9 @@ describe('a broker that stops', () => {
       ownerBroker: name,
       suspended: true,
     })
-    const back = await cluster.client(a, alice.resume())
-    expect(back.welcome.resumed).to.equal(true)
-    await cluster.passAlive(20_000, back)
+    const resumedClient = await cluster.client(a, alice.resume())
+    expect(resumedClient.welcome.resumed).to.equal(true)
+    await cluster.passAlive(20_000, resumedClient)
     expect(b.broker.table.heldCount).to.equal(1)
   })
 })

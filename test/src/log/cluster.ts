@@ -108,7 +108,7 @@ export class Cluster {
     return stateMachine
   }
 
-  /** Makes the state machine of a broker, which records what the log tells the broker. */
+  /** Makes a state machine that records the calls of the log. */
   stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
     return new RecordingStateMachine(this.machine, log, source)
   }
@@ -140,8 +140,8 @@ export class Cluster {
   /**
    * Locks a free key with the request `id`. Returns the fence, which is the number of the grant.
    */
-  async lock(client: Client, id: number, key: string, terms: object = {}): Promise<number> {
-    await this.send(client, { type: 'lock', id, key, ...terms })
+  async lock(client: Client, id: number, key: string, options: object = {}): Promise<number> {
+    await this.send(client, { type: 'lock', id, key, ...options })
     const granted = client.socket.heardOf('granted').at(-1)
     if (granted?.id !== id) throw new Error(`The broker has not granted ${key}`)
     return granted.fence

@@ -1,9 +1,8 @@
 /**
  * Runs a broker that has a journal as a real process, and kills the process at named points of its
  * work. The journal is a command log on disk, from which the broker restores its lock table after a
- * crash. Every answer
- * that a client received must be true of the restored table. A ledger records these answers and
- * lists each false answer as a lie. A fence is the number of a grant.
+ * crash. Every answer that a client received must be true of the restored table. A ledger records
+ * these answers and lists each false answer as a lie. A fence is the number of a grant.
  */
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
@@ -14,7 +13,7 @@ import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
 describe('journal: crashes', () => {
-  it('contradict no answer that a client got, at any named point', async function () {
+  it('make no answer that a client received false, at any named point', async function () {
     this.timeout(600_000)
     // A quick run crashes at every second point: around a commit, and during a snapshot.
     const points = crashPoints.filter((_, i) => full || i % 2 === 0)

@@ -2,8 +2,7 @@
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
  * crash. After each crash, every answer that a client received must be true of the table in the
- * journal, and of the broker that starts with this table. A false answer is a lie. A fence is the
- * number of a grant.
+ * journal, and of the broker that starts with this table. A false answer is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,11 +18,12 @@ import { Ledger, tableIn } from './ledger.js'
 import { type CrashPoint, crashAtVariable, crashingArgs } from './points.js'
 
 const program = fileURLToPath(new URL('./programs/broker.js', import.meta.url))
-const workers = 4
+/** The number of sessions that lock and unlock. */
+const workerCount = 4
 /**
  * The number of locks that one session holds all the time, so that a snapshot has several chunks.
  */
-const permanentLocks = 1_200
+const permanentLockCount = 1_200
 /** The greatest number of visits to a point before the kill, by default 1. */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
@@ -79,7 +79,7 @@ class Scene {
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
   /** The set of sessions without a connection, as a new set after each change. */
-  readonly #disconnected = new Collector<ReadonlySet<Session>>()
+  readonly #disconnectedSets = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false
   #broker: ChildProcess | undefined
@@ -103,9 +103,11 @@ class Scene {
   async startWork(): Promise<void> {
     await this.#start()
     const holder = await this.#join()
-    const locks = Array.from({ length: permanentLocks }, (_, i) => holder.lock(`permanent ${i}`))
+    const locks = Array.from({ length: permanentLockCount }, (_, i) =>
+      holder.lock(`permanent ${i}`),
+    )
     for (const lock of await Promise.all(locks)) this.#ledger.granted(lock, holder.id)
-    for (let i = 0; i < workers; i++) this.#work.push(this.#lockAndUnlock(await this.#join()))
+    for (let i = 0; i < workerCount; i++) this.#work.push(this.#lockAndUnlock(await this.#join()))
   }
 
   /** Lets a broker crash at this visit to the point, and checks the table in the journal. */
@@ -115,18 +117,20 @@ class Scene {
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
     // When a session has lost its connection, it has read all output of the broker.
-    await this.#disconnected.waitUntil((sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length)
+    await this.#disconnectedSets.waitUntil(
+      (sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length,
+    )
     this.#recordLies(`${point}, at visit ${visit}`, this.#ledger.lies(await tableIn(this.#dir)))
   }
 
   /** Starts a broker that does not crash, so that all requests complete. */
   async finish(): Promise<void> {
     await this.#start()
-    await this.#disconnected.waitUntil((sets) => (sets.at(-1)?.size ?? 0) === 0)
+    await this.#disconnectedSets.waitUntil((sets) => (sets.at(-1)?.size ?? 0) === 0)
     this.#isOver = true
     await Promise.all(this.#work)
     const { heldCount, waitingCount } = await this.#sessions[0]!.query()
-    if (heldCount !== permanentLocks || waitingCount !== 0) {
+    if (heldCount !== permanentLockCount || waitingCount !== 0) {
       this.#recordLies('at the end', [`${heldCount} locks and ${waitingCount} requests are left`])
     }
   }
@@ -154,10 +158,10 @@ class Scene {
     })
     this.#sessions.push(session)
     const record = (isDisconnected: boolean) => () => {
-      const sessions = new Set(this.#disconnected.items.at(-1))
+      const sessions = new Set(this.#disconnectedSets.items.at(-1))
       if (isDisconnected) sessions.add(session)
       else sessions.delete(session)
-      this.#disconnected.add(sessions)
+      this.#disconnectedSets.add(sessions)
     }
     // The client emits `jeopardy` when it loses the connection and may lose its locks.
     session.on('jeopardy', record(true))

@@ -1,6 +1,7 @@
 /**
- * `npm run crashes` kills a broker with a journal at each named point in turn, and prints the
- * number of crashes and each answer to a client that was false, a lie.
+ * `npm run crashes` kills a broker with a journal (a command log on disk) at each named point of
+ * its work in turn, and starts it again. Prints the number of crashes, and the lies: answers to
+ * clients that are false after the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */
@@ -17,7 +18,7 @@ const { values } = parseArgs({
   },
 })
 
-const began = Date.now()
+const startedAt = Date.now()
 let round = 0
 const { crashes, lies, grants } = await crashAtPoints(
   Number(values.rounds),
@@ -27,6 +28,6 @@ const { crashes, lies, grants } = await crashAtPoints(
 )
 for (const [point, times] of crashes) console.log(`${point.padEnd(36)} ${times}`)
 for (const lie of lies) console.log(lie)
-const seconds = ((Date.now() - began) / 1_000).toFixed(0)
+const seconds = ((Date.now() - startedAt) / 1_000).toFixed(0)
 console.log(`seed ${values.seed}: ${grants} grants, ${lies.length} lies, ${seconds} s`)
 process.exitCode = lies.length === 0 ? 0 : 1

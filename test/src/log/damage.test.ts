@@ -1,7 +1,7 @@
 /**
- * Journals with one flipped bit anywhere in the file. The journal is a command log on disk, from
- * which a broker restores its lock table. The broker must restore exactly the written state, or
- * refuse the journal.
+ * Tests journals with one flipped bit anywhere in the file. A journal is a command log on disk,
+ * from which a broker restores its lock table. The broker must restore exactly the written state,
+ * or refuse the journal.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,8 @@ const program = fileURLToPath(new URL('./programs/loading.js', import.meta.url))
 /** The size of a page of LMDB. */
 const pageBytes = 4_096
 /**
- * The length of the start of a page, with the page header of LMDB and the offsets of the entries.
+ * The bytes at the start of a page that are most sensitive to damage: the page header of LMDB, and
+ * the offsets of the entries.
  */
 const headBytes = 64
 
@@ -65,10 +66,10 @@ describe('journal: a journal with a flipped bit', () => {
     const expected = loadJournal(dir)
     expect(expected.out).to.match(/^[0-9a-f]{64}$/)
     const random = new Random()
-    let refused = 0
+    let refusedCount = 0
     for (let i = 0; i < count(6, 100); i++) {
-      const page = random.below(original.length / pageBytes) * pageBytes
-      const offset = page + random.below(i % 2 === 0 ? pageBytes : headBytes)
+      const pageStart = random.below(original.length / pageBytes) * pageBytes
+      const offset = pageStart + random.below(i % 2 === 0 ? pageBytes : headBytes)
       const bytes = Buffer.from(original)
       bytes[offset]! ^= 1 << random.below(8)
       writeFileSync(file, bytes)
@@ -76,11 +77,11 @@ describe('journal: a journal with a flipped bit', () => {
       // Damage that crashes LMDB kills the child process here. A broker first checks its journal in
       // a child process, so such damage nearly always kills only the child process of the broker.
       if (signal !== null || out === expected.out) continue
-      refused++
+      refusedCount++
       expect(out, `HOLDFAST_SEED=${seed}, byte ${offset}`).to.match(
         /^The journal [^\n]*(?:start empty|update Holdfast)$/,
       )
     }
-    expect(refused).to.be.greaterThan(0)
+    expect(refusedCount).to.be.greaterThan(0)
   })
 })

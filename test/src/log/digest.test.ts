@@ -1,8 +1,8 @@
 /**
- * The digest of a lock table is a hash of its state. Brokers that share a command log, which orders
- * all changes of the table, compare their digests: a broker with a different table stops. A broker
- * updates its digest with each change. The updated digest must equal a digest that is computed
- * anew.
+ * Tests the digest of a lock table, which is a hash of its state. Brokers that share a command log,
+ * which orders all changes of the table, compare their digests: a broker with a different table
+ * stops. A broker updates its digest with each change. The updated digest must equal a digest that
+ * is computed anew.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { Digest, DivergenceCheck } from '@holdfast/server/internal'
@@ -16,7 +16,7 @@ import { CommandMaker, step } from '../table/steps.js'
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {
-  it('updated by effects equals a digest of the same table, also after a snapshot', function () {
+  it('that is updated by effects equals a digest that is computed anew, also after a snapshot', function () {
     this.timeout(120_000)
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()
@@ -38,11 +38,10 @@ describe('digest', () => {
     const table = new LockTable()
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
     const open = { type: 'open', handshakeId: 'a', principal: 'p', name: 'n', at: 0 } as const
-    const none = { ttl: undefined, timeout: undefined, metadata: undefined }
-    const terms = { ...none, steal: false }
-    const kept = { lease: 15_000, grace: 15_000, secret: 'hash', limits }
-    const shown = { principal: 'p', proof: 'hash', resumeAttempt: 1 }
-    const resume = { type: 'resume', handshakeId: 'b', ...shown } as const
+    const noOptions = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
+    const sessionFields = { lease: 15_000, grace: 15_000, secret: 'hash', limits }
+    const proofFields = { principal: 'p', proof: 'hash', resumeAttempt: 1 }
+    const resume = { type: 'resume', handshakeId: 'b', ...proofFields } as const
     const lock = { type: 'lock', session: 's', attachEpoch: 1, mode: 'exclusive', at: 0 } as const
     const addNewValue = (): void => {
       const { value } = new Digest(table)
@@ -51,11 +50,11 @@ describe('digest', () => {
     }
     addNewValue()
     for (const session of ['s', 't']) {
-      table.apply({ ...open, ...kept, session, ownerBroker: 'one' })
+      table.apply({ ...open, ...sessionFields, session, ownerBroker: 'one' })
       addNewValue()
     }
     for (const [id, key] of ['k', 'k', 'l', 'l'].entries()) {
-      table.apply({ ...lock, ...terms, id: id + 1, key })
+      table.apply({ ...lock, ...noOptions, id: id + 1, key })
       addNewValue()
     }
     table.apply({ ...resume, session: 't', ownerBroker: 'two', secret: 'x', at: 0 })
@@ -63,8 +62,8 @@ describe('digest', () => {
   })
 })
 
-describe('divergence check', () => {
-  it('is due every thousand entries', () => {
+describe('divergence check (a comparison of the digests of all brokers)', () => {
+  it('begins a round every thousand entries', () => {
     const check = new DivergenceCheck()
     expect(
       [1, 999, 1_000, 1_001, 2_000].map((count) => check.beginsRoundAfter(count)),
@@ -72,11 +71,15 @@ describe('divergence check', () => {
   })
 
   /**
-   * Runs one check for each digest value, as a broker with this value. The digests of the members
-   * arrive in this order. Only the members `remaining` are still live. Returns the error of each
-   * check, by its value.
+   * Runs one check for each value of a digest, as a broker with this value runs it. The digests of
+   * the members arrive in the order of `digests`. Only the members `remaining` are still live.
+   * Returns the error message of each check, or undefined, by the value of the digest.
    */
-  function verdicts(digests: readonly [string, string][], members = 'abc', remaining = members) {
+  function errorsByDigest(
+    digests: readonly [string, string][],
+    members = 'abc',
+    remaining = members,
+  ) {
     const live = new Map([...remaining].map((member) => [member, 1]))
     return Object.fromEntries(
       [...new Set(digests.map(([, value]) => value))].map((digest) => {
@@ -102,7 +105,7 @@ describe('divergence check', () => {
       [...'abc'].map((member) => [member, member === 'c' ? 'y' : 'x']),
     ]
     for (const digests of orders) {
-      const { x, y } = verdicts(digests)
+      const { x, y } = errorsByDigest(digests)
       expect(x).to.equal(undefined)
       expect(y).to.match(minority)
     }
@@ -111,11 +114,11 @@ describe('divergence check', () => {
   it('stops all brokers if there is no majority', () => {
     for (const members of ['ab', 'abcd']) {
       const digests = [...members].map((member, i): [string, string] => [member, 'xy'[i % 2]!])
-      const { x, y } = verdicts(digests, members)
+      const { x, y } = errorsByDigest(digests, members)
       expect(x).to.match(tie)
       expect(y).to.match(tie)
     }
-    const { x, y, z } = verdicts([...'abc'].map((member, i) => [member, 'xyz'[i]!]))
+    const { x, y, z } = errorsByDigest([...'abc'].map((member, i) => [member, 'xyz'[i]!]))
     for (const error of [x, y, z]) expect(error).to.match(tie)
   })
 
@@ -124,11 +127,11 @@ describe('divergence check', () => {
       ['a', 'x'],
       ['b', 'y'],
     ]
-    expect(verdicts(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
-    expect(verdicts(digests, 'abc', 'ab')['x']).to.match(tie)
-    expect(verdicts(digests, 'abc', 'a')).to.deep.include({ x: undefined })
-    expect(verdicts(digests, 'abc', 'a')['y']).to.match(minority)
-    expect(verdicts(digests, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
+    expect(errorsByDigest(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
+    expect(errorsByDigest(digests, 'abc', 'ab')['x']).to.match(tie)
+    expect(errorsByDigest(digests, 'abc', 'a')).to.deep.include({ x: undefined })
+    expect(errorsByDigest(digests, 'abc', 'a')['y']).to.match(minority)
+    expect(errorsByDigest(digests, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
   })
 
   it('counts one digest of each member, and only digests of the current round', () => {

@@ -1,9 +1,9 @@
 /**
- * Draining a broker that shares its command log with other brokers. The command log orders all
- * changes of the lock table, so another broker can resume a session. A draining broker waits only
- * for clients that cannot resume their sessions: a session without a grace ends with its
- * connection. The grace is the time that a session outlives its connection. A fence is the number
- * of a grant.
+ * Tests how a broker drains (lets its clients leave before it ends) that shares its command log
+ * with other brokers. The command log orders all changes of the lock table, so a client can resume
+ * its session at another broker. A draining broker waits only for clients that cannot do so: a
+ * session without a grace ends with its connection. The grace is how long a session survives the
+ * loss of its connection. A fence is the number of a grant.
  */
 import { drain, rebalance } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -16,13 +16,13 @@ const drainMs = 10_000
 
 /**
  * Drains a broker, and closes sockets as real clients do. Returns the duration in ms; undefined if
- * the drain has not ended within `within` ms.
+ * the drain has not ended after `limitMs`.
  */
 async function drainAndMeasure(
   cluster: Cluster,
   member: Member,
   clients: readonly Client[],
-  within: number,
+  limitMs: number,
 ): Promise<number | undefined> {
   const { clock } = cluster.machine
   const startedAt = clock.monotonic()
@@ -30,7 +30,7 @@ async function drainAndMeasure(
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
     duration = clock.monotonic() - startedAt
   })
-  for (let passed = 0; passed < within && duration === undefined; passed += 50) {
+  for (let passed = 0; passed < limitMs && duration === undefined; passed += 50) {
     await cluster.passAlive(50, ...clients.filter(({ socket }) => socket.closedWith === undefined))
     for (const { socket } of clients) if (socket.closedWith !== undefined) socket.drop()
     await cluster.settle()
@@ -39,7 +39,7 @@ async function drainAndMeasure(
 }
 
 describe('draining a broker that shares its log', () => {
-  it('lets holders and waiters resume at other brokers, and ends after their close', async () => {
+  it('lets holders and waiters resume at other brokers, and ends when they have left', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const holder = await cluster.client(a, { grace: 'lease' })
@@ -93,7 +93,7 @@ describe('draining a broker that shares its log', () => {
 })
 
 describe('rebalancing a broker that shares its log', () => {
-  it('closes the connections that other brokers can serve, one by one, and goes on', async () => {
+  it('closes the connections that other brokers can serve, one by one, and still serves clients', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     await cluster.startBroker()
@@ -101,15 +101,15 @@ describe('rebalancing a broker that shares its log', () => {
     for (let i = 0; i < 10; i++) movable.push(await cluster.client(a, { grace: 'lease' }))
     const withoutGrace = await cluster.client(a)
     await cluster.lock(movable[0]!, 1, 'k')
-    let count: number | undefined
-    void rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership).then((result) => {
-      count = result
+    let reportedCount: number | undefined
+    void rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership).then((count) => {
+      reportedCount = count
     })
     const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
     await cluster.passAlive(500, withoutGrace)
     expect(closedCount()).to.be.within(4, 7)
     await cluster.passAlive(600, withoutGrace)
-    expect([closedCount(), count]).to.deep.equal([10, 10])
+    expect([closedCount(), reportedCount]).to.deep.equal([10, 10])
     for (const { socket } of movable) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
@@ -118,7 +118,7 @@ describe('rebalancing a broker that shares its log', () => {
     expect((await cluster.client(a)).welcome.resumed).to.equal(false)
   })
 
-  it('closes no connection without another member', async () => {
+  it('closes no connection if the log has no other member', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a, { grace: 'lease' })

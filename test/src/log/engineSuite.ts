@@ -1,8 +1,8 @@
 /**
- * The common suite of all engines. An engine stores the entries of a shared command log, which
- * orders all changes of the lock table. All readers must get all entries once and in one order. The
- * engine must also store one configuration, complete snapshots, and remove old entries by
- * compaction.
+ * The common test suite of all engines. An engine stores the entries of a shared command log, which
+ * orders all changes of the lock table. All readers must get all entries once and in the same
+ * order. The engine must also store one configuration and complete snapshots, and remove old
+ * entries (compaction).
  */
 import { randomBytes } from 'node:crypto'
 import type { Engine } from '@holdfast/server/internal'
@@ -23,9 +23,9 @@ export function engineSuite(name: string, makeStage: () => EngineStage): void {
   describe(`log: the engine ${name}`, function () {
     this.timeout(60_000)
     const stage = makeStage()
-    ordering(stage)
-    snapshots(stage)
-    compaction(stage)
+    testOrdering(stage)
+    testSnapshots(stage)
+    testCompaction(stage)
   })
 }
 
@@ -36,14 +36,14 @@ async function appendAll(engine: Engine, slot: string, entries: readonly string[
 
 /** The parts of the newest snapshot; undefined if there is none. */
 export async function partsOf(engine: Engine): Promise<string[] | undefined> {
-  const found = await engine.snapshot()
-  if (found === undefined) return undefined
+  const snapshot = await engine.snapshot()
+  if (snapshot === undefined) return undefined
   const parts: string[] = []
-  for await (const part of found.parts) parts.push(part)
+  for await (const part of snapshot.parts) parts.push(part)
   return parts
 }
 
-function ordering(stage: EngineStage): void {
+function testOrdering(stage: EngineStage): void {
   it('delivers each entry once and in the same order to all readers', async () => {
     const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
     const readers = engines.map((engine) => {
@@ -51,11 +51,13 @@ function ordering(stage: EngineStage): void {
       engine.follow(0, reader)
       return reader
     })
-    const perEngine = count(50, 500)
-    const written = engines.map((_, i) => Array.from({ length: perEngine }, (_, n) => `${i}:${n}`))
+    const entriesPerEngine = count(50, 500)
+    const written = engines.map((_, i) =>
+      Array.from({ length: entriesPerEngine }, (_, n) => `${i}:${n}`),
+    )
     await Promise.all(engines.map((engine, i) => appendAll(engine, `b${i}`, written[i]!)))
     const hasAllTexts = (entries: readonly (readonly [number, string])[]): boolean =>
-      new Set(entries.map(([, text]) => text)).size === engines.length * perEngine
+      new Set(entries.map(([, text]) => text)).size === engines.length * entriesPerEngine
     for (const { entries } of readers) await entries.waitUntil(hasAllTexts)
     // If etcd answers too late, the engine writes an entry twice. One reader may then have a copy
     // that another reader does not have yet, so the test compares what all readers have.
@@ -121,28 +123,28 @@ function ordering(stage: EngineStage): void {
     for (const [i, text] of reader.texts.entries()) expect(text === entries[i]).to.equal(true)
   })
 
-  it('stores the configuration of the first broker, and refuses all others', async () => {
+  it('stores the configuration of the first broker, and refuses other configurations', async () => {
     const engines = Array.from({ length: 5 }, () => stage.engine())
     const deadTimes = engines.map((_, i) => 1_500 + i)
     const results = await Promise.allSettled(
       engines.map((engine, i) => engine.open({ ...logConfig, deadMs: deadTimes[i]! })),
     )
     expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
-    const winner = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
+    const storedDeadMs = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
     for (const result of results) {
       if (result.status === 'fulfilled') continue
       const { message } = await rejection(Promise.reject(result.reason), 'INVALID_OPTION')
       expect(message).to.match(
         new RegExp(
-          `has a log with a dead time of ${winner} ms, not \\d+ ms: use the dead time of the log$`,
+          `has a log with a dead time of ${storedDeadMs} ms, not \\d+ ms: use the dead time of the log$`,
         ),
       )
     }
-    await stage.engine().open({ ...logConfig, deadMs: winner })
+    await stage.engine().open({ ...logConfig, deadMs: storedDeadMs })
   })
 }
 
-function snapshots(stage: EngineStage): void {
+function testSnapshots(stage: EngineStage): void {
   it('stores the newest snapshot, of any size', async () => {
     const engine = await stage.opened()
     expect(await partsOf(engine)).to.equal(undefined)
@@ -167,7 +169,7 @@ function snapshots(stage: EngineStage): void {
     expect(await partsOf(engines[0]!)).to.deep.equal([`${saved.indexOf(true)}`])
   })
 
-  it('stores the snapshot with the later position of two that are saved at once', async () => {
+  it('stores the snapshot with the later position, if two snapshots are saved at the same time', async () => {
     const engines = await Promise.all([1, 2].map(() => stage.opened()))
     const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
     expect((await Promise.all(race))[1]).to.equal(true)
@@ -175,7 +177,7 @@ function snapshots(stage: EngineStage): void {
   })
 }
 
-function compaction(stage: EngineStage): void {
+function testCompaction(stage: EngineStage): void {
   it('removes old entries and snapshots, but keeps the newest two snapshots', async () => {
     const engine = await stage.opened()
     await appendAll(engine, 'dead', ['a'])
@@ -185,9 +187,9 @@ function compaction(stage: EngineStage): void {
     await reader.entries.waitForCount(4)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
-    const before = await engine.snapshot()
+    const newestSnapshot = await engine.snapshot()
     await engine.compact(b, ['living'])
-    expect(before?.position).to.equal(c)
+    expect(newestSnapshot?.position).to.equal(c)
     expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
     const laterReader = new Reader()
     engine.follow(b, laterReader)

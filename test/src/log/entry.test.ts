@@ -1,8 +1,8 @@
 /**
- * The texts of a replicated log, a command log that several brokers share. The command log orders
- * all changes of the lock table. An entry has a batch of commands of one broker, or the join or
- * leave of a broker. A snapshot has the lock table after an entry. A fence is the number of a
- * grant.
+ * Tests the texts in a replicated log (a command log that several brokers share): entries and
+ * snapshots. The command log orders all changes of the lock table. An entry has a batch of commands
+ * of one broker, or says that a broker joins or leaves. A snapshot has the lock table as it was
+ * after an entry. A fence is the number of a grant.
  */
 import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
@@ -63,13 +63,13 @@ describe('log entry', () => {
     '{"v":2,"broker":7,"n":1,"at":0,"commands":[]}',
   ]
   for (const text of invalidTexts) {
-    it(`cannot be ${text === '' ? 'empty' : text}`, () => {
+    it(`is refused with its position if its text is ${text === '' ? 'empty' : text}`, () => {
       expect(() => decodeEntry(text, 5)).to.throw(HoldfastError, 'position 5')
     })
   }
 })
 
-describe('batch', () => {
+describe('batch of commands (CommandQueue)', () => {
   const longCommand = (length: number): Command => ({
     ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
   })
@@ -148,7 +148,7 @@ describe('snapshot of a replicated log', () => {
     return { store, source: new MemorySource(store) }
   }
 
-  it('contains the effects of all entries, without or with a previous snapshot', async () => {
+  it('contains the effects of all entries, whether or not there is an earlier snapshot', async () => {
     const { store, source } = filledStore('"m"')
     expect(await makeSnapshot(source.create(), config, 4, 7)).to.equal(4)
     store.put(
@@ -179,7 +179,7 @@ describe('snapshot of a replicated log', () => {
     expect(store.snapshots).to.deep.equal([])
   })
 
-  it('removes older snapshots and entries', async () => {
+  it('removes the entries before the previous snapshot', async () => {
     const { store, source } = filledStore('"m"')
     await makeSnapshot(source.create(), config, 4, 7)
     expect(store.compactedTo).to.equal(0)

@@ -1,6 +1,6 @@
 /**
- * The certificates and the password for etcd. They change while a broker runs, and the broker must
- * read the changed files without a restart.
+ * Tests the certificates and the password with which a broker connects to etcd. They change while
+ * the broker runs, and the broker must read the changed files without a restart.
  */
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { etcdLog } from '@holdfast/server'
@@ -71,7 +71,7 @@ describe('log: the certificates and the password for etcd', function () {
     await engine.append('b', 'entry')
   })
 
-  it('are read again when etcd does not accept the token any more', async () => {
+  it('are read again when etcd no longer accepts the token that it gave for the old password', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     const [member] = members
     const ask = <T>(path: string, body: object, headers = {}) =>

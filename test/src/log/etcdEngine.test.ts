@@ -1,7 +1,7 @@
 /**
- * The engine on a real, healthy etcd of three members, which stores the entries of a shared command
- * log. Beside the common suite of engines, the tests check keys of other programs, and the keys
- * that snapshots and compaction leave behind.
+ * Tests the engine that stores a shared command log on a real, healthy etcd of three members: with
+ * the common suite of engines, and with tests of its keys in etcd. These tests check keys of other
+ * programs, and the keys that snapshots and compaction leave behind.
  */
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
@@ -16,17 +16,19 @@ describe('log: the keys of the engine on etcd', function () {
   this.timeout(60_000)
   const stage = EtcdStage.forSuite()
 
-  it('are refused if they belong to another cluster, format or program', async () => {
+  it('are refused by a broker if they belong to another cluster, format or program', async () => {
     await stage.opened()
     const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
-    const cluster = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
-    expect(cluster.message).to.equal(
+    const clusterError = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
+    expect(clusterError.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
     )
-    const format = await rejection(open({ format: 3 }), 'INVALID_OPTION')
-    expect(format.message).to.include('has a log of format 2, but this Holdfast needs format 3')
-    const beside = stage.engine({ prefix: `${stage.prefix}x` })
-    await beside.open({ ...logConfig, cluster: 'east' })
+    const formatError = await rejection(open({ format: 3 }), 'INVALID_OPTION')
+    expect(formatError.message).to.include(
+      'has a log of format 2, but this Holdfast needs format 3',
+    )
+    const longerPrefix = stage.engine({ prefix: `${stage.prefix}x` })
+    await longerPrefix.open({ ...logConfig, cluster: 'east' })
     const member = await stage.cluster.leader()
     const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
@@ -44,7 +46,7 @@ describe('log: the keys of the engine on etcd', function () {
     expect(chunks).to.have.length(1)
   })
 
-  it('are removed for old snapshots and dead incarnations', async () => {
+  it('of old snapshots and of dead incarnations (processes) of brokers are removed', async () => {
     const engine = await stage.opened()
     await engine.append('dead', 'a')
     for (const text of ['b', 'c', 'd']) await engine.append('living', text)
@@ -72,14 +74,14 @@ describe('log: the keys of the engine on etcd', function () {
     expect(await engine.canReplayFrom(b)).to.equal(true)
   })
 
-  it('are missed by a reader if a chunk of a snapshot is gone', async () => {
+  it('of a snapshot are reported as damaged if a chunk is missing', async () => {
     const engine = await stage.opened()
     await engine.saveSnapshot(10, ['old'])
-    const old = await engine.snapshot()
+    const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
     await engine.compact(20, [])
     const reading = (async () => {
-      for await (const _ of old!.parts) throw new Error('The snapshot has a chunk')
+      for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot on etcd is damaged/)

@@ -1,7 +1,7 @@
 /**
- * The engine stores a shared command log on etcd. The log orders all changes of the lock table. For
- * wrong settings and broken states of etcd the engine reports an error: etcd is unreachable, has no
- * leader, is full, refuses the credentials, or the server is another program.
+ * Tests the errors of the engine that stores a shared command log on etcd. The log orders all
+ * changes of the lock table. The engine must report wrong settings and broken states: etcd is
+ * unreachable, has no leader, is full, refuses the credentials, or the server is another program.
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -27,19 +27,19 @@ describe('log: a faulty etcd', function () {
 
   /** Makes an engine that gives up after a short time, and closes the engine after the test. */
   function engine(endpoints: readonly string[], options: Partial<EngineOptions> = {}): EtcdEngine {
-    const created = new EtcdEngine(
+    const newEngine = new EtcdEngine(
       { endpoints, prefix: 'p', openTimeoutMs: 600, ...options },
       nodeEnvironment,
     )
-    stage.onClear(() => created.close())
-    return created
+    stage.onClear(() => newEngine.close())
+    return newEngine
   }
 
   /** Starts an etcd cluster, which is stopped after the test. */
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
-    const created = await EtcdCluster.start(options)
-    stage.onClear(() => created.stop())
-    return created
+    const newCluster = await EtcdCluster.start(options)
+    stage.onClear(() => newCluster.stop())
+    return newCluster
   }
 
   /** Starts an HTTP server in place of etcd. Returns its address. */
@@ -53,11 +53,11 @@ describe('log: a faulty etcd', function () {
 
   /** The message of the error with which the engine refuses to open. */
   async function refusal(
-    opening: EtcdEngine,
+    refusedEngine: EtcdEngine,
     code: 'UNAVAILABLE' | 'INVALID_OPTION',
     config = logConfig,
   ) {
-    return (await rejection(opening.open(config), code)).message
+    return (await rejection(refusedEngine.open(config), code)).message
   }
 
   it('is reported by an error if it is unreachable', async () => {
@@ -100,8 +100,8 @@ describe('log: a faulty etcd', function () {
     const { members, endpoints } = await cluster({})
     await Promise.all([members[0]!.kill(), members[2]!.kill()])
     // The last member needs some time to detect the loss of its leader.
-    const opening = engine(endpoints, { openTimeoutMs: 3_000 })
-    expect(await refusal(opening, 'UNAVAILABLE')).to.equal(
+    const patientEngine = engine(endpoints, { openTimeoutMs: 3_000 })
+    expect(await refusal(patientEngine, 'UNAVAILABLE')).to.equal(
       `etcd at ${endpoints[1]} has no leader: start the majority of its members`,
     )
   })
@@ -115,8 +115,10 @@ describe('log: a faulty etcd', function () {
   })
 
   describe('with one unfit endpoint', () => {
-    /** Makes and opens an engine. */
-    async function opened(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
+    /**
+     * Makes and opens an engine, which appends an entry. Resolves with the warning of the engine.
+     */
+    async function warningOf(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
       const openedEngine = engine(endpoints, { openTimeoutMs: 10_000, ...options })
       await openedEngine.open(logConfig)
       await openedEngine.append('b', 'entry')
@@ -126,7 +128,7 @@ describe('log: a faulty etcd', function () {
     it('is used if this endpoint answers like a proxy', async () => {
       const { endpoints } = await cluster({ members: 2 })
       const proxy = await standIn((_, response) => response.writeHead(503).end('no upstream'))
-      expect(await opened([proxy, ...endpoints])).to.equal(undefined)
+      expect(await warningOf([proxy, ...endpoints])).to.equal(undefined)
       expect(await refusal(engine([proxy]), 'UNAVAILABLE')).to.equal(
         `etcd at ${proxy} answered 503, as a proxy does`,
       )
@@ -136,7 +138,7 @@ describe('log: a faulty etcd', function () {
       const { endpoints } = await cluster({ members: 1 })
       const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
       const warning = `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`
-      expect(await opened([page, ...endpoints])).to.equal(warning)
+      expect(await warningOf([page, ...endpoints])).to.equal(warning)
     })
 
     it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
@@ -149,7 +151,7 @@ describe('log: a faulty etcd', function () {
       await once(server, 'listening')
       stage.onClear(() => server.close())
       const other = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-      expect(await opened([other, ...endpoints], { tls: { ca: cert } })).to.match(
+      expect(await warningOf([other, ...endpoints], { tls: { ca: cert } })).to.match(
         /has an untrusted certificate, or/,
       )
     })
@@ -160,12 +162,12 @@ describe('log: a faulty etcd', function () {
       const warning =
         `etcd at ${foreign} belongs to another etcd cluster than the other endpoints: ` +
         'remove it from the log'
-      const trusting = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
-      await trusting.open(logConfig)
-      expect(trusting.warning).to.equal(warning)
+      const warnedEngine = engine([foreign!, ...one.endpoints], { openTimeoutMs: 10_000 })
+      await warnedEngine.open(logConfig)
+      expect(warnedEngine.warning).to.equal(warning)
       // Every call fails over to the other member, and none reaches the foreign member.
       for (const member of one.members) member.freeze()
-      await rejection(trusting.append('b', 'entry'), 'UNAVAILABLE')
+      await rejection(warnedEngine.append('b', 'entry'), 'UNAVAILABLE')
       for (const member of one.members) member.thaw()
       const [key, range_end] = [base64('p/'), base64('p0')]
       const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', {
@@ -296,7 +298,7 @@ describe('log: a faulty etcd', function () {
     const reader = new Reader()
     broker.follow(0, reader)
     await broker.append('b', 'one')
-    // Restarted members do not know the tokens that they gave before.
+    // A restarted member does not accept the tokens that it issued before.
     for (const member of members) {
       await member.kill()
       await member.start()

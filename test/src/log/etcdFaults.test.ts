@@ -1,8 +1,8 @@
 /**
- * The engine stores a shared command log on etcd. The log orders all changes of the lock table. The
- * tests kill and pause members of etcd, and break, stall or silence connections. All readers must
- * still get the same entries in the same order, without gaps. An entry may occur twice if a writer
- * has appended the entry again.
+ * Tests the engine that stores a shared command log on etcd, when etcd or its connections fail. The
+ * log orders all changes of the lock table. The tests kill and pause members of etcd, and break,
+ * stall or silence connections. All readers must still get the same entries in the same order,
+ * without gaps. An entry may occur twice if a writer has appended the entry again.
  */
 import type { EtcdEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -33,8 +33,8 @@ describe('log: the engine on a failing etcd', function () {
       this.#slot = slot
     }
 
-    async write(entries: number): Promise<void> {
-      for (const end = this.#count + entries; this.#count < end; this.#count++) {
+    async write(entryCount: number): Promise<void> {
+      for (const end = this.#count + entryCount; this.#count < end; this.#count++) {
         while (!(await this.#append(`${this.#slot}:${this.#count}`))) this.failures++
       }
     }
@@ -80,14 +80,14 @@ describe('log: the engine on a failing etcd', function () {
    * Checks that all readers have the same entries in one order, and the entries of each writer in
    * the order of the writer.
    */
-  async function check({
+  async function checkReaders({
     readers,
     writers,
   }: Awaited<ReturnType<typeof startWritersAndReaders>>): Promise<void> {
     for (const writer of writers) await writer.write(1)
-    const last = writers.map(({ written }) => written.at(-1)!)
+    const lastTexts = writers.map(({ written }) => written.at(-1)!)
     for (const reader of readers) {
-      await reader.entries.waitUntil(() => last.every((text) => reader.texts.includes(text)))
+      await reader.entries.waitUntil(() => lastTexts.every((text) => reader.texts.includes(text)))
     }
     // A paused member may still append an entry after its pause, which then reaches all readers.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
@@ -102,21 +102,21 @@ describe('log: the engine on a failing etcd', function () {
     }
   }
 
-  const victims: [string, () => Promise<EtcdMember>][] = [
+  const members: [string, () => Promise<EtcdMember>][] = [
     ['the leader', () => etcd.cluster.leader()],
     ['a follower', () => etcd.cluster.follower()],
   ]
-  for (const [name, find] of victims) {
+  for (const [name, findMember] of members) {
     it(`continues while ${name} is killed and restarted`, async () => {
       const group = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
         await Promise.all(group.writers.map((writer) => writer.write(20)))
-        const victim = await find()
+        const member = await findMember()
         const writing = group.writers.map((writer) => writer.write(100))
-        await victim.kill()
+        await member.kill()
         await Promise.all(writing)
-        await victim.start()
-        await check(group)
+        await member.start()
+        await checkReaders(group)
       }
     })
 
@@ -124,14 +124,14 @@ describe('log: the engine on a failing etcd', function () {
       const group = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
         await Promise.all(group.writers.map((writer) => writer.write(20)))
-        const victim = await find()
+        const member = await findMember()
         const writing = group.writers.map((writer) => writer.write(100))
-        victim.freeze()
+        member.freeze()
         await Promise.all(writing)
         const moreWriting = group.writers.map((writer) => writer.write(50))
-        victim.thaw()
+        member.thaw()
         await Promise.all(moreWriting)
-        await check(group)
+        await checkReaders(group)
       }
     })
   }
@@ -144,7 +144,7 @@ describe('log: the engine on a failing etcd', function () {
     await Promise.all(members.map((member) => member.kill()))
     await Promise.all(members.map((member) => member.start()))
     await Promise.all(writing)
-    await check(group)
+    await checkReaders(group)
   })
 
   /** Starts a proxy in front of each member, with these filters for each connection. */
@@ -161,22 +161,26 @@ describe('log: the engine on a failing etcd', function () {
   it('delivers each entry once if connections break at any byte', async () => {
     await seeded(async (random) => {
       // Cuts each connection at another byte, also inside a line, a header or a chunk.
-      let left = 2_000
+      let bytesUntilCut = 2_000
       const down: Filter = (bytes, connection) => {
-        left -= bytes.length
-        if (left > 0) return connection.pass(bytes)
+        bytesUntilCut -= bytes.length
+        if (bytesUntilCut > 0) return connection.pass(bytes)
         connection.pass(bytes.subarray(0, random.below(bytes.length)))
-        left = 500 + random.below(4_000)
+        bytesUntilCut = 500 + random.below(4_000)
         connection.cut()
       }
       const { endpoints } = await startProxies(() => ({ down }))
       const group = await startWritersAndReaders(2, endpoints)
-      const quiet = await startWritersAndReaders(1, undefined, 'q')
-      const writers = [...group.writers, ...quiet.writers]
-      await Promise.all(quiet.writers.map((writer) => writer.write(count(200, 2_000))))
+      const undisturbedGroup = await startWritersAndReaders(1, undefined, 'q')
+      const writers = [...group.writers, ...undisturbedGroup.writers]
+      await Promise.all(undisturbedGroup.writers.map((writer) => writer.write(count(200, 2_000))))
       await Promise.all(group.writers.map((writer) => writer.write(count(50, 500))))
-      left = Number.POSITIVE_INFINITY
-      await check({ ...group, readers: [...group.readers, ...quiet.readers], writers })
+      bytesUntilCut = Number.POSITIVE_INFINITY
+      await checkReaders({
+        ...group,
+        readers: [...group.readers, ...undisturbedGroup.readers],
+        writers,
+      })
       for (const { entries } of group.readers) {
         const positions = entries.items.map(([position]) => position)
         expect(positions).to.deep.equal([...new Set(positions)].sort((a, b) => a - b))
@@ -233,17 +237,17 @@ describe('log: the engine on a failing etcd', function () {
 
   it('saves snapshots and compacts while the leader changes', async () => {
     const engine = await etcd.opened()
-    const victim = await etcd.cluster.leader()
-    victim.freeze()
+    const member = await etcd.cluster.leader()
+    member.freeze()
     const parts = Array.from({ length: 50 }, (_, i) => `${i}${'x'.repeat(50_000)}`)
-    let saved = await engine.saveSnapshot(5, parts).catch(() => undefined)
-    saved ??= await engine.saveSnapshot(6, parts)
-    expect(saved).to.equal(true)
-    victim.thaw()
-    const found = (await engine.snapshot())!
-    const read: string[] = []
-    for await (const part of found.parts) read.push(part)
-    expect(read.length).to.equal(parts.length)
+    let isSaved = await engine.saveSnapshot(5, parts).catch(() => undefined)
+    isSaved ??= await engine.saveSnapshot(6, parts)
+    expect(isSaved).to.equal(true)
+    member.thaw()
+    const snapshot = (await engine.snapshot())!
+    const readParts: string[] = []
+    for await (const part of snapshot.parts) readParts.push(part)
+    expect(readParts.length).to.equal(parts.length)
     await engine.compact(0, [])
   })
 })

@@ -1,6 +1,6 @@
 /**
- * A proxy between a broker and one member of etcd, on the level of HTTP. A test can answer some of
- * the calls instead of the member, as another version of etcd or another proxy would.
+ * An HTTP proxy between a broker and one member of etcd. A test can let the proxy answer some of
+ * the calls itself, as another version of etcd or another proxy would answer them.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -9,13 +9,13 @@ import { pipeline } from 'node:stream/promises'
 import type { Stage } from '../e2e/stage.js'
 
 /** The answer that the proxy gives instead of the member. */
-export interface Instead {
+export interface ProxyAnswer {
   readonly status: number
   readonly body: string
 }
 
-/** The answer of an etcd to a call that needs the role root. */
-export const permissionDenied: Instead = {
+/** The answer of etcd to a call for which the user needs the role root. */
+export const permissionDenied: ProxyAnswer = {
   status: 403,
   body: JSON.stringify({ error: 'etcdserver: permission denied', code: 7 }),
 }
@@ -28,16 +28,16 @@ export const permissionDenied: Instead = {
 export async function etcdGateway(
   stage: Stage,
   target: string,
-  answerTo: (path: string) => Instead | undefined,
+  answerTo: (path: string) => ProxyAnswer | undefined,
 ): Promise<string> {
   const server = createServer((request, response) => {
     const { url = '', method = 'GET' } = request
     const body: Buffer[] = []
     request.on('data', (piece: Buffer) => body.push(piece))
     request.on('end', async () => {
-      const instead = answerTo(url)
-      if (instead !== undefined) {
-        response.writeHead(instead.status).end(instead.body)
+      const proxyAnswer = answerTo(url)
+      if (proxyAnswer !== undefined) {
+        response.writeHead(proxyAnswer.status).end(proxyAnswer.body)
         return
       }
       const abort = new AbortController()

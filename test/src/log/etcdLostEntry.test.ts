@@ -1,7 +1,7 @@
 /**
- * Brokers share a command log on a real etcd, and one broker does not receive one entry. The
- * command log orders all changes of the lock table. The broker must detect the loss, resign, which
- * ends its membership, and read the log again. A fence is the number of a grant.
+ * Tests brokers that share a command log on a real etcd, when one broker does not receive one
+ * entry. The command log orders all changes of the lock table. The broker must detect the loss,
+ * resign (end its membership), and read the log again.
  */
 import {
   type Engine,
@@ -71,10 +71,10 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     return { log, broker }
   }
 
-  it('makes the broker resign, read the log again, and serve with the right table', async () => {
-    let drops = 0
+  it('makes the broker resign, read the log again, and serve with the table of the others', async () => {
+    let dropCount = 0
     const a = await start()
-    const b = await start((text) => text.includes('"fence":7,') && ++drops === 1)
+    const b = await start((text) => text.includes('"fence":7,') && ++dropCount === 1)
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
     await a.broker.hasApplied(1)

@@ -1,7 +1,8 @@
 /**
- * Recent versions of etcd let only the role root compact and ask for the status of a member. A
- * broker whose role may only read and write its own keys must start and announce its snapshots all
- * the same. The etcd of Debian does not refuse these calls, so a proxy refuses them.
+ * Tests a broker that may only read and write its own keys in etcd. Recent versions of etcd let
+ * only the role root compact (remove old revisions) and ask for the status of a member. The broker
+ * must still start, and announce its snapshots. The etcd of Debian does not refuse these calls, so
+ * a proxy refuses them.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -16,8 +17,11 @@ describe('log: an etcd that refuses compaction and status', function () {
   const etcd = EtcdStage.forSuite({ members: 1 })
   const stage = Stage.forEachTest()
 
-  /** Starts a broker at a proxy, and takes locks until `condition` returns true. */
-  async function broker() {
+  /**
+   * Starts a broker that reaches etcd through a proxy. Returns the paths of its calls, the status
+   * of its log, and a function that locks and unlocks a key until a condition is true.
+   */
+  async function startBroker() {
     const calls = new Set<string>()
     const endpoint = await etcdGateway(stage, etcd.cluster.endpoints[0]!, (path) => {
       calls.add(path)
@@ -34,24 +38,24 @@ describe('log: an etcd that refuses compaction and status', function () {
     return { calls, status, lockUntil }
   }
 
-  it('still gets snapshots, which are announced with a warning', async () => {
-    const { calls, status, lockUntil } = await broker()
+  it('still stores snapshots, and the broker reports the refusal as a problem of the log', async () => {
+    const { calls, status, lockUntil } = await startBroker()
     await lockUntil(() => status().problem !== undefined)
     expect(status().problem).to.match(refusal)
-    const first = status().snapshot!.position
-    await lockUntil(() => (status().snapshot?.position ?? 0) > first)
+    const firstPosition = status().snapshot!.position
+    await lockUntil(() => (status().snapshot?.position ?? 0) > firstPosition)
     expect([...calls]).to.include('/v3/kv/compaction')
     expect([...calls].filter((path) => path.includes('maintenance'))).to.deep.equal([])
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
   })
 
-  it('causes no warning if etcd compacts by itself', async () => {
-    const { status, lockUntil } = await broker()
+  it('is no longer reported as a problem when etcd compacts by itself', async () => {
+    const { status, lockUntil } = await startBroker()
     await lockUntil(() => status().problem !== undefined)
     const member = await etcd.cluster.leader()
     const { header } = (await member.status())!
-    // Compacts less than the newest snapshot contains, as a long retention does.
+    // Does not remove all entries that the newest snapshot contains, as a long retention does not.
     const revision = Math.min(Number(header.revision), status().snapshot!.position)
     await member.ask('/v3/kv/compaction', { revision: String(revision) })
     await lockUntil(() => status().problem === undefined)

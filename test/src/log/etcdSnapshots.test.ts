@@ -1,8 +1,8 @@
 /**
- * Snapshots of brokers that share a command log on etcd. The command log orders all changes of the
- * lock table, and a snapshot has the table after one entry. A thread makes the snapshots while
- * clients continue. A new broker loads the newest snapshot, and older snapshots are removed. A
- * fence is the number of a grant.
+ * Tests the snapshots of brokers that share a command log on etcd. The command log orders all
+ * changes of the lock table, and a snapshot has the table as it was after one entry. A thread makes
+ * the snapshots while the broker serves its clients. A new broker loads the newest snapshot, and
+ * older snapshots are removed. A fence is the number of a grant.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -15,7 +15,7 @@ describe('log: snapshots on etcd', function () {
   const stage = Stage.forEachTest()
 
   /** Starts a broker with a log on etcd. */
-  async function broker({
+  async function startBroker({
     snapshotEntries = 20,
     sharedEtcd = false,
     cell = undefined as string | undefined,
@@ -28,9 +28,9 @@ describe('log: snapshots on etcd', function () {
 
   it('are made in a thread, and a new broker begins with the newest', async () => {
     // The thread must open the log as the broker does, with the cell of the broker.
-    const first = await broker({ cell: '1/1' })
+    const first = await startBroker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
-    const kept = await session.lock('kept', { metadata: { of: 'the first' } })
+    const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
     // The newest two snapshots stay, so the third snapshot removes the first.
     while (positions.size < 4) {
@@ -42,18 +42,18 @@ describe('log: snapshots on etcd', function () {
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
 
-    const second = await broker({ cell: '1/1' })
+    const second = await startBroker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })
     expect(held).to.have.length(1)
-    expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
-    await kept.unlock()
-    expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+    expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first' } })
+    await keptLock.unlock()
+    expect((await other.lock('kept')).fence).to.be.greaterThan(keptLock.fence)
   })
 
   it('do not compact an etcd that other programs use', async () => {
-    const { log, url } = await broker({ sharedEtcd: true })
+    const { log, url } = await startBroker({ sharedEtcd: true })
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()
@@ -69,16 +69,16 @@ describe('log: snapshots on etcd', function () {
   })
 
   it('are made for a joining broker if etcd has compacted the entries that it needs', async () => {
-    const first = await broker({ snapshotEntries: 100_000 })
+    const first = await startBroker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
-    const kept = await session.lock('kept')
+    const keptLock = await session.lock('kept')
     // Compacts the log, as an etcd with automatic compaction does.
     const leader = await etcd.cluster.leader()
     const { header } = (await leader.status())!
     await leader.ask('/v3/kv/compaction', { revision: header.revision })
-    const second = await broker()
+    const second = await startBroker()
     const { held } = await (await stage.session(second.url)).query({ key: 'kept' })
-    expect(held.map(({ fence }) => fence)).to.deep.equal([kept.fence])
-    expect(kept.held).to.equal(true)
+    expect(held.map(({ fence }) => fence)).to.deep.equal([keptLock.fence])
+    expect(keptLock.held).to.equal(true)
   })
 })

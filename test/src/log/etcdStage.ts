@@ -1,7 +1,7 @@
 /**
- * The fixture ("stage") of the tests with etcd. The stage provides one etcd cluster for a suite, a
- * prefix of keys for each test, engines that the stage closes after the test, and a reader that
- * records the entries of a log. An engine stores the entries of a command log on etcd.
+ * The fixture ("stage") of the tests with etcd. It provides one etcd cluster for a suite, a prefix
+ * of keys for each test, and engines, which it closes after the test. An engine stores the entries
+ * of a command log on etcd. The file also has a reader, which records the entries of a log.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import type { Clock } from '@holdfast/shared'
@@ -39,7 +39,8 @@ export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
   #engines: EtcdEngine[] = []
-  #count = 0
+  /** The number of tests so far. */
+  #testCount = 0
   readonly #clock: Clock
 
   private constructor(clock: Clock) {
@@ -59,7 +60,7 @@ export class EtcdStage {
       stage.#cluster = await EtcdCluster.start(options)
     })
     beforeEach(() => {
-      stage.#count++
+      stage.#testCount++
     })
     afterEach(() => Promise.all(stage.#engines.splice(0).map((engine) => engine.close())))
     after(() => stage.#cluster?.stop())
@@ -72,7 +73,7 @@ export class EtcdStage {
 
   /** The prefix of this test. */
   get prefix(): string {
-    return `test${this.#count}`
+    return `test${this.#testCount}`
   }
 
   /** Makes an engine that is not open. */

@@ -1,7 +1,7 @@
 /**
- * The founding of a replicated log, a command log that several brokers share. A broker whose log
- * address is mistyped would begin a new, empty log and grant locks that are held already. So the
- * operator can set the number of brokers of the log. No broker of a new log then serves clients
+ * Tests the founding of a replicated log (a command log that several brokers share). A broker whose
+ * log address is mistyped would begin a new, empty log and grant locks that are held already. So
+ * the operator can set the number of brokers of the log. No broker of a new log then serves clients
  * until a majority of these brokers has joined.
  */
 import { expect } from 'chai'
@@ -17,13 +17,13 @@ describe('replicated log: founding', () => {
 
   it('refuses clients until a majority of the brokers has joined, also after a restart', async () => {
     const cluster = newCluster()
-    const lonely = await cluster.startBroker({}, { brokers: 3 })
-    expect(lonely.broker.isServing).to.equal(false)
-    expect(lonely.connect().closedWith?.code).to.equal(1012)
-    expect(lonely.log.status.problem).to.match(
+    const onlyMember = await cluster.startBroker({}, { brokers: 3 })
+    expect(onlyMember.broker.isServing).to.equal(false)
+    expect(onlyMember.connect().closedWith?.code).to.equal(1012)
+    expect(onlyMember.log.status.problem).to.match(
       /^the log is new, and only 1 of 3 brokers have joined/,
     )
-    await cluster.runUntilSettled(lonely.log.close())
+    await cluster.runUntilSettled(onlyMember.log.close())
     const first = await cluster.startBroker({}, { brokers: 3 })
     expect(first.broker.isServing).to.equal(false)
     const second = await cluster.startBroker({}, { brokers: 3 })
@@ -35,7 +35,7 @@ describe('replicated log: founding', () => {
     expect(cluster.store.isFounding).to.equal(false)
   })
 
-  it('ends for good when a majority has joined', async () => {
+  it('ends for good when a majority has joined, so that later a single broker serves clients', async () => {
     const cluster = newCluster()
     const [a, b] = [
       await cluster.startBroker({}, { brokers: 3 }),

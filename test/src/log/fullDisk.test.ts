@@ -1,7 +1,8 @@
 /**
- * A journal on a really full disk. The journal is a command log on disk, from which a broker
- * restores its lock table. When the disk is full, the broker stops granting at once, reports the
- * reason and exits. When more space is free, the next broker restores all locks that clients hold.
+ * Tests a journal on a disk that is really full. The journal is a command log on disk, from which a
+ * broker restores its lock table. When the disk is full, the broker must stop granting immediately,
+ * report the reason and exit. When more space is free, the next broker must restore all locks that
+ * clients hold.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -93,14 +94,18 @@ describe('journal: on a full disk', () => {
   it('makes the broker stop granting, print the reason and exit 74; no lock is lost', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
-    const first = await ServeProcess.startListening(stage, ...args)
+    const firstBroker = await ServeProcess.startListening(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
-    const session = await stage.session(first.url, { grace: 'lease', lease: 60_000, reconnect })
+    const session = await stage.session(firstBroker.url, {
+      grace: 'lease',
+      lease: 60_000,
+      reconnect,
+    })
     // The client emits `jeopardy` when it loses the broker and may lose its locks.
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
-    expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
-    const errorLines = await first.errorLines.waitUntil((lines) =>
+    expect(await firstBroker.exit()).to.deep.equal({ code: 74, signal: null })
+    const errorLines = await firstBroker.errorLines.waitUntil((lines) =>
       lines.some((line) => /^holdfast/.test(line)),
     )
     expect(errorLines.filter((line) => /^holdfast/.test(line))).to.have.length(1)
@@ -109,15 +114,15 @@ describe('journal: on a full disk', () => {
     )
 
     mount('-o', 'remount,size=64m', disk)
-    const back = next(session, 'resumed')
+    const resumed = next(session, 'resumed')
     await ServeProcess.startListening(stage, ...args)
-    await back
+    await resumed
     const { held } = await session.query()
-    const now = new Map(held.map(({ key, fence }) => [key, fence]))
-    for (const [key, fence] of fences) expect(now.get(key), key).to.equal(fence)
+    const restoredFences = new Map(held.map(({ key, fence }) => [key, fence]))
+    for (const [key, fence] of fences) expect(restoredFences.get(key), key).to.equal(fence)
     // This request comes after the last request of `fill`, which got no answer.
-    const last = await session.lock('after', { timeout: 0 })
-    expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
+    const lastLock = await session.lock('after', { timeout: 0 })
+    expect(lastLock.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
 
   it('lets no broker start for the first time, until space is free', async () => {

@@ -1,7 +1,7 @@
 /**
- * The start of a broker in a replicated log. With millions of locks, loading the snapshot and
- * reading the later entries take longer than any fixed time, so a start may take as long as it
- * makes progress.
+ * Tests how long a broker may take to join a replicated log (a command log that several brokers
+ * share). With millions of locks, loading the snapshot and reading the later entries can take
+ * longer than any fixed limit. So a start has no limit as long as it makes progress.
  */
 import type { Engine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -21,7 +21,9 @@ describe('replicated log: the time to join', () => {
     return cluster
   }
 
-  /** A log that has not started, whose engine is changed by `change`. */
+  /**
+   * Returns a log that has not started, with an engine that has the methods which `change` returns.
+   */
   function changedLog(cluster: Cluster, change: (engine: Engine) => Partial<Engine>) {
     const { log, source } = cluster.newLog()
     const create = source.create.bind(source)
@@ -34,17 +36,17 @@ describe('replicated log: the time to join', () => {
 
   it('is unlimited while parts of the snapshot arrive', async () => {
     const cluster = await filledCluster()
-    const [stored] = cluster.store.snapshots
-    const text = stored!.parts.join('')
+    const [storedSnapshot] = cluster.store.snapshots
+    const text = storedSnapshot!.parts.join('')
     const pauseMs = 20_000
-    const pieces = 5
+    const partCount = 5
     const { log, stateMachine } = changedLog(cluster, () => ({
-      snapshot: async () => ({ position: stored!.position, parts: slowParts() }),
+      snapshot: async () => ({ position: storedSnapshot!.position, parts: slowParts() }),
     }))
     /** The parts of a snapshot, each after a pause. */
     async function* slowParts(): AsyncGenerator<string> {
-      const length = Math.ceil(text.length / pieces)
-      for (let i = 0; i < pieces; i++) {
+      const length = Math.ceil(text.length / partCount)
+      for (let i = 0; i < partCount; i++) {
         await new Promise((resolve) => cluster.machine.clock.setTimer(() => resolve(0), pauseMs))
         yield text.slice(i * length, (i + 1) * length)
       }
@@ -53,24 +55,24 @@ describe('replicated log: the time to join', () => {
     const starting = log.start(stateMachine).then(() => {
       hasJoined = true
     })
-    await cluster.passTime(pieces * pauseMs - 1_000)
+    await cluster.passTime(partCount * pauseMs - 1_000)
     expect(hasJoined).to.equal(false)
     await cluster.runUntilSettled(starting)
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
-  it('ends if no further part arrives', async () => {
+  it('ends after 30 s if no further part arrives', async () => {
     const cluster = await filledCluster()
     const { log, stateMachine } = changedLog(cluster, () => ({
       snapshot: () => new Promise<undefined>(() => {}),
     }))
-    const before = cluster.machine.clock.monotonic()
+    const startedAt = cluster.machine.clock.monotonic()
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/this broker could not join: no progress within 30 s/)
-    expect(cluster.machine.clock.monotonic() - before).to.be.within(30_000, 31_000)
+    expect(cluster.machine.clock.monotonic() - startedAt).to.be.within(30_000, 31_000)
   })
 
-  it('ends if the broker reads the entries of the others, but cannot write', async () => {
+  it('ends after 30 s if the broker reads the entries of the others, but cannot write', async () => {
     const cluster = await filledCluster()
     const { log, stateMachine } = changedLog(cluster, () => ({
       append: () => Promise.reject(new Error('read only')),
@@ -79,7 +81,7 @@ describe('replicated log: the time to join', () => {
     expect(error.message).to.match(/no progress within 30 s \(read only\)/)
   })
 
-  it('goes on after a part could not be read', async () => {
+  it('continues after the snapshot could not be read at first', async () => {
     const cluster = await filledCluster()
     let failures = 2
     const { log, stateMachine } = changedLog(cluster, (engine) => {

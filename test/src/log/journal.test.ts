@@ -1,7 +1,7 @@
 /**
- * The journal on a real disk: a command log on disk, from which a broker restores its lock table.
- * The command log orders all changes of the table. The journal restores its records, and refuses
- * damaged files, files of a newer format, and directories in use.
+ * Tests the journal on a real disk. The journal is a command log on disk, which orders all changes
+ * of the lock table, and from which a broker restores its table. It must restore its records, and
+ * refuse damaged files, files of a newer format, and directories in use.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -21,8 +21,8 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
-/** The offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
-function headOf(bytes: Buffer, valueAt: number, length: number): number {
+/** Finds the offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
+function headOffset(bytes: Buffer, valueAt: number, length: number): number {
   const keyLengthAt = 6
   for (let head = valueAt - 8; head > valueAt - 64; head--) {
     const isHead = bytes.readUInt32LE(head) === length
@@ -42,7 +42,7 @@ describe('journal', () => {
   const dataFile = (): string => join(dir, 'data.mdb')
 
   /** Opens the journal, submits commands and closes the journal. Returns its state machine. */
-  async function session(
+  async function runJournal(
     commands: readonly Command[],
     options: Partial<JournalOptions> = {},
   ): Promise<RecordingTable> {
@@ -60,7 +60,7 @@ describe('journal', () => {
 
   /** The error with which the journal refuses to start. */
   async function refusal(options: Partial<JournalOptions> = {}): Promise<HoldfastError> {
-    const error = await session([], options).then(
+    const error = await runJournal([], options).then(
       () => undefined,
       (reason: unknown) => reason,
     )
@@ -69,19 +69,19 @@ describe('journal', () => {
   }
 
   it('restores its commands in order, and accepts further commands', async () => {
-    const first = [raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)]
-    expect((await session(first)).replayed).to.deep.equal([])
-    expect((await session([raiseFenceFloor(4)])).replayed).to.deep.equal(first)
-    expect((await session([])).replayed).to.deep.equal([...first, raiseFenceFloor(4)])
+    const firstCommands = [raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)]
+    expect((await runJournal(firstCommands)).replayed).to.deep.equal([])
+    expect((await runJournal([raiseFenceFloor(4)])).replayed).to.deep.equal(firstCommands)
+    expect((await runJournal([])).replayed).to.deep.equal([...firstCommands, raiseFenceFloor(4)])
   })
 
   it('may be in a directory with a dot in its name', async () => {
-    const dotted = join(dir, 'broker.journal')
-    await session([raiseFenceFloor(1)], { dir: dotted })
-    expect((await session([], { dir: dotted })).replayed).to.deep.equal([raiseFenceFloor(1)])
+    const dirWithDot = join(dir, 'broker.journal')
+    await runJournal([raiseFenceFloor(1)], { dir: dirWithDot })
+    expect((await runJournal([], { dir: dirWithDot })).replayed).to.deep.equal([raiseFenceFloor(1)])
   })
 
-  it('stays small by snapshots, and accepts commands while it makes a snapshot', async () => {
+  it('replaces old records by snapshots, and accepts commands while it makes a snapshot', async () => {
     const open: Command = {
       ...{ type: 'open', handshakeId: 'a', session: 's', ownerBroker: '', principal: 'p', at: 0 },
       ...{ name: undefined },
@@ -115,19 +115,19 @@ describe('journal', () => {
     await snapshotMade
     log.submit(raiseFenceFloor(8))
     await log.close()
-    const { restored, replayed } = await session([])
+    const { restored, replayed } = await runJournal([])
     const kinds = restored.map((item) => (item as { item: string }).item)
     expect(kinds.filter((kind) => kind === 'lock').length).to.equal(1_200)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
     // The snapshot may contain the command 7, but not the command 8.
     expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
     expect(replayed.length).to.be.at.most(2)
-    expect((await session([])).restored).to.deep.equal(restored)
+    expect((await runJournal([])).restored).to.deep.equal(restored)
   })
 
-  it('stays small although it is closed before each snapshot is due', async () => {
+  it('makes a snapshot in time, although it is closed before each snapshot is due', async () => {
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
-    for (let start = 0; start < 2; start++) await session(commands, { snapshotBytes: 500 })
+    for (let start = 0; start < 2; start++) await runJournal(commands, { snapshotBytes: 500 })
     let onSnapshot: () => void = () => {}
     const snapshotMade = new Promise<void>((resolve) => {
       onSnapshot = resolve
@@ -137,19 +137,19 @@ describe('journal', () => {
     log.submit(raiseFenceFloor(9))
     await snapshotMade
     await log.close()
-    expect((await session([])).replayed.length).to.be.at.most(1)
+    expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
-  it('can be used by another broker after a close, even if it was not started', async () => {
-    await session([raiseFenceFloor(1)])
+  it('can be used by the next broker after a close, even if its broker did not start', async () => {
+    await runJournal([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
     // The journal must be unchanged.
-    expect((await session([raiseFenceFloor(2)])).replayed).to.deep.equal([raiseFenceFloor(1)])
-    const other = createBroker({ log: journalLog({ dir }) })
-    await other.listen({ port: 0 })
-    await other.close()
-    expect((await session([])).replayed.slice(0, 2)).to.deep.equal([
+    expect((await runJournal([raiseFenceFloor(2)])).replayed).to.deep.equal([raiseFenceFloor(1)])
+    const nextBroker = createBroker({ log: journalLog({ dir }) })
+    await nextBroker.listen({ port: 0 })
+    await nextBroker.close()
+    expect((await runJournal([])).replayed.slice(0, 2)).to.deep.equal([
       raiseFenceFloor(1),
       raiseFenceFloor(2),
     ])
@@ -162,7 +162,7 @@ describe('journal', () => {
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('in use by another process')
     await log.close()
-    await session([])
+    await runJournal([])
   })
 
   it('refuses a directory with other contents', async () => {
@@ -179,7 +179,7 @@ describe('journal', () => {
   })
 
   it('refuses a truncated file as damaged', async () => {
-    await session(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
+    await runJournal(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
       truncateSync(dataFile(), size)
@@ -190,7 +190,7 @@ describe('journal', () => {
   })
 
   it('refuses records with a flipped bit at any place', async () => {
-    await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
+    await runJournal([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
     const original = readFileSync(dataFile())
     const text = '"type":"raiseFenceFloor","fence":2'
     // LMDB copies pages when it writes, so the file also has old copies, which LMDB does not read.
@@ -206,15 +206,15 @@ describe('journal', () => {
       expect((await refusal()).message, String(offset)).to.contain('damaged')
     }
     writeFileSync(dataFile(), original)
-    expect((await session([])).replayed.length).to.equal(3)
+    expect((await runJournal([])).replayed.length).to.equal(3)
   })
 
   it('refuses pages that crash LMDB, and the broker does not crash', async () => {
-    await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
+    await runJournal([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
     const bytes = readFileSync(dataFile())
     const text = JSON.stringify([raiseFenceFloor(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-      const head = headOf(bytes, at - 16, 16 + text.length)
+      const head = headOffset(bytes, at - 16, 16 + text.length)
       // Sets the upper half of the length: LMDB would read a gibibyte beyond the end of the file.
       bytes.writeUInt16LE(0x4000, head + 2)
     }
@@ -239,7 +239,7 @@ describe('journal', () => {
   })
 
   it('refuses a record of a newer format, and reports the format', async () => {
-    await session([raiseFenceFloor(1)])
+    await runJournal([raiseFenceFloor(1)])
     const bytes = readFileSync(dataFile())
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
@@ -256,7 +256,7 @@ describe('journal', () => {
   })
 
   it('refuses a command of a newer version, and does not skip the command', async () => {
-    await session([raiseFenceFloor(1)])
+    await runJournal([raiseFenceFloor(1)])
     const bytes = readFileSync(dataFile())
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
@@ -276,7 +276,7 @@ describe('journal', () => {
     ['flushed', false],
     ['relaxed', true],
   ] as const) {
-    it(`${noSync ? 'does not wait' : 'waits'} for the disk if ${durability}`, async () => {
+    it(`${noSync ? 'does not wait' : 'waits'} for the disk with the durability "${durability}"`, async () => {
       const child = fork(program, [dir, durability])
       const messages: unknown[] = []
       child.on('message', (message) => messages.push(message))

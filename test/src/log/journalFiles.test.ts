@@ -1,6 +1,7 @@
 /**
- * Only the owner may access the files of a journal, the command log on disk from which a broker
- * restores its lock table. On a platform without LMDB, only brokers with a journal cannot start.
+ * Tests the files of a journal (a command log on disk, from which a broker restores its lock
+ * table). Only their owner may access the files. On a platform without LMDB (the database of the
+ * journal), a broker with a journal cannot start, but a broker in memory can.
  */
 import { fork } from 'node:child_process'
 import {
@@ -72,7 +73,7 @@ describe('journal: its files', () => {
     expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('take the permissions of other users from an existing empty directory', async () => {
+  it('are accessible only to their owner, although the empty directory was accessible to others', async () => {
     mkdirSync(dir, { recursive: true })
     chmodSync(dir, 0o755)
     await useJournal()
@@ -93,7 +94,7 @@ describe('journal: its files', () => {
     expect(readFileSync(victim, 'utf8')).to.equal('mine')
   })
 
-  it('cannot be made without LMDB, but a broker in memory starts', async () => {
+  it('cannot be made on a platform without LMDB, but a broker in memory starts there', async () => {
     const child = fork(withoutLmdb, [dir])
     const messages: string[] = []
     child.on('message', (message: string) => messages.push(message))

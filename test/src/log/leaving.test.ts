@@ -1,7 +1,7 @@
 /**
- * Brokers join and leave a shared command log, some of them without an entry for the leave. A
- * broker stops after some errors. The command log orders all changes of the lock table, so each
- * broker has the same table.
+ * Tests how brokers join and leave a shared command log, and which errors stop a broker. Some
+ * brokers leave without an entry in the log that says so. The command log orders all changes of the
+ * lock table, so each broker has the same table.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -22,7 +22,7 @@ describe('replicated log: joining and leaving', () => {
     expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
 
-  it('the next joining broker detects that the last broker has left', async () => {
+  it('a broker that joins an empty cluster takes over the sessions of the last broker', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
     const formerName = a.brokerName
@@ -38,9 +38,9 @@ describe('replicated log: joining and leaving', () => {
     const a = await cluster.startLog()
     a.source.cut()
     a.log.submit(raiseFenceFloor(1))
-    const before = cluster.machine.clock.monotonic()
+    const startedAt = cluster.machine.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
-    expect(cluster.machine.clock.monotonic() - before).to.be.lessThan(4_000)
+    expect(cluster.machine.clock.monotonic() - startedAt).to.be.lessThan(4_000)
     expect(cluster.machine.timers).to.equal(0)
   })
 
@@ -133,10 +133,10 @@ describe('replicated log: permanent errors', () => {
       cluster.store.put(text)
       await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)
-      const before = cluster.store.position
+      const positionBefore = cluster.store.position
       a.log.submit(raiseFenceFloor(1))
       await cluster.passTime(10_000)
-      expect(cluster.store.position).to.equal(before)
+      expect(cluster.store.position).to.equal(positionBefore)
       expect(a.log.isLive()).to.equal(false)
       await a.log.close()
       expect(cluster.machine.timers).to.equal(0)
@@ -144,18 +144,18 @@ describe('replicated log: permanent errors', () => {
   }
 
   /**
-   * Gives the first broker another digest, a hash of its table, and lets this broker submit entries
+   * Gives the first broker a wrong digest (hash of its table), and lets this broker submit entries
    * until the brokers compare their digests.
    */
   async function runComparison(
     cluster: Cluster,
     brokers: readonly RecordingStateMachine[],
   ): Promise<void> {
-    const [different] = brokers
+    const [differentBroker] = brokers
     await cluster.passTime(1_000)
-    different!.digestValue = 'another'
-    for (let i = 0; i < 1_100 && different!.failure === undefined; i++) {
-      different!.log.submit(raiseFenceFloor(i))
+    differentBroker!.digestValue = 'another'
+    for (let i = 0; i < 1_100 && differentBroker!.failure === undefined; i++) {
+      differentBroker!.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
   }
@@ -192,20 +192,20 @@ describe('replicated log: permanent errors', () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(20_000)
-    const rounds = (): number =>
+    const countRounds = (): number =>
       cluster.store.allTexts.filter((text) => text.includes('"digestRound"')).length
-    const before = rounds()
+    const roundsBefore = countRounds()
     await cluster.passTime(20_000)
-    expect(rounds()).to.equal(before)
+    expect(countRounds()).to.equal(roundsBefore)
     for (let i = 0; i < 20; i++) {
       brokers[1]!.log.submit(raiseFenceFloor(i))
       await cluster.passTime(1_000)
     }
-    expect(rounds() - before).to.be.within(3, 4)
+    expect(countRounds() - roundsBefore).to.be.within(3, 4)
     for (const { failure } of brokers) expect(failure).to.equal(undefined)
   })
 
-  it('stop both of two brokers whose tables differ, because there is no majority', async () => {
+  it('two brokers whose tables differ both stop, because there is no majority', async () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog()]
     await runComparison(cluster, brokers)

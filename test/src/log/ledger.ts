@@ -28,7 +28,7 @@ export class Ledger {
     this.#held.set(fence, { key, session })
   }
 
-  /** Until the unlock is confirmed, the lock may or may not be held. */
+  /** Unlocks a lock. While the unlock is not confirmed, the table may or may not have the lock. */
   async unlock(lock: Lock): Promise<void> {
     this.#held.delete(lock.fence)
     await lock.unlock()

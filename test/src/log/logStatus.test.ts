@@ -1,7 +1,8 @@
 /**
- * The figures of a replicated log for operators: the age of the oldest entry that has not returned,
- * the counters of takeovers, resignations and failed snapshots, and the problem of a slow log. The
- * dead time is the silence after which the other brokers declare a broker dead, here 6 s.
+ * Tests the figures of a replicated log (a command log that several brokers share) for operators.
+ * They are: the age of the oldest entry that this broker has sent and not yet read back, the counts
+ * of takeovers, resignations and failed snapshots, and the problem of a slow log. The dead time is
+ * the silence after which the other brokers declare a broker dead, here 6 s.
  */
 
 import type { BrokerGauges } from '@holdfast/server'
@@ -20,10 +21,10 @@ describe('replicated log: figures for operators', () => {
     await cluster.passTime(1_000)
     for (const seconds of [4, 20, 60]) {
       await cluster.passTime(seconds * 1_000)
-      const before = a.log.status.lagMs!
+      const earlierLagMs = a.log.status.lagMs!
       await cluster.passTime(1_000)
       // The broker resigns after 6 s, but the age of the entry still rises.
-      expect(a.log.status.lagMs! - before).to.equal(1_000)
+      expect(a.log.status.lagMs! - earlierLagMs).to.equal(1_000)
     }
     expect(a.log.status.lagMs).to.be.at.least(84_000)
     a.source.mend()

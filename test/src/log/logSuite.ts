@@ -46,9 +46,9 @@ export class RecordingTable implements StateMachine {
     this.#table.apply(command)
     this.onApply(command)
     this.#depth--
-    const done = this.#waiters.filter(({ count }) => this.applied.length >= count)
-    this.#waiters = this.#waiters.filter((waiter) => !done.includes(waiter))
-    for (const { resolve } of done) resolve()
+    const settledWaiters = this.#waiters.filter(({ count }) => this.applied.length >= count)
+    this.#waiters = this.#waiters.filter((waiter) => !settledWaiters.includes(waiter))
+    for (const { resolve } of settledWaiters) resolve()
   }
 
   fail(error: Error): void {
@@ -80,7 +80,7 @@ export class RecordingTable implements StateMachine {
   }
 }
 
-/** A simple command: the next fence, the number of a grant, must be above this number. */
+/** Makes a simple command: the fence (number) of the next grant must be higher than `fence`. */
 export function raiseFenceFloor(fence: number): Command {
   return { type: 'raiseFenceFloor', fence, at: 0 }
 }
@@ -105,7 +105,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       expect(table.applied.length).to.equal(500)
     })
 
-    it('keeps the order over many turns', async () => {
+    it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
         await table.hasApplied(turn * 3)
@@ -115,7 +115,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       expect(fences).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 1))
     })
 
-    it('applies a command that a state machine submits in apply only after that call', async () => {
+    it('applies a command that the state machine submits during `apply` only after this call of `apply`', async () => {
       table.onApply = (command) => {
         if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }

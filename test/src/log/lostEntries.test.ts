@@ -1,9 +1,8 @@
 /**
- * Entries of a replicated log that one broker does not receive, or that the log itself has lost. A
- * replicated log is a command log that several brokers share, and orders all changes of the lock
- * table. A broker that detects a loss resigns: it disconnects its clients. Then it reads the log
- * again, and serves only with the same table as the other brokers. A fence is the number of a
- * grant.
+ * Tests entries of a replicated log that one broker does not receive, or that the log itself has
+ * lost. A replicated log is a command log that several brokers share, and orders all changes of the
+ * lock table. A broker that detects a loss must resign (disconnect its clients). Then it must read
+ * the log again, and serve only with the same table as the other brokers.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -28,10 +27,10 @@ async function submit(cluster: Cluster, broker: RecordingStateMachine, fences: n
 }
 
 describe('replicated log: a broker that does not receive an entry', () => {
-  it('resigns, reads the log again, and serves with the right table', async () => {
+  it('resigns, reads the log again, and serves with the table of the others', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
-    const former = b.brokerName
+    const formerName = b.brokerName
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
     expect(b.eventNames).to.deep.equal(['serve'])
@@ -40,7 +39,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.applied).not.to.deep.include(raiseFenceFloor(8))
     expect(b.replayed).to.deep.include(raiseFenceFloor(7)).and.deep.include(raiseFenceFloor(8))
     expect([...b.dump()]).to.deep.equal([...a.dump()])
-    expect(a.restarts).to.deep.equal([[former, b.brokerName]])
+    expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
     expect(b.log.status.problem).to.match(
       /did not receive entry \d+ of broker .*reads the log again/,
     )
@@ -87,8 +86,8 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const started = log.start(b)
       if (text === '"join"') {
         // The first entry is the join of a.
-        let joins = 0
-        source.faults.drops = (entry) => entry.includes(text) && ++joins === 2
+        let joinCount = 0
+        source.faults.drops = (entry) => entry.includes(text) && ++joinCount === 2
       } else dropOnce(b, text)
       await cluster.runUntilSettled(started)
       await submit(cluster, b, [7, 8])
@@ -128,9 +127,9 @@ describe('replicated log: a broker that does not receive an entry', () => {
     await cluster.send(first, { type: 'lock', id: 2, key: 'l' })
     expect(second.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     await cluster.settle()
-    const again = await cluster.client(b)
-    await cluster.send(again, { type: 'lock', id: 1, key: 'k' })
-    expect(again.socket.heardOf('granted')).to.deep.equal([])
+    const newClient = await cluster.client(b)
+    await cluster.send(newClient, { type: 'lock', id: 1, key: 'k' })
+    expect(newClient.socket.heardOf('granted')).to.deep.equal([])
     expect(b.failures).to.deep.equal([])
   })
 })
@@ -144,9 +143,9 @@ describe('replicated log: an entry that the log itself has lost', () => {
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
     await cluster.passTime(2_000)
-    const lost = `has lost entry ${n + 1} of broker ${broker}`
+    const lossMessage = `has lost entry ${n + 1} of broker ${broker}`
     for (const { failure, log } of brokers) {
-      expect(failure?.message).to.contain(lost).and.contain('restore the log from a backup')
+      expect(failure?.message).to.contain(lossMessage).and.contain('restore the log from a backup')
       expect(log.isLive()).to.equal(false)
     }
     for (const { eventNames } of brokers) {
@@ -156,9 +155,9 @@ describe('replicated log: an entry that the log itself has lost', () => {
       () => undefined,
       (reason: Error) => reason,
     )
-    expect(error?.message).to.contain(lost)
-    const before = cluster.store.position
+    expect(error?.message).to.contain(lossMessage)
+    const positionBefore = cluster.store.position
     await cluster.passTime(10_000)
-    expect(cluster.store.position).to.equal(before)
+    expect(cluster.store.position).to.equal(positionBefore)
   })
 })

@@ -1,8 +1,8 @@
 /**
- * The member list of a replicated log, a command log that several brokers share. The list decides
- * which entries are valid, and which broker takes over the sessions of a dead broker. Each entry
- * has the name of its broker and a number `n`, which rises by 1 with each entry of the broker. A
- * broker that joins again is a new incarnation with a new name.
+ * Tests the member list of a replicated log (a command log that several brokers share). The list
+ * decides which entries are valid, and which broker takes over the sessions of a dead broker. Each
+ * entry has the name of its broker and a number `n`, which rises by 1 with each entry of the
+ * broker. A broker that joins again is a new incarnation with a new name.
  */
 import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'

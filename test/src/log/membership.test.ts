@@ -1,8 +1,8 @@
 /**
- * Three brokers in one process that share a command log, with real clients on real sockets. The
- * command log orders all changes of the lock table, so each broker has the same table. A client can
- * resume its session at every broker, and no lock is lost when a broker stops. A fence is the
- * number of a grant. The grace is the time that a session outlives its connection.
+ * Tests three brokers in one process that share a command log, with real clients on real sockets.
+ * The command log orders all changes of the lock table, so each broker has the same table. A client
+ * can resume its session at every broker, and no lock is lost when a broker stops. A fence is the
+ * number of a grant. The grace is how long a session survives the loss of its connection.
  */
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
@@ -80,14 +80,14 @@ describe('brokers that share a log, on real sockets', () => {
     await lock.unlock()
   })
 
-  it('keep a session when its broker loses the log without an entry for the leave', async () => {
+  it('keep a session when its broker loses the log, so that it cannot announce that it leaves', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
-    const back = next(session, 'resumed')
+    const resumed = next(session, 'resumed')
     // Broker a loses the log, so it disconnects its clients when its membership ends.
     a.source.cut()
-    await back
+    await resumed
     expect(lock.held).to.equal(true)
     await lock.unlock()
     const rival = await stage.session(c.url)
@@ -103,9 +103,9 @@ describe('brokers that share a log, on real sockets', () => {
     const jeopardy = next(session, 'jeopardy')
     a.source.cut()
     await jeopardy
-    const back = next(session, 'resumed')
+    const resumed = next(session, 'resumed')
     a.source.mend()
-    await back
+    await resumed
     expect(lock.held).to.equal(true)
     const counts = [a, b, c].map(({ broker }) => broker.query().heldCount)
     expect(counts[0]).to.equal(1)
@@ -115,7 +115,7 @@ describe('brokers that share a log, on real sockets', () => {
     await seeded(async (random) => {
       const brokers = await threeBrokers()
       const urls = brokers.map(({ url }) => url)
-      const highest = new Map<string, number>()
+      const highestFences = new Map<string, number>()
       const holders = new Map<string, Session>()
       let overlaps = 0
       const work = Array.from({ length: 5 }, async (_, i) => {
@@ -130,8 +130,8 @@ describe('brokers that share a log, on real sockets', () => {
             const lock = await session.lock(key)
             if (holders.has(key)) overlaps++
             holders.set(key, session)
-            if (lock.fence <= (highest.get(key) ?? 0)) overlaps++
-            highest.set(key, lock.fence)
+            if (lock.fence <= (highestFences.get(key) ?? 0)) overlaps++
+            highestFences.set(key, lock.fence)
             await session.stats()
             holders.delete(key)
             await lock.unlock()
@@ -146,8 +146,8 @@ describe('brokers that share a log, on real sockets', () => {
       expect(overlaps).to.equal(0)
       for (const { broker, url } of brokers) {
         // When this broker answers the request, it has applied all earlier entries of the log.
-        const last = await stage.session(url)
-        await (await last.lock('last')).unlock()
+        const lastSession = await stage.session(url)
+        await (await lastSession.lock('last')).unlock()
         const { heldCount, waitingCount } = broker.query()
         expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
       }
@@ -163,9 +163,9 @@ describe('brokers that share a log, on real sockets', () => {
       expect(text).to.contain(`holdfast_${line}\n`)
     }
     expect(text).to.match(/holdfast_log_self_lease_seconds 0\.\d/)
-    const alone = createBroker()
-    stage.onClear(() => alone.close())
-    expect(alone.logStatus()).to.equal(undefined)
+    const brokerWithoutLog = createBroker()
+    stage.onClear(() => brokerWithoutLog.close())
+    expect(brokerWithoutLog.logStatus()).to.equal(undefined)
   })
 
   it('keep a session while two of the three brokers close one after another', async () => {
@@ -173,9 +173,9 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     for (const { broker } of [a, b]) {
-      const back = once(session as never, 'resumed')
+      const resumed = once(session as never, 'resumed')
       await broker.close({ drain: 200 })
-      await back
+      await resumed
       expect(lock.held).to.equal(true)
     }
     expect(c.broker.query().heldCount).to.equal(1)

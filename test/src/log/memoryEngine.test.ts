@@ -1,4 +1,4 @@
-/** The common suite of engines on the engine in memory, which other tests rely on. */
+/** Runs the common suite of engines with the engine in memory, because other tests rely on it. */
 import { nodeEnvironment } from '@holdfast/server/internal'
 import { type EngineStage, engineSuite } from './engineSuite.js'
 import { logConfig } from './etcdStage.js'

@@ -1,7 +1,7 @@
 /**
- * An engine that keeps the entries of a replicated log in this process. A replicated log is a
- * command log that several brokers share. All brokers have one store, and each broker has its own
- * engine. A test can let the connection between an engine and the store fail.
+ * An engine that keeps the entries of a replicated log (a command log that several brokers share)
+ * in this process. All brokers have one store, and each broker has its own engine. A test can let
+ * the connection between an engine and the store fail.
  */
 import {
   type ClusterConfig,
@@ -28,7 +28,7 @@ interface StoredParts {
 export class MemoryStore {
   readonly machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
   readonly entries: StoredEntry[] = []
-  /** The texts of all entries, also of compacted entries. */
+  /** The texts of all entries, also of compacted (removed) entries. */
   readonly allTexts: string[] = []
   snapshots: StoredParts[] = []
   config: ClusterConfig | undefined
@@ -154,7 +154,7 @@ export class MemoryEngine implements Engine {
     const scheduleDelivery = (): void => {
       if (isScheduled) return
       isScheduled = true
-      this.#later(deliver)
+      this.#runDelayed(deliver)
     }
     const unwatch = this.#store.watch(scheduleDelivery)
     this.#deliveries.add(scheduleDelivery)
@@ -217,17 +217,17 @@ export class MemoryEngine implements Engine {
     return new Promise((resolve, reject) => {
       const { clock } = this.#store.machine
       const fail = (): void => reject(new Error('no answer'))
-      const wait = (): void => {
+      const failLater = (): void => {
         const timer = clock.setTimer(fail, answerMs)
         this.#onClose.push(() => clock.clearTimer(timer), fail)
       }
       if (this.#isClosed) fail()
-      else if (this.faults.isCut) wait()
-      else this.#later(() => (this.faults.isCut ? wait() : resolve()))
+      else if (this.faults.isCut) failLater()
+      else this.#runDelayed(() => (this.faults.isCut ? failLater() : resolve()))
     })
   }
 
-  #later(callback: () => void): void {
+  #runDelayed(callback: () => void): void {
     const { clock, endOfTurn } = this.#store.machine
     if (this.faults.delayMs > 0) clock.setTimer(callback, this.faults.delayMs)
     else endOfTurn(callback)

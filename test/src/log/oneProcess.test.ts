@@ -1,8 +1,8 @@
 /**
- * Only one process at a time may use a journal, the command log on disk from which a broker
- * restores its lock table. The tests try a second worker of a Node cluster, and a process in
- * another container: both containers share the kernel and the disk, but neither network nor process
- * ids.
+ * Tests that only one process at a time can use a journal (a command log on disk, from which a
+ * broker restores its lock table). The second process is a second worker of a Node cluster, or a
+ * process in another container. Both containers share the kernel and the disk, but neither the
+ * network nor the process ids.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -58,11 +58,11 @@ describe('journal: a second process', () => {
       })
       log.submit(raiseFenceFloor(2))
       await log.close()
-      const reopened = journalLog({ dir })
-      const restored = new RecordingTable()
-      await reopened.start(restored)
-      await reopened.close()
-      expect(restored.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
+      const reopenedLog = journalLog({ dir })
+      const restoredTable = new RecordingTable()
+      await reopenedLog.start(restoredTable)
+      await reopenedLog.close()
+      expect(restoredTable.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
     })
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Snapshots that a broker makes of its own table, because the shared log has dropped entries that
- * no snapshot contains. The broker goes on while it writes such a snapshot, so its clients change
- * the table between two parts of the snapshot.
+ * Tests the snapshots that a broker makes of its own lock table. It makes them when the shared log
+ * has dropped entries that no snapshot contains. The broker serves its clients while it writes such
+ * a snapshot, so the clients change the table between two parts of the snapshot.
  */
 import { dump, LockTable } from '@holdfast/server/core'
 import { Digest, MemberList, nodeEnvironment, saveState } from '@holdfast/server/internal'
@@ -14,7 +14,7 @@ function tableText({ broker }: Member): string {
 }
 
 describe('replicated log: snapshots of the own table', () => {
-  it('have the state at their position although clients change the table meanwhile', async () => {
+  it('have the state of the table when they began, although clients change the table meanwhile', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a)
@@ -26,16 +26,16 @@ describe('replicated log: snapshots of the own table', () => {
       await cluster.send(waiter, { type: 'lock', id, key: `key ${id}` })
     cluster.store.compact(cluster.store.position)
     let id = keyCount
-    let parts = 0
+    let partCount = 0
     a.source.onPart = () => {
-      parts++
+      partCount++
       // Unlocks a key early in the snapshot and a key late in the snapshot, and locks a new key.
       for (const fence of [fences.shift(), fences.pop()])
         if (fence !== undefined) client.say({ type: 'unlock', id: ++id, fence })
       client.say({ type: 'lock', id: ++id, key: `new key ${id}` })
     }
     const b = await cluster.startBroker()
-    expect(parts).to.be.greaterThan(5)
+    expect(partCount).to.be.greaterThan(5)
     expect(cluster.store.snapshots.length).to.equal(1)
     expect(tableText(b)).to.equal(tableText(a))
     expect(a.failures).to.deep.equal([])
@@ -47,8 +47,8 @@ describe('replicated log: snapshots of the own table', () => {
     const engine = new MemorySource(store).create()
     const state = { position: 2, at: 0, members: new MemberList() }
     const table = new LockTable()
-    let ends = 0
-    const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => ends++ })
+    let endCount = 0
+    const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => endCount++ })
     const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
       (reason) => reason,
     )
@@ -56,10 +56,10 @@ describe('replicated log: snapshots of the own table', () => {
     expect(store.snapshots).to.deep.equal([])
     const { value } = new Digest(table)
     expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(2)
-    expect(ends).to.equal(2)
+    expect(endCount).to.equal(2)
   })
 
-  it('end when the log cannot store them, so that the broker can make another', async () => {
+  it('end when the log cannot store them, so that the broker can make the next snapshot', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a)

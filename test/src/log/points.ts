@@ -1,8 +1,8 @@
 /**
  * The points of a journal's work at which tests kill the process, in the order in which a journal
- * reaches the points. A test selects the point by an environment variable of the child process. The
- * journal is a command log on disk: it commits and flushes records, and replaces old records by a
- * snapshot in parts. A pointer selects the valid snapshot.
+ * reaches them. A journal is a command log on disk: it commits and flushes records, and replaces
+ * old records by a snapshot in parts. A pointer selects the valid snapshot. A test selects the
+ * point by an environment variable of the child process.
  */
 
 export const crashPoints = [

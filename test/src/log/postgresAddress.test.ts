@@ -1,6 +1,6 @@
 /**
- * The address of a command log in PostgreSQL: the meaning of each valid form, and the error message
- * for each invalid form.
+ * Tests the address of a command log in PostgreSQL: the meaning of each valid form, and the error
+ * message for each invalid form.
  */
 import { HoldfastError, postgresLog } from '@holdfast/server'
 import { parsePostgresAddress } from '@holdfast/server/internal'
@@ -20,7 +20,7 @@ function messageOf(action: () => unknown): string {
 }
 
 describe('log: the address of a log in PostgreSQL', () => {
-  it('has a host, a user, a database, and defaults for the rest', () => {
+  it('has a host, a user and a database, and defaults for its other parts', () => {
     expect(parsePostgresAddress('postgres://u@db.example/app')).to.deep.equal({
       hosts: [{ host: 'db.example', port: 5432 }],
       user: 'u',
@@ -52,19 +52,19 @@ describe('log: the address of a log in PostgreSQL', () => {
     expect(socket.sslMode).to.equal('disable')
   })
 
-  const form = /must be postgres:\/\/user@host:port\/database\?schema=holdfast, not /
-  const wrong: [string, RegExp][] = [
-    ['', form],
-    ['postgres', form],
-    ['postgres:', form],
-    ['postgres:/u@h/d', form],
-    ['pg://u@h/d', form],
-    ['mysql://u@h/d', form],
-    ['http://h/d', form],
-    [' postgres://u@h/d', form],
-    ['postgres://u@h/d/e', form],
-    ['postgres://u@h/d#part', form],
-    ['postgres://u@v@h/d', form],
+  const wrongForm = /must be postgres:\/\/user@host:port\/database\?schema=holdfast, not /
+  const wrongAddresses: [string, RegExp][] = [
+    ['', wrongForm],
+    ['postgres', wrongForm],
+    ['postgres:', wrongForm],
+    ['postgres:/u@h/d', wrongForm],
+    ['pg://u@h/d', wrongForm],
+    ['mysql://u@h/d', wrongForm],
+    ['http://h/d', wrongForm],
+    [' postgres://u@h/d', wrongForm],
+    ['postgres://u@h/d/e', wrongForm],
+    ['postgres://u@h/d#part', wrongForm],
+    ['postgres://u@v@h/d', wrongForm],
     ['postgres://u:secret@h/d', /must not contain a password/],
     ['postgres://u:@h/d', /must not contain a password/],
     ['postgres://h/d', /must name a user/],
@@ -100,7 +100,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     ['postgres://u@h/d?host=/run', /must name no other host/],
     ['postgres://u@/d?host=run', /must be the folder of a Unix socket/],
   ]
-  for (const [address, pattern] of wrong) {
+  for (const [address, pattern] of wrongAddresses) {
     it(`is refused with a message: ${JSON.stringify(address.slice(0, 60))}`, () => {
       const message = messageOf(() => parsePostgresAddress(address))
       expect(message).to.match(pattern)
@@ -111,7 +111,7 @@ describe('log: the address of a log in PostgreSQL', () => {
   it('is refused if the options contradict it or are of another type', () => {
     const url = 'postgres://u@h/d'
     expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(/has the user u, and the/)
-    const options: [object, RegExp][] = [
+    const wrongOptions: [object, RegExp][] = [
       [{ url: 5 }, /not number$/],
       [{}, /not undefined$/],
       [{ url, password: 5 }, /password must be text, not number/],
@@ -120,8 +120,8 @@ describe('log: the address of a log in PostgreSQL', () => {
       [{ url, tls: { cert: 'c', k: 'k' } }, /tls of postgresLog/],
       [{ url, deadMs: 1 }, /deadMs must be an integer from 1000/],
     ]
-    for (const [given, pattern] of options)
-      expect(messageOf(() => postgresLog(given as never))).to.match(pattern)
+    for (const [options, pattern] of wrongOptions)
+      expect(messageOf(() => postgresLog(options as never))).to.match(pattern)
     expect(messageOf(() => postgresLog(undefined as never))).to.match(/postgresLog/)
   })
 })

@@ -1,7 +1,7 @@
 /**
- * The common suite of engines on a real PostgreSQL, and the rules of this engine that other engines
- * do not have. An engine stores the entries of a shared command log, which orders all changes of
- * the lock table.
+ * Tests the engine that stores a shared command log in a real PostgreSQL: with the common suite of
+ * engines, and with tests of the rules that only this engine has. The command log orders all
+ * changes of the lock table.
  */
 import { expect } from 'chai'
 import { engineSuite } from './engineSuite.js'
@@ -13,7 +13,7 @@ describe('log: a new log in PostgreSQL', function () {
   this.timeout(60_000)
   const postgres = PostgresStage.forSuite()
 
-  it('is being founded, for all brokers, until one of them ends the founding', async () => {
+  it('is being founded for all brokers, until one broker ends the founding', async () => {
     const first = await postgres.opened({ marksFounding: true })
     const second = await postgres.opened({ marksFounding: true })
     expect([first.isFounding, second.isFounding]).to.deep.equal([true, true])
@@ -22,12 +22,12 @@ describe('log: a new log in PostgreSQL', function () {
     expect([first.isFounding, third.isFounding]).to.deep.equal([false, false])
   })
 
-  it('serves at once if no number of brokers is expected', async () => {
+  it('is not being founded if no number of brokers is expected', async () => {
     const engine = await postgres.opened()
     expect(engine.isFounding).to.equal(false)
   })
 
-  it('knows the other logs of its database', async () => {
+  it('finds the other logs in its database', async () => {
     const schemas = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
     for (const schema of schemas) await postgres.opened({ schema })
     const found = await (await postgres.opened()).findOtherLogs()

@@ -1,7 +1,8 @@
 /**
- * Wrong settings and broken states of PostgreSQL, each with its error message. The code
- * `UNAVAILABLE` means that another try may help (exit code 69 of `holdfast serve`). The code
- * `INVALID_OPTION` means that another try does not help (exit code 78).
+ * Tests the error messages of the engine that stores a shared command log in PostgreSQL, for wrong
+ * settings and broken states of PostgreSQL. The code `UNAVAILABLE` means that another try may help
+ * (exit code 69 of `holdfast serve`). The code `INVALID_OPTION` means that another try does not
+ * help (exit code 78).
  */
 import { chownSync, copyFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -36,8 +37,8 @@ describe('log: a faulty PostgreSQL', function () {
     return postgres.engine({ openTimeoutMs: 600, ...options })
   }
 
-  /** A role of this name, which has no rights. */
-  async function role(name: string, attributes = ''): Promise<string> {
+  /** Creates a role without rights. Returns its name. */
+  async function createRole(name: string, attributes = ''): Promise<string> {
     await postgres.server.sql.unsafe(`create role ${name} login ${attributes}`)
     await postgres.server.sql.unsafe('revoke create on database postgres from public')
     return name
@@ -56,7 +57,7 @@ describe('log: a faulty PostgreSQL', function () {
   }
 
   /** Starts a proxy in front of the server. */
-  async function behind(filters: () => { up?: Filter; down?: Filter }): Promise<TcpProxy> {
+  async function startProxy(filters: () => { up?: Filter; down?: Filter }): Promise<TcpProxy> {
     const proxy = await TcpProxy.to(postgres.server.port, filters)
     stage.onClear(() => proxy.close())
     return proxy
@@ -100,7 +101,7 @@ describe('log: a faulty PostgreSQL', function () {
       const text = bytes.toString('latin1').replace(/\b1[3-9]0(\d{3})/, '120$1')
       connection.pass(Buffer.from(text, 'latin1'))
     }
-    const port = portOf(await behind(() => ({ down })))
+    const port = portOf(await startProxy(() => ({ down })))
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
     expect(await refusal(engine, 'INVALID_OPTION')).to.match(
       /^PostgreSQL at \S+ has version \d\S*.*: Holdfast needs PostgreSQL 13 or newer$/,
@@ -117,14 +118,14 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if no connection is free', async () => {
-    const user = await role('crowded', 'connection limit 0')
+    const user = await createRole('crowded', 'connection limit 0')
     expect(await refusal(impatient({ user }), 'UNAVAILABLE')).to.match(
       /too many connections for role "crowded" \(53300\); raise max_connections/,
     )
   })
 
   it('is reported if the password is missing or wrong', async () => {
-    const user = await role('guarded', "password 'right'")
+    const user = await createRole('guarded', "password 'right'")
     const { schema } = postgres
     await postgres.server.sql.unsafe(`create schema ${schema} authorization guarded`)
     const needsPassword = /requires a password: set logPasswordFile/
@@ -136,7 +137,7 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if the schema does not exist and the user may not create the schema', async () => {
-    const user = await role('poor')
+    const user = await createRole('poor')
     const { schema } = postgres
     const { sql } = postgres.server
     expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.equal(
@@ -156,7 +157,7 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is used by a user with exactly the documented rights, and reported without any of these', async () => {
-    const user = await role('exact')
+    const user = await createRole('exact')
     const { schema } = postgres
     const { sql } = postgres.server
     // The administrator makes the tables by a first start.
@@ -202,7 +203,7 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if the user may only read', async () => {
-    const user = await role('reader')
+    const user = await createRole('reader')
     await postgres.server.sql.unsafe('alter role reader set default_transaction_read_only = on')
     expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.match(
       /allows reading only: set default_transaction_read_only=off for the user$/,
@@ -225,11 +226,11 @@ describe('log: a faulty PostgreSQL', function () {
   it('is reported if the snapshot is damaged', async () => {
     const engine = await postgres.opened()
     await engine.saveSnapshot(10, ['old'])
-    const old = await engine.snapshot()
+    const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
     await engine.compact(20)
     const reading = (async () => {
-      for await (const _ of old!.parts) throw new Error('there should be none')
+      for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot in PostgreSQL is damaged \(chunk 0 of /)
@@ -247,8 +248,8 @@ describe('log: a faulty PostgreSQL', function () {
     }
   })
 
-  /** Opens the log, and uses all of it once. */
-  async function useAll(engine: PostgresEngine): Promise<void> {
+  /** Opens the log, and uses each part of it once: an entry, a reader and a snapshot. */
+  async function useLog(engine: PostgresEngine): Promise<void> {
     await engine.open(logConfig)
     const reader = new Reader()
     engine.follow(0, reader)
@@ -264,27 +265,27 @@ describe('log: a faulty PostgreSQL', function () {
   }
 
   it('is reported if it disappears at any point of the start, and is waited for if it returns', async () => {
-    let answers = 0
-    let last = Number.POSITIVE_INFINITY
+    let answerCount = 0
+    let maxAnswers = Number.POSITIVE_INFINITY
     let proxy: TcpProxy
     const down: Filter = (bytes, connection) => {
-      if (++answers <= last) return connection.pass(bytes)
+      if (++answerCount <= maxAnswers) return connection.pass(bytes)
       connection.cut()
       proxy.shut(true)
     }
-    proxy = await behind(() => ({ down }))
+    proxy = await startProxy(() => ({ down }))
     const hosts = [{ host: '127.0.0.1', port: portOf(proxy) }]
-    await useAll(postgres.engine({ hosts, schema: `${postgres.schema}_0` }))
-    const total = answers
-    expect(total).to.be.greaterThan(8)
+    await useLog(postgres.engine({ hosts, schema: `${postgres.schema}_0` }))
+    const totalAnswers = answerCount
+    expect(totalAnswers).to.be.greaterThan(8)
     const step = count(3, 1)
-    for (let point = 0; point < total; point += step) {
+    for (let point = 0; point < totalAnswers; point += step) {
       const schema = `${postgres.schema}_${point + 1}`
-      answers = 0
-      last = point
+      answerCount = 0
+      maxAnswers = point
       proxy.shut(false)
-      const gone = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
-      const outcome = await gone.open(logConfig).then(
+      const engine = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
+      const outcome = await engine.open(logConfig).then(
         () => undefined,
         (error: Error) => error,
       )
@@ -292,13 +293,13 @@ describe('log: a faulty PostgreSQL', function () {
         await rejection(Promise.reject(outcome), 'UNAVAILABLE')
         expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
       }
-      await gone.close()
-      // Here the database also returns.
-      answers = 0
+      await engine.close()
+      // The second engine loses the database at the same point, and the database returns.
+      answerCount = 0
       proxy.shut(false)
-      const using = useAll(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
-      while (answers <= point) await proxy.nextConnection()
-      last = Number.POSITIVE_INFINITY
+      const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
+      while (answerCount <= point) await proxy.nextConnection()
+      maxAnswers = Number.POSITIVE_INFINITY
       proxy.shut(false)
       await using
     }
@@ -311,7 +312,7 @@ describe('log: PostgreSQL over TLS', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
-  it('is used as sslmode demands, and refused with a message', async () => {
+  it('is used as sslmode demands, or refused with a message', async () => {
     const open = (options: Partial<PostgresEngineOptions>) =>
       postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
     const refused = async (options: Partial<PostgresEngineOptions>) =>
@@ -336,7 +337,7 @@ describe('log: PostgreSQL over TLS', function () {
       )
       await open({ sslMode, tls: { ca: cert } })
     }
-    const safe = await postgres.server.sql`select from pg_stat_ssl where ssl`
-    expect(safe.length).to.be.greaterThan(0)
+    const encryptedConnections = await postgres.server.sql`select from pg_stat_ssl where ssl`
+    expect(encryptedConnections.length).to.be.greaterThan(0)
   })
 })

@@ -1,8 +1,9 @@
 /**
- * The engine that stores a shared command log in PostgreSQL, in four situations: behind a pooler,
- * at a replica, with synchronous replication, and when a standby replaces the primary. The standby
- * may or may not have the newest commits. The number in the title of a test is the number of its
- * pitfall; `postgresPitfalls.test.ts` has the other pitfalls.
+ * Tests the engine that stores a shared command log in PostgreSQL, in four situations: behind a
+ * pooler, at a replica, with synchronous replication, and when a standby replaces the primary. The
+ * standby may or may not have the newest commits. The number in the title of a test is the number
+ * of its pitfall (a property of PostgreSQL that can lose entries); `postgresPitfalls.test.ts` has
+ * the other pitfalls.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -140,7 +141,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     expect(sessions).to.have.length(0)
   })
 
-  it('9: a commit that did not wait for its standby counts as unknown', async () => {
+  it('9: a commit that did not wait for its standby has an unknown outcome for the broker', async () => {
     const engine = postgres.engine()
     await engine.open({ ...logConfig, deadMs: 6_000 })
     const reader = new Reader()
@@ -154,9 +155,9 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       /committed an entry without its synchronous standby, so the entry is not safe yet$/,
     )
     // The entry is in the log, but the second attempt must wait for the standby too.
-    const again = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
+    const secondAttempt = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
     await postgres.server.sql`select pg_cancel_backend(${await waitingCommit()})`
-    await again
+    await secondAttempt
     await postgres.server.set('synchronous_standby_names', '')
     await appendUntilKnown(engine, 's', 'unsafe')
     await engine.append('s', 'after')
@@ -184,9 +185,9 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     await primary.set('synchronous_standby_names', 'standby')
     const engine = await postgres.opened({ hosts })
     const other = await postgres.opened({ hosts })
-    const readers = [engine, other].map((each) => {
+    const readers = [engine, other].map((followedEngine) => {
       const reader = new Reader()
-      each.follow(0, reader)
+      followedEngine.follow(0, reader)
       return reader
     })
     for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
@@ -210,7 +211,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const loss = isOvertaken ? 'lost commits and has others in their place' : 'lost commits'
     it(`9: every broker stops when a standby that ${loss} replaces the primary`, async () => {
       const { primary, standby, hosts } = await primaryAndStandby()
-      // The way of the first broker to the standby can be shut.
+      // The first broker reaches the standby through a proxy, which the test can shut.
       const proxy = await TcpProxy.to(standby.port)
       stage.onClear(() => proxy.close())
       const proxied = { host: '127.0.0.1', port: Number(new URL(proxy.url).port) }
@@ -241,7 +242,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
           : /was replaced \(its position went back from 3 to 1\)/,
       )
       expect(message).to.match(/: stop all brokers, wait .* and start the brokers again$/)
-      // The other broker has not seen the lost entries, and stops all the same.
+      // The other broker has not seen the lost entries, but must stop too.
       otherEngine.follow(0, otherReader)
       const [otherMessage] = await otherReader.ends.waitForCount(1)
       expect(otherMessage).to.equal(message)
@@ -253,7 +254,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     })
   }
 
-  it('every broker stops when the schema is dropped, or made anew by others', async () => {
+  it('a broker stops when the schema is dropped, and a new broker begins a new log', async () => {
     const engine = await postgres.opened()
     const reader = new Reader()
     engine.follow(0, reader)

@@ -1,6 +1,6 @@
 /**
- * The known pitfalls of a log in PostgreSQL, as other projects have met them. The number in the
- * title of a test is the number of its pitfall.
+ * Tests the known pitfalls of a command log in PostgreSQL: properties of PostgreSQL by which other
+ * projects have lost entries. The number in the title of a test is the number of its pitfall.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -16,15 +16,15 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
-  /** A proxy in front of the server, whose filters see each connection. */
-  async function proxy(...args: [] | [(index: number) => { up?: Filter; down?: Filter }]) {
+  /** Starts a proxy in front of the server. Each connection gets filters from the function. */
+  async function startProxy(...args: [] | [(index: number) => { up?: Filter; down?: Filter }]) {
     const proxy = await TcpProxy.to(postgres.server.port, ...args)
     stage.onClear(() => proxy.close())
     return { proxy, port: Number(new URL(proxy.url).port) }
   }
 
-  /** A reader that follows the log. */
-  function following(engine: PostgresEngine, position = 0): Reader {
+  /** Makes a reader that follows the log. */
+  function followWithReader(engine: PostgresEngine, position = 0): Reader {
     const reader = new Reader()
     engine.follow(position, reader)
     return reader
@@ -33,16 +33,16 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('1: positions have the order of commits, although a transaction is slow', async () => {
     const [engine, other] = [await postgres.opened(), await postgres.opened()]
     const { schema } = postgres
-    const reader = following(other)
+    const reader = followWithReader(other)
     await engine.append('a', 'first')
     // A slow transaction takes the next number, and does not commit.
-    const slow = await postgres.server.sql.reserve()
-    await slow.unsafe('begin')
-    await slow.unsafe(`update ${schema}.log_state set position = position`)
-    const fast = engine.append('a', 'second')
-    await slow.unsafe('rollback')
-    slow.release()
-    await fast
+    const slowConnection = await postgres.server.sql.reserve()
+    await slowConnection.unsafe('begin')
+    await slowConnection.unsafe(`update ${schema}.log_state set position = position`)
+    const appended = engine.append('a', 'second')
+    await slowConnection.unsafe('rollback')
+    slowConnection.release()
+    await appended
     await reader.entries.waitForCount(2)
     expect(reader.entries.items).to.deep.equal([
       [1, 'first'],
@@ -57,7 +57,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     await postgres.server.sql.unsafe(
       `delete from ${postgres.schema}.log_entries where position = 2`,
     )
-    const reader = following(await postgres.opened())
+    const reader = followWithReader(await postgres.opened())
     const [message] = await reader.ends.waitForCount(1)
     expect(message).to.match(/was replaced \(entry 2 is missing\)/)
     expect(reader.texts).to.deep.equal(['a'])
@@ -65,7 +65,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('2: every broker stops if the position is behind the entries', async () => {
     const engine = await postgres.opened()
-    const reader = following(engine)
+    const reader = followWithReader(engine)
     for (const text of ['a', 'b']) await engine.append('s', text)
     await reader.entries.waitForCount(2)
     await postgres.server.sql.unsafe(`update ${postgres.schema}.log_state set position = 1`)
@@ -102,7 +102,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       isLost = false
       connection.cut()
     }
-    const { port } = await proxy(() => ({ down }))
+    const { port } = await startProxy(() => ({ down }))
     const engine = postgres.through(port)
     await engine.open(logConfig)
     await engine.append('s', 'before')
@@ -111,7 +111,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(isLost).to.equal(false)
     await engine.append('s', 'again')
     await engine.append('s', 'after')
-    const reader = following(await postgres.opened())
+    const reader = followWithReader(await postgres.opened())
     await reader.entries.waitForCount(3)
     expect(reader.texts).to.deep.equal(['before', 'again', 'after'])
   })
@@ -120,48 +120,48 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.opened()))
     await Promise.all(engines.map((engine) => engine.append('s', 'one')))
     await engines[0]!.append('s', 'two')
-    const reader = following(engines[1]!)
+    const reader = followWithReader(engines[1]!)
     await reader.entries.waitForCount(2)
     expect(reader.texts).to.deep.equal(['one', 'two'])
   })
 
   it('4: there is one notification for each entry', async () => {
     const engine = await postgres.opened()
-    let notified = 0
-    const listening = await postgres.server.sql.listen(postgres.schema, () => notified++)
+    let notificationCount = 0
+    const listening = await postgres.server.sql.listen(postgres.schema, () => notificationCount++)
     for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
-    const last = new Promise<void>((resolve) => {
+    const endNotified = new Promise<void>((resolve) => {
       void postgres.server.sql.listen(`${postgres.schema}_end`, () => resolve())
     })
     // Notifications come in the order of commits.
     await postgres.server.sql.notify(`${postgres.schema}_end`, '')
-    await last
+    await endNotified
     await listening.unlisten()
-    expect(notified).to.equal(20)
+    expect(notificationCount).to.equal(20)
   })
 
-  it('4: an entry without a notification is read all the same', async () => {
-    let dropped = 0
+  it('4: a reader also reads an entry whose notification is lost', async () => {
+    let droppedCount = 0
     const down: Filter = (bytes, connection) => {
       // A notification ends with the channel and an empty text.
-      if (bytes.includes(Buffer.from(`${postgres.schema}\0\0`))) dropped++
+      if (bytes.includes(Buffer.from(`${postgres.schema}\0\0`))) droppedCount++
       else connection.pass(bytes)
     }
-    const { port } = await proxy(() => ({ down }))
+    const { port } = await startProxy(() => ({ down }))
     const [engine, other] = [await postgres.opened(), postgres.through(port)]
     await other.open(logConfig)
-    const reader = following(other)
+    const reader = followWithReader(other)
     for (const text of ['a', 'b', 'c']) {
       await engine.append('s', text)
       await reader.entries.waitUntil(() => reader.texts.includes(text))
     }
     expect(reader.texts).to.deep.equal(['a', 'b', 'c'])
-    expect(dropped).to.be.greaterThan(0)
+    expect(droppedCount).to.be.greaterThan(0)
   })
 
-  it('5: no session is in a transaction between its calls, and the queue stays empty', async () => {
+  it('5: no session is in a transaction between its calls, and the queue of notifications stays empty', async () => {
     const [engine, other] = [await postgres.opened(), await postgres.opened()]
-    const reader = following(other)
+    const reader = followWithReader(other)
     for (let i = 0; i < 200; i++) await engine.append('s', `${i}`)
     await reader.entries.waitForCount(200)
     const { sql } = postgres.server
@@ -188,13 +188,13 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         return connection.pass(bytes)
       }
       isDropped = true
-      const other = 'select 1'.padEnd(listen.length)
-      connection.pass(Buffer.from(text.replace(listen, other), 'latin1'))
+      const otherStatement = 'select 1'.padEnd(listen.length)
+      connection.pass(Buffer.from(text.replace(listen, otherStatement), 'latin1'))
     }
-    const { port } = await proxy(() => ({ up }))
+    const { port } = await startProxy(() => ({ up }))
     const engine = postgres.through(port)
     await engine.open(logConfig)
-    const reader = following(engine)
+    const reader = followWithReader(engine)
     // The next read finds the lost LISTEN.
     await listened
     const writer = await postgres.opened()
@@ -205,7 +205,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('6: a session without answers is replaced, and no entry is missed', async () => {
     const valve = new Valve()
     const listening = new Set<number>()
-    const { port, proxy: inFront } = await proxy(() => ({
+    const { port, proxy } = await startProxy(() => ({
       up: (bytes, connection) => {
         if (bytes.includes('listen ')) listening.add(connection.index)
         connection.pass(bytes)
@@ -217,11 +217,11 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     }))
     const [writer, engine] = [await postgres.opened(), postgres.through(port)]
     await engine.open(logConfig)
-    const reader = following(engine)
+    const reader = followWithReader(engine)
     await writer.append('s', 'one')
     await reader.entries.waitForCount(1)
     valve.shut()
-    const reconnected = inFront.nextConnection()
+    const reconnected = proxy.nextConnection()
     await writer.append('s', 'two')
     await reconnected
     valve.open()
@@ -233,7 +233,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('6: a session that the server ends is replaced, and no entry is missed', async () => {
     const [writer, engine] = [await postgres.opened(), await postgres.opened()]
-    const reader = following(engine)
+    const reader = followWithReader(engine)
     for (let i = 0; i < 10; i++) {
       await appendUntilKnown(writer, 's', `${i}`)
       await postgres.server.sql`
@@ -246,7 +246,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('10: the log uses no replication slot', async () => {
     const engine = await postgres.opened()
-    following(engine)
+    followWithReader(engine)
     await engine.append('s', 'a')
     const slots = await postgres.server.sql`select from pg_replication_slots`
     expect(slots).to.have.length(0)
@@ -260,7 +260,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('an append that is stopped in the middle leaves no row locked', async () => {
     const writing = new Promise<void>((resolve) => {
-      void proxy(() => ({
+      void startProxy(() => ({
         up: (bytes, connection) => {
           if (!bytes.includes('execute holdfast_append')) return connection.pass(bytes)
           connection.pass(bytes.subarray(0, bytes.length - 4))
@@ -275,7 +275,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     await writing
     const engine = await postgres.opened()
     await engine.append('s', 'whole')
-    const reader = following(engine)
+    const reader = followWithReader(engine)
     await reader.entries.waitForCount(1)
     expect(reader.texts).to.deep.equal(['whole'])
   })

@@ -1,7 +1,8 @@
 /**
- * Snapshots of brokers that share a command log in PostgreSQL. A snapshot has the lock table after
- * one entry of the log. A thread makes the snapshots while clients continue. A new broker loads the
- * newest snapshot. Older snapshots are removed, and so are the entries before them.
+ * Tests the snapshots of brokers that share a command log in PostgreSQL. A snapshot has the lock
+ * table as it was after one entry of the log. A thread makes the snapshots while the broker serves
+ * its clients. A new broker loads the newest snapshot. Older snapshots are removed, and the entries
+ * before them too.
  */
 import { postgresLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -14,18 +15,21 @@ describe('log: snapshots in PostgreSQL', function () {
   const stage = Stage.forEachTest()
 
   /** Starts a broker with a log in PostgreSQL. */
-  async function broker({ snapshotEntries = 20, cell = undefined as string | undefined } = {}) {
+  async function startBroker({
+    snapshotEntries = 20,
+    cell = undefined as string | undefined,
+  } = {}) {
     const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries })
     return { log, ...(await stage.broker({ log, cell })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest', async () => {
     // The thread must open the log as the broker does, with the cell of the broker.
-    const first = await broker({ cell: '1/1' })
+    const first = await startBroker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
-    const kept = await session.lock('kept', { metadata: { of: 'the first' } })
+    const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // The snapshot before the newest stays, so the third one removes the first.
+    // The newest two snapshots stay, so the third snapshot removes the first.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -33,21 +37,21 @@ describe('log: snapshots in PostgreSQL', function () {
     }
     expect(first.log.membership!.status.problem).to.equal(undefined)
     const { schema } = postgres
-    const [stored] = await postgres.server.sql.unsafe(`
+    const [row] = await postgres.server.sql.unsafe(`
       select (select count(*) from ${schema}.log_snapshots)::int as snapshots,
         (select min(position) from ${schema}.log_entries)::int as first_entry,
         (select compacted from ${schema}.log_state)::int as compacted`)
-    expect(stored!['snapshots']).to.be.within(1, 3)
-    expect(stored!['first_entry']).to.equal(stored!['compacted'] + 1)
-    expect(stored!['compacted']).to.be.at.least([...positions][0]!)
+    expect(row!['snapshots']).to.be.within(1, 3)
+    expect(row!['first_entry']).to.equal(row!['compacted'] + 1)
+    expect(row!['compacted']).to.be.at.least([...positions][0]!)
 
-    const second = await broker({ cell: '1/1' })
+    const second = await startBroker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })
     expect(held).to.have.length(1)
-    expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
-    await kept.unlock()
-    expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+    expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first' } })
+    await keptLock.unlock()
+    expect((await other.lock('kept')).fence).to.be.greaterThan(keptLock.fence)
   })
 })

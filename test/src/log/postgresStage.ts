@@ -14,8 +14,10 @@ import { Postgres, type PostgresOptions } from '../support/postgres.js'
 import type { EngineStage } from './engineSuite.js'
 import { logConfig } from './etcdStage.js'
 
-/** The tests of a schema differ by its name. */
-let count = 0
+/**
+ * The number of tests so far. Each test has a schema of its own, which has this number in its name.
+ */
+let testCount = 0
 
 export class PostgresStage implements EngineStage {
   #server: Postgres | undefined
@@ -30,7 +32,7 @@ export class PostgresStage implements EngineStage {
       stage.#server = await Postgres.start(options)
     })
     beforeEach(() => {
-      count++
+      testCount++
     })
     afterEach(() => Promise.all(stage.#engines.splice(0).map((engine) => engine.close())))
     after(() => stage.#server?.stop())
@@ -43,7 +45,7 @@ export class PostgresStage implements EngineStage {
 
   /** The schema of this test. */
   get schema(): string {
-    return `test${count}`
+    return `test${testCount}`
   }
 
   /** The address for `--log`. */

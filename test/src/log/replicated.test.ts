@@ -1,19 +1,19 @@
 /**
- * The membership of brokers in a replicated log, a command log that several brokers share.
- * Connections to the log fail, answers are lost and entries are late. The self-lease is the time
- * for which a broker knows that it is still a member. The self-lease must end before another broker
- * takes over the sessions. A fence is the number of a grant.
+ * Tests the membership of brokers in a replicated log (a command log that several brokers share),
+ * while connections to the log fail, answers are lost and entries are late. The self-lease is the
+ * time for which a broker knows that it is still a member. It must end before another broker takes
+ * over the sessions of the broker.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** The time of the last event with this name. */
+/** The time of the last call of the log with this name. */
 function timeOf(stateMachine: RecordingStateMachine, name: string): number {
-  const found = stateMachine.events.filter((event) => event.name === name).at(-1)
-  if (found === undefined) throw new Error(`The log has not called ${name}`)
-  return found.at
+  const lastCall = stateMachine.events.filter((event) => event.name === name).at(-1)
+  if (lastCall === undefined) throw new Error(`The log has not called ${name}`)
+  return lastCall.at
 }
 
 describe('replicated log: the order of commands', () => {
@@ -44,11 +44,11 @@ describe('replicated log: the order of commands', () => {
 
   it('is restored by a broker that joins later', async () => {
     const cluster = new Cluster()
-    const early = await cluster.startLog()
-    for (let i = 0; i < 5; i++) early.log.submit(raiseFenceFloor(i))
+    const earlyBroker = await cluster.startLog()
+    for (let i = 0; i < 5; i++) earlyBroker.log.submit(raiseFenceFloor(i))
     await cluster.settle()
     const lateBroker = await cluster.startLog()
-    expect(lateBroker.replayed).to.deep.equal(early.applied)
+    expect(lateBroker.replayed).to.deep.equal(earlyBroker.applied)
     expect(lateBroker.applied).to.deep.equal([])
     expect(lateBroker.eventNames).to.deep.equal(['serve'])
   })
@@ -117,7 +117,7 @@ describe('replicated log: the self-lease', () => {
   it('begins again under another name after an outage, with the former sessions', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
-    const former = a.brokerName
+    const formerName = a.brokerName
     a.source.cut()
     b.source.cut()
     await cluster.passTime(10_000)
@@ -129,8 +129,8 @@ describe('replicated log: the self-lease', () => {
     b.source.mend()
     await cluster.passTime(3_000)
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
-    expect(a.brokerName).not.to.equal(former)
-    expect(b.restarts).to.deep.include([former, a.brokerName])
+    expect(a.brokerName).not.to.equal(formerName)
+    expect(b.restarts).to.deep.include([formerName, a.brokerName])
     expect(b.restarts).to.have.length(2)
     expect(a.log.status.members).to.have.members([a.brokerName, b.brokerName])
   })
@@ -161,18 +161,16 @@ describe('replicated log: the self-lease', () => {
   it('ends at once when another broker has declared its broker dead', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
-    const former = a.brokerName
-    const last = 1
-    const notices = { dead: [{ broker: former, last }] }
-    const n = 2
+    const formerName = a.brokerName
+    const notices = { dead: [{ broker: formerName, last: 1 }] }
     // Broker b has not suspected broker a, so the test writes the entry of broker b.
-    cluster.store.put(encodeCommands({ broker: b.brokerName, n, at: 0 }, [], notices))
+    cluster.store.put(encodeCommands({ broker: b.brokerName, n: 2, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
-    expect(a.restarts).to.deep.equal([[former, b.brokerName]])
+    expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('makes all commands invalid at its end that the broker has submitted before', async () => {
+  it('makes at its end all commands invalid that the broker has submitted and the log has not stored', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()

@@ -1,8 +1,8 @@
 /**
- * A broker with a journal is killed and started again, as a real process. The journal is a command
- * log on disk, from which the broker restores its lock table. All answers that clients received
- * must still be true: each session has the same locks, fences and places in the queues. A fence is
- * the number of a grant.
+ * Tests a broker with a journal, which is killed and started again as a real process. The journal
+ * is a command log on disk, from which the broker restores its lock table. All answers that clients
+ * received must still be true: each session has the same locks, fences (numbers of the grants) and
+ * places in the queues.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -67,14 +67,14 @@ describe('journal: a broker that is killed', () => {
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
     // The broker writes the requests of a session in order. When it grants the lock `bob`, it has
     // written the waiting request before.
-    const second = bob.lock('orders:42')
+    const requestOfBob = bob.lock('orders:42')
     await bob.lock('bob')
-    const third = carol.lock('orders:42')
+    const requestOfCarol = carol.lock('orders:42')
     await carol.lock('carol')
-    const back = [alice, bob, carol].map((session) => once(session as never, 'resumed'))
+    const resumed = [alice, bob, carol].map((session) => once(session as never, 'resumed'))
     await kill()
     await start()
-    await Promise.all(back)
+    await Promise.all(resumed)
     expect(lock.held).to.equal(true)
     const { held, waiting } = await alice.query({ key: 'orders:42' })
     expect(held).to.have.length(1)
@@ -82,22 +82,22 @@ describe('journal: a broker that is killed', () => {
     expect(held[0]!.metadata).to.deep.equal({ why: 'test' })
     expect(waiting.map(({ session }) => session)).to.deep.equal([bob.id, carol.id])
     await lock.unlock()
-    const next = await second
-    expect(next.fence).to.be.greaterThan(lock.fence)
-    await next.unlock()
-    expect((await third).fence).to.be.greaterThan(next.fence)
+    const lockOfBob = await requestOfBob
+    expect(lockOfBob.fence).to.be.greaterThan(lock.fence)
+    await lockOfBob.unlock()
+    expect((await requestOfCarol).fence).to.be.greaterThan(lockOfBob.fence)
   })
 
   it('exits 0 after a SIGTERM, and continues with its locks after a start', async () => {
     await start()
     const alice = await openSession()
     const lock = await alice.lock('k')
-    const back = once(alice as never, 'resumed')
+    const resumed = once(alice as never, 'resumed')
     const exited = once(broker!, 'exit')
     broker!.kill('SIGTERM')
     expect(await exited).to.deep.equal([0, null])
     await start()
-    await back
+    await resumed
     expect(lock.held).to.equal(true)
   })
 
@@ -124,12 +124,12 @@ describe('journal: a broker that is killed', () => {
         }
       })
       for (let round = 0; round < count(3, 20); round++) {
-        const before = counts.grants
-        while (counts.grants < before + 5 + random.below(40)) await workers[0]!.stats()
-        const back = workers.map((session) => once(session as never, 'resumed'))
+        const grantsBefore = counts.grants
+        while (counts.grants < grantsBefore + 5 + random.below(40)) await workers[0]!.stats()
+        const resumed = workers.map((session) => once(session as never, 'resumed'))
         await kill()
         await start()
-        await Promise.all(back)
+        await Promise.all(resumed)
       }
       isOver = true
       await Promise.all(work)
@@ -137,8 +137,8 @@ describe('journal: a broker that is killed', () => {
       expect(counts.grants).to.be.greaterThan(10)
       const { heldCount, waitingCount } = await workers[0]!.query()
       expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
-      const last = await workers[0]!.lock('after')
-      expect(last.fence).to.be.greaterThan(highestFence)
+      const lastLock = await workers[0]!.lock('after')
+      expect(lastLock.fence).to.be.greaterThan(highestFence)
     })
   })
 })

@@ -1,8 +1,9 @@
 /**
- * Brokers that share a command log are members. The self-lease is the time for which a broker knows
- * that it is still a member. A broker extends its self-lease when an entry that it has sent returns
- * from the log. The failure detector of another broker declares a silent member dead. With any
- * delays, the self-lease must end before a member is declared dead.
+ * Tests the self-lease and the failure detector of brokers that share a command log (the members).
+ * The self-lease is the time for which a broker knows that it is still a member. A broker extends
+ * its self-lease when it reads its own entry from the log: the entry returns. The failure detector
+ * of another broker declares a silent member dead. With any delays, the self-lease of a member must
+ * end before the member is declared dead.
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -25,12 +26,12 @@ describe('self-lease', () => {
   })
 
   it('is shorter than the dead time by at least 1 %, because clocks differ', () => {
-    for (const dead of [1_000, 1_500, 6_000, 60_000]) {
-      const selfLease = new SelfLease(dead)
+    for (const someDeadMs of [1_000, 1_500, 6_000, 60_000]) {
+      const selfLease = new SelfLease(someDeadMs)
       selfLease.onSent(1, 0)
       selfLease.onOwnEntry(1)
-      expect(selfLease.until).to.be.lessThan(dead * 0.99)
-      expect(selfLease.until).to.be.greaterThan(4 * heartbeatMsFor(dead))
+      expect(selfLease.until).to.be.lessThan(someDeadMs * 0.99)
+      expect(selfLease.until).to.be.greaterThan(4 * heartbeatMsFor(someDeadMs))
     }
   })
 
@@ -54,10 +55,10 @@ describe('self-lease', () => {
 })
 
 /**
- * Lets an own entry return every second. Returns each member that the detector reports as dead,
- * with the time.
+ * Lets an own entry return every second from `from` to `to`. Returns each member that the detector
+ * reports as dead, with the time of the report.
  */
-function watch(
+function reportsOf(
   detector: FailureDetector,
   from: number,
   to: number,
@@ -73,12 +74,12 @@ function watch(
 describe('failure detector', () => {
   it('reports a member that is silent for the dead time and until a further own entry', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    expect(watch(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
+    expect(reportsOf(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })
 
-  it('reports no member at the return of an entry that was sent before the suspicion', () => {
+  it('reports no suspected member when an entry returns that was sent before the suspicion', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    watch(detector, 1_000, 6_000)
+    reportsOf(detector, 1_000, 6_000)
     // The detector suspects b when entry 7 returns. The broker has sent entry 8 before.
     expect(detector.onOwnEntry(7, 8, 7_000)).to.deep.equal([])
     expect(detector.hasSuspects).to.equal(true)
@@ -88,12 +89,12 @@ describe('failure detector', () => {
 
   it('counts the silence of a member from its newest entry, also of a new member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    watch(detector, 1_000, 7_000)
+    reportsOf(detector, 1_000, 7_000)
     detector.onEntryOf('b', 7_500)
     detector.onEntryOf('c', 7_500)
     expect(detector.hasSuspects).to.equal(false)
-    expect(watch(detector, 8_000, 14_000)).to.deep.equal([])
-    expect(watch(detector, 15_000, 15_000)).to.deep.equal([
+    expect(reportsOf(detector, 8_000, 14_000)).to.deep.equal([])
+    expect(reportsOf(detector, 15_000, 15_000)).to.deep.equal([
       [15_000, 'b'],
       [15_000, 'c'],
     ])
@@ -101,27 +102,27 @@ describe('failure detector', () => {
 
   it('reports a member again only after one more entry, and never a removed member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    watch(detector, 1_000, 7_000)
+    reportsOf(detector, 1_000, 7_000)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
     expect(detector.onOwnEntry(9, 9, 8_010)).to.deep.equal([])
     expect(detector.onOwnEntry(10, 10, 9_000)).to.deep.equal(['b'])
     detector.remove('b')
-    expect(watch(detector, 10_000, 30_000)).to.deep.equal([])
+    expect(reportsOf(detector, 10_000, 30_000)).to.deep.equal([])
   })
 
   it('excludes the time in which its own entries do not return', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    watch(detector, 1_000, 3_000)
+    reportsOf(detector, 1_000, 3_000)
     // No own entry returns for 20 s, which is 18 s more than usual. So 5 s of the silence count.
-    expect(watch(detector, 23_000, 23_000)).to.deep.equal([])
-    expect(watch(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
+    expect(reportsOf(detector, 23_000, 23_000)).to.deep.equal([])
+    expect(reportsOf(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
   })
 
-  it('reports a member at the latest after a further dead time without excluded time', () => {
+  it('reports a silent member after one more dead time at the latest, if its own entries return', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    watch(detector, 1_000, 3_000)
+    reportsOf(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
-    const [reported] = watch(detector, 23_000, 40_000)
+    const [reported] = reportsOf(detector, 23_000, 40_000)
     expect(reported).to.deep.equal([31_000, 'b'])
   })
 })
@@ -129,17 +130,17 @@ describe('failure detector', () => {
 describe('self-lease and failure detector together', () => {
   it('declare a broker dead only after the end of its self-lease, with any delays', () => {
     seeded((random) => {
-      for (let round = 0; round < 300; round++) expectSafe(random)
+      for (let round = 0; round < 300; round++) expectDeathAfterSelfLease(random)
     })
   })
 })
 
 /**
- * Broker b appends entries at random times. A second broker watches broker b. The entries reach
- * both brokers in one order, but with random delays. The entries of the second broker return
- * irregularly.
+ * Broker b appends entries at random times, and becomes silent. A second broker watches broker b.
+ * The entries reach both brokers in one order, but with random delays. The entries of the second
+ * broker return irregularly. Checks that the self-lease of b ends before b is declared dead.
  */
-function expectSafe(random: Random): void {
+function expectDeathAfterSelfLease(random: Random): void {
   const selfLease = new SelfLease(deadMs)
   const detector = new FailureDetector(deadMs, ['b'], 0)
   /** When the newest entry was ordered: an entry is never ordered before an earlier entry. */

@@ -1,7 +1,8 @@
 /**
- * Snapshots of a replicated log, a command log that several brokers share. A snapshot has the lock
- * table after one entry, so older entries can be compacted, that is, removed. The oldest member
- * makes the snapshots. A broker loads a snapshot when the entries that it needs are compacted.
+ * Tests the snapshots of a replicated log, a command log that several brokers share. A snapshot has
+ * the lock table as it was after one entry, so older entries can be compacted (removed). The oldest
+ * member makes the snapshots. A broker loads a snapshot when the entries that it needs are
+ * compacted.
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
@@ -90,7 +91,7 @@ describe('replicated log: snapshots', () => {
   it('are loaded by a broker that was cut off until its entries were compacted', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
-    const former = b.brokerName
+    const formerName = b.brokerName
     b.source.cut()
     for (let i = 0; i < 70; i++) {
       a.log.submit(raiseFenceFloor(i))
@@ -101,9 +102,9 @@ describe('replicated log: snapshots', () => {
     await cluster.passTime(2_000)
     // The broker never loads a table while it has clients.
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
-    expect(b.brokerName).not.to.equal(former)
+    expect(b.brokerName).not.to.equal(formerName)
     expect(a.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
-    expect(a.restarts).to.deep.equal([[former, b.brokerName]])
+    expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
   it('are loaded by a broker that was cut off, although the log is briefly unreachable again', async () => {
@@ -127,9 +128,9 @@ describe('replicated log: snapshots', () => {
 
   describe('if another program compacts the log', () => {
     /** Submits fifty commands, and then removes all entries of the log. */
-    async function compactedLog(cluster: Cluster, a: RecordingStateMachine): Promise<void> {
+    async function fillAndCompact(cluster: Cluster, broker: RecordingStateMachine): Promise<void> {
       for (let i = 0; i < 50; i++) {
-        a.log.submit(raiseFenceFloor(i))
+        broker.log.submit(raiseFenceFloor(i))
         await cluster.settle()
       }
       cluster.store.compact(cluster.store.position)
@@ -142,7 +143,7 @@ describe('replicated log: snapshots', () => {
       it(`a broker makes a snapshot for a joining broker that finds ${situation}`, async () => {
         const cluster = new Cluster()
         const a = await cluster.startLog(logOptions)
-        await compactedLog(cluster, a)
+        await fillAndCompact(cluster, a)
         const b = await cluster.startLog(logOptions)
         expect(b.eventNames.at(-1)).to.equal('serve')
         expect(b.eventNames).to.include('restore')
@@ -164,7 +165,7 @@ describe('replicated log: snapshots', () => {
       ]
       b.source.cut()
       c.source.cut()
-      await compactedLog(cluster, a)
+      await fillAndCompact(cluster, a)
       b.source.mend()
       c.source.mend()
       await cluster.passTime(5_000)
@@ -177,7 +178,7 @@ describe('replicated log: snapshots', () => {
     it('the next member makes the snapshot if the oldest member is cut off', async () => {
       const cluster = new Cluster()
       const [a, b] = [await cluster.startLog(), await cluster.startLog()]
-      await compactedLog(cluster, a)
+      await fillAndCompact(cluster, a)
       a.source.cut()
       const c = await cluster.startLog()
       expect(c.eventNames).to.deep.equal(['restore', 'serve'])
@@ -187,7 +188,7 @@ describe('replicated log: snapshots', () => {
     it('the next snapshot is made from the table, and later snapshots from the log', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog({ snapshotEntries: 70 })
-      await compactedLog(cluster, a)
+      await fillAndCompact(cluster, a)
       for (let i = 50; i < 250; i++) {
         a.log.submit(raiseFenceFloor(i))
         await cluster.settle()
@@ -202,7 +203,7 @@ describe('replicated log: snapshots', () => {
     it('a broker detects and reports the compaction, and makes a snapshot', async () => {
       const cluster = new Cluster()
       const [a, b] = [await cluster.startLog(), await cluster.startLog()]
-      await compactedLog(cluster, a)
+      await fillAndCompact(cluster, a)
       await cluster.passTime(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.contain('another program has compacted entries')
@@ -215,11 +216,11 @@ describe('replicated log: snapshots', () => {
       expect([...c.dump()]).to.deep.equal([...a.dump()])
     })
 
-    it('keeps only the newest two snapshots, however often the program compacts', async () => {
+    it('the log keeps only the newest two snapshots, however often the program compacts', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       for (let i = 0; i < 4; i++) {
-        await compactedLog(cluster, a)
+        await fillAndCompact(cluster, a)
         await cluster.passTime(65_000)
       }
       expect(cluster.store.snapshots.length).to.equal(2)
@@ -240,10 +241,10 @@ describe('replicated log: snapshots', () => {
       expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
-    it('a start fails if no broker is live', async () => {
+    it('the start of a broker fails if no other broker is live', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
-      await compactedLog(cluster, a)
+      await fillAndCompact(cluster, a)
       a.source.cut()
       const { log, source } = cluster.newLog()
       const error = await cluster.runUntilSettled(

@@ -1,7 +1,7 @@
 /**
- * A worker thread makes the snapshots of a replicated log, a command log that several brokers
- * share. A snapshot contains the lock table as it was after a certain entry of the log. A fence is
- * the number of a grant.
+ * Tests the worker thread that makes the snapshots of a replicated log (a command log that several
+ * brokers share). A snapshot contains the lock table as it was after a certain entry of the log. A
+ * fence is the number of a grant.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,9 +1,10 @@
 /**
- * Brokers share a command log, which orders all changes of the lock table. A storm is a series of
- * random failures between brokers and log: cuts, delays, lost answers, duplicates, snapshots and
- * compacted entries. Two brokers that have applied the same entries must have equal tables. After
- * the failures, every broker must serve, and the owner broker of every session, which keeps the
- * timers of the session, must be a live member. A fence is the number of a grant.
+ * Tests brokers that share a command log, which orders all changes of the lock table, in a storm: a
+ * series of random failures between brokers and log. The failures are cuts, delays, lost answers
+ * and duplicates; the log makes snapshots and removes old entries meanwhile. Two brokers that have
+ * applied the same entries must have equal tables. After the failures, every broker must serve.
+ * Each session must have an owner broker (which keeps the timers of the session) that is a live
+ * member.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -51,11 +52,11 @@ class Wanderer {
 
   async #connect(cluster: Cluster): Promise<void> {
     const broker = this.#random.pick(this.#brokers)
-    const former = this.client
-    if (former?.socket.closedWith !== undefined) former.socket.drop()
-    const sessionTerms = { grace: 'lease', lease: 5_000 } as const
+    const formerClient = this.client
+    if (formerClient?.socket.closedWith !== undefined) formerClient.socket.drop()
+    const options = { grace: 'lease', lease: 5_000 } as const
     const socket = broker.connectWithHello(
-      former === undefined ? sessionTerms : former.resume(sessionTerms),
+      formerClient === undefined ? options : formerClient.resume(options),
     )
     await cluster.settle()
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
@@ -114,7 +115,7 @@ function expectAgreement(brokers: readonly Member[]): void {
 }
 
 /** Runs one storm. Returns the number of takeovers and the number of opened sessions. */
-async function storm(random: Random): Promise<{ restarts: number; opened: number }> {
+async function runStorm(random: Random): Promise<{ restarts: number; opened: number }> {
   const cluster = new Cluster()
   const brokers: Member[] = []
   for (let i = 0; i < 3; i++) brokers.push(await cluster.startBroker({}, { snapshotEntries: 40 }))
@@ -155,7 +156,7 @@ describe('brokers that share a log, through random failures', () => {
     return seeded(async (random) => {
       const totals = { restarts: 0, opened: 0 }
       for (let round = 0; round < rounds; round++) {
-        const { restarts, opened } = await storm(random)
+        const { restarts, opened } = await runStorm(random)
         totals.restarts += restarts
         totals.opened += opened
       }

@@ -1,10 +1,12 @@
 /**
- * A broker that cannot reach its shared command log, which orders all changes of the lock table.
- * The self-lease is the time for which a broker knows that it is still a member of the log. Before
- * its self-lease ends, the broker queues requests. After that, it answers no message and closes all
- * connections. The lease is the time that a broker keeps a session without a message of its client,
- * and the owner broker of a session keeps the timers of the session. The grace is the time that a
- * session outlives its connection. The ttl of a lock is the time after which the lock expires.
+ * Tests a broker that cannot reach its shared command log, which orders all changes of the lock
+ * table. The self-lease is the time for which a broker knows that it is still a member of the log.
+ * Before its self-lease ends, the broker queues requests. After that, it answers no message and
+ * closes all connections.
+ *
+ * The lease is how long a broker keeps a session without a message of its client. The owner broker
+ * of a session keeps the timers of the session. The grace is how long a session survives the loss
+ * of its connection. The ttl of a lock is the time after which the lock expires.
  */
 import type { BrokerGauges } from '@holdfast/server'
 import { BrokerLogger } from '@holdfast/server/internal'
@@ -58,7 +60,7 @@ describe('a broker whose self-lease has ended', () => {
     expect(a.broker.isServing).to.equal(false)
   })
 
-  it('proposes no expiry for a lock of its former session', async () => {
+  it('proposes no expiry for a lock of a session that has moved to another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -103,10 +105,12 @@ describe('a broker that has become a member again', () => {
     const moved = await cluster.client(b, alice.resume())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
-    const before = cluster.store.allTexts.length
+    const entriesBefore = cluster.store.allTexts.length
     await cluster.passAlive(26_000, moved)
     expect(a.broker.isServing).to.equal(true)
-    expect(cluster.store.allTexts.slice(before).join()).not.to.match(/"(end|expire|timeout)"/)
+    expect(cluster.store.allTexts.slice(entriesBefore).join()).not.to.match(
+      /"(end|expire|timeout)"/,
+    )
     expect([...a.broker.table.sessions.keys()]).to.deep.equal([alice.session])
   })
 })
@@ -200,9 +204,9 @@ describe('the logger of a broker with a failing shared log', () => {
   it('writes a line for a missed entry, although the broker serves again at once', async () => {
     const { cluster, member, read } = await loggedBroker()
     await cluster.passTime(3_000)
-    let drops = 0
+    let dropCount = 0
     const ownName = `"broker":"${member.log.name}"`
-    member.source.faults.drops = (text) => !text.includes(ownName) && ++drops === 1
+    member.source.faults.drops = (text) => !text.includes(ownName) && ++dropCount === 1
     await cluster.passTime(5_000)
     const lines = read() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])

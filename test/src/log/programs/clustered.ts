@@ -1,6 +1,6 @@
 /**
- * A program for tests: two workers of a Node cluster claim the same resource, which only one worker
- * may use. The program sends the results of both workers to the test that starts it.
+ * A program for tests: two workers of a Node cluster claim the same resource. For some resources
+ * only one worker may succeed. The program sends the results of both workers to the test.
  *
  *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach PORT
  */
@@ -23,11 +23,11 @@ const claims: Readonly<Record<string, () => unknown>> = {
 if (cluster.isPrimary) {
   const workers = new Set<Worker>()
   for (let i = 0; i < 2; i++) workers.add(cluster.fork())
-  let outcomes = 0
+  let outcomeCount = 0
   for (const worker of workers) {
     worker.on('message', (outcome: string) => {
       process.send!(outcome)
-      if (++outcomes < workers.size) return
+      if (++outcomeCount < workers.size) return
       for (const { process } of workers) process.kill('SIGKILL')
       process.disconnect()
     })

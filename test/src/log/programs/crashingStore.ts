@@ -1,7 +1,7 @@
 /**
- * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the journal's work: no
- * data is flushed and no handler runs. The wrapper derives the point from the journal's calls. The
- * journal is a command log on disk.
+ * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the work of the journal (a
+ * command log on disk). After SIGKILL no data is flushed and no handler runs. The wrapper derives
+ * the point from the journal's calls.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
@@ -15,7 +15,7 @@ interface Database {
 /** The first elements of the journal's keys, by the kind of the value. */
 const [record, chunk, pointer] = [0, 1, 2]
 
-const real = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
+const realLmdb = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
 const [, crashPoint, crashVisit] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
@@ -26,9 +26,9 @@ function reach(point: CrashPoint): void {
   if (point === crashPoint && ++visits === Number(crashVisit)) process.kill(process.pid, 'SIGKILL')
 }
 
-/** Opens a database. A write kills this process if the write reaches the selected point. */
+/** Opens a database. Its methods kill this process when a write reaches the selected point. */
 export function open(options: object): Database {
-  const database = real.open(options)
+  const database = realLmdb.open(options)
   const put = database.put.bind(database)
   const remove = database.remove.bind(database)
   const { flushed } = database

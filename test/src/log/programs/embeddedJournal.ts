@@ -1,7 +1,8 @@
 /**
- * A program for a test: a broker with a journal in a process of its own, which is not the process
- * of the command `holdfast`. LMDB may corrupt the memory of its process after a disk was full, so a
- * test must not run this broker in the process of all tests.
+ * A program for a test: runs a broker with a journal in a process of its own. The program uses the
+ * package, as an application does, and not the command `holdfast`. LMDB (the database of the
+ * journal) may corrupt the memory of its process after a disk was full, so a test must not run this
+ * broker in the process of all tests.
  *
  *   node embeddedJournal.js DIRECTORY
  *

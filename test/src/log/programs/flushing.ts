@@ -1,6 +1,6 @@
 /**
- * A program for a test: it opens a journal, the command log on disk, and sends to the test whether
- * the journal asks LMDB not to wait for the disk. A spy around the real `lmdb` reads this option.
+ * A program for a test: it opens a journal (a command log on disk) and tells the test whether the
+ * journal asks LMDB not to wait for the disk. A spy around the real `lmdb` reads this option.
  *
  *   flushing.js DIRECTORY DURABILITY
  */

@@ -1,7 +1,7 @@
 /**
- * A program for a test, which may crash: it opens a journal that may be damaged, and prints a
- * digest of all restored items and commands, or the error message. The journal is a command log on
- * disk.
+ * A program for a test: it opens a journal (a command log on disk) and prints a digest of all
+ * restored items and commands, or the error message. It runs in a process of its own, because a
+ * damaged journal may crash the process.
  *
  *   node loading.js DIRECTORY
  */
@@ -9,17 +9,17 @@ import { createHash } from 'node:crypto'
 import { HoldfastError, journalLog } from '@holdfast/server'
 
 const hash = createHash('sha256')
-const add = (item: unknown): void => void hash.update(JSON.stringify(item))
+const addToHash = (item: unknown): void => void hash.update(JSON.stringify(item))
 const log = journalLog({ dir: process.argv[2] ?? '' })
 try {
   await log.start({
     *restore(items) {
       for (const item of items) {
-        add(item)
+        addToHash(item)
         yield
       }
     },
-    replay: add,
+    replay: addToHash,
     apply: () => {},
     fail: () => {},
     serve: () => {},

@@ -1,16 +1,16 @@
 /**
- * A program for a test that simulates a platform without LMDB. A broker in memory must start, and a
- * broker with a journal, the command log on disk, must not start. The program sends both results.
+ * A program for a test: it simulates a platform without LMDB. A broker in memory must start there.
+ * A broker with a journal (a command log on disk) must not start. The program sends both results.
  *
  *   withoutLmdb.js DIRECTORY
  */
 import { register } from 'node:module'
 import type { HoldfastError } from '@holdfast/shared'
 
-const missing = 'No native build was found for platform=plan9\n    loaded from: /'
+const missingMessage = 'No native build was found for platform=plan9\n    loaded from: /'
 const hooks = `
 export async function resolve(specifier, context, next) {
-  if (specifier === 'lmdb') throw new Error(${JSON.stringify(missing)})
+  if (specifier === 'lmdb') throw new Error(${JSON.stringify(missingMessage)})
   return next(specifier, context)
 }`
 register(`data:text/javascript,${encodeURIComponent(hooks)}`)
