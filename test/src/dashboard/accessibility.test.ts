@@ -60,7 +60,7 @@ describe('the accessibility of the dashboard', function () {
   })
 
   it('has no fault that axe-core finds with locks, queues and a refused deadlock', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = [sessions[0]!, sessions[1]!]
     await ann.lock('orders:1', { metadata: { job: 7 }, ttl: 600_000 })
     void bob.lock('orders:1').catch(() => {})

@@ -135,7 +135,7 @@ describe('the dashboard in Chromium shows', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('who leads with which value, barriers that gather, and kept results', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const { fence } = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
     bob!.campaign('scheduler').catch(() => {})
@@ -158,7 +158,7 @@ describe('the dashboard in Chromium shows', function () {
   })
 
   it('a refused deadlock on the overview, in the lists and on the page of the lock', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.scope(async (first) => {
       await first.lock('account/1')
@@ -191,7 +191,7 @@ describe('the dashboard in Chromium shows', function () {
   })
 
   it('50 waiters of a key in a few lines', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     for (let i = 0; i < 50; i++) {
       const session = await stage.session(url, { name: `worker-${i}` })

@@ -29,7 +29,7 @@ describe('the dashboard with thousands of locks', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows that it knows only a thousand locks, and finds other locks by a prefix', async () => {
-    const { url, sessions } = await stage.brokerWith('bulk')
+    const { url, sessions } = await stage.brokerWithSessions('bulk')
     await lockMany(sessions[0]!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await dashboardPage.waitForText(`1,000 of ${lockCountText} are known here`)
@@ -47,7 +47,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('knows all locks that were granted while the page was open, and draws only visible rows', async () => {
-    const { url, sessions } = await stage.brokerWith('bulk', 'waiter')
+    const { url, sessions } = await stage.brokerWithSessions('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await lockMany(bulk!)
@@ -76,7 +76,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('shows the start and the length of a queue of thousands', async () => {
-    const { url, sessions } = await stage.brokerWith('holder', 'crowd')
+    const { url, sessions } = await stage.brokerWithSessions('holder', 'crowd')
     const [holder, crowd] = sessions
     const lock = await holder!.lock('k')
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
@@ -91,7 +91,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('adds no events to the list of events while the list is paused', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/events')
     const { page } = dashboardPage
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
@@ -109,7 +109,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('has an accessible name for every control, and fits on the screen of a phone', async () => {
-    const { url, sessions } = await stage.brokerWith('n'.repeat(60), 'b'.repeat(60))
+    const { url, sessions } = await stage.brokerWithSessions('n'.repeat(60), 'b'.repeat(60))
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })

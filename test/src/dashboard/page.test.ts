@@ -15,7 +15,7 @@ describe('the dashboard in Chromium', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows the numbers, the longest queues and the charts of the broker', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1', { metadata: { job: 7 } })
     void bob!.lock('orders:1').catch(() => {})
@@ -36,7 +36,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('finds a lock by its key and by its holder', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
     await bob!.lock('reports')
@@ -63,7 +63,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('shows the queue of a key as it moves', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob', 'cid', 'dan')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
     const [ann, ...others] = sessions
     const lock = await ann!.lock('k')
     const granted = new Collector<string>()
@@ -92,7 +92,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('reports a deadlock', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('a')
     await bob!.lock('b')
@@ -137,7 +137,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('closes the revoke dialog, and reports that a lock has already ended', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const { page } = dashboardPage

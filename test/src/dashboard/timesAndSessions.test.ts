@@ -30,7 +30,7 @@ describe('the page of a lock, in Chromium,', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows the ttl and the longest hold with the time left, also after a refresh', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_200_000, maxHold: 3_600_000 })
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
@@ -72,7 +72,7 @@ describe('the page of a lock, in Chromium,', function () {
   })
 
   it('shows no times of a lock without a limit', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForText('Held for')

@@ -1,5 +1,5 @@
 /**
- * Documents with their readers and editors: edit, edit when free, take over. Copy this file into a
+ * Documents with readers and an editor: a user edits, waits or takes over. Copy this file into a
  * page with React. The server must refuse a write whose fence, the number of a grant, is too low.
  */
 import { HoldfastProvider, useHolders, useLock, useSession } from '@holdfast/client/react'

@@ -1,6 +1,6 @@
 /**
- * The client for several cells over three brokers. Each broker is a cell with a third of the keys.
- * A session over cells opens a session in a cell at the first use of that cell.
+ * The client for several cells over three brokers. Each broker is a cell, which serves a third of
+ * the keys. A session over cells opens a session in a cell at the first use of that cell.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -96,7 +96,7 @@ describe('e2e: cells', () => {
     }
   })
 
-  it('give the session of a cell by a key and by the number of the cell', async () => {
+  it('have a session each, which a client gets by a key or by the number of the cell', async () => {
     const cells = await brokers()
     const session = await open(cells)
     const second = await session.sessionOfCell(2)
@@ -175,7 +175,7 @@ describe('e2e: cells', () => {
     )
   })
 
-  it('are refused if the list has another order or another length', async () => {
+  it('are refused to a client that lists the cells in another order or number', async () => {
     const cells = await brokers()
     const urls = cells.map(({ url }) => [url])
     const lists = [

@@ -34,7 +34,7 @@ describe('e2e: errors of arguments', () => {
   ]
   for (const [title, key] of keys) {
     it(`rejects a key that is ${title} with INVALID_KEY in every method`, async () => {
-      const { sessions } = await stage.brokerWith('ann')
+      const { sessions } = await stage.brokerWithSessions('ann')
       const [ann] = sessions
       await rejection(ann!.lock(key), 'INVALID_KEY')
       await rejection(ann!.tryLock(key), 'INVALID_KEY')
@@ -45,7 +45,7 @@ describe('e2e: errors of arguments', () => {
   }
 
   it('accepts unusual keys that are valid', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const unusualKeys = [
       '__proto__',
       'constructor',
@@ -62,7 +62,7 @@ describe('e2e: errors of arguments', () => {
   const invalidTimes = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
   for (const ms of invalidTimes as number[]) {
     it(`rejects ${typeof ms} ${ms} as a ttl, a timeout, a lease and a grace`, async () => {
-      const { sessions, url } = await stage.brokerWith('ann')
+      const { sessions, url } = await stage.brokerWithSessions('ann')
       const [ann] = sessions
       const lock = await ann!.lock('held')
       await rejection(ann!.lock('k', { ttl: ms }), 'INVALID_TTL')
@@ -74,7 +74,7 @@ describe('e2e: errors of arguments', () => {
   }
 
   it('rejects other invalid options with INVALID_OPTION', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const invalidOptions: object[] = [
       { mode: 'exclusiv' },
       { steal: true, timeout: 5 },
@@ -233,7 +233,7 @@ describe('e2e: errors of a closed session', () => {
   const stage = Stage.forEachTest()
 
   it('rejects every call after close with SESSION_CLOSED, and close may be called again', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const held = await ann!.lock('held')
     const closing = ann!.close()
@@ -255,7 +255,7 @@ describe('e2e: errors of a closed session', () => {
   })
 
   it('rejects waiting requests with SESSION_CLOSED when the session is closed', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
     const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
@@ -264,7 +264,7 @@ describe('e2e: errors of a closed session', () => {
   })
 
   it('settles close when the broker is gone, and fires the event "closed"', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
     await sessions[0]!.close()
@@ -292,7 +292,7 @@ describe('e2e: fields of errors', () => {
   const stage = Stage.forEachTest()
 
   it('LOCK_TIMEOUT names the holders, without their metadata', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const { fence } = await ann!.lock('k', { metadata: { job: 7 } })
     const error = await rejection(ben!.lock('k', { timeout: 1 }), 'LOCK_TIMEOUT')

@@ -10,7 +10,7 @@ describe('e2e: the ttl of a lock', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock on time, and passes the lock to the next waiter', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k', { ttl: 100 })
     const second = await ben!.lock('k')
@@ -19,7 +19,7 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('ends a lock at the holder before the broker grants the lock again', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
       const order: string[] = []
@@ -35,7 +35,7 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('reports the expiration by the event "lost" and by the signal of the lock', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const lost = next(ann!, 'lost')
     const lock = await ann!.lock('k', { ttl: 50 })
@@ -46,7 +46,7 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('does not end a lock without a ttl', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const untimed = await sessions[0]!.lock('untimed')
     const brief = await sessions[0]!.lock('brief', { ttl: 50 })
     await aborted(brief.signal)
@@ -55,7 +55,7 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('ends locks in the order of their deadlines, not of their requests', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const lost: string[] = []
     ann!.on('lost', ({ key }) => lost.push(key))
@@ -69,7 +69,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
   it('expires the locks whose ttl is over, and returns their count', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
@@ -85,7 +85,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
   })
 
   it('need not be called, because locks and sessions expire on time', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')
     await ann!.lock('k', { ttl: 30 })

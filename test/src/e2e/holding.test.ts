@@ -16,7 +16,7 @@ describe('e2e: maxHold', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock that is refreshed all the time, before the next session gets the lock', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
     void lock.autoRefresh({ interval: 50, timeout: 5_000 })
@@ -27,7 +27,7 @@ describe('e2e: maxHold', () => {
   })
 
   it('ends a set as a whole, and withLock rejects with LOCK_LOST', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lost = sessions[0]!.withLockAll(['a', 'b'], (set) => aborted(set.signal), {
       maxHold: 100,
     })
@@ -36,7 +36,7 @@ describe('e2e: maxHold', () => {
     expect((await sessions[0]!.lockAll(['b', 'a'])).held).to.equal(true)
   })
 
-  it('has the limit of the operator', async () => {
+  it('is at most the limit that the operator sets', async () => {
     const { url, broker } = await stage.broker({ limits: { maxHoldMs: 200 } })
     const session = await stage.session(url)
     const lost = next(session, 'lost')
@@ -49,7 +49,7 @@ describe('e2e: maxHold', () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-hold-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })
-    // A client that does not keep the bound itself, and never comes back.
+    // This client does not end the lock itself, and never comes back.
     const holder = await RawClient.open(first.url, { lease: 60_000, grace: 'lease' })
     stage.onClear(() => holder.drop())
     holder.send({ type: 'lock', id: 1, key: 'k', maxHold: 300, notify: ['contended'] })
@@ -60,17 +60,20 @@ describe('e2e: maxHold', () => {
     const session = await stage.session(second.url)
     expect((await session.lock('k')).held).to.equal(true)
   })
+})
 
-  const wrong: [string, object, RegExp][] = [
-    ['0', { maxHold: 0 }, /maxHold must be an integer from 1 to 2147483647, not 0/],
-    ['a text', { maxHold: '1m' }, /maxHold must be an integer/],
-    ['too long a time', { maxHold: 2 ** 31 }, /maxHold must be an integer/],
+describe('e2e: invalid options of lock', () => {
+  const stage = Stage.forEachTest()
+  const invalidOptions: [string, object, RegExp][] = [
+    ['a maxHold of 0', { maxHold: 0 }, /maxHold must be an integer from 1 to 2147483647, not 0/],
+    ['a maxHold that is a text', { maxHold: '1m' }, /maxHold must be an integer/],
+    ['a maxHold that is too long', { maxHold: 2 ** 31 }, /maxHold must be an integer/],
     ['an onQueued that is no function', { onQueued: 7 }, /onQueued must be a function/],
     ['an onContended that is no function', { onContended: {} }, /onContended must be a function/],
   ]
-  for (const [name, options, message] of wrong) {
-    it(`is refused with ${name} before anything is sent`, async () => {
-      const { sessions, broker } = await stage.brokerWith('ann')
+  for (const [name, options, message] of invalidOptions) {
+    it(`are refused before the client sends a message: ${name}`, async () => {
+      const { sessions, broker } = await stage.brokerWithSessions('ann')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
@@ -82,7 +85,7 @@ describe('e2e: notices', () => {
   const stage = Stage.forEachTest()
 
   it('tell a waiter who holds the key, and tell the holder that others wait, so that it hands over', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const contended: ContendedNotice[] = []
     const lock = await ann!.lock('k', {
@@ -118,7 +121,7 @@ describe('e2e: notices', () => {
   })
 
   it('are refused by singleflightLock, whose callers share one request', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const options = { onContended: () => {} } as object
     const error = await rejection(sessions[0]!.singleflightLock('k', options), 'INVALID_OPTION')
     expect(error.message).to.match(/no option "onContended"/)
@@ -129,7 +132,7 @@ describe('e2e: a watch with the queue', () => {
   const stage = Stage.forEachTest()
 
   it('first passes the waiting requests, and then queued and dequeued with a reason', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben', 'watcher')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'watcher')
     const [ann, ben, watcher] = sessions
     const held = await ann!.lock('doc:1')
     const waiting = ben!.lock('doc:1', { mode: 'shared' })

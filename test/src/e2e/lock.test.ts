@@ -12,14 +12,14 @@ describe('e2e: session.lock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000, timeout: 10_000 })
     expect(lock.held).to.equal(true)
     expect(lock.signal.aborted).to.equal(false)
   })
 
   it('waits for a held lock, and is granted the lock when the holder unlocks', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const order: string[] = []
@@ -37,7 +37,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('serves requests first come, first served, over all sessions', async () => {
-    const { sessions } = await stage.brokerWith('holder', 'a', 'b', 'c')
+    const { sessions } = await stage.brokerWithSessions('holder', 'a', 'b', 'c')
     const [holder, ...others] = sessions
     const first = await holder!.lock('k')
     const served: string[] = []
@@ -49,13 +49,13 @@ describe('e2e: session.lock', () => {
         await untilHandled(session)
       }
     }
-    const done = waits.map(async (wait, i) => {
+    const finishedWaits = waits.map(async (wait, i) => {
       const lock = await wait
       served.push(`${others[i % 3]!.name}${i}`)
       await lock.unlock()
     })
     await first.unlock()
-    await Promise.all(done)
+    await Promise.all(finishedWaits)
     expect(served).to.deep.equal(['a0', 'b1', 'c2', 'a3', 'b4', 'c5', 'a6', 'b7', 'c8'])
   })
 
@@ -78,7 +78,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects with LOCK_TIMEOUT when its timeout is over, and is not granted later', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     await rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
@@ -91,7 +91,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects at once with a timeout of 0, as tryLock does', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })
     const { holders } = await rejection(ben!.lock('k', { timeout: 0 }), 'LOCK_HELD')
@@ -99,7 +99,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('times out in the middle of the queue, and the waiters behind it move up', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben', 'cleo')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
     const timesOut = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
@@ -111,7 +111,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects with ABORTED and the reason when its signal aborts, and leaves the queue', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const controller = new AbortController()
@@ -128,7 +128,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects with ABORTED without a request if its signal is already aborted', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const locking = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
     expect((await rejection(locking, 'ABORTED')).cause).to.equal('no')
     await untilHandled(sessions[0]!)
@@ -136,7 +136,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('unlocks a grant that crosses the abort on the wire', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     for (let i = 0; i < 20; i++) {
       const first = await ann!.lock('k')

@@ -8,7 +8,7 @@ describe('e2e: sets', () => {
   const stage = Stage.forEachTest()
 
   it('lock several keys with one fence, and unlock them together', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const both = await ann!.lockAll(['account:1', { key: 'account:2', mode: 'shared' }])
     expect([both.key, both.keys, both.mode, both.held]).to.deep.equal([
@@ -29,7 +29,7 @@ describe('e2e: sets', () => {
   })
 
   it('move money both ways at the same time without a deadlock', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const balance = new Map([
       ['account:1', 100],
       ['account:2', 100],
@@ -51,7 +51,7 @@ describe('e2e: sets', () => {
   })
 
   it('hold up a later request for a free key, until their timeout', async () => {
-    const { sessions } = await stage.brokerWith('holder', 'set', 'late')
+    const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
     const [holder, set, lateSession] = sessions
     const held = await holder!.lock('busy')
     const waiting = set!.lockAll(['busy', 'free'], { timeout: 200 })
@@ -66,7 +66,7 @@ describe('e2e: sets', () => {
   })
 
   it('fail at once with timeout 0 if one key is held, take nothing, and name the holder with its key', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('b')
     const error = await rejection(ben!.tryLockAll(['a', 'b', 'c']), 'LOCK_HELD')
@@ -79,7 +79,7 @@ describe('e2e: sets', () => {
   })
 
   it('are lost as a whole, once, when one key is stolen, and all queues go on', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'stealer', 'next')
+    const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'next')
     const [ann, stealer, third] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))
@@ -94,7 +94,7 @@ describe('e2e: sets', () => {
   })
 
   it('are revoked by any of their keys', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'operator')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'operator')
     const [ann, operator] = sessions
     const set = await ann!.lockAll(['a', 'b'])
     const lost = next(ann!, 'lost')
@@ -104,7 +104,7 @@ describe('e2e: sets', () => {
   })
 
   it('expire as a whole, and a refresh keeps all keys', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const set = await sessions[0]!.lockAll(['a', 'b'], { ttl: 60_000 })
     const waiting = sessions[1]!.lockAll(['b', 'a'])
     const lost = next(sessions[0]!, 'lost')
@@ -118,7 +118,7 @@ describe('e2e: sets', () => {
   })
 
   it('leave all queues when their signal aborts', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('a')
     const controller = new AbortController()
@@ -132,7 +132,7 @@ describe('e2e: sets', () => {
   })
 
   it('give a watch one event for each key', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'watcher')
+    const { sessions } = await stage.brokerWithSessions('ann', 'watcher')
     const [ann, watcher] = sessions
     const events: string[] = []
     const seen = new Promise<void>((resolve) => {
@@ -154,13 +154,13 @@ describe('e2e: sets', () => {
   })
 
   it('count once in the counters, and once for each key among the active locks', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lockAll(['a', 'b', 'c'])
     expect(await sessions[0]!.stats()).to.include({ totalLocks: 1, activeLocks: 3 })
   })
 
   it('may have permits of some of their keys', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const items = [{ key: 'gpu', permits: 2, capacity: 3 }, 'job']
     const set: Lock = await sessions[0]!.lockAll(items)
     expect([set.mode, set.permits, set.capacity]).to.deep.equal(['permits', 2, 3])
@@ -168,7 +168,7 @@ describe('e2e: sets', () => {
     expect((await sessions[1]!.tryLock('gpu', { capacity: 3 })).held).to.equal(true)
   })
 
-  const wrong: [string, unknown, string, RegExp][] = [
+  const invalidKeys: [string, unknown, string, RegExp][] = [
     ['no keys', [], 'INVALID_OPTION', /takes 1 to 64 keys, not 0/],
     ['65 keys', Array.from({ length: 65 }, (_, i) => `k${i}`), 'INVALID_OPTION', /not 65/],
     ['the same key twice', ['a', 'b', { key: 'a' }], 'INVALID_OPTION', /got the key "a" twice/],
@@ -180,9 +180,9 @@ describe('e2e: sets', () => {
     ['permits without a capacity', [{ key: 'a', permits: 1 }], 'INVALID_OPTION', /need a capacity/],
     ['an unknown field', [{ key: 'a', ttl: 5 }], 'INVALID_OPTION', /has no option "ttl"/],
   ]
-  for (const [name, keys, code, message] of wrong) {
+  for (const [name, keys, code, message] of invalidKeys) {
     it(`refuse ${name} before anything is sent`, async () => {
-      const { sessions, broker } = await stage.brokerWith('ann')
+      const { sessions, broker } = await stage.brokerWithSessions('ann')
       const error = await rejection(sessions[0]!.lockAll(keys as string[]), code as 'INVALID_KEY')
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
@@ -190,7 +190,7 @@ describe('e2e: sets', () => {
   }
 
   it('refuse a steal', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const stealing = sessions[0]!.lockAll(['a', 'b'], { steal: true } as object)
     expect((await rejection(stealing, 'INVALID_OPTION')).message).to.match(/no option "steal"/)
   })

@@ -10,7 +10,7 @@ describe('e2e: shared and exclusive requests', () => {
   const stage = Stage.forEachTest()
 
   it('let readers hold a lock together, and let a writer wait for the last reader', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b', 'writer')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const first = await a!.lock('k', { mode: 'shared' })
     const second = await b!.lock('k', { mode: 'shared' })
@@ -27,7 +27,7 @@ describe('e2e: shared and exclusive requests', () => {
   })
 
   it('do not let a reader pass a waiting writer, so that no writer starves', async () => {
-    const { sessions } = await stage.brokerWith('a', 'writer', 'b', 'c')
+    const { sessions } = await stage.brokerWithSessions('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
     const reading = await a!.lock('k', { mode: 'shared' })
     const order: string[] = []
@@ -53,7 +53,7 @@ describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
   it('is granted the lock at once with a higher fence, and the former holder gets the reason', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
     const first = await ann!.lock('k')
@@ -69,7 +69,7 @@ describe('e2e: query', () => {
   const stage = Stage.forEachTest()
 
   it('shows holders and waiters at any time, by key and by prefix', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('orders:1', { metadata: [1, null] })
     await ann!.lock('invoices:1')
@@ -100,7 +100,7 @@ describe('e2e: query', () => {
   })
 
   it('shows at most a thousand locks, and their number', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))
     const all = await ann!.query()

@@ -13,17 +13,17 @@ describe('e2e: once', () => {
   const stage = Stage.forEachTest()
 
   it('gives a large value to 300 followers, and runs anew for a later call', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const value = 'v'.repeat(30_000)
-    const finish: ((value: string) => void)[] = []
-    const first = ann!.once('k', () => new Promise<string>((resolve) => finish.push(resolve)))
-    while (finish.length === 0) await untilHandled(ann!)
+    const finishRun: ((value: string) => void)[] = []
+    const first = ann!.once('k', () => new Promise<string>((resolve) => finishRun.push(resolve)))
+    while (finishRun.length === 0) await untilHandled(ann!)
     let runs = 0
     const count = () => ++runs
     const followers = Array.from({ length: 300 }, () => ben!.once<unknown>('k', count))
     while (broker.query().waitingCount < 300) await untilHandled(ben!)
-    finish[0]!(value)
+    finishRun[0]!(value)
     const later = first.then(() => ben!.once('k', count))
     const values = await Promise.all(followers)
     expect(values.every((followed) => followed === value)).to.equal(true)

@@ -11,7 +11,7 @@ describe('e2e: a lock is identified by its session and its fence: the broker', (
   const stage = Stage.forEachTest()
 
   it('rejects an old fence of the same session with LOCK_NOT_HELD, and keeps the new lock', async () => {
-    const { broker, url } = await stage.brokerWith()
+    const { broker, url } = await stage.brokerWithSessions()
     const client = await RawClient.open(url)
     stage.onClear(() => client.drop())
     client.send({ type: 'lock', id: 1, key: 'k' })
@@ -25,7 +25,7 @@ describe('e2e: a lock is identified by its session and its fence: the broker', (
   })
 
   it("rejects an unlock after a loss with LOCK_NOT_HELD, and keeps the next holder's lock", async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
     const first = await ann!.lock('k', { ttl: 50 })

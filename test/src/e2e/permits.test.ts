@@ -10,7 +10,7 @@ describe('e2e: permits', () => {
   const stage = Stage.forEachTest()
 
   it('let as many sessions hold the key as there are permits', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b', 'c')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const first = await a!.lock('render', { capacity: 2 })
     await b!.lock('render', { capacity: 2, permits: 1 })
@@ -33,7 +33,7 @@ describe('e2e: permits', () => {
   })
 
   it('do not let a small request pass a large request that waits', async () => {
-    const { sessions } = await stage.brokerWith('a', 'large', 'small')
+    const { sessions } = await stage.brokerWithSessions('a', 'large', 'small')
     const [a, large, small] = sessions
     const held = await a!.lock('k', { capacity: 3, permits: 2 })
     const order: string[] = []
@@ -52,7 +52,7 @@ describe('e2e: permits', () => {
   })
 
   it('fail with CAPACITY_MISMATCH and both capacities, and change nothing, if the capacity differs', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await a!.lock('k', { capacity: 3 })
     const error = await rejection(b!.lock('k', { capacity: 5 }), 'CAPACITY_MISMATCH')
@@ -64,7 +64,7 @@ describe('e2e: permits', () => {
   })
 
   it('expire, are refreshed and are lost like every lock', async () => {
-    const { sessions } = await stage.brokerWith('a', 'stealer')
+    const { sessions } = await stage.brokerWithSessions('a', 'stealer')
     const [a, stealer] = sessions
     const lock = await a!.lock('k', { capacity: 3, ttl: 60_000 })
     await lock.refresh(50_000)
@@ -74,7 +74,7 @@ describe('e2e: permits', () => {
     expect(lock.held).to.equal(false)
   })
 
-  const wrong: [string, object, RegExp][] = [
+  const invalidOptions: [string, object, RegExp][] = [
     [
       'zero permits',
       { permits: 0, capacity: 3 },
@@ -90,9 +90,9 @@ describe('e2e: permits', () => {
     ['a capacity and a steal', { capacity: 3, steal: true }, /steal needs the mode exclusive/],
     ['the mode permits', { mode: 'permits' }, /mode must be/],
   ]
-  for (const [name, options, message] of wrong) {
+  for (const [name, options, message] of invalidOptions) {
     it(`refuse ${name} before anything is sent`, async () => {
-      const { sessions, broker } = await stage.brokerWith('a')
+      const { sessions, broker } = await stage.brokerWithSessions('a')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error).to.be.instanceOf(HoldfastError)
       expect(error.message).to.match(message)
@@ -101,7 +101,7 @@ describe('e2e: permits', () => {
   }
 
   it('are refused for singleflightLock, whose callers share a lock', async () => {
-    const { sessions } = await stage.brokerWith('a')
+    const { sessions } = await stage.brokerWithSessions('a')
     const call = sessions[0]!.singleflightLock('k', { capacity: 3 } as object)
     await rejection(call, 'INVALID_OPTION')
   })

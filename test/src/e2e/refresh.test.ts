@@ -10,7 +10,7 @@ describe('e2e: lock.refresh', () => {
   const stage = Stage.forEachTest()
 
   it('restarts the ttl, and increases the counter of refreshes', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
     await lock.refresh(30_000)
@@ -19,7 +19,7 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('sets a new ttl', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     const lost = next(sessions[0]!, 'lost')
     await lock.refresh(20)
@@ -28,7 +28,7 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('gives a ttl to a lock without a ttl', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')
     await lock.refresh()
@@ -37,7 +37,7 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('rejects with LOCK_NOT_HELD after the lock expired, was stolen or was unlocked', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const expired = await ann!.lock('expired', { ttl: 20 })
     await next(ann!, 'lost')
@@ -53,7 +53,7 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('can be aborted by a signal', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
     expect(lock.held).to.equal(true)
@@ -86,7 +86,7 @@ describe('e2e: lock.autoRefresh', () => {
   })
 
   it('rejects at the first refresh that fails', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000 })
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 1_000 })
@@ -114,7 +114,7 @@ describe('e2e: lock.autoRefresh', () => {
   })
 
   it('rejects with INVALID_INTERVAL if interval and timeout together reach the ttl', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
     await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
     await rejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
@@ -125,7 +125,7 @@ describe('e2e: lock.autoRefresh', () => {
   })
 
   it('ends at once on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const unlocked = await sessions[0]!.lock('a')
     await unlocked.unlock()
     await unlocked.autoRefresh({ interval: 1, timeout: 1 })

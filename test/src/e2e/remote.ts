@@ -82,20 +82,20 @@ export class RemoteClient {
   /**
    * Starts a client in a process of its own, and connects the client.
    *
-   * @param inside A command that runs the process, for example in another network namespace.
+   * @param wrapper A command that runs the process, for example in another network namespace.
    */
   static async start(
     stage: Stage,
     url: string | readonly string[],
     options: ConnectOptions = {},
-    inside: readonly string[] = [],
+    wrapper: readonly string[] = [],
   ): Promise<RemoteClient> {
-    const [execPath = process.execPath, ...args] = inside
+    const [execPath = process.execPath, ...args] = wrapper
     const child = fork(pathOf('client'), {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       execPath,
-      execArgv: inside.length === 0 ? [] : [...args, process.execPath],
+      execArgv: wrapper.length === 0 ? [] : [...args, process.execPath],
     })
     killAfterTest(stage, child)
     const client = new RemoteClient(child)

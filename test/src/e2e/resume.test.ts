@@ -20,7 +20,10 @@ import {
 
 const reconnect = fixedInterval({ interval: 5 })
 
-/** Starts a broker, and a TCP proxy in front of it that the test can cut and shut. */
+/**
+ * Starts a broker, and a TCP proxy in front of it. The test can cut the connections of the proxy,
+ * and shut the proxy for new connections.
+ */
 async function brokerBehindProxy(
   stage: Stage,
 ): Promise<RunningBroker & { readonly proxy: TcpProxy }> {

@@ -10,7 +10,7 @@ describe('e2e: scopes', () => {
   const stage = Stage.forEachTest()
 
   it('release all their locks before they settle, also if the callback throws', async () => {
-    const { sessions, broker } = await stage.brokerWith('a')
+    const { sessions, broker } = await stage.brokerWithSessions('a')
     const [a] = sessions
     const result = await a!.scope(async (scope) => {
       await scope.lock('k')
@@ -28,7 +28,7 @@ describe('e2e: scopes', () => {
   })
 
   it('are re-entrant: the last unlock releases the lock', async () => {
-    const { sessions, broker } = await stage.brokerWith('a')
+    const { sessions, broker } = await stage.brokerWithSessions('a')
     await sessions[0]!.scope(async (scope) => {
       const first = await scope.lock('k')
       const again = await scope.lock('k', { mode: 'shared' })
@@ -47,7 +47,7 @@ describe('e2e: scopes', () => {
   })
 
   it('are refused a lock that could never be granted, with the cycle in the error', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b')
+    const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     let order: string[] = []
     const scopes: Scope[] = []
@@ -76,7 +76,7 @@ describe('e2e: scopes', () => {
   })
 
   it('send one request at a time, in the order of the calls', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await b!.lock('k')
     await a!.scope(async (scope) => {
@@ -92,7 +92,7 @@ describe('e2e: scopes', () => {
   })
 
   it('reject calls that wait when the callback settles', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await b!.lock('k')
     const calls: Promise<HoldfastError>[] = []
@@ -107,7 +107,7 @@ describe('e2e: scopes', () => {
   })
 
   it('abort their signal when one of their locks is lost', async () => {
-    const { sessions } = await stage.brokerWith('a', 'stealer')
+    const { sessions } = await stage.brokerWithSessions('a', 'stealer')
     const [a, stealer] = sessions
     await a!.scope(async (scope) => {
       await scope.lock('k')
@@ -119,7 +119,7 @@ describe('e2e: scopes', () => {
   })
 
   it('upgrade their locks in turn, and refuse a steal and unknown options', async () => {
-    const { sessions } = await stage.brokerWith('a')
+    const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     await a!.scope(async (scope) => {
       const lock = await scope.lock('k', { mode: 'shared' })

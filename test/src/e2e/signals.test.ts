@@ -41,7 +41,7 @@ describe('e2e: one signal for many requests', () => {
   const listenerCount = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
   it('causes no warning and keeps no listener when all requests are granted', async () => {
-    const { sessions } = await stage.brokerWith('a')
+    const { sessions } = await stage.brokerWithSessions('a')
     const session = sessions[0]!
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
@@ -61,7 +61,7 @@ describe('e2e: one signal for many requests', () => {
   })
 
   it('rejects all waiting requests with one abort', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b')
+    const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [holder, session] = [sessions[0]!, sessions[1]!]
     await holder.lock('k')
     const controller = new AbortController()

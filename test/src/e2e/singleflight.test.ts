@@ -10,7 +10,7 @@ describe('e2e: session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
   it('sends one request for many concurrent callers, which share the granted lock', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = Array.from({ length: 10 }, () => ann!.singleflightLock('report'))
@@ -24,7 +24,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('releases the lock at the last unlock only', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
     const [first, second, third] = await Promise.all(calls)
@@ -39,7 +39,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('sends a new request for a caller after the grant, so that other clients do not starve', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
     const order: string[] = []
@@ -59,7 +59,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('shares no request between different modes or ttls', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = [
@@ -76,7 +76,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('applies the timeout and the signal of each caller to that caller alone', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const controller = new AbortController()
@@ -92,7 +92,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('cancels the request when its last caller gives up', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ben!.lock('report')
     const controllers = [new AbortController(), new AbortController()]

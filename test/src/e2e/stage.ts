@@ -66,7 +66,7 @@ export class Stage {
   /**
    * Starts a broker, and opens one session with each of these names. Returns the sessions in order.
    */
-  async brokerWith(...names: readonly string[]): Promise<BrokerWithSessions> {
+  async brokerWithSessions(...names: readonly string[]): Promise<BrokerWithSessions> {
     const running = await this.broker()
     const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
     return { ...running, sessions }

@@ -6,7 +6,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   const stage = Stage.forEachTest()
 
   it('begin at 0', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const zeros = {
       totalLocks: 0,
       activeLocks: 0,
@@ -25,7 +25,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   })
 
   it('count the requests of all sessions, and are the same for each session', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben', 'cleo')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const kept = await ann!.lock('kept')
     await kept.refresh()
@@ -55,7 +55,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   })
 
   it('count a request that ended with its session as failed, and do not count invalid keys', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
     const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')

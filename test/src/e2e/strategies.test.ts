@@ -32,7 +32,7 @@ function recordDelays(strategy: RetryStrategy): { delays: number[]; strategy: Re
 describe('e2e: the retry strategies for reconnecting', () => {
   const stage = Stage.forEachTest()
 
-  it('have the documented sequences of delays, each with its maximum number', () => {
+  it('have the documented sequences of delays, and end after the maximum number of retries', () => {
     const fixed = fixedInterval({ interval: 50, maxRetries: 3 })
     expect([...fixed]).to.deep.equal([50, 50, 50])
     const exponential = exponentialBackoff({ initial: 50, multiplier: 3, maxRetries: 4 })

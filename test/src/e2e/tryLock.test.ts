@@ -9,7 +9,7 @@ describe('e2e: session.tryLock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.tryLock('orders:42', { ttl: 60_000 })
     expect(lock).to.include({ key: 'orders:42', mode: 'exclusive', held: true })
     expect(lock.fence).to.be.a('number').that.is.above(0)
@@ -17,7 +17,7 @@ describe('e2e: session.tryLock', () => {
   })
 
   it('rejects with LOCK_HELD at once if the lock is held, and names the holder', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.tryLock('orders:42', { ttl: 60_000, metadata: { job: 7 } })
     const { holders, message } = await rejection(ben!.tryLock('orders:42'), 'LOCK_HELD')
@@ -35,7 +35,7 @@ describe('e2e: session.tryLock', () => {
   })
 
   it('names all holders of a shared lock', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben', 'cleo')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     await ben!.tryLock('k', { mode: 'shared' })
@@ -44,7 +44,7 @@ describe('e2e: session.tryLock', () => {
   })
 
   it('does not pass waiting requests, even if the held lock could be shared', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben', 'cleo')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     const waiting = ben!.lock('k')

@@ -10,7 +10,7 @@ describe('e2e: lock.unlock', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock, and resolves when the broker has confirmed the release', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
     expect(lock.held, 'the lock is not held from the call on').to.equal(false)
@@ -21,7 +21,7 @@ describe('e2e: lock.unlock', () => {
   })
 
   it('may be called again, and counts once', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')
     await Promise.all([lock.unlock(), lock.unlock()])
@@ -35,7 +35,7 @@ describe('e2e: await using', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock at every exit of the block', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     {
       await using lock = await ann!.lock('k')
@@ -53,7 +53,7 @@ describe('e2e: await using', () => {
   })
 
   it('does not throw for a lost or an unlocked lock', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     {
       await using lock = await ann!.lock('a', { ttl: 20 })
@@ -84,7 +84,7 @@ describe('e2e: session.withLock', () => {
   const stage = Stage.forEachTest()
 
   it("holds the lock during the callback, and returns the callback's result after the release", async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const result = await sessions[0]!.withLock(
       'k',
       async (lock) => {
@@ -99,7 +99,7 @@ describe('e2e: session.withLock', () => {
   })
 
   it('rejects with the error of the callback after the release', async () => {
-    const { sessions, broker } = await stage.brokerWith('ann')
+    const { sessions, broker } = await stage.brokerWithSessions('ann')
     const failing = sessions[0]!.withLock('k', () => {
       throw new RangeError('of the caller')
     })
@@ -108,7 +108,7 @@ describe('e2e: session.withLock', () => {
   })
 
   it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
-    const { sessions } = await stage.brokerWith('ann')
+    const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     const afterLoss = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
     await rejection(afterLoss, 'LOCK_LOST')
@@ -124,7 +124,7 @@ describe('e2e: session.withLock', () => {
   })
 
   it('does not run the callback without a lock', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     await sessions[0]!.lock('k')
     let calls = 0
     const refused = sessions[1]!.withLock('k', () => calls++, { timeout: 0 })
@@ -137,7 +137,7 @@ describe('e2e: session.watch', () => {
   const stage = Stage.forEachTest()
 
   it('reports the state first and then every event, also to a client without locks', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ben', 'eve')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'eve')
     const [ann, ben, eve] = sessions
     const first = await ann!.lock('k', { metadata: 'first' })
     const events = await watching(eve!, 'k')
@@ -160,7 +160,7 @@ describe('e2e: session.watch', () => {
   })
 
   it('covers a key or a prefix, and ends when it is closed', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'eve')
+    const { sessions } = await stage.brokerWithSessions('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()
     const watch = eve!.watch({ prefix: 'orders:' }, events.add)

@@ -12,7 +12,7 @@ describe('e2e: upgrades', () => {
   const stage = Stage.forEachTest()
 
   it('make a shared lock exclusive, with a higher fence, and a downgrade makes it shared', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b')
+    const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const lock = await a!.lock('k', shared)
     const before = lock.fence
@@ -28,7 +28,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('wait for the other readers, and keep new readers out', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b', 'c')
+    const { sessions } = await stage.brokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     const other = await b!.lock('k', shared)
@@ -42,7 +42,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('fail with a deadlock error for the second of two readers of one key', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b')
+    const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const first = await a!.lock('k', shared)
     const second = await b!.lock('k', shared)
@@ -55,7 +55,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('leave the lock shared after a timeout, an abort and a refusal', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b', 'c')
+    const { sessions } = await stage.brokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     await b!.lock('k', shared)
@@ -68,7 +68,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('are refused for permits, sets and locks of singleflightLock', async () => {
-    const { sessions } = await stage.brokerWith('a')
+    const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     const permits = await a!.lock('p', { capacity: 2 })
     const set = await a!.lockAll(['x', 'y'])
@@ -81,7 +81,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('are listed before the other waiting requests, by a query and by a new watch', async () => {
-    const { sessions, broker } = await stage.brokerWith('a', 'b', 'c')
+    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     const other = await b!.lock('k', shared)
@@ -116,7 +116,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('reach watchers as events with the new mode and the new fence', async () => {
-    const { sessions } = await stage.brokerWith('a', 'b')
+    const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const seen: unknown[] = []
     const watch = b!.watch('k', (event) => {

@@ -1,7 +1,8 @@
 /**
- * Tests brokers in the workers of `node:cluster`, which share the ports of their servers. Only one
- * worker may serve, because two brokers would grant one lock to two clients. The command log orders
- * the requests of a broker; only a shared command log allows several brokers.
+ * Tests brokers in the workers of `node:cluster`, which share the ports of their servers. Brokers
+ * in two workers would grant one lock to two clients, unless they share a command log, which puts
+ * the requests of all brokers in order. Therefore only one worker without such a log may serve
+ * clients.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

@@ -3,7 +3,7 @@
  * reader holds a shared lock, and the editor holds an exclusive lock on another key. The metadata
  * of each lock has the color of its user. A tab that is closed gives its locks back at once.
  *
- * `openDocument` knows no page, and `showDocument` draws a document into an element:
+ * `openDocument` does not use the DOM. `showDocument` draws a document into an element of a page:
  *
  *     <div id="document"></div>
  *     <script type="module">

@@ -1,6 +1,7 @@
 /**
- * Runs the SQL and the script of `client/docs/fences.md`: a write with a higher fence counts, and a
- * write of an earlier holder is refused. A fence numbers a grant; a later grant has a higher fence.
+ * Runs the SQL of `client/docs/fences.md`. A fence is the number of a grant, and a later grant has
+ * a higher fence. The SQL must accept a write with a higher fence, and refuse a write of an earlier
+ * holder.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'

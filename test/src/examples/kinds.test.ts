@@ -51,7 +51,7 @@ describe('the examples of client/docs/kinds.md', () => {
   for (const [name, code] of examples) {
     it(`return the expected result, in at most twelve lines: ${name}`, async () => {
       expect(code.split('\n').length).to.be.at.most(12)
-      const { sessions } = await stage.brokerWith('example')
+      const { sessions } = await stage.brokerWithSessions('example')
       expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])
     })
   }

@@ -1,7 +1,7 @@
 /**
  * Runs the examples that are modules: an order service whose lock is lost while it works, and a
- * page that shows who reads and who edits a document. Compares the page about the programs with the
- * programs. A fence is the rising number of a grant.
+ * page that shows who reads and who edits a document. Checks that the documentation of the examples
+ * shows their code. A fence is a number that rises with every grant.
  */
 import { readFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -27,8 +27,8 @@ describe('the example orderService', () => {
     database.run(`INSERT INTO orders (id, status) VALUES (1, 'new')`)
   })
 
-  /** Starts a service over the database of the test. */
-  function serviceOf(session: Session, charge: () => Promise<void>, lockTimeout = 2_000) {
+  /** Starts a service over the database of the test. Returns a function that pays for order 1. */
+  function startService(session: Session, charge: () => Promise<void>, lockTimeout = 2_000) {
     const service = createOrderService({ session, database, charge, lockTimeout })
     stage.onClear(() => service.close())
     return async () => {
@@ -41,14 +41,14 @@ describe('the example orderService', () => {
   }
 
   it('refuses the write of a service that lost its lock while it charged', async () => {
-    const { sessions } = await stage.brokerWith('slow', 'fast', 'operator')
+    const { sessions } = await stage.brokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
     const charges = new Collector<() => void>()
-    const slowAnswer = serviceOf(slow, () => new Promise<void>(charges.add))()
+    const slowAnswer = startService(slow, () => new Promise<void>(charges.add))()
     const [finishCharge] = await charges.waitForCount(1)
     const { held } = await operator.query({ key: 'order:1' })
     await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the service is frozen' })
-    expect((await serviceOf(fast, async () => {})()).statusCode).to.equal(200)
+    expect((await startService(fast, async () => {})()).statusCode).to.equal(200)
     finishCharge!()
     const { statusCode, message } = await slowAnswer
     expect(statusCode).to.equal(409)
@@ -59,10 +59,10 @@ describe('the example orderService', () => {
   })
 
   it('answers with 503 if another request holds the lock of the order for too long', async () => {
-    const { sessions } = await stage.brokerWith('holder', 'service')
+    const { sessions } = await stage.brokerWithSessions('holder', 'service')
     const [holder, session] = sessions as [Session, Session]
     await holder.lock('order:1')
-    const { statusCode, retryAfter } = await serviceOf(session, async () => {}, 50)()
+    const { statusCode, retryAfter } = await startService(session, async () => {}, 50)()
     expect([statusCode, retryAfter]).to.deep.equal([503, '1'])
   })
 })
@@ -77,29 +77,29 @@ describe('the example collaborativePage', () => {
       const names = readers.map(({ name, color, isMe }) => `${name} ${color}${isMe ? ' me' : ''}`)
       views.add(`${names.join(', ')}; ${editor?.name ?? 'free'}`)
     })
-    const until = (view: string) => views.waitUntil((items) => items.at(-1) === view)
-    return { ...opened, until }
+    const untilShown = (view: string) => views.waitUntil((items) => items.at(-1) === view)
+    return { ...opened, untilShown }
   }
 
-  it('shows who reads and who edits, and reads on after a lost connection', async () => {
-    const { sessions } = await stage.brokerWith('ada', 'grace')
+  it('shows who reads and who edits, and reads on after a reader has lost its lock', async () => {
+    const { sessions } = await stage.brokerWithSessions('ada', 'grace')
     const [ada, grace] = sessions as [Session, Session]
     const atAda = open(ada, 'teal')
-    await atAda.until('ada teal me; free')
+    await atAda.untilShown('ada teal me; free')
     const atGrace = open(grace, 'plum')
-    await atAda.until('ada teal me, grace plum; free')
-    await atGrace.until('ada teal, grace plum me; free')
+    await atAda.untilShown('ada teal me, grace plum; free')
+    await atGrace.untilShown('ada teal, grace plum me; free')
     const lock = await atAda.edit()
-    await atGrace.until('ada teal, grace plum me; ada')
+    await atGrace.untilShown('ada teal, grace plum me; ada')
     const error = await atGrace.edit().catch((refusal) => refusal)
     expect([error.code, error.holders[0].name]).to.deep.equal(['LOCK_HELD', 'ada'])
     await lock.unlock()
-    await atGrace.until('ada teal, grace plum me; free')
+    await atGrace.untilShown('ada teal, grace plum me; free')
     const { held } = await grace.query({ key: 'documents/minutes/read' })
     await grace.revoke(held[0]!.key, { fence: held[0]!.fence, reason: 'the test says so' })
-    await atGrace.until('grace plum me, ada teal; free')
+    await atGrace.untilShown('grace plum me, ada teal; free')
     atAda.close()
-    await atGrace.until('grace plum me; free')
+    await atGrace.untilShown('grace plum me; free')
   })
 
   describe('in Chromium', function () {

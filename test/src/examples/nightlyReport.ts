@@ -1,6 +1,6 @@
 /**
- * A cron job on three machines: the machines share the work of one line of cron, and the job runs
- * once a day, even if two of the machines are down. Put this line into the crontab of each machine:
+ * A cron job on three machines: each machine has the same line in its crontab, and the job runs
+ * once a day, even if two of the machines are down. The line is:
  *
  *     0 3 * * * node nightlyReport.js http://shop.internal
  *

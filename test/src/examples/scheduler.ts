@@ -1,8 +1,8 @@
 /**
- * A leader with a hand-over: several schedulers run, one of them leads, and the others know the
- * address of the leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its round and
- * resigns, so the next candidate leads at once. If the leader dies, its session ends at the broker,
- * and the next candidate leads as well.
+ * Several schedulers elect a leader, which can hand over its work: one scheduler leads, and the
+ * others know the address of the leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its
+ * round and resigns, so the next candidate leads immediately. If the leader dies, the next
+ * candidate leads when the session of the dead leader has ended at the broker.
  *
  * Usage: node test/dist/examples/scheduler.js ADDRESS
  */

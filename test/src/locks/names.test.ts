@@ -63,7 +63,7 @@ describe('names of session.locks', () => {
 
   it('may have 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
-    const { sessions } = await stage.brokerWith('one')
+    const { sessions } = await stage.brokerWithSessions('one')
     for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
       expect(keyForName(longName)).to.equal(undefined)
       const error = await sessions[0]!.locks.request(longName, () => {}).catch((e: Error) => e)
@@ -72,7 +72,7 @@ describe('names of session.locks', () => {
   })
 
   it('cannot be requested from session.lock by their escaped keys', async () => {
-    const { sessions } = await stage.brokerWith('one')
+    const { sessions } = await stage.brokerWithSessions('one')
     const session = sessions[0]!
     const requests: ((key: string) => Promise<unknown>)[] = [
       (key) => session.lock(key),
@@ -91,7 +91,7 @@ describe('names of session.locks', () => {
   })
 
   it('share their keys with session.lock', async () => {
-    const { sessions } = await stage.brokerWith('one', 'other')
+    const { sessions } = await stage.brokerWithSessions('one', 'other')
     const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
     const lock = await one!.lock('orders:42', { metadata: { page: 7 } })
     const isFree = () =>

@@ -13,7 +13,7 @@ describe('session.locks compared with the specification', () => {
 
   for (const { title, run, log } of scenarios) {
     it(title, async () => {
-      const { sessions } = await stage.brokerWith('one')
+      const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
       const script = new Script(locks, locks, '')
       await run(script)
@@ -21,7 +21,7 @@ describe('session.locks compared with the specification', () => {
     })
 
     it(`${title} (with two sessions)`, async () => {
-      const { sessions, broker } = await stage.brokerWith('one', 'other')
+      const { sessions, broker } = await stage.brokerWithSessions('one', 'other')
       const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
       await run(script)
       const { quietPoints } = script

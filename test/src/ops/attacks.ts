@@ -1,7 +1,7 @@
 /**
- * The table of attacks on a public broker. Each row has the attack, the expected outcome, and the
- * code that tries the attack. A fence is the number of a grant. The grace is the time that a
- * session outlives its connection.
+ * The table of attacks on a public broker, for `security.test.ts`. Each row has the attack, the
+ * expected outcome, and the code that tries the attack. A fence is the number of a grant. The grace
+ * is how long a session survives the loss of its connection.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
@@ -18,10 +18,10 @@ interface Claims extends JWTPayload {
 
 /** Signs a JSON Web Token. It expires in ten minutes, unless `claims` has another expiry. */
 export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string> {
-  const soon = Math.floor(Date.now() / 1_000) + 600
+  const expiresAt = Math.floor(Date.now() / 1_000) + 600
   const payload = {
     aud: 'holdfast',
-    exp: soon,
+    exp: expiresAt,
     holdfast: [{ keys: [`${claims.sub}:*`] }],
     ...claims,
   }
@@ -227,9 +227,9 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ port }) => {
       const upgrade = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
       const answers = await Promise.all(Array.from({ length: 200 }, upgrade))
-      const refused = answers.filter((answer) => answer === '429 before the upgrade').length
+      const refusedCount = answers.filter((answer) => answer === '429 before the upgrade').length
       // The broker accepts 20 upgrades at once, and 20 more in each second of this test.
-      return refused > 0 ? '429 beyond the burst' : `${refused} refused`
+      return refusedCount > 0 ? '429 beyond the burst' : `${refusedCount} refused`
     },
   },
   {

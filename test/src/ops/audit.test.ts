@@ -1,5 +1,5 @@
 /**
- * The audit log of `holdfast serve --audit FILE`: a line of JSON for each steal, revocation,
+ * Tests the audit log of `holdfast serve --audit FILE`: a line of JSON for each steal, revocation,
  * refused deadlock, token change, and refused client. A fence is the number of a grant.
  */
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -45,15 +45,15 @@ describe('the audit log', () => {
     const ops = await stage.session(url, { name: 'op', token: 'secret-of-ops' })
     const web = await stage.session(url, { name: 'page\u001b', token: 'secret-of-web' })
 
-    const stolen = await web.lock('web:a')
+    const stolenLock = await web.lock('web:a')
     const { fence } = await ops.lock('web:a', { steal: true })
-    const revoked = await web.lock('web:b')
-    await ops.revoke('web:b', { fence: revoked.fence, reason: 'maintenance' })
-    await Promise.all([aborted(stolen.signal), aborted(revoked.signal)])
+    const revokedLock = await web.lock('web:b')
+    await ops.revoke('web:b', { fence: revokedLock.fence, reason: 'maintenance' })
+    await Promise.all([aborted(stolenLock.signal), aborted(revokedLock.signal)])
     await rejection(web.lock('other'), 'FORBIDDEN')
     await rejection(web.authenticate('wrong-secret'), 'UNAUTHORIZED')
     await web.authenticate('secret-of-web')
-    await deadlock(ops)
+    await causeDeadlock(ops)
     appendFileSync(tokens, tokenLine('secret-of-new', 'new'))
     await rejection(stage.session(url, { token: 'wrong-secret' }), 'UNAUTHORIZED')
     serving.kill('SIGTERM')
@@ -64,16 +64,16 @@ describe('the audit log', () => {
     expect(statSync(file).mode & 0o777).to.equal(0o600)
     const lines = parse(text)
     for (const { time } of lines) expect(time).to.be.a('number').above(1e12)
-    const shown = lines.map(({ time, remoteAddress, ...fields }) => fields)
+    const fixedFields = lines.map(({ time, remoteAddress, ...fields }) => fields)
     const op = { session: ops.id, principal: 'ops', name: 'op' }
     const page = { session: web.id, principal: 'web', name: 'page\u001b' }
     const ofWeb = { session: web.id, principal: 'web' }
-    expect(shown).to.deep.equal([
-      { event: 'lock_stolen', key: 'web:a', fence: stolen.fence, holder: page, by: op },
+    expect(fixedFields).to.deep.equal([
+      { event: 'lock_stolen', key: 'web:a', fence: stolenLock.fence, holder: page, by: op },
       {
         event: 'lock_revoked',
         key: 'web:b',
-        fence: revoked.fence,
+        fence: revokedLock.fence,
         holder: page,
         by: op,
         reason: 'maintenance',
@@ -91,24 +91,23 @@ describe('the audit log', () => {
       { event: 'token_file_changed', file: tokens, added: ['new'], removed: [] },
       { event: 'refused', cause: 'unauthorized' },
     ])
-    expect(fence).to.be.above(stolen.fence)
+    expect(fence).to.be.above(stolenLock.fence)
   })
 
   /** Lets two scopes wait for each other, so that the broker refuses the second request. */
-  async function deadlock(session: Session): Promise<void> {
+  async function causeDeadlock(session: Session): Promise<void> {
     await session.scope(async (first) => {
       await first.lock('deadlock:a')
       await session.scope(async (second) => {
         await second.lock('deadlock:b')
-        const waiting = first.lock('deadlock:b')
-        waiting.catch(() => {})
+        first.lock('deadlock:b').catch(() => {})
         await rejection(second.lock('deadlock:a'), 'DEADLOCK')
       })
       await first.lock('deadlock:b')
     })
   }
 
-  it('has all keys of a stolen set', async () => {
+  it('has a line for each key of a stolen set', async () => {
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)))
     const broker = createBroker({ observer: audit })

@@ -1,5 +1,5 @@
 /**
- * The commands of `holdfast` over two cells, which are two brokers that share the keys between
+ * Tests the commands of `holdfast` over two cells: independent brokers that share the keys between
  * them. Commands for one key use the cell of the key; the other commands use all cells.
  */
 import { once } from 'node:events'
@@ -10,13 +10,13 @@ import { Stage } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
 import { type Ended, Holdfast, type StartOptions } from './command.js'
 
-const count = 2
+const cellCount = 2
 
-/** A key of this cell. */
+/** Finds a key that belongs to this cell. */
 function keyIn(cell: number): string {
   for (let i = 0; ; i++) {
     const key = `k${i}`
-    if (cellOfSlot(slotOf(key), count) === cell) return key
+    if (cellOfSlot(slotOf(key), cellCount) === cell) return key
   }
 }
 
@@ -25,9 +25,10 @@ const keys = [keyIn(1), keyIn(2)] as const
 describe('holdfast over cells', () => {
   const stage = Stage.forEachTest()
 
-  async function brokers() {
+  /** Starts the broker of each cell. `list` is the list of the cells for `--cells`. */
+  async function startCells() {
     const cells = await Promise.all(
-      [1, 2].map((cell) => stage.broker({ cell: `${cell}/${count}` })),
+      [1, 2].map((cell) => stage.broker({ cell: `${cell}/${cellCount}` })),
     )
     return { cells, list: cells.map(({ url }) => url).join(';') }
   }
@@ -44,7 +45,7 @@ describe('holdfast over cells', () => {
   }
 
   it('runs commands for a key in the cell of the key', async () => {
-    const { cells, list } = await brokers()
+    const { cells, list } = await startCells()
     for (const [i, key] of keys.entries()) {
       // A quick run tests the second cell, because a client without cells would use the first.
       if (!full && i === 0) continue
@@ -59,7 +60,7 @@ describe('holdfast over cells', () => {
   })
 
   it('excludes a second holder, shows and revokes the lock, for a key of either cell', async () => {
-    const { cells, list } = await brokers()
+    const { cells, list } = await startCells()
     await holdBoth(list)
     for (const [i, key] of keys.entries()) {
       const refused = await run(list, ['run', '--try', key, 'true'])
@@ -77,7 +78,7 @@ describe('holdfast over cells', () => {
   })
 
   it('lists, counts and watches the keys of all cells', async () => {
-    const { list } = await brokers()
+    const { list } = await startCells()
     await holdBoth(list)
     const listed = await run(list, ['ls', '--all', '--json'])
     expect(listed.out.map((line) => JSON.parse(line).key)).to.deep.equal([...keys].sort())
@@ -97,7 +98,7 @@ describe('holdfast over cells', () => {
   })
 
   it('pings each cell, and spreads the sessions of bench over the cells', async () => {
-    const { cells, list } = await brokers()
+    const { cells, list } = await startCells()
     const pinged = await run(list, ['ping', '--count', '2', '--json'])
     const answers = pinged.out.map((line) => JSON.parse(line))
     expect(answers.map(({ cell, n, url }) => [cell, n, url])).to.deep.equal([
@@ -108,16 +109,16 @@ describe('holdfast over cells', () => {
     ])
     const args = ['bench', '--json', '--sessions', '32', '--time', '200ms']
     const { out } = await run(list, args)
-    const { cells: cellCount, cycles } = JSON.parse(out[0]!)
+    const { cells: reportedCells, cycles } = JSON.parse(out[0]!)
     const grants = cells.map(({ broker }) => broker.stats().totalLocks)
-    expect([cellCount, cycles]).to.deep.equal([2, grants[0]! + grants[1]!])
+    expect([reportedCells, cycles]).to.deep.equal([2, grants[0]! + grants[1]!])
     expect(Math.min(...grants)).to.be.greaterThan(0)
   })
 
-  it('locks a set of keys with one tag, and refuses another set with exit code 64', async () => {
-    const { list } = await brokers()
-    const both = await run(list, ['run', '--also', '{t}b', '{t}a', 'true'])
-    expect(both.code, both.err.join()).to.equal(0)
+  it('locks a set whose keys have the same tag, and refuses another set with exit code 64', async () => {
+    const { list } = await startCells()
+    const withOneTag = await run(list, ['run', '--also', '{t}b', '{t}a', 'true'])
+    expect(withOneTag.code, withOneTag.err.join()).to.equal(0)
     expect(await run(list, ['run', '--also', keys[1], keys[0], 'true'])).to.deep.include({
       code: 64,
       err: [
@@ -128,16 +129,19 @@ describe('holdfast over cells', () => {
   })
 
   it('prefers --url to HOLDFAST_CELLS, and --cells to both variables', async () => {
-    const { cells, list } = await brokers()
+    const { cells, list } = await startCells()
     await holdBoth(list)
-    const ofOne = await run('ws://127.0.0.1:1', ['ls', '--json', '--url', cells[0]!.url])
-    expect(ofOne.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
+    const fromUrl = await run('ws://127.0.0.1:1', ['ls', '--json', '--url', cells[0]!.url])
+    expect(fromUrl.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
     const env = { HOLDFAST_URL: 'ws://127.0.0.1:1' }
-    const spaced = ` ${list.replace(';', ' ; ')} `
-    const ofAll = await run('ws://127.0.0.1:1', ['ls', '--json', '--cells', spaced], { env })
-    expect([ofAll.code, ofAll.out.length]).to.deep.equal([0, 2])
+    const listWithSpaces = ` ${list.replace(';', ' ; ')} `
+    const fromCells = await run('ws://127.0.0.1:1', ['ls', '--json', '--cells', listWithSpaces], {
+      env,
+    })
+    expect([fromCells.code, fromCells.out.length]).to.deep.equal([0, 2])
   })
 
+  /** URLs at which no broker listens. */
   const a = 'ws://127.0.0.1:1'
   const b = 'ws://127.0.0.1:2'
   const wrongLists: readonly [problem: string, list: string, message: string][] = [
@@ -187,7 +191,7 @@ describe('holdfast over cells', () => {
   })
 
   it('exits 64 if the list has another order or another length', async () => {
-    const { cells, list } = await brokers()
+    const { cells, list } = await startCells()
     const [first, second] = cells.map(({ url }) => url)
     const expectRefused = async (wrongList: string, args: readonly string[]) => {
       const { code, out, err } = await run(wrongList, args)
@@ -201,25 +205,25 @@ describe('holdfast over cells', () => {
     await expectRefused(`${list};${a}`, ['hold', 'a'])
   })
 
-  it('needs only the cell of its key, and exits 69 if a cell that it needs is away', async () => {
-    const { cells } = await brokers()
+  it('needs only the cell of its key, and exits 69 if it cannot reach a cell that it needs', async () => {
+    const { cells } = await startCells()
     const list = `${cells[0]!.url};${a}`
     const listed = await run(list, ['ls'])
     expect([listed.code, listed.out, listed.err.length]).to.deep.equal([69, [], 1])
     expect(listed.err[0]).to.contain(a)
-    const reached = await run(list, ['run', keys[0], 'true'])
-    expect(reached.code, reached.err.join()).to.equal(0)
-    const away = await run(list, ['run', keys[1], 'true'])
-    expect([away.code, away.out, away.err.length]).to.deep.equal([69, [], 1])
-    expect(away.err[0]).to.contain(a)
+    const inReachableCell = await run(list, ['run', keys[0], 'true'])
+    expect(inReachableCell.code, inReachableCell.err.join()).to.equal(0)
+    const inOtherCell = await run(list, ['run', keys[1], 'true'])
+    expect([inOtherCell.code, inOtherCell.out, inOtherCell.err.length]).to.deep.equal([69, [], 1])
+    expect(inOtherCell.err[0]).to.contain(a)
   })
 
   it('names the brokers of the cell of its key if none of them answers in time', async () => {
     // A server that accepts connections and never answers.
-    const silent = createServer().listen(0, '127.0.0.1')
-    stage.onClear(() => silent.close())
-    await once(silent, 'listening')
-    const url = `ws://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const silentServer = createServer().listen(0, '127.0.0.1')
+    stage.onClear(() => silentServer.close())
+    await once(silentServer, 'listening')
+    const url = `ws://127.0.0.1:${(silentServer.address() as AddressInfo).port}`
     const args = ['run', '--timeout', '50ms', keys[1], 'true']
     expect(await run(`${b};${url}`, args)).to.deep.include({
       code: 75,
@@ -227,7 +231,7 @@ describe('holdfast over cells', () => {
     })
   })
 
-  it('ignores the variable in serve', async () => {
+  it('ignores HOLDFAST_CELLS in the command serve', async () => {
     const { code, err } = await run(a, ['serve', '--check'])
     expect([code, err]).to.deep.equal([0, []])
   })

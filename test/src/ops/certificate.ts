@@ -30,11 +30,12 @@ export function certificate(files: Scratch): Certificate {
     { stdio: 'ignore' },
   )
   const cert = readFileSync(certPath, 'utf8')
-  class Trusting extends WebSocket {
+  class TrustingWebSocket extends WebSocket {
     constructor(url: string, protocols?: string | string[]) {
       super(url, protocols, { ca: cert })
     }
   }
-  const trusting = Trusting as unknown as WebSocketConstructor
-  return { cert, key: readFileSync(keyPath, 'utf8'), certPath, keyPath, WebSocket: trusting }
+  const key = readFileSync(keyPath, 'utf8')
+  const trustingClass = TrustingWebSocket as unknown as WebSocketConstructor
+  return { cert, key, certPath, keyPath, WebSocket: trustingClass }
 }

@@ -1,7 +1,7 @@
 /**
- * The client's methods for operators and for tokens, against a real broker: `revoke` ends a lock of
- * any session, `authenticate` renews a token, and `connect` sends no token without TLS. A fence is
- * the number of a grant. The grace is the time that a session outlives its connection.
+ * Tests the client's methods for operators and for tokens, with a real broker: `revoke` ends a lock
+ * of any session, `authenticate` renews a token, and `connect` sends no token without TLS. A fence
+ * is the number of a grant. The grace is how long a session survives the loss of its connection.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
@@ -13,10 +13,10 @@ describe('session.revoke', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock, informs its holder, and grants the lock to the next waiter', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'bob', 'ops')
+    const { sessions } = await stage.brokerWithSessions('ann', 'bob', 'ops')
     const [ann, bob, ops] = sessions
     const lock = await ann!.lock('k')
-    const waiting = bob!.lock('k')
+    const requestOfBob = bob!.lock('k')
     const lost = next(ann!, 'lost')
     const abortReason = aborted(lock.signal)
     await ops!.revoke('k', { fence: lock.fence, reason: 'stuck' })
@@ -24,7 +24,7 @@ describe('session.revoke', () => {
     expect(await abortReason).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'stuck' })
     expect(lock.lost!.message).to.equal('the lock was lost: an operator revoked it: stuck')
     expect(lock.held).to.equal(false)
-    expect((await waiting).fence).to.be.above(lock.fence)
+    expect((await requestOfBob).fence).to.be.above(lock.fence)
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
   })
 
@@ -48,7 +48,7 @@ describe('session.revoke', () => {
   })
 
   it('needs the current fence of the lock', async () => {
-    const { sessions } = await stage.brokerWith('ann', 'ops')
+    const { sessions } = await stage.brokerWithSessions('ann', 'ops')
     const [ann, ops] = sessions
     const lock = await ann!.lock('k')
     const reason = 'stuck'
@@ -65,7 +65,7 @@ describe('session.revoke', () => {
   })
 
   it('rejects invalid arguments', async () => {
-    const { sessions } = await stage.brokerWith('ops')
+    const { sessions } = await stage.brokerWithSessions('ops')
     const [ops] = sessions
     const invalidFence = { fence: 0, reason: 'r' }
     await rejection(ops!.revoke('', { fence: 1, reason: 'r' }), 'INVALID_KEY')
@@ -92,10 +92,10 @@ describe('session.authenticate', () => {
   }
 
   it('renews an expiring token, and later handshakes send the new token', async () => {
-    const seen: (string | undefined)[] = []
+    const tokensSeen: (string | undefined)[] = []
     const { port } = await stage.broker({
       authenticate: (credentials) => {
-        seen.push(credentials.token)
+        tokensSeen.push(credentials.token)
         return authenticate(credentials)
       },
     })
@@ -110,7 +110,7 @@ describe('session.authenticate', () => {
     proxy.cut()
     await resumed
     expect(lock.held).to.equal(true)
-    expect(seen).to.deep.equal(['short', 'long', 'long'])
+    expect(tokensSeen).to.deep.equal(['short', 'long', 'long'])
   })
 
   it('rejects with UNAUTHORIZED if the broker refuses the token', async () => {

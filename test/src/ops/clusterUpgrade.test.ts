@@ -1,7 +1,8 @@
 /**
- * Upgrades a cluster broker by broker, with two builds of the server in one cluster. Meanwhile one
- * client holds a lock and another client waits for the lock. The brokers share a command log, which
- * orders all changes of the lock table. Both builds write one format of the log.
+ * Tests an upgrade of a cluster broker by broker, with two builds of the server in one cluster.
+ * Meanwhile one client holds a lock and another client waits for the lock. The brokers share a
+ * command log, which orders all changes of the lock table. Both builds write the same format of the
+ * log.
  *
  * sharedLog.test.ts tests the other case: a broker that meets an entry of a newer format ends with
  * exit code 78, and ignores no such entry.
@@ -21,7 +22,7 @@ import { scratch } from './scratch.js'
 
 const brokerCount = 3
 
-/** The brokers of one cluster, each at a port of its own, which its successor uses too. */
+/** The brokers of one cluster. Each broker has a port, which the upgraded broker uses again. */
 class UpgradedCluster {
   readonly #stage: Stage
   readonly #log: string
@@ -78,8 +79,8 @@ async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
   const build = otherBuild(scratch(stage).path('other'))
   const cluster = new UpgradedCluster(stage, log)
   for (let i = 0; i < brokerCount; i++) await cluster.add()
-  const old = await cluster.builds(build.feature)
-  expect(old).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))
+  const oldBuilds = await cluster.builds(build.feature)
+  expect(oldBuilds).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))
 
   const losses: string[] = []
   const open = async (name: string) => {
@@ -93,9 +94,9 @@ async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
   const [holder, waiter] = [await open('holder'), await open('waiter')]
   const lock = await holder.lock('kept')
   let isGranted = false
-  const granted = waiter.lock('kept').then((next) => {
+  const granted = waiter.lock('kept').then((nextLock) => {
     isGranted = true
-    return next
+    return nextLock
   })
   for (let i = 0; i < brokerCount; i++) {
     await cluster.upgrade(i, build)
@@ -106,8 +107,8 @@ async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
     expect([losses, lock.held, isGranted]).to.deep.equal([[], true, false])
   }
   await lock.unlock()
-  const next = await granted
-  expect(next.fence).to.be.above(lock.fence)
+  const nextLock = await granted
+  expect(nextLock.fence).to.be.above(lock.fence)
   expect(losses).to.deep.equal([])
 }
 

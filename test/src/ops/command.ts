@@ -19,7 +19,7 @@ export const launcher = fileURLToPath(
 )
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
-/** The end of a command. */
+/** The result of a command that has ended. */
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null

@@ -1,6 +1,7 @@
 /**
- * The commands that inspect and operate a broker, against a real broker: their output as text and
- * as JSON, and their exit codes. A fence is the number of a grant, which identifies a lock.
+ * Runs the commands that inspect and operate a broker, at a real broker. Checks their output as
+ * text and as JSON, and their exit codes. A fence is the number of a grant, which identifies a
+ * lock.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -16,13 +17,13 @@ describe('the command holdfast', () => {
 
   /** Starts a broker: Ann holds orders:1 and report, and Bob waits for orders:1. */
   async function busyBroker(): Promise<BrokerWithSessions & { readonly fence: number }> {
-    const meeting = await stage.brokerWith('ann', 'bob')
-    const [ann, bob] = meeting.sessions
+    const brokerAndSessions = await stage.brokerWithSessions('ann', 'bob')
+    const [ann, bob] = brokerAndSessions.sessions
     const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })
     await ann!.lock('report', { mode: 'shared' })
     bob!.lock('orders:1').catch(() => {})
     await untilHandled(bob!)
-    return { ...meeting, fence }
+    return { ...brokerAndSessions, fence }
   }
 
   it('lists the holders and queue lengths of all keys or of a prefix with ls', async () => {
@@ -53,7 +54,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows permits and sets with ls, show and top', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('gpu', { capacity: 3 })
     await bob!.lock('gpu', { capacity: 3 })
@@ -74,7 +75,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows the longest hold with ls, show and top', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k', { maxHold: 600_000 })
     bob!.lock('k', { mode: 'shared', maxHold: 5_000 }).catch(() => {})
@@ -90,7 +91,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows the ttl and the time left with ls and show', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('k', { ttl: 600_000 })
     await ann!.lock('l', { ttl: 900_000, maxHold: 60_000 })
@@ -107,7 +108,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows who leads with which value with ls, show, top and watch', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
     bob!.campaign('scheduler', { value: 'next' }).catch(() => {})
@@ -126,13 +127,15 @@ describe('the command holdfast', () => {
   })
 
   it('counts a long queue with ls, and the unlisted requests with show', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
-    const crowd = await RawClient.open(url)
-    stage.onClear(() => crowd.drop())
-    crowd.send(...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })))
-    crowd.send({ type: 'stats', id: 2_000 })
-    await crowd.receive('stats')
+    const waitingClient = await RawClient.open(url)
+    stage.onClear(() => waitingClient.drop())
+    waitingClient.send(
+      ...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })),
+    )
+    waitingClient.send({ type: 'stats', id: 2_000 })
+    await waitingClient.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
@@ -144,7 +147,7 @@ describe('the command holdfast', () => {
   })
 
   it('escapes names that would move the cursor', async () => {
-    const { url, sessions } = await stage.brokerWith('ann\u001b[2J')
+    const { url, sessions } = await stage.brokerWithSessions('ann\u001b[2J')
     await sessions[0]!.lock('k\u202e')
     const [, line] = (await run(url, 'ls')).out
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
@@ -156,9 +159,9 @@ describe('the command holdfast', () => {
     const { code, out } = await run(url, ...args)
     expect([code, out]).to.deep.equal([0, [`orders:1: the lock with fence ${fence} is revoked`]])
     expect(broker.query({ key: 'orders:1' }).held[0]).to.include({ name: 'bob' })
-    const again = await run(url, ...args)
-    expect(again.code).to.equal(1)
-    expect(again.err[0]).to.match(
+    const repeatedRun = await run(url, ...args)
+    expect(repeatedRun.code).to.equal(1)
+    expect(repeatedRun.err[0]).to.match(
       /^holdfast: orders:1 is not held with this fence: it is held with/,
     )
   })
@@ -210,13 +213,13 @@ describe('the command holdfast', () => {
     ])
   })
 
-  it('exits 1 if unlock finds no such lock, also without the permission to query', async () => {
+  it('exits 1 if unlock finds no lock with the fence, also without the permission to query', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
   })
 
-  it('prints only events with watch that the client has permission to see', async () => {
+  it('prints with watch only the events that the client has permission to see', async () => {
     const { url } = await stage.broker({
       authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
     })
@@ -233,7 +236,7 @@ describe('the command holdfast', () => {
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
-  it('shows the busiest key first with top, --count times', async () => {
+  it('shows the busiest key first with top, and prints as many reports as --count says', async () => {
     const { url } = await busyBroker()
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
@@ -245,7 +248,7 @@ describe('the command holdfast', () => {
     expect(second.rates).to.include({ granted: 0 })
   })
 
-  it('ends top at Ctrl-C, also while the broker does not answer', async () => {
+  it('exits 0 from top at Ctrl-C, also while the broker does not answer', async () => {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => server.close())
     await once(server, 'listening')
@@ -275,7 +278,7 @@ describe('the command holdfast', () => {
     expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
   })
 
-  it('prints the time of a handshake with ping, and exits 69 without a broker', async () => {
+  it('prints the time of each handshake with ping, and exits 69 if no broker answers', async () => {
     const { url, broker } = await stage.broker()
     const { code, out } = await run(url, 'ping', '--count', '2')
     expect(code).to.equal(0)
@@ -287,17 +290,17 @@ describe('the command holdfast', () => {
     expect(withoutBroker.err).to.have.length(1)
   })
 
-  it('counts the requests of bench, and leaves no locks behind', async () => {
+  it('prints the figures of a load with bench, and leaves no locks behind', async () => {
     const { url, broker } = await stage.broker()
-    for (const more of [[], ['--contended']]) {
-      const args = ['bench', '--json', '--sessions', '3', '--time', '200', ...more, url]
+    for (const flags of [[], ['--contended']]) {
+      const args = ['bench', '--json', '--sessions', '3', '--time', '200', ...flags, url]
       const { code, out } = await Holdfast.run(stage, args)
       expect(code).to.equal(0)
       const result = JSON.parse(out[0]!)
       expect(result.cycles).to.be.above(3)
       expect(result.lock.p50).to.be.at.most(result.lock.p99)
       expect(result.lock.p99).to.be.at.most(result.lock.max)
-      expect(result).to.include({ sessions: 3, contended: more.length > 0 })
+      expect(result).to.include({ sessions: 3, contended: flags.length > 0 })
       for (const figure of [result.ms, result.perSecond, ...Object.values(result.lock)]) {
         expect(String(figure)).to.match(/^\d+(\.\d\d?)?$/)
       }
@@ -340,12 +343,12 @@ describe('the command holdfast', () => {
   }
 
   it('suggests the right name for a mistyped flag or command', async () => {
-    const flag = await Holdfast.run(stage, ['ls', '--jsn'])
-    expect([flag.code, flag.err.join(' ')]).to.satisfy(
+    const withWrongFlag = await Holdfast.run(stage, ['ls', '--jsn'])
+    expect([withWrongFlag.code, withWrongFlag.err.join(' ')]).to.satisfy(
       ([code, text]: [number, string]) => code === 64 && text.includes('Did you mean --json?'),
     )
-    const command = await Holdfast.run(stage, ['unlok'])
-    expect(command.code).to.equal(64)
-    expect(command.err.join(' ')).to.include('unlock')
+    const wrongCommand = await Holdfast.run(stage, ['unlok'])
+    expect(wrongCommand.code).to.equal(64)
+    expect(wrongCommand.err.join(' ')).to.include('unlock')
   })
 })

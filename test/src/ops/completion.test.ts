@@ -1,6 +1,6 @@
 /**
- * `holdfast completion` prints a completion script for a shell. Real shells complete command lines
- * with these scripts.
+ * Tests `holdfast completion`, which prints a completion script for a shell. Real shells complete
+ * command lines with these scripts.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -38,7 +38,7 @@ describe('holdfast completion', () => {
   const stage = Stage.forEachTest()
 
   /** Makes a folder with files to complete and with the completion script of this shell. */
-  async function prepared(shell: string): Promise<Scratch & { readonly folder: string }> {
+  async function makeFolder(shell: string): Promise<Scratch & { readonly folder: string }> {
     const files = scratch(stage)
     const { code, out } = await Holdfast.run(stage, ['completion', shell])
     expect(code).to.equal(0)
@@ -54,15 +54,15 @@ describe('holdfast completion', () => {
    * Types lines into an interactive shell on a terminal. Returns the words that the command got
    * from each line.
    */
-  async function type(shell: string, start: readonly string[], rest: string) {
-    const files = await prepared(shell)
-    const before = [
+  async function typeLines(shell: string, firstLines: readonly string[], lastLine: string) {
+    const files = await makeFolder(shell)
+    const setupLines = [
       `PATH=$PWD:$PATH`,
-      ...start,
+      ...firstLines,
       `holdfast() { printf '<%s>' "$@" >>words; printf '\\n' >>words; }`,
-      rest.replace('SCRIPT', files.path(`script.${shell}`)),
+      lastLine.replace('SCRIPT', files.path(`script.${shell}`)),
     ]
-    files.write('rc', `${before.join('\n')}\n`)
+    files.write('rc', `${setupLines.join('\n')}\n`)
     const command = shell === 'bash' ? 'bash --norc --noprofile -i' : 'zsh -f -i'
     const terminal = spawn('script', ['-qec', command, '/dev/null'], {
       cwd: files.folder,
@@ -94,7 +94,7 @@ describe('holdfast completion', () => {
     needs('terminal')
 
     it('completes commands, flags, values, files and the command of run', async () => {
-      expect(await type('bash', [], '. SCRIPT')).to.deep.equal(expected)
+      expect(await typeLines('bash', [], '. SCRIPT')).to.deep.equal(expected)
     })
 
     it('uses no syntax that is newer than bash 3.2', async () => {
@@ -111,7 +111,7 @@ describe('holdfast completion', () => {
         ...['autoload -Uz compinit', 'compinit -u -d ./dump'],
         'setopt no_auto_remove_slash',
       ]
-      expect(await type('zsh', start, '. SCRIPT')).to.deep.equal(expected)
+      expect(await typeLines('zsh', start, '. SCRIPT')).to.deep.equal(expected)
     })
   })
 
@@ -119,7 +119,7 @@ describe('holdfast completion', () => {
     needs('fish')
 
     it('completes commands, flags, values, files and the command of run', async () => {
-      const files = await prepared('fish')
+      const files = await makeFolder('fish')
       const lines = typedLines.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
       const requests = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
       const program = `set -x PATH $PWD $PATH; source script.fish; ${requests.join('; ')}`
@@ -137,13 +137,13 @@ describe('holdfast completion', () => {
           .map((line) => line.split('\t')[0]),
       )
       for (const [i, [line, words]] of typedLines.entries()) {
-        const wanted = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
-        if (wanted === undefined) expect(answers[i], line).to.deep.equal([''])
+        const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
+        if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(
             answers[i]?.map((word) => word?.replace(/^--[\w-]+=/, '')),
             line,
-          ).to.include(wanted.replace(/^--[\w-]+=/, ''))
+          ).to.include(completedWord.replace(/^--[\w-]+=/, ''))
       }
     })
   })
@@ -155,12 +155,12 @@ describe('holdfast completion', () => {
     for (const shell of ['bash', 'zsh', 'fish']) {
       const script = (await Holdfast.run(stage, ['completion', shell])).out.join('\n')
       for (const flag of flags) {
-        const known = script.includes(flag) || script.includes(`-l ${flag.slice(2)}`)
-        expect(known, `${flag} in ${shell}`).to.equal(true)
+        const isKnown = script.includes(flag) || script.includes(`-l ${flag.slice(2)}`)
+        expect(isKnown, `${flag} in ${shell}`).to.equal(true)
       }
     }
-    const other = await Holdfast.run(stage, ['completion', 'tcsh'])
-    expect([other.code, other.err.join()]).to.satisfy(
+    const forUnknownShell = await Holdfast.run(stage, ['completion', 'tcsh'])
+    expect([forUnknownShell.code, forUnknownShell.err.join()]).to.satisfy(
       ([code, text]: [number, string]) => code === 64 && text.includes('bash, zsh, fish'),
     )
   })

@@ -1,5 +1,5 @@
 /**
- * A broker with a certificate that only a private authority has signed. The client trusts the
+ * Tests a broker with a certificate that only a private authority has signed. The client trusts the
  * certificate by its option `ca`, and each command by `--ca`.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ describe('a certificate of a private authority', () => {
   const stage = Stage.forEachTest()
 
   /** Starts a broker whose certificate only a private authority has signed. */
-  async function secured() {
+  async function startSecureBroker() {
     const files = scratch(stage)
     const { cert, key, certPath } = certificate(files)
     const { url } = await stage.broker({ tls: { cert, key } })
@@ -23,7 +23,7 @@ describe('a certificate of a private authority', () => {
   }
 
   it('is accepted with the option ca as text, bytes or a list', async () => {
-    const { cert, certPath, url } = await secured()
+    const { cert, certPath, url } = await startSecureBroker()
     for (const ca of [
       cert,
       readFileSync(certPath),
@@ -37,7 +37,7 @@ describe('a certificate of a private authority', () => {
   })
 
   it('is refused without the option ca, and the error suggests the option', async () => {
-    const { url } = await secured()
+    const { url } = await startSecureBroker()
     const other = certificate(scratch(stage))
     for (const options of [{}, { ca: other.cert }]) {
       const error = await rejection(stage.session(url, options), 'UNAVAILABLE')
@@ -47,7 +47,7 @@ describe('a certificate of a private authority', () => {
   })
 
   it('cannot be given as an invalid ca, or together with a custom WebSocket class', async () => {
-    const { cert, key, url } = await secured()
+    const { cert, key, url } = await startSecureBroker()
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
       const error = await rejection(stage.session(url, { ca }), 'INVALID_OPTION')
@@ -59,22 +59,22 @@ describe('a certificate of a private authority', () => {
   })
 
   it('is accepted by every command with --ca or HOLDFAST_CA', async () => {
-    const { certPath, url } = await secured()
+    const { certPath, url } = await startSecureBroker()
     const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
-    const all = commands.map(async (command) => {
+    const runs = commands.map(async (command) => {
       const ended = await Holdfast.run(stage, [...command, '--url', url, '--ca', certPath])
       expect([ended.code, ended.err], command[0]).to.deep.equal([0, []])
     })
-    await Promise.all(all)
+    await Promise.all(runs)
     const env = { HOLDFAST_CA: certPath, HOLDFAST_URL: url }
     expect((await Holdfast.run(stage, ['run', 'k', '--', 'true'], { env })).code).to.equal(0)
-    const without = await Holdfast.run(stage, ['ping', '--url', url])
-    expect(without.code).to.not.equal(0)
-    expect(without.err.join()).to.contain('--ca')
+    const withoutCa = await Holdfast.run(stage, ['ping', '--url', url])
+    expect(withoutCa.code).to.not.equal(0)
+    expect(withoutCa.err.join()).to.contain('--ca')
   })
 
   it('is reported with its path if the file is missing or has no certificate', async () => {
-    const { files, url } = await secured()
+    const { files, url } = await startSecureBroker()
     const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
     expect(missing.code).to.equal(78)
     expect(missing.err.join()).to.contain('no.pem cannot be read (ENOENT)')

@@ -1,6 +1,7 @@
 /**
- * `holdfast elect NAME COMMAND` runs a command while it leads an election. The tests use the real
- * `holdfast` and real processes. The tests of `run` cover the behaviour that both commands share.
+ * Tests `holdfast elect NAME COMMAND`, which runs a command while it leads an election. The tests
+ * use the real `holdfast` and real processes. The tests of `run` cover the behaviour that both
+ * commands share.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -16,7 +17,7 @@ describe('holdfast elect', () => {
     Holdfast.start(stage, ['elect', '--url', url, ...args], options)
 
   it('runs the command while it leads, publishes the value, and resigns at the end', async () => {
-    const { url, broker, sessions } = await stage.brokerWith('ann')
+    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }
     const args = ['--value', JSON.stringify(value), 'scheduler', '--', 'sh', '-c', script]
@@ -29,24 +30,24 @@ describe('holdfast elect', () => {
     expect(lock!.metadata).to.include({ command: 'sh', pid: command.process.pid })
     const refused = await elect(url, ['--try', 'scheduler', 'true'])
     expect(refused.code).to.equal(75)
-    const next = sessions[0]!.campaign('scheduler')
+    const nextLeadership = sessions[0]!.campaign('scheduler')
     command.process.stdin!.end()
     expect((await command.ended()).code).to.equal(7)
-    expect((await next).fence).to.be.greaterThan(lock!.fence)
+    expect((await nextLeadership).fence).to.be.greaterThan(lock!.fence)
   })
 
-  it('waits for the leader, and for the holder of a plain lock', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
-    const held = await sessions[0]!.lock('scheduler')
+  it('waits for the holder of a plain lock with the name of the election, and then leads', async () => {
+    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const plainLock = await sessions[0]!.lock('scheduler')
     const command = start(url, ['scheduler', '-c', 'echo leads'])
     await untilHandled(sessions[0]!)
-    await held.unlock()
+    await plainLock.unlock()
     const { code, out } = await command.ended()
     expect([code, out]).to.deep.equal([0, ['leads']])
   })
 
   it('kills the command when the leadership is revoked, and exits 76', async () => {
-    const { url, broker, sessions } = await stage.brokerWith('ann')
+    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
     const command = start(url, ['scheduler', '-c', 'echo $$; exec sleep 60'])
     const [pid] = await command.out.waitForCount(1)
     const { fence } = broker.query().held[0]!
@@ -56,22 +57,22 @@ describe('holdfast elect', () => {
   })
 
   it('kills the command before another process can lead, when the broker does not answer', async () => {
-    const { port, broker, sessions } = await stage.brokerWith('ann')
+    const { port, broker, sessions } = await stage.brokerWithSessions('ann')
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
     const command = start(proxy.url, ['--lease', '2s', 'scheduler', '-c', 'echo $$; exec sleep 60'])
     const [pid] = await command.out.waitForCount(1)
-    const next = sessions[0]!.campaign('scheduler')
+    const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
     proxy.shut(true)
     proxy.cut()
-    await next
+    await nextLeadership
     expect(isAlive(Number(pid))).to.equal(false)
     expect(broker.query().heldCount).to.equal(1)
     expect((await command.ended()).code).to.equal(76)
   })
 
-  const wrong: [string[], RegExp][] = [
+  const wrongUsages: [string[], RegExp][] = [
     [
       ['--value', '{url}', 'k', 'true'],
       /--value <json>' argument '{url}' is invalid. It must be JSON/,
@@ -80,7 +81,7 @@ describe('holdfast elect', () => {
     [['--shared', 'k', 'true'], /unknown option '--shared'/],
     [['k'], /The command after the key is missing/],
   ]
-  for (const [args, message] of wrong) {
+  for (const [args, message] of wrongUsages) {
     it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {
       const { url } = await stage.broker()
       const { code, out, err } = await elect(url, args)

@@ -1,4 +1,4 @@
-/** The command `holdfast` parses and formats durations, names, numbers and tables. */
+/** Tests how the command `holdfast` parses and formats durations, names, numbers and tables. */
 import {
   durationParser,
   formatTable,

@@ -1,7 +1,7 @@
 /**
- * `holdfast hold` acquires a lock without a command, and holds the lock until its standard input
- * ends or a signal arrives. A fence is the number of a grant. The lease is the time that the broker
- * keeps a session without a message of its client.
+ * Tests `holdfast hold`, which acquires a lock without a command, and holds the lock until its
+ * standard input ends or a signal arrives. A fence is the number of a grant. The lease is how long
+ * the broker keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -39,7 +39,7 @@ describe('holdfast hold', () => {
   }
 
   it('exits 76 and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.brokerWith('ops')
+    const { url, sessions } = await stage.brokerWithSessions('ops')
     const command = start(url, ['k'], { keepStdinOpen: true })
     const fence = Number((await command.out.waitForCount(1))[0]!.split(' ').at(-1))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
@@ -59,16 +59,16 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
-  it('waits for a held lock, and fails at once with --try, like run', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+  it('waits for a lock that another session holds, and with --try exits without waiting, like run', async () => {
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
-    const waits = start(url, ['k'], { keepStdinOpen: true })
+    const waitingCommand = start(url, ['k'], { keepStdinOpen: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
-    expect((await waits.err.waitForCount(1))[0]).to.match(
+    expect((await waitingCommand.err.waitForCount(1))[0]).to.match(
       /^holdfast: Waiting for k, held by ann since/,
     )
-    waits.process.kill('SIGTERM')
-    expect((await waits.ended()).code, 'ended by the signal while it waited').to.equal(143)
+    waitingCommand.process.kill('SIGTERM')
+    expect((await waitingCommand.ended()).code, 'ended by the signal while it waited').to.equal(143)
     await lock.unlock()
   })
 

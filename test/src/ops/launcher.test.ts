@@ -1,4 +1,7 @@
-/** The shell script that npm links to as `holdfast`, and the flags that it starts Node with. */
+/**
+ * Tests the launcher: the shell script that npm links to as `holdfast`. It chooses the flags with
+ * which it starts Node.
+ */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -8,7 +11,7 @@ import { Holdfast } from './command.js'
 const flag = '--single-threaded-gc'
 /** The processors that this process may use, such as `0-3`; undefined outside Linux. */
 const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
-const canChoose =
+const canChooseProcessors =
   processors !== undefined && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
 /** The status of this process on Linux; empty on other systems. */
@@ -29,7 +32,7 @@ describe('the launcher of holdfast', () => {
   }
 
   before(function () {
-    if (!canChoose) this.skip()
+    if (!canChooseProcessors) this.skip()
   })
 
   it('starts Node without threads for garbage collection on one processor', async () => {

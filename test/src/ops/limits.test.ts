@@ -1,8 +1,8 @@
 /**
- * Reaches every limit of the broker once. The error must name the limit and its value, and the
- * broker must report the refusal to its observer. The lease is the time that the broker keeps a
+ * Tests every limit of the broker: reaches it once. The error must name the limit and its value,
+ * and the broker must report the refusal to its observer. The lease is how long the broker keeps a
  * session without a message of its client. A pending connection has not finished its handshake yet.
- * The grace is the time that a session outlives its connection.
+ * The grace is how long a session survives the loss of its connection.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'
@@ -14,19 +14,22 @@ import { harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /** A broker with limits, and the refusals that the broker has reported. */
-interface Limited {
+interface LimitedBroker {
   readonly harness: BrokerHarness
   readonly refusals: RefusalRecorder
 }
 
-/** A broker with these limits, and the refusals that it reports. */
-function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
+/** Makes a broker with these limits. Records the refusals that it reports. */
+function brokerWithLimits(
+  limits: Partial<BrokerLimits>,
+  options: BrokerOptions = {},
+): LimitedBroker {
   const refusals = new RefusalRecorder()
   return { harness: new BrokerHarness({ ...options, limits, observer: refusals }), refusals }
 }
 
-/** The code and the message of each refusal. */
-function failures(messages: readonly ServerMessage[]): string[] {
+/** Returns the code and the message of each `failed` message. */
+function failuresIn(messages: readonly ServerMessage[]): string[] {
   return messages.flatMap((message) =>
     message.type === 'failed' ? `${message.code} ${message.message}` : [],
   )
@@ -40,22 +43,22 @@ function closeOf(socket: FakeSocket): string {
 
 describe('the limits of connections', () => {
   it('close a connection beyond the limit connections', () => {
-    const { harness, refusals } = under({ connections: 1 })
+    const { harness, refusals } = brokerWithLimits({ connections: 1 })
     harness.join()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: connections 1')
     expect(refusals.causes).to.deep.equal(['connections'])
   })
 
-  it('do not count pending or closing connections as open', () => {
-    const { harness, refusals } = under({ connections: 3 })
+  it('close a pending connection in favour of another address, and do not count closing connections', () => {
+    const { harness, refusals } = brokerWithLimits({ connections: 3 })
     const session = harness.join()
     const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1'].map(from)
     expect(closeOf(from('10.0.0.1'))).to.equal('1013 quota exceeded: connections 3')
-    const fresh = from('203.0.113.1')
+    const newClient = from('203.0.113.1')
     expect(closeOf(crowd[0]!)).to.equal('1013 quota exceeded: connections 3')
-    harness.say(fresh, { type: 'hello' })
-    expect(fresh.heardOf('welcome')).to.have.length(1)
+    harness.say(newClient, { type: 'hello' })
+    expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
     // The broker is closing two connections whose sockets are still open.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
@@ -67,7 +70,7 @@ describe('the limits of connections', () => {
   })
 
   it('close a pending connection beyond the limit pendingConnections', () => {
-    const { harness, refusals } = under({ pendingConnections: 2 })
+    const { harness, refusals } = brokerWithLimits({ pendingConnections: 2 })
     const first = harness.connect()
     harness.connect()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
@@ -78,32 +81,34 @@ describe('the limits of connections', () => {
   })
 
   it('do not count a pending connection after it has dropped', () => {
-    const { harness } = under({ pendingConnections: 1 })
+    const { harness } = brokerWithLimits({ pendingConnections: 1 })
     harness.connect().drop()
     expect(closeOf(harness.connect())).to.equal('0 open')
   })
 
-  it('close a connection beyond pendingConnectionsPerAddress, and count IPv6 by network', () => {
-    const { harness, refusals } = under({ pendingConnectionsPerAddress: 1 })
-    const at = (remoteAddress: string) => closeOf(harness.connect({ remoteAddress }))
-    expect(at('10.0.0.1')).to.equal('0 open')
-    expect(at('10.0.0.2')).to.equal('0 open')
-    expect(at('::ffff:10.0.0.1')).to.equal('1013 quota exceeded: pendingConnectionsPerAddress 1')
-    expect(at('2001:db8::1')).to.equal('0 open')
-    expect(at('2001:db8:0:0:ffff::2')).to.match(/^1013/)
-    expect(at('2001:db8:0:1::1')).to.equal('0 open')
+  it('close a connection beyond pendingConnectionsPerAddress, which counts an IPv6 network as one address', () => {
+    const { harness, refusals } = brokerWithLimits({ pendingConnectionsPerAddress: 1 })
+    const connectFrom = (remoteAddress: string) => closeOf(harness.connect({ remoteAddress }))
+    expect(connectFrom('10.0.0.1')).to.equal('0 open')
+    expect(connectFrom('10.0.0.2')).to.equal('0 open')
+    expect(connectFrom('::ffff:10.0.0.1')).to.equal(
+      '1013 quota exceeded: pendingConnectionsPerAddress 1',
+    )
+    expect(connectFrom('2001:db8::1')).to.equal('0 open')
+    expect(connectFrom('2001:db8:0:0:ffff::2')).to.match(/^1013/)
+    expect(connectFrom('2001:db8:0:1::1')).to.equal('0 open')
     // `::` stands for zeros in the first half of the address: this address is 2001:0:0:1:2:3:4:5.
-    expect(at('2001::1:2:3:4:5')).to.equal('0 open')
-    expect(at('2001:0:0:1::1')).to.match(/^1013/)
+    expect(connectFrom('2001::1:2:3:4:5')).to.equal('0 open')
+    expect(connectFrom('2001:0:0:1::1')).to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
   })
 
   it('share pendingConnections fairly between addresses', () => {
-    const { harness, refusals } = under({ pendingConnections: 6 })
+    const { harness, refusals } = brokerWithLimits({ pendingConnections: 6 })
     const from = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
-    const fresh = from('203.0.113.1')
-    expect([fresh, ...crowd].map(closeOf)).to.deep.equal([
+    const newClient = from('203.0.113.1')
+    expect([newClient, ...crowd].map(closeOf)).to.deep.equal([
       '0 open',
       '1013 quota exceeded: pendingConnections 6',
       ...Array(5).fill('0 open'),
@@ -112,12 +117,12 @@ describe('the limits of connections', () => {
     expect(closeOf(from('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections'))
-    harness.say(fresh, { type: 'hello' })
-    expect(fresh.heardOf('welcome')).to.have.length(1)
+    harness.say(newClient, { type: 'hello' })
+    expect(newClient.heardOf('welcome')).to.have.length(1)
   })
 
-  it('count an IPv6 network as one address', () => {
-    const { harness } = under({ pendingConnections: 20 })
+  it('count an IPv6 network as one address also for the fair share of pendingConnections', () => {
+    const { harness } = brokerWithLimits({ pendingConnections: 20 })
     const crowd = Array.from({ length: 20 }, (_, i) =>
       harness.connect({ remoteAddress: `2001:db8::${i}` }),
     )
@@ -127,7 +132,7 @@ describe('the limits of connections', () => {
   })
 
   it('let clients connect while ten addresses open connections without a hello', () => {
-    const { harness } = under({}, { profile: 'public' })
+    const { harness } = brokerWithLimits({}, { profile: 'public' })
     const flood = () => {
       for (let i = 0; i < 10; i++) harness.connect({ remoteAddress: `10.0.0.${i}` })
     }
@@ -141,7 +146,7 @@ describe('the limits of connections', () => {
   })
 
   it('close a connection without a hello after helloMs', () => {
-    const { harness, refusals } = under({ helloMs: 300 })
+    const { harness, refusals } = brokerWithLimits({ helloMs: 300 })
     const socket = harness.connect()
     harness.environment.pass(299)
     expect(closeOf(socket)).to.equal('0 open')
@@ -151,7 +156,11 @@ describe('the limits of connections', () => {
   })
 
   it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes at once', () => {
-    const { harness, refusals } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
+    const { harness, refusals } = brokerWithLimits({
+      slowBytes: 100,
+      slowMs: 200,
+      backlogBytes: 10_000,
+    })
     const [aboveSlowBytes, aboveBacklog] = [harness.join(), harness.join()]
     aboveSlowBytes.socket.isReading = false
     aboveBacklog.socket.isReading = false
@@ -168,7 +177,7 @@ describe('the limits of connections', () => {
 describe('the limits of sessions', () => {
   it('refuse a session beyond sessionsPerPrincipal until another session ends', async () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
-    const { harness, refusals } = under({ sessionsPerPrincipal: 1 }, { authenticate })
+    const { harness, refusals } = brokerWithLimits({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
       const socket = harness.connectWithHello({ token })
       await harness.settle()
@@ -192,8 +201,8 @@ describe('the limits of sessions', () => {
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('do not apply sessionsPerPrincipal without authenticate', () => {
-    const { harness } = under({}, { profile: 'public' })
+  it('do not apply sessionsPerPrincipal if the broker has no authenticate', () => {
+    const { harness } = brokerWithLimits({}, { profile: 'public' })
     const from = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
       harness.say(socket, { type: 'hello' })
@@ -205,7 +214,7 @@ describe('the limits of sessions', () => {
   })
 
   it('refuse a session beyond sessionsPerAddress until another session ends', () => {
-    const { harness, refusals } = under({ sessionsPerAddress: 1 })
+    const { harness, refusals } = brokerWithLimits({ sessionsPerAddress: 1 })
     const from = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
       harness.say(socket, { type: 'hello' })
@@ -221,7 +230,7 @@ describe('the limits of sessions', () => {
   })
 
   it('close a session beyond messagesPerSecond after messageBurst', () => {
-    const { harness, refusals } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
@@ -235,17 +244,17 @@ describe('the limits of sessions', () => {
   })
 
   it('count invalid messages for messagesPerSecond', () => {
-    const { harness, refusals } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     client.say(...many(1, 3, 'lock'))
-    expect(failures(client.heard())).to.have.length(3)
+    expect(failuresIn(client.heard())).to.have.length(3)
     client.say(...many(4, 2, 'nonsense'))
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
     expect(refusals.causes).to.deep.equal(['messages_per_second'])
   })
 
   it('keep the locks of a session for its lease after a close by messagesPerSecond', () => {
-    const { harness } = under({ messagesPerSecond: 1, messageBurst: 1 })
+    const { harness } = brokerWithLimits({ messagesPerSecond: 1, messageBurst: 1 })
     const client = harness.join({ lease: 2_000 })
     client.acquire('k')
     client.say({ type: 'stats', id: 9 })
@@ -311,10 +320,10 @@ describe('the limits of requests', () => {
     const [name] = Object.keys(limits) as [keyof BrokerLimits]
     const type = (messages as { type: string }[]).at(-1)?.type
     it(`refuse a ${type} beyond ${name}`, () => {
-      const { harness } = under(limits)
+      const { harness } = brokerWithLimits(limits)
       const client = harness.join({ grace: 1_000 })
       client.say(...messages)
-      const failed = failures(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
+      const failed = failuresIn(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
       expect(failed).to.have.length(1)
       expect(failed[0]).to.match(pattern)
       expect(closeOf(client.socket)).to.equal('0 open')
@@ -322,7 +331,7 @@ describe('the limits of requests', () => {
   }
 
   it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
-    const { harness } = under({ watchesPerSession: 1 })
+    const { harness } = brokerWithLimits({ watchesPerSession: 1 })
     const client = harness.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
     expect(client.heard().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
@@ -331,7 +340,7 @@ describe('the limits of requests', () => {
   })
 
   it('accept a request that is exactly at the limit', () => {
-    const { harness } = under({ keyBytes: 9, metadataBytes: 11 })
+    const { harness } = brokerWithLimits({ keyBytes: 9, metadataBytes: 11 })
     harness.join().acquire('€€€', { metadata: '€€€' })
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Listings with more locks than one query returns. The command lists a part and exits 1, lists as
- * many locks as `--limit`, or lists all locks page by page. A fence is the number of a grant, which
- * identifies a lock.
+ * Tests listings with more locks than one query returns. The command lists a part of the locks and
+ * exits 1, lists as many locks as `--limit` says, or lists all locks page by page. A fence is the
+ * number of a grant, which identifies a lock.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -23,7 +23,7 @@ describe('a long listing of holdfast', () => {
 
   /** Makes a broker with `lockCount` locks, acquired in mixed order. */
   async function crowdedBroker(): Promise<{ url: string; ann: Session }> {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const ann = sessions[0]!
     const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * stride) % lockCount))
     await Promise.all(keys.map((key) => ann.lock(key)))
@@ -41,13 +41,13 @@ describe('a long listing of holdfast', () => {
 
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowdedBroker()
-    const incomplete = [[], ['--json']].map((more) => run(url, 'ls', ...more))
+    const incompleteListings = [[], ['--json']].map((flags) => run(url, 'ls', ...flags))
     const listings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
       ['--json', 'key:00'],
-    ].map((more) => run(url, 'ls', ...more))
-    for (const { code, out, err } of await Promise.all(incomplete)) {
+    ].map((flags) => run(url, 'ls', ...flags))
+    for (const { code, out, err } of await Promise.all(incompleteListings)) {
       expect(code).to.equal(1)
       expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
       expect(err).to.deep.equal([
@@ -73,23 +73,23 @@ describe('a long listing of holdfast', () => {
   })
 
   it('has all holders of one key and the length of its queue with ls --all', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('a')
     await sessions[0]!.lock('z')
-    const crowd = await RawClient.open(url)
-    stage.onClear(() => crowd.drop())
+    const client = await RawClient.open(url)
+    stage.onClear(() => client.drop())
     const count = 2_100
     const lock = (id: number, mode: string) => ({ type: 'lock', id, key: 'k', mode })
-    const all = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
+    const requests = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
     // The broker stores at most 1,024 unacknowledged answers, so an ack follows each thousand.
-    crowd.send(...all.slice(0, 1_000))
-    crowd.send({ type: 'ack', ids: all.slice(0, 1_000).map(({ id }) => id) })
-    crowd.send(...all.slice(1_000, 2_000))
-    crowd.send({ type: 'ack', ids: all.slice(1_000, 2_000).map(({ id }) => id) })
-    crowd.send(...all.slice(2_000))
-    for (let i = 0; i < 1_020; i++) crowd.send(lock(count + 1 + i, 'exclusive'))
-    crowd.send({ type: 'stats', id: 9_000 })
-    await crowd.receive('stats')
+    client.send(...requests.slice(0, 1_000))
+    client.send({ type: 'ack', ids: requests.slice(0, 1_000).map(({ id }) => id) })
+    client.send(...requests.slice(1_000, 2_000))
+    client.send({ type: 'ack', ids: requests.slice(1_000, 2_000).map(({ id }) => id) })
+    client.send(...requests.slice(2_000))
+    for (let i = 0; i < 1_020; i++) client.send(lock(count + 1 + i, 'exclusive'))
+    client.send({ type: 'stats', id: 9_000 })
+    await client.receive('stats')
     const { out, code } = await run(url, 'ls', '--all', '--json')
     const locks = out.map((line) => JSON.parse(line))
     expect([code, locks[0].key, locks.at(-1).key]).to.deep.equal([0, 'a', 'z'])
@@ -105,20 +105,22 @@ describe('a long listing of holdfast', () => {
     const { url, ann } = await crowdedBroker()
     const bob = await stage.session(url)
     // One query does not return the locks that were acquired last.
-    const last = keyOf(((lockCount - 1) * stride) % lockCount)
-    bob.lock(last).catch(() => {})
+    const newestKey = keyOf(((lockCount - 1) * stride) % lockCount)
+    bob.lock(newestKey).catch(() => {})
     await bob.stats()
-    expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === last)).to.equal(false)
-    const part = await run(url, 'top', '--count', '1', '--json')
-    expect([part.code, part.err.length, JSON.parse(part.out[0]!).isWhole]).to.deep.equal([
-      1,
-      1,
+    expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === newestKey)).to.equal(
       false,
-    ])
-    const whole = await run(url, 'top', '--count', '1', '--json', '--all')
-    expect([whole.code, whole.err]).to.deep.equal([0, []])
-    const [busiest, ...others] = JSON.parse(whole.out[0]!).keys
-    expect(busiest).to.include({ key: last, waiting: 1 })
+    )
+    const partialReport = await run(url, 'top', '--count', '1', '--json')
+    expect([
+      partialReport.code,
+      partialReport.err.length,
+      JSON.parse(partialReport.out[0]!).isWhole,
+    ]).to.deep.equal([1, 1, false])
+    const wholeReport = await run(url, 'top', '--count', '1', '--json', '--all')
+    expect([wholeReport.code, wholeReport.err]).to.deep.equal([0, []])
+    const [busiest, ...others] = JSON.parse(wholeReport.out[0]!).keys
+    expect(busiest).to.include({ key: newestKey, waiting: 1 })
     expect(others).to.have.length(lockCount - 1)
   })
 
@@ -136,40 +138,40 @@ describe('a long listing of holdfast', () => {
           await lock.unlock()
         }
       })
-      const seen: string[] = []
-      for (let after = ''; ; after = seen.at(-1)!) {
+      const listedKeys: string[] = []
+      for (let after = ''; ; after = listedKeys.at(-1)!) {
         const { held } = await ann.query({ after })
         if (held.length === 0) break
-        seen.push(...held.map(({ key }) => key))
+        listedKeys.push(...held.map(({ key }) => key))
       }
       isOver = true
       await Promise.all(changing)
-      const seenPermanent = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
-      expect(seenPermanent.length).to.equal(permanentKeys.length)
-      expect(seenPermanent).to.deep.equal(permanentKeys)
+      const listedPermanentKeys = listedKeys.filter((key) => Number(key.slice(4)) % 2 === 0)
+      expect(listedPermanentKeys.length).to.equal(permanentKeys.length)
+      expect(listedPermanentKeys).to.deep.equal(permanentKeys)
     })
   }
 
   it('has each lock once that its session holds from the first page to the last', async () => {
-    const { url, sessions, broker } = await stage.brokerWith('ann')
+    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)
     const permanentKeys = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
     for (const key of permanentKeys) await ann.lock(key)
-    const seen: string[] = []
+    const listedKeys: string[] = []
     let after = ''
     for (let i = 0; ; i++) {
       const { held } = await ann.query({ after, limit: 3 })
       if (held.length === 0) break
-      seen.push(...held.map(({ key }) => key))
+      listedKeys.push(...held.map(({ key }) => key))
       after = held.at(-1)!.key
       // Bob acquires and releases locks of keys before and after the end of the page.
-      const near = await bob.lock(keyOf(2 * i + 1))
+      const nearLock = await bob.lock(keyOf(2 * i + 1))
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
-      if (i % 2 === 0) await near.unlock()
+      if (i % 2 === 0) await nearLock.unlock()
     }
-    expect(seen.filter((key) => permanentKeys.includes(key))).to.deep.equal(permanentKeys)
-    expect(new Set(seen).size).to.equal(seen.length)
+    expect(listedKeys.filter((key) => permanentKeys.includes(key))).to.deep.equal(permanentKeys)
+    expect(new Set(listedKeys).size).to.equal(listedKeys.length)
     expect(broker.query({ after: keyOf(77), limit: 1 }).held[0]?.key).to.equal(keyOf(78))
   })
 })

@@ -1,4 +1,7 @@
-/** The manual page has every part of the help, and man(1) shows the page without a warning. */
+/**
+ * Tests that the manual page has every part of the help, and that man(1) shows it without a
+ * warning.
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -20,12 +23,12 @@ describe('holdfast(1)', () => {
 
   it('has every command and every flag, and man(1) shows it without a warning', async () => {
     expect(existsSync(page), 'run npm run build').to.equal(true)
-    const shown = spawnSync('man', ['--warnings', '-l', page], {
+    const man = spawnSync('man', ['--warnings', '-l', page], {
       env: { ...process.env, MANWIDTH: '100', LC_ALL: 'C.UTF-8', MAN_KEEP_FORMATTING: '' },
       encoding: 'utf8',
     })
-    expect([shown.status, shown.stderr]).to.deep.equal([0, ''])
-    const text = shown.stdout
+    expect([man.status, man.stderr]).to.deep.equal([0, ''])
+    const text = man.stdout
     const { createProgram } = (await import(program)) as { createProgram: () => Command }
     const { commands } = createProgram()
     expect(commands).to.have.length.above(12)

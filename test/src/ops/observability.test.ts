@@ -1,7 +1,8 @@
 /**
- * Metrics, the HTTP endpoints for operators, and the log lines, which a client cannot forge. The
- * lease is the time that the broker keeps a session without a message of its client, the grace the
- * time that a session outlives its connection. A fence is the number of a grant.
+ * Tests the metrics, the HTTP endpoints for operators, and the log lines, which a client cannot
+ * forge. The lease is how long the broker keeps a session without a message of its client. The
+ * grace is how long a session survives the loss of its connection. A fence is the number of a
+ * grant.
  */
 import { readFileSync } from 'node:fs'
 import {
@@ -42,14 +43,14 @@ function seriesOf(text: string, series: string): number | undefined {
 }
 
 describe('the metrics', () => {
-  /** A broker with metrics, on a fake clock. */
-  function measured(options: BrokerOptions = {}) {
+  /** Makes a broker with metrics, on a fake clock. */
+  function brokerWithMetrics(options: BrokerOptions = {}) {
     const metrics = brokerMetrics()
     return { metrics, harness: new BrokerHarness({ ...options, observer: metrics }) }
   }
 
   it('count messages, grants, refusals and losses by reason', async () => {
-    const { metrics, harness } = measured({ limits: { locksPerSession: 3 } })
+    const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
     const [ann, bob, cid] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
     const first = ann.acquire('k')
     bob.lock('k', { timeout: 0 })
@@ -92,7 +93,7 @@ describe('the metrics', () => {
   })
 
   it('count suspended sessions', async () => {
-    const { metrics, harness } = measured()
+    const { metrics, harness } = brokerWithMetrics()
     metrics.attach?.(() => noGauges)
     const ann = harness.join({ grace: 5_000 })
     ann.socket.drop()
@@ -103,7 +104,7 @@ describe('the metrics', () => {
   })
 
   it('count a set once, and its grant by its kind', async () => {
-    const { metrics, harness } = measured()
+    const { metrics, harness } = brokerWithMetrics()
     const [ann, bob] = [harness.join(), harness.join()]
     ann.say({ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b', mode: 'shared' }] })
     bob.say({ type: 'lock', id: 1, key: 'gpu', capacity: 3 })
@@ -123,7 +124,7 @@ describe('the metrics', () => {
   })
 
   it('have no key, session or name in a label', async () => {
-    const { metrics, harness } = measured()
+    const { metrics, harness } = brokerWithMetrics()
     const ann = harness.join({ name: 'secret-name' })
     ann.acquire('secret-key', { metadata: 'secret-metadata' })
     const text = await metrics.text()
@@ -132,21 +133,21 @@ describe('the metrics', () => {
   })
 
   it('include every metric of the Grafana dashboard', async () => {
-    const { metrics } = measured()
+    const { metrics } = brokerWithMetrics()
     const log = new Cluster().newLog().log.status
     metrics.attach?.(() => ({ ...noGauges, log }))
     const text = await metrics.text()
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)
-    const shown = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
-    expect(shown.length).to.be.above(20)
-    for (const name of new Set(shown)) {
+    const shownMetrics = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
+    expect(shownMetrics.length).to.be.above(20)
+    for (const name of new Set(shownMetrics)) {
       const family = name.replace(/_(bucket|count|sum)$/, '')
       expect(text, name).to.include(`# TYPE ${family} `)
     }
     const families = Array.from(text.matchAll(/# TYPE (\S+)/g), ([, name]) => name!)
     expect(
-      families.filter((name) => !shown.some((metric) => metric.startsWith(name))),
+      families.filter((name) => !shownMetrics.some((metric) => metric.startsWith(name))),
     ).to.deep.equal([])
   })
 })
@@ -155,18 +156,18 @@ describe('the endpoints for operators', () => {
   const stage = Stage.forEachTest()
 
   /** Starts a broker, which is closed after the test. */
-  async function broker(options: BrokerOptions = {}) {
-    const running = createBroker(options)
-    stage.onClear(() => running.close())
-    const { port } = await running.listen({ port: 0 })
-    return { running, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
+  async function startBroker(options: BrokerOptions = {}) {
+    const broker = createBroker(options)
+    stage.onClear(() => broker.close())
+    const { port } = await broker.listen({ port: 0 })
+    return { broker, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
   }
 
   const status = async (url: string, headers: Record<string, string> = {}) =>
     (await fetch(url, { headers })).status
 
   it('answer /healthz and /readyz without any figures', async () => {
-    const { http } = await broker()
+    const { http } = await startBroker()
     for (const [path, body] of [
       ['/healthz', 'ok\n'],
       ['/readyz', 'ready\n'],
@@ -178,7 +179,7 @@ describe('the endpoints for operators', () => {
   })
 
   it('give figures only to programs on this machine, not to pages or through proxies', async () => {
-    const { http, url } = await broker({ metrics: brokerMetrics() })
+    const { http, url } = await startBroker({ metrics: brokerMetrics() })
     const client = await RawClient.open(url)
     const text = await (await fetch(`${http}/metrics`)).text()
     expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
@@ -194,29 +195,29 @@ describe('the endpoints for operators', () => {
   })
 
   it('serve no metrics without the option metrics', async () => {
-    const { http } = await broker()
+    const { http } = await startBroker()
     expect(await status(`${http}/metrics`)).to.equal(426)
   })
 
   it('give figures only on the admin port if the broker has an admin port', async () => {
-    const { running, http } = await broker({ metrics: brokerMetrics() })
-    const admin = await running.listenAdmin({ port: 0 })
+    const { broker, http } = await startBroker({ metrics: brokerMetrics() })
+    const admin = await broker.listenAdmin({ port: 0 })
     for (const path of ['/metrics', '/status']) {
       expect(await status(admin.url + path)).to.equal(200)
       expect(await status(http + path)).to.equal(426)
       expect(await status(admin.url + path, { origin: 'http://evil.example' })).to.equal(426)
-      const rebound = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
-      expect(await statusOf(admin.port, rebound)).to.match(/ 426 /)
+      const requestOfOtherHost = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
+      expect(await statusOf(admin.port, requestOfOtherHost)).to.match(/ 426 /)
     }
   })
 
   it('answer "not ready" on the admin port until the draining broker has closed', async () => {
-    const { running, url } = await broker()
-    const admin = await running.listenAdmin({ port: 0 })
+    const { broker, url } = await startBroker()
+    const admin = await broker.listenAdmin({ port: 0 })
     const client = await RawClient.open(url)
     client.send({ type: 'lock', id: 1, key: 'k' })
     await client.receive('granted')
-    const closed = running.close({ drain: 10_000 })
+    const closed = broker.close({ drain: 10_000 })
     await client.receive('draining')
     expect(await status(`${admin.url}/readyz`)).to.equal(503)
     expect(await status(`${admin.url}/healthz`)).to.equal(200)
@@ -227,7 +228,7 @@ describe('the endpoints for operators', () => {
 
 describe('the log lines', () => {
   /** Makes a broker that logs with pino, and returns the lines that it wrote. */
-  function logged(level: string, options: BrokerOptions = {}) {
+  function brokerWithLogger(level: string, options: BrokerOptions = {}) {
     const lines: Record<string, unknown>[] = []
     const texts: string[] = []
     const stream = {
@@ -241,7 +242,7 @@ describe('the log lines', () => {
   }
 
   it('include one line at the end of each session', () => {
-    const { harness, lines } = logged('info')
+    const { harness, lines } = brokerWithLogger('info')
     const ann = harness.join({ name: 'billing-3' })
     ann.unlock(ann.acquire('k'))
     ann.say({ type: 'bye' })
@@ -258,7 +259,10 @@ describe('the log lines', () => {
 
   it('include one line for each refusal, also by a limit of the lock table', () => {
     const authorize = (_: string, __: string, key: string) => key !== 'forbidden'
-    const { harness, lines } = logged('info', { authorize, limits: { locksPerSession: 1 } })
+    const { harness, lines } = brokerWithLogger('info', {
+      authorize,
+      limits: { locksPerSession: 1 },
+    })
     const ann = harness.join()
     for (const key of ['forbidden', 'a', 'b']) ann.lock(key)
     expect(lines).to.have.length(2)
@@ -271,7 +275,7 @@ describe('the log lines', () => {
   })
 
   it('include each revocation at level warn, with both sessions, the lock and the reason', () => {
-    const { harness, lines } = logged('warn')
+    const { harness, lines } = brokerWithLogger('warn')
     const [ann, ops] = [harness.join({ name: 'ann' }), harness.join({ name: 'ops' })]
     const fence = ann.acquire('k')
     ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
@@ -288,7 +292,7 @@ describe('the log lines', () => {
   })
 
   it('cannot be forged or flooded by clients', () => {
-    const { harness, lines, texts } = logged('info', { authorize: () => false })
+    const { harness, lines, texts } = brokerWithLogger('info', { authorize: () => false })
     const forged = 'a\n{"level":30,"msg":"Session ended"}\r\u001b[2J\u202e\u2028'
     const ann = harness.join({ name: forged })
     ann.lock(`k\u202e\u2028${'x'.repeat(400)}`)
@@ -304,7 +308,7 @@ describe('the log lines', () => {
   })
 
   it('contain no token and no secret', async () => {
-    const { harness, texts } = logged('debug', {
+    const { harness, texts } = brokerWithLogger('debug', {
       authenticate: ({ token }) => (token === 'tok-good' ? 'ann' : undefined),
     })
     harness.connectWithHello({ token: 'tok-bad' })
@@ -322,8 +326,8 @@ describe('the log lines', () => {
     }
   })
 
-  it('are not written by default', () => {
-    const { harness, lines } = logged('silent')
+  it('are not written at the level silent', () => {
+    const { harness, lines } = brokerWithLogger('silent')
     harness.join().say({ type: 'bye' })
     expect(lines).to.deep.equal([])
   })

@@ -1,6 +1,6 @@
 /**
- * `holdfast once KEY COMMAND` runs a command once for all callers of a key. The first caller runs
- * the command, and all callers that wait meanwhile print the output of this run.
+ * Tests `holdfast once KEY COMMAND`, which runs a command once for all callers of a key. The first
+ * caller runs the command, and all callers that wait meanwhile print the output of this run.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -14,7 +14,7 @@ describe('holdfast once', () => {
     Holdfast.start(stage, ['once', '--url', url, ...args])
 
   it('runs one command, and prints its output in every caller', async () => {
-    const { url, broker, sessions } = await stage.brokerWith('observer')
+    const { url, broker, sessions } = await stage.brokerWithSessions('observer')
     const files = scratch(stage)
     const script = 'echo "$HOLDFAST_KEY"; until test -e "$1"; do sleep 0.02; done; echo end'
     const runner = start(url, ['report', '--', 'sh', '-c', script, 'sh', files.path('go')])
@@ -32,8 +32,8 @@ describe('holdfast once', () => {
     const { url } = await stage.broker()
     const args = ['--keep', '10m', 'k', '--', 'printf', String.raw`one\n\0two\n`]
     expect(await run(url, args)).to.deep.include({ code: 0, out: ['one', '\0two'] })
-    const again = await run(url, ['k', '--', 'echo', 'another'])
-    expect(again).to.deep.include({ code: 0, out: ['one', '\0two'], err: [] })
+    const laterCall = await run(url, ['k', '--', 'echo', 'another'])
+    expect(laterCall).to.deep.include({ code: 0, out: ['one', '\0two'], err: [] })
   })
 
   it('exits with the code of a command that fails, and keeps no output', async () => {
@@ -44,7 +44,7 @@ describe('holdfast once', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('refuses to share more output than fits, but prints it', async () => {
+  it('refuses to share output that is too large for a value, but prints it', async () => {
     const { url } = await stage.broker()
     const { code, out, err } = await run(url, ['k', '-c', 'yes | head -n 30000'])
     expect(code).to.equal(1)
@@ -53,14 +53,14 @@ describe('holdfast once', () => {
   })
 
   it('exits 75 after --timeout, and 64 without a command', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     expect((await run(url, ['--timeout', '50ms', 'k', '--', 'true'])).code).to.equal(75)
     expect((await run(url, ['k'])).code).to.equal(64)
   })
 
   it('kills the command and exits 76 when the lock is stolen', async () => {
-    const { url, sessions } = await stage.brokerWith('stealer')
+    const { url, sessions } = await stage.brokerWithSessions('stealer')
     const runner = start(url, ['k', '-c', 'echo up; sleep 60'])
     await runner.out.waitForCount(1)
     await sessions[0]!.lock('k', { steal: true })
@@ -68,7 +68,7 @@ describe('holdfast once', () => {
   })
 
   it('refuses a kept value that another program stored', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.once('k', () => 5, { keep: 600_000 })
     const { code, err } = await run(url, ['k', '--', 'true'])
     expect(code).to.equal(1)

@@ -1,6 +1,6 @@
 /**
- * If a command cannot write its output, the command exits 74 with a message. In this case `holdfast
- * token` leaves the token file unchanged. A fence is the number of a grant.
+ * Tests a command that cannot write its output: it must exit 74 with a message. In this case
+ * `holdfast token` must leave the token file unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -50,27 +50,27 @@ describe('holdfast with output that cannot be written', () => {
 
   it('exits 74 with a message for every command', async function () {
     this.timeout(60_000)
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const { fence } = await sessions[0]!.lock('k')
-    const at = ['--url', url]
+    const urlFlag = ['--url', url]
     // Runs one command for each way to print in a quick run, and all commands in a full run.
-    const more = [
+    const commandsOfFullRun = [
       ...[
         ['completion', 'bash'],
         ['serve', '--check'],
-        ['ls', '--json', ...at],
+        ['ls', '--json', ...urlFlag],
       ],
       ...[['stats'], ['status'], ['show', 'k'], ['ping', '--count', '1']].map((words) => [
         ...words,
-        ...at,
+        ...urlFlag,
       ]),
     ]
     const commands = [
       ['--help'],
       ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map(
-        (words) => [...words, ...at],
+        (words) => [...words, ...urlFlag],
       ),
-      ...(isFull ? more : []),
+      ...(isFull ? commandsOfFullRun : []),
     ]
     const runs = await Promise.all(commands.map((args) => runInto(fullDevice, args)))
     for (const [i, { code, err }] of runs.entries()) {
@@ -79,7 +79,7 @@ describe('holdfast with output that cannot be written', () => {
       expect(err, name).to.have.length(1)
       expect(err[0], name).to.match(/^holdfast: Cannot write to standard output \(ENOSPC\)/)
     }
-    const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...at]
+    const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...urlFlag]
     expect((await runInto(fullDevice, unlock)).code, 'unlock').to.equal(74)
   })
 
@@ -117,7 +117,7 @@ describe('holdfast with output that cannot be written', () => {
         execFileSync('umount', [disk])
         rmdirSync(disk)
       })
-      const { url, sessions } = await stage.brokerWith('ann')
+      const { url, sessions } = await stage.brokerWithSessions('ann')
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
       expect(code).to.equal(74)
@@ -127,17 +127,17 @@ describe('holdfast with output that cannot be written', () => {
 
   it('adds no line to the token file if the token cannot be printed', async () => {
     const files = scratch(stage)
-    const former = `${'0'.repeat(64)} ann lock\n`
-    const file = files.write('tokens', former)
-    for (const more of [[], ['--json']]) {
-      const { code, err } = await runInto(fullDevice, ['token', 'bob', '--file', file, ...more])
+    const formerText = `${'0'.repeat(64)} ann lock\n`
+    const file = files.write('tokens', formerText)
+    for (const flags of [[], ['--json']]) {
+      const { code, err } = await runInto(fullDevice, ['token', 'bob', '--file', file, ...flags])
       expect([code, err.length]).to.deep.equal([74, 1])
       expect(err[0]).to.match(/token cannot be printed \(ENOSPC\)/)
     }
     const args = ['token', 'bob', '--file', file]
-    const piped = await Holdfast.run(stage, args, { wrapper: withClosedPipe })
-    expect(piped.err.at(-1)).to.equal('code 74')
-    expect(readFileSync(file, 'utf8')).to.equal(former)
+    const withoutReader = await Holdfast.run(stage, args, { wrapper: withClosedPipe })
+    expect(withoutReader.err.at(-1)).to.equal('code 74')
+    expect(readFileSync(file, 'utf8')).to.equal(formerText)
     expect(existsSync(`${file}.new`)).to.equal(false)
     // Without `--file`, the command prints the line for the token file to standard error. A token
     // without this line is useless too.
@@ -163,16 +163,16 @@ describe('holdfast with output that cannot be written', () => {
 
   it('restricts the token file to its owner, but keeps the mode 0640', async () => {
     const files = scratch(stage)
-    for (const [before, after] of [
+    for (const [modeBefore, modeAfter] of [
       [0o644, 0o600],
       [0o666, 0o600],
       [0o640, 0o640],
       [0o600, 0o600],
     ] as const) {
-      const file = files.write(`tokens-${before}`, '')
-      chmodSync(file, before)
+      const file = files.write(`tokens-${modeBefore}`, '')
+      chmodSync(file, modeBefore)
       await Holdfast.run(stage, ['token', 'bob', '--file', file])
-      expect(statSync(file).mode & 0o777, before.toString(8)).to.equal(after)
+      expect(statSync(file).mode & 0o777, modeBefore.toString(8)).to.equal(modeAfter)
     }
   })
 

@@ -1,6 +1,6 @@
 /**
- * Permissions: the broker checks each operation, a refused request changes nothing, and no client
- * sees a lock without permission. A fence is the number of a grant.
+ * Tests permissions: the broker checks each operation, a refused request changes nothing, and a
+ * client sees no lock that it has no permission to see. A fence is the number of a grant.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
@@ -87,7 +87,7 @@ describe('permissions', () => {
     }
   })
 
-  it('allow everything except revoke without authorize and permissions of the token', async () => {
+  it('allow everything except revoke, if there is neither authorize nor a token with permissions', async () => {
     const client = await join(harnessWith(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
@@ -100,7 +100,7 @@ describe('permissions', () => {
     ])
   })
 
-  it('allow everything without authenticate', () => {
+  it('allow everything, if the broker has no authenticate', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const fence = client.acquire('k')
@@ -137,11 +137,11 @@ describe('permissions', () => {
     const resume = { session: ann.session, secret: ann.secret! }
     const bob = await join(harness, 'bob', { resume })
     expect(bob.welcome.resumed).to.equal(false)
-    const again = await join(harness, 'ann', { resume })
-    expect(again.welcome.resumed).to.equal(true)
-    again.heard()
-    again.lock('other')
-    expect(answersOf(again.heard())).to.deep.equal(['failed FORBIDDEN'])
+    const resumedClient = await join(harness, 'ann', { resume })
+    expect(resumedClient.welcome.resumed).to.equal(true)
+    resumedClient.heard()
+    resumedClient.lock('other')
+    expect(answersOf(resumedClient.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
 })
 

@@ -1,7 +1,7 @@
 /**
- * `holdfast rebalance` and `POST /rebalance`: who may send a broker's clients away, what the
- * command prints, and which message explains each refusal. test/src/log/draining.test.ts tests how
- * the broker closes the connections.
+ * Tests `holdfast rebalance` and `POST /rebalance`, which send the clients of a broker to their
+ * preferred brokers: who may send them, what the command prints, and which message explains each
+ * refusal. test/src/log/draining.test.ts tests how the broker closes the connections.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -47,11 +47,11 @@ describe('holdfast rebalance', () => {
       code: 69,
       message: `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
     })
-    const wrong = await refused('-u', 'localhost:7420')
-    expect(wrong.code).to.equal(64)
-    expect(wrong.message).to.match(/"localhost:7420" is not the URL of a broker/)
-    const two = await refused('-u', unused, '-u', unused)
-    expect([two.code, two.message]).to.deep.equal([
+    const withoutScheme = await refused('-u', 'localhost:7420')
+    expect(withoutScheme.code).to.equal(64)
+    expect(withoutScheme.message).to.match(/"localhost:7420" is not the URL of a broker/)
+    const withTwoUrls = await refused('-u', unused, '-u', unused)
+    expect([withTwoUrls.code, withTwoUrls.message]).to.deep.equal([
       64,
       'holdfast: More than one URL is given: name the one broker to rebalance',
     ])
@@ -59,9 +59,9 @@ describe('holdfast rebalance', () => {
 
   it('works only on the admin port if the broker has an admin port', async () => {
     const { url, admin } = await serve(stage, '--admin-port', '0')
-    const elsewhere = await refused('--url', url)
-    expect(elsewhere.code).to.equal(77)
-    expect(elsewhere.message).to.match(/does not accept the command here: run it on the machine/)
+    const onClientPort = await refused('--url', url)
+    expect(onClientPort.code).to.equal(77)
+    expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
     expect((await refused('--url', admin)).message).to.match(/refused: it shares its log with no/)
   })
 
@@ -90,9 +90,9 @@ describe('holdfast rebalance with a replicated log', function () {
   it('sends the clients to their preferred brokers, with their locks', async () => {
     const log = ['--log', etcd.cluster.address(etcd.prefix)]
     const { url: other } = await serve(stage, ...log)
-    const alone = await Holdfast.run(stage, ['rebalance', '--url', other])
-    expect(alone.code).to.equal(1)
-    expect(alone.err[0]).to.match(/refused: no other broker of its log is running/)
+    const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', other])
+    expect(withoutOtherBroker.code).to.equal(1)
+    expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker of its log is running/)
     const { url: preferred } = await serve(stage, ...log)
     // No broker runs at the first URL.
     const session = await connect([unreachable, other, preferred], { grace: 'lease' })

@@ -1,4 +1,4 @@
-/** No error, no line of output and no log line contains a secret of a URL, such as a password. */
+/** Tests that no error, output line or log line contains a secret of a URL, such as a password. */
 import { connect } from '@holdfast/client'
 import { etcdLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
@@ -55,17 +55,17 @@ describe('the secrets of a URL', () => {
 
   it('are in no output of any command', async () => {
     const { url } = await stage.broker()
-    const secretive = `${url.replace('//', '//user:secret@')}/?token=secret`
+    const urlWithSecrets = `${url.replace('//', '//user:secret@')}/?token=secret`
     const withoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
-    const args = [
-      ['ping', '-n', '1', '--url', secretive],
-      ['ping', '-n', '1', '--json', '--url', secretive],
+    const commands = [
+      ['ping', '-n', '1', '--url', urlWithSecrets],
+      ['ping', '-n', '1', '--json', '--url', urlWithSecrets],
       ['ping', '-n', '1', '--url', withoutBroker],
       ['ls', '--url', withoutBroker],
-      ['status', secretive],
-      ['bench', '--time', '10ms', '--sessions', '1', '--json', secretive],
+      ['status', urlWithSecrets],
+      ['bench', '--time', '10ms', '--sessions', '1', '--json', urlWithSecrets],
     ]
-    for (const command of args) {
+    for (const command of commands) {
       const { out, err } = await Holdfast.run(stage, command)
       const shown = [...out, ...err].join('\n')
       expect(shown, command.join(' ')).to.contain('***').and.not.contain('secret')

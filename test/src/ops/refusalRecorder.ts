@@ -1,6 +1,4 @@
-/**
- * An observer of a broker that records every refusal of a client or a request.
- */
+/** An observer of a broker that records each refusal of a client or of a request. */
 import type { Observer, RefusalNotice } from '@holdfast/server/internal'
 
 export class RefusalRecorder implements Observer {

@@ -1,9 +1,9 @@
 /**
- * `holdfast run KEY COMMAND` runs a command while it holds a lock. The tests use the real
- * `holdfast`, real processes and a network that the test cuts. The main promise: if the broker does
- * not answer, the command is dead before the broker grants the lock to another session. The broker
- * does so when the lease ends, the time that it keeps a session without a message of its client. A
- * fence is the number of a grant.
+ * Tests `holdfast run KEY COMMAND`, which runs a command while it holds a lock. The tests use the
+ * real `holdfast`, real processes and a network that the test cuts. The main promise: if the broker
+ * does not answer, the command is dead before the broker grants the lock to another session. The
+ * broker grants it when the lease is over: the time for which it keeps a session without a message
+ * of its client. A fence is the number of a grant.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -55,30 +55,30 @@ describe('holdfast run', () => {
   })
 
   it('acquires a shared lock with --shared', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k', { mode: 'shared' })
     expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
   it('lets as many commands run as the key has permits, with --capacity and --permits', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
-    const held = await sessions[0]!.lock('render', { capacity: 2 })
-    const two = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
-    const refused = await run(url, two)
+    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const heldLock = await sessions[0]!.lock('render', { capacity: 2 })
+    const withTwoPermits = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
+    const refused = await run(url, withTwoPermits)
     expect(refused.code).to.equal(75)
     expect(refused.err[0]).to.match(/^holdfast: render is held by ann since /)
     expect((await run(url, ['--capacity', '2', '--try', 'render', '--', 'true'])).code).to.equal(0)
-    const other = await run(url, ['--capacity', '3', 'render', '--', 'true'])
-    expect(other.code).to.equal(64)
-    expect(other.err[0]).to.match(/"render" is in use with the capacity 2, not 3/)
-    await held.unlock()
-    expect((await run(url, two)).code).to.equal(0)
+    const withOtherCapacity = await run(url, ['--capacity', '3', 'render', '--', 'true'])
+    expect(withOtherCapacity.code).to.equal(64)
+    expect(withOtherCapacity.err[0]).to.match(/"render" is in use with the capacity 2, not 3/)
+    await heldLock.unlock()
+    expect((await run(url, withTwoPermits)).code).to.equal(0)
   })
 
   it('locks all keys of --also in one step, or none', async () => {
-    const { url, sessions, broker } = await stage.brokerWith('ann')
-    const held = await sessions[0]!.lock('b')
+    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
+    const heldLock = await sessions[0]!.lock('b')
     const args = [
       '--also',
       'b',
@@ -94,7 +94,7 @@ describe('holdfast run', () => {
     expect(refused.code).to.equal(75)
     expect(refused.err[0]).to.match(/^holdfast: b is held by ann since /)
     expect(broker.query().heldCount).to.equal(1)
-    await held.unlock()
+    await heldLock.unlock()
     const command = start(url, args)
     await command.out.waitForCount(1)
     const locks = broker.query().held
@@ -106,19 +106,19 @@ describe('holdfast run', () => {
   })
 
   it('stops the command before --max-hold is over', async () => {
-    const { url, broker, sessions } = await stage.brokerWith('next')
+    const { url, broker, sessions } = await stage.brokerWithSessions('next')
     const options = ['--max-hold', '2s', '--kill-after', '300ms']
     const command = start(url, [...options, 'k', '--', 'sh', '-c', 'echo $$; sleep 60'])
     const [pid] = await command.out.waitForCount(1)
     expect(broker.query().held[0]).to.include({ maxHold: 2_000 })
-    const next = sessions[0]!.lock('k').then(() => isAlive(Number(pid)))
+    const isAliveAfterGrant = sessions[0]!.lock('k').then(() => isAlive(Number(pid)))
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
     expect(err[0]).to.match(/^holdfast: k: the longest hold is nearly over: stopping the command$/)
-    expect(await next).to.equal(false)
+    expect(await isAliveAfterGrant).to.equal(false)
   })
 
-  const wrongKinds: [string[], RegExp][] = [
+  const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
     [['--capacity', '0'], /--capacity/],
@@ -128,7 +128,7 @@ describe('holdfast run', () => {
     [['--also', 'k'], /--also names the key "k" twice/],
     [Array.from({ length: 64 }, (_, i) => ['--also', `a${i}`]).flat(), /at most 64 keys, .* 65/],
   ]
-  for (const [options, message] of wrongKinds) {
+  for (const [options, message] of wrongOptions) {
     it(`refuses ${options.slice(0, 4).join(' ')} before the command runs`, async () => {
       const { url } = await stage.broker()
       const { code, out, err } = await run(url, [...options, 'k', '--', 'echo', 'ran'])
@@ -148,20 +148,20 @@ describe('holdfast run', () => {
   })
 
   it('keeps the lock when the connection drops and comes back', async () => {
-    const { url, broker, proxy } = await proxied()
+    const { url, broker, proxy } = await startBrokerBehindProxy()
     const fifo = scratch(stage).path('go')
     const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
     const command = start(url, ['k', '--', 'sh', '-c', script])
     await command.out.waitForCount(1)
-    const [before] = broker.query().held
-    const again = proxy.nextConnection()
+    const [lockBefore] = broker.query().held
+    const reconnected = proxy.nextConnection()
     proxy.cut()
-    await again
+    await reconnected
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
     // `holdfast run` has acquired and released one lock, so its session was resumed.
     expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
-    expect(before).to.include({ key: 'k' })
+    expect(lockBefore).to.include({ key: 'k' })
   })
 
   // Each scenario waits for a lease of two seconds.
@@ -171,7 +171,7 @@ describe('holdfast run', () => {
 
   /** The command and its child processes ignore SIGTERM, so `holdfast run` kills them. */
   async function killStubbornCommand(): Promise<void> {
-    const { url, direct, silence } = await proxied()
+    const { url, direct, silence } = await startBrokerBehindProxy()
     const script =
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
       'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
@@ -204,7 +204,7 @@ describe('holdfast run', () => {
 
   /** The command ends by itself at SIGTERM. */
   async function endWillingCommand(): Promise<void> {
-    const { url, silence, direct } = await proxied()
+    const { url, silence, direct } = await startBrokerBehindProxy()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
@@ -231,7 +231,7 @@ describe('holdfast run', () => {
   }
 
   it('stops the command and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.brokerWith('ops')
+    const { url, sessions } = await stage.brokerWithSessions('ops')
     const [ops] = sessions
     const script =
       "trap 'echo clean; exit 0' TERM; echo $HOLDFAST_FENCE; while :; do sleep 0.05; done"
@@ -244,7 +244,7 @@ describe('holdfast run', () => {
   })
 
   it('kills the child processes that outlive the command after SIGTERM', async () => {
-    const { url, sessions } = await stage.brokerWith('ops')
+    const { url, sessions } = await stage.brokerWithSessions('ops')
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
@@ -265,8 +265,8 @@ describe('holdfast run', () => {
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
-  /** A broker behind a proxy that can cut connections and stop passing bytes. */
-  async function proxied() {
+  /** Starts a broker behind a proxy that can cut connections and stop passing bytes. */
+  async function startBrokerBehindProxy() {
     const { broker, url: direct, port } = await stage.broker()
     let isSilent = false
     const proxy = await TcpProxy.to(port, () => ({

@@ -1,6 +1,6 @@
 /**
- * The arguments of `holdfast run`: as with flock(1), options stand before the key, and all words
- * after the key belong to the command.
+ * Tests the arguments of `holdfast run`: as with flock(1), options stand before the key, and all
+ * words after the key belong to the command.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -40,10 +40,10 @@ const printer = [
 describe('the arguments of holdfast run', () => {
   const stage = Stage.forEachTest()
 
-  it('include each word after the key in the arguments of the command, alone', async () => {
+  it('pass each word after the key to the command, when the word stands alone', async () => {
     const { url } = await stage.broker()
-    const chosen = spellings.filter((_, i) => i % count(40, 1) === 0)
-    const variants = chosen.flatMap((words) => [
+    const chosenSpellings = spellings.filter((_, i) => i % count(40, 1) === 0)
+    const variants = chosenSpellings.flatMap((words) => [
       { words, args: ['k', ...printer, ...words, 'last'] },
       { words, args: ['k', '--', ...printer, ...words, 'last'] },
     ])
@@ -64,7 +64,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('include all words after the key in the arguments of the command, together', async () => {
+  it('pass all words after the key to the command, when they stand together', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])
@@ -131,8 +131,8 @@ function chooseSome<T>(elements: readonly T[]): T[] {
 }
 
 /** Splits a list into lists of at most this size. */
-function inBatches<T>(all: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
-    all.slice(i * size, (i + 1) * size),
+function inBatches<T>(elements: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(elements.length / size) }, (_, i) =>
+    elements.slice(i * size, (i + 1) * size),
   )
 }

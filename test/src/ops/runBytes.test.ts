@@ -1,6 +1,6 @@
 /**
- * `holdfast run` passes arguments and variables that are not UTF-8 unchanged to the command. It
- * refuses its own arguments if they are not UTF-8.
+ * Tests that `holdfast run` passes arguments and variables that are not UTF-8 unchanged to its
+ * command, and refuses its own arguments if they are not UTF-8.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -39,11 +39,11 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   it('runs a program name and a shell line with such bytes', async () => {
     const { url } = await stage.broker()
     const wrapper = shell('exec "$@" "printf %s $a | od -An -tx1"')
-    const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })
-    expect(line).to.deep.include({ code: 0, out: [' ff fe'] })
+    const shellLine = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })
+    expect(shellLine).to.deep.include({ code: 0, out: [' ff fe'] })
     const args = ['run', '--url', url, 'k']
-    const missing = await Holdfast.run(stage, args, { wrapper: shell('exec "$@" "./$a"') })
-    expect(missing).to.deep.include({ code: 127, out: [] })
+    const missingProgram = await Holdfast.run(stage, args, { wrapper: shell('exec "$@" "./$a"') })
+    expect(missingProgram).to.deep.include({ code: 127, out: [] })
   })
 
   it('refuses such bytes in a key and in the value of an option', async () => {

@@ -1,6 +1,6 @@
 /**
- * `holdfast run` starts its command in a process group, and holds the lock until the group is
- * empty. A fence is the number of a grant.
+ * Tests that `holdfast run` starts its command in a process group, and holds the lock until the
+ * group is empty. A fence is the number of a grant.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
@@ -45,7 +45,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('stops the group too when the lock is revoked after the command has ended', async () => {
-    const { url, sessions } = await stage.brokerWith('ops')
+    const { url, sessions } = await stage.brokerWithSessions('ops')
     const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
     await holdfast.err.waitForCount(1)
     const [fence, pid] = holdfast.out.items[0]!.split(' ').map(Number)
@@ -83,17 +83,17 @@ describe('holdfast run with a process group', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('keeps the lock for --min-hold, however short the command is', async () => {
-    const { url, broker, sessions } = await stage.brokerWith('ann')
+  it('keeps the lock for --min-hold, although the command ends earlier', async () => {
+    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
     const holdfast = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
     await holdfast.out.waitForCount(1)
-    const next = sessions[0]!.lock('k')
+    const granted = sessions[0]!.lock('k')
     // `ended` would wait for --min-hold, so this test looks for the end of the child process.
     await untilNoChild(holdfast.process.pid as number)
     expect(broker.query().held[0]?.key).to.equal('k')
     holdfast.process.kill('SIGTERM')
     expect((await holdfast.ended()).code, 'a signal ends the wait').to.equal(4)
-    await next
+    await granted
   })
 
   it('exits with the code of the command although the broker has stopped', async () => {

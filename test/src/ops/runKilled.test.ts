@@ -1,7 +1,8 @@
 /**
- * If a signal that no program can catch kills `holdfast run`, a watchdog process kills the command.
- * So the command is dead before the broker grants the lock to another session. The broker does so
- * when the lease ends, the time that it keeps a session without a message of its client.
+ * Tests that the command of `holdfast run` does not outlive the lock. If a signal that no program
+ * can catch kills `holdfast run`, a watchdog process kills the command. So the command is dead
+ * before the broker grants the lock to another session. The broker grants it when the lease is
+ * over: the time for which it keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -22,12 +23,12 @@ describe('holdfast run after a kill', () => {
     const { url } = await stage.broker()
     for (let round = 0; round < count(parallelRounds, 100); round += parallelRounds) {
       const keys = Array.from({ length: parallelRounds }, (_, i) => `k${round + i}`)
-      await Promise.all(keys.map((key) => kill(url, key)))
+      await Promise.all(keys.map((key) => killAndExpectDeath(url, key)))
     }
   }).timeout(300_000)
 
   /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
-  async function kill(url: string, key: string): Promise<void> {
+  async function killAndExpectDeath(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
     // The command starts a background process and a pipeline. All these processes must die.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
@@ -44,7 +45,7 @@ describe('holdfast run after a kill', () => {
   }
 
   it('leaves no command alive after a kill during the start of the command', async () => {
-    const { url, sessions } = await stage.brokerWith('watcher')
+    const { url, sessions } = await stage.brokerWithSessions('watcher')
     const rounds = count(parallelRounds, 50)
     for (let round = 0; round < rounds; round += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
@@ -53,7 +54,7 @@ describe('holdfast run after a kill', () => {
         const marker = `600.${process.pid}${round + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const command = Holdfast.start(stage, args)
-        await events.waitUntil((all) => all.some(({ event }) => event === 'locked'))
+        await events.waitUntil((items) => items.some(({ event }) => event === 'locked'))
         command.process.kill('SIGKILL')
         const waiter = await stage.session(url)
         await waiter.lock(key)
@@ -85,12 +86,12 @@ describe('holdfast run after a kill', () => {
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
     const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
     await command.out.waitForCount(1)
-    const [first] = watchdogsOf(command.process.pid as number)
-    process.kill(first as number, 'SIGKILL')
-    let second: number | undefined
-    while (second === undefined || second === first) {
+    const [firstWatchdog] = watchdogsOf(command.process.pid as number)
+    process.kill(firstWatchdog as number, 'SIGKILL')
+    let secondWatchdog: number | undefined
+    while (secondWatchdog === undefined || secondWatchdog === firstWatchdog) {
       await new Promise((resolve) => setImmediate(resolve))
-      second = watchdogsOf(command.process.pid as number)[0]
+      secondWatchdog = watchdogsOf(command.process.pid as number)[0]
     }
     command.process.kill('SIGKILL')
     await command.ended()

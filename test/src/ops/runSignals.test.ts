@@ -1,6 +1,7 @@
 /**
- * `holdfast run` passes signals to its command, and ignores the signals that were ignored at its
- * start, as nohup(1) does. It prints a message for a command that cannot be started.
+ * Tests that `holdfast run` passes signals to its command, and that it ignores the signals that
+ * were already ignored at its start, for instance by nohup(1). If the command cannot be started, it
+ * must print a message.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -56,7 +57,7 @@ describe('holdfast run with signals', () => {
   })
 
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const command = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
     await command.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
@@ -95,11 +96,13 @@ describe('holdfast run with signals', () => {
     for (const launched of [true, false]) {
       const args = ['k', process.execPath, '-p', 'JSON.stringify(process.env)']
       const { out } = await start(url, args, { env, launched }).ended()
-      const { HOLDFAST_TOKEN: _, ...rest } = env
-      const seen = JSON.parse(out[0]!)
-      expect(seen).to.include(rest)
-      expect(seen).to.include({ HOLDFAST_KEY: 'k' })
-      expect(Object.keys(seen).filter((name) => /token|^_holdfast/i.test(name))).to.deep.equal([])
+      const { HOLDFAST_TOKEN: _, ...otherVariables } = env
+      const envOfCommand = JSON.parse(out[0]!)
+      expect(envOfCommand).to.include(otherVariables)
+      expect(envOfCommand).to.include({ HOLDFAST_KEY: 'k' })
+      expect(
+        Object.keys(envOfCommand).filter((name) => /token|^_holdfast/i.test(name)),
+      ).to.deep.equal([])
     }
   })
 
@@ -150,8 +153,8 @@ describe('holdfast run with a command that cannot be started', () => {
   it('prints a message, and exits like a shell with 126 or 127', async () => {
     // Commands with the same exit code run the same code of `holdfast`. So every second command is
     // enough in a quick run.
-    const chosen = cases.filter((_, i) => i % count(2, 1) === 0)
-    const runs = chosen.map(async ([label, command, code, message]) => {
+    const chosenCases = cases.filter((_, i) => i % count(2, 1) === 0)
+    const runs = chosenCases.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())
       expect(ended.code, label).to.equal(code)
       expect(ended.firstLine, label).to.match(message)

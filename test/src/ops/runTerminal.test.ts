@@ -1,7 +1,7 @@
 /**
- * `holdfast run` at a terminal gives the terminal and job control to its command. The commands of
- * these tests wait in builtins of the shell, because a key can be lost while the shell starts a
- * program with vfork(2).
+ * Tests that `holdfast run` at a terminal gives the terminal and job control to its command. The
+ * commands of these tests wait in builtins of the shell, because a key can be lost while the shell
+ * starts a program with vfork(2).
  *
  * A terminal also shows the line that a test types. So that this line does not contain the text
  * that a test waits for, the line has two quotes inside the text: the shell prints `u""p` as `up`.
@@ -21,17 +21,17 @@ describe('holdfast run at a terminal', () => {
 
   /** Starts a broker, and a terminal that runs this command line. */
   async function terminalWith(line: string) {
-    const running = await stage.broker()
-    const env = { HOLDFAST_URL: running.url, PS1: '[ready] ', ENV: '' }
-    return { ...running, terminal: Terminal.start(stage, line, env) }
+    const runningBroker = await stage.broker()
+    const env = { HOLDFAST_URL: runningBroker.url, PS1: '[ready] ', ENV: '' }
+    return { ...runningBroker, terminal: Terminal.start(stage, line, env) }
   }
 
   /** Starts an interactive shell with job control, and types a line into it. */
   async function shellWith(line: string) {
-    const { terminal, ...running } = await terminalWith('exec sh -i')
+    const { terminal, ...runningBroker } = await terminalWith('exec sh -i')
     await terminal.until(/\[ready\] /)
     terminal.type(`${line}\n`)
-    return { terminal, ...running }
+    return { terminal, ...runningBroker }
   }
 
   it('gives the command the terminal and a process group in the foreground', async () => {

@@ -1,6 +1,6 @@
 /**
- * `holdfast run` before the broker grants the lock: its messages while it waits, the time that it
- * waits, and its exit codes if it gets no lock.
+ * Tests `holdfast run` before the broker grants the lock: its messages while it waits, the time
+ * that it waits, and its exit codes if it gets no lock.
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -19,18 +19,18 @@ describe('holdfast run before the grant', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('prints the key and its holder while it waits, and then runs the command', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
-    const waits = start(url, ['k', 'echo', 'at last'])
-    const [message] = await waits.err.waitForCount(1)
+    const waitingCommand = start(url, ['k', 'echo', 'at last'])
+    const [message] = await waitingCommand.err.waitForCount(1)
     const expected = `^holdfast: Waiting for k, held by ann since ${timeOfDay}$`
     expect(message).to.match(new RegExp(expected))
     await lock.unlock()
-    expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
+    expect(await waitingCommand.ended()).to.deep.include({ code: 0, out: ['at last'] })
   })
 
   it('prints the names of at most three holders', async () => {
-    const { url, sessions } = await stage.brokerWith('a', 'b', 'c', 'd')
+    const { url, sessions } = await stage.brokerWithSessions('a', 'b', 'c', 'd')
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
     expect(code).to.equal(75)
@@ -42,7 +42,7 @@ describe('holdfast run before the grant', () => {
 
   for (const option of ['--try', '--timeout=0']) {
     it(`does not wait with ${option}, and prints the holder`, async () => {
-      const { url, sessions } = await stage.brokerWith('ann')
+      const { url, sessions } = await stage.brokerWithSessions('ann')
       await sessions[0]!.lock('k')
       const { code, out, err } = await run(url, [option, 'k', 'echo', 'never'])
       expect({ code, out }).to.deep.equal({ code: 75, out: [] })
@@ -51,7 +51,7 @@ describe('holdfast run before the grant', () => {
   }
 
   it('prints the key and its holder after --timeout', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const timeout = ['--timeout', '2500ms']
     const [{ code, out, err }, quiet] = await Promise.all([
@@ -60,12 +60,14 @@ describe('holdfast run before the grant', () => {
     ])
     expect({ code, out }).to.deep.equal({ code: 75, out: [] })
     expect(quiet).to.deep.include({ code: 0, out: [], err: [] })
-    const held = `it is held by ann since ${timeOfDay}`
-    expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 2500ms: ${held}$`))
+    const holder = `it is held by ann since ${timeOfDay}`
+    expect(err.at(-1)).to.match(
+      new RegExp(`^holdfast: k was not acquired within 2500ms: ${holder}$`),
+    )
   })
 
-  it('exits with the code of -E for a held lock, and prints nothing with --quiet', async () => {
-    const { url, sessions } = await stage.brokerWith('ann')
+  it('exits with the code of -E if another session holds the lock, and prints nothing with --quiet', async () => {
+    const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
     expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
@@ -90,12 +92,12 @@ describe('holdfast run before the grant', () => {
       }),
     })
     const env = { HOLDFAST_TOKEN: 'worker' }
-    const first = start(url, ['k', '-c', 'echo up; cat'], { env, keepStdinOpen: true })
-    await first.out.waitForCount(1)
-    const second = start(url, ['k', 'true'], { env })
-    expect(await second.err.waitForCount(1)).to.deep.equal(['holdfast: Waiting for k'])
-    first.process.stdin!.end()
-    expect((await second.ended()).code).to.equal(0)
+    const holdingCommand = start(url, ['k', '-c', 'echo up; cat'], { env, keepStdinOpen: true })
+    await holdingCommand.out.waitForCount(1)
+    const waitingCommand = start(url, ['k', 'true'], { env })
+    expect(await waitingCommand.err.waitForCount(1)).to.deep.equal(['holdfast: Waiting for k'])
+    holdingCommand.process.stdin!.end()
+    expect((await waitingCommand.ended()).code).to.equal(0)
     expect(broker.query().heldCount).to.equal(0)
   })
 
@@ -126,14 +128,14 @@ describe('holdfast run before the grant', () => {
   })
 
   it('leaves the queue at a signal that ends it, and opens no debugger at SIGUSR1', async () => {
-    const { url, sessions, broker } = await stage.brokerWith('ann')
+    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
-      const waits = start(url, ['k', 'echo', 'never'])
-      await waits.err.waitForCount(1)
-      waits.process.kill('SIGWINCH')
-      waits.process.kill(signal)
-      const { code, out, err } = await waits.ended()
+      const waitingCommand = start(url, ['k', 'echo', 'never'])
+      await waitingCommand.err.waitForCount(1)
+      waitingCommand.process.kill('SIGWINCH')
+      waitingCommand.process.kill(signal)
+      const { code, out, err } = await waitingCommand.ended()
       expect({ code, out }).to.deep.equal({ code: 128 + constants.signals[signal], out: [] })
       expect(err).to.have.length(1)
     })

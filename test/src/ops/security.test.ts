@@ -49,7 +49,7 @@ describe('the broker under attack', () => {
   }
 
   for (const { attack, outcome, attempt } of attacks) {
-    it(`withstands this attack: ${attack}: ${outcome}`, async () => {
+    it(`withstands the attack "${attack}" with the outcome "${outcome}"`, async () => {
       const target = await startTarget()
       expect(await attempt(target)).to.equal(outcome)
       expect(target.lock.held).to.equal(true)

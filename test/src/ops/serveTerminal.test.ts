@@ -1,6 +1,6 @@
 /**
- * `holdfast serve` at a terminal shows what a new user can paste next: a command and a program. The
- * log of a supervisor, which is no terminal, does not get these lines.
+ * Tests that `holdfast serve` at a terminal shows a command and a program which a new user can
+ * paste next. The log of a supervisor, which is not a terminal, does not get these lines.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

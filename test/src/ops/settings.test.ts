@@ -1,7 +1,8 @@
 /**
- * The settings of `holdfast serve` come from flags, variables and a config file. For an invalid
- * setting the command prints one message and exits 78. The lease is the time that the broker keeps
- * a session without a message of its client. A journal is a command log on disk.
+ * Tests the settings of `holdfast serve`, which come from flags, variables of the environment and a
+ * config file. For an invalid setting the command prints one message and exits 78. The lease is how
+ * long the broker keeps a session without a message of its client. A journal is a command log on
+ * disk.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -52,8 +53,8 @@ describe('the settings of holdfast serve', () => {
   })
 
   it('are printed at the start of the broker if they come from variables or the file', async () => {
-    const around = { env: { HOLDFAST_PORT: '0', HOLDFAST_LIMITS: 'helloMs=100' } }
-    const serve = Holdfast.start(stage, ['serve', '--drain', '1s'], around)
+    const options = { env: { HOLDFAST_PORT: '0', HOLDFAST_LIMITS: 'helloMs=100' } }
+    const serve = Holdfast.start(stage, ['serve', '--drain', '1s'], options)
     await serve.out.waitForCount(3)
     expect(serve.out.items[0]).to.match(/^holdfast is listening on ws:/)
     expect(serve.out.items.slice(1, 3)).to.deep.equal([
@@ -66,22 +67,22 @@ describe('the settings of holdfast serve', () => {
 
   it('ignore the variables that Kubernetes sets for a Service of any name', async () => {
     const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
-    const { code, out } = await check([], Object.assign({}, ...services.map(linksOf)))
+    const { code, out } = await check([], Object.assign({}, ...services.map(variablesOfService)))
     expect(code).to.equal(0)
     expect(out).to.include('holdfast uses port 7420 from default')
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
   })
 
-  it('include ports beside the variables of Kubernetes, but no mistyped variable', async () => {
-    const links = linksOf('_0')
+  it('accept the ports of an operator beside the variables of Kubernetes, but no mistyped variable', async () => {
+    const serviceVariables = variablesOfService('_0')
     const { out } = await check([], {
-      ...links,
+      ...serviceVariables,
       HOLDFAST_PORT: '7000',
       HOLDFAST_ADMIN_PORT: '7001',
     })
     expect(out).to.include('holdfast uses port 7000 from HOLDFAST_PORT')
     expect(out).to.include('holdfast uses adminPort 7001 from HOLDFAST_ADMIN_PORT')
-    const mistyped = await check([], { ...links, HOLDFAST_PROT: '7000' })
+    const mistyped = await check([], { ...serviceVariables, HOLDFAST_PROT: '7000' })
     expect(mistyped.code).to.equal(78)
     expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
@@ -91,7 +92,7 @@ describe('the settings of holdfast serve', () => {
     expect(code).to.equal(0)
   })
 
-  it('serve metrics and health on the admin port', async () => {
+  it('let the broker serve metrics and health on the admin port', async () => {
     const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0']
     const serve = Holdfast.start(stage, args)
     const [, line] = await serve.out.waitForCount(2)
@@ -258,7 +259,7 @@ function tls(file: string): string[] {
 }
 
 /** The variables that Kubernetes sets for the Service `holdfast…` with a named port. */
-function linksOf(name: string): Record<string, string> {
+function variablesOfService(name: string): Record<string, string> {
   const prefix = `HOLDFAST${name}`
   return {
     [`${prefix}_SERVICE_HOST`]: '10.0.0.1',

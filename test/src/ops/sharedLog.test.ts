@@ -1,9 +1,9 @@
 /**
- * `holdfast serve --log` starts brokers that share a command log in PostgreSQL or etcd. The command
- * log orders all changes of the lock table. For invalid settings the command prints one message.
- * Its exit code shows whether a supervisor should start it again: 78 for no, 69 for yes. The dead
- * time is the time after which the other brokers declare a silent broker dead. A fence is the
- * number of a grant. A journal is a command log on disk.
+ * Tests `holdfast serve --log`, which starts brokers that share a command log in PostgreSQL or
+ * etcd. The command log orders all changes of the lock table. For invalid settings the command
+ * prints one message. Its exit code shows whether a supervisor should start it again: 78 for no, 69
+ * for yes. The dead time is the time after which the other brokers declare a silent broker dead. A
+ * fence is the number of a grant. A journal is a command log on disk.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -14,8 +14,8 @@ import { full } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** An address without an etcd. */
-const nowhere = 'etcd://127.0.0.1:1/p'
+/** An address at which no etcd listens. */
+const noEtcd = 'etcd://127.0.0.1:1/p'
 /** An address at which no PostgreSQL listens. */
 const noDatabase = 'postgres://u@127.0.0.1:1/d'
 /** The URL of a broker that does not run. */
@@ -23,7 +23,7 @@ const unreachable = 'ws://127.0.0.1:1'
 
 describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
-  const wrong: [string, string[], RegExp][] = [
+  const wrongSettings: [string, string[], RegExp][] = [
     [
       'an invalid address',
       ['--log', '127.0.0.1:2379'],
@@ -33,12 +33,12 @@ describe('the settings of holdfast serve --log', () => {
     ['a password in the address', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
     [
       'a journal with a shared log',
-      ['--log', nowhere, '--journal', '/j'],
+      ['--log', noEtcd, '--journal', '/j'],
       /journal and log are both set/,
     ],
     [
       'a quiet start with a shared log',
-      ['--log', nowhere, '--quiet-start', '5s'],
+      ['--log', noEtcd, '--quiet-start', '5s'],
       /quietStart and log are both set/,
     ],
     [
@@ -53,42 +53,42 @@ describe('the settings of holdfast serve --log', () => {
     ],
     [
       'a name with a space',
-      ['--log', nowhere, '--name', 'a b'],
+      ['--log', noEtcd, '--name', 'a b'],
       /name must be 1 to 32 letters, digits and \. _ -, not "a b"/,
     ],
     [
       'no brokers',
-      ['--log', nowhere, '--brokers', '0'],
+      ['--log', noEtcd, '--brokers', '0'],
       /brokers must be an integer from 1 to 100, not 0/,
     ],
     [
       'a snapshot interval that is too short',
-      ['--log', nowhere, '--snapshot-every', '9s'],
+      ['--log', noEtcd, '--snapshot-every', '9s'],
       /snapshotMs must be an integer from 10000 to/,
     ],
     [
       'a dead time that is too short',
-      ['--log', nowhere, '--dead-time', '999'],
+      ['--log', noEtcd, '--dead-time', '999'],
       /deadMs must be an integer from/,
     ],
     [
       'TLS files for an address without TLS',
-      ['--log', nowhere, '--log-ca', 'x'],
+      ['--log', noEtcd, '--log-ca', 'x'],
       /logCa needs etcd over TLS: begin log with etcds/,
     ],
     [
       'a certificate without a key',
-      ['--log', nowhere, '--log-cert', 'x'],
+      ['--log', noEtcd, '--log-cert', 'x'],
       /logCert is set alone: set both logCert and logKey/,
     ],
     [
       'a user without a password',
-      ['--log', nowhere, '--log-user', 'x'],
+      ['--log', noEtcd, '--log-user', 'x'],
       /logUser is set alone: set both/,
     ],
     [
       'a missing file',
-      ['--log', nowhere, '--log-user', 'x', '--log-password-file', '/nonexistent'],
+      ['--log', noEtcd, '--log-user', 'x', '--log-password-file', '/nonexistent'],
       /The file \/nonexistent cannot be read \(ENOENT\)/,
     ],
     [
@@ -122,7 +122,7 @@ describe('the settings of holdfast serve --log', () => {
       /logCa needs PostgreSQL over TLS: remove sslmode=disable from log$/,
     ],
   ]
-  for (const [problem, args, message] of wrong) {
+  for (const [problem, args, message] of wrongSettings) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const { code, err, out } = await Holdfast.run(stage, ['serve', '--check', ...args])
       expect(err).to.have.length(1)
@@ -135,10 +135,10 @@ describe('the settings of holdfast serve --log', () => {
 
   it('come from variables and the config file, and are printed', async () => {
     const file = scratch(stage).write('c.json', '{"deadTime":"3s"}')
-    const env = { HOLDFAST_LOG: nowhere }
+    const env = { HOLDFAST_LOG: noEtcd }
     const { code, out } = await Holdfast.run(stage, ['serve', '--check', '-c', file], { env })
     expect(code).to.equal(0)
-    expect(out).to.include(`holdfast uses log ${nowhere} from HOLDFAST_LOG`)
+    expect(out).to.include(`holdfast uses log ${noEtcd} from HOLDFAST_LOG`)
     expect(out).to.include(`holdfast uses deadTime 3000 from ${file}`)
   })
 })
@@ -174,12 +174,12 @@ describe('holdfast serve --log on etcd', function () {
     for (const session of sessions) stage.onClear(() => session.close())
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
-    const waiting = bob!.lock('orders:42')
+    const requestOfBob = bob!.lock('orders:42')
     const { held } = await bob!.query({ key: 'orders:42' })
     expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
     await lock.unlock()
-    const next = await waiting
-    expect(next.fence).to.be.greaterThan(lock.fence)
+    const lockOfBob = await requestOfBob
+    expect(lockOfBob.fence).to.be.greaterThan(lock.fence)
   })
 
   it('refuses a second broker with another dead time', async () => {
@@ -207,20 +207,20 @@ describe('holdfast serve --log on etcd', function () {
   })
 
   it('serves no client of a new log until a majority of the brokers has joined', async () => {
-    const named = (name: string) => start('--brokers', '3', '--name', name)
-    const first = await named('first')
+    const startNamed = (name: string) => start('--brokers', '3', '--name', name)
+    const first = await startNamed('first')
     const report = await Holdfast.run(stage, ['status', first])
     expect(report.code).to.equal(1)
     expect(report.out.join('\n')).to.match(/problem +the log is new, and only 1 of 3 brokers have/)
     const refusal = await rejection(connect(first, { grace: 'lease' }), 'UNAVAILABLE')
     expect(refusal.message).to.include('closed with 1012')
-    const second = await named('second')
+    const second = await startNamed('second')
     const statusOfSecond = () => Holdfast.run(stage, ['status', second])
-    let ready = await statusOfSecond()
-    while (ready.code !== 0) ready = await statusOfSecond()
+    let statusReport = await statusOfSecond()
+    while (statusReport.code !== 0) statusReport = await statusOfSecond()
     const session = await connect(second, { grace: 'lease' })
     stage.onClear(() => session.close())
-    expect(ready.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
+    expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
     // The log is not new any more, so a broker of this log serves alone.
     expect(await etcd.keys()).not.to.include('founding')
   })
@@ -246,7 +246,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  it('sends its clients away at SIGUSR2, with their locks, and goes on', async () => {
+  it('sends its clients with their locks to another broker at SIGUSR2, and still serves', async () => {
     const preferred = await start()
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
@@ -297,7 +297,7 @@ describe('holdfast serve --log on etcd', function () {
   // A start may take eight seconds, and so does this test. So it runs only in a full run.
   if (full) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
-      const refusal = await refused(['serve', '--port', '0', '--log', nowhere])
+      const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
       expect(refusal).to.deep.equal({
         code: 69,
         message: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
@@ -336,21 +336,21 @@ describe('holdfast serve --log in PostgreSQL', function () {
     for (const session of sessions) stage.onClear(() => session.close())
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
-    const waiting = bob!.lock('orders:42')
+    const requestOfBob = bob!.lock('orders:42')
     // The other broker reads the entry a little later.
     let { held } = await bob!.query({ key: 'orders:42' })
     while (held.length === 0) ({ held } = await bob!.query({ key: 'orders:42' }))
     expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
     await lock.unlock()
-    const next = await waiting
-    expect(next.fence).to.be.greaterThan(lock.fence)
+    const lockOfBob = await requestOfBob
+    expect(lockOfBob.fence).to.be.greaterThan(lock.fence)
   })
 
-  it('exits 78 for what another try does not solve', async () => {
+  it('exits 78 for a problem that another start does not solve', async () => {
     const { server, schema } = postgres
     await start(postgres.url)
     await server.sql.unsafe('create role powerless login')
-    const wrong: [string, string[], RegExp][] = [
+    const wrongSettings: [string, string[], RegExp][] = [
       [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
       [server.url(schema, 'missing'), [], /role "missing" does not exist/],
       [server.url(schema, 'powerless'), [], /lacks the right USAGE on the schema/],
@@ -358,8 +358,8 @@ describe('holdfast serve --log in PostgreSQL', function () {
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
       [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]
-    for (const [log, more, message] of wrong) {
-      const result = await refused(log, ...more)
+    for (const [log, flags, message] of wrongSettings) {
+      const result = await refused(log, ...flags)
       expect(result.message).to.match(/^holdfast: /)
       expect(result.message).to.match(message)
       expect(result.code).to.equal(78)
@@ -369,7 +369,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
   it('every broker exits 74 when the log was replaced, and 78 if it starts again', async () => {
     const brokers = [await start(postgres.url), await start(postgres.url)]
     const { sql } = postgres.server
-    // Like a standby that lost the newest commits.
+    // The log now looks like a standby that lost the newest commits.
     await sql.unsafe(`
       update ${postgres.schema}.log_state set position = position - 1;
       delete from ${postgres.schema}.log_entries
@@ -380,9 +380,9 @@ describe('holdfast serve --log in PostgreSQL', function () {
       expect(err.at(-1)).to.match(message)
       expect(code).to.equal(74)
     }
-    const again = await refused(postgres.url)
-    expect(again.message).to.match(message)
-    expect(again.code).to.equal(78)
+    const secondStart = await refused(postgres.url)
+    expect(secondStart.message).to.match(message)
+    expect(secondStart.code).to.equal(78)
   })
 
   // This test takes ten seconds, as long as a start may take. So it runs only in a full run.

@@ -1,5 +1,5 @@
 /**
- * `holdfast status` against real brokers with each kind of command log: its output as text and as
+ * Tests `holdfast status` at real brokers with each kind of command log: its output as text and as
  * JSON, and its exit code, which says whether the broker is ready. The command log orders all
  * changes of the lock table. It is kept in memory, in a journal on disk, or replicated on etcd.
  */
@@ -79,29 +79,32 @@ describe('holdfast status', () => {
     })
     await snapshotMade
     const { url } = await serve(stage, '--journal', dir)
-    const before = (await statusAsJson(stage, url)).report
+    const reportBefore = (await statusAsJson(stage, url)).report
     const session = await stage.session(url)
     await session.lock('k')
-    const after = (await statusAsJson(stage, url)).report
-    if (before.log.kind !== 'journal' || after.log.kind !== 'journal') throw new Error('no journal')
-    expect(before.log.snapshot?.position).to.equal(1)
-    expect(before.log.snapshot?.ageMs).to.be.within(0, 600_000)
-    expect(after.log.position).to.be.above(before.log.position)
+    const reportAfter = (await statusAsJson(stage, url)).report
+    const [logBefore, logAfter] = [reportBefore.log, reportAfter.log]
+    if (logBefore.kind !== 'journal' || logAfter.kind !== 'journal') throw new Error('no journal')
+    expect(logBefore.snapshot?.position).to.equal(1)
+    expect(logBefore.snapshot?.ageMs).to.be.within(0, 600_000)
+    expect(logAfter.position).to.be.above(logBefore.position)
     const { code, out } = await status(stage, url)
     expect(code).to.equal(0)
     expect(out[2]).to.match(/^log +journal$/)
-    expect(out[3]).to.match(new RegExp(`^log position +${after.log.position}$`))
+    expect(out[3]).to.match(new RegExp(`^log position +${logAfter.position}$`))
     expect(out[5]).to.match(/^snapshot +at 1, \S.* old$/)
   })
 
-  it('exits 1 while the broker drains, and gets the status only on the admin port', async () => {
+  it('exits 1 while the broker drains, and gets the status only on the admin port, if there is one', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
     const session = await stage.session(url)
     const lock = await session.lock('k')
     expect((await statusAsJson(stage, admin!)).code).to.equal(0)
-    const elsewhere = await status(stage, url)
-    expect([elsewhere.code, elsewhere.out]).to.deep.equal([77, []])
-    expect(elsewhere.err[0]).to.match(/^holdfast: The broker at \S+ does not show its status here/)
+    const onClientPort = await status(stage, url)
+    expect([onClientPort.code, onClientPort.out]).to.deep.equal([77, []])
+    expect(onClientPort.err[0]).to.match(
+      /^holdfast: The broker at \S+ does not show its status here/,
+    )
     const draining = next(session, 'draining')
     process.kill('SIGTERM')
     await draining
@@ -139,11 +142,11 @@ describe('holdfast status', () => {
   })
 
   it('refuses an invalid URL, and has examples in its help', async () => {
-    for (const wrong of ['localhost:7420', 'http://a:b@h', 'ws://h:99999']) {
-      const { code, err } = await status(stage, wrong)
-      expect(code, wrong).to.equal(64)
+    for (const wrongUrl of ['localhost:7420', 'http://a:b@h', 'ws://h:99999']) {
+      const { code, err } = await status(stage, wrongUrl)
+      expect(code, wrongUrl).to.equal(64)
       expect(err).to.deep.equal([
-        `holdfast: "${wrong.replace('a:b', '***')}" is not the URL of a broker: use one such as ws://127.0.0.1:7420, without a user name`,
+        `holdfast: "${wrongUrl.replace('a:b', '***')}" is not the URL of a broker: use one such as ws://127.0.0.1:7420, without a user name`,
       ])
     }
     const { code, out } = await status(stage, '--help')

@@ -1,4 +1,7 @@
-/** The tarpit refuses upgrades beyond a rate limit only after half a second. */
+/**
+ * Tests the tarpit, which refuses upgrades beyond a rate limit only after half a second, so that a
+ * client that connects again and again is slowed down.
+ */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { Tarpit } from '@holdfast/server/internal'
@@ -34,9 +37,9 @@ describe('the tarpit', () => {
     expect(sockets.map((socket) => socket.destroyed).lastIndexOf(false)).to.equal(999)
     expect(sockets.at(-1)?.destroyed).to.equal(true)
     clock.advance(500)
-    const later = new PassThrough()
-    tarpit.refuseLater(later, refusal)
-    expect(later.destroyed, 'after the earlier refusals').to.equal(false)
+    const laterSocket = new PassThrough()
+    tarpit.refuseLater(laterSocket, refusal)
+    expect(laterSocket.destroyed, 'after the earlier refusals').to.equal(false)
   })
 
   it('keeps no timer for a socket that closes or fails', async () => {

@@ -1,7 +1,7 @@
 /**
- * A command escapes all text of a broker or of other clients before it prints the text to a
- * terminal. The tests fill every field that a command prints with characters that move the cursor,
- * hide text or end lines. A fence is the number of a grant.
+ * Tests that a command escapes all text of a broker or of other clients before it prints the text
+ * to a terminal. The tests fill every field that a command prints with characters that move the
+ * cursor, hide text or end lines. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -84,27 +84,29 @@ describe('holdfast on a terminal', () => {
     const { fence } = await ann.lock(key, { metadata })
     bob.lock(key).catch(() => {})
     await bob.stats()
-    const at = ['--url', url]
+    const urlFlag = ['--url', url]
     const commands = [['ls'], ['show', key], ['top', '--count', '1'], ['watch']]
     const runs = asTextAndJson(commands)
     await Promise.all(
       runs.map(async (args) => {
         const isEnough = (out: string) => args[0] === 'watch' && out.endsWith('\n')
-        const output = await outputOf([...args, ...at], isEnough)
+        const output = await outputOf([...args, ...urlFlag], isEnough)
         expectVisible(output, args.join(' '))
         if (args.at(-1) !== '--json') expect(output.out, args[0]).to.include('u{202e}')
         else expect(JSON.stringify(JSON.parse(output.out)), args[0]).to.include(JSON.stringify(key))
       }),
     )
-    const shown = JSON.parse((await outputOf(['show', key, '--json', ...at])).out)
+    const shown = JSON.parse((await outputOf(['show', key, '--json', ...urlFlag])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
-    const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...at, '--fence']
-    const others = [
+    const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
+    const otherCommands = [
       [...unlock, String(fence + 1_000)],
       [...unlock, String(fence)],
-      ['run', key, ...at, '--try', '--', 'true'],
+      ['run', key, ...urlFlag, '--try', '--', 'true'],
     ]
-    await Promise.all(others.map(async (args) => expectVisible(await outputOf(args), args[0]!)))
+    await Promise.all(
+      otherCommands.map(async (args) => expectVisible(await outputOf(args), args[0]!)),
+    )
   })
 
   /**
@@ -224,9 +226,9 @@ describe('holdfast on a terminal', () => {
       stage.onClear(() => server.close())
       await once(server.listen(0, '127.0.0.1'), 'listening')
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-      const ways = full || i === 0 ? [[], ['--json']] : [[]]
-      for (const more of ways) {
-        expectVisible(await outputOf(['status', url, ...more]), JSON.stringify(body).slice(0, 20))
+      const flagSets = full || i === 0 ? [[], ['--json']] : [[]]
+      for (const flags of flagSets) {
+        expectVisible(await outputOf(['status', url, ...flags]), JSON.stringify(body).slice(0, 20))
       }
     })
     await Promise.all(runs)

@@ -51,13 +51,15 @@ export class Terminal {
     this.#process.stdin!.write(text)
   }
 
-  /** Resolves with the output since the last call, up to the end of the first match. */
+  /**
+   * Waits until the screen matches. Resolves with the output since the last call up to the match.
+   */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {
       const unread = this.#screen.slice(this.#readLength)
-      const found = pattern.exec(unread)
-      if (found !== null) {
-        const end = found.index + found[0].length
+      const match = pattern.exec(unread)
+      if (match !== null) {
+        const end = match.index + match[0].length
         this.#readLength += end
         return unread.slice(0, end)
       }

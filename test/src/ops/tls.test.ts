@@ -1,7 +1,7 @@
 /**
- * TLS of the broker itself, and TLS of a real nginx in front of the broker, with the configuration
- * from the server's README. The grace is the time that a session outlives its connection. A fence
- * is the number of a grant.
+ * Tests TLS of the broker itself, and TLS of a real nginx in front of the broker, with the
+ * configuration from the server's README. The grace is how long a session survives the loss of its
+ * connection. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -38,9 +38,9 @@ describe('the TLS of the broker', () => {
   it('does not delay the close of the broker while TLS handshakes are unfinished', async () => {
     const { cert, key, WebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
-    const silent = await openTcp(port)
-    silent.on('error', () => {})
-    stage.onClear(() => silent.destroy())
+    const silentConnection = await openTcp(port)
+    silentConnection.on('error', () => {})
+    stage.onClear(() => silentConnection.destroy())
     // When this session is open, the silent connection has arrived too.
     await stage.session(url, { WebSocket })
     await broker.close()
@@ -93,7 +93,7 @@ describe('a broker behind nginx', () => {
   const stage = Stage.forEachTest()
 
   /** Starts nginx. Resolves when nginx serves, with a function that ends nginx. */
-  async function nginx(config: string): Promise<() => Promise<void>> {
+  async function startNginx(config: string): Promise<() => Promise<void>> {
     const child = spawn('nginx', ['-c', config, '-g', 'daemon off;'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
@@ -112,13 +112,13 @@ describe('a broker behind nginx', () => {
   }
 
   /** Starts nginx with TLS in front of a broker. */
-  async function proxied() {
+  async function startBrokerBehindNginx() {
     const files = scratch(stage)
     const certs = certificate(files)
-    const seen: Credentials[] = []
+    const credentialsSeen: Credentials[] = []
     const { port: target, broker } = await stage.broker({
       authenticate: (credentials) => {
-        seen.push(credentials)
+        credentialsSeen.push(credentials)
         return credentials.token
       },
       trustedProxies: ['127.0.0.1'],
@@ -128,24 +128,24 @@ describe('a broker behind nginx', () => {
     })
     const listen = await freePort()
     const config = files.write('nginx.conf', configFor(files, certs, listen, target))
-    const stop = await nginx(config)
+    const stop = await startNginx(config)
     const url = `wss://localhost:${listen}`
-    return { url, broker, seen, config, stop, ...certs }
+    return { url, broker, credentialsSeen, config, stop, ...certs }
   }
 
   it('grants locks to clients that send a token over TLS', async () => {
-    const { url, WebSocket, seen } = await proxied()
+    const { url, WebSocket, credentialsSeen } = await startBrokerBehindNginx()
     const ann = await stage.session(url, { WebSocket, token: 'ann' })
     const bob = await stage.session(url, { WebSocket, token: 'bob' })
     const lock = await ann.lock('k')
-    const waiting = bob.lock('k')
+    const requestOfBob = bob.lock('k')
     await lock.unlock()
-    expect((await waiting).fence).to.be.above(lock.fence)
-    expect(seen.map(({ token }) => token)).to.deep.equal(['ann', 'bob'])
+    expect((await requestOfBob).fence).to.be.above(lock.fence)
+    expect(credentialsSeen.map(({ token }) => token)).to.deep.equal(['ann', 'bob'])
   })
 
   it('keeps a session with a grace over a restart of nginx', async () => {
-    const { url, WebSocket, stop, config } = await proxied()
+    const { url, WebSocket, stop, config } = await startBrokerBehindNginx()
     const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
@@ -153,13 +153,13 @@ describe('a broker behind nginx', () => {
     await stop()
     await jeopardy
     const resumed = next(session, 'resumed')
-    await nginx(config)
+    await startNginx(config)
     await resumed
     expect(lock.held).to.equal(true)
   })
 
   it('refuses a page of another origin, and serves no metrics', async () => {
-    const { url, cert } = await proxied()
+    const { url, cert } = await startBrokerBehindNginx()
     const statusFor = async (origin: string) => {
       const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })
       const [opened, refused] = [once(socket, 'open'), once(socket, 'unexpected-response')]

@@ -1,6 +1,6 @@
 /**
- * `holdfast token` makes a token for a client and adds the hash of the token to a token file. A
- * broker accepts these tokens, and the token file stays valid.
+ * Tests `holdfast token`, which makes a token for a client and adds the hash of the token to a
+ * token file. A broker must accept these tokens, and the token file must stay valid.
  */
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'
@@ -24,14 +24,14 @@ describe('holdfast token', () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', file])
     const [line] = await serve.out.waitForCount(1)
     const url = line!.split(' ').at(-1)!
-    const around = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
-    expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], around)).code).to.equal(0)
-    expect((await Holdfast.run(stage, ['run', 'other', '--', 'true'], around)).code).to.equal(77)
-    const fromFile = ['ping', '--url', url, '--count', '1', '--token-file']
-    const right = await Holdfast.run(stage, [...fromFile, files.write('token', `${token}\n`)])
-    expect(right.code).to.equal(0)
-    const wrong = await Holdfast.run(stage, [...fromFile, files.write('wrong', 'wrong')])
-    expect(wrong.code).to.equal(77)
+    const options = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
+    expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], options)).code).to.equal(0)
+    expect((await Holdfast.run(stage, ['run', 'other', '--', 'true'], options)).code).to.equal(77)
+    const ping = ['ping', '--url', url, '--count', '1', '--token-file']
+    const withToken = await Holdfast.run(stage, [...ping, files.write('token', `${token}\n`)])
+    expect(withToken.code).to.equal(0)
+    const withWrongToken = await Holdfast.run(stage, [...ping, files.write('wrong', 'wrong')])
+    expect(withWrongToken.code).to.equal(77)
   })
 
   it('adds a new line, also after a last line without a line feed', async () => {

@@ -1,5 +1,5 @@
 /**
- * Tokens that expire while the session of their client is open. The lease is the time that the
+ * Tests tokens that expire while the session of their client is open. The lease is how long the
  * broker keeps a session without a message of its client. A fence is the number of a grant.
  */
 import { expect } from 'chai'
@@ -26,10 +26,10 @@ describe('expiring tokens', () => {
   it('are announced 30 s before they expire, and close the session with 4401', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '60000')
-    const early = passAlive(harness, 29_900, client)
-    expect(answersOf(early.flat())).to.not.include('expiring')
-    const [later] = passAlive(harness, 200, client)
-    expect(later!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
+    const earlyMessages = passAlive(harness, 29_900, client)
+    expect(answersOf(earlyMessages.flat())).to.not.include('expiring')
+    const [laterMessages] = passAlive(harness, 200, client)
+    expect(laterMessages!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
     passAlive(harness, 29_800, client)
     expect(client.socket.closedWith).to.equal(undefined)
     passAlive(harness, 300, client)
@@ -103,7 +103,7 @@ describe('expiring tokens', () => {
     expect(client.socket.closedWith).to.equal(undefined)
   })
 
-  it('have no timer after their connection has closed', async () => {
+  it('leave no timer behind after their connection has closed', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '60000')
     client.socket.drop()
@@ -112,7 +112,7 @@ describe('expiring tokens', () => {
     expect(harness.environment.timers).to.equal(0)
   })
 
-  it('are ignored without authenticate', () => {
+  it('are ignored by a broker without authenticate', () => {
     const harness = new BrokerHarness({ limits: { messagesPerSecond: 10 } })
     const client = harness.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })

@@ -1,7 +1,7 @@
 /**
- * The authenticators of the package server: `tokensFromFile` accepts the tokens whose hashes are in
- * a file, and `jwtTokens` accepts JSON Web Tokens. The tests try every kind of invalid JSON Web
- * Token.
+ * Tests the authenticators of the package server: `tokensFromFile` accepts the tokens whose hashes
+ * are in a file, and `jwtTokens` accepts JSON Web Tokens. The tests try every kind of invalid JSON
+ * Web Token.
  */
 
 import { rmSync } from 'node:fs'
@@ -98,7 +98,7 @@ describe('a token file', () => {
     })
   }
 
-  const mistaken: [string, Parameters<typeof tokenLine>][] = [
+  const invalidLines: [string, Parameters<typeof tokenLine>][] = [
     ['a key with a space, whose rest would be another key', ['t', 'ann', ['lock'], ['orders: *']]],
     ['an empty key, which would be every key', ['t', 'ann', ['lock'], ['']]],
     ['no keys, which would be every key', ['t', 'ann', ['lock'], []]],
@@ -106,7 +106,7 @@ describe('a token file', () => {
     ['a principal with a space', ['t', 'ann all']],
     ['a principal with a line feed', ['t', `ann\n${'0'.repeat(64)} eve all`]],
   ]
-  for (const [problem, args] of mistaken) {
+  for (const [problem, args] of invalidLines) {
     it(`cannot get a line with ${problem}`, () => {
       expect(() => tokenLine(...args))
         .to.throw(HoldfastError)
@@ -126,60 +126,72 @@ describe('JSON Web Tokens', () => {
   const stage = Stage.forEachTest()
   const secret = 'a secret of thirty-two bytes, or more'
   let now: number
-  let good: JWTPayload
+  let validPayload: JWTPayload
   const sign = (payload: JWTPayload, alg = 'HS256', key: string = secret) =>
     new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
 
   before(() => {
     now = Math.floor(Date.now() / 1_000)
-    good = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
+    validPayload = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
   })
 
   it('give a client their subject as principal, their expiry and their permissions', async () => {
     const grants = [{ keys: ['orders:*'], allow: ['lock'] }]
-    const ann = await identityOf(jwtTokens({ secret }), await sign({ ...good, holdfast: grants }))
+    const ann = await identityOf(
+      jwtTokens({ secret }),
+      await sign({ ...validPayload, holdfast: grants }),
+    )
     expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
     expect(ann?.may?.('lock', 'orders:1')).to.equal(true)
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('allow nothing if they have no permissions, or the permissions of the option grants', async () => {
-    const token = await sign(good)
+  it('allow what the option `grants` allows if they have no permissions, and nothing without the option', async () => {
+    const token = await sign(validPayload)
     expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
-    const lenient = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
-    expect((await identityOf(lenient, token))?.may?.('lock', 'k')).to.equal(true)
+    const withGrants = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
+    expect((await identityOf(withGrants, token))?.may?.('lock', 'k')).to.equal(true)
   })
 
   const attacks: [string, () => Promise<string> | string, Partial<JwtOptions>?][] = [
     ['a text that is no token', () => 'not a token'],
-    ['a token without a signature (alg none)', () => new UnsecuredJWT(good).encode()],
-    ['a token whose signature was cut off', async () => (await sign(good)).replace(/[^.]+$/, '')],
+    ['a token without a signature (alg none)', () => new UnsecuredJWT(validPayload).encode()],
+    [
+      'a token whose signature was cut off',
+      async () => (await sign(validPayload)).replace(/[^.]+$/, ''),
+    ],
     [
       'a token signed with another secret',
-      () => sign(good, 'HS256', 'another secret of thirty-two bytes'),
+      () => sign(validPayload, 'HS256', 'another secret of thirty-two bytes'),
     ],
-    ['a token with another algorithm', () => sign(good, 'HS512')],
-    ['an expired token', () => sign({ ...good, exp: now - 60 })],
-    ['a token that is not valid yet', () => sign({ ...good, nbf: now + 3_600 })],
-    ['a token for another audience', () => sign({ ...good, aud: 'elsewhere' })],
+    ['a token with another algorithm', () => sign(validPayload, 'HS512')],
+    ['an expired token', () => sign({ ...validPayload, exp: now - 60 })],
+    ['a token that is not valid yet', () => sign({ ...validPayload, nbf: now + 3_600 })],
+    ['a token for another audience', () => sign({ ...validPayload, aud: 'elsewhere' })],
     ['a token without an audience', () => sign({ sub: 'ann', exp: now + 600 })],
     [
       'a token of another issuer',
-      () => sign({ ...good, iss: 'https://evil.example' }),
+      () => sign({ ...validPayload, iss: 'https://evil.example' }),
       { issuer: 'us' },
     ],
     ['a token without an expiry', () => sign({ sub: 'ann', aud: 'holdfast' })],
     ['a token without a subject', () => sign({ aud: 'holdfast', exp: now + 600 })],
-    ['a token whose subject is not a text', () => sign({ ...good, sub: 7 as unknown as string })],
+    [
+      'a token whose subject is not a text',
+      () => sign({ ...validPayload, sub: 7 as unknown as string }),
+    ],
     [
       'a token whose permissions are not a list',
-      () => sign({ ...good, holdfast: { keys: ['*'] } }),
+      () => sign({ ...validPayload, holdfast: { keys: ['*'] } }),
     ],
     [
       'a token with an unknown operation',
-      () => sign({ ...good, holdfast: [{ keys: ['*'], allow: ['all'] }] }),
+      () => sign({ ...validPayload, holdfast: [{ keys: ['*'], allow: ['all'] }] }),
     ],
-    ['a token whose keys are not texts', () => sign({ ...good, holdfast: [{ keys: [{}] }] })],
+    [
+      'a token whose keys are not texts',
+      () => sign({ ...validPayload, holdfast: [{ keys: [{}] }] }),
+    ],
   ]
   for (const [problem, token, options] of attacks) {
     it(`are refused: ${problem}`, async () => {
@@ -188,8 +200,10 @@ describe('JSON Web Tokens', () => {
   }
 
   it('are refused with a changed payload', async () => {
-    const [head, , signature] = (await sign(good)).split('.')
-    const forged = Buffer.from(JSON.stringify({ ...good, sub: 'root' })).toString('base64url')
+    const [head, , signature] = (await sign(validPayload)).split('.')
+    const forged = Buffer.from(JSON.stringify({ ...validPayload, sub: 'root' })).toString(
+      'base64url',
+    )
     const authenticate = jwtTokens({ secret })
     expect(await identityOf(authenticate, `${head}.${forged}.${signature}`)).to.equal(undefined)
   })
@@ -198,12 +212,16 @@ describe('JSON Web Tokens', () => {
     it(`are checked with a public key of ${alg}, which is never used as a secret`, async () => {
       const { publicKey, privateKey } = await generateKeyPair(alg)
       const pem = await exportSPKI(publicKey)
-      const token = await new SignJWT(good).setProtectedHeader({ alg }).sign(privateKey)
+      const token = await new SignJWT(validPayload).setProtectedHeader({ alg }).sign(privateKey)
       const authenticate = jwtTokens({ publicKey: pem, algorithms: [alg] })
       expect((await identityOf(authenticate, token))?.principal).to.equal('ann')
-      expect(await identityOf(authenticate, await sign(good, 'HS256', pem))).to.equal(undefined)
+      expect(await identityOf(authenticate, await sign(validPayload, 'HS256', pem))).to.equal(
+        undefined,
+      )
       const other = await generateKeyPair(alg)
-      const forged = await new SignJWT(good).setProtectedHeader({ alg }).sign(other.privateKey)
+      const forged = await new SignJWT(validPayload)
+        .setProtectedHeader({ alg })
+        .sign(other.privateKey)
       expect(await identityOf(authenticate, forged)).to.equal(undefined)
     })
   }
@@ -217,7 +235,7 @@ describe('JSON Web Tokens', () => {
       { ...(await exportJWK(rsaKeys.publicKey)), kid: 'one', alg: 'RS256' },
       { ...(await exportJWK(ecKeys.publicKey)), kid: 'two', alg: 'ES256' },
     ]
-    const token = await new SignJWT(good)
+    const token = await new SignJWT(validPayload)
       .setProtectedHeader({ alg: 'ES256', kid: 'two' })
       .sign(ecKeys.privateKey)
     expect((await identityOf(jwtTokens({ jwks: { keys } }), token))?.principal).to.equal('ann')
@@ -226,10 +244,10 @@ describe('JSON Web Tokens', () => {
     stage.onClear(() => server.close())
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
     expect((await identityOf(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
-    const mixed = await new SignJWT(good)
+    const withKeyOfOtherId = await new SignJWT(validPayload)
       .setProtectedHeader({ alg: 'RS256', kid: 'two' })
       .sign(rsaKeys.privateKey)
-    expect(await identityOf(jwtTokens({ jwksUrl }), mixed)).to.equal(undefined)
+    expect(await identityOf(jwtTokens({ jwksUrl }), withKeyOfOtherId)).to.equal(undefined)
   })
 
   it('are refused with UNAVAILABLE while the set of keys cannot be fetched', async () => {
@@ -237,7 +255,9 @@ describe('JSON Web Tokens', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
     const { privateKey } = await generateKeyPair('ES256')
-    const token = await new SignJWT(good).setProtectedHeader({ alg: 'ES256' }).sign(privateKey)
+    const token = await new SignJWT(validPayload)
+      .setProtectedHeader({ alg: 'ES256' })
+      .sign(privateKey)
     const authenticate = jwtTokens({ jwksUrl })
     const codeOf = () =>
       identityOf(authenticate, token).then(

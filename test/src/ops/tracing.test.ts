@@ -1,6 +1,7 @@
 /**
- * The client makes a span while it waits for a lock, and a span while it holds a lock. The tests
- * use a real SDK of OpenTelemetry that keeps the spans in memory. A fence is the number of a grant.
+ * Tests the spans of the client: one while it waits for a lock, and one while it holds a lock. The
+ * tests use a real SDK of OpenTelemetry that keeps the spans in memory. A fence is the number of a
+ * grant.
  */
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import {
@@ -32,17 +33,17 @@ class SynchronousContexts implements ContextManager {
   }
 
   with<A extends unknown[], F extends (...args: A) => ReturnType<F>>(
-    inside: Context,
+    newContext: Context,
     callback: F,
     thisArg?: ThisParameterType<F>,
     ...args: A
   ): ReturnType<F> {
-    const former = this.#active
-    this.#active = inside
+    const formerContext = this.#active
+    this.#active = newContext
     try {
       return callback.call(thisArg, ...args)
     } finally {
-      this.#active = former
+      this.#active = formerContext
     }
   }
 
@@ -81,14 +82,14 @@ describe('tracing', () => {
     exporter.getFinishedSpans().filter((span) => span.name === name)
 
   /** Connects a session with a tracer. */
-  async function traced() {
+  async function connectWithTracer() {
     const { url, broker } = await stage.broker()
     const session = await stage.session(url, { tracer: openTelemetry(tracer) })
     return { url, broker, session }
   }
 
   it('makes a span for each wait and each hold, as children of the caller’s span', async () => {
-    const { session } = await traced()
+    const { session } = await connectWithTracer()
     const { fence } = await tracer.startActiveSpan('job', async (job) => {
       const lock = await session.lock('k')
       expect(spans('holdfast.hold')).to.have.length(0)
@@ -112,7 +113,7 @@ describe('tracing', () => {
   })
 
   it('ends the span of a failed wait with the error code', async () => {
-    const { session } = await traced()
+    const { session } = await connectWithTracer()
     await session.lock('k')
     await rejection(session.tryLock('k'), 'LOCK_HELD')
     const failed = spans('holdfast.wait').find(({ status }) => status.code === SpanStatusCode.ERROR)
@@ -120,7 +121,7 @@ describe('tracing', () => {
   })
 
   it('ends the span of a lost lock with LOCK_LOST', async () => {
-    const { session, url } = await traced()
+    const { session, url } = await connectWithTracer()
     const lock = await session.lock('k')
     const stealer = await stage.session(url)
     await stealer.lock('k', { steal: true })
@@ -129,7 +130,7 @@ describe('tracing', () => {
   })
 
   it('runs the callback of withLock in the context of the hold span', async () => {
-    const { session } = await traced()
+    const { session } = await connectWithTracer()
     await session.withLock('k', async () => tracer.startSpan('work').end())
     const [work] = spans('work')
     const [hold] = spans('holdfast.hold')
@@ -137,7 +138,7 @@ describe('tracing', () => {
   })
 
   it('keeps the other values in the context of the caller during the wait', async () => {
-    const { session } = await traced()
+    const { session } = await connectWithTracer()
     context.disable()
     context.setGlobalContextManager(new SynchronousContexts())
     const baggage = propagation.createBaggage({ tenant: { value: 'ann' } })
@@ -150,7 +151,7 @@ describe('tracing', () => {
   })
 
   it('adds the context of the wait span to the metadata of the caller', async () => {
-    const { session, broker } = await traced()
+    const { session, broker } = await connectWithTracer()
     await session.lock('plain')
     await session.lock('own', { metadata: { job: 7 } })
     await session.lock('text', { metadata: 'mine' })
@@ -165,9 +166,9 @@ describe('tracing', () => {
   it('makes no spans without an SDK or without a tracer', async () => {
     const { url, broker } = await stage.broker()
     trace.disable()
-    const silent = await stage.session(url, { tracer: openTelemetry() })
-    const withoutMetadata = await stage.session(url)
-    await silent.withLock('a', () => withoutMetadata.lock('b'))
+    const withoutSdk = await stage.session(url, { tracer: openTelemetry() })
+    const withoutTracer = await stage.session(url)
+    await withoutSdk.withLock('a', () => withoutTracer.lock('b'))
     expect(exporter.getFinishedSpans()).to.deep.equal([])
     expect(broker.query().held.map(({ metadata }) => metadata)).to.deep.equal([undefined])
   })

@@ -1,7 +1,7 @@
 /**
- * The upgrade policy decides whether the broker accepts a WebSocket upgrade. The tests try the
- * attacks of web pages, unknown clients and proxies before and during the handshake. They use real
- * sockets, because most attacks use HTTP headers.
+ * Tests the upgrade policy, which decides whether the broker accepts a WebSocket upgrade. The tests
+ * try the attacks of web pages, unknown clients and proxies before and during the handshake. They
+ * use real sockets, because most attacks use HTTP headers.
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
@@ -27,16 +27,20 @@ describe('the upgrade policy', () => {
 
   /** Starts a broker that records the credentials of each client, and accepts any token. */
   async function brokerWithCredentials(options: BrokerOptions = {}) {
-    const seen: Credentials[] = []
+    const credentialsSeen: Credentials[] = []
     const authenticate = (credentials: Credentials) => {
-      seen.push(credentials)
+      credentialsSeen.push(credentials)
       return credentials.token
     }
-    return { ...(await startBroker({ authenticate, ...options })), seen }
+    return { ...(await startBroker({ authenticate, ...options })), credentialsSeen }
   }
 
   /** Connects with these headers and sends a hello. */
-  async function hello(url: string, headers: Record<string, string> = {}, protocols?: string[]) {
+  async function sendHello(
+    url: string,
+    headers: Record<string, string> = {},
+    protocols?: string[],
+  ) {
     const client = new RawClient(url, { headers, ...(protocols && { protocols }) })
     await client.opened()
     client.send({ type: 'hello' })
@@ -77,20 +81,20 @@ describe('the upgrade policy', () => {
     expect(await statusOf(port, upgradeHead('/', { host: 'other.example' }))).to.match(/ 403 /)
   })
 
-  it('refuses clients behind a proxy without authenticate', async () => {
+  it('refuses clients behind a proxy if the broker has no authenticate', async () => {
     const { port, refusals } = await startBroker({ metrics: brokerMetrics() })
-    const outcomes = async (headers: Record<string, string>) => {
+    const statusCodes = async (headers: Record<string, string>) => {
       const get = (path: string) =>
         statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
       const upgrade = await statusOf(port, upgradeHead('/', headers))
       const pages = ['/metrics', '/status', '/dashboard/'].map(get)
       return [upgrade, ...(await Promise.all(pages))].map((line) => line.split(' ')[1])
     }
-    expect(await outcomes({})).to.deep.equal(['101', '200', '200', '200'])
+    expect(await statusCodes({})).to.deep.equal(['101', '200', '200', '200'])
     for (const line of proxyHeaders) {
       const [name, value] = line.split(': ') as [string, string]
       const refused = ['403', '426', '426', '426']
-      expect(await outcomes({ [name]: value }), line).to.deep.equal(refused)
+      expect(await statusCodes({ [name]: value }), line).to.deep.equal(refused)
     }
     expect(new Set(refusals.causes)).to.deep.equal(new Set(['not_local']))
   })
@@ -122,18 +126,18 @@ describe('the upgrade policy', () => {
   })
 
   it('accepts a token in the Authorization header', async () => {
-    const { url, seen } = await brokerWithCredentials()
-    await (await hello(url, { authorization: 'Bearer s3cret' })).receive('welcome')
-    expect(seen[0]?.token).to.equal('s3cret')
+    const { url, credentialsSeen } = await brokerWithCredentials()
+    await (await sendHello(url, { authorization: 'Bearer s3cret' })).receive('welcome')
+    expect(credentialsSeen[0]?.token).to.equal('s3cret')
   })
 
   it('accepts a token in a subprotocol, and does not send it back', async () => {
-    const { url, port, seen } = await brokerWithCredentials()
+    const { url, port, credentialsSeen } = await brokerWithCredentials()
     const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
-    const client = await hello(url, {}, [encoded, subprotocol])
+    const client = await sendHello(url, {}, [encoded, subprotocol])
     await client.receive('welcome')
     expect(client.socket.protocol).to.equal(subprotocol)
-    expect(seen[0]?.token).to.equal('s3cret ✓')
+    expect(credentialsSeen[0]?.token).to.equal('s3cret ✓')
     const socket = await openTcp(port)
     const offered = { 'sec-websocket-protocol': `${encoded}, ${subprotocol}` }
     expect(await headOf(socket, upgradeHead('/', offered))).to.not.include(encoded)
@@ -141,45 +145,49 @@ describe('the upgrade policy', () => {
   })
 
   it('prefers the token of the hello message', async () => {
-    const { url, seen } = await brokerWithCredentials()
+    const { url, credentialsSeen } = await brokerWithCredentials()
     const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
     await client.opened()
     client.send({ type: 'hello', token: 'new' })
     await client.receive('welcome')
-    expect(seen[0]?.token).to.equal('new')
+    expect(credentialsSeen[0]?.token).to.equal('new')
     client.drop()
   })
 
   it('ignores a token in the URL', async () => {
-    const { url, seen, refusals } = await brokerWithCredentials()
-    const client = await hello(`${url}/?token=s3cret&access_token=s3cret`)
+    const { url, credentialsSeen, refusals } = await brokerWithCredentials()
+    const client = await sendHello(`${url}/?token=s3cret&access_token=s3cret`)
     expect(await client.closed()).to.include({ code: 4401 })
-    expect(seen[0]?.token).to.equal(undefined)
+    expect(credentialsSeen[0]?.token).to.equal(undefined)
     expect(refusals.causes).to.deep.equal(['unauthorized'])
   })
 
   it('refuses a malformed token before the upgrade', async () => {
     const { port, refusals } = await brokerWithCredentials()
-    const malformed: Record<string, string>[] = [
+    const malformedHeaders: Record<string, string>[] = [
       { authorization: `Bearer ${'x'.repeat(3_073)}` },
       { 'sec-websocket-protocol': `${subprotocol}, bearer.a+b` },
       { 'sec-websocket-protocol': `${subprotocol}, bearer.` },
     ]
-    for (const headers of malformed) {
+    for (const headers of malformedHeaders) {
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 400 /)
     }
     expect(refusals.causes).to.deep.equal(['token', 'token', 'token'])
   })
 
   it('refuses a token if a trusted proxy received it without TLS', async () => {
-    const { url, seen, refusals } = await brokerWithCredentials({ trustedProxies: ['127.0.0.1'] })
-    const plain = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
-    const encrypted = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
-    const refused = await hello(url, { ...plain, authorization: 'Bearer t' })
+    const { url, credentialsSeen, refusals } = await brokerWithCredentials({
+      trustedProxies: ['127.0.0.1'],
+    })
+    const headersWithoutTls = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
+    const headersWithTls = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
+    const refused = await sendHello(url, { ...headersWithoutTls, authorization: 'Bearer t' })
     expect(await refused.closed()).to.include({ code: 4403 })
-    expect(seen).to.deep.equal([])
-    await (await hello(url, { ...encrypted, authorization: 'Bearer t' })).receive('welcome')
-    expect(seen[0]).to.include({ remoteAddress: '203.0.113.9' })
+    expect(credentialsSeen).to.deep.equal([])
+    await (await sendHello(url, { ...headersWithTls, authorization: 'Bearer t' })).receive(
+      'welcome',
+    )
+    expect(credentialsSeen[0]).to.include({ remoteAddress: '203.0.113.9' })
     expect(refusals.causes).to.deep.equal(['insecure'])
   })
 
@@ -188,23 +196,23 @@ describe('the upgrade policy', () => {
       trustedProxies: ['127.0.0.1'],
       allowInsecure: true,
     })
-    await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).receive(
-      'welcome',
-    )
+    await (
+      await sendHello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })
+    ).receive('welcome')
   })
 
   it('uses the last forwarded address beyond the trusted proxies', async () => {
     const chain = '198.51.100.7, 203.0.113.9, 10.2.2.2'
-    const trusting = await brokerWithCredentials({
+    const trustingBroker = await brokerWithCredentials({
       trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
       allowInsecure: true,
     })
     const headers = { authorization: 'Bearer t', 'x-forwarded-for': chain }
-    await (await hello(trusting.url, headers)).receive('welcome')
-    expect(trusting.seen[0]?.remoteAddress).to.equal('203.0.113.9')
-    const distrusting = await brokerWithCredentials()
-    await (await hello(distrusting.url, headers)).receive('welcome')
-    expect(distrusting.seen[0]?.remoteAddress).to.equal('127.0.0.1')
+    await (await sendHello(trustingBroker.url, headers)).receive('welcome')
+    expect(trustingBroker.credentialsSeen[0]?.remoteAddress).to.equal('203.0.113.9')
+    const distrustingBroker = await brokerWithCredentials()
+    await (await sendHello(distrustingBroker.url, headers)).receive('welcome')
+    expect(distrustingBroker.credentialsSeen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
 
   it('reports the address of the refused client, and not of its proxy', async () => {
@@ -255,9 +263,9 @@ describe('the upgrade policy', () => {
     const policy = new UpgradePolicy(settings, clock)
     const isAccepted = (address: string) => !('status' in policy.admit(requestFrom(address)))
     const crowd = Array.from({ length: 10 }, (_, i) => `10.0.0.${i}`)
-    let accepted = 0
-    for (let round = 0; round < 10; round++) accepted += crowd.filter(isAccepted).length
-    expect(accepted, 'the upgrades of one second').to.equal(50)
+    let acceptedCount = 0
+    for (let round = 0; round < 10; round++) acceptedCount += crowd.filter(isAccepted).length
+    expect(acceptedCount, 'the upgrades of one second').to.equal(50)
     const clients = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedClients = clients.filter(isAccepted)
     // Each address of the crowd keeps one upgrade. New addresses get the other 40.
@@ -292,7 +300,7 @@ describe('the upgrade policy', () => {
         throw new HoldfastError('UNAVAILABLE', 'the directory is away')
       },
     })
-    expect(await (await hello(url)).closed()).to.include({ code: 1013 })
+    expect(await (await sendHello(url)).closed()).to.include({ code: 1013 })
   })
 })
 

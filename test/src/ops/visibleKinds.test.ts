@@ -1,7 +1,7 @@
 /**
- * What the command shows of the kinds of locks besides the ordinary lock, against a real broker:
- * barriers, kept results of `once`, sets, scopes, upgrades, deadlocks and queues. A fence is the
- * number of a grant.
+ * Tests what the command `holdfast` shows of a real broker besides ordinary locks: barriers, kept
+ * results of `once`, sets, scopes, upgrades, deadlocks and queues. A fence is the number of a
+ * grant.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -10,7 +10,7 @@ import { WebSocketServer } from 'ws'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
-describe('the command holdfast, for all kinds of locks,', () => {
+describe('the command holdfast, with other kinds of locks than the ordinary lock,', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
@@ -40,7 +40,7 @@ describe('the command holdfast, for all kinds of locks,', () => {
   }
 
   it('shows barriers and kept results with ls, show, top and stats', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     expect((await run(url, 'ls')).out).to.have.length(1)
     for (const session of [ann, bob]) {
@@ -83,7 +83,7 @@ describe('the command holdfast, for all kinds of locks,', () => {
   })
 
   it('shows the keys of a set, the scope of a lock, and the mode after upgrades', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lockAll(['a', 'b'])
     expect((await run(url, 'show', 'a')).out[1]).to.equal('keys of the set: a, b')
@@ -91,8 +91,8 @@ describe('the command holdfast, for all kinds of locks,', () => {
     const other = await bob!.lock('k', { mode: 'shared' })
     const upgraded = lock.upgrade()
     await untilHandled(ann!)
-    const waiting = (await run(url, 'show', 'k')).out
-    expect(waiting[2]).to.match(/^before the queue: ann \(upgrade\) has waited for /)
+    const shown = (await run(url, 'show', 'k')).out
+    expect(shown[2]).to.match(/^before the queue: ann \(upgrade\) has waited for /)
     expect((await run(url, 'ls', 'k')).out[1]).to.match(/^k +shared +ann .* 1$/)
     await other.unlock()
     await upgraded
@@ -108,7 +108,7 @@ describe('the command holdfast, for all kinds of locks,', () => {
   })
 
   it('shows the newest refused deadlock with stats, and counts deadlocks with top', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const locks = await Promise.all(
       [ann, bob].map((session) => session!.lock('k', { mode: 'shared' })),
@@ -123,7 +123,7 @@ describe('the command holdfast, for all kinds of locks,', () => {
   })
 
   it('prints the requests that wait, and why they cease to wait, with watch --queue', async () => {
-    const { url, sessions } = await stage.brokerWith('ann', 'bob')
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1')
     bob!.lock('orders:1').catch(() => {})
@@ -132,10 +132,10 @@ describe('the command holdfast, for all kinds of locks,', () => {
     await watch.out.waitForCount(3)
     await rejection(bob!.lock('orders:1', { timeout: 1, mode: 'shared' }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
-    const aborting = bob!.lock('orders:1', { signal: controller.signal })
+    const abortedRequest = bob!.lock('orders:1', { signal: controller.signal })
     await untilHandled(bob!)
     controller.abort()
-    await rejection(aborting, 'ABORTED')
+    await rejection(abortedRequest, 'ABORTED')
     await ann!.close()
     await watch.out.waitForCount(10)
     watch.process.kill('SIGINT')

@@ -1,7 +1,6 @@
 /**
- * Wrong command lines: every command refuses unknown flags and surplus arguments, suggests the
- * right flag, and prints the range of a number. A fence is the number of a grant. The lease is the
- * time that the broker keeps a session without a message of its client.
+ * Tests wrong command lines: every command refuses unknown flags and surplus arguments, suggests
+ * the right flag, and prints the range of a number.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -27,7 +26,7 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
   reportError: (error: unknown) => number
 }
 
-/** The valid arguments that each command needs beside the wrong flag. */
+/** The valid arguments that each command needs, in addition to the wrong flag. */
 const commands: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
@@ -48,7 +47,10 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 describe('a wrong command line of holdfast', () => {
   const stage = Stage.forEachTest()
 
-  /** Parses the arguments in this process, as a separate process does first. */
+  /**
+   * Parses the arguments in this process with the code of the command, which is faster than to
+   * start the command. Checks that the exit code is 64, and checks the output.
+   */
   async function expectRefused(args: readonly string[], expected: RegExp): Promise<void> {
     const program = createProgram()
     let output = ''
@@ -123,17 +125,18 @@ describe('a wrong command line of holdfast', () => {
 
   it('is refused with the range of a setting from every source', async () => {
     const log = ['--log', 'etcd://127.0.0.1:1/x']
-    const wrong: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] = [
-      [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
-      [['--admin-port', '70000'], {}, /--admin-port .* 0 to 65535, not 70000/],
-      [['--dead-time', '500', ...log], {}, /from 1000 to 60000/],
-      [['--lease-min', '0'], {}, /lease\.min .* from 1 to 2147483647/],
-      [[], { HOLDFAST_PORT: '65536' }, /HOLDFAST_PORT .* 0 to 65535, not 65536/],
-      [[], { HOLDFAST_ADMIN_PORT: 'http' }, /HOLDFAST_ADMIN_PORT .* 0 to 65535, not "http"/],
-      [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647, .* not "30d"/],
-    ]
+    const wrongSettings: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] =
+      [
+        [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
+        [['--admin-port', '70000'], {}, /--admin-port .* 0 to 65535, not 70000/],
+        [['--dead-time', '500', ...log], {}, /from 1000 to 60000/],
+        [['--lease-min', '0'], {}, /lease\.min .* from 1 to 2147483647/],
+        [[], { HOLDFAST_PORT: '65536' }, /HOLDFAST_PORT .* 0 to 65535, not 65536/],
+        [[], { HOLDFAST_ADMIN_PORT: 'http' }, /HOLDFAST_ADMIN_PORT .* 0 to 65535, not "http"/],
+        [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647, .* not "30d"/],
+      ]
     await Promise.all(
-      wrong.map(async ([args, env, pattern]) => {
+      wrongSettings.map(async ([args, env, pattern]) => {
         const { code, err } = await Holdfast.run(stage, ['serve', '--check', ...args], { env })
         expect([code, err.length], String(pattern)).to.deep.equal([78, 1])
         expect(err[0]).to.match(pattern)

@@ -58,7 +58,7 @@ for (const version of reactVersions) {
     afterEach(async () => {
       await tab.close()
       await other?.close()
-      // The next test must not take the end of this session for the end of its own.
+      // The next test must not mistake the end of this session for the end of its own session.
       await log.waitUntil(() => countOf('ended page') === countOf('opened page'))
     })
 
@@ -70,7 +70,7 @@ for (const version of reactVersions) {
     const setState = (state: 'frozen' | 'active') =>
       tab.send('Page.setWebLifecycleState', { state })
 
-    /** Freezes the tab. Another tab hides the tab before, as Chromium freezes only hidden tabs. */
+    /** Opens another tab, because Chromium freezes only hidden tabs, and then freezes the tab. */
     async function freeze(): Promise<void> {
       other = await browser.open(`${site.origin}/other.html`)
       await setState('frozen')
@@ -80,9 +80,9 @@ for (const version of reactVersions) {
       await inPage('mount', 'root', 'held', 'frozen')
       await untilShown('held ok by [page]')
       await inPage('recordTexts')
-      const waiting = rival.lock('frozen')
+      const granted = rival.lock('frozen')
       await freeze()
-      const lock = await waiting
+      const lock = await granted
       const freedAt = Date.now()
       await setState('active')
       await untilShown('waiting ok by [rival]')
@@ -100,10 +100,10 @@ for (const version of reactVersions) {
       await freeze()
       await log.waitUntil((items) => items.includes('ended page'))
       await lock.unlock()
-      // The tab is frozen and must not keep the key from others.
-      const next = await rival.tryLock('queued')
+      // The frozen tab must not be granted the key, because it cannot use the lock.
+      const nextLock = await rival.tryLock('queued')
       await setState('active')
-      await next.unlock()
+      await nextLock.unlock()
       await untilShown('held ok by [page]')
     })
   })

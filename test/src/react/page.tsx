@@ -1,4 +1,7 @@
-/** The script of the test page: mounts components, and changes and unmounts them by their id. */
+/**
+ * The script of the page that the React tests open. The tests call its global functions, which
+ * mount, change and unmount components by their id.
+ */
 import type { ReactElement } from 'react'
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client'
 import { App, HoldersView, LeaderView, LockView, SessionView, SuspendedView } from './components.js'
@@ -15,7 +18,7 @@ class RecordedWebSocket extends WebSocket {
   }
 }
 
-/** The components of a test, by the name of the test. */
+/** The components that a test can mount, by name. */
 const views: Record<string, (...args: string[]) => ReactElement> = {
   held: (key) => <LockView lockKey={key!} auto={true} />,
   shared: (key) => <LockView lockKey={key!} auto={true} mode="shared" />,
@@ -47,7 +50,7 @@ function app(view: string, args: readonly string[]): ReactElement {
   )
 }
 
-/** Mounts components, or changes the components with this id. Each root has a session. */
+/** Mounts a view, or replaces the view with this id. Each view has a session of its own. */
 function mount(id: string, view: string, ...args: string[]): void {
   const root = roots.get(id) ?? createRoot(addElement(id))
   roots.set(id, root)

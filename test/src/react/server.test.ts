@@ -10,7 +10,7 @@ describe('the hooks for React on a server', () => {
   const stage = Stage.forEachTest()
 
   it('open no session and take no lock', async () => {
-    const { broker, url, sessions } = await stage.brokerWith('observer')
+    const { broker, url, sessions } = await stage.brokerWithSessions('observer')
     expect(renderOnServer(url, 'a')).to.include('idle ok by []')
     await sessions[0]!.stats()
     expect([broker.query().heldCount, broker.query().waitingCount]).to.deep.equal([0, 0])
@@ -23,7 +23,7 @@ describe('the hooks for React on a server', () => {
     useSession: createElement(SessionView),
   }
   for (const [hook, view] of Object.entries(views)) {
-    it(`need a provider: ${hook}`, () => {
+    it(`throw an error without a HoldfastProvider: ${hook}`, () => {
       expect(() => renderToString(view)).to.throw('need a HoldfastProvider above the component')
     })
   }
