@@ -1,14 +1,15 @@
 /**
- * What a user of the soak program does: every kind of lock, waits that end in every way, watches,
- * queries, dropped connections and refused clients. Each action is short, waits for at most
- * {@link waitMs}, and holds nothing at its end.
+ * The actions of a user of the soak program (a long run with a constant load, which searches for
+ * leaks). The actions use every kind of lock, requests that end in every way, watches, queries,
+ * dropped connections and refused clients. Each action is short, waits for at most {@link waitMs},
+ * and holds no lock at its end.
  */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, HoldfastError, type Lock, type Session, type Watch } from '@holdfast/client'
 import type { Random } from '../support/counts.js'
 
-/** What an action uses of its user. */
+/** What a user gives to its actions. */
 export interface ActionContext {
   readonly session: Session
   readonly random: Random
@@ -24,7 +25,7 @@ type Action = (context: ActionContext) => Promise<unknown>
 
 /** How long a request waits at most, in ms. */
 const waitMs = 300
-/** A ttl and a longest hold that pass during an action, in ms. */
+/** How long a lock lasts that ends during an action, by its ttl or its longest hold, in ms. */
 const shortMs = 40
 /** How many watches a user keeps open. */
 const maxWatches = 3
@@ -41,7 +42,7 @@ const expectedCodes: ReadonlySet<string> = new Set([
   'UNAVAILABLE',
 ])
 
-/** Waits for an action. Rejects only with an error that no user of a lock has to expect. */
+/** Waits for an action. Ignores the errors that each user of contended locks must expect. */
 export async function settle(action: Promise<unknown>): Promise<void> {
   try {
     await action
@@ -137,9 +138,9 @@ const exclusiveLocks: Record<string, Action> = {
     const key = rareKey(random)
     const lock = await session.lock(key)
     const controller = new AbortController()
-    const waiting = settle(session.lock(key, { signal: controller.signal }))
+    const abortedRequest = settle(session.lock(key, { signal: controller.signal }))
     controller.abort()
-    await waiting
+    await abortedRequest
     await lock.unlock()
   },
   webLock: ({ session, random }) =>
@@ -194,12 +195,12 @@ const otherKinds: Record<string, Action> = {
   },
   campaign: (context) => {
     const { session, random } = context
-    const campaign = async () => {
+    const lead = async () => {
       const leadership = await session.campaign('leader', { value: 0, timeout: waitMs })
       await leadership.proclaim(random.below(100))
       await leadership.resign()
     }
-    return campaign()
+    return lead()
   },
   observe: async ({ session }) => {
     for await (const _leader of session.observe('leader')) break
@@ -236,10 +237,12 @@ const connectionsAndReads: Record<string, Action> = {
   drop: async (context) => {
     const { session, random } = context
     const lock = await session.lock(rareKey(random))
-    const waiting = settle(hold(context, session.lock(sharedKey(random), { timeout: waitMs })))
+    const resentRequest = settle(
+      hold(context, session.lock(sharedKey(random), { timeout: waitMs })),
+    )
     context.drop()
     await session.stats()
-    await waiting
+    await resentRequest
     await lock.unlock()
   },
   refused: async ({ url }) => {

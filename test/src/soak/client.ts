@@ -17,7 +17,7 @@ export interface ActionCounts {
   readonly counts: Readonly<Record<string, number>>
 }
 
-const [role, url, token, seed, userCount, pause] = process.argv.slice(2) as [
+const [role, url, token, seed, userCount, pauseMs] = process.argv.slice(2) as [
   string,
   string,
   string,
@@ -33,7 +33,7 @@ function newUser(): User {
     url,
     token,
     random: new Random(random.below(0x7fff_ffff)),
-    pauseMs: Number(pause),
+    pauseMs: Number(pauseMs),
     onAction: (name) => {
       counts[name] = (counts[name] ?? 0) + 1
     },
@@ -49,7 +49,7 @@ function reportActions(): Promise<void> {
   })
 }
 
-async function beResident(): Promise<void> {
+async function runResident(): Promise<void> {
   const users = Array.from({ length: Number(userCount) }, newUser)
   process.on('message', (command: SoakCommand) => {
     if (command === 'measure') void reportActions()
@@ -60,7 +60,7 @@ async function beResident(): Promise<void> {
   process.disconnect()
 }
 
-async function beVisitor(): Promise<void> {
+async function runVisitor(): Promise<void> {
   const user = newUser()
   const session = await user.connect()
   await session.lock(`visitor:${process.pid}`)
@@ -73,4 +73,4 @@ async function beVisitor(): Promise<void> {
   process.disconnect()
 }
 
-await (role === 'resident' ? beResident() : beVisitor())
+await (role === 'resident' ? runResident() : runVisitor())

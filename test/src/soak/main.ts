@@ -1,11 +1,11 @@
 /**
- * `npm run soak`: a broker and clients that come and go, and whether memory or file descriptors
- * grow.
+ * `npm run soak`: runs a broker and clients that come and go, and finds out whether the memory or
+ * the open file descriptors of a process grow.
  *
- *   npm run soak -- --hours 24         a day; prints a line each minute
+ *   npm run soak -- --hours 24         runs for a day; prints a line each minute
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
- *   npm run soak -- --seed 17          the same users again
+ *   npm run soak -- --seed 17          the random choices of an earlier run again
  *   npm run soak -- --preload FILE     the broker loads this module first, for instance a leak
  *
  * Exit codes: 0 if every slope is within its bound, 1 if a slope is not or the run failed, 64 for
@@ -37,17 +37,21 @@ const { values } = parseArgs({
 const msPerHour = 3_600_000
 
 /** Reads a number that must be at least `min`; ends the program with 64 otherwise. */
-function numberOf(name: Exclude<keyof typeof values, 'preload'>, min: number, unset = 0): number {
+function numberOf(
+  name: Exclude<keyof typeof values, 'preload'>,
+  min: number,
+  defaultValue = 0,
+): number {
   const text = values[name]
-  const value = text === undefined ? unset : Number(text)
+  const value = text === undefined ? defaultValue : Number(text)
   if (value >= min) return value
   console.error(`--${name} must be a number of at least ${min}, not ${text}`)
   process.exit(64)
 }
 
 const durationMs = numberOf('hours', 0) * msPerHour
-// The caches of V8 and of the allocator grow for some minutes, so a quarter of a short run does not
-// count. A longer run needs no more than an hour.
+// The caches of V8 and of the allocator grow for some minutes. So the first quarter of a run does
+// not count, and at most its first hour.
 const warmUpMs = numberOf('warm-up', 0, Math.min(durationMs / 4 / msPerHour, 1)) * msPerHour
 const sampleMs = numberOf('sample', 0.01) * 1_000
 if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
@@ -82,8 +86,8 @@ try {
 }
 
 function report({ growths, counts, visitors, leftovers }: SoakResult): void {
-  const sorted = [...counts].sort(([, a], [, b]) => b - a)
-  console.log(`Actions: ${sorted.map(([name, count]) => `${name} ${count}`).join(', ')}`)
+  const mostFrequentFirst = [...counts].sort(([, a], [, b]) => b - a)
+  console.log(`Actions: ${mostFrequentFirst.map(([name, count]) => `${name} ${count}`).join(', ')}`)
   console.log(`${visitors} visitors came and left; seed ${seed}`)
   const head = ['process', 'quantity', 'from', 'to', 'slope per hour', 'bound per hour', '']
   console.log(markdownTable([head, ...growths.map(rowOf)]))

@@ -14,13 +14,13 @@ import type { Sample } from './slopes.js'
 /** A message to a process of the soak program. */
 export type SoakCommand = 'measure' | 'stop'
 
-/** A message of a process to the soak program: an answer to `measure`. */
+/** The answer of a process to `measure`. */
 export interface Measured {
   readonly kind: 'measured'
   readonly values: Sample['values']
 }
 
-/** The folder of the open file descriptors, on Linux and on macOS. */
+/** The folders that list the open file descriptors: on Linux, and on macOS. */
 const descriptorFolders = ['/proc/self/fd', '/dev/fd']
 
 process.on('message', (command: SoakCommand) => {
@@ -45,7 +45,7 @@ function openDescriptors(): number | undefined {
       // The list contains the descriptor with which the folder itself is read.
       return readdirSync(folder).length - 1
     } catch {
-      // This system has another folder, or none.
+      // This system does not have this folder.
     }
   }
   return undefined

@@ -1,6 +1,7 @@
 /**
  * The processes of the soak program: the broker, which is the real command `holdfast serve`, and
- * the clients. Each process loads `measure.js` first, and answers how much memory it uses.
+ * the clients. Each process loads `measure.js` first. So the soak program can ask each process how
+ * much memory it uses.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -59,7 +60,7 @@ export class MeasuredProcess {
         reject(new Error(`${name} ended with ${code ?? signal}\n${lines}`))
       })
     })
-    // A run learns of the failure through `failed`; a process that is killed at the end fails too.
+    // No code may await `failed`, because a process that is killed at the end of the run fails too.
     this.failed.catch(() => {})
   }
 
@@ -100,8 +101,8 @@ export class MeasuredProcess {
     return client
   }
 
-  /** Measures the process, and adds a sample with the time `at` and the values `more`. */
-  async measure(at: number, more: Sample['values'] = {}): Promise<Sample> {
+  /** Measures the process, and adds a sample with the time `at` and the values of `moreValues`. */
+  async measure(at: number, moreValues: Sample['values'] = {}): Promise<Sample> {
     const answered = new Promise<Sample['values']>((resolve) => {
       const onMessage = (message: Measured | ActionCounts): void => {
         if (message.kind !== 'measured') return
@@ -112,12 +113,12 @@ export class MeasuredProcess {
     })
     this.#send('measure')
     const values = await Promise.race([answered, this.failed])
-    const sample = { at, values: { ...values, ...more } }
+    const sample = { at, values: { ...values, ...moreValues } }
     this.samples.push(sample)
     return sample
   }
 
-  /** Asks a resident to end, and resolves when its process has ended without an error. */
+  /** Asks a resident client to end, and resolves when its process has ended without an error. */
   async stop(): Promise<void> {
     const exited = this.exited()
     this.#isEnding = true

@@ -1,4 +1,6 @@
-/** The verdict of a soak run, on made-up samples: which growth it must notice, and which not. */
+/**
+ * Tests the verdict of a soak run with made-up samples: which growth is a leak, and which is not.
+ */
 import { expect } from 'chai'
 import { Random } from '../support/counts.js'
 import { bounds, fitLine, type Growth, growthOf, type Quantity, type Sample } from './slopes.js'
@@ -19,7 +21,7 @@ function samplesOf(
   })
 }
 
-/** The only growth of samples with one quantity; the warm-up is a quarter of an hour. */
+/** The growth of one quantity over some hours. The warm-up is a quarter of an hour. */
 function growth(quantity: Quantity, hours: number, valueAt: (at: number) => number): Growth {
   const growths = growthOf('broker', samplesOf(quantity, hours, valueAt), hour / 4)
   expect(growths.length).to.equal(1)
@@ -27,12 +29,12 @@ function growth(quantity: Quantity, hours: number, valueAt: (at: number) => numb
 }
 
 describe('soak: the verdict', () => {
-  it('fits a line exactly through points of a line', () => {
+  it('fits a line exactly to points that lie on a line', () => {
     const points = [0, 1, 2, 7].map((at) => ({ at, value: 3 + 2 * at }))
     expect(fitLine(points)).to.deep.equal({ first: 3, last: 17, slope: 2 })
   })
 
-  it('fits the line with the least squares', () => {
+  it('fits the line with the least sum of squares to other points', () => {
     const points = [1, 2, 3, 4].map((at, i) => ({ at, value: [6, 5, 7, 10][i]! }))
     expect(fitLine(points)).to.deep.include({ slope: 1.4, first: 4.9 })
   })
@@ -56,8 +58,8 @@ describe('soak: the verdict', () => {
   })
 
   it('accepts growth before the end of the warm-up', () => {
-    const settle = (at: number) => Math.min(at, hour / 4) * 100
-    const { first, slopePerHour, isWithin } = growth('heap', 1, settle)
+    const growDuringWarmUp = (at: number) => Math.min(at, hour / 4) * 100
+    const { first, slopePerHour, isWithin } = growth('heap', 1, growDuringWarmUp)
     expect([first, slopePerHour, isWithin]).to.deep.equal([(hour / 4) * 100, 0, true])
   })
 

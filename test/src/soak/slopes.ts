@@ -8,7 +8,7 @@
  * fills its buffers.
  */
 
-/** What a soak run measures of a process. `test/README.md` describes the quantities. */
+/** The quantities of a process that a soak run measures; `test/README.md` describes them. */
 export const quantities = ['rss', 'heap', 'code', 'external', 'descriptors', 'kept'] as const
 
 export type Quantity = (typeof quantities)[number]
@@ -23,9 +23,9 @@ export interface Sample {
 
 /** How much a quantity may grow in the measured time. */
 export interface Bound {
-  /** What a process without a leak may still gain after the warm-up, however long the run. */
+  /** How much a process without a leak may gain after the warm-up in a run of any length. */
   readonly once: number
-  /** What the process may gain in each hour beside `once`. */
+  /** How much the process may gain in each hour, in addition to `once`. */
   readonly perHour: number
 }
 
@@ -33,8 +33,9 @@ export interface Bound {
 export interface Growth {
   readonly process: string
   readonly quantity: Quantity
-  /** The value of the fitted line at the end of the warm-up and at the end of the run. */
+  /** The value of the fitted line at the end of the warm-up. */
   readonly first: number
+  /** The value of the fitted line at the end of the run. */
   readonly last: number
   readonly slopePerHour: number
   /** The highest slope per hour that the bound allows for a run of this length. */

@@ -1,7 +1,8 @@
 /**
- * Short soak runs: the program runs to its end and leaves nothing behind, notices a leak that is
- * planted in the broker, and fails when the broker ends. A short run cannot prove that nothing
- * leaks, because a new process grows in its first seconds.
+ * Tests the soak program (a long run with a constant load, which searches for leaks) with short
+ * runs. The program must run to its end and leave nothing behind, notice a leak that is planted in
+ * the broker, and fail when the broker ends. A short run cannot prove that nothing leaks, because a
+ * new process grows in its first seconds.
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -13,7 +14,7 @@ import { Soak } from './soak.js'
 
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** A run of 4 s of the program, with at least 20 samples. */
+/** The options of a run of 4 s, with at least 20 samples. */
 const shortRun = ['--hours', `${4 / 3_600}`, '--sample', '0.1', '--residents', '1', '--users', '2']
 
 /** Runs the program, and resolves with its exit code and its output. */
@@ -34,7 +35,7 @@ async function runSoak(
 describe('soak: a short run', function () {
   this.timeout(120_000)
 
-  it('measures the broker and the clients, and leaves nothing behind', async () => {
+  it('measures the broker and the clients, and leaves no locks or sessions behind', async () => {
     const lines: string[] = []
     const soak = new Soak({
       durationMs: 3_000,
@@ -63,7 +64,7 @@ describe('soak: a short run', function () {
 
   it('notices a leak of memory and descriptors in the broker', async () => {
     const { code, lines } = await runSoak(...shortRun, '--preload', pathOf('programs/leak.js'))
-    const beyond = lines
+    const growingQuantities = lines
       .filter((line) => line.includes('BEYOND'))
       .map((line) =>
         line
@@ -72,13 +73,17 @@ describe('soak: a short run', function () {
           .map((cell) => cell.trim())
           .join(' '),
       )
-    expect(beyond).to.include.members(['broker heap', 'broker external', 'broker descriptors'])
-    expect(beyond).to.not.include('client 1 descriptors')
+    expect(growingQuantities).to.include.members([
+      'broker heap',
+      'broker external',
+      'broker descriptors',
+    ])
+    expect(growingQuantities).to.not.include('client 1 descriptors')
     expect(lines.at(-1)).to.match(/^\d+ of 11 slopes are beyond their bounds$/)
     expect(code).to.equal(1)
   })
 
-  it('fails when the broker ends before the run', async () => {
+  it('fails when the broker ends before the end of the run', async () => {
     const { code, errors } = await runSoak(...shortRun, '--preload', pathOf('programs/crash.js'))
     expect(errors).to.include('The soak failed: Error: broker ended with 70')
     expect(code).to.equal(1)

@@ -2,9 +2,10 @@
  * A soak run: a broker serves clients that come and go for a long time, and the program measures
  * whether memory or open file descriptors grow.
  *
- * Two kinds of client processes use the broker. Residents stay for the whole run, and are measured
- * as the broker is. Their users open and close sessions. Visitors come one after the other, hold a
- * lock, and leave: with a closed session, by an exit without closing, or by SIGKILL.
+ * Two kinds of client processes use the broker. Residents stay for the whole run, and the program
+ * measures them too. Each resident has several users, which open and close sessions. Visitors come
+ * one after the other, hold a lock, and leave in one of three ways: they close their session, exit
+ * without closing it, or are killed by SIGKILL.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -70,10 +71,11 @@ const emptyGauges = [
 /** How long the broker may take to become empty: longer than a lease, in ms. */
 const emptyWithinMs = 30_000
 
-/** How long after its last answer the end of a process may become known, in ms. */
+/**
+ * How long after the last answer of a process the program may learn that the process ended, in ms.
+ */
 const exitDelayMs = 2_000
 
-/** A soak run. */
 export class Soak {
   readonly #options: SoakOptions
   #start = 0
@@ -119,8 +121,8 @@ export class Soak {
     const measured = [broker, ...residentProcesses]
     const failures = measured.map(({ failed }) => failed)
     const measuring = this.#measureUntilEnd(measured, adminUrl).catch(async (error: unknown) => {
-      // A request to a broker that has just ended fails before the end of its process is known. The
-      // reason that the process gives is the better one.
+      // A request to a broker that has just ended fails before the program knows that the process
+      // has ended. The error of the process says more than the error of the request.
       await Promise.race([sleep(exitDelayMs), ...failures])
       throw error
     })
@@ -177,24 +179,24 @@ export class Soak {
     const { durationMs, warmUpMs, sampleMs, lineMs } = this.#options
     this.#start = performance.now()
     let nextLine = lineMs
-    let counted = 0
-    // A machine that is too busy to take its samples in time makes the run longer.
-    for (let at = 0; at < durationMs || counted < minSamples; at = this.#elapsed) {
-      if (at >= warmUpMs) counted++
+    let samplesAfterWarmUp = 0
+    // On a machine that is too busy to take its samples in time, the run takes longer.
+    for (let at = 0; at < durationMs || samplesAfterWarmUp < minSamples; at = this.#elapsedMs) {
+      if (at >= warmUpMs) samplesAfterWarmUp++
       const gauges = await readGauges(adminUrl)
-      const more = { kept: gauges.get('memory_used_bytes')! }
+      const brokerValues = { kept: gauges.get('memory_used_bytes')! }
       const samples = await Promise.all(
-        measured.map((process, i) => process.measure(at, i === 0 ? more : {})),
+        measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )
       if (at >= nextLine) {
         nextLine += lineMs
         this.#options.print(this.#line(at, measured, samples, gauges))
       }
-      await sleep(Math.max(0, sampleMs - (this.#elapsed - at)))
+      await sleep(Math.max(0, sampleMs - (this.#elapsedMs - at)))
     }
   }
 
-  get #elapsed(): number {
+  get #elapsedMs(): number {
     return performance.now() - this.#start
   }
 
@@ -205,12 +207,12 @@ export class Soak {
     gauges: ReadonlyMap<string, number>,
   ): string {
     const parts = samples.map((sample, i) => `${measured[i]!.name}: ${formatSample(sample)}`)
-    const counted = ['sessions', 'locks_held', 'requests_waiting'].map(
+    const gaugeTexts = ['sessions', 'locks_held', 'requests_waiting'].map(
       (name) => `${name} ${gauges.get(name)}`,
     )
-    const sum = [...this.#counts.values()].reduce((total, count) => total + count, 0)
-    const work = `${sum} actions, ${this.#visitors} visitors, ${counted.join(', ')}`
-    return [`${(at / 60_000).toFixed(1)} min`, ...parts, work].join(' | ')
+    const actionCount = [...this.#counts.values()].reduce((sum, count) => sum + count, 0)
+    const load = `${actionCount} actions, ${this.#visitors} visitors, ${gaugeTexts.join(', ')}`
+    return [`${(at / 60_000).toFixed(1)} min`, ...parts, load].join(' | ')
   }
 }
 
@@ -224,7 +226,7 @@ function formatSample({ values }: Sample): string {
     .join(', ')
 }
 
-/** Reads the gauges of the broker without labels; the names have no `holdfast_` in front. */
+/** Reads the metrics of the broker that have no labels. The names lack the prefix `holdfast_`. */
 async function readGauges(adminUrl: string): Promise<Map<string, number>> {
   const response = await fetch(`${adminUrl}/metrics`)
   if (!response.ok) throw new Error(`The broker refused /metrics with ${response.status}`)
@@ -232,7 +234,9 @@ async function readGauges(adminUrl: string): Promise<Map<string, number>> {
   return new Map([...lines].map(([, name, value]) => [name!, Number(value)]))
 }
 
-/** Waits until all gauges are 0, and resolves with those that are not 0 after a time. */
+/**
+ * Waits until all gauges are 0, for at most `emptyWithinMs`. Resolves with those that are not 0.
+ */
 async function untilEmpty(adminUrl: string): Promise<string[]> {
   const end = performance.now() + emptyWithinMs
   for (;;) {

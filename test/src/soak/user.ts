@@ -1,6 +1,6 @@
 /**
- * A user of the soak program: opens a session, does some random actions, ends the session, and
- * begins again with a new session.
+ * A user of the soak program, inside a client process: opens a session, does some random actions,
+ * ends the session, and begins again with a new session.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -17,7 +17,6 @@ import { actions, settle } from './actions.js'
 /** The lease of each session, in ms. */
 const leaseMs = 4_000
 
-/** What a user needs. */
 export interface UserOptions {
   readonly url: string
   readonly token: string
@@ -54,13 +53,13 @@ export class User {
   /** Opens a session with a random grace. */
   connect(): Promise<Session> {
     const { url, token, random } = this.#options
-    const keepSocket = (socket: WebSocket): void => {
+    const onNewSocket = (socket: WebSocket): void => {
       this.#socket = socket
     }
-    class KnownWebSocket extends WebSocket {
+    class RecordedWebSocket extends WebSocket {
       constructor(target: string, protocols?: string | string[]) {
         super(target, protocols)
-        keepSocket(this)
+        onNewSocket(this)
       }
     }
     return connect(url, {
@@ -70,7 +69,7 @@ export class User {
       grace: random.pick([0, 1_000, 'lease'] as const),
       reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
       warnings: false,
-      WebSocket: KnownWebSocket as unknown as WebSocketConstructor,
+      WebSocket: RecordedWebSocket as unknown as WebSocketConstructor,
     })
   }
 

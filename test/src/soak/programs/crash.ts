@@ -1,6 +1,6 @@
-/** A planted crash: a process that loads this module ends soon, as after an error. */
+/** A planted crash: a process that loads this module ends soon, with the exit code of an error. */
 
-/** Long enough for a broker to listen and to serve its first clients, in ms. */
+/** The delay in ms: until then a broker listens and serves its first clients. */
 const delayMs = 1_500
 
 setTimeout(() => process.exit(70), delayMs).unref()

@@ -1,10 +1,10 @@
 /**
- * A planted leak: a process that loads this module keeps more memory and more open file descriptors
- * all the time. The verdict of the soak program must notice the leak.
+ * A planted leak: a process that loads this module keeps more and more memory and open file
+ * descriptors. The verdict of the soak program must notice the leak.
  */
 import { openSync } from 'node:fs'
 
-/** The time from one leak to the next, in ms. */
+/** The time from one addition to the next, in ms. */
 const intervalMs = 20
 
 const kept: unknown[] = []
