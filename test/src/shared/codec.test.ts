@@ -1,6 +1,7 @@
 /**
- * The codec joins messages into frames (`joinFrames`) and parses frames (`parseFrame`). Messages
- * and their order must stay the same, and a frame of several messages must be within the limit.
+ * Tests the codec, which joins messages into frames (`joinFrames`) and parses frames
+ * (`parseFrame`). Messages and their order must stay the same, and a frame of several messages must
+ * not be longer than the limit.
  */
 import { joinFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -101,14 +102,15 @@ describe('shared: joinFrames', () => {
 
   it('fills a frame to the last byte of UTF-8', () => {
     const half = `"${'é'.repeat((maxOutputFrameBytes - 7) >> 2)}"`
-    const rest = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
-    const fits = joinFrames([half, `"${'x'.repeat(rest - 2)}"`])
-    expect(fits.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
-    expect(joinFrames([half, `"${'x'.repeat(rest - 1)}"`])).to.have.length(2)
+    const bytesLeft = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
+    const frames = joinFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
+    expect(frames.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
+    expect(joinFrames([half, `"${'x'.repeat(bytesLeft - 1)}"`])).to.have.length(2)
   })
 
-  it('puts a message beyond the limit into a frame of its own', () => {
-    const long = `"${'x'.repeat(100)}"`
-    expect(joinFrames(['1', '2', long, '3', '4'], 50)).to.deep.equal(['[1,2]', long, '[3,4]'])
+  it('puts a message that is longer than the limit into a frame of its own', () => {
+    const longText = `"${'x'.repeat(100)}"`
+    const frames = joinFrames(['1', '2', longText, '3', '4'], 50)
+    expect(frames).to.deep.equal(['[1,2]', longText, '[3,4]'])
   })
 })

@@ -1,6 +1,6 @@
 /**
- * `DeadlineHeap` keeps deadlines in the order of their times, at most one deadline for each
- * subject, which is any object. The tests compare the heap with a simple list.
+ * Tests `DeadlineHeap`, which keeps deadlines in the order of their times. A deadline belongs to a
+ * subject (any object), and each subject has at most one. The tests compare the heap with a list.
  */
 import { DeadlineHeap } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -30,9 +30,9 @@ class DeadlineList {
   }
 
   delete(subject: number): boolean {
-    const before = this.size
+    const sizeBefore = this.size
     this.#list = this.#list.filter((deadline) => deadline.subject !== subject)
-    return this.size < before
+    return this.size < sizeBefore
   }
 
   /** Removes and returns the subject with the earliest deadline, if that deadline has passed. */
@@ -104,9 +104,9 @@ describe('shared: DeadlineHeap', () => {
     for (const each of [a, b, c, d]) deadlines.set(each, 10)
     deadlines.set(a, 20)
     deadlines.set(a, 10)
-    const due: (Subject | undefined)[] = []
-    for (let i = 0; i < 5; i++) due.push(deadlines.popDue(10))
-    expect(due).to.have.ordered.members([b, c, d, a, undefined])
+    const popped: (Subject | undefined)[] = []
+    for (let i = 0; i < 5; i++) popped.push(deadlines.popDue(10))
+    expect(popped).to.have.ordered.members([b, c, d, a, undefined])
   })
 
   it('returns a subject at its deadline and not before', () => {
@@ -128,16 +128,16 @@ describe('shared: DeadlineHeap', () => {
     for (let i = 0; i < subjectCount; i += 2) {
       expect(deadlines.delete(crowd[(i * 7_919) % subjectCount]!)).to.equal(true)
     }
-    let last = -1
-    let popped = 0
+    let lastTime = -1
+    let poppedCount = 0
     for (;;) {
       const next = deadlines.next
       if (deadlines.popDue(subjectCount) === undefined) break
-      expect(next).to.be.greaterThan(last)
-      last = next
-      popped++
+      expect(next).to.be.greaterThan(lastTime)
+      lastTime = next
+      poppedCount++
     }
-    expect(popped).to.equal(subjectCount / 2)
+    expect(poppedCount).to.equal(subjectCount / 2)
     expect(deadlines.size).to.equal(0)
   })
 })

@@ -1,7 +1,7 @@
 /**
- * A client relies on periods that the clock of the broker measures, such as a lease or a ttl.
- * Because clocks differ, the client ends each period earlier by a margin. The tests check the
- * formula.
+ * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
+ * measures, such as a lease or a ttl. Because clocks differ, the client ends each period earlier,
+ * by this margin.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,7 +1,7 @@
 /**
- * `IdTable` is a hash table of members with numbers (`tableId`). The slot of a member depends on
- * its number. The tests compare the table with a `Map` under random operations, also with numbers
- * that belong to the same slot.
+ * Tests `IdTable`, a hash table of members with numbers (`tableId`). The slot of a member depends
+ * on its number. The tests compare the table with a `Map` under random operations, also with
+ * numbers that belong to the same slot.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import { expect } from 'chai'
@@ -23,13 +23,13 @@ describe('shared: IdTable', () => {
       (start, operations) => {
         const table = new IdTable<{ readonly tableId: number }>()
         const model = new Map<number, { readonly tableId: number }>()
-        let number = start
+        let tableId = start
         for (const operation of operations) {
           if ('increment' in operation) {
-            number += operation.increment
-            const member = { tableId: number }
+            tableId += operation.increment
+            const member = { tableId }
             table.add(member)
-            model.set(number, member)
+            model.set(tableId, member)
           } else if (model.size > 0) {
             const member = [...model.values()][operation.removed % model.size]!
             table.remove(member)
@@ -37,7 +37,7 @@ describe('shared: IdTable', () => {
             expect(table.get(member.tableId)).to.equal(undefined)
           }
           expect(table.size).to.equal(model.size)
-          for (const [known, member] of model) expect(table.get(known)).to.equal(member)
+          for (const [knownId, member] of model) expect(table.get(knownId)).to.equal(member)
         }
         expect(table.values()).to.deep.equal([...model.values()])
       },
@@ -55,17 +55,17 @@ describe('shared: IdTable', () => {
   })
 
   const memberCount = 10_000
-  const rows: Record<string, (i: number) => number> = {
+  const patterns: Record<string, (i: number) => number> = {
     'follow each other': (i) => i,
     'are a power of two apart': (i) => i * 2 ** 16,
     'differ only above 32 bits': (i) => i * 2 ** 32,
   }
-  for (const [pattern, numberOf] of Object.entries(rows)) {
+  for (const [pattern, numberOf] of Object.entries(patterns)) {
     it(`visits few slots to add and remove numbers that ${pattern}`, () => {
-      let reads = 0
+      let readCount = 0
       const members = Array.from({ length: memberCount }, (_, i) => ({
         get tableId() {
-          reads++
+          readCount++
           return numberOf(i + 1)
         },
       }))
@@ -73,7 +73,7 @@ describe('shared: IdTable', () => {
       for (const member of members) table.add(member)
       for (const member of members) table.remove(member)
       expect(table.size).to.equal(0)
-      expect(reads / memberCount).to.be.below(100)
+      expect(readCount / memberCount).to.be.below(100)
     })
   }
 })

@@ -1,4 +1,6 @@
-/** `refuseUnknownOptions` refuses unknown options, and suggests the nearest known option. */
+/**
+ * Tests that `refuseUnknownOptions` refuses unknown options and suggests the nearest known option.
+ */
 import {
   HoldfastError,
   nearestName,
@@ -14,12 +16,12 @@ interface Options {
   readonly metadata?: unknown
 }
 
-const known: OptionNames<Options> = { timeout: 1, signal: 1, metadata: 1 }
+const knownOptions: OptionNames<Options> = { timeout: 1, signal: 1, metadata: 1 }
 
 /** The message of the error for these options; undefined if they are accepted. */
 function messageFor(given: unknown): string | undefined {
   try {
-    refuseUnknownOptions('lock', given, known)
+    refuseUnknownOptions('lock', given, knownOptions)
     return undefined
   } catch (error) {
     expect(error).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
@@ -80,9 +82,9 @@ describe('shared: refuseUnknownOptions', () => {
     })
     fc.assert(
       fc.property(mistyped, ({ name, place, letter, deleted }) => {
-        const at = place % name.length
-        const typed = name.slice(0, at) + letter + name.slice(at + deleted)
-        expect(nearestName(typed, names)).to.equal(name)
+        const position = place % name.length
+        const typedName = name.slice(0, position) + letter + name.slice(position + deleted)
+        expect(nearestName(typedName, names)).to.equal(name)
       }),
     )
     expect(nearestName('port', names)).to.equal(undefined)

@@ -1,4 +1,4 @@
-/** `redactUrl` and `redactUrls` hide the secrets of URLs, also of misspelt URLs. */
+/** Tests that `redactUrl` and `redactUrls` hide the secrets of URLs, also of misspelt URLs. */
 import { redactUrl, redactUrls } from '@holdfast/shared'
 import { expect } from 'chai'
 
@@ -30,7 +30,7 @@ describe('redactUrl', () => {
       ['https://user:secret@host/a?b=secret#secret', 'https://***@host/a?***#***'],
       ['etcd://user:secret@host/log', 'etcd://***@host/log'],
     ]
-    for (const [url, shown] of cases) expect(redactUrl(url)).to.equal(shown)
+    for (const [url, redacted] of cases) expect(redactUrl(url)).to.equal(redacted)
     expect(redactUrl(new URL('ws://user:secret@host'))).to.equal('ws://***@host/')
   })
 
@@ -55,7 +55,7 @@ describe('redactUrl', () => {
 
   it('hides secrets of URLs within other text', () => {
     const text = 'Invalid URL: "ws://user:secret@host/?secret" (see https://example.org/a)'
-    const shown = 'Invalid URL: "ws://***@host/?***" (see https://example.org/a)'
-    expect(redactUrls(text)).to.equal(shown)
+    const redacted = 'Invalid URL: "ws://***@host/?***" (see https://example.org/a)'
+    expect(redactUrls(text)).to.equal(redacted)
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Makes a second build of the server: a copy of the built package with another version and one more
- * feature. A test can so run two builds in one cluster. The copy is made from this clone, because a
- * clone need not have the commits of an earlier version.
+ * Makes a second build of the server, so that a test can run two builds in one cluster. The build
+ * is a copy of the built package with another version and one more feature. It is not an earlier
+ * version, because a clone of the repository need not have the commits of one.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,13 +33,12 @@ export function otherBuild(folder: string): OtherBuild {
   const manifest = JSON.parse(readFileSync(join(server, 'package.json'), 'utf8')) as object
   writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }))
   const features = join(copy, 'dist/protocol/features.js')
-  const text = readFileSync(features, 'utf8')
-  const changed = text
+  const changedText = readFileSync(features, 'utf8')
     .replace(/(brokerVersion = )'[^']+'/, `$1'${version}'`)
     .replace('brokerFeatures = [', `brokerFeatures = ['${feature}', `)
-  if (!changed.includes(`'${version}'`) || !changed.includes(`['${feature}', `)) {
+  if (!changedText.includes(`'${version}'`) || !changedText.includes(`['${feature}', `)) {
     throw new Error(`${features} has another form: adapt otherBuild()`)
   }
-  writeFileSync(features, changed)
+  writeFileSync(features, changedText)
   return { main: join(copy, 'dist/cli/main.js'), version, feature }
 }

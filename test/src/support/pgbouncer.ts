@@ -59,9 +59,9 @@ export class PgBouncer {
   }
 
   async stop(): Promise<void> {
-    const gone = once(this.#process, 'exit')
+    const exited = once(this.#process, 'exit')
     this.#process.kill('SIGKILL')
-    await gone
+    await exited
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }

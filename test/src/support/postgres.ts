@@ -30,13 +30,13 @@ const isRoot = process.getuid?.() === 0
 /** The folder in which Debian installs the versions of PostgreSQL. */
 const debian = '/usr/lib/postgresql'
 const user = 'holdfast'
-const here: Place = { host: '127.0.0.1', command: [] }
-/** How often the state of a server is read, in ms. */
-const againMs = 20
+const loopback: Place = { host: '127.0.0.1', command: [] }
+/** The time between two looks at the state of a server, in ms. */
+const pollMs = 20
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined
 
-/** How a client connects. */
+/** The address at which a client connects. */
 export interface Address {
   /** The folder of the socket. */
   readonly host: string
@@ -77,12 +77,12 @@ export class Postgres {
 
   /** Resolves when the server accepts connections. */
   static async start(options: PostgresOptions = {}): Promise<Postgres> {
-    const { place = here, settings = [], hba = [] } = options
+    const { place = loopback, settings = [], hba = [] } = options
     const folder = newFolder()
     const server = new Postgres(folder, await freePort(), place, settings)
     template ??= makeTemplate()
     await runAsServer('cp', ['-a', await template, server.data])
-    letIn(server.data, hba)
+    allowAllAddresses(server.data, hba)
     await server.start()
     return server
   }
@@ -97,7 +97,7 @@ export class Postgres {
     return `postgres://${asUser}@${this.host}:${this.port}/${database}?schema=${schema}&sslmode=disable`
   }
 
-  /** Connections of the administrator, for what a test does beside the brokers. */
+  /** Connections of the administrator, with which a test reads and changes the database itself. */
   get sql(): Sql {
     this.#sql ??= postgres({
       host: this.host,
@@ -127,32 +127,36 @@ export class Postgres {
       ? ['--reuid', `${nobody}`, '--regid', `${nobody}`, '--clear-groups']
       : []
     const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', ...asNobody]
-    const [first, ...rest] = [...command, program('postgres'), ...args] as [string, ...string[]]
-    const server = spawn(first, rest, { stdio: ['ignore', 'ignore', 'pipe'], cwd: this.#folder })
+    const commandLine = [...command, pathOf('postgres'), ...args] as [string, ...string[]]
+    const [program, ...programArgs] = commandLine
+    const server = spawn(program, programArgs, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      cwd: this.#folder,
+    })
     this.#process = server
-    const last: string[] = []
+    const outputLines: string[] = []
     for await (const line of createInterface(server.stderr)) {
       if (/ready to accept (read-only )?connections/.test(line)) {
         server.stderr.resume()
         return
       }
-      last.push(line)
+      outputLines.push(line)
     }
-    throw new Error(`PostgreSQL did not start:\n${last.slice(-5).join('\n')}`)
+    throw new Error(`PostgreSQL did not start:\n${outputLines.slice(-5).join('\n')}`)
   }
 
   /**
    * Makes a standby of this server, which copies every commit. The standby runs until it is
    * stopped, and accepts reads only until it is promoted.
    */
-  async standby({ place = here, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
+  async standby({ place = loopback, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
     const folder = newFolder()
     const server = new Postgres(folder, await freePort(), place, settings)
     await server.copyFrom(this)
     return server
   }
 
-  /** Throws the data away, copies those of a primary, and starts as its standby. */
+  /** Deletes the data, copies the data of a primary, and starts as the standby of the primary. */
   async copyFrom(primary: Postgres): Promise<void> {
     rmSync(this.data, { recursive: true, force: true })
     const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', user]
@@ -168,12 +172,12 @@ export class Postgres {
       '-R',
     ])
     const line = `host=${primary.host} port=${primary.port} user=${user} application_name=standby`
-    // The last line of this name counts.
+    // If the file has several lines with this name, PostgreSQL uses the last.
     appendFileSync(join(this.data, 'postgresql.auto.conf'), `primary_conninfo = '${line}'\n`)
     await this.start()
   }
 
-  /** Makes the primary of a standby. Resolves when it accepts writes. */
+  /** Makes this standby a primary. Resolves when it accepts writes. */
   async promote(): Promise<void> {
     await runTool('pg_ctl', ['promote', '-D', this.data, '-w'])
   }
@@ -185,7 +189,7 @@ export class Postgres {
     for (;;) {
       const [row] = await this.sql.unsafe(`show ${name}`)
       if (row?.[name] === value) return
-      await sleep(againMs)
+      await sleep(pollMs)
     }
   }
 
@@ -198,12 +202,12 @@ export class Postgres {
     await sql?.end({ timeout: 0 })
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
     const children = childrenOf(server.pid!)
-    const gone = once(server, 'exit')
+    const exited = once(server, 'exit')
     server.kill(signal)
     for (const child of signal === 'SIGKILL' ? children : []) signalProcess(child, 'SIGKILL')
-    await gone
+    await exited
     // A new server refuses to start while a process of the former one lives.
-    while (children.some(isAlive)) await sleep(againMs)
+    while (children.some(isAlive)) await sleep(pollMs)
   }
 
   /** Stops all processes of the server, like SIGSTOP: its connections stay open without answers. */
@@ -234,11 +238,12 @@ function newFolder(): string {
   return folder
 }
 
-/** Lets users and standbys on other addresses than loopback in, after the given lines. */
-function letIn(data: string, first: readonly string[]): void {
+/** Allows users and standbys to connect from each address. The given lines come first. */
+function allowAllAddresses(data: string, firstLines: readonly string[]): void {
   const file = join(data, 'pg_hba.conf')
-  const last = ['host all all 0.0.0.0/0 trust', 'host replication all 0.0.0.0/0 trust']
-  writeFileSync(file, [...first, readFileSync(file, 'utf8'), ...last, ''].join('\n'))
+  const lastLines = ['host all all 0.0.0.0/0 trust', 'host replication all 0.0.0.0/0 trust']
+  const text = readFileSync(file, 'utf8')
+  writeFileSync(file, [...firstLines, text, ...lastLines, ''].join('\n'))
 }
 
 /**
@@ -296,8 +301,8 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** The newest installed version on Debian, or the installation on the PATH. */
-function program(name: string): string {
+/** The path of a program of the newest installed version on Debian, or its name on the PATH. */
+function pathOf(name: string): string {
   const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
   if (versions.length === 0) return name
   return join(debian, String(Math.max(...versions)), 'bin', name)

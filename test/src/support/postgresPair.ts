@@ -1,6 +1,6 @@
 /**
  * A primary of PostgreSQL and its synchronous standby, each on a machine of its own. The standby
- * can replace the primary, and the former primary becomes the standby then.
+ * can replace the primary; the former primary then becomes the standby.
  */
 import type { Place } from './etcd.js'
 import { Postgres } from './postgres.js'

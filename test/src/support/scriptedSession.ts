@@ -172,7 +172,7 @@ export async function acquireLock(
   return lockRequest
 }
 
-/** Acknowledges all messages so far; the broker received the newest at `at`. */
+/** Acknowledges all messages so far. @param at When the broker received the newest message. */
 export function acknowledge({ socket }: Scene, at = 50_000): void {
   socket.deliver({ type: 'ack', n: socket.sent.length, at })
 }

@@ -5,7 +5,7 @@
 import { nodeEnvironment } from '@holdfast/server/internal'
 import type { Clock } from '@holdfast/shared'
 
-/** How many ms of the machine one ms of the slow clock lasts. */
+/** How many ms pass on the machine's clock during one ms of the slow clock. */
 const slowdown = 20
 
 const { clock } = nodeEnvironment

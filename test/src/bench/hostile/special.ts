@@ -10,11 +10,11 @@ import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } fr
 import { addDescribedHolders, holdQueue } from './locking.js'
 import { steal } from './querying.js'
 
-/** The interval between the times at which the deadlines of all sessions pass, in ms. */
+/** All sessions choose deadlines that pass at the same time, once in this interval. In ms. */
 const togetherMs = 1_000
 
 /** The time until the next moment at which the deadlines of all sessions pass, in ms. */
-function untilTogether(): number {
+function msUntilTogether(): number {
   return Math.max(
     1,
     togetherMs - (Math.floor(performance.timeOrigin + performance.now()) % togetherMs),
@@ -25,10 +25,10 @@ function untilTogether(): number {
 function lockOwn(session: HostileSession, field: string): string {
   const id = session.nextId()
   const key = `${session.welcome.session} ${id % 10_000}`
-  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${untilTogether()}}`
+  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
 }
 
-/** How many records a session may use for one expensive moment. */
+/** How many locks, requests or calls a session may make for one expensive moment of the broker. */
 function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
   const burst = messagesPerSecond === Number.POSITIVE_INFINITY ? 2_000 : messageBurst - 20
   return Math.min(2_000, locksPerSession - 1, burst)
@@ -51,7 +51,7 @@ async function fenceOf(session: HostileSession, message: string): Promise<string
   return granted
 }
 
-/** Lets many shared requests wait behind an exclusive lock, and downgrades the lock. */
+/** Lets many shared requests wait for an exclusive lock. Then downgrades the lock to grant them. */
 async function downgradeToCrowd(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const key = `crowd ${session.welcome.session}`
   const records = recordsOf(limits)
@@ -178,7 +178,7 @@ const timingKinds: readonly Kind[] = [
     'eagerly',
     (session) => {
       const id = session.nextId()
-      return `{"type":"lock","id":${id},"key":"queue","timeout":${untilTogether()}}`
+      return `{"type":"lock","id":${id},"key":"queue","timeout":${msUntilTogether()}}`
     },
     { prepare: holdQueue },
   ),

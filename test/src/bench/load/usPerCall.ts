@@ -1,8 +1,10 @@
-/** Measures calls that take too little time for a clock, as a mean over many calls. */
+/**
+ * Measures calls that are too short for a clock: many calls together, of which it takes the mean.
+ */
 
-/** The µs of one call of an action. */
-export function usPerCall(calls: number, action: () => void): number {
-  const began = performance.now()
-  for (let i = 0; i < calls; i++) action()
-  return ((performance.now() - began) * 1_000) / calls
+/** Runs an action `callCount` times. Returns the mean duration of one call, in µs. */
+export function usPerCall(callCount: number, action: () => void): number {
+  const startedAt = performance.now()
+  for (let i = 0; i < callCount; i++) action()
+  return ((performance.now() - startedAt) * 1_000) / callCount
 }

@@ -1,7 +1,8 @@
 /**
- * The shapes of the uncontended loads, in which a configuration of a peer can differ. The shape
- * `64×16` is 64 sessions with 16 pairs under way in each; a pair is one lock and its unlock.
+ * The shapes of the uncontended loads: how many sessions they have, and how many pairs (one lock
+ * and its unlock) are under way in each session. `64×16` means 64 sessions with 16 pairs each. The
+ * configuration of a peer can differ from shape to shape.
  */
 export const uncontendedShapes = ['1×1', '64×1', '64×16'] as const
-/** The shapes in which more sessions than one have requests under way on keys of their own. */
+/** The shapes with more than one session. Each session uses keys of its own. */
 export const manySessionShapes = ['64×1', '64×16'] as const

@@ -40,8 +40,8 @@ export const workloads: readonly Workload[] = [
 
 /** @throws If no workload has this name. */
 export function workloadNamed(name: string): Workload {
-  const all = [...workloads, ...peerWorkloads(peers)]
-  const workload = all.find((candidate) => candidate.name === name)
+  const allWorkloads = [...workloads, ...peerWorkloads(peers)]
+  const workload = allWorkloads.find((candidate) => candidate.name === name)
   if (workload === undefined) throw new Error(`Unknown workload: ${name}`)
   return workload
 }

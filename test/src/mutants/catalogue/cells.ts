@@ -46,7 +46,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'connectCellsIn',
     find: '$CELLS[$CELL - 1]',
     replace: '$CELLS[count - $CELL]',
-    why: 'The client takes the brokers of a cell from the wrong end of its list.',
+    why: 'The client counts the cells from the end of its list, not from the beginning.',
     cells,
   },
   {

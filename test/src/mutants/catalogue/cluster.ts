@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of the code by which several brokers share one command log: membership,
  * snapshots and moved sessions. A self-lease is how long a broker may regard itself as a member.
- * The owner broker of a session keeps its deadlines.
+ * The owner broker of a session is the broker that ends the session and its locks in time.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -31,7 +31,7 @@ const membership: Mutant[] = [
     find: '$LIVING.get($BROKER) !== $N - 1',
     replace: '$LIVING.get($BROKER) !== $N - 1 && $LIVING.get($BROKER) !== $N',
     brokers,
-    why: 'The brokers apply an entry twice that was appended again because its answer was lost.',
+    why: 'The brokers apply an entry twice. It was appended again, because its answer was lost.',
   },
   {
     name: 'cluster-missed-entry-ignored',
@@ -39,7 +39,7 @@ const membership: Mutant[] = [
     find: '$LAST < $N - 1',
     replace: 'false',
     brokers,
-    why: 'A broker that has missed an entry goes on, and ignores all later entries of the sender.',
+    why: 'A broker that missed an entry of a sender goes on, and ignores the later entries of it.',
   },
   {
     name: 'cluster-dead-after-half-the-silence',
@@ -63,7 +63,7 @@ const membership: Mutant[] = [
     find: '$SELF_LEASE.onOwnEntry($N)',
     replace: '($SELF_LEASE.onSent($N, this.#deps.clock.monotonic()), $SELF_LEASE.onOwnEntry($N))',
     brokers,
-    why: 'A broker counts its self-lease from the return of its entry, not from the sending.',
+    why: 'A broker counts its self-lease from when it reads its own entry, not from when it sent it.',
   },
 ]
 
@@ -98,7 +98,7 @@ const snapshots: Mutant[] = [
     find: 'await runInTurns($RESTORING, $ENVIRONMENT)',
     replace: 'if (this.#incarnation === undefined) await runInTurns($RESTORING, $ENVIRONMENT)',
     brokers,
-    why: 'A broker that needs removed entries keeps its old table instead of a snapshot.',
+    why: 'A broker that needs removed entries keeps its old table, and restores no snapshot.',
   },
 ]
 
