@@ -1,9 +1,10 @@
 /**
  * Deadlocks between scopes: the table refuses a request that could never be granted, and no other
  * request. A scope is one logical task of a session. `naiveDeadlock.ts` finds the same deadlocks by
- * a simple and slow method, and must agree for every request of long random histories. A `TableDriver` applies commands to a lock table and
- * returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got
- * the key `k` with the fence 2. A fence numbers a grant.
+ * a simple and slow method, and must agree for every request of long random histories. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'

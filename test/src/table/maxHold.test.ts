@@ -1,9 +1,9 @@
 /**
  * `maxHold` is the longest time for which a lock is held. `maxHold` begins with the grant. A
  * refresh, which restarts the ttl, does not prolong `maxHold`. The broker that owns a session
- * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock table
- * and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b`
- * got the key `k` with the fence 2. A fence numbers a grant.
+ * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock
+ * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
+ * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

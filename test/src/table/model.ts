@@ -366,7 +366,7 @@ export class Model {
     this.#answers.answer(session, request, answer, 'lock')
   }
 
-  /** A kept result answers a `once` immediately. Otherwise the `once` requests an exclusive lock. */
+  /** Answers a `once` with the kept result. Without a kept result, requests an exclusive lock. */
   #once(session: ModelSession, command: CommandOf<'once'>): void {
     const kept = this.#results.keptFor(command.key)
     if (kept === undefined) {

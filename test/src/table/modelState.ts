@@ -93,7 +93,7 @@ export class ModelState {
     return first === request && this.canHold(request)
   }
 
-  /** The waiting requests of the set of a request; only the request itself if it is not of a set. */
+  /** The waiting requests of the set of a request; only the request itself if it has no set. */
   membersOf(request: PlainRequest): PlainRequest[] {
     const { session, id } = request
     return this.waitingRequests.filter((waiter) => waiter.session === session && waiter.id === id)

@@ -147,8 +147,8 @@ export class CommandMaker {
     const fields = { ...base, attachEpoch }
     switch (kind) {
       case 'repeat':
-        // The request of the earlier id was answered, its answer was acknowledged, or it still waits;
-        // or the client skipped this id.
+        // The request of the earlier id was answered, its answer was acknowledged, or it still
+        // waits; or the client skipped this id.
         return repeat(fields, session, pick, state)
       case 'lock':
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
@@ -169,8 +169,8 @@ export class CommandMaker {
       case 'upgrade':
       case 'downgrade': {
         const fence = isWrong ? undefined : pickShared(session, state)
-        // Without a shared lock to upgrade, the step locks a key that all seats share, so that later
-        // upgrades must wait for each other.
+        // Without a shared lock to upgrade, the step locks a key that all seats share, so that
+        // later upgrades must wait for each other.
         if (kind === 'upgrade' && !isWrong && fence === undefined)
           return sharedLock(fields, session.lastId + 1)
         const requestFence = fence ?? pickFence(session, state, pick, isWrong)
