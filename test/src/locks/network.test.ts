@@ -153,9 +153,9 @@ describe('session.locks over a network', () => {
   it('rejects with an AbortError if the broker answers the unlock that the lock is lost', async () => {
     const notHeld = { type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' }
     for (const thrown of [undefined, new Error('mine')]) {
-      const endCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
+      const settleCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
       const scene = await openScene()
-      const request = requestLock(scene, {}, turn().then(turn).then(endCallback))
+      const request = requestLock(scene, {}, turn().then(turn).then(settleCallback))
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
       await turn()
@@ -169,14 +169,14 @@ describe('session.locks over a network', () => {
 
   it('repeats waiting requests in a new session, and never the lost locks', async () => {
     const scene = await openScene()
-    const [held, waits] = [requestLock(scene), requestLock(scene)]
+    const [heldRequest, waitingRequest] = [requestLock(scene), requestLock(scene)]
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     scene.socket.end()
     await turn()
-    expectAbortError(held.outcome, { code: 'LOCK_LOST', reason: 'session' })
-    expect(waits.outcome).to.equal('open')
+    expectAbortError(heldRequest.outcome, { code: 'LOCK_LOST', reason: 'session' })
+    expect(waitingRequest.outcome).to.equal('open')
     scene.clock.advance(5_000)
     await turn()
     const socket = scene.network.last
@@ -186,10 +186,10 @@ describe('session.locks over a network', () => {
     expect(socket.sent.slice(1)).to.deep.equal([{ type: 'lock', id: 2, key: 'a' }])
     socket.deliver({ type: 'granted', id: 2, fence: 12 })
     await turn()
-    expect(waits.lock).to.include({ fence: 12, held: true })
+    expect(waitingRequest.lock).to.include({ fence: 12, held: true })
   })
 
-  it('passes on the errors of the broker', async () => {
+  it('rejects a request with the error of the broker', async () => {
     const scene = await openScene()
     const request = requestLock(scene)
     await turn()
@@ -197,11 +197,11 @@ describe('session.locks over a network', () => {
     await turn()
     expect(request.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
     scene.socket.end()
-    const immediate = requestLock(scene, { ifAvailable: true })
+    const withoutConnection = requestLock(scene, { ifAvailable: true })
     await turn()
     scene.clock.advance(0)
     await turn()
-    expect(immediate.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
+    expect(withoutConnection.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
   })
 
   it('refuses wrong values of its own options with a TypeError and a code', async () => {
@@ -223,12 +223,12 @@ describe('session.locks over a network', () => {
   it('rejects waiting requests with AbortError when its session ends, and later requests too', async () => {
     const scene = await openScene()
     const { session } = scene
-    const waiting = requestLock(scene)
-    const querying = session.locks.query().catch((error: unknown) => error)
+    const waitingRequest = requestLock(scene)
+    const queryError = session.locks.query().catch((error: unknown) => error)
     await turn()
     void session.close()
-    expectAbortError((await afterTurn(waiting)).outcome, { code: 'SESSION_CLOSED' })
-    expectAbortError(await querying, { code: 'SESSION_CLOSED' })
+    expectAbortError((await afterTurn(waitingRequest)).outcome, { code: 'SESSION_CLOSED' })
+    expectAbortError(await queryError, { code: 'SESSION_CLOSED' })
     const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
     const attempts: [unknown[], string][] = [
       [['a', () => {}], 'InvalidStateError'],

@@ -94,8 +94,8 @@ export async function runPlan(
   prefix: string,
 ): Promise<string[]> {
   const script = new Script(locks, otherLocks, prefix)
-  const scripted = new Map<string, ScriptedRequest>()
-  const planned = new Map<string, PlannedRequest>()
+  const scriptedRequests = new Map<string, ScriptedRequest>()
+  const plannedRequests = new Map<string, PlannedRequest>()
   const log: string[] = []
   let held: readonly string[] = []
   let pending: readonly string[] = []
@@ -103,18 +103,18 @@ export async function runPlan(
     for (const action of turn) {
       const { label } = action
       if (action.kind === 'request') {
-        planned.set(label, action)
-        scripted.set(label, script.request(label, action.name, action.options))
+        plannedRequests.set(label, action)
+        scriptedRequests.set(label, script.request(label, action.name, action.options))
       } else {
-        const { name, options } = planned.get(label)!
+        const { name, options } = plannedRequests.get(label)!
         const isBehindShared = options.mode === 'exclusive' && held.includes(`${name} shared`)
-        if (action.kind !== 'abort' || !isBehindShared) end(scripted.get(label)!, action)
+        if (action.kind !== 'abort' || !isBehindShared) end(scriptedRequests.get(label)!, action)
       }
     }
     await script.untilQuiet()
     ;({ held, pending } = await script.listOwn())
     log.push(`turn ${i}: ${turn.map(describeAction).join('; ')}`)
-    log.push(...inOrder(script.log, planned))
+    log.push(...inOrder(script.log, plannedRequests))
     log.push(`held: ${held.join(', ')}`, `pending: ${[...pending].sort(byName).join(', ')}`)
     script.log.length = 0
   }

@@ -33,9 +33,9 @@ export class Script {
   /** The prefix of all names of locks in this scenario. No other scenario uses this prefix. */
   readonly prefix: string
 
-  constructor(locks: Locks, far: Locks, prefix: string) {
+  constructor(locks: Locks, otherLocks: Locks, prefix: string) {
     this.locks = locks
-    this.otherLocks = far
+    this.otherLocks = otherLocks
     this.prefix = prefix
   }
 
@@ -55,7 +55,7 @@ export class Script {
     options: ScriptedOptions = {},
     locks: Locks = this.locks,
   ): ScriptedRequest {
-    const { abortable, ...rest } = options
+    const { abortable, ...lockOptions } = options
     const controller = new AbortController()
     let end: { resolve(value: unknown): void; reject(error: unknown): void } | undefined
     const ended = new Promise((resolve, reject) => {
@@ -63,7 +63,7 @@ export class Script {
     })
     // A scenario may end before any code awaits this promise.
     ended.catch(() => {})
-    const requestOptions = abortable ? { ...rest, signal: controller.signal } : rest
+    const requestOptions = abortable ? { ...lockOptions, signal: controller.signal } : lockOptions
     const done = locks.request(this.prefix + name, requestOptions, (lock) => {
       this.record(`${label}: ${lock === null ? 'null' : 'granted'}`)
       return lock === null ? 'none' : ended
@@ -126,14 +126,14 @@ export class Script {
 }
 
 /**
- * Returns the log after it has sorted the lines between each two quiet points. A test needs this
- * for two sessions or two callers in a browser, because these may hear of grants in another order.
+ * Returns the log with the lines between each two quiet points sorted. A test needs this for two
+ * sessions or two callers in a browser, because they may learn of grants in another order.
  */
 export function sortedBetweenQuietPoints(
   log: readonly string[],
-  rests: readonly number[],
+  quietPoints: readonly number[],
 ): string[] {
-  const ends = [...rests, log.length]
+  const ends = [...quietPoints, log.length]
   return ends.flatMap((end, i) => log.slice(i === 0 ? 0 : ends[i - 1], end).sort())
 }
 

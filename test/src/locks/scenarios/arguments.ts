@@ -17,15 +17,15 @@ async function tryArguments(script: Script, label: string, ...args: unknown[]): 
   }
 }
 
-/** A callback that must not run, and logs a line if it does. */
-function forbidden(script: Script): () => void {
+/** Makes a callback that must not run, and logs a line if it runs. */
+function callbackThatMustNotRun(script: Script): () => void {
   return () => script.record('THE CALLBACK RAN')
 }
 
-const kinds: Scenario = {
+const wrongTypes: Scenario = {
   title: 'request rejects arguments of a wrong type with a TypeError',
   async run(script) {
-    const mustNotRun = forbidden(script)
+    const mustNotRun = callbackThatMustNotRun(script)
     const name = `${script.prefix}a`
     await tryArguments(script, 'nothing')
     await tryArguments(script, 'no callback', name)
@@ -76,17 +76,23 @@ const kinds: Scenario = {
 const conversions: Scenario = {
   title: 'request converts names, options and modes as WebIDL says',
   async run(script) {
-    const say = (lock: Lock | null) => `${lock?.name} ${lock?.mode}`
+    const describeLock = (lock: Lock | null) => `${lock?.name} ${lock?.mode}`
     for (const name of [12, null, undefined, true, ['a', 'b'], { toString: () => 'mine' }]) {
-      await tryArguments(script, 'name', name, say)
+      await tryArguments(script, 'name', name, describeLock)
     }
     for (const options of [undefined, null, {}, () => {}, [], new Date(0)]) {
-      await tryArguments(script, 'options', 'a', options, say)
+      await tryArguments(script, 'options', 'a', options, describeLock)
     }
-    await tryArguments(script, 'mode', 'a', { mode: ['shared'] }, say)
-    await tryArguments(script, 'undefined', 'a', { mode: undefined, signal: undefined }, say)
-    await tryArguments(script, 'truth', 'a', { ifAvailable: 'yes', steal: 0 }, say)
-    await tryArguments(script, 'more', 'a', {}, say, 'more')
+    await tryArguments(script, 'mode', 'a', { mode: ['shared'] }, describeLock)
+    await tryArguments(
+      script,
+      'undefined',
+      'a',
+      { mode: undefined, signal: undefined },
+      describeLock,
+    )
+    await tryArguments(script, 'truth', 'a', { ifAvailable: 'yes', steal: 0 }, describeLock)
+    await tryArguments(script, 'more', 'a', {}, describeLock, 'more')
   },
   log: [
     ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map((n) => `name: done ${n} exclusive`),
@@ -101,7 +107,7 @@ const conversions: Scenario = {
 const unsupported: Scenario = {
   title: 'request rejects options that exclude each other with a NotSupportedError',
   async run(script) {
-    const mustNotRun = forbidden(script)
+    const mustNotRun = callbackThatMustNotRun(script)
     const { signal } = new AbortController()
     await tryArguments(script, 'dash', '-', mustNotRun)
     await tryArguments(script, 'dash and more', '-a', mustNotRun)
@@ -146,7 +152,7 @@ const unsupported: Scenario = {
 const order: Scenario = {
   title: 'request checks its arguments in the order of the specification',
   async run(script) {
-    const mustNotRun = forbidden(script)
+    const mustNotRun = callbackThatMustNotRun(script)
     const aborted = AbortSignal.abort(new Error('mine'))
     const broken = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
     const options = {
@@ -194,4 +200,4 @@ const order: Scenario = {
   ],
 }
 
-export const argumentScenarios: readonly Scenario[] = [kinds, conversions, unsupported, order]
+export const argumentScenarios: readonly Scenario[] = [wrongTypes, conversions, unsupported, order]

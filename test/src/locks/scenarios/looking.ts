@@ -2,7 +2,7 @@
 import type { Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-const shape: Scenario = {
+const fieldsOfQuery: Scenario = {
   title: 'query shows the name, the mode and the client of each lock and each request',
   async run(script) {
     const ownLocks = await script.listOwn()
@@ -70,7 +70,7 @@ const pendingOrder: Scenario = {
   ],
 }
 
-const inside: Scenario = {
+const queryInCallback: Scenario = {
   title: 'query may be called anywhere, also in a callback that holds a lock',
   async run(script) {
     const name = `${script.prefix}x`
@@ -153,8 +153,8 @@ const names = [
   ...['constructor', '\u00ff'.repeat(100), '\0'.repeat(100), `${'\uD800'.repeat(100)}`, '锁', '🔒'],
 ]
 
-/** The name as a JSON string that has only ASCII characters. */
-function spell(name: string): string {
+/** Returns the name as a JSON string that has only ASCII characters. */
+function inAscii(name: string): string {
   return JSON.stringify(name).replace(/[^\x20-\x7e]/g, (unit) => {
     return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   })
@@ -165,7 +165,7 @@ async function holdAll(script: Script): Promise<void> {
   const ends: (() => void)[] = []
   const settled = names.map((name) => {
     return script.locks.request(name, { ifAvailable: true }, (lock) => {
-      script.record(`${spell(name)}: ${lock?.name === name}`)
+      script.record(`${inAscii(name)}: ${lock?.name === name}`)
       return new Promise<void>((resolve) => ends.push(resolve))
     })
   })
@@ -177,28 +177,28 @@ async function holdAll(script: Script): Promise<void> {
     const state = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
       String(lock),
     )
-    if (state !== 'null') script.record(`${spell(name)} is held twice`)
+    if (state !== 'null') script.record(`${inAscii(name)} is held twice`)
   }
   for (const end of ends) end()
   await Promise.all(settled)
 }
 
-const wellFormed = names.filter((name) => !/\p{Cs}/u.test(name)).length
+const wellFormedCount = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {
   title: 'a name may be any string, and two names are equal only if all their units are equal',
   run: holdAll,
-  log: [...names.map((name) => `${spell(name)}: true`), `listed: ${names.length}`],
+  log: [...names.map((name) => `${inAscii(name)}: true`), `listed: ${names.length}`],
   chromium: {
     why: 'the query of Chromium shows lone surrogates as U+FFFD, though its locks distinguish them',
-    log: [...names.map((name) => `${spell(name)}: true`), `listed: ${wellFormed}`],
+    log: [...names.map((name) => `${inAscii(name)}: true`), `listed: ${wellFormedCount}`],
   },
 }
 
 export const lookingScenarios: readonly Scenario[] = [
-  shape,
+  fieldsOfQuery,
   pendingOrder,
-  inside,
+  queryInCallback,
   deadlock,
   anyName,
 ]
