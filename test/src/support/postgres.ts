@@ -260,7 +260,7 @@ async function makeTemplate(): Promise<string> {
 
 /** Runs a program of PostgreSQL. */
 function runTool(name: string, args: readonly string[]): Promise<void> {
-  return runAsServer(program(name), args)
+  return runAsServer(pathOf(name), args)
 }
 
 /**
