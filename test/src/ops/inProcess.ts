@@ -24,8 +24,9 @@ let last: Promise<unknown> = Promise.resolve()
 
 /** Whether a command with these arguments only reads, prints and ends by itself. */
 export function onlyReads(args: readonly string[]): boolean {
-  const [command = ''] = args
-  if (readers.has(command) || args.includes('--help')) return true
+  const [command = '', firstArgument] = args
+  // `--help` at another place may be a word of the command that `holdfast run` starts.
+  if (readers.has(command) || command === '--help' || firstArgument === '--help') return true
   if (command === 'serve') return args.includes('--check')
   return ['top', 'ping'].includes(command) && args.includes('--count')
 }
