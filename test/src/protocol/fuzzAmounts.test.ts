@@ -14,7 +14,7 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { type HeldKeys, hostileBatch } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const runCount = count(3, 100)
+const runCount = count(2, 100)
 const heldLockCount = count(800, 5_000)
 /** The number of shared locks of the key `crowd`. */
 const crowdSize = count(300, 1_000)
@@ -271,7 +271,7 @@ describe('protocol: hostile amounts', () => {
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
     const churn = { type: 'lock', key: 'churn', steal: true, metadata }
-    socket.say(...Array.from({ length: count(5, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
+    socket.say(...Array.from({ length: count(3, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
     while (scene.endOneTurn()) scene.checkBystander()
   })
   it('keep turns short when the deadlines of all hostile clients pass together', function () {
