@@ -1,6 +1,6 @@
 /**
  * What a snapshot under way must learn from the table: which record will change next. The snapshot
- * copies the record, because the snapshot has the state of the moment when it began.
+ * copies the record, because the snapshot must show the state at the moment when it began.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { KeyState, Session } from './records.js'

@@ -370,8 +370,8 @@ export interface ExpireLock extends CommandBase {
 /**
  * Proposal: the `maxHold` of this lock is over. The proposal needs no generation, because a refresh
  * does not prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of
- * a former owner broker, because the new owner broker counts `maxHold` from a new start, and tells
- * the client this start.
+ * a former owner broker: the new owner broker counts `maxHold` from a new start, and has told the
+ * client this start.
  */
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'
@@ -389,8 +389,8 @@ export interface ForgetResult extends CommandBase {
 }
 
 /**
- * Proposal: grant more waiters of these keys, and answer more followers of a `once`, because an
- * earlier command stopped at the limit of grants for one command.
+ * Proposal: continue with these keys, at which an earlier command reached the limit of grants for
+ * one command. The table grants more waiters, and answers more followers of a `once`.
  */
 export interface GrantUnfinishedKeys extends CommandBase {
   readonly type: 'grantUnfinishedKeys'

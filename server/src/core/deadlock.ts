@@ -1,6 +1,6 @@
 /**
- * Finds deadlocks. A new request causes a deadlock if it could never be granted: the scopes for
- * whose locks it would wait are waiting themselves, for each other or for the new request.
+ * Finds deadlocks. A new request causes a deadlock if it could never be granted, because it would
+ * wait for scopes that wait themselves: for each other, or for the new request.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
@@ -11,8 +11,9 @@
  * depends, directly or through other requests. The check then repeats one step in its own records:
  * it grants a request that nothing prevents, and releases the locks of the scope of this request.
  * The check ends when no more request can be granted. If the new request is not granted by then,
- * there is a deadlock. A search for a cycle would not be exact for permits, because a request for
- * permits can be granted when any one of the holders makes room.
+ * there is a deadlock. A mere search for a cycle would find false deadlocks with permits: a request
+ * for permits waits for several holders, but may be granted when only one of them releases its
+ * permits.
  *
  * The check visits only waiting scopes and waiting sets. The order of the visits depends only on
  * fences and queues, so that all brokers decide alike.
@@ -95,7 +96,7 @@ interface CheckedKey {
   readonly queue: Waiter[]
   /** The same waiters as in `queue`, so that a waiter is found in constant time. */
   readonly queuedWaiters: Set<Waiter>
-  /** The requests in scopes or sets that follow in the queue of the key. */
+  /** The requests in scopes or sets at this key that are not in `queue` yet. */
   readonly uncollected: Iterator<Request>
   /** The check has granted the waiters of `queue` before this index. */
   headIndex: number

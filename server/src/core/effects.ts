@@ -45,6 +45,7 @@ export type Effect =
    * which of the two is true.
    */
   | { readonly kind: 'refused'; readonly handshakeId: string }
+  /** `keep` is true if the session lives on for its whole lease, and not only for its grace. */
   | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
   /** The table emits this effect after all releases and withdrawals of the session. */
   | { readonly kind: 'ended'; readonly session: Session; readonly reason: EndReason }
@@ -111,7 +112,9 @@ export type Effect =
   | {
       readonly kind: 'revoked'
       readonly lock: Lock
+      /** The session of the operator. */
       readonly by: Session
+      /** The reason that the operator gave. */
       readonly note: string
     }
   /** The ttl of the lock starts again. An `answer` follows. */

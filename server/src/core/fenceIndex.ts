@@ -1,12 +1,14 @@
 /**
- * Finds a lock of a key by its fence (the number of the lock) in constant time, so that `revoke` is
- * fast among 100,000 shared locks. The first lookup of a key builds the index of the key. The index
+ * Finds a lock of a key by its fence (the number of the lock) in constant time. So `revoke` is fast
+ * even among 100,000 shared locks. The first lookup of a key builds the index of the key. The index
  * is dropped when the key becomes idle. Keys without a lookup cost nothing.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
 
-/** A key with at most this many holders is searched for a fence one holder after the other. */
+/**
+ * A key with at most this many holders needs no index: a search visits one holder after the other.
+ */
 const maxScannedHolders = 64
 
 export class FenceIndex {

@@ -1,11 +1,11 @@
 /**
- * A snapshot of the table that is read in many turns of the event loop, while the table goes on.
- * The snapshot has the state of one moment: the moment when it began.
+ * A snapshot of the table that is read in many turns of the event loop, while the table executes
+ * commands. The snapshot has the state of one moment: the moment when it began.
  *
- * The snapshot reads the records one after the other. Before the table changes a record that the
- * snapshot has not read yet, the table calls one of the methods `before…Change`, and the snapshot
- * copies the record. Later the snapshot yields the copy at the place of the record. So the items
- * and their order equal those of `dump` at the moment when the snapshot began.
+ * The snapshot reads the records one after the other. Before the table changes a record, the table
+ * calls one of the methods `before…Change`. If the snapshot has not read the record yet, the
+ * snapshot copies the record then. Later the snapshot yields the copy at the place of the record.
+ * So the items and their order equal those of `dump` at the moment when the snapshot began.
  *
  * A record is copied at once, so a key with 100,000 holders is copied in one turn.
  */
@@ -87,7 +87,8 @@ export class GradualSnapshot implements ChangeListener {
 }
 
 /**
- * Records of a kind of which the table has few enough that the snapshot lists all of them at once.
+ * Records, such as sessions, of which a table has so few that the snapshot lists all of them when
+ * it begins.
  */
 class FixedRecords<T> {
   readonly #records: readonly T[]

@@ -69,13 +69,13 @@ export class Granter {
   #isTracked = false
 
   /**
-   * @param state The contents to begin with. `fence` is the highest fence so far.
+   * @param contents The contents to begin with. `fence` is the highest fence so far.
    * @param grantsPerCommand Most waiters that one command grants.
    */
   constructor(
     responder: Responder,
     results: ResultTable,
-    state: LockTotals & {
+    contents: LockTotals & {
       readonly keys: KeyTable
       readonly fence: number
       readonly quiet: boolean
@@ -84,14 +84,14 @@ export class Granter {
   ) {
     this.#responder = responder
     this.#results = results
-    this.keys = state.keys
-    this.#fence = state.fence
-    this.quiet = state.quiet
+    this.keys = contents.keys
+    this.#fence = contents.fence
+    this.quiet = contents.quiet
     this.#grantsPerCommand = grantsPerCommand
     this.#grantsLeft = grantsPerCommand
-    this.#heldCount = state.held
-    this.#waitingCount = state.waiting
-    this.bytes = state.bytes
+    this.#heldCount = contents.held
+    this.#waitingCount = contents.waiting
+    this.bytes = contents.bytes
   }
 
   /** The highest fence so far. */

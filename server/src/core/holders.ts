@@ -16,13 +16,13 @@ const maxHolders = 16
 /** Most bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
 /**
- * Most bytes of holders in all stored answers of a session. When a session has stored as many
- * bytes, each further answer describes one holder without its metadata.
+ * Most bytes of holders in all stored answers of a session. From this amount on, each further
+ * answer describes one holder without its metadata.
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
 const holderFrameBytes = 130
-/** Most keys whose shared answers are stored for the next refused request. */
+/** Most keys for which shared answers are kept. */
 const maxSharedKeys = 64
 
 type FailedAnswer = Extract<Answer, { readonly kind: 'failed' }>
@@ -76,8 +76,9 @@ export class HolderAnswers {
   }
 
   /**
-   * The answer to a request for several keys (a set), which waits because these keys are held.
-   * Describes the holders key by key, each with its key, within the bounds of {@link answerFor}.
+   * The answer to a request for several keys (a set) that is not granted, because these keys are
+   * held. Describes the holders key by key, each with its key, within the bounds of {@link
+   * answerFor}.
    */
   answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
@@ -90,8 +91,8 @@ export class HolderAnswers {
   }
 
   /**
-   * The answer to an upgrade that waits because its key has other locks. Describes these locks,
-   * within the bounds of {@link answerFor}.
+   * The answer to an upgrade that is not granted, because its key has other locks. Describes these
+   * locks, within the bounds of {@link answerFor}.
    */
   answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
@@ -109,24 +110,24 @@ export class HolderAnswers {
     const firstFence = first.presentFence
     const lastFence = keyState.last?.presentFence ?? firstFence
     const count = keyState.holders.length
-    const shared = this.#sharedAnswers.get(keyState)
+    const sharedAnswers = this.#sharedAnswers.get(keyState)
     if (
-      shared !== undefined &&
-      shared.firstFence === firstFence &&
-      shared.lastFence === lastFence &&
-      shared.count === count
+      sharedAnswers !== undefined &&
+      sharedAnswers.firstFence === firstFence &&
+      sharedAnswers.lastFence === lastFence &&
+      sharedAnswers.count === count
     ) {
-      return shared
+      return sharedAnswers
     }
     const firstBytes = bytesOf(holderOf(first, this.#showsMetadata))
     const holder = holderOf(first, false)
     const reduced = this.#failedAnswer([holder], bytesOf(holder))
     const full =
       firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)
-    const answers = { firstFence, lastFence, count, full, reduced, firstBytes }
+    const newAnswers = { firstFence, lastFence, count, full, reduced, firstBytes }
     if (this.#sharedAnswers.size >= maxSharedKeys) this.#sharedAnswers.clear()
-    this.#sharedAnswers.set(keyState, answers)
-    return answers
+    this.#sharedAnswers.set(keyState, newAnswers)
+    return newAnswers
   }
 
   /** Describes as many holders as fit into `availableBytes`. */

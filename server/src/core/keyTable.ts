@@ -1,12 +1,13 @@
 /**
  * The keys in use, each with its state, in the order in which they came into use.
  *
- * A key without holders and waiters is idle. The table keeps the state of an idle key for a while,
- * because a `Map` leaves a tombstone for every deleted key until the `Map` is rebuilt. A client may
- * lock and unlock one key again and again. Without idle keys, this would leave hundreds of
- * thousands of tombstones, and each lookup of the key would pass all of them. So the table drops an
- * idle key only after many other keys have become idle. Tombstones are then rare, and locking a
- * busy key again is cheap. Idle keys are neither counted nor listed.
+ * A key without holders and waiters is idle. The table keeps the state of an idle key for a while.
+ * The reason is that a `Map` leaves a tombstone, a slot that lookups must pass, for every deleted
+ * key until the `Map` is rebuilt. A client may lock and unlock one key again and again. Without
+ * idle keys, this would leave hundreds of thousands of tombstones, and each lookup of the key would
+ * pass all of them. So the table drops an idle key only after many other keys have become idle.
+ * Tombstones are then rare, and locking a busy key again is cheap. Idle keys are neither counted
+ * nor listed.
  */
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'
@@ -20,7 +21,7 @@ const keysInUsePerIdleKey = 8
 
 /**
  * Visits the keys that were in use when the walk began, in the order in which they came into use.
- * The walk does not visit a key that became idle and came into use again.
+ * The walk does not visit a key that became idle meanwhile, even if the key came into use again.
  */
 export type KeyWalk = Walk<KeyState>
 

@@ -30,7 +30,7 @@ export interface ExtraTerms {
   readonly scope?: number | undefined
 }
 
-/** The election that a request is a candidate of, or a lock is the leadership of. */
+/** An election, as the extras of a candidate's request or of the leader's lock keep it. */
 export class Election {
   /** JSON text; undefined without a value. */
   value: string | undefined
@@ -72,9 +72,9 @@ export class Scope<L, R, S> {
   readonly session: S
   /** The number that the client chose. */
   readonly number: number
-  /** The locks of the scope; of a set, the lock of each key. */
+  /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks of the scope that are not in the lists of their keys. */
+  /** The locks of the scope that are not in the lists of their keys (see {@link KeyScopes}). */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined

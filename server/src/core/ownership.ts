@@ -7,7 +7,8 @@ import type { Lock, Request, Session } from './records.js'
 
 /**
  * Makes a broker the owner of the session. If the owner changes, the generation of each lock rises.
- * The table then ignores expiry proposals of the former owner that arrive later.
+ * A proposal to expire a lock names its generation, so the table ignores later proposals of the
+ * former owner.
  *
  * @returns The locks and requests whose deadlines start again in full.
  */

@@ -1,4 +1,6 @@
-/** The records that hold only plain values: no sessions, locks or keys, except a type parameter. */
+/**
+ * The records that hold only plain values. A session, lock or key occurs only as a type parameter.
+ */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'
 import type { CapacityMismatch } from './permits.js'
@@ -84,7 +86,9 @@ export type AnswerOf<L> =
       readonly code: ErrorCode
       /** The type of the request. If undefined, the code implies the type. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
-      /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
+      /**
+       * For `LOCK_HELD` and `LOCK_TIMEOUT` only. The holders of a `LOCK_TIMEOUT` have no metadata.
+       */
       readonly holders?: readonly StoredHolder[] | undefined
       /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
       readonly holderBytes?: number | undefined
@@ -94,6 +98,10 @@ export type AnswerOf<L> =
       readonly mismatch?: CapacityMismatch | undefined
       /** For `DEADLOCK` only. */
       readonly cycle?: readonly CycleEntry[] | undefined
-      /** For a `BAD_MESSAGE` whose cause is not an id that was used before. */
+      /**
+       * Why a request fails with `BAD_MESSAGE`; undefined if its id was used before. `fixedMode`:
+       * the mode of the lock cannot change now. `busyScope`: another request of the scope waits
+       * already.
+       */
       readonly fault?: 'fixedMode' | 'busyScope' | undefined
     }

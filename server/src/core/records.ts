@@ -32,7 +32,10 @@ export type Answer = AnswerOf<Lock>
 const noRevocations: readonly Revocation[] = []
 /** How many revocations a session stores. The client hears of them again when it resumes. */
 const maxRevocations = 16
-/** Each byte of JSON that describes a holder counts twice, because V8 may store 2 bytes a unit. */
+/**
+ * Each byte of JSON that describes a holder counts twice, because V8 may store two bytes for each
+ * character.
+ */
 const memoryPerHolderByte = 2
 
 /** A client's session with the broker: its identity, limits, locks, requests and stored answers. */
@@ -65,8 +68,8 @@ export class Session {
   /** The scopes with a lock or a waiting request, by their numbers; undefined without a scope. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
-   * How many held locks have a ttl or a longest hold; of a set, the first lock. Nearly all sessions
-   * have none, so a restart need not search the locks of these sessions.
+   * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. Nearly all
+   * sessions have none, so a restart need not search the locks of these sessions.
    */
   timedLockCount = 0
   /**
@@ -120,8 +123,8 @@ export class Session {
   }
 
   /**
-   * How many locks, waiting requests and calls at barriers count against one limit. A set counts
-   * once for each key.
+   * How many locks, waiting requests and calls at barriers count against the limit `locks`. A set
+   * counts once for each key.
    */
   get lockCount(): number {
     return this.#held.size + this.#waiting.size + this.#barrierCalls.size + this.additionalKeys
@@ -132,7 +135,10 @@ export class Session {
     this.#barrierCalls.add(call)
   }
 
-  /** Adds a lock to `held`. Of a set, adds only the first lock, and counts the other locks. */
+  /**
+   * Adds a lock to `held`. Of a set, `held` has only the first lock; `additionalKeys` counts the
+   * others.
+   */
   addHeld(lock: Lock): void {
     if (!lock.isPrimary) {
       this.additionalKeys++
@@ -152,7 +158,10 @@ export class Session {
     if (lock.isTimed) this.timedLockCount--
   }
 
-  /** Adds a request to `waiting`. Of a set, adds only the first request, and counts the others. */
+  /**
+   * Adds a request to `waiting`. Of a set, `waiting` has only the first request; `additionalKeys`
+   * counts the others.
+   */
   addWaiting(request: Request): void {
     if (!request.isPrimary) {
       this.additionalKeys++
@@ -268,7 +277,7 @@ export type Extras = LockExtras<Lock, Request, Session>
 /** A scope of a session. */
 export type ScopeOfLocks = Scope<Lock, Request, Session>
 
-/** A granted lock. Of a set, the lock of one key. */
+/** A granted lock. A set has one such lock for each of its keys. */
 export class Lock implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session
@@ -345,7 +354,7 @@ export class Lock implements LockTerms {
   }
 }
 
-/** A lock request in the queue of a key. Of a set, the request for one key. */
+/** A lock request in the queue of a key. A set has one such request for each of its keys. */
 export class Request implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session

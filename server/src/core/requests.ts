@@ -1,7 +1,7 @@
 /**
  * Decides about each request for a lock or an upgrade: whether the table grants the request at
  * once, lets the request wait, or refuses the request. Also ends a waiting request when its client
- * cancels the request, or when its timeout is over.
+ * cancels the request, or when the timeout of the request is over.
  *
  * `granter.ts` grants the requests that wait.
  */
@@ -45,7 +45,10 @@ export class RequestHandler {
   readonly #sessions: SessionTable
   readonly #barriers: BarrierTable
   readonly #results: ResultTable
-  /** How many waiting scopes and sets all checks for deadlocks have visited. */
+  /**
+   * How many waiting sets and waiting scopes (logical tasks of clients) all checks for deadlocks
+   * have visited.
+   */
   visitCount = 0
   readonly #heldAnswers = new HolderAnswers('LOCK_HELD', true)
   readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', false)
@@ -66,7 +69,10 @@ export class RequestHandler {
     this.#requestLock(session, command)
   }
 
-  /** Answers with a kept result, or requests the lock for a run. */
+  /**
+   * Handles a `once`: answers with the result that the table has kept for the key. Without such a
+   * result, requests the lock under which the client runs its function.
+   */
   once(command: RequestOnce): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return

@@ -59,15 +59,18 @@ export class Responder {
     this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
 
-  /** Refuses a request that could never be granted. */
+  /**
+   * Refuses a request that could never be granted, because it would wait for tasks that wait for
+   * it.
+   */
   refuseDeadlock(session: Session, id: number, cycle: readonly CycleEntry[]): void {
     const answer: Answer = { kind: 'failed', code: 'DEADLOCK', cycle }
     this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
 
   /**
-   * Refuses to change the mode of a lock whose mode is fixed or whose upgrade waits already, or a
-   * second request of a scope that waits.
+   * Refuses to change the mode of a lock whose mode is fixed, or whose upgrade waits already. Also
+   * refuses a second request of a scope (one task of the client) while its first request waits.
    */
   refuseFault(session: Session, id: number, fault: 'fixedMode' | 'busyScope'): void {
     const answer: Answer = { kind: 'failed', code: 'BAD_MESSAGE', fault }

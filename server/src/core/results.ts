@@ -2,9 +2,9 @@
  * `once`: the first caller of a key runs a function under an exclusive lock. The requests of the
  * callers that wait meanwhile are the *followers* of this run, and get its value.
  *
- * When the run completes, the group of its followers is complete. A call that comes later begins a
- * new group, so that a follower never gets a value that is older than its call. One command answers
- * a limited number of followers, as it grants a limited number of waiters. A later command
+ * When the run completes, no more followers join its group. A call that comes later begins a new
+ * group, so that a follower never gets a value that is older than its call. One command answers a
+ * limited number of followers, as it grants a limited number of waiters. A later command
  * `grantUnfinishedKeys` answers the other followers.
  *
  * A result may be kept for later callers for some time. The table bounds the number and the bytes
@@ -80,8 +80,9 @@ export class ResultTable {
     const result = new SharedResult(key, fence, value)
     const extras = keyState.extras
     if (extras?.followers !== undefined) {
-      // No earlier delivery is left. Its followers waited before this lock was granted, and the
-      // table answers followers before it grants the next waiter.
+      // No earlier delivery (a group of followers that still get their answers) is left: its
+      // followers waited before this lock was granted, and the table answers followers before it
+      // grants the next waiter.
       extras.delivery = extras.followers
       extras.followers = undefined
       extras.delivery.result = result

@@ -1,7 +1,8 @@
 /**
  * The sessions of the table: how a session begins, resumes, is suspended, moves to another broker
- * and ends. Also finds the session of a command. A command from a replaced connection belongs to no
- * session, and changes nothing.
+ * and ends. A session owns the locks of one client, and can outlive a connection. This file also
+ * finds the session of a command. A command from a replaced connection belongs to no session, and
+ * changes nothing.
  */
 import type { BarrierTable } from './barriers.js'
 import type {
@@ -100,7 +101,10 @@ export class SessionTable {
     })
   }
 
-  /** Suspends a session whose connection has dropped, or ends a session without a grace. */
+  /**
+   * Suspends a session whose connection has dropped. Ends a session without a grace, which is the
+   * time in which a client may resume the session.
+   */
   suspend(command: SuspendSession): void {
     // This is not `currentSession`, because a dropped connection does not prove that the client has
     // read the newest `welcome`.
@@ -113,6 +117,7 @@ export class SessionTable {
     this.#suspendSession(session, command.keep, command.at)
   }
 
+  /** @param keep Whether the session lives on for its whole lease, and not only for its grace. */
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
     // No client can resume this session, so its requests must not delay other waiters.
@@ -133,7 +138,7 @@ export class SessionTable {
     // All sessions must have their new owner before the first of them is suspended, because the
     // suspension of one session can grant a lock to another.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
-    // The former owner may have left keys unfinished.
+    // The former owner may have ended before it granted all waiters of some keys.
     this.#granter.findUnfinishedKeys(this.byId.values())
   }
 

@@ -5,8 +5,8 @@
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
 
 /**
- * An answer with a value costs one grant more for this many characters, because each answer copies
- * the value.
+ * One command may make a limited number of grants. An answer with a value counts as one grant more
+ * for each of this many characters, because each answer copies the value.
  */
 const charsPerGrant = 512
 

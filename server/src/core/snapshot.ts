@@ -3,8 +3,8 @@
  * records the commands of the table, stores these items as a snapshot. Then the log need not keep
  * the commands before the snapshot.
  *
- * The order of the items preserves every order that matters: sessions by opening, keys by first
- * use, holders and queues as in the table, answers by age.
+ * The order of the items preserves every order that matters: sessions as they were opened, keys as
+ * they came into use, holders and queues as in the table, answers by age.
  */
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'
@@ -29,7 +29,7 @@ import { bytesOfLock, bytesOfRequest } from './weights.js'
 
 /**
  * Yields the items of the table. The table must not change until the last item was read; see
- * `gradualSnapshot.ts` for a table that goes on.
+ * `gradualSnapshot.ts` for a table that changes meanwhile.
  */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield tableItem(table)
@@ -159,7 +159,8 @@ class TableRestorer {
 
   /** Connects the records, after the last item. Yields after each record. */
   *complete(): Generator<undefined> {
-    // Only now all members of sets are known, and only the first member is in the scope of its set.
+    // This must wait until here: only the first member of a set belongs to the scope of the set,
+    // and the members of a set are in separate items.
     for (const request of this.#waitingRequests) {
       onWaitBegan(request)
       yield
@@ -200,7 +201,7 @@ class RestoredSets {
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
       extras.scope = scopeOf(session, terms.scope)
-      // At once, so that all members of a set get the same scope.
+      // Added at once, so that all members of a set get the same scope.
       addScope(session, extras.scope)
     }
     extras.presentFence = presentFence

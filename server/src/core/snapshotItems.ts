@@ -10,9 +10,9 @@ import { type Answer, type KeyState, Lock, type Request, type Session } from './
 import type { KeptResult, SharedResult } from './sharedResults.js'
 
 /**
- * An answer with a fence in place of the lock, because a repeated answer needs only the fence. An
- * answer with a result has the fence of the result in place of the value, because the item `result`
- * has the value once for all answers.
+ * A stored answer, as a snapshot contains it. A fence stands in place of the lock, because a
+ * repeated answer needs only the fence. A fence also stands in place of the result of a `once`,
+ * because the item `result` has the value once for all answers.
  */
 export type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>
@@ -24,7 +24,10 @@ export interface SnapshotExtras {
   readonly terms: ExtraTerms
   /** The place of a member in its set, and the number of members. */
   readonly member?: readonly [index: number, size: number] | undefined
-  /** The fence of the result that a follower must still be answered with. */
+  /**
+   * The fence of the result that must still be sent to this follower (a `once` request that
+   * waited).
+   */
   readonly result?: number | undefined
   /** The newest fence of a lock that was upgraded. */
   readonly presentFence?: number | undefined
@@ -116,7 +119,7 @@ export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): Snaps
 }
 
 /**
- * Yields items of one record, without the results that were yielded before, because each result
+ * Yields the items of one record, without the results that were yielded before. So each result
  * comes once, before the first item that refers to it.
  *
  * @param yielded The fences of the results that were yielded before. This function adds the others.

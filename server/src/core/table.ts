@@ -16,13 +16,13 @@
  *   `decideSet` in `lockSets.ts`, `Granter.#isReady`).
  * - First come, first served: no request is granted past a queue (`RequestHandler.#requestLock`,
  *   `decideSet`, `Granter.#grantWaitersOf`).
- * - The command that ends a lock or a request also grants the waiters behind this lock or request,
- *   by a loop and never by recursion (`Granter.release`, `Granter.withdraw`).
+ * - The command that ends a lock or a request also grants the waiters behind it, in a loop and
+ *   never by recursion (`Granter.release`, `Granter.withdraw`).
  * - A request whose id is repeated gets its first answer and never runs twice
  *   (`Responder.accepts`).
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
- * - A set is granted on all its keys in one step, when its requests are the heads of all their
- *   queues and each is admitted (`Granter.#isReady`, `Granter.#grantSet`).
+ * - A set (a lock on several keys) is granted on all its keys in one step, when each of its
+ *   requests is the first of its queue and is admitted (`Granter.#isReady`, `Granter.#grantSet`).
  * - A `once` request that waits gets the value of the run for which it waited. The other requests
  *   of the queue stay in their order (`LockTable.#complete`, `Granter.#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
@@ -51,7 +51,7 @@ import type { KeptResult } from './sharedResults.js'
 import { canChangeMode, requestTypeOfWaiter } from './upgrades.js'
 
 /** The contents of a table that is restored from a snapshot. */
-export interface TableState {
+export interface TableContents {
   readonly sessions: Map<string, Session>
   readonly keys: KeyTable
   readonly barriers: BarrierTable
@@ -62,8 +62,8 @@ export interface TableState {
 }
 
 /**
- * Most waiters that one command grants. A lock for which 100,000 requests wait is therefore passed
- * on in several short turns of the event loop.
+ * Most waiters that one command grants. So the release of a lock for which 100,000 shared requests
+ * wait takes several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
 const noLocks: LockTotals = { held: 0, waiting: 0, bytes: 0 }
@@ -77,15 +77,15 @@ export class LockTable {
   readonly #requests: RequestHandler
 
   /**
-   * @param state The contents to begin with. Default: none.
+   * @param contents The contents to begin with. Default: none.
    * @param grantsPerCommand Most waiters that one command grants. This number must be equal at
    *   every broker.
    */
-  constructor(state?: TableState, grantsPerCommand = defaultGrantsPerCommand) {
+  constructor(contents?: TableContents, grantsPerCommand = defaultGrantsPerCommand) {
     const responder = this.#responder
-    const { keys = new KeyTable(), fence = 0, quiet = false, totals = noLocks } = state ?? {}
-    const barriers = state?.barriers ?? new BarrierTable()
-    const results = state?.results ?? new ResultTable()
+    const { keys = new KeyTable(), fence = 0, quiet = false, totals = noLocks } = contents ?? {}
+    const barriers = contents?.barriers ?? new BarrierTable()
+    const results = contents?.results ?? new ResultTable()
     const granter = new Granter(
       responder,
       results,
@@ -93,7 +93,7 @@ export class LockTable {
       grantsPerCommand,
     )
     const deps = { responder, granter, barriers, results }
-    const sessions = new SessionTable(deps, state?.sessions ?? new Map())
+    const sessions = new SessionTable(deps, contents?.sessions ?? new Map())
     this.#barriers = barriers
     this.#results = results
     this.#granter = granter
@@ -150,8 +150,9 @@ export class LockTable {
   }
 
   /**
-   * How many waiting scopes and sets all checks for deadlocks have visited. The number is not part
-   * of the state; the broker charges it to the client that caused a check.
+   * How many waiting sets and waiting scopes (logical tasks of clients) all checks for deadlocks
+   * have visited. This number is not part of the state of the table. The broker charges the visits
+   * to the client that caused the check.
    */
   get visitCount(): number {
     return this.#requests.visitCount
@@ -192,7 +193,10 @@ export class LockTable {
     return this.#responder.effects
   }
 
-  /** Tells the listener that the session of the command will change, as nearly always happens. */
+  /**
+   * Tells the listener that the session of the command will change, because nearly every command
+   * changes its session.
+   */
   #beforeCommand(command: Commands.Command): void {
     if (!('session' in command)) return
     const session = this.#sessions.byId.get(command.session)
@@ -437,7 +441,7 @@ export class LockTable {
     const lock = this.#sessions.byId.get(command.session)?.held.get(command.fence)
     if (command.type === 'endHold') {
       if (lock?.extras?.maxHold === undefined) return
-      // A proposal of a former owner broker is out of date, because the new owner broker counts
+      // A command of a former owner broker is out of date, because the new owner broker counts
       // `maxHold` from a new start.
       if (lock.session.ownerBroker !== command.ownerBroker) return
       this.#granter.release(lock, 'maxHold', command.at)
