@@ -115,9 +115,9 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return liveTable.effectCount - effectsBefore
     }
-    // To suspend a session without a grace may end the session and release thousands of locks, and
-    // thousands of connections may end in the same turn. In these cases the scheduler suspends the
-    // session later, after messages of other clients.
+    // The suspension of a session without a grace ends the session, which may release thousands of
+    // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
+    // suspends the session later, after messages of other clients.
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
       this.#suspendedLater.add(connection)

@@ -58,7 +58,10 @@ type BrokerTimerSubject =
   | QuietStart
   | ContendedKey
 
-/** Within this time after a pause, the broker has read the input that arrived meanwhile, in ms. */
+/**
+ * After the broker has paused reading from a connection, it needs at most this time to read the
+ * input that arrived meanwhile, in ms.
+ */
 const maxInputDelayMs = 50
 
 export interface DeadlineHandlerDeps {

@@ -23,7 +23,7 @@ interface WaitingEvent {
   readonly event: PublishedEvent
   readonly index: WatchIndex
   /**
-   * The watches that must not get the event: their ids, by connection. The search of such a watch
+   * The ids of the watches that must not get the event, by connection. The search of such a watch
    * had not yet listed the key at the time of the event, so the search itself shows the change.
    */
   readonly excludedIds: ReadonlyMap<SessionWatches, number> | undefined

@@ -122,7 +122,7 @@ export class Handshake {
     this.#policyFor = policiesFor(settings)
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
     const { barriersPerSession: barriers, deadlockVisits, maxHoldMs } = settings.limits
-    // JSON, the format of the command log, has no Infinity.
+    // JSON, the format of the command log, cannot express `off`, which is Infinity.
     const maxHold = maxHoldMs === off ? undefined : maxHoldMs
     const { keptResults, keptResultBytes } = settings.limits
     const ownLimits = { locks, answers, waitersPerKey, barriers, deadlockVisits, maxHold }

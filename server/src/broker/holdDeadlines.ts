@@ -57,7 +57,7 @@ export class HoldDeadlines {
   }
 
   /** When the `maxHold` of a lock started, in compensated time; undefined without a deadline. */
-  startOf(lock: Lock): number | undefined {
+  startTimeOf(lock: Lock): number | undefined {
     const endsAt = this.endOf(lock)
     return endsAt === undefined ? undefined : endsAt - lock.extras!.maxHold!
   }

@@ -93,9 +93,9 @@ export class Inbound {
   }
 
   /**
-   * Makes the former secret for resuming the session invalid, because a valid message shows that
-   * the client has read the newest `welcome`, which has a new secret. `ack` and `bye` need no
-   * `confirm` command, because their own commands end the former secret as well.
+   * Makes the former secret for resuming the session invalid. A valid message shows that the client
+   * has read the newest `welcome`, which has a new secret. `ack` and `bye` need no `confirm`
+   * command, because their own commands end the former secret as well.
    */
   #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return

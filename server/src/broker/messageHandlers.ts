@@ -147,7 +147,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   barrier: commandHandler(
     (connection, { id, key, parties, timeout }, at) => {
       const { session, attachEpoch } = connection
-      // The last party makes the broker answer all parties.
+      // The arrival of the last party makes the broker answer all parties. Each call is charged for
+      // it.
       connection.charge(costOfNotifying(parties))
       const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
       return { type: 'barrier', ...fields }
@@ -324,8 +325,8 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
 }
 
 /**
- * The longest hold, the notices and the scope of a request; undefined for a request without any of
- * them.
+ * The longest hold, the notices and the scope (one task of the client) of a request; undefined for
+ * a request without any of them.
  */
 function setTermsOf({
   maxHold,

@@ -218,8 +218,8 @@ export class Outbound {
   #onGranted(lock: Lock, request: Request | undefined): void {
     this.#clearTimeout(request)
     if (lock.isPrimary) {
-      const start = this.#startDeadlinesOf(lock)
-      this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, start))
+      const startTime = this.#startDeadlinesOf(lock)
+      this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, startTime))
     }
     if (lock.extras !== undefined) this.#deps.notices.onGranted(lock)
   }
@@ -291,19 +291,19 @@ export class Outbound {
     // unread output. The broker would then disconnect the client, and the client would resume and
     // get the same answers again.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
-      encodeAnswer(id, answer, this.#startInAnswer(answer))
+      encodeAnswer(id, answer, this.#startTimeInAnswer(answer))
     if (answers.size > 0) {
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {
       const { id, key, mode, fence, presentFence, ttl } = lock
-      return { id, key, mode, fence, presentFence, ttl, at: this.#startOf(lock) }
+      return { id, key, mode, fence, presentFence, ttl, at: this.#startTimeOf(lock) }
     })
     const waiting = [...session.waiting.values(), ...session.barrierCalls.values()].map(
       ({ id }) => id,
     )
-    const records = held.length + waiting.length + answers.size
-    this.#deps.liveTable.effectCount += costOfGathering(records)
+    const recordCount = held.length + waiting.length + answers.size
+    this.#deps.liveTable.effectCount += costOfGathering(recordCount)
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * snapshotIdBytes
     connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
     this.#deps.notices.onResumed(session)
@@ -367,8 +367,8 @@ export class Outbound {
     }
     const { policy } = connection
     const isVisible = policy && ((key: string) => policy.may('query', key))
-    const start = this.#startInAnswer(answer)
-    const text = encodeAnswer(id, answer, start, session.limits, isVisible)
+    const startTime = this.#startTimeInAnswer(answer)
+    const text = encodeAnswer(id, answer, startTime, session.limits, isVisible)
     if (isChargedToCause(answer)) this.#deps.liveTable.effectCount += costOfBytes(text.length)
     connection.send(text)
   }
@@ -400,13 +400,13 @@ export class Outbound {
   }
 
   /** When the ttl of a lock started; for a lock without a ttl, when its `maxHold` started. */
-  #startOf(lock: Lock): number | undefined {
-    if (lock.ttl === undefined) return this.#holdDeadlines.startOf(lock)
+  #startTimeOf(lock: Lock): number | undefined {
+    if (lock.ttl === undefined) return this.#holdDeadlines.startTimeOf(lock)
     const endsAt = this.#deps.time.clientDeadlineOf(lock)
     return endsAt === undefined ? undefined : endsAt - lock.ttl
   }
 
-  #startInAnswer(answer: Answer): number | undefined {
-    return answer.kind === 'granted' ? this.#startOf(answer.lock) : undefined
+  #startTimeInAnswer(answer: Answer): number | undefined {
+    return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined
   }
 }

@@ -50,9 +50,9 @@ export class PrefixTree<V extends object> {
         node.addChild(new Node(text.slice(at), value))
         return
       }
-      const shared = sharedLength(child.label, text, at)
-      node = shared === child.label.length ? child : splitBefore(node, child, shared)
-      at += shared
+      const sharedUnits = sharedLength(child.label, text, at)
+      node = sharedUnits === child.label.length ? child : splitBefore(node, child, sharedUnits)
+      at += sharedUnits
     }
     node.value = value
   }
@@ -105,13 +105,13 @@ export class PrefixTree<V extends object> {
     while (at < prefix.length) {
       node = node.childFor(prefix, at)
       if (node === undefined) return
-      const shared = sharedLength(node.label, prefix, at)
-      at += shared
-      if (at === prefix.length && shared < node.label.length) {
+      const sharedUnits = sharedLength(node.label, prefix, at)
+      at += sharedUnits
+      if (at === prefix.length && sharedUnits < node.label.length) {
         visitAll(node, visit)
         return
       }
-      if (shared < node.label.length) return
+      if (sharedUnits < node.label.length) return
     }
     for (const child of node.children?.values() ?? []) visitAll(child, visit)
   }

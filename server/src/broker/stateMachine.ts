@@ -1,9 +1,8 @@
 /**
- * The state machine of the command log, which puts commands in order and makes them durable. The
- * state machine applies each command to the lock table of this broker, and passes the effects to
- * the clients, the counters, the watches and the observer. An effect is one change that a command
- * made. In a cluster every broker applies the commands of all brokers, so most effects concern
- * sessions of other brokers.
+ * The command log puts commands in order and makes them durable. Its state machine applies each
+ * command to the lock table of this broker, and passes the effects to the clients, the counters,
+ * the watches and the observer. An effect is one change that a command made. In a cluster every
+ * broker applies the commands of all brokers, so most effects concern sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -149,8 +148,8 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Passes an effect to the observer. In a cluster only the owner broker of the session (the broker
-   * that keeps its deadlines) passes the effect, so that the cluster reports each effect once.
+   * Passes an effect to the observer. In a cluster only the owner broker of the session, which
+   * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

@@ -32,9 +32,9 @@ const watchBytes = 768
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
   /** All watches, for the events of locks. */
-  readonly locks: SessionWatches
+  readonly lockWatches: SessionWatches
   /** The watches with `queue`, for the events of queues; undefined before the first. */
-  queues: SessionWatches | undefined
+  queueWatches: SessionWatches | undefined
 }
 
 export class WatchRegistry {
@@ -55,12 +55,12 @@ export class WatchRegistry {
 
   /** How many watches this connection has. */
   countOf(subscriber: Subscriber): number {
-    return this.#bySubscriber.get(subscriber)?.locks.size ?? 0
+    return this.#bySubscriber.get(subscriber)?.lockWatches.size ?? 0
   }
 
   /** Whether this connection has a watch with this id. */
   has(subscriber: Subscriber, id: number): boolean {
-    return this.#bySubscriber.get(subscriber)?.locks.has(id) === true
+    return this.#bySubscriber.get(subscriber)?.lockWatches.has(id) === true
   }
 
   /**
@@ -80,21 +80,21 @@ export class WatchRegistry {
   ): void {
     let watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) {
-      const locks = new SessionWatches(subscriber, this.#lockIndex)
-      watches = { locks, queues: undefined }
+      const lockWatches = new SessionWatches(subscriber, this.#lockIndex)
+      watches = { lockWatches, queueWatches: undefined }
       this.#bySubscriber.set(subscriber, watches)
     } else this.#remove(watches, id)
-    this.#addTo(watches.locks, id, selection, search)
+    this.#addTo(watches.lockWatches, id, selection, search)
     if (!withQueue) return
-    watches.queues ??= new SessionWatches(subscriber, this.#queueIndex)
-    this.#addTo(watches.queues, id, selection, search)
+    watches.queueWatches ??= new SessionWatches(subscriber, this.#queueIndex)
+    this.#addTo(watches.queueWatches, id, selection, search)
   }
 
   remove(subscriber: Subscriber, id: number): void {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#remove(watches, id)
-    if (watches.locks.size === 0) this.removeAll(subscriber)
+    if (watches.lockWatches.size === 0) this.removeAll(subscriber)
   }
 
   /** Removes all watches of a connection that has ended. */
@@ -102,7 +102,7 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#bySubscriber.delete(subscriber)
-    for (const sessionWatches of [watches.locks, watches.queues]) {
+    for (const sessionWatches of [watches.lockWatches, watches.queueWatches]) {
       if (sessionWatches === undefined) continue
       for (const id of sessionWatches.ids()) this.#watchesBytes -= bytesOf(sessionWatches, id)
       sessionWatches.clear()
@@ -157,8 +157,8 @@ export class WatchRegistry {
     this.#watchesBytes += bytesOf(watches, id)
   }
 
-  #remove({ locks, queues }: WatchesOfSubscriber, id: number): void {
-    for (const watches of [locks, queues]) {
+  #remove({ lockWatches, queueWatches }: WatchesOfSubscriber, id: number): void {
+    for (const watches of [lockWatches, queueWatches]) {
       if (watches === undefined || !watches.has(id)) continue
       this.#watchesBytes -= bytesOf(watches, id)
       watches.remove(id)

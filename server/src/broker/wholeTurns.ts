@@ -57,8 +57,10 @@ export function mayNeedWholeTurn(
       return members.some((member) => mayGrantMany(member.keyState, type === 'complete'))
     }
     case 'cancel': {
-      const waiting = typeof request === 'number' ? session.waiting.get(request) : undefined
-      return waiting !== undefined && mayGrantMany(waiting.keyState, false, waiting)
+      const waitingRequest = typeof request === 'number' ? session.waiting.get(request) : undefined
+      return (
+        waitingRequest !== undefined && mayGrantMany(waitingRequest.keyState, false, waitingRequest)
+      )
     }
     case 'revoke':
       return keyState !== undefined && mayGrantMany(keyState)

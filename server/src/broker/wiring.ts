@@ -86,11 +86,11 @@ type SharedComponents = ReturnType<typeof makeSharedComponents>
 /** Makes the components that admit connections, flush their output and end them. */
 function makeConnections(
   { settings, environment, log, observer }: BrokerDeps,
-  shared: SharedComponents,
+  sharedComponents: SharedComponents,
 ) {
   const { limits } = settings
   const { clock, endOfTurn } = environment
-  const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = shared
+  const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = sharedComponents
   const tokenExpiry = new TokenExpiry({ settings, clock, time, observer })
   const admission = new ConnectionAdmission({ limits, tokenExpiry, time, memory })
   const connections = new Connections({
@@ -124,14 +124,15 @@ type ConnectionComponents = ReturnType<typeof makeConnections>
 /** Makes the components that turn messages into commands. */
 function makeInput(
   deps: BrokerDeps,
-  shared: SharedComponents,
+  sharedComponents: SharedComponents,
   { tokenExpiry, connections }: ConnectionComponents,
 ) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
-  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } = shared
+  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } =
+    sharedComponents
   const handshake = new Handshake({
-    scheduler: shared.scheduler,
+    scheduler: sharedComponents.scheduler,
     liveTable,
     settings,
     environment,
@@ -155,7 +156,7 @@ function makeInput(
     observer,
     tokenExpiry,
     time,
-    lockTimes: shared.lockTimes,
+    lockTimes: sharedComponents.lockTimes,
     attached: connections.attached,
   })
   return { handshake, inbound }
@@ -164,25 +165,25 @@ function makeInput(
 /** Makes all components of a broker. */
 export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const { settings, environment, log, fences, observer } = deps
-  const shared = makeSharedComponents(deps)
-  const connectionComponents = makeConnections(deps, shared)
-  const input = makeInput(deps, shared, connectionComponents)
+  const sharedComponents = makeSharedComponents(deps)
+  const connectionComponents = makeConnections(deps, sharedComponents)
+  const input = makeInput(deps, sharedComponents, connectionComponents)
 
   const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } =
-    shared
+    sharedComponents
   const { admission, connections, flusher, notices } = connectionComponents
   const { handshake, inbound } = input
   const cell = settings.cell && cellText(settings.cell)
   const outbound = new Outbound({
     time,
-    holdDeadlines: shared.holdDeadlines,
+    holdDeadlines: sharedComponents.holdDeadlines,
     handshake,
     connections,
     admission,
     ownerBroker,
     log,
     clock: environment.clock,
-    unfinishedKeys: shared.unfinishedKeys,
+    unfinishedKeys: sharedComponents.unfinishedKeys,
     notices,
     cell,
     liveTable,
@@ -212,7 +213,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     inbound,
     listener: connections,
   }
-  return { ...shared, connections, handshake, inbound, stateMachine, connectionDeps }
+  return { ...sharedComponents, connections, handshake, inbound, stateMachine, connectionDeps }
 }
 
 /** The components that the `Broker` class uses. */

@@ -364,7 +364,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state === 'gone') return
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
-    // If the socket has closed already, `onClose` does not follow. So `work` must finish.
+    // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
@@ -455,8 +455,8 @@ export class Connection implements SocketListener, PacedWork {
     this.#handledCount++
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
-    const effects = workCounter.effectCount - effectsBefore
-    this.#allowance.chargeTurn(costs.message + effects * costs.effect + costOfBytes(sentChars))
+    const effectCount = workCounter.effectCount - effectsBefore
+    this.#allowance.chargeTurn(costs.message + effectCount * costs.effect + costOfBytes(sentChars))
   }
 
   #pause(): InputQueue {
@@ -479,7 +479,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #dropInput(): void {
     this.#deps.scheduler.remove(this)
-    // If the socket has closed already, `onClose` does not follow. So `work` must finish.
+    // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined

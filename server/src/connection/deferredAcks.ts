@@ -1,8 +1,8 @@
 /**
- * Acknowledgements (`ack`) that wait for the command log, which puts the commands of the broker in
- * order and executes the commands. A client sends only a limited number of messages that the broker
- * has not acknowledged. To slow the client down while the log is slow, the broker sends an `ack`
- * only after the log has executed the command of the acknowledged message.
+ * Acknowledgements (`ack`) that wait for the command log. The log puts the commands of the broker
+ * in order and executes them. The broker sends an `ack` only after the log has executed the command
+ * of the acknowledged message. A client sends only a limited number of messages that the broker has
+ * not acknowledged, so a slow log slows the client down.
  */
 
 /** Tells the client how many messages the broker has handled. */

@@ -64,8 +64,8 @@ export class WorkScheduler {
    * answer and a `hello` wait for this budget, because a long answer or a `hello` can cost much.
    */
   get unitsLeft(): number {
-    // The time of the turn bounds the units as well, because a unit takes longer than usual on a
-    // slow machine and until V8 has compiled the code.
+    // The time of the turn bounds the units as well. A unit takes longer than usual on a slow
+    // machine, and until V8 has compiled the code.
     return Math.min(this.#unitsLeft, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
