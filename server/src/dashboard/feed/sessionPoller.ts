@@ -27,7 +27,7 @@ export class SessionPoller {
   readonly #changes: ChangeNotifier
   /** The id of the session whose page is open; undefined if no such page is open. */
   #id: string | undefined
-  /** The last answer; undefined before the first answer, and of an older broker. */
+  /** The last answer; undefined before the first answer, and if an older broker refuses. */
   result: SessionResult | undefined
   #cancelTimer: (() => void) | undefined
 
@@ -58,7 +58,7 @@ export class SessionPoller {
         const { sessions } = await session.query({ kind: 'sessions', session: id })
         if (id === this.#id) this.result = sessions[0] ?? 'ended'
       } catch {
-        // An older broker refuses the query. After a lost connection, the next query follows.
+        // An older broker refuses the query. After a lost connection, the next query tries again.
       }
       this.#changes.notify()
     }
