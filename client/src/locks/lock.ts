@@ -239,7 +239,7 @@ export class Lock implements LossListener {
    * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
    * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
    * ttl. By default `interval` and `timeout` are a third of the lock's present ttl. In a hidden tab
-   * timers hardly run, so a refresh may be late by a third of the lease. The lease is the time for
+   * timers hardly run, so a refresh may be late by half the lease. The lease is the time for
    * which the broker keeps a session without hearing from its client.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with

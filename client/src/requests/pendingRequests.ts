@@ -184,7 +184,11 @@ export class PendingRequests {
     for (const request of waitingRequests) this.#dispatch(request)
   }
 
-  /** Answers a `ping`. The frame also acknowledges responses. */
+  /**
+   * Sends a `pong`. The frame also acknowledges responses.
+   *
+   * @param pingNumber The number of the `ping`, or 0 for a `pong` without a `ping`.
+   */
   pong(pingNumber: number, connection: Connection): void {
     connection.send(messageText('pong', { n: pingNumber }))
     this.#ackWindow.onPong(connection)

@@ -1,9 +1,12 @@
 /**
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
- * without hearing from the client. The monitor reports two moments:
- * - The lease is over: the client must assume that the broker has ended the session.
- * - For half a lease, no message is known to have reached the broker: the client must try another
+ * without hearing from the client. The monitor reports three moments:
+ * - The client must send a `pong`, because no message is known to have reached the broker for a
+ *   certain part of the lease. A `pong` that needs no `ping` halves the writes of the broker. The broker sends a `ping` only if the `pong` is late.
+ * - A `pong` is not acknowledged, and for half a lease (at the earliest a tenth of the lease after
+ *   the `pong`) no message is known to have reached the broker: the client must try another
  *   connection.
+ * - The lease is over: the client must assume that the broker has ended the session.
  *
  * Only a message *to* the broker extends the lease, counted from its sending, once the client knows
  * that the broker has received that message. The arrival of a message *from* the broker is not
@@ -17,17 +20,29 @@ import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
+/**
+ * The parts of the lease after which the client sends a `pong`: if the session holds or waits for
+ * something, and if the session is idle. The broker would send a `ping` after 1/2 and 2/3.
+ */
+const engagedPart = 0.4
+const idlePart = 0.6
+
 export interface LeaseListener {
   /** The lease is over: the broker may have granted the locks of the session to other sessions. */
   onLeaseOver(): void
-  /** For half a lease, no message of the client is known to have reached the broker. */
+  /** Must send a `pong` without a `ping`, and call {@link LeaseMonitor.onPong}. */
+  sendPong(): void
+  /** For half a lease or longer, no message of the client is known to have reached the broker. */
   onSilence(): void
+  /** Whether the session holds nothing and waits for nothing. */
+  readonly isIdle: boolean
 }
 
 export class LeaseMonitor {
   readonly #scheduler: Scheduler
   readonly #listener: LeaseListener
   readonly #leaseOverTask: Task = { onDue: () => this.#listener.onLeaseOver() }
+  readonly #heartbeatTask: Task = { onDue: () => this.#checkHeartbeat() }
   readonly #silenceTask: Task = { onDue: () => this.#checkSilence() }
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
@@ -36,6 +51,13 @@ export class LeaseMonitor {
   #lastArrivedSentAt: ClockTimes | undefined
   /** When the client learned that this message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
+  /**
+   * When the client sent the first `pong` that the broker has not acknowledged, by the monotonic
+   * clock. If the broker has acknowledged every `pong`, this time is before `#arrivalKnownAt`.
+   */
+  #pongSentAt = Number.NEGATIVE_INFINITY
+  /** Whether another connection could resume the session. */
+  #watchesSilence = false
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true
   /** Whether the last check for silence ran late. A second check must then confirm the silence. */
@@ -53,8 +75,9 @@ export class LeaseMonitor {
   start(lease: number, sentAt: ClockTimes, watchesSilence: boolean): void {
     this.#leaseMs = lease
     this.#knowsLocks = true
+    this.#watchesSilence = watchesSilence
     this.extend(sentAt)
-    if (watchesSilence) this.#watchSilence()
+    this.#startHeartbeat(this.#arrivalKnownAt)
   }
 
   /**
@@ -64,7 +87,7 @@ export class LeaseMonitor {
   resume(sentAt: ClockTimes): void {
     this.#knowsLocks = false
     this.extend(sentAt)
-    this.#watchSilence()
+    this.#startHeartbeat(this.#arrivalKnownAt)
   }
 
   /** Ends the resume: the client now knows which locks the session holds. */
@@ -95,14 +118,14 @@ export class LeaseMonitor {
    * expiry moves to the end of the grace, unless it is earlier already.
    */
   limitToGrace(grace: number): void {
-    this.#scheduler.cancel(this.#silenceTask)
+    this.#stopHeartbeat()
     const graceEnd = expiryFrom(this.#scheduler.now(), grace)
     this.#setExpiry(this.#expiry === undefined ? graceEnd : earlier(this.#expiry, graceEnd))
   }
 
   /** Stops watching, because the session is over. */
   stop(): void {
-    this.#scheduler.cancel(this.#silenceTask)
+    this.#stopHeartbeat()
     this.#scheduler.cancel(this.#leaseOverTask)
     this.#expiry = undefined
   }
@@ -112,21 +135,45 @@ export class LeaseMonitor {
     this.#scheduler.atExpiry(this.#leaseOverTask, expiry)
   }
 
-  #watchSilence(): void {
+  /** Call when the client sends a `pong`, whether or not the `pong` answers a `ping`. */
+  onPong(): void {
+    const now = this.#scheduler.monotonic()
+    this.#startHeartbeat(now)
+    if (!this.#watchesSilence || this.#pongSentAt > this.#arrivalKnownAt) return
+    this.#pongSentAt = now
     this.#checkRanLate = false
-    this.#scheduler.at(this.#silenceTask, this.#arrivalKnownAt + this.#leaseMs / 2)
+    this.#scheduler.at(this.#silenceTask, this.#silenceDueAt)
+  }
+
+  /** When the broker must have acknowledged the first `pong` that it has not acknowledged. */
+  get #silenceDueAt(): number {
+    return Math.max(this.#arrivalKnownAt + this.#leaseMs / 2, this.#pongSentAt + this.#leaseMs / 10)
+  }
+
+  #startHeartbeat(since: number): void {
+    this.#scheduler.at(this.#heartbeatTask, since + this.#leaseMs * engagedPart)
+  }
+
+  #stopHeartbeat(): void {
+    this.#scheduler.cancel(this.#heartbeatTask)
+    this.#scheduler.cancel(this.#silenceTask)
+  }
+
+  #checkHeartbeat(): void {
+    const due =
+      this.#arrivalKnownAt + this.#leaseMs * (this.#listener.isIdle ? idlePart : engagedPart)
+    if (due > this.#scheduler.monotonic()) this.#scheduler.at(this.#heartbeatTask, due)
+    else this.#listener.sendPong()
   }
 
   #checkSilence(): void {
-    const now = this.#scheduler.monotonic()
-    const silentMs = now - this.#arrivalKnownAt
-    if (silentMs < this.#leaseMs / 2) {
-      this.#watchSilence()
-    } else if (silentMs > this.#leaseMs * 0.6 && !this.#checkRanLate) {
-      // The check was due after half a lease and ran later, so the process was stopped for a while.
-      // The client may not have read all frames that have arrived, so it checks once more.
+    if (this.#pongSentAt <= this.#arrivalKnownAt) return
+    const secondCheckAt = this.#scheduler.monotonic() + this.#leaseMs / 10
+    if (secondCheckAt > this.#silenceDueAt + this.#leaseMs / 5 && !this.#checkRanLate) {
+      // The check ran late, so the process was stopped for a while. The client may not have read
+      // all frames that have arrived, so it checks once more.
       this.#checkRanLate = true
-      this.#scheduler.at(this.#silenceTask, now + this.#leaseMs / 10)
+      this.#scheduler.at(this.#silenceTask, secondCheckAt)
     } else {
       this.#listener.onSilence()
     }

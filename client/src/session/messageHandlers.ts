@@ -28,6 +28,8 @@ export interface MessageTargets {
   readonly listener: SessionControllerListener
   /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
+  /** Answers a `ping`. */
+  sendPong(pingNumber: number): void
   /** Called after the last part of the snapshot, the list of the session's locks at the broker. */
   finishResume(connection: Connection): void
 }
@@ -81,8 +83,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     },
     queued: ({ id, ahead, holders }) => pendingRequests.get(id)?.onQueued({ ahead, holders }),
     contended: ({ fence, waiting }) => heldLocks.get(fence)?.onContended({ waiting }),
-    ping: ({ n: pingNumber }, connection) => {
-      pendingRequests.pong(pingNumber, connection)
+    ping: ({ n: pingNumber }) => {
+      targets.sendPong(pingNumber)
       // Runs due tasks, because a hidden tab delays timers by up to a minute, but does not delay
       // messages.
       scheduler.runDue()

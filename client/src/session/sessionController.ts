@@ -271,6 +271,16 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (this.#state === 'connected') this.#reconnector.failConnection(message)
   }
 
+  get isIdle(): boolean {
+    return this.heldLocks.all.length + this.pendingRequests.all.length === 0
+  }
+
+  /** Answers the `ping` with this number, or (with 0) sends a `pong` without a `ping`. */
+  sendPong(pingNumber = 0): void {
+    this.pendingRequests.pong(pingNumber, this.#connection!)
+    this.lease.onPong()
+  }
+
   onSilence(): void {
     this.#reconnector.failConnection('the broker has acknowledged nothing for half a lease')
   }

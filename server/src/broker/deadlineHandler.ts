@@ -11,6 +11,7 @@ import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { BarrierCall, type Command, KeptResult, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
+import { schedulePing } from './heartbeat.js'
 import { HoldDeadline } from './holdDeadlines.js'
 import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
@@ -119,7 +120,7 @@ export class DeadlineHandler
     else if (subject instanceof ContendedKey) this.#deps.notices.onTimer(subject)
     else if (subject.state === 'open') {
       subject.ping()
-      time.setTimer(subject, subject.session!.lease / 3)
+      schedulePing(time, subject)
       return costs.message
     } else {
       subject.terminate()

@@ -31,6 +31,7 @@ import {
 } from '../protocol/chunkedResponses.js'
 import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encode.js'
 import { recordChunks } from '../protocol/recordChunks.js'
+import { type HeartbeatTimers, onPong } from './heartbeat.js'
 import type { LockTimes } from './lockTimes.js'
 import { type KeySelection, TableSearch } from './queries.js'
 import { PageBuilder } from './queryPage.js'
@@ -49,7 +50,7 @@ export interface AnswerContext {
   readonly statistics: Statistics
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
-  readonly time: RecordTimers
+  readonly time: RecordTimers & HeartbeatTimers
   readonly lockTimes: Pick<LockTimes, 'remainingTimesOf'>
   /** The connection of each session that is attached to this broker. */
   readonly attached: ReadonlyMap<Session, Connection>
@@ -227,7 +228,10 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     return { type: 'end', session: session!.id, attachEpoch, reason: 'goodbye', at }
   }),
 
-  pong: answerHandler((_context, connection) => connection.acknowledge()),
+  pong: answerHandler(({ time }, connection) => {
+    connection.acknowledge()
+    onPong(time, connection)
+  }),
 
   stats: answerHandler(
     ({ statistics, liveTable }, connection, { id }) =>

@@ -29,6 +29,7 @@ import {
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
+import { schedulePing } from './heartbeat.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 import type { Notices } from './notices.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
@@ -270,7 +271,7 @@ export class Outbound {
     connection.open(session)
     attached.set(session, connection)
     time.clearClientDeadline(connection)
-    time.setTimer(connection, session.lease / 3)
+    schedulePing(time, connection)
     admission.onAttached(connection)
     this.#welcome(session, accepted, answers)
   }

@@ -16,6 +16,11 @@ function closeCodeOf(socket: FakeSocket): number | undefined {
   return socket.closedWith?.code
 }
 
+/** The types of messages. */
+function typesOf(messages: readonly { readonly type: string }[]): string[] {
+  return messages.map(({ type }) => type)
+}
+
 describe('connection: a hello', () => {
   it('is answered with the lease, the grace and the secret of the session', () => {
     const harness = new BrokerHarness()
@@ -271,14 +276,54 @@ describe('connection: an ack', () => {
     expect(client.heard()).to.have.length(1)
   })
 
-  it('is requested by a ping every third of the lease', () => {
+  it('is requested by a ping every two thirds of the lease of an idle session', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
-    harness.environment.pass(1_999)
+    harness.environment.pass(3_999)
     expect(client.heard()).to.deep.equal([])
     harness.environment.pass(1)
     expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-    harness.environment.pass(2_000)
+    client.socket.say({ type: 'pong', n: 1 })
+    harness.environment.endTurn()
+    expect(typesOf(client.heard())).to.deep.equal(['ack'])
+    harness.environment.pass(4_000)
     expect(client.heard()).to.deep.equal([{ type: 'ping', n: 2 }])
+  })
+
+  for (const [state, message] of [
+    ['holds a lock', { type: 'lock', id: 2, key: 'free' }],
+    ['waits for a lock', { type: 'lock', id: 2, key: 'held' }],
+    ['waits at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
+  ] as const) {
+    it(`is requested by a ping every half lease of a session that ${state}`, () => {
+      const harness = new BrokerHarness()
+      const other = harness.join({ lease: 300_000 })
+      other.socket.say({ type: 'lock', id: 1, key: 'held' })
+      const client = harness.join({ lease: 6_000 })
+      client.socket.say(message)
+      client.socket.say({ type: 'pong', n: 0 })
+      harness.environment.endTurn()
+      client.heard()
+      harness.environment.pass(2_999)
+      expect(client.heard()).to.deep.equal([])
+      harness.environment.pass(1)
+      expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+      harness.environment.pass(2_999)
+      expect(client.heard()).to.deep.equal([])
+    })
+  }
+
+  it('is not requested while the client sends pongs by itself', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    for (let pong = 0; pong < 20; pong++) {
+      harness.environment.pass(3_900)
+      client.socket.say({ type: 'pong', n: 0 })
+      harness.environment.endTurn()
+      expect(typesOf(client.heard())).to.deep.equal(['ack'])
+    }
+    expect(client.socket.closedWith).to.equal(undefined)
+    harness.environment.pass(4_000)
+    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
   })
 })

@@ -126,7 +126,7 @@ describe('events for many watching connections', function () {
     const during = memory.usedBytes
     harness.environment.endTurn()
     // The broker pings the clients, and then counts their unread output again.
-    harness.environment.pass(lease / 3 + 1_000)
+    harness.environment.pass((lease * 2) / 3 + 1_000)
     const after = memory.usedBytes
     expect(during - after, 'bytes of the events that waited').to.be.above(lockCount * 100)
     expect(after).to.be.below(before)

@@ -82,6 +82,22 @@ const deadlines: Mutant[] = [
     why: 'The broker ends a silent session before its lease is over, and then grants its locks.',
   },
   {
+    name: 'ping-despite-pong',
+    in: 'onPong',
+    find: 'schedulePing($TIME, $CONNECTION)',
+    replace: 'undefined',
+    tests: 'server/connection',
+    why: 'The broker sends a ping to a client that sends pongs by itself.',
+  },
+  {
+    name: 'ping-late-for-holder',
+    in: 'schedulePing',
+    find: '$LOCK_COUNT > 0',
+    replace: 'false',
+    tests: 'server/connection',
+    why: 'The broker pings a session that holds a lock as seldom as an idle session.',
+  },
+  {
     name: 'paused-connection-counts-as-silent',
     in: 'DeadlineHandler.#endIfSilent',
     find: '$CONNECTION.isPaused',

@@ -43,6 +43,22 @@ const clocks: Mutant[] = [
     why: 'A holder counts its lease from the receipt of an ack, not from the sending of the message.',
   },
   {
+    name: 'client-sends-no-heartbeat',
+    in: 'LeaseMonitor.#checkHeartbeat',
+    find: '$LISTENER.sendPong()',
+    replace: 'undefined',
+    tests: 'client/heartbeat',
+    why: 'The client waits for pings in place of sending pongs by itself.',
+  },
+  {
+    name: 'client-heartbeat-ignores-locks',
+    in: 'LeaseMonitor.#checkHeartbeat',
+    find: '$LISTENER.isIdle',
+    replace: 'true',
+    tests: 'client/heartbeat',
+    why: 'The client with a lock sends heartbeats as seldom as an idle client.',
+  },
+  {
     name: 'client-refresh-counts-late',
     in: 'TtlExpiry.confirmRefresh',
     find: 'expiryFrom($SENT, $TTL)',
