@@ -13,6 +13,7 @@ import { compareWithTargets } from './report/targets.js'
 import { runJob } from './run.js'
 import { cells } from './workloads/cells.js'
 import { exclusion } from './workloads/exclusion.js'
+import { idle } from './workloads/idle.js'
 import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
@@ -53,6 +54,19 @@ describe('the bench', () => {
     assert.include(targetTable(targetResults), '| W1 64×1, pairs/s, of echo ')
     assert.include(workloadTable(w1, result.rows), 'holdfast, client')
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
+  })
+
+  it('measures the broker beside sessions that hold a lock and do nothing', async () => {
+    const [, job] = idle.jobs(smokePace)
+    const { rows } = await runJob(job!, options)
+    assert.deepEqual(
+      rows.map(({ system }) => system),
+      ['holdfast, client', 'holdfast, answering pings by hand'],
+    )
+    for (const { figures } of rows) {
+      assert.isAbove(figures['idleUsPerLease']!, 0)
+      assert.isAbove(figures['idlePercent']!, 0)
+    }
   })
 
   it('measures two cells beside one broker, with the processor time of both brokers', async () => {

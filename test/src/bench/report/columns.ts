@@ -60,6 +60,8 @@ const titles: Readonly<Record<string, string>> = {
   checkedWaitUs: 'the same in a scope, with the check, µs',
   deadlockUs: 'a refused deadlock, µs',
   visitsPerCheck: 'visited scopes a check',
+  idleUsPerLease: 'CPU a session and lease, µs',
+  idlePercent: 'CPU for 18,000 with 15 s, %',
   startMs: 'start to grant, ms',
   startCpuMs: 'CPU time, ms',
 }

@@ -333,6 +333,18 @@ const otherTargets: readonly Target[] = [
     const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
     return ns === undefined ? undefined : ns / 1_000
   }),
+  comparisonTarget(
+    '18,000 sessions that hold nothing, % of a core',
+    [5, undefined],
+    'less',
+    (figures) => figures.of('idle', 'sessions that hold nothing', library, 'idlePercent'),
+  ),
+  comparisonTarget(
+    '18,000 sessions that hold a lock each, % of a core',
+    [9, undefined],
+    'less',
+    (figures) => figures.of('idle', 'sessions that hold a lock each', library, 'idlePercent'),
+  ),
   comparisonTarget('start to first grant, CPU ms', [300, 150], 'less', (figures) =>
     figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
   ),

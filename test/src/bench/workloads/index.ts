@@ -5,6 +5,7 @@ import { cells } from './cells.js'
 import { deadlocks } from './deadlocks.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
+import { idle } from './idle.js'
 import { journal } from './journal.js'
 import { logs } from './logs.js'
 import { neighbours } from './neighbours.js'
@@ -27,6 +28,7 @@ export const workloads: readonly Workload[] = [
   w4,
   w5,
   w6,
+  idle,
   journal,
   floodsWorkload,
   neighbours,

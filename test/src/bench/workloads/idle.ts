@@ -1,0 +1,112 @@
+/**
+ * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The figure for
+ * 18,000 sessions with a lease of 15 s is arithmetic. Fewer sessions have a lease that is shorter
+ * in proportion, so the broker handles as many heartbeats a second as with 18,000 sessions. The
+ * lease is how long the broker keeps a silent session.
+ */
+import { connect } from '@holdfast/client'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  param,
+  type Row,
+  type Workload,
+} from '../job.js'
+import { clientSystem } from '../load/holdfastClients.js'
+import { RawSession } from '../load/rawSession.js'
+
+/** The sessions and the lease for which the figure is computed. */
+const target = { sessions: 18_000, leaseMs: 15_000 }
+/** The number of sessions that are opened at once. */
+const openedAtOnce = 25
+/** The shortest lease that the broker allows, in ms. */
+const minLeaseMs = 2_000
+/** V8 compiles the code of the heartbeat in this time, which is not measured; in leases. */
+const warmUpLeases = 5
+
+/** Opens one session, with a lock if there is a key. Resolves with a function that ends it. */
+type OpenSession = (
+  url: string,
+  leaseMs: number,
+  key: string | undefined,
+) => Promise<() => void | Promise<void>>
+
+/** The systems by name. The client library sends heartbeats; the other system answers pings. */
+const systems: readonly (readonly [string, OpenSession])[] = [
+  [
+    clientSystem,
+    async (url, lease, key) => {
+      const session = await connect(url, { name: 'bench', lease })
+      if (key !== undefined) await session.lock(key)
+      return () => session.close()
+    },
+  ],
+  [
+    'holdfast, answering pings by hand',
+    async (url, lease, key) => {
+      const session = await RawSession.open(url, `,"lease":${lease}`)
+      if (key !== undefined) await new Promise((resolve) => session.lock(key, resolve))
+      return () => session.destroy()
+    },
+  ],
+]
+
+function jobs({ scale }: { readonly scale: number }): readonly Job[] {
+  const sessions = Math.max(10, Math.round(3_000 / scale))
+  return [
+    makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
+    makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),
+  ]
+}
+
+async function runJob(context: LoadContext): Promise<JobResult> {
+  const { workload, shape, placement } = context.job
+  const rows: Row[] = []
+  for (const [system, open] of systems) {
+    rows.push({ workload, shape, placement, system, figures: await measure(context, open) })
+    context.progress(rows.length / systems.length)
+  }
+  return { rows, grants: 0, violations: 0 }
+}
+
+async function measure(context: LoadContext, open: OpenSession): Promise<Row['figures']> {
+  const { server, pace, usageOf } = context
+  const sessions = param(context.job, 'sessions')
+  const hasLocks = param(context.job, 'locks') > 0
+  const leaseMs = Math.max(minLeaseMs, (target.leaseMs * sessions) / target.sessions)
+  const closings: (() => void | Promise<void>)[] = []
+  while (closings.length < sessions) {
+    const first = closings.length
+    const opening = Array.from({ length: Math.min(openedAtOnce, sessions - first) }, (_, i) =>
+      open(server.url, leaseMs, hasLocks ? `idle:${first + i}` : undefined),
+    )
+    closings.push(...(await Promise.all(opening)))
+    // Spreads the heartbeats of the sessions evenly over the time between two heartbeats.
+    await sleep((leaseMs / 2) * (openedAtOnce / sessions))
+  }
+  const isSmoke = pace.name === 'smoke'
+  const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
+  if (!isSmoke) await sleep(warmUpLeases * leaseMs)
+  const cpuUsBefore = (await usageOf(server.pid)).cpuUs
+  const began = performance.now()
+  await sleep(measuredMs)
+  const cpuUs = (await usageOf(server.pid)).cpuUs - cpuUsBefore
+  const leases = (performance.now() - began) / leaseMs
+  await Promise.all(closings.map((close) => close()))
+  const idleUsPerLease = cpuUs / sessions / leases
+  const cpuShare = (idleUsPerLease * target.sessions) / (target.leaseMs * 1_000)
+  return { count: sessions, idleUsPerLease, idlePercent: cpuShare * 100 }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+export const idle: Workload = {
+  name: 'idle',
+  title: 'the CPU time of the broker for idle sessions',
+  jobs,
+  runJob,
+}
