@@ -1,6 +1,6 @@
 /**
- * `npm run pack`: makes a tarball of each package in `dist-packages`, and prints the command that
- * installs the tarballs in a project.
+ * `npm run pack`: makes a tarball of each package in `dist-packages`, and prints the commands that
+ * install the tarballs in a project: without the broker, and with all packages.
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,5 +15,14 @@ const workspaces = packages.flatMap((each) => ['--workspace', each])
 const options = ['--pack-destination', folder, '--loglevel=error']
 const code = await runNpm('pack', ...options, ...workspaces)
 if (code !== 0) process.exit(code)
-const tarballs = readdirSync(folder).map((name) => JSON.stringify(join(folder, name)))
-process.stdout.write(`npm install ${tarballs.join(' ')}\n`)
+const names = readdirSync(folder)
+const paths = (some) => some.map((name) => JSON.stringify(join(folder, name))).join(' ')
+const namesWithoutBroker = names.filter((name) => !name.startsWith('holdfast-server-'))
+process.stdout.write(`In your project, run one of these two commands.
+
+For the client alone:
+  npm install ${paths(namesWithoutBroker)}
+
+For the client, the broker and the command "npx holdfast":
+  npm install ${paths(names)}
+`)

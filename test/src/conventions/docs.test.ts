@@ -112,7 +112,8 @@ describe('the pages', () => {
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
     assert.isUndefined(firstCommands(page('```sh\na\n```')))
-    const commands = page('<!-- first commands -->\n```sh\na # b\n\nc "#d"\ne    # f\n```\n')
+    const terminals = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
+    const commands = page(`<!-- first commands -->\n${terminals}`)
     assert.deepEqual(firstCommands(commands), [['a'], ['c "#d"', 'e']])
     assert.isUndefined(firstExample(page('```js\nf()\n```')))
     const marked = page('```sh\nx\n```\n<!-- first example -->\n\n```js\nf()\n\ng()\n```\n')

@@ -43,21 +43,28 @@ export function namedImports(page: SourceFile): { from: string; names: string[] 
   )
 }
 
-/** The code after the mark `<!-- first example -->`; undefined if the page has no such mark. */
-export function firstExample(page: SourceFile): { language: string; code: string } | undefined {
-  const [, language, code] =
-    /<!-- first example -->\s*```(\w+)[^\n]*\n(.*?)\n```/s.exec(page.text) ?? []
+/**
+ * The code after the mark `<!-- first example -->`, or another mark; undefined if the page has no
+ * such mark.
+ */
+export function firstExample(
+  page: SourceFile,
+  mark = 'first example',
+): { language: string; code: string } | undefined {
+  const [, text = ''] = page.text.split(`<!-- ${mark} -->`)
+  const [, language, code] = /^\s*```(\w+)[^\n]*\n(.*?)\n```/s.exec(text) ?? []
   return language === undefined || code === undefined ? undefined : { language, code }
 }
 
 /**
- * The commands after the mark `<!-- first commands -->` without their comments, as a list for each
- * terminal; undefined if the page has no such mark.
+ * The commands in the two blocks after the mark `<!-- first commands -->` without their comments,
+ * as a list for each terminal; undefined if the page has no such mark.
  */
 export function firstCommands(page: SourceFile): string[][] | undefined {
-  const [, block] = /<!-- first commands -->\s*```sh\n(.*?)\n```/s.exec(page.text) ?? []
-  const commands = (lines: string) => lines.split('\n').map((line) => line.replace(/\s+#.*/, ''))
-  return block?.split('\n\n').map(commands)
+  const [, text] = page.text.split('<!-- first commands -->')
+  const blocks = text === undefined ? [] : [...text.matchAll(/^```sh\n(.*?)\n```/gms)].slice(0, 2)
+  if (blocks.length < 2) return undefined
+  return blocks.map(([, lines = '']) => lines.split('\n').map((line) => line.replace(/\s+#.*/, '')))
 }
 
 /** Removes the blocks of code. */

@@ -1,9 +1,13 @@
 /** Runs each example in a process of its own, and compares its output. A fence numbers a grant. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { firstExample } from '../conventions/docs.js'
+import { read } from '../conventions/repository.js'
+import { Stage } from '../e2e/stage.js'
 
 /** Runs an example to its end; returns the lines of its output. */
 async function outputOf(example: string): Promise<string[]> {
@@ -62,6 +66,44 @@ describe('the examples', () => {
       'locks: 2 active: 0 failed: 0',
       'success rate: 1',
     ])
+  })
+})
+
+describe('the first programs of the pages', () => {
+  const stage = Stage.forEachTest()
+
+  /**
+   * Saves the program after a mark in a page as a user does, and runs it. Only the URL of the
+   * broker differs from the page, because the port of the page may be in use.
+   */
+  async function outputOfPage(path: string, mark?: string): Promise<string> {
+    const { url } = await stage.broker()
+    const { code = '' } = firstExample(read(path), mark) ?? {}
+    expect(code).to.include("'ws://127.0.0.1:7420'")
+    // The program must be in a folder from which Node finds the packages.
+    const temporary = new URL('../../tmp/', import.meta.url)
+    await mkdir(temporary, { recursive: true })
+    const folder = await mkdtemp(fileURLToPath(new URL('first-', temporary)))
+    stage.onClear(() => rm(folder, { recursive: true }))
+    const file = join(folder, 'first.mjs')
+    await writeFile(file, code.replace('ws://127.0.0.1:7420', url))
+    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    child.stdout.on('data', (chunk) => {
+      output += chunk
+    })
+    const [exitCode] = await once(child, 'close')
+    expect(exitCode, output).to.equal(0)
+    return output
+  }
+
+  it('README.md: print a lock and its fence', async () => {
+    expect(await outputOfPage('README.md')).to.match(/^lock orders:42, fence \d+\n$/)
+  })
+
+  it('client/README.md: print a lock, its fence and the result', async () => {
+    const output = await outputOfPage('client/README.md', 'first session')
+    expect(output).to.match(/^lock orders:42, fence \d+\ndone\n$/)
   })
 })
 
