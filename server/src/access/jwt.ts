@@ -132,7 +132,7 @@ async function verify(
     // JOSEErrors as well: a JWKSTimeout, or an error with the code ERR_JOSE_GENERIC.
     const isJoseError = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
     if (isJoseError && cause.code !== 'ERR_JOSE_GENERIC') return undefined
-    const message = 'Could not load the keys for tokens: check jwksUrl or publicKey of jwtTokens'
+    const message = 'Could not load the keys for tokens: check jwt.jwksUrl or jwt.publicKey'
     throw new HoldfastError('UNAVAILABLE', message, { cause })
   }
 }

@@ -158,6 +158,11 @@ function readTokens(path: string): FileToken[] {
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
+      const problem = `The token file ${path} does not exist`
+      const advice = `make it with "holdfast token NAME --file ${path}", or correct the path`
+      throw invalidOption(`${problem}: ${advice}`, cause)
+    }
     throw invalidOption(`The token file ${path} cannot be read: check its path and its mode`, cause)
   }
   const tokens: FileToken[] = []

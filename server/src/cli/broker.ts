@@ -16,6 +16,7 @@ import type { AuditLog } from '../observability/auditLog.js'
 import type { Logger } from '../observability/brokerLogger.js'
 import type { Metrics } from '../observability/observer.js'
 import { Exit, exitCodes, printError } from './exitCodes.js'
+import { withFlags } from './flagNames.js'
 import { logFrom, logRules } from './log.js'
 import { plainJson } from './output.js'
 import { readText } from './parse.js'
@@ -68,7 +69,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
     }
     return { broker, flushLogs }
   } catch (error) {
-    if (error instanceof HoldfastError) throw new Exit(exitCodes.config, error.message)
+    if (error instanceof HoldfastError) throw new Exit(exitCodes.config, withFlags(error.message))
     throw error
   }
 }
@@ -84,7 +85,7 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
   try {
     if (fenceFile !== undefined) checkFenceFile(fenceFile)
   } catch (error) {
-    throw new Exit(exitCodes.config, (error as HoldfastError).message)
+    throw new Exit(exitCodes.config, withFlags((error as HoldfastError).message))
   }
   const { broker } = await brokerFrom(settings)
   await broker.close()
@@ -98,12 +99,12 @@ function refuseContradictions(settings: Settings): void {
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
-      `dev allows every page with a loopback origin, but host ${host} is not loopback: ` +
-        'set origins instead of dev',
+      `\`dev\` allows every page with a loopback origin, but host ${host} is not loopback: ` +
+        'set `origins` instead of `dev`',
     ],
     [
       tokens !== undefined && jwtKeys.length > 0,
-      `tokens and ${jwtKeys[0]} are both set: set only one of them`,
+      `\`tokens\` and ${jwtKeys[0]} are both set: set only one of them`,
     ],
     [jwtKeys.length > 1, `${jwtKeys[0]} and ${jwtKeys[1]} are both set: set only one of them`],
     [
@@ -120,7 +121,9 @@ function refuseContradictions(settings: Settings): void {
       'adminHost is set without adminPort: set both',
     ],
   ]
-  for (const [isBroken, message] of rules) if (isBroken) throw new Exit(exitCodes.config, message)
+  for (const [isBroken, message] of rules) {
+    if (isBroken) throw new Exit(exitCodes.config, withFlags(message))
+  }
 }
 
 /** Returns which settings with a key for JSON Web Tokens are set. */

@@ -4,6 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import { CommanderError } from 'commander'
+import { withFlags } from './flagNames.js'
 import { escapeLines, escapeText, onOutputFailure, writeError } from './output.js'
 
 export const exitCodes = {
@@ -75,7 +76,7 @@ export function reportError(error: unknown): number {
     return error.code
   }
   if (error instanceof HoldfastError) {
-    printError(error.message)
+    printError(withFlags(error.message))
     // Every other code means that an option of the client or of the broker is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }

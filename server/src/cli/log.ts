@@ -5,6 +5,7 @@
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
 import { Exit, exitCodes } from './exitCodes.js'
+import { withFlags } from './flagNames.js'
 import { readText } from './parse.js'
 import type { SettingName, Settings } from './settings.js'
 
@@ -35,20 +36,20 @@ export function logRules(settings: Settings): [boolean, string][] {
   return [
     [
       durability !== undefined && journal === undefined,
-      'durability is set without journal: set journal, or remove durability',
+      '`durability` is set without `journal`: set `journal`, or remove `durability`',
     ],
     [
       journal !== undefined && log !== undefined,
-      'journal and log are both set, and each keeps locks over a restart: set only one of them',
+      '`journal` and `log` are both set, and each keeps locks over a restart: set only one of them',
     ],
     [
       (quietStart ?? 0) > 0 && log !== undefined,
-      'quietStart and log are both set: remove quietStart, because a broker with a shared log ' +
+      'quietStart and `log` are both set: remove quietStart, because a broker with a shared log ' +
         'knows all locks when it starts, and need not wait for old locks to end',
     ],
     [
       log === undefined && replicatedSetting !== undefined,
-      `${replicatedSetting} is set without log: set log, or remove ${replicatedSetting}`,
+      `\`${replicatedSetting}\` is set without \`log\`: set \`log\`, or remove \`${replicatedSetting}\``,
     ],
     [
       isSet('logCert') !== isSet('logKey'),
@@ -61,15 +62,15 @@ export function logRules(settings: Settings): [boolean, string][] {
     ],
     [
       isPostgres && isSet('sharedEtcd'),
-      'sharedEtcd is set, but log is in PostgreSQL: remove sharedEtcd',
+      'sharedEtcd is set, but `log` is in PostgreSQL: remove sharedEtcd',
     ],
     [
       tlsSetting !== undefined && log?.startsWith('etcd:') === true,
-      `${tlsSetting} needs etcd over TLS: begin log with etcds://`,
+      `${tlsSetting} needs etcd over TLS: begin \`log\` with etcds://`,
     ],
     [
       tlsSetting !== undefined && isPostgres && /[?&]sslmode=disable(&|$)/.test(log),
-      `${tlsSetting} needs PostgreSQL over TLS: remove sslmode=disable from log`,
+      `${tlsSetting} needs PostgreSQL over TLS: remove sslmode=disable from \`log\``,
     ],
   ]
 }
@@ -95,7 +96,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
     return await (isPostgresUrl(log) ? postgresLogFrom(log, settings) : etcdLogFrom(log, settings))
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
-    throw new Exit(exitCodes.config, error.message)
+    throw new Exit(exitCodes.config, withFlags(error.message))
   }
 }
 

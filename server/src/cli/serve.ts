@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { isLoopback } from '../config/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
 import { Exit, exitCodes, exitHelp, printError } from './exitCodes.js'
+import { withFlags } from './flagNames.js'
 import { type LoadedSettings, limitsOf, loadSettings } from './loadSettings.js'
 import { print } from './output.js'
 import { appendValue, parseDuration, parseInteger } from './parse.js'
@@ -13,6 +14,7 @@ import { withoutIgnored } from './run/launcher.js'
 import {
   defaults,
   flagOf,
+  placeholderOf,
   type Setting,
   type SettingName,
   settingNames,
@@ -53,11 +55,11 @@ ${exitHelp}`,
 
 /** Makes the flag of a setting. */
 function optionFor(name: SettingName): Option {
-  const { kind, help, short, choices, value, group }: Setting = settings[name]
+  const { kind, help, short, choices, group }: Setting = settings[name]
   const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`
-  const placeholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
+  const placeholder = placeholderOf(name)
   const option = new Option(
-    kind === 'boolean' ? flag : `${flag} <${value ?? placeholders[kind]}>`,
+    placeholder === undefined ? flag : `${flag} <${placeholder}>`,
     kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
   )
   const defaultValue = defaults[name as keyof typeof defaults]
@@ -101,7 +103,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   // send a signal at once.
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
-    printError(message)
+    printError(withFlags(message))
     // INVALID_OPTION: a newer version of Holdfast wrote the command log. A restart would fail in
     // the same way, so the exit code must not make a supervisor start this broker again.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
@@ -145,17 +147,23 @@ function rebalanceOnSignal(broker: HoldfastBroker): void {
 /** Opens the port of the broker and its admin port. @returns The URL for clients */
 async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {
   const { port, host, adminPort, adminHost } = loaded.settings
+  let isAdmin = false
   try {
     const { url } = await broker.listen({ port, host })
     print(`holdfast is listening on ${url}`)
     if (adminPort === undefined) return url
+    isAdmin = true
     const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
     print(`holdfast serves its admin endpoints on ${admin.url}`)
     return url
   } catch (error) {
     await broker.close()
     if (!(error instanceof HoldfastError)) throw error
-    throw new Exit(exitCodeFor(error, loaded), error.message)
+    // `listenAdmin` calls its options `port` and `host` too.
+    const message = isAdmin
+      ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
+      : error.message
+    throw new Exit(exitCodeFor(error, loaded), withFlags(message))
   } finally {
     // Print the settings even if the broker cannot listen, because a setting may be the cause.
     // Flags are not printed, because the operator has just typed the flags.

@@ -336,6 +336,14 @@ export function flagOf(name: SettingName): string {
   )
 }
 
+const placeholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
+
+/** The placeholder for the value of a flag; undefined for a flag without a value. */
+export function placeholderOf(name: SettingName): string | undefined {
+  const { kind, value }: Setting = settings[name]
+  return kind === 'boolean' ? undefined : (value ?? placeholders[kind])
+}
+
 /** The name of the variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
 export function variableOf(name: string): string {
   return `HOLDFAST_${name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase()}`

@@ -94,7 +94,7 @@ export function createHttpServer(
   } catch (cause) {
     throw new HoldfastError(
       'INVALID_OPTION',
-      'The certificate and key of tls cannot be used: check that both are PEM and belong together',
+      'The certificate and key of `tls` cannot be used: check that both are PEM and belong together',
       { cause },
     )
   }
@@ -127,14 +127,16 @@ function explainClientErrors(server: Server): Server {
 /** The end of two error messages: how to run brokers in several workers. */
 const fixForWorkers =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
-const portUsedByWorker = `something else is using the port, perhaps another worker: ${fixForWorkers}`
+const portUsedByWorker = `another program is using the port, perhaps another worker: ${fixForWorkers}`
 
 /** Why a server cannot listen, by the code of the system's error. */
 const listenErrors: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'something else is using the port: stop it, or use another port',
-  EACCES: 'this user may not use the port: use a port above 1023',
-  EADDRNOTAVAIL: 'this machine has no such address: use an address of this machine',
-  ENOTFOUND: 'there is no such host: use an address of this machine',
+  EADDRINUSE:
+    'another program is using the port, perhaps another Holdfast broker: stop that program, or set ' +
+    '`port` to another port',
+  EACCES: 'this user may not use the port: set `port` to a port above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address: set `host` to an address of this machine',
+  ENOTFOUND: 'there is no such host: set `host` to an address of this machine',
 }
 
 /**

@@ -75,15 +75,15 @@ export class UpgradePolicy {
     if (authenticate === undefined && !allowUnauthenticated) {
       throw new HoldfastError(
         'INVALID_OPTION',
-        `Cannot listen on ${host} without authenticate, because every client on the network could ` +
-          'acquire locks: set authenticate or allowUnauthenticated',
+        `Cannot listen on ${host} without \`authenticate\`, because every client on the network could ` +
+          'acquire locks: set `authenticate` or allowUnauthenticated',
       )
     }
     if (authenticate !== undefined && !hasTls && trustedProxies === undefined && !allowInsecure) {
       throw new HoldfastError(
         'INVALID_OPTION',
         `Cannot listen on ${host} without TLS, because others on the network could read tokens: ` +
-          'set tls, trustedProxies (if a proxy terminates TLS) or allowInsecure',
+          'set `tls`, trustedProxies (if a proxy terminates TLS) or allowInsecure',
       )
     }
   }

@@ -28,7 +28,7 @@ const remedy =
 describe('e2e: workers of a cluster', () => {
   it('do not share a port: the second worker is refused', async () => {
     const port = await freePort()
-    const why = 'something else is using the port, perhaps another worker'
+    const why = 'another program is using the port, perhaps another worker'
     expect(await outcomesOf('port', String(port))).to.deep.equal([
       `UNAVAILABLE Cannot listen on 127.0.0.1:${port}: ${why}: ${remedy}`,
       'started',

@@ -136,7 +136,7 @@ function testOrdering(stage: EngineStage): void {
       const { message } = await rejection(Promise.reject(result.reason), 'INVALID_OPTION')
       expect(message).to.match(
         new RegExp(
-          `has a log with a dead time of ${storedDeadMs} ms, not \\d+ ms: use the dead time of the log$`,
+          `has a log with a dead time of ${storedDeadMs} ms, not \\d+ ms: set deadMs to the dead time of the log$`,
         ),
       )
     }

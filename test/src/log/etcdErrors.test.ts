@@ -285,7 +285,7 @@ describe('log: a faulty etcd', function () {
     const as = (user: string, password = `${user}'s`) =>
       engine(endpoints, { auth: { user, password }, openTimeoutMs: 10_000 })
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.include(
-      'requires a user and a password',
+      'requires a user and a password: set `auth`',
     )
     expect(await refusal(as('broker', 'wrong'), 'INVALID_OPTION', patientConfig)).to.match(
       /answered "authentication failed, invalid user ID or password"$/,

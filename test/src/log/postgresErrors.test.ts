@@ -128,7 +128,7 @@ describe('log: a faulty PostgreSQL', function () {
     const user = await createRole('guarded', "password 'right'")
     const { schema } = postgres
     await postgres.server.sql.unsafe(`create schema ${schema} authorization guarded`)
-    const needsPassword = /requires a password: set logPasswordFile/
+    const needsPassword = /requires a password: set `password`/
     expect(await refusal(impatient({ user }), 'INVALID_OPTION')).to.match(needsPassword)
     expect(await refusal(impatient({ user, password: 'wrong' }), 'INVALID_OPTION')).to.match(
       /password authentication failed for user "guarded" \(28P01\); correct the user, or its/,
@@ -215,7 +215,7 @@ describe('log: a faulty PostgreSQL', function () {
     const open = (change: object) =>
       rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
     expect((await open({ deadMs: 2_000 })).message).to.equal(
-      `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 1500 ms, not 2000 ms: use the dead time of the log`,
+      `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 1500 ms, not 2000 ms: set deadMs to the dead time of the log`,
     )
     expect((await open({ cluster: "it's" })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL belongs to the cluster "", not "it's": choose another schema`,
@@ -333,7 +333,7 @@ describe('log: PostgreSQL over TLS', function () {
     await open({ sslMode: 'require' })
     for (const sslMode of ['verify-ca', 'verify-full'] as const) {
       expect(await refused({ sslMode })).to.match(
-        /has an untrusted certificate \(\w+\): set logCa, or sslmode=require$/,
+        /has an untrusted certificate \(\w+\): set `tls\.ca`, or sslmode=require$/,
       )
       await open({ sslMode, tls: { ca: cert } })
     }

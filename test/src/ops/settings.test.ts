@@ -170,7 +170,8 @@ describe('the settings of holdfast serve', () => {
     {
       problem: 'a missing token file',
       args: ['--tokens', '/nonexistent'],
-      pattern: /token file .* cannot be/,
+      pattern:
+        /token file \/nonexistent does not exist: make it with "holdfast token NAME --file \/nonexistent"/,
     },
     {
       problem: 'a missing certificate file',
@@ -180,42 +181,42 @@ describe('the settings of holdfast serve', () => {
     {
       problem: 'a certificate without a key',
       args: ['--tls-cert', 'x'],
-      pattern: /tlsCert is set alone: set both tlsCert and tlsKey/,
+      pattern: /--tls-cert is set alone: set both --tls-cert FILE and --tls-key FILE$/,
     },
     {
       problem: 'two kinds of authentication',
       args: ['--tokens', 'a', '--jwt-jwks', 'b'],
-      pattern: /are both set: set only one/,
+      pattern: /--tokens and --jwt-jwks are both set: set only one/,
     },
     {
       problem: 'two kinds of JWT keys',
       args: ['--jwt-secret-file', 'a', '--jwt-jwks', 'b'],
-      pattern: /are both set: set only one/,
+      pattern: /--jwt-secret-file and --jwt-jwks are both set: set only one/,
     },
     {
       problem: 'JWT rules without a key',
       args: ['--jwt-audience', 'a'],
-      pattern: /jwtAudience needs a key/,
+      pattern: /--jwt-audience needs a key: set --jwt-secret-file FILE, --jwt-public-key FILE, /,
     },
     {
       problem: 'dev beyond loopback',
       args: ['--dev', '--host', '0.0.0.0', '--allow-unauthenticated'],
-      pattern: /dev allows every page/,
+      pattern: /--dev allows every page .*: set --origin ORIGIN instead of --dev$/,
     },
     {
       problem: 'a minimum lease above the maximum',
       args: ['--lease-min', '9s', '--lease-max', '3s'],
-      pattern: /rising/,
+      pattern: /--lease-min, --lease-default and --lease-max must be in rising order/,
     },
     {
       problem: 'a durability without a journal',
       args: ['--durability', 'relaxed'],
-      pattern: /durability is set without journal/,
+      pattern: /--durability is set without --journal: set --journal FOLDER/,
     },
     {
       problem: 'an invalid proxy address',
       args: ['--trusted-proxy', 'x'],
-      pattern: /trustedProxies/,
+      pattern: /--trusted-proxy must be addresses/,
     },
   ]
   for (const { problem, args = [], env = {}, config, pattern } of invalidSettings) {
@@ -234,7 +235,7 @@ describe('the settings of holdfast serve', () => {
     const { code, err } = await Holdfast.run(stage, ['serve', '--check', '--cell', '5/4'])
     expect([code, ...err]).to.deep.equal([
       78,
-      'holdfast: cell must be a number and a count from 1 to 1024, such as "1/4", not "5/4"',
+      'holdfast: --cell must be a number and a count from 1 to 1024, such as "1/4", not "5/4"',
     ])
   })
 

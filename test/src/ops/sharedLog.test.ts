@@ -30,61 +30,65 @@ describe('the settings of holdfast serve --log', () => {
       /address of a log must be etcd:\/\/host:port/,
     ],
     ['a missing prefix', ['--log', 'etcd://127.0.0.1:2379'], /must have a prefix/],
-    ['a password in the address', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
+    [
+      'a password in the address',
+      ['--log', 'etcd://a:b@127.0.0.1/p'],
+      /set --log-user NAME and --log-password-file FILE instead$/,
+    ],
     [
       'a journal with a shared log',
       ['--log', noEtcd, '--journal', '/j'],
-      /journal and log are both set/,
+      /--journal and --log are both set/,
     ],
     [
       'a quiet start with a shared log',
       ['--log', noEtcd, '--quiet-start', '5s'],
-      /quietStart and log are both set/,
+      /--quiet-start and --log are both set: remove --quiet-start/,
     ],
     [
       'a dead time without a shared log',
       ['--dead-time', '3s'],
-      /^holdfast: deadTime is set without log/,
+      /^holdfast: --dead-time is set without --log: set --log URL, or remove --dead-time/,
     ],
     [
       'a snapshot interval without a shared log',
       ['--snapshot-every', '3m'],
-      /^holdfast: snapshotEvery is set without log/,
+      /^holdfast: --snapshot-every is set without --log/,
     ],
     [
       'a name with a space',
       ['--log', noEtcd, '--name', 'a b'],
-      /name must be 1 to 32 letters, digits and \. _ -, not "a b"/,
+      /--name must be 1 to 32 letters, digits and \. _ -, not "a b"/,
     ],
     [
       'no brokers',
       ['--log', noEtcd, '--brokers', '0'],
-      /brokers must be an integer from 1 to 100, not 0/,
+      /--brokers must be an integer from 1 to 100, not 0/,
     ],
     [
       'a snapshot interval that is too short',
       ['--log', noEtcd, '--snapshot-every', '9s'],
-      /snapshotMs must be an integer from 10000 to/,
+      /--snapshot-every must be an integer from 10000 to/,
     ],
     [
       'a dead time that is too short',
       ['--log', noEtcd, '--dead-time', '999'],
-      /deadMs must be an integer from/,
+      /--dead-time must be an integer from/,
     ],
     [
       'TLS files for an address without TLS',
       ['--log', noEtcd, '--log-ca', 'x'],
-      /logCa needs etcd over TLS: begin log with etcds/,
+      /--log-ca needs etcd over TLS: begin --log with etcds/,
     ],
     [
       'a certificate without a key',
       ['--log', noEtcd, '--log-cert', 'x'],
-      /logCert is set alone: set both logCert and logKey/,
+      /--log-cert is set alone: set both --log-cert FILE and --log-key FILE$/,
     ],
     [
       'a user without a password',
       ['--log', noEtcd, '--log-user', 'x'],
-      /logUser is set alone: set both/,
+      /--log-user is set alone: set both --log-user NAME and --log-password-file FILE$/,
     ],
     [
       'a missing file',
@@ -104,12 +108,12 @@ describe('the settings of holdfast serve --log', () => {
     [
       'two users for PostgreSQL',
       ['--log', noDatabase, '--log-user', 'v'],
-      /address of the log has the user u, and the option v$/,
+      /address of the log has the user u, but --log-user is v: remove one of them$/,
     ],
     [
       'a password in the address of PostgreSQL',
       ['--log', 'postgres://u:secret@127.0.0.1/d'],
-      /must not contain a password: use the option for the password$/,
+      /must not contain a password: set --log-password-file FILE instead$/,
     ],
     [
       'a missing password file for PostgreSQL',
@@ -119,7 +123,7 @@ describe('the settings of holdfast serve --log', () => {
     [
       'TLS files for PostgreSQL without TLS',
       ['--log', `${noDatabase}?sslmode=disable`, '--log-ca', 'x'],
-      /logCa needs PostgreSQL over TLS: remove sslmode=disable from log$/,
+      /--log-ca needs PostgreSQL over TLS: remove sslmode=disable from --log$/,
     ],
   ]
   for (const [problem, args, message] of wrongSettings) {
@@ -188,7 +192,7 @@ describe('holdfast serve --log on etcd', function () {
     expect(code).to.equal(78)
     expect(message).to.equal(
       `holdfast: The prefix ${etcd.prefix} on etcd has a log with a dead time of 2000 ms, ` +
-        'not 3000 ms: use the dead time of the log',
+        'not 3000 ms: set --dead-time TIME to the dead time of the log',
     )
   })
 

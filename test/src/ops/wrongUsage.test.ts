@@ -130,7 +130,7 @@ describe('a wrong command line of holdfast', () => {
         [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
         [['--admin-port', '70000'], {}, /--admin-port .* 0 to 65535, not 70000/],
         [['--dead-time', '500', ...log], {}, /from 1000 to 60000/],
-        [['--lease-min', '0'], {}, /lease\.min .* from 1 to 2147483647/],
+        [['--lease-min', '0'], {}, /--lease-min .* from 1 to 2147483647/],
         [[], { HOLDFAST_PORT: '65536' }, /HOLDFAST_PORT .* 0 to 65535, not 65536/],
         [[], { HOLDFAST_ADMIN_PORT: 'http' }, /HOLDFAST_ADMIN_PORT .* 0 to 65535, not "http"/],
         [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647, .* not "30d"/],

@@ -155,12 +155,12 @@ describe('options: the error of listen', () => {
     const { broker } = await stage.broker({ authenticate, allowInsecure })
     const usedPort = await rejection(broker.listen({ port }), 'UNAVAILABLE')
     expect(usedPort.message).to.equal(
-      `Cannot listen on 127.0.0.1:${port}: something else is using the port: stop it, or use another port`,
+      `Cannot listen on 127.0.0.1:${port}: another program is using the port, perhaps another Holdfast broker: stop that program, or set \`port\` to another port`,
     )
     // This address is reserved for documentation.
     const noAddress = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
     expect(noAddress.message).to.equal(
-      'Cannot listen on 192.0.2.1:0: this machine has no such address: use an address of this machine',
+      'Cannot listen on 192.0.2.1:0: this machine has no such address: set `host` to an address of this machine',
     )
   })
 })

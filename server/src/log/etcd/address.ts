@@ -32,7 +32,7 @@ export function parseAddress(text: string): EtcdAddress {
     )
   if (authority.includes('@')) {
     throw invalidOption(
-      'The address of a log is public, so it must not contain a user and password: use the options',
+      'The address of a log is public, so it must not contain a user and password: set `auth` instead',
     )
   }
   if (/[?#]/.test(text))

@@ -114,7 +114,7 @@ export function grpcError(endpoint: string, code: number, message: string): Etcd
   const reply = `answered "${message.replace(/^etcdserver: /, '')}"`
   if (message.includes('database space exceeded')) return outOfSpace(endpoint)
   if (message.includes('user name is empty')) {
-    return new EtcdError('forbidden', endpoint, 'requires a user and a password')
+    return new EtcdError('forbidden', endpoint, 'requires a user and a password: set `auth`')
   }
   if (message.includes('revision in header is old')) {
     return new EtcdError('unauthenticated', endpoint, reply)

@@ -74,14 +74,13 @@ function matchAddress(text: unknown): readonly (string | undefined)[] {
 function parseUser(userInfo: string | undefined, userOption: string | undefined): string {
   if (userInfo?.includes(':') === true) {
     throw invalidOption(
-      'The address of a log is public, so it must not contain a password: ' +
-        'use the option for the password',
+      'The address of a log is public, so it must not contain a password: set `password` instead',
     )
   }
   const inAddress = userInfo === undefined || userInfo === '' ? undefined : decodePercent(userInfo)
   if (inAddress !== undefined && userOption !== undefined && inAddress !== userOption) {
     throw invalidOption(
-      `The address of the log has the user ${inAddress}, and the option ${userOption}`,
+      `The address of the log has the user ${inAddress}, but \`user\` is ${userOption}: remove one of them`,
     )
   }
   const user = inAddress ?? userOption ?? ''

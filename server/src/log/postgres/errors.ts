@@ -109,7 +109,7 @@ const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
 /** What the operator must do about a problem that PostgreSQL reports, by its SQLSTATE. */
 const adviceByState: Readonly<Record<string, string>> = {
   '28000': '; correct the user or sslmode, or allow the broker in pg_hba.conf',
-  '28P01': '; correct the user, or its password in logPasswordFile',
+  '28P01': '; correct the user, or its password (`password`)',
   '3D000': '; create the database, or correct the address of the log',
   '42501': '; grant the right to the user',
   '53100': '; free space on the disk',
@@ -140,7 +140,7 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
     return new PostgresError(kind, `${serverName} answered: ${message} (${code})${advice}`, error)
   }
   if (/password must be/i.test(message)) {
-    const advice = 'requires a password: set logPasswordFile, or password in a program'
+    const advice = 'requires a password: set `password`'
     return new PostgresError('forbidden', `${serverName} ${advice}`, error)
   }
   if (/does not support SSL/.test(message)) {
@@ -148,7 +148,7 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
     return new PostgresError('tls', `${serverName} ${advice}`, error)
   }
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code)) {
-    const advice = `has an untrusted certificate (${code}): set logCa, or sslmode=require`
+    const advice = `has an untrusted certificate (${code}): set \`tls.ca\`, or sslmode=require`
     return new PostgresError('tls', `${serverName} ${advice}`, error)
   }
   if (/invalid response|unexpected message|establishing an SSL|SASL:/i.test(message)) {

@@ -26,7 +26,7 @@ export function configMismatch(
   if (stored.deadMs !== own.deadMs) {
     // The dead time is the silence after which the other brokers declare a broker dead.
     const difference = `has a log with a dead time of ${stored.deadMs} ms, not ${own.deadMs} ms`
-    return `${difference}: use the dead time of the log`
+    return `${difference}: set deadMs to the dead time of the log`
   }
   return undefined
 }

@@ -40,7 +40,7 @@ const checkIntervalMs = 60_000
 const retryShare = 0.1
 const compactedByOthers =
   'another program has compacted entries of the shared log that no snapshot contains: ' +
-  'retain entries for at least twice the time between two snapshots (snapshotEvery)'
+  'retain entries for at least twice the time between two snapshots (--snapshot-every)'
 
 export class SnapshotScheduler {
   readonly #deps: SnapshotSchedulerDeps

@@ -1,0 +1,95 @@
+/**
+ * Translates the names of options in error messages to flags. The broker and the client name their
+ * options as a program spells them, such as `logPasswordFile`. The user of the command must type
+ * `--log-password-file` instead.
+ */
+import { flagOf, placeholderOf, settingNames } from './settings.js'
+
+/** A flag as the user types it. */
+interface Flag {
+  readonly flag: string
+  /** The flag with a placeholder for its value, as in `--tokens FILE`. */
+  readonly withValue: string
+}
+
+/** The options of a program whose names differ from the names of the settings. */
+const settingsByOption = {
+  auth: ['logUser', 'logPasswordFile'],
+  authenticate: ['tokens'],
+  deadMs: ['deadTime'],
+  'jwt.algorithms': ['jwtAlgorithms'],
+  'jwt.jwks': ['jwtJwks'],
+  'jwt.jwksUrl': ['jwtJwksUrl'],
+  'jwt.publicKey': ['jwtPublicKey'],
+  'jwt.secret': ['jwtSecretFile'],
+  'lease.default': ['leaseDefault'],
+  'lease.max': ['leaseMax'],
+  'lease.min': ['leaseMin'],
+  password: ['logPasswordFile'],
+  snapshotMs: ['snapshotEvery'],
+  tls: ['tlsCert', 'tlsKey'],
+  'tls.ca': ['logCa'],
+  user: ['logUser'],
+} as const
+
+/** The options of the client that have a flag, with the placeholder for their value. */
+const clientFlags = {
+  ca: ['--ca', 'FILE'],
+  capacity: ['--capacity', 'N'],
+  grace: ['--grace', 'TIME'],
+  keep: ['--keep', 'TIME'],
+  lease: ['--lease', 'TIME'],
+  maxHold: ['--max-hold', 'TIME'],
+  permits: ['--permits', 'N'],
+  timeout: ['--timeout', 'TIME'],
+  token: ['--token-file', 'FILE'],
+} as const
+
+const flagsByOption: ReadonlyMap<string, Flag> = new Map<string, Flag>([
+  ...Object.entries(clientFlags).map(([option, [flag, value]]): [string, Flag] => [
+    option,
+    { flag, withValue: `${flag} ${value}` },
+  ]),
+  ...settingNames.map((name): [string, Flag] => [name, flagsOf([name])]),
+  ...Object.entries(settingsByOption).map(([option, names]): [string, Flag] => [
+    option,
+    flagsOf(names),
+  ]),
+])
+
+function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
+  const flags = names.map((name) => `--${flagOf(name)}`)
+  const values = names.map((name) => placeholderOf(name))
+  const withValues = flags.map((flag, i) => `${flag} ${values[i]?.toUpperCase() ?? ''}`.trim())
+  return { flag: flags.join(' and '), withValue: withValues.join(' and ') }
+}
+
+/** A text in double quotes. It shows a value of the user, so it is never translated. */
+const quoted = /"(?:[^"\\]|\\.)*"/
+/** A name in backquotes. The messages put the names in backquotes that are also plain words. */
+const inBackquotes = /`([\w.]+)`/
+/** A plain word at the beginning of a message, which is the name of an option: "lease must be". */
+const atBeginning = /^([\w.]+)(?= must )/
+/** A name with a capital letter or a dot inside, but no part of a path, of a flag or of a call. */
+const unmistakable = /(?<![\w./-])([a-z]+(?:[A-Z]\w*|\.[a-zA-Z]+))(?![\w(/=-]|\.\w)/
+const names = new RegExp(
+  [quoted, inBackquotes, atBeginning, unmistakable].map(({ source }) => source).join('|'),
+  'g',
+)
+
+/**
+ * Replaces the names of options in a message by flags. In advice that says what to set, each flag
+ * has a placeholder for its value.
+ */
+export function withFlags(message: string): string {
+  const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
+  return message.replace(names, (text: string, ...rest: unknown[]) => {
+    const option = rest.slice(0, 3).find((group) => group !== undefined) as string | undefined
+    const index = rest[3] as number
+    const limit = /^limits\.(\w+)$/.exec(option ?? '')?.[1]
+    if (limit !== undefined) return `--limit ${limit}`
+    const flag = option === undefined ? undefined : flagsByOption.get(option)
+    if (flag === undefined) return text
+    return index > adviceStart ? flag.withValue : flag.flag
+  })
+}
