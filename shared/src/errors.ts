@@ -26,7 +26,7 @@ export const errorCodes = {
   ABORTED: 'the caller aborted; `cause` is the reason of the signal',
   SESSION_EXPIRED: 'the broker ended the session; connect again',
   SESSION_CLOSED: 'the session is closed; connect again',
-  UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
+  UNAUTHORIZED: 'the broker requires a valid token; set the option `token`',
   FORBIDDEN: 'the broker does not permit this; ask its operator',
   DEADLOCK: 'this request can never be granted; release locks, then lock again',
   CAPACITY_MISMATCH: 'other callers use another capacity or number of parties; use theirs',

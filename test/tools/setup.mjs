@@ -29,8 +29,20 @@ export async function setUp(project) {
   await build(project)
 }
 
+/** A build that takes longer than this prints that it builds, in ms. */
+const silentBuildMs = 700
+
 /** Compiles the changed parts of `project`, a folder of the repository, and of its references. */
 export async function build(project) {
+  // Without a change the build takes half a second and prints nothing.
+  const announcement = setTimeout(() => {
+    process.stderr.write('holdfast: building the packages, which takes about ten seconds\n')
+  }, silentBuildMs)
+  await buildProject(project)
+  clearTimeout(announcement)
+}
+
+async function buildProject(project) {
   for (const each of projects) removeStale(join(root, each))
   await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
   await makeCommand()

@@ -9,7 +9,7 @@ import { Command } from 'commander'
 import { type AddressFlags, type CellList, cellListForm, cellsFrom, urlsOfKey } from './cellList.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
-import { appendValue, readText } from './parse.js'
+import { appendUrls, readText, urlsInList } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 
 export interface BrokerFlags extends AddressFlags {
@@ -50,9 +50,9 @@ export function brokerCommandWithoutJson(
     .optionsGroup(brokerGroup)
     .option(
       '-u, --url <url>',
-      'URL of a broker, wss:// beyond this machine (repeatable; or HOLDFAST_URL; ' +
-        `default ${defaultUrl})`,
-      appendValue,
+      'URL of a broker, or several with commas, wss:// beyond this machine (repeatable; or ' +
+        `HOLDFAST_URL; default ${defaultUrl})`,
+      appendUrls,
     )
     .option('--cells <list>', `URLs of several cells: ${cellListForm} (or HOLDFAST_CELLS)`)
     .option('--token-file <file>', 'file with the token to send (or HOLDFAST_TOKEN)')
@@ -66,12 +66,9 @@ export const caHelp = 'file with the certificates of your own authority, in PEM 
 
 export const defaultUrl = `ws://127.0.0.1:${defaultPort}`
 
-/**
- * The broker URLs: from `--url`, else from HOLDFAST_URL (separated by commas), else the default.
- */
+/** The broker URLs: from `--url`, else from HOLDFAST_URL, else the default. */
 export function urlsFrom({ url }: BrokerFlags): readonly string[] {
-  const { HOLDFAST_URL = '' } = process.env
-  const fromVariable = HOLDFAST_URL.split(',').filter((text) => text !== '')
+  const fromVariable = urlsInList(process.env['HOLDFAST_URL'] ?? '')
   return url ?? (fromVariable.length > 0 ? fromVariable : [defaultUrl])
 }
 
@@ -129,7 +126,7 @@ export async function connectTo(
   if (cells === undefined) return connectToBroker(flags, options)
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
-  return openInCells(cellSession, () =>
+  return openInCells(flags, cellSession, () =>
     'key' in choice
       ? cellSession.sessionFor(choice.key, { signal })
       : cellSession.sessionOfCell(choice.cell),
@@ -146,7 +143,7 @@ async function connectToAll(
   const cellSession = await connectToCells(flags, cells, options)
   // Open all sessions now, so that a command reports a cell that cannot be reached before it
   // prints a part of its output.
-  return openInCells(cellSession, async () => {
+  return openInCells(flags, cellSession, async () => {
     await Promise.all(cells.map((_, i) => cellSession.sessionOfCell(i + 1)))
     return cellSession
   })
@@ -155,9 +152,24 @@ async function connectToAll(
 async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Promise<Session> {
   // Import the client only here, because `holdfast serve` does not need it.
   const { connect } = await import('@holdfast/client')
-  const session = await connect(urlsFrom(flags), { ...optionsFrom(flags), ...options })
+  const session = await connect(urlsFrom(flags), { ...optionsFrom(flags), ...options }).catch(
+    (error) => refuseMissingToken(flags, error),
+  )
   session.on('expiring', () => renewToken(session, flags))
   return session
+}
+
+/**
+ * Throws the error of a failed connection. If the broker wanted a token and the user gave no token,
+ * throws an error that says so instead.
+ */
+function refuseMissingToken(flags: BrokerFlags, error: unknown): never {
+  const isUnauthorized = error instanceof HoldfastError && error.code === 'UNAUTHORIZED'
+  if (!isUnauthorized || tokenFrom(flags) !== undefined) throw error
+  throw new Exit(
+    exitCodes.forbidden,
+    'The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE',
+  )
 }
 
 async function connectToCells(
@@ -177,11 +189,18 @@ async function connectToCells(
  *
  * @throws {Exit} 64 if a broker belongs to another cell than the list says.
  */
-async function openInCells<T>(cellSession: CellSession, open: () => Promise<T>): Promise<T> {
+async function openInCells<T>(
+  flags: BrokerFlags,
+  cellSession: CellSession,
+  open: () => Promise<T>,
+): Promise<T> {
   try {
     return await open()
   } catch (error) {
     await cellSession.close()
+    if (error instanceof HoldfastError && error.code === 'UNAUTHORIZED') {
+      refuseMissingToken(flags, error)
+    }
     // `connect` has accepted all options, so the error comes from a broker of another cell.
     if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {
       const advice = 'check the order and the number of the cells in --cells or HOLDFAST_CELLS'

@@ -71,6 +71,19 @@ export function appendValue(value: string, earlier: readonly string[] = []): str
   return [...earlier, value]
 }
 
+/** Adds the URLs of an option to its earlier URLs. The option may be repeated, or have a list. */
+export function appendUrls(value: string, earlier: readonly string[] = []): string[] {
+  const urls = urlsInList(value)
+  // Keep an empty value, so that the check of the URLs refuses it.
+  return [...earlier, ...(urls.length === 0 ? [value] : urls)]
+}
+
+/** The URLs of a list, which are separated by commas. */
+export function urlsInList(text: string): string[] {
+  const urls = text.split(',').map((url) => url.trim())
+  return urls.filter((url) => url !== '')
+}
+
 /**
  * Reads a text file that an option names.
  *

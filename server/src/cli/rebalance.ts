@@ -8,7 +8,7 @@ import { adminAddress, askAdmin } from './adminRequest.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { escapeText, print, printJson } from './output.js'
-import { appendValue } from './parse.js'
+import { appendUrls } from './parse.js'
 
 /** How long a broker may take to answer, in ms. The clients leave within 10 s. */
 const responseTimeoutMs = 20_000
@@ -35,7 +35,7 @@ export function rebalanceCommand(): Command {
     .option(
       '-u, --url <url>',
       'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)',
-      appendValue,
+      appendUrls,
     )
     .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')

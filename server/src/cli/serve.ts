@@ -9,7 +9,7 @@ import { Exit, exitCodes, exitHelp, printError } from './exitCodes.js'
 import { withFlags } from './flagNames.js'
 import { type LoadedSettings, limitsOf, loadSettings } from './loadSettings.js'
 import { print } from './output.js'
-import { appendValue, parseDuration, parseInteger } from './parse.js'
+import { appendValue, durationText, parseDuration, parseInteger } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 import {
   defaults,
@@ -63,7 +63,10 @@ function optionFor(name: SettingName): Option {
     kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
   )
   const defaultValue = defaults[name as keyof typeof defaults]
-  if (defaultValue !== undefined) option.description += ` (default ${defaultValue})`
+  if (defaultValue !== undefined) {
+    const text = kind === 'ms' ? durationText(defaultValue as number) : defaultValue
+    option.description += ` (default ${text})`
+  }
   if (choices !== undefined) option.choices(choices)
   if (kind === 'port') option.argParser(parseInteger)
   if (kind === 'ms') option.argParser(parseDuration)
@@ -115,9 +118,10 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   if (process.stdout.isTTY) for (const line of firstSteps(url)) print(line)
   const signal = await signalled
   const { drain } = loaded.settings
-  print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
+  print(`holdfast got ${signal} and is draining for at most ${durationText(drain)}`)
   await broker.close({ drain })
   flushLogs()
+  print('holdfast has stopped')
 }
 
 /** Lines that a new user can copy to try the broker. The caller prints them only to a terminal. */
@@ -125,7 +129,7 @@ function firstSteps(url: string): string[] {
   return [
     'Try it in a second terminal, in this folder:',
     `  npx holdfast run --url ${url} orders -- echo "I hold the lock"`,
-    'In a program:',
+    'In a program, such as first.mjs:',
     "  import { connect } from '@holdfast/client'",
     `  const session = await connect('${url}')`,
     "  const lock = await session.lock('orders')",

@@ -10,7 +10,7 @@ import { adminAddress, askAdmin } from './adminRequest.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { escapeText, formatTable, print, printJson, rounded, span } from './output.js'
-import { appendValue } from './parse.js'
+import { appendUrls } from './parse.js'
 
 /** How long a broker may take to answer, in ms. */
 const responseTimeoutMs = 5_000
@@ -33,7 +33,7 @@ export function statusCommand(): Command {
   return new Command('status')
     .description('show whether a broker is ready, and the state of its command log')
     .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
-    .option('-u, --url <url>', 'the URL as an option, as in the other commands', appendValue)
+    .option('-u, --url <url>', 'the URL as an option, as in the other commands', appendUrls)
     .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)

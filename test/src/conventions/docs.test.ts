@@ -55,12 +55,16 @@ describe('the pages', () => {
 
   it('link only to files in the tarball of their package', () => {
     for (const folder of packages) {
-      for (const { path } of localLinks(read(`${folder}/README.md`))) {
-        assert.match(
-          path,
-          new RegExp(`^${folder}/(dist|src|docs|deploy|PROTOCOL|README|LICENSE)`),
-          folder,
-        )
+      const inTarball = new RegExp(
+        `^${folder}/(dist|src|docs|deploy|grafana|PROTOCOL|README|LICENSE)`,
+      )
+      // The pages in `src` are for developers, and are not in a tarball.
+      const packed = filesUnder(folder, '.md').filter(
+        ({ path }) => !path.startsWith(`${folder}/src/`),
+      )
+      assert.isNotEmpty(packed)
+      for (const each of packed) {
+        for (const { path } of localLinks(each)) assert.match(path, inTarball, each.path)
       }
     }
   })

@@ -2,8 +2,9 @@
  * `npm start`, as a user runs it: it prints the URL of the broker, and ends with all its processes
  * when npm gets a signal.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { WebSocket } from 'ws'
@@ -86,6 +87,23 @@ describe('npm start', () => {
     const [code] = await once(socket, 'close')
     assert.equal(code, 1000)
     assert.equal(await started.ended, 0)
+  })
+
+  it('exits 78 before it builds if another program uses the port', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const port = String((server.address() as AddressInfo).port)
+    const { command, args, env } = npmCommand('start')
+    const result = spawnSync(command, args, {
+      cwd: root,
+      env: { ...env, HOLDFAST_PORT: port },
+      encoding: 'utf8',
+    })
+    server.close()
+    assert.equal(result.status, 78)
+    const problem = `Cannot listen on 127.0.0.1:${port}: another program is using the port`
+    assert.include(result.stderr, `holdfast: ${problem}, perhaps another Holdfast broker: stop`)
+    assert.include(result.stderr, 'npm start -- --port N')
   })
 
   it('continues after the reader of its output has closed the pipe', async () => {

@@ -28,7 +28,10 @@ describe('e2e: holdfast serve', () => {
       await lock.unlock()
       await session.close()
       expect(await serveProcess.exit()).to.deep.equal({ code: 0, signal: null })
-      expect(serveProcess.lines.items.at(-1)).to.match(new RegExp(`got ${signal} and is draining`))
+      expect(serveProcess.lines.items.slice(-2)).to.deep.equal([
+        `holdfast got ${signal} and is draining for at most 1m`,
+        'holdfast has stopped',
+      ])
       expect(serveProcess.errorLines.items).to.deep.equal([])
     })
   }

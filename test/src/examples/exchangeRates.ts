@@ -15,6 +15,10 @@ import type { AddressInfo } from 'node:net'
 import { connect } from '@holdfast/client'
 
 const [source, port = '8080'] = process.argv.slice(2)
+if (source === undefined) {
+  console.error('Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]')
+  process.exit(64)
+}
 const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
 
 const session = await connect(broker, { name: `rates-${process.pid}` })

@@ -11,6 +11,10 @@
 import { connect } from '@holdfast/client'
 
 const urls = process.argv.slice(2)
+if (urls.length === 0) {
+  console.error('Usage: node test/dist/examples/fetchAtMostThree.js URL...')
+  process.exit(64)
+}
 const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
 
 const session = await connect(broker, { name: `fetcher-${process.pid}` })

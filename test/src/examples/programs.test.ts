@@ -2,7 +2,7 @@
  * Runs the examples that are programs, as users run them: each in a process of its own, several of
  * them with one broker. A fence is the rising number of a grant.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -153,10 +153,20 @@ describe('the examples that are programs', () => {
     )
   })
 
+  for (const example of ['nightlyReport', 'fetchAtMostThree', 'exchangeRates']) {
+    it(`${example}: prints its usage and exits 64 if its arguments are missing`, () => {
+      const path = fileURLToPath(new URL(`./${example}.js`, import.meta.url))
+      const { status, stderr } = spawnSync(process.execPath, [path], { encoding: 'utf8' })
+      expect(status).to.equal(64)
+      expect(stderr).to.match(new RegExp(`^Usage: node test/dist/examples/${example}\\.js [A-Z_]+`))
+    })
+  }
+
   it('scheduler: hands over when it is stopped, and is replaced when it dies', async () => {
     const a = run('scheduler', ['a'])
     await a.waitForLine('assigned jobs to the workers')
     const b = run('scheduler', ['b'])
+    await b.waitForLine('waits to lead')
     await b.waitForLine('a leads')
     const observer = await stage.session(url)
     await untilWaiting(observer, 1)

@@ -4,7 +4,7 @@
  * round and resigns, so the next candidate leads immediately. If the leader dies, the next
  * candidate leads when the session of the dead leader has ended at the broker.
  *
- * Usage: node test/dist/examples/scheduler.js ADDRESS
+ * Usage: node test/dist/examples/scheduler.js [ADDRESS]
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, HoldfastError, type Leadership } from '@holdfast/client'
@@ -48,6 +48,7 @@ const following = followLeaders().catch(ignoreStop)
 try {
   // After a loss, for instance of the connection, the scheduler is a candidate again.
   while (!stop.signal.aborted) {
+    console.log('waits to lead')
     const leadership = await session.campaign('scheduler', {
       value: address,
       signal: stop.signal,

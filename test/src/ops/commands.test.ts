@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
 import { type BrokerWithSessions, Stage, untilHandled } from '../e2e/stage.js'
+import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 
 describe('the command holdfast', () => {
@@ -177,6 +178,40 @@ describe('the command holdfast', () => {
       expect(err[0]).to.match(/required option/)
     }
     expect(broker.query().heldCount).to.equal(2)
+  })
+
+  it('exits 77 without a token, and names the ways to give the token', async () => {
+    const { url } = await stage.broker({ authenticate: ({ token }) => token, cell: '1/1' })
+    const missing =
+      'holdfast: The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE'
+    for (const flags of [
+      ['--url', url],
+      ['--cells', url],
+    ]) {
+      const { code, err } = await Holdfast.run(stage, ['ls', ...flags])
+      expect([code, ...err]).to.deep.equal([77, missing])
+    }
+  })
+
+  it('exits 77 if the broker does not know the token, and names the flag', async () => {
+    const { url } = await stage.broker({ authenticate: () => undefined })
+    const env = { HOLDFAST_TOKEN: 'wrong' }
+    const { code, err } = await Holdfast.run(stage, ['ls', '--url', url], { env })
+    expect(code).to.equal(77)
+    expect(err[0]).to.match(
+      /^holdfast: the broker requires a valid token; set the option --token-file/,
+    )
+  })
+
+  it('takes several URLs with commas, and tries one after another', async () => {
+    const { url } = await stage.broker()
+    const list = `ws://127.0.0.1:${await freePort()}, ${url}`
+    for (const name of ['ls', 'ping']) {
+      const { code, err } = await Holdfast.run(stage, [name, '--url', list])
+      expect([code, err], name).to.deep.equal([0, []])
+    }
+    const { code } = await Holdfast.run(stage, ['ls', '--url', ','])
+    expect(code).to.equal(78)
   })
 
   it('exits 77 if the token has no permission', async () => {

@@ -104,7 +104,8 @@ function optionsFor(
     width,
     height,
     legend: { show: false },
-    padding: [8, 4, 0, 0],
+    // The right padding has room for half of the last label of the time axis.
+    padding: [8, 28, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: {
       x: { range: (_, from, to) => [Math.min(from, to - minSeconds), to] },
