@@ -4,8 +4,19 @@
  * Node.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
@@ -20,29 +31,62 @@ const bundled = /^(bundle|dashboard\/page|man|superstruct)(\/|$)/
 const windows = process.platform === 'win32'
 
 /**
- * Installs missing packages, and builds `project` and the projects that it references. Takes half a
- * second if no source has changed.
+ * Installs missing packages, and builds `project` and the projects that it references if a file
+ * has changed since the last build.
  */
 export async function setUp(project) {
   requireNode()
   if (!isInstalled(root)) await install()
+  // The build of a later project includes the build of this project.
+  if (projects.slice(projects.indexOf(project)).some(isBuilt)) return
+  process.stderr.write('holdfast: building the packages, which takes about ten seconds\n')
   await build(project)
+  mkdirSync(dirname(stampOf(project)), { recursive: true })
+  writeFileSync(stampOf(project), fingerprintOf(root, project))
 }
 
-/** A build that takes longer than this prints that it builds, in ms. */
-const silentBuildMs = 700
+/** The file with the fingerprint of the last build of a project. */
+function stampOf(project) {
+  return join(root, `.cache/build-${project}.txt`)
+}
+
+/** Whether the last build of a project has read and written the present files. */
+function isBuilt(project) {
+  const stamp = stampOf(project)
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprintOf(root, project)
+}
+
+/**
+ * The fingerprint of all files that a build of `project` reads or writes, by their sizes and the
+ * times of their last changes. So a change of a source and a removed built file both change it.
+ */
+export function fingerprintOf(folder, project) {
+  const hash = createHash('sha256')
+  const add = (path) => {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    hash.update(`${path} ${stat?.size} ${stat?.mtimeMs}\n`)
+  }
+  const built = projects.slice(0, projects.indexOf(project) + 1)
+  for (const each of [...built.flatMap((name) => [`${name}/src`, `${name}/dist`]), 'test/tools']) {
+    const path = join(folder, each)
+    const files = existsSync(path)
+      ? readdirSync(path, { withFileTypes: true, recursive: true }).filter((file) => file.isFile())
+      : []
+    files
+      .map((file) => join(file.parentPath ?? file.path, file.name))
+      .sort()
+      .forEach(add)
+    add(join(folder, dirname(each), 'package.json'))
+    add(join(folder, dirname(each), 'tsconfig.json'))
+  }
+  add(join(folder, 'tsconfig.base.json'))
+  add(join(folder, 'node_modules/.package-lock.json'))
+  add(join(folder, 'node_modules/.bin', windows ? 'holdfast.cmd' : 'holdfast'))
+  return hash.digest('hex')
+}
 
 /** Compiles the changed parts of `project`, a folder of the repository, and of its references. */
 export async function build(project) {
-  // Without a change the build takes half a second and prints nothing.
-  const announcement = setTimeout(() => {
-    process.stderr.write('holdfast: building the packages, which takes about ten seconds\n')
-  }, silentBuildMs)
-  await buildProject(project)
-  clearTimeout(announcement)
-}
-
-async function buildProject(project) {
   for (const each of projects) removeStale(join(root, each))
   await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
   await makeCommand()

@@ -12,6 +12,7 @@ import { root } from './repository.js'
 interface SetUp {
   isInstalled(folder: string): boolean
   removeStale(project: string): void
+  fingerprintOf(folder: string, project: string): string
 }
 
 describe('the set-up', () => {
@@ -34,6 +35,26 @@ describe('the set-up', () => {
     await mkdir(dirname(file), { recursive: true })
     await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content))
   }
+
+  describe('fingerprintOf', () => {
+    it('changes with each file that a build reads or writes, and with no other file', async () => {
+      const files = ['shared/src/a/b.ts', 'shared/dist/a/b.js', 'client/package.json']
+      for (const file of files) await write(file, 'one')
+      let fingerprint = setUp.fingerprintOf(folder, 'client')
+      assert.equal(setUp.fingerprintOf(folder, 'client'), fingerprint)
+      await write('README.md', 'page')
+      await write('server/src/c.ts', 'a source of another project')
+      assert.equal(setUp.fingerprintOf(folder, 'client'), fingerprint)
+      for (const file of [...files, 'client/src/new.ts', 'test/tools/build.mjs']) {
+        await write(file, 'changed')
+        const next = setUp.fingerprintOf(folder, 'client')
+        assert.notEqual(next, fingerprint, file)
+        fingerprint = next
+      }
+      await rm(join(folder, 'shared/dist/a/b.js'))
+      assert.notEqual(setUp.fingerprintOf(folder, 'client'), fingerprint)
+    })
+  })
 
   describe('isInstalled', () => {
     const ws = { version: '8.0.0' }
