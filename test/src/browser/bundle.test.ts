@@ -24,7 +24,7 @@ const bundle = join(root, 'client/dist/bundle/holdfast.js')
 /** The client for several cells, which are independent brokers that share the keys. */
 const cellBundle = join(root, 'client/dist/bundle/holdfast-cells.js')
 /** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
-const maxBytes = 26_000
+const maxBytes = 26_500
 
 /**
  * The script of a page that imports the client from this specifier. Its function `use` closes the
