@@ -141,7 +141,8 @@ describe('the page client/docs/examples.md', () => {
   const repository = new URL('../../../', import.meta.url)
   const page = readFileSync(new URL('client/docs/examples.md', repository), 'utf8')
   const excerpts = [...page.matchAll(/^```ts (\w+)\n(.*?)^```/gms)]
-  const programs = [...page.matchAll(/\[(\w+)\.ts\]/g)].map(([, program]) => program!)
+  // The table names each program by the file that starts it.
+  const programs = [...page.matchAll(/^\|[^|]*\| `(\w+)\.[jt]s/gm)].map(([, program]) => program!)
 
   it('shows an excerpt of each program', () => {
     expect(excerpts.map(([, program]) => program)).to.deep.equal(programs)

@@ -117,7 +117,7 @@ describe('a token file', () => {
   it('is refused if it does not exist', () => {
     expect(() => tokensFromFile(scratch(stage).path('none'))).to.throw(
       HoldfastError,
-      /cannot be read/,
+      /none does not exist/,
     )
   })
 })
