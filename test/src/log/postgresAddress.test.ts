@@ -110,7 +110,9 @@ describe('log: the address of a log in PostgreSQL', () => {
 
   it('is refused if the options contradict it or are of another type', () => {
     const url = 'postgres://u@h/d'
-    expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(/has the user u, but `user` is v/)
+    expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(
+      /has the user u, but `user` is v/,
+    )
     const wrongOptions: [object, RegExp][] = [
       [{ url: 5 }, /not number$/],
       [{}, /not undefined$/],
