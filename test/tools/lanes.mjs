@@ -14,9 +14,9 @@ import process from 'node:process'
 const lanes = {
   computing: [
     ...['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'conventions'],
-    ...['dashboard', 'react'],
+    ...['dashboard', 'react', 'bench', 'soak'],
   ],
-  commands: ['ops', 'deploy', 'examples', 'demo', 'mutants'],
+  commands: ['ops', 'deploy', 'examples', 'demo', 'demo-browser', 'consumers', 'mutants'],
   waiting: [],
 }
 
