@@ -6,8 +6,6 @@
  * 499 does. A code is final if the client must not reconnect. An unknown code from 4400 to 4499 is
  * final, because a newer broker may have more reasons to refuse a client. Every other unknown code
  * is not final.
- *
- * A cell is one of several independent brokers or clusters among which the keys are divided.
  */
 
 /** One row of the table. */
@@ -42,6 +40,7 @@ export const closeCodes = {
   noHello: { code: 4408, final: false, reason: 'no hello in time' },
   replaced: { code: 4409, final: true, reason: 'session attached elsewhere' },
   expired: { code: 4410, final: false, reason: 'session expired' },
+  // A cell is one of several independent brokers or clusters that share the keys between them.
   wrongCell: { code: 4421, final: true, reason: 'wrong cell' },
   quota: { code: 4429, final: true, reason: 'quota exceeded' },
 } as const satisfies Record<string, CloseCode>

@@ -3,8 +3,8 @@
  * message: one JSON object, or an array of JSON objects. Client and broker put all messages of one
  * turn of the event loop into one frame, so that a turn needs one write to the socket.
  *
- * `joinFrames` takes messages that are JSON texts already. The broker encodes a message only once,
- * even if the broker sends that message to a thousand connections.
+ * `joinIntoFrames` takes messages that are JSON texts already. The broker encodes a message only
+ * once, even if the broker sends that message to a thousand connections.
  */
 import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'
@@ -28,7 +28,7 @@ export function parseFrame(text: string): readonly unknown[] | undefined {
  * Joins encoded messages into as few frames as possible, in order. No frame is longer than
  * `maxBytes`, unless a single message is longer.
  */
-export function joinFrames(
+export function joinIntoFrames(
   messages: readonly string[],
   maxBytes: number = maxOutputFrameBytes,
 ): string[] {

@@ -40,14 +40,14 @@ export const errorCodes = {
  * (`maxHold`) passed, another request stole it, or an operator revoked it. The broker reports these
  * losses in the message `lost`.
  */
-export type LockLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
+export type BrokerLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost, whether or not its session goes on: for a {@link LockLossReason}, or because
- * the session that held the lock ended. `'session'` means that the session was closed, that its
- * lease ran out, or that its connection dropped for too long.
+ * Why a lock was lost, whether or not its session goes on: for a {@link BrokerLossReason}, or
+ * because the session that held the lock ended. `'session'` means that the session was closed, that
+ * its lease ran out, or that its connection dropped for too long.
  */
-export type LostReason = LockLossReason | 'session'
+export type LostReason = BrokerLossReason | 'session'
 
 /** A stable error code. */
 export type ErrorCode = keyof typeof errorCodes

@@ -3,19 +3,21 @@
  * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
  * stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: checks of messages from clients, which the broker runs
- * - `@holdfast/shared/brokerChecks`: the two stages of the check of messages from brokers, for
- *   tests. The client runs this check by `faultOfBrokerMessage` of the main entry point.
+ * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of the check of messages from
+ *   brokers. The client calls `faultOfBrokerMessage`, which the main entry point exports.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
- * - `@holdfast/shared/idTable`: a table of objects by numeric id. This table is an entry point of
- *   its own for the broker's lock table (`server/src/core`). At run time the lock table may import
- *   only this entry point, so that its results depend on nothing but the commands that it applies.
+ * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The class
+ *   has its own entry point for the lock table of the broker (`server/src/core`). The lock table
+ *   may import nothing else at run time, because every broker must compute the same results from
+ *   the same commands.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
-export { joinFrames, parseFrame } from './codec.js'
+export { joinIntoFrames, parseFrame } from './codec.js'
 export {
+  type BrokerLossReason,
   type CycleEntry,
   type ErrorCode,
   errorCodes,
@@ -23,7 +25,6 @@ export {
   HoldfastError,
   type HoldfastErrorOptions,
   isErrorCode,
-  type LockLossReason,
   type LostReason,
 } from './errors.js'
 export type { Clock, Timer } from './internal/clock.js'

@@ -42,40 +42,55 @@ export const maxMetadataBytes = 4 * 1024
  */
 export const maxResultBytes = 32 * 1024
 /**
- * Most levels of nesting in the metadata of a lock, and in the value of a `once`. `[]` has one
- * level.
+ * Highest number of nested levels in the metadata of a lock, and in the value of a `once`. `[]` has
+ * one level.
  */
 export const maxMetadataDepth = 64
 
-/** Longest ttl of a lock (after which it expires) and longest timeout of a request, in ms. */
+/** Longest ttl of a lock and longest timeout of a request, in ms. A lock expires after its ttl. */
 export const maxDurationMs = 2 ** 31 - 1
 
 /** The lease: how long the broker keeps a session without hearing from its client, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 
-/** Most locks that one session may have: the locks that it holds plus its waiting requests. */
+/**
+ * Highest number of locks that one session may have: the locks that the session holds plus its
+ * waiting requests.
+ */
 export const maxLocksPerSession = 10_000
-/** Most answers that a broker stores for one session until the client acknowledges the answers. */
+/**
+ * Highest number of answers that a broker stores for one session until the client acknowledges the
+ * answers.
+ */
 export const maxUnacknowledgedResponses = 1_024
 /**
- * Most permits that a key may have. Locks with permits are held together, as on a semaphore, as
- * long as the sum of their permits is at most the capacity of the key.
+ * Highest capacity of a key. A key with a capacity is a semaphore: several locks with permits may
+ * be held on the key at the same time, if the sum of their permits is at most the capacity.
  */
 export const maxCapacity = 1_000_000
-/** Most keys of one set. A set is one lock on several keys. */
+/** Highest number of keys of one set. A set is one lock on several keys. */
 export const maxSetKeys = 64
-/** Most requests that may wait for one key. */
+/** Highest number of requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
-/** Most locks, and also most waiting requests, that one query returns. */
+/** Highest length of each list that one query returns, such as its locks or waiting requests. */
 export const maxQueryItems = 1_000
-/** Most holders that the broker names in a `failed` message with `LOCK_HELD` or `LOCK_TIMEOUT`. */
+/**
+ * Highest number of holders that the broker names in a `failed` message with `LOCK_HELD` or
+ * `LOCK_TIMEOUT`.
+ */
 export const maxHoldersNamed = 16
 /**
- * Most calls of one session that may wait at barriers. A barrier holds its calls back until as many
- * calls wait there as the barrier has parties.
+ * Highest number of calls of one session that may wait at barriers. A barrier holds its calls back
+ * until as many calls wait there as the barrier has parties.
  */
 export const maxBarrierCallsPerSession = 1_000
-/** Most parties of one barrier. The broker answers all parties in one step, so they are limited. */
+/**
+ * Highest number of parties of one barrier. The number has a limit, because the broker answers all
+ * parties in one step.
+ */
 export const maxParties = 1_000
-/** Most watches that one session may have. A watch reports each change of a key's locks. */
+/**
+ * Highest number of watches that one session may have. A watch reports each change of the locks of
+ * a key.
+ */
 export const maxWatches = 1_000

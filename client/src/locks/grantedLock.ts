@@ -9,7 +9,7 @@
  * A fence is the number of a grant. A ttl is the time after which a lock expires, and a refresh
  * starts the ttl anew. The longest hold (`maxHold`) ends a lock even if the lock is refreshed.
  */
-import type { HoldfastError, LockLossReason, LockMode } from '@holdfast/shared'
+import type { BrokerLossReason, HoldfastError, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest, Request } from '../requests/requests.js'
@@ -36,7 +36,7 @@ export interface GrantedLockOwner {
   /** Cancels a request that changes the mode of a lock. */
   abandon(request: Request<void>): void
   /** Marks locks as lost, and informs their handles. */
-  lose(locks: readonly GrantedLock[], reason?: LockLossReason): void
+  lose(locks: readonly GrantedLock[], reason?: BrokerLossReason): void
 }
 
 /** The part of a handle that the granted lock calls. */

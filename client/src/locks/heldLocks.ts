@@ -5,7 +5,7 @@
  * starts the ttl anew. The longest hold (`maxHold`) ends a lock even if the lock is refreshed. A
  * resume continues a session on a new connection.
  */
-import { type HeldItem, HoldfastError, type LockLossReason } from '@holdfast/shared'
+import { type BrokerLossReason, type HeldItem, HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
 import { CompleteRequest } from '../requests/onceRequest.js'
@@ -29,7 +29,7 @@ import {
 } from './expiry.js'
 import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
 
-const lossTexts: Record<LockLossReason, string> = {
+const lossTexts: Record<BrokerLossReason, string> = {
   expired: 'its ttl ran out',
   maxHold: 'its maxHold ran out',
   stolen: 'another request stole it',
@@ -153,7 +153,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    * @param reason Undefined if the locks have ended at the broker and the broker did not say why.
    * @param note The operator's reason for a revocation.
    */
-  lose(locks: readonly GrantedLock[], reason?: LockLossReason, note?: string): void {
+  lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
       const lossReason = reason ?? likelyReason(ttl)
       const text = `the lock was lost: ${lossTexts[lossReason]}`
@@ -207,7 +207,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 }
 
 /** The likely reason of a loss that the broker could not report while the connection was gone. */
-export function likelyReason(ttl: number | undefined, maxHold?: number): LockLossReason {
+export function likelyReason(ttl: number | undefined, maxHold?: number): BrokerLossReason {
   if (ttl !== undefined) return 'expired'
   return maxHold === undefined ? 'stolen' : 'maxHold'
 }

@@ -9,7 +9,7 @@
  * snapshot, the answer to a query) only when the socket has room. The queue keeps the order: a
  * message that is added after a stream is written after the stream.
  */
-import { joinFrames } from '@holdfast/shared'
+import { joinIntoFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'
 import type { Socket } from './socket.js'
 
@@ -194,7 +194,7 @@ export class SendQueue {
   }
 
   #write(messages: readonly string[]): void {
-    for (const frame of joinFrames(messages)) this.#socket.send(frame)
+    for (const frame of joinIntoFrames(messages)) this.#socket.send(frame)
   }
 
   /**

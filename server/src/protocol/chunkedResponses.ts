@@ -4,7 +4,7 @@
  * connection has room for the chunk. So a hundred thousand locks are never in memory as text at the
  * same time. A query also searches no faster than the client reads.
  */
-import { joinFrames, utf8Length } from '@holdfast/shared'
+import { joinIntoFrames, utf8Length } from '@holdfast/shared'
 import { type KeyState, type Lock, waitingCountOf, waitingRequestsOf } from '../core/index.js'
 import {
   encodeHeldInfo,
@@ -112,11 +112,11 @@ export function* messageFrames<T>(
     messages.push(message)
     bytes += utf8Length(message)
     if (bytes < chunkBytes) continue
-    yield* joinFrames(messages)
+    yield* joinIntoFrames(messages)
     messages = []
     bytes = 0
   }
-  if (messages.length > 0) yield* joinFrames(messages)
+  if (messages.length > 0) yield* joinIntoFrames(messages)
 }
 
 /**

@@ -9,12 +9,12 @@
  */
 import {
   type BarrierCallInfo,
+  type BrokerLossReason,
   type DequeueReason,
   type ErrorCode,
   errorCodes,
   type KeptResultInfo,
   type LockEvent,
-  type LockLossReason,
   type LockMode,
   type LockStats,
   type QueuedInfo,
@@ -203,7 +203,7 @@ function limitMessageFor(
 }
 
 /** @param note The reason that the operator gave for a revocation. */
-export function encodeLost(fence: number, reason: LockLossReason, note?: string): string {
+export function encodeLost(fence: number, reason: BrokerLossReason, note?: string): string {
   const noteField = note === undefined ? '' : `,"note":${JSON.stringify(note)}`
   return `{"type":"lost","fence":${fence},"reason":"${reason}"${noteField}}`
 }

@@ -4,9 +4,9 @@
  * one timer. All times are in ms by one clock, which the code that owns the heap chooses.
  *
  * The heap is a binary heap. A subject stores its deadline in a property, and the deadline stores
- * its own index in the heap. So the heap can move or remove any deadline in O(log n), and removed
- * deadlines leave nothing behind. If deadlines have the same time, they are due in the order in
- * which they were set.
+ * its own index in the heap. So the heap can move or remove any deadline in O(log n), and a removed
+ * deadline leaves no entry in the heap. If deadlines have the same time, they are due in the order
+ * in which they were set.
  */
 
 interface Deadline<S> {
@@ -22,7 +22,10 @@ interface Deadline<S> {
   readonly subject: S
 }
 
-/** A subject, with its deadline in the property that belongs to one heap. */
+/**
+ * A subject as a heap sees the subject. Each heap has its own symbol. The subject stores its
+ * deadline of a heap in the property with the symbol of that heap.
+ */
 interface DeadlineCarrier<S> {
   [property: symbol]: Deadline<S> | undefined
 }
@@ -31,8 +34,10 @@ export class DeadlineHeap<S extends object> {
   readonly #heap: Deadline<S>[] = []
   /**
    * The property in which a subject stores its deadline. When a deadline ends, the subject keeps
-   * the `Deadline` object and reuses it for its next deadline. A `Map` from subjects to deadlines
-   * would leave long-lived garbage, because thousands of subjects a second are added and removed.
+   * the `Deadline` object and reuses the object for its next deadline. A `Map` from subjects to
+   * deadlines would be slower, because thousands of subjects a second are added and removed. V8
+   * would copy such a `Map` to a new table again and again, and would free the former tables late.
+   * See the table in `test/bench/README.md`.
    */
   readonly #property = Symbol('deadline')
   #setCount = 0
@@ -57,13 +62,14 @@ export class DeadlineHeap<S extends object> {
   set(subject: S, dueAt: number): void {
     const order = this.#setCount++
     const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
-    const isLater = dueAt >= deadline.at
+    // A deadline that keeps its time moves back too, because its new `order` is higher.
+    const movesBack = dueAt >= deadline.at
     deadline.at = dueAt
     deadline.order = order
     if (!isSet(deadline)) {
       this.#putAt(deadline, this.#heap.length)
       this.#siftUp(deadline)
-    } else if (isLater) this.#siftDown(deadline)
+    } else if (movesBack) this.#siftDown(deadline)
     else this.#siftUp(deadline)
   }
 

@@ -7,7 +7,7 @@
  * client may only compare with another `at` of this connection. `since` is a time on the
  * broker's wall clock in ms since 1970, for display.
  */
-import type { CycleEntry, ErrorCode, Holder, LockLossReason } from '../errors.js'
+import type { BrokerLossReason, CycleEntry, ErrorCode, Holder } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
 import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
@@ -170,7 +170,7 @@ export interface Failed {
 export interface Lost {
   readonly type: 'lost'
   readonly fence: number
-  readonly reason: LockLossReason
+  readonly reason: BrokerLossReason
   /** With `'revoked'`: the reason that the operator gave, 1 to 256 characters. */
   readonly note?: string | undefined
 }

@@ -26,7 +26,16 @@ import {
 import type { ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
 import type { HeldInfo, QueuedInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
-import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
+import {
+  Duration,
+  DurationFromZero,
+  Fence,
+  Id,
+  Key,
+  PositiveInteger,
+  ShortText,
+  safeInteger,
+} from './clientSchemas.js'
 import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
 /** A count, a duration or a time since 1970: an integer from 0. */
@@ -38,8 +47,8 @@ const holderFields = {
   name: optional(string()),
   metadata: unknown(),
   key: optional(Key),
-  permits: optional(Id),
-  maxHold: optional(Ttl),
+  permits: optional(PositiveInteger),
+  maxHold: optional(Duration),
   fence: Fence,
   since: IntegerFromZero,
 }
@@ -48,14 +57,14 @@ const Cycle = array(
 )
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
- * The fields of special locks and requests: with permits, of a set, in a scope, of a `once`, of an
- * election, or with a longest hold.
+ * The fields that only special locks and requests have: those that use permits, a set, a scope,
+ * `once`, an election or a longest hold.
  */
 const specialFields = {
-  permits: optional(Id),
-  capacity: optional(Id),
-  keyCount: optional(Id),
-  maxHold: optional(Ttl),
+  permits: optional(PositiveInteger),
+  capacity: optional(PositiveInteger),
+  keyCount: optional(PositiveInteger),
+  maxHold: optional(Duration),
   scope: optional(Id),
   once: optionalTrue,
   election: optional(boolean()),
@@ -67,13 +76,13 @@ const lockFields = {
   value: unknown(),
   key: Key,
   mode: Mode,
-  ttl: optional(Ttl),
+  ttl: optional(Duration),
 }
-/** A lock in `found` and `watching`, which have the remaining times as well. */
+/** A lock in `found` or `watching`. Such a lock also has the remaining times. */
 const heldFields = {
   ...lockFields,
-  ttlRemaining: optional(Timeout),
-  maxHoldRemaining: optional(Timeout),
+  ttlRemaining: optional(DurationFromZero),
+  maxHoldRemaining: optional(DurationFromZero),
 }
 /** The held locks in `found` and `watching`. */
 const HeldList = size(array(type(heldFields) as Describe<HeldInfo>), 0, maxQueryItems)
@@ -94,7 +103,7 @@ const BarrierCallList = size(
     type({
       key: Key,
       parties: min(safeInteger, 2),
-      waiting: Id,
+      waiting: PositiveInteger,
       session: string(),
       name: optional(string()),
       since: IntegerFromZero,
@@ -110,7 +119,7 @@ const KeptList = size(
       size: IntegerFromZero,
       fence: Fence,
       since: IntegerFromZero,
-      keep: Ttl,
+      keep: Duration,
       remaining: optional(IntegerFromZero),
     }) as Describe<KeptResultInfo>,
   ),
@@ -121,8 +130,8 @@ const SessionList = size(
   array(
     type({
       session: string(),
-      lease: Ttl,
-      grace: Timeout,
+      lease: Duration,
+      grace: DurationFromZero,
       connected: boolean(),
       principal: optional(string()),
       address: optional(string()),
@@ -139,7 +148,7 @@ const SnapshotLocks = array(
     mode: Mode,
     fence: Fence,
     presentFence: optional(Fence),
-    ttl: optional(Ttl),
+    ttl: optional(Duration),
     at: optional(safeInteger),
   }),
 )
@@ -165,9 +174,9 @@ export const brokerSchemas = {
     session: ShortText,
     resumed: boolean(),
     secret: optional(ShortText),
-    lease: Ttl,
-    grace: Timeout,
-    maxHoldMs: optional(Ttl),
+    lease: Duration,
+    grace: DurationFromZero,
+    maxHoldMs: optional(Duration),
     at: safeInteger,
     version: optional(ShortText),
     features: optional(array(ShortText)),
@@ -197,7 +206,7 @@ export const brokerSchemas = {
     code: string() as unknown as Describe<ErrorCode>,
     message: string(),
     holders: optional(array(type(holderFields))),
-    capacity: optional(Id),
+    capacity: optional(PositiveInteger),
     cycle: optional(Cycle),
   }),
   lost: type({
@@ -214,7 +223,7 @@ export const brokerSchemas = {
   }),
   contended: type({ type: literal('contended'), fence: Fence, waiting: IntegerFromZero }),
   ping: type({ type: literal('ping'), n: IntegerFromZero }),
-  ack: type({ type: literal('ack'), n: Id, at: safeInteger }),
+  ack: type({ type: literal('ack'), n: PositiveInteger, at: safeInteger }),
   found: type({
     type: literal('found'),
     id: Id,

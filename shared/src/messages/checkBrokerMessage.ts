@@ -7,12 +7,12 @@
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
  *    frequent messages.
- * 2. `faultByShape` checks every other message against the table `shapes` and describes the wrong
- *    field.
+ * 2. `faultByShape` checks every other message against the table `messageFinders` and describes the
+ *    wrong field.
  *
  * The two stages are written by hand, because the library superstruct would be a third of the
- * browser bundle. A property test compares the table `shapes` with the superstruct schemas in
- * `brokerSchemas.ts`: both must accept exactly the same messages.
+ * browser bundle. A property test compares the table `messageFinders` with the superstruct schemas
+ * in `brokerSchemas.ts`: both must accept exactly the same messages.
  *
  * `clientMessages.ts` explains the terms of the protocol, and `brokerMessages.ts` the fields. In
  * short: a fence is the number of a grant; a later grant has a higher fence. A ttl is the time in
@@ -24,8 +24,8 @@ import type { ServerMessage } from './brokerMessages.js'
 
 /**
  * Finds the first fault in a value. Returns undefined if the value has no fault. Otherwise returns
- * the path from the value to its faulty part, and then the fault of that part, such as ".fence
- * cannot be -1". The path is empty if the value itself is faulty.
+ * one text: the path from the value to its faulty part, followed by the fault of that part, such as
+ * ".fence cannot be -1". The path is empty if the value itself is faulty.
  */
 type FaultFinder = (value: unknown) => string | undefined
 
@@ -73,14 +73,15 @@ const record =
     return undefined
   }
 
-// Each finder below has the name of the values that it accepts.
+// Each finder below has the name of the values that it accepts. A table of fields has a name that
+// ends with `Fields`; the function `record` makes a finder from such a table.
 const text = accepting((value) => typeof value === 'string')
 const flag = accepting((value) => typeof value === 'boolean')
 const key = accepting(isKey)
 const shortText = accepting(
   (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxIdOrSecretLength,
 )
-/** An id, a fence, or a number of permits, keys or messages: an integer from 1. */
+/** A number of permits, keys, calls or messages: an integer from 1. */
 const positiveInteger = integerBetween(1)
 const id = positiveInteger
 const fence = positiveInteger
@@ -88,9 +89,9 @@ const fence = positiveInteger
 const integerFromZero = integerBetween(0)
 /** A point in time by the broker's monotonic clock, in ms. */
 const instant = accepting(Number.isSafeInteger)
-/** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
+/** The ttl of a lock, or the lease (how long the broker keeps a silent session), in ms. */
 const duration = integerBetween(1, maxDurationMs)
-/** The grace, or the time until a lock ends. In ms. */
+/** The grace, or the time until a lock ends, in ms. */
 const durationFromZero = integerBetween(0, maxDurationMs)
 const optionalTimeLeft = optional(durationFromZero)
 const mode = oneOf('exclusive', 'shared', 'permits')
@@ -99,7 +100,7 @@ const mode = oneOf('exclusive', 'shared', 'permits')
  * A holder also has the field `metadata`. This field has no finder, because its value may be any
  * JSON value.
  */
-const holder: Shape = {
+const holderFields: Shape = {
   session: text,
   name: optional(text),
   permits: optional(positiveInteger),
@@ -113,19 +114,19 @@ const cycle = listOf(
     key: optional(key),
     session: text,
     name: optional(text),
-    scope: optional(positiveInteger),
+    scope: optional(id),
   }),
 )
 /**
- * The fields of special locks and requests: with permits, of a set, in a scope, of a `once`, of an
- * election, or with a longest hold.
+ * The fields that only special locks and requests have: those that use permits, a set, a scope,
+ * `once`, an election or a longest hold.
  */
 const specialFields: Shape = {
   permits: optional(positiveInteger),
   capacity: optional(positiveInteger),
   keyCount: optional(positiveInteger),
   maxHold: optional(duration),
-  scope: optional(positiveInteger),
+  scope: optional(id),
   once: optional(onlyTrue),
   election: optional(flag),
 }
@@ -133,9 +134,9 @@ const specialFields: Shape = {
  * The lock of a leader also has the field `value`. Like `metadata`, this field has no finder,
  * because its value may be any JSON value.
  */
-const lockInfo: Shape = { key, mode, ttl: optional(duration), ...holder, ...specialFields }
+const lockFields: Shape = { key, mode, ttl: optional(duration), ...holderFields, ...specialFields }
 /** A request that waits, as queries show it, without its id. */
-const waitingInfo: Shape = {
+const waitingFields: Shape = {
   key,
   mode,
   session: text,
@@ -145,8 +146,8 @@ const waitingInfo: Shape = {
   upgrade: optional(onlyTrue),
 }
 /** A request that waits, as watches show it: with its id, by which later events name it. */
-const queuedInfo: Shape = { ...waitingInfo, request: id }
-const barrierCall: Shape = {
+const queuedFields: Shape = { ...waitingFields, request: id }
+const barrierCallFields: Shape = {
   key,
   parties: integerBetween(2),
   // How many calls wait at the barrier.
@@ -155,17 +156,21 @@ const barrierCall: Shape = {
   name: optional(text),
   since: integerFromZero,
 }
-/** The value of a `once` that the broker keeps for later calls. */
-const keptResult: Shape = {
+/**
+ * What a query shows about the value of a `once` that the broker keeps for later calls: everything
+ * except the value.
+ */
+const keptResultFields: Shape = {
   key,
   size: integerFromZero,
   fence,
   since: integerFromZero,
-  // For how long the broker keeps the value in all, and how much of this time is left.
+  // `keep` is the whole time for which the broker keeps the value, and `remaining` is how much of
+  // this time is left.
   keep: duration,
   remaining: optional(integerFromZero),
 }
-const sessionInfo: Shape = {
+const sessionFields: Shape = {
   session: text,
   lease: duration,
   grace: durationFromZero,
@@ -175,34 +180,34 @@ const sessionInfo: Shape = {
 }
 const lockEvent = record({
   event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
-  ...lockInfo,
+  ...lockFields,
 })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
   // Why the request left the queue. `ended`: its session or its scope ended. `answered`: it is a
   // `once`, and got the value of another caller.
   reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
-  ...queuedInfo,
+  ...queuedFields,
 })
-const holders = listOf(record({ ...holder, key: optional(key) }))
+const holders = listOf(record({ ...holderFields, key: optional(key) }))
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
   id,
   held: listOf(
-    record({ ...lockInfo, ttlRemaining: optionalTimeLeft, maxHoldRemaining: optionalTimeLeft }),
+    record({ ...lockFields, ttlRemaining: optionalTimeLeft, maxHoldRemaining: optionalTimeLeft }),
     maxQueryItems,
   ),
   heldCount: integerFromZero,
   more: flag,
 }
 
-const onlyId = record({ id })
-const onlyTimeLeft = record({ within: integerFromZero })
+const recordOfId = record({ id })
+const recordOfWithin = record({ within: integerFromZero })
 const ids = listOf(id)
 /** The id of one watch, or a list of ids. */
 const idOrIds: FaultFinder = (value) => (Array.isArray(value) ? ids(value) : id(value))
 
-const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
+const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   welcome: record({
     session: shortText,
     resumed: flag,
@@ -222,7 +227,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
         key,
         mode,
         fence,
-        // The newest fence of a lock that was upgraded; `fence` is its first fence.
+        // The newest fence of a lock that was upgraded. `fence` is the first fence of the lock.
         presentFence: optional(fence),
         ttl: optional(duration),
         at: optional(instant),
@@ -233,17 +238,17 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     more: flag,
   }),
   granted: record({ id, fence, at: optional(instant) }),
-  scopeEnded: onlyId,
-  downgraded: onlyId,
-  unlocked: onlyId,
-  refreshed: onlyId,
-  proclaimed: onlyId,
-  revoked: onlyId,
-  passed: onlyId,
+  scopeEnded: recordOfId,
+  downgraded: recordOfId,
+  unlocked: recordOfId,
+  refreshed: recordOfId,
+  proclaimed: recordOfId,
+  revoked: recordOfId,
+  passed: recordOfId,
   // The field `value` has no finder, because its value may be any JSON value.
   result: record({ id, fence }),
-  authenticated: onlyId,
-  expiring: onlyTimeLeft,
+  authenticated: recordOfId,
+  expiring: recordOfWithin,
   failed: record({
     id,
     code: text,
@@ -264,22 +269,22 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   ack: record({ n: positiveInteger, at: instant }),
   found: record({
     ...heldListFields,
-    waiting: listOf(record(waitingInfo), maxQueryItems),
+    waiting: listOf(record(waitingFields), maxQueryItems),
     waitingCount: integerFromZero,
-    arrived: optional(listOf(record(barrierCall), maxQueryItems)),
+    arrived: optional(listOf(record(barrierCallFields), maxQueryItems)),
     arrivedCount: optional(integerFromZero),
-    kept: optional(listOf(record(keptResult), maxQueryItems)),
+    kept: optional(listOf(record(keptResultFields), maxQueryItems)),
     keptCount: optional(integerFromZero),
-    sessions: optional(listOf(record(sessionInfo), 1)),
+    sessions: optional(listOf(record(sessionFields), 1)),
     sessionsCount: optional(integerFromZero),
   }),
   watching: record({
     ...heldListFields,
-    waiting: optional(listOf(record(queuedInfo), maxQueryItems)),
+    waiting: optional(listOf(record(queuedFields), maxQueryItems)),
     waitingCount: optional(integerFromZero),
   }),
-  // The message type `event` has a field `event`, which is the change of a lock or a queue. The
-  // field `event` of this change is the kind of the change, such as `locked`.
+  // Example: { type: 'event', watch: 3, event: { event: 'locked', key: 'k', ... } }. The outer
+  // `event` field is a change of a lock or a queue. The inner `event` field is the kind of change.
   event: record({
     watch: idOrIds,
     event: (value) => (isQueueEvent(value) ? queueEvent(value) : lockEvent(value)),
@@ -301,7 +306,7 @@ const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
       newestDeadlock: optional(record({ since: integerFromZero, cycle })),
     }),
   }),
-  draining: onlyTimeLeft,
+  draining: recordOfWithin,
 }
 
 /**
@@ -337,15 +342,15 @@ export function isValidFast(message: unknown): boolean {
 }
 
 /**
- * The second stage: checks the message against the table `shapes` and returns its fault; undefined
- * if the message is valid or of unknown type.
+ * The second stage: checks the message against the table `messageFinders` and returns its fault;
+ * undefined if the message is valid or of unknown type.
  */
 export function faultByShape(message: unknown): string | undefined {
   if (!isRecord(message)) return `it${faultText(message)}`
   const type = ownField(message, 'type')
   if (typeof type !== 'string') return `its type${faultText(type)}`
-  if (!Object.hasOwn(shapes, type)) return undefined
-  const fault = shapes[type as ServerMessage['type']](message)
+  if (!Object.hasOwn(messageFinders, type)) return undefined
+  const fault = messageFinders[type as ServerMessage['type']](message)
   return fault && type + fault
 }
 
@@ -369,7 +374,7 @@ function ownField(value: object, field: string): unknown {
   return Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined
 }
 
-/** The fault of a value, as the end of a text that begins with the path to the value. */
+/** The fault of a value, with a space in front, to be appended to the path of the value. */
 function faultText(value: unknown): string {
   return value === undefined ? ' is missing' : ` cannot be ${shownValue(value)}`
 }

@@ -21,7 +21,7 @@ import {
 } from '../limits.js'
 import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
-import { isWithinJsonLimits, maxResultValues } from './jsonLimits.js'
+import { isWithinJsonLimits, maxJsonValuesWithResult } from './jsonLimits.js'
 
 /** The result for a value that is not a valid message: the error with which the broker answers. */
 export interface InvalidMessage {
@@ -41,7 +41,8 @@ export function validate(value: unknown): ClientMessage | InvalidMessage {
   try {
     return isValidFast(value) ? value : validateWithSchema(value)
   } catch {
-    // superstruct prints the value into its error message, and a hostile `toString` may throw.
+    // superstruct prints the value into its error message. The printing throws if the value has a
+    // field `toString` that is not a function, such as {"toString":1}.
     return invalidMessage(value, 'BAD_MESSAGE', 'the message has a field of the wrong type')
   }
 }
@@ -76,7 +77,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  const maxValues = type === 'complete' ? maxResultValues : undefined
+  const maxValues = type === 'complete' ? maxJsonValuesWithResult : undefined
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
       value,
@@ -99,8 +100,8 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // superstruct reports `never` for a field that such a message must not have. The code is then
-  // BAD_MESSAGE even for a field with the name `ttl` or `key`, which other messages have.
+  // superstruct reports `never` for an unknown field. An unknown field is BAD_MESSAGE even if its
+  // name is in the switch below, such as a `ttl` in a message whose type has no `ttl`.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   // The path of a fault in a set (`lockAll`) is `items`, the index of an item, and its field.
   const [field] = failure.path
@@ -127,7 +128,7 @@ function messageFor(failure: StructError): string {
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   return failure.type === 'never'
     ? 'the message has an unknown field'
-    : `"${String(field).slice(0, 32)}" is missing or has a value that is not allowed`
+    : `"${String(field)}" is missing or has a value that is not allowed`
 }
 
 function isPositiveInteger(value: unknown): value is number {
@@ -146,7 +147,7 @@ function isMs(value: unknown, min: number): boolean {
  * required field is missing. False if the schema must decide.
  */
 function isLock(value: object): boolean {
-  let requiredFields = 0
+  let requiredFieldsFound = 0
   let hasPermits = false
   for (const field in value) {
     const fieldValue = (value as Record<string, unknown>)[field]
@@ -155,11 +156,11 @@ function isLock(value: object): boolean {
         break
       case 'id':
         if (!isPositiveInteger(fieldValue)) return false
-        requiredFields++
+        requiredFieldsFound++
         break
       case 'key':
         if (!isKey(fieldValue)) return false
-        requiredFields++
+        requiredFieldsFound++
         break
       case 'mode':
         if (fieldValue !== 'exclusive' && fieldValue !== 'shared') return false
@@ -179,7 +180,7 @@ function isLock(value: object): boolean {
         if (!isValidRareField(field, fieldValue)) return false
     }
   }
-  return requiredFields === 2 && (!hasPermits || arePermitsValid(value))
+  return requiredFieldsFound === 2 && (!hasPermits || arePermitsValid(value))
 }
 
 /**
@@ -204,37 +205,37 @@ function arePermitsValid(value: object): boolean {
 }
 
 function isUnlock(value: object): boolean {
-  let requiredFields = 0
+  let requiredFieldsFound = 0
   for (const field in value) {
     if (field === 'type') continue
     if (field !== 'id' && field !== 'fence') return false
     if (!isPositiveInteger((value as Record<string, unknown>)[field])) return false
-    requiredFields++
+    requiredFieldsFound++
   }
-  return requiredFields === 2
+  return requiredFieldsFound === 2
 }
 
 function isPong(value: object): boolean {
-  let requiredFields = 0
+  let requiredFieldsFound = 0
   for (const field in value) {
     if (field === 'type') continue
     const fieldValue = (value as Record<string, unknown>)[field]
     if (field !== 'n' || !Number.isSafeInteger(fieldValue) || (fieldValue as number) < 0)
       return false
-    requiredFields++
+    requiredFieldsFound++
   }
-  return requiredFields === 1
+  return requiredFieldsFound === 1
 }
 
 function isAck(value: object): boolean {
-  let requiredFields = 0
+  let requiredFieldsFound = 0
   for (const field in value) {
     if (field === 'type') continue
     const ids: unknown = (value as Record<string, unknown>)[field]
     if (field !== 'ids' || !Array.isArray(ids) || ids.length > maxUnacknowledgedResponses)
       return false
     if (!ids.every(isPositiveInteger)) return false
-    requiredFields++
+    requiredFieldsFound++
   }
-  return requiredFields === 1
+  return requiredFieldsFound === 1
 }

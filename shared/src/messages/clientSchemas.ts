@@ -67,11 +67,14 @@ import type {
   UpgradeRequest,
   WatchRequest,
 } from './clientMessages.js'
-import { isWithinJsonLimits, maxResultValues } from './jsonLimits.js'
+import { isWithinJsonLimits, maxJsonValuesWithResult } from './jsonLimits.js'
 
 /**
  * Makes a schema whose error message does not contain the value. By default superstruct prints the
- * value into the message, and a value with a hostile `toString` would make superstruct throw.
+ * value into the message. The printing throws if the value has a field `toString` that is not a
+ * function, such as {"toString":1}.
+ *
+ * @param name Names a valid value, without an article. The error message is "not a" and this name.
  */
 function customSchema<T>(name: string, isValid: (value: unknown) => boolean): Struct<T, null> {
   return define<T>(name, (value) => isValid(value) || `not a ${name}`)
@@ -79,20 +82,24 @@ function customSchema<T>(name: string, isValid: (value: unknown) => boolean): St
 
 export const safeInteger = customSchema<number>('safe integer', Number.isSafeInteger)
 
-/** The id of a request: an integer from 1. */
-export const Id = min(safeInteger, 1)
-/** A fence, which is the number of a grant: an integer from 1. */
-export const Fence = min(safeInteger, 1)
+/** A number of permits, keys, calls, messages or tries: an integer from 1. */
+export const PositiveInteger = min(safeInteger, 1)
+/** The id of a request, a watch or a scope. */
+export const Id = PositiveInteger
+/** A fence, which is the number of a grant. */
+export const Fence = PositiveInteger
 export const Key = customSchema<string>('key', isKey)
 const Prefix = customSchema<string>('prefix', isPrefix)
-/** A ttl or a lease: a duration in ms, at least 1. */
-export const Ttl = max(min(safeInteger, 1), maxDurationMs)
-/** A timeout or a grace: a duration in ms that may be 0. */
-export const Timeout = max(min(safeInteger, 0), maxDurationMs)
+/** The key after which a page begins. The empty text, which is no key, asks for the first page. */
+const PageStart = customSchema<string>('key or empty text', (value) => value === '' || isKey(value))
+/** A ttl, a lease or another duration in ms that cannot be 0. */
+export const Duration = max(min(safeInteger, 1), maxDurationMs)
+/** A timeout, a grace or another duration in ms that may be 0. */
+export const DurationFromZero = max(min(safeInteger, 0), maxDurationMs)
 /** The notices that a request asks for: each at most once. */
 const Notices = customSchema<readonly NoticeType[]>('list of notices', isNoticeList)
 /** Any JSON value within the limits of {@link isMetadata}. */
-const Metadata = customSchema<unknown>('metadata', isMetadata)
+const Metadata = customSchema<unknown>('value for metadata', isMetadata)
 
 /** Whether a parsed JSON value may be the metadata of a lock: at most 4 KiB and 64 levels. */
 export function isMetadata(value: unknown): boolean {
@@ -111,11 +118,11 @@ function isNoticeList(value: unknown): boolean {
 }
 
 /** Any JSON value within the limits of {@link isResult}. */
-const ResultValue = customSchema<unknown>('value', isResult)
+const ResultValue = customSchema<unknown>('value for once', isResult)
 
 /** Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. */
 function isResult(value: unknown): boolean {
-  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxResultValues))
+  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))
     return false
   const text = JSON.stringify(value)
   return text.length <= maxResultBytes && utf8Length(text) <= maxResultBytes
@@ -132,23 +139,29 @@ const Token = size(string(), 1, maxTokenLength)
 export const ShortText = size(string(), 1, maxIdOrSecretLength)
 
 /** A cell among all cells, such as `1/4`. */
-const CellText = customSchema<string>(
-  'a cell such as 1/4',
-  (value) => parseCell(value) !== undefined,
-)
+const CellText = customSchema<string>('cell such as 1/4', (value) => parseCell(value) !== undefined)
+
+const Grace = union([DurationFromZero, literal('lease')])
+
+const Resume = object({
+  session: ShortText,
+  secret: ShortText,
+  // The number of this attempt to resume the session.
+  try: optional(PositiveInteger),
+})
 
 const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
   token: optional(Token),
   name: optional(size(wellFormed, 1, maxNameLength)),
-  lease: optional(Ttl),
-  grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
+  lease: optional(Duration),
+  grace: optional(Grace) as Describe<number | 'lease' | undefined>,
   cell: optional(CellText),
-  resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
+  resume: optional(Resume),
 })
 
-/** The fields of `lock` and `lockAll` about waiting and holding. */
-const holdAndNotifyFields = { maxHold: optional(Ttl), notify: optional(Notices) }
+/** The longest hold and the wanted notices: two fields that `lock` and `lockAll` share. */
+const holdAndNotifyFields = { maxHold: optional(Duration), notify: optional(Notices) }
 
 /** The fields of a key in `lock` and `lockAll`. */
 const keyFields = {
@@ -163,7 +176,7 @@ const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
   if (mode !== undefined)
-    return 'a request with a capacity has the mode permits: leave out mode or capacity'
+    return 'a request with a capacity always has the mode "permits": leave out mode or capacity'
   return (
     (permits ?? 1) <= capacity ||
     'more permits than the capacity: use at most as many permits as the capacity'
@@ -177,7 +190,7 @@ const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) => {
   return (
     !steal ||
     canSteal ||
-    'a steal is exclusive and has no timeout: leave out mode, capacity, timeout and scope'
+    'a steal is exclusive, has no timeout and no scope: leave out mode, capacity, timeout and scope'
   )
 }
 
@@ -186,8 +199,8 @@ const LockSchema: Describe<LockRequest> = refine(
     type: literal('lock'),
     id: Id,
     ...keyFields,
-    ttl: optional(Ttl),
-    timeout: optional(Timeout),
+    ttl: optional(Duration),
+    timeout: optional(DurationFromZero),
     steal: optional(boolean()),
     metadata: optional(Metadata),
     ...holdAndNotifyFields,
@@ -205,8 +218,8 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     type: literal('lockAll'),
     id: Id,
     items: array(object(keyFields) as Describe<LockItem>),
-    ttl: optional(Ttl),
-    timeout: optional(Timeout),
+    ttl: optional(Duration),
+    timeout: optional(DurationFromZero),
     metadata: optional(Metadata),
     ...holdAndNotifyFields,
     scope: optional(Id),
@@ -225,7 +238,7 @@ const UpgradeSchema: Describe<UpgradeRequest> = object({
   type: literal('upgrade'),
   id: Id,
   fence: Fence,
-  timeout: optional(Timeout),
+  timeout: optional(DurationFromZero),
 })
 
 const DowngradeSchema: Describe<DowngradeRequest> = object({
@@ -250,7 +263,7 @@ const RefreshSchema: Describe<RefreshRequest> = object({
   type: literal('refresh'),
   id: Id,
   fence: Fence,
-  ttl: optional(Ttl),
+  ttl: optional(Duration),
 })
 
 const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
@@ -277,7 +290,7 @@ const checkQueryKind = (message: { after?: unknown; kind?: unknown }) =>
 /** Like every check of superstruct, returns true or the error message. */
 const checkQuerySession = ({ kind, session, key, prefix }: Record<string, unknown>) => {
   if ((kind === 'sessions') !== (session !== undefined))
-    return 'a query of the kind sessions has a session, and no other query has one'
+    return 'the kind "sessions" needs the field session, and no other kind allows this field'
   return (
     session === undefined ||
     (key === undefined && prefix === undefined) ||
@@ -292,7 +305,7 @@ const QuerySchema: Describe<QueryRequest> = refine(
     key: optional(Key),
     prefix: optional(Prefix),
     limit: optional(max(min(safeInteger, 1), maxQueryItems)),
-    after: optional(Prefix),
+    after: optional(PageStart),
     afterFence: optional(Fence),
     kind: optional(enums(['locks', 'barriers', 'results', 'sessions'])),
     session: optional(ShortText),
@@ -338,7 +351,7 @@ const CampaignSchema: Describe<CampaignRequest> = object({
   id: Id,
   key: Key,
   value: optional(Metadata),
-  timeout: optional(Timeout),
+  timeout: optional(DurationFromZero),
   metadata: optional(Metadata),
 }) as Describe<CampaignRequest>
 const ProclaimSchema: Describe<ProclaimRequest> = object({
@@ -352,14 +365,14 @@ const BarrierSchema: Describe<BarrierRequest> = object({
   id: Id,
   key: Key,
   parties: max(min(safeInteger, 2), maxParties),
-  timeout: optional(Timeout),
+  timeout: optional(DurationFromZero),
 })
 const OnceSchema: Describe<OnceRequest> = object({
   type: literal('once'),
   id: Id,
   key: Key,
-  ttl: optional(Ttl),
-  timeout: optional(Timeout),
+  ttl: optional(Duration),
+  timeout: optional(DurationFromZero),
   metadata: optional(Metadata),
 }) as Describe<OnceRequest>
 const CompleteSchema: Describe<CompleteRequest> = object({
@@ -367,7 +380,7 @@ const CompleteSchema: Describe<CompleteRequest> = object({
   id: Id,
   fence: Fence,
   value: optional(ResultValue),
-  keep: optional(Ttl),
+  keep: optional(Duration),
 }) as Describe<CompleteRequest>
 const AuthSchema: Describe<AuthRequest> = object({
   type: literal('auth'),

@@ -9,17 +9,17 @@
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The most JSON values in a message that does not have the value of a `once`. Such a message has at
- * most two large fields: its metadata and the value of a leader. Each of the two has at most
- * `maxMetadataBytes / 2` JSON values, because a JSON value and its separator take two bytes or
- * more. The 64 further JSON values are for the other fields.
+ * The highest number of JSON values in a message that does not have the value of a `once`. Such a
+ * message has at most two large fields: its metadata and the value of a leader. Each of the two has
+ * at most `maxMetadataBytes / 2` JSON values, because a JSON value and its separator take two bytes
+ * or more. The 64 further JSON values are for the other fields.
  */
-const maxMessageValues = maxMetadataBytes + 64
+const maxJsonValues = maxMetadataBytes + 64
 /**
- * The most JSON values in a message that has the value of a `once`. This value is the only large
- * field of the message, and each JSON value within it takes two bytes or more.
+ * The highest number of JSON values in a message that has the value of a `once`. This value is the
+ * only large field of the message, and each JSON value within it takes two bytes or more.
  */
-export const maxResultValues = maxResultBytes / 2 + 64
+export const maxJsonValuesWithResult = maxResultBytes / 2 + 64
 
 /**
  * Whether a parsed JSON value contains at most `maxValues` JSON values and at most `maxDepth`
@@ -29,7 +29,7 @@ export const maxResultValues = maxResultBytes / 2 + 64
 export function isWithinJsonLimits(
   value: unknown,
   maxDepth: number,
-  maxValues = maxMessageValues,
+  maxValues = maxJsonValues,
 ): boolean {
   return valuesLeft(value, maxDepth, maxValues) >= 0
 }

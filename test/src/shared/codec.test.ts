@@ -1,9 +1,9 @@
 /**
- * Tests the codec, which joins messages into frames (`joinFrames`) and parses frames
+ * Tests the codec, which joins messages into frames (`joinIntoFrames`) and parses frames
  * (`parseFrame`). Messages and their order must stay the same, and a frame of several messages must
  * not be longer than the limit.
  */
-import { joinFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
+import { joinIntoFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -55,14 +55,14 @@ describe('shared: parseFrame', () => {
   })
 })
 
-describe('shared: joinFrames', () => {
+describe('shared: joinIntoFrames', () => {
   it('joins several messages into one array, and does not change a single message', () => {
-    expect(joinFrames(['{"a":1}'])).to.deep.equal(['{"a":1}'])
-    expect(joinFrames(['{"a":1}', '{"b":2}'])).to.deep.equal(['[{"a":1},{"b":2}]'])
+    expect(joinIntoFrames(['{"a":1}'])).to.deep.equal(['{"a":1}'])
+    expect(joinIntoFrames(['{"a":1}', '{"b":2}'])).to.deep.equal(['[{"a":1},{"b":2}]'])
   })
 
   it('returns no frame for an empty list of messages', () => {
-    expect(joinFrames([])).to.deep.equal([])
+    expect(joinIntoFrames([])).to.deep.equal([])
   })
 
   it('keeps messages and their order, in frames within the limit', () => {
@@ -71,7 +71,7 @@ describe('shared: joinFrames', () => {
       fc.integer({ min: 1, max: 400 }),
       (messages, maxBytes) => {
         const texts = messages.map((value) => JSON.stringify(value))
-        const frames = joinFrames(texts, maxBytes)
+        const frames = joinIntoFrames(texts, maxBytes)
         expect(frames.flatMap(parse)).to.deep.equal(texts.map((text) => JSON.parse(text)))
         for (const frame of frames) {
           const isSingleMessage = texts.includes(frame)
@@ -88,7 +88,7 @@ describe('shared: joinFrames', () => {
       fc.integer({ min: 20, max: 400 }),
       (messages, maxBytes) => {
         const texts = messages.map((value) => JSON.stringify(value))
-        const frames = joinFrames(texts, maxBytes)
+        const frames = joinIntoFrames(texts, maxBytes)
         for (const [i, frame] of frames.slice(1).entries()) {
           const firstMessage = JSON.stringify(parse(frame)[0])
           const formerMessages = parse(frames[i]!).map((value) => JSON.stringify(value))
@@ -103,14 +103,14 @@ describe('shared: joinFrames', () => {
   it('fills a frame to the last byte of UTF-8', () => {
     const half = `"${'é'.repeat((maxOutputFrameBytes - 7) >> 2)}"`
     const bytesLeft = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
-    const frames = joinFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
+    const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
     expect(frames.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
-    expect(joinFrames([half, `"${'x'.repeat(bytesLeft - 1)}"`])).to.have.length(2)
+    expect(joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 1)}"`])).to.have.length(2)
   })
 
   it('puts a message that is longer than the limit into a frame of its own', () => {
     const longText = `"${'x'.repeat(100)}"`
-    const frames = joinFrames(['1', '2', longText, '3', '4'], 50)
+    const frames = joinIntoFrames(['1', '2', longText, '3', '4'], 50)
     expect(frames).to.deep.equal(['[1,2]', longText, '[3,4]'])
   })
 })
