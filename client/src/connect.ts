@@ -40,7 +40,7 @@ export async function connectIn(
   cell?: string | undefined,
 ): Promise<Session> {
   const checkedOptions = checkConnect(url, options)
-  const { urls, signal, reconnect, warnings, platformOptions, unref } = checkedOptions
+  const { urls, signal, reconnect, tracer, warnings, platformOptions, unref } = checkedOptions
   throwIfAborted(signal)
   const WebSocket =
     checkedOptions.WebSocket ??
@@ -74,7 +74,7 @@ export async function connectIn(
     })
     const session = new Session(controller, {
       newTask: environment.newTask ?? environment.endOfTurn,
-      tracer: options.tracer,
+      tracer,
       warn: warnings ? environment.warn : undefined,
     })
     const stopListening = onAbort(signal, (error) => {

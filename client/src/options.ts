@@ -42,13 +42,14 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined
   /**
    * The delays before the rounds of a reconnect, in ms; a round tries each URL once. With false,
-   * the client does not reconnect. Default: endless delays that double from 100 ms to 5 s, each
-   * multiplied by a random number from 0 to 1.
+   * the client does not reconnect. Default: an unlimited number of delays, which double from 100 ms
+   * up to 5 s. The client multiplies each delay by a random number from 0 to 1.
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**
    * Allows a token over plain `ws://` to another machine, although every machine on the way can
-   * read the token. Default false: `connect` then rejects with `INVALID_OPTION`.
+   * read the token. Default false: for such a token and URL, `connect` rejects with
+   * `INVALID_OPTION`.
    */
   readonly allowInsecure?: boolean | undefined
   /** Traces waiting and holding. Example: `openTelemetry()` of `@holdfast/client/opentelemetry`. */
@@ -59,10 +60,11 @@ export interface ConnectOptions {
    */
   readonly ca?: PlatformOptions['ca']
   /**
-   * URL of an HTTP proxy, also for loopback addresses; false: no proxy. Default: the environment
-   * variable `HTTPS_PROXY` for `wss://`, `HTTP_PROXY` for `ws://`, or `ALL_PROXY`, unless
-   * `NO_PROXY` names the broker; never for loopback addresses. In Node only, and not together with
-   * `WebSocket`.
+   * URL of an HTTP proxy, which the client then uses for every broker. With false, the client uses
+   * no proxy. Default: the proxy of the environment, which is `HTTPS_PROXY` for `wss://`,
+   * `HTTP_PROXY` for `ws://`, and otherwise `ALL_PROXY`. The proxy of the environment is not used
+   * for brokers that `NO_PROXY` names, nor for loopback addresses. In Node only, and not together
+   * with `WebSocket`.
    */
   readonly proxy?: PlatformOptions['proxy']
   /**
@@ -87,6 +89,7 @@ export interface CheckedConnectOptions {
   readonly settings: SessionSettings
   readonly signal: AbortSignal | undefined
   readonly reconnect: RetryStrategy | false | undefined
+  readonly tracer: Tracer | undefined
   readonly warnings: boolean
   readonly WebSocket: WebSocketConstructor | undefined
   /** Undefined if the platform's WebSocket connects with its defaults. */
@@ -94,8 +97,8 @@ export interface CheckedConnectOptions {
   readonly unref: boolean
 }
 
-/** Says which options `connect` has, so that a misspelt option can be refused. */
-export const connectOptions: OptionNames<ConnectOptions> = {
+/** The names of the options of `connect`. `checkConnect` refuses an option with another name. */
+export const connectOptionNames: OptionNames<ConnectOptions> = {
   token: 1,
   name: 1,
   lease: 1,
@@ -116,7 +119,7 @@ export const connectOptions: OptionNames<ConnectOptions> = {
  * @throws HoldfastError `INVALID_OPTION`
  */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnectOptions {
-  refuseUnknownOptions('connect', options, connectOptions)
+  refuseUnknownOptions('connect', options, connectOptionNames)
   const { token, name, lease, grace, signal, reconnect, WebSocket } = options
   const { allowInsecure, tracer, warnings = true, ca, proxy, unref = false } = options
   if (token !== undefined) checkToken(token)
@@ -136,7 +139,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const usesPlatformDefaults = ca === undefined && proxy === undefined
   check(
     usesPlatformDefaults || WebSocket === undefined,
-    'give ca and proxy to your own WebSocket class',
+    'use ca and proxy without WebSocket, or in your own WebSocket class',
   )
   checkBoolean('warnings', warnings)
   check(
@@ -154,7 +157,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const urls = checkUrls(url)
   if (token !== undefined && !allowInsecure) checkTokenSecrecy(urls)
   const platformOptions = usesPlatformDefaults ? undefined : { ca, proxy }
-  return { urls, settings, signal, reconnect, warnings, WebSocket, platformOptions, unref }
+  return { urls, settings, signal, reconnect, tracer, warnings, WebSocket, platformOptions, unref }
 }
 
 function isStrategy(value: unknown): value is RetryStrategy {

@@ -57,7 +57,7 @@ import {
   type CellWatchEvent,
   watchCells,
 } from './cellWatch.js'
-import { mergeLockResults, mergePages, mergeRecords, mergeStats } from './merge.js'
+import { mergeLockResults, mergeNonLockResults, mergePages, mergeStats } from './merge.js'
 
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
@@ -68,7 +68,7 @@ export interface CellScopeOptions extends ScopeOptions {
   readonly tag: string
 }
 
-const scopeOptions: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
+const scopeOptionNames: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
 
 /**
  * The options of the method `sessionFor` of a `CellSession`, which returns the session of a cell.
@@ -78,7 +78,7 @@ export interface CellSessionOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const sessionOptions: OptionNames<CellSessionOptions> = { signal: 1 }
+const sessionOptionNames: OptionNames<CellSessionOptions> = { signal: 1 }
 
 export interface CellSessionDeps {
   readonly name: string | undefined
@@ -153,7 +153,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
    * is open.
    */
   async sessionFor(key: string, options: CellSessionOptions = {}): Promise<Session> {
-    refuseUnknownOptions('sessionFor', options, sessionOptions)
+    refuseUnknownOptions('sessionFor', options, sessionOptionNames)
     return this.#sessionFor(key, options.signal)
   }
 
@@ -274,7 +274,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     options: CellScopeOptions,
   ): Promise<T> {
     check(options !== undefined, 'scope of a session with several cells needs the option tag')
-    refuseUnknownOptions('scope', options, scopeOptions)
+    refuseUnknownOptions('scope', options, scopeOptionNames)
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
@@ -300,7 +300,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
     )
-    if (kind !== 'locks') return mergeRecords(answers, kind, limit) as AnyQueryResult
+    if (kind !== 'locks') return mergeNonLockResults(answers, kind, limit) as AnyQueryResult
     const merged =
       after === undefined ? mergeLockResults(answers, limit) : mergePages(answers, limit)
     return merged as AnyQueryResult

@@ -52,7 +52,7 @@ function watchCell(
   let stop = () => {}
   // Called without an error if the caller has closed the session. Otherwise the session could not
   // be opened, or has ended.
-  const refuse = (error: HoldfastError | undefined) => {
+  const endWithError = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true
     callSafely(() => callback({ event: 'refused', error, cell }))
@@ -62,12 +62,12 @@ function watchCell(
     const watch = session.watch<boolean>(selection, (event) => {
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
     })
-    session.on('closed', refuse)
+    session.on('closed', endWithError)
     stop = () => {
       watch.close()
-      session.off('closed', refuse)
+      session.off('closed', endWithError)
     }
-  }, refuse)
+  }, endWithError)
   return () => {
     isClosed = true
     stop()

@@ -11,7 +11,7 @@ import {
   slotCount,
 } from '@holdfast/shared'
 import { type BrokerUrl, connectIn } from '../connect.js'
-import { type ConnectOptions, checkConnect, connectOptions } from '../options.js'
+import { type ConnectOptions, checkConnect, connectOptionNames } from '../options.js'
 import { check, isObject } from '../platform/checks.js'
 import type { Environment } from '../platform/environment.js'
 import { CellSession } from './cellSession.js'
@@ -26,8 +26,8 @@ export interface CellConnectOptions extends Omit<ConnectOptions, 'signal'> {
   readonly cells: readonly (readonly BrokerUrl[])[]
 }
 
-const cellConnectOptions: OptionNames<CellConnectOptions> = (() => {
-  const { signal: _, ...names } = connectOptions
+const cellConnectOptionNames: OptionNames<CellConnectOptions> = (() => {
+  const { signal: _, ...names } = connectOptionNames
   return { ...names, cells: 1 }
 })()
 
@@ -37,7 +37,7 @@ export async function connectCellsIn(
   environment: Environment,
 ): Promise<CellSession> {
   check(isObject(options) && !Array.isArray(options), 'connect needs an object with cells')
-  refuseUnknownOptions('connect', options, cellConnectOptions)
+  refuseUnknownOptions('connect', options, cellConnectOptionNames)
   const { cells, token, unref = false, ...otherOptions } = options
   const count = checkCells(cells)
   for (const urls of cells) checkConnect(urls, { ...otherOptions, token, unref })

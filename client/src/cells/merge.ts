@@ -50,10 +50,11 @@ function mergeOptionalCounters(
 }
 
 /**
- * Merges the answers to a query for barriers or for kept results of `once`, as
- * {@link mergeLockResults} does. A session is in one cell only.
+ * Merges the answers to a query for barriers, for kept results of `once`, or for a session. The
+ * merged answer has the first `limit` items, cell after cell. A query for a session needs no limit,
+ * because a session is in one cell only.
  */
-export function mergeRecords(
+export function mergeNonLockResults(
   answers: readonly AnyQueryResult[],
   kind: 'barriers' | 'results' | 'sessions',
   limit: number,
@@ -71,7 +72,8 @@ export function mergeRecords(
 }
 
 /**
- * Merges the answers to a query for locks without pages: the first `limit` items, cell after cell.
+ * Merges the answers to a query for locks that does not ask for pages. The merged answer has the
+ * first `limit` locks and the first `limit` waiting requests, cell after cell.
  */
 export function mergeLockResults(answers: readonly QueryResult[], limit: number): QueryResult {
   return {
@@ -84,17 +86,17 @@ export function mergeLockResults(answers: readonly QueryResult[], limit: number)
 /**
  * Merges one page of each cell into one page, in the order of keys. All pages begin after the same
  * key. The merged page follows the rules of a page of one broker:
- * - A page has all items of each of its keys.
- * - A key with more than `limit` items has a page of its own, which leaves out the items beyond
- *   `limit`.
+ * - A page has all items of each of its keys, with one exception.
+ * - The exception is a key with more than `limit` items. Such a key is alone on its page, and the
+ *   page leaves out the items beyond `limit`.
  */
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)
   // Only the cells with incomplete pages can have further keys.
   const pageEnds = pages.filter(isIncomplete).map(lastKeyOf)
-  // If the page of a cell is empty although the cell has more keys, the locks of this page ended
-  // while the cell collected the page. The next keys of that cell are unknown, so the page must be
-  // empty.
+  // The page of a cell may be empty although the cell has more keys. In that case the locks of that
+  // page ended while the cell collected the page. The next keys of that cell are unknown and may
+  // precede all keys of the other cells, so the merged page must be empty.
   if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
   const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(smaller, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
@@ -106,11 +108,11 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
     if (earliestEnd !== undefined && key > earliestEnd) break
     const group = byKey.get(key)!
     const isFirstKey = held.length + waiting.length === 0
-    const isFull =
+    const exceedsLimit =
       held.length + group.held.length > limit || waiting.length + group.waiting.length > limit
     // An oversized key must be alone on its page.
     const isOversized = oversizedKeys.has(key)
-    if (!isFirstKey && (isFull || isOversized)) break
+    if (!isFirstKey && (exceedsLimit || isOversized)) break
     held.push(...group.held)
     waiting.push(...group.waiting)
     if (isOversized) break

@@ -63,17 +63,18 @@ export class GrantedLock implements Task, RefreshableLock {
    */
   owesDowngrade = false
   /**
-   * The parameters of permits, a set, a scope, an election or a run; undefined for an ordinary
+   * The parameters of permits, a set, a scope, an election or a `once`; undefined for an ordinary
    * lock.
    */
   readonly special: SpecialParams | undefined
+  /** The longest hold (`maxHold`) and the callbacks of the request; undefined without them. */
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined
   /** Undefined for a lock that never had a ttl. */
   #ttlExpiry: TtlExpiry | undefined
   /** Whether the scheduler has an expiry of this lock. */
-  #hasExpiry = false
+  #isScheduled = false
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
   #lossListeners: readonly LossListener[] = noListeners
@@ -122,8 +123,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   addHandle(listener: LossListener): void {
-    // Assigns an array literal instead of a call of `push`, because V8 allocates 17 slots for an
-    // empty array at its first `push`. See the table in `test/bench/README.md`.
+    // Makes a new array and does not call `push`, because V8 allocates 17 slots at the first `push`
+    // on an empty array. See the table in `test/bench/README.md`.
     this.#lossListeners =
       this.#lossListeners === noListeners ? [listener] : [...this.#lossListeners, listener]
   }
@@ -139,7 +140,10 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#owner.unlock(this)
   }
 
-  /** Unlocks the lock of a run if the broker has refused the message with the value of the run. */
+  /**
+   * Call when the broker has refused the message with the value of a run. Unlocks the lock of the
+   * run without a value.
+   */
   abandonRun(): void {
     this.completion = undefined
     void this.#owner.unlock(this)
@@ -213,8 +217,9 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Handles the notice that requests wait behind this lock. Calls the caller's function in a later
-   * task. By then the call of `lock` has resolved, so the caller has the lock that it may unlock.
+   * Handles the notice that other requests are waiting for this lock. Calls the caller's function
+   * in a later task. By then the call of `lock` has resolved, so the caller has the lock that it
+   * may unlock.
    */
   onContended(notice: ContendedNotice): void {
     const onContended = this.#limitAndCallbacks?.onContended
@@ -284,14 +289,14 @@ export class GrantedLock implements Task, RefreshableLock {
       this.#cancelExpiry()
       return
     }
-    this.#hasExpiry = true
+    this.#isScheduled = true
     this.scheduler.atExpiry(this, expiry)
   }
 
   /** Calls the scheduler only for a lock with an expiry, because most locks have no expiry. */
   #cancelExpiry(): void {
-    if (this.#hasExpiry) this.scheduler.cancel(this)
-    this.#hasExpiry = false
+    if (this.#isScheduled) this.scheduler.cancel(this)
+    this.#isScheduled = false
   }
 
   #end(lossError: HoldfastError | undefined): void {

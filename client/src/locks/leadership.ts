@@ -25,7 +25,7 @@ export interface CampaignOptions {
   readonly metadata?: unknown
 }
 
-const campaignOptions: OptionNames<CampaignOptions> = {
+const campaignOptionNames: OptionNames<CampaignOptions> = {
   value: 1,
   timeout: 1,
   signal: 1,
@@ -36,7 +36,7 @@ const campaignOptions: OptionNames<CampaignOptions> = {
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
   // False, because the caller chose the key: `session.locks` did not make it from a name.
   checkUsableKey(key, false)
-  refuseUnknownOptions('campaign', options, campaignOptions)
+  refuseUnknownOptions('campaign', options, campaignOptionNames)
   const { value, timeout, signal, metadata } = options
   checkTimeout(timeout)
   checkSignal(signal)

@@ -46,11 +46,11 @@ interface ChangeableLock {
   abandon(request: Request<void>): void
 }
 
-const upgradeOptions: OptionNames<UpgradeOptions> = { timeout: 1, signal: 1 }
+const upgradeOptionNames: OptionNames<UpgradeOptions> = { timeout: 1, signal: 1 }
 
 /** @throws HoldfastError `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
-  refuseUnknownOptions('upgrade', options, upgradeOptions)
+  refuseUnknownOptions('upgrade', options, upgradeOptionNames)
   const { timeout, signal } = options
   check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
   checkSignal(signal)

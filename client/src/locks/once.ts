@@ -1,6 +1,6 @@
 /**
- * `session.once`: one caller runs a function under a lock, and all callers that wait meanwhile get
- * its value, in any session and process. A run is one such call of the function.
+ * `session.once`: one caller runs a function under a lock. All callers that wait meanwhile, in any
+ * session and process, get the value of the function. A run is one such call of the function.
  */
 import {
   HoldfastError,
@@ -26,7 +26,7 @@ export interface OnceOptions
   readonly keep?: number | undefined
 }
 
-/** The lock of a run, which `session.once` passes to the function. */
+/** A run, as its function sees the run: the fence and the signal of the lock. */
 export interface Run {
   /** The number of the grant, as `lock.fence`. */
   readonly fence: number
@@ -34,7 +34,8 @@ export interface Run {
   readonly signal: AbortSignal
 }
 
-const onceOptions: OptionNames<OnceOptions> = {
+/** The names of the options of `session.once`. */
+const onceOptionNames: OptionNames<OnceOptions> = {
   ttl: 1,
   timeout: 1,
   signal: 1,
@@ -44,7 +45,7 @@ const onceOptions: OptionNames<OnceOptions> = {
 
 /** @throws HoldfastError like `checkLock` */
 export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
-  refuseUnknownOptions('once', options, onceOptions)
+  refuseUnknownOptions('once', options, onceOptionNames)
   const { keep, ...lockOptions } = options
   check(keep === undefined || isMs(keep, 1), 'keep must be an integer of ms from 1 to 2^31 - 1')
   const checkedLock = checkLock(key, lockOptions, 'once')

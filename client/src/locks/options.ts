@@ -141,35 +141,35 @@ export interface CheckedLock {
 export const reservedPrefix = '~name:'
 
 const commonOptions = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
-const singleflightOptions: OptionNames<SingleflightOptions> = {
+const singleflightOptionNames: OptionNames<SingleflightOptions> = {
   ...commonOptions,
   timeout: 1,
   mode: 1,
 }
-export const tryLockSetOptions: OptionNames<TryLockSetOptions> = {
+export const tryLockSetOptionNames: OptionNames<TryLockSetOptions> = {
   ...commonOptions,
   onContended: 1,
 }
-const lockSetOptions: OptionNames<LockSetOptions> = {
-  ...tryLockSetOptions,
+const lockSetOptionNames: OptionNames<LockSetOptions> = {
+  ...tryLockSetOptionNames,
   timeout: 1,
   onQueued: 1,
 }
-export const tryLockOptions: OptionNames<TryLockOptions> = {
-  ...tryLockSetOptions,
+export const tryLockOptionNames: OptionNames<TryLockOptions> = {
+  ...tryLockSetOptionNames,
   mode: 1,
   permits: 1,
   capacity: 1,
 }
-const lockOptions: OptionNames<LockOptions> = {
-  ...tryLockOptions,
+const lockOptionNames: OptionNames<LockOptions> = {
+  ...tryLockOptionNames,
   timeout: 1,
   steal: 1,
   onQueued: 1,
 }
-const itemOptions: OptionNames<LockItem> = { key: 1, mode: 1, permits: 1, capacity: 1 }
-const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
-const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
+const itemOptionNames: OptionNames<LockItem> = { key: 1, mode: 1, permits: 1, capacity: 1 }
+const refreshOptionNames: OptionNames<RefreshOptions> = { signal: 1 }
+const autoRefreshOptionNames: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
 
 /** Whether the key has the prefix that is reserved for names of `session.locks`. */
 export function isReserved(key: string): boolean {
@@ -191,7 +191,7 @@ export function checkLock(
   isName = false,
 ): CheckedLock {
   checkUsableKey(key, isName)
-  refuseUnknownOptions(method, options, lockOptions)
+  refuseUnknownOptions(method, options, lockOptionNames)
   const { ttl, timeout, signal, metadata, steal = false } = options
   checkTtl(ttl)
   checkTimeout(timeout)
@@ -230,7 +230,7 @@ export function checkLockSet(
     keys.length >= 1 && keys.length <= maxSetKeys,
     `${method} takes 1 to ${maxSetKeys} keys, not ${keys.length}`,
   )
-  refuseUnknownOptions(method, options, lockSetOptions)
+  refuseUnknownOptions(method, options, lockSetOptionNames)
   const items = keys.map((item: LockSetItem) => checkItem(item, method))
   const duplicate = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
   check(duplicate === undefined, `${method} got the key ${JSON.stringify(duplicate?.key)} twice`)
@@ -278,7 +278,7 @@ function checkItem(item: LockSetItem, method: string): LockItem {
     return { key: item }
   }
   check(isObject(item), `${method} takes keys, or objects with a key`)
-  refuseUnknownOptions(`a key of ${method}`, item, itemOptions)
+  refuseUnknownOptions(`a key of ${method}`, item, itemOptionNames)
   const { key } = item
   checkUsableKey(key, false)
   const { mode, special } = checkModeAndPermits(item)
@@ -299,7 +299,7 @@ function checkModeAndPermits({ mode, permits, capacity }: Omit<LockItem, 'key'>)
   }
   check(
     mode === undefined,
-    'a request with a capacity has the mode permits: leave out mode or capacity',
+    'a request with a capacity always has the mode "permits": leave out mode or capacity',
   )
   check(
     isIntegerInRange(capacity, 1, maxCapacity),
@@ -331,7 +331,7 @@ export function checkUsableKey(key: unknown, isName: boolean): asserts key is st
 
 /** @throws HoldfastError like `checkLock` */
 export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
-  refuseUnknownOptions('singleflightLock', options, singleflightOptions)
+  refuseUnknownOptions('singleflightLock', options, singleflightOptionNames)
   const checkedLock = checkLock(key, options)
   checkTimeout(checkedLock.timeout, 1)
   return checkedLock
@@ -350,7 +350,7 @@ export function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
 export function checkRefresh(ttl: unknown, options: RefreshOptions): void {
   check(!isObject(ttl), 'refresh takes the ttl first, then options: refresh(ttl, { signal })')
   checkTtl(ttl)
-  refuseUnknownOptions('refresh', options, refreshOptions)
+  refuseUnknownOptions('refresh', options, refreshOptionNames)
   checkSignal(options.signal)
 }
 
@@ -363,7 +363,7 @@ export function checkAutoRefresh(
   options: AutoRefreshOptions | undefined,
   ttl: number | undefined,
 ): AutoRefreshOptions {
-  refuseUnknownOptions('autoRefresh', options, autoRefreshOptions)
+  refuseUnknownOptions('autoRefresh', options, autoRefreshOptionNames)
   check(
     options !== undefined || ttl !== undefined,
     'the lock has no ttl: give autoRefresh an interval and a timeout',

@@ -21,7 +21,7 @@ import {
   type LockSetItem,
   type LockSetOptions,
   type TryLockOptions,
-  tryLockOptions,
+  tryLockOptionNames,
 } from './options.js'
 import { runWithLock } from './withLock.js'
 
@@ -34,7 +34,7 @@ export interface ScopeOptions {
 /** The options of a lock in a scope: a scope cannot steal. */
 export type ScopeLockOptions = Omit<LockOptions, 'steal'>
 
-const scopeOptions: OptionNames<ScopeOptions> = { name: 1 }
+const scopeOptionNames: OptionNames<ScopeOptions> = { name: 1 }
 
 /** The parts of a session that a scope uses. */
 export interface ScopeSession {
@@ -79,7 +79,7 @@ export class EndScopeRequest extends Request<void> {
 /** @throws HoldfastError `INVALID_OPTION` */
 export function checkScope(callback: unknown, options: ScopeOptions): ScopeOptions {
   checkFunction('callback', callback)
-  refuseUnknownOptions('scope', options, scopeOptions)
+  refuseUnknownOptions('scope', options, scopeOptionNames)
   const { name } = options
   check(name === undefined || typeof name === 'string', 'name must be a text')
   return { name }
@@ -131,7 +131,7 @@ export class Scope {
 
   /** Like `lock`, but does not wait: rejects with `LOCK_HELD`. */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
-    refuseUnknownOptions('tryLock', options, tryLockOptions)
+    refuseUnknownOptions('tryLock', options, tryLockOptionNames)
     return this.lock(key, { ...options, timeout: 0 })
   }
 

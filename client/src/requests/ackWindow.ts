@@ -5,25 +5,23 @@
  * can repeat a response that was lost with the former connection.
  *
  * A *stored request* is a request whose response the broker stores. The *window* limits stored
- * requests: the client sends at most 512 of them after the last acknowledgement that the broker has
- * surely received. So the broker never has to store too many responses. In a session without a
- * grace the broker stores no responses, and the window has no limit.
+ * requests: at most 512 of them count at a time. A stored request counts from its sending until the
+ * broker has confirmed the receipt of an acknowledgement that the client sent after the request. So
+ * the broker never has to store too many responses. In a session without a grace the broker stores
+ * no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
-/**
- * The highest number of stored requests after the last acknowledgement that the broker has surely
- * received.
- */
+/** The highest number of stored requests that count against the window at a time. */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */
 const ackThreshold = 64
 
 export class AckWindow {
   /** Whether the broker stores responses of this session. */
-  #isStoring = false
+  #brokerStores = false
   /**
    * The message numbers of the stored requests that count against the window. A message number is
    * the position of a message among all messages of its connection.
@@ -37,11 +35,11 @@ export class AckWindow {
   /**
    * Begins a connection. Responses whose acknowledgement may be lost are acknowledged again.
    *
-   * @param isStoring Whether the broker stores responses of this session.
+   * @param brokerStores Whether the broker stores responses of this session.
    * @param isSameSession Whether the session was resumed.
    */
-  restart(isStoring: boolean, isSameSession: boolean): void {
-    this.#isStoring = isStoring
+  restart(brokerStores: boolean, isSameSession: boolean): void {
+    this.#brokerStores = brokerStores
     this.#countedMessageNumbers = []
     // A set contains each id once, although the broker repeats stored responses after a resume.
     this.#unacknowledgedIds = new Set(
@@ -50,12 +48,12 @@ export class AckWindow {
     this.#inFlightAcks = []
   }
 
-  /** Whether the next stored request must wait until the broker has received an acknowledgement. */
+  /** Whether the next stored request must wait until the broker confirms an acknowledgement. */
   get isFull(): boolean {
     return this.#countedMessageNumbers.length >= windowSize
   }
 
-  /** How many responses the client has received that the broker may still store. */
+  /** The number of received responses that the broker may still store. */
   get unconfirmedCount(): number {
     return this.#inFlightIds.length + this.#unacknowledgedIds.size
   }
@@ -67,12 +65,12 @@ export class AckWindow {
 
   /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
-    if (this.#isStoring) this.#countedMessageNumbers.push(messageNumber)
+    if (this.#brokerStores) this.#countedMessageNumbers.push(messageNumber)
   }
 
   /** Call for each response to a stored request. Acknowledges the responses when there are many. */
   onResponse(id: number, connection: Connection): void {
-    if (this.#isStoring) this.#unacknowledgedIds.add(id)
+    if (this.#brokerStores) this.#unacknowledgedIds.add(id)
     if (this.#unacknowledgedIds.size >= ackThreshold) this.acknowledge(connection)
   }
 
@@ -85,9 +83,10 @@ export class AckWindow {
   }
 
   /**
-   * Acknowledges all responses, in as many messages as necessary. If every response is acknowledged
-   * already, sends an empty `ack`, because the broker's answer to an `ack` lets the client send
-   * further stored requests.
+   * Acknowledges all responses. One `ack` may have at most `maxUnacknowledgedResponses` ids. After
+   * several resumes there may be more ids, and the client then sends several `ack` messages. If
+   * every response is acknowledged already, sends an empty `ack`, because the broker's answer to an
+   * `ack` lets the client send further stored requests.
    */
   acknowledge(connection: Connection): void {
     do {
@@ -99,12 +98,12 @@ export class AckWindow {
   }
 
   /**
-   * Call when the broker has received the first `receivedCount` messages of this connection. The
-   * window opens only if the last of these messages is an `ack` of the client, because only then
-   * the broker has handled all earlier messages. The broker confirms a `pong` at once, even if it
-   * has not handled all earlier messages yet.
+   * Call when the broker confirms that it has received the first `receivedCount` messages of this
+   * connection. The broker confirms an `ack` of the client after the broker has handled all earlier
+   * messages, but confirms a `pong` at once. So the window opens only if the last of the received
+   * messages is an `ack`.
    */
-  onAck(receivedCount: number): void {
+  onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return
     this.#countedMessageNumbers = this.#countedMessageNumbers.filter(
       (messageNumber) => messageNumber > receivedCount,

@@ -27,13 +27,13 @@ export interface BarrierOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const barrierOptions: OptionNames<BarrierOptions> = { parties: 1, timeout: 1, signal: 1 }
+const barrierOptionNames: OptionNames<BarrierOptions> = { parties: 1, timeout: 1, signal: 1 }
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOptions {
   checkKey(key)
   check(options !== undefined, 'barrier needs the option parties')
-  refuseUnknownOptions('barrier', options, barrierOptions)
+  refuseUnknownOptions('barrier', options, barrierOptionNames)
   const { parties, timeout, signal } = options
   check(
     isIntegerInRange(parties, 2, maxParties),

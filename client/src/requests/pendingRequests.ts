@@ -109,11 +109,11 @@ export class PendingRequests {
    * Call when a connection is open. Acknowledges responses, but sends no request before
    * `startSending`.
    *
-   * @param isStoring Whether the broker stores responses of this session.
+   * @param brokerStores Whether the broker stores responses of this session.
    * @param isSameSession Whether the session was resumed.
    */
-  onConnected(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
-    this.#ackWindow.restart(isStoring, isSameSession)
+  onConnected(connection: Connection, brokerStores: boolean, isSameSession: boolean): void {
+    this.#ackWindow.restart(brokerStores, isSameSession)
     if (isSameSession) this.#ackWindow.acknowledge(connection)
   }
 
@@ -175,9 +175,12 @@ export class PendingRequests {
     this.#ackWindow.onResponse(id, connection)
   }
 
-  /** Call when the broker has received the first `receivedCount` messages of the connection. */
-  onAck(receivedCount: number): void {
-    this.#ackWindow.onAck(receivedCount)
+  /**
+   * Call when the broker confirms that it has received the first `receivedCount` messages of the
+   * connection.
+   */
+  onReceiptConfirmed(receivedCount: number): void {
+    this.#ackWindow.onReceiptConfirmed(receivedCount)
     const waitingRequests = this.#waitingForAck
     if (waitingRequests.length === 0 || this.#ackWindow.isFull) return
     this.#waitingForAck = []
@@ -212,7 +215,7 @@ export class PendingRequests {
     if (!request.hasStoredResponse) return
     this.#ackWindow.onSent(messageNumber)
     // A full window opens only after an acknowledgement. When the broker has confirmed the
-    // acknowledgement, `onAck` sends the requests that wait.
+    // acknowledgement, `onReceiptConfirmed` sends the requests that wait.
     if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }
 

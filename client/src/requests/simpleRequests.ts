@@ -39,7 +39,10 @@ export interface RevokeOptions {
 export interface QueryOptions {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
-  /** Most locks, and also most waiting requests, in the result: 1 to 1,000. Default 1,000. */
+  /**
+   * The highest number of locks, and separately of waiting requests, in the result: 1 to 1,000.
+   * Default 1,000.
+   */
   readonly limit?: number | undefined
   /**
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
@@ -116,11 +119,11 @@ export interface QueryResult {
   readonly waitingCount: number
 }
 
-const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
-const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
-const watchOptions: OptionNames<WatchOptions> = { ...selectionOptions, queue: 1 }
-const queryOptions: OptionNames<AnyQueryOptions> = {
-  ...selectionOptions,
+const revokeOptionNames: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
+const selectionOptionNames: OptionNames<Selection> = { key: 1, prefix: 1 }
+const watchOptionNames: OptionNames<WatchOptions> = { ...selectionOptionNames, queue: 1 }
+const queryOptionNames: OptionNames<AnyQueryOptions> = {
+  ...selectionOptionNames,
   limit: 1,
   after: 1,
   afterFence: 1,
@@ -142,7 +145,7 @@ const listsOfKind = {
 export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
   checkKey(key)
   check(options !== undefined, 'revoke needs the options fence and reason')
-  refuseUnknownOptions('revoke', options, revokeOptions)
+  refuseUnknownOptions('revoke', options, revokeOptionNames)
   const { fence, reason } = options
   check(isIntegerInRange(fence, 1), 'fence must be the fence of a lock')
   checkText('reason', reason, maxReasonLength)
@@ -156,9 +159,9 @@ export function checkToken(token: unknown): void {
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
-  refuseUnknownOptions('query', options, queryOptions)
+  refuseUnknownOptions('query', options, queryOptionNames)
   const { key, prefix, limit, after, afterFence, kind, session } = options
-  const selection = checkSelection('query', { key, prefix }, selectionOptions)
+  const selection = checkSelection('query', { key, prefix }, selectionOptionNames)
   check(
     limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
     `limit must be an integer from 1 to ${maxQueryItems}`,
@@ -203,7 +206,7 @@ function checkSelection<T extends Selection>(
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkWatch(options: WatchOptions): WatchOptions {
-  const selection = checkSelection('watch', options, watchOptions)
+  const selection = checkSelection('watch', options, watchOptionNames)
   checkBoolean('queue', options.queue)
   return { ...selection, queue: options.queue }
 }

@@ -91,7 +91,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     },
     ack: ({ n: receivedCount, at }, connection) => {
       const sent = connection.noteReceivedByBroker(receivedCount)
-      pendingRequests.onAck(receivedCount)
+      pendingRequests.onReceiptConfirmed(receivedCount)
       if (sent === undefined) return
       heldLocks.clockSample = { sent, received: at }
       lease.extend(sent)

@@ -29,7 +29,7 @@ export interface ObserveOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const observeOptions: OptionNames<ObserveOptions> = { signal: 1 }
+const observeOptionNames: OptionNames<ObserveOptions> = { signal: 1 }
 
 /** Most changes that wait for a slow consumer. A further change replaces all of them. */
 const maxChanges = 64
@@ -52,7 +52,7 @@ interface WaitingCall {
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkObserve(key: unknown, options: ObserveOptions): ObserveOptions {
   checkKey(key)
-  refuseUnknownOptions('observe', options, observeOptions)
+  refuseUnknownOptions('observe', options, observeOptionNames)
   checkSignal(options.signal)
   return options
 }

@@ -28,8 +28,8 @@ import {
   type SingleflightOptions,
   type TryLockOptions,
   type TryLockSetOptions,
-  tryLockOptions,
-  tryLockSetOptions,
+  tryLockOptionNames,
+  tryLockSetOptionNames,
 } from '../locks/options.js'
 import {
   checkScope,
@@ -179,7 +179,7 @@ export class Session extends SessionEmitter {
    * those of `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
-    refuseUnknownOptions('tryLock', options, tryLockOptions)
+    refuseUnknownOptions('tryLock', options, tryLockOptionNames)
     return this.lock(key, { ...options, timeout: 0 })
   }
 
@@ -201,7 +201,7 @@ export class Session extends SessionEmitter {
 
   /** Takes one lock on several keys if all of them are free. Otherwise rejects like `tryLock`. */
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
-    refuseUnknownOptions('tryLockAll', options, tryLockSetOptions)
+    refuseUnknownOptions('tryLockAll', options, tryLockSetOptionNames)
     return new Lock(
       await this.#requester.request(checkLockSet(keys, { ...options, timeout: 0 }, 'tryLockAll')),
     )

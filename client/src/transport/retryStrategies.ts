@@ -31,13 +31,13 @@ export interface RetryLimits {
 }
 
 const limits: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
-const fixedOptions: OptionNames<FixedIntervalOptions> = { interval: 1, ...limits }
-const exponentialOptions: OptionNames<ExponentialBackoffOptions> = {
+const fixedOptionNames: OptionNames<FixedIntervalOptions> = { interval: 1, ...limits }
+const exponentialOptionNames: OptionNames<ExponentialBackoffOptions> = {
   initial: 1,
   multiplier: 1,
   ...limits,
 }
-const linearOptions: OptionNames<LinearBackoffOptions> = { initial: 1, increment: 1, ...limits }
+const linearOptionNames: OptionNames<LinearBackoffOptions> = { initial: 1, increment: 1, ...limits }
 
 export interface FixedIntervalOptions extends RetryLimits {
   /** Each delay, in ms. */
@@ -63,7 +63,7 @@ export interface LinearBackoffOptions extends RetryLimits {
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function fixedInterval(options: FixedIntervalOptions, random?: () => number): RetryStrategy {
-  refuseUnknownOptions('fixedInterval', options, fixedOptions)
+  refuseUnknownOptions('fixedInterval', options, fixedOptionNames)
   const interval = checkDelay(options?.interval, 'interval')
   return delays(options, random, interval, (delay) => delay)
 }
@@ -77,7 +77,7 @@ export function exponentialBackoff(
   options: ExponentialBackoffOptions,
   random?: () => number,
 ): RetryStrategy {
-  refuseUnknownOptions('exponentialBackoff', options, exponentialOptions)
+  refuseUnknownOptions('exponentialBackoff', options, exponentialOptionNames)
   const initial = checkDelay(options?.initial, 'initial')
   const { multiplier = 2 } = options
   check(
@@ -93,7 +93,7 @@ export function exponentialBackoff(
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function linearBackoff(options: LinearBackoffOptions, random?: () => number): RetryStrategy {
-  refuseUnknownOptions('linearBackoff', options, linearOptions)
+  refuseUnknownOptions('linearBackoff', options, linearOptionNames)
   const initial = checkDelay(options?.initial, 'initial')
   const increment = checkDelay(options.increment, 'increment')
   return delays(options, random, initial, (delay) => delay + increment)

@@ -3,9 +3,10 @@
  * file of the client uses Node, except `nodeFrames.ts`. The field `imports` in package.json chooses
  * this file or `browser.ts`.
  *
- * This file adds to `ws` what `ws` lacks: the certificates of an operator's own authority, proxies,
- * and the reason of a refused upgrade. Its connections need not keep the process alive. The file
- * also prints warnings.
+ * This file makes `ws` use proxies and the certificates of an operator's own authority, and reads
+ * why a server has refused the upgrade. After the upgrade, common frames bypass `ws`, because `ws`
+ * is slower: see `nodeFrames.ts`. After `unref`, an open connection does not keep the process
+ * alive. The file also prints warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'

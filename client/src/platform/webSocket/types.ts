@@ -9,8 +9,9 @@ export interface PlatformOptions {
 }
 
 /**
- * The type of an event handler. The compiler compares the parameters of a method less strictly than
- * those of a function. So a class whose event objects have more members is accepted too.
+ * The type of an event handler. The type comes from a method, because TypeScript compares the
+ * parameters of methods less strictly than the parameters of functions. So TypeScript also accepts
+ * the handlers of a class whose event type has more members than `E`, such as those of browsers.
  */
 type Handler<E> = { on(event: E): void }['on'] | null
 
